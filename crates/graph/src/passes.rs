@@ -1,0 +1,67 @@
+//! Rewrites that leave every output as it was: `Graph -> Graph`, checked after each, counted, and
+//! stoppable after any number of changes so that a bad one is found by bisection.
+
+mod activations;
+mod dead;
+mod fold;
+mod norms;
+mod windows;
+
+use crate::{Error, Graph, Result, infer};
+
+/// One pass: returns how many rewrites it made, at most `budget`.
+type Run = fn(&mut Graph, budget: usize) -> Result<usize>;
+
+/// A named pass.
+pub struct Pass {
+    /// Name as printed.
+    pub name: &'static str,
+    run: Run,
+}
+
+/// All passes, in the order in which they run.
+pub const PASSES: &[Pass] = &[
+    Pass { name: "fold_constants", run: fold::fold_constants },
+    Pass { name: "remove_identities", run: dead::remove_identities },
+    Pass { name: "recognise_activations", run: activations::recognise },
+    Pass { name: "pad_into_window", run: windows::pad_into_window },
+    Pass { name: "fold_batch_norm", run: norms::fold_batch_norm },
+    Pass { name: "fold_affine", run: norms::fold_affine },
+    Pass { name: "dead_bias", run: norms::dead_bias },
+    Pass { name: "simplify_resize", run: windows::simplify_resize },
+    Pass { name: "remove_dead", run: dead::remove_dead },
+];
+
+/// How often each pass changed something, in the order of [`PASSES`].
+pub type Counts = Vec<(&'static str, usize)>;
+
+/// Runs all passes until none changes anything.
+pub fn optimize(graph: &mut Graph) -> Result<Counts> {
+    optimize_until(graph, usize::MAX)
+}
+
+/// Runs passes for at most `limit` rewrites in all.
+pub fn optimize_until(graph: &mut Graph, limit: usize) -> Result<Counts> {
+    let mut counts: Counts = PASSES.iter().map(|p| (p.name, 0)).collect();
+    let mut left = limit;
+    // Two rounds suffice in practice; the bound only guards against passes that undo each other.
+    for _ in 0..8 {
+        let mut changed = 0;
+        for (pass, count) in PASSES.iter().zip(&mut counts) {
+            infer::infer(graph)?;
+            let n = (pass.run)(graph, left)?;
+            left -= n;
+            changed += n;
+            count.1 += n;
+            if n > 0 {
+                let checked = graph.sort().and_then(|()| graph.check());
+                checked.map_err(|e| Error::Pass { pass: pass.name, reason: e.to_string() })?;
+            }
+        }
+        if changed == 0 || left == 0 {
+            break;
+        }
+    }
+    infer::infer(graph)?;
+    Ok(counts)
+}

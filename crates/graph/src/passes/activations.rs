@@ -1,0 +1,140 @@
+//! Activations that exporters spell out: SiLU, HardSwish, Mish, GELU.
+
+use crate::op::*;
+use crate::{Graph, Op, Result, Tensor, ValueId};
+
+/// Replaces the spelled-out forms by one operator.
+pub(super) fn recognise(g: &mut Graph, budget: usize) -> Result<usize> {
+    let mut n = 0;
+    for i in 0..g.nodes.len() {
+        if n == budget {
+            break;
+        }
+        if let Some((x, u)) = product(g, i) {
+            g.nodes[i].op = Op::Unary(u);
+            g.nodes[i].inputs = vec![Some(x)];
+            n += 1;
+        }
+    }
+    Ok(n)
+}
+
+/// The node that computes `v`.
+fn maker(g: &Graph, v: ValueId) -> Option<&crate::Node> {
+    g.nodes.iter().find(|n| n.output() == Some(v))
+}
+
+/// If `v = f(x)` for an element-wise `f`: `(x, f)`.
+fn unary_of(g: &Graph, v: ValueId) -> Option<(ValueId, Unary)> {
+    let n = maker(g, v)?;
+    match n.op {
+        Op::Unary(u) => Some((n.input(0)?, u)),
+        _ => None,
+    }
+}
+
+fn scalar(g: &Graph, v: ValueId) -> Option<f64> {
+    let t: &Tensor = g.constants.get(&v)?;
+    (t.len() == 1).then(|| t.to_f64()).flatten()?.first().copied()
+}
+
+/// If `v = x op constant` (either order when `op` commutes): `(x, constant)`.
+fn with_scalar(g: &Graph, v: ValueId, op: Binary) -> Option<(ValueId, f64)> {
+    let n = maker(g, v)?;
+    if n.op != Op::Binary(op) {
+        return None;
+    }
+    let (a, b) = (n.input(0)?, n.input(1)?);
+    if let Some(k) = scalar(g, b) {
+        return Some((a, k));
+    }
+    let commutes = matches!(op, Binary::Add | Binary::Mul);
+    scalar(g, a).filter(|_| commutes).map(|k| (b, k))
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-6 * b.abs()
+}
+
+/// The factors of a product node, constants multiplied together; `v` is the product's value.
+fn factors(g: &Graph, v: ValueId, depth: usize, out: &mut Vec<ValueId>) -> f64 {
+    let Some(n) = maker(g, v).filter(|_| depth > 0) else {
+        out.push(v);
+        return 1.0;
+    };
+    match (&n.op, n.input(0), n.input(1)) {
+        (Op::Binary(Binary::Mul), Some(a), Some(b)) => {
+            let mut k = 1.0;
+            for t in [a, b] {
+                match scalar(g, t) {
+                    Some(s) => k *= s,
+                    None => k *= factors(g, t, depth - 1, out),
+                }
+            }
+            k
+        }
+        (Op::Binary(Binary::Div), Some(a), Some(b)) if scalar(g, b).is_some_and(|s| s != 0.0) => {
+            factors(g, a, depth - 1, out) / scalar(g, b).unwrap_or(1.0)
+        }
+        _ => {
+            out.push(v);
+            1.0
+        }
+    }
+}
+
+/// Node `i` as `x · g(x)` for one of the known `g`.
+fn product(g: &Graph, i: usize) -> Option<(ValueId, Unary)> {
+    let y = g.nodes[i].output()?;
+    if !matches!(g.nodes[i].op, Op::Binary(Binary::Mul | Binary::Div)) {
+        return None;
+    }
+    let mut f = Vec::new();
+    let k = factors(g, y, 3, &mut f);
+    let [a, b] = f.as_slice() else { return None };
+    for (x, t) in [(*a, *b), (*b, *a)] {
+        if let Some(u) = gate(g, x, t, k) {
+            return Some((x, u));
+        }
+    }
+    None
+}
+
+/// `k · x · t` where `t = g(x)`.
+fn gate(g: &Graph, x: ValueId, t: ValueId, k: f64) -> Option<Unary> {
+    if let Some((inner, u)) = unary_of(g, t) {
+        match u {
+            Unary::Sigmoid if inner == x && close(k, 1.0) => return Some(Unary::Swish { alpha: 1.0 }),
+            Unary::Sigmoid if close(k, 1.0) => {
+                let (z, alpha) = with_scalar(g, inner, Binary::Mul)?;
+                return (z == x).then_some(Unary::Swish { alpha: alpha as f32 });
+            }
+            Unary::HardSigmoid { alpha, beta } if inner == x && close(k, 1.0) => {
+                let canonical = close(alpha as f64, 1.0 / 6.0) && beta == 0.5;
+                return canonical.then_some(Unary::HardSwish);
+            }
+            Unary::Tanh if close(k, 1.0) => {
+                let (z, soft) = unary_of(g, inner)?;
+                return (z == x && soft == Unary::Softplus).then_some(Unary::Mish);
+            }
+            _ => {}
+        }
+    }
+    // 0.5·x·(1 + erf(x/√2))
+    if let Some((e, one)) = with_scalar(g, t, Binary::Add)
+        && close(one, 1.0)
+        && close(k, 0.5)
+        && let Some((inner, Unary::Erf)) = unary_of(g, e)
+    {
+        let root = std::f64::consts::SQRT_2;
+        let by = with_scalar(g, inner, Binary::Div)
+            .or_else(|| with_scalar(g, inner, Binary::Mul).map(|(v, m)| (v, 1.0 / m)));
+        return by.filter(|(v, d)| *v == x && close(*d, root)).map(|_| Unary::Gelu { tanh: false });
+    }
+    // x·clip(x + 3, 0, 6)/6
+    let clip = maker(g, t).filter(|n| n.op == Op::Clip)?;
+    let (low, high) = (scalar(g, clip.input(1)?)?, scalar(g, clip.input(2)?)?);
+    let (z, three) = with_scalar(g, clip.input(0)?, Binary::Add)?;
+    let all = z == x && three == 3.0 && low == 0.0 && high == 6.0 && close(k, 1.0 / 6.0);
+    all.then_some(Unary::HardSwish)
+}

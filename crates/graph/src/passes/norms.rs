@@ -1,0 +1,176 @@
+//! Batch normalisation, constant affine maps and dead biases into the convolutions before them.
+
+use crate::op::Binary;
+use crate::{DType, Graph, Op, Result, Tensor, ValueId};
+
+/// A per-channel affine map `y = scale·x + shift`.
+struct Affine {
+    scale: Vec<f64>,
+    shift: Vec<f64>,
+}
+
+/// Replaces `BatchNormalization` by an affine map, folded into a convolution or transposed
+/// convolution that feeds only it, else written as Mul and Add.
+pub(super) fn fold_batch_norm(g: &mut Graph, budget: usize) -> Result<usize> {
+    let mut n = 0;
+    for i in 0..g.nodes.len() {
+        if n == budget {
+            break;
+        }
+        let Some(affine) = batch_norm(g, i) else { continue };
+        if fold_into_conv(g, i, &affine) {
+            n += 1;
+            continue;
+        }
+        // Left as BatchNormalization unless it is one channel-wise multiply-add: the engine runs
+        // it as such, so nothing is gained by spelling it out.
+    }
+    Ok(n)
+}
+
+/// Folds `Mul`/`Add`/`Sub`/`Div` by a per-channel constant into the convolution before it.
+pub(super) fn fold_affine(g: &mut Graph, budget: usize) -> Result<usize> {
+    let mut n = 0;
+    for i in 0..g.nodes.len() {
+        if n == budget {
+            break;
+        }
+        let Some(affine) = constant_affine(g, i) else { continue };
+        n += fold_into_conv(g, i, &affine) as usize;
+    }
+    Ok(n)
+}
+
+fn constant(g: &Graph, id: Option<ValueId>) -> Option<Vec<f64>> {
+    let t = g.constants.get(&id?)?;
+    t.dtype().is_float().then(|| t.to_f64()).flatten()
+}
+
+fn batch_norm(g: &Graph, i: usize) -> Option<Affine> {
+    let node = &g.nodes[i];
+    let Op::BatchNorm { epsilon } = node.op else { return None };
+    let p: Vec<Vec<f64>> = (1..5).map(|k| constant(g, node.input(k))).collect::<Option<_>>()?;
+    let scale: Vec<f64> = p[0].iter().zip(&p[3]).map(|(s, v)| s / (v + epsilon as f64).sqrt()).collect();
+    let shift = (0..scale.len()).map(|c| p[1][c] - p[2][c] * scale[c]).collect();
+    Some(Affine { scale, shift })
+}
+
+/// `x op constant` where the constant varies only along channels.
+fn constant_affine(g: &Graph, i: usize) -> Option<Affine> {
+    let node = &g.nodes[i];
+    let Op::Binary(op) = node.op else { return None };
+    let (a, b) = (node.input(0)?, node.input(1)?);
+    let (x, k, swapped) = if g.constants.contains_key(&b) { (a, b, false) } else { (b, a, true) };
+    let shape = g.value(x).shape.as_ref()?;
+    let channels = shape.get(1)?.known()?;
+    let t = g.constants.get(&k)?;
+    let rank = shape.len();
+    if rank < 3 || t.dims().len() > rank {
+        return None;
+    }
+    // Where the constant's axes lie, counted from the front of x.
+    let offset = rank - t.dims().len();
+    let only_channels = t.dims().iter().enumerate().all(|(d, &n)| n == 1 || offset + d == 1);
+    let v = constant(g, Some(k)).filter(|_| only_channels)?;
+    let v: Vec<f64> = if v.len() == 1 { vec![v[0]; channels] } else { v };
+    if v.len() != channels {
+        return None;
+    }
+    let ones = vec![1.0; channels];
+    let zeros = vec![0.0; channels];
+    let neg = |v: &[f64]| v.iter().map(|x| -x).collect::<Vec<_>>();
+    Some(match (op, swapped) {
+        (Binary::Mul, _) => Affine { scale: v, shift: zeros },
+        (Binary::Add, _) => Affine { scale: ones, shift: v },
+        (Binary::Sub, false) => Affine { scale: ones, shift: neg(&v) },
+        (Binary::Sub, true) => Affine { scale: neg(&ones), shift: v },
+        (Binary::Div, false) if !v.contains(&0.0) => {
+            Affine { scale: v.iter().map(|x| 1.0 / x).collect(), shift: zeros }
+        }
+        _ => return None,
+    })
+}
+
+/// Folds `affine`, which node `i` applies, into the convolution before it.
+fn fold_into_conv(g: &mut Graph, i: usize, affine: &Affine) -> bool {
+    let Some(y) = g.nodes[i].output() else { return false };
+    let producers = g.producers();
+    let uses = g.uses();
+    let feeding = g.nodes[i].inputs.iter().flatten().find_map(|x| producers[x.0].map(|p| (*x, p)));
+    let Some((x, p)) = feeding else { return false };
+    if uses[x.0] != 1 {
+        return false;
+    }
+    // Output channels are axis 0 of a convolution's weights, and axis 1 (per group) of a
+    // transposed convolution's.
+    let group = match &g.nodes[p].op {
+        Op::Conv { .. } => None,
+        Op::ConvTranspose { group, .. } => Some(*group),
+        _ => return false,
+    };
+    let node = &g.nodes[p];
+    let (Some(w_id), bias_id) = (node.input(1), node.input(2)) else { return false };
+    let Some(w) = g.constants.get(&w_id).filter(|w| w.dtype().is_float()) else { return false };
+    let Some(mut wv) = w.to_f64() else { return false };
+    let (dims, dtype) = (w.dims().to_vec(), w.dtype());
+    let channels = affine.scale.len();
+    let inner: usize = dims[2..].iter().product();
+    match group {
+        None if dims[0] == channels => {
+            let block = dims[1] * inner;
+            wv.iter_mut().enumerate().for_each(|(k, v)| *v *= affine.scale[k / block]);
+        }
+        Some(group) if dims[1] * group == channels => {
+            let per = dims[0] / group;
+            for (k, v) in wv.iter_mut().enumerate() {
+                let (input, output) = (k / (dims[1] * inner), k / inner % dims[1]);
+                *v *= affine.scale[input / per * dims[1] + output];
+            }
+        }
+        _ => return false,
+    }
+    let bias = match bias_id {
+        Some(b) => match constant(g, Some(b)) {
+            Some(v) => v,
+            None => return false,
+        },
+        None => vec![0.0; channels],
+    };
+    let folded: Vec<f64> = (0..channels).map(|c| bias[c] * affine.scale[c] + affine.shift[c]).collect();
+    let (Some(wt), Some(bt)) =
+        (Tensor::from_f64(dtype, &dims, &wv), Tensor::from_f64(dtype, &[channels], &folded))
+    else {
+        return false;
+    };
+    let name = g.node_name(&g.nodes[p]).to_owned();
+    let w_new = g.constant(&format!("{name}.folded_weight"), wt);
+    let b_new = g.constant(&format!("{name}.folded_bias"), bt);
+    g.nodes[p].inputs = vec![g.nodes[p].inputs[0], Some(w_new), Some(b_new)];
+    g.nodes[p].outputs[0] = Some(y);
+    g.nodes.remove(i);
+    true
+}
+
+/// Drops a convolution's bias when instance normalisation alone follows: it subtracts the mean.
+pub(super) fn dead_bias(g: &mut Graph, budget: usize) -> Result<usize> {
+    let mut n = 0;
+    for i in 0..g.nodes.len() {
+        if n == budget {
+            break;
+        }
+        if !matches!(g.nodes[i].op, Op::InstanceNorm { .. }) {
+            continue;
+        }
+        let Some(x) = g.nodes[i].input(0) else { continue };
+        let Some(p) = g.producers()[x.0] else { continue };
+        let conv = matches!(g.nodes[p].op, Op::Conv { .. } | Op::ConvTranspose { .. });
+        // Half floats round the sum, so there the bias is not exactly dead.
+        let single = g.value(x).dtype == Some(DType::F32);
+        if !conv || !single || g.uses()[x.0] != 1 || g.nodes[p].input(2).is_none() {
+            continue;
+        }
+        g.nodes[p].inputs.truncate(2);
+        n += 1;
+    }
+    Ok(n)
+}

@@ -1,0 +1,52 @@
+//! Speed of convolution layers on one core, for each tier:
+//! `cargo run --release -p ampoule-kernels --example layers`
+
+use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Weights};
+use ampoule_kernels::dot::{Act, KERNELS, panels};
+use ampoule_kernels::{Grid, available, measure};
+use std::time::Instant;
+
+fn main() {
+    for k in KERNELS {
+        if let Some(m) = measure::tile_macs(k) {
+            println!("{:24} {:6.1} GMAC/s in cache", k.name, m / 1e9);
+        }
+    }
+    // depth, height, width, input channels, output channels, kernel
+    let layers = [
+        ([64, 64, 64], 16, 16, 3),
+        ([64, 64, 64], 21, 21, 3),
+        ([64, 80, 64], 42, 42, 3),
+        ([64, 64, 64], 16, 32, 3),
+        ([56, 56, 56], 64, 64, 3),
+        ([28, 28, 28], 128, 128, 3),
+        ([8, 10, 8], 336, 336, 3),
+        ([64, 64, 64], 64, 64, 1),
+        ([128, 128, 128], 1, 16, 3),
+    ];
+    for isa in available() {
+        for ([d, h, w], ci, co, k) in layers {
+            let scale = if isa == ampoule_kernels::Isa::Scalar { 8 } else { 1 };
+            let input = Grid::dense([1, d / scale, h, w, ci]);
+            let output = Grid::dense([1, d / scale, h, w, co]);
+            let a = Axis { kernel: k, stride: 1, dilation: 1, pad: (k as i64 - 1) / 2 };
+            let conv = Conv::new(input, output, None, [a; 3], Act::None, panels(isa, co).len());
+            let weights = Weights::pack(isa, k * k * k, ci, co, None, |t, i, o| (t + i + o) as f32 * 1e-4);
+            let x = vec![0.1f32; input.extent()];
+            let mut y = vec![0f32; output.extent()];
+            let mut taps = Vec::new();
+            let mut best = f64::MAX;
+            for _ in 0..3 {
+                let start = Instant::now();
+                let p = ConvPointers { input: x.as_ptr(), output: y.as_mut_ptr(), residual: std::ptr::null() };
+                for i in 0..conv.items() {
+                    // SAFETY: the buffers have the grids' extents and the tier is supported.
+                    unsafe { conv.run(i, &weights, p, &mut taps) };
+                }
+                best = best.min(start.elapsed().as_secs_f64());
+            }
+            let macs = (output.pixels() * co * ci * k * k * k) as f64;
+            println!("{:7} {d}x{h}x{w} {ci}->{co} k{k}: {:6.1} GMAC/s, {:.1} ms", isa.name(), macs / best / 1e9, best * 1e3);
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! Convolution over channels-last grids with the dot tiles, without im2col and without padding
+//! copies: output positions are grouped into segments for which the same kernel taps fall inside
+//! the input, and the others are left out of the sum.
+//!
+//! A transposed convolution is run as one such convolution per output phase
+//! (see [`phases`]), a pointwise convolution or GEMM as one row of pixels.
+
+use crate::dot::{self, Act, DotArgs, DotKernel, Epilogue, Tap};
+use crate::{Grid, Isa};
+
+/// One axis of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Axis {
+    /// Kernel size.
+    pub kernel: usize,
+    /// Stride in input positions.
+    pub stride: usize,
+    /// Distance between taps in input positions.
+    pub dilation: usize,
+    /// Input position of tap 0 at output 0, negated: the pad before. May be negative.
+    pub pad: i64,
+}
+
+/// A run of output positions that see the same taps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Segment {
+    start: usize,
+    end: usize,
+    /// First and one past last valid tap.
+    first: usize,
+    last: usize,
+}
+
+impl Axis {
+    /// Cuts `out` positions over an input of `size` into segments; taps outside are invalid.
+    fn segments(&self, size: usize, out: usize) -> Vec<Segment> {
+        let mut list: Vec<Segment> = Vec::new();
+        for o in 0..out {
+            let at = |k: usize| (o * self.stride + k * self.dilation) as i64 - self.pad;
+            let inside = |k: usize| (0..size as i64).contains(&at(k));
+            let first = (0..self.kernel).find(|&k| inside(k)).unwrap_or(0);
+            let last = (0..self.kernel).rev().find(|&k| inside(k)).map_or(first, |k| k + 1);
+            match list.last_mut() {
+                Some(s) if (s.first, s.last) == (first, last) => s.end = o + 1,
+                _ => list.push(Segment { start: o, end: o + 1, first, last }),
+            }
+        }
+        list
+    }
+}
+
+/// Packed weights of a convolution for one tier.
+pub struct Weights {
+    panels: Vec<&'static DotKernel>,
+    data: Vec<f32>,
+    bias: Option<Vec<f32>>,
+    /// Elements of k per column: taps × input channels.
+    depth: usize,
+    columns: usize,
+}
+
+impl Weights {
+    /// Packs weights given as `at(tap, input channel, output channel)`, taps in d, h, w order.
+    pub fn pack(
+        isa: Isa,
+        taps: usize,
+        inputs: usize,
+        outputs: usize,
+        bias: Option<&[f32]>,
+        at: impl Fn(usize, usize, usize) -> f32,
+    ) -> Self {
+        let panels = dot::panels(isa, outputs);
+        let depth = taps * inputs;
+        let data = dot::pack(&panels, outputs, depth, |k, n| at(k / inputs, k % inputs, n));
+        let width: usize = panels.iter().map(|p| p.nr).sum();
+        let bias = bias.map(|b| (0..width).map(|n| b.get(n).copied().unwrap_or(0.0)).collect());
+        Weights { panels, data, bias, depth, columns: outputs }
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        4 * (self.data.len() + self.bias.as_ref().map_or(0, Vec::len))
+    }
+
+    /// Names of the tiles in use.
+    pub fn kernels(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.panels.iter().map(|p| p.name)
+    }
+}
+
+/// A convolution planned for one input and output shape.
+pub struct Conv {
+    input: Grid,
+    output: Grid,
+    residual: Option<Grid>,
+    axes: [Axis; 3],
+    segments: [Vec<Segment>; 3],
+    act: Act,
+    block_h: usize,
+    block_w: usize,
+    /// Columns are split among items too when there are few pixels.
+    panel_split: usize,
+    items: usize,
+}
+
+/// Pointers of one run. The residual may be null.
+#[derive(Clone, Copy)]
+pub struct ConvPointers {
+    /// Input at its first element.
+    pub input: *const f32,
+    /// Output at its first element.
+    pub output: *mut f32,
+    /// Residual at its first element, or null.
+    pub residual: *const f32,
+}
+
+// SAFETY: pointers are handed to workers which write disjoint parts of the output.
+unsafe impl Sync for ConvPointers {}
+// SAFETY: as above.
+unsafe impl Send for ConvPointers {}
+
+/// Bytes of input rows that one item should stay below, so that they live in L2.
+const SLAB: usize = 512 << 10;
+
+impl Conv {
+    /// Plans a convolution. `output` may be spread out (strides of a larger buffer), as the phases
+    /// of a transposed convolution are.
+    pub fn new(
+        mut input: Grid,
+        mut output: Grid,
+        mut residual: Option<Grid>,
+        axes: [Axis; 3],
+        act: Act,
+        panels: usize,
+    ) -> Self {
+        let pointwise = axes.iter().all(|a| a.kernel == 1 && a.stride == 1 && a.pad == 0);
+        let flat = input.uniform() && output.uniform() && residual.is_none_or(|r| r.uniform());
+        if pointwise && flat {
+            for g in [Some(&mut input), Some(&mut output), residual.as_mut()].into_iter().flatten() {
+                *g = Grid::pitched([1, 1, 1, g.pixels(), g.channels()], g.pixel());
+            }
+        }
+        let [n, d, h, w, _] = output.dims;
+        let sizes = [input.dims[1], input.dims[2], input.dims[3]];
+        let segments = [0, 1, 2].map(|i| axes[i].segments(sizes[i], output.dims[i + 1]));
+        let row_bytes = 4 * input.dims[3] * input.channels() * axes[0].kernel;
+        let block_h = (SLAB / row_bytes.max(1) / axes[1].stride.max(1)).clamp(1, 32).min(h.max(1));
+        // Rows are cut only where they are very long, as a flattened pointwise layer's is.
+        let block_w = if w > 4096 { 2016 } else { w.max(1) };
+        let pixel_items = n * d * h.div_ceil(block_h) * w.div_ceil(block_w);
+        let panel_split = if pixel_items < 16 { panels.min(16) } else { 1 };
+        let items = pixel_items * panel_split;
+        Conv { input, output, residual, axes, segments, act, block_h, block_w, panel_split, items }
+    }
+
+    /// Number of independent items of work.
+    pub fn items(&self) -> usize {
+        if self.output.dims.contains(&0) { 0 } else { self.items }
+    }
+
+    /// Computes item `index`. `taps` is scratch that keeps its allocation between calls.
+    ///
+    /// # Safety
+    /// The pointers must be valid for the grids that the plan was made for, the output must not
+    /// overlap the input, `weights` must be packed for these axes and channels and for a supported
+    /// tier, and no two threads may run the same item at once.
+    pub unsafe fn run(&self, index: usize, weights: &Weights, p: ConvPointers, taps: &mut Vec<Tap>) {
+        let [_, d, h, w, _] = self.output.dims;
+        let (index, part) = (index / self.panel_split, index % self.panel_split);
+        let (blocks_w, blocks_h) = (w.div_ceil(self.block_w), h.div_ceil(self.block_h));
+        let (bw, rest) = (index % blocks_w, index / blocks_w);
+        let (bh, rest) = (rest % blocks_h, rest / blocks_h);
+        let (z, n) = (rest % d, rest / d);
+        let range = |b: usize, block: usize, size: usize| (b * block, ((b + 1) * block).min(size));
+        let (ys, xs) = (range(bh, self.block_h, h), range(bw, self.block_w, w));
+        let Some(sz) = self.segments[0].iter().find(|s| (s.start..s.end).contains(&z)) else { return };
+        for sy in clipped(&self.segments[1], ys) {
+            for sx in clipped(&self.segments[2], xs) {
+                let run = self.taps(sz, &sy, &sx, taps);
+                // SAFETY: passed on from the caller.
+                unsafe { self.block([n, z], &sy, &sx, run, taps, weights, part, p) };
+            }
+        }
+    }
+
+    /// Fills `taps` (offsets of B still per column) and returns the length of a run.
+    fn taps(&self, sz: &Segment, sy: &Segment, sx: &Segment, taps: &mut Vec<Tap>) -> usize {
+        let c = self.input.channels();
+        let st = self.input.strides;
+        let [kz, ky, kx] = self.axes;
+        let contiguous = kx.dilation == 1 && st[3] == c;
+        let (steps, run) = match contiguous {
+            true => (sx.first..(sx.first + 1).min(sx.last), (sx.last - sx.first) * c),
+            false => (sx.first..sx.last, c),
+        };
+        taps.clear();
+        for z in sz.first..sz.last {
+            for y in sy.first..sy.last {
+                for x in steps.clone() {
+                    let a = z * kz.dilation * st[1] + y * ky.dilation * st[2] + x * kx.dilation * st[3];
+                    let b = ((z * ky.kernel + y) * kx.kernel + x) * c;
+                    taps.push(Tap { a: a as isize, b });
+                }
+            }
+        }
+        run
+    }
+
+    /// All outputs of one `z` whose taps are the same.
+    unsafe fn block(
+        &self,
+        [n, z]: [usize; 2],
+        sy: &Segment,
+        sx: &Segment,
+        run: usize,
+        taps: &mut [Tap],
+        weights: &Weights,
+        part: usize,
+        p: ConvPointers,
+    ) {
+        let st = self.input.strides;
+        let position = |o: usize, a: &Axis| (o * a.stride) as isize - a.pad as isize;
+        let [az, ay, ax] = &self.axes;
+        let in_zn = n as isize * st[0] as isize + position(z, az) * st[1] as isize;
+        let at =
+            |y: usize, x: usize| in_zn + position(y, ay) * st[2] as isize + position(x, ax) * st[3] as isize;
+        let place = |g: &Grid, y: usize, x: usize| {
+            n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3]
+        };
+        // Rows of the tile run along x, or down y where the segment is a narrow border column.
+        let (wide, tall) = (sx.end - sx.start, sy.end - sy.start);
+        let along_x = wide >= 4 || wide >= tall;
+        let (lines, length) = if along_x { (tall, wide) } else { (wide, tall) };
+        let axis = if along_x { 3 } else { 2 };
+        let a_row = (st[axis] * self.axes[axis - 1].stride) as isize;
+        let c_row = self.output.strides[axis] as isize;
+        let residual_row = self.residual.map_or(0, |r| r.strides[axis] as isize);
+        let (mut first, mut offset) = (0, 0);
+        for (i, panel) in weights.panels.iter().enumerate() {
+            let (column, base) = (first, offset);
+            first += panel.nr;
+            offset += panel.nr * weights.depth;
+            if i % self.panel_split != part {
+                continue;
+            }
+            for t in taps.iter_mut() {
+                t.b *= panel.nr;
+            }
+            let bias = weights.bias.as_ref().map_or(std::ptr::null(), |b| b[column..].as_ptr());
+            let b = weights.data[base..].as_ptr();
+            let columns = (weights.columns - column).min(panel.nr);
+            let tiles = length.div_ceil(panel.mr);
+            for line in 0..lines {
+                let mut done = 0;
+                for t in 0..tiles {
+                    let m = (length - done).div_ceil(tiles - t);
+                    let (y, x) = if along_x {
+                        (sy.start + line, sx.start + done)
+                    } else {
+                        (sy.start + done, sx.start + line)
+                    };
+                    let residual = match &self.residual {
+                        Some(g) => p.residual.wrapping_add(place(g, y, x) + column),
+                        None => std::ptr::null(),
+                    };
+                    let args = DotArgs {
+                        a: p.input.wrapping_offset(at(y, x)),
+                        a_row,
+                        taps,
+                        run,
+                        b,
+                        c: p.output.wrapping_add(place(&self.output, y, x) + column),
+                        c_row,
+                        m,
+                        n: columns,
+                        epilogue: Epilogue { bias, residual, residual_row, act: self.act },
+                    };
+                    // SAFETY: segments hold only positions whose taps lie inside the input; the
+                    // rest is the caller's.
+                    unsafe { (panel.run)(&args) };
+                    done += m;
+                }
+            }
+            for t in taps.iter_mut() {
+                t.b /= panel.nr;
+            }
+        }
+    }
+}
+
+/// The parts of `segments` inside `range`.
+fn clipped(segments: &[Segment], range: (usize, usize)) -> impl Iterator<Item = Segment> + '_ {
+    segments.iter().filter_map(move |s| {
+        let (start, end) = (s.start.max(range.0), s.end.min(range.1));
+        (start < end).then_some(Segment { start, end, ..*s })
+    })
+}
+
+/// One output phase of a transposed convolution along one axis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// First output position.
+    pub offset: usize,
+    /// Number of output positions, `stride` apart.
+    pub count: usize,
+    /// Kernel taps of this phase, in the order of ascending input position.
+    pub taps: Vec<usize>,
+    /// The ordinary convolution axis that computes them.
+    pub axis: Axis,
+}
+
+/// The phases of a transposed convolution axis with `out` output positions: output
+/// `o = i·stride + k·dilation - pad` receives input `i` through tap `k`.
+pub fn phases(kernel: usize, stride: usize, dilation: usize, pad: i64, out: usize) -> Vec<Phase> {
+    (0..stride.min(out))
+        .map(|offset| {
+            // Taps with (offset + pad - k·dilation) divisible by the stride; that quotient is the
+            // input position of output `offset`.
+            let position = |k: usize| {
+                let p = offset as i64 + pad - (k * dilation) as i64;
+                (p.rem_euclid(stride as i64) == 0).then(|| p.div_euclid(stride as i64))
+            };
+            let mut taps: Vec<(i64, usize)> =
+                (0..kernel).filter_map(|k| position(k).map(|p| (p, k))).collect();
+            taps.sort_unstable();
+            let first = taps.first().map_or(0, |t| t.0);
+            let step = taps.get(1).map_or(1, |t| (t.0 - first) as usize);
+            Phase {
+                offset,
+                count: (out - offset).div_ceil(stride),
+                axis: Axis { kernel: taps.len(), stride: 1, dilation: step, pad: -first },
+                taps: taps.into_iter().map(|t| t.1).collect(),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_cover_all_outputs_once() {
+        for (kernel, stride, dilation, pad, size) in [
+            (3, 1, 1, 1, 7),
+            (3, 2, 1, 1, 8),
+            (3, 1, 4, 4, 5),
+            (7, 2, 1, 3, 4),
+            (2, 1, 1, 0, 2),
+            (3, 1, 1, -1, 9),
+        ] {
+            let axis = Axis { kernel, stride, dilation, pad };
+            let span = (kernel - 1) * dilation + 1;
+            let out = ((size as i64 + 2 * pad - span as i64).max(0) as usize) / stride + 1;
+            let list = axis.segments(size, out);
+            assert_eq!(list.iter().map(|s| s.end - s.start).sum::<usize>(), out);
+            for s in &list {
+                for o in s.start..s.end {
+                    for k in 0..kernel {
+                        let at = (o * stride + k * dilation) as i64 - pad;
+                        let valid = (0..size as i64).contains(&at);
+                        assert_eq!(valid, (s.first..s.last).contains(&k), "{axis:?} {o} {k}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn phases_partition_the_taps() {
+        for (kernel, stride, dilation, pad) in
+            [(3, 2, 1, 1), (2, 2, 1, 0), (4, 2, 1, 1), (3, 3, 2, 0), (5, 2, 1, 2), (1, 2, 1, 0)]
+        {
+            let list = phases(kernel, stride, dilation, pad, 12);
+            let mut all: Vec<usize> = list.iter().flat_map(|p| p.taps.clone()).collect();
+            all.sort_unstable();
+            assert_eq!(all, (0..kernel).collect::<Vec<_>>());
+            for p in list {
+                for (t, &k) in p.taps.iter().enumerate() {
+                    let input = (t * p.axis.dilation) as i64 - p.axis.pad;
+                    assert_eq!(input * stride as i64 + (k * dilation) as i64 - pad, p.offset as i64);
+                }
+            }
+        }
+    }
+}

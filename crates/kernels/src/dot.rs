@@ -1,0 +1,288 @@
+//! The one contract of GEMM and convolution:
+//! `C[m, n] = epilogue(Σ_taps Σ_k A[m·a_row + tap.a + k] · B[tap.b + k·nr + n])`.
+//!
+//! On channels-last data a 3×3×3 convolution row is nine taps with runs of 3·C, so nothing is
+//! gathered or copied; a GEMM is one tap. Sums run in one fixed order per output element, so the
+//! bits do not depend on how work is divided.
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use crate::Isa;
+use crate::simd::{Scalar, Vector};
+
+/// One contiguous run of the reduction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tap {
+    /// Offset into A, in elements, relative to the tile's first row.
+    pub a: isize,
+    /// Offset into the packed panel of B, in elements.
+    pub b: usize,
+}
+
+/// What happens to a sum before it is stored: `y = act(sum + bias + residual)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Epilogue {
+    /// `nr` values, or null for none.
+    pub bias: *const f32,
+    /// Added to the result; same column layout as C. Null for none.
+    pub residual: *const f32,
+    /// Distance between the rows of `residual`, in elements.
+    pub residual_row: isize,
+    /// The activation.
+    pub act: Act,
+}
+
+/// Activations that are applied while a tile is in registers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Act {
+    /// As is.
+    None,
+    /// `x` above 0, `slope·x` below; ReLU with slope 0.
+    Leaky(f32),
+    /// Between two bounds.
+    Clamp(f32, f32),
+}
+
+impl Act {
+    /// The activation of one value: the reference.
+    pub fn scalar(self, x: f32) -> f32 {
+        match self {
+            Act::None => x,
+            Act::Leaky(s) => {
+                if x < 0.0 {
+                    s * x
+                } else {
+                    x
+                }
+            }
+            Act::Clamp(a, b) => {
+                let y = if x < a { a } else { x };
+                if b < y { b } else { y }
+            }
+        }
+    }
+
+    /// The activation of a register.
+    ///
+    /// # Safety
+    /// The CPU must have the features of `V`.
+    #[inline(always)]
+    pub unsafe fn vector<V: Vector>(self, x: V::V) -> V::V {
+        // SAFETY: register arithmetic only; the caller has the features.
+        unsafe {
+            match self {
+                Act::None => x,
+                Act::Leaky(s) => V::select_lt(x, V::splat(0.0), V::mul(x, V::splat(s)), x),
+                Act::Clamp(a, b) => {
+                    let (a, b) = (V::splat(a), V::splat(b));
+                    let y = V::select_lt(x, a, a, x);
+                    V::select_lt(b, y, b, y)
+                }
+            }
+        }
+    }
+}
+
+/// Arguments of a tile.
+#[derive(Clone, Copy, Debug)]
+pub struct DotArgs<'a> {
+    /// A at the tile's first row, before tap offsets.
+    pub a: *const f32,
+    /// Distance between rows of A, in elements.
+    pub a_row: isize,
+    /// The runs of the reduction.
+    pub taps: &'a [Tap],
+    /// Length of each run.
+    pub run: usize,
+    /// The packed panel: `nr` columns for each k.
+    pub b: *const f32,
+    /// C at the tile's first row and column.
+    pub c: *mut f32,
+    /// Distance between rows of C, in elements.
+    pub c_row: isize,
+    /// Rows, 1 to the kernel's `mr`.
+    pub m: usize,
+    /// Columns to store, 1 to the kernel's `nr`.
+    pub n: usize,
+    /// The epilogue.
+    pub epilogue: Epilogue,
+}
+
+/// One register tile.
+pub struct DotKernel {
+    /// `{types}_{op}_{mr}x{nr}_{isa}`.
+    pub name: &'static str,
+    /// The tier it needs.
+    pub isa: Isa,
+    /// Most rows.
+    pub mr: usize,
+    /// Columns of a packed panel.
+    pub nr: usize,
+    /// Computes one tile.
+    ///
+    /// # Safety
+    /// The tier must be supported; for all rows and taps A and the residual must be readable, the
+    /// panel must hold `tap.b + run·nr` elements, the bias `nr`, and C must be writable.
+    pub run: unsafe fn(&DotArgs),
+}
+
+/// Every tile. The scalar one is the reference.
+pub static KERNELS: &[DotKernel] = &[
+    DotKernel { name: "f32_dot_4x8_scalar", isa: Isa::Scalar, mr: 4, nr: 8, run: scalar },
+    #[cfg(target_arch = "x86_64")]
+    DotKernel { name: "f32_dot_12x8_avx2", isa: Isa::Avx2, mr: 12, nr: 8, run: x86::avx2_12x8 },
+    #[cfg(target_arch = "x86_64")]
+    DotKernel { name: "f32_dot_6x16_avx2", isa: Isa::Avx2, mr: 6, nr: 16, run: x86::avx2_6x16 },
+    #[cfg(target_arch = "x86_64")]
+    DotKernel { name: "f32_dot_4x24_avx2", isa: Isa::Avx2, mr: 4, nr: 24, run: x86::avx2_4x24 },
+    #[cfg(target_arch = "x86_64")]
+    DotKernel { name: "f32_dot_24x16_avx512", isa: Isa::Avx512, mr: 24, nr: 16, run: x86::avx512_24x16 },
+    #[cfg(target_arch = "x86_64")]
+    DotKernel { name: "f32_dot_14x32_avx512", isa: Isa::Avx512, mr: 14, nr: 32, run: x86::avx512_14x32 },
+    #[cfg(target_arch = "x86_64")]
+    DotKernel { name: "f32_dot_9x48_avx512", isa: Isa::Avx512, mr: 9, nr: 48, run: x86::avx512_9x48 },
+];
+
+/// The tiles of one tier, by ascending width.
+pub fn of(isa: Isa) -> impl Iterator<Item = &'static DotKernel> {
+    KERNELS.iter().filter(move |k| k.isa == isa)
+}
+
+/// How `columns` are cut into panels on `isa`: a kernel and how many panels of it, widest last.
+///
+/// Rule: the padding of the last panel is minimised first; among equals wide panels win, because
+/// they reload A less often.
+pub fn panels(isa: Isa, columns: usize) -> Vec<&'static DotKernel> {
+    let kernels: Vec<&DotKernel> = of(isa).collect();
+    let lanes = kernels[0].nr;
+    let vectors = columns.div_ceil(lanes).max(1);
+    let widest = kernels.last().map_or(1, |k| k.nr / lanes);
+    // Equal shares of at most the widest: 4 vectors become 2+2, not 3+1.
+    let count = vectors.div_ceil(widest);
+    let (base, extra) = (vectors / count, vectors % count);
+    (0..count)
+        .map(|i| {
+            let width = (base + (i < extra) as usize) * lanes;
+            kernels.iter().find(|k| k.nr == width).copied().unwrap_or(kernels[0])
+        })
+        .collect()
+}
+
+/// Packs a `[k][columns]` matrix, given by `at(k, column)`, into the panels' layout: panel after
+/// panel, `nr` columns for each k, missing columns zero.
+pub fn pack(panels: &[&DotKernel], columns: usize, k: usize, at: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+    let total: usize = panels.iter().map(|p| p.nr).sum();
+    let mut out = Vec::with_capacity(total * k);
+    let mut first = 0;
+    for p in panels {
+        for i in 0..k {
+            out.extend((first..first + p.nr).map(|c| if c < columns { at(i, c) } else { 0.0 }));
+        }
+        first += p.nr;
+    }
+    out
+}
+
+/// The reference tile, in plain loops.
+///
+/// # Safety
+/// See [`DotKernel::run`].
+unsafe fn scalar(args: &DotArgs) {
+    const NR: usize = 8;
+    // SAFETY: the contract of `DotKernel::run`.
+    unsafe {
+        for m in 0..args.m {
+            let mut acc = [0f32; NR];
+            if !args.epilogue.bias.is_null() {
+                for (n, v) in acc.iter_mut().enumerate() {
+                    *v = *args.epilogue.bias.add(n);
+                }
+            }
+            for tap in args.taps {
+                let a = args.a.wrapping_offset(m as isize * args.a_row + tap.a);
+                let b = args.b.add(tap.b);
+                for k in 0..args.run {
+                    for (n, v) in acc.iter_mut().enumerate() {
+                        *v = Scalar::fma(*a.add(k), *b.add(k * NR + n), *v);
+                    }
+                }
+            }
+            let c = args.c.wrapping_offset(m as isize * args.c_row);
+            for (n, v) in acc.iter().enumerate().take(args.n) {
+                let mut y = *v;
+                if !args.epilogue.residual.is_null() {
+                    y += *args
+                        .epilogue
+                        .residual
+                        .wrapping_offset(m as isize * args.epilogue.residual_row)
+                        .add(n);
+                }
+                *c.add(n) = args.epilogue.act.scalar(y);
+            }
+        }
+    }
+}
+
+/// The body of every vector tile: `M` rows by `NV` registers of columns.
+///
+/// # Safety
+/// See [`DotKernel::run`]; the CPU must have the features of `V`.
+#[inline(always)]
+#[allow(dead_code)]
+unsafe fn tile<V: Vector, const M: usize, const NV: usize>(args: &DotArgs) {
+    // SAFETY: the contract of `DotKernel::run`.
+    unsafe {
+        let nr = NV * V::LANES;
+        let mut acc = [[V::splat(0.0); NV]; M];
+        if !args.epilogue.bias.is_null() {
+            for v in 0..NV {
+                let b = V::load(args.epilogue.bias.add(v * V::LANES));
+                for row in &mut acc {
+                    row[v] = b;
+                }
+            }
+        }
+        for tap in args.taps {
+            let mut a = args.a.wrapping_offset(tap.a);
+            let mut b = args.b.add(tap.b);
+            for _ in 0..args.run {
+                let mut bv = [V::splat(0.0); NV];
+                for (v, r) in bv.iter_mut().enumerate() {
+                    *r = V::load(b.add(v * V::LANES));
+                }
+                for (m, row) in acc.iter_mut().enumerate() {
+                    let av = V::splat(*a.wrapping_offset(m as isize * args.a_row));
+                    for v in 0..NV {
+                        row[v] = V::fma(av, bv[v], row[v]);
+                    }
+                }
+                a = a.wrapping_add(1);
+                b = b.wrapping_add(nr);
+            }
+        }
+        let e = &args.epilogue;
+        for (m, row) in acc.iter().enumerate() {
+            let c = args.c.wrapping_offset(m as isize * args.c_row);
+            for (v, &sum) in row.iter().enumerate() {
+                let at = v * V::LANES;
+                if at >= args.n {
+                    break;
+                }
+                let left = args.n - at;
+                let mut y = sum;
+                if !e.residual.is_null() {
+                    let r = e.residual.wrapping_offset(m as isize * e.residual_row).add(at);
+                    let r = if left >= V::LANES { V::load(r) } else { V::load_part(r, left) };
+                    y = V::add(y, r);
+                }
+                let y = e.act.vector::<V>(y);
+                if left >= V::LANES {
+                    V::store(c.add(at), y);
+                } else {
+                    V::store_part(c.add(at), y, left);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Element-wise functions over contiguous runs.
+
+use crate::Isa;
+use crate::simd::{Body, Vector, dispatch};
+
+/// Functions of one value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Unary {
+    Leaky(f32),
+    Clamp(f32, f32),
+    Sigmoid,
+    Tanh,
+    /// `x·sigmoid(a·x)`.
+    Swish(f32),
+    HardSwish,
+    /// `clamp(a·x + b, 0, 1)`.
+    HardSigmoid(f32, f32),
+    Mish,
+    Gelu,
+    GeluTanh,
+    Erf,
+    Exp,
+    Elu(f32),
+    Sqrt,
+    Neg,
+    Abs,
+    Reciprocal,
+}
+
+/// Functions of two values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Max,
+    Min,
+    /// `x` where not negative, else `slope·x`.
+    PRelu,
+}
+
+impl Binary {
+    /// The reference.
+    pub fn scalar(self, a: f32, b: f32) -> f32 {
+        match self {
+            Binary::Add => a + b,
+            Binary::Sub => a - b,
+            Binary::Mul => a * b,
+            Binary::Div => a / b,
+            Binary::Max => {
+                if a > b || a.is_nan() {
+                    a
+                } else {
+                    b
+                }
+            }
+            Binary::Min => {
+                if a < b || a.is_nan() {
+                    a
+                } else {
+                    b
+                }
+            }
+            Binary::PRelu => {
+                if a < 0.0 {
+                    a * b
+                } else {
+                    a
+                }
+            }
+        }
+    }
+}
+
+struct UnaryRun {
+    f: Unary,
+    src: *const f32,
+    dst: *mut f32,
+    n: usize,
+}
+
+/// `dst[i] = f(src[i])` for `n` elements; the pointers may be equal.
+///
+/// # Safety
+/// Both must be valid for `n` elements and either equal or disjoint; `isa` must be supported.
+pub unsafe fn unary(isa: Isa, f: Unary, src: *const f32, dst: *mut f32, n: usize) {
+    // SAFETY: passed on from the caller.
+    unsafe { dispatch(isa, UnaryRun { f, src, dst, n }) }
+}
+
+#[inline(always)]
+unsafe fn sigmoid<V: Vector>(x: V::V) -> V::V {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        let one = V::splat(1.0);
+        V::div(one, V::add(one, V::exp(V::sub(V::splat(0.0), x))))
+    }
+}
+
+/// `x·tanh(softplus x)` through `e = e^x`: `tanh(ln(1+e)) = (e² + 2e) / (e² + 2e + 2)`.
+#[inline(always)]
+unsafe fn mish<V: Vector>(x: V::V) -> V::V {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        let e = V::exp(V::min(x, V::splat(30.0)));
+        let n = V::mul(e, V::add(e, V::splat(2.0)));
+        let y = V::mul(x, V::div(n, V::add(n, V::splat(2.0))));
+        V::select_lt(V::splat(30.0), x, x, y)
+    }
+}
+
+#[inline(always)]
+unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        let zero = V::splat(0.0);
+        let one = V::splat(1.0);
+        let half = V::splat(0.5);
+        let clamp01 = |v: V::V| V::min(V::max(v, zero), one);
+        match f {
+            Unary::Leaky(s) => V::select_lt(x, zero, V::mul(x, V::splat(s)), x),
+            Unary::Clamp(a, b) => crate::dot::Act::Clamp(a, b).vector::<V>(x),
+            Unary::Sigmoid => sigmoid::<V>(x),
+            Unary::Tanh => V::tanh(x),
+            Unary::Swish(a) => V::mul(x, sigmoid::<V>(V::mul(x, V::splat(a)))),
+            Unary::HardSwish => V::mul(x, clamp01(V::fma(x, V::splat(1.0 / 6.0), half))),
+            Unary::HardSigmoid(a, b) => clamp01(V::fma(x, V::splat(a), V::splat(b))),
+            Unary::Mish => mish::<V>(x),
+            Unary::Gelu => {
+                let e = V::erf(V::mul(x, V::splat(std::f32::consts::FRAC_1_SQRT_2)));
+                V::mul(V::mul(x, half), V::add(e, one))
+            }
+            Unary::GeluTanh => {
+                let cube = V::mul(V::mul(x, x), x);
+                let inner = V::mul(V::fma(cube, V::splat(0.044_715), x), V::splat(0.797_884_6));
+                V::mul(V::mul(x, half), V::add(V::tanh(inner), one))
+            }
+            Unary::Erf => V::erf(x),
+            Unary::Exp => V::exp(x),
+            Unary::Elu(a) => {
+                // e^x - 1 through tanh(x/2) keeps precision near zero: (e^x - 1) = 2t/(1 - t).
+                let low = V::min(x, zero);
+                let t = V::tanh(V::mul(low, half));
+                let m = V::div(V::add(t, t), V::sub(one, t));
+                V::select_lt(x, zero, V::mul(m, V::splat(a)), x)
+            }
+            Unary::Sqrt => V::sqrt(x),
+            Unary::Neg => V::sub(V::splat(-0.0), x),
+            Unary::Abs => V::abs(x),
+            Unary::Reciprocal => V::div(one, x),
+        }
+    }
+}
+
+impl Body for UnaryRun {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let UnaryRun { f, src, dst, n } = self;
+        // The match on `f` is outside the loop, so each loop holds one function.
+        macro_rules! each {
+            ($($p:pat => $e:expr),* $(,)?) => { match f { $($p => each!(@loop $e),)* } };
+            (@loop $e:expr) => {{
+                let g = $e;
+                let mut i = 0;
+                // SAFETY: i + LANES <= n or the partial forms are used.
+                unsafe {
+                    while i + V::LANES <= n {
+                        V::store(dst.add(i), apply::<V>(g, V::load(src.add(i))));
+                        i += V::LANES;
+                    }
+                    if i < n {
+                        V::store_part(dst.add(i), apply::<V>(g, V::load_part(src.add(i), n - i)), n - i);
+                    }
+                }
+            }};
+        }
+        each! {
+            Unary::Leaky(s) => Unary::Leaky(s),
+            Unary::Clamp(a, b) => Unary::Clamp(a, b),
+            Unary::Sigmoid => Unary::Sigmoid,
+            Unary::Swish(a) => Unary::Swish(a),
+            Unary::Mish => Unary::Mish,
+            Unary::Gelu => Unary::Gelu,
+            other => other,
+        }
+    }
+}
+
+struct BinaryRun {
+    f: Binary,
+    a: *const f32,
+    b: *const f32,
+    b_step: usize,
+    dst: *mut f32,
+    n: usize,
+}
+
+/// `dst[i] = f(a[i], b[i])`, or `f(a[i], b[0])` for all `i` when `b_scalar`.
+///
+/// # Safety
+/// Pointers must be valid for `n` elements (`b` for one when `b_scalar`), `dst` equal to or
+/// disjoint from the inputs; `isa` must be supported.
+pub unsafe fn binary(
+    isa: Isa,
+    f: Binary,
+    a: *const f32,
+    b: *const f32,
+    b_scalar: bool,
+    dst: *mut f32,
+    n: usize,
+) {
+    // SAFETY: passed on from the caller.
+    unsafe { dispatch(isa, BinaryRun { f, a, b, b_step: !b_scalar as usize, dst, n }) }
+}
+
+impl Body for BinaryRun {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let BinaryRun { f, a, b, b_step, dst, n } = self;
+        // SAFETY: register arithmetic only; the caller has the features.
+        let op = |f: Binary, x: V::V, y: V::V| unsafe {
+            match f {
+                Binary::Add => V::add(x, y),
+                Binary::Sub => V::sub(x, y),
+                Binary::Mul => V::mul(x, y),
+                Binary::Div => V::div(x, y),
+                // The hardware's maximum drops a NaN in its first operand; put it back.
+                Binary::Max => V::select_lt(y, x, x, V::select_lt(x, y, y, V::add(x, V::sub(y, y)))),
+                Binary::Min => V::select_lt(x, y, x, V::select_lt(y, x, y, V::add(x, V::sub(y, y)))),
+                Binary::PRelu => V::select_lt(x, V::splat(0.0), V::mul(x, y), x),
+            }
+        };
+        // SAFETY: i + LANES <= n or the partial forms are used; a scalar b is read at 0 only.
+        unsafe {
+            let fixed = V::splat(if n > 0 { *b } else { 0.0 });
+            let mut i = 0;
+            while i + V::LANES <= n {
+                let y = if b_step == 0 { fixed } else { V::load(b.add(i)) };
+                V::store(dst.add(i), op(f, V::load(a.add(i)), y));
+                i += V::LANES;
+            }
+            if i < n {
+                let m = n - i;
+                let y = if b_step == 0 { fixed } else { V::load_part(b.add(i), m) };
+                V::store_part(dst.add(i), op(f, V::load_part(a.add(i), m), y), m);
+            }
+        }
+    }
+}

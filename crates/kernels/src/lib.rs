@@ -1,0 +1,24 @@
+//! Every SIMD kernel, the detection of what this CPU can run, and the one table of tiles that
+//! dispatch, tests and `doctor` iterate over.
+//!
+//! The crate knows no tensor type: kernels take pointers, strides and plain structs. Layout is
+//! channels-last; 1D and 2D data are 3D with ones ([`Grid`]). Element-wise code is written once
+//! against [`simd::Vector`] and instantiated per tier by [`simd::dispatch`].
+//!
+//! Naming rule of tiles: `{types}_{op}_{mr}x{nr}_{isa}`, for example `f32_dot_14x32_avx512`.
+
+pub mod conv;
+pub mod depthwise;
+pub mod dot;
+pub mod eltwise;
+mod grid;
+mod isa;
+pub mod measure;
+pub mod norm;
+pub mod pool;
+pub mod resize;
+pub mod simd;
+pub mod softmax;
+
+pub use grid::Grid;
+pub use isa::{Isa, IsaError, available, choose, detect};

@@ -1,0 +1,68 @@
+//! What this CPU reaches: each tile of the table on data in the first-level cache, and the memory
+//! bandwidth. For `doctor` and for the micro-benchmark example; not used to make decisions.
+
+use crate::dot::{Act, DotArgs, DotKernel, Epilogue, Tap};
+use std::time::{Duration, Instant};
+
+/// Multiply-accumulates per second of one core on `kernel`, best of several short rounds.
+/// The tier must be supported, otherwise `None`.
+pub fn tile_macs(kernel: &DotKernel) -> Option<f64> {
+    if !kernel.isa.supported() {
+        return None;
+    }
+    let k = 96;
+    let a = vec![0.5f32; kernel.mr * k];
+    let b = vec![0.25f32; kernel.nr * k];
+    let mut c = vec![0f32; kernel.mr * kernel.nr];
+    let taps = [Tap { a: 0, b: 0 }];
+    let args = DotArgs {
+        a: a.as_ptr(),
+        a_row: k as isize,
+        taps: &taps,
+        run: k,
+        b: b.as_ptr(),
+        c: c.as_mut_ptr(),
+        c_row: kernel.nr as isize,
+        m: kernel.mr,
+        n: kernel.nr,
+        epilogue: Epilogue {
+            bias: std::ptr::null(),
+            residual: std::ptr::null(),
+            residual_row: 0,
+            act: Act::None,
+        },
+    };
+    let macs = (kernel.mr * kernel.nr * k) as f64;
+    let mut best = 0f64;
+    for _ in 0..5 {
+        let (start, mut runs) = (Instant::now(), 0u32);
+        while start.elapsed() < Duration::from_millis(10) {
+            for _ in 0..64 {
+                // SAFETY: the tier is supported and the buffers have the sizes that the arguments say.
+                unsafe { (kernel.run)(&args) };
+            }
+            runs += 64;
+        }
+        best = best.max(macs * runs as f64 / start.elapsed().as_secs_f64());
+    }
+    std::hint::black_box(&c);
+    Some(best)
+}
+
+/// Bytes per second of one core streaming `a = b + s·c` over three arrays of `bytes` each, counting
+/// two reads and one write; best of several rounds.
+pub fn triad_bytes(bytes: usize) -> f64 {
+    let n = bytes / 4;
+    let (b, c) = (vec![1f32; n], vec![2f32; n]);
+    let mut a = vec![0f32; n];
+    let mut best = 0f64;
+    for _ in 0..4 {
+        let start = Instant::now();
+        for ((x, y), z) in a.iter_mut().zip(&b).zip(&c) {
+            *x = y + 3.0 * z;
+        }
+        std::hint::black_box(&a);
+        best = best.max(12.0 * n as f64 / start.elapsed().as_secs_f64());
+    }
+    best
+}

@@ -1,0 +1,183 @@
+//! Per-channel statistics and per-channel affine maps: the two passes of instance normalisation.
+//!
+//! Sums are taken of values shifted by the channel's first value, in float32 over short blocks and
+//! in float64 across blocks, so a volume with a large mean loses nothing (the shifted form of the
+//! two-sum variance; see Chan, Golub and LeVeque, 1983).
+
+use crate::dot::Act;
+use crate::simd::{Body, Vector, dispatch};
+use crate::{Grid, Isa};
+
+/// Pixels whose shifted sums are added up in float32 before they join the float64 totals.
+const BLOCK: usize = 64;
+
+/// Pixels per item of [`partial_sums`]; fixed, so that totals do not depend on the thread count.
+pub const CHUNK: usize = 8192;
+
+struct Sums<'a> {
+    src: *const f32,
+    pixel: usize,
+    count: usize,
+    shift: &'a [f32],
+    sum: &'a mut [f64],
+    square: &'a mut [f64],
+}
+
+/// Sums of `x - shift` and of its square per channel over `count` pixels that lie `pixel` elements
+/// apart, added to `sum` and `square`.
+///
+/// # Safety
+/// `src` must be readable for the pixels; the slices must have one entry per channel; `isa` must
+/// be supported.
+pub unsafe fn partial_sums(
+    isa: Isa,
+    src: *const f32,
+    pixel: usize,
+    count: usize,
+    shift: &[f32],
+    sum: &mut [f64],
+    square: &mut [f64],
+) {
+    assert!(sum.len() == shift.len() && square.len() == shift.len());
+    // SAFETY: passed on from the caller.
+    unsafe { dispatch(isa, Sums { src, pixel, count, shift, sum, square }) }
+}
+
+impl Body for Sums<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let c = self.shift.len();
+        let mut buffer = [0f32; 64];
+        let mut k = 0;
+        while k < c {
+            let m = (c - k).min(V::LANES);
+            // SAFETY: k + m <= c and the pixels are readable; the buffer holds a register.
+            unsafe {
+                let load = |q: *const f32| if m == V::LANES { V::load(q) } else { V::load_part(q, m) };
+                let shift = load(self.shift.as_ptr().add(k));
+                let mut done = 0;
+                while done < self.count {
+                    let n = (self.count - done).min(BLOCK);
+                    // Four chains hide the latency of the additions.
+                    let mut s = [V::splat(0.0); 4];
+                    let mut q = [V::splat(0.0); 4];
+                    let base = self.src.add(done * self.pixel + k);
+                    let mut i = 0;
+                    while i + 4 <= n {
+                        for j in 0..4 {
+                            let v = V::sub(load(base.add((i + j) * self.pixel)), shift);
+                            s[j] = V::add(s[j], v);
+                            q[j] = V::fma(v, v, q[j]);
+                        }
+                        i += 4;
+                    }
+                    while i < n {
+                        let v = V::sub(load(base.add(i * self.pixel)), shift);
+                        s[0] = V::add(s[0], v);
+                        q[0] = V::fma(v, v, q[0]);
+                        i += 1;
+                    }
+                    let pair = |a: [V::V; 4]| V::add(V::add(a[0], a[1]), V::add(a[2], a[3]));
+                    V::store(buffer.as_mut_ptr(), pair(s));
+                    for j in 0..m {
+                        self.sum[k + j] += buffer[j] as f64;
+                    }
+                    V::store(buffer.as_mut_ptr(), pair(q));
+                    for j in 0..m {
+                        self.square[k + j] += buffer[j] as f64;
+                    }
+                    done += n;
+                }
+            }
+            k += V::LANES;
+        }
+    }
+}
+
+/// `y = act(x·scale + shift + residual)` over pixels, per channel.
+pub struct Affine<'a> {
+    /// Input, and distance between its pixels.
+    pub src: (*const f32, usize),
+    /// Output, and distance between its pixels; may be the input itself.
+    pub dst: (*mut f32, usize),
+    /// Residual, and distance between its pixels; null for none.
+    pub residual: (*const f32, usize),
+    /// Pixels.
+    pub count: usize,
+    /// One factor per channel.
+    pub scale: &'a [f32],
+    /// One summand per channel.
+    pub shift: &'a [f32],
+    /// Activation.
+    pub act: Act,
+}
+
+/// Applies the map.
+///
+/// # Safety
+/// Pointers must be valid for `count` pixels of `scale.len()` channels; `isa` must be supported.
+pub unsafe fn affine(isa: Isa, args: Affine) {
+    assert_eq!(args.scale.len(), args.shift.len());
+    // SAFETY: passed on from the caller.
+    unsafe { dispatch(isa, args) }
+}
+
+impl Body for Affine<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let c = self.scale.len();
+        let mut k = 0;
+        while k < c {
+            let m = (c - k).min(V::LANES);
+            // SAFETY: k + m <= c and all pixels are valid.
+            unsafe {
+                let load = |q: *const f32| if m == V::LANES { V::load(q) } else { V::load_part(q, m) };
+                let (a, b) = (load(self.scale.as_ptr().add(k)), load(self.shift.as_ptr().add(k)));
+                for i in 0..self.count {
+                    let mut v = V::fma(load(self.src.0.add(i * self.src.1 + k)), a, b);
+                    if !self.residual.0.is_null() {
+                        v = V::add(v, load(self.residual.0.add(i * self.residual.1 + k)));
+                    }
+                    let v = self.act.vector::<V>(v);
+                    let out = self.dst.0.add(i * self.dst.1 + k);
+                    if m == V::LANES {
+                        V::store(out, v);
+                    } else {
+                        V::store_part(out, v, m);
+                    }
+                }
+            }
+            k += V::LANES;
+        }
+    }
+}
+
+/// Scale and shift per channel from the totals of [`partial_sums`] over `count` pixels:
+/// normalise to mean 0 and variance 1 (biased, plus `epsilon`), then `gamma` and `beta`.
+pub fn instance_affine(
+    count: usize,
+    epsilon: f32,
+    shift: &[f32],
+    sum: &[f64],
+    square: &[f64],
+    gamma: &[f32],
+    beta: &[f32],
+) -> (Vec<f32>, Vec<f32>) {
+    let n = count.max(1) as f64;
+    (0..shift.len())
+        .map(|c| {
+            let offset = sum[c] / n;
+            let mean = shift[c] as f64 + offset;
+            let variance = (square[c] / n - offset * offset).max(0.0);
+            let scale = gamma[c] as f64 / (variance + epsilon as f64).sqrt();
+            (scale as f32, (beta[c] as f64 - mean * scale) as f32)
+        })
+        .unzip()
+}
+
+/// Number of items of [`partial_sums`] for one batch entry of `grid`.
+pub fn chunks(grid: &Grid) -> usize {
+    grid.volume().div_ceil(CHUNK)
+}

@@ -1,0 +1,135 @@
+//! Separable resampling of channels-last grids: up to `t` input samples per axis and output
+//! position, blended along channels.
+
+use crate::conv::ConvPointers;
+use crate::simd::{Body, Vector, dispatch};
+use crate::{Grid, Isa};
+
+/// The samples of one axis: for output `o`, entries `o·width .. (o+1)·width` of positions and
+/// weights (unused ones have weight 0 and a valid position).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Samples {
+    /// Samples per output position.
+    pub width: usize,
+    /// Input positions.
+    pub at: Vec<usize>,
+    /// Weights.
+    pub weight: Vec<f32>,
+}
+
+/// A resampling planned for one shape; one item is one output row.
+pub struct Resize {
+    /// Input grid.
+    pub input: Grid,
+    /// Output grid.
+    pub output: Grid,
+    /// Depth, height, width.
+    pub axes: [Samples; 3],
+}
+
+struct Row<'a> {
+    plan: &'a Resize,
+    p: ConvPointers,
+    at: [usize; 3],
+    line: &'a mut [f32],
+}
+
+impl Resize {
+    /// Number of output rows.
+    pub fn items(&self) -> usize {
+        self.output.dims[..3].iter().product()
+    }
+
+    /// Elements of scratch that [`Resize::run`] needs: one blended input row.
+    pub fn scratch(&self) -> usize {
+        self.input.dims[3] * self.input.channels()
+    }
+
+    /// Computes output row `index`.
+    ///
+    /// # Safety
+    /// Pointers must be valid for the plan's grids, the plan's positions inside the input, `line`
+    /// as long as [`Resize::scratch`] says, and `isa` supported.
+    pub unsafe fn run(&self, isa: Isa, index: usize, p: ConvPointers, line: &mut [f32]) {
+        let [_, d, h, _, _] = self.output.dims;
+        assert!(line.len() >= self.scratch());
+        let at = [index / (d * h), index / h % d, index % h];
+        // SAFETY: passed on from the caller.
+        unsafe { dispatch(isa, Row { plan: self, p, at, line }) }
+    }
+}
+
+/// `acc += w·src` over `n` elements, or `acc = w·src` when `first`.
+#[inline(always)]
+unsafe fn blend<V: Vector>(acc: *mut f32, src: *const f32, w: f32, n: usize, first: bool) {
+    let wv = {
+        // SAFETY: register only.
+        unsafe { V::splat(w) }
+    };
+    let mut i = 0;
+    // SAFETY: both are valid for n elements.
+    unsafe {
+        while i + V::LANES <= n {
+            let x = V::load(src.add(i));
+            let y = if first { V::mul(x, wv) } else { V::fma(x, wv, V::load(acc.add(i))) };
+            V::store(acc.add(i), y);
+            i += V::LANES;
+        }
+        if i < n {
+            let m = n - i;
+            let x = V::load_part(src.add(i), m);
+            let y = if first { V::mul(x, wv) } else { V::fma(x, wv, V::load_part(acc.add(i), m)) };
+            V::store_part(acc.add(i), y, m);
+        }
+    }
+}
+
+impl Body for Row<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Row { plan, p, at: [n, z, y], line } = self;
+        let (gi, go) = (&plan.input, &plan.output);
+        let (c, wide) = (gi.channels(), gi.dims[3]);
+        let [sz, sy, sx] = &plan.axes;
+        let dense = gi.pixel() == c;
+        // SAFETY: positions lie inside the input, rows inside the output, by the caller's word.
+        unsafe {
+            let mut first = true;
+            for i in 0..sz.width {
+                let wz = sz.weight[z * sz.width + i];
+                for j in 0..sy.width {
+                    let w = wz * sy.weight[y * sy.width + j];
+                    if w == 0.0 && !(first && i + 1 == sz.width && j + 1 == sy.width) {
+                        continue;
+                    }
+                    let row = n * gi.strides[0]
+                        + sz.at[z * sz.width + i] * gi.strides[1]
+                        + sy.at[y * sy.width + j] * gi.strides[2];
+                    let src = p.input.add(row);
+                    if dense {
+                        blend::<V>(line.as_mut_ptr(), src, w, wide * c, first);
+                    } else {
+                        for x in 0..wide {
+                            blend::<V>(line[x * c..].as_mut_ptr(), src.add(x * gi.pixel()), w, c, first);
+                        }
+                    }
+                    first = false;
+                }
+            }
+            let out = n * go.strides[0] + z * go.strides[1] + y * go.strides[2];
+            for x in 0..go.dims[3] {
+                let dst = p.output.add(out + x * go.strides[3]);
+                let mut first = true;
+                for k in 0..sx.width {
+                    let w = sx.weight[x * sx.width + k];
+                    if w == 0.0 && !(first && k + 1 == sx.width) {
+                        continue;
+                    }
+                    blend::<V>(dst, line[sx.at[x * sx.width + k] * c..].as_ptr(), w, c, first);
+                    first = false;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The vector that element-wise code is written against, and its three instances.
+//!
+//! Bodies are `#[inline(always)]` and free of features; the `#[target_feature]` functions in
+//! [`dispatch`] compile them whole for each tier. See `docs/adding-a-kernel.md`.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod math;
+mod scalar;
+
+use crate::Isa;
+pub use scalar::Scalar;
+#[cfg(target_arch = "x86_64")]
+pub use {avx2::Avx2, avx512::Avx512};
+
+/// A register of float32 lanes.
+///
+/// # Safety
+/// Every function may be called only where the CPU has the instance's features; loads and stores
+/// need valid pointers (no alignment).
+#[allow(clippy::missing_safety_doc)]
+pub unsafe trait Vector: Copy {
+    /// The register.
+    type V: Copy;
+    /// Lanes per register.
+    const LANES: usize;
+
+    /// All lanes `x`.
+    unsafe fn splat(x: f32) -> Self::V;
+    /// `LANES` values from `p`.
+    unsafe fn load(p: *const f32) -> Self::V;
+    /// `n <= LANES` values from `p`, the other lanes zero.
+    unsafe fn load_part(p: *const f32, n: usize) -> Self::V;
+    /// `LANES` values to `p`.
+    unsafe fn store(p: *mut f32, v: Self::V);
+    /// The first `n <= LANES` values to `p`.
+    unsafe fn store_part(p: *mut f32, v: Self::V, n: usize);
+    /// `a·b + c`, rounded once.
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Sum.
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    /// Difference.
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    /// Product.
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// Quotient.
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// Larger; `b` where either is NaN.
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// Smaller; `b` where either is NaN.
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// Square root.
+    unsafe fn sqrt(a: Self::V) -> Self::V;
+    /// Nearest integer, ties to even.
+    unsafe fn round(a: Self::V) -> Self::V;
+    /// Absolute value.
+    unsafe fn abs(a: Self::V) -> Self::V;
+    /// Two to the power of integral `a` in -126..=127.
+    unsafe fn pow2(a: Self::V) -> Self::V;
+    /// `t` where `a < b`, else `f` (also where either is NaN).
+    unsafe fn select_lt(a: Self::V, b: Self::V, t: Self::V, f: Self::V) -> Self::V;
+    /// `e^x` to about one unit in the last place; 0 below -87.3, infinity above 88.7.
+    #[inline(always)]
+    unsafe fn exp(x: Self::V) -> Self::V {
+        // SAFETY: same features as the caller.
+        unsafe { math::exp::<Self>(x) }
+    }
+    /// Hyperbolic tangent.
+    #[inline(always)]
+    unsafe fn tanh(x: Self::V) -> Self::V {
+        // SAFETY: same features as the caller.
+        unsafe { math::tanh::<Self>(x) }
+    }
+    /// Error function, absolute error below 2e-7.
+    #[inline(always)]
+    unsafe fn erf(x: Self::V) -> Self::V {
+        // SAFETY: same features as the caller.
+        unsafe { math::erf::<Self>(x) }
+    }
+}
+
+/// Code that is compiled for each tier. Implementations of `run` must be `#[inline(always)]`.
+pub trait Body {
+    /// What it returns.
+    type Out;
+    /// Runs on vectors `V`.
+    ///
+    /// # Safety
+    /// The CPU must have the features of `V`, and whatever the implementor's pointers need.
+    unsafe fn run<V: Vector>(self) -> Self::Out;
+}
+
+/// Runs `body` on the vectors of `isa`.
+///
+/// # Safety
+/// `isa` must be supported, and whatever the body's pointers need must hold.
+pub unsafe fn dispatch<B: Body>(isa: Isa, body: B) -> B::Out {
+    // SAFETY: the caller vouches for `isa` and for the body.
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512::enter(body),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::enter(body),
+            _ => body.run::<Scalar>(),
+        }
+    }
+}

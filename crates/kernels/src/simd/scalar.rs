@@ -1,0 +1,90 @@
+//! One lane in portable Rust: the reference tier.
+
+use super::Vector;
+
+/// One float32.
+#[derive(Clone, Copy)]
+pub struct Scalar;
+
+// SAFETY: portable code; pointer validity is the caller's.
+unsafe impl Vector for Scalar {
+    type V = f32;
+    const LANES: usize = 1;
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> f32 {
+        x
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> f32 {
+        // SAFETY: valid by the trait's contract.
+        unsafe { *p }
+    }
+    #[inline(always)]
+    unsafe fn load_part(p: *const f32, n: usize) -> f32 {
+        // SAFETY: valid by the trait's contract.
+        if n == 0 { 0.0 } else { unsafe { *p } }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut f32, v: f32) {
+        // SAFETY: valid by the trait's contract.
+        unsafe { *p = v }
+    }
+    #[inline(always)]
+    unsafe fn store_part(p: *mut f32, v: f32, n: usize) {
+        if n > 0 {
+            // SAFETY: valid by the trait's contract.
+            unsafe { *p = v }
+        }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: f32, b: f32, c: f32) -> f32 {
+        // One rounding as on the vector tiers, through float64 instead of the C library's slow
+        // fmaf: the product is exact there and double rounding is the only difference.
+        (a as f64 * b as f64 + c as f64) as f32
+    }
+    #[inline(always)]
+    unsafe fn add(a: f32, b: f32) -> f32 {
+        a + b
+    }
+    #[inline(always)]
+    unsafe fn sub(a: f32, b: f32) -> f32 {
+        a - b
+    }
+    #[inline(always)]
+    unsafe fn mul(a: f32, b: f32) -> f32 {
+        a * b
+    }
+    #[inline(always)]
+    unsafe fn div(a: f32, b: f32) -> f32 {
+        a / b
+    }
+    #[inline(always)]
+    unsafe fn max(a: f32, b: f32) -> f32 {
+        if a > b { a } else { b }
+    }
+    #[inline(always)]
+    unsafe fn min(a: f32, b: f32) -> f32 {
+        if a < b { a } else { b }
+    }
+    #[inline(always)]
+    unsafe fn sqrt(a: f32) -> f32 {
+        a.sqrt()
+    }
+    #[inline(always)]
+    unsafe fn round(a: f32) -> f32 {
+        a.round_ties_even()
+    }
+    #[inline(always)]
+    unsafe fn abs(a: f32) -> f32 {
+        a.abs()
+    }
+    #[inline(always)]
+    unsafe fn pow2(a: f32) -> f32 {
+        f32::from_bits(((a as i32 + 127) << 23) as u32)
+    }
+    #[inline(always)]
+    unsafe fn select_lt(a: f32, b: f32, t: f32, f: f32) -> f32 {
+        if a < b { t } else { f }
+    }
+}

@@ -1,0 +1,282 @@
+//! Convolutions of every tier against plain loops.
+
+mod common;
+
+use ampoule_kernels::Grid;
+use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Weights, phases};
+use ampoule_kernels::depthwise::Depthwise;
+use ampoule_kernels::dot::{Act, KERNELS, of, panels};
+use common::{error, random, tiers};
+
+struct Case {
+    input: [usize; 5],
+    outputs: usize,
+    axes: [Axis; 3],
+    end: [i64; 3],
+    /// Extra elements between pixels of input, output and residual.
+    gap: usize,
+    residual: bool,
+    act: Act,
+}
+
+fn axis(kernel: usize, stride: usize, dilation: usize, pad: i64) -> Axis {
+    Axis { kernel, stride, dilation, pad }
+}
+
+fn out_size(size: usize, a: &Axis, end: i64) -> usize {
+    let span = ((a.kernel - 1) * a.dilation + 1) as i64;
+    ((size as i64 + a.pad + end - span) / a.stride as i64 + 1) as usize
+}
+
+/// Plain loops: `weights[tap][input][output]`.
+fn naive(c: &Case, gi: &Grid, go: &Grid, x: &[f32], w: &[f32], bias: &[f32], r: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; go.extent()];
+    let [n, d, h, wd, m] = go.dims;
+    let ci = gi.channels();
+    for b in 0..n {
+        for z in 0..d {
+            for y in 0..h {
+                for xx in 0..wd {
+                    for o in 0..m {
+                        let mut sum = bias[o] as f64;
+                        let mut t = 0;
+                        for kz in 0..c.axes[0].kernel {
+                            for ky in 0..c.axes[1].kernel {
+                                for kx in 0..c.axes[2].kernel {
+                                    let k = [kz, ky, kx];
+                                    let at: Vec<i64> = [z, y, xx]
+                                        .iter()
+                                        .enumerate()
+                                        .map(|(i, &q)| {
+                                            (q * c.axes[i].stride + k[i] * c.axes[i].dilation) as i64
+                                                - c.axes[i].pad
+                                        })
+                                        .collect();
+                                    if (0..3).all(|i| (0..gi.dims[i + 1] as i64).contains(&at[i])) {
+                                        let p = b * gi.strides[0]
+                                            + at[0] as usize * gi.strides[1]
+                                            + at[1] as usize * gi.strides[2]
+                                            + at[2] as usize * gi.strides[3];
+                                        for i in 0..ci {
+                                            sum += x[p + i] as f64 * w[(t * ci + i) * m + o] as f64;
+                                        }
+                                    }
+                                    t += 1;
+                                }
+                            }
+                        }
+                        let p =
+                            b * go.strides[0] + z * go.strides[1] + y * go.strides[2] + xx * go.strides[3];
+                        let sum = sum as f32 + if c.residual { r[p + o] } else { 0.0 };
+                        out[p + o] = c.act.scalar(sum);
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+fn cases() -> Vec<Case> {
+    let one = axis(1, 1, 1, 0);
+    let k3 = axis(3, 1, 1, 1);
+    let mut list = Vec::new();
+    let mut add = |input, outputs, axes: [Axis; 3], end, gap, residual, act| {
+        list.push(Case { input, outputs, axes, end, gap, residual, act })
+    };
+    // Column tails around every vector width, 3D "same" convolutions.
+    for outputs in [1, 2, 7, 8, 9, 15, 16, 17, 21, 24, 31, 32, 33, 42, 48, 49, 64, 84] {
+        add([1, 3, 4, 19, 5], outputs, [k3; 3], [1; 3], 0, false, Act::Leaky(0.01));
+    }
+    // Row tails around every tile height, 2D.
+    for w in [1, 2, 3, 4, 5, 8, 9, 10, 13, 14, 15, 23, 24, 25, 29] {
+        add([2, 1, 5, w, 3], 18, [one, k3, k3], [0, 1, 1], 0, true, Act::None);
+    }
+    // Strides, asymmetric pads, dilation larger than the input, negative pad, concat slices.
+    add([1, 9, 10, 11, 4], 20, [axis(3, 2, 1, 1); 3], [1; 3], 0, false, Act::Clamp(0.0, 6.0));
+    add([1, 7, 9, 8, 1], 16, [axis(7, 2, 1, 3); 3], [3; 3], 0, false, Act::None);
+    add([1, 6, 6, 9, 2], 5, [axis(3, 1, 4, 4); 3], [4; 3], 3, true, Act::Leaky(0.0));
+    add([1, 1, 8, 9, 6], 12, [one, axis(3, 1, 1, 0), axis(3, 1, 1, 2)], [0, 2, 0], 2, false, Act::None);
+    add([1, 1, 9, 9, 3], 8, [one, axis(2, 1, 1, -1), axis(2, 1, 1, -2)], [0, 0, -1], 0, false, Act::None);
+    add([1, 1, 6, 40, 3], 8, [one, axis(4, 3, 2, 3), axis(5, 2, 3, 4)], [0, 2, 5], 5, true, Act::None);
+    // Pointwise: flattened when dense, not when strided.
+    add([2, 3, 5, 7, 33], 35, [one; 3], [0; 3], 0, true, Act::Leaky(0.2));
+    add([2, 3, 5, 7, 33], 35, [one; 3], [0; 3], 4, true, Act::Leaky(0.2));
+    add([1, 1, 8, 8, 16], 24, [one, axis(1, 2, 1, 0), axis(1, 2, 1, 0)], [0; 3], 0, false, Act::None);
+    // A GEMM with one row, and one long enough to be cut along w.
+    add([1, 1, 1, 1, 300], 130, [one; 3], [0; 3], 0, false, Act::None);
+    add([1, 1, 1, 5000, 3], 4, [one; 3], [0; 3], 0, false, Act::None);
+    list
+}
+
+#[test]
+fn every_tier_matches_plain_loops() {
+    for isa in tiers() {
+        for (i, c) in cases().iter().enumerate() {
+            let gi = Grid::pitched(c.input, c.input[4] + c.gap);
+            let [n, d, h, w, ci] = c.input;
+            let sizes = [d, h, w];
+            let out: Vec<usize> = (0..3).map(|k| out_size(sizes[k], &c.axes[k], c.end[k])).collect();
+            let go = Grid::pitched([n, out[0], out[1], out[2], c.outputs], c.outputs + c.gap);
+            let taps: usize = c.axes.iter().map(|a| a.kernel).product();
+            let x = random(gi.extent(), i as u64 + 1);
+            let wv = random(taps * ci * c.outputs, 77);
+            let bias = random(c.outputs, 5);
+            let r = random(go.extent(), 9);
+            let want = naive(c, &gi, &go, &x, &wv, &bias, &r);
+            let weights = Weights::pack(isa, taps, ci, c.outputs, Some(&bias), |t, a, b| {
+                wv[(t * ci + a) * c.outputs + b]
+            });
+            let grid_r = c.residual.then_some(go);
+            let conv = Conv::new(gi, go, grid_r, c.axes, c.act, panels(isa, c.outputs).len());
+            let mut got = vec![0.0; go.extent()];
+            let p = ConvPointers { input: x.as_ptr(), output: got.as_mut_ptr(), residual: r.as_ptr() };
+            let mut scratch = Vec::new();
+            for item in 0..conv.items() {
+                // SAFETY: buffers have the grids' extents.
+                unsafe { conv.run(item, &weights, p, &mut scratch) };
+            }
+            let e = error(&got, &want);
+            assert!(e < 2e-5, "case {i} on {}: {e}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn transposed_convolutions_are_their_phases() {
+    for isa in tiers() {
+        for (kernel, stride, pad, extra, size) in [
+            (3, 2, 1, 1, 5),
+            (2, 2, 0, 0, 4),
+            (3, 1, 1, 0, 6),
+            (4, 2, 1, 0, 3),
+            (3, 3, 0, 2, 4),
+            (1, 2, 0, 1, 3),
+        ] {
+            let out = stride * (size - 1) + extra + kernel - 2 * pad as usize;
+            let (ci, co) = (3, 5);
+            let x = random(size * size * ci, 3);
+            let w = random(kernel * kernel * ci * co, 4);
+            let mut want = vec![0f32; out * out * co];
+            for y in 0..size {
+                for xx in 0..size {
+                    for ky in 0..kernel {
+                        for kx in 0..kernel {
+                            let oy = (y * stride + ky) as i64 - pad;
+                            let ox = (xx * stride + kx) as i64 - pad;
+                            if !(0..out as i64).contains(&oy) || !(0..out as i64).contains(&ox) {
+                                continue;
+                            }
+                            for a in 0..ci {
+                                for b in 0..co {
+                                    want[(oy as usize * out + ox as usize) * co + b] += x
+                                        [(y * size + xx) * ci + a]
+                                        * w[((ky * kernel + kx) * ci + a) * co + b];
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            let mut got = vec![f32::NAN; out * out * co];
+            let gi = Grid::dense([1, 1, size, size, ci]);
+            let full = Grid::dense([1, 1, out, out, co]);
+            let list = phases(kernel, stride, 1, pad, out);
+            for py in &list {
+                for px in &list {
+                    let mut go = full;
+                    go.dims[2] = py.count;
+                    go.dims[3] = px.count;
+                    go.strides[2] *= stride;
+                    go.strides[3] *= stride;
+                    let axes = [axis(1, 1, 1, 0), py.axis, px.axis];
+                    let n = px.taps.len();
+                    let weights = Weights::pack(isa, py.taps.len() * n, ci, co, None, |t, a, b| {
+                        w[((py.taps[t / n] * kernel + px.taps[t % n]) * ci + a) * co + b]
+                    });
+                    let conv = Conv::new(gi, go, None, axes, Act::None, panels(isa, co).len());
+                    let at = py.offset * full.strides[2] + px.offset * full.strides[3];
+                    let p = ConvPointers {
+                        input: x.as_ptr(),
+                        output: got[at..].as_mut_ptr(),
+                        residual: std::ptr::null(),
+                    };
+                    for item in 0..conv.items() {
+                        // SAFETY: buffers have the grids' extents.
+                        unsafe { conv.run(item, &weights, p, &mut Vec::new()) };
+                    }
+                }
+            }
+            let e = error(&got, &want);
+            assert!(e < 1e-5, "k{kernel} s{stride} p{pad} on {}: {e}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn depthwise_matches_plain_loops() {
+    for isa in tiers() {
+        for (c, k, s, d, pad) in
+            [(1, 3, 1, 1, 1), (7, 3, 2, 1, 1), (16, 5, 1, 1, 2), (33, 3, 1, 3, 3), (40, 5, 2, 2, 9)]
+        {
+            let a = axis(k, s, d, pad);
+            let (h, w) = (11, 13);
+            let gi = Grid::dense([2, 1, h, w, c]);
+            let go = Grid::dense([2, 1, out_size(h, &a, pad), out_size(w, &a, pad), c]);
+            let x = random(gi.extent(), 1);
+            let wv = random(k * k * c, 2);
+            let bias = random(c, 3);
+            let plan = Depthwise {
+                input: gi,
+                output: go,
+                residual: None,
+                axes: [axis(1, 1, 1, 0), a, a],
+                act: Act::Clamp(-0.5, 0.5),
+            };
+            let mut got = vec![0.0; go.extent()];
+            let p = ConvPointers { input: x.as_ptr(), output: got.as_mut_ptr(), residual: std::ptr::null() };
+            for i in 0..plan.items() {
+                // SAFETY: buffers have the grids' extents.
+                unsafe { plan.run(isa, i, &wv, &bias, p) };
+            }
+            let mut want = vec![0.0; go.extent()];
+            for n in 0..2 {
+                for y in 0..go.dims[2] {
+                    for xx in 0..go.dims[3] {
+                        for ch in 0..c {
+                            let mut sum = bias[ch];
+                            for ky in 0..k {
+                                for kx in 0..k {
+                                    let py = (y * s + ky * d) as i64 - pad;
+                                    let px = (xx * s + kx * d) as i64 - pad;
+                                    if (0..h as i64).contains(&py) && (0..w as i64).contains(&px) {
+                                        sum += x[((n * h + py as usize) * w + px as usize) * c + ch]
+                                            * wv[(ky * k + kx) * c + ch];
+                                    }
+                                }
+                            }
+                            want[((n * go.dims[2] + y) * go.dims[3] + xx) * c + ch] = sum.clamp(-0.5, 0.5);
+                        }
+                    }
+                }
+            }
+            assert!(error(&got, &want) < 1e-5, "{c} channels on {}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn the_table_names_tell_the_tile() {
+    for k in KERNELS {
+        let want = format!("f32_dot_{}x{}_{}", k.mr, k.nr, k.isa.name());
+        assert_eq!(k.name, want);
+    }
+    for isa in ampoule_kernels::Isa::ALL.into_iter().filter(|i| i.supported()) {
+        let widths: Vec<usize> = of(isa).map(|k| k.nr).collect();
+        assert!(widths.is_sorted() && !widths.is_empty());
+        for n in 1..200 {
+            let total: usize = panels(isa, n).iter().map(|p| p.nr).sum();
+            assert_eq!(total, n.div_ceil(widths[0]) * widths[0]);
+        }
+    }
+}
