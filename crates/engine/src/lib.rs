@@ -1,1 +1,28 @@
-//! x
+//! Runs a [`ampoule_graph::Graph`] on a CPU.
+//!
+//! A [`Session`] is made for one set of input shapes: the graph is rewritten, lowered to steps with
+//! packed weights, its memory is planned to the byte, and then [`Session::run`] only computes.
+//!
+//! ```no_run
+//! use ampoule_engine::{Options, Session};
+//! let graph = ampoule_graph::onnx::read_file("model.onnx".as_ref())?;
+//! let mut session = Session::new(graph, &[vec![1, 1, 128, 128, 128]], &Options::default())?;
+//! session.input(0).fill(0.5);
+//! session.run()?;
+//! let probabilities: Vec<f32> = session.output(0).to_vec();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod arena;
+mod error;
+mod lower;
+mod plan;
+mod pool;
+mod session;
+mod step;
+mod view;
+
+pub use error::{Error, Result};
+pub use plan::{Block, Plan, plan};
+pub use pool::Pool;
+pub use session::{InputMut, Options, OutputRef, Session, StepInfo};

@@ -5,6 +5,7 @@
 mod elementwise;
 mod moves;
 mod spatial;
+pub use spatial::{AxisTaps, axis_taps};
 
 use crate::{DType, Error, Graph, Op, Result, Tensor};
 

@@ -264,7 +264,7 @@ impl Graph {
                     )));
                 }
             }
-            if n.output().is_none() {
+            if n.outputs.iter().all(Option::is_none) {
                 return Err(Error::invalid(format!("node `{}` has no output", n.name)));
             }
             for o in n.outputs.iter().flatten() {

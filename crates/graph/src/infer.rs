@@ -4,7 +4,8 @@
 //! element by element, so that `Reshape`, `Resize` and `Slice` in exported models resolve.
 
 mod rules;
-pub(crate) use rules::{pad_plan, resize_geometry, shape_range, slice_plan, split_sizes};
+pub(crate) use rules::shape_range;
+pub use rules::{pad_plan, resize_geometry, slice_plan, split_sizes};
 
 use crate::{DType, Dim, Error, Graph, Node, Op, Result, Tensor, ValueId};
 use std::collections::BTreeMap;
@@ -125,13 +126,13 @@ fn shapes(n: &Node, infos: &[Info]) -> String {
 }
 
 /// `axis` counted from the front, for a tensor of `rank` axes.
-pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
+pub fn axis(axis: i64, rank: usize) -> Result<usize, String> {
     let a = if axis < 0 { axis + rank as i64 } else { axis };
     usize::try_from(a).ok().filter(|&a| a < rank).ok_or_else(|| format!("axis {axis} of {rank} axes"))
 }
 
 /// All of `list` counted from the front, sorted, without duplicates.
-pub(crate) fn axes(list: &[i64], rank: usize) -> Result<Vec<usize>, String> {
+pub fn axes(list: &[i64], rank: usize) -> Result<Vec<usize>, String> {
     let mut out = list.iter().map(|&a| axis(a, rank)).collect::<Result<Vec<_>, _>>()?;
     out.sort_unstable();
     let n = out.len();

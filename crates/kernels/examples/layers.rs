@@ -38,7 +38,8 @@ fn main() {
             let mut best = f64::MAX;
             for _ in 0..3 {
                 let start = Instant::now();
-                let p = ConvPointers { input: x.as_ptr(), output: y.as_mut_ptr(), residual: std::ptr::null() };
+                let p =
+                    ConvPointers { input: x.as_ptr(), output: y.as_mut_ptr(), residual: std::ptr::null() };
                 for i in 0..conv.items() {
                     // SAFETY: the buffers have the grids' extents and the tier is supported.
                     unsafe { conv.run(i, &weights, p, &mut taps) };
@@ -46,7 +47,12 @@ fn main() {
                 best = best.min(start.elapsed().as_secs_f64());
             }
             let macs = (output.pixels() * co * ci * k * k * k) as f64;
-            println!("{:7} {d}x{h}x{w} {ci}->{co} k{k}: {:6.1} GMAC/s, {:.1} ms", isa.name(), macs / best / 1e9, best * 1e3);
+            println!(
+                "{:7} {d}x{h}x{w} {ci}->{co} k{k}: {:6.1} GMAC/s, {:.1} ms",
+                isa.name(),
+                macs / best / 1e9,
+                best * 1e3
+            );
         }
     }
 }

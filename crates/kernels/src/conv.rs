@@ -114,6 +114,18 @@ pub struct ConvPointers {
     pub residual: *const f32,
 }
 
+impl ConvPointers {
+    /// The same buffers, each from a later element on.
+    pub fn offset(self, input: usize, output: usize, residual: usize) -> Self {
+        let moved = self.residual.wrapping_add(residual);
+        ConvPointers {
+            input: self.input.wrapping_add(input),
+            output: self.output.wrapping_add(output),
+            residual: if self.residual.is_null() { self.residual } else { moved },
+        }
+    }
+}
+
 // SAFETY: pointers are handed to workers which write disjoint parts of the output.
 unsafe impl Sync for ConvPointers {}
 // SAFETY: as above.

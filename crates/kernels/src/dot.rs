@@ -261,26 +261,54 @@ unsafe fn tile<V: Vector, const M: usize, const NV: usize>(args: &DotArgs) {
                 b = b.wrapping_add(nr);
             }
         }
+        // Each step is a loop of constant bounds with a small body, so that all of them unroll and
+        // the accumulators never leave their registers.
         let e = &args.epilogue;
-        for (m, row) in acc.iter().enumerate() {
-            let c = args.c.wrapping_offset(m as isize * args.c_row);
-            for (v, &sum) in row.iter().enumerate() {
-                let at = v * V::LANES;
-                if at >= args.n {
-                    break;
+        let part = |v: usize| args.n.saturating_sub(v * V::LANES).min(V::LANES);
+        let full = args.n == nr;
+        if !e.residual.is_null() {
+            for m in 0..M {
+                let r = e.residual.wrapping_offset(m as isize * e.residual_row);
+                for v in 0..NV {
+                    let at = r.wrapping_add(v * V::LANES);
+                    let x = if full { V::load(at) } else { V::load_part(at, part(v)) };
+                    acc[m][v] = V::add(acc[m][v], x);
                 }
-                let left = args.n - at;
-                let mut y = sum;
-                if !e.residual.is_null() {
-                    let r = e.residual.wrapping_offset(m as isize * e.residual_row).add(at);
-                    let r = if left >= V::LANES { V::load(r) } else { V::load_part(r, left) };
-                    y = V::add(y, r);
+            }
+        }
+        match e.act {
+            Act::None => {}
+            Act::Leaky(s) => {
+                let (zero, s) = (V::splat(0.0), V::splat(s));
+                for m in 0..M {
+                    for v in 0..NV {
+                        let x = acc[m][v];
+                        acc[m][v] = V::select_lt(x, zero, V::mul(x, s), x);
+                    }
                 }
-                let y = e.act.vector::<V>(y);
-                if left >= V::LANES {
-                    V::store(c.add(at), y);
-                } else {
-                    V::store_part(c.add(at), y, left);
+            }
+            Act::Clamp(a, b) => {
+                let (a, b) = (V::splat(a), V::splat(b));
+                for m in 0..M {
+                    for v in 0..NV {
+                        let y = V::select_lt(acc[m][v], a, a, acc[m][v]);
+                        acc[m][v] = V::select_lt(b, y, b, y);
+                    }
+                }
+            }
+        }
+        if full {
+            for m in 0..M {
+                let c = args.c.wrapping_offset(m as isize * args.c_row);
+                for v in 0..NV {
+                    V::store(c.wrapping_add(v * V::LANES), acc[m][v]);
+                }
+            }
+        } else {
+            for m in 0..M {
+                let c = args.c.wrapping_offset(m as isize * args.c_row);
+                for v in 0..NV {
+                    V::store_part(c.wrapping_add(v * V::LANES), acc[m][v], part(v));
                 }
             }
         }

@@ -8,6 +8,7 @@
 //! Naming rule of tiles: `{types}_{op}_{mr}x{nr}_{isa}`, for example `f32_dot_14x32_avx512`.
 
 pub mod conv;
+mod denormals;
 pub mod depthwise;
 pub mod dot;
 pub mod eltwise;
@@ -20,5 +21,6 @@ pub mod resize;
 pub mod simd;
 pub mod softmax;
 
+pub use denormals::flushed;
 pub use grid::Grid;
 pub use isa::{Isa, IsaError, available, choose, detect};

@@ -236,10 +236,10 @@ fn layer_norm(x: &Inputs, ax: i64, epsilon: f32) -> R<Array> {
 }
 
 /// Weights of the input samples of one axis for every output position.
-pub(crate) type AxisTaps = Vec<Vec<(usize, f64)>>;
+pub type AxisTaps = Vec<Vec<(usize, f64)>>;
 
 /// The separable resampling matrix of one axis: sizes `n -> m`, `scale` as declared.
-pub(crate) fn axis_taps(r: &Resize, n: usize, m: usize, scale: f64) -> AxisTaps {
+pub fn axis_taps(r: &Resize, n: usize, m: usize, scale: f64) -> AxisTaps {
     if n == m && scale == 1.0 {
         return (0..m).map(|i| vec![(i, 1.0)]).collect();
     }
@@ -267,11 +267,9 @@ fn coordinate(c: Coordinates, o: f64, n: f64, m: f64, scale: f64) -> f64 {
             }
         }
         Coordinates::AlignCorners => {
-            if m > 1.0 {
-                o * (n - 1.0) / (m - 1.0)
-            } else {
-                0.0
-            }
+            // The output's length before it was rounded down.
+            let length = n * scale;
+            if length == 1.0 { 0.0 } else { o * (n - 1.0) / (length - 1.0) }
         }
         Coordinates::Asymmetric => o / scale,
     }
@@ -291,9 +289,9 @@ fn taps_at(r: &Resize, x: f64, n: usize, scale: f64) -> Vec<(usize, f64)> {
             };
             return vec![(clamp(i), 1.0)];
         }
-        Interpolation::Linear => (1.0, Box::new(|d: f64| (1.0 - d.abs()).max(0.0)), r.antialias),
+        Interpolation::Linear => (1.0, Box::new(|d: f64| (1.0 - d.abs()).max(0.0)), false),
         Interpolation::Cubic { a, exclude_outside } => {
-            (2.0, Box::new(move |d: f64| keys(a as f64, d)), exclude_outside || r.antialias)
+            (2.0, Box::new(move |d: f64| keys(a as f64, d)), exclude_outside)
         }
     };
     let reach = support / stretch;

@@ -440,7 +440,7 @@ fn reduce(args: &Args, keep: bool, noop: bool) -> R<Option<Vec<Dim>>> {
 }
 
 /// Output sizes and scales of a `Resize` over known `dims`.
-pub(crate) fn resize_geometry(
+pub fn resize_geometry(
     r: &Resize,
     dims: &[usize],
     scales: Option<&[f64]>,
@@ -544,7 +544,7 @@ fn concat(args: &Args, a: i64) -> R<Option<Vec<Dim>>> {
 }
 
 /// Sizes of the pieces of a `Split`.
-pub(crate) fn split_sizes(size: usize, given: Option<&[i64]>, pieces: usize) -> R<Vec<usize>> {
+pub fn split_sizes(size: usize, given: Option<&[i64]>, pieces: usize) -> R<Vec<usize>> {
     if let Some(g) = given {
         let v: Option<Vec<usize>> = g.iter().map(|&x| usize::try_from(x).ok()).collect();
         return v
@@ -593,7 +593,7 @@ pub(crate) fn slice_range(size: usize, start: i64, end: i64, step: i64) -> R<(us
 }
 
 /// `(start, count, step)` per axis of a `Slice` over known `dims`.
-pub(crate) fn slice_plan(
+pub fn slice_plan(
     dims: &[usize],
     starts: &[i64],
     ends: &[i64],
@@ -634,7 +634,7 @@ fn slice(args: &Args) -> R<Option<Vec<Dim>>> {
 }
 
 /// `(before, after)` per axis of a `Pad`.
-pub(crate) fn pad_plan(rank: usize, pads: &[i64], axes_in: Option<&[i64]>) -> R<Vec<(i64, i64)>> {
+pub fn pad_plan(rank: usize, pads: &[i64], axes_in: Option<&[i64]>) -> R<Vec<(i64, i64)>> {
     let default: Vec<i64> = (0..rank as i64).collect();
     let list = axes_in.unwrap_or(&default);
     if pads.len() != 2 * list.len() {

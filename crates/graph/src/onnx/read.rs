@@ -58,7 +58,8 @@ pub fn from_bytes(bytes: Bytes, folder: Option<&Path>, limits: &Limits) -> Resul
     let graph = graph.ok_or_else(|| Error::NotOnnx { reason: "there is no graph in it".into() })?;
     let default = |d: &str| d.is_empty() || d == "ai.onnx";
     let opset = opset_import.iter().filter(|o| default(&o.domain)).map(|o| o.version).max();
-    let opset = opset.ok_or_else(|| Error::NotOnnx { reason: "no operator set is imported".into() })?;
+    // A model of other domains only may leave the default one out.
+    let opset = opset.unwrap_or(super::NEWEST_OPSET);
     if !(super::OLDEST_OPSET..=super::NEWEST_OPSET).contains(&opset) {
         return Err(Error::Opset { found: opset, newest: super::NEWEST_OPSET });
     }

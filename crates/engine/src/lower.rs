@@ -1,0 +1,379 @@
+//! From a rewritten graph with known shapes to steps over views.
+//!
+//! Values of rank 3 to 5 live channels-last; a value that is concatenated is written straight into
+//! its slice of the concatenation; activations and residual sums join the step before them.
+
+mod conv;
+mod elementwise;
+mod moves;
+mod shape;
+
+use crate::step::{Arg, Kind, Loops, Step};
+use crate::view::{Home, View, channels_last, row_major};
+use crate::{Error, Result};
+use ampoule_graph::op::{Binary, Unary};
+use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
+use ampoule_kernels::dot::Act;
+use ampoule_kernels::{Grid, Isa};
+use std::collections::HashMap;
+
+/// The result of lowering: steps, sizes of arena buffers, constants, and where inputs and outputs
+/// lie.
+pub(crate) struct Lowered {
+    pub steps: Vec<Step>,
+    pub buffers: Vec<usize>,
+    pub constants: Vec<Vec<f32>>,
+    pub inputs: Vec<View>,
+    pub outputs: Vec<View>,
+}
+
+/// State of lowering.
+pub(crate) struct Lower<'g> {
+    graph: &'g Graph,
+    isa: Isa,
+    uses: Vec<usize>,
+    readers: Vec<Vec<usize>>,
+    views: Vec<Option<View>>,
+    /// Values that are written into a slice of another: parent and channel offset.
+    slices: HashMap<ValueId, (ValueId, usize)>,
+    /// Nodes already covered by a fusion.
+    fused: Vec<bool>,
+    out: Lowered,
+}
+
+type R<T> = std::result::Result<T, String>;
+
+/// Lowers `graph`, whose shapes must all be known.
+pub(crate) fn lower(graph: &Graph, isa: Isa) -> Result<Lowered> {
+    let unsupported = graph.unsupported();
+    if !unsupported.is_empty() {
+        return Err(ampoule_graph::Error::Unsupported(unsupported).into());
+    }
+    let mut readers = vec![Vec::new(); graph.values.len()];
+    for (i, n) in graph.nodes.iter().enumerate() {
+        for v in n.inputs.iter().flatten() {
+            readers[v.0].push(i);
+        }
+    }
+    let mut l = Lower {
+        graph,
+        isa,
+        uses: graph.uses(),
+        readers,
+        views: vec![None; graph.values.len()],
+        slices: HashMap::new(),
+        fused: vec![false; graph.nodes.len()],
+        out: Lowered {
+            steps: Vec::new(),
+            buffers: Vec::new(),
+            constants: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        },
+    };
+    l.plan_slices();
+    let fail = |graph: &Graph, n: &Node, reason: String| Error::Lower {
+        node: graph.node_name(n).into(),
+        op: n.op.name(),
+        reason,
+    };
+    for (index, &id) in graph.inputs.iter().enumerate() {
+        let v = graph.value(id);
+        let Some(dims) = v.dims() else {
+            return Err(Error::Input { index, reason: "its shape is not known".into() });
+        };
+        l.slices.remove(&id);
+        let view = l.place(id, &dims);
+        l.views[id.0] = Some(view.clone());
+        l.out.inputs.push(view);
+    }
+    for (i, n) in graph.nodes.iter().enumerate() {
+        if !l.fused[i] {
+            l.node(i).map_err(|reason| fail(graph, n, reason))?;
+        }
+    }
+    for id in &graph.outputs {
+        let view = l.get(*id).map_err(|reason| Error::Graph(ampoule_graph::Error::Invalid { reason }))?;
+        l.out.outputs.push(view);
+    }
+    Ok(l.out)
+}
+
+impl<'g> Lower<'g> {
+    /// Finds values that can be written into the concatenation that reads them.
+    fn plan_slices(&mut self) {
+        let g = self.graph;
+        for n in &g.nodes {
+            let Op::Concat { axis } = n.op else { continue };
+            let Some(y) = n.output() else { continue };
+            let Some(dims) = g.value(y).dims() else { continue };
+            let rank = dims.len() as i64;
+            if !(3..=5).contains(&rank) || (axis != 1 && axis != 1 - rank) || !self.is_float(y) {
+                continue;
+            }
+            let mut offset = 0;
+            for x in n.inputs.iter().flatten() {
+                let Some(d) = g.value(*x).dims() else { break };
+                if !g.constants.contains_key(x) && !self.slices.contains_key(x) && !g.outputs.contains(x) {
+                    self.slices.insert(*x, (y, offset));
+                }
+                offset += d[1];
+            }
+        }
+    }
+
+    fn is_float(&self, id: ValueId) -> bool {
+        self.graph.value(id).dtype.is_none_or(DType::is_float)
+    }
+
+    fn dims(&self, id: ValueId) -> R<Vec<usize>> {
+        let v = self.graph.value(id);
+        v.dims().ok_or_else(|| {
+            format!("the shape of `{}` depends on run-time values; give its inputs as constants", v.name)
+        })
+    }
+
+    /// A fresh arena buffer of `size` elements.
+    fn buffer(&mut self, size: usize) -> usize {
+        self.out.buffers.push(size);
+        self.out.buffers.len() - 1
+    }
+
+    fn fresh(&mut self, dims: &[usize], strides: Vec<isize>) -> View {
+        let home = Home::Arena(self.buffer(dims.iter().product()));
+        View { home, offset: 0, dims: dims.to_vec(), strides }
+    }
+
+    /// A new view for value `id`: its slice of a concatenation, or a dense buffer, channels-last
+    /// for ranks 3 to 5.
+    fn place(&mut self, id: ValueId, dims: &[usize]) -> View {
+        if let Some(&(parent, offset)) = self.slices.get(&id) {
+            let whole = match &self.views[parent.0] {
+                Some(v) => Some(v.clone()),
+                None => self.graph.value(parent).dims().map(|d| {
+                    let v = self.place(parent, &d);
+                    self.views[parent.0] = Some(v.clone());
+                    v
+                }),
+            };
+            if let Some(whole) = whole {
+                let mut v = whole;
+                v.offset += offset;
+                v.dims = dims.to_vec();
+                return v;
+            }
+        }
+        let strides = match dims.len() {
+            3..=5 => channels_last(dims, dims[1]),
+            _ => row_major(dims),
+        };
+        self.fresh(dims, strides)
+    }
+
+    /// The view of a value that has been computed, is an input, or is constant.
+    fn get(&mut self, id: ValueId) -> R<View> {
+        if let Some(v) = &self.views[id.0] {
+            return Ok(v.clone());
+        }
+        let name = &self.graph.value(id).name;
+        let t = self.graph.constants.get(&id).ok_or_else(|| format!("`{name}` is not computed"))?;
+        let data = t.to_f32().ok_or_else(|| format!("constant `{name}` is {}", t.dtype().name()))?;
+        self.out.constants.push(data);
+        let home = Home::Constant(self.out.constants.len() - 1);
+        let v = View { home, offset: 0, dims: t.dims().to_vec(), strides: row_major(t.dims()) };
+        self.views[id.0] = Some(v.clone());
+        Ok(v)
+    }
+
+    fn input(&mut self, n: &Node, i: usize) -> R<View> {
+        let id = n.input(i).ok_or_else(|| format!("input {i} is missing"))?;
+        self.get(id)
+    }
+
+    /// The constant behind input `i` of a node.
+    fn constant(&self, n: &Node, i: usize) -> Option<&'g Tensor> {
+        self.graph.constants.get(&n.input(i)?)
+    }
+
+    fn floats(&self, n: &Node, i: usize) -> Option<Vec<f32>> {
+        self.constant(n, i).filter(|t| t.dtype().is_float())?.to_f32()
+    }
+
+    fn push(&mut self, n: &Node, kind: Kind, reads: Vec<View>, writes: Vec<View>, macs: u64) {
+        let in_place =
+            matches!(kind, Kind::Norm(_) | Kind::Unary(..) | Kind::Binary(..) | Kind::Softmax { .. });
+        let node = self.graph.node_name(n).to_owned();
+        self.out.steps.push(Step { node, op: n.op.name(), kind, reads, writes, in_place, macs });
+    }
+
+    fn set(&mut self, id: ValueId, v: View) {
+        self.views[id.0] = Some(v);
+    }
+
+    /// Copies `from` into `to`.
+    fn copy(&mut self, n: &Node, from: View, to: View) {
+        let loops = Loops::new(&[&from, &to]);
+        self.push(n, Kind::Copy(loops), vec![from], vec![to], 0);
+    }
+
+    /// `v` as a channels-last grid with evenly spaced pixels, copied if it does not lie so.
+    fn channels_last(&mut self, n: &Node, v: View) -> R<(View, Grid)> {
+        if let Some(g) = v.grid()
+            && g.uniform()
+        {
+            return Ok((v, g));
+        }
+        if !(2..=5).contains(&v.dims.len()) {
+            return Err(format!("{} axes where 3 to 5 are supported", v.dims.len()));
+        }
+        let dense = self.fresh(&v.dims.clone(), channels_last(&v.dims, v.dims[1]));
+        self.copy(n, v, dense.clone());
+        let g = dense.grid().ok_or("no grid")?;
+        Ok((dense, g))
+    }
+
+    /// `v` in dense row-major order, copied if it does not lie so.
+    fn dense_rows(&mut self, n: &Node, v: View) -> View {
+        if v.is_row_major() {
+            return View { strides: row_major(&v.dims), ..v };
+        }
+        let dense = self.fresh(&v.dims.clone(), row_major(&v.dims));
+        self.copy(n, v, dense.clone());
+        dense
+    }
+
+    /// The only reader of `id`, when there is exactly one and nothing else needs the value.
+    fn only_reader(&self, id: ValueId) -> Option<usize> {
+        match self.readers[id.0].as_slice() {
+            [r] if self.uses[id.0] == 1 && !self.fused[*r] => Some(*r),
+            _ => None,
+        }
+    }
+
+    /// Follows `id` through a residual sum and an activation that can be fused, marks them as
+    /// done, and returns the value that results, the residual's view, and the activation.
+    fn fuse(&mut self, mut id: ValueId, residual: bool) -> R<(ValueId, Option<View>, Act)> {
+        let mut added = None;
+        let dims = self.dims(id)?;
+        if residual
+            && let Some(r) = self.only_reader(id)
+            && let Op::Binary(Binary::Add) = self.graph.nodes[r].op
+        {
+            let n = &self.graph.nodes[r];
+            let other = n.inputs.iter().flatten().copied().find(|&i| i != id);
+            if let (Some(other), Some(y)) = (other, n.output())
+                && self.views[other.0].is_some()
+                && !self.graph.constants.contains_key(&other)
+                && self.graph.value(other).dims().as_ref() == Some(&dims)
+                && let Ok(v) = self.get(other)
+                && v.grid().is_some_and(|g| g.uniform())
+            {
+                self.fused[r] = true;
+                added = Some(v);
+                id = y;
+            }
+        }
+        let mut act = Act::None;
+        if let Some(r) = self.only_reader(id)
+            && let Some(a) = self.activation(&self.graph.nodes[r])
+            && let Some(y) = self.graph.nodes[r].output()
+            && self.graph.nodes[r].input(0) == Some(id)
+        {
+            self.fused[r] = true;
+            act = a;
+            id = y;
+        }
+        Ok((id, added, act))
+    }
+
+    /// The fusable activation that a node is.
+    fn activation(&self, n: &Node) -> Option<Act> {
+        match &n.op {
+            Op::Unary(Unary::Relu) => Some(Act::Leaky(0.0)),
+            Op::Unary(Unary::LeakyRelu { alpha }) => Some(Act::Leaky(*alpha)),
+            Op::Clip => {
+                let bound = |i: usize, default: f32| match n.input(i) {
+                    None => Some(default),
+                    Some(_) => self.floats(n, i).filter(|v| v.len() == 1).map(|v| v[0]),
+                };
+                Some(Act::Clamp(bound(1, f32::NEG_INFINITY)?, bound(2, f32::INFINITY)?))
+            }
+            _ => None,
+        }
+    }
+
+    fn node(&mut self, index: usize) -> R<()> {
+        let graph = self.graph;
+        let n = &graph.nodes[index];
+        let floats = n.inputs.iter().chain(&n.outputs).flatten().all(|&i| self.is_float(i));
+        let done = match &n.op {
+            Op::Conv { window, group } => self.conv(n, window, *group)?,
+            Op::ConvTranspose { window, group, output_padding, output_shape } => {
+                self.conv_transpose(n, window, *group, output_padding, output_shape)?
+            }
+            Op::MaxPool(p) if floats => self.pool(n, p, true)?,
+            Op::AveragePool(p) if floats => self.pool(n, p, false)?,
+            Op::GlobalAveragePool => self.global_average(n)?,
+            Op::GlobalMaxPool => self.global_max(n)?,
+            Op::BatchNorm { epsilon } => self.batch_norm(n, *epsilon)?,
+            Op::InstanceNorm { epsilon } => self.instance_norm(n, 1, *epsilon)?,
+            Op::GroupNorm { groups, epsilon } => {
+                let channels = n.input(0).map(|x| self.dims(x)).transpose()?.and_then(|d| d.get(1).copied());
+                match channels.filter(|c| *groups > 0 && c % groups == 0) {
+                    Some(c) => self.instance_norm(n, c / groups, *epsilon)?,
+                    None => return Err("channels do not divide into the groups".into()),
+                }
+            }
+            Op::Unary(u) if floats => self.unary(n, *u)?,
+            Op::Binary(b) if floats => self.binary(n, *b)?,
+            Op::Variadic(v) if floats => self.variadic(n, *v)?,
+            Op::Clip if floats => self.clip(n)?,
+            Op::Softmax { axis, log: false } => self.softmax(n, *axis)?,
+            Op::MatMul if floats => self.matmul(n)?,
+            Op::Gemm { alpha, beta, trans_a, trans_b } if floats => {
+                self.gemm(n, *alpha, *beta, *trans_a, *trans_b)?
+            }
+            Op::Resize(r) if floats => self.resize(n, r)?,
+            Op::Concat { axis } => self.concat(n, *axis)?,
+            Op::Pad { mode } => self.pad(n, *mode)?,
+            Op::Cast { to } => self.cast(n, *to)?,
+            _ => self.as_view(n)?,
+        };
+        if !done {
+            self.reference(n)?;
+        }
+        Ok(())
+    }
+
+    /// A step that the graph's reference computes.
+    fn reference(&mut self, n: &Node) -> R<()> {
+        let graph = self.graph;
+        let mut reads = Vec::new();
+        let mut args = Vec::new();
+        for id in &n.inputs {
+            args.push(match id {
+                None => Arg::Missing,
+                Some(id) => match graph.constants.get(id) {
+                    Some(t) => Arg::Constant(t.clone()),
+                    None => {
+                        reads.push(self.get(*id)?);
+                        Arg::Read(reads.len() - 1, graph.value(*id).dtype.unwrap_or(DType::F32))
+                    }
+                },
+            });
+        }
+        let mut writes = Vec::new();
+        for (i, id) in n.outputs.iter().enumerate() {
+            // An omitted output is computed all the same; it needs a place and no name.
+            let Some(id) = id else {
+                return Err(format!("output {i} is omitted"));
+            };
+            let dims = self.dims(*id)?;
+            let v = self.place(*id, &dims);
+            self.set(*id, v.clone());
+            writes.push(v);
+        }
+        self.push(n, Kind::Reference { op: n.op.clone(), args }, reads, writes, 0);
+        Ok(())
+    }
+}

@@ -1,0 +1,285 @@
+//! Convolutions, transposed convolutions, matrix products with constant weights.
+
+use super::{Lower, R};
+use crate::step::{ConvPart, Kind, MatMul};
+use crate::view::View;
+use ampoule_graph::op::{Resolved, Window};
+use ampoule_graph::{Node, ValueId};
+use ampoule_kernels::Grid;
+use ampoule_kernels::conv::{Axis, Conv, Phase, Weights, phases};
+use ampoule_kernels::depthwise::Depthwise;
+use ampoule_kernels::dot::{self, Act};
+
+/// Places per-axis values of a 1D to 3D window at the end of three axes.
+fn three<T: Copy>(v: &[T], fill: T) -> [T; 3] {
+    let mut out = [fill; 3];
+    out[3 - v.len()..].copy_from_slice(v);
+    out
+}
+
+pub(super) fn axes(r: &Resolved) -> [Axis; 3] {
+    let (k, s, d) = (three(&r.kernel, 1), three(&r.strides, 1), three(&r.dilations, 1));
+    let p = three(&r.begin, 0);
+    [0, 1, 2].map(|i| Axis { kernel: k[i], stride: s[i], dilation: d[i], pad: p[i] })
+}
+
+/// What a fused step writes and adds.
+struct Target {
+    output: View,
+    grid: Grid,
+    residual: Option<(View, Grid)>,
+    act: Act,
+}
+
+impl Lower<'_> {
+    /// The output of a fusable step: where it goes and what joins it.
+    fn target(&mut self, y: ValueId) -> R<Target> {
+        let (id, residual, act) = self.fuse(y, true)?;
+        let dims = self.dims(id)?;
+        let output = self.place(id, &dims);
+        self.set(id, output.clone());
+        let grid = output.grid().ok_or("the output is not channels-last")?;
+        let residual = match residual {
+            Some(v) => {
+                let g = v.grid().ok_or("the residual is not channels-last")?;
+                Some((v, g))
+            }
+            None => None,
+        };
+        Ok(Target { output, grid, residual, act })
+    }
+
+    pub(super) fn conv(&mut self, n: &Node, window: &Window, group: usize) -> R<bool> {
+        let (Some(w), Some(y)) = (self.floats(n, 1), n.output()) else { return Ok(false) };
+        let wd = self.constant(n, 1).map(|t| t.dims().to_vec()).unwrap_or_default();
+        let bias = match n.input(2) {
+            Some(_) => match self.floats(n, 2) {
+                Some(b) => Some(b),
+                None => return Ok(false),
+            },
+            None => None,
+        };
+        if !(3..=5).contains(&wd.len()) {
+            return Err(format!("{} axes where 3 to 5 are supported", wd.len()));
+        }
+        let x = self.input(n, 0)?;
+        let r = window.resolve(&x.dims[2..], &wd[2..], false)?;
+        let (x, gx) = self.channels_last(n, x)?;
+        let t = self.target(y)?;
+        let axes = axes(&r);
+        let taps: usize = wd[2..].iter().product();
+        let (m, cg) = (wd[0], wd[1]);
+        let macs = (t.grid.pixels() * m * cg * taps) as u64;
+        let reads = reads(x, &t);
+        if cg == 1 && group == m && group > 1 {
+            let weights = (0..taps * m).map(|i| w[i % m * taps + i / m]).collect();
+            let bias = bias.unwrap_or_else(|| vec![0.0; m]);
+            let residual = t.residual.as_ref().map(|r| r.1);
+            let plan = Depthwise { input: gx, output: t.grid, residual, axes, act: t.act };
+            self.push(n, Kind::Depthwise { plan, weights, bias }, reads, vec![t.output], macs);
+            return Ok(true);
+        }
+        let mg = m / group;
+        let parts = (0..group)
+            .map(|g| {
+                let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
+                let weights = Weights::pack(self.isa, taps, cg, mg, b, |tap, i, o| {
+                    w[((g * mg + o) * cg + i) * taps + tap]
+                });
+                let narrow = |grid: Grid, c: usize| Grid {
+                    dims: [&grid.dims[..4], &[c]].concat().try_into().unwrap_or(grid.dims),
+                    ..grid
+                };
+                let residual = t.residual.as_ref().map(|r| narrow(r.1, mg));
+                let panels = dot::panels(self.isa, mg).len();
+                let conv = Conv::new(narrow(gx, cg), narrow(t.grid, mg), residual, axes, t.act, panels);
+                ConvPart { conv, weights, input: g * cg, output: g * mg, residual: g * mg }
+            })
+            .collect();
+        self.push(n, Kind::Conv(parts), reads, vec![t.output], macs);
+        Ok(true)
+    }
+
+    pub(super) fn conv_transpose(
+        &mut self,
+        n: &Node,
+        window: &Window,
+        group: usize,
+        output_padding: &[usize],
+        output_shape: &[usize],
+    ) -> R<bool> {
+        let (Some(w), Some(y)) = (self.floats(n, 1), n.output()) else { return Ok(false) };
+        let wd = self.constant(n, 1).map(|t| t.dims().to_vec()).unwrap_or_default();
+        let bias = match n.input(2) {
+            Some(_) => match self.floats(n, 2) {
+                Some(b) => Some(b),
+                None => return Ok(false),
+            },
+            None => None,
+        };
+        if !(3..=5).contains(&wd.len()) {
+            return Err(format!("{} axes where 3 to 5 are supported", wd.len()));
+        }
+        let x = self.input(n, 0)?;
+        let r = window.resolve_transposed(&x.dims[2..], &wd[2..], output_padding, output_shape)?;
+        let (x, gx) = self.channels_last(n, x)?;
+        let t = self.target(y)?;
+        let a = axes(&r);
+        let per_axis: Vec<Vec<Phase>> = (0..3)
+            .map(|i| phases(a[i].kernel, a[i].stride, a[i].dilation, a[i].pad, t.grid.dims[i + 1]))
+            .collect();
+        let taps: usize = wd[2..].iter().product();
+        let (cg, mg) = (wd[0] / group, wd[1]);
+        let mut parts = Vec::new();
+        for g in 0..group {
+            for pz in &per_axis[0] {
+                for py in &per_axis[1] {
+                    for px in &per_axis[2] {
+                        let (ny, nx) = (py.taps.len(), px.taps.len());
+                        let count = pz.taps.len() * ny * nx;
+                        let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
+                        let weights = Weights::pack(self.isa, count, cg, mg, b, |k, i, o| {
+                            let z = pz.taps[k / (ny * nx)];
+                            let (yy, xx) = (py.taps[k / nx % ny], px.taps[k % nx]);
+                            let tap = (z * a[1].kernel + yy) * a[2].kernel + xx;
+                            w[((g * cg + i) * mg + o) * taps + tap]
+                        });
+                        let phase = |grid: &Grid, c: usize| {
+                            let mut p = *grid;
+                            for (i, ph) in [pz, py, px].into_iter().enumerate() {
+                                p.dims[i + 1] = ph.count;
+                                p.strides[i + 1] *= a[i].stride;
+                            }
+                            p.dims[4] = c;
+                            let at = pz.offset * grid.strides[1]
+                                + py.offset * grid.strides[2]
+                                + px.offset * grid.strides[3];
+                            (p, at)
+                        };
+                        let (go, output) = phase(&t.grid, mg);
+                        let residual = t.residual.as_ref().map(|r| phase(&r.1, mg));
+                        let mut gi = gx;
+                        gi.dims[4] = cg;
+                        let axes = [pz.axis, py.axis, px.axis];
+                        let panels = dot::panels(self.isa, mg).len();
+                        let conv = Conv::new(gi, go, residual.map(|r| r.0), axes, t.act, panels);
+                        parts.push(ConvPart {
+                            conv,
+                            weights,
+                            input: g * cg,
+                            output: output + g * mg,
+                            residual: residual.map_or(0, |r| r.1) + g * mg,
+                        });
+                    }
+                }
+            }
+        }
+        let macs = (gx.pixels() * wd[0] * mg * taps) as u64;
+        let reads = reads(x, &t);
+        self.push(n, Kind::Conv(parts), reads, vec![t.output], macs);
+        Ok(true)
+    }
+
+    /// `rows` dense rows of `k` values by constant `[k, m]` weights, as a pointwise convolution.
+    fn project(
+        &mut self,
+        n: &Node,
+        x: View,
+        y: ValueId,
+        m: usize,
+        bias: Option<&[f32]>,
+        at: impl Fn(usize, usize) -> f32,
+    ) -> R<()> {
+        let k = *x.dims.last().ok_or("a scalar operand")?;
+        let rows = x.len() / k.max(1);
+        let gx = Grid::dense([1, 1, 1, rows, k]);
+        let go = Grid::dense([1, 1, 1, rows, m]);
+        // An activation may follow; a residual would have to lie row-major, so it is left out.
+        let (id, _, act) = self.fuse(y, false)?;
+        let dims = self.dims(id)?;
+        let output = self.fresh(&dims, crate::view::row_major(&dims));
+        self.set(id, output.clone());
+        let weights = Weights::pack(self.isa, 1, k, m, bias, |_, i, o| at(i, o));
+        let one = Axis { kernel: 1, stride: 1, dilation: 1, pad: 0 };
+        let conv = Conv::new(gx, go, None, [one; 3], act, dot::panels(self.isa, m).len());
+        let part = ConvPart { conv, weights, input: 0, output: 0, residual: 0 };
+        self.push(n, Kind::Conv(vec![part]), vec![x], vec![output], (rows * k * m) as u64);
+        Ok(())
+    }
+
+    pub(super) fn gemm(&mut self, n: &Node, alpha: f32, beta: f32, trans_a: bool, trans_b: bool) -> R<bool> {
+        let (Some(w), Some(y)) = (self.floats(n, 1), n.output()) else { return Ok(false) };
+        let wd = self.constant(n, 1).map(|t| t.dims().to_vec()).unwrap_or_default();
+        let [p, q] = wd[..] else { return Ok(false) };
+        let (k, m) = if trans_b { (q, p) } else { (p, q) };
+        let bias = match n.input(2) {
+            None => None,
+            Some(_) => {
+                let dims = self.constant(n, 2).map(|t| t.dims().to_vec()).unwrap_or_default();
+                let row = dims.iter().rev().skip(1).all(|&d| d == 1);
+                match self.floats(n, 2).filter(|v| row && (v.len() == m || v.len() == 1)) {
+                    Some(v) => Some((0..m).map(|i| beta * v[i % v.len()]).collect::<Vec<f32>>()),
+                    None => return Ok(false),
+                }
+            }
+        };
+        let x = self.input(n, 0)?;
+        let x = if trans_a { x.permuted(&[1, 0]) } else { x };
+        let x = self.dense_rows(n, x);
+        let at = |i: usize, o: usize| alpha * if trans_b { w[o * k + i] } else { w[i * m + o] };
+        self.project(n, x, y, m, bias.as_deref(), at)?;
+        Ok(true)
+    }
+
+    pub(super) fn matmul(&mut self, n: &Node) -> R<bool> {
+        let Some(y) = n.output() else { return Ok(false) };
+        let (a, b) = (self.input(n, 0)?, self.input(n, 1)?);
+        if a.dims.len() < 2 || b.dims.len() < 2 || a.len() == 0 || b.len() == 0 {
+            return Ok(false);
+        }
+        if let (Some(w), 2) = (self.floats(n, 1), b.dims.len()) {
+            let m = b.dims[1];
+            let x = self.dense_rows(n, a);
+            self.project(n, x, y, m, None, |i, o| w[i * m + o])?;
+            return Ok(true);
+        }
+        let dims = self.dims(y)?;
+        let lead = &dims[..dims.len() - 2];
+        let (m, k) = (a.dims[a.dims.len() - 2], a.dims[a.dims.len() - 1]);
+        let cols = b.dims[b.dims.len() - 1];
+        let (a, b) = (self.dense_rows(n, a), self.dense_rows(n, b));
+        let offsets = |v: &View, size: usize| -> Vec<usize> {
+            let own = View {
+                dims: v.dims[..v.dims.len() - 2].to_vec(),
+                strides: crate::view::row_major(&v.dims[..v.dims.len() - 2]),
+                ..v.clone()
+            };
+            let wide = own.expanded(lead);
+            let count: usize = lead.iter().product();
+            (0..count)
+                .map(|mut i| {
+                    let mut at = 0;
+                    for d in (0..lead.len()).rev() {
+                        at += (i % lead[d]) * wide.strides[d] as usize;
+                        i /= lead[d];
+                    }
+                    at * size
+                })
+                .collect()
+        };
+        let (oa, ob) = (offsets(&a, m * k), offsets(&b, k * cols));
+        let batch = oa.iter().zip(&ob).enumerate().map(|(i, (a, b))| [*a, *b, i * m * cols]).collect();
+        let output = self.fresh(&dims, crate::view::row_major(&dims));
+        self.set(y, output.clone());
+        let product = MatMul { m, k, n: cols, batch, panels: dot::panels(self.isa, cols) };
+        let macs = (product.batch.len() * m * k * cols) as u64;
+        self.push(n, Kind::MatMul(product), vec![a, b], vec![output], macs);
+        Ok(true)
+    }
+}
+
+fn reads(x: View, t: &Target) -> Vec<View> {
+    let mut reads = vec![x];
+    reads.extend(t.residual.as_ref().map(|r| r.0.clone()));
+    reads
+}

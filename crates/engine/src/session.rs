@@ -1,0 +1,420 @@
+//! A model made ready for one set of input shapes.
+
+use crate::arena::Arena;
+use crate::lower::{Lowered, lower};
+use crate::plan::{Block, plan};
+use crate::step::{Context, Kind, gather, scatter, tensor};
+use crate::view::{Home, View};
+use crate::{Error, Plan, Pool, Result};
+use ampoule_graph::{DType, Dim, Graph, Tensor};
+use ampoule_kernels::Isa;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How to make a session.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Tier by name; `None` for `AMPOULE_ISA` or the best.
+    pub isa: Option<String>,
+    /// Threads; 0 for as many as the process may use.
+    pub threads: usize,
+    /// Most bytes of weights and activations together.
+    pub max_bytes: Option<u64>,
+    /// Skip the graph passes (for tests that compare with and without).
+    pub keep_graph: bool,
+}
+
+/// One step, for reports.
+#[derive(Clone, Debug)]
+pub struct StepInfo {
+    /// Node it came from.
+    pub node: String,
+    /// Operator type.
+    pub op: String,
+    /// What runs: tile names, or the kind of step.
+    pub kernel: String,
+    /// Output dimensions.
+    pub dims: Vec<usize>,
+    /// Multiply-accumulates.
+    pub macs: u64,
+    /// Time in the most recent run.
+    pub time: Duration,
+}
+
+/// A model ready to run.
+pub struct Session {
+    lowered: Lowered,
+    graph: Graph,
+    plan: Plan,
+    arena: Arena,
+    pool: Arc<Pool>,
+    isa: Isa,
+    weight_bytes: u64,
+    times: Vec<Duration>,
+}
+
+/// An input's memory, channels-last: `[n, spatial…, c]` (row-major `[n, c, spatial…]` when there is
+/// one channel, or for ranks other than 3 to 5).
+pub type InputMut<'a> = &'a mut [f32];
+
+/// An output of the most recent run.
+pub struct OutputRef<'a> {
+    /// Dimensions in ONNX order.
+    pub dims: &'a [usize],
+    /// Stride of each dimension, in elements.
+    pub strides: &'a [isize],
+    /// Declared element type.
+    pub dtype: DType,
+    base: *const f32,
+    view: &'a View,
+    exact: Option<&'a Tensor>,
+}
+
+impl OutputRef<'_> {
+    /// All elements in ONNX's row-major order.
+    pub fn to_vec(&self) -> Vec<f32> {
+        // SAFETY: the session is borrowed, so its memory is unchanged since the run.
+        unsafe { gather(self.base, self.view) }
+    }
+
+    /// The element at `index`.
+    pub fn at(&self, index: &[usize]) -> f32 {
+        assert!(index.len() == self.dims.len() && index.iter().zip(self.dims).all(|(i, d)| i < d));
+        let at: isize = index.iter().zip(self.strides).map(|(&i, s)| i as isize * s).sum();
+        // SAFETY: an element of the view; the session is borrowed.
+        unsafe { *self.base.offset(at) }
+    }
+
+    /// Elements of channel `c` of batch entry 0 in row-major order of the spatial axes, without a
+    /// copy of the others. Calls `f(position, value)`.
+    pub fn channel(&self, c: usize, mut f: impl FnMut(usize, f32)) {
+        let mut v = self.view.sliced(
+            &self
+                .dims
+                .iter()
+                .enumerate()
+                .map(|(i, &d)| match i {
+                    0 => (0, 1, 1),
+                    1 => (c, 1, 1),
+                    _ => (0, d, 1),
+                })
+                .collect::<Vec<_>>(),
+        );
+        let shift = v.offset as isize - self.view.offset as isize;
+        v.offset = 0;
+        let loops_inner = *v.dims.last().unwrap_or(&1);
+        let step = *v.strides.last().unwrap_or(&1);
+        let rows = v.len() / loops_inner.max(1);
+        for row in 0..rows {
+            let mut rest = row;
+            let mut at = shift;
+            for i in (0..v.dims.len() - 1).rev() {
+                at += (rest % v.dims[i]) as isize * v.strides[i];
+                rest /= v.dims[i];
+            }
+            for i in 0..loops_inner {
+                // SAFETY: an element of the view; the session is borrowed.
+                f(row * loops_inner + i, unsafe { *self.base.offset(at + i as isize * step) });
+            }
+        }
+    }
+
+    /// The output as a tensor of its declared type.
+    pub fn tensor(&self) -> Result<Tensor> {
+        if let Some(t) = self.exact {
+            return Ok(t.clone());
+        }
+        let t = tensor(self.dtype, self.dims, &self.to_vec());
+        t.ok_or_else(|| Error::Input { index: 0, reason: format!("an output of type {}", self.dtype.name()) })
+    }
+}
+
+impl Session {
+    /// Makes `graph` ready for inputs of `shapes`, in the order of its inputs.
+    pub fn new(graph: Graph, shapes: &[Vec<usize>], options: &Options) -> Result<Self> {
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        };
+        Self::with_pool(graph, shapes, options, Arc::new(Pool::new(threads)))
+    }
+
+    /// Like [`Session::new`] with a pool that several sessions share.
+    pub fn with_pool(
+        mut graph: Graph,
+        shapes: &[Vec<usize>],
+        options: &Options,
+        pool: Arc<Pool>,
+    ) -> Result<Self> {
+        let isa = ampoule_kernels::choose(options.isa.as_deref())?;
+        fit_inputs(&mut graph, shapes)?;
+        if options.keep_graph {
+            ampoule_graph::infer::infer(&mut graph)?;
+        } else {
+            ampoule_graph::passes::optimize(&mut graph)?;
+        }
+        let mut lowered = lower(&graph, isa)?;
+        let plan = place(&mut lowered);
+        let weight_bytes = weight_bytes(&lowered);
+        // The tensors of the file are packed now; only exact constant outputs are still needed.
+        let outputs = graph.outputs.clone();
+        graph.constants.retain(|id, _| outputs.contains(id));
+        let needed = weight_bytes + 4 * plan.size as u64;
+        if let Some(limit) = options.max_bytes
+            && needed > limit
+        {
+            return Err(Error::Memory { needed_mib: needed.div_ceil(1 << 20), limit_mib: limit >> 20 });
+        }
+        let arena = Arena::new(4 * plan.size)?;
+        let times = vec![Duration::ZERO; lowered.steps.len()];
+        Ok(Session { lowered, graph, plan, arena, pool, isa, weight_bytes, times })
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            isa: self.isa,
+            pool: &self.pool,
+            arena: self.arena.floats(),
+            offsets: &self.plan.offsets,
+            constants: &self.lowered.constants,
+        }
+    }
+
+    /// Number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.lowered.inputs.len()
+    }
+
+    /// Number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.lowered.outputs.len()
+    }
+
+    /// Dimensions of input `i` in ONNX order.
+    pub fn input_dims(&self, i: usize) -> &[usize] {
+        &self.lowered.inputs[i].dims
+    }
+
+    /// The memory of input `i`; fill it before every [`Session::run`], which may overwrite it.
+    pub fn input(&mut self, i: usize) -> InputMut<'_> {
+        let v = &self.lowered.inputs[i];
+        let p = self.context().at(v);
+        // SAFETY: inputs are dense buffers of the arena, and the session is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(p, v.len()) }
+    }
+
+    /// Sets input `i` from row-major (ONNX order) values.
+    pub fn set_input(&mut self, i: usize, values: &[f32]) -> Result<()> {
+        let v = &self.lowered.inputs[i];
+        if values.len() != v.len() {
+            let reason = format!("{} values given for shape {:?}", values.len(), v.dims);
+            return Err(Error::Input { index: i, reason });
+        }
+        // SAFETY: a view of the arena; the session is borrowed mutably.
+        unsafe { scatter(self.context().at(v), v, values) };
+        Ok(())
+    }
+
+    /// Runs the network on the inputs set before.
+    pub fn run(&mut self) -> Result<()> {
+        for i in 0..self.lowered.steps.len() {
+            let start = Instant::now();
+            let step = &self.lowered.steps[i];
+            // SAFETY: the arena has the plan's size and steps run in order.
+            let done = unsafe { step.run(&self.context()) };
+            done.map_err(|reason| Error::Run { node: step.node.clone(), op: step.op.clone(), reason })?;
+            self.times[i] = start.elapsed();
+        }
+        Ok(())
+    }
+
+    /// Sets all inputs from tensors, runs, and returns all outputs as tensors.
+    pub fn run_tensors(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        if inputs.len() != self.inputs() {
+            let reason = format!("{} inputs given, {} expected", inputs.len(), self.inputs());
+            return Err(Error::Input { index: inputs.len(), reason });
+        }
+        for (i, t) in inputs.iter().enumerate() {
+            let bad = |reason: String| Error::Input { index: i, reason };
+            if t.dims() != self.input_dims(i) {
+                return Err(bad(format!("shape {:?}, expected {:?}", t.dims(), self.input_dims(i))));
+            }
+            let v = t.to_f32().ok_or_else(|| bad(format!("{} is not numeric", t.dtype().name())))?;
+            if t.dtype().is_int() && v.iter().any(|x| x.abs() > 16_777_216.0) {
+                return Err(bad("an integer beyond 2^24 cannot be carried; give it as a constant".into()));
+            }
+            self.set_input(i, &v)?;
+        }
+        self.run()?;
+        (0..self.outputs()).map(|i| self.output(i).tensor()).collect()
+    }
+
+    /// Output `i` of the most recent run.
+    pub fn output(&self, i: usize) -> OutputRef<'_> {
+        let view = &self.lowered.outputs[i];
+        let id = self.graph.outputs[i];
+        OutputRef {
+            dims: &view.dims,
+            strides: &view.strides,
+            dtype: self.graph.value(id).dtype.unwrap_or(DType::F32),
+            base: self.context().at(view),
+            view,
+            exact: self.graph.constants.get(&id),
+        }
+    }
+
+    /// Bytes of activations that the plan holds at its peak.
+    pub fn arena_bytes(&self) -> u64 {
+        4 * self.plan.size as u64
+    }
+
+    /// Bytes of packed weights and constants.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
+    }
+
+    /// Gives the activations' memory back until the next run.
+    pub fn release(&mut self) {
+        self.arena.release();
+    }
+
+    /// The tier in use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Threads in use.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// All steps with the times of the most recent run.
+    pub fn steps(&self) -> Vec<StepInfo> {
+        let info = |(s, time): (&crate::step::Step, &Duration)| StepInfo {
+            node: s.node.clone(),
+            op: s.op.clone(),
+            kernel: kernel_name(&s.kind),
+            dims: s.writes.first().map(|w| w.dims.clone()).unwrap_or_default(),
+            macs: s.macs,
+            time: *time,
+        };
+        self.lowered.steps.iter().zip(&self.times).map(info).collect()
+    }
+
+    /// Multiply-accumulates of one run.
+    pub fn macs(&self) -> u64 {
+        self.lowered.steps.iter().map(|s| s.macs).sum()
+    }
+}
+
+fn kernel_name(kind: &Kind) -> String {
+    match kind {
+        Kind::Conv(parts) => {
+            let mut names: Vec<&str> = parts.iter().flat_map(|p| p.weights.kernels()).collect();
+            names.dedup();
+            names.truncate(2);
+            names.join("+")
+        }
+        Kind::Depthwise { .. } => "depthwise".into(),
+        Kind::Pool(_) => "pool".into(),
+        Kind::Norm(n) if n.group.is_none() => "affine".into(),
+        Kind::Norm(_) => "instance_norm".into(),
+        Kind::GlobalAverage => "global_average".into(),
+        Kind::Unary(..) => "unary".into(),
+        Kind::Binary(..) => "binary".into(),
+        Kind::Copy(_) => "copy".into(),
+        Kind::Fill(_) => "fill".into(),
+        Kind::Softmax { .. } => "softmax".into(),
+        Kind::Resize(_) => "resize".into(),
+        Kind::MatMul(m) => m.panels.first().map_or(String::new(), |p| p.name.into()),
+        Kind::Reference { .. } => "reference".into(),
+    }
+}
+
+fn weight_bytes(l: &Lowered) -> u64 {
+    let constants: usize = l.constants.iter().map(|c| 4 * c.len()).sum();
+    let packed: usize = l
+        .steps
+        .iter()
+        .map(|s| match &s.kind {
+            Kind::Conv(parts) => parts.iter().map(|p| p.weights.bytes()).sum(),
+            Kind::Depthwise { weights, bias, .. } => 4 * (weights.len() + bias.len()),
+            _ => 0,
+        })
+        .sum();
+    (constants + packed) as u64
+}
+
+/// Checks `shapes` against the declared ones and sets them.
+fn fit_inputs(graph: &mut Graph, shapes: &[Vec<usize>]) -> Result<()> {
+    if shapes.len() != graph.inputs.len() {
+        let reason = format!("{} shapes given, the model has {} inputs", shapes.len(), graph.inputs.len());
+        return Err(Error::Input { index: shapes.len().min(graph.inputs.len()), reason });
+    }
+    for (i, dims) in shapes.iter().enumerate() {
+        if let Some(declared) = &graph.value(graph.inputs[i]).shape {
+            let fits = declared.len() == dims.len()
+                && declared.iter().zip(dims).all(|(d, n)| d.known().is_none_or(|d| d == *n));
+            if !fits {
+                let want = declared.iter().map(Dim::to_string).collect::<Vec<_>>().join("x");
+                let reason = format!("shape {dims:?} given, the model takes {want}");
+                return Err(Error::Input { index: i, reason });
+            }
+        }
+        graph.set_input_dims(i, dims);
+    }
+    Ok(())
+}
+
+/// Joins buffers that can share a place, and plans the arena.
+fn place(l: &mut Lowered) -> Plan {
+    let end = l.steps.len();
+    let mut life = vec![(usize::MAX, 0usize); l.buffers.len()];
+    let mut touch = |v: &View, at: usize| {
+        if let Home::Arena(b) = v.home {
+            life[b].0 = life[b].0.min(at);
+            life[b].1 = life[b].1.max(at);
+        }
+    };
+    // Inputs are set before step 0 and outputs read after the last.
+    l.inputs.iter().for_each(|v| touch(v, 0));
+    for (i, s) in l.steps.iter().enumerate() {
+        s.reads.iter().chain(&s.writes).for_each(|v| touch(v, i));
+    }
+    l.outputs.iter().for_each(|v| touch(v, end));
+    let mut joined: Vec<usize> = (0..l.buffers.len()).collect();
+    for (i, s) in l.steps.iter().enumerate() {
+        if !s.in_place {
+            continue;
+        }
+        let out = &s.writes[0];
+        let Home::Arena(b) = out.home else { continue };
+        let fits = s.reads.iter().find_map(|r| {
+            let Home::Arena(a) = r.home else { return None };
+            let same = r.strides == out.strides && r.dims == out.dims && r.offset == out.offset;
+            // The whole of both buffers: nothing else lives in the output's.
+            let whole = l.buffers[a] == l.buffers[b] && life[b].0 == i && life[a].1 == i;
+            (same && whole && a != b && out.len() == l.buffers[b]).then_some(a)
+        });
+        if let Some(a) = fits {
+            let root = joined[a];
+            joined[b] = root;
+            life[root].1 = life[root].1.max(life[b].1);
+            // Later steps see the joined lifetime under either name.
+            life[b].0 = life[root].0;
+            let last = life[root].1;
+            life[a].1 = last;
+        }
+    }
+    let blocks: Vec<Block> = (0..l.buffers.len())
+        .map(|b| match joined[b] == b && life[b].0 != usize::MAX {
+            true => Block { size: l.buffers[b], first: life[b].0, last: life[b].1 },
+            false => Block { size: 0, first: 0, last: 0 },
+        })
+        .collect();
+    let mut p = plan(&blocks);
+    for b in 0..joined.len() {
+        p.offsets[b] = p.offsets[joined[b]];
+    }
+    p
+}

@@ -1,0 +1,365 @@
+//! The steps that a graph becomes, and how each runs.
+
+mod loops;
+mod matmul;
+mod reference;
+
+use crate::Pool;
+use crate::view::{Home, View};
+use ampoule_graph::{DType, Op, Tensor};
+use ampoule_kernels::conv::{Conv, ConvPointers, Weights};
+use ampoule_kernels::depthwise::Depthwise;
+use ampoule_kernels::dot::Act;
+use ampoule_kernels::{Grid, Isa, eltwise, norm, pool, resize, softmax};
+pub(crate) use loops::Loops;
+pub(crate) use matmul::MatMul;
+pub(crate) use reference::{gather, scatter, tensor};
+
+/// One convolution of a step; grouped and transposed ones have several.
+pub(crate) struct ConvPart {
+    pub conv: Conv,
+    pub weights: Weights,
+    pub input: usize,
+    pub output: usize,
+    pub residual: usize,
+}
+
+/// Normalisation over pixels: `y = act(normalise(x) + residual)`.
+pub(crate) struct Norm {
+    pub gamma: Vec<f32>,
+    pub beta: Vec<f32>,
+    /// Channels that share statistics; `None` when gamma and beta already are the affine map.
+    pub group: Option<usize>,
+    pub epsilon: f32,
+    pub act: Act,
+}
+
+/// An argument of a step that the reference computes.
+pub(crate) enum Arg {
+    Missing,
+    Constant(Tensor),
+    /// Index into the step's reads, and the element type to present.
+    Read(usize, DType),
+}
+
+pub(crate) enum Kind {
+    Conv(Vec<ConvPart>),
+    Depthwise { plan: Depthwise, weights: Vec<f32>, bias: Vec<f32> },
+    Pool(pool::Pool),
+    Norm(Norm),
+    GlobalAverage,
+    Unary(eltwise::Unary, Loops),
+    Binary(eltwise::Binary, Loops),
+    Copy(Loops),
+    Fill(f32),
+    Softmax { rows: usize, n: usize, from: usize, to: usize },
+    Resize(resize::Resize),
+    MatMul(MatMul),
+    Reference { op: Op, args: Vec<Arg> },
+}
+
+/// One unit of execution. `reads[0]` is the main input, `reads[1]` a residual or second operand.
+pub(crate) struct Step {
+    pub node: String,
+    pub op: String,
+    pub kind: Kind,
+    pub reads: Vec<View>,
+    pub writes: Vec<View>,
+    /// Whether the first output may take the place of the first or second input.
+    pub in_place: bool,
+    pub macs: u64,
+}
+
+/// What a running step needs to know of its session.
+pub(crate) struct Context<'a> {
+    pub isa: Isa,
+    pub pool: &'a Pool,
+    pub arena: *mut f32,
+    pub offsets: &'a [usize],
+    pub constants: &'a [Vec<f32>],
+}
+
+// SAFETY: workers write disjoint parts of what the pointer leads to; see each step.
+unsafe impl Sync for Context<'_> {}
+
+/// A pointer that workers share.
+#[derive(Clone, Copy)]
+pub(crate) struct Raw(pub *mut f32);
+// SAFETY: users write disjoint parts.
+unsafe impl Sync for Raw {}
+// SAFETY: as above.
+unsafe impl Send for Raw {}
+
+impl Raw {
+    /// The pointer itself (a method, so that closures capture the wrapper).
+    pub fn get(self) -> *mut f32 {
+        self.0
+    }
+}
+
+impl Context<'_> {
+    /// First element of a view.
+    pub fn at(&self, v: &View) -> *mut f32 {
+        match v.home {
+            // SAFETY: the plan gives every buffer room for its views.
+            Home::Arena(b) => unsafe { self.arena.add(self.offsets[b] + v.offset) },
+            Home::Constant(c) => self.constants[c].as_ptr().wrapping_add(v.offset).cast_mut(),
+        }
+    }
+
+    fn pointers(&self, s: &Step) -> ConvPointers {
+        ConvPointers {
+            input: self.at(&s.reads[0]),
+            output: self.at(&s.writes[0]),
+            residual: s.reads.get(1).map_or(std::ptr::null(), |r| self.at(r)),
+        }
+    }
+}
+
+fn grid(v: &View) -> Result<Grid, String> {
+    v.grid().ok_or_else(|| format!("a view {:?} that is not channels-last", v.strides))
+}
+
+impl Step {
+    /// Runs the step.
+    ///
+    /// # Safety
+    /// The context's arena must have the plan's size and the step's inputs must have been computed.
+    pub unsafe fn run(&self, cx: &Context) -> Result<(), String> {
+        if self.writes.iter().all(|w| w.len() == 0) {
+            return Ok(());
+        }
+        let isa = cx.isa;
+        match &self.kind {
+            Kind::Conv(parts) => {
+                let p = cx.pointers(self);
+                let items: Vec<usize> = parts.iter().map(|x| x.conv.items()).collect();
+                cx.pool.run(items.iter().sum(), &|mut i, _| {
+                    let mut k = 0;
+                    while i >= items[k] {
+                        i -= items[k];
+                        k += 1;
+                    }
+                    let part = &parts[k];
+                    let p = p.offset(part.input, part.output, part.residual);
+                    let mut taps = Vec::with_capacity(64);
+                    // SAFETY: grids were made from the views, items write disjoint outputs.
+                    unsafe { part.conv.run(i, &part.weights, p, &mut taps) };
+                });
+            }
+            Kind::Depthwise { plan, weights, bias } => {
+                let p = cx.pointers(self);
+                // SAFETY: grids were made from the views, rows are disjoint.
+                cx.pool.run(plan.items(), &|i, _| unsafe { plan.run(isa, i, weights, bias, p) });
+            }
+            Kind::Pool(plan) => {
+                let p = cx.pointers(self);
+                // SAFETY: grids were made from the views, rows are disjoint.
+                cx.pool.run(plan.items(), &|i, _| unsafe { plan.run(isa, i, p) });
+            }
+            Kind::Resize(plan) => {
+                let p = cx.pointers(self);
+                cx.pool.run(plan.items(), &|i, _| {
+                    let mut line = vec![0.0; plan.scratch()];
+                    // SAFETY: grids were made from the views, rows are disjoint.
+                    unsafe { plan.run(isa, i, p, &mut line) };
+                });
+            }
+            // SAFETY: passed on from the caller.
+            Kind::Norm(n) => unsafe { self.normalise(cx, n)? },
+            // SAFETY: passed on from the caller.
+            Kind::GlobalAverage => unsafe { self.average(cx)? },
+            Kind::Unary(f, loops) => {
+                let (src, dst) = (Raw(cx.at(&self.reads[0])), Raw(cx.at(&self.writes[0])));
+                // SAFETY: the loops visit elements of the views, chunks are disjoint.
+                loops.run(cx.pool, &|at, n, step| unsafe {
+                    let (s, d) = (src.get().offset(at[0]), dst.get().offset(at[1]));
+                    if step[0] == 1 && step[1] == 1 {
+                        eltwise::unary(isa, *f, s, d, n);
+                    } else {
+                        for i in 0..n as isize {
+                            eltwise::unary(isa, *f, s.offset(i * step[0]), d.offset(i * step[1]), 1);
+                        }
+                    }
+                });
+            }
+            Kind::Binary(f, loops) => {
+                let (a, b) = (Raw(cx.at(&self.reads[0])), Raw(cx.at(&self.reads[1])));
+                let dst = Raw(cx.at(&self.writes[0]));
+                // SAFETY: the loops visit elements of the views, chunks are disjoint.
+                loops.run(cx.pool, &|at, n, step| unsafe {
+                    let (a, b) = (a.get().offset(at[0]), b.get().offset(at[1]));
+                    let d = dst.get().offset(at[2]);
+                    if step[0] == 1 && step[2] == 1 && (step[1] == 1 || step[1] == 0) {
+                        eltwise::binary(isa, *f, a, b, step[1] == 0, d, n);
+                    } else {
+                        for i in 0..n as isize {
+                            *d.offset(i * step[2]) = f.scalar(*a.offset(i * step[0]), *b.offset(i * step[1]));
+                        }
+                    }
+                });
+            }
+            Kind::Copy(loops) => {
+                let (src, dst) = (Raw(cx.at(&self.reads[0])), Raw(cx.at(&self.writes[0])));
+                // SAFETY: the loops visit elements of the views, chunks are disjoint.
+                loops.run(cx.pool, &|at, n, step| unsafe {
+                    let (s, d) = (src.get().offset(at[0]), dst.get().offset(at[1]));
+                    if step[0] == 1 && step[1] == 1 {
+                        std::ptr::copy_nonoverlapping(s, d, n);
+                    } else {
+                        for i in 0..n as isize {
+                            *d.offset(i * step[1]) = *s.offset(i * step[0]);
+                        }
+                    }
+                });
+            }
+            Kind::Fill(value) => {
+                let n = self.writes[0].extent().ok_or("a filled view with negative strides")?;
+                // SAFETY: the view's own buffer, not read by anyone yet.
+                unsafe { std::slice::from_raw_parts_mut(cx.at(&self.writes[0]), n) }.fill(*value);
+            }
+            Kind::Softmax { rows, n, from, to } => {
+                let (src, dst) = (Raw(cx.at(&self.reads[0])), Raw(cx.at(&self.writes[0])));
+                const ROWS: usize = 4096;
+                cx.pool.run(rows.div_ceil(ROWS), &|i, _| {
+                    let (first, count) = (i * ROWS, (rows - i * ROWS).min(ROWS));
+                    // SAFETY: rows of the views, chunks are disjoint.
+                    unsafe {
+                        let s = src.get().add(first * from);
+                        softmax::softmax(isa, (s, *from), (dst.get().add(first * to), *to), count, *n);
+                    }
+                });
+            }
+            // SAFETY: passed on from the caller.
+            Kind::MatMul(m) => unsafe { m.run(self, cx) },
+            // SAFETY: passed on from the caller.
+            Kind::Reference { op, args } => unsafe { reference::run(self, op, args, cx)? },
+        }
+        Ok(())
+    }
+
+    /// Totals per channel of batch entry `n`, from fixed chunks added up in order.
+    unsafe fn totals(&self, cx: &Context, g: &Grid, n: usize) -> (Vec<f32>, Vec<f64>, Vec<f64>) {
+        let c = g.channels();
+        let base = cx.at(&self.reads[0]).wrapping_add(n * g.strides[0]);
+        // SAFETY: the first pixel of the entry.
+        let shift = unsafe { std::slice::from_raw_parts(base, c) }.to_vec();
+        let chunks = norm::chunks(g);
+        let mut sums = vec![0f64; 2 * c * chunks];
+        let (src, out) = (Raw(base), SumsPointer(sums.as_mut_ptr()));
+        let (volume, isa) = (g.volume(), cx.isa);
+        cx.pool.run(chunks, &|i, _| {
+            let first = i * norm::CHUNK;
+            let count = (volume - first).min(norm::CHUNK);
+            // SAFETY: pixels of the view; each chunk has its own part of the sums.
+            unsafe {
+                let part = std::slice::from_raw_parts_mut(out.get().add(2 * c * i), 2 * c);
+                let (sum, square) = part.split_at_mut(c);
+                let p = src.get().add(first * g.pixel());
+                norm::partial_sums(isa, p, g.pixel(), count, &shift, sum, square);
+            }
+        });
+        let mut total = vec![0f64; 2 * c];
+        for part in sums.chunks(2 * c) {
+            for (t, p) in total.iter_mut().zip(part) {
+                *t += p;
+            }
+        }
+        let square = total.split_off(c);
+        (shift, total, square)
+    }
+
+    unsafe fn normalise(&self, cx: &Context, n: &Norm) -> Result<(), String> {
+        let (gi, go) = (grid(&self.reads[0])?, grid(&self.writes[0])?);
+        let gr = self.reads.get(1).map(grid).transpose()?;
+        let volume = gi.volume();
+        for b in 0..gi.dims[0] {
+            let (scale, shift) = match n.group {
+                None => (n.gamma.clone(), n.beta.clone()),
+                Some(group) => {
+                    // SAFETY: passed on from the caller.
+                    let (shift, sum, square) = unsafe { self.totals(cx, &gi, b) };
+                    let (sum, square, shift) = grouped(group, volume, sum, square, shift);
+                    norm::instance_affine(volume, n.epsilon, &shift, &sum, &square, &n.gamma, &n.beta)
+                }
+            };
+            let src = Raw(cx.at(&self.reads[0]).wrapping_add(b * gi.strides[0]));
+            let dst = Raw(cx.at(&self.writes[0]).wrapping_add(b * go.strides[0]));
+            let res = self.reads.get(1).zip(gr).map(|(v, g)| Raw(cx.at(v).wrapping_add(b * g.strides[0])));
+            let res_pixel = gr.map_or(0, |g| g.pixel());
+            cx.pool.run(volume.div_ceil(norm::CHUNK), &|i, _| {
+                let first = i * norm::CHUNK;
+                let residual =
+                    res.map_or(std::ptr::null(), |r| r.get().wrapping_add(first * res_pixel).cast_const());
+                let args = norm::Affine {
+                    src: (src.get().wrapping_add(first * gi.pixel()), gi.pixel()),
+                    dst: (dst.get().wrapping_add(first * go.pixel()), go.pixel()),
+                    residual: (residual, res_pixel),
+                    count: (volume - first).min(norm::CHUNK),
+                    scale: &scale,
+                    shift: &shift,
+                    act: n.act,
+                };
+                // SAFETY: pixels of the views, chunks are disjoint.
+                unsafe { norm::affine(cx.isa, args) };
+            });
+        }
+        Ok(())
+    }
+
+    unsafe fn average(&self, cx: &Context) -> Result<(), String> {
+        let (gi, go) = (grid(&self.reads[0])?, grid(&self.writes[0])?);
+        for b in 0..gi.dims[0] {
+            // SAFETY: passed on from the caller.
+            let (shift, sum, _) = unsafe { self.totals(cx, &gi, b) };
+            for (c, (s, t)) in shift.iter().zip(&sum).enumerate() {
+                let mean = *s as f64 + t / gi.volume() as f64;
+                // SAFETY: channel c of batch entry b of the output.
+                unsafe { *cx.at(&self.writes[0]).add(b * go.strides[0] + c) = mean as f32 };
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct SumsPointer(*mut f64);
+// SAFETY: workers write disjoint parts.
+unsafe impl Sync for SumsPointer {}
+
+impl SumsPointer {
+    fn get(self) -> *mut f64 {
+        self.0
+    }
+}
+
+/// Replaces per-channel totals by those of its group of `group` channels, all relative to the
+/// group's first shift and scaled to one channel's count.
+fn grouped(
+    group: usize,
+    count: usize,
+    mut sum: Vec<f64>,
+    mut square: Vec<f64>,
+    mut shift: Vec<f32>,
+) -> (Vec<f64>, Vec<f64>, Vec<f32>) {
+    if group == 1 {
+        return (sum, square, shift);
+    }
+    let n = count as f64;
+    for first in (0..sum.len()).step_by(group) {
+        let base = shift[first];
+        let (mut s, mut q) = (0.0, 0.0);
+        for c in first..first + group {
+            // Σ(x-base) and Σ(x-base)² from the sums about this channel's own shift.
+            let d = shift[c] as f64 - base as f64;
+            s += sum[c] + n * d;
+            q += square[c] + 2.0 * d * sum[c] + n * d * d;
+        }
+        for c in first..first + group {
+            sum[c] = s / group as f64;
+            square[c] = q / group as f64;
+            shift[c] = base;
+        }
+    }
+    (sum, square, shift)
+}

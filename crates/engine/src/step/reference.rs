@@ -1,0 +1,96 @@
+//! Steps that the graph's own reference computes: rare operators, correct and slow.
+
+use super::{Arg, Context, Step};
+use crate::view::{View, row_major};
+use ampoule_graph::{DType, Op, Tensor, eval};
+
+/// Every element of a view in row-major order.
+///
+/// # Safety
+/// The view must be readable at `base`.
+pub(crate) unsafe fn gather(base: *const f32, v: &View) -> Vec<f32> {
+    let n = v.len();
+    let mut out = Vec::with_capacity(n);
+    if n == 0 {
+        return out;
+    }
+    if v.is_row_major() {
+        // SAFETY: contiguous by the check.
+        out.extend_from_slice(unsafe { std::slice::from_raw_parts(base, n) });
+        return out;
+    }
+    walk(v, |at| {
+        // SAFETY: an element of the view.
+        out.push(unsafe { *base.offset(at) });
+    });
+    out
+}
+
+/// Calls `f` with the offset of each element, in row-major order.
+fn walk(v: &View, mut f: impl FnMut(isize)) {
+    let rank = v.dims.len();
+    let mut idx = vec![0; rank];
+    let mut at = 0isize;
+    for _ in 0..v.len() {
+        f(at);
+        for i in (0..rank).rev() {
+            idx[i] += 1;
+            at += v.strides[i];
+            if idx[i] < v.dims[i] {
+                break;
+            }
+            at -= v.strides[i] * v.dims[i] as isize;
+            idx[i] = 0;
+        }
+    }
+}
+
+/// Writes row-major `values` into a view.
+///
+/// # Safety
+/// The view must be writable at `base`.
+pub(crate) unsafe fn scatter(base: *mut f32, v: &View, values: &[f32]) {
+    let mut it = values.iter();
+    walk(v, |at| {
+        if let Some(x) = it.next() {
+            // SAFETY: an element of the view.
+            unsafe { *base.offset(at) = *x };
+        }
+    });
+}
+
+/// A tensor of `dtype` from float32 carriers.
+pub(crate) fn tensor(dtype: DType, dims: &[usize], v: &[f32]) -> Option<Tensor> {
+    let wide: Vec<f64> = v.iter().map(|&x| x as f64).collect();
+    Tensor::from_f64(dtype, dims, &wide)
+}
+
+/// # Safety
+/// See [`Step::run`].
+pub(super) unsafe fn run(step: &Step, op: &Op, args: &[Arg], cx: &Context) -> Result<(), String> {
+    let inputs = args
+        .iter()
+        .map(|a| match a {
+            Arg::Missing => Ok(None),
+            Arg::Constant(t) => Ok(Some(t.clone())),
+            Arg::Read(i, dtype) => {
+                let v = &step.reads[*i];
+                // SAFETY: an input of this step, computed before it.
+                let data = unsafe { gather(cx.at(v), v) };
+                let t = tensor(*dtype, &v.dims, &data);
+                t.map(Some).ok_or_else(|| format!("{} cannot be computed with", dtype.name()))
+            }
+        })
+        .collect::<Result<Vec<_>, String>>()?;
+    let out = eval::node(op, &inputs, step.writes.len())?;
+    for (t, w) in out.iter().zip(&step.writes) {
+        let data = t.to_f32().ok_or("a result that is not numeric")?;
+        if t.dims() != w.dims {
+            return Err(format!("shape {:?} instead of {:?}", t.dims(), w.dims));
+        }
+        debug_assert_eq!(w.strides.len(), row_major(&w.dims).len());
+        // SAFETY: an output of this step.
+        unsafe { scatter(cx.at(w), w, &data) };
+    }
+    Ok(())
+}
