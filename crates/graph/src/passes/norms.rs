@@ -9,36 +9,27 @@ struct Affine {
     shift: Vec<f64>,
 }
 
-/// Replaces `BatchNormalization` by an affine map, folded into a convolution or transposed
-/// convolution that feeds only it, else written as Mul and Add.
+/// Folds `BatchNormalization` into the convolution or transposed convolution that feeds only it;
+/// elsewhere it stays, as the engine runs it in one pass anyway.
 pub(super) fn fold_batch_norm(g: &mut Graph, budget: usize) -> Result<usize> {
-    let mut n = 0;
-    for i in 0..g.nodes.len() {
-        if n == budget {
-            break;
+    fold_each(g, budget, batch_norm)
+}
+
+/// Folds what `affine_of` finds, node by node; folding removes the node.
+fn fold_each(g: &mut Graph, budget: usize, affine_of: fn(&Graph, usize) -> Option<Affine>) -> Result<usize> {
+    let (mut n, mut i) = (0, 0);
+    while i < g.nodes.len() && n < budget {
+        match affine_of(g, i) {
+            Some(affine) if fold_into_conv(g, i, &affine) => n += 1,
+            _ => i += 1,
         }
-        let Some(affine) = batch_norm(g, i) else { continue };
-        if fold_into_conv(g, i, &affine) {
-            n += 1;
-            continue;
-        }
-        // Left as BatchNormalization unless it is one channel-wise multiply-add: the engine runs
-        // it as such, so nothing is gained by spelling it out.
     }
     Ok(n)
 }
 
 /// Folds `Mul`/`Add`/`Sub`/`Div` by a per-channel constant into the convolution before it.
 pub(super) fn fold_affine(g: &mut Graph, budget: usize) -> Result<usize> {
-    let mut n = 0;
-    for i in 0..g.nodes.len() {
-        if n == budget {
-            break;
-        }
-        let Some(affine) = constant_affine(g, i) else { continue };
-        n += fold_into_conv(g, i, &affine) as usize;
-    }
-    Ok(n)
+    fold_each(g, budget, constant_affine)
 }
 
 fn constant(g: &Graph, id: Option<ValueId>) -> Option<Vec<f64>> {
