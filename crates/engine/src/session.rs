@@ -77,46 +77,13 @@ impl OutputRef<'_> {
         unsafe { gather(self.base, self.view) }
     }
 
-    /// The element at `index`.
-    pub fn at(&self, index: &[usize]) -> f32 {
-        assert!(index.len() == self.dims.len() && index.iter().zip(self.dims).all(|(i, d)| i < d));
-        let at: isize = index.iter().zip(self.strides).map(|(&i, s)| i as isize * s).sum();
-        // SAFETY: an element of the view; the session is borrowed.
-        unsafe { *self.base.offset(at) }
-    }
-
-    /// Elements of channel `c` of batch entry 0 in row-major order of the spatial axes, without a
-    /// copy of the others. Calls `f(position, value)`.
-    pub fn channel(&self, c: usize, mut f: impl FnMut(usize, f32)) {
-        let mut v = self.view.sliced(
-            &self
-                .dims
-                .iter()
-                .enumerate()
-                .map(|(i, &d)| match i {
-                    0 => (0, 1, 1),
-                    1 => (c, 1, 1),
-                    _ => (0, d, 1),
-                })
-                .collect::<Vec<_>>(),
-        );
-        let shift = v.offset as isize - self.view.offset as isize;
-        v.offset = 0;
-        let loops_inner = *v.dims.last().unwrap_or(&1);
-        let step = *v.strides.last().unwrap_or(&1);
-        let rows = v.len() / loops_inner.max(1);
-        for row in 0..rows {
-            let mut rest = row;
-            let mut at = shift;
-            for i in (0..v.dims.len() - 1).rev() {
-                at += (rest % v.dims[i]) as isize * v.strides[i];
-                rest /= v.dims[i];
-            }
-            for i in 0..loops_inner {
-                // SAFETY: an element of the view; the session is borrowed.
-                f(row * loops_inner + i, unsafe { *self.base.offset(at + i as isize * step) });
-            }
-        }
+    /// The memory behind the output and the stride of each dimension in it; `None` for a view with
+    /// negative strides.
+    pub fn raw(&self) -> Option<(&[f32], Vec<usize>)> {
+        let n = self.view.extent()?;
+        // SAFETY: the view touches exactly these elements; the session is borrowed.
+        let data = unsafe { std::slice::from_raw_parts(self.base, n) };
+        Some((data, self.strides.iter().map(|&s| s.max(0) as usize).collect()))
     }
 
     /// The output as a tensor of its declared type.

@@ -37,7 +37,13 @@ fn tensors(dir: &Path, kind: &str) -> Option<Vec<(String, Tensor)>> {
 
 fn close(got: &Tensor, want: &Tensor) -> Result<(), String> {
     if got.dims() != want.dims() || got.dtype() != want.dtype() {
-        return Err(format!("{:?} {:?} instead of {:?} {:?}", got.dtype(), got.dims(), want.dtype(), want.dims()));
+        return Err(format!(
+            "{:?} {:?} instead of {:?} {:?}",
+            got.dtype(),
+            got.dims(),
+            want.dtype(),
+            want.dims()
+        ));
     }
     let (Some(a), Some(b)) = (got.to_f64(), want.to_f64()) else { return Err("not numeric".into()) };
     for (i, (x, y)) in a.iter().zip(&b).enumerate() {
@@ -132,7 +138,11 @@ fn every_supported_case_passes() {
         }
     }
     let passed: usize = table.values().map(|r| r[0]).sum();
-    println!("{passed} passed, {} failed, {} unsupported", failures.len(), table.values().map(|r| r[1]).sum::<usize>());
+    println!(
+        "{passed} passed, {} failed, {} unsupported",
+        failures.len(),
+        table.values().map(|r| r[1]).sum::<usize>()
+    );
     if std::env::var_os("AMPOULE_WRITE_TABLE").is_some() {
         let mut text = String::from(HEADER);
         for (op, [pass, skip]) in table.iter().filter(|(_, r)| r[0] > 0) {

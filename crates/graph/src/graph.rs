@@ -325,3 +325,32 @@ impl Graph {
             .sum()
     }
 }
+
+impl Graph {
+    /// The part of the graph that computes the named outputs: one network of a file that holds
+    /// several.
+    pub fn extract(&self, outputs: &[&str]) -> Result<Graph> {
+        let mut g = self.clone();
+        g.outputs.retain(|o| outputs.contains(&self.value(*o).name.as_str()));
+        if g.outputs.len() != outputs.len() {
+            return Err(Error::invalid(format!("the model has no output {}", outputs.join(" or "))));
+        }
+        let mut needed = vec![false; g.values.len()];
+        g.outputs.iter().for_each(|o| needed[o.0] = true);
+        let mut keep = vec![false; g.nodes.len()];
+        for (i, n) in g.nodes.iter().enumerate().rev() {
+            if n.outputs.iter().flatten().any(|o| needed[o.0]) {
+                keep[i] = true;
+                n.inputs.iter().flatten().for_each(|v| needed[v.0] = true);
+            }
+        }
+        let mut at = 0;
+        g.nodes.retain(|_| {
+            at += 1;
+            keep[at - 1]
+        });
+        g.inputs.retain(|v| needed[v.0]);
+        g.constants.retain(|v, _| needed[v.0]);
+        Ok(g)
+    }
+}

@@ -1,1 +1,18 @@
-//! x
+//! Images: formats, geometry, resampling, normalisation, windows, post-processing, metrics.
+//!
+//! Nothing here knows of a network. Volumes are [`Volume`]s with x fastest, as NIfTI stores them;
+//! geometry is explicit ([`geometry::Affine`]) and never guessed silently.
+#![forbid(unsafe_code)]
+
+pub mod geometry;
+pub mod metrics;
+pub mod nifti;
+pub mod normalise;
+pub mod picture;
+pub mod regions;
+pub mod resample;
+mod volume;
+pub mod window;
+
+pub use nifti::{Error, Nifti};
+pub use volume::Volume;

@@ -1,1 +1,24 @@
-//! x
+//! Trained networks in other people's packages, turned into one ONNX file with its recipe inside.
+//!
+//! Weights are read without Python and without executing anything: pickles by a machine that knows
+//! only tensors and plain containers ([`pickle`]), TensorFlow graphs as data ([`tf`]). The network
+//! itself is built here ([`arch`]); only numbers come from the package.
+//!
+//! A new architecture is one file in `arch/` and one row of [`CATALOG`].
+#![forbid(unsafe_code)]
+
+pub mod arch;
+mod archive;
+mod catalog;
+mod error;
+mod fetch;
+pub mod pickle;
+pub mod tf;
+pub mod torch;
+mod weights;
+
+pub use archive::Archive;
+pub use catalog::{CATALOG, Entry, entry};
+pub use error::{Error, Result};
+pub use fetch::{build, default_folder, download, fetch, import, resolve};
+pub use weights::{Weights, half_weights};

@@ -1,0 +1,136 @@
+//! NIfTI-1 and NIfTI-2 single files, plain or gzipped, both endiannesses, real numeric types.
+//!
+//! A file is hostile input: sizes are checked against what the file can hold before anything is
+//! allocated, and every header field that is used is checked first.
+
+mod header;
+mod read;
+mod write;
+
+use crate::Volume;
+use crate::geometry::Affine;
+pub use header::{DataType, Header};
+use std::path::Path;
+pub use write::write_atomic;
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// Not this format.
+    #[error("not a NIfTI file: {0}")]
+    NotNifti(String),
+    /// A NIfTI file with a field that makes no sense.
+    #[error("invalid NIfTI header: {0}")]
+    Header(String),
+    /// Fewer bytes than the header promises.
+    #[error("the file is truncated or damaged: {0}")]
+    Truncated(String),
+    /// A valid file of a kind that is not supported.
+    #[error("{0}")]
+    Unsupported(String),
+    /// More than one frame.
+    #[error("the image is 4D with {frames} frames; choose one with --frame 0 to --frame {}", .frames - 1)]
+    Frames {
+        /// How many there are.
+        frames: usize,
+    },
+}
+
+/// A loaded image: header, voxels as stored, and what was odd about the file.
+#[derive(Clone, Debug)]
+pub struct Nifti {
+    /// The header, little-endian.
+    pub header: Header,
+    /// Voxels of one frame as stored (little-endian), without scaling.
+    pub raw: Vec<u8>,
+    /// Header extensions as stored, kept for the outputs.
+    pub extensions: Vec<u8>,
+    /// Things a user should know, one sentence each.
+    pub warnings: Vec<String>,
+    affine: Affine,
+}
+
+impl Nifti {
+    /// Reads a file; `frame` chooses one of a 4D image.
+    pub fn read(path: &Path, frame: Option<usize>) -> Result<Self, Error> {
+        read::read(path, frame)
+    }
+
+    /// Sizes along the three voxel axes.
+    pub fn dims(&self) -> [usize; 3] {
+        self.header.dims3()
+    }
+
+    /// Voxel-to-world map: sform, else qform, else spacing alone.
+    pub fn affine(&self) -> Affine {
+        self.affine
+    }
+
+    /// Voxels as float32 with slope and intercept applied. Values that are not finite become 0;
+    /// the count of those is returned too.
+    pub fn to_f32(&self) -> (Volume<f32>, usize) {
+        let (slope, inter) = self.header.scaling();
+        let mut data = self.header.datatype().decode(&self.raw);
+        let mut bad = 0;
+        for v in &mut data {
+            if (slope, inter) != (1.0, 0.0) {
+                *v = (*v as f64 * slope + inter) as f32;
+            }
+            if !v.is_finite() {
+                *v = 0.0;
+                bad += 1;
+            }
+        }
+        (Volume::new(self.dims(), data), bad)
+    }
+
+    /// The image with voxels outside `mask` set to what means 0, bytes of the others unchanged.
+    pub fn masked(&self, mask: &Volume<u8>) -> Nifti {
+        let t = self.header.datatype();
+        let (slope, inter) = self.header.scaling();
+        let zero = t.encode(if slope != 0.0 { -inter / slope } else { 0.0 });
+        let mut out = self.clone();
+        out.header.set_frames_to_one();
+        for (v, &m) in out.raw.chunks_exact_mut(t.bytes()).zip(&mask.data) {
+            if m == 0 {
+                v.copy_from_slice(&zero);
+            }
+        }
+        out
+    }
+
+    /// A mask on this image's grid: uint8, no scaling, geometry and extensions kept.
+    pub fn with_mask(&self, mask: &Volume<u8>) -> Nifti {
+        let mut out = Nifti { raw: mask.data.clone(), ..self.clone() };
+        out.header.set_datatype(DataType::U8);
+        out.header.set_frames_to_one();
+        out.header.set_display_range(0.0, 1.0);
+        out
+    }
+
+    /// Float32 values on this image's grid.
+    pub fn with_floats(&self, v: &Volume<f32>) -> Nifti {
+        let raw = v.data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let mut out = Nifti { raw, ..self.clone() };
+        out.header.set_datatype(DataType::F32);
+        out.header.set_frames_to_one();
+        out.header.set_display_range(0.0, 1.0);
+        out
+    }
+
+    /// Whether values outside 0 and 1 occur, for files that should be masks.
+    pub fn to_mask(&self) -> Volume<u8> {
+        self.to_f32().0.map(|v| (v > 0.5) as u8)
+    }
+
+    /// A new image of float32 voxels with this affine as its sform and qform code 0.
+    pub fn from_f32(v: &Volume<f32>, affine: Affine) -> Nifti {
+        let raw = v.data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let header = Header::new(v.dims, DataType::F32, &affine);
+        Nifti { header, raw, extensions: vec![0; 4], warnings: vec![], affine }
+    }
+}

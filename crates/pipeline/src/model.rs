@@ -1,0 +1,104 @@
+//! A model file and its recipe.
+
+use crate::{Error, Recipe, Result};
+use ampoule_engine::{Options, Pool, Session};
+use ampoule_graph::{Graph, onnx};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Key of the recipe in an ONNX file's `metadata_props`.
+pub const RECIPE_KEY: &str = "ampoule.recipe";
+
+/// A loaded model: its graph, its recipe, and sessions made so far.
+pub struct Model {
+    graph: Graph,
+    /// The recipe in force.
+    pub recipe: Recipe,
+    /// Hash of the model file, in hexadecimal.
+    pub sha256: String,
+    options: Options,
+    /// Most resident memory of the whole process in bytes.
+    pub max_ram: Option<u64>,
+    pool: Arc<Pool>,
+    sessions: HashMap<(String, [usize; 3]), Session>,
+}
+
+impl Model {
+    /// Loads a model file; `recipe` overrides the one inside.
+    pub fn load(path: &Path, recipe: Option<&str>, options: Options) -> Result<Self> {
+        let graph = onnx::read_file(path).map_err(|source| Error::Model { path: path.into(), source })?;
+        let sha256 = crate::sha256_file(path)?;
+        Self::from_graph(graph, recipe, sha256, options)
+    }
+
+    /// Makes a model of a graph in memory.
+    pub fn from_graph(graph: Graph, recipe: Option<&str>, sha256: String, options: Options) -> Result<Self> {
+        let text = recipe.or_else(|| graph.meta(RECIPE_KEY)).map(str::to_owned);
+        let text = text.ok_or_else(|| {
+            Error::Recipe("the model carries none; give one with --recipe FILE (see docs/recipes.md)".into())
+        })?;
+        let recipe = Recipe::parse(&text)?;
+        let unsupported = graph.unsupported();
+        if !unsupported.is_empty() {
+            return Err(Error::Engine(ampoule_graph::Error::Unsupported(unsupported).into()));
+        }
+        let names: Vec<&str> = graph.outputs.iter().map(|o| graph.value(*o).name.as_str()).collect();
+        if let Some(missing) = recipe.outputs(false).into_iter().find(|o| !names.contains(o)) {
+            return Err(Error::Recipe(format!(
+                "it names the output `{missing}`; the model has {}",
+                names.join(", ")
+            )));
+        }
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        };
+        let pool = Arc::new(Pool::new(threads));
+        Ok(Model { graph, recipe, sha256, options, max_ram: None, pool, sessions: HashMap::new() })
+    }
+
+    /// The graph.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Threads in use.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// The session for one output at one spatial size (in tensor order). Sessions of other sizes
+    /// are dropped: scans differ in size, and memory is short.
+    pub fn session(&mut self, output: &str, dims: [usize; 3]) -> Result<&mut Session> {
+        let key = (output.to_owned(), dims);
+        self.sessions.retain(|k, _| k.0 != key.0 || k.1 == dims);
+        if !self.sessions.contains_key(&key) {
+            let graph = self.graph.extract(&[output])?;
+            let shape = vec![1, 1, dims[0], dims[1], dims[2]];
+            if graph.inputs.len() != 1 {
+                let reason =
+                    format!("output `{output}` needs {} inputs, one image is given", graph.inputs.len());
+                return Err(Error::Recipe(reason));
+            }
+            let mut options = self.options.clone();
+            // What the process holds already, and the result that is read from the network.
+            let held = crate::system::rss_bytes().unwrap_or(0) + 4 * dims.iter().product::<usize>() as u64;
+            options.max_bytes = self.max_ram.map(|m| m.saturating_sub(held));
+            let session = Session::with_pool(graph, &[shape], &options, self.pool.clone())?;
+            self.sessions.insert(key.clone(), session);
+        }
+        self.sessions.get_mut(&key).ok_or_else(|| Error::Recipe("no session".into()))
+    }
+
+    /// Forgets the session of an output, weights included.
+    pub fn forget(&mut self, output: &str) {
+        self.sessions.retain(|k, _| k.0 != output);
+    }
+}
+
+impl From<ampoule_graph::Error> for Error {
+    fn from(e: ampoule_graph::Error) -> Self {
+        Error::Engine(e.into())
+    }
+}

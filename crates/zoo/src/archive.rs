@@ -1,0 +1,46 @@
+//! Zip archives (wheels, TorchScript files), read entry by entry with limits.
+
+use crate::{Error, Result};
+use std::io::{Read, Seek};
+
+/// The largest entry that is read: above every checkpoint in the catalogue.
+const ENTRY: u64 = 1 << 30;
+/// More entries than any wheel or checkpoint has.
+const ENTRIES: usize = 100_000;
+
+/// An open zip archive.
+pub struct Archive<R> {
+    zip: zip::ZipArchive<R>,
+}
+
+impl<R: Read + Seek> Archive<R> {
+    /// Opens an archive.
+    pub fn new(reader: R) -> Result<Self> {
+        let zip = zip::ZipArchive::new(reader).map_err(|e| Error::Archive(e.to_string()))?;
+        if zip.len() > ENTRIES {
+            return Err(Error::Archive(format!("{} entries", zip.len())));
+        }
+        Ok(Archive { zip })
+    }
+
+    /// Names of all entries.
+    pub fn names(&self) -> Vec<String> {
+        self.zip.file_names().flatten().map(|n| n.into_owned()).collect()
+    }
+
+    /// The bytes of an entry.
+    pub fn read(&mut self, name: &str) -> Result<Vec<u8>> {
+        let entry = self.zip.by_name(name).map_err(|e| Error::Archive(format!("{name}: {e}")))?;
+        let size = entry.size();
+        if size > ENTRY {
+            return Err(Error::Archive(format!("{name} claims {size} bytes")));
+        }
+        let mut out = Vec::new();
+        // One byte more than claimed shows an entry that lies about its size.
+        entry.take(size + 1).read_to_end(&mut out).map_err(|e| Error::Archive(format!("{name}: {e}")))?;
+        if out.len() as u64 != size {
+            return Err(Error::Archive(format!("{name} has {} bytes, {size} are claimed", out.len())));
+        }
+        Ok(out)
+    }
+}

