@@ -262,9 +262,8 @@ pub enum Back {
     LinearAntialiased,
     /// The probability, linear (scikit-image).
     Linear,
-    /// The thresholded mask, nearest, to the size that the voxel sizes give, then padded or cut
-    /// about the centre (HD-BET).
-    MaskNearest,
+    /// The probability, nearest (scikit-image, order 0).
+    Nearest,
 }
 
 /// Connectivity.
@@ -320,9 +319,6 @@ impl Recipe {
             {
                 return fail("window sizes must be positive and overlap 0 to below 0.95".into());
             }
-        }
-        if self.post.back == Back::MaskNearest && last.resize.as_ref().is_some_and(|r| r.spacing.is_none()) {
-            return fail("`mask-nearest` needs a resize by spacing".into());
         }
         Ok(())
     }

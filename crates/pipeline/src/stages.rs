@@ -101,15 +101,15 @@ pub fn predict(
                     return Ok(Err("no head was found in it; is it a head scan of the right kind?".into()));
                 }
             },
-            None => result = Some((p, stage)),
+            None => result = Some(p),
         }
     }
-    let Some((p, stage)) = result else {
+    let Some(p) = result else {
         return Ok(Err("the recipe has no last stage".into()));
     };
     let part = Part { volume, region, spacing };
     let post = &recipe.post;
-    let (mut mask, probability) = ws.time("post-process", || part.back(p, stage, post.back, post.threshold));
+    let (mut mask, probability) = ws.time("post-process", || part.back(p, post.back, post.threshold));
     ws.time("post-process", || {
         if let Some(c) = post.largest {
             let full = c == Connect::Full;
@@ -210,13 +210,7 @@ impl Part<'_> {
     }
 
     /// Mask (and probability) on the volume's grid from the stage's grid.
-    fn back(
-        &self,
-        p: Volume<f32>,
-        stage: &Stage,
-        back: Back,
-        threshold: f64,
-    ) -> (Volume<u8>, Option<Volume<f32>>) {
+    fn back(&self, p: Volume<f32>, back: Back, threshold: f64) -> (Volume<u8>, Option<Volume<f32>>) {
         let dims = self.dims();
         let above = |v: f32| (v as f64 > threshold) as u8;
         let linear = |aa: bool| {
@@ -230,16 +224,9 @@ impl Part<'_> {
             }
             Back::Linear => linear(false),
             Back::LinearAntialiased => linear(true),
-            Back::MaskNearest => {
-                let mm = stage.resize.as_ref().and_then(|r| r.spacing);
-                let to = match mm {
-                    Some(mm) if self.spacing.iter().any(|s| *s != mm) => [0, 1, 2].map(|i| {
-                        ((mm / self.spacing[i] * p.dims[i] as f64).round_ties_even() as usize).max(1)
-                    }),
-                    _ => p.dims,
-                };
-                let at = [0, 1, 2].map(|i| resample::nearest(p.dims[i], to[i]));
-                pad_or_cut(&resample::gather(&p, [&at[0], &at[1], &at[2]]), dims)
+            Back::Nearest => {
+                let at = [0, 1, 2].map(|i| resample::nearest(p.dims[i], dims[i]));
+                resample::gather(&p, [&at[0], &at[1], &at[2]])
             }
         };
         if self.whole() {
@@ -249,16 +236,6 @@ impl Part<'_> {
         all.paste(&part, self.region.start);
         (all.map(above), Some(all))
     }
-}
-
-/// Centred zero padding or cutting, the odd voxel at the end.
-fn pad_or_cut(v: &Volume<f32>, dims: [usize; 3]) -> Volume<f32> {
-    let start = [0, 1, 2].map(|i| v.dims[i].saturating_sub(dims[i]) / 2);
-    let end = [0, 1, 2].map(|i| start[i] + v.dims[i].min(dims[i]));
-    let cut = v.crop(start, end);
-    let mut out = Volume::filled(dims, 0f32);
-    out.paste(&cut, [0, 1, 2].map(|i| (dims[i] - cut.dims[i]) / 2));
-    out
 }
 
 fn apply(n: &Normalise, v: &mut Volume<f32>, ranges: &mut HashMap<String, (f32, f32)>) -> Content<()> {

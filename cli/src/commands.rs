@@ -1,0 +1,78 @@
+//! One file per command.
+
+mod compare;
+mod demo;
+mod doctor;
+mod evaluate;
+mod generate;
+mod inspect;
+mod models;
+mod run;
+
+use crate::args::{Cli, Command, Global};
+use crate::exit::{Failure, Outcome};
+use ampoule_engine::Options;
+use ampoule_pipeline::Model;
+
+/// Runs what was typed.
+pub fn run(cli: &Cli) -> Outcome {
+    let g = &cli.global;
+    match &cli.command {
+        Command::Demo { output } => demo::run(g, output),
+        Command::Models { action } => models::run(g, action.as_ref()),
+        Command::Inspect { model, size, output, profile } => {
+            inspect::run(g, model, size.0, output.as_deref(), *profile)
+        }
+        Command::Run { model, inputs, output, mask, fast, save_probabilities, frame } => {
+            let job = run::Job {
+                model,
+                inputs,
+                output,
+                mask: mask.as_deref(),
+                fast: *fast,
+                probabilities: *save_probabilities,
+                frame: *frame,
+            };
+            run::run(g, &job)
+        }
+        Command::Evaluate { predictions, truth, csv } => evaluate::run(g, predictions, truth, csv.as_deref()),
+        Command::Compare { model_a, model_b, inputs, size, fast } => {
+            compare::run(g, model_a, model_b, inputs, *size, *fast)
+        }
+        Command::Doctor => doctor::run(g),
+        Command::Generate { what, model } => generate::run(*what, model.as_deref()),
+    }
+}
+
+/// Engine options from what was typed; the tier is checked before any work.
+fn options(g: &Global) -> Result<Options, Failure> {
+    ampoule_kernels::choose(g.isa.as_deref()).map_err(|e| Failure::usage(e.to_string()))?;
+    Ok(Options { isa: g.isa.clone(), threads: g.threads, max_bytes: g.max_ram, keep_graph: false })
+}
+
+/// Loads a model by file or name with the recipe in force.
+fn load(g: &Global, model: &str) -> Result<Model, Failure> {
+    let path = ampoule_zoo::resolve(model)?;
+    let recipe = match &g.recipe {
+        None => None,
+        Some(file) => Some(
+            std::fs::read_to_string(file).map_err(|e| Failure::usage(format!("{}: {e}", file.display())))?,
+        ),
+    };
+    let mut m = Model::load(&path, recipe.as_deref(), options(g)?)?;
+    m.max_ram = g.max_ram;
+    Ok(m)
+}
+
+/// Prints a line on standard output; a closed pipe ends the program quietly.
+fn say(text: impl std::fmt::Display) {
+    use std::io::Write;
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    say(serde_json::to_string(value).map_err(|e| Failure::input(e.to_string()))?);
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! `ampoule compare`.
+
+use super::{json, load, options, say};
+use crate::args::Global;
+use crate::exit::{Code, Failure, Outcome};
+use ampoule_graph::{Graph, onnx};
+use ampoule_pipeline::Settings;
+use ampoule_study::Parity;
+
+pub fn run(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bool) -> Outcome {
+    let mut all: Vec<Parity> = Vec::new();
+    let (images, random): (Vec<&String>, Vec<&String>) = inputs.iter().partition(|i| *i != "random");
+    if !random.is_empty() {
+        let read = |m: &str| -> Result<Graph, Failure> {
+            let path = ampoule_zoo::resolve(m)?;
+            onnx::read_file(&path).map_err(|e| Failure::input(format!("{}: {e}", path.display())))
+        };
+        all.extend(ampoule_study::compare_random(&read(a)?, &read(b)?, size, 1, &options(g)?)?);
+    }
+    if !images.is_empty() {
+        let (mut ma, mut mb) = (load(g, a)?, load(g, b)?);
+        let settings = Settings { fast, probability: true };
+        for i in images {
+            all.push(ampoule_study::compare_on_image(&mut ma, &mut mb, i.as_ref(), settings)?);
+        }
+    }
+    for p in &all {
+        if g.json {
+            json(p)?;
+            continue;
+        }
+        let sqnr = p.sqnr_db.map_or("equal".into(), |v| format!("{v:.1} dB"));
+        let dice = p.dice.map_or(String::new(), |d| format!(", Dice of the masks {d:.6}"));
+        say(format!(
+            "{}: largest difference {:.3e}, mean {:.3e}, SQNR {sqnr}, equal labels {:.4} %{dice}",
+            p.name,
+            p.max_abs,
+            p.mean_abs,
+            100.0 * p.label_agreement
+        ));
+    }
+    Ok(Code::Done)
+}

@@ -1,0 +1,52 @@
+//! `ampoule doctor`.
+
+use super::{json, options, say};
+use crate::args::Global;
+use crate::exit::{Code, Outcome};
+use ampoule_kernels::{Isa, dot::KERNELS, measure};
+use serde_json::json as object;
+
+pub fn run(g: &Global) -> Outcome {
+    options(g)?;
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let chosen = ampoule_kernels::choose(g.isa.as_deref()).map_or("", |i| i.name());
+    let mib = |b: Option<u64>| b.map(|b| b >> 20);
+    let tiers: Vec<_> = Isa::ALL.iter().map(|i| (i.name(), i.supported())).collect();
+    let tiles: Vec<(&str, f64)> =
+        KERNELS.iter().filter_map(|k| measure::tile_macs(k).map(|m| (k.name, m / 1e9))).collect();
+    let bandwidth = measure::triad_bytes(128 << 20) / 1e9;
+    let folder = ampoule_zoo::default_folder();
+    let fetched: Vec<&str> = ampoule_zoo::CATALOG
+        .iter()
+        .filter(|e| folder.as_ref().is_some_and(|f| f.join(format!("{}.onnx", e.name)).is_file()))
+        .map(|e| e.name)
+        .collect();
+    if g.json {
+        json(&object!({
+            "version": env!("CARGO_PKG_VERSION"), "cpu": ampoule_pipeline::cpu_model(), "threads": threads,
+            "tiers": tiers.iter().map(|t| object!({"name": t.0, "available": t.1})).collect::<Vec<_>>(),
+            "tier": chosen, "memory_mb": mib(ampoule_pipeline::total_memory()),
+            "memory_available_mb": mib(ampoule_pipeline::available_memory()),
+            "tiles": tiles.iter().map(|t| object!({"kernel": t.0, "gmac_s": t.1})).collect::<Vec<_>>(),
+            "triad_gb_s": bandwidth, "models": fetched,
+        }))?;
+        return Ok(Code::Done);
+    }
+    say(format!("ampoule {}", env!("CARGO_PKG_VERSION")));
+    say(format!("cpu       {}", ampoule_pipeline::cpu_model().unwrap_or_else(|| "unknown".into())));
+    say(format!("threads   {threads}"));
+    let list: Vec<String> =
+        tiers.iter().map(|(n, ok)| if *ok { (*n).into() } else { format!("({n} missing)") }).collect();
+    say(format!("tiers     {}; in use: {chosen}", list.join(" ")));
+    if let (Some(t), Some(a)) =
+        (mib(ampoule_pipeline::total_memory()), mib(ampoule_pipeline::available_memory()))
+    {
+        say(format!("memory    {t} MiB, {a} MiB available"));
+    }
+    for (name, m) in tiles {
+        say(format!("ceiling   {name:24} {m:6.1} GMAC/s on one core"));
+    }
+    say(format!("bandwidth {bandwidth:.1} GB/s on one core (triad over 128 MiB)"));
+    say(format!("models    {}", if fetched.is_empty() { "none fetched".into() } else { fetched.join(", ") }));
+    Ok(Code::Done)
+}

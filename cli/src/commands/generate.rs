@@ -1,0 +1,44 @@
+//! `ampoule generate`.
+
+use super::say;
+use crate::args::{Cli, Generate};
+use crate::exit::{Code, Failure, Outcome};
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+pub fn run(what: Generate, model: Option<&str>) -> Outcome {
+    let mut command = Cli::command();
+    let shell = match what {
+        Generate::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(command).render(&mut page).map_err(|e| Failure::input(e.to_string()))?;
+            say(String::from_utf8_lossy(&page));
+            return Ok(Code::Done);
+        }
+        Generate::Recipe => {
+            let name =
+                model.ok_or_else(|| Failure::usage("say whose recipe: `ampoule generate recipe deepbet`"))?;
+            say(recipe(name)?);
+            return Ok(Code::Done);
+        }
+        Generate::CompleteBash => Shell::Bash,
+        Generate::CompleteZsh => Shell::Zsh,
+        Generate::CompleteFish => Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, "ampoule", &mut script);
+    say(String::from_utf8_lossy(&script));
+    Ok(Code::Done)
+}
+
+/// The recipe of a known model, or the one inside a file.
+fn recipe(model: &str) -> Result<String, Failure> {
+    if let Ok(e) = ampoule_zoo::entry(model) {
+        return Ok(e.recipe.to_owned());
+    }
+    let path = ampoule_zoo::resolve(model)?;
+    let graph = ampoule_graph::onnx::read_file(&path)
+        .map_err(|e| Failure::input(format!("{}: {e}", path.display())))?;
+    let text = graph.meta(ampoule_pipeline::RECIPE_KEY).map(str::to_owned);
+    text.ok_or_else(|| Failure::input(format!("{} carries no recipe", path.display())))
+}

@@ -1,0 +1,83 @@
+//! Exit codes are a contract (see `docs/cli.md`).
+
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// All done.
+    Done = 0,
+    /// Some cases failed; the others are done.
+    SomeFailed = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// Bad input or model.
+    Input = 3,
+    /// Does not fit in memory.
+    Memory = 5,
+}
+
+impl From<Code> for ExitCode {
+    fn from(c: Code) -> Self {
+        ExitCode::from(c as u8)
+    }
+}
+
+/// A command that could not do its work: one sentence and a code.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: Code,
+    pub message: String,
+}
+
+pub type Outcome = Result<Code, Failure>;
+
+impl Failure {
+    pub fn usage(message: impl Into<String>) -> Self {
+        Failure { code: Code::Usage, message: message.into() }
+    }
+
+    pub fn input(message: impl Into<String>) -> Self {
+        Failure { code: Code::Input, message: message.into() }
+    }
+}
+
+/// What to do about a network that does not fit.
+pub const MEMORY_HINT: &str = "raise --max-ram, or choose a smaller model (`ampoule models`)";
+
+impl From<ampoule_pipeline::Error> for Failure {
+    fn from(e: ampoule_pipeline::Error) -> Self {
+        if e.is_memory() {
+            return Failure { code: Code::Memory, message: format!("{e}; {MEMORY_HINT}") };
+        }
+        let usage = matches!(
+            e,
+            ampoule_pipeline::Error::Engine(ampoule_engine::Error::Isa(_))
+                | ampoule_pipeline::Error::Exists { .. }
+        );
+        Failure { code: if usage { Code::Usage } else { Code::Input }, message: e.to_string() }
+    }
+}
+
+impl From<ampoule_engine::Error> for Failure {
+    fn from(e: ampoule_engine::Error) -> Self {
+        ampoule_pipeline::Error::from(e).into()
+    }
+}
+
+impl From<ampoule_zoo::Error> for Failure {
+    fn from(e: ampoule_zoo::Error) -> Self {
+        let code =
+            if matches!(e, ampoule_zoo::Error::UnknownModel { .. }) { Code::Usage } else { Code::Input };
+        Failure { code, message: e.to_string() }
+    }
+}
+
+impl From<ampoule_study::Error> for Failure {
+    fn from(e: ampoule_study::Error) -> Self {
+        match e {
+            ampoule_study::Error::Pipeline(e) => e.into(),
+            other => Failure::input(other.to_string()),
+        }
+    }
+}

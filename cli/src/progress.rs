@@ -1,0 +1,76 @@
+//! A bar with the time left on a terminal, a line a case otherwise.
+
+use crate::args::Global;
+use ampoule_pipeline::{CaseResult, Outcome, Progress};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::Duration;
+
+pub struct Reporter {
+    bar: Option<ProgressBar>,
+    quiet: bool,
+    json: bool,
+}
+
+impl Reporter {
+    pub fn new(global: &Global) -> Self {
+        let quiet = global.quiet;
+        let bar = (std::io::stderr().is_terminal() && !quiet && !global.json).then(|| {
+            let style =
+                ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} (left {eta}) {wide_msg}");
+            let bar = ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        Reporter { bar, quiet, json: global.json }
+    }
+
+    fn line(&self, text: String) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None if !self.quiet && !self.json => eprintln!("{text}"),
+            None => {}
+        }
+    }
+}
+
+/// A file's name for people.
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+impl Progress for Reporter {
+    fn begin(&mut self, _index: usize, total: usize, input: &Path) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(total as u64);
+            bar.set_message(name(input));
+        }
+    }
+
+    fn end(&mut self, result: &CaseResult) {
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
+        }
+        let file = name(&result.input);
+        match &result.outcome {
+            Outcome::Done(s) => {
+                let total = s.timings_ms.get("total").and_then(|t| t.as_f64()).unwrap_or(0.0);
+                self.line(format!("{file}: {:.1} ml in {:.1} s", s.mask_ml, total / 1e3));
+                for w in &s.warnings {
+                    self.line(format!("{file}: note: {w}"));
+                }
+            }
+            Outcome::Kept(s) => self.line(format!("{file}: {:.1} ml, kept from an earlier run", s.mask_ml)),
+            Outcome::Failed(e) => {
+                let hint =
+                    if e.is_memory() { format!("; {}", crate::exit::MEMORY_HINT) } else { String::new() };
+                let text = format!("ampoule: {e}{hint}");
+                match &self.bar {
+                    Some(bar) => bar.println(text),
+                    None => eprintln!("{text}"),
+                }
+            }
+        }
+    }
+}

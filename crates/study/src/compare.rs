@@ -1,0 +1,147 @@
+//! Parity of two models: the same input through both.
+
+use crate::{Error, Result};
+use ampoule_engine::{Options, Session};
+use ampoule_graph::{Dim, Graph};
+use ampoule_imaging::Nifti;
+use ampoule_imaging::geometry::Orientation;
+use ampoule_imaging::metrics::counts;
+use ampoule_pipeline::{Model, Settings, Workspace, predict};
+use serde::Serialize;
+use std::path::Path;
+
+/// How far two outputs are apart.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Parity {
+    /// Output or image.
+    pub name: String,
+    /// Elements compared.
+    pub elements: usize,
+    /// Largest absolute difference.
+    pub max_abs: f64,
+    /// Mean absolute difference.
+    pub mean_abs: f64,
+    /// Signal to noise in dB, the first model being the signal; `null` when they are equal.
+    pub sqnr_db: Option<f64>,
+    /// Share of equal labels: masks for images, largest channel for raw outputs.
+    pub label_agreement: f64,
+    /// Dice of the two masks, for images.
+    pub dice: Option<f64>,
+}
+
+fn parity(name: &str, a: &[f32], b: &[f32], label_agreement: f64, dice: Option<f64>) -> Parity {
+    let (mut max, mut sum, mut noise, mut signal) = (0f64, 0f64, 0f64, 0f64);
+    for (&x, &y) in a.iter().zip(b) {
+        let d = (x as f64 - y as f64).abs();
+        max = max.max(d);
+        sum += d;
+        noise += d * d;
+        signal += (x as f64).powi(2);
+    }
+    Parity {
+        name: name.into(),
+        elements: a.len(),
+        max_abs: max,
+        mean_abs: sum / a.len().max(1) as f64,
+        sqnr_db: (noise > 0.0).then(|| 10.0 * (signal / noise).log10()),
+        label_agreement,
+        dice,
+    }
+}
+
+/// Both models with their recipes on an image.
+pub fn compare_on_image(a: &mut Model, b: &mut Model, path: &Path, settings: Settings) -> Result<Parity> {
+    let fail = |reason: String| Error::Input { path: path.into(), reason };
+    let image = Nifti::read(path, None).map_err(|e| fail(e.to_string()))?;
+    let (stored, _) = image.to_f32();
+    let affine = image.affine();
+    let run = |m: &mut Model| -> Result<(Vec<f32>, ampoule_imaging::Volume<u8>)> {
+        let canonical = m.recipe.orientation == ampoule_pipeline::recipe::Orientation::Canonical;
+        let o = if canonical {
+            Orientation::of(&affine)
+        } else {
+            Orientation { axis: [0, 1, 2], flip: [false; 3] }
+        };
+        let settings = Settings { probability: true, ..settings };
+        let volume = o.to_canonical(&stored);
+        let p = predict(m, &volume, o.spacing(affine.spacing()), settings, &mut Workspace::default())?;
+        let p = p.map_err(fail)?;
+        let probability = p.probability.ok_or_else(|| fail("no probability".into()))?;
+        Ok((o.from_canonical(&probability).data, o.from_canonical(&p.mask)))
+    };
+    let ((pa, ma), (pb, mb)) = (run(a)?, run(b)?);
+    let equal = ma.data.iter().zip(&mb.data).filter(|(x, y)| x == y).count();
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let agreement = equal as f64 / ma.data.len().max(1) as f64;
+    Ok(parity(&name, &pa, &pb, agreement, Some(counts(&ma, &mb).dice())))
+}
+
+/// Both graphs on the same seeded random input (uniform -1 to 1), output by output. `size` stands
+/// for spatial axes that the model leaves free.
+pub fn compare_random(
+    a: &Graph,
+    b: &Graph,
+    size: usize,
+    seed: u64,
+    options: &Options,
+) -> Result<Vec<Parity>> {
+    let engine = |e: ampoule_engine::Error| Error::Pipeline(e.into());
+    let shapes: Vec<Vec<usize>> =
+        a.inputs.iter().map(|i| free_shape(a.value(*i).shape.as_deref(), size)).collect();
+    let run = |g: &Graph| -> Result<Vec<(String, Vec<usize>, Vec<f32>)>> {
+        let mut s = Session::new(g.clone(), &shapes, options).map_err(engine)?;
+        for (i, shape) in shapes.iter().enumerate() {
+            let values = random(shape.iter().product(), seed + i as u64);
+            s.set_input(i, &values).map_err(engine)?;
+        }
+        s.run().map_err(engine)?;
+        let name = |i: usize| g.value(g.outputs[i]).name.clone();
+        Ok((0..s.outputs()).map(|i| (name(i), s.output(i).dims.to_vec(), s.output(i).to_vec())).collect())
+    };
+    let (ra, rb) = (run(a)?, run(b)?);
+    if ra.len() != rb.len() {
+        return Err(Error::Mismatch(format!("{} and {} outputs", ra.len(), rb.len())));
+    }
+    let pairs = ra.iter().zip(&rb).map(|((name, da, va), (_, db, vb))| {
+        if da != db {
+            return Err(Error::Mismatch(format!("output `{name}` has shapes {da:?} and {db:?}")));
+        }
+        Ok(parity(name, va, vb, agreement(da, va, vb), None))
+    });
+    pairs.collect()
+}
+
+/// Share of positions with the same largest channel (axis 1).
+fn agreement(dims: &[usize], a: &[f32], b: &[f32]) -> f64 {
+    let channels = dims.get(1).copied().unwrap_or(1).max(1);
+    let inner: usize = dims.iter().skip(2).product();
+    let best = |v: &[f32], n: usize, p: usize| {
+        let at = |c: usize| v[(n * channels + c) * inner + p];
+        if channels == 1 {
+            return (at(0) > 0.5) as usize;
+        }
+        (0..channels).fold(0, |best, c| if at(c) > at(best) { c } else { best })
+    };
+    let outer = a.len() / (channels * inner).max(1);
+    let total = outer * inner;
+    let same = (0..total).filter(|i| best(a, i / inner, i % inner) == best(b, i / inner, i % inner)).count();
+    same as f64 / total.max(1) as f64
+}
+
+/// A declared shape with 1 for a free batch and `size` for free other axes.
+fn free_shape(shape: Option<&[Dim]>, size: usize) -> Vec<usize> {
+    let one = |(i, d): (usize, &Dim)| d.known().unwrap_or(if i == 0 { 1 } else { size });
+    shape.unwrap_or_default().iter().enumerate().map(one).collect()
+}
+
+fn random(n: usize, seed: u64) -> Vec<f32> {
+    let mut s = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..n)
+        .map(|_| {
+            s ^= s << 13;
+            s ^= s >> 7;
+            s ^= s << 17;
+            (s >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect()
+}
