@@ -181,8 +181,8 @@ fn linear_line(line: &[f64], taps: &Taps, border: Border, out: &mut [f64]) {
 const SPLINE_PAD: usize = 12;
 
 fn cubic_taps(n: usize, m: usize) -> Taps {
-    // Positions beyond the edge show the edge: clamped before interpolation.
-    positions(n, m).map(|x| x.clamp(0.0, (n - 1) as f64)).map(|x| (x.floor() as i64, x - x.floor())).collect()
+    // Positions beyond the edge fall into the padding that `cubic_line` adds.
+    positions(n, m).map(|x| (x.floor() as i64, x - x.floor())).collect()
 }
 
 fn cubic_line(line: &[f64], taps: &Taps, out: &mut [f64]) {

@@ -1,0 +1,499 @@
+//! The binary from outside: outputs, exit codes, sentences, resume, bad input.
+
+use ampoule_graph::build::Builder;
+use ampoule_graph::op::{Unary, Window};
+use ampoule_graph::{Dim, Tensor, onnx};
+use ampoule_imaging::geometry::{Affine, Orientation};
+use ampoule_imaging::{Nifti, Volume};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const RECIPE: &str = r#"
+version = 1
+name = "tiny"
+task = "segmentation"
+axes = "xyz"
+[[stage]]
+outputs = ["probability"]
+resize = { shape = [32, 32, 32], method = "nearest-exact" }
+normalise = [{ kind = "z-score", ddof = 0 }]
+[post]
+back = "nearest-exact"
+threshold = 0.5
+largest = "full"
+"#;
+
+struct Dir(tempfile::TempDir);
+
+impl Dir {
+    fn new() -> Self {
+        Dir(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let Ok(list) = std::fs::read_dir(self.path(folder)) else { return vec![] };
+        let mut v: Vec<String> =
+            list.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        v.sort();
+        v
+    }
+}
+
+/// A network that blurs and thresholds: not symmetric, so that a wrong axis shows.
+fn model(path: &Path, bias: f32) {
+    let mut b = Builder::new("tiny");
+    let dims = [1, 1, 32, 32, 32].map(Dim::Known);
+    let x = b.input("image", &dims);
+    let weights: Vec<f32> = (0..27).map(|i| 0.02 * i as f32).collect();
+    let y = b.conv(
+        x,
+        Tensor::f32(&[1, 1, 3, 3, 3], &weights),
+        Some(Tensor::f32(&[1], &[bias])),
+        Window::of(&[3; 3]).pad(1),
+    );
+    let y = b.unary(y, Unary::Sigmoid);
+    b.output(y, "probability", &dims);
+    let mut g = b.finish();
+    g.set_meta(ampoule_pipeline::RECIPE_KEY, RECIPE);
+    onnx::write_file(&g, path).unwrap();
+}
+
+/// A lopsided blob, so that every orientation differs.
+fn head() -> Volume<f32> {
+    let mut v = Volume::filled([24, 28, 20], 0f32);
+    for z in 0..20 {
+        for y in 0..28 {
+            for x in 0..24 {
+                let d = ((x as f32 - 9.0) / 6.0).powi(2)
+                    + ((y as f32 - 16.0) / 9.0).powi(2)
+                    + ((z as f32 - 8.0) / 5.0).powi(2);
+                let i = v.index(x, y, z);
+                v.data[i] =
+                    if d < 1.0 { 100.0 + x as f32 + 2.0 * z as f32 } else { (x * y + z) as f32 * 0.01 };
+            }
+        }
+    }
+    v
+}
+
+fn plain() -> Affine {
+    Affine([[2.0, 0.0, 0.0, -20.0], [0.0, 1.5, 0.0, -18.0], [0.0, 0.0, 3.0, 7.0]])
+}
+
+fn write_head(path: &Path) {
+    Nifti::from_f32(&head(), plain()).write(path).unwrap();
+}
+
+fn ampoule(dir: &Dir, args: &[&str]) -> Output {
+    let mut c = Command::new(env!("CARGO_BIN_EXE_ampoule"));
+    c.current_dir(dir.0.path())
+        .args(args)
+        .env("AMPOULE_MODELS", dir.path("models"))
+        .env_remove("RUST_BACKTRACE");
+    c.output().unwrap()
+}
+
+fn text(o: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&o.stdout), String::from_utf8_lossy(&o.stderr))
+}
+
+#[track_caller]
+fn expect(o: &Output, code: i32, words: &[&str]) {
+    let t = text(o);
+    assert_eq!(o.status.code(), Some(code), "{t}");
+    for w in words {
+        assert!(t.contains(w), "`{w}` is not in: {t}");
+    }
+    assert!(!t.contains("panicked"), "{t}");
+}
+
+fn setup() -> Dir {
+    let d = Dir::new();
+    model(&d.path("tiny.onnx"), -0.5);
+    write_head(&d.path("head.nii.gz"));
+    d
+}
+
+#[test]
+fn a_case_leaves_its_files_on_the_inputs_grid() {
+    let d = setup();
+    let o = ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "out", "--save-probabilities"]);
+    expect(&o, 0, &["head.nii.gz:", "ml"]);
+    let want = ["head_bet.json", "head_bet.nii.gz", "head_mask.nii.gz", "head_prob.nii.gz", "head_qc.png"];
+    assert_eq!(d.names("out"), want);
+    let (input, mask) = (
+        Nifti::read(&d.path("head.nii.gz"), None).unwrap(),
+        Nifti::read(&d.path("out/head_mask.nii.gz"), None).unwrap(),
+    );
+    assert_eq!((mask.dims(), mask.affine()), (input.dims(), input.affine()));
+    assert_eq!(mask.header.scaling(), (1.0, 0.0));
+    assert_eq!(mask.raw.len(), 24 * 28 * 20);
+    let inside: Vec<usize> = (0..mask.raw.len()).filter(|&i| mask.raw[i] != 0).collect();
+    assert!(inside.len() > 500 && mask.raw.iter().all(|&v| v < 2));
+    let (brain, image) =
+        (Nifti::read(&d.path("out/head_bet.nii.gz"), None).unwrap().to_f32().0, input.to_f32().0);
+    for i in 0..mask.raw.len() {
+        assert_eq!(brain.data[i], if mask.raw[i] != 0 { image.data[i] } else { 0.0 });
+    }
+    let sidecar: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(d.path("out/head_bet.json")).unwrap()).unwrap();
+    assert_eq!(sidecar["mask_voxels"], inside.len());
+    let ml = inside.len() as f64 * 9.0 / 1000.0;
+    assert!((sidecar["mask_ml"].as_f64().unwrap() - ml).abs() < 1e-3);
+    assert_eq!(sidecar["orientation"], "RAS");
+}
+
+#[test]
+fn all_48_orientations_give_the_same_mask_in_patient_space() {
+    let d = setup();
+    std::fs::create_dir(d.path("in")).unwrap();
+    let mut names = Vec::new();
+    for axis in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        for f in 0..8 {
+            let o = Orientation { axis, flip: [f & 1 > 0, f & 2 > 0, f & 4 > 0] };
+            let stored = o.from_canonical(&head());
+            // The affine of the stored axes: columns permuted and flipped about the far end.
+            let mut a = [[0.0; 4]; 3];
+            for i in 0..3 {
+                let w = axis[i];
+                let s = plain().0[w][w];
+                a[w][i] = if o.flip[i] { -s } else { s };
+                a[w][3] = plain().0[w][3] + if o.flip[i] { s * (stored.dims[i] as f64 - 1.0) } else { 0.0 };
+            }
+            Nifti::from_f32(&stored, Affine(a)).write(&d.path(&format!("in/{}.nii", o.codes()))).unwrap();
+            names.push((o.codes(), o));
+        }
+    }
+    expect(&ampoule(&d, &["run", "tiny.onnx", "in", "-o", "out"]), 0, &[]);
+    let mask = |code: &str| Nifti::read(&d.path(&format!("out/{code}_mask.nii")), None).unwrap();
+    let reference = mask("RAS").to_mask();
+    for (code, o) in names {
+        let m = mask(&code);
+        assert_eq!(Orientation::of(&m.affine()), o);
+        assert_eq!(o.to_canonical(&m.to_mask()), reference, "{code}");
+    }
+}
+
+#[test]
+fn every_thread_count_and_tier_gives_the_same_mask() {
+    let d = setup();
+    let mut masks = Vec::new();
+    for (i, args) in [["--threads", "1"], ["--threads", "3"], ["--isa", "scalar"]].iter().enumerate() {
+        let out = format!("o{i}");
+        expect(
+            &ampoule(&d, &[&["run", "tiny.onnx", "head.nii.gz", "-o", &out][..], &args[..]].concat()),
+            0,
+            &[],
+        );
+        masks.push(std::fs::read(d.path(&format!("{out}/head_mask.nii.gz"))).unwrap());
+    }
+    assert!(masks.iter().all(|m| *m == masks[0]));
+}
+
+#[test]
+fn resume_trusts_only_hashes() {
+    let d = setup();
+    let run = |extra: &[&str]| {
+        ampoule(&d, &[&["run", "tiny.onnx", "head.nii.gz", "-o", "out"][..], extra].concat())
+    };
+    expect(&run(&[]), 0, &[]);
+    expect(&run(&[]), 0, &["kept"]);
+    // A damaged output is not overwritten silently, and is with --overwrite.
+    let mask = d.path("out/head_mask.nii.gz");
+    let good = std::fs::read(&mask).unwrap();
+    std::fs::write(&mask, b"damaged").unwrap();
+    expect(&run(&[]), 2, &["exists", "--overwrite"]);
+    expect(&run(&["--overwrite"]), 0, &[]);
+    assert_eq!(std::fs::read(&mask).unwrap(), good);
+    // An interrupted case (outputs, marker, no sidecar) is done again.
+    std::fs::remove_file(d.path("out/head_bet.json")).unwrap();
+    std::fs::write(d.path("out/.head.ampoule-running"), b"").unwrap();
+    expect(&run(&[]), 0, &[]);
+    assert!(!d.path("out/.head.ampoule-running").exists());
+    // Another model means other results.
+    model(&d.path("tiny.onnx"), -0.6);
+    expect(&run(&[]), 2, &["--overwrite"]);
+}
+
+#[test]
+fn a_folder_with_bad_files_does_the_good_ones() {
+    let d = setup();
+    std::fs::create_dir(d.path("in")).unwrap();
+    for n in ["a.nii", "b ä.nii.gz"] {
+        write_head(&d.path("in").join(n));
+    }
+    std::fs::write(d.path("in/bad.nii"), b"this is not an image").unwrap();
+    let o = ampoule(&d, &["run", "tiny.onnx", "in", "-o", "out"]);
+    expect(&o, 1, &["bad.nii", "not a NIfTI file"]);
+    let csv = std::fs::read_to_string(d.path("out/failures.csv")).unwrap();
+    assert!(csv.starts_with("file,reason\n") && csv.contains("bad.nii") && csv.lines().count() == 2, "{csv}");
+    assert!(d.path("out/a_mask.nii").exists() && d.path("out/b ä_mask.nii.gz").exists());
+    assert!(!d.names("out").iter().any(|n| n.starts_with("bad")));
+    std::fs::remove_file(d.path("in/bad.nii")).unwrap();
+    expect(&ampoule(&d, &["run", "tiny.onnx", "in", "-o", "out"]), 0, &["kept"]);
+    assert!(!d.path("out/failures.csv").exists());
+}
+
+/// Runs one bad image and checks code, words, and that nothing is left.
+#[track_caller]
+fn bad(d: &Dir, name: &str, code: i32, words: &[&str]) {
+    let o = ampoule(d, &["run", "tiny.onnx", name, "-o", "out"]);
+    expect(&o, code, words);
+    let left: Vec<String> = d.names("out").into_iter().filter(|n| n != "failures.csv").collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// The bytes of a small image, changed by `f`.
+fn image_bytes(d: &Dir, f: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
+    let path = d.path("bad.nii");
+    write_head(&path);
+    let mut b = std::fs::read(&path).unwrap();
+    f(&mut b);
+    std::fs::write(&path, b).unwrap();
+    path
+}
+
+fn set_dims(b: &mut [u8], dims: [i16; 8]) {
+    for (i, d) in dims.iter().enumerate() {
+        b[40 + 2 * i..42 + 2 * i].copy_from_slice(&d.to_le_bytes());
+    }
+}
+
+#[test]
+fn bad_images_get_a_sentence() {
+    let d = setup();
+    std::fs::write(d.path("empty.nii"), b"").unwrap();
+    bad(&d, "empty.nii", 3, &["empty.nii", "empty"]);
+    std::fs::write(d.path("text.nii.gz"), b"not gzip, not nifti, long enough to read the size from").unwrap();
+    bad(&d, "text.nii.gz", 3, &["not a NIfTI file"]);
+    bad(&d, "missing.nii.gz", 3, &["missing.nii.gz"]);
+    // A gzip stream cut short, and one with a wrong checksum.
+    let good = std::fs::read(d.path("head.nii.gz")).unwrap();
+    std::fs::write(d.path("cut.nii.gz"), &good[..good.len() / 2]).unwrap();
+    bad(&d, "cut.nii.gz", 3, &["truncated or damaged"]);
+    let mut wrong = good.clone();
+    let n = wrong.len();
+    wrong[n - 6] ^= 0xff;
+    std::fs::write(d.path("crc.nii.gz"), wrong).unwrap();
+    bad(&d, "crc.nii.gz", 3, &["damaged"]);
+    // Headers that lie.
+    image_bytes(&d, |b| set_dims(b, [3, 1700, 1700, 1600, 1, 1, 1, 1]));
+    bad(&d, "bad.nii", 3, &["the header describes 18496 MB"]);
+    image_bytes(&d, |b| set_dims(b, [3, 32767, 32767, 32767, 1, 1, 1, 1]));
+    bad(&d, "bad.nii", 3, &["the file cannot hold"]);
+    image_bytes(&d, |b| set_dims(b, [4, 24, 28, 2, 10, 1, 1, 1]));
+    bad(&d, "bad.nii", 3, &["4D with 10 frames", "--frame"]);
+    image_bytes(&d, |b| set_dims(b, [2, 24, 28, 1, 1, 1, 1, 1]));
+    bad(&d, "bad.nii", 3, &["2D"]);
+    for dims in [
+        [0, 24, 28, 20, 1, 1, 1, 1],
+        [-1, 24, 28, 20, 1, 1, 1, 1],
+        [200, 24, 28, 20, 1, 1, 1, 1],
+        [3, -24, 28, 20, 1, 1, 1, 1],
+        [3, 0, 28, 20, 1, 1, 1, 1],
+    ] {
+        image_bytes(&d, |b| set_dims(b, dims));
+        bad(&d, "bad.nii", 3, &["invalid NIfTI header", "dim["]);
+    }
+    image_bytes(&d, |b| b.truncate(200));
+    bad(&d, "bad.nii", 3, &["truncated"]);
+    image_bytes(&d, |b| b.truncate(5000));
+    bad(&d, "bad.nii", 3, &["the file cannot hold"]);
+    for offset in [f32::NAN, f32::INFINITY, -5.0, 352.5, 1e12] {
+        image_bytes(&d, |b| b[108..112].copy_from_slice(&offset.to_le_bytes()));
+        bad(&d, "bad.nii", 3, &["bad.nii"]);
+    }
+    for (code, words) in [(32i16, "complex"), (128, "colour"), (1536, "128-bit"), (7, "unknown data type")] {
+        image_bytes(&d, |b| b[70..72].copy_from_slice(&code.to_le_bytes()));
+        bad(&d, "bad.nii", 3, &[words]);
+    }
+    image_bytes(&d, |b| b[344..348].copy_from_slice(b"ni1\0"));
+    bad(&d, "bad.nii", 3, &[".hdr/.img"]);
+    image_bytes(&d, |b| b[344..348].fill(0));
+    bad(&d, "bad.nii", 3, &["ANALYZE"]);
+    // Voxel sizes that no scan has.
+    image_bytes(&d, |b| b[280..284].copy_from_slice(&1e9f32.to_le_bytes()));
+    bad(&d, "bad.nii", 3, &["voxel size"]);
+    // Values without meaning.
+    image_bytes(&d, |b| b[352..].fill(0));
+    bad(&d, "bad.nii", 3, &["all voxels have the value 0"]);
+    image_bytes(&d, |b| b[352..].as_chunks_mut::<4>().0.iter_mut().for_each(|c| *c = f32::NAN.to_le_bytes()));
+    bad(&d, "bad.nii", 3, &["all voxels have the value"]);
+}
+
+#[test]
+fn odd_images_run_with_a_note() {
+    let d = setup();
+    image_bytes(&d, |b| b[352..356].copy_from_slice(&f32::NAN.to_le_bytes()));
+    expect(&ampoule(&d, &["run", "tiny.onnx", "bad.nii", "-o", "o1"]), 0, &["1 voxels were not finite"]);
+    // Slope NaN and 0 mean no scaling.
+    for (i, slope) in [f32::NAN, 0.0].into_iter().enumerate() {
+        image_bytes(&d, |b| b[112..116].copy_from_slice(&slope.to_le_bytes()));
+        let out = format!("s{i}");
+        expect(&ampoule(&d, &["run", "tiny.onnx", "bad.nii", "-o", &out]), 0, &[]);
+        expect(&ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", &out]), 0, &[]);
+        let mask = |n: &str| Nifti::read(&d.path(&format!("{out}/{n}")), None).unwrap().raw;
+        assert_eq!(mask("bad_mask.nii"), mask("head_mask.nii.gz"));
+    }
+    // No form at all: assumed, and said.
+    image_bytes(&d, |b| b[252..256].fill(0));
+    expect(&ampoule(&d, &["run", "tiny.onnx", "bad.nii", "-o", "o2"]), 0, &["no orientation"]);
+    // An empty mask is a result, with a note.
+    model(&d.path("none.onnx"), -100.0);
+    expect(&ampoule(&d, &["run", "none.onnx", "head.nii.gz", "-o", "o3"]), 0, &["mask is empty"]);
+    // One frame of several.
+    image_bytes(&d, |b| set_dims(b, [4, 24, 28, 10, 2, 1, 1, 1]));
+    expect(&ampoule(&d, &["run", "tiny.onnx", "bad.nii", "-o", "o4", "--frame", "1"]), 0, &[]);
+    expect(&ampoule(&d, &["run", "tiny.onnx", "bad.nii", "-o", "o5", "--frame", "2"]), 3, &["there are 2"]);
+}
+
+#[test]
+fn bad_models_get_a_sentence() {
+    let d = setup();
+    let good = std::fs::read(d.path("tiny.onnx")).unwrap();
+    let run = |name: &str| ampoule(&d, &["run", name, "head.nii.gz", "-o", "out"]);
+    std::fs::write(d.path("cut.onnx"), &good[..good.len() - 20]).unwrap();
+    expect(&run("cut.onnx"), 3, &["cut.onnx", "truncated"]);
+    std::fs::write(d.path("text.onnx"), b"hello").unwrap();
+    expect(&run("text.onnx"), 3, &["not a readable ONNX"]);
+    std::fs::write(d.path("zero.onnx"), b"").unwrap();
+    expect(&run("zero.onnx"), 3, &["empty"]);
+    expect(&run("no-such-model"), 2, &["no model named", "deepbet"]);
+    expect(&run("deepbet"), 3, &["models fetch deepbet"]);
+    // Unknown operators, all named at once.
+    let graph = onnx::read_file(&d.path("tiny.onnx")).unwrap();
+    let mut proto = decode(&onnx::to_bytes(&graph).unwrap());
+    for (node, op) in proto.graph.as_mut().unwrap().node.iter_mut().zip(["Einsum", "NonZero"]) {
+        node.op_type = op.into();
+    }
+    std::fs::write(d.path("odd.onnx"), encode(&proto)).unwrap();
+    expect(&run("odd.onnx"), 3, &["2 unsupported operators", "Einsum", "NonZero"]);
+    // External data outside the folder, through a link, and beyond the file.
+    std::fs::write(d.path("weights.bin"), vec![0; 108]).unwrap();
+    std::fs::create_dir(d.path("sub")).unwrap();
+    let external = |location: &str, offset: &str| {
+        let mut p = decode(&good);
+        let t = &mut p.graph.as_mut().unwrap().initializer[0];
+        t.raw_data = None;
+        t.data_location = 1;
+        let entry = |k: &str, v: &str| onnx::proto::StringStringEntryProto { key: k.into(), value: v.into() };
+        t.external_data = vec![entry("location", location), entry("offset", offset)];
+        std::fs::write(d.path("sub/ext.onnx"), encode(&p)).unwrap();
+    };
+    for location in ["../weights.bin", "/etc/passwd"] {
+        external(location, "0");
+        expect(&run("sub/ext.onnx"), 3, &["outside the model's folder"]);
+    }
+    std::os::unix::fs::symlink(d.path("weights.bin"), d.path("sub/link.bin")).unwrap();
+    external("link.bin", "0");
+    expect(&run("sub/ext.onnx"), 3, &["symbolic link"]);
+    std::fs::copy(d.path("weights.bin"), d.path("sub/w.bin")).unwrap();
+    for offset in ["1", "-1", "99999999999999999999"] {
+        external("w.bin", offset);
+        expect(&run("sub/ext.onnx"), 3, &["w"]);
+    }
+    external("w.bin", "0");
+    expect(&run("sub/ext.onnx"), 0, &[]);
+    // A recipe that is wrong, and none.
+    std::fs::write(d.path("r.toml"), RECIPE.replace("threshold", "treshold")).unwrap();
+    expect(
+        &ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "o9", "--recipe", "r.toml"]),
+        3,
+        &["treshold"],
+    );
+}
+
+fn decode(bytes: &[u8]) -> onnx::proto::ModelProto {
+    prost::Message::decode(bytes).unwrap()
+}
+
+fn encode(p: &onnx::proto::ModelProto) -> Vec<u8> {
+    prost::Message::encode_to_vec(p)
+}
+
+#[test]
+fn places_that_cannot_be_written() {
+    let d = setup();
+    std::fs::write(d.path("file"), b"").unwrap();
+    expect(&ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "file"]), 2, &["it is a file"]);
+    expect(
+        &ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "/proc/nowhere"]),
+        2,
+        &["cannot be written"],
+    );
+    // A full disk: a tiny file system in memory, where this process may mount one.
+    let full = d.path("full");
+    std::fs::create_dir(&full).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12k", "tmpfs"]).arg(&full).output();
+    if !mounted.is_ok_and(|o| o.status.success()) {
+        println!("SKIPPED: a full disk cannot be simulated without the right to mount");
+        return;
+    }
+    let o = ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "full"]);
+    let left: Vec<String> = d.names("full").into_iter().filter(|n| n != "failures.csv").collect();
+    let _ = Command::new("umount").arg(&full).output();
+    expect(&o, 1, &["head"]);
+    assert!(text(&o).to_lowercase().contains("no space"), "{}", text(&o));
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn memory_limits_are_refused_before_work() {
+    let d = setup();
+    let o = ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "out", "--max-ram", "100K"]);
+    expect(&o, 5, &["MiB", "--max-ram"]);
+    expect(&ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "out", "--max-ram", "1G"]), 0, &[]);
+}
+
+#[test]
+fn the_other_commands_answer() {
+    let d = setup();
+    expect(&ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "out"]), 0, &[]);
+    let o = ampoule(
+        &d,
+        &["evaluate", "out/head_mask.nii.gz", "out/head_mask.nii.gz", "--json", "--csv", "t.csv"],
+    );
+    expect(&o, 0, &["\"dice\":1.0", "\"missed\":0"]);
+    assert_eq!(std::fs::read_to_string(d.path("t.csv")).unwrap().lines().count(), 2);
+    expect(&ampoule(&d, &["evaluate", "out", "out"]), 0, &["1 cases, 0 missed"]);
+    expect(&ampoule(&d, &["evaluate", "head.nii.gz", "missing.nii"]), 3, &[]);
+    expect(&ampoule(&d, &["inspect", "tiny.onnx", "--json"]), 0, &["\"gmac\"", "planned_peak_mb"]);
+    expect(&ampoule(&d, &["inspect", "tiny.onnx", "--profile"]), 0, &["Conv", "ms"]);
+    expect(&ampoule(&d, &["compare", "tiny.onnx", "tiny.onnx"]), 0, &["equal"]);
+    model(&d.path("other.onnx"), -0.51);
+    expect(
+        &ampoule(&d, &["compare", "tiny.onnx", "other.onnx", "head.nii.gz", "--json"]),
+        0,
+        &["sqnr_db", "dice"],
+    );
+    expect(&ampoule(&d, &["doctor"]), 0, &["tiers", "GMAC/s"]);
+    expect(&ampoule(&d, &["generate", "man"]), 0, &[".TH ampoule"]);
+    expect(&ampoule(&d, &["generate", "complete-bash"]), 0, &["complete"]);
+    expect(&ampoule(&d, &["generate", "recipe", "deepbet"]), 0, &["nearest-exact"]);
+    expect(&ampoule(&d, &["models"]), 0, &["deepbet", "hd-bet", "deepbrain"]);
+    expect(&ampoule(&d, &["models", "fetch", "nothing"]), 2, &["known are"]);
+    expect(&ampoule(&d, &["models", "fetch", "deepbet", "--from", "head.nii.gz"]), 3, &["sha256"]);
+    expect(&ampoule(&d, &["run"]), 2, &["Usage"]);
+    expect(
+        &ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "x", "--isa", "sse9"]),
+        2,
+        &["not an instruction-set tier"],
+    );
+}
+
+#[test]
+fn the_demo_needs_nothing() {
+    // The reference tier takes minutes for a whole head.
+    if std::env::var("AMPOULE_ISA").is_ok_and(|v| v == "scalar") {
+        println!("SKIPPED on the scalar tier: the demonstration is a whole head");
+        return;
+    }
+    let d = Dir::new();
+    let o = ampoule(&d, &["demo", "-o", "demo"]);
+    expect(&o, 0, &["Dice 0.93", "MiB", "colin27_qc.png"]);
+    assert!(d.path("demo/colin27_mask.nii.gz").exists() && d.path("demo/colin27_qc.png").exists());
+}

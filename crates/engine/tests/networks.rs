@@ -1,0 +1,287 @@
+//! Whole networks in the engine against the float64 reference, on every tier, with and without the
+//! graph passes, and bit for bit the same on every thread count.
+
+use ampoule_engine::{Options, Session};
+use ampoule_graph::build::Builder;
+use ampoule_graph::op::*;
+use ampoule_graph::{Dim, Graph, Op, Tensor, ValueId, eval, passes};
+
+fn random(n: usize, seed: u64) -> Vec<f32> {
+    let mut s = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..n)
+        .map(|_| {
+            s ^= s << 13;
+            s ^= s >> 7;
+            s ^= s << 17;
+            (s >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+struct Net {
+    b: Builder,
+    seed: u64,
+}
+
+impl Net {
+    fn tensor(&mut self, dims: &[usize]) -> Tensor {
+        self.seed += 1;
+        Tensor::f32(dims, &random(dims.iter().product(), self.seed))
+    }
+
+    fn conv(&mut self, x: ValueId, io: [usize; 2], k: &[usize], w: Window, bias: bool) -> ValueId {
+        let weight = self.tensor(&[&[io[1], io[0]], k].concat());
+        let bias = bias.then(|| self.tensor(&[io[1]]));
+        self.b.conv(x, weight, bias, w)
+    }
+
+    fn norm(&mut self, x: ValueId, c: usize) -> ValueId {
+        let (s, b) = (self.tensor(&[c]), self.tensor(&[c]));
+        self.b.instance_norm(x, s, b, 1e-5)
+    }
+
+    fn batch_norm(&mut self, x: ValueId, c: usize) -> ValueId {
+        let p: Vec<ValueId> = (0..4)
+            .map(|i| {
+                let mut t = self.tensor(&[c]);
+                if i == 3 {
+                    let v: Vec<f32> = t.to_f32().unwrap().iter().map(|x| x.abs() + 0.5).collect();
+                    t = Tensor::f32(&[c], &v);
+                }
+                self.b.constant("bn", t)
+            })
+            .collect();
+        self.b.node(Op::BatchNorm { epsilon: 1e-5 }, &[x, p[0], p[1], p[2], p[3]])
+    }
+}
+
+fn known(d: &[usize]) -> Vec<Dim> {
+    d.iter().map(|&n| Dim::Known(n)).collect()
+}
+
+/// A 3D U-Net with concatenated and added skips, strides, transposed convolution and resampling.
+fn unet3d() -> (Graph, Vec<usize>) {
+    let dims = vec![1, 2, 12, 10, 9];
+    let mut n = Net { b: Builder::new("unet3d"), seed: 0 };
+    let x = n.b.input("x", &known(&dims));
+    let k3 = [3, 3, 3];
+    let same = Window::of(&k3).pad(1);
+    let a = n.conv(x, [2, 5], &k3, same.clone(), true);
+    let a = n.norm(a, 5);
+    let a = n.b.unary(a, Unary::LeakyRelu { alpha: 0.1 });
+    let c = n.conv(a, [5, 5], &k3, same.clone(), true);
+    let c = n.b.add(c, a);
+    let c = n.b.unary(c, Unary::Relu);
+    let d = n.conv(c, [5, 8], &k3, Window::of(&k3).stride(2).pad(1), false);
+    let d = n.norm(d, 8);
+    let skip = n.conv(c, [5, 8], &[1, 1, 1], Window::of(&[1, 1, 1]).stride(2), false);
+    let d = n.b.add(d, skip);
+    let d = n.b.unary(d, Unary::Relu);
+    let w = n.tensor(&[8, 5, 3, 3, 3]);
+    let mut window = Window::of(&k3).stride(2);
+    window.padding = Padding::Explicit(vec![1, 1, 1, 1, 1, 1]);
+    let u = n.b.conv_transpose(d, w, None, window, vec![1, 1, 0]);
+    let u = n.b.concat(&[c, u]);
+    let u = n.batch_norm(u, 10);
+    let u = n.b.unary(u, Unary::Mish);
+    let u = n.conv(u, [10, 4], &k3, same, true);
+    let small = n.b.node(
+        Op::MaxPool(Pool {
+            window: Window::of(&[2; 3]).stride(2),
+            ceil_mode: true,
+            count_include_pad: false,
+        }),
+        &[u],
+    );
+    let back = n.b.resize_linear(small, &[2.0, 2.0, 9.0 / 5.0 + 1e-4], Coordinates::AlignCorners);
+    let both = n.b.add(back, u);
+    let y = n.conv(both, [4, 2], &[1, 1, 1], Window::of(&[1, 1, 1]), true);
+    let y = n.b.softmax(y);
+    n.b.output(y, "y", &known(&[1, 2, 12, 10, 9]));
+    (n.b.finish(), dims)
+}
+
+/// A 2D classifier: depthwise and grouped convolutions, squeeze and excitation, global pooling,
+/// a dense layer; batch of two.
+fn classifier() -> (Graph, Vec<usize>) {
+    let dims = vec![2, 3, 17, 19];
+    let mut n = Net { b: Builder::new("classifier"), seed: 100 };
+    let x = n.b.input("x", &known(&dims));
+    let same = Window::of(&[3, 3]).pad(1);
+    let a = n.conv(x, [3, 12], &[3, 3], Window::of(&[3, 3]).stride(2).pad(1), false);
+    let a = n.batch_norm(a, 12);
+    let a = n.b.unary(a, Unary::HardSwish);
+    let w = n.tensor(&[12, 1, 3, 3]);
+    let w = n.b.constant("dw", w);
+    let d = n.b.node(Op::Conv { window: same.clone(), group: 12 }, &[a, w]);
+    let d = n.batch_norm(d, 12);
+    let s = n.b.unary(d, Unary::Sigmoid);
+    let d = n.b.node(Op::Binary(Binary::Mul), &[d, s]);
+    let g = n.b.node(Op::GlobalAveragePool, &[d]);
+    let g = n.conv(g, [12, 12], &[1, 1], Window::of(&[1, 1]), true);
+    let g = n.b.unary(g, Unary::Sigmoid);
+    let d = n.b.node(Op::Binary(Binary::Mul), &[d, g]);
+    let w = n.tensor(&[8, 4, 3, 3]);
+    let w = n.b.constant("grouped", w);
+    let e = n.b.node(Op::Conv { window: same, group: 3 }, &[d, w]);
+    n.b.output(e, "unused", &[]);
+    (n.b.finish(), dims)
+}
+
+fn finished_classifier() -> (Graph, Vec<usize>) {
+    let (mut g, dims) = classifier();
+    // Eight outputs do not divide into three groups; make it nine.
+    let id = *g.constants.iter().find(|(id, _)| g.value(**id).name == "grouped").unwrap().0;
+    g.set_constant(id, Tensor::f32(&[9, 4, 3, 3], &random(9 * 36, 7)));
+    let last = g.outputs[0];
+    g.values[last.0].shape = None;
+    let pool = g.fresh("pool");
+    let flat = g.fresh("flat");
+    let y = g.fresh("y");
+    let w = g.constant("fc", Tensor::f32(&[5, 9], &random(45, 8)));
+    let c = g.constant("fc_bias", Tensor::f32(&[5], &random(5, 9)));
+    let node = |op, inputs: &[ValueId], out| ampoule_graph::Node {
+        name: String::new(),
+        op,
+        inputs: inputs.iter().map(|&i| Some(i)).collect(),
+        outputs: vec![Some(out)],
+    };
+    g.nodes.push(node(Op::GlobalMaxPool, &[last], pool));
+    g.nodes.push(node(Op::Flatten { axis: 1 }, &[pool], flat));
+    g.nodes.push(node(Op::Gemm { alpha: 0.5, beta: 2.0, trans_a: false, trans_b: true }, &[flat, w, c], y));
+    g.outputs = vec![y];
+    (g, dims)
+}
+
+/// Everything that a pass rewrites, as exporters write it.
+fn dressed() -> (Graph, Vec<usize>) {
+    let dims = vec![1, 3, 9, 8];
+    let mut n = Net { b: Builder::new("dressed"), seed: 300 };
+    let x = n.b.input("x", &known(&dims));
+    let k = [3, 3];
+    let x1 = n.b.node(Op::Identity, &[x]);
+    let pads = n.b.constant("pads", Tensor::i64s(&[0, 0, 1, 2, 0, 0, 0, 1]));
+    let p = n.b.node(Op::Pad { mode: PadMode::Constant }, &[x1, pads]);
+    let a = n.conv(p, [3, 6], &k, Window::of(&k), true);
+    let a = n.batch_norm(a, 6);
+    let s = n.b.unary(a, Unary::Sigmoid);
+    let a = n.b.node(Op::Binary(Binary::Mul), &[a, s]);
+    let w = n.tensor(&[6, 2, 2, 2]);
+    let w = n.b.constant("up", w);
+    let window = Window::of(&[2, 2]).stride(2);
+    let op = Op::ConvTranspose { window, group: 2, output_padding: vec![], output_shape: vec![] };
+    let u = n.b.node(op, &[a, w]);
+    let u = n.batch_norm(u, 4);
+    let soft = n.b.unary(u, Unary::Softplus);
+    let soft = n.b.unary(soft, Unary::Tanh);
+    let u = n.b.node(Op::Binary(Binary::Mul), &[soft, u]);
+    let c = n.conv(u, [4, 5], &[1, 1], Window::of(&[1, 1]), true);
+    let scale = n.tensor(&[1, 5, 1, 1]);
+    let scale = n.b.constant("scale", scale);
+    let c = n.b.node(Op::Binary(Binary::Mul), &[scale, c]);
+    let shift = n.tensor(&[5, 1, 1]);
+    let shift = n.b.constant("shift", shift);
+    let c = n.b.node(Op::Binary(Binary::Sub), &[shift, c]);
+    let c = n.conv(c, [5, 4], &k, Window::of(&k).pad(1), true);
+    let c = n.norm(c, 4);
+    let (root, one, half) =
+        (Tensor::f32(&[], &[std::f32::consts::SQRT_2]), Tensor::f32(&[], &[1.0]), Tensor::f32(&[], &[0.5]));
+    let (root, one, half) =
+        (n.b.constant("root", root), n.b.constant("one", one), n.b.constant("half", half));
+    let e = n.b.node(Op::Binary(Binary::Div), &[c, root]);
+    let e = n.b.unary(e, Unary::Erf);
+    let e = n.b.node(Op::Binary(Binary::Add), &[e, one]);
+    let e = n.b.node(Op::Binary(Binary::Mul), &[c, e]);
+    let g = n.b.node(Op::Binary(Binary::Mul), &[e, half]);
+    let g = n.b.resize_linear(g, &[1.0, 1.0], Coordinates::HalfPixel);
+    let shape = n.b.node(Op::Shape { start: 0, end: None }, &[g]);
+    let y = n.b.node(Op::Reshape { allow_zero: false }, &[g, shape]);
+    n.b.unary(y, Unary::Exp);
+    let y = n.b.unary(y, Unary::Tanh);
+    n.b.output(y, "y", &[]);
+    let mut graph = n.b.finish();
+    let last = graph.outputs[0];
+    graph.values[last.0].shape = None;
+    (graph, dims)
+}
+
+fn tiers() -> Vec<String> {
+    match std::env::var("AMPOULE_ISA") {
+        Ok(t) if !t.is_empty() => vec![t],
+        _ => ampoule_kernels::available().iter().map(|i| i.name().to_owned()).collect(),
+    }
+}
+
+fn relative(a: &[f32], b: &[f32]) -> f64 {
+    let noise: f64 = a.iter().zip(b).map(|(x, y)| (*x as f64 - *y as f64).powi(2)).sum();
+    let signal: f64 = b.iter().map(|y| (*y as f64).powi(2)).sum();
+    (noise / signal.max(1e-30)).sqrt()
+}
+
+#[test]
+fn networks_match_the_reference_on_every_tier() {
+    for (graph, dims) in [unet3d(), finished_classifier(), dressed()] {
+        let input = random(dims.iter().product(), 42);
+        let mut inferred = graph.clone();
+        ampoule_graph::infer::infer(&mut inferred).unwrap();
+        let want = eval::run(&inferred, &[Tensor::f32(&dims, &input)]).unwrap()[0].to_f32().unwrap();
+        for isa in tiers() {
+            let mut first: Option<Vec<f32>> = None;
+            for (threads, keep_graph) in [(1, false), (2, false), (5, false), (2, true)] {
+                let options = Options { isa: Some(isa.clone()), threads, keep_graph, ..Default::default() };
+                let mut s = Session::new(graph.clone(), std::slice::from_ref(&dims), &options).unwrap();
+                // Twice: memory left over from the first run must not matter.
+                for _ in 0..2 {
+                    s.set_input(0, &input).unwrap();
+                    s.run().unwrap();
+                }
+                let got = s.output(0).to_vec();
+                let e = relative(&got, &want);
+                assert!(e < 1e-5, "{} on {isa}, {threads} threads: {e:.2e}", graph.name);
+                if !keep_graph {
+                    let first = first.get_or_insert_with(|| got.clone());
+                    assert!(*first == got, "{} on {isa}: other bits with {threads} threads", graph.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
+    let mut seen = std::collections::BTreeMap::new();
+    for (graph, dims) in [unet3d(), finished_classifier(), dressed()] {
+        let input = Tensor::f32(&dims, &random(dims.iter().product(), 3));
+        let mut inferred = graph.clone();
+        ampoule_graph::infer::infer(&mut inferred).unwrap();
+        let want = eval::run(&inferred, std::slice::from_ref(&input)).unwrap()[0].to_f32().unwrap();
+        let mut whole = graph.clone();
+        let counts = passes::optimize(&mut whole).unwrap();
+        let total: usize = counts.iter().map(|c| c.1).sum();
+        for (name, n) in &counts {
+            *seen.entry(*name).or_insert(0) += n;
+        }
+        for limit in 0..=total {
+            let mut g = graph.clone();
+            passes::optimize_until(&mut g, limit).unwrap();
+            let got = eval::run(&g, std::slice::from_ref(&input)).unwrap()[0].to_f32().unwrap();
+            let e = relative(&got, &want);
+            assert!(e < 1e-5, "{} after {limit} rewrites: {e:.2e}", graph.name);
+        }
+    }
+    println!("rewrites: {seen:?}");
+    assert!(seen.values().all(|&n| n > 0), "a pass was never exercised: {seen:?}");
+}
+
+#[test]
+fn the_plan_is_a_promise_and_limits_hold() {
+    let (graph, dims) = unet3d();
+    let s = Session::new(graph.clone(), std::slice::from_ref(&dims), &Options::default()).unwrap();
+    let need = s.arena_bytes() + s.weight_bytes();
+    let with = |max| Options { max_bytes: Some(max), ..Default::default() };
+    assert!(Session::new(graph.clone(), std::slice::from_ref(&dims), &with(need)).is_ok());
+    let refused = Session::new(graph.clone(), std::slice::from_ref(&dims), &with(need - 1));
+    assert!(matches!(refused, Err(ampoule_engine::Error::Memory { .. })));
+    let wrong = Session::new(graph, &[vec![1, 3, 12, 10, 9]], &Options::default());
+    assert!(matches!(wrong, Err(ampoule_engine::Error::Input { .. })));
+}
