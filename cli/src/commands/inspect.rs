@@ -101,7 +101,7 @@ fn network(
         .map(|s| {
             object!({
                 "node": s.node, "op": s.op, "kernel": s.kernel, "shape": s.dims, "macs": s.macs,
-                "ms": profile.then(|| s.time.as_secs_f64() * 1e3),
+                "ms": profile.then_some(s.time.as_secs_f64() * 1e3),
             })
         })
         .collect();

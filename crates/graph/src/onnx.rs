@@ -1,7 +1,7 @@
 //! ONNX files in and out.
 //!
 //! A model file is hostile input: its counts and nesting are checked on the wire before anything is
-//! decoded ([`scan`]), every tensor's size before it is allocated, and external data may only lie
+//! decoded (`scan`), every tensor's size before it is allocated, and external data may only lie
 //! in plain files below the model's own folder ([`external`]).
 
 mod attrs;

@@ -118,7 +118,7 @@ impl Machine<'_> {
         self.stack.pop().ok_or_else(|| bad("the stack is empty"))
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Id>> {
+    fn until_mark(&mut self) -> Result<Vec<Id>> {
         let at = self.marks.pop().ok_or_else(|| bad("no mark"))?;
         Ok(self.stack.split_off(at.min(self.stack.len())))
     }
@@ -200,7 +200,7 @@ impl Machine<'_> {
                 return Ok(false);
             }
             b'1' => {
-                self.to_mark()?;
+                self.until_mark()?;
                 return Ok(false);
             }
             b'2' => {
@@ -218,7 +218,7 @@ impl Machine<'_> {
                 return self.append(vec![item]).map(|()| false);
             }
             b'e' => {
-                let items = self.to_mark()?;
+                let items = self.until_mark()?;
                 return self.append(items).map(|()| false);
             }
             b's' => {
@@ -227,7 +227,7 @@ impl Machine<'_> {
                 return self.set_items(vec![k, v]).map(|()| false);
             }
             b'u' => {
-                let items = self.to_mark()?;
+                let items = self.until_mark()?;
                 return self.set_items(items).map(|()| false);
             }
             b'b' => {
@@ -290,10 +290,10 @@ impl Machine<'_> {
             b')' => Value::Tuple(vec![]),
             b']' => Value::List(vec![]),
             b'}' => Value::Dict(vec![]),
-            b't' => Value::Tuple(self.to_mark()?),
-            b'l' => Value::List(self.to_mark()?),
+            b't' => Value::Tuple(self.until_mark()?),
+            b'l' => Value::List(self.until_mark()?),
             b'd' => {
-                let items = self.to_mark()?;
+                let items = self.until_mark()?;
                 self.push(Value::Dict(vec![]));
                 return self.set_items(items).map(|()| false);
             }

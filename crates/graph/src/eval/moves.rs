@@ -280,7 +280,7 @@ fn range(x: &Inputs) -> R<Array> {
     let get = |i: usize| x.x(i).and_then(|a| a.f().first().copied().ok_or_else(|| "an empty bound".into()));
     let (start, limit, delta) = (get(0)?, get(1)?, get(2)?);
     let n = ((limit - start) / delta).ceil().max(0.0);
-    if delta == 0.0 || !(n < 1e8) {
+    if delta == 0.0 || n.is_nan() || n >= 1e8 {
         return Err("the range is too long".into());
     }
     let n = n as usize;

@@ -220,7 +220,8 @@ fn layer_norm(x: &Inputs, ax: i64, epsilon: f32) -> R<Array> {
     let ax = axis(ax, a.dims.len())?;
     let inner: usize = a.dims[ax..].iter().product();
     let (scale, bias) = (x.x(1)?.f(), x.get(2).map_or(vec![0.0], Array::f));
-    if scale.is_empty() || inner % scale.len() != 0 || bias.is_empty() || inner % bias.len() != 0 {
+    let fits = |n: usize| n > 0 && inner.is_multiple_of(n);
+    if !fits(scale.len()) || !fits(bias.len()) {
         return Err("parameters do not fit the normalised axes".into());
     }
     let mut out = Vec::new();

@@ -69,7 +69,7 @@ impl Net<'_> {
 
 /// Adds the network: sizes must be multiples of 8.
 pub(crate) fn network(b: &mut Builder, w: &mut Weights, image: ValueId) -> Result<ValueId> {
-    w.ignore(|k| !k.ends_with("/kernel") && !(k.ends_with("/bias") && k.starts_with("conv3d")));
+    w.ignore(|k| !(k.ends_with("/kernel") || k.ends_with("/bias") && k.starts_with("conv3d")));
     let mut n = Net { b, w, convs: 0, ups: 0 };
     let a = n.pair(image, 1, 8)?;
     let x = n.pool(a);

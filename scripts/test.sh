@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# The README's test command: format, lints, docs, and all tests on every instruction-set tier that
+# this CPU has. Prints which tiers ran and what was skipped; fails when a tier that the CPU has was
+# not run.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+./scripts/oracles.sh || echo "SKIPPED: oracles could not be installed; tests against them are skipped"
+
+echo "== format"
+cargo fmt --all --check
+echo "== clippy"
+cargo clippy --quiet --workspace --all-targets -- -D warnings
+echo "== docs"
+RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
+
+# What the CPU has decides which tiers must run.
+flags=$(grep -m1 '^flags' /proc/cpuinfo 2>/dev/null || true)
+tiers=(scalar)
+case "$flags" in *avx2*) case "$flags" in *fma*) tiers+=(avx2) ;; esac ;; esac
+case "$flags" in *avx512f*) case "$flags" in *avx512vl*) tiers+=(avx512) ;; esac ;; esac
+best=${tiers[-1]}
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+cargo build --quiet --workspace --all-targets
+for tier in $(printf '%s\n' "${tiers[@]}" | tac); do
+  echo "== tests on $tier"
+  packages=(--workspace)
+  # Formats, metrics and documentation examples do not depend on the tier.
+  [ "$tier" = "$best" ] || packages=(-p ampoule-kernels -p ampoule-engine -p ampoule-zoo -p ampoule)
+  AMPOULE_ISA=$tier cargo test --quiet "${packages[@]}" -- --nocapture 2>&1 | tee -a "$log" \
+    | grep -v -E '^(running [0-9]+ tests?|\.*)$' || { echo "tests fail on $tier"; exit 1; }
+  grep -q "tiers tested: $tier" "$log" || { echo "the tier $tier was skipped on a CPU that has it"; exit 1; }
+done
+
+echo "== tiers tested: ${tiers[*]}"
+echo "== skipped: $(grep -c '^SKIPPED' "$log" || true)"
+grep '^SKIPPED' "$log" | sort | uniq -c || true
