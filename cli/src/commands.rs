@@ -47,7 +47,12 @@ pub fn run(cli: &Cli) -> Outcome {
 /// Engine options from what was typed; the tier is checked before any work.
 fn options(g: &Global) -> Result<Options, Failure> {
     ampoule_kernels::choose(g.isa.as_deref()).map_err(|e| Failure::usage(e.to_string()))?;
-    Ok(Options { isa: g.isa.clone(), threads: g.threads, max_bytes: g.max_ram, keep_graph: false })
+    Ok(Options {
+        isa: g.isa.clone(),
+        threads: g.threads,
+        max_bytes: g.max_ram.or_else(ampoule_pipeline::total_memory),
+        keep_graph: false,
+    })
 }
 
 /// Loads a model by file or name with the recipe in force.

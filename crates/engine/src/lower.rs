@@ -34,6 +34,8 @@ pub(crate) struct Lower<'g> {
     uses: Vec<usize>,
     readers: Vec<Vec<usize>>,
     views: Vec<Option<View>>,
+    /// Values that some step before has written (a concatenation has a view before it is whole).
+    computed: Vec<bool>,
     /// Values that are written into a slice of another: parent and channel offset.
     slices: HashMap<ValueId, (ValueId, usize)>,
     /// Nodes already covered by a fusion.
@@ -61,6 +63,7 @@ pub(crate) fn lower(graph: &Graph, isa: Isa) -> Result<Lowered> {
         uses: graph.uses(),
         readers,
         views: vec![None; graph.values.len()],
+        computed: vec![false; graph.values.len()],
         slices: HashMap::new(),
         fused: vec![false; graph.nodes.len()],
         out: Lowered {
@@ -85,11 +88,15 @@ pub(crate) fn lower(graph: &Graph, isa: Isa) -> Result<Lowered> {
         l.slices.remove(&id);
         let view = l.place(id, &dims);
         l.views[id.0] = Some(view.clone());
+        l.computed[id.0] = true;
         l.out.inputs.push(view);
     }
     for (i, n) in graph.nodes.iter().enumerate() {
         if !l.fused[i] {
             l.node(i).map_err(|reason| fail(graph, n, reason))?;
+        }
+        for o in n.outputs.iter().flatten() {
+            l.computed[o.0] = true;
         }
     }
     for id in &graph.outputs {
@@ -147,21 +154,34 @@ impl<'g> Lower<'g> {
     /// A new view for value `id`: its slice of a concatenation, or a dense buffer, channels-last
     /// for ranks 3 to 5.
     fn place(&mut self, id: ValueId, dims: &[usize]) -> View {
-        if let Some(&(parent, offset)) = self.slices.get(&id) {
-            let whole = match &self.views[parent.0] {
-                Some(v) => Some(v.clone()),
-                None => self.graph.value(parent).dims().map(|d| {
-                    let v = self.place(parent, &d);
-                    self.views[parent.0] = Some(v.clone());
+        // Up through nested concatenations to one that has a place, then down again.
+        let mut chain = Vec::new();
+        let mut top = id;
+        while self.views[top.0].is_none() || top == id {
+            let Some(&(parent, offset)) = self.slices.get(&top) else { break };
+            chain.push((top, offset));
+            top = parent;
+        }
+        if !chain.is_empty()
+            && let Some(d) = self.graph.value(top).dims()
+        {
+            let mut whole = match &self.views[top.0] {
+                Some(v) => v.clone(),
+                None => {
+                    let v = self.fresh(&d, channels_last(&d, d[1]));
+                    self.views[top.0] = Some(v.clone());
                     v
-                }),
+                }
             };
-            if let Some(whole) = whole {
-                let mut v = whole;
-                v.offset += offset;
-                v.dims = dims.to_vec();
-                return v;
+            for (value, offset) in chain.into_iter().rev() {
+                let known = self.graph.value(value).dims();
+                whole.offset += offset;
+                whole.dims = if value == id { dims.to_vec() } else { known.unwrap_or_else(|| dims.to_vec()) };
+                if value != id {
+                    self.views[value.0] = Some(whole.clone());
+                }
             }
+            return whole;
         }
         let strides = match dims.len() {
             3..=5 => channels_last(dims, dims[1]),
@@ -262,7 +282,7 @@ impl<'g> Lower<'g> {
             let n = &self.graph.nodes[r];
             let other = n.inputs.iter().flatten().copied().find(|&i| i != id);
             if let (Some(other), Some(y)) = (other, n.output())
-                && self.views[other.0].is_some()
+                && self.computed[other.0]
                 && !self.graph.constants.contains_key(&other)
                 && self.graph.value(other).dims().as_ref() == Some(&dims)
                 && let Ok(v) = self.get(other)
@@ -333,7 +353,8 @@ impl<'g> Lower<'g> {
             Op::Gemm { alpha, beta, trans_a, trans_b } if floats => {
                 self.gemm(n, *alpha, *beta, *trans_a, *trans_b)?
             }
-            Op::Resize(r) if floats => self.resize(n, r)?,
+            // Scales and sizes are constants of other types.
+            Op::Resize(r) if n.input(0).is_some_and(|x| self.is_float(x)) => self.resize(n, r)?,
             Op::Concat { axis } => self.concat(n, *axis)?,
             Op::Pad { mode } => self.pad(n, *mode)?,
             Op::Cast { to } => self.cast(n, *to)?,

@@ -120,6 +120,12 @@ impl Session {
         } else {
             ampoule_graph::passes::optimize(&mut graph)?;
         }
+        // Before anything is laid out: no single value may exceed the limit.
+        let largest = graph.values.iter().filter_map(|v| v.dims()).map(|d| d.iter().product::<usize>()).max();
+        let bytes = 4 * largest.unwrap_or(0) as u64;
+        if let Some(limit) = options.max_bytes.filter(|&l| bytes > l) {
+            return Err(Error::Memory { needed_mib: bytes.div_ceil(1 << 20), limit_mib: limit >> 20 });
+        }
         let mut lowered = lower(&graph, isa)?;
         let plan = place(&mut lowered);
         let weight_bytes = weight_bytes(&lowered);
@@ -358,10 +364,17 @@ fn place(l: &mut Lowered) -> Plan {
         let Home::Arena(b) = out.home else { continue };
         let fits = s.reads.iter().find_map(|r| {
             let Home::Arena(a) = r.home else { return None };
-            let same = r.strides == out.strides && r.dims == out.dims && r.offset == out.offset;
+            let same = r.lies_as(&out.strides) && r.dims == out.dims && r.offset == out.offset;
+            // Another view of the same memory would be overwritten before it is read.
+            let alone = s.reads.iter().all(|o| match o.home {
+                Home::Arena(b) if joined[b] == joined[a] => {
+                    o.dims == out.dims && o.lies_as(&out.strides) && o.offset == out.offset
+                }
+                _ => true,
+            });
             // The whole of both buffers: nothing else lives in the output's.
             let whole = l.buffers[a] == l.buffers[b] && life[b].0 == i && life[a].1 == i;
-            (same && whole && a != b && out.len() == l.buffers[b]).then_some(a)
+            (same && alone && whole && a != b && out.len() == l.buffers[b]).then_some(a)
         });
         if let Some(a) = fits {
             let root = joined[a];

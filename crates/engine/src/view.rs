@@ -61,7 +61,7 @@ impl View {
     }
 
     /// Whether two sets of strides address the same positions: axes of size 1 do not matter.
-    fn lies_as(&self, strides: &[isize]) -> bool {
+    pub fn lies_as(&self, strides: &[isize]) -> bool {
         self.dims.iter().zip(&self.strides).zip(strides).all(|((&d, a), b)| d <= 1 || a == b)
     }
 
@@ -87,9 +87,15 @@ impl View {
         for i in 2..rank {
             known[i + 4 - rank] = step(i);
         }
-        // Axes of size 1 take the stride that keeps the grid uniform.
+        // Axes of size 1 take the stride that keeps the grid uniform: that of the axis outside them
+        // where nothing lies inside, else what the inside spans.
         let mut strides = [0; 4];
-        let mut natural = channels as isize;
+        let mut natural = known.iter().rev().find_map(|k| *k).unwrap_or(channels as isize);
+        if known[3].is_none() {
+            // The innermost axis with a stride of its own; those inside it have size 1.
+            let inner = known.iter().rposition(Option::is_some).unwrap_or(0);
+            known[inner + 1..].iter_mut().for_each(|k| *k = Some(natural));
+        }
         for i in (0..4).rev() {
             let s = known[i].unwrap_or(natural);
             strides[i] = usize::try_from(s).ok()?;

@@ -10,6 +10,10 @@ pub use rules::{pad_plan, resize_geometry, slice_plan, split_sizes};
 use crate::{DType, Dim, Error, Graph, Node, Op, Result, Tensor, ValueId};
 use std::collections::BTreeMap;
 
+/// Most elements of one value: far above any real one, and low enough that sums of sizes in bytes
+/// never overflow.
+const LARGEST: usize = 1 << 38;
+
 /// What is known of one value.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Info {
@@ -83,6 +87,14 @@ pub fn infer(graph: &mut Graph) -> Result<()> {
         })?;
         for (o, info) in n.outputs.iter().zip(outs) {
             if let Some(o) = o {
+                if let Some(d) = info.dims()
+                    && crate::tensor::count(&d).is_none_or(|n| n > LARGEST)
+                {
+                    let name = &graph.value(*o).name;
+                    return Err(Error::invalid(format!(
+                        "`{name}` would have {d:?} elements, which is too many"
+                    )));
+                }
                 let declared = graph.value(*o).dtype;
                 infos[o.0] = info;
                 infos[o.0].dtype = infos[o.0].dtype.or(declared);

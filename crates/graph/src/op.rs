@@ -89,6 +89,18 @@ impl Window {
         if !weight.is_empty() && kernel != weight {
             return Err(format!("kernel_shape {kernel:?} but weights {weight:?}"));
         }
+        if kernel.iter().try_fold(1usize, |n, &k| n.checked_mul(k)).is_none_or(|n| n > 1 << 24) {
+            return Err(format!("a kernel of {kernel:?} has too many taps"));
+        }
+        let pads = match &self.padding {
+            Padding::Explicit(p) => p.as_slice(),
+            _ => &[],
+        };
+        if strides.iter().chain(&dilations).any(|&s| s > 1 << 30)
+            || pads.iter().any(|p| p.unsigned_abs() > 1 << 32)
+        {
+            return Err("strides, dilations or pads out of range".into());
+        }
         for (what, v) in [("kernel", &kernel), ("strides", &strides), ("dilations", &dilations)] {
             if v.len() != n || v.contains(&0) {
                 return Err(format!("{what} {v:?} does not fit {n} spatial axes"));
@@ -146,6 +158,10 @@ impl Window {
     ) -> Result<Resolved, String> {
         let n = spatial.len();
         let [kernel, strides, dilations] = self.parts(spatial, weight)?;
+        // Every output phase is a convolution of its own.
+        if strides.iter().try_fold(1usize, |n, &s| n.checked_mul(s)).is_none_or(|n| n > 1 << 16) {
+            return Err(format!("strides {strides:?} are too large"));
+        }
         let opad = if output_padding.is_empty() { vec![0; n] } else { output_padding.to_vec() };
         if opad.len() != n || (!output_shape.is_empty() && output_shape.len() != n) {
             return Err(format!("output_padding or output_shape does not fit {n} spatial axes"));

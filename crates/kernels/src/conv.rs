@@ -146,7 +146,10 @@ impl Conv {
         panels: usize,
     ) -> Self {
         let pointwise = axes.iter().all(|a| a.kernel == 1 && a.stride == 1 && a.pad == 0);
-        let flat = input.uniform() && output.uniform() && residual.is_none_or(|r| r.uniform());
+        let flat = input.dims[..4] == output.dims[..4]
+            && input.uniform()
+            && output.uniform()
+            && residual.is_none_or(|r| r.uniform());
         if pointwise && flat {
             for g in [Some(&mut input), Some(&mut output), residual.as_mut()].into_iter().flatten() {
                 *g = Grid::pitched([1, 1, 1, g.pixels(), g.channels()], g.pixel());

@@ -84,7 +84,9 @@ impl Model {
             let mut options = self.options.clone();
             // What the process holds already, and the result that is read from the network.
             let held = crate::system::rss_bytes().unwrap_or(0) + 4 * dims.iter().product::<usize>() as u64;
-            options.max_bytes = self.max_ram.map(|m| m.saturating_sub(held));
+            if let Some(m) = self.max_ram {
+                options.max_bytes = Some(m.saturating_sub(held));
+            }
             let session = Session::with_pool(graph, &[shape], &options, self.pool.clone())?;
             self.sessions.insert(key.clone(), session);
         }

@@ -311,14 +311,17 @@ impl Recipe {
             {
                 return fail("resize needs either a shape (1 to 2048) or a spacing (0.1 to 50 mm)".into());
             }
-            if s.pad.is_some_and(|p| p.multiple == 0 || p.multiple > 1024 || p.minimum > 4096) {
-                return fail("pad.multiple must be 1 to 1024".into());
+            if s.pad.is_some_and(|p| p.multiple == 0 || p.multiple > 1024 || p.minimum > 1024) {
+                return fail("pad.multiple must be 1 to 1024 and pad.minimum at most 1024".into());
             }
             if let Some(w) = &s.window
-                && (w.size.contains(&0) || !(0.0..0.95).contains(&w.overlap))
+                && (w.size.iter().any(|n| !(1..=1024).contains(n)) || !(0.0..0.95).contains(&w.overlap))
             {
-                return fail("window sizes must be positive and overlap 0 to below 0.95".into());
+                return fail("window sizes must be 1 to 1024 and overlap 0 to below 0.95".into());
             }
+        }
+        if self.post.dilate.unsigned_abs() > 64 {
+            return fail("post.dilate must be -64 to 64".into());
         }
         Ok(())
     }

@@ -5,12 +5,15 @@ use std::io::{Read, Seek};
 
 /// The largest entry that is read: above every checkpoint in the catalogue.
 const ENTRY: u64 = 1 << 30;
+/// The most that is read from one archive, and the most bytes of tensors that one checkpoint makes.
+pub(crate) const TOTAL: u64 = 4 << 30;
 /// More entries than any wheel or checkpoint has.
 const ENTRIES: usize = 100_000;
 
 /// An open zip archive.
 pub struct Archive<R> {
     zip: zip::ZipArchive<R>,
+    read: u64,
 }
 
 impl<R: Read + Seek> Archive<R> {
@@ -20,7 +23,7 @@ impl<R: Read + Seek> Archive<R> {
         if zip.len() > ENTRIES {
             return Err(Error::Archive(format!("{} entries", zip.len())));
         }
-        Ok(Archive { zip })
+        Ok(Archive { zip, read: 0 })
     }
 
     /// Names of all entries.
@@ -32,6 +35,10 @@ impl<R: Read + Seek> Archive<R> {
     pub fn read(&mut self, name: &str) -> Result<Vec<u8>> {
         let entry = self.zip.by_name(name).map_err(|e| Error::Archive(format!("{name}: {e}")))?;
         let size = entry.size();
+        self.read = self.read.saturating_add(size);
+        if self.read > TOTAL {
+            return Err(Error::Archive("it holds too much altogether".into()));
+        }
         if size > ENTRY {
             return Err(Error::Archive(format!("{name} claims {size} bytes")));
         }

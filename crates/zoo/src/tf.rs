@@ -57,6 +57,7 @@ struct Dim {
 pub fn read(bytes: &[u8]) -> Result<Weights> {
     let graph = GraphDef::decode(bytes).map_err(|e| Error::Pickle(format!("not a TensorFlow graph: {e}")))?;
     let mut out = Weights::default();
+    let mut bytes = 0;
     for n in graph.node.iter().filter(|n| n.op == "Const") {
         let Some(t) = n.attr.get("value").and_then(|a| a.tensor.as_ref()).filter(|t| t.dtype == 1) else {
             continue;
@@ -72,6 +73,10 @@ pub fn read(bytes: &[u8]) -> Result<Weights> {
             [v] if count < 1 << 24 => v.to_le_bytes().repeat(count).into(),
             many => many.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>().into(),
         };
+        bytes += content.len() as u64;
+        if bytes > crate::archive::TOTAL {
+            return Err(Error::Pickle("the constants are too large together".into()));
+        }
         let tensor = Tensor::from_bytes(ampoule_graph::DType::F32, dims, content).map_err(|_| bad())?;
         out.insert(n.name.clone(), tensor);
     }

@@ -189,11 +189,17 @@ fn gather(data: &[u8], offset: usize, dims: &[usize], strides: &[usize], width: 
 fn collect(p: &Pickle, root: Id, storages: &HashMap<String, Bytes>) -> Result<Weights> {
     let mut out = Weights::default();
     let mut stack = vec![(String::new(), root, 0)];
+    let (mut visits, mut bytes) = (0, 0);
     while let Some((path, id, depth)) = stack.pop() {
-        if depth > 40 {
+        visits += 1;
+        if depth > 40 || visits > 1_000_000 {
             return Err(bad("modules nested too deeply"));
         }
         if let Some(t) = tensor(p, id, storages)? {
+            bytes += t.bytes().len() as u64;
+            if bytes > crate::archive::TOTAL {
+                return Err(bad("the tensors are too large together"));
+            }
             out.insert(path, t);
             continue;
         }

@@ -191,7 +191,7 @@ impl Lower<'_> {
         at: impl Fn(usize, usize) -> f32,
     ) -> R<()> {
         let k = *x.dims.last().ok_or("a scalar operand")?;
-        let rows = x.len() / k.max(1);
+        let rows: usize = x.dims[..x.dims.len() - 1].iter().product();
         let gx = Grid::dense([1, 1, 1, rows, k]);
         let go = Grid::dense([1, 1, 1, rows, m]);
         // An activation may follow; a residual would have to lie row-major, so it is left out.

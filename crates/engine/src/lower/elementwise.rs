@@ -151,6 +151,9 @@ impl Lower<'_> {
         let (id, residual, act) = self.fuse(y, true)?;
         let dims = self.dims(id)?;
         let out = self.place(id, &dims);
+        if !out.grid().is_some_and(|g| g.uniform()) {
+            return Err("the output is not evenly spaced".into());
+        }
         self.set(id, out.clone());
         let mut reads = vec![x];
         reads.extend(residual);

@@ -186,7 +186,7 @@ fn batch_norm(x: &Inputs, epsilon: f32) -> R<Array> {
 
 fn group_norm(x: &Inputs, groups: usize, epsilon: f32) -> R<Array> {
     let a = x.x(0)?;
-    let (n, c) = (a.dims[0], *a.dims.get(1).ok_or("no channel axis")?);
+    let &[n, c, ..] = a.dims.as_slice() else { return Err("no channel axis".into()) };
     if groups == 0 || c % groups != 0 {
         return Err(format!("{c} channels in {groups} groups"));
     }

@@ -205,6 +205,10 @@ pub(crate) fn shape_range(rank: usize, start: i64, end: Option<i64>) -> (usize, 
 /// Follows shape tensors element by element where some dimensions are unknown.
 fn follow_elements(op: &Op, args: &Args) -> Option<Info> {
     let make = |e: Vec<Dim>, rank: usize| {
+        // Shapes are short; longer lists are data that happens to be integer.
+        if e.len() > 1024 {
+            return None;
+        }
         let shape = if rank == 0 { vec![] } else { vec![Dim::Known(e.len())] };
         Some(Info { dtype: args.info(0).and_then(|i| i.dtype), shape: Some(shape), elements: Some(e) })
     };
@@ -216,7 +220,7 @@ fn follow_elements(op: &Op, args: &Args) -> Option<Info> {
             let e = s[a..b].to_vec();
             Some(Info { dtype: Some(DType::I64), shape: Some(vec![Dim::Known(e.len())]), elements: Some(e) })
         }
-        Op::Cast { to } if to.is_int() => {
+        Op::Cast { to: to @ (DType::I32 | DType::I64) } => {
             let e = e0()?;
             make(e, args.info(0)?.rank()?).map(|i| Info { dtype: Some(*to), ..i })
         }
@@ -224,7 +228,7 @@ fn follow_elements(op: &Op, args: &Args) -> Option<Info> {
             let rank = if matches!(op, Op::Squeeze) { 0 } else { args.ints(1)?.len() };
             if rank > 1 { None } else { make(e0()?, rank) }
         }
-        Op::Unsqueeze if args.info(0)?.rank()? == 0 => make(e0()?, 1),
+        Op::Unsqueeze if args.info(0)?.rank()? == 0 && args.ints(1)?.len() == 1 => make(e0()?, 1),
         Op::Gather { axis: 0 } => {
             let (e, i) = (e0()?, args.ints(1)?);
             let rank = args.info(1)?.rank()?;
@@ -447,6 +451,9 @@ pub fn resize_geometry(
     sizes: Option<&[i64]>,
 ) -> R<(Vec<usize>, Vec<f64>)> {
     let rank = dims.len();
+    if dims.contains(&0) {
+        return Err(format!("an empty input {dims:?}"));
+    }
     let list = if r.axes.is_empty() {
         (0..rank).collect()
     } else {
@@ -484,7 +491,7 @@ pub fn resize_geometry(
     } else {
         return Err("neither scales nor sizes are given".into());
     }
-    if out.contains(&0) {
+    if out.contains(&0) || out.iter().any(|&n| n > 1 << 24) {
         return Err(format!("output size {out:?}"));
     }
     Ok((out, scale))
@@ -547,8 +554,9 @@ fn concat(args: &Args, a: i64) -> R<Option<Vec<Dim>>> {
 pub fn split_sizes(size: usize, given: Option<&[i64]>, pieces: usize) -> R<Vec<usize>> {
     if let Some(g) = given {
         let v: Option<Vec<usize>> = g.iter().map(|&x| usize::try_from(x).ok()).collect();
+        let total = |v: &[usize]| v.iter().try_fold(0usize, |n, &x| n.checked_add(x));
         return v
-            .filter(|v| v.len() == pieces && v.iter().sum::<usize>() == size)
+            .filter(|v| v.len() == pieces && total(v) == Some(size))
             .ok_or_else(|| format!("split {g:?} of {size} in {pieces}"));
     }
     let chunk = size.div_ceil(pieces.max(1));
@@ -583,6 +591,9 @@ pub(crate) fn slice_range(size: usize, start: i64, end: i64, step: i64) -> R<(us
     let n = size as i64;
     if step == 0 {
         return Err("a step of 0".into());
+    }
+    if size == 0 {
+        return Ok((0, 0, step));
     }
     let fix = |v: i64| if v < 0 { v.saturating_add(n) } else { v };
     let (low, high) = if step > 0 { (0, n) } else { (-1, n - 1) };

@@ -71,7 +71,7 @@ impl<'a> Attrs<'a> {
     pub fn tensor(&self, name: &str) -> R<Option<crate::Tensor>> {
         let Some(a) = self.get(name, AttributeType::Tensor)? else { return Ok(None) };
         let t = a.t.as_ref().ok_or_else(|| format!("attribute {name} holds no tensor"))?;
-        super::tensor_from_proto(t, None).map(Some).map_err(|e| e.to_string())
+        super::tensor_from_proto(t, None, u64::MAX).map(Some).map_err(|e| e.to_string())
     }
 
     /// Fails when an attribute was never asked for.

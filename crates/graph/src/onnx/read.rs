@@ -16,6 +16,8 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Messages (nodes, attributes, tensors …) at any depth.
     pub messages: u64,
+    /// Nodes of the main graph; passes may look at all of them for each of them.
+    pub nodes: u64,
     /// Nesting of messages.
     pub depth: u64,
     /// Bytes of all constants together, external data included.
@@ -24,7 +26,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { file_bytes: 1 << 31, messages: 2_000_000, depth: 60, constant_bytes: 16 << 30 }
+        Limits {
+            file_bytes: 1 << 31,
+            messages: 2_000_000,
+            nodes: 50_000,
+            depth: 60,
+            constant_bytes: 16 << 30,
+        }
     }
 }
 
@@ -110,11 +118,16 @@ impl Reader {
     }
 
     fn read(&mut self, g: GraphProto, folder: Option<&Path>, limits: &Limits) -> Result<()> {
+        if g.node.len() as u64 > limits.nodes {
+            let (found, limit) = (g.node.len() as u64, limits.nodes);
+            return Err(Error::Limit { what: "number of nodes", found, limit });
+        }
         if !g.sparse_initializer.is_empty() {
             return Err(Error::invalid("sparse initializers are not supported; re-export with dense ones"));
         }
         for t in &g.initializer {
-            let tensor = tensors::tensor_from_proto(t, folder)?;
+            let left = limits.constant_bytes - self.taken;
+            let tensor = tensors::tensor_from_proto(t, folder, left)?;
             self.taken += tensor.bytes().len() as u64;
             if self.taken > limits.constant_bytes {
                 let (found, limit) = (self.taken, limits.constant_bytes);

@@ -276,7 +276,7 @@ fn group(a: &Attrs) -> R<usize> {
 fn block(a: &Attrs) -> R<usize> {
     usize::try_from(a.int("blocksize", 0)?)
         .ok()
-        .filter(|&b| b > 0)
+        .filter(|&b| b > 0 && b < 1 << 15)
         .ok_or_else(|| "blocksize must be positive".into())
 }
 

@@ -11,12 +11,13 @@ use std::path::Path;
 /// Decodes a serialized `TensorProto` (the format of ONNX's own test data) with its name.
 pub fn tensor_from_bytes(bytes: &[u8]) -> Result<(String, Tensor)> {
     let t = TensorProto::decode(bytes).map_err(|e| Error::NotOnnx { reason: e.to_string() })?;
-    let tensor = tensor_from_proto(&t, None)?;
+    let tensor = tensor_from_proto(&t, None, u64::MAX)?;
     Ok((t.name, tensor))
 }
 
-/// Converts a `TensorProto`; `folder` is where its external data may lie, `None` forbids any.
-pub fn tensor_from_proto(t: &TensorProto, folder: Option<&Path>) -> Result<Tensor> {
+/// Converts a `TensorProto`; `folder` is where its external data may lie, `None` forbids any, and
+/// `most` is how many bytes of it are accepted.
+pub fn tensor_from_proto(t: &TensorProto, folder: Option<&Path>, most: u64) -> Result<Tensor> {
     let err = |reason: String| Error::tensor(&t.name, reason);
     let dtype =
         DType::from_code(t.data_type).ok_or_else(|| err(format!("unknown element type {}", t.data_type)))?;
@@ -34,6 +35,9 @@ pub fn tensor_from_proto(t: &TensorProto, folder: Option<&Path>) -> Result<Tenso
         let folder = folder.ok_or_else(|| err("external data is not allowed here".into()))?;
         if raw.is_some() || typed > 0 {
             return Err(err("both external and inline data".into()));
+        }
+        if want as u64 > most {
+            return Err(Error::Limit { what: "bytes of constants", found: want as u64, limit: most });
         }
         external::read(t, folder, want)?
     } else if let Some(raw) = raw {
@@ -126,27 +130,28 @@ mod tests {
         let mut b = proto(DType::F16, &[3]);
         let raw: Vec<u8> = [1.0f32, -2.0, 0.5].iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect();
         b.raw_data = Some(raw.into());
-        let (a, b) = (tensor_from_proto(&a, None).unwrap(), tensor_from_proto(&b, None).unwrap());
+        let (a, b) =
+            (tensor_from_proto(&a, None, u64::MAX).unwrap(), tensor_from_proto(&b, None, u64::MAX).unwrap());
         assert_eq!(a, b);
         let mut c = proto(DType::I4, &[3]);
         c.int32_data = vec![0x8f, 0x07];
-        assert_eq!(tensor_from_proto(&c, None).unwrap().to_i64().unwrap(), [-1, -8, 7]);
+        assert_eq!(tensor_from_proto(&c, None, u64::MAX).unwrap().to_i64().unwrap(), [-1, -8, 7]);
     }
 
     #[test]
     fn hostile_tensors_are_refused() {
         let mut huge = proto(DType::F32, &[1 << 40, 1 << 40]);
-        assert!(tensor_from_proto(&huge, None).is_err());
+        assert!(tensor_from_proto(&huge, None, u64::MAX).is_err());
         huge.dims = vec![1 << 40];
-        assert!(tensor_from_proto(&huge, None).is_err());
+        assert!(tensor_from_proto(&huge, None, u64::MAX).is_err());
         let negative = proto(DType::F32, &[-1]);
-        assert!(tensor_from_proto(&negative, None).is_err());
+        assert!(tensor_from_proto(&negative, None, u64::MAX).is_err());
         let mut both = proto(DType::F32, &[1]);
         both.float_data = vec![1.0];
         both.raw_data = Some(Bytes::from_static(&[0; 4]));
-        assert!(tensor_from_proto(&both, None).is_err());
-        assert!(tensor_from_proto(&proto(DType::F32, &[2]), None).is_err());
+        assert!(tensor_from_proto(&both, None, u64::MAX).is_err());
+        assert!(tensor_from_proto(&proto(DType::F32, &[2]), None, u64::MAX).is_err());
         let unknown = TensorProto { data_type: 99, ..Default::default() };
-        assert!(tensor_from_proto(&unknown, None).is_err());
+        assert!(tensor_from_proto(&unknown, None, u64::MAX).is_err());
     }
 }

@@ -10,7 +10,12 @@ pub(super) fn recognise(g: &mut Graph, budget: usize) -> Result<usize> {
         if n == budget {
             break;
         }
-        if let Some((x, u)) = product(g, i) {
+        let shape = |v: Option<ValueId>| v.and_then(|v| g.value(v).shape.as_ref());
+        // A constant of higher rank than x would have given the product its rank.
+        if let Some((x, u)) = product(g, i)
+            && shape(Some(x)).is_some()
+            && shape(Some(x)) == shape(g.nodes[i].output())
+        {
             g.nodes[i].op = Op::Unary(u);
             g.nodes[i].inputs = vec![Some(x)];
             n += 1;

@@ -1,16 +1,17 @@
 //! Nodes that do nothing, or whose results nobody reads.
 
 use crate::onnx::holds_subgraph;
-use crate::{Graph, Op, Result};
+use crate::{Graph, Op, Result, ValueId};
 
 /// Removes `Identity` (dropout at inference included) and casts to the type a value already has.
 pub(super) fn remove_identities(g: &mut Graph, budget: usize) -> Result<usize> {
+    let uses = g.uses();
+    let mut alias: Vec<ValueId> = (0..g.values.len()).map(ValueId).collect();
     let mut n = 0;
-    for i in 0..g.nodes.len() {
+    for node in &g.nodes {
         if n == budget {
             break;
         }
-        let node = &g.nodes[i];
         let (Some(x), Some(y)) = (node.input(0), node.output()) else { continue };
         let idle = match &node.op {
             Op::Identity => true,
@@ -20,11 +21,14 @@ pub(super) fn remove_identities(g: &mut Graph, budget: usize) -> Result<usize> {
             _ => false,
         };
         // A graph output keeps its own name, so its producer stays.
-        if !idle || g.outputs.contains(&y) || g.uses()[y.0] == 0 {
-            continue;
+        if idle && !g.outputs.contains(&y) && uses[y.0] > 0 {
+            // Nodes are in order, so x has its final name already.
+            alias[y.0] = alias[x.0];
+            n += 1;
         }
-        g.replace_uses(y, x);
-        n += 1;
+    }
+    for v in g.nodes.iter_mut().flat_map(|n| n.inputs.iter_mut().flatten()) {
+        *v = alias[v.0];
     }
     Ok(n)
 }
@@ -35,14 +39,24 @@ pub(super) fn remove_dead(g: &mut Graph, budget: usize) -> Result<usize> {
         // Subgraphs may read any outer value by name.
         return Ok(0);
     }
+    // Backwards, a node is read only by nodes that were seen before it.
+    let mut needed = vec![false; g.values.len()];
+    g.outputs.iter().for_each(|o| needed[o.0] = true);
+    let mut keep = vec![true; g.nodes.len()];
     let mut n = 0;
-    loop {
-        let uses = g.uses();
-        let dead = g.nodes.iter().position(|x| x.outputs.iter().flatten().all(|o| uses[o.0] == 0));
-        let Some(i) = dead.filter(|_| n < budget) else { break };
-        g.nodes.remove(i);
-        n += 1;
+    for (i, node) in g.nodes.iter().enumerate().rev() {
+        if n < budget && node.outputs.iter().flatten().all(|o| !needed[o.0]) {
+            keep[i] = false;
+            n += 1;
+        } else {
+            node.inputs.iter().flatten().for_each(|v| needed[v.0] = true);
+        }
     }
+    let mut at = 0;
+    g.nodes.retain(|_| {
+        at += 1;
+        keep[at - 1]
+    });
     let uses = g.uses();
     g.constants.retain(|id, _| uses[id.0] > 0);
     Ok(n)

@@ -41,6 +41,9 @@ fn batch_norm(g: &Graph, i: usize) -> Option<Affine> {
     let node = &g.nodes[i];
     let Op::BatchNorm { epsilon } = node.op else { return None };
     let p: Vec<Vec<f64>> = (1..5).map(|k| constant(g, node.input(k))).collect::<Option<_>>()?;
+    if p.iter().any(|v| v.len() != p[0].len()) {
+        return None;
+    }
     let scale: Vec<f64> = p[0].iter().zip(&p[3]).map(|(s, v)| s / (v + epsilon as f64).sqrt()).collect();
     let shift = (0..scale.len()).map(|c| p[1][c] - p[2][c] * scale[c]).collect();
     Some(Affine { scale, shift })
@@ -105,6 +108,9 @@ fn fold_into_conv(g: &mut Graph, i: usize, affine: &Affine) -> bool {
     let Some(mut wv) = w.to_f64() else { return false };
     let (dims, dtype) = (w.dims().to_vec(), w.dtype());
     let channels = affine.scale.len();
+    if dims.len() < 3 || dims.contains(&0) || group.is_some_and(|g| dims[0] % g != 0) {
+        return false;
+    }
     let inner: usize = dims[2..].iter().product();
     match group {
         None if dims[0] == channels => {
@@ -122,8 +128,8 @@ fn fold_into_conv(g: &mut Graph, i: usize, affine: &Affine) -> bool {
     }
     let bias = match bias_id {
         Some(b) => match constant(g, Some(b)) {
-            Some(v) => v,
-            None => return false,
+            Some(v) if v.len() == channels => v,
+            _ => return false,
         },
         None => vec![0.0; channels],
     };
