@@ -446,6 +446,22 @@ fn memory_limits_are_refused_before_work() {
     let d = setup();
     let o = ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "out", "--max-ram", "100K"]);
     expect(&o, 5, &["MiB", "--max-ram"]);
+    // The image alone does not fit: refused before it is read.
+    image_bytes(&d, |b| {
+        set_dims(b, [3, 1024, 1024, 1024, 1, 1, 1, 1]);
+        b[70..74].copy_from_slice(&[2, 0, 8, 0]);
+    });
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(d.path("bad.nii"))
+        .unwrap()
+        .set_len(352 + (1 << 30))
+        .unwrap();
+    expect(
+        &ampoule(&d, &["run", "tiny.onnx", "bad.nii", "-o", "big", "--max-ram", "2G"]),
+        5,
+        &["bad.nii", "MiB"],
+    );
     expect(&ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "out", "--max-ram", "1G"]), 0, &[]);
 }
 

@@ -3,9 +3,11 @@
 //! Integer tensors that describe shapes (`Shape` and what is computed from it) are followed
 //! element by element, so that `Reshape`, `Resize` and `Slice` in exported models resolve.
 
+mod moves;
 mod rules;
+pub use moves::{pad_plan, slice_plan, split_sizes};
+pub use rules::resize_geometry;
 pub(crate) use rules::shape_range;
-pub use rules::{pad_plan, resize_geometry, slice_plan, split_sizes};
 
 use crate::{DType, Dim, Error, Graph, Node, Op, Result, Tensor, ValueId};
 use std::collections::BTreeMap;

@@ -97,7 +97,7 @@ impl Window {
             _ => &[],
         };
         if strides.iter().chain(&dilations).any(|&s| s > 1 << 30)
-            || pads.iter().any(|p| p.unsigned_abs() > 1 << 32)
+            || pads.iter().any(|p| p.unsigned_abs() > 1 << 20)
         {
             return Err("strides, dilations or pads out of range".into());
         }

@@ -32,6 +32,14 @@ pub enum Error {
     /// A valid file of a kind that is not supported.
     #[error("{0}")]
     Unsupported(String),
+    /// The image does not fit in memory.
+    #[error("the image needs about {needed_mib} MiB of memory, {limit_mib} MiB are allowed")]
+    Memory {
+        /// Voxels as stored and as float32, with the copies that processing makes.
+        needed_mib: u64,
+        /// What is allowed.
+        limit_mib: u64,
+    },
     /// More than one frame.
     #[error("the image is 4D with {frames} frames; choose one with --frame 0 to --frame {}", .frames - 1)]
     Frames {
@@ -57,7 +65,13 @@ pub struct Nifti {
 impl Nifti {
     /// Reads a file; `frame` chooses one of a 4D image.
     pub fn read(path: &Path, frame: Option<usize>) -> Result<Self, Error> {
-        read::read(path, frame)
+        read::read(path, frame, u64::MAX)
+    }
+
+    /// Like [`Nifti::read`], refusing before any voxel is read when processing the image would
+    /// take more than `most` bytes.
+    pub fn read_within(path: &Path, frame: Option<usize>, most: u64) -> Result<Self, Error> {
+        read::read(path, frame, most)
     }
 
     /// Sizes along the three voxel axes.

@@ -190,8 +190,9 @@ fn run_case(model: &mut Model, case: &Case, batch: &Batch, ws: &mut Workspace) -
             });
         }
     }
-    let image =
-        Nifti::read(input, batch.frame).map_err(|source| Error::Image { path: input.clone(), source })?;
+    let most = model.max_ram.or_else(crate::total_memory).unwrap_or(u64::MAX);
+    let image = Nifti::read_within(input, batch.frame, most)
+        .map_err(|source| Error::Image { path: input.clone(), source })?;
     let mut timings: Timings = vec![("read", start.elapsed())];
     let (mut warnings, affine) = (image.warnings.clone(), image.affine());
     let orientation = Orientation::of(&affine);

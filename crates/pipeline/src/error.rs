@@ -61,6 +61,7 @@ impl Error {
         matches!(
             self,
             Error::Engine(ampoule_engine::Error::Memory { .. } | ampoule_engine::Error::OutOfMemory { .. })
+                | Error::Image { source: ampoule_imaging::Error::Memory { .. }, .. }
         )
     }
 

@@ -49,19 +49,20 @@ impl Lower<'_> {
         Ok(Target { output, grid, residual, act })
     }
 
-    pub(super) fn conv(&mut self, n: &Node, window: &Window, group: usize) -> R<bool> {
-        let (Some(w), Some(y)) = (self.floats(n, 1), n.output()) else { return Ok(false) };
-        let wd = self.constant(n, 1).map(|t| t.dims().to_vec()).unwrap_or_default();
-        let bias = match n.input(2) {
-            Some(_) => match self.floats(n, 2) {
-                Some(b) => Some(b),
-                None => return Ok(false),
-            },
-            None => None,
-        };
-        if !(3..=5).contains(&wd.len()) {
-            return Err(format!("{} axes where 3 to 5 are supported", wd.len()));
+    /// Weights, their dimensions and the bias, when they are constants.
+    fn parameters(&self, n: &Node) -> R<Option<(Vec<f32>, Vec<usize>, Option<Vec<f32>>)>> {
+        let Some(w) = self.floats(n, 1) else { return Ok(None) };
+        let dims = self.constant(n, 1).map(|t| t.dims().to_vec()).unwrap_or_default();
+        if !(3..=5).contains(&dims.len()) {
+            return Err(format!("{} axes where 3 to 5 are supported", dims.len()));
         }
+        let bias = self.floats(n, 2);
+        Ok((n.input(2).is_none() || bias.is_some()).then_some((w, dims, bias)))
+    }
+
+    pub(super) fn conv(&mut self, n: &Node, window: &Window, group: usize) -> R<bool> {
+        let Some(y) = n.output() else { return Ok(false) };
+        let Some((w, wd, bias)) = self.parameters(n)? else { return Ok(false) };
         let x = self.input(n, 0)?;
         let r = window.resolve(&x.dims[2..], &wd[2..], false)?;
         let (x, gx) = self.channels_last(n, x)?;
@@ -108,18 +109,8 @@ impl Lower<'_> {
         output_padding: &[usize],
         output_shape: &[usize],
     ) -> R<bool> {
-        let (Some(w), Some(y)) = (self.floats(n, 1), n.output()) else { return Ok(false) };
-        let wd = self.constant(n, 1).map(|t| t.dims().to_vec()).unwrap_or_default();
-        let bias = match n.input(2) {
-            Some(_) => match self.floats(n, 2) {
-                Some(b) => Some(b),
-                None => return Ok(false),
-            },
-            None => None,
-        };
-        if !(3..=5).contains(&wd.len()) {
-            return Err(format!("{} axes where 3 to 5 are supported", wd.len()));
-        }
+        let Some(y) = n.output() else { return Ok(false) };
+        let Some((w, wd, bias)) = self.parameters(n)? else { return Ok(false) };
         let x = self.input(n, 0)?;
         let r = window.resolve_transposed(&x.dims[2..], &wd[2..], output_padding, output_shape)?;
         let (x, gx) = self.channels_last(n, x)?;

@@ -255,7 +255,7 @@ pub(super) fn convert(r: &mut Reader, n: &NodeProto, node: &mut Node) -> R<()> {
                         noop_with_empty_axes: a.flag("noop_with_empty_axes", false)?,
                     }
                 }
-                None => return Err("not implemented in Ampoule".into()),
+                None => return Err("not one of the operators that are known here".into()),
             },
         },
     };

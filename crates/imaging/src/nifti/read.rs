@@ -12,7 +12,11 @@ const DEFLATE_LIMIT: u64 = 1040;
 /// Header extensions larger than this are not carried over.
 const EXTENSIONS: u64 = 16 << 20;
 
-pub(super) fn read(path: &Path, frame: Option<usize>) -> Result<Nifti, Error> {
+/// Bytes per voxel while an image is processed, beside the voxels as stored: float32 as stored and
+/// canonical, probability, masks, and a compressed copy of each output.
+const WORKING: u64 = 16;
+
+pub(super) fn read(path: &Path, frame: Option<usize>, memory: u64) -> Result<Nifti, Error> {
     let file = File::open(path)?;
     let meta = file.metadata()?;
     if !meta.is_file() {
@@ -26,11 +30,11 @@ pub(super) fn read(path: &Path, frame: Option<usize>) -> Result<Nifti, Error> {
     let gzip = buffered.fill_buf()?.starts_with(&[0x1f, 0x8b]);
     if gzip {
         let mut decoder = MultiGzDecoder::new(buffered);
-        let mut image = body(&mut decoder, size.saturating_mul(DEFLATE_LIMIT), frame, true)?;
+        let mut image = body(&mut decoder, size.saturating_mul(DEFLATE_LIMIT), frame, true, memory)?;
         drain(&mut decoder, &mut image)?;
         return Ok(image);
     }
-    body(&mut buffered, size, frame, false)
+    body(&mut buffered, size, frame, false, memory)
 }
 
 /// Fills `buf` and turns an early end or a damaged stream into words.
@@ -49,7 +53,7 @@ fn skip(r: &mut dyn Read, n: u64, what: &str) -> Result<(), Error> {
 }
 
 /// Header, extensions and one frame from `r`, which can yield at most `most` bytes.
-fn body(r: &mut dyn Read, most: u64, frame: Option<usize>, gzip: bool) -> Result<Nifti, Error> {
+fn body(r: &mut dyn Read, most: u64, frame: Option<usize>, gzip: bool, memory: u64) -> Result<Nifti, Error> {
     let mut bytes = vec![0; 348];
     let first = r.read_exact(&mut bytes[..4]);
     if let Err(e) = first {
@@ -87,11 +91,20 @@ fn body(r: &mut dyn Read, most: u64, frame: Option<usize>, gzip: bool) -> Result
             (most as f64 / 1e6).ceil()
         )));
     }
+    let voxels = per_frame / header.datatype().bytes() as u64;
+    let working = per_frame.saturating_add(voxels.saturating_mul(WORKING));
+    if working > memory {
+        return Err(Error::Memory { needed_mib: working >> 20, limit_mib: memory >> 20 });
+    }
     let mut extensions = vec![0; (offset - length).min(EXTENSIONS) as usize];
     fill(r, &mut extensions, "the header extensions")?;
     if offset - length > EXTENSIONS {
         skip(r, offset - length - EXTENSIONS, "the header extensions")?;
         warnings.push("header extensions over 16 MiB were not carried over".into());
+        extensions = vec![0; 4];
+    }
+    if !well_formed(&extensions, header.big_endian) {
+        warnings.push("the header extensions are damaged and were not carried over".into());
         extensions = vec![0; 4];
     }
     skip(r, per_frame * frame as u64, "the frames before")?;
@@ -113,6 +126,23 @@ fn body(r: &mut dyn Read, most: u64, frame: Option<usize>, gzip: bool) -> Result
         swap(header.datatype(), &mut raw);
     }
     Ok(Nifti { header, raw, extensions, warnings, affine })
+}
+
+/// Whether the extension flag is followed by extensions that fit: sizes multiples of 16, counted
+/// with their eight bytes of size and code.
+fn well_formed(bytes: &[u8], big_endian: bool) -> bool {
+    if bytes.first().is_none_or(|&flag| flag == 0) {
+        return true;
+    }
+    let mut rest = &bytes[4.min(bytes.len())..];
+    while let Some(word) = rest.first_chunk::<4>() {
+        let size = if big_endian { i32::from_be_bytes(*word) } else { i32::from_le_bytes(*word) };
+        match usize::try_from(size).ok().filter(|&n| n >= 16 && n % 16 == 0).and_then(|n| rest.get(n..)) {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    rest.is_empty()
 }
 
 fn swap(t: DataType, raw: &mut [u8]) {
