@@ -9,7 +9,7 @@ import sys
 import time
 
 THREADS = "2"
-ROUNDS = 3
+ROUNDS = int(os.environ.get("AMPOULE_PEERS_ROUNDS", "3"))
 HEAD = "target/heads/ch2.nii.gz"
 
 

@@ -10,7 +10,7 @@ mod models;
 mod run;
 
 use crate::args::{Cli, Command, Global};
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::Options;
 use ampoule_pipeline::Model;
 
@@ -60,20 +60,35 @@ fn load(g: &Global, model: &str) -> Result<Model, Failure> {
     let path = ampoule_zoo::resolve(model)?;
     let recipe = match &g.recipe {
         None => None,
-        Some(file) => Some(
-            std::fs::read_to_string(file).map_err(|e| Failure::usage(format!("{}: {e}", file.display())))?,
-        ),
+        Some(file) => Some(read_recipe(file)?),
     };
     let mut m = Model::load(&path, recipe.as_deref(), options(g)?)?;
     m.max_ram = g.max_ram;
     Ok(m)
 }
 
+/// The text of a recipe file: a plain file of a size that a recipe can have.
+fn read_recipe(file: &std::path::Path) -> Result<String, Failure> {
+    let fail = |e: std::io::Error| Failure::usage(format!("{}: {e}", file.display()));
+    let meta = std::fs::metadata(file).map_err(fail)?;
+    if !meta.is_file() || meta.len() > 1 << 20 {
+        return Err(Failure::usage(format!(
+            "{}: not a recipe (a plain file of at most 1 MiB)",
+            file.display()
+        )));
+    }
+    std::fs::read_to_string(file).map_err(fail)
+}
+
 /// Prints a line on standard output; a closed pipe ends the program quietly.
 fn say(text: impl std::fmt::Display) {
     use std::io::Write;
-    if writeln!(std::io::stdout(), "{text}").is_err() {
-        std::process::exit(0);
+    if let Err(e) = writeln!(std::io::stdout(), "{text}") {
+        if e.kind() == std::io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        let _ = writeln!(std::io::stderr(), "ampoule: standard output cannot be written: {e}");
+        std::process::exit(Code::SomeFailed as i32);
     }
 }
 

@@ -6,6 +6,7 @@ mod exit;
 mod progress;
 
 use clap::Parser;
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -14,7 +15,8 @@ fn main() -> ExitCode {
     match commands::run(&cli) {
         Ok(code) => code.into(),
         Err(failure) => {
-            eprintln!("ampoule: {}", failure.message);
+            // A standard error that cannot be written changes nothing about the exit code.
+            let _ = writeln!(std::io::stderr(), "ampoule: {}", failure.message);
             failure.code.into()
         }
     }

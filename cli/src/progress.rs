@@ -3,7 +3,7 @@
 use crate::args::Global;
 use ampoule_pipeline::{CaseResult, Outcome, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,10 +29,15 @@ impl Reporter {
     fn line(&self, text: String) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None if !self.quiet && !self.json => eprintln!("{text}"),
+            None if !self.quiet && !self.json => complain(&text),
             None => {}
         }
     }
+}
+
+/// One line on standard error; one that cannot be written is not a reason to stop.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// A file's name for people.
@@ -45,6 +50,13 @@ impl Progress for Reporter {
         if let Some(bar) = &self.bar {
             bar.set_length(total as u64);
             bar.set_message(name(input));
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(format!("ampoule: {text}")),
+            None => complain(&format!("ampoule: {text}")),
         }
     }
 
@@ -68,7 +80,7 @@ impl Progress for Reporter {
                 let text = format!("ampoule: {e}{hint}");
                 match &self.bar {
                     Some(bar) => bar.println(text),
-                    None => eprintln!("{text}"),
+                    None => complain(&text),
                 }
             }
         }

@@ -209,11 +209,16 @@ fn resume_trusts_only_hashes() {
     expect(&run(&[]), 2, &["exists", "--overwrite"]);
     expect(&run(&["--overwrite"]), 0, &[]);
     assert_eq!(std::fs::read(&mask).unwrap(), good);
+    // A lost file is made again.
+    std::fs::remove_file(&mask).unwrap();
+    expect(&run(&[]), 0, &[]);
+    assert_eq!(std::fs::read(&mask).unwrap(), good);
     // An interrupted case (outputs, marker, no sidecar) is done again.
     std::fs::remove_file(d.path("out/head_bet.json")).unwrap();
     std::fs::write(d.path("out/.head.ampoule-running"), b"").unwrap();
+    std::fs::write(d.path("out/.head_mask.nii.gz.tmp-1"), b"half").unwrap();
     expect(&run(&[]), 0, &[]);
-    assert!(!d.path("out/.head.ampoule-running").exists());
+    assert!(!d.names("out").iter().any(|n| n.starts_with('.')), "{:?}", d.names("out"));
     // Another model means other results.
     model(&d.path("tiny.onnx"), -0.6);
     expect(&run(&[]), 2, &["--overwrite"]);
@@ -271,6 +276,12 @@ fn bad_images_get_a_sentence() {
     std::fs::write(d.path("text.nii.gz"), b"not gzip, not nifti, long enough to read the size from").unwrap();
     bad(&d, "text.nii.gz", 3, &["not a NIfTI file"]);
     bad(&d, "missing.nii.gz", 3, &["missing.nii.gz"]);
+    bad(&d, "/dev/zero", 3, &["not a plain file"]);
+    expect(
+        &ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "out", "-m", "out/head_bet.json"]),
+        3,
+        &["another output"],
+    );
     // A gzip stream cut short, and one with a wrong checksum.
     let good = std::fs::read(d.path("head.nii.gz")).unwrap();
     std::fs::write(d.path("cut.nii.gz"), &good[..good.len() / 2]).unwrap();

@@ -59,8 +59,7 @@ fn import(g: &Global, checkpoint: &Path, arch: &str, output: &Path) -> Outcome {
     }
     let mut graph = ampoule_zoo::import(checkpoint, arch)?;
     if let Some(recipe) = &g.recipe {
-        let text = std::fs::read_to_string(recipe)
-            .map_err(|e| Failure::usage(format!("{}: {e}", recipe.display())))?;
+        let text = super::read_recipe(recipe)?;
         ampoule_pipeline::Recipe::parse(&text)?;
         graph.set_meta(ampoule_pipeline::RECIPE_KEY, text);
     }

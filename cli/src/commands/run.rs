@@ -26,6 +26,10 @@ pub fn run(g: &Global, job: &Job) -> Outcome {
     if job.mask.is_some() && inputs.len() != 1 {
         return Err(Failure::usage("--mask takes one input; several are given".to_owned()));
     }
+    if let Some(folder) = job.mask.and_then(Path::parent).filter(|f| !f.as_os_str().is_empty() && !f.is_dir())
+    {
+        return Err(Failure::usage(format!("{}: there is no such folder for the mask", folder.display())));
+    }
     writable(job.output)?;
     let mut model = load(g, job.model)?;
     let settings = Settings { fast: job.fast, probability: job.probabilities };
@@ -48,24 +52,25 @@ pub fn run(g: &Global, job: &Job) -> Outcome {
 
 /// 0 when all cases are done; when all failed for one kind of reason, that reason's code; else 1.
 fn code(results: &[CaseResult]) -> Code {
-    let failed: Vec<&ampoule_pipeline::Error> = results
+    use ampoule_pipeline::Error as E;
+    let failed: Vec<(&Path, &E)> = results
         .iter()
         .filter_map(|r| match &r.outcome {
-            Case::Failed(e) => Some(e),
+            Case::Failed(e) => Some((r.input.as_path(), e)),
             _ => None,
         })
         .collect();
-    use ampoule_pipeline::Error as E;
-    let unreadable = |e: &&E| match e {
-        E::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+    // Whatever keeps the input itself from being read is a bad input.
+    let unreadable = |(input, e): &(&Path, &E)| match e {
+        E::Io { path, .. } => path == input,
         E::Exists { .. } => false,
         _ => true,
     };
     match failed.len() {
         0 => Code::Done,
         n if n < results.len() => Code::SomeFailed,
-        _ if failed.iter().all(|e| e.is_memory()) => Code::Memory,
-        _ if failed.iter().all(|e| matches!(e, E::Exists { .. })) => Code::Usage,
+        _ if failed.iter().all(|f| f.1.is_memory()) => Code::Memory,
+        _ if failed.iter().all(|f| matches!(f.1, E::Exists { .. })) => Code::Usage,
         _ if failed.iter().all(unreadable) => Code::Input,
         _ => Code::SomeFailed,
     }

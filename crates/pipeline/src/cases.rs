@@ -60,6 +60,8 @@ pub trait Progress {
     fn begin(&mut self, _index: usize, _total: usize, _input: &Path) {}
     /// A case ended.
     fn end(&mut self, _result: &CaseResult) {}
+    /// Something besides the cases went wrong.
+    fn note(&mut self, _text: &str) {}
 }
 
 /// All NIfTI files that the inputs name: files as they are, folders one level deep, sorted. Files
@@ -98,6 +100,11 @@ pub(crate) fn pair(inputs: &[PathBuf], folder: &Path, mask: Option<&Path>) -> Re
     let mut cases = Vec::new();
     for input in inputs {
         let files = CaseFiles::new(input, folder, mask);
+        let others = [&files.brain, &files.picture, &files.probability, &files.sidecar];
+        if others.contains(&&files.mask) {
+            let reason = "--mask names the place of another output".into();
+            return Err(Error::Content { path: files.mask.clone(), reason });
+        }
         if let Some(other) = seen.insert(files.sidecar.clone(), input.clone()) {
             let reason = format!("its outputs would have the same names as those of {}", other.display());
             return Err(Error::Content { path: input.clone(), reason });
@@ -130,7 +137,9 @@ pub fn run_cases(
         progress.end(&result);
         results.push(result);
     }
-    record_failures(folder, &results)?;
+    if let Err(e) = record_failures(folder, &results) {
+        progress.note(&format!("the list of failures could not be written: {e}"));
+    }
     Ok(results)
 }
 
@@ -159,6 +168,10 @@ fn run_case(model: &mut Model, case: &Case, batch: &Batch, ws: &mut Workspace) -
     let start = Instant::now();
     let input = &case.input;
     let files = &case.files;
+    let meta = std::fs::metadata(input).map_err(Error::io(input))?;
+    if !meta.is_file() {
+        return Err(Error::Content { path: input.clone(), reason: "it is not a plain file".into() });
+    }
     let input_sha256 = sha256_file(input)?;
     let settings = toml::to_string(&model.recipe).unwrap_or_default()
         + &format!("fast={} frame={:?}", batch.settings.fast, batch.frame);
@@ -175,7 +188,14 @@ fn run_case(model: &mut Model, case: &Case, batch: &Batch, ws: &mut Workspace) -
         {
             return Ok(Outcome::Kept(Box::new(s)));
         }
-        let ours = files.running.exists();
+        // Ours: a case that was interrupted, or a finished one that lost some of its files.
+        let interrupted = files.running.exists();
+        if interrupted {
+            files.remove_temporaries();
+        }
+        let lost = Sidecar::read(&files.sidecar)
+            .is_some_and(|s| s.only_lost_files(&input_sha256, &model.sha256, &settings_sha256, files));
+        let ours = interrupted || lost;
         let wanted = [&files.brain, &files.mask, &files.picture, &files.probability, &files.sidecar];
         if let Some(path) = wanted.into_iter().find(|p| p.exists()).filter(|_| !ours) {
             return Err(Error::Exists { path: path.clone() });

@@ -48,7 +48,7 @@ pub enum Error {
     #[error("recipe: {0}")]
     Recipe(String),
     /// An output exists already.
-    #[error("{path} exists and was not made by this command from this input; use --overwrite to replace it", path = path.display())]
+    #[error("{path} exists and is not what this command made from this input (another run made it, or it was changed); use --overwrite to replace it", path = path.display())]
     Exists {
         /// Which file.
         path: PathBuf,

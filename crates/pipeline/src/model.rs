@@ -87,7 +87,17 @@ impl Model {
             if let Some(m) = self.max_ram {
                 options.max_bytes = Some(m.saturating_sub(held));
             }
-            let session = Session::with_pool(graph, &[shape], &options, self.pool.clone())?;
+            let session = Session::with_pool(graph, &[shape], &options, self.pool.clone());
+            // Speak of the limit that was given, not of what is left of it.
+            let session = session.map_err(|e| match (e, self.max_ram) {
+                (ampoule_engine::Error::Memory { needed_mib, .. }, Some(m)) => {
+                    ampoule_engine::Error::Memory {
+                        needed_mib: needed_mib + (held >> 20),
+                        limit_mib: m >> 20,
+                    }
+                }
+                (e, _) => e,
+            })?;
             self.sessions.insert(key.clone(), session);
         }
         self.sessions.get_mut(&key).ok_or_else(|| Error::Recipe("no session".into()))

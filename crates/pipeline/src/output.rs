@@ -74,6 +74,32 @@ impl CaseFiles {
     }
 }
 
+impl CaseFiles {
+    /// The path of a kind of output.
+    fn of_kind(&self, kind: &str) -> Option<&PathBuf> {
+        match kind {
+            "brain" => Some(&self.brain),
+            "mask" => Some(&self.mask),
+            "probability" => Some(&self.probability),
+            "picture" => Some(&self.picture),
+            _ => None,
+        }
+    }
+
+    /// Removes temporary files that a killed run left beside the outputs.
+    pub(crate) fn remove_temporaries(&self) {
+        for path in [&self.brain, &self.mask, &self.probability, &self.picture, &self.sidecar] {
+            let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { continue };
+            let prefix = format!(".{}.tmp-", name.to_string_lossy());
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                    let _ = std::fs::remove_file(entry.path());
+                }
+            }
+        }
+    }
+}
+
 /// A file that was written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Written {
@@ -140,6 +166,22 @@ impl Sidecar {
         write_atomic(path, |out| out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")))
     }
 
+    /// Whether this describes what would be made again, and files are missing but none is changed.
+    pub(crate) fn only_lost_files(
+        &self,
+        input: &str,
+        model: &str,
+        settings: &str,
+        files: &CaseFiles,
+    ) -> bool {
+        let same =
+            self.input_sha256 == input && self.model_sha256 == model && self.settings_sha256 == settings;
+        let kept = |w: &Written| {
+            files.of_kind(&w.kind).is_some_and(|p| !p.exists() || sha256_file(p).is_ok_and(|h| h == w.sha256))
+        };
+        same && self.outputs.iter().all(kept)
+    }
+
     /// Whether this describes what would be made again, and every file still has its hash.
     pub(crate) fn still_valid(
         &self,
@@ -151,14 +193,8 @@ impl Sidecar {
     ) -> bool {
         let same =
             self.input_sha256 == input && self.model_sha256 == model && self.settings_sha256 == settings;
-        let path = |kind: &str| match kind {
-            "brain" => Some(&files.brain),
-            "mask" => Some(&files.mask),
-            "probability" => Some(&files.probability),
-            "picture" => Some(&files.picture),
-            _ => None,
-        };
-        let intact = |w: &Written| path(&w.kind).is_some_and(|p| sha256_file(p).is_ok_and(|h| h == w.sha256));
+        let intact =
+            |w: &Written| files.of_kind(&w.kind).is_some_and(|p| sha256_file(p).is_ok_and(|h| h == w.sha256));
         let enough =
             self.outputs.len() >= 3 && (!probability || self.outputs.iter().any(|w| w.kind == "probability"));
         same && enough && self.outputs.iter().all(intact)

@@ -320,6 +320,9 @@ impl Recipe {
                 return fail("window sizes must be 1 to 1024 and overlap 0 to below 0.95".into());
             }
         }
+        if !(0.0..1.0).contains(&self.post.threshold) {
+            return fail("post.threshold must be at least 0 and below 1".into());
+        }
         if self.post.dilate.unsigned_abs() > 64 {
             return fail("post.dilate must be -64 to 64".into());
         }

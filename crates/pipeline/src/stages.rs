@@ -461,7 +461,7 @@ fn read(session: &Session, stage: &Stage, axes: Axes, p: &mut Volume<f32>, mirro
     let out = session.output(0);
     let (d, t) = (p.dims, tensor_dims(axes, p.dims));
     let channels = out.dims.get(1).copied().unwrap_or(0);
-    if out.dims.len() != 5 || out.dims[2..] != t || stage.channel >= channels {
+    if out.dims.len() != 5 || out.dims[0] != 1 || out.dims[2..] != t || stage.channel >= channels {
         return Err(Error::Recipe(format!(
             "the network's output is {:?}; channel {} of size {t:?} is asked for",
             out.dims, stage.channel

@@ -185,6 +185,10 @@ impl Header {
             return Err(Error::Header(format!("data type {code} does not have {bitpix} bits per voxel")));
         }
         h.check_dims()?;
+        // Other readers refuse a file whose intercept is not a number.
+        if !h.float(116, 184).is_finite() {
+            h.set_float(116, 184, 0.0);
+        }
         Ok(h)
     }
 
