@@ -179,6 +179,35 @@ fn all_48_orientations_give_the_same_mask_in_patient_space() {
 }
 
 #[test]
+fn averaging_over_mirrors_makes_the_mask_follow_a_mirrored_head() {
+    let d = setup();
+    std::fs::write(
+        d.path("m.toml"),
+        RECIPE.replace("normalise", "mirror = [\"x\", \"y\", \"z\"]\nnormalise"),
+    )
+    .unwrap();
+    let flips = [[false; 3], [true, false, false], [false, true, true], [true; 3]];
+    let mask = |i: usize, recipe: &[&str]| {
+        let (input, out) = (format!("f{i}.nii"), format!("o{i}{}", recipe.len()));
+        // The network's own size: nearest-neighbour resizing has ties that favour one side.
+        Nifti::from_f32(&head().padded([32; 3], 0.5).flipped(flips[i]), plain())
+            .write(&d.path(&input))
+            .unwrap();
+        expect(&ampoule(&d, &[&["run", "tiny.onnx", &input, "-o", &out][..], recipe].concat()), 0, &[]);
+        Nifti::read(&d.path(&format!("{out}/f{i}_mask.nii")), None).unwrap().to_mask().flipped(flips[i])
+    };
+    let recipe = ["--recipe", "m.toml"];
+    let reference = mask(0, &recipe);
+    for i in 1..4 {
+        let other = mask(i, &recipe);
+        let differ = other.data.iter().zip(&reference.data).filter(|(a, b)| a != b).count();
+        assert!(differ <= 2, "{differ} voxels differ for {:?}", flips[i]);
+    }
+    // The network itself is lopsided, so without mirrors the masks differ.
+    assert!((1..4).any(|i| mask(i, &[]) != mask(0, &[])));
+}
+
+#[test]
 fn every_thread_count_and_tier_gives_the_same_mask() {
     let d = setup();
     let mut masks = Vec::new();
