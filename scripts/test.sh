@@ -35,5 +35,5 @@ for tier in $(printf '%s\n' "${tiers[@]}" | tac); do
 done
 
 echo "== tiers tested: ${tiers[*]}"
-echo "== skipped: $(grep -c '^SKIPPED' "$log" || true)"
-grep '^SKIPPED' "$log" | sort | uniq -c || true
+echo "== skipped: $(grep -c 'SKIPPED' "$log" || true)"
+grep -o 'SKIPPED.*' "$log" | sort | uniq -c || true
