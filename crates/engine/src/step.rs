@@ -239,6 +239,7 @@ impl Step {
     }
 
     /// Totals per channel of batch entry `n`, from fixed chunks added up in order.
+    /// Safety: as for [`Step::run`].
     unsafe fn totals(&self, cx: &Context, g: &Grid, n: usize) -> (Vec<f32>, Vec<f64>, Vec<f64>) {
         let c = g.channels();
         let base = cx.at(&self.reads[0]).wrapping_add(n * g.strides[0]);
@@ -269,6 +270,7 @@ impl Step {
         (shift, total, square)
     }
 
+    /// Safety: as for [`Step::run`].
     unsafe fn normalise(&self, cx: &Context, n: &Norm) -> Result<(), String> {
         let (gi, go) = (grid(&self.reads[0])?, grid(&self.writes[0])?);
         let gr = self.reads.get(1).map(grid).transpose()?;
@@ -307,6 +309,7 @@ impl Step {
         Ok(())
     }
 
+    /// Safety: as for [`Step::run`].
     unsafe fn average(&self, cx: &Context) -> Result<(), String> {
         let (gi, go) = (grid(&self.reads[0])?, grid(&self.writes[0])?);
         for b in 0..gi.dims[0] {

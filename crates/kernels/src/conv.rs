@@ -222,6 +222,7 @@ impl Conv {
     }
 
     /// All outputs of one `z` whose taps are the same.
+    /// Safety: as for [`Conv::run`]; the segments must be the plan's.
     unsafe fn block(
         &self,
         [n, z]: [usize; 2],

@@ -91,6 +91,7 @@ pub unsafe fn unary(isa: Isa, f: Unary, src: *const f32, dst: *mut f32, n: usize
     unsafe { dispatch(isa, UnaryRun { f, src, dst, n }) }
 }
 
+// SAFETY: register arithmetic; callers have the features of `V`.
 #[inline(always)]
 unsafe fn sigmoid<V: Vector>(x: V::V) -> V::V {
     // SAFETY: register arithmetic only; the caller has the features.
@@ -112,6 +113,7 @@ unsafe fn mish<V: Vector>(x: V::V) -> V::V {
     }
 }
 
+// SAFETY: register arithmetic; callers have the features of `V`.
 #[inline(always)]
 unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
     // SAFETY: register arithmetic only; the caller has the features.
