@@ -20,6 +20,7 @@ pub mod pool;
 pub mod resize;
 pub mod simd;
 pub mod softmax;
+pub mod winograd;
 
 pub use denormals::flushed;
 pub use grid::Grid;

@@ -6,6 +6,7 @@ use ampoule_kernels::Grid;
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Weights, phases};
 use ampoule_kernels::depthwise::Depthwise;
 use ampoule_kernels::dot::{Act, KERNELS, of, panels};
+use ampoule_kernels::winograd::{self, Shape, Winograd};
 use common::{error, random, tiers};
 
 struct Case {
@@ -138,6 +139,63 @@ fn every_tier_matches_plain_loops() {
             }
             let e = error(&got, &want);
             assert!(e < 2e-5, "case {i} on {}: {e}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn winograd_matches_plain_loops_on_every_tier() {
+    let one = axis(1, 1, 1, 0);
+    let k3 = axis(3, 1, 1, 1);
+    let mut list = Vec::new();
+    let mut add = |input, outputs, axes: [Axis; 3], end, gap, residual, act, span| {
+        list.push((Case { input, outputs, axes, end, gap, residual, act }, span))
+    };
+    // Tails of tiles, of channels in and out; depth shorter and longer than a round.
+    for (w, ci, co) in [(1, 5, 3), (4, 8, 16), (6, 16, 17), (13, 17, 40), (131, 3, 8), (9, 33, 50)] {
+        add([1, 3, 7, w, ci], co, [k3; 3], [1; 3], 0, true, Act::Leaky(0.01), None);
+        add([2, 1, 5, w, ci], co, [one, k3, k3], [0, 1, 1], 3, false, Act::None, None);
+    }
+    // Many slices, several spans, no pad, uneven pads, negative pads, other depth kernels.
+    add([1, 40, 8, 8, 4], 8, [k3; 3], [1; 3], 0, false, Act::Leaky(0.0), None);
+    add([2, 11, 8, 9, 4], 8, [k3; 3], [1; 3], 0, false, Act::None, Some(3));
+    add([1, 6, 8, 9, 4], 8, [axis(3, 1, 1, 0); 3], [0; 3], 0, false, Act::None, None);
+    let wide = [axis(5, 1, 1, 3), axis(3, 1, 1, 2), axis(3, 1, 1, 0)];
+    add([1, 4, 8, 9, 4], 8, wide, [1, 0, 2], 0, false, Act::Clamp(0.0, 1.0), None);
+    let inner = [axis(2, 1, 1, -1), axis(3, 1, 1, -2), axis(3, 1, 1, -1)];
+    add([1, 6, 12, 9, 4], 8, inner, [0, -1, 0], 0, true, Act::None, Some(2));
+    // Weights beyond the cache: long rounds, columns divided among items.
+    add([1, 5, 8, 8, 96], 200, [k3; 3], [1; 3], 0, false, Act::None, None);
+    for isa in tiers() {
+        for (i, (c, span)) in list.iter().enumerate() {
+            let gi = Grid::pitched(c.input, c.input[4] + c.gap);
+            let [n, d, h, w, ci] = c.input;
+            let sizes = [d, h, w];
+            let out: Vec<usize> = (0..3).map(|k| out_size(sizes[k], &c.axes[k], c.end[k])).collect();
+            let go = Grid::pitched([n, out[0], out[1], out[2], c.outputs], c.outputs + c.gap);
+            let kd = c.axes[0].kernel;
+            let x = random(gi.extent(), i as u64 + 1);
+            let wv = random(9 * kd * ci * c.outputs, 77);
+            let bias = random(c.outputs, 5);
+            let r = random(go.extent(), 9);
+            let want = naive(c, &gi, &go, &x, &wv, &bias, &r);
+            let weights = winograd::Weights::pack(isa, [kd, ci, c.outputs], Some(&bias), |t, a, b| {
+                std::array::from_fn(|k| wv[((t * 9 + k) * ci + a) * c.outputs + b])
+            });
+            let residual = c.residual.then_some(go);
+            let pad = c.axes.map(|a| a.pad);
+            let shape = Shape { input: gi, output: go, residual, depth_taps: kd, pad, act: c.act };
+            let plan = Winograd::new(shape, &weights, *span);
+            assert_eq!(plan.items() % plan.items_per_span(), 0);
+            let mut got = vec![0.0; go.extent()];
+            let p = ConvPointers { input: x.as_ptr(), output: got.as_mut_ptr(), residual: r.as_ptr() };
+            let mut scratch = vec![f32::NAN; plan.scratch()];
+            for item in 0..plan.items() {
+                // SAFETY: buffers have the grids' extents.
+                unsafe { plan.run(isa, item, &weights, p, scratch.as_mut_ptr()) };
+            }
+            let e = error(&got, &want);
+            assert!(e < 3e-5, "case {i} on {}: {e}", isa.name());
         }
     }
 }
