@@ -10,7 +10,7 @@ mod shape;
 
 use crate::step::{Arg, Kind, Loops, Step};
 use crate::view::{Home, View, channels_last, row_major};
-use crate::{Error, Result};
+use crate::{Error, Pool, Result};
 use ampoule_graph::op::{Binary, Unary};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
 use ampoule_kernels::dot::Act;
@@ -31,6 +31,7 @@ pub(crate) struct Lowered {
 pub(crate) struct Lower<'g> {
     graph: &'g Graph,
     isa: Isa,
+    pool: &'g Pool,
     uses: Vec<usize>,
     readers: Vec<Vec<usize>>,
     views: Vec<Option<View>>,
@@ -46,7 +47,7 @@ pub(crate) struct Lower<'g> {
 type R<T> = std::result::Result<T, String>;
 
 /// Lowers `graph`, whose shapes must all be known.
-pub(crate) fn lower(graph: &Graph, isa: Isa) -> Result<Lowered> {
+pub(crate) fn lower(graph: &Graph, isa: Isa, pool: &Pool) -> Result<Lowered> {
     let unsupported = graph.unsupported();
     if !unsupported.is_empty() {
         return Err(ampoule_graph::Error::Unsupported(unsupported).into());
@@ -60,6 +61,7 @@ pub(crate) fn lower(graph: &Graph, isa: Isa) -> Result<Lowered> {
     let mut l = Lower {
         graph,
         isa,
+        pool,
         uses: graph.uses(),
         readers,
         views: vec![None; graph.values.len()],
@@ -223,7 +225,14 @@ impl<'g> Lower<'g> {
         let in_place =
             matches!(kind, Kind::Norm(_) | Kind::Unary(..) | Kind::Binary(..) | Kind::Softmax { .. });
         let node = self.graph.node_name(n).to_owned();
-        self.out.steps.push(Step { node, op: n.op.name(), kind, reads, writes, in_place, macs });
+        let scratch = match &kind {
+            Kind::Conv(c) if c.scratch() > 0 => {
+                let floats = c.scratch() * self.pool.threads();
+                Some(self.fresh(&[floats], vec![1]))
+            }
+            _ => None,
+        };
+        self.out.steps.push(Step { node, op: n.op.name(), kind, reads, writes, in_place, macs, scratch });
     }
 
     fn set(&mut self, id: ValueId, v: View) {

@@ -126,7 +126,7 @@ impl Session {
         if let Some(limit) = options.max_bytes.filter(|&l| bytes > l) {
             return Err(Error::Memory { needed_mib: bytes.div_ceil(1 << 20), limit_mib: limit >> 20 });
         }
-        let mut lowered = lower(&graph, isa)?;
+        let mut lowered = lower(&graph, isa, &pool)?;
         let plan = place(&mut lowered);
         let weight_bytes = weight_bytes(&lowered);
         // The tensors of the file are packed now; only exact constant outputs are still needed.
@@ -282,12 +282,7 @@ impl Session {
 
 fn kernel_name(kind: &Kind) -> String {
     match kind {
-        Kind::Conv(parts) => {
-            let mut names: Vec<&str> = parts.iter().flat_map(|p| p.weights.kernels()).collect();
-            names.dedup();
-            names.truncate(2);
-            names.join("+")
-        }
+        Kind::Conv(c) => c.parts.first().map_or(String::new(), |p| p.name()),
         Kind::Depthwise { .. } => "depthwise".into(),
         Kind::Pool(_) => "pool".into(),
         Kind::Norm(n) if n.group.is_none() => "affine".into(),
@@ -310,7 +305,7 @@ fn weight_bytes(l: &Lowered) -> u64 {
         .steps
         .iter()
         .map(|s| match &s.kind {
-            Kind::Conv(parts) => parts.iter().map(|p| p.weights.bytes()).sum(),
+            Kind::Conv(c) => c.parts.iter().map(|p| p.bytes()).sum(),
             Kind::Depthwise { weights, bias, .. } => 4 * (weights.len() + bias.len()),
             _ => 0,
         })
@@ -352,7 +347,7 @@ fn place(l: &mut Lowered) -> Plan {
     // Inputs are set before step 0 and outputs read after the last.
     l.inputs.iter().for_each(|v| touch(v, 0));
     for (i, s) in l.steps.iter().enumerate() {
-        s.reads.iter().chain(&s.writes).for_each(|v| touch(v, i));
+        s.reads.iter().chain(&s.writes).chain(&s.scratch).for_each(|v| touch(v, i));
     }
     l.outputs.iter().for_each(|v| touch(v, end));
     let mut joined: Vec<usize> = (0..l.buffers.len()).collect();

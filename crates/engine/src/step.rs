@@ -1,5 +1,6 @@
 //! The steps that a graph becomes, and how each runs.
 
+mod conv;
 mod loops;
 mod matmul;
 mod reference;
@@ -7,22 +8,16 @@ mod reference;
 use crate::Pool;
 use crate::view::{Home, View};
 use ampoule_graph::{DType, Op, Tensor};
-use ampoule_kernels::conv::{Conv, ConvPointers, Weights};
+use ampoule_kernels::conv::ConvPointers;
 use ampoule_kernels::depthwise::Depthwise;
 use ampoule_kernels::dot::Act;
 use ampoule_kernels::{Grid, Isa, eltwise, norm, pool, resize, softmax};
+use std::sync::Arc;
+
+pub(crate) use conv::{Algorithm, ConvPart, Convolution, Sums};
 pub(crate) use loops::Loops;
 pub(crate) use matmul::MatMul;
 pub(crate) use reference::{gather, scatter, tensor};
-
-/// One convolution of a step; grouped and transposed ones have several.
-pub(crate) struct ConvPart {
-    pub conv: Conv,
-    pub weights: Weights,
-    pub input: usize,
-    pub output: usize,
-    pub residual: usize,
-}
 
 /// Normalisation over pixels: `y = act(normalise(x) + residual)`.
 pub(crate) struct Norm {
@@ -32,6 +27,8 @@ pub(crate) struct Norm {
     pub group: Option<usize>,
     pub epsilon: f32,
     pub act: Act,
+    /// What the convolution before has added up of its outputs.
+    pub sums: Option<Arc<Sums>>,
 }
 
 /// An argument of a step that the reference computes.
@@ -43,7 +40,7 @@ pub(crate) enum Arg {
 }
 
 pub(crate) enum Kind {
-    Conv(Vec<ConvPart>),
+    Conv(Convolution),
     Depthwise { plan: Depthwise, weights: Vec<f32>, bias: Vec<f32> },
     Pool(pool::Pool),
     Norm(Norm),
@@ -68,6 +65,8 @@ pub(crate) struct Step {
     /// Whether the first output may take the place of the first or second input.
     pub in_place: bool,
     pub macs: u64,
+    /// Room for all workers, in the arena during this step.
+    pub scratch: Option<View>,
 }
 
 /// What a running step needs to know of its session.
@@ -131,22 +130,8 @@ impl Step {
         }
         let isa = cx.isa;
         match &self.kind {
-            Kind::Conv(parts) => {
-                let p = cx.pointers(self);
-                let items: Vec<usize> = parts.iter().map(|x| x.conv.items()).collect();
-                cx.pool.run(items.iter().sum(), &|mut i, _| {
-                    let mut k = 0;
-                    while i >= items[k] {
-                        i -= items[k];
-                        k += 1;
-                    }
-                    let part = &parts[k];
-                    let p = p.offset(part.input, part.output, part.residual);
-                    let mut taps = Vec::with_capacity(64);
-                    // SAFETY: grids were made from the views, items write disjoint outputs.
-                    unsafe { part.conv.run(i, &part.weights, p, &mut taps) };
-                });
-            }
+            // SAFETY: passed on from the caller.
+            Kind::Conv(c) => unsafe { c.run(self, cx, self.scratch.as_ref()) },
             Kind::Depthwise { plan, weights, bias } => {
                 let p = cx.pointers(self);
                 // SAFETY: grids were made from the views, rows are disjoint.
@@ -279,8 +264,11 @@ impl Step {
             let (scale, shift) = match n.group {
                 None => (n.gamma.clone(), n.beta.clone()),
                 Some(group) => {
-                    // SAFETY: passed on from the caller.
-                    let (shift, sum, square) = unsafe { self.totals(cx, &gi, b) };
+                    let (shift, sum, square) = match &n.sums {
+                        Some(sums) => sums.totals(gi.channels()),
+                        // SAFETY: passed on from the caller.
+                        None => unsafe { self.totals(cx, &gi, b) },
+                    };
                     let (sum, square, shift) = grouped(group, volume, sum, square, shift);
                     norm::instance_affine(volume, n.epsilon, &shift, &sum, &square, &n.gamma, &n.beta)
                 }

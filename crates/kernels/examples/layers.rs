@@ -3,8 +3,8 @@
 
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Weights};
 use ampoule_kernels::dot::{Act, KERNELS, panels};
-use ampoule_kernels::winograd::{self, Shape, Winograd};
-use ampoule_kernels::{Grid, available, measure};
+use ampoule_kernels::winograd::{Shape, Winograd};
+use ampoule_kernels::{Grid, available, measure, serial};
 use std::time::Instant;
 
 fn main() {
@@ -45,7 +45,7 @@ fn main() {
             let kd = if d == 1 { 1 } else { k };
             let az = if d == 1 { Axis { kernel: 1, pad: 0, ..a } } else { a };
             let conv = Conv::new(input, output, None, [az, a, a], Act::None, panels(isa, co).len());
-            let weights = Weights::pack(isa, kd * k * k, ci, co, None, |t, i, o| (t + i + o) as f32 * 1e-4);
+            let weights = Weights::pack(isa, [kd * k * k, ci, co], None, &serial, |t, i, o| (t + i + o) as f32 * 1e-4);
             let x = vec![0.1f32; input.extent()];
             let mut y = vec![0f32; output.extent()];
             let mut taps = Vec::new();
@@ -56,7 +56,7 @@ fn main() {
                     ConvPointers { input: x.as_ptr(), output: y.as_mut_ptr(), residual: std::ptr::null() };
                 for i in 0..conv.items() {
                     // SAFETY: the buffers have the grids' extents and the tier is supported.
-                    unsafe { conv.run(i, &weights, p, &mut taps) };
+                    unsafe { conv.run(i, &weights, p, &mut taps, None) };
                 }
                 best = best.min(start.elapsed().as_secs_f64());
             }
@@ -68,12 +68,11 @@ fn main() {
                 best * 1e3
             );
             if k == 3 {
-                let weights = winograd::Weights::pack(isa, [kd, ci, co], None, |t, i, o| {
-                    std::array::from_fn(|k| (t + i + o + k) as f32 * 1e-4)
-                });
                 let pad = [az.pad, a.pad, a.pad];
                 let shape = Shape { input, output, residual: None, depth_taps: kd, pad, act: Act::None };
-                let plan = Winograd::new(shape, &weights, None);
+                let plan = Winograd::new(isa, shape, None);
+                let weights =
+                    plan.pack(None, &serial, |t, i, o| std::array::from_fn(|k| (t + i + o + k) as f32 * 1e-4));
                 let mut scratch = vec![0f32; plan.scratch()];
                 let mut best = f64::MAX;
                 for _ in 0..3 {
@@ -82,7 +81,7 @@ fn main() {
                         ConvPointers { input: x.as_ptr(), output: y.as_mut_ptr(), residual: std::ptr::null() };
                     for i in 0..plan.items() {
                         // SAFETY: the buffers have the grids' extents and the tier is supported.
-                        unsafe { plan.run(isa, i, &weights, p, scratch.as_mut_ptr()) };
+                        unsafe { plan.run(i, &weights, p, scratch.as_mut_ptr(), None) };
                     }
                     best = best.min(start.elapsed().as_secs_f64());
                 }

@@ -6,7 +6,8 @@
 //! (see [`phases`]), a pointwise convolution or GEMM as one row of pixels.
 
 use crate::dot::{self, Act, DotArgs, DotKernel, Epilogue, Tap};
-use crate::{Grid, Isa};
+use crate::norm::ItemSums;
+use crate::{Floats, Grid, Isa, Spread};
 
 /// One axis of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Axis {
 /// Packed weights of a convolution for one tier.
 pub struct Weights {
     panels: Vec<&'static DotKernel>,
-    data: Vec<f32>,
+    data: Floats,
     bias: Option<Vec<f32>>,
     /// Elements of k per column: taps × input channels.
     depth: usize,
@@ -63,16 +64,31 @@ impl Weights {
     /// Packs weights given as `at(tap, input channel, output channel)`, taps in d, h, w order.
     pub fn pack(
         isa: Isa,
-        taps: usize,
-        inputs: usize,
-        outputs: usize,
+        [taps, inputs, outputs]: [usize; 3],
         bias: Option<&[f32]>,
-        at: impl Fn(usize, usize, usize) -> f32,
+        spread: &Spread,
+        at: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> Self {
         let panels = dot::panels(isa, outputs);
         let depth = taps * inputs;
-        let data = dot::pack(&panels, outputs, depth, |k, n| at(k / inputs, k % inputs, n));
         let width: usize = panels.iter().map(|p| p.nr).sum();
+        // One item is one input channel: its row of every tap and panel.
+        let fill = |i: usize, data: *mut f32| {
+            let mut first = 0;
+            for p in &panels {
+                for tap in 0..taps {
+                    let base = first * depth + (tap * inputs + i) * p.nr;
+                    for n in 0..p.nr {
+                        let v = if first + n < outputs { at(tap, i, first + n) } else { 0.0 };
+                        // SAFETY: below depth · width, and each place is one item's.
+                        unsafe { *data.add(base + n) = v };
+                    }
+                }
+                first += p.nr;
+            }
+        };
+        // SAFETY: items, panels, taps and columns cover the whole.
+        let data = unsafe { Floats::filled(depth * width, inputs, spread, &fill) };
         let bias = bias.map(|b| (0..width).map(|n| b.get(n).copied().unwrap_or(0.0)).collect());
         Weights { panels, data, bias, depth, columns: outputs }
     }
@@ -168,6 +184,14 @@ impl Conv {
         Conv { input, output, residual, axes, segments, act, block_h, block_w, panel_split, items }
     }
 
+    /// Estimated nanoseconds of one run on one core, for taps × inputs × outputs, to compare with
+    /// [`crate::winograd::Winograd::cost`].
+    pub fn cost(&self, isa: Isa, [taps, inputs, outputs]: [usize; 3]) -> f64 {
+        let width: usize = dot::panels(isa, outputs).iter().map(|p| p.nr).sum();
+        let weights = (taps * inputs * width) as f64;
+        self.output.pixels() as f64 * weights / dot::rate(isa) + 4.0 * weights * dot::BEYOND
+    }
+
     /// Number of independent items of work.
     pub fn items(&self) -> usize {
         if self.output.dims.contains(&0) { 0 } else { self.items }
@@ -178,8 +202,16 @@ impl Conv {
     /// # Safety
     /// The pointers must be valid for the grids that the plan was made for, the output must not
     /// overlap the input, `weights` must be packed for these axes and channels and for a supported
-    /// tier, and no two threads may run the same item at once.
-    pub unsafe fn run(&self, index: usize, weights: &Weights, p: ConvPointers, taps: &mut Vec<Tap>) {
+    /// tier, and no two threads may run the same item at once. With `sums` (and its tier), the item's
+    /// outputs are added up while they are in cache; needs [`Conv::whole_columns`].
+    pub unsafe fn run(
+        &self,
+        index: usize,
+        weights: &Weights,
+        p: ConvPointers,
+        taps: &mut Vec<Tap>,
+        sums: Option<(Isa, &mut ItemSums)>,
+    ) {
         let [_, d, h, w, _] = self.output.dims;
         let (index, part) = (index / self.panel_split, index % self.panel_split);
         let (blocks_w, blocks_h) = (w.div_ceil(self.block_w), h.div_ceil(self.block_h));
@@ -196,6 +228,19 @@ impl Conv {
                 unsafe { self.block([n, z], &sy, &sx, run, taps, weights, part, p) };
             }
         }
+        let Some((isa, sums)) = sums else { return };
+        debug_assert_eq!(self.panel_split, 1, "sums need all columns in one item");
+        let st = self.output.strides;
+        for y in ys.0..ys.1 {
+            let line = p.output.wrapping_add(n * st[0] + z * st[1] + y * st[2] + xs.0 * st[3]);
+            // SAFETY: pixels that were just written.
+            unsafe { sums.add(isa, line, st[3], xs.1 - xs.0, [0, weights.columns]) };
+        }
+    }
+
+    /// Whether every item writes all columns of its pixels, so that it can add them up.
+    pub fn whole_columns(&self) -> bool {
+        self.panel_split == 1
     }
 
     /// Fills `taps` (offsets of B still per column) and returns the length of a run.

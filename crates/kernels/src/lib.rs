@@ -12,6 +12,7 @@ mod denormals;
 pub mod depthwise;
 pub mod dot;
 pub mod eltwise;
+mod floats;
 mod grid;
 mod isa;
 pub mod measure;
@@ -23,5 +24,6 @@ pub mod softmax;
 pub mod winograd;
 
 pub use denormals::flushed;
+pub use floats::{Floats, Spread, serial};
 pub use grid::Grid;
 pub use isa::{Isa, IsaError, available, choose, detect};

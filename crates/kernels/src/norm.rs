@@ -14,6 +14,71 @@ const BLOCK: usize = 64;
 /// Pixels per item of [`partial_sums`]; fixed, so that totals do not depend on the thread count.
 pub const CHUNK: usize = 8192;
 
+/// What one item of a convolution wrote, added up per channel about the item's first values.
+#[derive(Clone, Debug, Default)]
+pub struct ItemSums {
+    /// First channel and pixels added up; all channels of an item see the same pixels.
+    first: usize,
+    count: usize,
+    shift: Vec<f32>,
+    sum: Vec<f64>,
+    square: Vec<f64>,
+}
+
+impl ItemSums {
+    /// Forgets everything, keeping the allocations.
+    pub fn clear(&mut self) {
+        self.count = 0;
+        self.shift.clear();
+    }
+
+    /// Adds `pixels` pixels, `pixel` elements apart, whose channels are `columns` from `first` on.
+    ///
+    /// # Safety
+    /// `p` must be readable for the pixels, and `isa` supported.
+    pub unsafe fn add(
+        &mut self,
+        isa: Isa,
+        p: *const f32,
+        pixel: usize,
+        pixels: usize,
+        [first, columns]: [usize; 2],
+    ) {
+        if pixels == 0 {
+            return;
+        }
+        // SAFETY: passed on from the caller.
+        unsafe {
+            if self.shift.is_empty() {
+                self.first = first;
+                self.shift.extend_from_slice(std::slice::from_raw_parts(p, columns));
+                for v in [&mut self.sum, &mut self.square] {
+                    v.clear();
+                    v.resize(columns, 0.0);
+                }
+            }
+            self.count += pixels;
+            partial_sums(isa, p, pixel, pixels, &self.shift, &mut self.sum, &mut self.square);
+        }
+    }
+
+    /// Adds these sums to totals about `shift`, whose entries for channels seen for the first time
+    /// (`counts` 0) are set.
+    pub fn join(&self, counts: &mut [usize], shift: &mut [f32], sum: &mut [f64], square: &mut [f64]) {
+        let n = self.count as f64;
+        for (k, &own) in self.shift.iter().enumerate() {
+            let c = self.first + k;
+            if counts[c] == 0 {
+                shift[c] = own;
+            }
+            counts[c] += self.count;
+            let d = own as f64 - shift[c] as f64;
+            sum[c] += self.sum[k] + n * d;
+            square[c] += self.square[k] + 2.0 * d * self.sum[k] + n * d * d;
+        }
+    }
+}
+
 struct Sums<'a> {
     src: *const f32,
     pixel: usize,

@@ -7,71 +7,21 @@
 //! ring; per transform position it is a GEMM of the ordinary dot tiles, `[tiles × taps·inputs] ·
 //! [taps·inputs × outputs]`. Only the block's slices are ever held, never a transformed tensor.
 
+mod cut;
 mod transform;
 
 use crate::conv::ConvPointers;
 use crate::dot::{self, Act, DotArgs, DotKernel, Epilogue, Tap};
+use crate::norm::ItemSums;
 use crate::simd::dispatch;
-use crate::{Grid, Isa};
+use crate::{Floats, Grid, Isa, Spread};
+use cut::Cut;
 use transform::{Gather, Scatter, filter};
 
 /// Output positions of a tile along each axis.
 pub const TILE: usize = 4;
 /// Positions of the transform: (4 + 3 - 1)².
 pub const POINTS: usize = 36;
-
-/// Transformed and packed weights: for each transform position and panel, `[depth tap][input]` rows
-/// of the panel's columns.
-pub struct Weights {
-    panels: Vec<&'static DotKernel>,
-    data: Vec<f32>,
-    bias: Vec<f32>,
-    depth_taps: usize,
-    inputs: usize,
-    columns: usize,
-    width: usize,
-}
-
-impl Weights {
-    /// Transforms weights given as `at(depth tap, input channel, output channel)`, each nine
-    /// values in h, w order.
-    pub fn pack(
-        isa: Isa,
-        [depth_taps, inputs, columns]: [usize; 3],
-        bias: Option<&[f32]>,
-        at: impl Fn(usize, usize, usize) -> [f32; 9],
-    ) -> Self {
-        let panels = dot::panels(isa, columns);
-        let width: usize = panels.iter().map(|p| p.nr).sum();
-        let rows = depth_taps * inputs;
-        let mut data = vec![0f32; POINTS * rows * width];
-        for row in 0..rows {
-            let mut first = 0;
-            for p in &panels {
-                let base = rows * first + row * p.nr;
-                for n in 0..p.nr.min(columns - first) {
-                    let u = filter(at(row / inputs, row % inputs, first + n));
-                    for (point, v) in u.into_iter().enumerate() {
-                        data[point * rows * width + base + n] = v;
-                    }
-                }
-                first += p.nr;
-            }
-        }
-        let bias = (0..width).map(|n| bias.and_then(|b| b.get(n).copied()).unwrap_or(0.0)).collect();
-        Weights { panels, data, bias, depth_taps, inputs, columns, width }
-    }
-
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        4 * (self.data.len() + self.bias.len())
-    }
-
-    /// Names of the tiles in use.
-    pub fn kernels(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.panels.iter().map(|p| p.name)
-    }
-}
 
 /// Shape of a convolution that [`Winograd`] computes: stride and dilation 1 on all axes, kernel 3 in
 /// height and width, any kernel along depth.
@@ -91,64 +41,103 @@ pub struct Shape {
     pub act: Act,
 }
 
+/// Transformed and packed weights: for each transform position, block of input channels and panel,
+/// `[depth tap][input]` rows of the panel's columns.
+pub struct Weights {
+    data: Floats,
+    bias: Vec<f32>,
+}
+
+impl Weights {
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        4 * (self.data.len() + self.bias.len())
+    }
+}
+
 /// A convolution planned for one input and output shape.
 pub struct Winograd {
+    isa: Isa,
     shape: Shape,
-    /// Tiles of a block down and across.
-    block: [usize; 2],
-    /// Output slices per round, and per item.
-    round: usize,
-    span: usize,
-    /// Items among which the output panels are divided.
-    parts: usize,
+    panels: Vec<&'static DotKernel>,
+    cut: Cut,
     /// Most columns of a part.
     part_width: usize,
 }
 
-/// Bytes of transformed weights up to which they stay in the second-level cache next to the block.
-const RESIDENT: usize = 768 << 10;
-/// Rows per GEMM that amortise reading the weights from the second-level cache, or from beyond it.
-const ROWS: [usize; 2] = [64, 224];
-/// Items below which work is divided further, so that few threads get equal shares.
-const ITEMS: usize = 12;
-
 impl Winograd {
-    /// Plans `shape` for `weights`. With `span`, an item covers at most that many output slices, and
-    /// all items of earlier slices of a batch entry have lower indexes.
-    pub fn new(shape: Shape, weights: &Weights, span: Option<usize>) -> Self {
-        let [n, d, h, w, _] = shape.output.dims;
-        let (th, tw) = (h.div_ceil(TILE).max(1), w.div_ceil(TILE).max(1));
-        let bytes = 4 * POINTS * weights.depth_taps * weights.inputs * weights.width;
-        let rows = ROWS[(bytes > RESIDENT) as usize];
-        // Blocks are runs of one tile row: short enough to leave room for a round of several slices.
-        let pieces = tw.div_ceil(rows.min(32));
-        let across = tw.div_ceil(pieces);
-        let most = d.min(span.unwrap_or(d)).max(1);
-        let round = (rows / across).clamp(1, most);
-        let down = (rows / (across * round)).clamp(1, th);
-        let blocks = n * th.div_ceil(down) * tw.div_ceil(across);
-        // More items: shorter spans while the slices transformed twice stay few, then fewer columns.
-        let mut spans = d.div_ceil(most);
-        while span.is_none() && blocks * spans < ITEMS && d / (2 * spans) >= 4 * weights.depth_taps {
-            spans *= 2;
-        }
-        let span = d.div_ceil(spans).max(1);
-        let mut parts = 1;
-        while blocks * spans * parts < ITEMS && parts * 2 <= weights.panels.len() {
-            parts *= 2;
-        }
-        let round = d.min(span).div_ceil(d.min(span).div_ceil(round).max(1)).max(1);
-        let part_width = (0..parts).map(|p| part(weights, p, parts).1).max().unwrap_or(0);
-        Winograd { shape, block: [down, across], round, span, parts, part_width }
+    /// Plans `shape` for a supported tier. With `span`, an item covers at most that many output
+    /// slices, and all items of earlier slices of a batch entry have lower indexes.
+    pub fn new(isa: Isa, shape: Shape, span: Option<usize>) -> Self {
+        let panels = dot::panels(isa, shape.output.channels());
+        let (cut, _) = cut::choose(isa, &shape, &panels, span);
+        let part_width = (0..cut.parts).map(|p| part(&panels, p, cut.parts).1).max().unwrap_or(0);
+        Winograd { isa, shape, panels, cut, part_width }
+    }
+
+    /// Estimated nanoseconds of one run on one core, to compare with [`crate::conv::Conv::cost`].
+    pub fn cost(&self) -> f64 {
+        cut::cost(self.isa, &self.shape, &self.panels, &self.cut)
+    }
+
+    /// Transforms and packs weights given as `at(depth tap, input channel, output channel)`, each
+    /// nine values in h, w order.
+    pub fn pack(
+        &self,
+        bias: Option<&[f32]>,
+        spread: &Spread,
+        at: impl Fn(usize, usize, usize) -> [f32; 9] + Sync,
+    ) -> Weights {
+        let (kd, inputs) = (self.shape.depth_taps, self.shape.input.channels());
+        let columns = self.shape.output.channels();
+        let (rows, width) = (kd * inputs, self.width());
+        // One item is one input channel: all its rows of all panels and positions.
+        let fill = |i: usize, data: *mut f32| {
+            let first_input = i - i % self.cut.channels;
+            let block = self.cut.channels.min(inputs - first_input);
+            let mut first = 0;
+            for p in &self.panels {
+                for t in 0..kd {
+                    let row = t * block + i - first_input;
+                    let base = kd * first_input * width + kd * block * first + row * p.nr;
+                    for n in 0..p.nr {
+                        let u = match first + n < columns {
+                            true => filter(at(t, i, first + n)),
+                            false => [0.0; POINTS],
+                        };
+                        for (point, v) in u.into_iter().enumerate() {
+                            // SAFETY: below POINTS · rows · width, and each place is one item's.
+                            unsafe { *data.add(point * rows * width + base + n) = v };
+                        }
+                    }
+                }
+                first += p.nr;
+            }
+        };
+        // SAFETY: items, panels, taps, columns and positions cover the whole.
+        let data = unsafe { Floats::filled(POINTS * rows * width, inputs, spread, &fill) };
+        let bias = (0..width).map(|n| bias.and_then(|b| b.get(n).copied()).unwrap_or(0.0)).collect();
+        Weights { data, bias }
+    }
+
+    /// Names of the tiles in use.
+    pub fn kernels(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.panels.iter().map(|p| p.name)
+    }
+
+    /// Columns of all panels.
+    fn width(&self) -> usize {
+        self.panels.iter().map(|p| p.nr).sum()
     }
 
     fn blocks(&self) -> [usize; 2] {
         let [_, _, h, w, _] = self.shape.output.dims;
-        [h.div_ceil(TILE).div_ceil(self.block[0]), w.div_ceil(TILE).div_ceil(self.block[1])]
+        let [down, across] = self.cut.block;
+        [h.div_ceil(TILE).div_ceil(down), w.div_ceil(TILE).div_ceil(across)]
     }
 
     fn spans(&self) -> usize {
-        self.shape.output.dims[1].div_ceil(self.span)
+        self.shape.output.dims[1].div_ceil(self.cut.span)
     }
 
     /// Number of independent items of work.
@@ -156,25 +145,30 @@ impl Winograd {
         if self.shape.output.dims.contains(&0) {
             return 0;
         }
-        let [down, across] = self.blocks();
-        self.shape.output.dims[0] * self.spans() * down * across * self.parts
+        self.shape.output.dims[0] * self.spans() * self.items_per_span()
     }
 
     /// Items that share one span of output slices of one batch entry.
     pub fn items_per_span(&self) -> usize {
         let [down, across] = self.blocks();
-        down * across * self.parts
+        down * across * self.cut.parts
+    }
+
+    /// Slices that the ring of transformed input holds.
+    fn ring(&self) -> usize {
+        self.cut.round + self.shape.depth_taps - 1
     }
 
     /// Distance between transform positions of the transformed input, in elements: not a multiple
     /// of a power of two, so that the positions of a tile fall into different cache sets.
     fn plane(&self) -> usize {
-        let ring = self.round + self.shape.depth_taps - 1;
-        odd_lines(ring * self.block[0] * self.block[1] * self.shape.input.channels())
+        let [down, across] = self.cut.block;
+        odd_lines(self.ring() * down * across * self.cut.channels)
     }
 
     fn product_plane(&self) -> usize {
-        odd_lines(self.round * self.block[0] * self.block[1] * self.part_width)
+        let [down, across] = self.cut.block;
+        odd_lines(self.cut.round * down * across * self.part_width)
     }
 
     /// Floats of scratch that a call of [`Winograd::run`] needs.
@@ -184,146 +178,183 @@ impl Winograd {
 
     /// Output region of item `index`: batch entry, and ranges of depth, height and width.
     pub fn region(&self, index: usize) -> (usize, [(usize, usize); 3]) {
-        let (index, [down, across]) = (index / self.parts, self.blocks());
+        let (index, [down, across]) = (index / self.cut.parts, self.blocks());
         let (bx, rest) = (index % across, index / across);
         let (by, rest) = (rest % down, rest / down);
         let (s, n) = (rest % self.spans(), rest / self.spans());
         let [_, d, h, w, _] = self.shape.output.dims;
-        let cut = |i: usize, step: usize, size: usize| (i * step, ((i + 1) * step).min(size));
-        let [rows, columns] = self.block.map(|b| b * TILE);
-        (n, [cut(s, self.span, d), cut(by, rows, h), cut(bx, columns, w)])
+        let range = |i: usize, step: usize, size: usize| (i * step, ((i + 1) * step).min(size));
+        let [rows, columns] = self.cut.block.map(|b| b * TILE);
+        (n, [range(s, self.cut.span, d), range(by, rows, h), range(bx, columns, w)])
     }
 
     /// Computes item `index`.
     ///
     /// # Safety
     /// The pointers must be valid for the shape's grids, the output must not overlap the input (or
-    /// only where no later item reads), `weights` must be those of [`Winograd::new`] packed for
-    /// `isa`, which must be supported, `scratch` must hold [`Winograd::scratch`] floats, and no two
-    /// threads may run the same item at once.
-    pub unsafe fn run(&self, isa: Isa, index: usize, weights: &Weights, p: ConvPointers, scratch: *mut f32) {
+    /// only where no later item reads), `weights` must come from [`Winograd::pack`], `scratch` must
+    /// hold [`Winograd::scratch`] floats, and no two threads may run the same item at once. With
+    /// `sums`, the item's outputs are added up while they are in cache.
+    pub unsafe fn run(
+        &self,
+        index: usize,
+        weights: &Weights,
+        p: ConvPointers,
+        scratch: *mut f32,
+        mut sums: Option<&mut ItemSums>,
+    ) {
         let s = &self.shape;
         let (n, [(z0, z1), (y0, y1), (x0, x1)]) = self.region(index);
-        let (panels, width) = part(weights, index % self.parts, self.parts);
-        let tiles = [(y1 - y0).div_ceil(TILE), (x1 - x0).div_ceil(TILE)];
-        let (c, kd) = (s.input.channels(), s.depth_taps);
-        let ring = self.round + kd - 1;
-        let (plane, product) = (self.plane(), self.product_plane());
-        let aligned = scratch.wrapping_add(scratch.align_offset(64) % 16);
-        let (v, m) = (aligned, aligned.wrapping_add(POINTS * plane));
-        let slice = tiles[0] * tiles[1] * c;
-        let slot = |z: i64| v.wrapping_add(z.rem_euclid(ring as i64) as usize * slice);
-        // Depth of the input slice that tap 0 of output slice z reads.
-        let source = |z: usize| z as i64 - s.pad[0];
-        let mut ready = source(z0);
+        let inputs = s.input.channels();
+        let v = scratch.wrapping_add(scratch.align_offset(64) % 16);
+        let item = Item {
+            plan: self,
+            weights,
+            panels: part(&self.panels, index % self.cut.parts, self.cut.parts).0,
+            tiles: [(y1 - y0).div_ceil(TILE), (x1 - x0).div_ceil(TILE)],
+            origin: [n, y0, x0],
+            end: [y1, x1],
+            v,
+            m: v.wrapping_add(POINTS * self.plane()),
+        };
+        let whole = self.cut.channels >= inputs;
+        let mut ready = item.source(z0);
         let mut z = z0;
         while z < z1 {
-            let round = self.round.min(z1 - z);
-            while ready < source(z + round - 1) + kd as i64 {
-                if (0..s.input.dims[1] as i64).contains(&ready) {
-                    for ty in 0..tiles[0] {
-                        let gather = Gather {
-                            src: p.input.wrapping_add(n * s.input.strides[0] + ready as usize * s.input.strides[1]),
-                            grid: s.input,
-                            y: (y0 + ty * TILE) as i64 - s.pad[1],
-                            x: x0 as i64 - s.pad[2],
-                            tiles: tiles[1],
-                            dst: slot(ready).wrapping_add(ty * tiles[1] * c),
-                            plane,
-                        };
-                        // SAFETY: the ring has room for the slice; the source is the caller's.
-                        unsafe { dispatch(isa, gather) };
-                    }
-                }
-                ready += 1;
-            }
-            // SAFETY: scratch and weights have the sizes planned.
-            unsafe { self.multiply(weights, panels.clone(), width, tiles, [z, round], v, m) };
-            for k in 0..round {
-                for ty in 0..tiles[0] {
-                    let y = y0 + ty * TILE;
-                    let place = |g: &Grid| {
-                        n * g.strides[0] + (z + k) * g.strides[1] + y * g.strides[2] + x0 * g.strides[3]
-                    };
-                    let first: usize = weights.panels[..panels.start].iter().map(|p| p.nr).sum();
-                    let columns = width.min(weights.columns - first);
-                    let scatter = Scatter {
-                        src: m.wrapping_add((k * tiles[0] + ty) * tiles[1] * width),
-                        plane: product,
-                        row: width,
-                        dst: p.output.wrapping_add(place(&s.output) + first),
-                        strides: [s.output.strides[2], s.output.strides[3]],
-                        residual: match &s.residual {
-                            Some(g) => p.residual.wrapping_add(place(g) + first),
-                            None => std::ptr::null(),
-                        },
-                        residual_strides: s.residual.map_or([0; 2], |g| [g.strides[2], g.strides[3]]),
-                        size: [(y1 - y).min(TILE), x1 - x0],
-                        bias: weights.bias[first..].as_ptr(),
-                        columns,
-                        act: s.act,
-                    };
-                    // SAFETY: the item's own part of the output; the products were just written.
-                    unsafe { dispatch(isa, scatter) };
+            let round = self.cut.round.min(z1 - z);
+            let last = item.source(z + round - 1) + s.depth_taps as i64;
+            for first in (0..inputs).step_by(self.cut.channels) {
+                // All channels at once: slices of the round before are still there.
+                let from = if whole { ready } else { item.source(z) };
+                // SAFETY: passed on from the caller.
+                unsafe {
+                    (from..last).for_each(|at| item.gather(at, first, p));
+                    item.multiply([z, round], first);
                 }
             }
+            ready = last;
+            // SAFETY: passed on from the caller.
+            (0..round).for_each(|k| unsafe { item.scatter(z, k, p, sums.as_deref_mut()) });
             z += round;
         }
     }
+}
 
-    /// All products of `round` output slices from `z` on.
+/// One item being computed.
+struct Item<'a> {
+    plan: &'a Winograd,
+    weights: &'a Weights,
+    panels: std::ops::Range<usize>,
+    /// Tiles down and across.
+    tiles: [usize; 2],
+    /// Batch entry, first row and first column of the output.
+    origin: [usize; 3],
+    /// One past the last row and column.
+    end: [usize; 2],
+    /// Transformed input: position, ring slot, tile, channel.
+    v: *mut f32,
+    /// Products: position, slice of the round, tile, column.
+    m: *mut f32,
+}
+
+impl Item<'_> {
+    /// Depth of the input slice that tap 0 of output slice `z` reads.
+    fn source(&self, z: usize) -> i64 {
+        z as i64 - self.plan.shape.pad[0]
+    }
+
+    fn count(&self) -> usize {
+        self.tiles[0] * self.tiles[1]
+    }
+
+    /// Offset of an input slice in the ring.
+    fn slot(&self, at: i64) -> usize {
+        at.rem_euclid(self.plan.ring() as i64) as usize * self.count() * self.plan.cut.channels
+    }
+
+    fn inside(&self, at: i64) -> bool {
+        (0..self.plan.shape.input.dims[1] as i64).contains(&at)
+    }
+
+    fn width(&self) -> usize {
+        self.plan.panels[self.panels.clone()].iter().map(|p| p.nr).sum()
+    }
+
+    fn first_column(&self) -> usize {
+        self.plan.panels[..self.panels.start].iter().map(|p| p.nr).sum()
+    }
+
+    /// Transforms channels from `first` on of input slice `at`, if there is such a slice.
     /// Safety: as for [`Winograd::run`].
-    unsafe fn multiply(
-        &self,
-        weights: &Weights,
-        panels: std::ops::Range<usize>,
-        width: usize,
-        tiles: [usize; 2],
-        [z, round]: [usize; 2],
-        v: *const f32,
-        m: *mut f32,
-    ) {
-        let s = &self.shape;
-        let (c, kd) = (s.input.channels(), s.depth_taps);
-        let ring = (self.round + kd - 1) as i64;
-        let count = tiles[0] * tiles[1];
-        let rows = kd * c;
-        let depth = s.input.dims[1] as i64;
-        let offset: usize = weights.panels[..panels.start].iter().map(|p| p.nr).sum();
+    unsafe fn gather(&self, at: i64, first: usize, p: ConvPointers) {
+        if !self.inside(at) {
+            return;
+        }
+        let s = &self.plan.shape;
+        let [n, y0, x0] = self.origin;
+        let channels = self.plan.cut.channels;
+        for ty in 0..self.tiles[0] {
+            let gather = Gather {
+                src: p.input.wrapping_add(n * s.input.strides[0] + at as usize * s.input.strides[1] + first),
+                grid: s.input,
+                channels: channels.min(s.input.channels() - first),
+                y: (y0 + ty * TILE) as i64 - s.pad[1],
+                x: x0 as i64 - s.pad[2],
+                tiles: self.tiles[1],
+                dst: self.v.wrapping_add(self.slot(at) + ty * self.tiles[1] * channels),
+                row: channels,
+                plane: self.plan.plane(),
+            };
+            // SAFETY: the ring has room for the slice; the source is the caller's.
+            unsafe { dispatch(self.plan.isa, gather) };
+        }
+    }
+
+    /// Products of channels from `first` on, for `round` output slices from `z` on; added to those
+    /// of earlier channels.
+    /// Safety: as for [`Winograd::run`].
+    unsafe fn multiply(&self, [z, round]: [usize; 2], first: usize) {
+        let plan = self.plan;
+        let (inputs, kd) = (plan.shape.input.channels(), plan.shape.depth_taps);
+        let run = plan.cut.channels.min(inputs - first);
+        let (count, width, total) = (self.count(), self.width(), plan.width());
+        let (plane, product_plane) = (plan.plane(), plan.product_plane());
+        let offset = self.first_column();
         let mut taps = Vec::with_capacity(kd);
         for point in 0..POINTS {
-            let mut first = offset;
-            for panel in &weights.panels[panels.clone()] {
-                let b = weights.data[point * rows * weights.width + rows * first..].as_ptr();
+            let block = point * kd * inputs * total + kd * first * total;
+            let mut column = offset;
+            for panel in &plan.panels[self.panels.clone()] {
+                let b = self.weights.data[block + kd * run * column..].as_ptr();
                 for k in 0..round {
                     taps.clear();
                     for t in 0..kd {
-                        let at = (z + k + t) as i64 - s.pad[0];
-                        if (0..depth).contains(&at) {
-                            let a = at.rem_euclid(ring) as usize * count * c;
-                            taps.push(Tap { a: a as isize, b: t * c * panel.nr });
+                        let at = self.source(z + k) + t as i64;
+                        if self.inside(at) {
+                            taps.push(Tap { a: self.slot(at) as isize, b: t * run * panel.nr });
                         }
                     }
                     let parts = count.div_ceil(panel.mr);
                     let mut done = 0;
                     for i in 0..parts {
                         let rows = (count - done).div_ceil(parts - i);
+                        let c = self.m.wrapping_add(
+                            point * product_plane + (k * count + done) * width + column - offset,
+                        );
                         let args = DotArgs {
-                            a: v.wrapping_add(point * self.plane() + done * c),
-                            a_row: c as isize,
+                            a: self.v.wrapping_add(point * plane + done * plan.cut.channels),
+                            a_row: plan.cut.channels as isize,
                             taps: &taps,
-                            run: c,
+                            run,
                             b,
-                            c: m.wrapping_add(
-                                point * self.product_plane() + (k * count + done) * width + first - offset,
-                            ),
+                            c,
                             c_row: width as isize,
                             m: rows,
                             n: panel.nr,
                             epilogue: Epilogue {
                                 bias: std::ptr::null(),
-                                residual: std::ptr::null(),
-                                residual_row: 0,
+                                residual: if first > 0 { c.cast_const() } else { std::ptr::null() },
+                                residual_row: width as isize,
                                 act: Act::None,
                             },
                         };
@@ -332,17 +363,57 @@ impl Winograd {
                         done += rows;
                     }
                 }
-                first += panel.nr;
+                column += panel.nr;
+            }
+        }
+    }
+
+    /// Transforms the products of output slice `z + k`, the round's `k`th, back and stores them.
+    /// Safety: as for [`Winograd::run`].
+    unsafe fn scatter(&self, z: usize, k: usize, p: ConvPointers, mut sums: Option<&mut ItemSums>) {
+        let s = &self.plan.shape;
+        let [n, y0, x0] = self.origin;
+        let (width, first) = (self.width(), self.first_column());
+        for ty in 0..self.tiles[0] {
+            let y = y0 + ty * TILE;
+            let place = |g: &Grid| {
+                n * g.strides[0] + (z + k) * g.strides[1] + y * g.strides[2] + x0 * g.strides[3] + first
+            };
+            let scatter = Scatter {
+                src: self.m.wrapping_add((k * self.tiles[0] + ty) * self.tiles[1] * width),
+                plane: self.plan.product_plane(),
+                row: width,
+                dst: p.output.wrapping_add(place(&s.output)),
+                strides: [s.output.strides[2], s.output.strides[3]],
+                residual: match &s.residual {
+                    Some(g) => p.residual.wrapping_add(place(g)),
+                    None => std::ptr::null(),
+                },
+                residual_strides: s.residual.map_or([0; 2], |g| [g.strides[2], g.strides[3]]),
+                size: [(self.end[0] - y).min(TILE), self.end[1] - x0],
+                bias: self.weights.bias[first..].as_ptr(),
+                columns: width.min(s.output.channels() - first),
+                act: s.act,
+            };
+            let (dst, [rows, pixels], columns) = (scatter.dst, scatter.size, scatter.columns);
+            // SAFETY: the item's own part of the output; the products were just written.
+            unsafe { dispatch(self.plan.isa, scatter) };
+            if let Some(sums) = &mut sums {
+                for row in 0..rows {
+                    let line = dst.wrapping_add(row * s.output.strides[2]);
+                    // SAFETY: pixels that were just written.
+                    unsafe { sums.add(self.plan.isa, line, s.output.strides[3], pixels, [first, columns]) };
+                }
             }
         }
     }
 }
 
 /// Panels of part `index` of `parts`, and their columns.
-fn part(weights: &Weights, index: usize, parts: usize) -> (std::ops::Range<usize>, usize) {
-    let n = weights.panels.len();
+fn part(panels: &[&DotKernel], index: usize, parts: usize) -> (std::ops::Range<usize>, usize) {
+    let n = panels.len();
     let range = index * n / parts..(index + 1) * n / parts;
-    let width = weights.panels[range.clone()].iter().map(|p| p.nr).sum();
+    let width = panels[range.clone()].iter().map(|p| p.nr).sum();
     (range, width)
 }
 

@@ -2,11 +2,11 @@
 
 mod common;
 
-use ampoule_kernels::Grid;
+use ampoule_kernels::{Grid, serial};
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Weights, phases};
 use ampoule_kernels::depthwise::Depthwise;
 use ampoule_kernels::dot::{Act, KERNELS, of, panels};
-use ampoule_kernels::winograd::{self, Shape, Winograd};
+use ampoule_kernels::winograd::{Shape, Winograd};
 use common::{error, random, tiers};
 
 struct Case {
@@ -125,7 +125,7 @@ fn every_tier_matches_plain_loops() {
             let bias = random(c.outputs, 5);
             let r = random(go.extent(), 9);
             let want = naive(c, &gi, &go, &x, &wv, &bias, &r);
-            let weights = Weights::pack(isa, taps, ci, c.outputs, Some(&bias), |t, a, b| {
+            let weights = Weights::pack(isa, [taps, ci, c.outputs], Some(&bias), &serial, |t, a, b| {
                 wv[(t * ci + a) * c.outputs + b]
             });
             let grid_r = c.residual.then_some(go);
@@ -135,7 +135,7 @@ fn every_tier_matches_plain_loops() {
             let mut scratch = Vec::new();
             for item in 0..conv.items() {
                 // SAFETY: buffers have the grids' extents.
-                unsafe { conv.run(item, &weights, p, &mut scratch) };
+                unsafe { conv.run(item, &weights, p, &mut scratch, None) };
             }
             let e = error(&got, &want);
             assert!(e < 2e-5, "case {i} on {}: {e}", isa.name());
@@ -179,20 +179,20 @@ fn winograd_matches_plain_loops_on_every_tier() {
             let bias = random(c.outputs, 5);
             let r = random(go.extent(), 9);
             let want = naive(c, &gi, &go, &x, &wv, &bias, &r);
-            let weights = winograd::Weights::pack(isa, [kd, ci, c.outputs], Some(&bias), |t, a, b| {
-                std::array::from_fn(|k| wv[((t * 9 + k) * ci + a) * c.outputs + b])
-            });
             let residual = c.residual.then_some(go);
             let pad = c.axes.map(|a| a.pad);
             let shape = Shape { input: gi, output: go, residual, depth_taps: kd, pad, act: c.act };
-            let plan = Winograd::new(shape, &weights, *span);
+            let plan = Winograd::new(isa, shape, *span);
+            let weights = plan.pack(Some(&bias), &serial, |t, a, b| {
+                std::array::from_fn(|k| wv[((t * 9 + k) * ci + a) * c.outputs + b])
+            });
             assert_eq!(plan.items() % plan.items_per_span(), 0);
             let mut got = vec![0.0; go.extent()];
             let p = ConvPointers { input: x.as_ptr(), output: got.as_mut_ptr(), residual: r.as_ptr() };
             let mut scratch = vec![f32::NAN; plan.scratch()];
             for item in 0..plan.items() {
                 // SAFETY: buffers have the grids' extents.
-                unsafe { plan.run(isa, item, &weights, p, scratch.as_mut_ptr()) };
+                unsafe { plan.run(item, &weights, p, scratch.as_mut_ptr(), None) };
             }
             let e = error(&got, &want);
             assert!(e < 3e-5, "case {i} on {}: {e}", isa.name());
@@ -249,7 +249,7 @@ fn transposed_convolutions_are_their_phases() {
                     go.strides[3] *= stride;
                     let axes = [axis(1, 1, 1, 0), py.axis, px.axis];
                     let n = px.taps.len();
-                    let weights = Weights::pack(isa, py.taps.len() * n, ci, co, None, |t, a, b| {
+                    let weights = Weights::pack(isa, [py.taps.len() * n, ci, co], None, &serial, |t, a, b| {
                         w[((py.taps[t / n] * kernel + px.taps[t % n]) * ci + a) * co + b]
                     });
                     let conv = Conv::new(gi, go, None, axes, Act::None, panels(isa, co).len());
@@ -261,7 +261,7 @@ fn transposed_convolutions_are_their_phases() {
                     };
                     for item in 0..conv.items() {
                         // SAFETY: buffers have the grids' extents.
-                        unsafe { conv.run(item, &weights, p, &mut Vec::new()) };
+                        unsafe { conv.run(item, &weights, p, &mut Vec::new(), None) };
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! Convolutions, transposed convolutions, matrix products with constant weights.
 
 use super::{Lower, R};
-use crate::step::{ConvPart, Kind, MatMul};
+use crate::step::{Algorithm, ConvPart, Convolution, Kind, MatMul};
 use crate::view::View;
 use ampoule_graph::op::{Resolved, Window};
 use ampoule_graph::{Node, ValueId};
@@ -9,6 +9,7 @@ use ampoule_kernels::Grid;
 use ampoule_kernels::conv::{Axis, Conv, Phase, Weights, phases};
 use ampoule_kernels::depthwise::Depthwise;
 use ampoule_kernels::dot::{self, Act};
+use ampoule_kernels::winograd::{Shape, Winograd};
 
 /// Places per-axis values of a 1D to 3D window at the end of three axes.
 fn three<T: Copy>(v: &[T], fill: T) -> [T; 3] {
@@ -84,21 +85,56 @@ impl Lower<'_> {
         let parts = (0..group)
             .map(|g| {
                 let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
-                let weights = Weights::pack(self.isa, taps, cg, mg, b, |tap, i, o| {
-                    w[((g * mg + o) * cg + i) * taps + tap]
-                });
-                let narrow = |grid: Grid, c: usize| Grid {
-                    dims: [&grid.dims[..4], &[c]].concat().try_into().unwrap_or(grid.dims),
-                    ..grid
+                let narrow = |grid: Grid, c: usize| {
+                    let [n, d, h, w, _] = grid.dims;
+                    Grid { dims: [n, d, h, w, c], ..grid }
                 };
                 let residual = t.residual.as_ref().map(|r| narrow(r.1, mg));
-                let panels = dot::panels(self.isa, mg).len();
-                let conv = Conv::new(narrow(gx, cg), narrow(t.grid, mg), residual, axes, t.act, panels);
-                ConvPart { conv, weights, input: g * cg, output: g * mg, residual: g * mg }
+                let grids = (narrow(gx, cg), narrow(t.grid, mg), residual);
+                let filters = |o: usize, i: usize| &w[((g * mg + o) * cg + i) * taps..][..taps];
+                let algorithm = self.algorithm(grids, axes, t.act, b, &filters);
+                ConvPart { algorithm, input: g * cg, output: g * mg, residual: g * mg }
             })
             .collect();
-        self.push(n, Kind::Conv(parts), reads, vec![t.output], macs);
+        self.push(n, Kind::Conv(Convolution { parts, sums: None }), reads, vec![t.output], macs);
         Ok(true)
+    }
+
+    /// The faster of direct and Winograd convolution, by their estimates, with its weights packed;
+    /// `filters(output, input)` has one value per tap.
+    fn algorithm<'w>(
+        &self,
+        (input, output, residual): (Grid, Grid, Option<Grid>),
+        axes: [Axis; 3],
+        act: Act,
+        bias: Option<&[f32]>,
+        filters: &(dyn Fn(usize, usize) -> &'w [f32] + Sync),
+    ) -> Algorithm {
+        let sizes = [axes.iter().map(|a| a.kernel).product(), input.channels(), output.channels()];
+        let panels = dot::panels(self.isa, sizes[2]).len();
+        let conv = Conv::new(input, output, residual, axes, act, panels);
+        if axes.iter().all(|a| a.stride == 1 && a.dilation == 1) && axes[1].kernel == 3 && axes[2].kernel == 3 {
+            let depth_taps = axes[0].kernel;
+            let shape = Shape { input, output, residual, depth_taps, pad: axes.map(|a| a.pad), act };
+            let plan = Winograd::new(self.isa, shape, None);
+            if plan.cost() < conv.cost(self.isa, sizes) {
+                let at = |t: usize, i: usize, o: usize| {
+                    let mut g = [0f32; 9];
+                    g.copy_from_slice(&filters(o, i)[t * 9..][..9]);
+                    g
+                };
+                let weights = plan.pack(bias, &self.spread(), at);
+                return Algorithm::Winograd(plan, weights);
+            }
+        }
+        let weights = Weights::pack(self.isa, sizes, bias, &self.spread(), |t, i, o| filters(o, i)[t]);
+        Algorithm::Direct(conv, weights)
+    }
+
+    /// Packing work is spread over the session's threads.
+    fn spread(&self) -> impl Fn(usize, &(dyn Fn(usize) + Sync)) + use<'_> {
+        let pool = self.pool;
+        move |items, f| pool.run(items, &|i, _| f(i))
     }
 
     pub(super) fn conv_transpose(
@@ -129,7 +165,7 @@ impl Lower<'_> {
                         let (ny, nx) = (py.taps.len(), px.taps.len());
                         let count = pz.taps.len() * ny * nx;
                         let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
-                        let weights = Weights::pack(self.isa, count, cg, mg, b, |k, i, o| {
+                        let weights = Weights::pack(self.isa, [count, cg, mg], b, &self.spread(), |k, i, o| {
                             let z = pz.taps[k / (ny * nx)];
                             let (yy, xx) = (py.taps[k / nx % ny], px.taps[k % nx]);
                             let tap = (z * a[1].kernel + yy) * a[2].kernel + xx;
@@ -155,8 +191,7 @@ impl Lower<'_> {
                         let panels = dot::panels(self.isa, mg).len();
                         let conv = Conv::new(gi, go, residual.map(|r| r.0), axes, t.act, panels);
                         parts.push(ConvPart {
-                            conv,
-                            weights,
+                            algorithm: Algorithm::Direct(conv, weights),
                             input: g * cg,
                             output: output + g * mg,
                             residual: residual.map_or(0, |r| r.1) + g * mg,
@@ -167,7 +202,7 @@ impl Lower<'_> {
         }
         let macs = (gx.pixels() * wd[0] * mg * taps) as u64;
         let reads = reads(x, &t);
-        self.push(n, Kind::Conv(parts), reads, vec![t.output], macs);
+        self.push(n, Kind::Conv(Convolution { parts, sums: None }), reads, vec![t.output], macs);
         Ok(true)
     }
 
@@ -179,7 +214,7 @@ impl Lower<'_> {
         y: ValueId,
         m: usize,
         bias: Option<&[f32]>,
-        at: impl Fn(usize, usize) -> f32,
+        at: impl Fn(usize, usize) -> f32 + Sync,
     ) -> R<()> {
         let k = *x.dims.last().ok_or("a scalar operand")?;
         let rows: usize = x.dims[..x.dims.len() - 1].iter().product();
@@ -190,11 +225,13 @@ impl Lower<'_> {
         let dims = self.dims(id)?;
         let output = self.fresh(&dims, crate::view::row_major(&dims));
         self.set(id, output.clone());
-        let weights = Weights::pack(self.isa, 1, k, m, bias, |_, i, o| at(i, o));
+        let weights = Weights::pack(self.isa, [1, k, m], bias, &self.spread(), |_, i, o| at(i, o));
         let one = Axis { kernel: 1, stride: 1, dilation: 1, pad: 0 };
         let conv = Conv::new(gx, go, None, [one; 3], act, dot::panels(self.isa, m).len());
-        let part = ConvPart { conv, weights, input: 0, output: 0, residual: 0 };
-        self.push(n, Kind::Conv(vec![part]), vec![x], vec![output], (rows * k * m) as u64);
+        let algorithm = Algorithm::Direct(conv, weights);
+        let parts = vec![ConvPart { algorithm, input: 0, output: 0, residual: 0 }];
+        let kind = Kind::Conv(Convolution { parts, sums: None });
+        self.push(n, kind, vec![x], vec![output], (rows * k * m) as u64);
         Ok(())
     }
 

@@ -2,7 +2,8 @@
 
 use super::conv::axes;
 use super::{Lower, R};
-use crate::step::{Kind, Loops, Norm};
+use crate::step::{Kind, Loops, Norm, Sums};
+use crate::view::View;
 use ampoule_graph::infer::{axis, resize_geometry};
 use ampoule_graph::op::{Binary, Pool, Resize, Unary, Variadic};
 use ampoule_graph::{Node, Tensor, ValueId, eval};
@@ -11,6 +12,7 @@ use ampoule_kernels::dot::Act;
 use ampoule_kernels::eltwise;
 use ampoule_kernels::pool::{Pool as PoolPlan, PoolKind};
 use ampoule_kernels::resize::{Resize as ResizePlan, Samples};
+use std::sync::Arc;
 
 /// The vector function for an operator, if there is one.
 fn vectorised(u: Unary) -> Option<eltwise::Unary> {
@@ -50,7 +52,7 @@ impl Lower<'_> {
 
     /// A place for `y` that lies as `x` does, so that element-wise work runs flat and in place;
     /// its slice of a concatenation when it has one.
-    fn place_like(&mut self, y: ValueId, x: &crate::view::View) -> R<crate::view::View> {
+    fn place_like(&mut self, y: ValueId, x: &View) -> R<View> {
         let dims = self.dims(y)?;
         if self.slices.contains_key(&y)
             || dims != x.dims
@@ -157,8 +159,21 @@ impl Lower<'_> {
         self.set(id, out.clone());
         let mut reads = vec![x];
         reads.extend(residual);
-        self.push(n, Kind::Norm(Norm { gamma, beta, group, epsilon, act }), reads, vec![out], 0);
+        let sums = group.and_then(|_| self.sums_of(&reads[0]));
+        self.push(n, Kind::Norm(Norm { gamma, beta, group, epsilon, act, sums }), reads, vec![out], 0);
         Ok(true)
+    }
+
+    /// Makes the convolution that wrote the whole of `x` add up its outputs, if one did.
+    fn sums_of(&mut self, x: &View) -> Option<Arc<Sums>> {
+        let step = self.out.steps.iter_mut().rev().find(|s| s.writes.iter().any(|w| w.home == x.home))?;
+        let Kind::Conv(c) = &mut step.kind else { return None };
+        let [part] = &c.parts[..] else { return None };
+        if step.writes[0] != *x || x.dims[0] != 1 || !part.sums() {
+            return None;
+        }
+        let sums = c.sums.get_or_insert_with(|| Arc::new(Sums::new(part.items())));
+        Some(sums.clone())
     }
 
     pub(super) fn softmax(&mut self, n: &Node, a: i64) -> R<bool> {
@@ -214,7 +229,7 @@ impl Lower<'_> {
     fn pool_step(
         &mut self,
         n: &Node,
-        x: crate::view::View,
+        x: View,
         y: ValueId,
         axes: [Axis; 3],
         kind: PoolKind,

@@ -60,17 +60,20 @@ unsafe fn output<V: Vector>(m: [V::V; 6]) -> [V::V; TILE] {
 
 /// Transforms one row of input tiles of one slice.
 pub(super) struct Gather {
-    /// The slice at its first pixel.
+    /// The slice at its first pixel and the first channel wanted.
     pub src: *const f32,
     /// The input's grid.
     pub grid: Grid,
+    /// Channels.
+    pub channels: usize,
     /// Position of the first tile's first row and column; outside the slice counts as zero.
     pub y: i64,
     pub x: i64,
     /// Tiles.
     pub tiles: usize,
-    /// Transformed tiles, one pixel of channels each, `plane` elements between positions.
+    /// Transformed tiles, `row` elements apart, with `plane` elements between positions.
     pub dst: *mut f32,
+    pub row: usize,
     pub plane: usize,
 }
 
@@ -78,7 +81,7 @@ impl Body for Gather {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let c = self.grid.channels();
+        let c = self.channels;
         let mut k = 0;
         // SAFETY: channels k.. of valid pixels only.
         unsafe {
@@ -97,7 +100,7 @@ impl Gather {
     /// `count` channels from `k` on; all lanes when `FULL`.
     #[inline(always)]
     unsafe fn lanes<V: Vector, const FULL: bool>(&self, k: usize, count: usize) {
-        let [_, _, h, w, c] = self.grid.dims;
+        let [_, _, h, w, _] = self.grid.dims;
         let [_, _, sy, sx] = self.grid.strides;
         // SAFETY: loads only inside the slice, stores inside the planned scratch.
         unsafe {
@@ -131,7 +134,7 @@ impl Gather {
                     }
                     columns[j] = input::<V>(d);
                 }
-                let dst = self.dst.wrapping_add(t * c + k);
+                let dst = self.dst.wrapping_add(t * self.row + k);
                 for i in 0..6 {
                     let line = input::<V>([
                         columns[0][i],

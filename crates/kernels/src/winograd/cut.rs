@@ -1,0 +1,109 @@
+//! How a convolution is cut into items and rounds: the candidate of least estimated time.
+//!
+//! The estimate counts multiplications, transforms and the traffic of what does not stay in the
+//! second-level cache, with constants measured by the `layers` example. It depends on shapes alone,
+//! so a model always runs the same way, and with the same bits, on one tier.
+
+use super::{POINTS, Shape, TILE, odd_lines, part};
+use crate::Isa;
+use crate::dot::{BEYOND, DotKernel, rate};
+
+/// A way to cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// Tiles of a block down and across.
+    pub block: [usize; 2],
+    /// Output slices per round of products.
+    pub round: usize,
+    /// Output slices per item.
+    pub span: usize,
+    /// Items among which the output panels are divided.
+    pub parts: usize,
+    /// Input channels per round of products.
+    pub channels: usize,
+}
+
+/// Bytes of the second-level cache that scratch and weights may take before they spill.
+const CACHE: f64 = 1.4e6;
+/// Nanoseconds to transform one register of one tile in and out, in cache.
+const TRANSFORM: [f64; 2] = [60.0, 70.0];
+/// Work that should run beside other work in equal shares.
+const LANES: usize = 4;
+
+/// The best cut and its estimated nanoseconds on one core.
+pub(super) fn choose(
+    isa: Isa,
+    shape: &Shape,
+    panels: &[&DotKernel],
+    span: Option<usize>,
+) -> (Cut, f64) {
+    let [_, d, h, w, _] = shape.output.dims;
+    let (th, tw) = (h.div_ceil(TILE).max(1), w.div_ceil(TILE).max(1));
+    let c = shape.input.channels();
+    let most = span.unwrap_or(d).clamp(1, d.max(1));
+    let mut best: Option<(Cut, f64)> = None;
+    let halves = |n: usize| (0..).map(move |i| n.div_ceil(1 << i)).take_while(move |&k| k > 1).chain([1]);
+    for across in halves(tw).filter(|&a| a <= 64) {
+        let downs: Vec<usize> = if across == tw { halves(th).collect() } else { vec![1] };
+        for down in downs.into_iter().filter(|&k| k * across <= 256) {
+            for item_span in halves(most).filter(|&s| s == most || s >= 2 * shape.depth_taps) {
+                for round in halves(item_span).filter(|&r| r * down * across <= 256) {
+                    for parts in (0..).map(|i| 1 << i).take_while(|&p| p <= panels.len()) {
+                        for channels in [c, 128, 64, 32, 16].into_iter().filter(|&k| k <= c) {
+                            let cut = Cut { block: [down, across], round, span: item_span, parts, channels };
+                            let t = cost(isa, shape, panels, &cut);
+                            if best.is_none_or(|b| t < b.1) {
+                                best = Some((cut, t));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let smallest = Cut { block: [1, tw.min(64)], round: 1, span: most, parts: 1, channels: c };
+    best.unwrap_or((smallest, f64::INFINITY))
+}
+
+/// Estimated nanoseconds of `cut` on one core, items in equal shares for a few threads included.
+pub(super) fn cost(isa: Isa, shape: &Shape, panels: &[&DotKernel], cut: &Cut) -> f64 {
+    let [n, d, h, w, _] = shape.output.dims;
+    let (c, kd) = (shape.input.channels(), shape.depth_taps);
+    let [down, across] = cut.block;
+    let tiles = down * across;
+    let blocks = h.div_ceil(TILE).div_ceil(down) * w.div_ceil(TILE).div_ceil(across);
+    let items = n * d.div_ceil(cut.span) * blocks * cut.parts;
+    let widest = (0..cut.parts).map(|p| part(panels, p, cut.parts).1).max().unwrap_or(0);
+    let lanes = panels[0].nr.min(if isa == Isa::Avx512 { 16 } else { 8 });
+    let rounds = cut.span.div_ceil(cut.round);
+    let ring = cut.round + kd - 1;
+    let steps = c.div_ceil(cut.channels);
+    // Slices transformed by an item.
+    let slices = if steps == 1 { cut.span + kd - 1 } else { rounds * ring };
+    let bytes = |floats: usize| 4.0 * floats as f64;
+    let planes = bytes(POINTS * odd_lines(ring * tiles * cut.channels));
+    let products = bytes(POINTS * odd_lines(cut.round * tiles * widest));
+    // Multiplications. Rows are shared evenly among tiles of at most `mr`; short ones wait for the
+    // latency of their sums, and each call starts and stores a tile.
+    let calls = tiles.div_ceil(panels[0].mr) as f64;
+    let rows = calls * ((tiles as f64 / calls).max(5.0) + 2.0);
+    let run = (kd * cut.channels.min(c)) as f64;
+    let multiplications = POINTS as f64 * cut.span as f64 * rows * (kd * c) as f64 * widest as f64;
+    let gemm = multiplications * (1.0 + 6.0 / run) / rate(isa);
+    let transforms = TRANSFORM[0] * (slices * tiles * c.div_ceil(lanes)) as f64
+        + TRANSFORM[1] * (cut.span * tiles * widest.div_ceil(lanes)) as f64;
+    // Traffic past the second-level cache: weights once a round, and scratch that does not fit.
+    let scratch = planes + products;
+    let part_weights = bytes(POINTS * kd * c * widest);
+    let mut traffic = if part_weights + scratch > CACHE { part_weights * rounds as f64 } else { 0.0 };
+    if scratch > CACHE {
+        let share = ((scratch - CACHE) / CACHE).min(1.0);
+        let v = bytes(POINTS * (slices + cut.span * kd.min(2)) * tiles * c);
+        let m = bytes(POINTS * cut.span * tiles * widest) * 2.0 * steps as f64;
+        traffic += share * (v + m);
+    }
+    let item = gemm + transforms + traffic * BEYOND;
+    // Items run in waves of LANES; the last may be partly empty.
+    let waves = items.div_ceil(LANES) * LANES;
+    item * waves as f64
+}
