@@ -2,7 +2,7 @@
 //! `cargo run --release -p ampoule-kernels --example layers`
 
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Weights};
-use ampoule_kernels::dot::{Act, KERNELS, panels};
+use ampoule_kernels::dot::{Act, KERNELS};
 use ampoule_kernels::winograd::{Shape, Winograd};
 use ampoule_kernels::{Grid, available, measure, serial};
 use std::time::Instant;
@@ -44,8 +44,8 @@ fn main() {
             let a = Axis { kernel: k, stride: 1, dilation: 1, pad: (k as i64 - 1) / 2 };
             let kd = if d == 1 { 1 } else { k };
             let az = if d == 1 { Axis { kernel: 1, pad: 0, ..a } } else { a };
-            let conv = Conv::new(input, output, None, [az, a, a], Act::None, panels(isa, co).len());
-            let weights = Weights::pack(isa, [kd * k * k, ci, co], None, &serial, |t, i, o| (t + i + o) as f32 * 1e-4);
+            let conv = Conv::new(input, output, None, [az, a, a], Act::None, isa);
+            let weights = Weights::pack(conv.panels(isa, co), [kd * k * k, ci, co], None, &serial, |t, i, o| (t + i + o) as f32 * 1e-4);
             let x = vec![0.1f32; input.extent()];
             let mut y = vec![0f32; output.extent()];
             let mut taps = Vec::new();

@@ -63,13 +63,12 @@ pub struct Weights {
 impl Weights {
     /// Packs weights given as `at(tap, input channel, output channel)`, taps in d, h, w order.
     pub fn pack(
-        isa: Isa,
+        panels: Vec<&'static DotKernel>,
         [taps, inputs, outputs]: [usize; 3],
         bias: Option<&[f32]>,
         spread: &Spread,
         at: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> Self {
-        let panels = dot::panels(isa, outputs);
         let depth = taps * inputs;
         let width: usize = panels.iter().map(|p| p.nr).sum();
         // One item is one input channel: its row of every tap and panel.
@@ -159,8 +158,9 @@ impl Conv {
         mut residual: Option<Grid>,
         axes: [Axis; 3],
         act: Act,
-        panels: usize,
+        isa: Isa,
     ) -> Self {
+        let panels = panels(isa, &input, &axes, output.channels()).len();
         let pointwise = axes.iter().all(|a| a.kernel == 1 && a.stride == 1 && a.pad == 0);
         let flat = input.dims[..4] == output.dims[..4]
             && input.uniform()
@@ -187,9 +187,14 @@ impl Conv {
     /// Estimated nanoseconds of one run on one core, for taps × inputs × outputs, to compare with
     /// [`crate::winograd::Winograd::cost`].
     pub fn cost(&self, isa: Isa, [taps, inputs, outputs]: [usize; 3]) -> f64 {
-        let width: usize = dot::panels(isa, outputs).iter().map(|p| p.nr).sum();
-        let weights = (taps * inputs * width) as f64;
+        let width: f64 = self.panels(isa, outputs).iter().map(|p| p.weight()).sum();
+        let weights = (taps * inputs) as f64 * width;
         self.output.pixels() as f64 * weights / dot::rate(isa) + 4.0 * weights * dot::BEYOND
+    }
+
+    /// The tiles that its weights should be packed for.
+    pub fn panels(&self, isa: Isa, outputs: usize) -> Vec<&'static DotKernel> {
+        panels(isa, &self.input, &self.axes, outputs)
     }
 
     /// Number of independent items of work.
@@ -347,6 +352,13 @@ impl Conv {
             }
         }
     }
+}
+
+/// The tiles for a convolution of `input`.
+fn panels(isa: Isa, input: &Grid, axes: &[Axis; 3], outputs: usize) -> Vec<&'static DotKernel> {
+    let merged = axes[2].dilation == 1 && input.strides[3] == input.channels();
+    let run = input.channels() * if merged { axes[2].kernel } else { 1 };
+    dot::panels(isa, outputs, run)
 }
 
 /// The parts of `segments` inside `range`.

@@ -131,11 +131,15 @@ pub struct DotKernel {
 pub static KERNELS: &[DotKernel] = &[
     DotKernel { name: "f32_dot_4x8_scalar", isa: Isa::Scalar, mr: 4, nr: 8, run: scalar },
     #[cfg(target_arch = "x86_64")]
+    DotKernel { name: "f32_dot_4x1_avx2", isa: Isa::Avx2, mr: 4, nr: 1, run: x86::avx2_4x1 },
+    #[cfg(target_arch = "x86_64")]
     DotKernel { name: "f32_dot_12x8_avx2", isa: Isa::Avx2, mr: 12, nr: 8, run: x86::avx2_12x8 },
     #[cfg(target_arch = "x86_64")]
     DotKernel { name: "f32_dot_6x16_avx2", isa: Isa::Avx2, mr: 6, nr: 16, run: x86::avx2_6x16 },
     #[cfg(target_arch = "x86_64")]
     DotKernel { name: "f32_dot_4x24_avx2", isa: Isa::Avx2, mr: 4, nr: 24, run: x86::avx2_4x24 },
+    #[cfg(target_arch = "x86_64")]
+    DotKernel { name: "f32_dot_8x1_avx512", isa: Isa::Avx512, mr: 8, nr: 1, run: x86::avx512_8x1 },
     #[cfg(target_arch = "x86_64")]
     DotKernel { name: "f32_dot_24x16_avx512", isa: Isa::Avx512, mr: 24, nr: 16, run: x86::avx512_24x16 },
     #[cfg(target_arch = "x86_64")]
@@ -147,6 +151,13 @@ pub static KERNELS: &[DotKernel] = &[
 /// The tiles of one tier, by ascending width.
 pub fn of(isa: Isa) -> impl Iterator<Item = &'static DotKernel> {
     KERNELS.iter().filter(move |k| k.isa == isa)
+}
+
+impl DotKernel {
+    /// Columns of a tile counted as the multiplications that it costs: thin tiles wait for loads.
+    pub(crate) fn weight(&self) -> f64 {
+        if self.nr == 1 { 3.0 } else { self.nr as f64 }
+    }
 }
 
 /// Multiply-accumulates per nanosecond that the tiles of a tier reach on one core of a present-day
@@ -162,13 +173,23 @@ pub fn rate(isa: Isa) -> f64 {
 /// Nanoseconds per byte that comes from beyond the second-level cache, likewise.
 pub(crate) const BEYOND: f64 = 0.11;
 
-/// How `columns` are cut into panels on `isa`: a kernel and how many panels of it, widest last.
+/// Columns up to which each is computed by itself, with the reduction in the lanes.
+const THIN: usize = 4;
+
+/// How `columns` are cut into panels on `isa`, for runs of the reduction of length `run`.
 ///
-/// Rule: the padding of the last panel is minimised first; among equals wide panels win, because
-/// they reload A less often.
-pub fn panels(isa: Isa, columns: usize) -> Vec<&'static DotKernel> {
-    let kernels: Vec<&DotKernel> = of(isa).collect();
+/// Rule: a few columns over long runs take one thin tile each. Otherwise the padding of the last
+/// panel is minimised first; among equals wide panels win, because they reload A less often.
+pub fn panels(isa: Isa, columns: usize, run: usize) -> Vec<&'static DotKernel> {
+    let thin = of(isa).find(|k| k.nr == 1);
+    let kernels: Vec<&DotKernel> = of(isa).filter(|k| k.nr > 1).collect();
     let lanes = kernels[0].nr;
+    if let Some(thin) = thin
+        && columns <= THIN
+        && run >= 2 * lanes
+    {
+        return vec![thin; columns];
+    }
     let vectors = columns.div_ceil(lanes).max(1);
     let widest = kernels.last().map_or(1, |k| k.nr / lanes);
     // Equal shares of at most the widest: 4 vectors become 2+2, not 3+1.
@@ -241,7 +262,59 @@ unsafe fn scalar(args: &DotArgs) {
     }
 }
 
-/// The body of every vector tile: `M` rows by `NV` registers of columns.
+/// The body of the thin tiles: `M` rows of one column, the reduction in the lanes.
+///
+/// # Safety
+/// See [`DotKernel::run`]; the CPU must have the features of `V`.
+#[inline(always)]
+#[allow(dead_code)]
+unsafe fn thin<V: Vector, const M: usize>(args: &DotArgs) {
+    // SAFETY: the contract of `DotKernel::run`.
+    unsafe {
+        let mut acc = [V::splat(0.0); M];
+        for tap in args.taps {
+            let a = args.a.wrapping_offset(tap.a);
+            let b = args.b.add(tap.b);
+            let mut k = 0;
+            while k + V::LANES <= args.run {
+                let bv = V::load(b.add(k));
+                for (m, v) in acc.iter_mut().enumerate() {
+                    let av = V::load(a.wrapping_offset(m as isize * args.a_row).wrapping_add(k));
+                    *v = V::fma(av, bv, *v);
+                }
+                k += V::LANES;
+            }
+            if k < args.run {
+                let n = args.run - k;
+                let bv = V::load_part(b.add(k), n);
+                for (m, v) in acc.iter_mut().enumerate() {
+                    let av = V::load_part(a.wrapping_offset(m as isize * args.a_row).wrapping_add(k), n);
+                    *v = V::fma(av, bv, *v);
+                }
+            }
+        }
+        let e = &args.epilogue;
+        let bias = if e.bias.is_null() { 0.0 } else { *e.bias };
+        for (m, v) in acc.into_iter().enumerate() {
+            let mut lanes = [0f32; 16];
+            V::store(lanes.as_mut_ptr(), v);
+            let mut width = V::LANES;
+            while width > 1 {
+                width /= 2;
+                for i in 0..width {
+                    lanes[i] += lanes[i + width];
+                }
+            }
+            let mut y = lanes[0] + bias;
+            if !e.residual.is_null() {
+                y += *e.residual.wrapping_offset(m as isize * e.residual_row);
+            }
+            *args.c.wrapping_offset(m as isize * args.c_row) = e.act.scalar(y);
+        }
+    }
+}
+
+/// The body of every other vector tile: `M` rows by `NV` registers of columns.
 ///
 /// # Safety
 /// See [`DotKernel::run`]; the CPU must have the features of `V`.

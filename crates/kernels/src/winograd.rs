@@ -7,6 +7,7 @@
 //! ring; per transform position it is a GEMM of the ordinary dot tiles, `[tiles × taps·inputs] ·
 //! [taps·inputs × outputs]`. Only the block's slices are ever held, never a transformed tensor.
 
+mod ahead;
 mod cut;
 mod transform;
 
@@ -15,6 +16,7 @@ use crate::dot::{self, Act, DotArgs, DotKernel, Epilogue, Tap};
 use crate::norm::ItemSums;
 use crate::simd::dispatch;
 use crate::{Floats, Grid, Isa, Spread};
+use ahead::Ahead;
 use cut::Cut;
 use transform::{Gather, Scatter, filter};
 
@@ -69,7 +71,7 @@ impl Winograd {
     /// Plans `shape` for a supported tier. With `span`, an item covers at most that many output
     /// slices, and all items of earlier slices of a batch entry have lower indexes.
     pub fn new(isa: Isa, shape: Shape, span: Option<usize>) -> Self {
-        let panels = dot::panels(isa, shape.output.channels());
+        let panels = dot::panels(isa, shape.output.channels(), 0);
         let (cut, _) = cut::choose(isa, &shape, &panels, span);
         let part_width = (0..cut.parts).map(|p| part(&panels, p, cut.parts).1).max().unwrap_or(0);
         Winograd { isa, shape, panels, cut, part_width }
@@ -218,6 +220,7 @@ impl Winograd {
             m: v.wrapping_add(POINTS * self.plane()),
         };
         let whole = self.cut.channels >= inputs;
+        let mut ahead = Ahead::default();
         let mut ready = item.source(z0);
         let mut z = z0;
         while z < z1 {
@@ -226,10 +229,24 @@ impl Winograd {
             for first in (0..inputs).step_by(self.cut.channels) {
                 // All channels at once: slices of the round before are still there.
                 let from = if whole { ready } else { item.source(z) };
+                let next = first + self.cut.channels;
+                ahead.clear();
+                match (next < inputs, z + round < z1) {
+                    (true, _) => item.foresee(&mut ahead, item.source(z)..last, next, p),
+                    (false, true) => {
+                        let after = self.cut.round.min(z1 - z - round) as i64;
+                        let from = if whole { last } else { item.source(z + round) };
+                        item.foresee(&mut ahead, from..last + after, 0, p);
+                    }
+                    (false, false) => {}
+                }
+                if next >= inputs {
+                    item.foresee_outputs(&mut ahead, z..z + round, p);
+                }
                 // SAFETY: passed on from the caller.
                 unsafe {
                     (from..last).for_each(|at| item.gather(at, first, p));
-                    item.multiply([z, round], first);
+                    item.multiply([z, round], first, &mut ahead);
                 }
             }
             ready = last;
@@ -284,6 +301,49 @@ impl Item<'_> {
         self.plan.panels[..self.panels.start].iter().map(|p| p.nr).sum()
     }
 
+    /// Notes what [`Item::gather`] will read of `slices` and of channels from `first` on.
+    fn foresee(&self, ahead: &mut Ahead, slices: std::ops::Range<i64>, first: usize, p: ConvPointers) {
+        let g = &self.plan.shape.input;
+        let pad = &self.plan.shape.pad;
+        let [_, _, h, w, inputs] = g.dims;
+        let clip = |from: i64, len: usize, size: usize| {
+            let end = (from + len as i64).clamp(0, size as i64);
+            from.clamp(0, end) as usize..end as usize
+        };
+        let ys = clip(self.origin[1] as i64 - pad[1], self.tiles[0] * TILE + 2, h);
+        let xs = clip(self.origin[2] as i64 - pad[2], self.tiles[1] * TILE + 2, w);
+        let channels = self.plan.cut.channels.min(inputs - first);
+        for at in slices.filter(|&at| self.inside(at)) {
+            for y in ys.clone() {
+                let line = self.origin[0] * g.strides[0] + at as usize * g.strides[1] + y * g.strides[2];
+                let at = |x: usize| p.input.wrapping_add(line + x * g.strides[3] + first);
+                if channels == g.strides[3] {
+                    ahead.add(at(xs.start), xs.len() * channels, false);
+                } else {
+                    xs.clone().for_each(|x| ahead.add(at(x), channels, false));
+                }
+            }
+        }
+    }
+
+    /// Notes what [`Item::scatter`] will write to `slices`.
+    fn foresee_outputs(&self, ahead: &mut Ahead, slices: std::ops::Range<usize>, p: ConvPointers) {
+        let g = &self.plan.shape.output;
+        let [n, y0, x0] = self.origin;
+        let (first, width) = (self.first_column(), self.width());
+        for z in slices {
+            for y in y0..self.end[0] {
+                let line = n * g.strides[0] + z * g.strides[1] + y * g.strides[2];
+                let at = |x: usize| p.output.wrapping_add(line + x * g.strides[3] + first);
+                if width == g.strides[3] {
+                    ahead.add(at(x0), (self.end[1] - x0) * width, true);
+                } else {
+                    (x0..self.end[1]).for_each(|x| ahead.add(at(x), width, true));
+                }
+            }
+        }
+    }
+
     /// Transforms channels from `first` on of input slice `at`, if there is such a slice.
     /// Safety: as for [`Winograd::run`].
     unsafe fn gather(&self, at: i64, first: usize, p: ConvPointers) {
@@ -313,7 +373,7 @@ impl Item<'_> {
     /// Products of channels from `first` on, for `round` output slices from `z` on; added to those
     /// of earlier channels.
     /// Safety: as for [`Winograd::run`].
-    unsafe fn multiply(&self, [z, round]: [usize; 2], first: usize) {
+    unsafe fn multiply(&self, [z, round]: [usize; 2], first: usize, ahead: &mut Ahead) {
         let plan = self.plan;
         let (inputs, kd) = (plan.shape.input.channels(), plan.shape.depth_taps);
         let run = plan.cut.channels.min(inputs - first);
@@ -322,6 +382,7 @@ impl Item<'_> {
         let offset = self.first_column();
         let mut taps = Vec::with_capacity(kd);
         for point in 0..POINTS {
+            ahead.ask(point, POINTS);
             let block = point * kd * inputs * total + kd * first * total;
             let mut column = offset;
             for panel in &plan.panels[self.panels.clone()] {

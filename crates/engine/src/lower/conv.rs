@@ -111,8 +111,7 @@ impl Lower<'_> {
         filters: &(dyn Fn(usize, usize) -> &'w [f32] + Sync),
     ) -> Algorithm {
         let sizes = [axes.iter().map(|a| a.kernel).product(), input.channels(), output.channels()];
-        let panels = dot::panels(self.isa, sizes[2]).len();
-        let conv = Conv::new(input, output, residual, axes, act, panels);
+        let conv = Conv::new(input, output, residual, axes, act, self.isa);
         if axes.iter().all(|a| a.stride == 1 && a.dilation == 1) && axes[1].kernel == 3 && axes[2].kernel == 3 {
             let depth_taps = axes[0].kernel;
             let shape = Shape { input, output, residual, depth_taps, pad: axes.map(|a| a.pad), act };
@@ -127,7 +126,8 @@ impl Lower<'_> {
                 return Algorithm::Winograd(plan, weights);
             }
         }
-        let weights = Weights::pack(self.isa, sizes, bias, &self.spread(), |t, i, o| filters(o, i)[t]);
+        let panels = conv.panels(self.isa, sizes[2]);
+        let weights = Weights::pack(panels, sizes, bias, &self.spread(), |t, i, o| filters(o, i)[t]);
         Algorithm::Direct(conv, weights)
     }
 
@@ -164,13 +164,6 @@ impl Lower<'_> {
                     for px in &per_axis[2] {
                         let (ny, nx) = (py.taps.len(), px.taps.len());
                         let count = pz.taps.len() * ny * nx;
-                        let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
-                        let weights = Weights::pack(self.isa, [count, cg, mg], b, &self.spread(), |k, i, o| {
-                            let z = pz.taps[k / (ny * nx)];
-                            let (yy, xx) = (py.taps[k / nx % ny], px.taps[k % nx]);
-                            let tap = (z * a[1].kernel + yy) * a[2].kernel + xx;
-                            w[((g * cg + i) * mg + o) * taps + tap]
-                        });
                         let phase = |grid: &Grid, c: usize| {
                             let mut p = *grid;
                             for (i, ph) in [pz, py, px].into_iter().enumerate() {
@@ -188,8 +181,14 @@ impl Lower<'_> {
                         let mut gi = gx;
                         gi.dims[4] = cg;
                         let axes = [pz.axis, py.axis, px.axis];
-                        let panels = dot::panels(self.isa, mg).len();
-                        let conv = Conv::new(gi, go, residual.map(|r| r.0), axes, t.act, panels);
+                        let conv = Conv::new(gi, go, residual.map(|r| r.0), axes, t.act, self.isa);
+                        let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
+                        let weights = Weights::pack(conv.panels(self.isa, mg), [count, cg, mg], b, &self.spread(), |k, i, o| {
+                            let z = pz.taps[k / (ny * nx)];
+                            let (yy, xx) = (py.taps[k / nx % ny], px.taps[k % nx]);
+                            let tap = (z * a[1].kernel + yy) * a[2].kernel + xx;
+                            w[((g * cg + i) * mg + o) * taps + tap]
+                        });
                         parts.push(ConvPart {
                             algorithm: Algorithm::Direct(conv, weights),
                             input: g * cg,
@@ -225,9 +224,10 @@ impl Lower<'_> {
         let dims = self.dims(id)?;
         let output = self.fresh(&dims, crate::view::row_major(&dims));
         self.set(id, output.clone());
-        let weights = Weights::pack(self.isa, [1, k, m], bias, &self.spread(), |_, i, o| at(i, o));
         let one = Axis { kernel: 1, stride: 1, dilation: 1, pad: 0 };
-        let conv = Conv::new(gx, go, None, [one; 3], act, dot::panels(self.isa, m).len());
+        let conv = Conv::new(gx, go, None, [one; 3], act, self.isa);
+        let panels = conv.panels(self.isa, m);
+        let weights = Weights::pack(panels, [1, k, m], bias, &self.spread(), |_, i, o| at(i, o));
         let algorithm = Algorithm::Direct(conv, weights);
         let parts = vec![ConvPart { algorithm, input: 0, output: 0, residual: 0 }];
         let kind = Kind::Conv(Convolution { parts, sums: None });
@@ -299,7 +299,7 @@ impl Lower<'_> {
         let batch = oa.iter().zip(&ob).enumerate().map(|(i, (a, b))| [*a, *b, i * m * cols]).collect();
         let output = self.fresh(&dims, crate::view::row_major(&dims));
         self.set(y, output.clone());
-        let product = MatMul { m, k, n: cols, batch, panels: dot::panels(self.isa, cols) };
+        let product = MatMul { m, k, n: cols, batch, panels: dot::panels(self.isa, cols, 0) };
         let macs = (product.batch.len() * m * k * cols) as u64;
         self.push(n, Kind::MatMul(product), vec![a, b], vec![output], macs);
         Ok(true)

@@ -1,7 +1,7 @@
 //! The register tiles of AVX2 and AVX-512: one instantiation of [`tile`] per row count, so that
 //! every accumulator stays in a register.
 
-use super::{DotArgs, tile};
+use super::{DotArgs, thin, tile};
 use crate::simd::{Avx2, Avx512, Vector};
 
 /// Calls the instantiation for `args.m` rows.
@@ -66,4 +66,38 @@ pub(super) unsafe fn avx512_14x32(args: &DotArgs) {
 pub(super) unsafe fn avx512_9x48(args: &DotArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Avx512, 3, 9>(args) }
+}
+
+/// # Safety
+/// See [`super::DotKernel::run`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn avx2_4x1(args: &DotArgs) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match args.m {
+            4 => thin::<Avx2, 4>(args),
+            3 => thin::<Avx2, 3>(args),
+            2 => thin::<Avx2, 2>(args),
+            _ => thin::<Avx2, 1>(args),
+        }
+    }
+}
+
+/// # Safety
+/// See [`super::DotKernel::run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) unsafe fn avx512_8x1(args: &DotArgs) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match args.m {
+            8 => thin::<Avx512, 8>(args),
+            7 => thin::<Avx512, 7>(args),
+            6 => thin::<Avx512, 6>(args),
+            5 => thin::<Avx512, 5>(args),
+            4 => thin::<Avx512, 4>(args),
+            3 => thin::<Avx512, 3>(args),
+            2 => thin::<Avx512, 2>(args),
+            _ => thin::<Avx512, 1>(args),
+        }
+    }
 }
