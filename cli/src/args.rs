@@ -120,6 +120,36 @@ pub enum Command {
         #[arg(long)]
         fast: bool,
     },
+    /// Time models, on request side by side with other engines.
+    Bench {
+        /// Model files or fetched names.
+        #[arg(required = true)]
+        models: Vec<String>,
+        /// Thread counts, for example 1,2 [default: all threads].
+        #[arg(long = "thread-counts", value_delimiter = ',', value_name = "LIST")]
+        counts: Vec<usize>,
+        /// Precision of storage and arithmetic.
+        #[arg(long, default_value = "fp32", value_parser = ["fp32", "bf16"])]
+        precision: String,
+        /// Engines to compare with: onnxruntime, openvino.
+        #[arg(long, value_delimiter = ',', value_name = "LIST")]
+        against: Vec<String>,
+        /// Size of spatial axes that the model leaves free.
+        #[arg(long, default_value_t = 128)]
+        size: usize,
+        /// Seconds of measuring per engine.
+        #[arg(long, default_value_t = 5.0)]
+        seconds: f64,
+        /// Virtual environment with the other engines' wheels; tools/peers.sh makes it.
+        #[arg(long, default_value = ".venv-bench", value_name = "FOLDER")]
+        environment: PathBuf,
+    },
+    /// One engine's process of `bench`.
+    #[command(hide = true)]
+    BenchWorker {
+        /// What to do, as JSON.
+        task: String,
+    },
     /// What this machine can do, measured.
     Doctor,
     /// Print a manual page, shell completions or a recipe.

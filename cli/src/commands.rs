@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod bench;
 mod compare;
 mod demo;
 mod doctor;
@@ -39,6 +40,21 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Compare { model_a, model_b, inputs, size, fast } => {
             compare::run(g, model_a, model_b, inputs, *size, *fast)
         }
+        Command::Bench { models, counts, precision, against, size, seconds, environment } => {
+            let all = || std::thread::available_parallelism().map_or(1, |n| n.get());
+            let single = [if g.threads == 0 { all() } else { g.threads }];
+            let job = bench::Job {
+                models,
+                threads: if counts.is_empty() { &single } else { counts },
+                precision,
+                against,
+                size: *size,
+                seconds: *seconds,
+                environment,
+            };
+            bench::run(g, &job)
+        }
+        Command::BenchWorker { task } => bench::worker(task),
         Command::Doctor => doctor::run(g),
         Command::Generate { what, model } => generate::run(*what, model.as_deref()),
     }

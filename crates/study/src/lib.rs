@@ -1,6 +1,7 @@
-//! Judging results: metrics of predictions against truth, parity of two models.
+//! Judging results: metrics of predictions against truth, parity of two models, timing.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 mod compare;
 mod evaluate;
 

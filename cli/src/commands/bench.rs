@@ -1,0 +1,107 @@
+//! `ampoule bench`.
+
+use super::{json, options, say};
+use crate::args::Global;
+use crate::exit::{Code, Failure, Outcome};
+use ampoule_study::bench::{Bench, Engine, Row, bench, serve};
+use std::path::PathBuf;
+
+pub struct Job<'a> {
+    pub models: &'a [String],
+    pub threads: &'a [usize],
+    pub precision: &'a str,
+    pub against: &'a [String],
+    pub size: usize,
+    pub seconds: f64,
+    pub environment: &'a PathBuf,
+}
+
+pub fn run(g: &Global, job: &Job) -> Outcome {
+    options(g)?;
+    let mut engines = vec![Engine::Ampoule];
+    for name in job.against {
+        let unknown = || Failure::usage(format!("`{name}` is not an engine; use onnxruntime or openvino"));
+        engines.push(Engine::parse(name).filter(|e| *e != Engine::Ampoule).ok_or_else(unknown)?);
+    }
+    let program = std::env::current_exe().map_err(|e| Failure::input(e.to_string()))?;
+    let mut failed = false;
+    for model in job.models {
+        let path = ampoule_zoo::resolve(model)?;
+        for &threads in job.threads {
+            let b = Bench {
+                model: path.clone(),
+                engines: engines.clone(),
+                precision: job.precision.into(),
+                threads,
+                isa: g.isa.clone(),
+                size: job.size,
+                seconds: job.seconds,
+                environment: job.environment.clone(),
+                max_ram: g.max_ram,
+            };
+            let rows = bench(&program, &b)?;
+            failed |= rows[0].error.is_some();
+            print(g, &rows)?;
+        }
+    }
+    Ok(if failed { Code::SomeFailed } else { Code::Done })
+}
+
+fn print(g: &Global, rows: &[Row]) -> Result<(), Failure> {
+    let first = &rows[0];
+    if !g.json {
+        let shape: Vec<String> = first.shape.iter().map(usize::to_string).collect();
+        say(format!(
+            "{} {}, {} thread{}, {}, {}, {:.2} GMAC",
+            first.model,
+            shape.join("x"),
+            first.threads,
+            if first.threads == 1 { "" } else { "s" },
+            first.precision,
+            first.isa,
+            first.gmac
+        ));
+    }
+    for r in rows {
+        if g.json {
+            json(r)?;
+            continue;
+        }
+        if let Some(e) = &r.error {
+            say(format!("  {:12} failed: {e}", r.engine));
+            continue;
+        }
+        let n = |v: Option<f64>| v.unwrap_or(f64::NAN);
+        let mut line = format!(
+            "  {:12} median {:9.2} ms, min {:9.2} ({} runs); {:6.1} GMAC/s, {:3.0} % of the tile; load {:6.0} ms, first {:7.1}; peak {:6.0} MB",
+            r.engine,
+            n(r.median_ms),
+            n(r.min_ms),
+            r.runs,
+            n(r.gmac_s),
+            100.0 * n(r.gmac_s) / n(r.ceiling_gmac_s),
+            n(r.load_ms),
+            n(r.first_ms),
+            n(r.peak_rss_mb),
+        );
+        if let Some(p) = r.planned_peak_mb {
+            line += &format!(" (planned {p:.0})");
+        }
+        if r.engine != first.engine {
+            line += &format!(
+                "; {:.2} x our median, {:.2} x our peak; rel. L2 {:.1e}",
+                n(r.median_ms) / n(first.median_ms),
+                n(r.peak_rss_mb) / n(first.peak_rss_mb),
+                n(r.rel_l2)
+            );
+        }
+        say(line);
+    }
+    Ok(())
+}
+
+/// The process of one engine.
+pub fn worker(task: &str) -> Outcome {
+    serve(task).map_err(Failure::input)?;
+    Ok(Code::Done)
+}

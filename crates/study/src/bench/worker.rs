@@ -1,0 +1,161 @@
+//! The process of one engine: loads a model, then runs it as often as it is told to.
+
+use super::noise;
+use ampoule_engine::{Options, Session};
+use ampoule_graph::onnx;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Start of every line of the protocol.
+pub(super) const MARK: &str = "ampoule-bench ";
+
+/// What a worker does; given as JSON on its command line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Task {
+    /// Engine's name.
+    pub engine: String,
+    /// Model file.
+    pub model: PathBuf,
+    /// Names and dimensions of the inputs.
+    pub inputs: Vec<(String, Vec<usize>)>,
+    /// `fp32` or `bf16`.
+    pub precision: String,
+    /// Threads.
+    pub threads: usize,
+    /// Tier, if one was asked for.
+    pub isa: Option<String>,
+    /// The engine's C library.
+    pub library: Option<PathBuf>,
+    /// Where outputs go when asked for, as float32 in the machine's order.
+    pub outputs: PathBuf,
+    /// Most bytes, for Ampoule.
+    pub max_ram: Option<u64>,
+}
+
+/// An engine with a model loaded and its input set.
+pub(super) trait Loaded {
+    /// One inference.
+    fn run(&mut self) -> Result<(), String>;
+    /// All outputs of the last run, in ONNX order.
+    fn outputs(&mut self) -> Result<Vec<Vec<f32>>, String>;
+    /// Facts for the first line of the protocol.
+    fn facts(&self) -> serde_json::Value {
+        json!({})
+    }
+}
+
+struct Ampoule {
+    session: Session,
+    inputs: Vec<Vec<f32>>,
+}
+
+impl Ampoule {
+    fn load(task: &Task) -> Result<Self, String> {
+        let graph = onnx::read_file(&task.model).map_err(|e| e.to_string())?;
+        let shapes: Vec<Vec<usize>> = task.inputs.iter().map(|i| i.1.clone()).collect();
+        let options = Options {
+            isa: task.isa.clone(),
+            threads: task.threads,
+            max_bytes: task.max_ram,
+            ..Options::default()
+        };
+        let session = Session::new(graph, &shapes, &options).map_err(|e| e.to_string())?;
+        Ok(Ampoule { session, inputs: seeded(task) })
+    }
+}
+
+impl Loaded for Ampoule {
+    fn run(&mut self) -> Result<(), String> {
+        for (i, v) in self.inputs.iter().enumerate() {
+            self.session.set_input(i, v).map_err(|e| e.to_string())?;
+        }
+        self.session.run().map_err(|e| e.to_string())
+    }
+
+    fn outputs(&mut self) -> Result<Vec<Vec<f32>>, String> {
+        Ok((0..self.session.outputs()).map(|i| self.session.output(i).to_vec()).collect())
+    }
+
+    fn facts(&self) -> serde_json::Value {
+        let s = &self.session;
+        let copies: usize = self.inputs.iter().map(|v| 4 * v.len()).sum();
+        let planned = s.arena_bytes() + s.weight_bytes() + copies as u64;
+        json!({ "planned_peak_mb": planned as f64 / 1e6, "gmac": s.macs() as f64 / 1e9 })
+    }
+}
+
+/// Values of all inputs.
+pub(super) fn seeded(task: &Task) -> Vec<Vec<f32>> {
+    let one = |(i, (_, dims)): (usize, &(String, Vec<usize>))| noise(dims.iter().product(), i as u32 + 1);
+    task.inputs.iter().enumerate().map(one).collect()
+}
+
+fn load(task: &Task) -> Result<Box<dyn Loaded>, String> {
+    match task.engine.as_str() {
+        "ampoule" => Ok(Box::new(Ampoule::load(task)?)),
+        #[cfg(feature = "peers")]
+        "onnxruntime" => Ok(Box::new(super::peers::OnnxRuntime::load(task)?)),
+        #[cfg(feature = "peers")]
+        "openvino" => Ok(Box::new(super::peers::OpenVino::load(task)?)),
+        other => Err(format!("this build cannot load {other}")),
+    }
+}
+
+/// Runs a worker until its standard input ends or says `quit`.
+pub fn serve(task: &str) -> Result<(), String> {
+    let reply = |v: serde_json::Value| -> Result<(), String> {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{MARK}{v}").and_then(|()| out.flush()).map_err(|e| e.to_string())
+    };
+    let task: Task = serde_json::from_str(task).map_err(|e| e.to_string())?;
+    let start = Instant::now();
+    let ms = |t: Instant| t.elapsed().as_secs_f64() * 1e3;
+    let mut engine = match load(&task) {
+        Ok(e) => e,
+        Err(e) => return reply(json!({ "error": e })),
+    };
+    let load_ms = ms(start);
+    let start = Instant::now();
+    if let Err(e) = engine.run() {
+        return reply(json!({ "error": e }));
+    }
+    let mut first = engine.facts();
+    first["load_ms"] = json!(load_ms);
+    first["first_ms"] = json!(ms(start));
+    reply(first)?;
+    for line in std::io::stdin().lock().lines() {
+        let line = line.map_err(|e| e.to_string())?;
+        let done = match line.split_once(' ').unwrap_or((&line, "")) {
+            ("run", n) => times(engine.as_mut(), n.parse().unwrap_or(1)).map(|t| json!({ "ms": t })),
+            ("outputs", _) => write_outputs(engine.as_mut(), &task).map(|()| json!({})),
+            _ => break,
+        };
+        reply(done.unwrap_or_else(|e| json!({ "error": e })))?;
+    }
+    let peak = ampoule_pipeline::peak_rss_bytes().map(|b| b as f64 / 1e6);
+    reply(json!({ "peak_rss_mb": peak }))
+}
+
+fn times(engine: &mut dyn Loaded, n: usize) -> Result<Vec<f64>, String> {
+    (0..n)
+        .map(|_| {
+            let start = Instant::now();
+            engine.run()?;
+            Ok(start.elapsed().as_secs_f64() * 1e3)
+        })
+        .collect()
+}
+
+fn write_outputs(engine: &mut dyn Loaded, task: &Task) -> Result<(), String> {
+    let file = std::fs::File::create(&task.outputs).map_err(|e| e.to_string())?;
+    let mut file = std::io::BufWriter::new(file);
+    for values in engine.outputs()? {
+        for v in values {
+            file.write_all(&v.to_le_bytes()).map_err(|e| e.to_string())?;
+        }
+    }
+    file.flush().map_err(|e| e.to_string())
+}
