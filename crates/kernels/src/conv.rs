@@ -36,6 +36,9 @@ impl Axis {
     /// Cuts `out` positions over an input of `size` into segments; taps outside are invalid.
     fn segments(&self, size: usize, out: usize) -> Vec<Segment> {
         let mut list: Vec<Segment> = Vec::new();
+        if self.kernel == 1 && self.pad == 0 && out > 0 && (out - 1) * self.stride < size {
+            return vec![Segment { start: 0, end: out, first: 0, last: 1 }];
+        }
         for o in 0..out {
             let at = |k: usize| (o * self.stride + k * self.dilation) as i64 - self.pad;
             let inside = |k: usize| (0..size as i64).contains(&at(k));
@@ -146,8 +149,57 @@ unsafe impl Sync for ConvPointers {}
 // SAFETY: as above.
 unsafe impl Send for ConvPointers {}
 
-/// Bytes of input rows that one item should stay below, so that they live in L2.
-const SLAB: usize = 512 << 10;
+/// Bytes of input that one item should stay below, so that they live in the second-level cache
+/// while panel after panel of weights is applied to them.
+const SLAB: f64 = 768e3;
+/// Items below which work is divided further, so that a few threads get equal shares.
+const ITEMS: usize = 12;
+
+/// What decides how a convolution is cut into items.
+struct Sizes {
+    planes: usize,
+    lines: usize,
+    line: usize,
+    /// Input that one output plane reads.
+    plane_bytes: f64,
+    weight_bytes: f64,
+    /// Rows of a tile.
+    tile: usize,
+    panels: usize,
+    /// Whether a plane is a single line, which may then be cut.
+    flat: bool,
+}
+
+impl Sizes {
+    /// Lines and pixels of a block, and shares of the columns: least traffic between items and
+    /// memory, with enough items. More blocks read the weights more often, more shares the input.
+    fn cut(&self) -> (usize, usize, usize) {
+        let most = if self.flat { self.line.div_ceil(self.tile) } else { self.lines };
+        let mut best = (f64::INFINITY, (self.lines, self.line, 1));
+        for split in (0..).map(|i| 1 << i).take_while(|&s| s <= self.panels) {
+            for blocks in (0..).map(|i| 1 << i).take_while(|&b| b < 2 * most).map(|b| b.min(most)) {
+                let block = most.div_ceil(blocks);
+                let count = most.div_ceil(block);
+                let held = self.plane_bytes / count as f64;
+                let reads = if held > SLAB { self.panels as f64 } else { split as f64 };
+                let items = self.planes * count * split;
+                let planes = self.planes as f64;
+                let traffic = planes * (self.plane_bytes * reads + self.weight_bytes * count as f64);
+                // Too few items leave threads idle; a last uneven share does so a little.
+                let idle = if items < ITEMS { ITEMS as f64 / items as f64 } else { 1.0 };
+                let cost = traffic * idle;
+                if cost < best.0 {
+                    let cut = match self.flat {
+                        true => (1, (block * self.tile).min(self.line), split),
+                        false => (block, self.line, split),
+                    };
+                    best = (cost, cut);
+                }
+            }
+        }
+        best.1
+    }
+}
 
 impl Conv {
     /// Plans a convolution. `output` may be spread out (strides of a larger buffer), as the phases
@@ -160,7 +212,7 @@ impl Conv {
         act: Act,
         isa: Isa,
     ) -> Self {
-        let panels = panels(isa, &input, &axes, output.channels()).len();
+        let panels = panels(isa, &input, &axes, output.channels());
         let pointwise = axes.iter().all(|a| a.kernel == 1 && a.stride == 1 && a.pad == 0);
         let flat = input.dims[..4] == output.dims[..4]
             && input.uniform()
@@ -174,13 +226,19 @@ impl Conv {
         let [n, d, h, w, _] = output.dims;
         let sizes = [input.dims[1], input.dims[2], input.dims[3]];
         let segments = [0, 1, 2].map(|i| axes[i].segments(sizes[i], output.dims[i + 1]));
-        let row_bytes = 4 * input.dims[3] * input.channels() * axes[0].kernel;
-        let block_h = (SLAB / row_bytes.max(1) / axes[1].stride.max(1)).clamp(1, 32).min(h.max(1));
-        // Rows are cut only where they are very long, as a flattened pointwise layer's is.
-        let block_w = if w > 4096 { 2016 } else { w.max(1) };
-        let pixel_items = n * d * h.div_ceil(block_h) * w.div_ceil(block_w);
-        let panel_split = if pixel_items < 16 { panels.min(16) } else { 1 };
-        let items = pixel_items * panel_split;
+        let taps: usize = axes.iter().map(|a| a.kernel).product();
+        let sizes = Sizes {
+            planes: n * d,
+            lines: h.max(1),
+            line: w.max(1),
+            plane_bytes: 4.0 * (input.dims[2] * input.dims[3] * input.channels() * axes[0].kernel) as f64,
+            weight_bytes: 4.0 * (taps * input.channels() * output.channels()) as f64,
+            tile: panels.first().map_or(1, |p| p.mr),
+            panels: panels.len(),
+            flat: h <= 1,
+        };
+        let (block_h, block_w, panel_split) = sizes.cut();
+        let items = n * d * h.div_ceil(block_h) * w.div_ceil(block_w) * panel_split;
         Conv { input, output, residual, axes, segments, act, block_h, block_w, panel_split, items }
     }
 

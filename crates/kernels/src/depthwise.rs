@@ -5,7 +5,7 @@ use crate::dot::Act;
 use crate::simd::{Body, Vector, dispatch};
 use crate::{Grid, Isa};
 
-/// A depthwise convolution planned for one shape; one item is one output row.
+/// A depthwise convolution planned for one shape; one item is a block of output rows.
 pub struct Depthwise {
     /// Input grid.
     pub input: Grid,
@@ -19,89 +19,166 @@ pub struct Depthwise {
     pub act: Act,
 }
 
-struct Row<'a> {
+/// Output rows of an item: input lines stay in the first-level cache for all of them.
+const ROWS: usize = 4;
+/// Output pixels whose sums are in registers at once.
+const PIXELS: usize = 8;
+
+struct Rows<'a> {
     plan: &'a Depthwise,
     weights: *const f32,
     bias: *const f32,
     p: ConvPointers,
-    at: [usize; 3],
+    /// Batch entry and slice.
+    at: [usize; 2],
+    rows: (usize, usize),
 }
 
 impl Depthwise {
-    /// Number of output rows.
+    /// Number of items.
     pub fn items(&self) -> usize {
-        self.output.dims[..3].iter().product()
+        let [n, d, h, _, _] = self.output.dims;
+        n * d * h.div_ceil(ROWS)
     }
 
-    /// Computes output row `index`. `weights` are `[tap][channel]`, taps in d, h, w order; `bias`
-    /// has one value per channel.
+    /// Output region of item `index`: batch entry, slice, first row and one past the last.
+    pub fn region(&self, index: usize) -> [usize; 4] {
+        let [_, d, h, _, _] = self.output.dims;
+        let blocks = h.div_ceil(ROWS);
+        let y = index % blocks * ROWS;
+        [index / (blocks * d), index / blocks % d, y, (y + ROWS).min(h)]
+    }
+
+    /// Computes item `index`. `weights` are `[tap][channel]`, taps in d, h, w order; `bias` has one
+    /// value per channel.
     ///
     /// # Safety
     /// Pointers must be valid for the plan's grids, the slices sized as said, `isa` supported.
     pub unsafe fn run(&self, isa: Isa, index: usize, weights: &[f32], bias: &[f32], p: ConvPointers) {
-        let [_, d, h, _, c] = self.output.dims;
+        let c = self.output.channels();
         let taps: usize = self.axes.iter().map(|a| a.kernel).product();
         assert!(weights.len() == taps * c && bias.len() == c, "depthwise weights of another shape");
-        let at = [index / (d * h), index / h % d, index % h];
-        let body = Row { plan: self, weights: weights.as_ptr(), bias: bias.as_ptr(), p, at };
+        let [n, z, first, last] = self.region(index);
+        let (weights, bias) = (weights.as_ptr(), bias.as_ptr());
+        let body = Rows { plan: self, weights, bias, p, at: [n, z], rows: (first, last) };
         // SAFETY: passed on from the caller.
         unsafe { dispatch(isa, body) }
     }
 }
 
-impl Body for Row<'_> {
+/// Taps of an axis that fall inside the input at output position `o`, and where tap 0 falls.
+fn valid(a: &Axis, o: usize, size: usize) -> (i64, std::ops::Range<i64>) {
+    let start = (o * a.stride) as i64 - a.pad;
+    let d = a.dilation as i64;
+    let first = if start < 0 { (-start + d - 1) / d } else { 0 };
+    let last = if (size as i64) <= start { 0 } else { (size as i64 - start + d - 1) / d };
+    (start, first.min(a.kernel as i64)..last.clamp(0, a.kernel as i64))
+}
+
+impl Body for Rows<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Row { plan, weights, bias, p, at: [n, z, y] } = self;
+        let c = self.plan.output.channels();
+        let mut k = 0;
+        // SAFETY: channels k.. of the plan's grids.
+        unsafe {
+            while k + V::LANES <= c {
+                self.lanes::<V, true>(k, V::LANES);
+                k += V::LANES;
+            }
+            if k < c {
+                self.lanes::<V, false>(k, c - k);
+            }
+        }
+    }
+}
+
+impl Rows<'_> {
+    /// All rows of `count` channels from `k` on; all lanes when `FULL`.
+    #[inline(always)]
+    unsafe fn lanes<V: Vector, const FULL: bool>(&self, k: usize, count: usize) {
+        let width = self.plan.output.dims[3];
+        let ax = &self.plan.axes[2];
+        let size = self.plan.input.dims[3];
+        // Positions from `inner.0` to `inner.1` see all taps along the row.
+        let whole = |x: usize| valid(ax, x, size).1 == (0..ax.kernel as i64);
+        let first = (0..width).find(|&x| whole(x)).unwrap_or(width);
+        let last = (first..width).find(|&x| !whole(x)).unwrap_or(width);
+        // SAFETY: passed on from the caller.
+        unsafe {
+            for y in self.rows.0..self.rows.1 {
+                for x in 0..first {
+                    self.pixels::<V, FULL, 1>(k, count, y, x);
+                }
+                let mut x = first;
+                while x + PIXELS <= last {
+                    self.pixels::<V, FULL, PIXELS>(k, count, y, x);
+                    x += PIXELS;
+                }
+                while x + 2 <= last {
+                    self.pixels::<V, FULL, 2>(k, count, y, x);
+                    x += 2;
+                }
+                for x in x..width {
+                    self.pixels::<V, FULL, 1>(k, count, y, x);
+                }
+            }
+        }
+    }
+
+    /// `N` outputs of row `y` from `x` on, which see the same taps along the row.
+    #[inline(always)]
+    unsafe fn pixels<V: Vector, const FULL: bool, const N: usize>(
+        &self,
+        k: usize,
+        count: usize,
+        y: usize,
+        x: usize,
+    ) {
+        let Rows { plan, weights, bias, p, at: [n, z], .. } = *self;
         let [az, ay, ax] = &plan.axes;
         let (gi, go) = (&plan.input, &plan.output);
         let c = go.channels();
-        let range = |a: &Axis, o: usize, size: usize| {
-            let start = (o * a.stride) as i64 - a.pad;
-            let d = a.dilation as i64;
-            let first = if start < 0 { (-start + d - 1) / d } else { 0 };
-            let last = if (size as i64) <= start { 0 } else { (size as i64 - start + d - 1) / d };
-            (start, first.min(a.kernel as i64), last.clamp(0, a.kernel as i64))
-        };
-        let (pz, z0, z1) = range(az, z, gi.dims[1]);
-        let (py, y0, y1) = range(ay, y, gi.dims[2]);
-        for x in 0..go.dims[3] {
-            let (px, x0, x1) = range(ax, x, gi.dims[3]);
-            let out = n * go.strides[0] + z * go.strides[1] + y * go.strides[2] + x * go.strides[3];
-            let mut k = 0;
-            while k < c {
-                let m = (c - k).min(V::LANES);
-                // SAFETY: tap ranges keep all reads inside the input, k + m <= c.
-                unsafe {
-                    let load = |q: *const f32| if m == V::LANES { V::load(q) } else { V::load_part(q, m) };
-                    let mut acc = load(bias.add(k));
-                    for i in z0..z1 {
-                        for j in y0..y1 {
-                            let line = n as i64 * gi.strides[0] as i64
-                                + (pz + i * az.dilation as i64) * gi.strides[1] as i64
-                                + (py + j * ay.dilation as i64) * gi.strides[2] as i64;
-                            let tap = (i * ay.kernel as i64 + j) * ax.kernel as i64;
-                            for l in x0..x1 {
-                                let at = line + (px + l * ax.dilation as i64) * gi.strides[3] as i64;
-                                let a = load(p.input.offset(at as isize + k as isize));
-                                let w = load(weights.add((tap + l) as usize * c + k));
-                                acc = V::fma(a, w, acc);
-                            }
+        let (pz, zs) = valid(az, z, gi.dims[1]);
+        let (py, ys) = valid(ay, y, gi.dims[2]);
+        let (px, xs) = valid(ax, x, gi.dims[3]);
+        let step = ax.stride * gi.strides[3];
+        // SAFETY: tap ranges keep all reads inside the input, k + count <= c.
+        unsafe {
+            let load = |q: *const f32| if FULL { V::load(q) } else { V::load_part(q, count) };
+            let mut acc = [load(bias.add(k)); N];
+            for i in zs {
+                for j in ys.clone() {
+                    let line = n as i64 * gi.strides[0] as i64
+                        + (pz + i * az.dilation as i64) * gi.strides[1] as i64
+                        + (py + j * ay.dilation as i64) * gi.strides[2] as i64;
+                    let tap = (i * ay.kernel as i64 + j) * ax.kernel as i64;
+                    for l in xs.clone() {
+                        let at = line + (px + l * ax.dilation as i64) * gi.strides[3] as i64;
+                        let a = p.input.offset(at as isize + k as isize);
+                        let w = load(weights.add((tap + l) as usize * c + k));
+                        for (m, v) in acc.iter_mut().enumerate() {
+                            *v = V::fma(load(a.wrapping_add(m * step)), w, *v);
                         }
                     }
-                    if let Some(g) = &plan.residual {
-                        let at = n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3];
-                        acc = V::add(acc, load(p.residual.add(at + k)));
-                    }
-                    let v = plan.act.vector::<V>(acc);
-                    if m == V::LANES {
-                        V::store(p.output.add(out + k), v);
-                    } else {
-                        V::store_part(p.output.add(out + k), v, m);
-                    }
                 }
-                k += V::LANES;
+            }
+            let place =
+                |g: &Grid| n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3] + k;
+            if let Some(g) = &plan.residual {
+                for (m, v) in acc.iter_mut().enumerate() {
+                    *v = V::add(*v, load(p.residual.add(place(g) + m * g.strides[3])));
+                }
+            }
+            for (m, v) in acc.into_iter().enumerate() {
+                let v = plan.act.vector::<V>(v);
+                let q = p.output.add(place(go) + m * go.strides[3]);
+                if FULL {
+                    V::store(q, v);
+                } else {
+                    V::store_part(q, v, count);
+                }
             }
         }
     }

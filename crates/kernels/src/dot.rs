@@ -314,6 +314,11 @@ unsafe fn thin<V: Vector, const M: usize>(args: &DotArgs) {
     }
 }
 
+/// How far ahead of its use a panel is asked for, in floats: panels come from beyond the first-level
+/// cache, and large ones from memory.
+#[allow(dead_code)]
+const AHEAD: usize = 512;
+
 /// The body of every other vector tile: `M` rows by `NV` registers of columns.
 ///
 /// # Safety
@@ -340,6 +345,7 @@ unsafe fn tile<V: Vector, const M: usize, const NV: usize>(args: &DotArgs) {
                 let mut bv = [V::splat(0.0); NV];
                 for (v, r) in bv.iter_mut().enumerate() {
                     *r = V::load(b.add(v * V::LANES));
+                    V::prefetch(b.wrapping_add(v * V::LANES + AHEAD));
                 }
                 for (m, row) in acc.iter_mut().enumerate() {
                     let av = V::splat(*a.wrapping_offset(m as isize * args.a_row));

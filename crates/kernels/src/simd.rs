@@ -61,6 +61,9 @@ pub unsafe trait Vector: Copy {
     unsafe fn pow2(a: Self::V) -> Self::V;
     /// `t` where `a < b`, else `f` (also where either is NaN).
     unsafe fn select_lt(a: Self::V, b: Self::V, t: Self::V, f: Self::V) -> Self::V;
+    /// Asks for the cache line of `p`, which may be any address.
+    #[inline(always)]
+    unsafe fn prefetch(_p: *const f32) {}
     /// `e^x` to about one unit in the last place; 0 below -87.3, infinity above 88.7.
     #[inline(always)]
     unsafe fn exp(x: Self::V) -> Self::V {
