@@ -109,26 +109,46 @@ pub(crate) fn lower(graph: &Graph, isa: Isa, pool: &Pool) -> Result<Lowered> {
 }
 
 impl<'g> Lower<'g> {
-    /// Finds values that can be written into the concatenation that reads them.
+    /// Finds values that can be written into the concatenation that reads them, and concatenations
+    /// that are the beginning of a longer one (as in DenseNet), which then hold the same memory.
     fn plan_slices(&mut self) {
         let g = self.graph;
-        for n in &g.nodes {
-            let Op::Concat { axis } = n.op else { continue };
-            let Some(y) = n.output() else { continue };
-            let Some(dims) = g.value(y).dims() else { continue };
-            let rank = dims.len() as i64;
-            if !(3..=5).contains(&rank) || (axis != 1 && axis != 1 - rank) || !self.is_float(y) {
-                continue;
-            }
+        let joined: Vec<(ValueId, Vec<ValueId>, Vec<usize>)> =
+            g.nodes.iter().filter_map(|n| self.channel_concat(n)).collect();
+        for (y, parts, channels) in &joined {
             let mut offset = 0;
-            for x in n.inputs.iter().flatten() {
-                let Some(d) = g.value(*x).dims() else { break };
+            for (x, c) in parts.iter().zip(channels) {
                 if !g.constants.contains_key(x) && !self.slices.contains_key(x) && !g.outputs.contains(x) {
-                    self.slices.insert(*x, (y, offset));
+                    self.slices.insert(*x, (*y, offset));
                 }
-                offset += d[1];
+                offset += c;
             }
         }
+        // A beginning lies in the shortest longer list, whose own beginning may lie further on.
+        for (y, parts, _) in &joined {
+            let longer = joined.iter().filter(|(z, p, _)| z != y && p.len() > parts.len() && p.starts_with(parts));
+            if let Some((z, ..)) = longer.min_by_key(|(_, p, _)| p.len())
+                && parts.len() > 1
+                && !self.slices.contains_key(y)
+                && !g.outputs.contains(y)
+            {
+                self.slices.insert(*y, (*z, 0));
+            }
+        }
+    }
+
+    /// Output, inputs and their channels of a node that concatenates float images along channels.
+    fn channel_concat(&self, n: &Node) -> Option<(ValueId, Vec<ValueId>, Vec<usize>)> {
+        let Op::Concat { axis } = n.op else { return None };
+        let y = n.output()?;
+        let rank = self.graph.value(y).dims()?.len() as i64;
+        if !(3..=5).contains(&rank) || (axis != 1 && axis != 1 - rank) || !self.is_float(y) {
+            return None;
+        }
+        let parts: Vec<ValueId> = n.inputs.iter().flatten().copied().collect();
+        let channels: Option<Vec<usize>> =
+            parts.iter().map(|x| self.graph.value(*x).dims().map(|d| d[1])).collect();
+        Some((y, parts, channels?))
     }
 
     fn is_float(&self, id: ValueId) -> bool {
@@ -223,7 +243,7 @@ impl<'g> Lower<'g> {
 
     fn push(&mut self, n: &Node, kind: Kind, reads: Vec<View>, writes: Vec<View>, macs: u64) {
         let in_place =
-            matches!(kind, Kind::Norm(_) | Kind::Unary(..) | Kind::Binary(..) | Kind::Softmax { .. });
+            matches!(kind, Kind::Norm(_) | Kind::Scale | Kind::Unary(..) | Kind::Binary(..) | Kind::Softmax { .. });
         let node = self.graph.node_name(n).to_owned();
         let scratch = match &kind {
             Kind::Conv(c) if c.scratch() > 0 => {

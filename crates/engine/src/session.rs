@@ -284,6 +284,7 @@ fn kernel_name(kind: &Kind) -> String {
     match kind {
         Kind::Conv(c) => c.parts.first().map_or(String::new(), |p| p.name()),
         Kind::Depthwise { .. } => "depthwise".into(),
+        Kind::Scale => "scale".into(),
         Kind::Pool(_) => "pool".into(),
         Kind::Norm(n) if n.group.is_none() => "affine".into(),
         Kind::Norm(_) => "instance_norm".into(),

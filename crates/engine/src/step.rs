@@ -41,7 +41,9 @@ pub(crate) enum Arg {
 
 pub(crate) enum Kind {
     Conv(Convolution),
-    Depthwise { plan: Depthwise, weights: Vec<f32>, bias: Vec<f32> },
+    Depthwise { plan: Depthwise, weights: Vec<f32>, bias: Vec<f32>, post: Option<eltwise::Unary> },
+    /// `x · s` with one factor per channel, both computed.
+    Scale,
     Pool(pool::Pool),
     Norm(Norm),
     GlobalAverage,
@@ -132,11 +134,22 @@ impl Step {
         match &self.kind {
             // SAFETY: passed on from the caller.
             Kind::Conv(c) => unsafe { c.run(self, cx, self.scratch.as_ref()) },
-            Kind::Depthwise { plan, weights, bias } => {
+            Kind::Depthwise { plan, weights, bias, post } => {
                 let p = cx.pointers(self);
-                // SAFETY: grids were made from the views, rows are disjoint.
-                cx.pool.run(plan.items(), &|i, _| unsafe { plan.run(isa, i, weights, bias, p) });
+                cx.pool.run(plan.items(), &|i, _| {
+                    // SAFETY: grids were made from the views, items are disjoint.
+                    unsafe { plan.run(isa, i, weights, bias, p) };
+                    if let Some(f) = post {
+                        plan.runs(i, |offset, n| {
+                            let q = p.output.wrapping_add(offset);
+                            // SAFETY: outputs that the item has just written.
+                            unsafe { eltwise::unary(isa, *f, q, q, n) };
+                        });
+                    }
+                });
             }
+            // SAFETY: passed on from the caller.
+            Kind::Scale => unsafe { self.scale(cx)? },
             Kind::Pool(plan) => {
                 let p = cx.pointers(self);
                 // SAFETY: grids were made from the views, rows are disjoint.
@@ -289,6 +302,38 @@ impl Step {
                     scale: &scale,
                     shift: &shift,
                     act: n.act,
+                };
+                // SAFETY: pixels of the views, chunks are disjoint.
+                unsafe { norm::affine(cx.isa, args) };
+            });
+        }
+        Ok(())
+    }
+
+    /// Safety: as for [`Step::run`].
+    unsafe fn scale(&self, cx: &Context) -> Result<(), String> {
+        let (gi, go) = (grid(&self.reads[0])?, grid(&self.writes[0])?);
+        let (volume, channels) = (gi.volume(), gi.channels());
+        let zeros = vec![0f32; channels];
+        for b in 0..gi.dims[0] {
+            let entry = |v: &View, s: usize| Raw(cx.at(v).wrapping_add(b * s));
+            let src = entry(&self.reads[0], gi.strides[0]);
+            let dst = entry(&self.writes[0], go.strides[0]);
+            let factors = &self.reads[1];
+            let batch = if factors.dims[0] == 1 { 0 } else { factors.strides[0].unsigned_abs() };
+            // SAFETY: one factor per channel, contiguous.
+            let scale = unsafe { std::slice::from_raw_parts(entry(factors, batch).get(), channels) };
+            const PIXELS: usize = 512;
+            cx.pool.run(volume.div_ceil(PIXELS), &|i, _| {
+                let first = i * PIXELS;
+                let args = norm::Affine {
+                    src: (src.get().wrapping_add(first * gi.pixel()), gi.pixel()),
+                    dst: (dst.get().wrapping_add(first * go.pixel()), go.pixel()),
+                    residual: (std::ptr::null(), 0),
+                    count: (volume - first).min(PIXELS),
+                    scale,
+                    shift: &zeros,
+                    act: Act::None,
                 };
                 // SAFETY: pixels of the views, chunks are disjoint.
                 unsafe { norm::affine(cx.isa, args) };

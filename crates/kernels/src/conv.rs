@@ -275,14 +275,7 @@ impl Conv {
         taps: &mut Vec<Tap>,
         sums: Option<(Isa, &mut ItemSums)>,
     ) {
-        let [_, d, h, w, _] = self.output.dims;
-        let (index, part) = (index / self.panel_split, index % self.panel_split);
-        let (blocks_w, blocks_h) = (w.div_ceil(self.block_w), h.div_ceil(self.block_h));
-        let (bw, rest) = (index % blocks_w, index / blocks_w);
-        let (bh, rest) = (rest % blocks_h, rest / blocks_h);
-        let (z, n) = (rest % d, rest / d);
-        let range = |b: usize, block: usize, size: usize| (b * block, ((b + 1) * block).min(size));
-        let (ys, xs) = (range(bh, self.block_h, h), range(bw, self.block_w, w));
+        let ([n, z], ys, xs, part) = self.place(index);
         let Some(sz) = self.segments[0].iter().find(|s| (s.start..s.end).contains(&z)) else { return };
         for sy in clipped(&self.segments[1], ys) {
             for sx in clipped(&self.segments[2], xs) {
@@ -299,6 +292,40 @@ impl Conv {
             // SAFETY: pixels that were just written.
             unsafe { sums.add(isa, line, st[3], xs.1 - xs.0, [0, weights.columns]) };
         }
+    }
+
+    /// Calls `f` with the offset and length of every contiguous run of outputs that item `index`
+    /// writes, given the weights' panels.
+    pub fn runs(&self, index: usize, weights: &Weights, mut f: impl FnMut(usize, usize)) {
+        let ([n, z], ys, xs, part) = self.place(index);
+        let st = self.output.strides;
+        for y in ys.0..ys.1 {
+            let line = n * st[0] + z * st[1] + y * st[2];
+            if self.panel_split == 1 && st[3] == weights.columns {
+                f(line + xs.0 * st[3], (xs.1 - xs.0) * st[3]);
+                continue;
+            }
+            for x in xs.0..xs.1 {
+                let mut column = 0;
+                for (i, panel) in weights.panels.iter().enumerate() {
+                    if i % self.panel_split == part {
+                        f(line + x * st[3] + column, panel.nr.min(weights.columns - column));
+                    }
+                    column += panel.nr;
+                }
+            }
+        }
+    }
+
+    /// Where item `index` lies: batch entry and slice, rows, pixels, and share of the panels.
+    fn place(&self, index: usize) -> ([usize; 2], (usize, usize), (usize, usize), usize) {
+        let [_, d, h, w, _] = self.output.dims;
+        let (index, part) = (index / self.panel_split, index % self.panel_split);
+        let (blocks_w, blocks_h) = (w.div_ceil(self.block_w), h.div_ceil(self.block_h));
+        let (bw, rest) = (index % blocks_w, index / blocks_w);
+        let (bh, rest) = (rest % blocks_h, rest / blocks_h);
+        let range = |b: usize, block: usize, size: usize| (b * block, ((b + 1) * block).min(size));
+        ([rest / d, rest % d], range(bh, self.block_h, h), range(bw, self.block_w, w), part)
     }
 
     /// Whether every item writes all columns of its pixels, so that it can add them up.

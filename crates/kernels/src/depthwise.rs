@@ -49,6 +49,21 @@ impl Depthwise {
         [index / (blocks * d), index / blocks % d, y, (y + ROWS).min(h)]
     }
 
+    /// Calls `f` with the offset and length of every contiguous run of outputs that item `index`
+    /// writes.
+    pub fn runs(&self, index: usize, mut f: impl FnMut(usize, usize)) {
+        let [n, z, first, last] = self.region(index);
+        let g = &self.output;
+        for y in first..last {
+            let line = n * g.strides[0] + z * g.strides[1] + y * g.strides[2];
+            if g.strides[3] == g.channels() {
+                f(line, g.dims[3] * g.channels());
+            } else {
+                (0..g.dims[3]).for_each(|x| f(line + x * g.strides[3], g.channels()));
+            }
+        }
+    }
+
     /// Computes item `index`. `weights` are `[tap][channel]`, taps in d, h, w order; `bias` has one
     /// value per channel.
     ///

@@ -190,6 +190,26 @@ impl Winograd {
         (n, [range(s, self.cut.span, d), range(by, rows, h), range(bx, columns, w)])
     }
 
+    /// Calls `f` with the offset and length of every contiguous run of outputs that item `index`
+    /// writes.
+    pub fn runs(&self, index: usize, mut f: impl FnMut(usize, usize)) {
+        let (n, [(z0, z1), (y0, y1), (x0, x1)]) = self.region(index);
+        let (panels, width) = part(&self.panels, index % self.cut.parts, self.cut.parts);
+        let first: usize = self.panels[..panels.start].iter().map(|p| p.nr).sum();
+        let g = &self.shape.output;
+        let columns = width.min(g.channels() - first);
+        for z in z0..z1 {
+            for y in y0..y1 {
+                let line = n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + first;
+                if columns == g.strides[3] {
+                    f(line + x0 * g.strides[3], (x1 - x0) * columns);
+                } else {
+                    (x0..x1).for_each(|x| f(line + x * g.strides[3], columns));
+                }
+            }
+        }
+    }
+
     /// Computes item `index`.
     ///
     /// # Safety

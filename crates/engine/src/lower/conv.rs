@@ -9,6 +9,7 @@ use ampoule_kernels::Grid;
 use ampoule_kernels::conv::{Axis, Conv, Phase, Weights, phases};
 use ampoule_kernels::depthwise::Depthwise;
 use ampoule_kernels::dot::{self, Act};
+use ampoule_kernels::eltwise;
 use ampoule_kernels::winograd::{Shape, Winograd};
 
 /// Places per-axis values of a 1D to 3D window at the end of three axes.
@@ -30,12 +31,17 @@ struct Target {
     grid: Grid,
     residual: Option<(View, Grid)>,
     act: Act,
+    post: Option<eltwise::Unary>,
 }
 
 impl Lower<'_> {
     /// The output of a fusable step: where it goes and what joins it.
     fn target(&mut self, y: ValueId) -> R<Target> {
         let (id, residual, act) = self.fuse(y, true)?;
+        let (id, post) = match act {
+            Act::None => self.fuse_function(id),
+            _ => (id, None),
+        };
         let dims = self.dims(id)?;
         let output = self.place(id, &dims);
         self.set(id, output.clone());
@@ -47,7 +53,7 @@ impl Lower<'_> {
             }
             None => None,
         };
-        Ok(Target { output, grid, residual, act })
+        Ok(Target { output, grid, residual, act, post })
     }
 
     /// Weights, their dimensions and the bias, when they are constants.
@@ -78,7 +84,7 @@ impl Lower<'_> {
             let bias = bias.unwrap_or_else(|| vec![0.0; m]);
             let residual = t.residual.as_ref().map(|r| r.1);
             let plan = Depthwise { input: gx, output: t.grid, residual, axes, act: t.act };
-            self.push(n, Kind::Depthwise { plan, weights, bias }, reads, vec![t.output], macs);
+            self.push(n, Kind::Depthwise { plan, weights, bias, post: t.post }, reads, vec![t.output], macs);
             return Ok(true);
         }
         let mg = m / group;
@@ -96,7 +102,8 @@ impl Lower<'_> {
                 ConvPart { algorithm, input: g * cg, output: g * mg, residual: g * mg }
             })
             .collect();
-        self.push(n, Kind::Conv(Convolution { parts, sums: None }), reads, vec![t.output], macs);
+        let kind = Kind::Conv(Convolution { parts, post: t.post, sums: None });
+        self.push(n, kind, reads, vec![t.output], macs);
         Ok(true)
     }
 
@@ -201,7 +208,8 @@ impl Lower<'_> {
         }
         let macs = (gx.pixels() * wd[0] * mg * taps) as u64;
         let reads = reads(x, &t);
-        self.push(n, Kind::Conv(Convolution { parts, sums: None }), reads, vec![t.output], macs);
+        let kind = Kind::Conv(Convolution { parts, post: t.post, sums: None });
+        self.push(n, kind, reads, vec![t.output], macs);
         Ok(true)
     }
 
@@ -230,7 +238,7 @@ impl Lower<'_> {
         let weights = Weights::pack(panels, [1, k, m], bias, &self.spread(), |_, i, o| at(i, o));
         let algorithm = Algorithm::Direct(conv, weights);
         let parts = vec![ConvPart { algorithm, input: 0, output: 0, residual: 0 }];
-        let kind = Kind::Conv(Convolution { parts, sums: None });
+        let kind = Kind::Conv(Convolution { parts, post: None, sums: None });
         self.push(n, kind, vec![x], vec![output], (rows * k * m) as u64);
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::step::{Kind, Loops, Norm, Sums};
 use crate::view::View;
 use ampoule_graph::infer::{axis, resize_geometry};
 use ampoule_graph::op::{Binary, Pool, Resize, Unary, Variadic};
-use ampoule_graph::{Node, Tensor, ValueId, eval};
+use ampoule_graph::{Node, Op, Tensor, ValueId, eval};
 use ampoule_kernels::conv::Axis;
 use ampoule_kernels::dot::Act;
 use ampoule_kernels::eltwise;
@@ -40,6 +40,46 @@ fn vectorised(u: Unary) -> Option<eltwise::Unary> {
 }
 
 impl Lower<'_> {
+    /// Follows `id` through an element-wise function that is its only reader, marks that as done,
+    /// and returns the value that results and the function.
+    pub(super) fn fuse_function(&mut self, id: ValueId) -> (ValueId, Option<eltwise::Unary>) {
+        let Some(r) = self.only_reader(id) else { return (id, None) };
+        let n = &self.graph.nodes[r];
+        let Op::Unary(u) = &n.op else { return (id, None) };
+        match (vectorised(*u), n.output()) {
+            (Some(f), Some(y)) if n.input(0) == Some(id) => {
+                self.fused[r] = true;
+                (y, Some(f))
+            }
+            _ => (id, None),
+        }
+    }
+
+    /// `x · s` where `s` has one value per channel, as squeeze-and-excitation has.
+    fn scale(&mut self, n: &Node, x: ValueId, s: ValueId, y: ValueId) -> R<bool> {
+        let dims = self.dims(y)?;
+        let (vx, vs) = (self.get(x)?, self.get(s)?);
+        if !(3..=5).contains(&dims.len()) || vs.dims.len() != dims.len() || vx.dims != dims {
+            return Ok(false);
+        }
+        let channels = dims[1];
+        let factors = vs.dims != dims
+            && (vs.dims[0] == 1 || vs.dims[0] == dims[0])
+            && vs.dims[1] == channels
+            && vs.dims[2..].iter().all(|&d| d == 1)
+            && (channels == 1 || vs.strides[1] == 1);
+        if !factors || !vx.grid().is_some_and(|g| g.uniform()) {
+            return Ok(false);
+        }
+        let out = self.place(y, &dims);
+        if !out.grid().is_some_and(|g| g.uniform()) {
+            return Ok(false);
+        }
+        self.set(y, out.clone());
+        self.push(n, Kind::Scale, vec![vx, vs], vec![out], 0);
+        Ok(true)
+    }
+
     fn apply_unary(&mut self, n: &Node, f: eltwise::Unary) -> R<bool> {
         let Some(y) = n.output() else { return Ok(false) };
         let x = self.input(n, 0)?;
@@ -91,6 +131,9 @@ impl Lower<'_> {
             _ => return Ok(false),
         };
         let (Some(x), Some(z), Some(y)) = (n.input(0), n.input(1), n.output()) else { return Ok(false) };
+        if b == Binary::Mul && (self.scale(n, x, z, y)? || self.scale(n, z, x, y)?) {
+            return Ok(true);
+        }
         self.apply_binary(n, f, x, z, y)?;
         Ok(true)
     }

@@ -2,10 +2,11 @@
 
 use super::{Context, Raw, Step};
 use crate::view::View;
-use ampoule_kernels::Isa;
+use ampoule_kernels::eltwise::{self, Unary};
 use ampoule_kernels::conv::{Conv, ConvPointers, Weights};
 use ampoule_kernels::norm::ItemSums;
 use ampoule_kernels::winograd::{self, Winograd};
+use ampoule_kernels::Isa;
 use std::sync::{Arc, Mutex};
 
 /// How a part is computed.
@@ -25,6 +26,8 @@ pub(crate) struct ConvPart {
 /// The convolutions of a step.
 pub(crate) struct Convolution {
     pub parts: Vec<ConvPart>,
+    /// Applied to what an item wrote while it is in cache.
+    pub post: Option<Unary>,
     /// Where a following normalisation finds what the items added up.
     pub sums: Option<Arc<Sums>>,
 }
@@ -97,6 +100,20 @@ impl ConvPart {
         }
     }
 
+    /// Applies `f` to the outputs of an item.
+    /// Safety: as for the algorithm's own `run`, after it.
+    unsafe fn apply(&self, isa: Isa, f: Unary, item: usize, output: *mut f32) {
+        let each = |offset: usize, n: usize| {
+            let p = output.wrapping_add(self.output + offset);
+            // SAFETY: outputs that the item has just written.
+            unsafe { eltwise::unary(isa, f, p, p, n) };
+        };
+        match &self.algorithm {
+            Algorithm::Direct(conv, weights) => conv.runs(item, weights, each),
+            Algorithm::Winograd(plan, _) => plan.runs(item, each),
+        }
+    }
+
     /// Safety: as for the algorithm's own `run`.
     unsafe fn run(
         &self,
@@ -149,7 +166,12 @@ impl Convolution {
             let scratch = scratch.get().wrapping_add(worker * per_worker);
             // SAFETY: grids were made from the views, items write disjoint outputs, workers have
             // scratch of their own.
-            unsafe { self.parts[k].run(cx.isa, i, p, scratch, guard.as_deref_mut()) };
+            unsafe {
+                self.parts[k].run(cx.isa, i, p, scratch, guard.as_deref_mut());
+                if let Some(f) = self.post {
+                    self.parts[k].apply(cx.isa, f, i, p.output);
+                }
+            }
         });
     }
 }
