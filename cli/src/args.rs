@@ -129,7 +129,7 @@ pub enum Command {
         #[arg(long = "thread-counts", value_delimiter = ',', value_name = "LIST")]
         counts: Vec<usize>,
         /// Precision of storage and arithmetic.
-        #[arg(long, default_value = "fp32", value_parser = ["fp32", "bf16"])]
+        #[arg(long, default_value = "fp32", value_parser = ["fp32"])]
         precision: String,
         /// Engines to compare with: onnxruntime, openvino.
         #[arg(long, value_delimiter = ',', value_name = "LIST")]

@@ -16,10 +16,12 @@
 mod arena;
 mod error;
 mod lower;
+mod place;
 mod plan;
 mod pool;
 mod session;
 mod step;
+mod stream;
 mod view;
 
 pub use error::{Error, Result};

@@ -32,6 +32,8 @@ pub(crate) struct Lower<'g> {
     graph: &'g Graph,
     isa: Isa,
     pool: &'g Pool,
+    /// Whether steps must be able to run slice by slice.
+    stream: bool,
     uses: Vec<usize>,
     readers: Vec<Vec<usize>>,
     views: Vec<Option<View>>,
@@ -47,7 +49,7 @@ pub(crate) struct Lower<'g> {
 type R<T> = std::result::Result<T, String>;
 
 /// Lowers `graph`, whose shapes must all be known.
-pub(crate) fn lower(graph: &Graph, isa: Isa, pool: &Pool) -> Result<Lowered> {
+pub(crate) fn lower(graph: &Graph, isa: Isa, pool: &Pool, stream: bool) -> Result<Lowered> {
     let unsupported = graph.unsupported();
     if !unsupported.is_empty() {
         return Err(ampoule_graph::Error::Unsupported(unsupported).into());
@@ -62,6 +64,7 @@ pub(crate) fn lower(graph: &Graph, isa: Isa, pool: &Pool) -> Result<Lowered> {
         graph,
         isa,
         pool,
+        stream,
         uses: graph.uses(),
         readers,
         views: vec![None; graph.values.len()],
@@ -76,7 +79,9 @@ pub(crate) fn lower(graph: &Graph, isa: Isa, pool: &Pool) -> Result<Lowered> {
             outputs: Vec::new(),
         },
     };
-    l.plan_slices();
+    if !stream {
+        l.plan_slices();
+    }
     let fail = |graph: &Graph, n: &Node, reason: String| Error::Lower {
         node: graph.node_name(n).into(),
         op: n.op.name(),
@@ -252,7 +257,7 @@ impl<'g> Lower<'g> {
             }
             _ => None,
         };
-        self.out.steps.push(Step { node, op: n.op.name(), kind, reads, writes, in_place, macs, scratch });
+        self.out.steps.push(Step { node, op: n.op.name(), kind, reads, writes, in_place, macs, scratch, rounds: None });
     }
 
     fn set(&mut self, id: ValueId, v: View) {

@@ -2,9 +2,10 @@
 
 use crate::arena::Arena;
 use crate::lower::{Lowered, lower};
-use crate::plan::{Block, plan};
+use crate::place::place;
 use crate::step::{Context, Kind, gather, scatter, tensor};
-use crate::view::{Home, View};
+use crate::stream::{self, Act, Stream};
+use crate::view::View;
 use crate::{Error, Plan, Pool, Result};
 use ampoule_graph::{DType, Dim, Graph, Tensor};
 use ampoule_kernels::Isa;
@@ -46,6 +47,8 @@ pub struct Session {
     lowered: Lowered,
     graph: Graph,
     plan: Plan,
+    offsets: Vec<isize>,
+    stream: Option<Stream>,
     arena: Arena,
     pool: Arc<Pool>,
     isa: Isa,
@@ -120,35 +123,27 @@ impl Session {
         } else {
             ampoule_graph::passes::optimize(&mut graph)?;
         }
-        // Before anything is laid out: no single value may exceed the limit.
-        let largest = graph.values.iter().filter_map(|v| v.dims()).map(|d| d.iter().product::<usize>()).max();
-        let bytes = 4 * largest.unwrap_or(0) as u64;
-        if let Some(limit) = options.max_bytes.filter(|&l| bytes > l) {
-            return Err(Error::Memory { needed_mib: bytes.div_ceil(1 << 20), limit_mib: limit >> 20 });
-        }
-        let mut lowered = lower(&graph, isa, &pool)?;
-        let plan = place(&mut lowered);
+        let Fitted { lowered, plan, stream } = fit(&graph, isa, &pool, options)?;
         let weight_bytes = weight_bytes(&lowered);
         // The tensors of the file are packed now; only exact constant outputs are still needed.
         let outputs = graph.outputs.clone();
         graph.constants.retain(|id, _| outputs.contains(id));
-        let needed = weight_bytes + 4 * plan.size as u64;
-        if let Some(limit) = options.max_bytes
-            && needed > limit
-        {
-            return Err(Error::Memory { needed_mib: needed.div_ceil(1 << 20), limit_mib: limit >> 20 });
-        }
         let arena = Arena::new(4 * plan.size)?;
         let times = vec![Duration::ZERO; lowered.steps.len()];
-        Ok(Session { lowered, graph, plan, arena, pool, isa, weight_bytes, times })
+        let offsets = plan.offsets.iter().map(|&o| o as isize).collect();
+        Ok(Session { lowered, graph, plan, offsets, stream, arena, pool, isa, weight_bytes, times })
     }
 
     fn context(&self) -> Context<'_> {
+        self.context_at(&self.offsets)
+    }
+
+    fn context_at<'a>(&'a self, offsets: &'a [isize]) -> Context<'a> {
         Context {
             isa: self.isa,
             pool: &self.pool,
             arena: self.arena.floats(),
-            offsets: &self.plan.offsets,
+            offsets,
             constants: &self.lowered.constants,
         }
     }
@@ -190,6 +185,11 @@ impl Session {
 
     /// Runs the network on the inputs set before.
     pub fn run(&mut self) -> Result<()> {
+        if let Some(stream) = self.stream.take() {
+            let done = self.run_stream(&stream);
+            self.stream = Some(stream);
+            return done;
+        }
         for i in 0..self.lowered.steps.len() {
             let start = Instant::now();
             let step = &self.lowered.steps[i];
@@ -199,6 +199,38 @@ impl Session {
             self.times[i] = start.elapsed();
         }
         Ok(())
+    }
+
+    /// Runs the schedule of a streamed network.
+    fn run_stream(&mut self, stream: &Stream) -> Result<()> {
+        self.times.iter_mut().for_each(|t| *t = Duration::ZERO);
+        let mut offsets = self.offsets.clone();
+        for act in &stream.acts {
+            let start = Instant::now();
+            match act {
+                Act::Run(i, z) => {
+                    let step = &self.lowered.steps[*i];
+                    // SAFETY: the schedule runs a step only on slices that are there.
+                    let done = unsafe { step.run_slices(&self.context_at(&offsets), z.clone()) };
+                    let (node, op) = (&step.node, &step.op);
+                    done.map_err(|reason| Error::Run { node: node.clone(), op: op.clone(), reason })?;
+                    self.times[*i] += start.elapsed();
+                }
+                Act::Move(b, z, first) => {
+                    let slice = stream.slice[*b];
+                    let base = self.arena.floats().wrapping_add(self.plan.offsets[*b]);
+                    // SAFETY: both ranges lie inside the buffer's window.
+                    unsafe { std::ptr::copy(base.add((z.start - first) * slice), base, z.len() * slice) };
+                    offsets[*b] = self.plan.offsets[*b] as isize - (z.start * slice) as isize;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the network is streamed along depth to fit its memory limit.
+    pub fn streamed(&self) -> bool {
+        self.stream.is_some()
     }
 
     /// Sets all inputs from tensors, runs, and returns all outputs as tensors.
@@ -280,6 +312,49 @@ impl Session {
     }
 }
 
+/// A lowered graph that fits the limit.
+struct Fitted {
+    lowered: Lowered,
+    plan: Plan,
+    stream: Option<Stream>,
+}
+
+/// Slices per round that streaming tries, the fastest first.
+const BLOCKS: [usize; 4] = [16, 8, 4, 2];
+
+/// Lowers `graph` in the fastest way that fits: as it is, with convolutions that overwrite their
+/// inputs, or streamed along depth.
+fn fit(graph: &Graph, isa: Isa, pool: &Pool, options: &Options) -> Result<Fitted> {
+    let limit = options.max_bytes.unwrap_or(u64::MAX);
+    let mut lowered = lower(graph, isa, pool, false)?;
+    let weights = weight_bytes(&lowered);
+    let needs = |p: &Plan, w: u64| w + 4 * p.size as u64;
+    let plan = place(&mut lowered, false);
+    let mut least = needs(&plan, weights);
+    if least <= limit {
+        return Ok(Fitted { lowered, plan, stream: None });
+    }
+    let plan = place(&mut lowered, true);
+    least = least.min(needs(&plan, weights));
+    if least <= limit {
+        return Ok(Fitted { lowered, plan, stream: None });
+    }
+    drop(lowered);
+    let lowered = lower(graph, isa, pool, true)?;
+    if stream::possible(&lowered) {
+        let weights = weight_bytes(&lowered);
+        for block in BLOCKS {
+            let Some(s) = stream::schedule(&lowered, block) else { continue };
+            let needed = needs(&s.plan, weights);
+            least = least.min(needed);
+            if needed <= limit {
+                return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s) });
+            }
+        }
+    }
+    Err(Error::Memory { needed_mib: least.div_ceil(1 << 20), limit_mib: limit >> 20 })
+}
+
 fn kernel_name(kind: &Kind) -> String {
     match kind {
         Kind::Conv(c) => c.parts.first().map_or(String::new(), |p| p.name()),
@@ -333,64 +408,4 @@ fn fit_inputs(graph: &mut Graph, shapes: &[Vec<usize>]) -> Result<()> {
         graph.set_input_dims(i, dims);
     }
     Ok(())
-}
-
-/// Joins buffers that can share a place, and plans the arena.
-fn place(l: &mut Lowered) -> Plan {
-    let end = l.steps.len();
-    let mut life = vec![(usize::MAX, 0usize); l.buffers.len()];
-    let mut touch = |v: &View, at: usize| {
-        if let Home::Arena(b) = v.home {
-            life[b].0 = life[b].0.min(at);
-            life[b].1 = life[b].1.max(at);
-        }
-    };
-    // Inputs are set before step 0 and outputs read after the last.
-    l.inputs.iter().for_each(|v| touch(v, 0));
-    for (i, s) in l.steps.iter().enumerate() {
-        s.reads.iter().chain(&s.writes).chain(&s.scratch).for_each(|v| touch(v, i));
-    }
-    l.outputs.iter().for_each(|v| touch(v, end));
-    let mut joined: Vec<usize> = (0..l.buffers.len()).collect();
-    for (i, s) in l.steps.iter().enumerate() {
-        if !s.in_place {
-            continue;
-        }
-        let out = &s.writes[0];
-        let Home::Arena(b) = out.home else { continue };
-        let fits = s.reads.iter().find_map(|r| {
-            let Home::Arena(a) = r.home else { return None };
-            let same = r.lies_as(&out.strides) && r.dims == out.dims && r.offset == out.offset;
-            // Another view of the same memory would be overwritten before it is read.
-            let alone = s.reads.iter().all(|o| match o.home {
-                Home::Arena(b) if joined[b] == joined[a] => {
-                    o.dims == out.dims && o.lies_as(&out.strides) && o.offset == out.offset
-                }
-                _ => true,
-            });
-            // The whole of both buffers: nothing else lives in the output's.
-            let whole = l.buffers[a] == l.buffers[b] && life[b].0 == i && life[a].1 == i;
-            (same && alone && whole && a != b && out.len() == l.buffers[b]).then_some(a)
-        });
-        if let Some(a) = fits {
-            let root = joined[a];
-            joined[b] = root;
-            life[root].1 = life[root].1.max(life[b].1);
-            // Later steps see the joined lifetime under either name.
-            life[b].0 = life[root].0;
-            let last = life[root].1;
-            life[a].1 = last;
-        }
-    }
-    let blocks: Vec<Block> = (0..l.buffers.len())
-        .map(|b| match joined[b] == b && life[b].0 != usize::MAX {
-            true => Block { size: l.buffers[b], first: life[b].0, last: life[b].1 },
-            false => Block { size: 0, first: 0, last: 0 },
-        })
-        .collect();
-    let mut p = plan(&blocks);
-    for b in 0..joined.len() {
-        p.offsets[b] = p.offsets[joined[b]];
-    }
-    p
 }

@@ -4,6 +4,7 @@ mod conv;
 mod loops;
 mod matmul;
 mod reference;
+mod slices;
 
 use crate::Pool;
 use crate::view::{Home, View};
@@ -12,14 +13,17 @@ use ampoule_kernels::conv::ConvPointers;
 use ampoule_kernels::depthwise::Depthwise;
 use ampoule_kernels::dot::Act;
 use ampoule_kernels::{Grid, Isa, eltwise, norm, pool, resize, softmax};
+use std::ops::Range;
 use std::sync::Arc;
 
 pub(crate) use conv::{Algorithm, ConvPart, Convolution, Sums};
 pub(crate) use loops::Loops;
 pub(crate) use matmul::MatMul;
 pub(crate) use reference::{gather, scatter, tensor};
+pub(crate) use slices::DEPTH;
 
 /// Normalisation over pixels: `y = act(normalise(x) + residual)`.
+#[derive(Clone)]
 pub(crate) struct Norm {
     pub gamma: Vec<f32>,
     pub beta: Vec<f32>,
@@ -69,6 +73,8 @@ pub(crate) struct Step {
     pub macs: u64,
     /// Room for all workers, in the arena during this step.
     pub scratch: Option<View>,
+    /// Output slices of each round of a convolution whose output overlaps its input.
+    pub rounds: Option<Vec<Range<usize>>>,
 }
 
 /// What a running step needs to know of its session.
@@ -76,7 +82,8 @@ pub(crate) struct Context<'a> {
     pub isa: Isa,
     pub pool: &'a Pool,
     pub arena: *mut f32,
-    pub offsets: &'a [usize],
+    /// First element of each buffer; below zero where only later slices are held.
+    pub offsets: &'a [isize],
     pub constants: &'a [Vec<f32>],
 }
 
@@ -102,8 +109,7 @@ impl Context<'_> {
     /// First element of a view.
     pub fn at(&self, v: &View) -> *mut f32 {
         match v.home {
-            // SAFETY: the plan gives every buffer room for its views.
-            Home::Arena(b) => unsafe { self.arena.add(self.offsets[b] + v.offset) },
+            Home::Arena(b) => self.arena.wrapping_offset(self.offsets[b] + v.offset as isize),
             Home::Constant(c) => self.constants[c].as_ptr().wrapping_add(v.offset).cast_mut(),
         }
     }
@@ -133,20 +139,15 @@ impl Step {
         let isa = cx.isa;
         match &self.kind {
             // SAFETY: passed on from the caller.
-            Kind::Conv(c) => unsafe { c.run(self, cx, self.scratch.as_ref()) },
-            Kind::Depthwise { plan, weights, bias, post } => {
-                let p = cx.pointers(self);
-                cx.pool.run(plan.items(), &|i, _| {
-                    // SAFETY: grids were made from the views, items are disjoint.
-                    unsafe { plan.run(isa, i, weights, bias, p) };
-                    if let Some(f) = post {
-                        plan.runs(i, |offset, n| {
-                            let q = p.output.wrapping_add(offset);
-                            // SAFETY: outputs that the item has just written.
-                            unsafe { eltwise::unary(isa, *f, q, q, n) };
-                        });
-                    }
-                });
+            Kind::Conv(c) => unsafe {
+                match &self.rounds {
+                    Some(rounds) => c.run_rounds(self, cx, rounds),
+                    None => c.run(self, cx),
+                }
+            },
+            Kind::Depthwise { plan, .. } => {
+                // SAFETY: passed on from the caller.
+                cx.pool.run(plan.items(), &|i, _| unsafe { self.depthwise(cx, i) });
             }
             // SAFETY: passed on from the caller.
             Kind::Scale => unsafe { self.scale(cx)? },
@@ -234,6 +235,22 @@ impl Step {
             Kind::Reference { op, args } => unsafe { reference::run(self, op, args, cx)? },
         }
         Ok(())
+    }
+
+    /// Item `i` of a depthwise convolution.
+    /// Safety: as for [`Step::run`].
+    unsafe fn depthwise(&self, cx: &Context, i: usize) {
+        let Kind::Depthwise { plan, weights, bias, post } = &self.kind else { return };
+        let p = cx.pointers(self);
+        // SAFETY: grids were made from the views, items are disjoint.
+        unsafe { plan.run(cx.isa, i, weights, bias, p) };
+        if let Some(f) = post {
+            plan.runs(i, |offset, n| {
+                let q = p.output.wrapping_add(offset);
+                // SAFETY: outputs that the item has just written.
+                unsafe { eltwise::unary(cx.isa, *f, q, q, n) };
+            });
+        }
     }
 
     /// Totals per channel of batch entry `n`, from fixed chunks added up in order.

@@ -205,6 +205,110 @@ fn dressed() -> (Graph, Vec<usize>) {
     (graph, dims)
 }
 
+/// A 3D network wide enough for Winograd tiles, statistics in items and few output channels.
+fn wide3d() -> (Graph, Vec<usize>) {
+    let dims = vec![1, 1, 20, 19, 21];
+    let mut n = Net { b: Builder::new("wide3d"), seed: 500 };
+    let x = n.b.input("x", &known(&dims));
+    let (k3, same) = ([3, 3, 3], Window::of(&[3, 3, 3]).pad(1));
+    let mut a = n.conv(x, [1, 16], &k3, same.clone(), false);
+    a = n.norm(a, 16);
+    for act in [Unary::LeakyRelu { alpha: 0.01 }, Unary::Gelu { tanh: false }] {
+        let y = n.b.unary(a, act);
+        let mut w = same.clone();
+        w.dilations = vec![2; 3];
+        w.padding = Padding::Explicit(vec![2; 6]);
+        let y = n.conv(y, [16, 16], &k3, w, true);
+        let y = n.norm(y, 16);
+        let y = n.b.unary(y, Unary::Relu);
+        let y = n.conv(y, [16, 16], &k3, same.clone(), false);
+        let y = n.norm(y, 16);
+        a = n.b.add(y, a);
+    }
+    let y = n.conv(a, [16, 1], &k3, same, true);
+    let y = n.b.unary(y, Unary::Sigmoid);
+    n.b.output(y, "y", &known(&dims));
+    (n.b.finish(), dims)
+}
+
+/// A plain chain with instance normalisation and growing dilation, as MeshNet: too long to stream,
+/// but every convolution can write over its input.
+fn chain3d() -> (Graph, Vec<usize>) {
+    let dims = vec![1, 1, 60, 9, 10];
+    let mut n = Net { b: Builder::new("chain3d"), seed: 800 };
+    let mut y = n.b.input("x", &known(&dims));
+    for (i, d) in [1usize, 2, 4, 2, 1].into_iter().enumerate() {
+        let mut w = Window::of(&[3, 3, 3]);
+        w.dilations = vec![d; 3];
+        w.padding = Padding::Explicit(vec![d as i64; 6]);
+        y = n.conv(y, [if i == 0 { 1 } else { 16 }, 16], &[3, 3, 3], w, false);
+        y = n.norm(y, 16);
+        y = n.b.unary(y, Unary::Gelu { tanh: false });
+    }
+    let y = n.conv(y, [16, 3], &[1, 1, 1], Window::of(&[1, 1, 1]), true);
+    n.b.output(y, "y", &known(&[1, 3, 60, 9, 10]));
+    (n.b.finish(), dims)
+}
+
+/// A 3D U-Net without whole-image operators: it can be streamed along depth.
+fn local3d() -> (Graph, Vec<usize>) {
+    let dims = vec![1, 2, 96, 12, 14];
+    let mut n = Net { b: Builder::new("local3d"), seed: 600 };
+    let x = n.b.input("x", &known(&dims));
+    let (k3, same) = ([3, 3, 3], Window::of(&[3, 3, 3]).pad(1));
+    let a = n.conv(x, [2, 16], &k3, same.clone(), true);
+    let a = n.b.unary(a, Unary::Relu);
+    let b = n.conv(a, [16, 16], &k3, same.clone(), true);
+    let b = n.b.add(b, a);
+    let d = n.conv(b, [16, 24], &k3, Window::of(&k3).stride(2).pad(1), true);
+    let d = n.b.unary(d, Unary::Mish);
+    let pool = Pool { window: Window::of(&[3; 3]).pad(1), ceil_mode: false, count_include_pad: false };
+    let d = n.b.node(Op::MaxPool(pool), &[d]);
+    let d = n.conv(d, [24, 24], &k3, same.clone(), true);
+    let d = n.batch_norm(d, 24);
+    let w = n.tensor(&[24, 16, 2, 2, 2]);
+    let u = n.b.conv_transpose(d, w, None, Window::of(&[2, 2, 2]).stride(2), vec![]);
+    let v = n.conv(d, [24, 8], &[1, 1, 1], Window::of(&[1, 1, 1]), true);
+    let v = n.b.resize_linear(v, &[2.0; 3], Coordinates::AlignCorners);
+    let u = n.b.concat(&[b, u, v]);
+    let u = n.conv(u, [40, 16], &k3, same, true);
+    let u = n.b.unary(u, Unary::LeakyRelu { alpha: 0.2 });
+    let y = n.conv(u, [16, 3], &[1, 1, 1], Window::of(&[1, 1, 1]), true);
+    let y = n.b.softmax(y);
+    n.b.output(y, "y", &known(&[1, 3, 96, 12, 14]));
+    (n.b.finish(), dims)
+}
+
+/// Dense blocks (concatenations that grow) and squeeze-and-excitation with depthwise convolutions.
+fn dense() -> (Graph, Vec<usize>) {
+    let dims = vec![1, 3, 12, 20];
+    let mut n = Net { b: Builder::new("dense"), seed: 700 };
+    let x = n.b.input("x", &known(&dims));
+    let same = Window::of(&[3, 3]).pad(1);
+    let mut parts = vec![n.conv(x, [3, 16], &[3, 3], same.clone(), true)];
+    let mut all = parts[0];
+    for i in 0..4 {
+        let c = 16 + 16 * i;
+        let y = n.batch_norm(all, c);
+        let y = n.b.unary(y, Unary::Relu);
+        let y = n.conv(y, [c, 24], &[1, 1], Window::of(&[1, 1]), true);
+        let y = n.conv(y, [24, 16], &[3, 3], same.clone(), true);
+        parts.push(y);
+        all = n.b.concat(&parts);
+    }
+    let w = n.tensor(&[80, 1, 3, 3]);
+    let w = n.b.constant("dw", w);
+    let d = n.b.node(Op::Conv { window: same.clone(), group: 80 }, &[all, w]);
+    let d = n.b.unary(d, Unary::Swish { alpha: 1.0 });
+    let g = n.b.node(Op::GlobalAveragePool, &[d]);
+    let g = n.conv(g, [80, 80], &[1, 1], Window::of(&[1, 1]), true);
+    let g = n.b.unary(g, Unary::Sigmoid);
+    let d = n.b.node(Op::Binary(Binary::Mul), &[d, g]);
+    let y = n.conv(d, [80, 2], &[3, 3], same, true);
+    n.b.output(y, "y", &known(&[1, 2, 12, 20]));
+    (n.b.finish(), dims)
+}
+
 fn tiers() -> Vec<String> {
     match std::env::var("AMPOULE_ISA") {
         Ok(t) if !t.is_empty() => vec![t],
@@ -220,7 +324,9 @@ fn relative(a: &[f32], b: &[f32]) -> f64 {
 
 #[test]
 fn networks_match_the_reference_on_every_tier() {
-    for (graph, dims) in [unet3d(), finished_classifier(), dressed()] {
+    for (graph, dims) in
+        [unet3d(), finished_classifier(), dressed(), wide3d(), local3d(), dense()]
+    {
         let input = random(dims.iter().product(), 42);
         let mut inferred = graph.clone();
         ampoule_graph::infer::infer(&mut inferred).unwrap();
@@ -244,6 +350,62 @@ fn networks_match_the_reference_on_every_tier() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn what_should_be_chosen_is_chosen() {
+    let kernels = |(graph, dims): (Graph, Vec<usize>)| -> Vec<String> {
+        let options = Options { threads: 1, ..Default::default() };
+        let s = Session::new(graph, &[dims], &options).unwrap();
+        s.steps().into_iter().map(|s| s.kernel).collect()
+    };
+    let wide = kernels(wide3d());
+    if ampoule_kernels::choose(None).unwrap() != ampoule_kernels::Isa::Scalar {
+        assert!(wide.iter().any(|k| k.starts_with("winograd")), "{wide:?}");
+        assert!(wide.iter().any(|k| k.contains("x1_")), "{wide:?}");
+    }
+    let dense = kernels(dense());
+    assert!(!dense.iter().any(|k| k == "copy" || k == "unary"), "{dense:?}");
+    assert!(dense.iter().any(|k| k == "scale"), "{dense:?}");
+}
+
+/// Runs with at most `max` bytes, and says what was needed.
+fn limited(graph: &Graph, dims: &[usize], input: &[f32], max: u64) -> Option<(Vec<f32>, u64, bool)> {
+    let options = Options { max_bytes: Some(max), threads: 2, ..Default::default() };
+    let mut s = Session::new(graph.clone(), &[dims.to_vec()], &options).ok()?;
+    let need = s.arena_bytes() + s.weight_bytes();
+    assert!(need <= max);
+    for _ in 0..2 {
+        s.set_input(0, input).unwrap();
+        s.run().unwrap();
+    }
+    Some((s.output(0).to_vec(), need, s.streamed()))
+}
+
+#[test]
+fn less_memory_gives_the_same_outputs() {
+    for ((graph, dims), streams) in [(local3d(), true), (chain3d(), false)] {
+        let input = random(dims.iter().product(), 11);
+        let (want, full, _) = limited(&graph, &dims, &input, u64::MAX).unwrap();
+        let (mut max, mut least, mut streamed) = (full - 1, full, false);
+        while let Some((got, need, s)) = limited(&graph, &dims, &input, max) {
+            if streams {
+                assert!(got == want, "{}: other bits within {max} bytes", graph.name);
+            } else {
+                assert!(relative(&got, &want) < 1e-6, "{} within {max} bytes", graph.name);
+            }
+            (least, max, streamed) = (need, need - 1, streamed || s);
+        }
+        println!("{}: {full} bytes, at least {least}", graph.name);
+        assert_eq!(streamed, streams);
+        assert!((least as f64) < 0.9 * full as f64, "{}: {full} to {least}", graph.name);
+        // The refusal names the least.
+        let options = Options { max_bytes: Some(1), threads: 2, ..Default::default() };
+        let Err(ampoule_engine::Error::Memory { needed_mib, .. }) = Session::new(graph, &[dims], &options) else {
+            panic!("a byte is enough");
+        };
+        assert_eq!(needed_mib, least.div_ceil(1 << 20));
     }
 }
 

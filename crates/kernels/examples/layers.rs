@@ -44,7 +44,7 @@ fn main() {
             let a = Axis { kernel: k, stride: 1, dilation: 1, pad: (k as i64 - 1) / 2 };
             let kd = if d == 1 { 1 } else { k };
             let az = if d == 1 { Axis { kernel: 1, pad: 0, ..a } } else { a };
-            let conv = Conv::new(input, output, None, [az, a, a], Act::None, isa);
+            let conv = Conv::new(input, output, None, [az, a, a], Act::None, isa, true);
             let weights = Weights::pack(conv.panels(isa, co), [kd * k * k, ci, co], None, &serial, |t, i, o| (t + i + o) as f32 * 1e-4);
             let x = vec![0.1f32; input.extent()];
             let mut y = vec![0f32; output.extent()];
@@ -70,7 +70,7 @@ fn main() {
             if k == 3 {
                 let pad = [az.pad, a.pad, a.pad];
                 let shape = Shape { input, output, residual: None, depth_taps: kd, pad, act: Act::None };
-                let plan = Winograd::new(isa, shape, None);
+                let plan = Winograd::new(isa, shape);
                 let weights =
                     plan.pack(None, &serial, |t, i, o| std::array::from_fn(|k| (t + i + o + k) as f32 * 1e-4));
                 let mut scratch = vec![0f32; plan.scratch()];

@@ -33,6 +33,17 @@ struct Segment {
 }
 
 impl Axis {
+    /// Input positions inside `0..size` that outputs `o` read.
+    pub fn reach(&self, o: std::ops::Range<usize>, size: usize) -> std::ops::Range<usize> {
+        if o.is_empty() {
+            return 0..0;
+        }
+        let at = |o: usize, k: usize| (o * self.stride + k * self.dilation) as i64 - self.pad;
+        let clip = |x: i64| x.clamp(0, size as i64) as usize;
+        let start = clip(at(o.start, 0));
+        start..clip(at(o.end - 1, self.kernel.saturating_sub(1)) + 1).max(start)
+    }
+
     /// Cuts `out` positions over an input of `size` into segments; taps outside are invalid.
     fn segments(&self, size: usize, out: usize) -> Vec<Segment> {
         let mut list: Vec<Segment> = Vec::new();
@@ -202,7 +213,7 @@ impl Sizes {
 }
 
 impl Conv {
-    /// Plans a convolution. `output` may be spread out (strides of a larger buffer), as the phases
+    /// Plans a convolution; with `merge`, all pixels of a pointwise one become one line. `output` may be spread out (strides of a larger buffer), as the phases
     /// of a transposed convolution are.
     pub fn new(
         mut input: Grid,
@@ -211,6 +222,7 @@ impl Conv {
         axes: [Axis; 3],
         act: Act,
         isa: Isa,
+        merge: bool,
     ) -> Self {
         let panels = panels(isa, &input, &axes, output.channels());
         let pointwise = axes.iter().all(|a| a.kernel == 1 && a.stride == 1 && a.pad == 0);
@@ -218,7 +230,7 @@ impl Conv {
             && input.uniform()
             && output.uniform()
             && residual.is_none_or(|r| r.uniform());
-        if pointwise && flat {
+        if merge && pointwise && flat {
             for g in [Some(&mut input), Some(&mut output), residual.as_mut()].into_iter().flatten() {
                 *g = Grid::pitched([1, 1, 1, g.pixels(), g.channels()], g.pixel());
             }
@@ -258,6 +270,24 @@ impl Conv {
     /// Number of independent items of work.
     pub fn items(&self) -> usize {
         if self.output.dims.contains(&0) { 0 } else { self.items }
+    }
+
+    /// Items of output slices `z` of the only batch entry, for a plan that did not merge pixels.
+    pub fn items_of(&self, z: std::ops::Range<usize>) -> std::ops::Range<usize> {
+        let [_, d, h, w, _] = self.output.dims;
+        debug_assert!(z.end <= d);
+        let slice = h.div_ceil(self.block_h) * w.div_ceil(self.block_w) * self.panel_split;
+        z.start * slice..z.end * slice
+    }
+
+    /// Input slices that output slices `z` read.
+    pub fn reach(&self, z: std::ops::Range<usize>) -> std::ops::Range<usize> {
+        self.axes[0].reach(z, self.input.dims[1])
+    }
+
+    /// Output slices.
+    pub fn slices(&self) -> usize {
+        self.output.dims[1]
     }
 
     /// Computes item `index`. `taps` is scratch that keeps its allocation between calls.

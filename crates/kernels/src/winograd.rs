@@ -11,7 +11,7 @@ mod ahead;
 mod cut;
 mod transform;
 
-use crate::conv::ConvPointers;
+use crate::conv::{Axis, ConvPointers};
 use crate::dot::{self, Act, DotArgs, DotKernel, Epilogue, Tap};
 use crate::norm::ItemSums;
 use crate::simd::dispatch;
@@ -68,11 +68,10 @@ pub struct Winograd {
 }
 
 impl Winograd {
-    /// Plans `shape` for a supported tier. With `span`, an item covers at most that many output
-    /// slices, and all items of earlier slices of a batch entry have lower indexes.
-    pub fn new(isa: Isa, shape: Shape, span: Option<usize>) -> Self {
+    /// Plans `shape` for a supported tier.
+    pub fn new(isa: Isa, shape: Shape) -> Self {
         let panels = dot::panels(isa, shape.output.channels(), 0);
-        let (cut, _) = cut::choose(isa, &shape, &panels, span);
+        let (cut, _) = cut::choose(isa, &shape, &panels);
         let part_width = (0..cut.parts).map(|p| part(&panels, p, cut.parts).1).max().unwrap_or(0);
         Winograd { isa, shape, panels, cut, part_width }
     }
@@ -150,7 +149,8 @@ impl Winograd {
         self.shape.output.dims[0] * self.spans() * self.items_per_span()
     }
 
-    /// Items that share one span of output slices of one batch entry.
+    /// Items that share one span of output slices of one batch entry: the first ones are those of
+    /// the first span.
     pub fn items_per_span(&self) -> usize {
         let [down, across] = self.blocks();
         down * across * self.cut.parts
@@ -191,14 +191,14 @@ impl Winograd {
     }
 
     /// Calls `f` with the offset and length of every contiguous run of outputs that item `index`
-    /// writes.
-    pub fn runs(&self, index: usize, mut f: impl FnMut(usize, usize)) {
-        let (n, [(z0, z1), (y0, y1), (x0, x1)]) = self.region(index);
+    /// writes in slices `z`.
+    pub fn runs(&self, index: usize, z: std::ops::Range<usize>, mut f: impl FnMut(usize, usize)) {
+        let (n, [_, (y0, y1), (x0, x1)]) = self.region(index);
         let (panels, width) = part(&self.panels, index % self.cut.parts, self.cut.parts);
         let first: usize = self.panels[..panels.start].iter().map(|p| p.nr).sum();
         let g = &self.shape.output;
         let columns = width.min(g.channels() - first);
-        for z in z0..z1 {
+        for z in z {
             for y in y0..y1 {
                 let line = n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + first;
                 if columns == g.strides[3] {
@@ -223,10 +223,40 @@ impl Winograd {
         weights: &Weights,
         p: ConvPointers,
         scratch: *mut f32,
+        sums: Option<&mut ItemSums>,
+    ) {
+        let (z0, z1) = self.region(index).1[0];
+        // SAFETY: passed on from the caller.
+        unsafe { self.run_slices(index, z0..z1, weights, p, scratch, sums) }
+    }
+
+    /// Input slices that output slices `z` read.
+    pub fn reach(&self, z: std::ops::Range<usize>) -> std::ops::Range<usize> {
+        let axis = Axis { kernel: self.shape.depth_taps, stride: 1, dilation: 1, pad: self.shape.pad[0] };
+        axis.reach(z, self.shape.input.dims[1])
+    }
+
+    /// Output slices.
+    pub fn slices(&self) -> usize {
+        self.shape.output.dims[1]
+    }
+
+    /// Computes output slices `z` of the block of item `index`, whatever span the item has.
+    ///
+    /// # Safety
+    /// As for [`Winograd::run`]; no two threads may compute the same slices of a block at once.
+    pub unsafe fn run_slices(
+        &self,
+        index: usize,
+        z: std::ops::Range<usize>,
+        weights: &Weights,
+        p: ConvPointers,
+        scratch: *mut f32,
         mut sums: Option<&mut ItemSums>,
     ) {
         let s = &self.shape;
-        let (n, [(z0, z1), (y0, y1), (x0, x1)]) = self.region(index);
+        let (n, [_, (y0, y1), (x0, x1)]) = self.region(index);
+        let (z0, z1) = (z.start, z.end);
         let inputs = s.input.channels();
         let v = scratch.wrapping_add(scratch.align_offset(64) % 16);
         let item = Item {

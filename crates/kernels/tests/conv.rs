@@ -131,7 +131,7 @@ fn every_tier_matches_plain_loops() {
             let r = random(go.extent(), 9);
             let want = naive(c, &gi, &go, &x, &wv, &bias, &r);
             let grid_r = c.residual.then_some(go);
-            let conv = Conv::new(gi, go, grid_r, c.axes, c.act, isa);
+            let conv = Conv::new(gi, go, grid_r, c.axes, c.act, isa, true);
             let weights = Weights::pack(conv.panels(isa, c.outputs), [taps, ci, c.outputs], Some(&bias), &serial, |t, a, b| {
                 wv[(t * ci + a) * c.outputs + b]
             });
@@ -187,7 +187,7 @@ fn winograd_matches_plain_loops_on_every_tier() {
             let residual = c.residual.then_some(go);
             let pad = c.axes.map(|a| a.pad);
             let shape = Shape { input: gi, output: go, residual, depth_taps: kd, pad, act: c.act };
-            let plan = Winograd::new(isa, shape, *span);
+            let plan = Winograd::new(isa, shape);
             let weights = plan.pack(Some(&bias), &serial, |t, a, b| {
                 std::array::from_fn(|k| wv[((t * 9 + k) * ci + a) * c.outputs + b])
             });
@@ -195,7 +195,18 @@ fn winograd_matches_plain_loops_on_every_tier() {
             let mut got = vec![0.0; go.extent()];
             let p = ConvPointers { input: x.as_ptr(), output: got.as_mut_ptr(), residual: r.as_ptr() };
             let mut scratch = vec![f32::NAN; plan.scratch()];
-            for item in 0..plan.items() {
+            // Some cases in pieces of a few slices, last slices first.
+            let slices = go.dims[1];
+            let piece = span.unwrap_or(slices);
+            for z in (0..slices).step_by(piece).rev().filter(|_| span.is_some()) {
+                for item in 0..n * plan.items_per_span() {
+                    let item = item / plan.items_per_span() * plan.items() / n + item % plan.items_per_span();
+                    let z = z..(z + piece).min(slices);
+                    // SAFETY: buffers have the grids' extents.
+                    unsafe { plan.run_slices(item, z, &weights, p, scratch.as_mut_ptr(), None) };
+                }
+            }
+            for item in (0..plan.items()).filter(|_| span.is_none()) {
                 // SAFETY: buffers have the grids' extents.
                 unsafe { plan.run(item, &weights, p, scratch.as_mut_ptr(), None) };
             }
@@ -254,7 +265,7 @@ fn transposed_convolutions_are_their_phases() {
                     go.strides[3] *= stride;
                     let axes = [axis(1, 1, 1, 0), py.axis, px.axis];
                     let n = px.taps.len();
-                    let conv = Conv::new(gi, go, None, axes, Act::None, isa);
+                    let conv = Conv::new(gi, go, None, axes, Act::None, isa, true);
                     let weights = Weights::pack(conv.panels(isa, co), [py.taps.len() * n, ci, co], None, &serial, |t, a, b| {
                         w[((py.taps[t / n] * kernel + px.taps[t % n]) * ci + a) * co + b]
                     });

@@ -99,7 +99,7 @@ impl Lower<'_> {
                 let grids = (narrow(gx, cg), narrow(t.grid, mg), residual);
                 let filters = |o: usize, i: usize| &w[((g * mg + o) * cg + i) * taps..][..taps];
                 let algorithm = self.algorithm(grids, axes, t.act, b, &filters);
-                ConvPart { algorithm, input: g * cg, output: g * mg, residual: g * mg }
+                ConvPart { algorithm, input: g * cg, output: g * mg, residual: g * mg, depth: [0, 1] }
             })
             .collect();
         let kind = Kind::Conv(Convolution { parts, post: t.post, sums: None });
@@ -118,11 +118,11 @@ impl Lower<'_> {
         filters: &(dyn Fn(usize, usize) -> &'w [f32] + Sync),
     ) -> Algorithm {
         let sizes = [axes.iter().map(|a| a.kernel).product(), input.channels(), output.channels()];
-        let conv = Conv::new(input, output, residual, axes, act, self.isa);
+        let conv = Conv::new(input, output, residual, axes, act, self.isa, !self.stream);
         if axes.iter().all(|a| a.stride == 1 && a.dilation == 1) && axes[1].kernel == 3 && axes[2].kernel == 3 {
             let depth_taps = axes[0].kernel;
             let shape = Shape { input, output, residual, depth_taps, pad: axes.map(|a| a.pad), act };
-            let plan = Winograd::new(self.isa, shape, None);
+            let plan = Winograd::new(self.isa, shape);
             if plan.cost() < conv.cost(self.isa, sizes) {
                 let at = |t: usize, i: usize, o: usize| {
                     let mut g = [0f32; 9];
@@ -188,7 +188,7 @@ impl Lower<'_> {
                         let mut gi = gx;
                         gi.dims[4] = cg;
                         let axes = [pz.axis, py.axis, px.axis];
-                        let conv = Conv::new(gi, go, residual.map(|r| r.0), axes, t.act, self.isa);
+                        let conv = Conv::new(gi, go, residual.map(|r| r.0), axes, t.act, self.isa, !self.stream);
                         let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
                         let weights = Weights::pack(conv.panels(self.isa, mg), [count, cg, mg], b, &self.spread(), |k, i, o| {
                             let z = pz.taps[k / (ny * nx)];
@@ -201,6 +201,7 @@ impl Lower<'_> {
                             input: g * cg,
                             output: output + g * mg,
                             residual: residual.map_or(0, |r| r.1) + g * mg,
+                            depth: [pz.offset, a[0].stride],
                         });
                     }
                 }
@@ -233,11 +234,11 @@ impl Lower<'_> {
         let output = self.fresh(&dims, crate::view::row_major(&dims));
         self.set(id, output.clone());
         let one = Axis { kernel: 1, stride: 1, dilation: 1, pad: 0 };
-        let conv = Conv::new(gx, go, None, [one; 3], act, self.isa);
+        let conv = Conv::new(gx, go, None, [one; 3], act, self.isa, true);
         let panels = conv.panels(self.isa, m);
         let weights = Weights::pack(panels, [1, k, m], bias, &self.spread(), |_, i, o| at(i, o));
         let algorithm = Algorithm::Direct(conv, weights);
-        let parts = vec![ConvPart { algorithm, input: 0, output: 0, residual: 0 }];
+        let parts = vec![ConvPart { algorithm, input: 0, output: 0, residual: 0, depth: [0, 1] }];
         let kind = Kind::Conv(Convolution { parts, post: None, sums: None });
         self.push(n, kind, vec![x], vec![output], (rows * k * m) as u64);
         Ok(())

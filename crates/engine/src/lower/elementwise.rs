@@ -215,7 +215,7 @@ impl Lower<'_> {
         if step.writes[0] != *x || x.dims[0] != 1 || !part.sums() {
             return None;
         }
-        let sums = c.sums.get_or_insert_with(|| Arc::new(Sums::new(part.items())));
+        let sums = c.sums.get_or_insert_with(|| Arc::new(Sums::default()));
         Some(sums.clone())
     }
 

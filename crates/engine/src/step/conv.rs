@@ -1,13 +1,12 @@
 //! Convolution steps: one or several parts, each with the algorithm chosen for it.
 
 use super::{Context, Raw, Step};
-use crate::view::View;
 use ampoule_kernels::eltwise::{self, Unary};
 use ampoule_kernels::conv::{Conv, ConvPointers, Weights};
 use ampoule_kernels::norm::ItemSums;
 use ampoule_kernels::winograd::{self, Winograd};
-use ampoule_kernels::Isa;
-use std::sync::{Arc, Mutex};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, RwLock};
 
 /// How a part is computed.
 pub(crate) enum Algorithm {
@@ -21,6 +20,9 @@ pub(crate) struct ConvPart {
     pub input: usize,
     pub output: usize,
     pub residual: usize,
+    /// Where its output slices lie among the step's: offset and step. Transposed convolutions have
+    /// a part for every phase.
+    pub depth: [usize; 2],
 }
 
 /// The convolutions of a step.
@@ -33,13 +35,23 @@ pub(crate) struct Convolution {
 }
 
 /// Sums per item of a convolution, for one batch entry.
+#[derive(Default)]
 pub(crate) struct Sums {
-    items: Vec<Mutex<ItemSums>>,
+    items: RwLock<Vec<Mutex<ItemSums>>>,
 }
 
 impl Sums {
-    pub fn new(items: usize) -> Self {
-        Sums { items: (0..items).map(|_| Mutex::default()).collect() }
+    /// Forgets everything and makes room for `items` items.
+    fn prepare(&self, items: usize) {
+        let mut list = self.items.write().unwrap_or_else(|e| e.into_inner());
+        list.resize_with(items, Mutex::default);
+        list.iter_mut().for_each(|m| m.get_mut().unwrap_or_else(|e| e.into_inner()).clear());
+    }
+
+    /// Calls `f` with the sums of item `i`.
+    fn with(&self, i: usize, f: impl FnOnce(&mut ItemSums)) {
+        let list = self.items.read().unwrap_or_else(|e| e.into_inner());
+        f(&mut list[i].lock().unwrap_or_else(|e| e.into_inner()));
     }
 
     /// Totals of `channels` channels about a shift, in the order of the items: shift, sum, square.
@@ -47,7 +59,7 @@ impl Sums {
         let mut counts = vec![0; channels];
         let mut shift = vec![0f32; channels];
         let (mut sum, mut square) = (vec![0f64; channels], vec![0f64; channels]);
-        for item in &self.items {
+        for item in self.items.read().unwrap_or_else(|e| e.into_inner()).iter() {
             let item = item.lock().unwrap_or_else(|e| e.into_inner());
             item.join(&mut counts, &mut shift, &mut sum, &mut square);
         }
@@ -100,38 +112,76 @@ impl ConvPart {
         }
     }
 
-    /// Applies `f` to the outputs of an item.
-    /// Safety: as for the algorithm's own `run`, after it.
-    unsafe fn apply(&self, isa: Isa, f: Unary, item: usize, output: *mut f32) {
-        let each = |offset: usize, n: usize| {
-            let p = output.wrapping_add(self.output + offset);
-            // SAFETY: outputs that the item has just written.
-            unsafe { eltwise::unary(isa, f, p, p, n) };
+    /// Its own slices among slices `z` of the step.
+    fn own(&self, z: &Range<usize>) -> Range<usize> {
+        let [offset, step] = self.depth;
+        let at = |z: usize| z.saturating_sub(offset).div_ceil(step);
+        let slices = match &self.algorithm {
+            Algorithm::Direct(conv, _) => conv.slices(),
+            Algorithm::Winograd(plan, _) => plan.slices(),
         };
+        at(z.start).min(slices)..at(z.end).min(slices)
+    }
+
+    /// Input slices that slices `z` of the step read.
+    fn reach(&self, z: &Range<usize>) -> Range<usize> {
         match &self.algorithm {
-            Algorithm::Direct(conv, weights) => conv.runs(item, weights, each),
-            Algorithm::Winograd(plan, _) => plan.runs(item, each),
+            Algorithm::Direct(conv, _) => conv.reach(self.own(z)),
+            Algorithm::Winograd(plan, _) => plan.reach(self.own(z)),
         }
     }
 
+    /// Independent items of work for its slices `z`.
+    fn items_of(&self, z: &Range<usize>) -> usize {
+        match &self.algorithm {
+            _ if z.is_empty() => 0,
+            Algorithm::Direct(conv, _) => conv.items_of(z.clone()).len(),
+            Algorithm::Winograd(plan, _) => plan.items_per_span(),
+        }
+    }
+
+    /// Item `item`, of all or of slices `z`, and what it wrote through `post`.
     /// Safety: as for the algorithm's own `run`.
     unsafe fn run(
         &self,
-        isa: Isa,
+        cx: &Context,
         item: usize,
+        z: Option<Range<usize>>,
         p: ConvPointers,
         scratch: *mut f32,
+        post: Option<Unary>,
         sums: Option<&mut ItemSums>,
     ) {
         let p = p.offset(self.input, self.output, self.residual);
+        let isa = cx.isa;
+        let each = |offset: usize, n: usize| {
+            if let Some(f) = post {
+                let q = p.output.wrapping_add(offset);
+                // SAFETY: outputs that the item has just written.
+                unsafe { eltwise::unary(isa, f, q, q, n) };
+            }
+        };
         // SAFETY: passed on from the caller.
         unsafe {
             match &self.algorithm {
                 Algorithm::Direct(conv, weights) => {
                     let mut taps = Vec::with_capacity(64);
+                    let item = item + z.map_or(0, |z| conv.items_of(z).start);
                     conv.run(item, weights, p, &mut taps, sums.map(|s| (isa, s)));
+                    if post.is_some() {
+                        conv.runs(item, weights, each);
+                    }
                 }
-                Algorithm::Winograd(plan, weights) => plan.run(item, weights, p, scratch, sums),
+                Algorithm::Winograd(plan, weights) => {
+                    let z = z.unwrap_or_else(|| {
+                        let (a, b) = plan.region(item).1[0];
+                        a..b
+                    });
+                    plan.run_slices(item, z.clone(), weights, p, scratch, sums);
+                    if post.is_some() {
+                        plan.runs(item, z, each);
+                    }
+                }
             }
         }
     }
@@ -143,34 +193,83 @@ impl Convolution {
         self.parts.iter().map(ConvPart::scratch).max().unwrap_or(0)
     }
 
+    /// Whether it can run slice by slice on an output of `depth` slices.
+    pub fn sliced(&self, depth: usize) -> bool {
+        let total: usize = self.parts.iter().map(|p| p.own(&(0..depth)).len()).sum();
+        let phases = self.parts.iter().map(|p| p.depth[1]).max().unwrap_or(1);
+        // Merged pixels are a single slice.
+        total * phases >= self.parts.len() * depth
+    }
+
+    /// Input slices that output slices `z` read.
+    pub fn reach(&self, z: Range<usize>) -> Range<usize> {
+        let all = self.parts.iter().map(|p| p.reach(&z)).filter(|r| !r.is_empty());
+        all.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0)
+    }
+
     /// Runs all items of all parts. `scratch` has room for every worker.
     ///
     /// # Safety
     /// See [`Step::run`].
-    pub unsafe fn run(&self, step: &Step, cx: &Context, scratch: Option<&View>) {
-        let p = cx.pointers(step);
+    pub unsafe fn run(&self, step: &Step, cx: &Context) {
         let items: Vec<usize> = self.parts.iter().map(ConvPart::items).collect();
-        let scratch = Raw(scratch.map_or(std::ptr::null_mut(), |v| cx.at(v)));
+        if let Some(s) = &self.sums {
+            s.prepare(items.iter().sum());
+        }
+        // SAFETY: passed on from the caller.
+        unsafe { self.items(step, cx, &items, None, 0) };
+    }
+
+    /// Runs output slices `z`, and returns how many items that took.
+    ///
+    /// # Safety
+    /// See [`Step::run`]; only what the slices reach must be readable.
+    pub unsafe fn run_slices(&self, step: &Step, cx: &Context, z: Range<usize>, slot: usize) -> usize {
+        let items: Vec<usize> = self.parts.iter().map(|p| p.items_of(&p.own(&z))).collect();
+        // SAFETY: passed on from the caller.
+        unsafe { self.items(step, cx, &items, Some(z), slot) };
+        items.iter().sum()
+    }
+
+    /// Runs in rounds of slices, so that an output that overlaps its input never overwrites what a
+    /// later round reads.
+    ///
+    /// # Safety
+    /// See [`Step::run`].
+    pub unsafe fn run_rounds(&self, step: &Step, cx: &Context, rounds: &[Range<usize>]) {
+        if let Some(s) = &self.sums {
+            let items = |z: &Range<usize>| self.parts.iter().map(|p| p.items_of(&p.own(z))).sum::<usize>();
+            s.prepare(rounds.iter().map(items).sum());
+        }
+        let mut slot = 0;
+        for z in rounds {
+            // SAFETY: passed on from the caller.
+            slot += unsafe { self.run_slices(step, cx, z.clone(), slot) };
+        }
+    }
+
+    /// Safety: as for [`Step::run`].
+    unsafe fn items(&self, step: &Step, cx: &Context, items: &[usize], z: Option<Range<usize>>, slot: usize) {
+        let p = cx.pointers(step);
+        let scratch = Raw(step.scratch.as_ref().map_or(std::ptr::null_mut(), |v| cx.at(v)));
         let per_worker = self.scratch();
-        cx.pool.run(items.iter().sum(), &|mut i, worker| {
-            let mut guard = self.sums.as_ref().map(|s| {
-                let mut g = s.items[i].lock().unwrap_or_else(|e| e.into_inner());
-                g.clear();
-                g
-            });
-            let mut k = 0;
+        cx.pool.run(items.iter().sum(), &|index, worker| {
+            let (mut k, mut i) = (0, index);
             while i >= items[k] {
                 i -= items[k];
                 k += 1;
             }
+            let part = &self.parts[k];
             let scratch = scratch.get().wrapping_add(worker * per_worker);
+            let z = z.as_ref().map(|z| part.own(z));
             // SAFETY: grids were made from the views, items write disjoint outputs, workers have
             // scratch of their own.
-            unsafe {
-                self.parts[k].run(cx.isa, i, p, scratch, guard.as_deref_mut());
-                if let Some(f) = self.post {
-                    self.parts[k].apply(cx.isa, f, i, p.output);
-                }
+            let run = |sums: Option<&mut ItemSums>| unsafe {
+                part.run(cx, i, z, p, scratch, self.post, sums);
+            };
+            match &self.sums {
+                Some(s) => s.with(slot + index, |own| run(Some(own))),
+                None => run(None),
             }
         });
     }

@@ -3,7 +3,8 @@
 use crate::onnx::holds_subgraph;
 use crate::{Graph, Op, Result, ValueId};
 
-/// Removes `Identity` (dropout at inference included) and casts to the type a value already has.
+/// Removes `Identity` (dropout at inference included), casts to the type a value already has and
+/// reshapes to the shape it already has.
 pub(super) fn remove_identities(g: &mut Graph, budget: usize) -> Result<usize> {
     let uses = g.uses();
     let mut alias: Vec<ValueId> = (0..g.values.len()).map(ValueId).collect();
@@ -18,6 +19,10 @@ pub(super) fn remove_identities(g: &mut Graph, budget: usize) -> Result<usize> {
             Op::Cast { to } => g.value(x).dtype == Some(*to),
             // A function of one tensor in one piece.
             Op::Concat { .. } | Op::Variadic(_) => node.inputs.len() == 1,
+            // From one shape to the same.
+            Op::Reshape { .. } | Op::Flatten { .. } | Op::Squeeze | Op::Unsqueeze | Op::Expand => {
+                g.value(x).dims().is_some_and(|d| Some(d) == g.value(y).dims())
+            }
             _ => false,
         };
         // A graph output keeps its own name, so its producer stays.

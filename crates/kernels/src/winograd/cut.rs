@@ -31,16 +31,11 @@ const TRANSFORM: [f64; 2] = [60.0, 70.0];
 const LANES: usize = 4;
 
 /// The best cut and its estimated nanoseconds on one core.
-pub(super) fn choose(
-    isa: Isa,
-    shape: &Shape,
-    panels: &[&DotKernel],
-    span: Option<usize>,
-) -> (Cut, f64) {
+pub(super) fn choose(isa: Isa, shape: &Shape, panels: &[&DotKernel]) -> (Cut, f64) {
     let [_, d, h, w, _] = shape.output.dims;
     let (th, tw) = (h.div_ceil(TILE).max(1), w.div_ceil(TILE).max(1));
     let c = shape.input.channels();
-    let most = span.unwrap_or(d).clamp(1, d.max(1));
+    let most = d.max(1);
     let mut best: Option<(Cut, f64)> = None;
     let halves = |n: usize| (0..).map(move |i| n.div_ceil(1 << i)).take_while(move |&k| k > 1).chain([1]);
     for across in halves(tw).filter(|&a| a <= 64) {

@@ -47,6 +47,9 @@ pub(super) trait Loaded {
     }
 }
 
+/// Bytes that the program takes besides networks and data.
+const PROGRAM: u64 = 24 << 20;
+
 struct Ampoule {
     session: Session,
     inputs: Vec<Vec<f32>>,
@@ -56,10 +59,12 @@ impl Ampoule {
     fn load(task: &Task) -> Result<Self, String> {
         let graph = onnx::read_file(&task.model).map_err(|e| e.to_string())?;
         let shapes: Vec<Vec<usize>> = task.inputs.iter().map(|i| i.1.clone()).collect();
+        // What is left for the network: its inputs are held twice, and the program takes some.
+        let copies: u64 = shapes.iter().map(|s| 4 * s.iter().product::<usize>() as u64).sum();
         let options = Options {
             isa: task.isa.clone(),
             threads: task.threads,
-            max_bytes: task.max_ram,
+            max_bytes: task.max_ram.map(|m| m.saturating_sub(copies + PROGRAM)),
             ..Options::default()
         };
         let session = Session::new(graph, &shapes, &options).map_err(|e| e.to_string())?;

@@ -1,0 +1,123 @@
+//! Running a step on some of its output slices, for networks that stream along depth.
+
+use super::{Context, Kind, Loops, Step};
+use crate::view::View;
+use ampoule_kernels::conv::Axis;
+use std::ops::Range;
+
+/// The axis along which values of rank 5 are streamed.
+pub(crate) const DEPTH: usize = 2;
+
+/// Slices `z` of a view.
+fn cut(v: &View, z: &Range<usize>) -> View {
+    let mut plan: Vec<(usize, usize, i64)> = v.dims.iter().map(|&d| (0, d, 1)).collect();
+    plan[DEPTH] = (z.start, z.len(), 1);
+    v.sliced(&plan)
+}
+
+impl Step {
+    /// Whether the step can compute some slices of its output from some slices of its inputs.
+    pub fn sliced(&self) -> bool {
+        let deep = |v: &View| v.dims.len() == 5 && v.dims[0] == 1;
+        if self.writes.len() != 1 || !self.writes.iter().chain(&self.reads).all(deep) {
+            return false;
+        }
+        let depth = self.writes[0].dims[DEPTH];
+        match &self.kind {
+            Kind::Conv(c) => c.sliced(depth),
+            Kind::Norm(n) => n.group.is_none(),
+            Kind::Depthwise { .. } | Kind::Pool(_) | Kind::Resize(_) => true,
+            Kind::Unary(..) | Kind::Binary(..) | Kind::Copy(_) => true,
+            Kind::Softmax { .. } => self.reads[0].grid().is_some_and(|g| g.uniform()),
+            _ => false,
+        }
+    }
+
+    /// Slices of input `read` that output slices `z` need.
+    pub fn reach(&self, read: usize, z: Range<usize>) -> Range<usize> {
+        let size = self.reads[read].dims[DEPTH];
+        let main = read == 0;
+        let along = |a: &Axis| a.reach(z.clone(), size);
+        match &self.kind {
+            Kind::Conv(c) if main => c.reach(z),
+            Kind::Depthwise { plan, .. } if main => along(&plan.axes[0]),
+            Kind::Pool(plan) if main => along(&plan.axes[0]),
+            Kind::Resize(plan) if main => {
+                let axis = &plan.axes[0];
+                let at = &axis.at[z.start * axis.width..z.end * axis.width];
+                match (at.iter().min(), at.iter().max()) {
+                    (Some(&a), Some(&b)) => a..b + 1,
+                    _ => 0..0,
+                }
+            }
+            _ if size == 1 => 0..1,
+            _ => z,
+        }
+    }
+
+    /// Computes output slices `z`.
+    ///
+    /// # Safety
+    /// As for [`Step::run`], but only the slices that [`Step::reach`] names need be readable.
+    pub unsafe fn run_slices(&self, cx: &Context, z: Range<usize>) -> Result<(), String> {
+        let rows = |height: usize| z.start * height..z.end * height;
+        let isa = cx.isa;
+        match &self.kind {
+            // SAFETY: passed on from the caller.
+            Kind::Conv(c) => unsafe {
+                c.run_slices(self, cx, z, 0);
+            },
+            Kind::Depthwise { plan, .. } => {
+                let items = rows(plan.items() / plan.output.dims[1].max(1));
+                // SAFETY: passed on from the caller.
+                cx.pool.run(items.len(), &|i, _| unsafe { self.depthwise(cx, items.start + i) });
+            }
+            Kind::Pool(plan) => {
+                let (p, items) = (cx.pointers(self), rows(plan.output.dims[2]));
+                // SAFETY: passed on from the caller.
+                cx.pool.run(items.len(), &|i, _| unsafe { plan.run(isa, items.start + i, p) });
+            }
+            Kind::Resize(plan) => {
+                let (p, items) = (cx.pointers(self), rows(plan.output.dims[2]));
+                cx.pool.run(items.len(), &|i, _| {
+                    let mut line = vec![0.0; plan.scratch()];
+                    // SAFETY: passed on from the caller.
+                    unsafe { plan.run(isa, items.start + i, p, &mut line) };
+                });
+            }
+            // SAFETY: passed on from the caller.
+            _ => unsafe { self.part(&z)?.run(cx)? },
+        }
+        Ok(())
+    }
+
+    /// The step restricted to slices `z`, for kinds that only follow views.
+    fn part(&self, z: &Range<usize>) -> Result<Step, String> {
+        let narrow = |v: &View| if v.dims[DEPTH] == 1 { v.clone() } else { cut(v, z) };
+        let reads: Vec<View> = self.reads.iter().map(narrow).collect();
+        let writes: Vec<View> = self.writes.iter().map(narrow).collect();
+        let all: Vec<&View> = reads.iter().chain(&writes).collect();
+        let kind = match &self.kind {
+            Kind::Unary(f, _) => Kind::Unary(*f, Loops::new(&all)),
+            Kind::Binary(f, _) => Kind::Binary(*f, Loops::new(&all)),
+            Kind::Copy(_) => Kind::Copy(Loops::new(&all)),
+            Kind::Norm(n) => Kind::Norm(n.clone()),
+            Kind::Softmax { n, from, to, .. } => {
+                let rows = reads[0].len() / (*n).max(1);
+                Kind::Softmax { rows, n: *n, from: *from, to: *to }
+            }
+            _ => return Err(format!("{} cannot run slice by slice", self.op)),
+        };
+        Ok(Step {
+            node: self.node.clone(),
+            op: self.op.clone(),
+            kind,
+            reads,
+            writes,
+            in_place: self.in_place,
+            macs: 0,
+            scratch: None,
+            rounds: None,
+        })
+    }
+}

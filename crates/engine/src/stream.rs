@@ -1,0 +1,255 @@
+//! Exact execution of a network along depth: every step computes a few slices as soon as its inputs
+//! have the slices that it needs, and a value holds only the slices that some later step still needs.
+//!
+//! The schedule is simulated once when the session is made. Nothing is computed twice and every
+//! sum runs in the same order as without streaming, so the results have the same bits.
+
+use crate::lower::Lowered;
+use crate::plan::{Block, Plan, plan};
+use crate::step::{DEPTH, Step};
+use crate::view::{Home, View};
+use std::ops::Range;
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// Compute slices of a step.
+    Run(usize, Range<usize>),
+    /// Move the slices of a buffer that are still needed to its start: buffer, slices, and the slice
+    /// that lay at the start before.
+    Move(usize, Range<usize>, usize),
+}
+
+/// A schedule and the place of every buffer.
+pub(crate) struct Stream {
+    pub acts: Vec<Act>,
+    pub plan: Plan,
+    /// Elements of a slice of each buffer; 0 for buffers that are not streamed.
+    pub slice: Vec<usize>,
+}
+
+/// What is known of a buffer while simulating.
+#[derive(Clone, Default)]
+struct Buffer {
+    depth: usize,
+    slice: usize,
+    readers: Vec<(usize, usize)>,
+    writers: Vec<usize>,
+    kept: bool,
+}
+
+/// Whether every step can run slice by slice.
+pub(crate) fn possible(l: &Lowered) -> bool {
+    !l.steps.is_empty() && l.steps.iter().all(Step::sliced) && buffers(l).is_some()
+}
+
+/// Readers, writers and slices of every buffer; `None` if views of one disagree.
+fn buffers(l: &Lowered) -> Option<Vec<Buffer>> {
+    let mut list = vec![Buffer::default(); l.buffers.len()];
+    let mut see = |v: &View| -> Option<usize> {
+        let Home::Arena(b) = v.home else { return None };
+        Some(b).filter(|_| v.dims.len() == 5).inspect(|&b| {
+            list[b].depth = list[b].depth.max(v.dims[DEPTH]);
+            list[b].slice = list[b].slice.max(v.strides[DEPTH].unsigned_abs());
+        })
+    };
+    let scratch: Vec<usize> = l
+        .steps
+        .iter()
+        .filter_map(|s| match s.scratch.as_ref()?.home {
+            Home::Arena(b) => Some(b),
+            _ => None,
+        })
+        .collect();
+    let mut seen = Vec::new();
+    for (i, s) in l.steps.iter().enumerate() {
+        for (k, v) in s.reads.iter().enumerate() {
+            if matches!(v.home, Home::Arena(_)) {
+                seen.push((see(v)?, Some((i, k)), None));
+            }
+        }
+        for v in &s.writes {
+            seen.push((see(v)?, None, Some(i)));
+        }
+    }
+    let whole: Vec<usize> = l.inputs.iter().chain(&l.outputs).map(&mut see).collect::<Option<_>>()?;
+    for (b, reader, writer) in seen {
+        list[b].readers.extend(reader);
+        list[b].writers.extend(writer);
+    }
+    for b in whole {
+        list[b].kept = true;
+    }
+    for (b, buffer) in list.iter().enumerate() {
+        let streamed = buffer.depth > 0;
+        let fits = buffer.depth * buffer.slice == l.buffers[b];
+        if (streamed && !fits) || (!streamed && l.buffers[b] > 0 && !scratch.contains(&b)) {
+            return None;
+        }
+    }
+    Some(list)
+}
+
+/// State of the simulation.
+struct Sim<'a> {
+    l: &'a Lowered,
+    buffers: Vec<Buffer>,
+    /// Slices done of each step.
+    done: Vec<usize>,
+    /// First slice of each buffer that some reader still needs.
+    low: Vec<usize>,
+}
+
+impl Sim<'_> {
+    fn depth(&self, step: usize) -> usize {
+        self.l.steps[step].writes[0].dims[DEPTH]
+    }
+
+    /// Slices of a buffer that are complete.
+    fn high(&self, b: usize) -> usize {
+        let buffer = &self.buffers[b];
+        let done = buffer.writers.iter().map(|&w| self.done[w]).min();
+        done.unwrap_or(buffer.depth)
+    }
+
+    /// Slices that step `i` can have computed next, at most `block` more than now.
+    fn reachable(&self, i: usize, block: usize) -> usize {
+        let step = &self.l.steps[i];
+        let from = self.done[i];
+        let mut to = (from + block).min(self.depth(i));
+        while to > from {
+            let ready = step.reads.iter().enumerate().all(|(k, v)| match v.home {
+                Home::Arena(b) => step.reach(k, from..to).end <= self.high(b),
+                _ => true,
+            });
+            if ready {
+                break;
+            }
+            to -= 1;
+        }
+        to
+    }
+
+    /// First slice of buffer `b` that is still needed.
+    fn needed(&self, b: usize) -> usize {
+        let buffer = &self.buffers[b];
+        if buffer.kept {
+            return 0;
+        }
+        let next = |&(i, k): &(usize, usize)| {
+            let depth = self.depth(i);
+            if self.done[i] == depth {
+                return buffer.depth;
+            }
+            // All that is left, since windows of a resampling need not begin in order.
+            self.l.steps[i].reach(k, self.done[i]..depth).start
+        };
+        buffer.readers.iter().map(next).min().unwrap_or(buffer.depth).min(self.high(b))
+    }
+}
+
+/// Schedules `l` in blocks of at most `block` slices of the deepest value; `None` if it cannot be.
+pub(crate) fn schedule(l: &Lowered, block: usize) -> Option<Stream> {
+    let buffers = buffers(l)?;
+    let deepest = buffers.iter().map(|b| b.depth).max().unwrap_or(1).max(1);
+    let n = l.buffers.len();
+    let (mut runs, mut most) = (Vec::new(), vec![0usize; n]);
+    let mut sim = Sim { l, buffers, done: vec![0; l.steps.len()], low: vec![0; n] };
+    // Low marks after every run, for placing the windows afterwards.
+    let mut lows: Vec<Vec<(usize, usize)>> = Vec::new();
+    while (0..l.steps.len()).any(|i| sim.done[i] < sim.depth(i)) {
+        let before = runs.len();
+        for i in 0..l.steps.len() {
+            let share = (block * sim.depth(i)).div_ceil(deepest).max(1);
+            let to = sim.reachable(i, share);
+            if to == sim.done[i] {
+                continue;
+            }
+            let from = std::mem::replace(&mut sim.done[i], to);
+            runs.push((i, from..to));
+            let Home::Arena(out) = l.steps[i].writes[0].home else { return None };
+            most[out] = most[out].max(to - sim.low[out]);
+            let mut changed = Vec::new();
+            let touched = l.steps[i].reads.iter().chain(&l.steps[i].writes);
+            for v in touched {
+                let Home::Arena(b) = v.home else { continue };
+                let low = sim.needed(b);
+                if low > sim.low[b] {
+                    sim.low[b] = low;
+                    changed.push((b, low));
+                }
+            }
+            lows.push(changed);
+        }
+        if runs.len() == before {
+            return None;
+        }
+    }
+    Some(arrange(l, &sim.buffers, block, deepest, runs, &most, &lows))
+}
+
+/// Gives every window a capacity, adds the moves that this needs, and places the windows.
+fn arrange(
+    l: &Lowered,
+    buffers: &[Buffer],
+    block: usize,
+    deepest: usize,
+    runs: Vec<(usize, Range<usize>)>,
+    most: &[usize],
+    lows: &[Vec<(usize, usize)>],
+) -> Stream {
+    let n = buffers.len();
+    let capacity: Vec<usize> = (0..n)
+        .map(|b| {
+            let Buffer { depth, kept, .. } = buffers[b];
+            // Room to go on for a while before the rest has to be moved.
+            let slack = (block * depth).div_ceil(deepest).max(most[b] / 4).max(1);
+            let want = most[b] + slack;
+            if kept || want * 10 >= depth * 9 { depth } else { want }
+        })
+        .collect();
+    let (mut start, mut low) = (vec![0usize; n], vec![0usize; n]);
+    let mut high = vec![0usize; n];
+    let mut life = vec![(usize::MAX, 0usize); n];
+    let mut acts = Vec::new();
+    let touch = |life: &mut Vec<(usize, usize)>, v: &View, at: usize| {
+        if let Home::Arena(b) = v.home {
+            life[b].0 = life[b].0.min(at);
+            life[b].1 = life[b].1.max(at);
+        }
+    };
+    l.inputs.iter().for_each(|v| touch(&mut life, v, 0));
+    for ((i, z), changed) in runs.into_iter().zip(lows) {
+        let step = &l.steps[i];
+        if let Home::Arena(b) = step.writes[0].home {
+            if z.end - start[b] > capacity[b] {
+                acts.push(Act::Move(b, low[b]..high[b].max(low[b]), start[b]));
+                start[b] = low[b];
+            }
+            high[b] = high[b].max(z.end);
+        }
+        let at = acts.len();
+        step.reads.iter().chain(&step.writes).chain(&step.scratch).for_each(|v| touch(&mut life, v, at));
+        acts.push(Act::Run(i, z));
+        changed.iter().for_each(|&(b, k)| low[b] = k);
+    }
+    l.outputs.iter().for_each(|v| touch(&mut life, v, acts.len()));
+    let size = |b: usize| if buffers[b].depth > 0 { capacity[b] * buffers[b].slice } else { l.buffers[b] };
+    // Steps run one after the other, so all share the largest scratch.
+    let scratch: Vec<usize> = (0..n).filter(|&b| buffers[b].depth == 0).collect();
+    let shared = scratch.iter().copied().max_by_key(|&b| l.buffers[b]);
+    let blocks: Vec<Block> = (0..n)
+        .map(|b| match life[b].0 {
+            usize::MAX => Block { size: 0, first: 0, last: 0 },
+            _ if Some(b) == shared => Block { size: size(b), first: 0, last: acts.len() },
+            _ if buffers[b].depth == 0 => Block { size: 0, first: 0, last: 0 },
+            first => Block { size: size(b), first, last: life[b].1 },
+        })
+        .collect();
+    let mut plan = plan(&blocks);
+    for b in scratch {
+        plan.offsets[b] = shared.map_or(0, |s| plan.offsets[s]);
+    }
+    let slice = buffers.iter().map(|b| if b.depth > 0 { b.slice } else { 0 }).collect();
+    Stream { acts, plan, slice }
+}
