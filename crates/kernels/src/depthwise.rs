@@ -24,6 +24,16 @@ const ROWS: usize = 4;
 /// Output pixels whose sums are in registers at once.
 const PIXELS: usize = 8;
 
+/// Most taps that the fast path takes: a 5×5×5 kernel.
+const TAPS: usize = 125;
+
+/// Where a tap reads, and its weights.
+#[derive(Clone, Copy)]
+struct Tap {
+    input: *const f32,
+    weight: *const f32,
+}
+
 struct Rows<'a> {
     plan: &'a Depthwise,
     weights: *const f32,
@@ -123,26 +133,60 @@ impl Rows<'_> {
         // SAFETY: passed on from the caller.
         unsafe {
             for y in self.rows.0..self.rows.1 {
+                let mut list = [Tap { input: self.p.input, weight: self.weights }; TAPS];
+                let taps = self.taps(k, y, first, &mut list);
                 for x in 0..first {
-                    self.pixels::<V, FULL, 1>(k, count, y, x);
+                    self.pixel::<V, FULL>(k, count, y, x);
                 }
                 let mut x = first;
-                while x + PIXELS <= last {
-                    self.pixels::<V, FULL, PIXELS>(k, count, y, x);
-                    x += PIXELS;
-                }
-                while x + 2 <= last {
-                    self.pixels::<V, FULL, 2>(k, count, y, x);
-                    x += 2;
+                if let Some(taps) = taps {
+                    while x + PIXELS <= last {
+                        self.pixels::<V, FULL, PIXELS>(k, count, y, x, x - first, taps);
+                        x += PIXELS;
+                    }
+                    while x + 2 <= last {
+                        self.pixels::<V, FULL, 2>(k, count, y, x, x - first, taps);
+                        x += 2;
+                    }
                 }
                 for x in x..width {
-                    self.pixels::<V, FULL, 1>(k, count, y, x);
+                    self.pixel::<V, FULL>(k, count, y, x);
                 }
             }
         }
     }
 
-    /// `N` outputs of row `y` from `x` on, which see the same taps along the row.
+    /// The taps that outputs of row `y` from `x` on see, as long as they see all along the row;
+    /// `None` when there are too many.
+    fn taps<'l>(&self, k: usize, y: usize, x: usize, list: &'l mut [Tap; TAPS]) -> Option<&'l [Tap]> {
+        let [az, ay, ax] = &self.plan.axes;
+        let g = &self.plan.input;
+        let c = g.channels();
+        let [n, z] = self.at;
+        let (pz, zs) = valid(az, z, g.dims[1]);
+        let (py, ys) = valid(ay, y, g.dims[2]);
+        let px = (x * ax.stride) as i64 - ax.pad;
+        let mut count = 0;
+        for i in zs {
+            for j in ys.clone() {
+                for l in 0..ax.kernel as i64 {
+                    let at = n as i64 * g.strides[0] as i64
+                        + (pz + i * az.dilation as i64) * g.strides[1] as i64
+                        + (py + j * ay.dilation as i64) * g.strides[2] as i64
+                        + (px + l * ax.dilation as i64) * g.strides[3] as i64;
+                    let tap = ((i * ay.kernel as i64 + j) * ax.kernel as i64 + l) as usize;
+                    *list.get_mut(count)? = Tap {
+                        input: self.p.input.wrapping_offset(at as isize + k as isize),
+                        weight: self.weights.wrapping_add(tap * c + k),
+                    };
+                    count += 1;
+                }
+            }
+        }
+        Some(&list[..count])
+    }
+
+    /// `N` outputs of row `y` from `x` on, `done` after the one that `taps` were made for.
     #[inline(always)]
     unsafe fn pixels<V: Vector, const FULL: bool, const N: usize>(
         &self,
@@ -150,19 +194,38 @@ impl Rows<'_> {
         count: usize,
         y: usize,
         x: usize,
+        done: usize,
+        taps: &[Tap],
     ) {
+        let step = self.plan.axes[2].stride * self.plan.input.strides[3];
+        // SAFETY: the taps lie inside the input for all outputs, k + count <= c.
+        unsafe {
+            let load = |q: *const f32| if FULL { V::load(q) } else { V::load_part(q, count) };
+            let mut acc = [load(self.bias.add(k)); N];
+            for tap in taps {
+                let (a, w) = (tap.input.wrapping_add(done * step), load(tap.weight));
+                for (m, v) in acc.iter_mut().enumerate() {
+                    *v = V::fma(load(a.wrapping_add(m * step)), w, *v);
+                }
+            }
+            self.finish::<V, FULL, N>(k, count, y, x, acc);
+        }
+    }
+
+    /// One output anywhere.
+    #[inline(always)]
+    unsafe fn pixel<V: Vector, const FULL: bool>(&self, k: usize, count: usize, y: usize, x: usize) {
         let Rows { plan, weights, bias, p, at: [n, z], .. } = *self;
         let [az, ay, ax] = &plan.axes;
-        let (gi, go) = (&plan.input, &plan.output);
-        let c = go.channels();
+        let gi = &plan.input;
+        let c = gi.channels();
         let (pz, zs) = valid(az, z, gi.dims[1]);
         let (py, ys) = valid(ay, y, gi.dims[2]);
         let (px, xs) = valid(ax, x, gi.dims[3]);
-        let step = ax.stride * gi.strides[3];
         // SAFETY: tap ranges keep all reads inside the input, k + count <= c.
         unsafe {
             let load = |q: *const f32| if FULL { V::load(q) } else { V::load_part(q, count) };
-            let mut acc = [load(bias.add(k)); N];
+            let mut acc = load(bias.add(k));
             for i in zs {
                 for j in ys.clone() {
                     let line = n as i64 * gi.strides[0] as i64
@@ -171,24 +234,41 @@ impl Rows<'_> {
                     let tap = (i * ay.kernel as i64 + j) * ax.kernel as i64;
                     for l in xs.clone() {
                         let at = line + (px + l * ax.dilation as i64) * gi.strides[3] as i64;
-                        let a = p.input.offset(at as isize + k as isize);
                         let w = load(weights.add((tap + l) as usize * c + k));
-                        for (m, v) in acc.iter_mut().enumerate() {
-                            *v = V::fma(load(a.wrapping_add(m * step)), w, *v);
-                        }
+                        acc = V::fma(load(p.input.offset(at as isize + k as isize)), w, acc);
                     }
                 }
             }
-            let place =
-                |g: &Grid| n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3] + k;
-            if let Some(g) = &plan.residual {
+            self.finish::<V, FULL, 1>(k, count, y, x, [acc]);
+        }
+    }
+
+    /// Adds the residual, applies the activation and stores.
+    #[inline(always)]
+    unsafe fn finish<V: Vector, const FULL: bool, const N: usize>(
+        &self,
+        k: usize,
+        count: usize,
+        y: usize,
+        x: usize,
+        mut acc: [V::V; N],
+    ) {
+        let [n, z] = self.at;
+        let place = |g: &Grid| n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3] + k;
+        // SAFETY: outputs of the item.
+        unsafe {
+            if let Some(g) = &self.plan.residual {
+                let r = self.p.residual.add(place(g));
                 for (m, v) in acc.iter_mut().enumerate() {
-                    *v = V::add(*v, load(p.residual.add(place(g) + m * g.strides[3])));
+                    let q = r.add(m * g.strides[3]);
+                    *v = V::add(*v, if FULL { V::load(q) } else { V::load_part(q, count) });
                 }
             }
+            let go = &self.plan.output;
+            let out = self.p.output.add(place(go));
             for (m, v) in acc.into_iter().enumerate() {
-                let v = plan.act.vector::<V>(v);
-                let q = p.output.add(place(go) + m * go.strides[3]);
+                let v = self.plan.act.vector::<V>(v);
+                let q = out.add(m * go.strides[3]);
                 if FULL {
                     V::store(q, v);
                 } else {

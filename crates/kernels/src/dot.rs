@@ -73,12 +73,10 @@ impl Act {
         unsafe {
             match self {
                 Act::None => x,
+                // The second operand is returned for NaN and for equal zeros, as the reference does.
+                Act::Leaky(0.0) => V::max(V::splat(0.0), x),
                 Act::Leaky(s) => V::select_lt(x, V::splat(0.0), V::mul(x, V::splat(s)), x),
-                Act::Clamp(a, b) => {
-                    let (a, b) = (V::splat(a), V::splat(b));
-                    let y = V::select_lt(x, a, a, x);
-                    V::select_lt(b, y, b, y)
-                }
+                Act::Clamp(a, b) => V::min(V::splat(b), V::max(V::splat(a), x)),
             }
         }
     }
@@ -374,6 +372,14 @@ unsafe fn tile<V: Vector, const M: usize, const NV: usize>(args: &DotArgs) {
         }
         match e.act {
             Act::None => {}
+            Act::Leaky(0.0) => {
+                let zero = V::splat(0.0);
+                for m in 0..M {
+                    for v in 0..NV {
+                        acc[m][v] = V::max(zero, acc[m][v]);
+                    }
+                }
+            }
             Act::Leaky(s) => {
                 let (zero, s) = (V::splat(0.0), V::splat(s));
                 for m in 0..M {
@@ -387,8 +393,7 @@ unsafe fn tile<V: Vector, const M: usize, const NV: usize>(args: &DotArgs) {
                 let (a, b) = (V::splat(a), V::splat(b));
                 for m in 0..M {
                     for v in 0..NV {
-                        let y = V::select_lt(acc[m][v], a, a, acc[m][v]);
-                        acc[m][v] = V::select_lt(b, y, b, y);
+                        acc[m][v] = V::min(b, V::max(a, acc[m][v]));
                     }
                 }
             }
