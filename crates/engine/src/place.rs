@@ -12,7 +12,7 @@ use crate::view::{Home, View};
 use std::ops::Range;
 
 /// Slices computed between two points at which all workers wait for each other.
-const ROUND: usize = 8;
+const ROUND: usize = 16;
 
 /// Buffers that share a place.
 struct Shared {

@@ -319,6 +319,9 @@ struct Fitted {
     stream: Option<Stream>,
 }
 
+/// Share of the plain plan below which convolutions over their inputs are taken unasked.
+const WORTH: f64 = 0.85;
+
 /// Slices per round that streaming tries, the fastest first.
 const BLOCKS: [usize; 4] = [16, 8, 4, 2];
 
@@ -329,15 +332,16 @@ fn fit(graph: &Graph, isa: Isa, pool: &Pool, options: &Options) -> Result<Fitted
     let mut lowered = lower(graph, isa, pool, false)?;
     let weights = weight_bytes(&lowered);
     let needs = |p: &Plan, w: u64| w + 4 * p.size as u64;
-    let plan = place(&mut lowered, false);
-    let mut least = needs(&plan, weights);
-    if least <= limit {
-        return Ok(Fitted { lowered, plan, stream: None });
+    let plain = place(&mut lowered, false);
+    let tight = place(&mut lowered, true);
+    // Rounds cost a little time; a good part of the memory is worth that without being asked.
+    if needs(&plain, weights) <= limit && tight.size as f64 > WORTH * plain.size as f64 {
+        lowered.steps.iter_mut().for_each(|s| s.rounds = None);
+        return Ok(Fitted { lowered, plan: plain, stream: None });
     }
-    let plan = place(&mut lowered, true);
-    least = least.min(needs(&plan, weights));
+    let mut least = needs(&tight, weights);
     if least <= limit {
-        return Ok(Fitted { lowered, plan, stream: None });
+        return Ok(Fitted { lowered, plan: tight, stream: None });
     }
     drop(lowered);
     let lowered = lower(graph, isa, pool, true)?;

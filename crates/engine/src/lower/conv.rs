@@ -4,7 +4,8 @@ use super::{Lower, R};
 use crate::step::{Algorithm, ConvPart, Convolution, Kind, MatMul};
 use crate::view::View;
 use ampoule_graph::op::{Resolved, Window};
-use ampoule_graph::{Node, ValueId};
+use ampoule_graph::{DType, Node, Tensor, ValueId};
+use std::borrow::Cow;
 use ampoule_kernels::Grid;
 use ampoule_kernels::conv::{Axis, Conv, Phase, Weights, phases};
 use ampoule_kernels::depthwise::Depthwise;
@@ -34,7 +35,32 @@ struct Target {
     post: Option<eltwise::Unary>,
 }
 
-impl Lower<'_> {
+/// Bytes of direct weights from which Winograd has to win clearly.
+const HEAVY: usize = 2 << 20;
+
+/// Constant weights as float32, read in place: a copy of them all would double the peak.
+struct Values<'a>(Cow<'a, [u8]>);
+
+impl<'a> Values<'a> {
+    fn of(t: &'a Tensor) -> Option<Self> {
+        match t.dtype() {
+            DType::F32 => Some(Values(Cow::Borrowed(t.bytes()))),
+            d if d.is_float() => {
+                let bytes = t.to_f32()?.iter().flat_map(|v| v.to_le_bytes()).collect();
+                Some(Values(Cow::Owned(bytes)))
+            }
+            _ => None,
+        }
+    }
+
+    fn get(&self, i: usize) -> f32 {
+        let mut b = [0; 4];
+        b.copy_from_slice(&self.0[4 * i..4 * i + 4]);
+        f32::from_le_bytes(b)
+    }
+}
+
+impl<'g> Lower<'g> {
     /// The output of a fusable step: where it goes and what joins it.
     fn target(&mut self, y: ValueId) -> R<Target> {
         let (id, residual, act) = self.fuse(y, true)?;
@@ -57,9 +83,10 @@ impl Lower<'_> {
     }
 
     /// Weights, their dimensions and the bias, when they are constants.
-    fn parameters(&self, n: &Node) -> R<Option<(Vec<f32>, Vec<usize>, Option<Vec<f32>>)>> {
-        let Some(w) = self.floats(n, 1) else { return Ok(None) };
-        let dims = self.constant(n, 1).map(|t| t.dims().to_vec()).unwrap_or_default();
+    fn parameters(&self, n: &Node) -> R<Option<(Values<'g>, Vec<usize>, Option<Vec<f32>>)>> {
+        let Some(t) = self.constant(n, 1) else { return Ok(None) };
+        let Some(w) = Values::of(t) else { return Ok(None) };
+        let dims = t.dims().to_vec();
         if !(3..=5).contains(&dims.len()) {
             return Err(format!("{} axes where 3 to 5 are supported", dims.len()));
         }
@@ -80,7 +107,7 @@ impl Lower<'_> {
         let macs = (t.grid.pixels() * m * cg * taps) as u64;
         let reads = reads(x, &t);
         if cg == 1 && group == m && group > 1 {
-            let weights = (0..taps * m).map(|i| w[i % m * taps + i / m]).collect();
+            let weights = (0..taps * m).map(|i| w.get(i % m * taps + i / m)).collect();
             let bias = bias.unwrap_or_else(|| vec![0.0; m]);
             let residual = t.residual.as_ref().map(|r| r.1);
             let plan = Depthwise { input: gx, output: t.grid, residual, axes, act: t.act };
@@ -97,7 +124,7 @@ impl Lower<'_> {
                 };
                 let residual = t.residual.as_ref().map(|r| narrow(r.1, mg));
                 let grids = (narrow(gx, cg), narrow(t.grid, mg), residual);
-                let filters = |o: usize, i: usize| &w[((g * mg + o) * cg + i) * taps..][..taps];
+                let filters = |t: usize, i: usize, o: usize| w.get(((g * mg + o) * cg + i) * taps + t);
                 let algorithm = self.algorithm(grids, axes, t.act, b, &filters);
                 ConvPart { algorithm, input: g * cg, output: g * mg, residual: g * mg, depth: [0, 1] }
             })
@@ -108,14 +135,14 @@ impl Lower<'_> {
     }
 
     /// The faster of direct and Winograd convolution, by their estimates, with its weights packed;
-    /// `filters(output, input)` has one value per tap.
-    fn algorithm<'w>(
+    /// `filters` takes a tap, an input and an output channel.
+    fn algorithm(
         &self,
         (input, output, residual): (Grid, Grid, Option<Grid>),
         axes: [Axis; 3],
         act: Act,
         bias: Option<&[f32]>,
-        filters: &(dyn Fn(usize, usize) -> &'w [f32] + Sync),
+        filters: &(impl Fn(usize, usize, usize) -> f32 + Sync),
     ) -> Algorithm {
         let sizes = [axes.iter().map(|a| a.kernel).product(), input.channels(), output.channels()];
         let conv = Conv::new(input, output, residual, axes, act, self.isa, !self.stream);
@@ -123,18 +150,16 @@ impl Lower<'_> {
             let depth_taps = axes[0].kernel;
             let shape = Shape { input, output, residual, depth_taps, pad: axes.map(|a| a.pad), act };
             let plan = Winograd::new(self.isa, shape);
-            if plan.cost() < conv.cost(self.isa, sizes) {
-                let at = |t: usize, i: usize, o: usize| {
-                    let mut g = [0f32; 9];
-                    g.copy_from_slice(&filters(o, i)[t * 9..][..9]);
-                    g
-                };
+            // Four times the weights must be worth it where they are many.
+            let worth = if 4 * sizes.iter().product::<usize>() > HEAVY { 0.8 } else { 1.0 };
+            if plan.cost() < worth * conv.cost(self.isa, sizes) {
+                let at = |t: usize, i: usize, o: usize| std::array::from_fn(|k| filters(t * 9 + k, i, o));
                 let weights = plan.pack(bias, &self.spread(), at);
                 return Algorithm::Winograd(plan, weights);
             }
         }
         let panels = conv.panels(self.isa, sizes[2]);
-        let weights = Weights::pack(panels, sizes, bias, &self.spread(), |t, i, o| filters(o, i)[t]);
+        let weights = Weights::pack(panels, sizes, bias, &self.spread(), filters);
         Algorithm::Direct(conv, weights)
     }
 
@@ -194,7 +219,7 @@ impl Lower<'_> {
                             let z = pz.taps[k / (ny * nx)];
                             let (yy, xx) = (py.taps[k / nx % ny], px.taps[k % nx]);
                             let tap = (z * a[1].kernel + yy) * a[2].kernel + xx;
-                            w[((g * cg + i) * mg + o) * taps + tap]
+                            w.get(((g * cg + i) * mg + o) * taps + tap)
                         });
                         parts.push(ConvPart {
                             algorithm: Algorithm::Direct(conv, weights),
@@ -245,7 +270,9 @@ impl Lower<'_> {
     }
 
     pub(super) fn gemm(&mut self, n: &Node, alpha: f32, beta: f32, trans_a: bool, trans_b: bool) -> R<bool> {
-        let (Some(w), Some(y)) = (self.floats(n, 1), n.output()) else { return Ok(false) };
+        let (Some(w), Some(y)) = (self.constant(n, 1).and_then(Values::of), n.output()) else {
+            return Ok(false);
+        };
         let wd = self.constant(n, 1).map(|t| t.dims().to_vec()).unwrap_or_default();
         let [p, q] = wd[..] else { return Ok(false) };
         let (k, m) = if trans_b { (q, p) } else { (p, q) };
@@ -263,7 +290,7 @@ impl Lower<'_> {
         let x = self.input(n, 0)?;
         let x = if trans_a { x.permuted(&[1, 0]) } else { x };
         let x = self.dense_rows(n, x);
-        let at = |i: usize, o: usize| alpha * if trans_b { w[o * k + i] } else { w[i * m + o] };
+        let at = |i: usize, o: usize| alpha * w.get(if trans_b { o * k + i } else { i * m + o });
         self.project(n, x, y, m, bias.as_deref(), at)?;
         Ok(true)
     }
@@ -274,10 +301,10 @@ impl Lower<'_> {
         if a.dims.len() < 2 || b.dims.len() < 2 || a.len() == 0 || b.len() == 0 {
             return Ok(false);
         }
-        if let (Some(w), 2) = (self.floats(n, 1), b.dims.len()) {
+        if let (Some(w), 2) = (self.constant(n, 1).and_then(Values::of), b.dims.len()) {
             let m = b.dims[1];
             let x = self.dense_rows(n, a);
-            self.project(n, x, y, m, None, |i, o| w[i * m + o])?;
+            self.project(n, x, y, m, None, |i, o| w.get(i * m + o))?;
             return Ok(true);
         }
         let dims = self.dims(y)?;
