@@ -141,8 +141,8 @@ impl Step {
             // SAFETY: passed on from the caller.
             Kind::Conv(c) => unsafe {
                 match &self.rounds {
-                    Some(rounds) => c.run_rounds(self, cx, rounds),
-                    None => c.run(self, cx),
+                    Some(rounds) => c.run_rounds(self, cx, rounds)?,
+                    None => c.run(self, cx)?,
                 }
             },
             Kind::Depthwise { plan, .. } => {
@@ -285,24 +285,27 @@ impl Step {
         (shift, total, square)
     }
 
+    /// Scale and shift per channel of a normalisation of batch entry `b` of the first input.
+    /// Safety: as for [`Step::run`].
+    unsafe fn affine(&self, cx: &Context, n: &Norm, gi: &Grid, b: usize) -> (Vec<f32>, Vec<f32>) {
+        let Some(group) = n.group else { return (n.gamma.clone(), n.beta.clone()) };
+        let (shift, sum, square) = match &n.sums {
+            Some(sums) => sums.totals(gi.channels()),
+            // SAFETY: passed on from the caller.
+            None => unsafe { self.totals(cx, gi, b) },
+        };
+        let (sum, square, shift) = grouped(group, gi.volume(), sum, square, shift);
+        norm::instance_affine(gi.volume(), n.epsilon, &shift, &sum, &square, &n.gamma, &n.beta)
+    }
+
     /// Safety: as for [`Step::run`].
     unsafe fn normalise(&self, cx: &Context, n: &Norm) -> Result<(), String> {
         let (gi, go) = (grid(&self.reads[0])?, grid(&self.writes[0])?);
         let gr = self.reads.get(1).map(grid).transpose()?;
         let volume = gi.volume();
         for b in 0..gi.dims[0] {
-            let (scale, shift) = match n.group {
-                None => (n.gamma.clone(), n.beta.clone()),
-                Some(group) => {
-                    let (shift, sum, square) = match &n.sums {
-                        Some(sums) => sums.totals(gi.channels()),
-                        // SAFETY: passed on from the caller.
-                        None => unsafe { self.totals(cx, &gi, b) },
-                    };
-                    let (sum, square, shift) = grouped(group, volume, sum, square, shift);
-                    norm::instance_affine(volume, n.epsilon, &shift, &sum, &square, &n.gamma, &n.beta)
-                }
-            };
+            // SAFETY: passed on from the caller.
+            let (scale, shift) = unsafe { self.affine(cx, n, &gi, b) };
             let src = Raw(cx.at(&self.reads[0]).wrapping_add(b * gi.strides[0]));
             let dst = Raw(cx.at(&self.writes[0]).wrapping_add(b * go.strides[0]));
             let res = self.reads.get(1).zip(gr).map(|(v, g)| Raw(cx.at(v).wrapping_add(b * g.strides[0])));

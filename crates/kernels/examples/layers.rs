@@ -3,7 +3,7 @@
 
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Weights};
 use ampoule_kernels::dot::{Act, KERNELS};
-use ampoule_kernels::winograd::{Shape, Winograd};
+use ampoule_kernels::winograd::{Operands, Shape, Winograd};
 use ampoule_kernels::{Grid, available, measure, serial};
 use std::time::Instant;
 
@@ -79,9 +79,11 @@ fn main() {
                     let start = Instant::now();
                     let p =
                         ConvPointers { input: x.as_ptr(), output: y.as_mut_ptr(), residual: std::ptr::null() };
+                    let scratch = scratch.as_mut_ptr();
+                    let on = Operands { weights: &weights, prologue: None, pointers: p, scratch };
                     for i in 0..plan.items() {
                         // SAFETY: the buffers have the grids' extents and the tier is supported.
-                        unsafe { plan.run(i, &weights, p, scratch.as_mut_ptr(), None) };
+                        unsafe { plan.run(i, on, None) };
                     }
                     best = best.min(start.elapsed().as_secs_f64());
                 }

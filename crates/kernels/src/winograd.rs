@@ -57,6 +57,30 @@ impl Weights {
     }
 }
 
+/// What is applied to the input as it is read: `act(x·scale + shift)` per channel. Padding stays 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Prologue<'a> {
+    /// One factor per input channel.
+    pub scale: &'a [f32],
+    /// One summand per input channel.
+    pub shift: &'a [f32],
+    /// Activation.
+    pub act: Act,
+}
+
+/// What [`Winograd::run`] works on.
+#[derive(Clone, Copy)]
+pub struct Operands<'a> {
+    /// Weights of [`Winograd::pack`].
+    pub weights: &'a Weights,
+    /// Applied to the input, if anything.
+    pub prologue: Option<Prologue<'a>>,
+    /// Input, output and residual.
+    pub pointers: ConvPointers,
+    /// [`Winograd::scratch`] floats.
+    pub scratch: *mut f32,
+}
+
 /// A convolution planned for one input and output shape.
 pub struct Winograd {
     isa: Isa,
@@ -210,24 +234,15 @@ impl Winograd {
         }
     }
 
-    /// Computes item `index`.
+    /// Computes item `index`. With `sums`, the item's outputs are added up while they are in cache.
     ///
     /// # Safety
     /// The pointers must be valid for the shape's grids, the output must not overlap the input (or
-    /// only where no later item reads), `weights` must come from [`Winograd::pack`], `scratch` must
-    /// hold [`Winograd::scratch`] floats, and no two threads may run the same item at once. With
-    /// `sums`, the item's outputs are added up while they are in cache.
-    pub unsafe fn run(
-        &self,
-        index: usize,
-        weights: &Weights,
-        p: ConvPointers,
-        scratch: *mut f32,
-        sums: Option<&mut ItemSums>,
-    ) {
+    /// only where no later item reads), and no two threads may run the same item at once.
+    pub unsafe fn run(&self, index: usize, on: Operands, sums: Option<&mut ItemSums>) {
         let (z0, z1) = self.region(index).1[0];
         // SAFETY: passed on from the caller.
-        unsafe { self.run_slices(index, z0..z1, weights, p, scratch, sums) }
+        unsafe { self.run_slices(index, z0..z1, on, sums) }
     }
 
     /// Input slices that output slices `z` read.
@@ -249,19 +264,23 @@ impl Winograd {
         &self,
         index: usize,
         z: std::ops::Range<usize>,
-        weights: &Weights,
-        p: ConvPointers,
-        scratch: *mut f32,
+        on: Operands,
         mut sums: Option<&mut ItemSums>,
     ) {
         let s = &self.shape;
+        let (p, scratch) = (on.pointers, on.scratch);
+        if let Some(f) = on.prologue {
+            let c = s.input.channels();
+            assert!(f.scale.len() == c && f.shift.len() == c, "a prologue of other channels");
+        }
         let (n, [_, (y0, y1), (x0, x1)]) = self.region(index);
         let (z0, z1) = (z.start, z.end);
         let inputs = s.input.channels();
         let v = scratch.wrapping_add(scratch.align_offset(64) % 16);
         let item = Item {
             plan: self,
-            weights,
+            weights: on.weights,
+            prologue: on.prologue,
             panels: part(&self.panels, index % self.cut.parts, self.cut.parts).0,
             tiles: [(y1 - y0).div_ceil(TILE), (x1 - x0).div_ceil(TILE)],
             origin: [n, y0, x0],
@@ -311,6 +330,7 @@ impl Winograd {
 struct Item<'a> {
     plan: &'a Winograd,
     weights: &'a Weights,
+    prologue: Option<Prologue<'a>>,
     panels: std::ops::Range<usize>,
     /// Tiles down and across.
     tiles: [usize; 2],
@@ -408,6 +428,11 @@ impl Item<'_> {
                 src: p.input.wrapping_add(n * s.input.strides[0] + at as usize * s.input.strides[1] + first),
                 grid: s.input,
                 channels: channels.min(s.input.channels() - first),
+                prologue: self.prologue.map(|f| Prologue {
+                    scale: &f.scale[first..],
+                    shift: &f.shift[first..],
+                    act: f.act,
+                }),
                 y: (y0 + ty * TILE) as i64 - s.pad[1],
                 x: x0 as i64 - s.pad[2],
                 tiles: self.tiles[1],

@@ -6,7 +6,7 @@ use ampoule_kernels::{Grid, serial};
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Weights, phases};
 use ampoule_kernels::depthwise::Depthwise;
 use ampoule_kernels::dot::{Act, KERNELS, of, panels};
-use ampoule_kernels::winograd::{Shape, Winograd};
+use ampoule_kernels::winograd::{Operands, Prologue, Shape, Winograd};
 use common::{error, random, tiers};
 
 struct Case {
@@ -183,7 +183,19 @@ fn winograd_matches_plain_loops_on_every_tier() {
             let wv = random(9 * kd * ci * c.outputs, 77);
             let bias = random(c.outputs, 5);
             let r = random(go.extent(), 9);
-            let want = naive(c, &gi, &go, &x, &wv, &bias, &r);
+            // Every other case has a prologue, which the reference applies beforehand.
+            let (scale, shift) = (random(ci, 21), random(ci, 22));
+            let act = Act::Leaky(0.3);
+            let prologue = (i % 2 == 1).then_some(Prologue { scale: &scale, shift: &shift, act });
+            let mut seen = x.clone();
+            if prologue.is_some() {
+                for pixel in seen.chunks_mut(gi.pixel()) {
+                    for k in 0..ci {
+                        pixel[k] = act.scalar(pixel[k].mul_add(scale[k], shift[k]));
+                    }
+                }
+            }
+            let want = naive(c, &gi, &go, &seen, &wv, &bias, &r);
             let residual = c.residual.then_some(go);
             let pad = c.axes.map(|a| a.pad);
             let shape = Shape { input: gi, output: go, residual, depth_taps: kd, pad, act: c.act };
@@ -195,6 +207,7 @@ fn winograd_matches_plain_loops_on_every_tier() {
             let mut got = vec![0.0; go.extent()];
             let p = ConvPointers { input: x.as_ptr(), output: got.as_mut_ptr(), residual: r.as_ptr() };
             let mut scratch = vec![f32::NAN; plan.scratch()];
+            let on = Operands { weights: &weights, prologue, pointers: p, scratch: scratch.as_mut_ptr() };
             // Some cases in pieces of a few slices, last slices first.
             let slices = go.dims[1];
             let piece = span.unwrap_or(slices);
@@ -203,12 +216,12 @@ fn winograd_matches_plain_loops_on_every_tier() {
                     let item = item / plan.items_per_span() * plan.items() / n + item % plan.items_per_span();
                     let z = z..(z + piece).min(slices);
                     // SAFETY: buffers have the grids' extents.
-                    unsafe { plan.run_slices(item, z, &weights, p, scratch.as_mut_ptr(), None) };
+                    unsafe { plan.run_slices(item, z, on, None) };
                 }
             }
             for item in (0..plan.items()).filter(|_| span.is_none()) {
                 // SAFETY: buffers have the grids' extents.
-                unsafe { plan.run(item, &weights, p, scratch.as_mut_ptr(), None) };
+                unsafe { plan.run(item, on, None) };
             }
             let e = error(&got, &want);
             assert!(e < 3e-5, "case {i} on {}: {e}", isa.name());

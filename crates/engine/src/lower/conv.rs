@@ -1,8 +1,8 @@
 //! Convolutions, transposed convolutions, matrix products with constant weights.
 
 use super::{Lower, R};
-use crate::step::{Algorithm, ConvPart, Convolution, Kind, MatMul};
-use crate::view::View;
+use crate::step::{Algorithm, ConvPart, Convolution, Kind, MatMul, Norm};
+use crate::view::{Home, View};
 use ampoule_graph::op::{Resolved, Window};
 use ampoule_graph::{DType, Node, Tensor, ValueId};
 use std::borrow::Cow;
@@ -115,7 +115,8 @@ impl<'g> Lower<'g> {
             return Ok(true);
         }
         let mg = m / group;
-        let parts = (0..group)
+        let mut reads = reads;
+        let parts: Vec<ConvPart> = (0..group)
             .map(|g| {
                 let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
                 let narrow = |grid: Grid, c: usize| {
@@ -129,9 +130,36 @@ impl<'g> Lower<'g> {
                 ConvPart { algorithm, input: g * cg, output: g * mg, residual: g * mg, depth: [0, 1] }
             })
             .collect();
-        let kind = Kind::Conv(Convolution { parts, post: t.post, sums: None });
+        let prologue = match &parts[..] {
+            [ConvPart { algorithm: Algorithm::Winograd(..), .. }] => self.absorb(n, &mut reads[0]),
+            _ => None,
+        };
+        let kind = Kind::Conv(Convolution { parts, post: t.post, prologue, sums: None });
         self.push(n, kind, reads, vec![t.output], macs);
         Ok(true)
+    }
+
+    /// Takes back the normalisation that computed `x` only for this convolution: `x` becomes its
+    /// input.
+    fn absorb(&mut self, n: &Node, x: &mut View) -> Option<Norm> {
+        let id = n.input(0)?;
+        if self.uses[id.0] != 1 || x.dims[0] != 1 {
+            return None;
+        }
+        let at = self.out.steps.iter().rposition(|s| s.writes.iter().any(|w| w.home == x.home))?;
+        let step = &self.out.steps[at];
+        let same = step.writes.len() == 1 && step.writes[0] == *x && step.reads.len() == 1;
+        let (Kind::Norm(norm), Home::Arena(b)) = (&step.kind, x.home) else { return None };
+        let raw = &step.reads[0];
+        let grids = raw.grid().is_some_and(|g| g.strides == x.grid().map_or([0; 4], |g| g.strides));
+        if !same || !grids || raw.dims != x.dims {
+            return None;
+        }
+        let norm = norm.clone();
+        *x = raw.clone();
+        self.out.steps.remove(at);
+        self.out.buffers[b] = 0;
+        Some(norm)
     }
 
     /// The faster of direct and Winograd convolution, by their estimates, with its weights packed;
@@ -234,7 +262,7 @@ impl<'g> Lower<'g> {
         }
         let macs = (gx.pixels() * wd[0] * mg * taps) as u64;
         let reads = reads(x, &t);
-        let kind = Kind::Conv(Convolution { parts, post: t.post, sums: None });
+        let kind = Kind::Conv(Convolution { parts, post: t.post, prologue: None, sums: None });
         self.push(n, kind, reads, vec![t.output], macs);
         Ok(true)
     }
@@ -264,7 +292,7 @@ impl<'g> Lower<'g> {
         let weights = Weights::pack(panels, [1, k, m], bias, &self.spread(), |_, i, o| at(i, o));
         let algorithm = Algorithm::Direct(conv, weights);
         let parts = vec![ConvPart { algorithm, input: 0, output: 0, residual: 0, depth: [0, 1] }];
-        let kind = Kind::Conv(Convolution { parts, post: None, sums: None });
+        let kind = Kind::Conv(Convolution { parts, post: None, prologue: None, sums: None });
         self.push(n, kind, vec![x], vec![output], (rows * k * m) as u64);
         Ok(())
     }

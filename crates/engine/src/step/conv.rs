@@ -1,10 +1,10 @@
 //! Convolution steps: one or several parts, each with the algorithm chosen for it.
 
-use super::{Context, Raw, Step};
+use super::{Context, Norm, Raw, Step, grid};
 use ampoule_kernels::eltwise::{self, Unary};
 use ampoule_kernels::conv::{Conv, ConvPointers, Weights};
 use ampoule_kernels::norm::ItemSums;
-use ampoule_kernels::winograd::{self, Winograd};
+use ampoule_kernels::winograd::{self, Operands, Prologue, Winograd};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -30,9 +30,14 @@ pub(crate) struct Convolution {
     pub parts: Vec<ConvPart>,
     /// Applied to what an item wrote while it is in cache.
     pub post: Option<Unary>,
+    /// Applied to the input as it is read.
+    pub prologue: Option<Norm>,
     /// Where a following normalisation finds what the items added up.
     pub sums: Option<Arc<Sums>>,
 }
+
+/// Scale and shift per channel.
+type Affine = (Vec<f32>, Vec<f32>);
 
 /// Sums per item of a convolution, for one batch entry.
 #[derive(Default)]
@@ -149,6 +154,7 @@ impl ConvPart {
         z: Option<Range<usize>>,
         p: ConvPointers,
         scratch: *mut f32,
+        prologue: Option<Prologue>,
         post: Option<Unary>,
         sums: Option<&mut ItemSums>,
     ) {
@@ -177,7 +183,8 @@ impl ConvPart {
                         let (a, b) = plan.region(item).1[0];
                         a..b
                     });
-                    plan.run_slices(item, z.clone(), weights, p, scratch, sums);
+                    let on = Operands { weights, prologue, pointers: p, scratch };
+                    plan.run_slices(item, z.clone(), on, sums);
                     if post.is_some() {
                         plan.runs(item, z, each);
                     }
@@ -201,6 +208,11 @@ impl Convolution {
         total * phases >= self.parts.len() * depth
     }
 
+    /// Whether slices of the output need only slices of the input.
+    pub fn local(&self) -> bool {
+        self.prologue.as_ref().is_none_or(|n| n.group.is_none())
+    }
+
     /// Input slices that output slices `z` read.
     pub fn reach(&self, z: Range<usize>) -> Range<usize> {
         let all = self.parts.iter().map(|p| p.reach(&z)).filter(|r| !r.is_empty());
@@ -211,24 +223,36 @@ impl Convolution {
     ///
     /// # Safety
     /// See [`Step::run`].
-    pub unsafe fn run(&self, step: &Step, cx: &Context) {
+    pub unsafe fn run(&self, step: &Step, cx: &Context) -> Result<(), String> {
         let items: Vec<usize> = self.parts.iter().map(ConvPart::items).collect();
         if let Some(s) = &self.sums {
             s.prepare(items.iter().sum());
         }
         // SAFETY: passed on from the caller.
-        unsafe { self.items(step, cx, &items, None, 0) };
+        unsafe {
+            let affine = self.affine(step, cx)?;
+            self.items(step, cx, &items, None, 0, &affine);
+        }
+        Ok(())
     }
 
-    /// Runs output slices `z`, and returns how many items that took.
+    /// Scale and shift of the prologue, empty without one.
+    /// Safety: as for [`Step::run`].
+    unsafe fn affine(&self, step: &Step, cx: &Context) -> Result<Affine, String> {
+        match &self.prologue {
+            None => Ok(Affine::default()),
+            // SAFETY: passed on from the caller.
+            Some(n) => Ok(unsafe { step.affine(cx, n, &grid(&step.reads[0])?, 0) }),
+        }
+    }
+
+    /// Runs output slices `z`.
     ///
     /// # Safety
     /// See [`Step::run`]; only what the slices reach must be readable.
-    pub unsafe fn run_slices(&self, step: &Step, cx: &Context, z: Range<usize>, slot: usize) -> usize {
-        let items: Vec<usize> = self.parts.iter().map(|p| p.items_of(&p.own(&z))).collect();
+    pub unsafe fn run_slices(&self, step: &Step, cx: &Context, z: Range<usize>) -> Result<(), String> {
         // SAFETY: passed on from the caller.
-        unsafe { self.items(step, cx, &items, Some(z), slot) };
-        items.iter().sum()
+        unsafe { self.run_rounds(step, cx, &[z]) }
     }
 
     /// Runs in rounds of slices, so that an output that overlaps its input never overwrites what a
@@ -236,23 +260,38 @@ impl Convolution {
     ///
     /// # Safety
     /// See [`Step::run`].
-    pub unsafe fn run_rounds(&self, step: &Step, cx: &Context, rounds: &[Range<usize>]) {
+    pub unsafe fn run_rounds(&self, step: &Step, cx: &Context, rounds: &[Range<usize>]) -> Result<(), String> {
         if let Some(s) = &self.sums {
             let items = |z: &Range<usize>| self.parts.iter().map(|p| p.items_of(&p.own(z))).sum::<usize>();
             s.prepare(rounds.iter().map(items).sum());
         }
+        // SAFETY: passed on from the caller.
+        let affine = unsafe { self.affine(step, cx)? };
         let mut slot = 0;
         for z in rounds {
+            let items: Vec<usize> = self.parts.iter().map(|p| p.items_of(&p.own(z))).collect();
             // SAFETY: passed on from the caller.
-            slot += unsafe { self.run_slices(step, cx, z.clone(), slot) };
+            unsafe { self.items(step, cx, &items, Some(z.clone()), slot, &affine) };
+            slot += items.iter().sum::<usize>();
         }
+        Ok(())
     }
 
     /// Safety: as for [`Step::run`].
-    unsafe fn items(&self, step: &Step, cx: &Context, items: &[usize], z: Option<Range<usize>>, slot: usize) {
+    unsafe fn items(
+        &self,
+        step: &Step,
+        cx: &Context,
+        items: &[usize],
+        z: Option<Range<usize>>,
+        slot: usize,
+        affine: &Affine,
+    ) {
         let p = cx.pointers(step);
         let scratch = Raw(step.scratch.as_ref().map_or(std::ptr::null_mut(), |v| cx.at(v)));
         let per_worker = self.scratch();
+        let (scale, shift) = affine;
+        let prologue = self.prologue.as_ref().map(|n| Prologue { scale, shift, act: n.act });
         cx.pool.run(items.iter().sum(), &|index, worker| {
             let (mut k, mut i) = (0, index);
             while i >= items[k] {
@@ -265,7 +304,7 @@ impl Convolution {
             // SAFETY: grids were made from the views, items write disjoint outputs, workers have
             // scratch of their own.
             let run = |sums: Option<&mut ItemSums>| unsafe {
-                part.run(cx, i, z, p, scratch, self.post, sums);
+                part.run(cx, i, z, p, scratch, prologue, self.post, sums);
             };
             match &self.sums {
                 Some(s) => s.with(slot + index, |own| run(Some(own))),

@@ -24,7 +24,7 @@ impl Step {
         }
         let depth = self.writes[0].dims[DEPTH];
         match &self.kind {
-            Kind::Conv(c) => c.sliced(depth),
+            Kind::Conv(c) => c.sliced(depth) && c.local(),
             Kind::Norm(n) => n.group.is_none(),
             Kind::Depthwise { .. } | Kind::Pool(_) | Kind::Resize(_) => true,
             Kind::Unary(..) | Kind::Binary(..) | Kind::Copy(_) => true,
@@ -64,9 +64,7 @@ impl Step {
         let isa = cx.isa;
         match &self.kind {
             // SAFETY: passed on from the caller.
-            Kind::Conv(c) => unsafe {
-                c.run_slices(self, cx, z, 0);
-            },
+            Kind::Conv(c) => unsafe { c.run_slices(self, cx, z)? },
             Kind::Depthwise { plan, .. } => {
                 let items = rows(plan.items() / plan.output.dims[1].max(1));
                 // SAFETY: passed on from the caller.

@@ -1,6 +1,6 @@
 //! The three transforms of F(4×4, 3×3), with channels in the lanes.
 
-use super::{POINTS, TILE};
+use super::{POINTS, Prologue, TILE};
 use crate::Grid;
 use crate::dot::Act;
 use crate::simd::{Body, Vector};
@@ -58,14 +58,51 @@ unsafe fn output<V: Vector>(m: [V::V; 6]) -> [V::V; TILE] {
     }
 }
 
+// Functions rather than closures: what is not inlined into its caller loses the caller's features.
+
+/// All lanes, or the first `count`.
+#[inline(always)]
+unsafe fn load<V: Vector, const FULL: bool>(p: *const f32, count: usize) -> V::V {
+    // SAFETY: passed on from the caller.
+    unsafe { if FULL { V::load(p) } else { V::load_part(p, count) } }
+}
+
+/// `act(x·scale + shift)` of six values.
+#[inline(always)]
+unsafe fn apply<V: Vector>(d: &mut [V::V; 6], (scale, shift): (V::V, V::V), act: Act) {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        for v in d.iter_mut() {
+            *v = V::fma(*v, scale, shift);
+        }
+        match act {
+            Act::None => {}
+            Act::Leaky(s) => {
+                let (zero, s) = (V::splat(0.0), V::splat(s));
+                for v in d.iter_mut() {
+                    *v = V::select_lt(*v, zero, V::mul(*v, s), *v);
+                }
+            }
+            Act::Clamp(a, b) => {
+                let (a, b) = (V::splat(a), V::splat(b));
+                for v in d.iter_mut() {
+                    *v = V::min(b, V::max(a, *v));
+                }
+            }
+        }
+    }
+}
+
 /// Transforms one row of input tiles of one slice.
-pub(super) struct Gather {
+pub(super) struct Gather<'a> {
     /// The slice at its first pixel and the first channel wanted.
     pub src: *const f32,
     /// The input's grid.
     pub grid: Grid,
     /// Channels.
     pub channels: usize,
+    /// Applied to what is read, from the first channel wanted on.
+    pub prologue: Option<Prologue<'a>>,
     /// Position of the first tile's first row and column; outside the slice counts as zero.
     pub y: i64,
     pub x: i64,
@@ -77,7 +114,7 @@ pub(super) struct Gather {
     pub plane: usize,
 }
 
-impl Body for Gather {
+impl Body for Gather<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -86,25 +123,35 @@ impl Body for Gather {
         // SAFETY: channels k.. of valid pixels only.
         unsafe {
             while k + V::LANES <= c {
-                self.lanes::<V, true>(k, V::LANES);
+                match self.prologue {
+                    Some(f) => self.lanes::<V, true, true>(k, V::LANES, f.act),
+                    None => self.lanes::<V, true, false>(k, V::LANES, Act::None),
+                }
                 k += V::LANES;
             }
             if k < c {
-                self.lanes::<V, false>(k, c - k);
+                let act = self.prologue.map_or(Act::None, |f| f.act);
+                self.lanes::<V, false, true>(k, c - k, act);
             }
         }
     }
 }
 
-impl Gather {
-    /// `count` channels from `k` on; all lanes when `FULL`.
+impl Gather<'_> {
+    /// `count` channels from `k` on; all lanes when `FULL`, with a prologue when `PRO`.
     #[inline(always)]
-    unsafe fn lanes<V: Vector, const FULL: bool>(&self, k: usize, count: usize) {
+    unsafe fn lanes<V: Vector, const FULL: bool, const PRO: bool>(&self, k: usize, count: usize, act: Act) {
         let [_, _, h, w, _] = self.grid.dims;
         let [_, _, sy, sx] = self.grid.strides;
         // SAFETY: loads only inside the slice, stores inside the planned scratch.
         unsafe {
-            let load = |p: *const f32| if FULL { V::load(p) } else { V::load_part(p, count) };
+            let mut affine = (V::splat(1.0), V::splat(0.0));
+            if let Some(f) = self.prologue
+                && PRO
+            {
+                affine.0 = load::<V, FULL>(f.scale.as_ptr().add(k), count);
+                affine.1 = load::<V, FULL>(f.shift.as_ptr().add(k), count);
+            }
             let rows = [0, 1, 2, 3, 4, 5].map(|i| (0..h as i64).contains(&(self.y + i)));
             let inside = rows.iter().all(|r| *r);
             let base = self.src.wrapping_offset(self.y as isize * sy as isize).wrapping_add(k);
@@ -123,12 +170,22 @@ impl Gather {
                     let mut d = [V::splat(0.0); 6];
                     if inside {
                         for (i, v) in d.iter_mut().enumerate() {
-                            *v = load(p.wrapping_add(i * sy));
+                            *v = load::<V, FULL>(p.wrapping_add(i * sy), count);
                         }
                     } else {
                         for (i, v) in d.iter_mut().enumerate() {
                             if rows[i] {
-                                *v = load(p.wrapping_add(i * sy));
+                                *v = load::<V, FULL>(p.wrapping_add(i * sy), count);
+                            }
+                        }
+                    }
+                    if PRO {
+                        apply::<V>(&mut d, affine, act);
+                        if !inside {
+                            for (i, v) in d.iter_mut().enumerate() {
+                                if !rows[i] {
+                                    *v = V::splat(0.0);
+                                }
                             }
                         }
                     }
