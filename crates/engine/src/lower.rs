@@ -248,7 +248,7 @@ impl<'g> Lower<'g> {
 
     fn push(&mut self, n: &Node, kind: Kind, reads: Vec<View>, writes: Vec<View>, macs: u64) {
         let in_place =
-            matches!(kind, Kind::Norm(_) | Kind::Scale | Kind::Unary(..) | Kind::Binary(..) | Kind::Softmax { .. });
+            matches!(kind, Kind::Norm(_) | Kind::LayerNorm { .. } | Kind::Scale | Kind::Unary(..) | Kind::Binary(..) | Kind::Softmax { .. });
         let node = self.graph.node_name(n).to_owned();
         let scratch = match &kind {
             Kind::Conv(c) if c.scratch() > 0 => {
@@ -378,6 +378,7 @@ impl<'g> Lower<'g> {
                     None => return Err("channels do not divide into the groups".into()),
                 }
             }
+            Op::LayerNorm { axis, epsilon } if floats => self.layer_norm(n, *axis, *epsilon)?,
             Op::Unary(u) if floats => self.unary(n, *u)?,
             Op::Binary(b) if floats => self.binary(n, *b)?,
             Op::Variadic(v) if floats => self.variadic(n, *v)?,

@@ -364,6 +364,7 @@ fn kernel_name(kind: &Kind) -> String {
         Kind::Conv(c) => c.parts.first().map_or(String::new(), |p| p.name()),
         Kind::Depthwise { .. } => "depthwise".into(),
         Kind::Scale => "scale".into(),
+        Kind::LayerNorm { .. } => "layer_norm".into(),
         Kind::Pool(_) => "pool".into(),
         Kind::Norm(n) if n.group.is_none() => "affine".into(),
         Kind::Norm(_) => "instance_norm".into(),
@@ -387,6 +388,7 @@ fn weight_bytes(l: &Lowered) -> u64 {
         .map(|s| match &s.kind {
             Kind::Conv(c) => c.parts.iter().map(|p| p.bytes()).sum(),
             Kind::Depthwise { weights, bias, .. } => 4 * (weights.len() + bias.len()),
+            Kind::LayerNorm { scale, shift, .. } => 4 * (scale.len() + shift.len()),
             _ => 0,
         })
         .sum();

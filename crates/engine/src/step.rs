@@ -12,7 +12,7 @@ use ampoule_graph::{DType, Op, Tensor};
 use ampoule_kernels::conv::ConvPointers;
 use ampoule_kernels::depthwise::Depthwise;
 use ampoule_kernels::dot::Act;
-use ampoule_kernels::{Grid, Isa, eltwise, norm, pool, resize, softmax};
+use ampoule_kernels::{Grid, Isa, eltwise, layer_norm, norm, pool, resize, softmax};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -46,6 +46,8 @@ pub(crate) enum Arg {
 pub(crate) enum Kind {
     Conv(Convolution),
     Depthwise { plan: Depthwise, weights: Vec<f32>, bias: Vec<f32>, post: Option<eltwise::Unary> },
+    /// Layer normalisation of dense rows.
+    LayerNorm { scale: Vec<f32>, shift: Vec<f32>, epsilon: f32 },
     /// `x · s` with one factor per channel, both computed.
     Scale,
     Pool(pool::Pool),
@@ -148,6 +150,25 @@ impl Step {
             Kind::Depthwise { plan, .. } => {
                 // SAFETY: passed on from the caller.
                 cx.pool.run(plan.items(), &|i, _| unsafe { self.depthwise(cx, i) });
+            }
+            Kind::LayerNorm { scale, shift, epsilon } => {
+                let (src, dst) = (Raw(cx.at(&self.reads[0])), Raw(cx.at(&self.writes[0])));
+                let n = scale.len();
+                let rows = self.reads[0].len() / n.max(1);
+                const ROWS: usize = 16;
+                cx.pool.run(rows.div_ceil(ROWS), &|i, _| {
+                    let at = i * ROWS * n;
+                    let rows = layer_norm::Rows {
+                        src: src.get().wrapping_add(at),
+                        dst: dst.get().wrapping_add(at),
+                        count: (rows - i * ROWS).min(ROWS),
+                        scale,
+                        shift,
+                        epsilon: *epsilon,
+                    };
+                    // SAFETY: rows of the views, chunks are disjoint.
+                    unsafe { layer_norm::layer_norm(isa, rows) };
+                });
             }
             // SAFETY: passed on from the caller.
             Kind::Scale => unsafe { self.scale(cx)? },

@@ -219,37 +219,43 @@ pub unsafe fn binary(
     unsafe { dispatch(isa, BinaryRun { f, a, b, b_step: !b_scalar as usize, dst, n }) }
 }
 
+/// One register of a binary function. A function rather than a closure, which might not be inlined
+/// and would then lose the features of its caller.
+#[inline(always)]
+unsafe fn combine<V: Vector>(f: Binary, x: V::V, y: V::V) -> V::V {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        match f {
+            Binary::Add => V::add(x, y),
+            Binary::Sub => V::sub(x, y),
+            Binary::Mul => V::mul(x, y),
+            Binary::Div => V::div(x, y),
+            // The hardware's maximum drops a NaN in its first operand; put it back.
+            Binary::Max => V::select_lt(y, x, x, V::select_lt(x, y, y, V::add(x, V::sub(y, y)))),
+            Binary::Min => V::select_lt(x, y, x, V::select_lt(y, x, y, V::add(x, V::sub(y, y)))),
+            Binary::PRelu => V::select_lt(x, V::splat(0.0), V::mul(x, y), x),
+        }
+    }
+}
+
 impl Body for BinaryRun {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let BinaryRun { f, a, b, b_step, dst, n } = self;
-        // SAFETY: register arithmetic only; the caller has the features.
-        let op = |f: Binary, x: V::V, y: V::V| unsafe {
-            match f {
-                Binary::Add => V::add(x, y),
-                Binary::Sub => V::sub(x, y),
-                Binary::Mul => V::mul(x, y),
-                Binary::Div => V::div(x, y),
-                // The hardware's maximum drops a NaN in its first operand; put it back.
-                Binary::Max => V::select_lt(y, x, x, V::select_lt(x, y, y, V::add(x, V::sub(y, y)))),
-                Binary::Min => V::select_lt(x, y, x, V::select_lt(y, x, y, V::add(x, V::sub(y, y)))),
-                Binary::PRelu => V::select_lt(x, V::splat(0.0), V::mul(x, y), x),
-            }
-        };
         // SAFETY: i + LANES <= n or the partial forms are used; a scalar b is read at 0 only.
         unsafe {
             let fixed = V::splat(if n > 0 { *b } else { 0.0 });
             let mut i = 0;
             while i + V::LANES <= n {
                 let y = if b_step == 0 { fixed } else { V::load(b.add(i)) };
-                V::store(dst.add(i), op(f, V::load(a.add(i)), y));
+                V::store(dst.add(i), combine::<V>(f, V::load(a.add(i)), y));
                 i += V::LANES;
             }
             if i < n {
                 let m = n - i;
                 let y = if b_step == 0 { fixed } else { V::load_part(b.add(i), m) };
-                V::store_part(dst.add(i), op(f, V::load_part(a.add(i), m), y), m);
+                V::store_part(dst.add(i), combine::<V>(f, V::load_part(a.add(i), m), y), m);
             }
         }
     }

@@ -15,6 +15,7 @@ pub mod eltwise;
 mod floats;
 mod grid;
 mod isa;
+pub mod layer_norm;
 pub mod measure;
 pub mod norm;
 pub mod pool;

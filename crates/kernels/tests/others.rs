@@ -3,6 +3,7 @@
 
 mod common;
 
+use ampoule_kernels::layer_norm::{Rows, layer_norm};
 use ampoule_kernels::conv::{Axis, ConvPointers};
 use ampoule_kernels::dot::Act;
 use ampoule_kernels::eltwise::{self, Binary, Unary};
@@ -267,6 +268,30 @@ fn softmax_rows() {
                 let s: f64 = row.iter().map(|&v| (v as f64 - m).exp()).sum();
                 for (g, &v) in got[r * n..].iter().zip(row) {
                     assert!((*g as f64 - (v as f64 - m).exp() / s).abs() < 1e-6, "{n} on {}", isa.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn layer_norm_rows() {
+    for isa in tiers() {
+        for n in [1, 3, 8, 16, 17, 96, 100] {
+            let count = 5;
+            let x: Vec<f32> = random(count * n, 3).iter().map(|v| v * 2.0 + 50.0).collect();
+            let (scale, shift) = (random(n, 4), random(n, 5));
+            let mut got = vec![0f32; count * n];
+            let (src, dst) = (x.as_ptr(), got.as_mut_ptr());
+            let rows = Rows { src, dst, count, scale: &scale, shift: &shift, epsilon: 1e-5 };
+            // SAFETY: buffers hold the rows.
+            unsafe { layer_norm(isa, rows) };
+            for (row, out) in x.chunks(n).zip(got.chunks(n)) {
+                let mean = row.iter().map(|&v| v as f64).sum::<f64>() / n as f64;
+                let variance = row.iter().map(|&v| (v as f64 - mean).powi(2)).sum::<f64>() / n as f64;
+                for i in 0..n {
+                    let want = (row[i] as f64 - mean) / (variance + 1e-5).sqrt() * scale[i] as f64 + shift[i] as f64;
+                    assert!((out[i] as f64 - want).abs() < 2e-5, "{n} on {}", isa.name());
                 }
             }
         }

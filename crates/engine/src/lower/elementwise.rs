@@ -207,6 +207,29 @@ impl Lower<'_> {
         Ok(true)
     }
 
+    pub(super) fn layer_norm(&mut self, n: &Node, a: i64, epsilon: f32) -> R<bool> {
+        let Some(y) = n.output() else { return Ok(false) };
+        let x = self.input(n, 0)?;
+        let size: usize = x.dims[axis(a, x.dims.len())?..].iter().product();
+        let Some(scale) = self.floats(n, 1).filter(|s| s.len() == size) else { return Ok(false) };
+        let shift = match n.input(2) {
+            None => vec![0.0; size],
+            Some(_) => match self.floats(n, 2).filter(|s| s.len() == size) {
+                Some(s) => s,
+                None => return Ok(false),
+            },
+        };
+        if size == 0 || n.outputs.iter().flatten().count() != 1 {
+            return Ok(false);
+        }
+        let x = self.dense_rows(n, x);
+        self.slices.remove(&y);
+        let out = self.fresh(&x.dims.clone(), x.strides.clone());
+        self.set(y, out.clone());
+        self.push(n, Kind::LayerNorm { scale, shift, epsilon }, vec![x], vec![out], 0);
+        Ok(true)
+    }
+
     /// Makes the convolution that wrote the whole of `x` add up its outputs, if one did.
     fn sums_of(&mut self, x: &View) -> Option<Arc<Sums>> {
         let step = self.out.steps.iter_mut().rev().find(|s| s.writes.iter().any(|w| w.home == x.home))?;
