@@ -18,10 +18,11 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Args, Debug, Clone)]
 pub struct Global {
-    /// Threads; 0 for as many as this process may use.
-    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
-    pub threads: usize,
-    /// Instruction-set tier: scalar, avx2 or avx512 [default: the best, or $AMPOULE_ISA].
+    /// Threads; 0 for as many as this process may use. `bench` takes a list, for example 1,2.
+    #[arg(long, global = true, default_value = "0", value_delimiter = ',', value_name = "N")]
+    pub threads: Vec<usize>,
+    /// Instruction-set tier: scalar, avx2 or avx512 [default: the best, or $AMPOULE_ISA]. `bench`
+    /// takes a list.
     #[arg(long, global = true, value_name = "TIER")]
     pub isa: Option<String>,
     /// Most memory to use, for example 2G or 700M; refused with exit code 5 when it is too little.
@@ -125,9 +126,6 @@ pub enum Command {
         /// Model files or fetched names.
         #[arg(required = true)]
         models: Vec<String>,
-        /// Thread counts, for example 1,2 [default: all threads].
-        #[arg(long = "thread-counts", value_delimiter = ',', value_name = "LIST")]
-        counts: Vec<usize>,
         /// Precision of storage and arithmetic.
         #[arg(long, default_value = "fp32", value_parser = ["fp32"])]
         precision: String,
@@ -143,6 +141,9 @@ pub enum Command {
         /// Virtual environment with the other engines' wheels; tools/peers.sh makes it.
         #[arg(long, default_value = ".venv-bench", value_name = "FOLDER")]
         environment: PathBuf,
+        /// Print the time of every kind of step too.
+        #[arg(long)]
+        profile: bool,
     },
     /// One engine's process of `bench`.
     #[command(hide = true)]

@@ -40,17 +40,15 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Compare { model_a, model_b, inputs, size, fast } => {
             compare::run(g, model_a, model_b, inputs, *size, *fast)
         }
-        Command::Bench { models, counts, precision, against, size, seconds, environment } => {
-            let all = || std::thread::available_parallelism().map_or(1, |n| n.get());
-            let single = [if g.threads == 0 { all() } else { g.threads }];
+        Command::Bench { models, precision, against, size, seconds, environment, profile } => {
             let job = bench::Job {
                 models,
-                threads: if counts.is_empty() { &single } else { counts },
                 precision,
                 against,
                 size: *size,
                 seconds: *seconds,
                 environment,
+                profile: *profile,
             };
             bench::run(g, &job)
         }
@@ -63,9 +61,12 @@ pub fn run(cli: &Cli) -> Outcome {
 /// Engine options from what was typed; the tier is checked before any work.
 fn options(g: &Global) -> Result<Options, Failure> {
     ampoule_kernels::choose(g.isa.as_deref()).map_err(|e| Failure::usage(e.to_string()))?;
+    let [threads] = g.threads[..] else {
+        return Err(Failure::usage("--threads takes one number here".to_owned()));
+    };
     Ok(Options {
         isa: g.isa.clone(),
-        threads: g.threads,
+        threads,
         max_bytes: g.max_ram.or_else(ampoule_pipeline::total_memory),
         keep_graph: false,
     })

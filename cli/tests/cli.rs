@@ -526,6 +526,15 @@ fn the_other_commands_answer() {
         0,
         &["sqnr_db", "dice"],
     );
+    let bench = ["bench", "tiny.onnx", "--size", "8", "--seconds", "0.01", "--json", "--threads", "1,2"];
+    let o = ampoule(&d, &[&bench[..], &["--against", "openvino", "--environment", "nowhere"]].concat());
+    expect(&o, 0, &["\"engine\":\"ampoule\"", "median_ms", "peak_rss_mb", "planned_peak_mb", "profile"]);
+    // Two thread counts times two engines; the other engine is not there, which is said and counted.
+    assert_eq!(text(&o).lines().filter(|l| l.starts_with('{')).count(), 4);
+    assert!(text(&o).contains("run tools/peers.sh"));
+    expect(&ampoule(&d, &["bench", "tiny.onnx", "--against", "abacus"]), 2, &["not an engine"]);
+    expect(&ampoule(&d, &["bench", "tiny.onnx", "--size", "64", "--max-ram", "1M"]), 1, &["needs"]);
+    expect(&ampoule(&d, &["doctor", "--threads", "1,2"]), 2, &["one number"]);
     expect(&ampoule(&d, &["doctor"]), 0, &["tiers", "GMAC/s"]);
     expect(&ampoule(&d, &["generate", "man"]), 0, &[".TH ampoule"]);
     expect(&ampoule(&d, &["generate", "complete-bash"]), 0, &["complete"]);

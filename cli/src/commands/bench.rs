@@ -1,6 +1,6 @@
 //! `ampoule bench`.
 
-use super::{json, options, say};
+use super::{json, say};
 use crate::args::Global;
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_study::bench::{Bench, Engine, Row, bench, serve};
@@ -8,16 +8,26 @@ use std::path::PathBuf;
 
 pub struct Job<'a> {
     pub models: &'a [String],
-    pub threads: &'a [usize],
     pub precision: &'a str,
     pub against: &'a [String],
     pub size: usize,
     pub seconds: f64,
     pub environment: &'a PathBuf,
+    pub profile: bool,
 }
 
 pub fn run(g: &Global, job: &Job) -> Outcome {
-    options(g)?;
+    let mut tiers = Vec::new();
+    for name in g.isa.iter().flat_map(|list| list.split(',')) {
+        ampoule_kernels::choose(Some(name)).map_err(|e| Failure::usage(e.to_string()))?;
+        tiers.push(Some(name.to_owned()));
+    }
+    if tiers.is_empty() {
+        tiers.push(None);
+    }
+    let all = || std::thread::available_parallelism().map_or(1, |n| n.get());
+    let counts = g.threads.iter().map(|&n| if n == 0 { all() } else { n });
+    let settings: Vec<_> = counts.flat_map(|n| tiers.iter().map(move |t| (n, t.clone()))).collect();
     let mut engines = vec![Engine::Ampoule];
     for name in job.against {
         let unknown = || Failure::usage(format!("`{name}` is not an engine; use onnxruntime or openvino"));
@@ -27,13 +37,13 @@ pub fn run(g: &Global, job: &Job) -> Outcome {
     let mut failed = false;
     for model in job.models {
         let path = ampoule_zoo::resolve(model)?;
-        for &threads in job.threads {
+        for (threads, isa) in settings.iter().cloned() {
             let b = Bench {
                 model: path.clone(),
                 engines: engines.clone(),
                 precision: job.precision.into(),
                 threads,
-                isa: g.isa.clone(),
+                isa,
                 size: job.size,
                 seconds: job.seconds,
                 environment: job.environment.clone(),
@@ -41,13 +51,13 @@ pub fn run(g: &Global, job: &Job) -> Outcome {
             };
             let rows = bench(&program, &b)?;
             failed |= rows[0].error.is_some();
-            print(g, &rows)?;
+            print(g, &rows, job.profile)?;
         }
     }
     Ok(if failed { Code::SomeFailed } else { Code::Done })
 }
 
-fn print(g: &Global, rows: &[Row]) -> Result<(), Failure> {
+fn print(g: &Global, rows: &[Row], profile: bool) -> Result<(), Failure> {
     let first = &rows[0];
     if !g.json {
         let shape: Vec<String> = first.shape.iter().map(usize::to_string).collect();
@@ -96,6 +106,12 @@ fn print(g: &Global, rows: &[Row]) -> Result<(), Failure> {
             );
         }
         say(line);
+        for step in r.profile.iter().filter(|_| profile) {
+            say(format!(
+                "    {:40} {:4} steps {:9.3} ms {:7.1} GMAC/s",
+                step.kernel, step.steps, step.ms, step.gmac_s
+            ));
+        }
     }
     Ok(())
 }

@@ -131,7 +131,8 @@ impl<'g> Lower<'g> {
         }
         // A beginning lies in the shortest longer list, whose own beginning may lie further on.
         for (y, parts, _) in &joined {
-            let longer = joined.iter().filter(|(z, p, _)| z != y && p.len() > parts.len() && p.starts_with(parts));
+            let longer =
+                joined.iter().filter(|(z, p, _)| z != y && p.len() > parts.len() && p.starts_with(parts));
             if let Some((z, ..)) = longer.min_by_key(|(_, p, _)| p.len())
                 && parts.len() > 1
                 && !self.slices.contains_key(y)
@@ -247,8 +248,15 @@ impl<'g> Lower<'g> {
     }
 
     fn push(&mut self, n: &Node, kind: Kind, reads: Vec<View>, writes: Vec<View>, macs: u64) {
-        let in_place =
-            matches!(kind, Kind::Norm(_) | Kind::LayerNorm { .. } | Kind::Scale | Kind::Unary(..) | Kind::Binary(..) | Kind::Softmax { .. });
+        let in_place = matches!(
+            kind,
+            Kind::Norm(_)
+                | Kind::LayerNorm { .. }
+                | Kind::Scale
+                | Kind::Unary(..)
+                | Kind::Binary(..)
+                | Kind::Softmax { .. }
+        );
         let node = self.graph.node_name(n).to_owned();
         let scratch = match &kind {
             Kind::Conv(c) if c.scratch() > 0 => {
@@ -257,7 +265,17 @@ impl<'g> Lower<'g> {
             }
             _ => None,
         };
-        self.out.steps.push(Step { node, op: n.op.name(), kind, reads, writes, in_place, macs, scratch, rounds: None });
+        self.out.steps.push(Step {
+            node,
+            op: n.op.name(),
+            kind,
+            reads,
+            writes,
+            in_place,
+            macs,
+            scratch,
+            rounds: None,
+        });
     }
 
     fn set(&mut self, id: ValueId, v: View) {

@@ -31,13 +31,8 @@ struct Shared {
 pub(crate) fn place(l: &mut Lowered, overlap: bool) -> Plan {
     let own = lifetimes(l);
     let n = l.buffers.len();
-    let mut s = Shared {
-        root: (0..n).collect(),
-        life: own.clone(),
-        own,
-        far: vec![false; n],
-        shift: vec![0; n],
-    };
+    let mut s =
+        Shared { root: (0..n).collect(), life: own.clone(), own, far: vec![false; n], shift: vec![0; n] };
     for i in 0..l.steps.len() {
         let step = &l.steps[i];
         if let Some((a, b)) = replaced(&s, step, i, &l.buffers) {
@@ -151,8 +146,7 @@ fn shifted(s: &Shared, step: &Step, i: usize, sizes: &[usize]) -> Option<(usize,
 fn rounds(step: &Step, ascending: bool) -> (Vec<Range<usize>>, usize) {
     let Kind::Conv(c) = &step.kind else { return (Vec::new(), 0) };
     let depth = step.writes[0].dims[2];
-    let mut list: Vec<Range<usize>> =
-        (0..depth).step_by(ROUND).map(|z| z..(z + ROUND).min(depth)).collect();
+    let mut list: Vec<Range<usize>> = (0..depth).step_by(ROUND).map(|z| z..(z + ROUND).min(depth)).collect();
     let gap = list
         .iter()
         .map(|z| {

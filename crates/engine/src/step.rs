@@ -45,9 +45,18 @@ pub(crate) enum Arg {
 
 pub(crate) enum Kind {
     Conv(Convolution),
-    Depthwise { plan: Depthwise, weights: Vec<f32>, bias: Vec<f32>, post: Option<eltwise::Unary> },
+    Depthwise {
+        plan: Depthwise,
+        weights: Vec<f32>,
+        bias: Vec<f32>,
+        post: Option<eltwise::Unary>,
+    },
     /// Layer normalisation of dense rows.
-    LayerNorm { scale: Vec<f32>, shift: Vec<f32>, epsilon: f32 },
+    LayerNorm {
+        scale: Vec<f32>,
+        shift: Vec<f32>,
+        epsilon: f32,
+    },
     /// `x · s` with one factor per channel, both computed.
     Scale,
     Pool(pool::Pool),
@@ -57,10 +66,18 @@ pub(crate) enum Kind {
     Binary(eltwise::Binary, Loops),
     Copy(Loops),
     Fill(f32),
-    Softmax { rows: usize, n: usize, from: usize, to: usize },
+    Softmax {
+        rows: usize,
+        n: usize,
+        from: usize,
+        to: usize,
+    },
     Resize(resize::Resize),
     MatMul(MatMul),
-    Reference { op: Op, args: Vec<Arg> },
+    Reference {
+        op: Op,
+        args: Vec<Arg>,
+    },
 }
 
 /// One unit of execution. `reads[0]` is the main input, `reads[1]` a residual or second operand.

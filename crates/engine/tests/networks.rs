@@ -324,9 +324,7 @@ fn relative(a: &[f32], b: &[f32]) -> f64 {
 
 #[test]
 fn networks_match_the_reference_on_every_tier() {
-    for (graph, dims) in
-        [unet3d(), finished_classifier(), dressed(), wide3d(), local3d(), dense()]
-    {
+    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), wide3d(), local3d(), dense()] {
         let input = random(dims.iter().product(), 42);
         let mut inferred = graph.clone();
         ampoule_graph::infer::infer(&mut inferred).unwrap();
@@ -402,7 +400,8 @@ fn less_memory_gives_the_same_outputs() {
         assert!((least as f64) < 0.9 * full as f64, "{}: {full} to {least}", graph.name);
         // The refusal names the least.
         let options = Options { max_bytes: Some(1), threads: 2, ..Default::default() };
-        let Err(ampoule_engine::Error::Memory { needed_mib, .. }) = Session::new(graph, &[dims], &options) else {
+        let Err(ampoule_engine::Error::Memory { needed_mib, .. }) = Session::new(graph, &[dims], &options)
+        else {
             panic!("a byte is enough");
         };
         assert_eq!(needed_mib, least.div_ceil(1 << 20));

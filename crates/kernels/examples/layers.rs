@@ -45,7 +45,10 @@ fn main() {
             let kd = if d == 1 { 1 } else { k };
             let az = if d == 1 { Axis { kernel: 1, pad: 0, ..a } } else { a };
             let conv = Conv::new(input, output, None, [az, a, a], Act::None, isa, true);
-            let weights = Weights::pack(conv.panels(isa, co), [kd * k * k, ci, co], None, &serial, |t, i, o| (t + i + o) as f32 * 1e-4);
+            let weights =
+                Weights::pack(conv.panels(isa, co), [kd * k * k, ci, co], None, &serial, |t, i, o| {
+                    (t + i + o) as f32 * 1e-4
+                });
             let x = vec![0.1f32; input.extent()];
             let mut y = vec![0f32; output.extent()];
             let mut taps = Vec::new();
@@ -71,14 +74,17 @@ fn main() {
                 let pad = [az.pad, a.pad, a.pad];
                 let shape = Shape { input, output, residual: None, depth_taps: kd, pad, act: Act::None };
                 let plan = Winograd::new(isa, shape);
-                let weights =
-                    plan.pack(None, &serial, |t, i, o| std::array::from_fn(|k| (t + i + o + k) as f32 * 1e-4));
+                let weights = plan
+                    .pack(None, &serial, |t, i, o| std::array::from_fn(|k| (t + i + o + k) as f32 * 1e-4));
                 let mut scratch = vec![0f32; plan.scratch()];
                 let mut best = f64::MAX;
                 for _ in 0..3 {
                     let start = Instant::now();
-                    let p =
-                        ConvPointers { input: x.as_ptr(), output: y.as_mut_ptr(), residual: std::ptr::null() };
+                    let p = ConvPointers {
+                        input: x.as_ptr(),
+                        output: y.as_mut_ptr(),
+                        residual: std::ptr::null(),
+                    };
                     let scratch = scratch.as_mut_ptr();
                     let on = Operands { weights: &weights, prologue: None, pointers: p, scratch };
                     for i in 0..plan.items() {

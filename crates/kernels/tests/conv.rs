@@ -2,11 +2,11 @@
 
 mod common;
 
-use ampoule_kernels::{Grid, serial};
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Weights, phases};
 use ampoule_kernels::depthwise::Depthwise;
 use ampoule_kernels::dot::{Act, KERNELS, of, panels};
 use ampoule_kernels::winograd::{Operands, Prologue, Shape, Winograd};
+use ampoule_kernels::{Grid, serial};
 use common::{error, random, tiers};
 
 struct Case {
@@ -132,9 +132,13 @@ fn every_tier_matches_plain_loops() {
             let want = naive(c, &gi, &go, &x, &wv, &bias, &r);
             let grid_r = c.residual.then_some(go);
             let conv = Conv::new(gi, go, grid_r, c.axes, c.act, isa, true);
-            let weights = Weights::pack(conv.panels(isa, c.outputs), [taps, ci, c.outputs], Some(&bias), &serial, |t, a, b| {
-                wv[(t * ci + a) * c.outputs + b]
-            });
+            let weights = Weights::pack(
+                conv.panels(isa, c.outputs),
+                [taps, ci, c.outputs],
+                Some(&bias),
+                &serial,
+                |t, a, b| wv[(t * ci + a) * c.outputs + b],
+            );
             let mut got = vec![0.0; go.extent()];
             let p = ConvPointers { input: x.as_ptr(), output: got.as_mut_ptr(), residual: r.as_ptr() };
             let mut scratch = Vec::new();
@@ -279,9 +283,13 @@ fn transposed_convolutions_are_their_phases() {
                     let axes = [axis(1, 1, 1, 0), py.axis, px.axis];
                     let n = px.taps.len();
                     let conv = Conv::new(gi, go, None, axes, Act::None, isa, true);
-                    let weights = Weights::pack(conv.panels(isa, co), [py.taps.len() * n, ci, co], None, &serial, |t, a, b| {
-                        w[((py.taps[t / n] * kernel + px.taps[t % n]) * ci + a) * co + b]
-                    });
+                    let weights = Weights::pack(
+                        conv.panels(isa, co),
+                        [py.taps.len() * n, ci, co],
+                        None,
+                        &serial,
+                        |t, a, b| w[((py.taps[t / n] * kernel + px.taps[t % n]) * ci + a) * co + b],
+                    );
                     let at = py.offset * full.strides[2] + px.offset * full.strides[3];
                     let p = ConvPointers {
                         input: x.as_ptr(),

@@ -3,10 +3,10 @@
 
 mod common;
 
-use ampoule_kernels::layer_norm::{Rows, layer_norm};
 use ampoule_kernels::conv::{Axis, ConvPointers};
 use ampoule_kernels::dot::Act;
 use ampoule_kernels::eltwise::{self, Binary, Unary};
+use ampoule_kernels::layer_norm::{Rows, layer_norm};
 use ampoule_kernels::pool::{Pool, PoolKind};
 use ampoule_kernels::resize::{Resize, Samples};
 use ampoule_kernels::{Grid, norm, softmax};
@@ -290,7 +290,8 @@ fn layer_norm_rows() {
                 let mean = row.iter().map(|&v| v as f64).sum::<f64>() / n as f64;
                 let variance = row.iter().map(|&v| (v as f64 - mean).powi(2)).sum::<f64>() / n as f64;
                 for i in 0..n {
-                    let want = (row[i] as f64 - mean) / (variance + 1e-5).sqrt() * scale[i] as f64 + shift[i] as f64;
+                    let want =
+                        (row[i] as f64 - mean) / (variance + 1e-5).sqrt() * scale[i] as f64 + shift[i] as f64;
                     assert!((out[i] as f64 - want).abs() < 2e-5, "{n} on {}", isa.name());
                 }
             }

@@ -60,7 +60,7 @@ pub struct Bench {
     pub model: PathBuf,
     /// Engines, in the order in which they take turns.
     pub engines: Vec<Engine>,
-    /// `fp32` or `bf16`.
+    /// `fp32`, so far the only one.
     pub precision: String,
     /// Threads.
     pub threads: usize,
@@ -128,6 +128,22 @@ pub struct Row {
     /// What failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Ampoule's time by kernel in one run, slowest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub profile: Vec<Share>,
+}
+
+/// What the steps of one kernel took together.
+#[derive(Clone, Debug, Serialize, serde::Deserialize)]
+pub struct Share {
+    /// Kernel, as `inspect` names it.
+    pub kernel: String,
+    /// Steps.
+    pub steps: usize,
+    /// Milliseconds.
+    pub ms: f64,
+    /// Multiply-accumulates per second, in billions.
+    pub gmac_s: f64,
 }
 
 /// Names and dimensions of a model's inputs, free axes set to 1 (batch) or `size`.
@@ -175,18 +191,16 @@ pub fn bench(program: &Path, b: &Bench) -> Result<Vec<Row>> {
         b.engines.iter().map(|&e| Seat::take(program, b, e, &inputs, &template, folder.path())).collect();
     compare_outputs(&mut seats, folder.path());
     measure(&mut seats, b.seconds);
-    let ceiling = ceiling(isa, &b.precision) * b.threads as f64;
+    let ceiling = ceiling(isa) * b.threads as f64;
     // Every engine's row has the work that Ampoule counted.
     let gmac = seats.iter().find_map(|s| (s.row.gmac > 0.0).then_some(s.row.gmac)).unwrap_or(0.0);
     Ok(seats.into_iter().map(|s| s.finish(gmac, ceiling)).collect())
 }
 
 /// GMAC/s of the best tile of a tier on one core.
-fn ceiling(isa: ampoule_kernels::Isa, precision: &str) -> f64 {
-    let tiles = ampoule_kernels::dot::KERNELS.iter().filter(|k| k.isa == isa && k.name.starts_with("f32"));
-    let best = tiles.filter_map(ampoule_kernels::measure::tile_macs).fold(0.0, f64::max) / 1e9;
-    let _ = precision;
-    best
+fn ceiling(isa: ampoule_kernels::Isa) -> f64 {
+    let tiles = ampoule_kernels::dot::KERNELS.iter().filter(|k| k.isa == isa);
+    tiles.filter_map(ampoule_kernels::measure::tile_macs).fold(0.0, f64::max) / 1e9
 }
 
 /// One engine's process and what is known of it.
@@ -279,8 +293,8 @@ impl Seat {
                 format!("{}: no {prefix}.* there; run tools/peers.sh", b.environment.display())
             })?),
         };
-        if engine == Engine::OnnxRuntime && (b.precision != "fp32" || b.isa.is_some()) {
-            return Err("ONNX Runtime has no such setting of precision or tier on this CPU".into());
+        if engine == Engine::OnnxRuntime && b.isa.is_some() {
+            return Err("ONNX Runtime cannot be held to a tier".into());
         }
         let task = Task {
             engine: engine.name().into(),
@@ -338,6 +352,8 @@ impl Seat {
             && let Ok(v) = talk.ask("quit")
         {
             self.row.peak_rss_mb = v.get("peak_rss_mb").and_then(|x| x.as_f64());
+            let profile = v.get("profile").cloned().unwrap_or_default();
+            self.row.profile = serde_json::from_value(profile).unwrap_or_default();
         }
         self.times.sort_by(f64::total_cmp);
         let n = self.times.len();
@@ -391,8 +407,10 @@ fn measure(seats: &mut [Seat], seconds: f64) {
         s.run(2, false);
     }
     // About a tenth of a second a turn, at least one run.
-    let turns: Vec<usize> =
-        seats.iter().map(|s| (100.0 / s.row.min_ms.unwrap_or(100.0).max(0.01)).clamp(1.0, 1000.0) as usize).collect();
+    let turns: Vec<usize> = seats
+        .iter()
+        .map(|s| (100.0 / s.row.min_ms.unwrap_or(100.0).max(0.01)).clamp(1.0, 1000.0) as usize)
+        .collect();
     let start = Instant::now();
     let budget = Duration::from_secs_f64(seconds * seats.len() as f64);
     let mut rounds = 0;

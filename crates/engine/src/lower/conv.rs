@@ -5,13 +5,13 @@ use crate::step::{Algorithm, ConvPart, Convolution, Kind, MatMul, Norm};
 use crate::view::{Home, View};
 use ampoule_graph::op::{Resolved, Window};
 use ampoule_graph::{DType, Node, Tensor, ValueId};
-use std::borrow::Cow;
 use ampoule_kernels::Grid;
 use ampoule_kernels::conv::{Axis, Conv, Phase, Weights, phases};
 use ampoule_kernels::depthwise::Depthwise;
 use ampoule_kernels::dot::{self, Act};
 use ampoule_kernels::eltwise;
 use ampoule_kernels::winograd::{Shape, Winograd};
+use std::borrow::Cow;
 
 /// Places per-axis values of a 1D to 3D window at the end of three axes.
 fn three<T: Copy>(v: &[T], fill: T) -> [T; 3] {
@@ -174,7 +174,8 @@ impl<'g> Lower<'g> {
     ) -> Algorithm {
         let sizes = [axes.iter().map(|a| a.kernel).product(), input.channels(), output.channels()];
         let conv = Conv::new(input, output, residual, axes, act, self.isa, !self.stream);
-        if axes.iter().all(|a| a.stride == 1 && a.dilation == 1) && axes[1].kernel == 3 && axes[2].kernel == 3 {
+        if axes.iter().all(|a| a.stride == 1 && a.dilation == 1) && axes[1].kernel == 3 && axes[2].kernel == 3
+        {
             let depth_taps = axes[0].kernel;
             let shape = Shape { input, output, residual, depth_taps, pad: axes.map(|a| a.pad), act };
             let plan = Winograd::new(self.isa, shape);
@@ -241,14 +242,21 @@ impl<'g> Lower<'g> {
                         let mut gi = gx;
                         gi.dims[4] = cg;
                         let axes = [pz.axis, py.axis, px.axis];
-                        let conv = Conv::new(gi, go, residual.map(|r| r.0), axes, t.act, self.isa, !self.stream);
+                        let conv =
+                            Conv::new(gi, go, residual.map(|r| r.0), axes, t.act, self.isa, !self.stream);
                         let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
-                        let weights = Weights::pack(conv.panels(self.isa, mg), [count, cg, mg], b, &self.spread(), |k, i, o| {
-                            let z = pz.taps[k / (ny * nx)];
-                            let (yy, xx) = (py.taps[k / nx % ny], px.taps[k % nx]);
-                            let tap = (z * a[1].kernel + yy) * a[2].kernel + xx;
-                            w.get(((g * cg + i) * mg + o) * taps + tap)
-                        });
+                        let weights = Weights::pack(
+                            conv.panels(self.isa, mg),
+                            [count, cg, mg],
+                            b,
+                            &self.spread(),
+                            |k, i, o| {
+                                let z = pz.taps[k / (ny * nx)];
+                                let (yy, xx) = (py.taps[k / nx % ny], px.taps[k % nx]);
+                                let tap = (z * a[1].kernel + yy) * a[2].kernel + xx;
+                                w.get(((g * cg + i) * mg + o) * taps + tap)
+                            },
+                        );
                         parts.push(ConvPart {
                             algorithm: Algorithm::Direct(conv, weights),
                             input: g * cg,

@@ -292,14 +292,7 @@ impl Lower<'_> {
         self.pool_step(n, x, y, axes(&r), kind)
     }
 
-    fn pool_step(
-        &mut self,
-        n: &Node,
-        x: View,
-        y: ValueId,
-        axes: [Axis; 3],
-        kind: PoolKind,
-    ) -> R<bool> {
+    fn pool_step(&mut self, n: &Node, x: View, y: ValueId, axes: [Axis; 3], kind: PoolKind) -> R<bool> {
         let (x, input) = self.channels_last(n, x)?;
         let dims = self.dims(y)?;
         let out = self.place(y, &dims);

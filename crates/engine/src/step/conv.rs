@@ -1,8 +1,8 @@
 //! Convolution steps: one or several parts, each with the algorithm chosen for it.
 
 use super::{Context, Norm, Raw, Step, grid};
-use ampoule_kernels::eltwise::{self, Unary};
 use ampoule_kernels::conv::{Conv, ConvPointers, Weights};
+use ampoule_kernels::eltwise::{self, Unary};
 use ampoule_kernels::norm::ItemSums;
 use ampoule_kernels::winograd::{self, Operands, Prologue, Winograd};
 use std::ops::Range;
@@ -260,7 +260,12 @@ impl Convolution {
     ///
     /// # Safety
     /// See [`Step::run`].
-    pub unsafe fn run_rounds(&self, step: &Step, cx: &Context, rounds: &[Range<usize>]) -> Result<(), String> {
+    pub unsafe fn run_rounds(
+        &self,
+        step: &Step,
+        cx: &Context,
+        rounds: &[Range<usize>],
+    ) -> Result<(), String> {
         if let Some(s) = &self.sums {
             let items = |z: &Range<usize>| self.parts.iter().map(|p| p.items_of(&p.own(z))).sum::<usize>();
             s.prepare(rounds.iter().map(items).sum());

@@ -80,11 +80,10 @@ impl OpenVino {
     pub fn load(task: &Task) -> Result<Self, String> {
         openvino_sys::library::load_from(library(task)?)?;
         let mut core = Core::new().map_err(text)?;
-        let precision = if task.precision == "bf16" { "bf16" } else { "f32" };
         let threads = task.threads.to_string();
         for (key, value) in [
             (RwPropertyKey::HintPerformanceMode, "LATENCY"),
-            (RwPropertyKey::HintInferencePrecision, precision),
+            (RwPropertyKey::HintInferencePrecision, "f32"),
             (RwPropertyKey::InferenceNumThreads, threads.as_str()),
             (RwPropertyKey::NumStreams, "1"),
         ] {

@@ -1,6 +1,6 @@
 //! The process of one engine: loads a model, then runs it as often as it is told to.
 
-use super::noise;
+use super::{Share, noise};
 use ampoule_engine::{Options, Session};
 use ampoule_graph::onnx;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub struct Task {
     pub model: PathBuf,
     /// Names and dimensions of the inputs.
     pub inputs: Vec<(String, Vec<usize>)>,
-    /// `fp32` or `bf16`.
+    /// `fp32`, so far the only one.
     pub precision: String,
     /// Threads.
     pub threads: usize,
@@ -41,6 +41,10 @@ pub(super) trait Loaded {
     fn run(&mut self) -> Result<(), String>;
     /// All outputs of the last run, in ONNX order.
     fn outputs(&mut self) -> Result<Vec<Vec<f32>>, String>;
+    /// Time by kernel of the last run, slowest first.
+    fn profile(&self) -> Vec<Share> {
+        Vec::new()
+    }
     /// Facts for the first line of the protocol.
     fn facts(&self) -> serde_json::Value {
         json!({})
@@ -82,6 +86,22 @@ impl Loaded for Ampoule {
 
     fn outputs(&mut self) -> Result<Vec<Vec<f32>>, String> {
         Ok((0..self.session.outputs()).map(|i| self.session.output(i).to_vec()).collect())
+    }
+
+    fn profile(&self) -> Vec<Share> {
+        let mut sums: Vec<(Share, u64)> = Vec::new();
+        for s in self.session.steps() {
+            let ms = s.time.as_secs_f64() * 1e3;
+            match sums.iter_mut().find(|k| k.0.kernel == s.kernel) {
+                Some((k, macs)) => {
+                    (k.steps, k.ms, *macs) = (k.steps + 1, k.ms + ms, *macs + s.macs);
+                }
+                None => sums.push((Share { kernel: s.kernel, steps: 1, ms, gmac_s: 0.0 }, s.macs)),
+            }
+        }
+        sums.sort_by(|a, b| b.0.ms.total_cmp(&a.0.ms));
+        let rate = |(k, macs): (Share, u64)| Share { gmac_s: macs as f64 / 1e6 / k.ms.max(1e-9), ..k };
+        sums.into_iter().map(rate).collect()
     }
 
     fn facts(&self) -> serde_json::Value {
@@ -141,7 +161,7 @@ pub fn serve(task: &str) -> Result<(), String> {
         reply(done.unwrap_or_else(|e| json!({ "error": e })))?;
     }
     let peak = ampoule_pipeline::peak_rss_bytes().map(|b| b as f64 / 1e6);
-    reply(json!({ "peak_rss_mb": peak }))
+    reply(json!({ "peak_rss_mb": peak, "profile": engine.profile() }))
 }
 
 fn times(engine: &mut dyn Loaded, n: usize) -> Result<Vec<f64>, String> {
