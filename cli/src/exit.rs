@@ -40,6 +40,11 @@ impl Failure {
     pub fn input(message: impl Into<String>) -> Self {
         Failure { code: Code::Input, message: message.into() }
     }
+
+    /// The same, said of a file or name.
+    pub fn about(self, what: impl std::fmt::Display) -> Self {
+        Failure { message: format!("{what}: {}", self.message), ..self }
+    }
 }
 
 /// What to do about a network that does not fit.

@@ -15,7 +15,8 @@ pub fn run(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: b
             let path = ampoule_zoo::resolve(m)?;
             onnx::read_file(&path).map_err(|e| Failure::input(format!("{}: {e}", path.display())))
         };
-        all.extend(ampoule_study::compare_random(&read(a)?, &read(b)?, size, 1, &options(g)?)?);
+        let found = ampoule_study::compare_random(&read(a)?, &read(b)?, size, 1, &options(g)?);
+        all.extend(found.map_err(|e| Failure::from(e).about(format_args!("{a}, {b}")))?);
     }
     if !images.is_empty() {
         let (mut ma, mut mb) = (load(g, a)?, load(g, b)?);

@@ -29,7 +29,8 @@ pub fn run(g: &Global, model: &str, size: [usize; 3], output: Option<&str>, prof
         let rewrites: BTreeMap<&str, usize> = counts.into_iter().filter(|c| c.1 > 0).collect();
         let names: Vec<String> = graph.outputs.iter().map(|o| graph.value(*o).name.clone()).collect();
         for name in names.iter().filter(|n| output.is_none_or(|o| o == *n)) {
-            networks.push(network(g, &graph, name, size, profile, &rewrites)?);
+            let found = network(g, &graph, name, size, profile, &rewrites);
+            networks.push(found.map_err(|e| e.about(path.display()))?);
         }
         if let (Some(o), true) = (output, networks.is_empty()) {
             return Err(Failure::usage(format!("there is no output `{o}`; there are {}", names.join(", "))));
