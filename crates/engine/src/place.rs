@@ -14,6 +14,9 @@ use std::ops::Range;
 /// Slices computed between two points at which all workers wait for each other.
 const ROUND: usize = 16;
 
+/// Most slices of a convolution that runs in rounds: far more than any scan has.
+const DEEPEST: usize = 1 << 13;
+
 /// Buffers that share a place.
 struct Shared {
     /// The buffer that stands for each.
@@ -129,7 +132,7 @@ fn shifted(s: &Shared, step: &Step, i: usize, sizes: &[usize]) -> Option<(usize,
     let Kind::Conv(c) = &step.kind else { return None };
     let (from, to) = (step.reads.first()?, step.writes.first()?);
     let (Home::Arena(a), Home::Arena(b)) = (from.home, to.home) else { return None };
-    let deep = from.dims.len() == 5 && from.dims[0] == 1 && from.dims[2] > ROUND;
+    let deep = from.dims.len() == 5 && from.dims[0] == 1 && (ROUND + 1..=DEEPEST).contains(&from.dims[2]);
     let same = from.dims == to.dims && from.lies_as(&to.strides) && from.offset == 0 && to.offset == 0;
     if !deep || !same || a == b || !whole(s, a, b, i, to, sizes) || !c.sliced(from.dims[2]) {
         return None;

@@ -123,6 +123,12 @@ impl Session {
         } else {
             ampoule_graph::passes::optimize(&mut graph)?;
         }
+        // Before anything is laid out: a value far beyond the limit cannot be streamed into it.
+        let largest = graph.values.iter().filter_map(|v| v.dims()).map(|d| d.iter().product::<usize>()).max();
+        let bytes = 4 * largest.unwrap_or(0) as u64;
+        if let Some(limit) = options.max_bytes.filter(|&l| bytes > BEYOND.saturating_mul(l)) {
+            return Err(Error::Memory { needed_mib: bytes.div_ceil(1 << 20), limit_mib: limit >> 20 });
+        }
         let Fitted { lowered, plan, stream } = fit(&graph, isa, &pool, options)?;
         let weight_bytes = weight_bytes(&lowered);
         // The tensors of the file are packed now; only exact constant outputs are still needed.
@@ -318,6 +324,9 @@ struct Fitted {
     plan: Plan,
     stream: Option<Stream>,
 }
+
+/// How many times the limit a single value may be: streaming holds a part of it.
+const BEYOND: u64 = 8;
 
 /// Share of the plain plan below which convolutions over their inputs are taken unasked.
 const WORTH: f64 = 0.85;

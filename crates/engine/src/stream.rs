@@ -10,6 +10,9 @@ use crate::step::{DEPTH, Step};
 use crate::view::{Home, View};
 use std::ops::Range;
 
+/// Most slices of a network that is streamed: far more than any scan has, and schedules stay short.
+const DEEPEST: usize = 1 << 13;
+
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
@@ -152,6 +155,9 @@ impl Sim<'_> {
 pub(crate) fn schedule(l: &Lowered, block: usize) -> Option<Stream> {
     let buffers = buffers(l)?;
     let deepest = buffers.iter().map(|b| b.depth).max().unwrap_or(1).max(1);
+    if deepest > DEEPEST {
+        return None;
+    }
     let n = l.buffers.len();
     let (mut runs, mut most) = (Vec::new(), vec![0usize; n]);
     let mut sim = Sim { l, buffers, done: vec![0; l.steps.len()], low: vec![0; n] };

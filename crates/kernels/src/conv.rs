@@ -47,10 +47,8 @@ impl Axis {
     /// Cuts `out` positions over an input of `size` into segments; taps outside are invalid.
     fn segments(&self, size: usize, out: usize) -> Vec<Segment> {
         let mut list: Vec<Segment> = Vec::new();
-        if self.kernel == 1 && self.pad == 0 && out > 0 && (out - 1) * self.stride < size {
-            return vec![Segment { start: 0, end: out, first: 0, last: 1 }];
-        }
-        for o in 0..out {
+        let mut o = 0;
+        while o < out {
             let at = |k: usize| (o * self.stride + k * self.dilation) as i64 - self.pad;
             let inside = |k: usize| (0..size as i64).contains(&at(k));
             let first = (0..self.kernel).find(|&k| inside(k)).unwrap_or(0);
@@ -58,6 +56,16 @@ impl Axis {
             match list.last_mut() {
                 Some(s) if (s.first, s.last) == (first, last) => s.end = o + 1,
                 _ => list.push(Segment { start: o, end: o + 1, first, last }),
+            }
+            o += 1;
+            // All positions up to the far border see all taps, like this one.
+            if (first, last) == (0, self.kernel) && self.kernel > 0 {
+                let reach = ((self.kernel - 1) * self.dilation) as i64 - self.pad;
+                let end = ((size as i64 - 1 - reach) / self.stride as i64 + 1).clamp(0, out as i64);
+                if let Some(s) = list.last_mut().filter(|s| s.end < end as usize) {
+                    s.end = end as usize;
+                    o = s.end;
+                }
             }
         }
         list
