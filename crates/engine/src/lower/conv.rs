@@ -5,12 +5,12 @@ use crate::step::{Algorithm, ConvPart, Convolution, Kind, MatMul, Norm};
 use crate::view::{Home, View};
 use ampoule_graph::op::{Resolved, Window};
 use ampoule_graph::{DType, Node, Tensor, ValueId};
-use ampoule_kernels::Grid;
 use ampoule_kernels::conv::{Axis, Conv, Phase, Weights, phases};
 use ampoule_kernels::depthwise::Depthwise;
 use ampoule_kernels::dot::{self, Act};
 use ampoule_kernels::eltwise;
 use ampoule_kernels::winograd::{Shape, Winograd};
+use ampoule_kernels::{Grid, Isa};
 use std::borrow::Cow;
 
 /// Places per-axis values of a 1D to 3D window at the end of three axes.
@@ -37,6 +37,10 @@ struct Target {
 
 /// Bytes of direct weights from which Winograd has to win clearly.
 const HEAVY: usize = 2 << 20;
+
+/// Input channels from which Winograd is used below AVX-512. The gain on narrow layers is small there,
+/// and it is they that cost HD-BET, whose normalisations magnify rounding, most of its accuracy.
+const FEWEST: usize = 32;
 
 /// Constant weights as float32, read in place: a copy of them all would double the peak.
 struct Values<'a>(Cow<'a, [u8]>);
@@ -179,9 +183,10 @@ impl<'g> Lower<'g> {
             let depth_taps = axes[0].kernel;
             let shape = Shape { input, output, residual, depth_taps, pad: axes.map(|a| a.pad), act };
             let plan = Winograd::new(self.isa, shape);
+            let fewest = if self.isa == Isa::Avx512 { 1 } else { FEWEST };
             // Four times the weights must be worth it where they are many.
             let worth = if 4 * sizes.iter().product::<usize>() > HEAVY { 0.8 } else { 1.0 };
-            if plan.cost() < worth * conv.cost(self.isa, sizes) {
+            if plan.cost() < worth * conv.cost(self.isa, sizes) && sizes[1] >= fewest {
                 let at = |t: usize, i: usize, o: usize| std::array::from_fn(|k| filters(t * 9 + k, i, o));
                 let weights = plan.pack(bias, &self.spread(), at);
                 return Algorithm::Winograd(plan, weights);
