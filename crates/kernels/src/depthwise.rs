@@ -121,6 +121,7 @@ impl Body for Rows<'_> {
 
 impl Rows<'_> {
     /// All rows of `count` channels from `k` on; all lanes when `FULL`.
+    /// Safety: as for [`Depthwise::run`]; `k + count` channels exist.
     #[inline(always)]
     unsafe fn lanes<V: Vector, const FULL: bool>(&self, k: usize, count: usize) {
         let width = self.plan.output.dims[3];
@@ -187,6 +188,7 @@ impl Rows<'_> {
     }
 
     /// `N` outputs of row `y` from `x` on, `done` after the one that `taps` were made for.
+    /// Safety: as for `lanes`; the taps lie inside the input for all `N` outputs.
     #[inline(always)]
     unsafe fn pixels<V: Vector, const FULL: bool, const N: usize>(
         &self,
@@ -213,6 +215,7 @@ impl Rows<'_> {
     }
 
     /// One output anywhere.
+    /// Safety: as for `lanes`.
     #[inline(always)]
     unsafe fn pixel<V: Vector, const FULL: bool>(&self, k: usize, count: usize, y: usize, x: usize) {
         let Rows { plan, weights, bias, p, at: [n, z], .. } = *self;
@@ -244,6 +247,7 @@ impl Rows<'_> {
     }
 
     /// Adds the residual, applies the activation and stores.
+    /// Safety: as for `lanes`.
     #[inline(always)]
     unsafe fn finish<V: Vector, const FULL: bool, const N: usize>(
         &self,

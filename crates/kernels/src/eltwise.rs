@@ -221,6 +221,7 @@ pub unsafe fn binary(
 
 /// One register of a binary function. A function rather than a closure, which might not be inlined
 /// and would then lose the features of its caller.
+/// Safety: the CPU must have the features of `V`.
 #[inline(always)]
 unsafe fn combine<V: Vector>(f: Binary, x: V::V, y: V::V) -> V::V {
     // SAFETY: register arithmetic only; the caller has the features.

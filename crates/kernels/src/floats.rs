@@ -82,7 +82,8 @@ impl Floats {
     fn layout(len: usize) -> Layout {
         let bytes = len.saturating_mul(4);
         let align = if bytes >= HUGE { HUGE } else { LINE };
-        Layout::from_size_align(bytes, align).expect("a length below isize::MAX")
+        // A length that no address space holds ends as any failed allocation does.
+        Layout::from_size_align(bytes, align).unwrap_or_else(|_| handle_alloc_error(Layout::new::<f32>()))
     }
 }
 
