@@ -21,10 +21,14 @@ pub struct Global {
     /// Threads; 0 for as many as this process may use. `bench` takes a list, for example 1,2.
     #[arg(long, global = true, default_value = "0", value_delimiter = ',', value_name = "N")]
     pub threads: Vec<usize>,
-    /// Instruction-set tier: scalar, avx2 or avx512 [default: the best, or $AMPOULE_ISA]. `bench`
-    /// takes a list.
+    /// Instruction-set tier: scalar, avx2, avx512 or avx512bf16 [default: the best, or $AMPOULE_ISA].
+    /// `bench` takes a list.
     #[arg(long, global = true, value_name = "TIER")]
     pub isa: Option<String>,
+    /// How values are stored and multiplied: fp32, bf16 (half the memory) or bf16-fast (on CPUs with
+    /// fast bfloat16, also with the error of eight-bit integers). `compare` runs its second model so.
+    #[arg(long, global = true, default_value = "fp32", value_name = "TYPE", value_parser = ["fp32", "bf16", "bf16-fast"])]
+    pub precision: String,
     /// Most memory to use, for example 2G or 700M; refused with exit code 5 when it is too little.
     #[arg(long, global = true, value_name = "BYTES", value_parser = parse_bytes)]
     pub max_ram: Option<u64>,
@@ -126,9 +130,6 @@ pub enum Command {
         /// Model files or fetched names.
         #[arg(required = true)]
         models: Vec<String>,
-        /// Precision of storage and arithmetic.
-        #[arg(long, default_value = "fp32", value_parser = ["fp32"])]
-        precision: String,
         /// Engines to compare with: onnxruntime, openvino.
         #[arg(long, value_delimiter = ',', value_name = "LIST")]
         against: Vec<String>,

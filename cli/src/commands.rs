@@ -12,7 +12,7 @@ mod run;
 
 use crate::args::{Cli, Command, Global};
 use crate::exit::{Code, Failure, Outcome};
-use ampoule_engine::Options;
+use ampoule_engine::{Options, Precision};
 use ampoule_pipeline::Model;
 
 /// Runs what was typed.
@@ -40,10 +40,10 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Compare { model_a, model_b, inputs, size, fast } => {
             compare::run(g, model_a, model_b, inputs, *size, *fast)
         }
-        Command::Bench { models, precision, against, size, seconds, environment, profile } => {
+        Command::Bench { models, against, size, seconds, environment, profile } => {
             let job = bench::Job {
                 models,
-                precision,
+                precision: &g.precision,
                 against,
                 size: *size,
                 seconds: *seconds,
@@ -68,6 +68,7 @@ fn options(g: &Global) -> Result<Options, Failure> {
         isa: g.isa.clone(),
         threads,
         max_bytes: g.max_ram.or_else(ampoule_pipeline::total_memory),
+        precision: Precision::parse(&g.precision).unwrap_or_default(),
         keep_graph: false,
     })
 }

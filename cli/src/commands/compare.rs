@@ -8,6 +8,8 @@ use ampoule_pipeline::Settings;
 use ampoule_study::Parity;
 
 pub fn run(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bool) -> Outcome {
+    // A precision is judged against float32.
+    let reference = Global { precision: "fp32".into(), ..g.clone() };
     let mut all: Vec<Parity> = Vec::new();
     let (images, random): (Vec<&String>, Vec<&String>) = inputs.iter().partition(|i| *i != "random");
     if !random.is_empty() {
@@ -15,11 +17,12 @@ pub fn run(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: b
             let path = ampoule_zoo::resolve(m)?;
             onnx::read_file(&path).map_err(|e| Failure::input(format!("{}: {e}", path.display())))
         };
-        let found = ampoule_study::compare_random(&read(a)?, &read(b)?, size, 1, &options(g)?);
+        let options = [options(&reference)?, options(g)?];
+        let found = ampoule_study::compare_random(&read(a)?, &read(b)?, size, 1, &options);
         all.extend(found.map_err(|e| Failure::from(e).about(format_args!("{a}, {b}")))?);
     }
     if !images.is_empty() {
-        let (mut ma, mut mb) = (load(g, a)?, load(g, b)?);
+        let (mut ma, mut mb) = (load(&reference, a)?, load(g, b)?);
         let settings = Settings { fast, probability: true };
         for i in images {
             all.push(ampoule_study::compare_on_image(&mut ma, &mut mb, i.as_ref(), settings)?);

@@ -5,6 +5,7 @@ use crate::args::Global;
 use crate::exit::{Code, Outcome};
 use ampoule_kernels::{Isa, dot::KERNELS, measure};
 use serde_json::json as object;
+use std::time::Duration;
 
 pub fn run(g: &Global) -> Outcome {
     options(g)?;
@@ -12,8 +13,10 @@ pub fn run(g: &Global) -> Outcome {
     let chosen = ampoule_kernels::choose(g.isa.as_deref()).map_or("", |i| i.name());
     let mib = |b: Option<u64>| b.map(|b| b >> 20);
     let tiers: Vec<_> = Isa::ALL.iter().map(|i| (i.name(), i.supported())).collect();
-    let tiles: Vec<(&str, f64)> =
-        KERNELS.iter().filter_map(|k| measure::tile_macs(k).map(|m| (k.name, m / 1e9))).collect();
+    let tiles: Vec<(&str, f64)> = KERNELS
+        .iter()
+        .filter_map(|k| measure::tile_macs(k, Duration::from_millis(10)).map(|m| (k.name, m / 1e9)))
+        .collect();
     let bandwidth = measure::triad_bytes(128 << 20) / 1e9;
     let folder = ampoule_zoo::default_folder();
     let fetched: Vec<&str> = ampoule_zoo::CATALOG

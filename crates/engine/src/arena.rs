@@ -36,8 +36,8 @@ impl Arena {
         Ok(Arena { base, bytes })
     }
 
-    /// First float.
-    pub fn floats(&self) -> *mut f32 {
+    /// First byte, aligned to a page.
+    pub fn base(&self) -> *mut u8 {
         self.base.cast()
     }
 

@@ -8,21 +8,21 @@ mod elementwise;
 mod moves;
 mod shape;
 
-use crate::step::{Arg, Kind, Loops, Step};
+use crate::step::{Arg, Kind, Loops, Step, Stored};
 use crate::view::{Home, View, channels_last, row_major};
-use crate::{Error, Pool, Result};
+use crate::{Error, Pool, Precision, Result};
 use ampoule_graph::op::{Binary, Unary};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
 use ampoule_kernels::dot::Act;
-use ampoule_kernels::{Grid, Isa};
+use ampoule_kernels::{Elem, Grid, Isa};
 use std::collections::HashMap;
 
-/// The result of lowering: steps, sizes of arena buffers, constants, and where inputs and outputs
-/// lie.
+/// The result of lowering: steps, bytes of arena buffers, constants, and where inputs and outputs
+/// lie, which are float32.
 pub(crate) struct Lowered {
     pub steps: Vec<Step>,
     pub buffers: Vec<usize>,
-    pub constants: Vec<Vec<f32>>,
+    pub constants: Vec<Stored>,
     pub inputs: Vec<View>,
     pub outputs: Vec<View>,
 }
@@ -31,6 +31,7 @@ pub(crate) struct Lowered {
 pub(crate) struct Lower<'g> {
     graph: &'g Graph,
     isa: Isa,
+    precision: Precision,
     pool: &'g Pool,
     /// Whether steps must be able to run slice by slice.
     stream: bool,
@@ -49,7 +50,13 @@ pub(crate) struct Lower<'g> {
 type R<T> = std::result::Result<T, String>;
 
 /// Lowers `graph`, whose shapes must all be known.
-pub(crate) fn lower(graph: &Graph, isa: Isa, pool: &Pool, stream: bool) -> Result<Lowered> {
+pub(crate) fn lower(
+    graph: &Graph,
+    isa: Isa,
+    precision: Precision,
+    pool: &Pool,
+    stream: bool,
+) -> Result<Lowered> {
     let unsupported = graph.unsupported();
     if !unsupported.is_empty() {
         return Err(ampoule_graph::Error::Unsupported(unsupported).into());
@@ -63,6 +70,7 @@ pub(crate) fn lower(graph: &Graph, isa: Isa, pool: &Pool, stream: bool) -> Resul
     let mut l = Lower {
         graph,
         isa,
+        precision,
         pool,
         stream,
         uses: graph.uses(),
@@ -93,10 +101,12 @@ pub(crate) fn lower(graph: &Graph, isa: Isa, pool: &Pool, stream: bool) -> Resul
             return Err(Error::Input { index, reason: "its shape is not known".into() });
         };
         l.slices.remove(&id);
-        let view = l.place(id, &dims);
+        let strides = natural(&dims);
+        let view = l.fresh(&dims, strides, Elem::F32);
         l.views[id.0] = Some(view.clone());
         l.computed[id.0] = true;
-        l.out.inputs.push(view);
+        l.out.inputs.push(view.clone());
+        l.narrow_input(id, view);
     }
     for (i, n) in graph.nodes.iter().enumerate() {
         if !l.fused[i] {
@@ -107,13 +117,43 @@ pub(crate) fn lower(graph: &Graph, isa: Isa, pool: &Pool, stream: bool) -> Resul
         }
     }
     for id in &graph.outputs {
-        let view = l.get(*id).map_err(|reason| Error::Graph(ampoule_graph::Error::Invalid { reason }))?;
+        let mut view = l.get(*id).map_err(|reason| Error::Graph(ampoule_graph::Error::Invalid { reason }))?;
+        if view.elem != Elem::F32
+            && let Some(n) = graph.nodes.last()
+        {
+            view = l.stored_as(n, view, Elem::F32);
+        }
         l.out.outputs.push(view);
     }
     Ok(l.out)
 }
 
+/// How a value lies when nothing asks for anything else: channels-last for ranks 3 to 5.
+fn natural(dims: &[usize]) -> Vec<isize> {
+    match dims.len() {
+        3..=5 => channels_last(dims, dims[1]),
+        _ => row_major(dims),
+    }
+}
+
 impl<'g> Lower<'g> {
+    /// Converts an input once to how values are stored, unless only convolutions read it: they take
+    /// float32 as it is.
+    fn narrow_input(&mut self, id: ValueId, view: View) {
+        let elem = self.elem(id);
+        let convolution = |&r: &usize| {
+            let n = &self.graph.nodes[r];
+            matches!(n.op, Op::Conv { .. } | Op::ConvTranspose { .. }) && n.input(0) == Some(id)
+        };
+        let readers = &self.readers[id.0];
+        if elem == view.elem || (readers.iter().all(convolution) && self.uses[id.0] == readers.len()) {
+            return;
+        }
+        let Some(&first) = readers.first() else { return };
+        let narrow = self.stored_as(&self.graph.nodes[first], view, elem);
+        self.views[id.0] = Some(narrow);
+    }
+
     /// Finds values that can be written into the concatenation that reads them, and concatenations
     /// that are the beginning of a longer one (as in DenseNet), which then hold the same memory.
     fn plan_slices(&mut self) {
@@ -161,6 +201,11 @@ impl<'g> Lower<'g> {
         self.graph.value(id).dtype.is_none_or(DType::is_float)
     }
 
+    /// How a value is stored.
+    fn elem(&self, id: ValueId) -> Elem {
+        if self.is_float(id) { self.precision.elem() } else { Elem::F32 }
+    }
+
     fn dims(&self, id: ValueId) -> R<Vec<usize>> {
         let v = self.graph.value(id);
         v.dims().ok_or_else(|| {
@@ -168,15 +213,15 @@ impl<'g> Lower<'g> {
         })
     }
 
-    /// A fresh arena buffer of `size` elements.
+    /// A fresh arena buffer of `size` bytes.
     fn buffer(&mut self, size: usize) -> usize {
         self.out.buffers.push(size);
         self.out.buffers.len() - 1
     }
 
-    fn fresh(&mut self, dims: &[usize], strides: Vec<isize>) -> View {
-        let home = Home::Arena(self.buffer(dims.iter().product()));
-        View { home, offset: 0, dims: dims.to_vec(), strides }
+    fn fresh(&mut self, dims: &[usize], strides: Vec<isize>, elem: Elem) -> View {
+        let home = Home::Arena(self.buffer(dims.iter().product::<usize>() * elem.size()));
+        View { home, elem, offset: 0, dims: dims.to_vec(), strides }
     }
 
     /// A new view for value `id`: its slice of a concatenation, or a dense buffer, channels-last
@@ -196,7 +241,7 @@ impl<'g> Lower<'g> {
             let mut whole = match &self.views[top.0] {
                 Some(v) => v.clone(),
                 None => {
-                    let v = self.fresh(&d, channels_last(&d, d[1]));
+                    let v = self.fresh(&d, channels_last(&d, d[1]), self.elem(top));
                     self.views[top.0] = Some(v.clone());
                     v
                 }
@@ -211,11 +256,7 @@ impl<'g> Lower<'g> {
             }
             return whole;
         }
-        let strides = match dims.len() {
-            3..=5 => channels_last(dims, dims[1]),
-            _ => row_major(dims),
-        };
-        self.fresh(dims, strides)
+        self.fresh(dims, natural(dims), self.elem(id))
     }
 
     /// The view of a value that has been computed, is an input, or is constant.
@@ -226,9 +267,11 @@ impl<'g> Lower<'g> {
         let name = &self.graph.value(id).name;
         let t = self.graph.constants.get(&id).ok_or_else(|| format!("`{name}` is not computed"))?;
         let data = t.to_f32().ok_or_else(|| format!("constant `{name}` is {}", t.dtype().name()))?;
-        self.out.constants.push(data);
+        // A constant output has no step that could widen it again.
+        let elem = if self.graph.outputs.contains(&id) { Elem::F32 } else { self.elem(id) };
+        self.out.constants.push(Stored::new(data, elem));
         let home = Home::Constant(self.out.constants.len() - 1);
-        let v = View { home, offset: 0, dims: t.dims().to_vec(), strides: row_major(t.dims()) };
+        let v = View { home, elem, offset: 0, dims: t.dims().to_vec(), strides: row_major(t.dims()) };
         self.views[id.0] = Some(v.clone());
         Ok(v)
     }
@@ -261,7 +304,7 @@ impl<'g> Lower<'g> {
         let scratch = match &kind {
             Kind::Conv(c) if c.scratch() > 0 => {
                 let floats = c.scratch() * self.pool.threads();
-                Some(self.fresh(&[floats], vec![1]))
+                Some(self.fresh(&[floats], vec![1], Elem::F32))
             }
             _ => None,
         };
@@ -288,6 +331,13 @@ impl<'g> Lower<'g> {
         self.push(n, Kind::Copy(loops), vec![from], vec![to], 0);
     }
 
+    /// A copy of `v` that is stored as `elem`, lying as `v` does by nature.
+    fn stored_as(&mut self, n: &Node, v: View, elem: Elem) -> View {
+        let copy = self.fresh(&v.dims.clone(), natural(&v.dims), elem);
+        self.copy(n, v, copy.clone());
+        copy
+    }
+
     /// `v` as a channels-last grid with evenly spaced pixels, copied if it does not lie so.
     fn channels_last(&mut self, n: &Node, v: View) -> R<(View, Grid)> {
         if let Some(g) = v.grid()
@@ -298,7 +348,7 @@ impl<'g> Lower<'g> {
         if !(2..=5).contains(&v.dims.len()) {
             return Err(format!("{} axes where 3 to 5 are supported", v.dims.len()));
         }
-        let dense = self.fresh(&v.dims.clone(), channels_last(&v.dims, v.dims[1]));
+        let dense = self.fresh(&v.dims.clone(), channels_last(&v.dims, v.dims[1]), v.elem);
         self.copy(n, v, dense.clone());
         let g = dense.grid().ok_or("no grid")?;
         Ok((dense, g))
@@ -309,7 +359,7 @@ impl<'g> Lower<'g> {
         if v.is_row_major() {
             return View { strides: row_major(&v.dims), ..v };
         }
-        let dense = self.fresh(&v.dims.clone(), row_major(&v.dims));
+        let dense = self.fresh(&v.dims.clone(), row_major(&v.dims), v.elem);
         self.copy(n, v, dense.clone());
         dense
     }

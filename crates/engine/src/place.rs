@@ -107,7 +107,9 @@ fn replaced(s: &Shared, step: &Step, i: usize, sizes: &[usize]) -> Option<(usize
     };
     candidates.iter().find_map(|r| {
         let Home::Arena(a) = r.home else { return None };
-        let same = |v: &View| v.lies_as(&out.strides) && v.dims == out.dims && v.offset == out.offset;
+        let same = |v: &View| {
+            v.lies_as(&out.strides) && v.dims == out.dims && v.offset == out.offset && v.elem == out.elem
+        };
         // Another view of the same memory would be overwritten before it is read.
         let alone = step.reads.iter().all(|o| match o.home {
             Home::Arena(k) if s.root[k] == s.root[a] => {
@@ -123,17 +125,20 @@ fn replaced(s: &Shared, step: &Step, i: usize, sizes: &[usize]) -> Option<(usize
 /// Whether step `i` is the last to touch buffer `a` and the first to touch `b`, and the view is all
 /// of both.
 fn whole(s: &Shared, a: usize, b: usize, i: usize, out: &View, sizes: &[usize]) -> bool {
-    sizes[a] == sizes[b] && s.own[b].0 == i && s.own[a].1 == i && out.len() == sizes[b]
+    sizes[a] == sizes[b] && s.own[b].0 == i && s.own[a].1 == i && out.bytes() == sizes[b]
 }
 
-/// The buffer that a convolution may write over with a shift, the output's, and the elements of a
-/// slice.
+/// The buffer that a convolution may write over with a shift, the output's, and the bytes of a slice.
 fn shifted(s: &Shared, step: &Step, i: usize, sizes: &[usize]) -> Option<(usize, usize, usize)> {
     let Kind::Conv(c) = &step.kind else { return None };
     let (from, to) = (step.reads.first()?, step.writes.first()?);
     let (Home::Arena(a), Home::Arena(b)) = (from.home, to.home) else { return None };
     let deep = from.dims.len() == 5 && from.dims[0] == 1 && (ROUND + 1..=DEEPEST).contains(&from.dims[2]);
-    let same = from.dims == to.dims && from.lies_as(&to.strides) && from.offset == 0 && to.offset == 0;
+    let same = from.dims == to.dims
+        && from.elem == to.elem
+        && from.lies_as(&to.strides)
+        && from.offset == 0
+        && to.offset == 0;
     if !deep || !same || a == b || !whole(s, a, b, i, to, sizes) || !c.sliced(from.dims[2]) {
         return None;
     }
@@ -141,7 +146,7 @@ fn shifted(s: &Shared, step: &Step, i: usize, sizes: &[usize]) -> Option<(usize,
         Home::Arena(k) => s.root[k] != s.root[a],
         _ => true,
     });
-    others.then_some((a, b, usize::try_from(from.strides[2]).ok()?))
+    others.then_some((a, b, usize::try_from(from.strides[2]).ok()? * from.elem.size()))
 }
 
 /// Rounds of output slices, and the slices that the output must lie below (ascending) or above its

@@ -4,10 +4,10 @@
 //! "Efficient Memory Management for Deep Neural Net Inference", 2020): buffers by descending size,
 //! each into the smallest gap among those alive at the same time.
 
-/// A buffer to place: size in elements and the inclusive range of steps during which it is alive.
+/// A buffer to place: size in bytes and the inclusive range of steps during which it is alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Size in elements.
+    /// Size in bytes.
     pub size: usize,
     /// First step that touches it.
     pub first: usize,
@@ -15,17 +15,17 @@ pub struct Block {
     pub last: usize,
 }
 
-/// The result: an offset for each block, and the size of the arena, in elements.
+/// The result: an offset for each block, and the size of the arena, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Plan {
     /// Offsets in the order of the blocks.
     pub offsets: Vec<usize>,
-    /// Elements of the whole arena.
+    /// Bytes of the whole arena.
     pub size: usize,
 }
 
-/// Offsets are multiples of this many elements: one cache line.
-const ALIGN: usize = 16;
+/// Offsets are multiples of this many bytes: one cache line.
+const ALIGN: usize = 64;
 
 /// Places `blocks`; no two that are alive at the same step overlap.
 pub fn plan(blocks: &[Block]) -> Plan {

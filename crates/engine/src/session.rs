@@ -3,10 +3,10 @@
 use crate::arena::Arena;
 use crate::lower::{Lowered, lower};
 use crate::place::place;
-use crate::step::{Context, Kind, gather, scatter, tensor};
+use crate::step::{Context, Kind, Stored, gather, scatter, tensor};
 use crate::stream::{self, Act, Stream};
 use crate::view::View;
-use crate::{Error, Plan, Pool, Result};
+use crate::{Error, Plan, Pool, Precision, Result};
 use ampoule_graph::{DType, Dim, Graph, Tensor};
 use ampoule_kernels::Isa;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub struct Options {
     pub threads: usize,
     /// Most bytes of weights and activations together.
     pub max_bytes: Option<u64>,
+    /// How floating-point values are stored and multiplied.
+    pub precision: Precision,
     /// Skip the graph passes (for tests that compare with and without).
     pub keep_graph: bool,
 }
@@ -52,6 +54,7 @@ pub struct Session {
     arena: Arena,
     pool: Arc<Pool>,
     isa: Isa,
+    precision: Precision,
     weight_bytes: u64,
     times: Vec<Duration>,
 }
@@ -77,10 +80,10 @@ impl OutputRef<'_> {
     /// All elements in ONNX's row-major order.
     pub fn to_vec(&self) -> Vec<f32> {
         // SAFETY: the session is borrowed, so its memory is unchanged since the run.
-        unsafe { gather(self.base, self.view) }
+        unsafe { gather(self.base.cast(), self.view) }
     }
 
-    /// The memory behind the output and the stride of each dimension in it; `None` for a view with
+    /// The memory behind the output, float32, and the stride of each dimension in it; `None` for a view with
     /// negative strides.
     pub fn raw(&self) -> Option<(&[f32], Vec<usize>)> {
         let n = self.view.extent()?;
@@ -125,7 +128,7 @@ impl Session {
         }
         // Before anything is laid out: a value far beyond the limit cannot be streamed into it.
         let largest = graph.values.iter().filter_map(|v| v.dims()).map(|d| d.iter().product::<usize>()).max();
-        let bytes = 4 * largest.unwrap_or(0) as u64;
+        let bytes = (options.precision.elem().size() * largest.unwrap_or(0)) as u64;
         if let Some(limit) = options.max_bytes.filter(|&l| bytes > BEYOND.saturating_mul(l)) {
             return Err(Error::Memory { needed_mib: bytes.div_ceil(1 << 20), limit_mib: limit >> 20 });
         }
@@ -134,10 +137,23 @@ impl Session {
         // The tensors of the file are packed now; only exact constant outputs are still needed.
         let outputs = graph.outputs.clone();
         graph.constants.retain(|id, _| outputs.contains(id));
-        let arena = Arena::new(4 * plan.size)?;
+        let arena = Arena::new(plan.size)?;
         let times = vec![Duration::ZERO; lowered.steps.len()];
         let offsets = plan.offsets.iter().map(|&o| o as isize).collect();
-        Ok(Session { lowered, graph, plan, offsets, stream, arena, pool, isa, weight_bytes, times })
+        let precision = options.precision;
+        Ok(Session {
+            lowered,
+            graph,
+            plan,
+            offsets,
+            stream,
+            arena,
+            pool,
+            isa,
+            precision,
+            weight_bytes,
+            times,
+        })
     }
 
     fn context(&self) -> Context<'_> {
@@ -148,7 +164,7 @@ impl Session {
         Context {
             isa: self.isa,
             pool: &self.pool,
-            arena: self.arena.floats(),
+            arena: self.arena.base(),
             offsets,
             constants: &self.lowered.constants,
         }
@@ -172,8 +188,8 @@ impl Session {
     /// The memory of input `i`; fill it before every [`Session::run`], which may overwrite it.
     pub fn input(&mut self, i: usize) -> InputMut<'_> {
         let v = &self.lowered.inputs[i];
-        let p = self.context().at(v);
-        // SAFETY: inputs are dense buffers of the arena, and the session is borrowed mutably.
+        let p = self.context().at::<f32>(v);
+        // SAFETY: inputs are dense float32 buffers of the arena, and the session is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(p, v.len()) }
     }
 
@@ -185,7 +201,7 @@ impl Session {
             return Err(Error::Input { index: i, reason });
         }
         // SAFETY: a view of the arena; the session is borrowed mutably.
-        unsafe { scatter(self.context().at(v), v, values) };
+        unsafe { scatter(self.context().bytes(v), v, values) };
         Ok(())
     }
 
@@ -224,7 +240,7 @@ impl Session {
                 }
                 Act::Move(b, z, first) => {
                     let slice = stream.slice[*b];
-                    let base = self.arena.floats().wrapping_add(self.plan.offsets[*b]);
+                    let base = self.arena.base().wrapping_add(self.plan.offsets[*b]);
                     // SAFETY: both ranges lie inside the buffer's window.
                     unsafe { std::ptr::copy(base.add((z.start - first) * slice), base, z.len() * slice) };
                     offsets[*b] = self.plan.offsets[*b] as isize - (z.start * slice) as isize;
@@ -276,7 +292,7 @@ impl Session {
 
     /// Bytes of activations that the plan holds at its peak.
     pub fn arena_bytes(&self) -> u64 {
-        4 * self.plan.size as u64
+        self.plan.size as u64
     }
 
     /// Bytes of packed weights and constants.
@@ -287,6 +303,11 @@ impl Session {
     /// Gives the activations' memory back until the next run.
     pub fn release(&mut self) {
         self.arena.release();
+    }
+
+    /// The precision in use.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The tier in use.
@@ -338,9 +359,9 @@ const BLOCKS: [usize; 4] = [16, 8, 4, 2];
 /// inputs, or streamed along depth.
 fn fit(graph: &Graph, isa: Isa, pool: &Pool, options: &Options) -> Result<Fitted> {
     let limit = options.max_bytes.unwrap_or(u64::MAX);
-    let mut lowered = lower(graph, isa, pool, false)?;
+    let mut lowered = lower(graph, isa, options.precision, pool, false)?;
     let weights = weight_bytes(&lowered);
-    let needs = |p: &Plan, w: u64| w + 4 * p.size as u64;
+    let needs = |p: &Plan, w: u64| w + p.size as u64;
     let plain = place(&mut lowered, false);
     let tight = place(&mut lowered, true);
     // Rounds cost a little time; a good part of the memory is worth that without being asked.
@@ -353,7 +374,7 @@ fn fit(graph: &Graph, isa: Isa, pool: &Pool, options: &Options) -> Result<Fitted
         return Ok(Fitted { lowered, plan: tight, stream: None });
     }
     drop(lowered);
-    let lowered = lower(graph, isa, pool, true)?;
+    let lowered = lower(graph, isa, options.precision, pool, true)?;
     if stream::possible(&lowered) {
         let weights = weight_bytes(&lowered);
         for block in BLOCKS {
@@ -390,7 +411,7 @@ fn kernel_name(kind: &Kind) -> String {
 }
 
 fn weight_bytes(l: &Lowered) -> u64 {
-    let constants: usize = l.constants.iter().map(|c| 4 * c.len()).sum();
+    let constants: usize = l.constants.iter().map(Stored::bytes).sum();
     let packed: usize = l
         .steps
         .iter()

@@ -12,7 +12,7 @@ use ampoule_graph::{DType, Op, Tensor};
 use ampoule_kernels::conv::ConvPointers;
 use ampoule_kernels::depthwise::Depthwise;
 use ampoule_kernels::dot::Act;
-use ampoule_kernels::{Grid, Isa, eltwise, layer_norm, norm, pool, resize, softmax};
+use ampoule_kernels::{Elem, Element, Grid, Isa, bf16, eltwise, layer_norm, norm, pool, resize, softmax};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -34,6 +34,9 @@ pub(crate) struct Norm {
     /// What the convolution before has added up of its outputs.
     pub sums: Option<Arc<Sums>>,
 }
+
+/// Scale and shift per channel.
+pub(crate) type Affine = (Vec<f32>, Vec<f32>);
 
 /// An argument of a step that the reference computes.
 pub(crate) enum Arg {
@@ -100,10 +103,10 @@ pub(crate) struct Step {
 pub(crate) struct Context<'a> {
     pub isa: Isa,
     pub pool: &'a Pool,
-    pub arena: *mut f32,
-    /// First element of each buffer; below zero where only later slices are held.
+    pub arena: *mut u8,
+    /// First byte of each buffer; below zero where only later slices are held.
     pub offsets: &'a [isize],
-    pub constants: &'a [Vec<f32>],
+    pub constants: &'a [Stored],
 }
 
 // SAFETY: workers write disjoint parts of what the pointer leads to; see each step.
@@ -111,34 +114,97 @@ unsafe impl Sync for Context<'_> {}
 
 /// A pointer that workers share.
 #[derive(Clone, Copy)]
-pub(crate) struct Raw(pub *mut f32);
+pub(crate) struct Raw<T>(pub *mut T);
 // SAFETY: users write disjoint parts.
-unsafe impl Sync for Raw {}
+unsafe impl<T> Sync for Raw<T> {}
 // SAFETY: as above.
-unsafe impl Send for Raw {}
+unsafe impl<T> Send for Raw<T> {}
 
-impl Raw {
+impl<T> Raw<T> {
     /// The pointer itself (a method, so that closures capture the wrapper).
-    pub fn get(self) -> *mut f32 {
+    pub fn get(self) -> *mut T {
         self.0
     }
 }
 
-impl Context<'_> {
-    /// First element of a view.
-    pub fn at(&self, v: &View) -> *mut f32 {
-        match v.home {
-            Home::Arena(b) => self.arena.wrapping_offset(self.offsets[b] + v.offset as isize),
-            Home::Constant(c) => self.constants[c].as_ptr().wrapping_add(v.offset).cast_mut(),
+/// A constant of a session.
+pub(crate) enum Stored {
+    F32(Vec<f32>),
+    Bf16(Vec<bf16>),
+}
+
+impl Stored {
+    /// Holds `values`, rounded to what `elem` can hold.
+    pub fn new(values: Vec<f32>, elem: Elem) -> Self {
+        match elem {
+            Elem::F32 => Stored::F32(values),
+            Elem::Bf16 => Stored::Bf16(values.into_iter().map(bf16::of).collect()),
         }
+    }
+
+    pub fn bytes(&self) -> usize {
+        match self {
+            Stored::F32(v) => 4 * v.len(),
+            Stored::Bf16(v) => 2 * v.len(),
+        }
+    }
+
+    fn base(&self) -> *const u8 {
+        match self {
+            Stored::F32(v) => v.as_ptr().cast(),
+            Stored::Bf16(v) => v.as_ptr().cast(),
+        }
+    }
+}
+
+impl Context<'_> {
+    /// First byte of a view.
+    pub fn bytes(&self, v: &View) -> *mut u8 {
+        let offset = v.offset * v.elem.size();
+        match v.home {
+            Home::Arena(b) => self.arena.wrapping_offset(self.offsets[b] + offset as isize),
+            Home::Constant(c) => self.constants[c].base().wrapping_add(offset).cast_mut(),
+        }
+    }
+
+    /// First element of a view of type `E`.
+    pub fn at<E: Element>(&self, v: &View) -> *mut E {
+        debug_assert_eq!(v.elem, E::ELEM);
+        self.bytes(v).cast()
     }
 
     fn pointers(&self, s: &Step) -> ConvPointers {
         ConvPointers {
-            input: self.at(&s.reads[0]),
-            output: self.at(&s.writes[0]),
-            residual: s.reads.get(1).map_or(std::ptr::null(), |r| self.at(r)),
+            input: self.bytes(&s.reads[0]),
+            output: self.bytes(&s.writes[0]),
+            residual: s.reads.get(1).map_or(std::ptr::null(), |r| self.bytes(r)),
         }
+    }
+}
+
+/// `f` over `n` elements of type `elem`, from `offset` elements after `base` on.
+///
+/// # Safety
+/// The elements must be valid and `isa` supported.
+unsafe fn unary_in_place(isa: Isa, f: eltwise::Unary, elem: Elem, base: *mut u8, offset: usize, n: usize) {
+    let at = base.wrapping_add(offset * elem.size());
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match elem {
+            Elem::F32 => eltwise::unary::<f32>(isa, f, at.cast(), at.cast(), n),
+            Elem::Bf16 => eltwise::unary::<bf16>(isa, f, at.cast(), at.cast(), n),
+        }
+    }
+}
+
+/// `to[i·steps[1]] = from[i·steps[0]]` for `n` elements.
+///
+/// # Safety
+/// All of them must be valid, and the two sets disjoint.
+unsafe fn convert<A: Element, B: Element>(from: *const A, to: *mut B, n: usize, steps: [isize; 2]) {
+    for i in 0..n as isize {
+        // SAFETY: passed on from the caller.
+        unsafe { *to.offset(i * steps[1]) = B::of((*from.offset(i * steps[0])).get()) };
     }
 }
 
@@ -155,6 +221,18 @@ impl Step {
         if self.writes.iter().all(|w| w.len() == 0) {
             return Ok(());
         }
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match self.writes[0].elem {
+                Elem::F32 => self.typed::<f32>(cx),
+                Elem::Bf16 => self.typed::<bf16>(cx),
+            }
+        }
+    }
+
+    /// Safety: as for [`Step::run`]; the first output must be of type `E`, and so must be all inputs of
+    /// steps other than convolutions, copies and those of the reference.
+    unsafe fn typed<E: Element>(&self, cx: &Context) -> Result<(), String> {
         let isa = cx.isa;
         match &self.kind {
             // SAFETY: passed on from the caller.
@@ -169,7 +247,7 @@ impl Step {
                 cx.pool.run(plan.items(), &|i, _| unsafe { self.depthwise(cx, i) });
             }
             Kind::LayerNorm { scale, shift, epsilon } => {
-                let (src, dst) = (Raw(cx.at(&self.reads[0])), Raw(cx.at(&self.writes[0])));
+                let (src, dst) = (Raw(cx.at::<E>(&self.reads[0])), Raw(cx.at::<E>(&self.writes[0])));
                 let n = scale.len();
                 let rows = self.reads[0].len() / n.max(1);
                 const ROWS: usize = 16;
@@ -188,7 +266,7 @@ impl Step {
                 });
             }
             // SAFETY: passed on from the caller.
-            Kind::Scale => unsafe { self.scale(cx)? },
+            Kind::Scale => unsafe { self.scale::<E>(cx)? },
             Kind::Pool(plan) => {
                 let p = cx.pointers(self);
                 // SAFETY: grids were made from the views, rows are disjoint.
@@ -203,11 +281,11 @@ impl Step {
                 });
             }
             // SAFETY: passed on from the caller.
-            Kind::Norm(n) => unsafe { self.normalise(cx, n)? },
+            Kind::Norm(n) => unsafe { self.normalise::<E>(cx, n)? },
             // SAFETY: passed on from the caller.
-            Kind::GlobalAverage => unsafe { self.average(cx)? },
+            Kind::GlobalAverage => unsafe { self.average::<E>(cx)? },
             Kind::Unary(f, loops) => {
-                let (src, dst) = (Raw(cx.at(&self.reads[0])), Raw(cx.at(&self.writes[0])));
+                let (src, dst) = (Raw(cx.at::<E>(&self.reads[0])), Raw(cx.at::<E>(&self.writes[0])));
                 // SAFETY: the loops visit elements of the views, chunks are disjoint.
                 loops.run(cx.pool, &|at, n, step| unsafe {
                     let (s, d) = (src.get().offset(at[0]), dst.get().offset(at[1]));
@@ -221,8 +299,8 @@ impl Step {
                 });
             }
             Kind::Binary(f, loops) => {
-                let (a, b) = (Raw(cx.at(&self.reads[0])), Raw(cx.at(&self.reads[1])));
-                let dst = Raw(cx.at(&self.writes[0]));
+                let (a, b) = (Raw(cx.at::<E>(&self.reads[0])), Raw(cx.at::<E>(&self.reads[1])));
+                let dst = Raw(cx.at::<E>(&self.writes[0]));
                 // SAFETY: the loops visit elements of the views, chunks are disjoint.
                 loops.run(cx.pool, &|at, n, step| unsafe {
                     let (a, b) = (a.get().offset(at[0]), b.get().offset(at[1]));
@@ -231,32 +309,26 @@ impl Step {
                         eltwise::binary(isa, *f, a, b, step[1] == 0, d, n);
                     } else {
                         for i in 0..n as isize {
-                            *d.offset(i * step[2]) = f.scalar(*a.offset(i * step[0]), *b.offset(i * step[1]));
+                            let (x, y) = ((*a.offset(i * step[0])).get(), (*b.offset(i * step[1])).get());
+                            *d.offset(i * step[2]) = E::of(f.scalar(x, y));
                         }
                     }
                 });
             }
-            Kind::Copy(loops) => {
-                let (src, dst) = (Raw(cx.at(&self.reads[0])), Raw(cx.at(&self.writes[0])));
-                // SAFETY: the loops visit elements of the views, chunks are disjoint.
-                loops.run(cx.pool, &|at, n, step| unsafe {
-                    let (s, d) = (src.get().offset(at[0]), dst.get().offset(at[1]));
-                    if step[0] == 1 && step[1] == 1 {
-                        std::ptr::copy_nonoverlapping(s, d, n);
-                    } else {
-                        for i in 0..n as isize {
-                            *d.offset(i * step[1]) = *s.offset(i * step[0]);
-                        }
-                    }
-                });
-            }
+            // SAFETY: passed on from the caller.
+            Kind::Copy(loops) => unsafe {
+                match self.reads[0].elem {
+                    Elem::F32 => self.copy::<f32, E>(cx, loops),
+                    Elem::Bf16 => self.copy::<bf16, E>(cx, loops),
+                }
+            },
             Kind::Fill(value) => {
                 let n = self.writes[0].extent().ok_or("a filled view with negative strides")?;
                 // SAFETY: the view's own buffer, not read by anyone yet.
-                unsafe { std::slice::from_raw_parts_mut(cx.at(&self.writes[0]), n) }.fill(*value);
+                unsafe { std::slice::from_raw_parts_mut(cx.at::<E>(&self.writes[0]), n) }.fill(E::of(*value));
             }
             Kind::Softmax { rows, n, from, to } => {
-                let (src, dst) = (Raw(cx.at(&self.reads[0])), Raw(cx.at(&self.writes[0])));
+                let (src, dst) = (Raw(cx.at::<E>(&self.reads[0])), Raw(cx.at::<E>(&self.writes[0])));
                 const ROWS: usize = 4096;
                 cx.pool.run(rows.div_ceil(ROWS), &|i, _| {
                     let (first, count) = (i * ROWS, (rows - i * ROWS).min(ROWS));
@@ -268,11 +340,25 @@ impl Step {
                 });
             }
             // SAFETY: passed on from the caller.
-            Kind::MatMul(m) => unsafe { m.run(self, cx) },
+            Kind::MatMul(m) => unsafe { m.run::<E>(self, cx) },
             // SAFETY: passed on from the caller.
             Kind::Reference { op, args } => unsafe { reference::run(self, op, args, cx)? },
         }
         Ok(())
+    }
+
+    /// Safety: as for [`Step::run`]; the types must be those of input and output.
+    unsafe fn copy<A: Element, B: Element>(&self, cx: &Context, loops: &Loops) {
+        let (src, dst) = (Raw(cx.at::<A>(&self.reads[0])), Raw(cx.at::<B>(&self.writes[0])));
+        // SAFETY: the loops visit elements of the views, chunks are disjoint.
+        loops.run(cx.pool, &|at, n, step| unsafe {
+            let (s, d) = (src.get().offset(at[0]), dst.get().offset(at[1]));
+            if A::ELEM == B::ELEM && step[0] == 1 && step[1] == 1 {
+                std::ptr::copy_nonoverlapping(s.cast(), d, n);
+            } else {
+                convert(s, d, n, [step[0], step[1]]);
+            }
+        });
     }
 
     /// Item `i` of a depthwise convolution.
@@ -284,23 +370,23 @@ impl Step {
         unsafe { plan.run(cx.isa, i, weights, bias, p) };
         if let Some(f) = post {
             plan.runs(i, |offset, n| {
-                let q = p.output.wrapping_add(offset);
                 // SAFETY: outputs that the item has just written.
-                unsafe { eltwise::unary(cx.isa, *f, q, q, n) };
+                unsafe { unary_in_place(cx.isa, *f, plan.elem, p.output, offset, n) };
             });
         }
     }
 
     /// Totals per channel of batch entry `n`, from fixed chunks added up in order.
     /// Safety: as for [`Step::run`].
-    unsafe fn totals(&self, cx: &Context, g: &Grid, n: usize) -> (Vec<f32>, Vec<f64>, Vec<f64>) {
+    unsafe fn totals<E: Element>(&self, cx: &Context, g: &Grid, n: usize) -> (Vec<f32>, Vec<f64>, Vec<f64>) {
         let c = g.channels();
-        let base = cx.at(&self.reads[0]).wrapping_add(n * g.strides[0]);
+        let base = cx.at::<E>(&self.reads[0]).wrapping_add(n * g.strides[0]);
         // SAFETY: the first pixel of the entry.
-        let shift = unsafe { std::slice::from_raw_parts(base, c) }.to_vec();
+        let shift: Vec<f32> =
+            unsafe { std::slice::from_raw_parts(base, c) }.iter().map(|x| x.get()).collect();
         let chunks = norm::chunks(g);
         let mut sums = vec![0f64; 2 * c * chunks];
-        let (src, out) = (Raw(base), SumsPointer(sums.as_mut_ptr()));
+        let (src, out) = (Raw(base), Raw(sums.as_mut_ptr()));
         let (volume, isa) = (g.volume(), cx.isa);
         cx.pool.run(chunks, &|i, _| {
             let first = i * norm::CHUNK;
@@ -323,30 +409,43 @@ impl Step {
         (shift, total, square)
     }
 
+    /// [`Step::affine`] of the only batch entry of a first input of any type.
+    /// Safety: as for [`Step::run`].
+    unsafe fn affine_of(&self, cx: &Context, n: &Norm, gi: &Grid) -> Affine {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match self.reads[0].elem {
+                Elem::F32 => self.affine::<f32>(cx, n, gi, 0),
+                Elem::Bf16 => self.affine::<bf16>(cx, n, gi, 0),
+            }
+        }
+    }
+
     /// Scale and shift per channel of a normalisation of batch entry `b` of the first input.
     /// Safety: as for [`Step::run`].
-    unsafe fn affine(&self, cx: &Context, n: &Norm, gi: &Grid, b: usize) -> (Vec<f32>, Vec<f32>) {
+    unsafe fn affine<E: Element>(&self, cx: &Context, n: &Norm, gi: &Grid, b: usize) -> Affine {
         let Some(group) = n.group else { return (n.gamma.clone(), n.beta.clone()) };
         let (shift, sum, square) = match &n.sums {
             Some(sums) => sums.totals(gi.channels()),
             // SAFETY: passed on from the caller.
-            None => unsafe { self.totals(cx, gi, b) },
+            None => unsafe { self.totals::<E>(cx, gi, b) },
         };
         let (sum, square, shift) = grouped(group, gi.volume(), sum, square, shift);
         norm::instance_affine(gi.volume(), n.epsilon, &shift, &sum, &square, &n.gamma, &n.beta)
     }
 
     /// Safety: as for [`Step::run`].
-    unsafe fn normalise(&self, cx: &Context, n: &Norm) -> Result<(), String> {
+    unsafe fn normalise<E: Element>(&self, cx: &Context, n: &Norm) -> Result<(), String> {
         let (gi, go) = (grid(&self.reads[0])?, grid(&self.writes[0])?);
         let gr = self.reads.get(1).map(grid).transpose()?;
         let volume = gi.volume();
         for b in 0..gi.dims[0] {
             // SAFETY: passed on from the caller.
-            let (scale, shift) = unsafe { self.affine(cx, n, &gi, b) };
-            let src = Raw(cx.at(&self.reads[0]).wrapping_add(b * gi.strides[0]));
-            let dst = Raw(cx.at(&self.writes[0]).wrapping_add(b * go.strides[0]));
-            let res = self.reads.get(1).zip(gr).map(|(v, g)| Raw(cx.at(v).wrapping_add(b * g.strides[0])));
+            let (scale, shift) = unsafe { self.affine::<E>(cx, n, &gi, b) };
+            let src = Raw(cx.at::<E>(&self.reads[0]).wrapping_add(b * gi.strides[0]));
+            let dst = Raw(cx.at::<E>(&self.writes[0]).wrapping_add(b * go.strides[0]));
+            let res =
+                self.reads.get(1).zip(gr).map(|(v, g)| Raw(cx.at::<E>(v).wrapping_add(b * g.strides[0])));
             let res_pixel = gr.map_or(0, |g| g.pixel());
             cx.pool.run(volume.div_ceil(norm::CHUNK), &|i, _| {
                 let first = i * norm::CHUNK;
@@ -369,18 +468,19 @@ impl Step {
     }
 
     /// Safety: as for [`Step::run`].
-    unsafe fn scale(&self, cx: &Context) -> Result<(), String> {
+    unsafe fn scale<E: Element>(&self, cx: &Context) -> Result<(), String> {
         let (gi, go) = (grid(&self.reads[0])?, grid(&self.writes[0])?);
         let (volume, channels) = (gi.volume(), gi.channels());
         let zeros = vec![0f32; channels];
         for b in 0..gi.dims[0] {
-            let entry = |v: &View, s: usize| Raw(cx.at(v).wrapping_add(b * s));
+            let entry = |v: &View, s: usize| Raw(cx.at::<E>(v).wrapping_add(b * s));
             let src = entry(&self.reads[0], gi.strides[0]);
             let dst = entry(&self.writes[0], go.strides[0]);
             let factors = &self.reads[1];
             let batch = if factors.dims[0] == 1 { 0 } else { factors.strides[0].unsigned_abs() };
             // SAFETY: one factor per channel, contiguous.
             let scale = unsafe { std::slice::from_raw_parts(entry(factors, batch).get(), channels) };
+            let scale: Vec<f32> = scale.iter().map(|x| x.get()).collect();
             const PIXELS: usize = 512;
             cx.pool.run(volume.div_ceil(PIXELS), &|i, _| {
                 let first = i * PIXELS;
@@ -389,7 +489,7 @@ impl Step {
                     dst: (dst.get().wrapping_add(first * go.pixel()), go.pixel()),
                     residual: (std::ptr::null(), 0),
                     count: (volume - first).min(PIXELS),
-                    scale,
+                    scale: &scale,
                     shift: &zeros,
                     act: Act::None,
                 };
@@ -401,29 +501,18 @@ impl Step {
     }
 
     /// Safety: as for [`Step::run`].
-    unsafe fn average(&self, cx: &Context) -> Result<(), String> {
+    unsafe fn average<E: Element>(&self, cx: &Context) -> Result<(), String> {
         let (gi, go) = (grid(&self.reads[0])?, grid(&self.writes[0])?);
         for b in 0..gi.dims[0] {
             // SAFETY: passed on from the caller.
-            let (shift, sum, _) = unsafe { self.totals(cx, &gi, b) };
+            let (shift, sum, _) = unsafe { self.totals::<E>(cx, &gi, b) };
             for (c, (s, t)) in shift.iter().zip(&sum).enumerate() {
                 let mean = *s as f64 + t / gi.volume() as f64;
                 // SAFETY: channel c of batch entry b of the output.
-                unsafe { *cx.at(&self.writes[0]).add(b * go.strides[0] + c) = mean as f32 };
+                unsafe { *cx.at::<E>(&self.writes[0]).add(b * go.strides[0] + c) = E::of(mean as f32) };
             }
         }
         Ok(())
-    }
-}
-
-#[derive(Clone, Copy)]
-struct SumsPointer(*mut f64);
-// SAFETY: workers write disjoint parts.
-unsafe impl Sync for SumsPointer {}
-
-impl SumsPointer {
-    fn get(self) -> *mut f64 {
-        self.0
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) enum Act {
 pub(crate) struct Stream {
     pub acts: Vec<Act>,
     pub plan: Plan,
-    /// Elements of a slice of each buffer; 0 for buffers that are not streamed.
+    /// Bytes of a slice of each buffer; 0 for buffers that are not streamed.
     pub slice: Vec<usize>,
 }
 
@@ -53,7 +53,7 @@ fn buffers(l: &Lowered) -> Option<Vec<Buffer>> {
         let Home::Arena(b) = v.home else { return None };
         Some(b).filter(|_| v.dims.len() == 5).inspect(|&b| {
             list[b].depth = list[b].depth.max(v.dims[DEPTH]);
-            list[b].slice = list[b].slice.max(v.strides[DEPTH].unsigned_abs());
+            list[b].slice = list[b].slice.max(v.strides[DEPTH].unsigned_abs() * v.elem.size());
         })
     };
     let scratch: Vec<usize> = l

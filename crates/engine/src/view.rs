@@ -1,7 +1,7 @@
 //! Where a value lies: a buffer, an offset, and strides. Operators that only rename axes (slices,
 //! transpositions, reshapes of contiguous data) are views and cost nothing.
 
-use ampoule_kernels::Grid;
+use ampoule_kernels::{Elem, Grid};
 
 /// Which memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,10 +12,12 @@ pub(crate) enum Home {
     Constant(usize),
 }
 
-/// A value's place. Dimensions are in ONNX order (channels second); strides say how they lie.
+/// A value's place. Dimensions are in ONNX order (channels second); strides say how they lie. Offset
+/// and strides are in elements.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct View {
     pub home: Home,
+    pub elem: Elem,
     pub offset: usize,
     pub dims: Vec<usize>,
     pub strides: Vec<isize>,
@@ -45,6 +47,11 @@ pub(crate) fn channels_last(dims: &[usize], pixel: usize) -> Vec<isize> {
 impl View {
     pub fn len(&self) -> usize {
         self.dims.iter().product()
+    }
+
+    /// Bytes of the elements, without what lies between them.
+    pub fn bytes(&self) -> usize {
+        self.len() * self.elem.size()
     }
 
     /// Elements from the first to one past the last that the view touches, from its offset on;
@@ -151,7 +158,7 @@ mod tests {
     use super::*;
 
     fn view(dims: &[usize], strides: Vec<isize>) -> View {
-        View { home: Home::Arena(0), offset: 0, dims: dims.to_vec(), strides }
+        View { home: Home::Arena(0), elem: Elem::F32, offset: 0, dims: dims.to_vec(), strides }
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! Speed of convolution layers on one core, for each tier:
-//! `cargo run --release -p ampoule-kernels --example layers`
+//! Speed of convolution layers on one core, for each tier, or for those named:
+//! `cargo run --release -p ampoule-kernels --example layers [-- TIER...]`
 
-use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Weights};
+use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Spec, Weights};
 use ampoule_kernels::dot::{Act, KERNELS};
-use ampoule_kernels::winograd::{Operands, Shape, Winograd};
-use ampoule_kernels::{Grid, available, measure, serial};
-use std::time::Instant;
+use ampoule_kernels::winograd::{Operands, Shape, Variant, Winograd};
+use ampoule_kernels::{Elem, Grid, Isa, available, measure, serial};
+use std::time::{Duration, Instant};
 
 fn main() {
     for k in KERNELS {
-        if let Some(m) = measure::tile_macs(k) {
+        if let Some(m) = measure::tile_macs(k, Duration::from_millis(10)) {
             println!("{:24} {:6.1} GMAC/s in cache", k.name, m / 1e9);
         }
     }
@@ -34,69 +34,73 @@ fn main() {
         ([1, 14, 14], 256, 256, 3),
         ([1, 7, 7], 512, 512, 3),
     ];
-    for isa in available() {
-        for ([d, h, w], ci, co, k) in layers {
-            if isa == ampoule_kernels::Isa::Scalar {
-                continue;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let fits = |isa: Isa| arguments.is_empty() || arguments.iter().any(|a| a == isa.name());
+    for isa in available().into_iter().filter(|&i| i != Isa::Scalar && fits(i)) {
+        for elem in [Elem::F32, Elem::Bf16] {
+            for layer in layers {
+                measure_layer(isa, elem, layer);
             }
-            let input = Grid::dense([1, d, h, w, ci]);
-            let output = Grid::dense([1, d, h, w, co]);
-            let a = Axis { kernel: k, stride: 1, dilation: 1, pad: (k as i64 - 1) / 2 };
-            let kd = if d == 1 { 1 } else { k };
-            let az = if d == 1 { Axis { kernel: 1, pad: 0, ..a } } else { a };
-            let conv = Conv::new(input, output, None, [az, a, a], Act::None, isa, true);
-            let weights =
-                Weights::pack(conv.panels(isa, co), [kd * k * k, ci, co], None, &serial, |t, i, o| {
-                    (t + i + o) as f32 * 1e-4
-                });
-            let x = vec![0.1f32; input.extent()];
-            let mut y = vec![0f32; output.extent()];
-            let mut taps = Vec::new();
-            let mut best = f64::MAX;
-            for _ in 0..3 {
-                let start = Instant::now();
-                let p =
-                    ConvPointers { input: x.as_ptr(), output: y.as_mut_ptr(), residual: std::ptr::null() };
-                for i in 0..conv.items() {
-                    // SAFETY: the buffers have the grids' extents and the tier is supported.
-                    unsafe { conv.run(i, &weights, p, &mut taps, None) };
-                }
-                best = best.min(start.elapsed().as_secs_f64());
-            }
-            let macs = (output.pixels() * co * ci * kd * k * k) as f64;
-            print!(
-                "{:7} {d}x{h}x{w} {ci}->{co} k{k}: direct {:6.1} GMAC/s, {:.1} ms",
-                isa.name(),
-                macs / best / 1e9,
-                best * 1e3
-            );
-            if k == 3 {
-                let pad = [az.pad, a.pad, a.pad];
-                let shape = Shape { input, output, residual: None, depth_taps: kd, pad, act: Act::None };
-                let plan = Winograd::new(isa, shape);
-                let weights = plan
-                    .pack(None, &serial, |t, i, o| std::array::from_fn(|k| (t + i + o + k) as f32 * 1e-4));
-                let mut scratch = vec![0f32; plan.scratch()];
-                let mut best = f64::MAX;
-                for _ in 0..3 {
-                    let start = Instant::now();
-                    let p = ConvPointers {
-                        input: x.as_ptr(),
-                        output: y.as_mut_ptr(),
-                        residual: std::ptr::null(),
-                    };
-                    let scratch = scratch.as_mut_ptr();
-                    let on = Operands { weights: &weights, prologue: None, pointers: p, scratch };
-                    for i in 0..plan.items() {
-                        // SAFETY: the buffers have the grids' extents and the tier is supported.
-                        unsafe { plan.run(i, on, None) };
-                    }
-                    best = best.min(start.elapsed().as_secs_f64());
-                }
-                let (rate, ms, kib) = (macs / best / 1e9, best * 1e3, plan.scratch() >> 8);
-                print!("; Winograd {rate:6.1} GMAC/s, {ms:.1} ms, {} items, {kib} KiB", plan.items());
-            }
-            println!();
         }
     }
+}
+
+/// Best seconds of three runs of `f`.
+fn best(mut f: impl FnMut()) -> f64 {
+    let time = |()| {
+        let start = Instant::now();
+        f();
+        start.elapsed().as_secs_f64()
+    };
+    [(); 3].map(time).into_iter().fold(f64::MAX, f64::min)
+}
+
+fn measure_layer(isa: Isa, elem: Elem, ([d, h, w], ci, co, k): ([usize; 3], usize, usize, usize)) {
+    let input = Grid::dense([1, d, h, w, ci]);
+    let output = Grid::dense([1, d, h, w, co]);
+    let a = Axis { kernel: k, stride: 1, dilation: 1, pad: (k as i64 - 1) / 2 };
+    let kd = if d == 1 { 1 } else { k };
+    let az = if d == 1 { Axis { kernel: 1, pad: 0, ..a } } else { a };
+    let elems = [elem; 2];
+    let act = Act::None;
+    let conv = Conv::new(Spec { input, output, residual: None, axes: [az, a, a], act, elems }, isa, true);
+    let at = |t, i, o| (t + i + o) as f32 * 1e-4;
+    let weights = Weights::pack(conv.panels(isa), [kd * k * k, ci, co], None, &serial, at);
+    // Large enough for either type; all bits zero but the sign are valid in both.
+    let mut x = vec![0.1f32; input.extent()];
+    let mut y = vec![0f32; output.extent()];
+    let p = ConvPointers::new(x.as_mut_ptr().cast::<f32>(), y.as_mut_ptr(), std::ptr::null());
+    let (mut taps, mut scratch) = (Vec::new(), vec![0f32; conv.scratch()]);
+    let seconds = best(|| {
+        for i in 0..conv.items() {
+            // SAFETY: the buffers have the grids' extents and the tier is supported.
+            unsafe { conv.run(i, &weights, p, (&mut taps, scratch.as_mut_ptr()), None) };
+        }
+    });
+    let macs = (output.pixels() * co * ci * kd * k * k) as f64;
+    let rate = |seconds: f64| macs / seconds / 1e9;
+    print!("{:10} {elem:?} {d}x{h}x{w} {ci}->{co} k{k}: direct {:6.1} GMAC/s", isa.name(), rate(seconds));
+    let variants: &[Variant] = match elem {
+        _ if k != 3 => &[],
+        Elem::Bf16 if isa == Isa::Avx512Bf16 => &[Variant::F4, Variant::F2_BF16, Variant::F4_BF16],
+        _ => &[Variant::F4],
+    };
+    for &variant in variants {
+        let pad = [az.pad, a.pad, a.pad];
+        let shape = Shape { input, output, residual: None, depth_taps: kd, pad, act, elems };
+        let plan = Winograd::new(isa, shape, variant);
+        let weights =
+            plan.pack(None, &serial, |t, i, o| std::array::from_fn(|k| (t + i + o + k) as f32 * 1e-4));
+        let mut scratch = vec![0f32; plan.scratch()];
+        let on = Operands { weights: &weights, prologue: None, pointers: p, scratch: scratch.as_mut_ptr() };
+        let seconds = best(|| {
+            for i in 0..plan.items() {
+                // SAFETY: the buffers have the grids' extents and the tier is supported.
+                unsafe { plan.run(i, on, None) };
+            }
+        });
+        let Variant { tile, domain } = variant;
+        print!("; F{tile} {domain:?} {:6.1} ({:.1} predicted)", rate(seconds), rate(plan.cost() / 1e9));
+    }
+    println!();
 }

@@ -7,7 +7,8 @@
 
 use crate::dot::{self, Act, DotArgs, DotKernel, Epilogue, Tap};
 use crate::norm::ItemSums;
-use crate::{Floats, Grid, Isa, Spread};
+use crate::simd::{Body, Vector, dispatch};
+use crate::{Elem, Element, Floats, Grid, Isa, Spread, bf16};
 
 /// One axis of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +78,8 @@ pub struct Weights {
     panels: Vec<&'static DotKernel>,
     data: Floats,
     bias: Option<Vec<f32>>,
-    /// Elements of k per column: taps × input channels.
+    /// Input channels, and words of k per column: taps × packed input channels.
+    inputs: usize,
     depth: usize,
     columns: usize,
 }
@@ -91,27 +93,33 @@ impl Weights {
         spread: &Spread,
         at: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> Self {
-        let depth = taps * inputs;
+        let (a, words) = panels.first().map_or((Elem::F32, inputs), |p| (p.a, p.words(inputs)));
+        debug_assert!(panels.iter().all(|p| p.a == a), "panels of several types");
+        let depth = taps * words;
         let width: usize = panels.iter().map(|p| p.nr).sum();
-        // One item is one input channel: its row of every tap and panel.
-        let fill = |i: usize, data: *mut f32| {
+        let step = if a == Elem::Bf16 { 2 } else { 1 };
+        // One item is one word of input channels: its row of every tap and panel.
+        let fill = |word: usize, data: *mut f32| {
             let mut first = 0;
+            let i = word * step;
             for p in &panels {
                 for tap in 0..taps {
-                    let base = first * depth + (tap * inputs + i) * p.nr;
+                    let base = first * depth + (tap * words + word) * p.nr;
                     for n in 0..p.nr {
-                        let v = if first + n < outputs { at(tap, i, first + n) } else { 0.0 };
+                        let value =
+                            |k: usize| if first + n < outputs { at(tap, i + k, first + n) } else { 0.0 };
+                        let run = (inputs - i).min(step);
                         // SAFETY: below depth · width, and each place is one item's.
-                        unsafe { *data.add(base + n) = v };
+                        p.column(run, value, |_, v| unsafe { *data.add(base + n) = v });
                     }
                 }
                 first += p.nr;
             }
         };
         // SAFETY: items, panels, taps and columns cover the whole.
-        let data = unsafe { Floats::filled(depth * width, inputs, spread, &fill) };
+        let data = unsafe { Floats::filled(depth * width, words, spread, &fill) };
         let bias = bias.map(|b| (0..width).map(|n| b.get(n).copied().unwrap_or(0.0)).collect());
-        Weights { panels, data, bias, depth, columns: outputs }
+        Weights { panels, data, bias, inputs, depth, columns: outputs }
     }
 
     /// Bytes held.
@@ -125,14 +133,31 @@ impl Weights {
     }
 }
 
+/// Shape of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Input grid.
+    pub input: Grid,
+    /// Output grid; it may be spread out (strides of a larger buffer), as the phases of a transposed
+    /// convolution are.
+    pub output: Grid,
+    /// Grid of the residual, if there is one.
+    pub residual: Option<Grid>,
+    /// Depth, height, width.
+    pub axes: [Axis; 3],
+    /// Activation.
+    pub act: Act,
+    /// How the input and the output (with the residual) are stored.
+    pub elems: [Elem; 2],
+}
+
 /// A convolution planned for one input and output shape.
 pub struct Conv {
-    input: Grid,
-    output: Grid,
-    residual: Option<Grid>,
-    axes: [Axis; 3],
+    isa: Isa,
+    spec: Spec,
+    /// What the input is multiplied as; wider than stored means widened, item by item.
+    operand: Elem,
     segments: [Vec<Segment>; 3],
-    act: Act,
     block_h: usize,
     block_w: usize,
     /// Columns are split among items too when there are few pixels.
@@ -140,19 +165,24 @@ pub struct Conv {
     items: usize,
 }
 
-/// Pointers of one run. The residual may be null.
+/// Pointers of one run, to elements of the types that a plan was made for. The residual may be null.
 #[derive(Clone, Copy)]
 pub struct ConvPointers {
     /// Input at its first element.
-    pub input: *const f32,
+    pub input: *const u8,
     /// Output at its first element.
-    pub output: *mut f32,
+    pub output: *mut u8,
     /// Residual at its first element, or null.
-    pub residual: *const f32,
+    pub residual: *const u8,
 }
 
 impl ConvPointers {
-    /// The same buffers, each from a later element on.
+    /// Pointers of known types.
+    pub fn new<I: Element, O: Element>(input: *const I, output: *mut O, residual: *const O) -> Self {
+        ConvPointers { input: input.cast(), output: output.cast(), residual: residual.cast() }
+    }
+
+    /// The same buffers, each from a later byte on.
     pub fn offset(self, input: usize, output: usize, residual: usize) -> Self {
         let moved = self.residual.wrapping_add(residual);
         ConvPointers {
@@ -167,6 +197,42 @@ impl ConvPointers {
 unsafe impl Sync for ConvPointers {}
 // SAFETY: as above.
 unsafe impl Send for ConvPointers {}
+
+/// Where the tiles read the input of an item: as it is stored, or widened.
+struct Source {
+    /// The position that tap 0 of output row 0 and pixel 0 would read without pads.
+    base: *const u8,
+    /// Elements from one depth tap, row and pixel to the next.
+    steps: [usize; 3],
+    /// Bytes of an element.
+    size: usize,
+}
+
+/// bfloat16 to float32.
+struct Widen {
+    src: *const bf16,
+    dst: *mut f32,
+    n: usize,
+}
+
+impl Body for Widen {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let mut i = 0;
+        // SAFETY: i + LANES <= n or the partial forms are used.
+        unsafe {
+            while i + V::LANES <= self.n {
+                V::store(self.dst.add(i), V::load_half(self.src.add(i)));
+                i += V::LANES;
+            }
+            if i < self.n {
+                let m = self.n - i;
+                V::store_part(self.dst.add(i), V::load_half_part(self.src.add(i), m), m);
+            }
+        }
+    }
+}
 
 /// Bytes of input that one item should stay below, so that they live in the second-level cache
 /// while panel after panel of weights is applied to them.
@@ -221,25 +287,18 @@ impl Sizes {
 }
 
 impl Conv {
-    /// Plans a convolution; with `merge`, all pixels of a pointwise one become one line. `output` may be spread out (strides of a larger buffer), as the phases
-    /// of a transposed convolution are.
-    pub fn new(
-        mut input: Grid,
-        mut output: Grid,
-        mut residual: Option<Grid>,
-        axes: [Axis; 3],
-        act: Act,
-        isa: Isa,
-        merge: bool,
-    ) -> Self {
-        let panels = panels(isa, &input, &axes, output.channels());
+    /// Plans a convolution; with `merge`, all pixels of a pointwise one become one line.
+    pub fn new(mut spec: Spec, isa: Isa, merge: bool) -> Self {
+        let panels = panels(isa, &spec);
+        let operand = dot::operand(isa, spec.elems[0]);
+        let Spec { input, output, residual, axes, .. } = &mut spec;
         let pointwise = axes.iter().all(|a| a.kernel == 1 && a.stride == 1 && a.pad == 0);
         let flat = input.dims[..4] == output.dims[..4]
             && input.uniform()
             && output.uniform()
             && residual.is_none_or(|r| r.uniform());
         if merge && pointwise && flat {
-            for g in [Some(&mut input), Some(&mut output), residual.as_mut()].into_iter().flatten() {
+            for g in [Some(&mut *input), Some(&mut *output), residual.as_mut()].into_iter().flatten() {
                 *g = Grid::pitched([1, 1, 1, g.pixels(), g.channels()], g.pixel());
             }
         }
@@ -247,42 +306,45 @@ impl Conv {
         let sizes = [input.dims[1], input.dims[2], input.dims[3]];
         let segments = [0, 1, 2].map(|i| axes[i].segments(sizes[i], output.dims[i + 1]));
         let taps: usize = axes.iter().map(|a| a.kernel).product();
+        let size = operand.size() as f64;
         let sizes = Sizes {
             planes: n * d,
             lines: h.max(1),
             line: w.max(1),
-            plane_bytes: 4.0 * (input.dims[2] * input.dims[3] * input.channels() * axes[0].kernel) as f64,
-            weight_bytes: 4.0 * (taps * input.channels() * output.channels()) as f64,
+            plane_bytes: size * (input.dims[2] * input.dims[3] * input.channels() * axes[0].kernel) as f64,
+            weight_bytes: size * (taps * input.channels() * output.channels()) as f64,
             tile: panels.first().map_or(1, |p| p.mr),
             panels: panels.len(),
             flat: h <= 1,
         };
         let (block_h, block_w, panel_split) = sizes.cut();
         let items = n * d * h.div_ceil(block_h) * w.div_ceil(block_w) * panel_split;
-        Conv { input, output, residual, axes, segments, act, block_h, block_w, panel_split, items }
+        Conv { isa, spec, operand, segments, block_h, block_w, panel_split, items }
     }
 
-    /// Estimated nanoseconds of one run on one core, for taps × inputs × outputs, to compare with
+    /// Estimated nanoseconds of one run on one core, for taps × inputs, to compare with
     /// [`crate::winograd::Winograd::cost`].
-    pub fn cost(&self, isa: Isa, [taps, inputs, outputs]: [usize; 3]) -> f64 {
-        let width: f64 = self.panels(isa, outputs).iter().map(|p| p.weight()).sum();
+    pub fn cost(&self, isa: Isa, [taps, inputs]: [usize; 2]) -> f64 {
+        let width: f64 = self.panels(isa).iter().map(|p| p.weight()).sum();
         let weights = (taps * inputs) as f64 * width;
-        self.output.pixels() as f64 * weights / dot::rate(isa) + 4.0 * weights * dot::BEYOND
+        let size = self.operand.size() as f64;
+        self.spec.output.pixels() as f64 * weights / dot::rate(isa, self.operand)
+            + size * weights * dot::BEYOND
     }
 
     /// The tiles that its weights should be packed for.
-    pub fn panels(&self, isa: Isa, outputs: usize) -> Vec<&'static DotKernel> {
-        panels(isa, &self.input, &self.axes, outputs)
+    pub fn panels(&self, isa: Isa) -> Vec<&'static DotKernel> {
+        panels(isa, &self.spec)
     }
 
     /// Number of independent items of work.
     pub fn items(&self) -> usize {
-        if self.output.dims.contains(&0) { 0 } else { self.items }
+        if self.spec.output.dims.contains(&0) { 0 } else { self.items }
     }
 
     /// Items of output slices `z` of the only batch entry, for a plan that did not merge pixels.
     pub fn items_of(&self, z: std::ops::Range<usize>) -> std::ops::Range<usize> {
-        let [_, d, h, w, _] = self.output.dims;
+        let [_, d, h, w, _] = self.spec.output.dims;
         debug_assert!(z.end <= d);
         let slice = h.div_ceil(self.block_h) * w.div_ceil(self.block_w) * self.panel_split;
         z.start * slice..z.end * slice
@@ -290,45 +352,59 @@ impl Conv {
 
     /// Input slices that output slices `z` read.
     pub fn reach(&self, z: std::ops::Range<usize>) -> std::ops::Range<usize> {
-        self.axes[0].reach(z, self.input.dims[1])
+        self.spec.axes[0].reach(z, self.spec.input.dims[1])
     }
 
     /// Output slices.
     pub fn slices(&self) -> usize {
-        self.output.dims[1]
+        self.spec.output.dims[1]
     }
 
-    /// Computes item `index`. `taps` is scratch that keeps its allocation between calls.
+    /// Computes item `index`. `taps` keeps its allocation between calls; `scratch` has
+    /// [`Conv::scratch`] floats.
     ///
     /// # Safety
     /// The pointers must be valid for the grids that the plan was made for, the output must not
     /// overlap the input, `weights` must be packed for these axes and channels and for a supported
-    /// tier, and no two threads may run the same item at once. With `sums` (and its tier), the item's
+    /// tier, and no two threads may run the same item at once. With `sums`, the item's
     /// outputs are added up while they are in cache; needs [`Conv::whole_columns`].
     pub unsafe fn run(
         &self,
         index: usize,
         weights: &Weights,
         p: ConvPointers,
-        taps: &mut Vec<Tap>,
-        sums: Option<(Isa, &mut ItemSums)>,
+        (taps, scratch): (&mut Vec<Tap>, *mut f32),
+        sums: Option<&mut ItemSums>,
     ) {
         let ([n, z], ys, xs, part) = self.place(index);
         let Some(sz) = self.segments[0].iter().find(|s| (s.start..s.end).contains(&z)) else { return };
+        let source = match self.widens() {
+            false => self.stored(n, z, p),
+            // SAFETY: passed on from the caller.
+            true => unsafe { self.widened([n, z], sz, (ys, xs), p, scratch) },
+        };
         for sy in clipped(&self.segments[1], ys) {
             for sx in clipped(&self.segments[2], xs) {
-                let run = self.taps(sz, &sy, &sx, taps);
+                let run = self.taps(&source, (sz, &sy, &sx), weights, taps);
                 // SAFETY: passed on from the caller.
-                unsafe { self.block([n, z], &sy, &sx, run, taps, weights, part, p) };
+                unsafe { self.block([n, z], &sy, &sx, run, taps, weights, part, &source, p) };
             }
         }
-        let Some((isa, sums)) = sums else { return };
+        let Some(sums) = sums else { return };
+        let isa = self.isa;
         debug_assert_eq!(self.panel_split, 1, "sums need all columns in one item");
-        let st = self.output.strides;
+        let st = self.spec.output.strides;
+        let size = self.spec.elems[1].size();
         for y in ys.0..ys.1 {
-            let line = p.output.wrapping_add(n * st[0] + z * st[1] + y * st[2] + xs.0 * st[3]);
+            let line = p.output.wrapping_add(size * (n * st[0] + z * st[1] + y * st[2] + xs.0 * st[3]));
+            let (count, columns) = (xs.1 - xs.0, [0, weights.columns]);
             // SAFETY: pixels that were just written.
-            unsafe { sums.add(isa, line, st[3], xs.1 - xs.0, [0, weights.columns]) };
+            unsafe {
+                match self.spec.elems[1] {
+                    Elem::F32 => sums.add::<f32>(isa, line.cast(), st[3], count, columns),
+                    Elem::Bf16 => sums.add::<bf16>(isa, line.cast(), st[3], count, columns),
+                }
+            }
         }
     }
 
@@ -336,7 +412,7 @@ impl Conv {
     /// writes, given the weights' panels.
     pub fn runs(&self, index: usize, weights: &Weights, mut f: impl FnMut(usize, usize)) {
         let ([n, z], ys, xs, part) = self.place(index);
-        let st = self.output.strides;
+        let st = self.spec.output.strides;
         for y in ys.0..ys.1 {
             let line = n * st[0] + z * st[1] + y * st[2];
             if self.panel_split == 1 && st[3] == weights.columns {
@@ -357,7 +433,7 @@ impl Conv {
 
     /// Where item `index` lies: batch entry and slice, rows, pixels, and share of the panels.
     fn place(&self, index: usize) -> ([usize; 2], (usize, usize), (usize, usize), usize) {
-        let [_, d, h, w, _] = self.output.dims;
+        let [_, d, h, w, _] = self.spec.output.dims;
         let (index, part) = (index / self.panel_split, index % self.panel_split);
         let (blocks_w, blocks_h) = (w.div_ceil(self.block_w), h.div_ceil(self.block_h));
         let (bw, rest) = (index % blocks_w, index / blocks_w);
@@ -371,12 +447,94 @@ impl Conv {
         self.panel_split == 1
     }
 
+    /// Floats of scratch that [`Conv::run`] needs.
+    pub fn scratch(&self) -> usize {
+        if !self.widens() {
+            return 0;
+        }
+        let [_, _, h, w, c] = self.spec.input.dims;
+        let reach = |a: &Axis, block: usize, size: usize| {
+            ((block.max(1) - 1) * a.stride + (a.kernel.max(1) - 1) * a.dilation + 1).min(size)
+        };
+        let [kz, ky, kx] = &self.spec.axes;
+        kz.kernel * reach(ky, self.block_h, h) * reach(kx, self.block_w, w) * c
+    }
+
+    /// Whether items widen their input into scratch.
+    fn widens(&self) -> bool {
+        self.operand != self.spec.elems[0]
+    }
+
+    /// The input as it is stored.
+    fn stored(&self, n: usize, z: usize, p: ConvPointers) -> Source {
+        let [sn, sz, sy, sx] = self.spec.input.strides;
+        let axis = &self.spec.axes[0];
+        let at = n as isize * sn as isize + ((z * axis.stride) as isize - axis.pad as isize) * sz as isize;
+        let size = self.operand.size();
+        Source {
+            base: p.input.wrapping_offset(size as isize * at),
+            steps: [axis.dilation * sz, sy, sx],
+            size,
+        }
+    }
+
+    /// Widens what outputs of slice `z`, rows `ys` and pixels `xs` read.
+    /// Safety: as for [`Conv::run`].
+    unsafe fn widened(
+        &self,
+        [n, z]: [usize; 2],
+        taps: &Segment,
+        (ys, xs): ((usize, usize), (usize, usize)),
+        p: ConvPointers,
+        scratch: *mut f32,
+    ) -> Source {
+        let g = &self.spec.input;
+        let [az, ay, ax] = &self.spec.axes;
+        let (rows, pixels) = (ay.reach(ys.0..ys.1, g.dims[2]), ax.reach(xs.0..xs.1, g.dims[3]));
+        let c = g.channels();
+        let (line, slice) = (pixels.len() * c, rows.len() * pixels.len() * c);
+        let src = p.input.cast::<bf16>();
+        for (k, tap) in (taps.first..taps.last).enumerate() {
+            let depth = (z * az.stride + tap * az.dilation) as i64 - az.pad;
+            for (i, y) in rows.clone().enumerate() {
+                let at = n * g.strides[0] + depth as usize * g.strides[1] + y * g.strides[2];
+                let from = src.wrapping_add(at + pixels.start * g.pixel());
+                let to = scratch.wrapping_add(k * slice + i * line);
+                // SAFETY: valid taps read inside the input; the scratch has room for them all.
+                unsafe {
+                    if g.pixel() == c {
+                        dispatch(self.isa, Widen { src: from, dst: to, n: line });
+                        continue;
+                    }
+                    for x in 0..pixels.len() {
+                        let (src, dst) = (from.add(x * g.pixel()), to.add(x * c));
+                        dispatch(self.isa, Widen { src, dst, n: c });
+                    }
+                }
+            }
+        }
+        // Where tap 0 of row 0 and pixel 0 would lie, which may be outside.
+        let before = taps.first * slice + rows.start * line + pixels.start * c;
+        let base = scratch.wrapping_sub(before).cast_const().cast();
+        Source { base, steps: [slice, line, c], size: self.operand.size() }
+    }
+
     /// Fills `taps` (offsets of B still per column) and returns the length of a run.
-    fn taps(&self, sz: &Segment, sy: &Segment, sx: &Segment, taps: &mut Vec<Tap>) -> usize {
-        let c = self.input.channels();
-        let st = self.input.strides;
-        let [kz, ky, kx] = self.axes;
-        let contiguous = kx.dilation == 1 && st[3] == c;
+    fn taps(
+        &self,
+        source: &Source,
+        (sz, sy, sx): (&Segment, &Segment, &Segment),
+        weights: &Weights,
+        taps: &mut Vec<Tap>,
+    ) -> usize {
+        let c = self.spec.input.channels();
+        debug_assert_eq!(c, weights.inputs, "weights of other channels");
+        let words = weights.panels.first().map_or(c, |p| p.words(c));
+        let st = source.steps;
+        let [_, ky, kx] = self.spec.axes;
+        // A run through several taps must not begin in the middle of a word.
+        let halves = c % 2 == 1 && self.operand == Elem::Bf16;
+        let contiguous = kx.dilation == 1 && st[2] == c && !halves;
         let (steps, run) = match contiguous {
             true => (sx.first..(sx.first + 1).min(sx.last), (sx.last - sx.first) * c),
             false => (sx.first..sx.last, c),
@@ -385,8 +543,8 @@ impl Conv {
         for z in sz.first..sz.last {
             for y in sy.first..sy.last {
                 for x in steps.clone() {
-                    let a = z * kz.dilation * st[1] + y * ky.dilation * st[2] + x * kx.dilation * st[3];
-                    let b = ((z * ky.kernel + y) * kx.kernel + x) * c;
+                    let a = z * st[0] + y * ky.dilation * st[1] + x * kx.dilation * st[2];
+                    let b = ((z * ky.kernel + y) * kx.kernel + x) * words;
                     taps.push(Tap { a: a as isize, b });
                 }
             }
@@ -405,14 +563,13 @@ impl Conv {
         taps: &mut [Tap],
         weights: &Weights,
         part: usize,
+        source: &Source,
         p: ConvPointers,
     ) {
-        let st = self.input.strides;
+        let st = source.steps;
         let position = |o: usize, a: &Axis| (o * a.stride) as isize - a.pad as isize;
-        let [az, ay, ax] = &self.axes;
-        let in_zn = n as isize * st[0] as isize + position(z, az) * st[1] as isize;
-        let at =
-            |y: usize, x: usize| in_zn + position(y, ay) * st[2] as isize + position(x, ax) * st[3] as isize;
+        let [_, ay, ax] = &self.spec.axes;
+        let at = |y: usize, x: usize| position(y, ay) * st[1] as isize + position(x, ax) * st[2] as isize;
         let place = |g: &Grid, y: usize, x: usize| {
             n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3]
         };
@@ -421,9 +578,10 @@ impl Conv {
         let along_x = wide >= 4 || wide >= tall;
         let (lines, length) = if along_x { (tall, wide) } else { (wide, tall) };
         let axis = if along_x { 3 } else { 2 };
-        let a_row = (st[axis] * self.axes[axis - 1].stride) as isize;
-        let c_row = self.output.strides[axis] as isize;
-        let residual_row = self.residual.map_or(0, |r| r.strides[axis] as isize);
+        let a_row = (st[axis - 1] * self.spec.axes[axis - 1].stride) as isize;
+        let c_row = self.spec.output.strides[axis] as isize;
+        let residual_row = self.spec.residual.map_or(0, |r| r.strides[axis] as isize);
+        let size_c = self.spec.elems[1].size();
         let (mut first, mut offset) = (0, 0);
         for (i, panel) in weights.panels.iter().enumerate() {
             let (column, base) = (first, offset);
@@ -448,21 +606,27 @@ impl Conv {
                     } else {
                         (sy.start + done, sx.start + line)
                     };
-                    let residual = match &self.residual {
-                        Some(g) => p.residual.wrapping_add(place(g, y, x) + column),
+                    let residual = match &self.spec.residual {
+                        Some(g) => p.residual.wrapping_add(size_c * (place(g, y, x) + column)),
                         None => std::ptr::null(),
                     };
                     let args = DotArgs {
-                        a: p.input.wrapping_offset(at(y, x)),
+                        a: source.base.wrapping_offset(source.size as isize * at(y, x)),
                         a_row,
                         taps,
                         run,
                         b,
-                        c: p.output.wrapping_add(place(&self.output, y, x) + column),
+                        c: p.output.wrapping_add(size_c * (place(&self.spec.output, y, x) + column)),
                         c_row,
                         m,
                         n: columns,
-                        epilogue: Epilogue { bias, residual, residual_row, act: self.act },
+                        epilogue: Epilogue {
+                            bias,
+                            residual,
+                            residual_row,
+                            act: self.spec.act,
+                            elem: self.spec.elems[1],
+                        },
                     };
                     // SAFETY: segments hold only positions whose taps lie inside the input; the
                     // rest is the caller's.
@@ -477,11 +641,11 @@ impl Conv {
     }
 }
 
-/// The tiles for a convolution of `input`.
-fn panels(isa: Isa, input: &Grid, axes: &[Axis; 3], outputs: usize) -> Vec<&'static DotKernel> {
-    let merged = axes[2].dilation == 1 && input.strides[3] == input.channels();
-    let run = input.channels() * if merged { axes[2].kernel } else { 1 };
-    dot::panels(isa, outputs, run)
+/// The tiles for a convolution.
+fn panels(isa: Isa, s: &Spec) -> Vec<&'static DotKernel> {
+    let merged = s.axes[2].dilation == 1 && s.input.strides[3] == s.input.channels();
+    let run = s.input.channels() * if merged { s.axes[2].kernel } else { 1 };
+    dot::panels(isa, dot::operand(isa, s.elems[0]), s.output.channels(), run)
 }
 
 /// The parts of `segments` inside `range`.

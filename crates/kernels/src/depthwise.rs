@@ -3,7 +3,7 @@
 use crate::conv::{Axis, ConvPointers};
 use crate::dot::Act;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Grid, Isa};
+use crate::{Elem, Element, Grid, Isa, bf16};
 
 /// A depthwise convolution planned for one shape; one item is a block of output rows.
 pub struct Depthwise {
@@ -17,6 +17,8 @@ pub struct Depthwise {
     pub axes: [Axis; 3],
     /// Activation.
     pub act: Act,
+    /// How input, output and residual are stored.
+    pub elem: Elem,
 }
 
 /// Output rows of an item: input lines stay in the first-level cache for all of them.
@@ -29,16 +31,18 @@ const TAPS: usize = 125;
 
 /// Where a tap reads, and its weights.
 #[derive(Clone, Copy)]
-struct Tap {
-    input: *const f32,
+struct Tap<E> {
+    input: *const E,
     weight: *const f32,
 }
 
-struct Rows<'a> {
+struct Rows<'a, E> {
     plan: &'a Depthwise,
     weights: *const f32,
     bias: *const f32,
-    p: ConvPointers,
+    input: *const E,
+    output: *mut E,
+    residual: *const E,
     /// Batch entry and slice.
     at: [usize; 2],
     rows: (usize, usize),
@@ -83,12 +87,39 @@ impl Depthwise {
         let c = self.output.channels();
         let taps: usize = self.axes.iter().map(|a| a.kernel).product();
         assert!(weights.len() == taps * c && bias.len() == c, "depthwise weights of another shape");
-        let [n, z, first, last] = self.region(index);
         let (weights, bias) = (weights.as_ptr(), bias.as_ptr());
-        let body = Rows { plan: self, weights, bias, p, at: [n, z], rows: (first, last) };
         // SAFETY: passed on from the caller.
-        unsafe { dispatch(isa, body) }
+        unsafe {
+            match self.elem {
+                Elem::F32 => self.typed::<f32>(isa, index, weights, bias, p),
+                Elem::Bf16 => self.typed::<bf16>(isa, index, weights, bias, p),
+            }
+        }
     }
+
+    /// Safety: as for [`Depthwise::run`], and the pointers must be of type `E`.
+    unsafe fn typed<E: Element>(
+        &self,
+        isa: Isa,
+        index: usize,
+        weights: *const f32,
+        bias: *const f32,
+        p: ConvPointers,
+    ) {
+        let [n, z, first, last] = self.region(index);
+        let (input, output, residual) = (p.input.cast::<E>(), p.output.cast(), p.residual.cast());
+        let (at, rows) = ([n, z], (first, last));
+        // SAFETY: passed on from the caller.
+        unsafe { dispatch(isa, Rows { plan: self, weights, bias, input, output, residual, at, rows }) }
+    }
+}
+
+/// All lanes, or the first `count`.
+/// Safety: the CPU must have the features of `V`, and the values must be readable.
+#[inline(always)]
+unsafe fn load<V: Vector, T: Element, const FULL: bool>(p: *const T, count: usize) -> V::V {
+    // SAFETY: passed on from the caller.
+    unsafe { if FULL { T::load::<V>(p) } else { T::load_part::<V>(p, count) } }
 }
 
 /// Taps of an axis that fall inside the input at output position `o`, and where tap 0 falls.
@@ -100,7 +131,7 @@ fn valid(a: &Axis, o: usize, size: usize) -> (i64, std::ops::Range<i64>) {
     (start, first.min(a.kernel as i64)..last.clamp(0, a.kernel as i64))
 }
 
-impl Body for Rows<'_> {
+impl<E: Element> Body for Rows<'_, E> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -119,7 +150,7 @@ impl Body for Rows<'_> {
     }
 }
 
-impl Rows<'_> {
+impl<E: Element> Rows<'_, E> {
     /// All rows of `count` channels from `k` on; all lanes when `FULL`.
     /// Safety: as for [`Depthwise::run`]; `k + count` channels exist.
     #[inline(always)]
@@ -134,7 +165,7 @@ impl Rows<'_> {
         // SAFETY: passed on from the caller.
         unsafe {
             for y in self.rows.0..self.rows.1 {
-                let mut list = [Tap { input: self.p.input, weight: self.weights }; TAPS];
+                let mut list = [Tap { input: self.input, weight: self.weights }; TAPS];
                 let taps = self.taps(k, y, first, &mut list);
                 for x in 0..first {
                     self.pixel::<V, FULL>(k, count, y, x);
@@ -159,7 +190,7 @@ impl Rows<'_> {
 
     /// The taps that outputs of row `y` from `x` on see, as long as they see all along the row;
     /// `None` when there are too many.
-    fn taps<'l>(&self, k: usize, y: usize, x: usize, list: &'l mut [Tap; TAPS]) -> Option<&'l [Tap]> {
+    fn taps<'l>(&self, k: usize, y: usize, x: usize, list: &'l mut [Tap<E>; TAPS]) -> Option<&'l [Tap<E>]> {
         let [az, ay, ax] = &self.plan.axes;
         let g = &self.plan.input;
         let c = g.channels();
@@ -177,7 +208,7 @@ impl Rows<'_> {
                         + (px + l * ax.dilation as i64) * g.strides[3] as i64;
                     let tap = ((i * ay.kernel as i64 + j) * ax.kernel as i64 + l) as usize;
                     *list.get_mut(count)? = Tap {
-                        input: self.p.input.wrapping_offset(at as isize + k as isize),
+                        input: self.input.wrapping_offset(at as isize + k as isize),
                         weight: self.weights.wrapping_add(tap * c + k),
                     };
                     count += 1;
@@ -197,17 +228,17 @@ impl Rows<'_> {
         y: usize,
         x: usize,
         done: usize,
-        taps: &[Tap],
+        taps: &[Tap<E>],
     ) {
         let step = self.plan.axes[2].stride * self.plan.input.strides[3];
         // SAFETY: the taps lie inside the input for all outputs, k + count <= c.
         unsafe {
-            let load = |q: *const f32| if FULL { V::load(q) } else { V::load_part(q, count) };
-            let mut acc = [load(self.bias.add(k)); N];
+            let mut acc = [load::<V, f32, FULL>(self.bias.add(k), count); N];
             for tap in taps {
-                let (a, w) = (tap.input.wrapping_add(done * step), load(tap.weight));
+                let a = tap.input.wrapping_add(done * step);
+                let w = load::<V, f32, FULL>(tap.weight, count);
                 for (m, v) in acc.iter_mut().enumerate() {
-                    *v = V::fma(load(a.wrapping_add(m * step)), w, *v);
+                    *v = V::fma(load::<V, E, FULL>(a.wrapping_add(m * step), count), w, *v);
                 }
             }
             self.finish::<V, FULL, N>(k, count, y, x, acc);
@@ -218,7 +249,7 @@ impl Rows<'_> {
     /// Safety: as for `lanes`.
     #[inline(always)]
     unsafe fn pixel<V: Vector, const FULL: bool>(&self, k: usize, count: usize, y: usize, x: usize) {
-        let Rows { plan, weights, bias, p, at: [n, z], .. } = *self;
+        let Rows { plan, weights, bias, input, at: [n, z], .. } = *self;
         let [az, ay, ax] = &plan.axes;
         let gi = &plan.input;
         let c = gi.channels();
@@ -227,8 +258,7 @@ impl Rows<'_> {
         let (px, xs) = valid(ax, x, gi.dims[3]);
         // SAFETY: tap ranges keep all reads inside the input, k + count <= c.
         unsafe {
-            let load = |q: *const f32| if FULL { V::load(q) } else { V::load_part(q, count) };
-            let mut acc = load(bias.add(k));
+            let mut acc = load::<V, f32, FULL>(bias.add(k), count);
             for i in zs {
                 for j in ys.clone() {
                     let line = n as i64 * gi.strides[0] as i64
@@ -237,8 +267,9 @@ impl Rows<'_> {
                     let tap = (i * ay.kernel as i64 + j) * ax.kernel as i64;
                     for l in xs.clone() {
                         let at = line + (px + l * ax.dilation as i64) * gi.strides[3] as i64;
-                        let w = load(weights.add((tap + l) as usize * c + k));
-                        acc = V::fma(load(p.input.offset(at as isize + k as isize)), w, acc);
+                        let w = load::<V, f32, FULL>(weights.add((tap + l) as usize * c + k), count);
+                        let x = load::<V, E, FULL>(input.offset(at as isize + k as isize), count);
+                        acc = V::fma(x, w, acc);
                     }
                 }
             }
@@ -262,21 +293,21 @@ impl Rows<'_> {
         // SAFETY: outputs of the item.
         unsafe {
             if let Some(g) = &self.plan.residual {
-                let r = self.p.residual.add(place(g));
+                let r = self.residual.add(place(g));
                 for (m, v) in acc.iter_mut().enumerate() {
                     let q = r.add(m * g.strides[3]);
-                    *v = V::add(*v, if FULL { V::load(q) } else { V::load_part(q, count) });
+                    *v = V::add(*v, load::<V, E, FULL>(q, count));
                 }
             }
             let go = &self.plan.output;
-            let out = self.p.output.add(place(go));
+            let out = self.output.add(place(go));
             for (m, v) in acc.into_iter().enumerate() {
                 let v = self.plan.act.vector::<V>(v);
                 let q = out.add(m * go.strides[3]);
                 if FULL {
-                    V::store(q, v);
+                    E::store::<V>(q, v);
                 } else {
-                    V::store_part(q, v, count);
+                    E::store_part::<V>(q, v, count);
                 }
             }
         }

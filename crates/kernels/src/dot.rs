@@ -8,15 +8,15 @@
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use crate::simd::{Scalar, Vector};
-use crate::{Floats, Isa};
+use crate::simd::Vector;
+use crate::{Elem, Element, Floats, Isa, bf16};
 
 /// One contiguous run of the reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tap {
     /// Offset into A, in elements, relative to the tile's first row.
     pub a: isize,
-    /// Offset into the packed panel of B, in elements.
+    /// Offset into the packed panel of B, in words of 32 bits.
     pub b: usize,
 }
 
@@ -25,12 +25,14 @@ pub struct Tap {
 pub struct Epilogue {
     /// `nr` values, or null for none.
     pub bias: *const f32,
-    /// Added to the result; same column layout as C. Null for none.
-    pub residual: *const f32,
+    /// Added to the result; same type and column layout as C. Null for none.
+    pub residual: *const u8,
     /// Distance between the rows of `residual`, in elements.
     pub residual_row: isize,
     /// The activation.
     pub act: Act,
+    /// How C and the residual are stored.
+    pub elem: Elem,
 }
 
 /// Activations that are applied while a tile is in registers.
@@ -85,18 +87,18 @@ impl Act {
 /// Arguments of a tile.
 #[derive(Clone, Copy, Debug)]
 pub struct DotArgs<'a> {
-    /// A at the tile's first row, before tap offsets.
-    pub a: *const f32,
+    /// A at the tile's first row, before tap offsets; of the kernel's type.
+    pub a: *const u8,
     /// Distance between rows of A, in elements.
     pub a_row: isize,
     /// The runs of the reduction.
     pub taps: &'a [Tap],
     /// Length of each run.
     pub run: usize,
-    /// The packed panel: `nr` columns for each k.
+    /// The packed panel: `nr` words for each k, or for each pair of them.
     pub b: *const f32,
     /// C at the tile's first row and column.
-    pub c: *mut f32,
+    pub c: *mut u8,
     /// Distance between rows of C, in elements.
     pub c_row: isize,
     /// Rows, 1 to the kernel's `mr`.
@@ -113,6 +115,8 @@ pub struct DotKernel {
     pub name: &'static str,
     /// The tier it needs.
     pub isa: Isa,
+    /// How A is stored. For bfloat16 the words of B are pairs of neighbouring k.
+    pub a: Elem,
     /// Most rows.
     pub mr: usize,
     /// Columns of a packed panel.
@@ -125,30 +129,61 @@ pub struct DotKernel {
     pub run: unsafe fn(&DotArgs),
 }
 
-/// Every tile. The scalar one is the reference.
+/// An entry of [`KERNELS`] for float32.
+const fn wide(isa: Isa, [mr, nr]: [usize; 2], name: &'static str, run: unsafe fn(&DotArgs)) -> DotKernel {
+    DotKernel { name, isa, a: Elem::F32, mr, nr, run }
+}
+
+/// An entry of [`KERNELS`] for products of bfloat16 pairs.
+#[cfg(target_arch = "x86_64")]
+const fn pairs([mr, nr]: [usize; 2], name: &'static str, run: unsafe fn(&DotArgs)) -> DotKernel {
+    DotKernel { name, isa: Isa::Avx512Bf16, a: Elem::Bf16, mr, nr, run }
+}
+
+/// Every tile, by tier and type with ascending width. The scalar ones are the reference.
 pub static KERNELS: &[DotKernel] = &[
-    DotKernel { name: "f32_dot_4x8_scalar", isa: Isa::Scalar, mr: 4, nr: 8, run: scalar },
+    wide(Isa::Scalar, [4, 8], "f32_dot_4x8_scalar", scalar),
     #[cfg(target_arch = "x86_64")]
-    DotKernel { name: "f32_dot_4x1_avx2", isa: Isa::Avx2, mr: 4, nr: 1, run: x86::avx2_4x1 },
+    wide(Isa::Avx2, [4, 1], "f32_dot_4x1_avx2", x86::avx2_4x1),
     #[cfg(target_arch = "x86_64")]
-    DotKernel { name: "f32_dot_12x8_avx2", isa: Isa::Avx2, mr: 12, nr: 8, run: x86::avx2_12x8 },
+    wide(Isa::Avx2, [12, 8], "f32_dot_12x8_avx2", x86::avx2_12x8),
     #[cfg(target_arch = "x86_64")]
-    DotKernel { name: "f32_dot_6x16_avx2", isa: Isa::Avx2, mr: 6, nr: 16, run: x86::avx2_6x16 },
+    wide(Isa::Avx2, [6, 16], "f32_dot_6x16_avx2", x86::avx2_6x16),
     #[cfg(target_arch = "x86_64")]
-    DotKernel { name: "f32_dot_4x24_avx2", isa: Isa::Avx2, mr: 4, nr: 24, run: x86::avx2_4x24 },
+    wide(Isa::Avx2, [4, 24], "f32_dot_4x24_avx2", x86::avx2_4x24),
     #[cfg(target_arch = "x86_64")]
-    DotKernel { name: "f32_dot_8x1_avx512", isa: Isa::Avx512, mr: 8, nr: 1, run: x86::avx512_8x1 },
+    wide(Isa::Avx512, [8, 1], "f32_dot_8x1_avx512", x86::avx512_8x1),
     #[cfg(target_arch = "x86_64")]
-    DotKernel { name: "f32_dot_24x16_avx512", isa: Isa::Avx512, mr: 24, nr: 16, run: x86::avx512_24x16 },
+    wide(Isa::Avx512, [24, 16], "f32_dot_24x16_avx512", x86::avx512_24x16),
     #[cfg(target_arch = "x86_64")]
-    DotKernel { name: "f32_dot_14x32_avx512", isa: Isa::Avx512, mr: 14, nr: 32, run: x86::avx512_14x32 },
+    wide(Isa::Avx512, [14, 32], "f32_dot_14x32_avx512", x86::avx512_14x32),
     #[cfg(target_arch = "x86_64")]
-    DotKernel { name: "f32_dot_9x48_avx512", isa: Isa::Avx512, mr: 9, nr: 48, run: x86::avx512_9x48 },
+    wide(Isa::Avx512, [9, 48], "f32_dot_9x48_avx512", x86::avx512_9x48),
+    #[cfg(target_arch = "x86_64")]
+    pairs([8, 1], "bf16_dot_8x1_avx512bf16", x86::pairs_8x1),
+    #[cfg(target_arch = "x86_64")]
+    pairs([24, 16], "bf16_dot_24x16_avx512bf16", x86::pairs_24x16),
+    #[cfg(target_arch = "x86_64")]
+    pairs([14, 32], "bf16_dot_14x32_avx512bf16", x86::pairs_14x32),
+    #[cfg(target_arch = "x86_64")]
+    pairs([9, 48], "bf16_dot_9x48_avx512bf16", x86::pairs_9x48),
 ];
 
-/// The tiles of one tier, by ascending width.
-pub fn of(isa: Isa) -> impl Iterator<Item = &'static DotKernel> {
-    KERNELS.iter().filter(move |k| k.isa == isa)
+/// What a tier multiplies tensors of type `stored` as: bfloat16 itself only where there are tiles for
+/// it; it is widened to float32 elsewhere.
+pub fn operand(isa: Isa, stored: Elem) -> Elem {
+    match stored {
+        Elem::Bf16 if isa < Isa::Avx512Bf16 => Elem::F32,
+        e => e,
+    }
+}
+
+/// The tiles for A of type `a`, an [`operand`] of the tier, by ascending width: those of the best tier
+/// that it implies.
+pub fn of(isa: Isa, a: Elem) -> impl Iterator<Item = &'static DotKernel> {
+    let fits = move |k: &&DotKernel| k.a == a && k.isa <= isa;
+    let best = KERNELS.iter().filter(fits).map(|k| k.isa).max();
+    KERNELS.iter().filter(move |k| fits(k) && Some(k.isa) == best)
 }
 
 impl DotKernel {
@@ -156,15 +191,39 @@ impl DotKernel {
     pub(crate) fn weight(&self) -> f64 {
         if self.nr == 1 { 3.0 } else { self.nr as f64 }
     }
+
+    /// Words of a packed column for a run of `k`.
+    pub fn words(&self, k: usize) -> usize {
+        if self.a == Elem::Bf16 { k.div_ceil(2) } else { k }
+    }
+
+    /// The word of a packed column for values at `k` and, if there is one, `k + 1` of a run.
+    fn word(&self, first: f32, second: Option<f32>) -> f32 {
+        if self.a == Elem::F32 {
+            return first;
+        }
+        let bits = |x: f32| bf16::of(x).to_bits() as u32;
+        f32::from_bits(bits(first) | bits(second.unwrap_or(0.0)) << 16)
+    }
+
+    /// Packs one column of a run of `k`, given by `at`, into words `nr` apart.
+    pub(crate) fn column(&self, k: usize, at: impl Fn(usize) -> f32, mut put: impl FnMut(usize, f32)) {
+        let step = if self.a == Elem::Bf16 { 2 } else { 1 };
+        for (i, k0) in (0..k).step_by(step).enumerate() {
+            let second = (step == 2 && k0 + 1 < k).then(|| at(k0 + 1));
+            put(i * self.nr, self.word(at(k0), second));
+        }
+    }
 }
 
 /// Multiply-accumulates per nanosecond that the tiles of a tier reach on one core of a present-day
 /// server or desktop CPU: for choosing between algorithms, where only ratios matter.
-pub fn rate(isa: Isa) -> f64 {
-    match isa {
-        Isa::Scalar => 1.0,
-        Isa::Avx2 => 35.0,
-        Isa::Avx512 => 70.0,
+pub fn rate(isa: Isa, a: Elem) -> f64 {
+    match (isa, a) {
+        (Isa::Scalar, _) => 1.0,
+        (Isa::Avx2, _) => 35.0,
+        (Isa::Avx512, _) | (Isa::Avx512Bf16, Elem::F32) => 70.0,
+        (Isa::Avx512Bf16, Elem::Bf16) => 140.0,
     }
 }
 
@@ -174,13 +233,14 @@ pub(crate) const BEYOND: f64 = 0.11;
 /// Columns up to which each is computed by itself, with the reduction in the lanes.
 const THIN: usize = 4;
 
-/// How `columns` are cut into panels on `isa`, for runs of the reduction of length `run`.
+/// How `columns` are cut into panels on `isa`, for A of type `a` and runs of the reduction of length
+/// `run`.
 ///
 /// Rule: a few columns over long runs take one thin tile each. Otherwise the padding of the last
 /// panel is minimised first; among equals wide panels win, because they reload A less often.
-pub fn panels(isa: Isa, columns: usize, run: usize) -> Vec<&'static DotKernel> {
-    let thin = of(isa).find(|k| k.nr == 1);
-    let kernels: Vec<&DotKernel> = of(isa).filter(|k| k.nr > 1).collect();
+pub fn panels(isa: Isa, a: Elem, columns: usize, run: usize) -> Vec<&'static DotKernel> {
+    let thin = of(isa, a).find(|k| k.nr == 1);
+    let kernels: Vec<&DotKernel> = of(isa, a).filter(|k| k.nr > 1).collect();
     let lanes = kernels[0].nr;
     if let Some(thin) = thin
         && columns <= THIN
@@ -202,17 +262,15 @@ pub fn panels(isa: Isa, columns: usize, run: usize) -> Vec<&'static DotKernel> {
 }
 
 /// Packs a `[k][columns]` matrix, given by `at(k, column)`, into the panels' layout: panel after
-/// panel, `nr` columns for each k, missing columns zero.
+/// panel, `nr` words for each k (or pair of them), missing columns zero.
 pub fn pack(panels: &[&DotKernel], columns: usize, k: usize, at: impl Fn(usize, usize) -> f32) -> Floats {
-    let total: usize = panels.iter().map(|p| p.nr).sum();
-    let mut out = Floats::zeroed(total * k);
+    let total: usize = panels.iter().map(|p| p.nr * p.words(k)).sum();
+    let mut out = Floats::zeroed(total);
     let (mut first, mut rest) = (0, &mut out[..]);
     for p in panels {
-        let (panel, tail) = rest.split_at_mut(p.nr * k);
-        for (i, row) in panel.chunks_exact_mut(p.nr).enumerate() {
-            for (n, v) in row.iter_mut().enumerate().take(columns.saturating_sub(first)) {
-                *v = at(i, first + n);
-            }
+        let (panel, tail) = rest.split_at_mut(p.nr * p.words(k));
+        for n in 0..columns.saturating_sub(first).min(p.nr) {
+            p.column(k, |i| at(i, first + n), |offset, word| panel[offset + n] = word);
         }
         first += p.nr;
         rest = tail;
@@ -236,27 +294,38 @@ unsafe fn scalar(args: &DotArgs) {
                 }
             }
             for tap in args.taps {
-                let a = args.a.wrapping_offset(m as isize * args.a_row + tap.a);
+                let a = args.a.cast::<f32>().wrapping_offset(m as isize * args.a_row + tap.a);
                 let b = args.b.add(tap.b);
                 for k in 0..args.run {
                     for (n, v) in acc.iter_mut().enumerate() {
-                        *v = Scalar::fma(*a.add(k), *b.add(k * NR + n), *v);
+                        *v = crate::simd::Scalar::fma(*a.add(k), *b.add(k * NR + n), *v);
                     }
                 }
             }
-            let c = args.c.wrapping_offset(m as isize * args.c_row);
             for (n, v) in acc.iter().enumerate().take(args.n) {
-                let mut y = *v;
-                if !args.epilogue.residual.is_null() {
-                    y += *args
-                        .epilogue
-                        .residual
-                        .wrapping_offset(m as isize * args.epilogue.residual_row)
-                        .add(n);
+                match args.epilogue.elem {
+                    Elem::F32 => finish_one::<f32>(args, m, n, *v),
+                    Elem::Bf16 => finish_one::<bf16>(args, m, n, *v),
                 }
-                *c.add(n) = args.epilogue.act.scalar(y);
             }
         }
+    }
+}
+
+/// The epilogue of one sum, its bias included, at row `m` and column `n`.
+///
+/// # Safety
+/// See [`DotKernel::run`]; C must be of type `C`.
+unsafe fn finish_one<C: Element>(args: &DotArgs, m: usize, n: usize, mut y: f32) {
+    let e = &args.epilogue;
+    // SAFETY: the contract of `DotKernel::run`.
+    unsafe {
+        if !e.residual.is_null() {
+            let r = e.residual.cast::<C>().wrapping_offset(m as isize * e.residual_row);
+            y += (*r.add(n)).get();
+        }
+        let c = args.c.cast::<C>().wrapping_offset(m as isize * args.c_row);
+        *c.add(n) = C::of(e.act.scalar(y));
     }
 }
 
@@ -271,7 +340,7 @@ unsafe fn thin<V: Vector, const M: usize>(args: &DotArgs) {
     unsafe {
         let mut acc = [V::splat(0.0); M];
         for tap in args.taps {
-            let a = args.a.wrapping_offset(tap.a);
+            let a = args.a.cast::<f32>().wrapping_offset(tap.a);
             let b = args.b.add(tap.b);
             let mut k = 0;
             while k + V::LANES <= args.run {
@@ -291,8 +360,20 @@ unsafe fn thin<V: Vector, const M: usize>(args: &DotArgs) {
                 }
             }
         }
-        let e = &args.epilogue;
-        let bias = if e.bias.is_null() { 0.0 } else { *e.bias };
+        finish_thin::<V, M>(args, acc);
+    }
+}
+
+/// Adds up the lanes of each row's sums and stores the results.
+///
+/// # Safety
+/// See [`DotKernel::run`]; the CPU must have the features of `V`.
+#[inline(always)]
+#[allow(dead_code)]
+unsafe fn finish_thin<V: Vector, const M: usize>(args: &DotArgs, acc: [V::V; M]) {
+    // SAFETY: the contract of `DotKernel::run`; the buffer holds a register.
+    unsafe {
+        let bias = if args.epilogue.bias.is_null() { 0.0 } else { *args.epilogue.bias };
         for (m, v) in acc.into_iter().enumerate() {
             let mut lanes = [0f32; 16];
             V::store(lanes.as_mut_ptr(), v);
@@ -303,11 +384,10 @@ unsafe fn thin<V: Vector, const M: usize>(args: &DotArgs) {
                     lanes[i] += lanes[i + width];
                 }
             }
-            let mut y = lanes[0] + bias;
-            if !e.residual.is_null() {
-                y += *e.residual.wrapping_offset(m as isize * e.residual_row);
+            match args.epilogue.elem {
+                Elem::F32 => finish_one::<f32>(args, m, 0, lanes[0] + bias),
+                Elem::Bf16 => finish_one::<bf16>(args, m, 0, lanes[0] + bias),
             }
-            *args.c.wrapping_offset(m as isize * args.c_row) = e.act.scalar(y);
         }
     }
 }
@@ -316,6 +396,28 @@ unsafe fn thin<V: Vector, const M: usize>(args: &DotArgs) {
 /// cache, and large ones from memory.
 #[allow(dead_code)]
 const AHEAD: usize = 512;
+
+/// Sums that begin with the bias.
+///
+/// # Safety
+/// See [`DotKernel::run`]; the CPU must have the features of `V`.
+#[inline(always)]
+#[allow(dead_code)]
+unsafe fn begin<V: Vector, const M: usize, const NV: usize>(args: &DotArgs) -> [[V::V; NV]; M] {
+    // SAFETY: the contract of `DotKernel::run`.
+    unsafe {
+        let mut acc = [[V::splat(0.0); NV]; M];
+        if !args.epilogue.bias.is_null() {
+            for v in 0..NV {
+                let b = V::load(args.epilogue.bias.add(v * V::LANES));
+                for row in &mut acc {
+                    row[v] = b;
+                }
+            }
+        }
+        acc
+    }
+}
 
 /// The body of every other vector tile: `M` rows by `NV` registers of columns.
 ///
@@ -327,23 +429,15 @@ unsafe fn tile<V: Vector, const M: usize, const NV: usize>(args: &DotArgs) {
     // SAFETY: the contract of `DotKernel::run`.
     unsafe {
         let nr = NV * V::LANES;
-        let mut acc = [[V::splat(0.0); NV]; M];
-        if !args.epilogue.bias.is_null() {
-            for v in 0..NV {
-                let b = V::load(args.epilogue.bias.add(v * V::LANES));
-                for row in &mut acc {
-                    row[v] = b;
-                }
-            }
-        }
+        let mut acc = begin::<V, M, NV>(args);
         for tap in args.taps {
-            let mut a = args.a.wrapping_offset(tap.a);
+            let mut a = args.a.cast::<f32>().wrapping_offset(tap.a);
             let mut b = args.b.add(tap.b);
             for _ in 0..args.run {
                 let mut bv = [V::splat(0.0); NV];
                 for (v, r) in bv.iter_mut().enumerate() {
                     *r = V::load(b.add(v * V::LANES));
-                    V::prefetch(b.wrapping_add(v * V::LANES + AHEAD));
+                    V::prefetch(b.wrapping_add(v * V::LANES + AHEAD).cast());
                 }
                 for (m, row) in acc.iter_mut().enumerate() {
                     let av = V::splat(*a.wrapping_offset(m as isize * args.a_row));
@@ -355,17 +449,36 @@ unsafe fn tile<V: Vector, const M: usize, const NV: usize>(args: &DotArgs) {
                 b = b.wrapping_add(nr);
             }
         }
+        match args.epilogue.elem {
+            Elem::F32 => finish::<V, f32, M, NV>(args, acc),
+            Elem::Bf16 => finish::<V, bf16, M, NV>(args, acc),
+        }
+    }
+}
+
+/// The epilogue of a tile.
+///
+/// # Safety
+/// See [`DotKernel::run`]; the CPU must have the features of `V`, and C must be of type `C`.
+#[inline(always)]
+#[allow(dead_code)]
+unsafe fn finish<V: Vector, C: Element, const M: usize, const NV: usize>(
+    args: &DotArgs,
+    mut acc: [[V::V; NV]; M],
+) {
+    // SAFETY: the contract of `DotKernel::run`.
+    unsafe {
         // Each step is a loop of constant bounds with a small body, so that all of them unroll and
         // the accumulators never leave their registers.
         let e = &args.epilogue;
         let part = |v: usize| args.n.saturating_sub(v * V::LANES).min(V::LANES);
-        let full = args.n == nr;
+        let full = args.n == NV * V::LANES;
         if !e.residual.is_null() {
             for m in 0..M {
-                let r = e.residual.wrapping_offset(m as isize * e.residual_row);
+                let r = e.residual.cast::<C>().wrapping_offset(m as isize * e.residual_row);
                 for v in 0..NV {
                     let at = r.wrapping_add(v * V::LANES);
-                    let x = if full { V::load(at) } else { V::load_part(at, part(v)) };
+                    let x = if full { C::load::<V>(at) } else { C::load_part::<V>(at, part(v)) };
                     acc[m][v] = V::add(acc[m][v], x);
                 }
             }
@@ -398,18 +511,14 @@ unsafe fn tile<V: Vector, const M: usize, const NV: usize>(args: &DotArgs) {
                 }
             }
         }
-        if full {
-            for m in 0..M {
-                let c = args.c.wrapping_offset(m as isize * args.c_row);
-                for v in 0..NV {
-                    V::store(c.wrapping_add(v * V::LANES), acc[m][v]);
-                }
-            }
-        } else {
-            for m in 0..M {
-                let c = args.c.wrapping_offset(m as isize * args.c_row);
-                for v in 0..NV {
-                    V::store_part(c.wrapping_add(v * V::LANES), acc[m][v], part(v));
+        for m in 0..M {
+            let c = args.c.cast::<C>().wrapping_offset(m as isize * args.c_row);
+            for v in 0..NV {
+                let at = c.wrapping_add(v * V::LANES);
+                if full {
+                    C::store::<V>(at, acc[m][v]);
+                } else {
+                    C::store_part::<V>(at, acc[m][v], part(v));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Element-wise functions over contiguous runs.
 
-use crate::Isa;
 use crate::simd::{Body, Vector, dispatch};
+use crate::{Element, Isa};
 
 /// Functions of one value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,10 +75,10 @@ impl Binary {
     }
 }
 
-struct UnaryRun {
+struct UnaryRun<E> {
     f: Unary,
-    src: *const f32,
-    dst: *mut f32,
+    src: *const E,
+    dst: *mut E,
     n: usize,
 }
 
@@ -86,7 +86,7 @@ struct UnaryRun {
 ///
 /// # Safety
 /// Both must be valid for `n` elements and either equal or disjoint; `isa` must be supported.
-pub unsafe fn unary(isa: Isa, f: Unary, src: *const f32, dst: *mut f32, n: usize) {
+pub unsafe fn unary<E: Element>(isa: Isa, f: Unary, src: *const E, dst: *mut E, n: usize) {
     // SAFETY: passed on from the caller.
     unsafe { dispatch(isa, UnaryRun { f, src, dst, n }) }
 }
@@ -157,7 +157,7 @@ unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
     }
 }
 
-impl Body for UnaryRun {
+impl<E: Element> Body for UnaryRun<E> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -171,11 +171,12 @@ impl Body for UnaryRun {
                 // SAFETY: i + LANES <= n or the partial forms are used.
                 unsafe {
                     while i + V::LANES <= n {
-                        V::store(dst.add(i), apply::<V>(g, V::load(src.add(i))));
+                        E::store::<V>(dst.add(i), apply::<V>(g, E::load::<V>(src.add(i))));
                         i += V::LANES;
                     }
                     if i < n {
-                        V::store_part(dst.add(i), apply::<V>(g, V::load_part(src.add(i), n - i)), n - i);
+                        let x = E::load_part::<V>(src.add(i), n - i);
+                        E::store_part::<V>(dst.add(i), apply::<V>(g, x), n - i);
                     }
                 }
             }};
@@ -192,12 +193,12 @@ impl Body for UnaryRun {
     }
 }
 
-struct BinaryRun {
+struct BinaryRun<E> {
     f: Binary,
-    a: *const f32,
-    b: *const f32,
+    a: *const E,
+    b: *const E,
     b_step: usize,
-    dst: *mut f32,
+    dst: *mut E,
     n: usize,
 }
 
@@ -206,13 +207,13 @@ struct BinaryRun {
 /// # Safety
 /// Pointers must be valid for `n` elements (`b` for one when `b_scalar`), `dst` equal to or
 /// disjoint from the inputs; `isa` must be supported.
-pub unsafe fn binary(
+pub unsafe fn binary<E: Element>(
     isa: Isa,
     f: Binary,
-    a: *const f32,
-    b: *const f32,
+    a: *const E,
+    b: *const E,
     b_scalar: bool,
-    dst: *mut f32,
+    dst: *mut E,
     n: usize,
 ) {
     // SAFETY: passed on from the caller.
@@ -239,24 +240,24 @@ unsafe fn combine<V: Vector>(f: Binary, x: V::V, y: V::V) -> V::V {
     }
 }
 
-impl Body for BinaryRun {
+impl<E: Element> Body for BinaryRun<E> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let BinaryRun { f, a, b, b_step, dst, n } = self;
         // SAFETY: i + LANES <= n or the partial forms are used; a scalar b is read at 0 only.
         unsafe {
-            let fixed = V::splat(if n > 0 { *b } else { 0.0 });
+            let fixed = if n > 0 { E::splat::<V>(b) } else { V::splat(0.0) };
             let mut i = 0;
             while i + V::LANES <= n {
-                let y = if b_step == 0 { fixed } else { V::load(b.add(i)) };
-                V::store(dst.add(i), combine::<V>(f, V::load(a.add(i)), y));
+                let y = if b_step == 0 { fixed } else { E::load::<V>(b.add(i)) };
+                E::store::<V>(dst.add(i), combine::<V>(f, E::load::<V>(a.add(i)), y));
                 i += V::LANES;
             }
             if i < n {
                 let m = n - i;
-                let y = if b_step == 0 { fixed } else { V::load_part(b.add(i), m) };
-                V::store_part(dst.add(i), combine::<V>(f, V::load_part(a.add(i), m), y), m);
+                let y = if b_step == 0 { fixed } else { E::load_part::<V>(b.add(i), m) };
+                E::store_part::<V>(dst.add(i), combine::<V>(f, E::load_part::<V>(a.add(i), m), y), m);
             }
         }
     }

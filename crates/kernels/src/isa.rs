@@ -1,5 +1,7 @@
 //! Instruction-set tiers: what this CPU has, and which one is asked for.
 
+use crate::Elem;
+
 /// A tier of instructions, slowest first. A tier implies those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
@@ -9,13 +11,15 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
+    /// AVX-512 with BF16 dot products.
+    Avx512Bf16,
 }
 
 /// An unknown tier name, or one that this CPU lacks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IsaError {
     /// Not a tier.
-    #[error("`{0}` is not an instruction-set tier; use one of scalar, avx2, avx512")]
+    #[error("`{0}` is not an instruction-set tier; use one of scalar, avx2, avx512, avx512bf16")]
     Unknown(String),
     /// A tier of other CPUs.
     #[error("this CPU does not have {0}; its best tier is {1}")]
@@ -24,7 +28,7 @@ pub enum IsaError {
 
 impl Isa {
     /// All tiers, slowest first.
-    pub const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512];
+    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16];
 
     /// Lower-case name as `--isa` takes it.
     pub fn name(self) -> &'static str {
@@ -32,6 +36,7 @@ impl Isa {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Avx512Bf16 => "avx512bf16",
         }
     }
 
@@ -39,6 +44,15 @@ impl Isa {
     pub fn parse(name: &str) -> Result<Self, IsaError> {
         let found = Isa::ALL.into_iter().find(|i| i.name() == name);
         found.ok_or_else(|| IsaError::Unknown(name.into()))
+    }
+
+    /// Lanes of float32 in a register.
+    pub fn lanes(self) -> usize {
+        match self {
+            Isa::Scalar => 1,
+            Isa::Avx2 => 8,
+            Isa::Avx512 | Isa::Avx512Bf16 => 16,
+        }
     }
 
     /// Whether this CPU and operating system can run the tier.
@@ -56,6 +70,7 @@ impl Isa {
                         && has!("avx512dq")
                         && has!("avx512vl")
                 }
+                Isa::Avx512Bf16 => Isa::Avx512.supported() && has!("avx512bf16"),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -65,9 +80,26 @@ impl Isa {
     }
 }
 
-/// The best tier of this CPU.
+/// The best tier of this CPU: the last that it has and that is worth having.
 pub fn detect() -> Isa {
-    Isa::ALL.into_iter().rev().find(|i| i.supported()).unwrap_or(Isa::Scalar)
+    let best = |i: &Isa| i.supported() && (*i != Isa::Avx512Bf16 || pairs_pay());
+    Isa::ALL.into_iter().rev().find(best).unwrap_or(Isa::Scalar)
+}
+
+/// Whether this CPU multiplies pairs of bfloat16 faster than as many float32. Some have the
+/// instruction at a quarter of the rate of others, and no feature bit says so; the factors lie so far
+/// apart (a half or two) that a short measurement cannot be mistaken.
+fn pairs_pay() -> bool {
+    static PAY: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *PAY.get_or_init(|| {
+        let best = |a: Elem| {
+            let tiles = crate::dot::of(Isa::Avx512Bf16, a).filter(|k| k.nr > 1);
+            tiles
+                .filter_map(|k| crate::measure::tile_macs(k, std::time::Duration::from_micros(200)))
+                .fold(0.0, f64::max)
+        };
+        best(Elem::Bf16) > best(Elem::F32)
+    })
 }
 
 /// All tiers of this CPU, slowest first.

@@ -1,15 +1,15 @@
 //! Layer normalisation: rows to mean 0 and variance 1, then a factor and a summand per column (Ba,
 //! Kiros and Hinton, 2016).
 
-use crate::Isa;
 use crate::simd::{Body, Vector, dispatch};
+use crate::{Element, Isa};
 
 /// Dense rows of `scale.len()` values each.
-pub struct Rows<'a> {
+pub struct Rows<'a, E> {
     /// First row.
-    pub src: *const f32,
+    pub src: *const E,
     /// First row of the result; may be the input itself.
-    pub dst: *mut f32,
+    pub dst: *mut E,
     /// Rows.
     pub count: usize,
     /// One factor per column.
@@ -25,17 +25,10 @@ pub struct Rows<'a> {
 ///
 /// # Safety
 /// Pointers must be valid for the rows; `isa` must be supported.
-pub unsafe fn layer_norm(isa: Isa, rows: Rows) {
+pub unsafe fn layer_norm<E: Element>(isa: Isa, rows: Rows<E>) {
     assert_eq!(rows.scale.len(), rows.shift.len());
     // SAFETY: passed on from the caller.
     unsafe { dispatch(isa, rows) }
-}
-
-/// The first `m` values at `p`, or a whole register.
-#[inline(always)]
-unsafe fn load<V: Vector>(p: *const f32, m: usize) -> V::V {
-    // SAFETY: passed on from the caller.
-    unsafe { if m == V::LANES { V::load(p) } else { V::load_part(p, m) } }
 }
 
 /// Sum of the lanes.
@@ -47,7 +40,7 @@ unsafe fn total<V: Vector>(v: V::V) -> f64 {
     lanes[..V::LANES].iter().map(|&x| x as f64).sum()
 }
 
-impl Body for Rows<'_> {
+impl<E: Element> Body for Rows<'_, E> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -58,14 +51,14 @@ impl Body for Rows<'_> {
                 let (s, d) = (self.src.add(r * n), self.dst.add(r * n));
                 let (mut sum, mut i) = (V::splat(0.0), 0);
                 while i < n {
-                    sum = V::add(sum, load::<V>(s.add(i), (n - i).min(V::LANES)));
+                    sum = V::add(sum, E::load_some::<V>(s.add(i), (n - i).min(V::LANES)));
                     i += V::LANES;
                 }
                 let mean = V::splat((total::<V>(sum) / n as f64) as f32);
                 let (mut square, mut i) = (V::splat(0.0), 0);
                 while i < n {
                     let m = (n - i).min(V::LANES);
-                    let x = load::<V>(s.add(i), m);
+                    let x = E::load_some::<V>(s.add(i), m);
                     if m == V::LANES {
                         let x = V::sub(x, mean);
                         square = V::fma(x, x, square);
@@ -84,14 +77,10 @@ impl Body for Rows<'_> {
                 let mut i = 0;
                 while i < n {
                     let m = (n - i).min(V::LANES);
-                    let x = V::mul(V::sub(load::<V>(s.add(i), m), mean), inverse);
-                    let scale = load::<V>(self.scale.as_ptr().add(i), m);
-                    let y = V::fma(x, scale, load::<V>(self.shift.as_ptr().add(i), m));
-                    if m == V::LANES {
-                        V::store(d.add(i), y);
-                    } else {
-                        V::store_part(d.add(i), y, m);
-                    }
+                    let x = V::mul(V::sub(E::load_some::<V>(s.add(i), m), mean), inverse);
+                    let scale = f32::load_some::<V>(self.scale.as_ptr().add(i), m);
+                    let y = V::fma(x, scale, f32::load_some::<V>(self.shift.as_ptr().add(i), m));
+                    E::store_some::<V>(d.add(i), y, m);
                     i += V::LANES;
                 }
             }

@@ -11,6 +11,7 @@ pub mod conv;
 mod denormals;
 pub mod depthwise;
 pub mod dot;
+mod element;
 pub mod eltwise;
 mod floats;
 mod grid;
@@ -25,6 +26,7 @@ pub mod softmax;
 pub mod winograd;
 
 pub use denormals::flushed;
+pub use element::{Elem, Element, bf16};
 pub use floats::{Floats, Spread, serial};
 pub use grid::Grid;
 pub use isa::{Isa, IsaError, available, choose, detect};

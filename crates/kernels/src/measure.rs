@@ -1,27 +1,30 @@
 //! What this CPU reaches: each tile of the table on data in the first-level cache, and the memory
-//! bandwidth. For `doctor` and for the micro-benchmark example; not used to make decisions.
+//! bandwidth. For `doctor`, for the micro-benchmark example, and
+//! for the choice of the best tier.
 
+use crate::Elem;
 use crate::dot::{Act, DotArgs, DotKernel, Epilogue, Tap};
 use std::time::{Duration, Instant};
 
-/// Multiply-accumulates per second of one core on `kernel`, best of several short rounds.
-/// The tier must be supported, otherwise `None`.
-pub fn tile_macs(kernel: &DotKernel) -> Option<f64> {
+/// Multiply-accumulates per second of one core on `kernel`, best of several rounds that
+/// last `round` each. The tier must be supported, otherwise `None`.
+pub fn tile_macs(kernel: &DotKernel, round: Duration) -> Option<f64> {
     if !kernel.isa.supported() {
         return None;
     }
     let k = 96;
+    // Large enough for either type; what the bits mean does not matter to the time.
     let a = vec![0.5f32; kernel.mr * k];
     let b = vec![0.25f32; kernel.nr * k];
     let mut c = vec![0f32; kernel.mr * kernel.nr];
     let taps = [Tap { a: 0, b: 0 }];
     let args = DotArgs {
-        a: a.as_ptr(),
+        a: a.as_ptr().cast(),
         a_row: k as isize,
         taps: &taps,
         run: k,
         b: b.as_ptr(),
-        c: c.as_mut_ptr(),
+        c: c.as_mut_ptr().cast(),
         c_row: kernel.nr as isize,
         m: kernel.mr,
         n: kernel.nr,
@@ -30,13 +33,14 @@ pub fn tile_macs(kernel: &DotKernel) -> Option<f64> {
             residual: std::ptr::null(),
             residual_row: 0,
             act: Act::None,
+            elem: Elem::F32,
         },
     };
     let macs = (kernel.mr * kernel.nr * k) as f64;
     let mut best = 0f64;
     for _ in 0..5 {
         let (start, mut runs) = (Instant::now(), 0u32);
-        while start.elapsed() < Duration::from_millis(10) {
+        while start.elapsed() < round {
             for _ in 0..64 {
                 // SAFETY: the tier is supported and the buffers have the sizes that the arguments say.
                 unsafe { (kernel.run)(&args) };

@@ -6,7 +6,7 @@
 
 use crate::dot::Act;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Grid, Isa};
+use crate::{Element, Grid, Isa};
 
 /// Pixels whose shifted sums are added up in float32 before they join the float64 totals.
 const BLOCK: usize = 64;
@@ -36,10 +36,10 @@ impl ItemSums {
     ///
     /// # Safety
     /// `p` must be readable for the pixels, and `isa` supported.
-    pub unsafe fn add(
+    pub unsafe fn add<E: Element>(
         &mut self,
         isa: Isa,
-        p: *const f32,
+        p: *const E,
         pixel: usize,
         pixels: usize,
         [first, columns]: [usize; 2],
@@ -51,7 +51,7 @@ impl ItemSums {
         unsafe {
             if self.shift.is_empty() {
                 self.first = first;
-                self.shift.extend_from_slice(std::slice::from_raw_parts(p, columns));
+                self.shift.extend(std::slice::from_raw_parts(p, columns).iter().map(|x| x.get()));
                 for v in [&mut self.sum, &mut self.square] {
                     v.clear();
                     v.resize(columns, 0.0);
@@ -79,8 +79,8 @@ impl ItemSums {
     }
 }
 
-struct Sums<'a> {
-    src: *const f32,
+struct Sums<'a, E> {
+    src: *const E,
     pixel: usize,
     count: usize,
     shift: &'a [f32],
@@ -94,9 +94,9 @@ struct Sums<'a> {
 /// # Safety
 /// `src` must be readable for the pixels; the slices must have one entry per channel; `isa` must
 /// be supported.
-pub unsafe fn partial_sums(
+pub unsafe fn partial_sums<E: Element>(
     isa: Isa,
-    src: *const f32,
+    src: *const E,
     pixel: usize,
     count: usize,
     shift: &[f32],
@@ -108,7 +108,7 @@ pub unsafe fn partial_sums(
     unsafe { dispatch(isa, Sums { src, pixel, count, shift, sum, square }) }
 }
 
-impl Body for Sums<'_> {
+impl<E: Element> Body for Sums<'_, E> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -119,8 +119,7 @@ impl Body for Sums<'_> {
             let m = (c - k).min(V::LANES);
             // SAFETY: k + m <= c and the pixels are readable; the buffer holds a register.
             unsafe {
-                let load = |q: *const f32| if m == V::LANES { V::load(q) } else { V::load_part(q, m) };
-                let shift = load(self.shift.as_ptr().add(k));
+                let shift = f32::load_some::<V>(self.shift.as_ptr().add(k), m);
                 let mut done = 0;
                 while done < self.count {
                     let n = (self.count - done).min(BLOCK);
@@ -131,14 +130,14 @@ impl Body for Sums<'_> {
                     let mut i = 0;
                     while i + 4 <= n {
                         for j in 0..4 {
-                            let v = V::sub(load(base.add((i + j) * self.pixel)), shift);
+                            let v = V::sub(E::load_some::<V>(base.add((i + j) * self.pixel), m), shift);
                             s[j] = V::add(s[j], v);
                             q[j] = V::fma(v, v, q[j]);
                         }
                         i += 4;
                     }
                     while i < n {
-                        let v = V::sub(load(base.add(i * self.pixel)), shift);
+                        let v = V::sub(E::load_some::<V>(base.add(i * self.pixel), m), shift);
                         s[0] = V::add(s[0], v);
                         q[0] = V::fma(v, v, q[0]);
                         i += 1;
@@ -161,13 +160,13 @@ impl Body for Sums<'_> {
 }
 
 /// `y = act(x·scale + shift + residual)` over pixels, per channel.
-pub struct Affine<'a> {
+pub struct Affine<'a, E> {
     /// Input, and distance between its pixels.
-    pub src: (*const f32, usize),
+    pub src: (*const E, usize),
     /// Output, and distance between its pixels; may be the input itself.
-    pub dst: (*mut f32, usize),
+    pub dst: (*mut E, usize),
     /// Residual, and distance between its pixels; null for none.
-    pub residual: (*const f32, usize),
+    pub residual: (*const E, usize),
     /// Pixels.
     pub count: usize,
     /// One factor per channel.
@@ -182,13 +181,13 @@ pub struct Affine<'a> {
 ///
 /// # Safety
 /// Pointers must be valid for `count` pixels of `scale.len()` channels; `isa` must be supported.
-pub unsafe fn affine(isa: Isa, args: Affine) {
+pub unsafe fn affine<E: Element>(isa: Isa, args: Affine<E>) {
     assert_eq!(args.scale.len(), args.shift.len());
     // SAFETY: passed on from the caller.
     unsafe { dispatch(isa, args) }
 }
 
-impl Body for Affine<'_> {
+impl<E: Element> Body for Affine<'_, E> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -198,20 +197,16 @@ impl Body for Affine<'_> {
             let m = (c - k).min(V::LANES);
             // SAFETY: k + m <= c and all pixels are valid.
             unsafe {
-                let load = |q: *const f32| if m == V::LANES { V::load(q) } else { V::load_part(q, m) };
-                let (a, b) = (load(self.scale.as_ptr().add(k)), load(self.shift.as_ptr().add(k)));
+                let a = f32::load_some::<V>(self.scale.as_ptr().add(k), m);
+                let b = f32::load_some::<V>(self.shift.as_ptr().add(k), m);
                 for i in 0..self.count {
-                    let mut v = V::fma(load(self.src.0.add(i * self.src.1 + k)), a, b);
+                    let mut v = V::fma(E::load_some::<V>(self.src.0.add(i * self.src.1 + k), m), a, b);
                     if !self.residual.0.is_null() {
-                        v = V::add(v, load(self.residual.0.add(i * self.residual.1 + k)));
+                        let r = self.residual.0.add(i * self.residual.1 + k);
+                        v = V::add(v, E::load_some::<V>(r, m));
                     }
                     let v = self.act.vector::<V>(v);
-                    let out = self.dst.0.add(i * self.dst.1 + k);
-                    if m == V::LANES {
-                        V::store(out, v);
-                    } else {
-                        V::store_part(out, v, m);
-                    }
+                    E::store_some::<V>(self.dst.0.add(i * self.dst.1 + k), v, m);
                 }
             }
             k += V::LANES;

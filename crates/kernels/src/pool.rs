@@ -2,7 +2,7 @@
 
 use crate::conv::{Axis, ConvPointers};
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Grid, Isa};
+use crate::{Elem, Element, Grid, Isa, bf16};
 
 /// What a window becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +25,14 @@ pub struct Pool {
     pub axes: [Axis; 3],
     /// What to compute.
     pub kind: PoolKind,
+    /// How input and output are stored.
+    pub elem: Elem,
 }
 
-struct Row<'a> {
+struct Row<'a, E> {
     plan: &'a Pool,
-    p: ConvPointers,
+    input: *const E,
+    output: *mut E,
     at: [usize; 3],
 }
 
@@ -47,7 +50,19 @@ impl Pool {
         let [_, d, h, _, _] = self.output.dims;
         let at = [index / (d * h), index / h % d, index % h];
         // SAFETY: passed on from the caller.
-        unsafe { dispatch(isa, Row { plan: self, p, at }) }
+        unsafe {
+            match self.elem {
+                Elem::F32 => self.row::<f32>(isa, at, p),
+                Elem::Bf16 => self.row::<bf16>(isa, at, p),
+            }
+        }
+    }
+
+    /// Safety: as for [`Pool::run`], and the pointers must be of type `E`.
+    unsafe fn row<E: Element>(&self, isa: Isa, at: [usize; 3], p: ConvPointers) {
+        let (input, output) = (p.input.cast::<E>(), p.output.cast());
+        // SAFETY: passed on from the caller.
+        unsafe { dispatch(isa, Row { plan: self, input, output, at }) }
     }
 
     /// First valid input position, number of valid taps, and taps counted by a padded average.
@@ -67,11 +82,11 @@ impl Pool {
     }
 }
 
-impl Body for Row<'_> {
+impl<E: Element> Body for Row<'_, E> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Row { plan, p, at: [n, z, y] } = self;
+        let Row { plan, input, output, at: [n, z, y] } = self;
         let (gi, go) = (&plan.input, &plan.output);
         let c = go.channels();
         let (z0, nz, cz) = plan.range(0, z);
@@ -90,14 +105,13 @@ impl Body for Row<'_> {
                 let m = (c - k).min(V::LANES);
                 // SAFETY: ranges keep all reads inside the input, k + m <= c.
                 unsafe {
-                    let load = |q: *const f32| if m == V::LANES { V::load(q) } else { V::load_part(q, m) };
                     let max = plan.kind == PoolKind::Max;
                     let mut acc = V::splat(if max { f32::NEG_INFINITY } else { 0.0 });
                     for i in 0..nz {
                         for j in 0..ny {
                             let line = first + i * d[0] * gi.strides[1] + j * d[1] * gi.strides[2] + k;
                             for l in 0..nx {
-                                let v = load(p.input.add(line + l * d[2] * gi.strides[3]));
+                                let v = E::load_some::<V>(input.add(line + l * d[2] * gi.strides[3]), m);
                                 acc = if max { V::max(acc, v) } else { V::add(acc, v) };
                             }
                         }
@@ -105,11 +119,7 @@ impl Body for Row<'_> {
                     if !max {
                         acc = V::div(acc, V::splat(count as f32));
                     }
-                    if m == V::LANES {
-                        V::store(p.output.add(out + k), acc);
-                    } else {
-                        V::store_part(p.output.add(out + k), acc, m);
-                    }
+                    E::store_some::<V>(output.add(out + k), acc, m);
                 }
                 k += V::LANES;
             }

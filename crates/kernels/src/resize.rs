@@ -3,7 +3,7 @@
 
 use crate::conv::ConvPointers;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Grid, Isa};
+use crate::{Elem, Element, Grid, Isa, bf16};
 
 /// The samples of one axis: for output `o`, entries `o·width .. (o+1)·width` of positions and
 /// weights (unused ones have weight 0 and a valid position).
@@ -25,11 +25,14 @@ pub struct Resize {
     pub output: Grid,
     /// Depth, height, width.
     pub axes: [Samples; 3],
+    /// How input and output are stored.
+    pub elem: Elem,
 }
 
-struct Row<'a> {
+struct Row<'a, E> {
     plan: &'a Resize,
-    p: ConvPointers,
+    input: *const E,
+    output: *mut E,
     at: [usize; 3],
     line: &'a mut [f32],
 }
@@ -55,13 +58,25 @@ impl Resize {
         assert!(line.len() >= self.scratch());
         let at = [index / (d * h), index / h % d, index % h];
         // SAFETY: passed on from the caller.
-        unsafe { dispatch(isa, Row { plan: self, p, at, line }) }
+        unsafe {
+            match self.elem {
+                Elem::F32 => self.row::<f32>(isa, at, p, line),
+                Elem::Bf16 => self.row::<bf16>(isa, at, p, line),
+            }
+        }
+    }
+
+    /// Safety: as for [`Resize::run`], and the pointers must be of type `E`.
+    unsafe fn row<E: Element>(&self, isa: Isa, at: [usize; 3], p: ConvPointers, line: &mut [f32]) {
+        let (input, output) = (p.input.cast::<E>(), p.output.cast());
+        // SAFETY: passed on from the caller.
+        unsafe { dispatch(isa, Row { plan: self, input, output, at, line }) }
     }
 }
 
 /// `acc += w·src` over `n` elements, or `acc = w·src` when `first`.
 #[inline(always)]
-unsafe fn blend<V: Vector>(acc: *mut f32, src: *const f32, w: f32, n: usize, first: bool) {
+unsafe fn blend<V: Vector, E: Element>(acc: *mut f32, src: *const E, w: f32, n: usize, first: bool) {
     let wv = {
         // SAFETY: register only.
         unsafe { V::splat(w) }
@@ -70,25 +85,25 @@ unsafe fn blend<V: Vector>(acc: *mut f32, src: *const f32, w: f32, n: usize, fir
     // SAFETY: both are valid for n elements.
     unsafe {
         while i + V::LANES <= n {
-            let x = V::load(src.add(i));
+            let x = E::load::<V>(src.add(i));
             let y = if first { V::mul(x, wv) } else { V::fma(x, wv, V::load(acc.add(i))) };
             V::store(acc.add(i), y);
             i += V::LANES;
         }
         if i < n {
             let m = n - i;
-            let x = V::load_part(src.add(i), m);
+            let x = E::load_part::<V>(src.add(i), m);
             let y = if first { V::mul(x, wv) } else { V::fma(x, wv, V::load_part(acc.add(i), m)) };
             V::store_part(acc.add(i), y, m);
         }
     }
 }
 
-impl Body for Row<'_> {
+impl<E: Element> Body for Row<'_, E> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Row { plan, p, at: [n, z, y], line } = self;
+        let Row { plan, input, output, at: [n, z, y], line } = self;
         let (gi, go) = (&plan.input, &plan.output);
         let (c, wide) = (gi.channels(), gi.dims[3]);
         let [sz, sy, sx] = &plan.axes;
@@ -106,12 +121,12 @@ impl Body for Row<'_> {
                     let row = n * gi.strides[0]
                         + sz.at[z * sz.width + i] * gi.strides[1]
                         + sy.at[y * sy.width + j] * gi.strides[2];
-                    let src = p.input.add(row);
+                    let src = input.add(row);
                     if dense {
-                        blend::<V>(line.as_mut_ptr(), src, w, wide * c, first);
+                        blend::<V, E>(line.as_mut_ptr(), src, w, wide * c, first);
                     } else {
                         for x in 0..wide {
-                            blend::<V>(line[x * c..].as_mut_ptr(), src.add(x * gi.pixel()), w, c, first);
+                            blend::<V, E>(line[x * c..].as_mut_ptr(), src.add(x * gi.pixel()), w, c, first);
                         }
                     }
                     first = false;
@@ -119,15 +134,16 @@ impl Body for Row<'_> {
             }
             let out = n * go.strides[0] + z * go.strides[1] + y * go.strides[2];
             for x in 0..go.dims[3] {
-                let dst = p.output.add(out + x * go.strides[3]);
-                let mut first = true;
-                for k in 0..sx.width {
-                    let w = sx.weight[x * sx.width + k];
-                    if w == 0.0 && !(first && k + 1 == sx.width) {
-                        continue;
+                let dst = output.add(out + x * go.strides[3]);
+                let samples = x * sx.width..(x + 1) * sx.width;
+                for k in (0..c).step_by(V::LANES) {
+                    let m = (c - k).min(V::LANES);
+                    let mut sum = V::splat(0.0);
+                    for s in samples.clone().filter(|&s| sx.weight[s] != 0.0) {
+                        let v = f32::load_some::<V>(line[sx.at[s] * c + k..].as_ptr(), m);
+                        sum = V::fma(v, V::splat(sx.weight[s]), sum);
                     }
-                    blend::<V>(dst, line[sx.at[x * sx.width + k] * c..].as_ptr(), w, c, first);
-                    first = false;
+                    E::store_some::<V>(dst.add(k), sum, m);
                 }
             }
         }

@@ -11,9 +11,10 @@ mod math;
 mod scalar;
 
 use crate::Isa;
+use crate::element::bf16;
 pub use scalar::Scalar;
 #[cfg(target_arch = "x86_64")]
-pub use {avx2::Avx2, avx512::Avx512};
+pub use {avx2::Avx2, avx512::Avx512, avx512::Avx512Bf16};
 
 /// A register of float32 lanes.
 ///
@@ -37,6 +38,16 @@ pub unsafe trait Vector: Copy {
     unsafe fn store(p: *mut f32, v: Self::V);
     /// The first `n <= LANES` values to `p`.
     unsafe fn store_part(p: *mut f32, v: Self::V, n: usize);
+    /// `LANES` bfloat16 from `p`, widened.
+    unsafe fn load_half(p: *const bf16) -> Self::V;
+    /// `n <= LANES` bfloat16 from `p`, widened, the other lanes zero.
+    unsafe fn load_half_part(p: *const bf16, n: usize) -> Self::V;
+    /// `LANES` values to `p`, rounded to bfloat16 (to nearest even; NaN stays NaN).
+    unsafe fn store_half(p: *mut bf16, v: Self::V);
+    /// The first `n <= LANES` values to `p`, rounded to bfloat16.
+    unsafe fn store_half_part(p: *mut bf16, v: Self::V, n: usize);
+    /// The bfloat16 at `p`, widened, in all lanes.
+    unsafe fn splat_half(p: *const bf16) -> Self::V;
     /// `a·b + c`, rounded once.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Sum.
@@ -63,7 +74,7 @@ pub unsafe trait Vector: Copy {
     unsafe fn select_lt(a: Self::V, b: Self::V, t: Self::V, f: Self::V) -> Self::V;
     /// Asks for the cache line of `p`, which may be any address.
     #[inline(always)]
-    unsafe fn prefetch(_p: *const f32) {}
+    unsafe fn prefetch(_p: *const u8) {}
     /// `e^x` to about one unit in the last place; 0 below -87.3, infinity above 88.7.
     #[inline(always)]
     unsafe fn exp(x: Self::V) -> Self::V {
@@ -103,6 +114,8 @@ pub unsafe fn dispatch<B: Body>(isa: Isa, body: B) -> B::Out {
     // SAFETY: the caller vouches for `isa` and for the body.
     unsafe {
         match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => avx512::enter_bf16(body),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => avx512::enter(body),
             #[cfg(target_arch = "x86_64")]

@@ -1,11 +1,11 @@
 //! Softmax over rows.
 
-use crate::Isa;
 use crate::simd::{Body, Vector, dispatch};
+use crate::{Element, Isa};
 
-struct Rows {
-    src: (*const f32, usize),
-    dst: (*mut f32, usize),
+struct Rows<E> {
+    src: (*const E, usize),
+    dst: (*mut E, usize),
     rows: usize,
     n: usize,
 }
@@ -14,14 +14,20 @@ struct Rows {
 ///
 /// # Safety
 /// Pointers must be valid, `dst` equal to or disjoint from `src`; `isa` must be supported.
-pub unsafe fn softmax(isa: Isa, src: (*const f32, usize), dst: (*mut f32, usize), rows: usize, n: usize) {
+pub unsafe fn softmax<E: Element>(
+    isa: Isa,
+    src: (*const E, usize),
+    dst: (*mut E, usize),
+    rows: usize,
+    n: usize,
+) {
     // SAFETY: passed on from the caller.
     unsafe { dispatch(isa, Rows { src, dst, rows, n }) }
 }
 
 /// `softmax([a, b])` for many pairs at once is a sigmoid of the difference: written for vectors of
 /// interleaved pairs would need shuffles, so pairs go through registers of one value each.
-impl Body for Rows {
+impl<E: Element> Body for Rows<E> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -33,34 +39,33 @@ impl Body for Rows {
             if n <= 4 {
                 return self.few::<V>(&mut e, &mut lanes);
             }
+            let mut row = vec![0f32; n.next_multiple_of(V::LANES)];
             for r in 0..self.rows {
                 let (s, d) = (self.src.0.add(r * self.src.1), self.dst.0.add(r * self.dst.1));
                 let mut top = f32::NEG_INFINITY;
                 for i in 0..n {
-                    top = top.max(*s.add(i));
+                    top = top.max((*s.add(i)).get());
                 }
                 let mut sum = 0f64;
                 let mut i = 0;
                 while i < n {
                     let m = (n - i).min(V::LANES);
-                    let x = if m == V::LANES { V::load(s.add(i)) } else { V::load_part(s.add(i), m) };
-                    V::store(lanes.as_mut_ptr(), V::exp(V::sub(x, V::splat(top))));
-                    for (j, v) in lanes.iter().enumerate().take(m) {
-                        *d.add(i + j) = *v;
-                        sum += *v as f64;
-                    }
+                    let x = E::load_some::<V>(s.add(i), m);
+                    V::store(row.as_mut_ptr().add(i), V::exp(V::sub(x, V::splat(top))));
+                    sum += row[i..i + m].iter().map(|&v| v as f64).sum::<f64>();
                     i += m;
                 }
-                let inv = (1.0 / sum) as f32;
-                for i in 0..n {
-                    *d.add(i) *= inv;
+                let inverse = V::splat((1.0 / sum) as f32);
+                for i in (0..n).step_by(V::LANES) {
+                    let y = V::mul(V::load(row.as_ptr().add(i)), inverse);
+                    E::store_some::<V>(d.add(i), y, (n - i).min(V::LANES));
                 }
             }
         }
     }
 }
 
-impl Rows {
+impl<E: Element> Rows<E> {
     /// Few classes: many rows at once, one register per class.
     #[inline(always)]
     unsafe fn few<V: Vector>(self, e: &mut [f32; 64], lanes: &mut [f32; 16]) {
@@ -72,7 +77,7 @@ impl Rows {
             unsafe {
                 for i in 0..n {
                     for j in 0..m {
-                        e[i * 16 + j] = *self.src.0.add((r + j) * self.src.1 + i);
+                        e[i * 16 + j] = (*self.src.0.add((r + j) * self.src.1 + i)).get();
                     }
                 }
                 let mut top = V::load(e.as_ptr());
@@ -88,7 +93,7 @@ impl Rows {
                 for i in 0..n {
                     V::store(lanes.as_mut_ptr(), V::div(V::load(e[i * 16..].as_ptr()), sum));
                     for (j, v) in lanes.iter().enumerate().take(m) {
-                        *self.dst.0.add((r + j) * self.dst.1 + i) = *v;
+                        *self.dst.0.add((r + j) * self.dst.1 + i) = E::of(*v);
                     }
                 }
             }

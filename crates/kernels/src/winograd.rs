@@ -1,7 +1,8 @@
 //! Convolutions with a stride-1 3×3 kernel in height and width by Winograd's minimal filtering
-//! F(4×4, 3×3): a quarter of the multiplications (Lavin and Gray, "Fast Algorithms for
-//! Convolutional Neural Networks", 2016), points 0, ±1, ±2, ∞. Taps along depth are added up in the
-//! transform domain, so one transformed slice serves all depth taps.
+//! F(4×4, 3×3), a quarter of the multiplications, points 0, ±1, ±2, ∞, or F(2×2, 3×3), 2.25 times
+//! fewer, points 0, ±1, ∞ (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks",
+//! 2016). Taps along depth are added up in the transform domain, so one transformed slice serves all
+//! depth taps. The transformed input is float32, or bfloat16 for products of pairs.
 //!
 //! An item slides along depth over a small block of tiles and keeps the transformed slices in a
 //! ring; per transform position it is a GEMM of the ordinary dot tiles, `[tiles × taps·inputs] ·
@@ -15,15 +16,33 @@ use crate::conv::{Axis, ConvPointers};
 use crate::dot::{self, Act, DotArgs, DotKernel, Epilogue, Tap};
 use crate::norm::ItemSums;
 use crate::simd::dispatch;
-use crate::{Floats, Grid, Isa, Spread};
+use crate::{Elem, Element, Floats, Grid, Isa, Spread, bf16};
 use ahead::Ahead;
 use cut::Cut;
 use transform::{Gather, Scatter, filter};
 
-/// Output positions of a tile along each axis.
-pub const TILE: usize = 4;
-/// Positions of the transform: (4 + 3 - 1)².
-pub const POINTS: usize = 36;
+/// Which minimal filtering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// Output positions of a tile along each axis: 4 or 2.
+    pub tile: usize,
+    /// How transformed inputs and weights are stored and multiplied.
+    pub domain: Elem,
+}
+
+impl Variant {
+    /// F(4×4, 3×3) in float32.
+    pub const F4: Variant = Variant { tile: 4, domain: Elem::F32 };
+    /// F(2×2, 3×3) in bfloat16: hardly less exact than a direct product of bfloat16.
+    pub const F2_BF16: Variant = Variant { tile: 2, domain: Elem::Bf16 };
+    /// F(4×4, 3×3) in bfloat16: the fastest; its error is that of eight-bit integers.
+    pub const F4_BF16: Variant = Variant { tile: 4, domain: Elem::Bf16 };
+
+    /// Positions of the transform: (tile + 3 - 1)².
+    pub fn points(self) -> usize {
+        (self.tile + 2) * (self.tile + 2)
+    }
+}
 
 /// Shape of a convolution that [`Winograd`] computes: stride and dilation 1 on all axes, kernel 3 in
 /// height and width, any kernel along depth.
@@ -41,6 +60,8 @@ pub struct Shape {
     pub pad: [i64; 3],
     /// Activation.
     pub act: Act,
+    /// How the input and the output (with the residual) are stored.
+    pub elems: [Elem; 2],
 }
 
 /// Transformed and packed weights: for each transform position, block of input channels and panel,
@@ -85,6 +106,7 @@ pub struct Operands<'a> {
 pub struct Winograd {
     isa: Isa,
     shape: Shape,
+    variant: Variant,
     panels: Vec<&'static DotKernel>,
     cut: Cut,
     /// Most columns of a part.
@@ -92,17 +114,20 @@ pub struct Winograd {
 }
 
 impl Winograd {
-    /// Plans `shape` for a supported tier.
-    pub fn new(isa: Isa, shape: Shape) -> Self {
-        let panels = dot::panels(isa, shape.output.channels(), 0);
-        let (cut, _) = cut::choose(isa, &shape, &panels);
+    /// Plans `shape` for a supported tier. Where the tier cannot multiply in the variant's domain, that
+    /// is float32.
+    pub fn new(isa: Isa, shape: Shape, variant: Variant) -> Self {
+        let variant = Variant { domain: dot::operand(isa, variant.domain), ..variant };
+        assert!(variant.tile == 4 || variant.tile == 2, "tiles of {}", variant.tile);
+        let panels = dot::panels(isa, variant.domain, shape.output.channels(), 0);
+        let (cut, _) = cut::choose(isa, &shape, variant, &panels);
         let part_width = (0..cut.parts).map(|p| part(&panels, p, cut.parts).1).max().unwrap_or(0);
-        Winograd { isa, shape, panels, cut, part_width }
+        Winograd { isa, shape, variant, panels, cut, part_width }
     }
 
     /// Estimated nanoseconds of one run on one core, to compare with [`crate::conv::Conv::cost`].
     pub fn cost(&self) -> f64 {
-        cut::cost(self.isa, &self.shape, &self.panels, &self.cut)
+        cut::cost(self.isa, &self.shape, self.variant, &self.panels, &self.cut)
     }
 
     /// Transforms and packs weights given as `at(depth tap, input channel, output channel)`, each
@@ -115,24 +140,30 @@ impl Winograd {
     ) -> Weights {
         let (kd, inputs) = (self.shape.depth_taps, self.shape.input.channels());
         let columns = self.shape.output.channels();
-        let (rows, width) = (kd * inputs, self.width());
-        // One item is one input channel: all its rows of all panels and positions.
-        let fill = |i: usize, data: *mut f32| {
+        let points = self.variant.points();
+        let width = self.width();
+        let (rows, step) = (kd * self.words(inputs), if self.pairs() { 2 } else { 1 });
+        // One item is one word of input channels: all its rows of all panels and positions.
+        let fill = |word: usize, data: *mut f32| {
+            let i = word * step;
             let first_input = i - i % self.cut.channels;
-            let block = self.cut.channels.min(inputs - first_input);
+            let block = self.words(self.cut.channels.min(inputs - first_input));
             let mut first = 0;
             for p in &self.panels {
                 for t in 0..kd {
-                    let row = t * block + i - first_input;
-                    let base = kd * first_input * width + kd * block * first + row * p.nr;
+                    let row = t * block + (i - first_input) / step;
+                    let base = kd * self.words(first_input) * width + kd * block * first + row * p.nr;
                     for n in 0..p.nr {
-                        let u = match first + n < columns {
-                            true => filter(at(t, i, first + n)),
-                            false => [0.0; POINTS],
+                        let u = |k: usize| match first + n < columns && i + k < inputs {
+                            true => filter(at(t, i + k, first + n), self.variant.tile),
+                            false => [0.0; 36],
                         };
-                        for (point, v) in u.into_iter().enumerate() {
-                            // SAFETY: below POINTS · rows · width, and each place is one item's.
-                            unsafe { *data.add(point * rows * width + base + n) = v };
+                        let (u0, u1) = (u(0), if step == 2 { u(1) } else { [0.0; 36] });
+                        for point in 0..points {
+                            let pair = |k: usize| if k == 0 { u0[point] } else { u1[point] };
+                            let place = point * rows * width + base + n;
+                            // SAFETY: below points · rows · width, and each place is one item's.
+                            p.column(step, pair, |_, v| unsafe { *data.add(place) = v });
                         }
                     }
                 }
@@ -140,9 +171,23 @@ impl Winograd {
             }
         };
         // SAFETY: items, panels, taps, columns and positions cover the whole.
-        let data = unsafe { Floats::filled(POINTS * rows * width, inputs, spread, &fill) };
+        let data = unsafe { Floats::filled(points * rows * width, self.words(inputs), spread, &fill) };
         let bias = (0..width).map(|n| bias.and_then(|b| b.get(n).copied()).unwrap_or(0.0)).collect();
         Weights { data, bias }
+    }
+
+    fn pairs(&self) -> bool {
+        self.panels.iter().any(|p| p.a == Elem::Bf16)
+    }
+
+    /// Words of a packed column for `k` channels.
+    fn words(&self, k: usize) -> usize {
+        self.panels.first().map_or(k, |p| p.words(k))
+    }
+
+    /// Which minimal filtering it is.
+    pub fn variant(&self) -> Variant {
+        self.variant
     }
 
     /// Names of the tiles in use.
@@ -158,7 +203,7 @@ impl Winograd {
     fn blocks(&self) -> [usize; 2] {
         let [_, _, h, w, _] = self.shape.output.dims;
         let [down, across] = self.cut.block;
-        [h.div_ceil(TILE).div_ceil(down), w.div_ceil(TILE).div_ceil(across)]
+        [h.div_ceil(self.variant.tile).div_ceil(down), w.div_ceil(self.variant.tile).div_ceil(across)]
     }
 
     fn spans(&self) -> usize {
@@ -189,17 +234,18 @@ impl Winograd {
     /// of a power of two, so that the positions of a tile fall into different cache sets.
     fn plane(&self) -> usize {
         let [down, across] = self.cut.block;
-        odd_lines(self.ring() * down * across * self.cut.channels)
+        odd_lines(self.ring() * down * across * self.cut.channels, self.variant.domain)
     }
 
     fn product_plane(&self) -> usize {
         let [down, across] = self.cut.block;
-        odd_lines(self.cut.round * down * across * self.part_width)
+        odd_lines(self.cut.round * down * across * self.part_width, Elem::F32)
     }
 
     /// Floats of scratch that a call of [`Winograd::run`] needs.
     pub fn scratch(&self) -> usize {
-        POINTS * (self.plane() + self.product_plane()) + 16
+        let planes = (self.plane() * self.variant.domain.size()).div_ceil(4);
+        self.variant.points() * (planes + self.product_plane()) + 16
     }
 
     /// Output region of item `index`: batch entry, and ranges of depth, height and width.
@@ -210,7 +256,7 @@ impl Winograd {
         let (s, n) = (rest % self.spans(), rest / self.spans());
         let [_, d, h, w, _] = self.shape.output.dims;
         let range = |i: usize, step: usize, size: usize| (i * step, ((i + 1) * step).min(size));
-        let [rows, columns] = self.cut.block.map(|b| b * TILE);
+        let [rows, columns] = self.cut.block.map(|b| b * self.variant.tile);
         (n, [range(s, self.cut.span, d), range(by, rows, h), range(bx, columns, w)])
     }
 
@@ -276,17 +322,18 @@ impl Winograd {
         let (n, [_, (y0, y1), (x0, x1)]) = self.region(index);
         let (z0, z1) = (z.start, z.end);
         let inputs = s.input.channels();
-        let v = scratch.wrapping_add(scratch.align_offset(64) % 16);
+        let v = scratch.wrapping_add(scratch.align_offset(64) % 16).cast::<u8>();
+        let planes = self.variant.points() * self.plane() * self.variant.domain.size();
         let item = Item {
             plan: self,
             weights: on.weights,
             prologue: on.prologue,
             panels: part(&self.panels, index % self.cut.parts, self.cut.parts).0,
-            tiles: [(y1 - y0).div_ceil(TILE), (x1 - x0).div_ceil(TILE)],
+            tiles: [(y1 - y0).div_ceil(self.variant.tile), (x1 - x0).div_ceil(self.variant.tile)],
             origin: [n, y0, x0],
             end: [y1, x1],
             v,
-            m: v.wrapping_add(POINTS * self.plane()),
+            m: v.wrapping_add(planes.next_multiple_of(4)).cast(),
         };
         let whole = self.cut.channels >= inputs;
         let mut ahead = Ahead::default();
@@ -338,8 +385,8 @@ struct Item<'a> {
     origin: [usize; 3],
     /// One past the last row and column.
     end: [usize; 2],
-    /// Transformed input: position, ring slot, tile, channel.
-    v: *mut f32,
+    /// Transformed input, in the type of the domain: position, ring slot, tile, channel.
+    v: *mut u8,
     /// Products: position, slice of the round, tile, column.
     m: *mut f32,
 }
@@ -380,17 +427,19 @@ impl Item<'_> {
             let end = (from + len as i64).clamp(0, size as i64);
             from.clamp(0, end) as usize..end as usize
         };
-        let ys = clip(self.origin[1] as i64 - pad[1], self.tiles[0] * TILE + 2, h);
-        let xs = clip(self.origin[2] as i64 - pad[2], self.tiles[1] * TILE + 2, w);
+        let tile = self.plan.variant.tile;
+        let ys = clip(self.origin[1] as i64 - pad[1], self.tiles[0] * tile + 2, h);
+        let xs = clip(self.origin[2] as i64 - pad[2], self.tiles[1] * tile + 2, w);
         let channels = self.plan.cut.channels.min(inputs - first);
+        let size = self.plan.shape.elems[0].size();
         for at in slices.filter(|&at| self.inside(at)) {
             for y in ys.clone() {
                 let line = self.origin[0] * g.strides[0] + at as usize * g.strides[1] + y * g.strides[2];
-                let at = |x: usize| p.input.wrapping_add(line + x * g.strides[3] + first);
+                let at = |x: usize| p.input.wrapping_add(size * (line + x * g.strides[3] + first));
                 if channels == g.strides[3] {
-                    ahead.add(at(xs.start), xs.len() * channels, false);
+                    ahead.add(at(xs.start), size * xs.len() * channels, false);
                 } else {
-                    xs.clone().for_each(|x| ahead.add(at(x), channels, false));
+                    xs.clone().for_each(|x| ahead.add(at(x), size * channels, false));
                 }
             }
         }
@@ -401,14 +450,16 @@ impl Item<'_> {
         let g = &self.plan.shape.output;
         let [n, y0, x0] = self.origin;
         let (first, width) = (self.first_column(), self.width());
+        let size = self.plan.shape.elems[1].size();
         for z in slices {
             for y in y0..self.end[0] {
                 let line = n * g.strides[0] + z * g.strides[1] + y * g.strides[2];
-                let at = |x: usize| p.output.wrapping_add(line + x * g.strides[3] + first);
+                let at =
+                    |x: usize| p.output.wrapping_add(size * (line + x * g.strides[3] + first)).cast_const();
                 if width == g.strides[3] {
-                    ahead.add(at(x0), (self.end[1] - x0) * width, true);
+                    ahead.add(at(x0), size * (self.end[1] - x0) * width, true);
                 } else {
-                    (x0..self.end[1]).for_each(|x| ahead.add(at(x), width, true));
+                    (x0..self.end[1]).for_each(|x| ahead.add(at(x), size * width, true));
                 }
             }
         }
@@ -420,12 +471,36 @@ impl Item<'_> {
         if !self.inside(at) {
             return;
         }
+        let Variant { tile, domain } = self.plan.variant;
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match (self.plan.shape.elems[0], domain, tile) {
+                (Elem::F32, Elem::F32, 2) => self.gather_as::<f32, f32, 2>(at, first, p),
+                (Elem::F32, Elem::F32, _) => self.gather_as::<f32, f32, 4>(at, first, p),
+                (Elem::F32, Elem::Bf16, 2) => self.gather_as::<f32, bf16, 2>(at, first, p),
+                (Elem::F32, Elem::Bf16, _) => self.gather_as::<f32, bf16, 4>(at, first, p),
+                (Elem::Bf16, Elem::F32, 2) => self.gather_as::<bf16, f32, 2>(at, first, p),
+                (Elem::Bf16, Elem::F32, _) => self.gather_as::<bf16, f32, 4>(at, first, p),
+                (Elem::Bf16, Elem::Bf16, 2) => self.gather_as::<bf16, bf16, 2>(at, first, p),
+                (Elem::Bf16, Elem::Bf16, _) => self.gather_as::<bf16, bf16, 4>(at, first, p),
+            }
+        }
+    }
+
+    /// Safety: as for [`Winograd::run`]; input and transformed input must be of types `E` and `D`.
+    unsafe fn gather_as<E: Element, D: Element, const T: usize>(
+        &self,
+        at: i64,
+        first: usize,
+        p: ConvPointers,
+    ) {
         let s = &self.plan.shape;
         let [n, y0, x0] = self.origin;
         let channels = self.plan.cut.channels;
+        let slice = n * s.input.strides[0] + at as usize * s.input.strides[1] + first;
         for ty in 0..self.tiles[0] {
-            let gather = Gather {
-                src: p.input.wrapping_add(n * s.input.strides[0] + at as usize * s.input.strides[1] + first),
+            let gather = Gather::<E, D, T> {
+                src: p.input.cast::<E>().wrapping_add(slice),
                 grid: s.input,
                 channels: channels.min(s.input.channels() - first),
                 prologue: self.prologue.map(|f| Prologue {
@@ -433,10 +508,10 @@ impl Item<'_> {
                     shift: &f.shift[first..],
                     act: f.act,
                 }),
-                y: (y0 + ty * TILE) as i64 - s.pad[1],
+                y: (y0 + ty * T) as i64 - s.pad[1],
                 x: x0 as i64 - s.pad[2],
                 tiles: self.tiles[1],
-                dst: self.v.wrapping_add(self.slot(at) + ty * self.tiles[1] * channels),
+                dst: self.v.cast::<D>().wrapping_add(self.slot(at) + ty * self.tiles[1] * channels),
                 row: channels,
                 plane: self.plan.plane(),
             };
@@ -455,19 +530,21 @@ impl Item<'_> {
         let (count, width, total) = (self.count(), self.width(), plan.width());
         let (plane, product_plane) = (plan.plane(), plan.product_plane());
         let offset = self.first_column();
+        let size = plan.variant.domain.size();
+        let (words, points) = (plan.words(run), plan.variant.points());
         let mut taps = Vec::with_capacity(kd);
-        for point in 0..POINTS {
-            ahead.ask(point, POINTS);
-            let block = point * kd * inputs * total + kd * first * total;
+        for point in 0..points {
+            ahead.ask(point, points);
+            let block = kd * total * (point * plan.words(inputs) + plan.words(first));
             let mut column = offset;
             for panel in &plan.panels[self.panels.clone()] {
-                let b = self.weights.data[block + kd * run * column..].as_ptr();
+                let b = self.weights.data[block + kd * words * column..].as_ptr();
                 for k in 0..round {
                     taps.clear();
                     for t in 0..kd {
                         let at = self.source(z + k) + t as i64;
                         if self.inside(at) {
-                            taps.push(Tap { a: self.slot(at) as isize, b: t * run * panel.nr });
+                            taps.push(Tap { a: self.slot(at) as isize, b: t * words * panel.nr });
                         }
                     }
                     let parts = count.div_ceil(panel.mr);
@@ -478,20 +555,21 @@ impl Item<'_> {
                             point * product_plane + (k * count + done) * width + column - offset,
                         );
                         let args = DotArgs {
-                            a: self.v.wrapping_add(point * plane + done * plan.cut.channels),
+                            a: self.v.wrapping_add(size * (point * plane + done * plan.cut.channels)),
                             a_row: plan.cut.channels as isize,
                             taps: &taps,
                             run,
                             b,
-                            c,
+                            c: c.cast(),
                             c_row: width as isize,
                             m: rows,
                             n: panel.nr,
                             epilogue: Epilogue {
                                 bias: std::ptr::null(),
-                                residual: if first > 0 { c.cast_const() } else { std::ptr::null() },
+                                residual: if first > 0 { c.cast_const().cast() } else { std::ptr::null() },
                                 residual_row: width as isize,
                                 act: Act::None,
+                                elem: Elem::F32,
                             },
                         };
                         // SAFETY: the ring's valid slices were filled; the rest is the caller's.
@@ -506,27 +584,46 @@ impl Item<'_> {
 
     /// Transforms the products of output slice `z + k`, the round's `k`th, back and stores them.
     /// Safety: as for [`Winograd::run`].
-    unsafe fn scatter(&self, z: usize, k: usize, p: ConvPointers, mut sums: Option<&mut ItemSums>) {
+    unsafe fn scatter(&self, z: usize, k: usize, p: ConvPointers, sums: Option<&mut ItemSums>) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match (self.plan.shape.elems[1], self.plan.variant.tile) {
+                (Elem::F32, 2) => self.scatter_as::<f32, 2>(z, k, p, sums),
+                (Elem::F32, _) => self.scatter_as::<f32, 4>(z, k, p, sums),
+                (Elem::Bf16, 2) => self.scatter_as::<bf16, 2>(z, k, p, sums),
+                (Elem::Bf16, _) => self.scatter_as::<bf16, 4>(z, k, p, sums),
+            }
+        }
+    }
+
+    /// Safety: as for [`Winograd::run`]; output and residual must be of type `E`.
+    unsafe fn scatter_as<E: Element, const T: usize>(
+        &self,
+        z: usize,
+        k: usize,
+        p: ConvPointers,
+        mut sums: Option<&mut ItemSums>,
+    ) {
         let s = &self.plan.shape;
         let [n, y0, x0] = self.origin;
         let (width, first) = (self.width(), self.first_column());
         for ty in 0..self.tiles[0] {
-            let y = y0 + ty * TILE;
+            let y = y0 + ty * T;
             let place = |g: &Grid| {
                 n * g.strides[0] + (z + k) * g.strides[1] + y * g.strides[2] + x0 * g.strides[3] + first
             };
-            let scatter = Scatter {
+            let scatter = Scatter::<E, T> {
                 src: self.m.wrapping_add((k * self.tiles[0] + ty) * self.tiles[1] * width),
                 plane: self.plan.product_plane(),
                 row: width,
-                dst: p.output.wrapping_add(place(&s.output)),
+                dst: p.output.cast::<E>().wrapping_add(place(&s.output)),
                 strides: [s.output.strides[2], s.output.strides[3]],
                 residual: match &s.residual {
-                    Some(g) => p.residual.wrapping_add(place(g)),
+                    Some(g) => p.residual.cast::<E>().wrapping_add(place(g)),
                     None => std::ptr::null(),
                 },
                 residual_strides: s.residual.map_or([0; 2], |g| [g.strides[2], g.strides[3]]),
-                size: [(self.end[0] - y).min(TILE), self.end[1] - x0],
+                size: [(self.end[0] - y).min(T), self.end[1] - x0],
                 bias: self.weights.bias[first..].as_ptr(),
                 columns: width.min(s.output.channels() - first),
                 act: s.act,
@@ -536,7 +633,7 @@ impl Item<'_> {
             unsafe { dispatch(self.plan.isa, scatter) };
             if let Some(sums) = &mut sums {
                 for row in 0..rows {
-                    let line = dst.wrapping_add(row * s.output.strides[2]);
+                    let line = dst.wrapping_add(row * s.output.strides[2]).cast_const();
                     // SAFETY: pixels that were just written.
                     unsafe { sums.add(self.plan.isa, line, s.output.strides[3], pixels, [first, columns]) };
                 }
@@ -553,7 +650,8 @@ fn part(panels: &[&DotKernel], index: usize, parts: usize) -> (std::ops::Range<u
     (range, width)
 }
 
-/// `floats` rounded up to an odd number of cache lines.
-fn odd_lines(floats: usize) -> usize {
-    (floats.div_ceil(16) | 1) * 16
+/// `count` elements rounded up to an odd number of cache lines.
+fn odd_lines(count: usize, elem: Elem) -> usize {
+    let line = 64 / elem.size();
+    (count.div_ceil(line) | 1) * line
 }

@@ -3,14 +3,15 @@
 
 mod common;
 
+use ampoule_kernels::Isa;
 use ampoule_kernels::conv::{Axis, ConvPointers};
 use ampoule_kernels::dot::Act;
 use ampoule_kernels::eltwise::{self, Binary, Unary};
 use ampoule_kernels::layer_norm::{Rows, layer_norm};
 use ampoule_kernels::pool::{Pool, PoolKind};
 use ampoule_kernels::resize::{Resize, Samples};
-use ampoule_kernels::{Grid, norm, softmax};
-use common::{error, random, tiers};
+use ampoule_kernels::{Elem, Grid, bf16, norm, softmax};
+use common::{Stored, error, random, rounded, tiers};
 
 fn erf(x: f64) -> f64 {
     // Simpson's rule on the definition.
@@ -209,10 +210,9 @@ fn pooling() {
                 let axes = [a(2, 2, 1, 0), a(3, 2, 1, 1), a(3, 1, 2, 1)];
                 let go = Grid::dense([1, 2, 4, 7, c]);
                 let x = random(gi.extent(), 1);
-                let plan = Pool { input: gi, output: go, axes, kind };
+                let plan = Pool { input: gi, output: go, axes, kind, elem: Elem::F32 };
                 let mut got = vec![0.0; go.extent()];
-                let p =
-                    ConvPointers { input: x.as_ptr(), output: got.as_mut_ptr(), residual: std::ptr::null() };
+                let p = ConvPointers::new(x.as_ptr(), got.as_mut_ptr(), std::ptr::null());
                 for i in 0..plan.items() {
                     // SAFETY: buffers have the grids' extents.
                     unsafe { plan.run(isa, i, p) };
@@ -309,11 +309,16 @@ fn resize_blends_the_named_samples() {
                 let w = random(m * 2, seed);
                 Samples { width: 2, at: (0..m * 2).map(|i| (i * 7 + i / 2) % n).collect(), weight: w }
             };
-            let plan = Resize { input: gi, output: go, axes: [axis(2, 3, 1), axis(3, 2, 2), axis(4, 5, 3)] };
+            let plan = Resize {
+                input: gi,
+                output: go,
+                axes: [axis(2, 3, 1), axis(3, 2, 2), axis(4, 5, 3)],
+                elem: Elem::F32,
+            };
             let x = random(gi.extent(), 4);
             let mut got = vec![0.0; go.extent()];
             let mut line = vec![0.0; plan.scratch()];
-            let p = ConvPointers { input: x.as_ptr(), output: got.as_mut_ptr(), residual: std::ptr::null() };
+            let p = ConvPointers::new(x.as_ptr(), got.as_mut_ptr(), std::ptr::null());
             for i in 0..plan.items() {
                 // SAFETY: buffers have the grids' extents.
                 unsafe { plan.run(isa, i, p, &mut line) };
@@ -345,5 +350,126 @@ fn resize_blends_the_named_samples() {
             }
             assert!(error(&got, &want) < 1e-5, "{c} channels on {}", isa.name());
         }
+    }
+}
+
+/// What a kernel makes of bfloat16 must be what it makes of the same values in float32, rounded.
+fn same_as_rounded(isa: Isa, what: &str, x: &[f32], outputs: usize, run: impl Fn(Elem, *mut u8, *mut u8)) {
+    let results = [Elem::F32, Elem::Bf16].map(|elem| {
+        let mut input = Stored::new(&rounded(x, Elem::Bf16), elem);
+        let mut output = Stored::new(&vec![0.0; outputs], elem);
+        run(elem, input.ptr(), output.ptr());
+        rounded(&output.values(), Elem::Bf16)
+    });
+    let [wide, half] = results;
+    for (i, (a, b)) in wide.iter().zip(&half).enumerate() {
+        // Flushed denormals and the order of sums may differ in the last place.
+        let close = (a - b).abs() <= a.abs() / 100.0 + 1e-30 || (a.is_nan() && b.is_nan()) || a == b;
+        assert!(close, "{what}[{i}] on {}: {b} instead of {a}", isa.name());
+    }
+}
+
+#[test]
+fn bfloat16_is_float32_rounded() {
+    let mut x: Vec<f32> = random(37 * 21, 8).iter().map(|v| v * 5.0).collect();
+    x[..5].copy_from_slice(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0]);
+    let finite: Vec<f32> = x.iter().map(|v| if v.is_finite() { *v } else { 1.5 }).collect();
+    let n = x.len();
+    let a = |kernel, stride, pad| Axis { kernel, stride, dilation: 1, pad };
+    for isa in tiers() {
+        // SAFETY (all of these): buffers have the sizes that the arguments say.
+        same_as_rounded(isa, "unary", &x, n, |elem, s, d| unsafe {
+            match elem {
+                Elem::F32 => eltwise::unary::<f32>(isa, Unary::Neg, s.cast(), d.cast(), n),
+                Elem::Bf16 => eltwise::unary::<bf16>(isa, Unary::Neg, s.cast(), d.cast(), n),
+            }
+        });
+        same_as_rounded(isa, "binary", &x, n, |elem, s, d| unsafe {
+            match elem {
+                Elem::F32 => eltwise::binary::<f32>(isa, Binary::Mul, s.cast(), s.cast(), false, d.cast(), n),
+                Elem::Bf16 => {
+                    eltwise::binary::<bf16>(isa, Binary::Mul, s.cast(), s.cast(), false, d.cast(), n)
+                }
+            }
+        });
+        for (rows, width) in [(37, 21), (259, 3)] {
+            same_as_rounded(isa, "softmax", &finite, n, |elem, s, d| unsafe {
+                match elem {
+                    Elem::F32 => {
+                        softmax::softmax::<f32>(isa, (s.cast(), width), (d.cast(), width), rows, width)
+                    }
+                    Elem::Bf16 => {
+                        softmax::softmax::<bf16>(isa, (s.cast(), width), (d.cast(), width), rows, width)
+                    }
+                }
+            });
+        }
+        let (scale, shift) = (random(21, 1), random(21, 2));
+        same_as_rounded(isa, "layer_norm", &finite, n, |elem, s, d| unsafe {
+            let (scale, shift, epsilon) = (&scale[..], &shift[..], 1e-5);
+            match elem {
+                Elem::F32 => layer_norm::<f32>(
+                    isa,
+                    Rows { src: s.cast(), dst: d.cast(), count: 37, scale, shift, epsilon },
+                ),
+                Elem::Bf16 => layer_norm::<bf16>(
+                    isa,
+                    Rows { src: s.cast(), dst: d.cast(), count: 37, scale, shift, epsilon },
+                ),
+            }
+        });
+        same_as_rounded(isa, "affine", &finite, n, |elem, s, d| unsafe {
+            let (scale, shift, act, count) = (&scale[..], &shift[..], Act::Leaky(0.1), 37);
+            match elem {
+                Elem::F32 => {
+                    let s = s.cast_const();
+                    let (src, dst, residual) = ((s.cast(), 21), (d.cast(), 21), (s.cast(), 21));
+                    norm::affine::<f32>(isa, norm::Affine { src, dst, residual, count, scale, shift, act });
+                }
+                Elem::Bf16 => {
+                    let s = s.cast_const();
+                    let (src, dst, residual) = ((s.cast(), 21), (d.cast(), 21), (s.cast(), 21));
+                    norm::affine::<bf16>(isa, norm::Affine { src, dst, residual, count, scale, shift, act });
+                }
+            }
+        });
+        let sums = [Elem::F32, Elem::Bf16].map(|elem| {
+            let mut s = Stored::new(&rounded(&finite, Elem::Bf16), elem);
+            let (mut sum, mut square) = (vec![0.0; 21], vec![0.0; 21]);
+            let p = s.ptr();
+            unsafe {
+                match elem {
+                    Elem::F32 => {
+                        norm::partial_sums::<f32>(isa, p.cast(), 21, 37, &shift, &mut sum, &mut square)
+                    }
+                    Elem::Bf16 => {
+                        norm::partial_sums::<bf16>(isa, p.cast(), 21, 37, &shift, &mut sum, &mut square)
+                    }
+                }
+            }
+            (sum, square)
+        });
+        assert_eq!(sums[0], sums[1], "sums on {}", isa.name());
+        let (gi, go) = (Grid::dense([1, 1, 7, 5, 21]), Grid::dense([1, 1, 4, 3, 21]));
+        for kind in [PoolKind::Max, PoolKind::Average] {
+            same_as_rounded(isa, "pool", &finite, go.extent(), |elem, s, d| {
+                let axes = [a(1, 1, 0), a(3, 2, 1), a(3, 2, 1)];
+                let plan = Pool { input: gi, output: go, axes, kind, elem };
+                let p = ConvPointers { input: s, output: d, residual: std::ptr::null() };
+                (0..plan.items()).for_each(|i| unsafe { plan.run(isa, i, p) });
+            });
+        }
+        same_as_rounded(isa, "resize", &finite, go.extent(), |elem, s, d| {
+            let samples = |n: usize, m: usize| Samples {
+                width: 2,
+                at: (0..2 * m).map(|i| (i * 5 + 1) % n).collect(),
+                weight: (0..2 * m).map(|i| [0.75, 0.25][i % 2]).collect(),
+            };
+            let axes = [samples(1, 1), samples(7, 4), samples(5, 3)];
+            let plan = Resize { input: gi, output: go, axes, elem };
+            let mut line = vec![0.0; plan.scratch()];
+            let p = ConvPointers { input: s, output: d, residual: std::ptr::null() };
+            (0..plan.items()).for_each(|i| unsafe { plan.run(isa, i, p, &mut line) });
+        });
     }
 }

@@ -174,7 +174,12 @@ fn run_case(model: &mut Model, case: &Case, batch: &Batch, ws: &mut Workspace) -
     }
     let input_sha256 = sha256_file(input)?;
     let settings = toml::to_string(&model.recipe).unwrap_or_default()
-        + &format!("fast={} frame={:?}", batch.settings.fast, batch.frame);
+        + &format!(
+            "fast={} frame={:?} precision={}",
+            batch.settings.fast,
+            batch.frame,
+            model.precision().name()
+        );
     let settings_sha256 = sha256_hex(settings.as_bytes());
     if !batch.overwrite {
         if let Some(s) = Sidecar::read(&files.sidecar)
@@ -269,6 +274,7 @@ fn run_case(model: &mut Model, case: &Case, batch: &Batch, ws: &mut Workspace) -
         outputs,
         mask_voxels: voxels,
         mask_ml: round(voxels as f64 * affine.determinant().abs() / 1000.0, 1000.0),
+        precision: model.precision().name().into(),
         isa: batch.isa.clone(),
         threads: model.threads(),
         cpu: crate::cpu_model().unwrap_or_default(),

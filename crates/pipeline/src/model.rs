@@ -1,7 +1,7 @@
 //! A model file and its recipe.
 
 use crate::{Error, Recipe, Result};
-use ampoule_engine::{Options, Pool, Session};
+use ampoule_engine::{Options, Pool, Precision, Session};
 use ampoule_graph::{Graph, onnx};
 use std::collections::HashMap;
 use std::path::Path;
@@ -61,6 +61,11 @@ impl Model {
     /// The graph.
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// How values are stored and multiplied.
+    pub fn precision(&self) -> Precision {
+        self.options.precision
     }
 
     /// Threads in use.

@@ -140,7 +140,10 @@ pub struct Sidecar {
     pub mask_voxels: u64,
     /// Volume of the mask in millilitres.
     pub mask_ml: f64,
-    /// Instruction-set tier and threads.
+    /// How values were stored and multiplied.
+    #[serde(default)]
+    pub precision: String,
+    /// Instruction-set tier.
     pub isa: String,
     /// Threads.
     pub threads: usize,

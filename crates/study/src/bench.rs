@@ -7,6 +7,7 @@ mod worker;
 
 use crate::{Error, Result};
 use ampoule_graph::{Dim, Graph, onnx};
+use ampoule_kernels::{Elem, Isa, dot, measure::tile_macs};
 use serde::Serialize;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -60,7 +61,7 @@ pub struct Bench {
     pub model: PathBuf,
     /// Engines, in the order in which they take turns.
     pub engines: Vec<Engine>,
-    /// `fp32`, so far the only one.
+    /// `fp32`, `bf16` or `bf16-fast`.
     pub precision: String,
     /// Threads.
     pub threads: usize,
@@ -191,16 +192,17 @@ pub fn bench(program: &Path, b: &Bench) -> Result<Vec<Row>> {
         b.engines.iter().map(|&e| Seat::take(program, b, e, &inputs, &template, folder.path())).collect();
     compare_outputs(&mut seats, folder.path());
     measure(&mut seats, b.seconds);
-    let ceiling = ceiling(isa) * b.threads as f64;
+    let elem = if b.precision == "fp32" { Elem::F32 } else { Elem::Bf16 };
+    let ceiling = ceiling(isa, elem) * b.threads as f64;
     // Every engine's row has the work that Ampoule counted.
     let gmac = seats.iter().find_map(|s| (s.row.gmac > 0.0).then_some(s.row.gmac)).unwrap_or(0.0);
     Ok(seats.into_iter().map(|s| s.finish(gmac, ceiling)).collect())
 }
 
-/// GMAC/s of the best tile of a tier on one core.
-fn ceiling(isa: ampoule_kernels::Isa) -> f64 {
-    let tiles = ampoule_kernels::dot::KERNELS.iter().filter(|k| k.isa == isa);
-    tiles.filter_map(ampoule_kernels::measure::tile_macs).fold(0.0, f64::max) / 1e9
+/// GMAC/s of the best tile of a tier for values stored as `elem`, on one core.
+fn ceiling(isa: Isa, elem: Elem) -> f64 {
+    let tiles = dot::of(isa, dot::operand(isa, elem));
+    tiles.filter_map(|k| tile_macs(k, Duration::from_millis(10))).fold(0.0, f64::max) / 1e9
 }
 
 /// One engine's process and what is known of it.
@@ -295,6 +297,9 @@ impl Seat {
         };
         if engine == Engine::OnnxRuntime && b.isa.is_some() {
             return Err("ONNX Runtime cannot be held to a tier".into());
+        }
+        if engine == Engine::OnnxRuntime && b.precision != "fp32" {
+            return Err("ONNX Runtime has no bfloat16 on CPUs".into());
         }
         let task = Task {
             engine: engine.name().into(),

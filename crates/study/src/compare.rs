@@ -77,18 +77,18 @@ pub fn compare_on_image(a: &mut Model, b: &mut Model, path: &Path, settings: Set
 }
 
 /// Both graphs on the same seeded random input (uniform -1 to 1), output by output. `size` stands
-/// for spatial axes that the model leaves free.
+/// for spatial axes that the model leaves free; each graph has its own options.
 pub fn compare_random(
     a: &Graph,
     b: &Graph,
     size: usize,
     seed: u64,
-    options: &Options,
+    options: &[Options; 2],
 ) -> Result<Vec<Parity>> {
     let engine = |e: ampoule_engine::Error| Error::Pipeline(e.into());
     let shapes: Vec<Vec<usize>> =
         a.inputs.iter().map(|i| free_shape(a.value(*i).shape.as_deref(), size)).collect();
-    let run = |g: &Graph| -> Result<Vec<(String, Vec<usize>, Vec<f32>)>> {
+    let run = |g: &Graph, options: &Options| -> Result<Vec<(String, Vec<usize>, Vec<f32>)>> {
         let mut s = Session::new(g.clone(), &shapes, options).map_err(engine)?;
         for (i, shape) in shapes.iter().enumerate() {
             let values = random(shape.iter().product(), seed + i as u64);
@@ -98,7 +98,7 @@ pub fn compare_random(
         let name = |i: usize| g.value(g.outputs[i]).name.clone();
         Ok((0..s.outputs()).map(|i| (name(i), s.output(i).dims.to_vec(), s.output(i).to_vec())).collect())
     };
-    let (ra, rb) = (run(a)?, run(b)?);
+    let (ra, rb) = (run(a, &options[0])?, run(b, &options[1])?);
     if ra.len() != rb.len() {
         return Err(Error::Mismatch(format!("{} and {} outputs", ra.len(), rb.len())));
     }

@@ -1,16 +1,17 @@
 //! Convolutions, transposed convolutions, matrix products with constant weights.
 
 use super::{Lower, R};
+use crate::Precision;
 use crate::step::{Algorithm, ConvPart, Convolution, Kind, MatMul, Norm};
 use crate::view::{Home, View};
 use ampoule_graph::op::{Resolved, Window};
 use ampoule_graph::{DType, Node, Tensor, ValueId};
-use ampoule_kernels::conv::{Axis, Conv, Phase, Weights, phases};
+use ampoule_kernels::conv::{Axis, Conv, Phase, Spec, Weights, phases};
 use ampoule_kernels::depthwise::Depthwise;
 use ampoule_kernels::dot::{self, Act};
 use ampoule_kernels::eltwise;
-use ampoule_kernels::winograd::{Shape, Winograd};
-use ampoule_kernels::{Grid, Isa};
+use ampoule_kernels::winograd::{Shape, Variant, Winograd};
+use ampoule_kernels::{Elem, Grid, Isa};
 use std::borrow::Cow;
 
 /// Places per-axis values of a 1D to 3D window at the end of three axes.
@@ -109,17 +110,21 @@ impl<'g> Lower<'g> {
         let taps: usize = wd[2..].iter().product();
         let (m, cg) = (wd[0], wd[1]);
         let macs = (t.grid.pixels() * m * cg * taps) as u64;
-        let reads = reads(x, &t);
+        let mut reads = reads(x, &t);
+        let elems = [reads[0].elem, t.output.elem];
         if cg == 1 && group == m && group > 1 {
             let weights = (0..taps * m).map(|i| w.get(i % m * taps + i / m)).collect();
             let bias = bias.unwrap_or_else(|| vec![0.0; m]);
             let residual = t.residual.as_ref().map(|r| r.1);
-            let plan = Depthwise { input: gx, output: t.grid, residual, axes, act: t.act };
+            let (x, elem) = (&mut reads[0], t.output.elem);
+            if x.elem != elem {
+                *x = self.stored_as(n, x.clone(), elem);
+            }
+            let plan = Depthwise { input: gx, output: t.grid, residual, axes, act: t.act, elem };
             self.push(n, Kind::Depthwise { plan, weights, bias, post: t.post }, reads, vec![t.output], macs);
             return Ok(true);
         }
         let mg = m / group;
-        let mut reads = reads;
         let parts: Vec<ConvPart> = (0..group)
             .map(|g| {
                 let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
@@ -128,10 +133,12 @@ impl<'g> Lower<'g> {
                     Grid { dims: [n, d, h, w, c], ..grid }
                 };
                 let residual = t.residual.as_ref().map(|r| narrow(r.1, mg));
-                let grids = (narrow(gx, cg), narrow(t.grid, mg), residual);
+                let (input, output) = (narrow(gx, cg), narrow(t.grid, mg));
+                let spec = Spec { input, output, residual, axes, act: t.act, elems };
                 let filters = |t: usize, i: usize, o: usize| w.get(((g * mg + o) * cg + i) * taps + t);
-                let algorithm = self.algorithm(grids, axes, t.act, b, &filters);
-                ConvPart { algorithm, input: g * cg, output: g * mg, residual: g * mg, depth: [0, 1] }
+                let algorithm = self.algorithm(spec, b, &filters);
+                let [input, output] = [g * cg * elems[0].size(), g * mg * elems[1].size()];
+                ConvPart { algorithm, input, output, residual: output, depth: [0, 1] }
             })
             .collect();
         let prologue = match &parts[..] {
@@ -156,7 +163,7 @@ impl<'g> Lower<'g> {
         let (Kind::Norm(norm), Home::Arena(b)) = (&step.kind, x.home) else { return None };
         let raw = &step.reads[0];
         let grids = raw.grid().is_some_and(|g| g.strides == x.grid().map_or([0; 4], |g| g.strides));
-        if !same || !grids || raw.dims != x.dims {
+        if !same || !grids || raw.dims != x.dims || raw.elem != x.elem {
             return None;
         }
         let norm = norm.clone();
@@ -166,35 +173,46 @@ impl<'g> Lower<'g> {
         Some(norm)
     }
 
-    /// The faster of direct and Winograd convolution, by their estimates, with its weights packed;
+    /// The fastest of direct and Winograd convolution, by their estimates, with its weights packed;
     /// `filters` takes a tap, an input and an output channel.
     fn algorithm(
         &self,
-        (input, output, residual): (Grid, Grid, Option<Grid>),
-        axes: [Axis; 3],
-        act: Act,
+        spec: Spec,
         bias: Option<&[f32]>,
         filters: &(impl Fn(usize, usize, usize) -> f32 + Sync),
     ) -> Algorithm {
+        let Spec { input, output, residual, axes, act, elems } = spec;
         let sizes = [axes.iter().map(|a| a.kernel).product(), input.channels(), output.channels()];
-        let conv = Conv::new(input, output, residual, axes, act, self.isa, !self.stream);
-        if axes.iter().all(|a| a.stride == 1 && a.dilation == 1) && axes[1].kernel == 3 && axes[2].kernel == 3
-        {
-            let depth_taps = axes[0].kernel;
-            let shape = Shape { input, output, residual, depth_taps, pad: axes.map(|a| a.pad), act };
-            let plan = Winograd::new(self.isa, shape);
-            let fewest = if self.isa == Isa::Avx512 { 1 } else { FEWEST };
+        let conv = Conv::new(spec, self.isa, !self.stream);
+        let suits = axes.iter().all(|a| a.stride == 1 && a.dilation == 1)
+            && axes[1].kernel == 3
+            && axes[2].kernel == 3;
+        let fewest = if self.isa >= Isa::Avx512 { 1 } else { FEWEST };
+        if suits && sizes[1] >= fewest {
+            let pad = axes.map(|a| a.pad);
+            let shape = Shape { input, output, residual, depth_taps: axes[0].kernel, pad, act, elems };
+            let plans = self.variants(elems[0]).iter().map(|&v| Winograd::new(self.isa, shape, v));
+            let best = plans.min_by(|a, b| a.cost().total_cmp(&b.cost()));
             // Four times the weights must be worth it where they are many.
             let worth = if 4 * sizes.iter().product::<usize>() > HEAVY { 0.8 } else { 1.0 };
-            if plan.cost() < worth * conv.cost(self.isa, sizes) && sizes[1] >= fewest {
+            let direct = conv.cost(self.isa, [sizes[0], sizes[1]]);
+            if let Some(plan) = best.filter(|p| p.cost() < worth * direct) {
                 let at = |t: usize, i: usize, o: usize| std::array::from_fn(|k| filters(t * 9 + k, i, o));
                 let weights = plan.pack(bias, &self.spread(), at);
                 return Algorithm::Winograd(plan, weights);
             }
         }
-        let panels = conv.panels(self.isa, sizes[2]);
-        let weights = Weights::pack(panels, sizes, bias, &self.spread(), filters);
+        let weights = Weights::pack(conv.panels(self.isa), sizes, bias, &self.spread(), filters);
         Algorithm::Direct(conv, weights)
+    }
+
+    /// The variants of Winograd's algorithm that may be used on an input stored as `elem`.
+    fn variants(&self, elem: Elem) -> &'static [Variant] {
+        match (dot::operand(self.isa, elem), self.precision) {
+            (Elem::F32, _) => &[Variant::F4],
+            (Elem::Bf16, Precision::Bf16Fast) => &[Variant::F4_BF16, Variant::F2_BF16, Variant::F4],
+            (Elem::Bf16, _) => &[Variant::F2_BF16, Variant::F4],
+        }
     }
 
     /// Packing work is spread over the session's threads.
@@ -218,6 +236,7 @@ impl<'g> Lower<'g> {
         let (x, gx) = self.channels_last(n, x)?;
         let t = self.target(y)?;
         let a = axes(&r);
+        let elems = [x.elem, t.output.elem];
         let per_axis: Vec<Vec<Phase>> = (0..3)
             .map(|i| phases(a[i].kernel, a[i].stride, a[i].dilation, a[i].pad, t.grid.dims[i + 1]))
             .collect();
@@ -247,11 +266,12 @@ impl<'g> Lower<'g> {
                         let mut gi = gx;
                         gi.dims[4] = cg;
                         let axes = [pz.axis, py.axis, px.axis];
-                        let conv =
-                            Conv::new(gi, go, residual.map(|r| r.0), axes, t.act, self.isa, !self.stream);
+                        let grid_r = residual.map(|r| r.0);
+                        let spec = Spec { input: gi, output: go, residual: grid_r, axes, act: t.act, elems };
+                        let conv = Conv::new(spec, self.isa, !self.stream);
                         let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
                         let weights = Weights::pack(
-                            conv.panels(self.isa, mg),
+                            conv.panels(self.isa),
                             [count, cg, mg],
                             b,
                             &self.spread(),
@@ -264,9 +284,9 @@ impl<'g> Lower<'g> {
                         );
                         parts.push(ConvPart {
                             algorithm: Algorithm::Direct(conv, weights),
-                            input: g * cg,
-                            output: output + g * mg,
-                            residual: residual.map_or(0, |r| r.1) + g * mg,
+                            input: g * cg * elems[0].size(),
+                            output: (output + g * mg) * elems[1].size(),
+                            residual: (residual.map_or(0, |r| r.1) + g * mg) * elems[1].size(),
                             depth: [pz.offset, a[0].stride],
                         });
                     }
@@ -297,12 +317,14 @@ impl<'g> Lower<'g> {
         // An activation may follow; a residual would have to lie row-major, so it is left out.
         let (id, _, act) = self.fuse(y, false)?;
         let dims = self.dims(id)?;
-        let output = self.fresh(&dims, crate::view::row_major(&dims));
+        let output = self.fresh(&dims, crate::view::row_major(&dims), self.elem(id));
         self.set(id, output.clone());
         let one = Axis { kernel: 1, stride: 1, dilation: 1, pad: 0 };
-        let conv = Conv::new(gx, go, None, [one; 3], act, self.isa, true);
-        let panels = conv.panels(self.isa, m);
-        let weights = Weights::pack(panels, [1, k, m], bias, &self.spread(), |_, i, o| at(i, o));
+        let elems = [x.elem, output.elem];
+        let spec = Spec { input: gx, output: go, residual: None, axes: [one; 3], act, elems };
+        let conv = Conv::new(spec, self.isa, true);
+        let weights =
+            Weights::pack(conv.panels(self.isa), [1, k, m], bias, &self.spread(), |_, i, o| at(i, o));
         let algorithm = Algorithm::Direct(conv, weights);
         let parts = vec![ConvPart { algorithm, input: 0, output: 0, residual: 0, depth: [0, 1] }];
         let kind = Kind::Conv(Convolution { parts, post: None, prologue: None, sums: None });
@@ -374,9 +396,10 @@ impl<'g> Lower<'g> {
         };
         let (oa, ob) = (offsets(&a, m * k), offsets(&b, k * cols));
         let batch = oa.iter().zip(&ob).enumerate().map(|(i, (a, b))| [*a, *b, i * m * cols]).collect();
-        let output = self.fresh(&dims, crate::view::row_major(&dims));
+        let output = self.fresh(&dims, crate::view::row_major(&dims), self.elem(y));
         self.set(y, output.clone());
-        let product = MatMul { m, k, n: cols, batch, panels: dot::panels(self.isa, cols, 0) };
+        let operand = dot::operand(self.isa, a.elem);
+        let product = MatMul { m, k, n: cols, batch, panels: dot::panels(self.isa, operand, cols, 0) };
         let macs = (product.batch.len() * m * k * cols) as u64;
         self.push(n, Kind::MatMul(product), vec![a, b], vec![output], macs);
         Ok(true)

@@ -101,7 +101,7 @@ impl Lower<'_> {
             return Ok(self.place(y, &dims));
         }
         if x.is_row_major() {
-            return Ok(self.fresh(&dims, crate::view::row_major(&dims)));
+            return Ok(self.fresh(&dims, crate::view::row_major(&dims), x.elem));
         }
         Ok(self.place(y, &dims))
     }
@@ -224,7 +224,7 @@ impl Lower<'_> {
         }
         let x = self.dense_rows(n, x);
         self.slices.remove(&y);
-        let out = self.fresh(&x.dims.clone(), x.strides.clone());
+        let out = self.fresh(&x.dims.clone(), x.strides.clone(), x.elem);
         self.set(y, out.clone());
         self.push(n, Kind::LayerNorm { scale, shift, epsilon }, vec![x], vec![out], 0);
         Ok(true)
@@ -261,7 +261,7 @@ impl Lower<'_> {
         let mut perm: Vec<usize> = (0..rank).filter(|&i| i != a).collect();
         perm.push(a);
         let moved = self.dense_rows(n, x.permuted(&perm));
-        let out = self.fresh(&moved.dims.clone(), moved.strides.clone());
+        let out = self.fresh(&moved.dims.clone(), moved.strides.clone(), moved.elem);
         let mut back = vec![0; rank];
         for (i, &p) in perm.iter().enumerate() {
             back[p] = i;
@@ -298,7 +298,8 @@ impl Lower<'_> {
         let out = self.place(y, &dims);
         self.set(y, out.clone());
         let output = out.grid().ok_or("the output is not channels-last")?;
-        self.push(n, Kind::Pool(PoolPlan { input, output, axes, kind }), vec![x], vec![out], 0);
+        let plan = PoolPlan { input, output, axes, kind, elem: out.elem };
+        self.push(n, Kind::Pool(plan), vec![x], vec![out], 0);
         Ok(true)
     }
 
@@ -349,7 +350,8 @@ impl Lower<'_> {
         let out = self.place(y, &dims);
         self.set(y, out.clone());
         let output = out.grid().ok_or("the output is not channels-last")?;
-        self.push(n, Kind::Resize(ResizePlan { input, output, axes }), vec![x], vec![out], 0);
+        let plan = ResizePlan { input, output, axes, elem: out.elem };
+        self.push(n, Kind::Resize(plan), vec![x], vec![out], 0);
         Ok(true)
     }
 }

@@ -1,8 +1,9 @@
 //! Convolution steps: one or several parts, each with the algorithm chosen for it.
 
-use super::{Context, Norm, Raw, Step, grid};
+use super::{Affine, Context, Norm, Raw, Step, grid, unary_in_place};
+use ampoule_kernels::Elem;
 use ampoule_kernels::conv::{Conv, ConvPointers, Weights};
-use ampoule_kernels::eltwise::{self, Unary};
+use ampoule_kernels::eltwise::Unary;
 use ampoule_kernels::norm::ItemSums;
 use ampoule_kernels::winograd::{self, Operands, Prologue, Winograd};
 use std::ops::Range;
@@ -14,7 +15,7 @@ pub(crate) enum Algorithm {
     Winograd(Winograd, winograd::Weights),
 }
 
-/// One convolution of a step; grouped and transposed ones have several. Offsets are in elements.
+/// One convolution of a step; grouped and transposed ones have several. Offsets are in bytes.
 pub(crate) struct ConvPart {
     pub algorithm: Algorithm,
     pub input: usize,
@@ -35,9 +36,6 @@ pub(crate) struct Convolution {
     /// Where a following normalisation finds what the items added up.
     pub sums: Option<Arc<Sums>>,
 }
-
-/// Scale and shift per channel.
-type Affine = (Vec<f32>, Vec<f32>);
 
 /// Sums per item of a convolution, for one batch entry.
 #[derive(Default)]
@@ -83,7 +81,7 @@ impl ConvPart {
     /// Floats of scratch per worker.
     pub fn scratch(&self) -> usize {
         match &self.algorithm {
-            Algorithm::Direct(..) => 0,
+            Algorithm::Direct(conv, _) => conv.scratch(),
             Algorithm::Winograd(plan, _) => plan.scratch(),
         }
     }
@@ -105,7 +103,9 @@ impl ConvPart {
         };
         match &self.algorithm {
             Algorithm::Direct(_, w) => join(w.kernels().collect()),
-            Algorithm::Winograd(plan, _) => format!("winograd {}", join(plan.kernels().collect())),
+            Algorithm::Winograd(plan, _) => {
+                format!("winograd F{} {}", plan.variant().tile, join(plan.kernels().collect()))
+            }
         }
     }
 
@@ -155,16 +155,14 @@ impl ConvPart {
         p: ConvPointers,
         scratch: *mut f32,
         prologue: Option<Prologue>,
-        post: Option<Unary>,
+        post: Option<(Unary, Elem)>,
         sums: Option<&mut ItemSums>,
     ) {
         let p = p.offset(self.input, self.output, self.residual);
-        let isa = cx.isa;
         let each = |offset: usize, n: usize| {
-            if let Some(f) = post {
-                let q = p.output.wrapping_add(offset);
+            if let Some((f, elem)) = post {
                 // SAFETY: outputs that the item has just written.
-                unsafe { eltwise::unary(isa, f, q, q, n) };
+                unsafe { unary_in_place(cx.isa, f, elem, p.output, offset, n) };
             }
         };
         // SAFETY: passed on from the caller.
@@ -173,7 +171,7 @@ impl ConvPart {
                 Algorithm::Direct(conv, weights) => {
                     let mut taps = Vec::with_capacity(64);
                     let item = item + z.map_or(0, |z| conv.items_of(z).start);
-                    conv.run(item, weights, p, &mut taps, sums.map(|s| (isa, s)));
+                    conv.run(item, weights, p, (&mut taps, scratch), sums);
                     if post.is_some() {
                         conv.runs(item, weights, each);
                     }
@@ -242,7 +240,7 @@ impl Convolution {
         match &self.prologue {
             None => Ok(Affine::default()),
             // SAFETY: passed on from the caller.
-            Some(n) => Ok(unsafe { step.affine(cx, n, &grid(&step.reads[0])?, 0) }),
+            Some(n) => Ok(unsafe { step.affine_of(cx, n, &grid(&step.reads[0])?) }),
         }
     }
 
@@ -293,9 +291,10 @@ impl Convolution {
         affine: &Affine,
     ) {
         let p = cx.pointers(step);
-        let scratch = Raw(step.scratch.as_ref().map_or(std::ptr::null_mut(), |v| cx.at(v)));
+        let scratch = Raw(step.scratch.as_ref().map_or(std::ptr::null_mut(), |v| cx.at::<f32>(v)));
         let per_worker = self.scratch();
         let (scale, shift) = affine;
+        let post = self.post.map(|f| (f, step.writes[0].elem));
         let prologue = self.prologue.as_ref().map(|n| Prologue { scale, shift, act: n.act });
         cx.pool.run(items.iter().sum(), &|index, worker| {
             let (mut k, mut i) = (0, index);
@@ -309,7 +308,7 @@ impl Convolution {
             // SAFETY: grids were made from the views, items write disjoint outputs, workers have
             // scratch of their own.
             let run = |sums: Option<&mut ItemSums>| unsafe {
-                part.run(cx, i, z, p, scratch, prologue, self.post, sums);
+                part.run(cx, i, z, p, scratch, prologue, post, sums);
             };
             match &self.sums {
                 Some(s) => s.with(slot + index, |own| run(Some(own))),

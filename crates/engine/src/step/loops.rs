@@ -88,7 +88,8 @@ mod tests {
     #[test]
     fn every_element_is_visited_once_in_both_layouts() {
         let dims = vec![2, 3, 40, 1, 500];
-        let a = View { home: Home::Arena(0), offset: 0, strides: row_major(&dims), dims: dims.clone() };
+        let (home, elem) = (Home::Arena(0), ampoule_kernels::Elem::F32);
+        let a = View { home, elem, offset: 0, strides: row_major(&dims), dims: dims.clone() };
         let b = View { strides: channels_last(&dims, 3), ..a.clone() };
         let loops = Loops::new(&[&a, &b]);
         let seen = Mutex::new(vec![(0, 0); a.len()]);

@@ -1,6 +1,7 @@
 //! Products of two computed matrices: the right one is packed panel by panel as it is used.
 
 use super::{Context, Raw, Step};
+use ampoule_kernels::Element;
 use ampoule_kernels::dot::{self, Act, DotArgs, DotKernel, Epilogue, Tap};
 
 /// Batched `[m, k] · [k, n]`.
@@ -18,9 +19,9 @@ impl MatMul {
     ///
     /// # Safety
     /// See [`Step::run`].
-    pub unsafe fn run(&self, step: &Step, cx: &Context) {
-        let (a, b) = (Raw(cx.at(&step.reads[0])), Raw(cx.at(&step.reads[1])));
-        let c = Raw(cx.at(&step.writes[0]));
+    pub unsafe fn run<E: Element>(&self, step: &Step, cx: &Context) {
+        let (a, b) = (Raw(cx.at::<E>(&step.reads[0])), Raw(cx.at::<E>(&step.reads[1])));
+        let c = Raw(cx.at::<E>(&step.writes[0]));
         let firsts: Vec<usize> = self
             .panels
             .iter()
@@ -35,25 +36,36 @@ impl MatMul {
             let (panel, first) = (self.panels[i % self.panels.len()], firsts[i % self.panels.len()]);
             let columns = (self.n - first).min(panel.nr);
             // SAFETY: columns first..first+columns of operand b.
-            let at = |k: usize, n: usize| unsafe { *b.get().add(ob + k * self.n + first + n) };
+            let at = |k: usize, n: usize| unsafe { *b.get().add(ob + k * self.n + first + n) }.get();
             let packed = dot::pack(&[panel], columns, self.k, at);
             let taps = [Tap { a: 0, b: 0 }];
+            let mut wide = Vec::new();
             for row in (0..self.m).step_by(panel.mr) {
+                let rows = (self.m - row).min(panel.mr);
+                let mut operand: *const u8 = a.get().wrapping_add(oa + row * self.k).cast();
+                if panel.a != E::ELEM {
+                    wide.clear();
+                    // SAFETY: rows of operand a.
+                    let stored = unsafe { std::slice::from_raw_parts(operand.cast::<E>(), rows * self.k) };
+                    wide.extend(stored.iter().map(|x| x.get()));
+                    operand = wide.as_ptr().cast();
+                }
                 let args = DotArgs {
-                    a: a.get().wrapping_add(oa + row * self.k),
+                    a: operand,
                     a_row: self.k as isize,
                     taps: &taps,
                     run: self.k,
                     b: packed.as_ptr(),
-                    c: c.get().wrapping_add(oc + row * self.n + first),
+                    c: c.get().wrapping_add(oc + row * self.n + first).cast(),
                     c_row: self.n as isize,
-                    m: (self.m - row).min(panel.mr),
+                    m: rows,
                     n: columns,
                     epilogue: Epilogue {
                         bias: std::ptr::null(),
                         residual: std::ptr::null(),
                         residual_row: 0,
                         act: Act::None,
+                        elem: E::ELEM,
                     },
                 };
                 // SAFETY: rows and columns lie inside the operands; items write disjoint columns.

@@ -3,12 +3,24 @@
 use super::{Arg, Context, Step};
 use crate::view::{View, row_major};
 use ampoule_graph::{DType, Op, Tensor, eval};
+use ampoule_kernels::{Elem, Element, bf16};
 
 /// Every element of a view in row-major order.
 ///
 /// # Safety
 /// The view must be readable at `base`.
-pub(crate) unsafe fn gather(base: *const f32, v: &View) -> Vec<f32> {
+pub(crate) unsafe fn gather(base: *const u8, v: &View) -> Vec<f32> {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match v.elem {
+            Elem::F32 => gather_as::<f32>(base.cast(), v),
+            Elem::Bf16 => gather_as::<bf16>(base.cast(), v),
+        }
+    }
+}
+
+/// Safety: as for [`gather`], and the view must be of type `E`.
+unsafe fn gather_as<E: Element>(base: *const E, v: &View) -> Vec<f32> {
     let n = v.len();
     let mut out = Vec::with_capacity(n);
     if n == 0 {
@@ -16,12 +28,12 @@ pub(crate) unsafe fn gather(base: *const f32, v: &View) -> Vec<f32> {
     }
     if v.is_row_major() {
         // SAFETY: contiguous by the check.
-        out.extend_from_slice(unsafe { std::slice::from_raw_parts(base, n) });
+        out.extend(unsafe { std::slice::from_raw_parts(base, n) }.iter().map(|x| x.get()));
         return out;
     }
     walk(v, |at| {
         // SAFETY: an element of the view.
-        out.push(unsafe { *base.offset(at) });
+        out.push(unsafe { *base.offset(at) }.get());
     });
     out
 }
@@ -49,12 +61,17 @@ fn walk(v: &View, mut f: impl FnMut(isize)) {
 ///
 /// # Safety
 /// The view must be writable at `base`.
-pub(crate) unsafe fn scatter(base: *mut f32, v: &View, values: &[f32]) {
+pub(crate) unsafe fn scatter(base: *mut u8, v: &View, values: &[f32]) {
     let mut it = values.iter();
     walk(v, |at| {
-        if let Some(x) = it.next() {
+        if let Some(&x) = it.next() {
             // SAFETY: an element of the view.
-            unsafe { *base.offset(at) = *x };
+            unsafe {
+                match v.elem {
+                    Elem::F32 => *base.cast::<f32>().offset(at) = x,
+                    Elem::Bf16 => *base.cast::<bf16>().offset(at) = bf16::of(x),
+                }
+            }
         }
     });
 }
@@ -76,7 +93,7 @@ pub(super) unsafe fn run(step: &Step, op: &Op, args: &[Arg], cx: &Context) -> Re
             Arg::Read(i, dtype) => {
                 let v = &step.reads[*i];
                 // SAFETY: an input of this step, computed before it.
-                let data = unsafe { gather(cx.at(v), v) };
+                let data = unsafe { gather(cx.bytes(v), v) };
                 let t = tensor(*dtype, &v.dims, &data);
                 t.map(Some).ok_or_else(|| format!("{} cannot be computed with", dtype.name()))
             }
@@ -90,7 +107,7 @@ pub(super) unsafe fn run(step: &Step, op: &Op, args: &[Arg], cx: &Context) -> Re
         }
         debug_assert_eq!(w.strides.len(), row_major(&w.dims).len());
         // SAFETY: an output of this step.
-        unsafe { scatter(cx.at(w), w, &data) };
+        unsafe { scatter(cx.bytes(w), w, &data) };
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Eight lanes with AVX2 and FMA.
 
 use super::{Body, Vector};
+use crate::element::bf16;
 use std::arch::x86_64::*;
 
 /// Eight float32 in a `ymm` register.
@@ -23,6 +24,22 @@ unsafe fn mask(n: usize) -> __m256i {
     const WINDOW: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
     // SAFETY: n <= 8, so the eight entries read lie inside the window.
     unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(8 - n).cast()) }
+}
+
+/// Rounds to bfloat16 in the low half of each 32-bit lane; NaN becomes a quiet NaN.
+#[inline(always)]
+unsafe fn round_half(v: __m256) -> __m128i {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        let bits = _mm256_castps_si256(v);
+        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+        let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(v, v));
+        let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+        let high = _mm256_srli_epi32::<16>(_mm256_blendv_epi8(up, quiet, nan));
+        let packed = _mm256_packus_epi32(high, high);
+        _mm256_castsi256_si128(_mm256_permute4x64_epi64::<0b1000>(packed))
+    }
 }
 
 // SAFETY: each function only wraps intrinsics of the named features.
@@ -52,8 +69,42 @@ unsafe impl Vector for Avx2 {
         unsafe { _mm256_maskstore_ps(p, mask(n), v) }
     }
     #[inline(always)]
-    unsafe fn prefetch(p: *const f32) {
+    unsafe fn prefetch(p: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_half(p: *const bf16) -> __m256 {
+        unsafe {
+            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_half_part(p: *const bf16, n: usize) -> __m256 {
+        let mut lanes = [bf16::ZERO; 8];
+        unsafe {
+            std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
+            Self::load_half(lanes.as_ptr())
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_half(p: *mut bf16, v: __m256) {
+        unsafe { _mm_storeu_si128(p.cast(), round_half(v)) }
+    }
+    #[inline(always)]
+    unsafe fn store_half_part(p: *mut bf16, v: __m256, n: usize) {
+        let mut lanes = [bf16::ZERO; 8];
+        unsafe {
+            Self::store_half(lanes.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
+        }
+    }
+    #[inline(always)]
+    unsafe fn splat_half(p: *const bf16) -> __m256 {
+        unsafe {
+            let both = _mm256_set1_epi16((*p).to_bits() as i16);
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(both))
+        }
     }
     #[inline(always)]
     unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {

@@ -1,11 +1,17 @@
 //! Sixteen lanes with AVX-512.
 
 use super::{Body, Vector};
+use crate::element::bf16;
 use std::arch::x86_64::*;
 
-/// Sixteen float32 in a `zmm` register.
+/// Sixteen float32 in a `zmm` register; `BF16` says that the CPU can round to bfloat16 itself.
 #[derive(Clone, Copy)]
-pub struct Avx512;
+pub struct Wide<const BF16: bool>;
+
+/// Any CPU with AVX-512 F, BW, DQ and VL.
+pub type Avx512 = Wide<false>;
+/// With AVX-512 BF16 too.
+pub type Avx512Bf16 = Wide<true>;
 
 /// Runs `body` compiled for this tier.
 ///
@@ -17,6 +23,33 @@ pub(super) unsafe fn enter<B: Body>(body: B) -> B::Out {
     unsafe { body.run::<Avx512>() }
 }
 
+/// Runs `body` compiled for the tier with BF16.
+///
+/// # Safety
+/// As for [`enter`], and the CPU must have AVX-512 BF16.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")]
+pub(super) unsafe fn enter_bf16<B: Body>(body: B) -> B::Out {
+    // SAFETY: the features are enabled here; the rest is the caller's.
+    unsafe { body.run::<Avx512Bf16>() }
+}
+
+/// Rounds to bfloat16; NaN becomes a quiet NaN.
+#[inline(always)]
+unsafe fn round_half<const BF16: bool>(v: __m512) -> __m256i {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        if BF16 {
+            return std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
+        }
+        let bits = _mm512_castps_si512(v);
+        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+        let up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+        let quiet = _mm512_mask_or_epi32(up, nan, bits, _mm512_set1_epi32(0x0040_0000));
+        _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(quiet))
+    }
+}
+
 /// Bit `i` is set when `i < n`, for `n <= 16`.
 #[inline(always)]
 fn mask(n: usize) -> u16 {
@@ -25,7 +58,7 @@ fn mask(n: usize) -> u16 {
 
 // SAFETY: each function only wraps intrinsics of the named features.
 #[allow(clippy::undocumented_unsafe_blocks)]
-unsafe impl Vector for Avx512 {
+unsafe impl<const BF16: bool> Vector for Wide<BF16> {
     type V = __m512;
     const LANES: usize = 16;
 
@@ -50,7 +83,36 @@ unsafe impl Vector for Avx512 {
         unsafe { _mm512_mask_storeu_ps(p, mask(n), v) }
     }
     #[inline(always)]
-    unsafe fn prefetch(p: *const f32) {
+    unsafe fn load_half(p: *const bf16) -> __m512 {
+        unsafe {
+            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_half_part(p: *const bf16, n: usize) -> __m512 {
+        unsafe {
+            let wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask(n), p.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_half(p: *mut bf16, v: __m512) {
+        unsafe { _mm256_storeu_si256(p.cast(), round_half::<BF16>(v)) }
+    }
+    #[inline(always)]
+    unsafe fn store_half_part(p: *mut bf16, v: __m512, n: usize) {
+        unsafe { _mm256_mask_storeu_epi16(p.cast(), mask(n), round_half::<BF16>(v)) }
+    }
+    #[inline(always)]
+    unsafe fn splat_half(p: *const bf16) -> __m512 {
+        unsafe {
+            let both = _mm512_set1_epi16((*p).to_bits() as i16);
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(both))
+        }
+    }
+    #[inline(always)]
+    unsafe fn prefetch(p: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! One lane in portable Rust: the reference tier.
 
 use super::Vector;
+use crate::element::{Element, bf16};
 
 /// One float32.
 #[derive(Clone, Copy)]
@@ -36,6 +37,33 @@ unsafe impl Vector for Scalar {
             // SAFETY: valid by the trait's contract.
             unsafe { *p = v }
         }
+    }
+    #[inline(always)]
+    unsafe fn load_half(p: *const bf16) -> f32 {
+        // SAFETY: valid by the trait's contract.
+        unsafe { (*p).get() }
+    }
+    #[inline(always)]
+    unsafe fn load_half_part(p: *const bf16, n: usize) -> f32 {
+        // SAFETY: valid by the trait's contract.
+        if n == 0 { 0.0 } else { unsafe { (*p).get() } }
+    }
+    #[inline(always)]
+    unsafe fn store_half(p: *mut bf16, v: f32) {
+        // SAFETY: valid by the trait's contract.
+        unsafe { *p = bf16::of(v) }
+    }
+    #[inline(always)]
+    unsafe fn store_half_part(p: *mut bf16, v: f32, n: usize) {
+        if n > 0 {
+            // SAFETY: valid by the trait's contract.
+            unsafe { *p = bf16::of(v) }
+        }
+    }
+    #[inline(always)]
+    unsafe fn splat_half(p: *const bf16) -> f32 {
+        // SAFETY: valid by the trait's contract.
+        unsafe { (*p).get() }
     }
     #[inline(always)]
     unsafe fn fma(a: f32, b: f32, c: f32) -> f32 {

@@ -4,14 +4,14 @@
 /// Runs of cache lines, handed out in equal shares.
 #[derive(Default)]
 pub(super) struct Ahead {
-    runs: Vec<(*const f32, usize, bool)>,
+    runs: Vec<(*const u8, usize, bool)>,
     lines: usize,
     run: usize,
     line: usize,
 }
 
-/// Floats per cache line.
-const LINE: usize = 16;
+/// Bytes per cache line.
+const LINE: usize = 64;
 
 impl Ahead {
     /// Forgets all runs.
@@ -20,10 +20,10 @@ impl Ahead {
         (self.lines, self.run, self.line) = (0, 0, 0);
     }
 
-    /// Adds `floats` floats from `p` on, which will be written if `write`. The memory is not read;
+    /// Adds `bytes` bytes from `p` on, which will be written if `write`. The memory is not read;
     /// addresses may be anything.
-    pub fn add(&mut self, p: *const f32, floats: usize, write: bool) {
-        let lines = floats.div_ceil(LINE);
+    pub fn add(&mut self, p: *const u8, bytes: usize, write: bool) {
+        let lines = bytes.div_ceil(LINE);
         self.runs.push((p, lines, write));
         self.lines += lines;
     }
@@ -48,7 +48,7 @@ impl Ahead {
 }
 
 #[inline(always)]
-fn prefetch(p: *const f32, write: bool) {
+fn prefetch(p: *const u8, write: bool) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch never faults, whatever the address.
     unsafe {

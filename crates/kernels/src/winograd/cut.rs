@@ -4,9 +4,9 @@
 //! second-level cache, with constants measured by the `layers` example. It depends on shapes alone,
 //! so a model always runs the same way, and with the same bits, on one tier.
 
-use super::{POINTS, Shape, TILE, odd_lines, part};
-use crate::Isa;
+use super::{Shape, Variant, odd_lines, part};
 use crate::dot::{BEYOND, DotKernel, rate};
+use crate::{Elem, Isa};
 
 /// A way to cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,15 +25,16 @@ pub(super) struct Cut {
 
 /// Bytes of the second-level cache that scratch and weights may take before they spill.
 const CACHE: f64 = 1.4e6;
-/// Nanoseconds to transform one register of one tile in and out, in cache.
+/// Nanoseconds to transform one register of one tile of 4×4 in and out, in cache, and of 2×2.
 const TRANSFORM: [f64; 2] = [60.0, 70.0];
+const TRANSFORM_2: [f64; 2] = [24.0, 22.0];
 /// Work that should run beside other work in equal shares.
 const LANES: usize = 4;
 
 /// The best cut and its estimated nanoseconds on one core.
-pub(super) fn choose(isa: Isa, shape: &Shape, panels: &[&DotKernel]) -> (Cut, f64) {
+pub(super) fn choose(isa: Isa, shape: &Shape, variant: Variant, panels: &[&DotKernel]) -> (Cut, f64) {
     let [_, d, h, w, _] = shape.output.dims;
-    let (th, tw) = (h.div_ceil(TILE).max(1), w.div_ceil(TILE).max(1));
+    let (th, tw) = (h.div_ceil(variant.tile).max(1), w.div_ceil(variant.tile).max(1));
     let c = shape.input.channels();
     let most = d.max(1);
     let mut best: Option<(Cut, f64)> = None;
@@ -46,7 +47,7 @@ pub(super) fn choose(isa: Isa, shape: &Shape, panels: &[&DotKernel]) -> (Cut, f6
                     for parts in (0..).map(|i| 1 << i).take_while(|&p| p <= panels.len()) {
                         for channels in [c, 128, 64, 32, 16].into_iter().filter(|&k| k <= c) {
                             let cut = Cut { block: [down, across], round, span: item_span, parts, channels };
-                            let t = cost(isa, shape, panels, &cut);
+                            let t = cost(isa, shape, variant, panels, &cut);
                             if best.is_none_or(|b| t < b.1) {
                                 best = Some((cut, t));
                             }
@@ -61,40 +62,44 @@ pub(super) fn choose(isa: Isa, shape: &Shape, panels: &[&DotKernel]) -> (Cut, f6
 }
 
 /// Estimated nanoseconds of `cut` on one core, items in equal shares for a few threads included.
-pub(super) fn cost(isa: Isa, shape: &Shape, panels: &[&DotKernel], cut: &Cut) -> f64 {
+pub(super) fn cost(isa: Isa, shape: &Shape, variant: Variant, panels: &[&DotKernel], cut: &Cut) -> f64 {
+    let Variant { tile, domain } = variant;
+    let points = variant.points();
+    let transform = if tile == 2 { TRANSFORM_2 } else { TRANSFORM };
     let [n, d, h, w, _] = shape.output.dims;
     let (c, kd) = (shape.input.channels(), shape.depth_taps);
     let [down, across] = cut.block;
     let tiles = down * across;
-    let blocks = h.div_ceil(TILE).div_ceil(down) * w.div_ceil(TILE).div_ceil(across);
+    let blocks = h.div_ceil(tile).div_ceil(down) * w.div_ceil(tile).div_ceil(across);
     let items = n * d.div_ceil(cut.span) * blocks * cut.parts;
     let widest = (0..cut.parts).map(|p| part(panels, p, cut.parts).1).max().unwrap_or(0);
-    let lanes = panels[0].nr.min(if isa == Isa::Avx512 { 16 } else { 8 });
+    let lanes = isa.lanes();
     let rounds = cut.span.div_ceil(cut.round);
     let ring = cut.round + kd - 1;
     let steps = c.div_ceil(cut.channels);
     // Slices transformed by an item.
     let slices = if steps == 1 { cut.span + kd - 1 } else { rounds * ring };
     let bytes = |floats: usize| 4.0 * floats as f64;
-    let planes = bytes(POINTS * odd_lines(ring * tiles * cut.channels));
-    let products = bytes(POINTS * odd_lines(cut.round * tiles * widest));
+    let size = domain.size() as f64;
+    let planes = size * (points * odd_lines(ring * tiles * cut.channels, domain)) as f64;
+    let products = bytes(points * odd_lines(cut.round * tiles * widest, Elem::F32));
     // Multiplications. Rows are shared evenly among tiles of at most `mr`; short ones wait for the
     // latency of their sums, and each call starts and stores a tile.
     let calls = tiles.div_ceil(panels[0].mr) as f64;
     let rows = calls * ((tiles as f64 / calls).max(5.0) + 2.0);
     let run = (kd * cut.channels.min(c)) as f64;
-    let multiplications = POINTS as f64 * cut.span as f64 * rows * (kd * c) as f64 * widest as f64;
-    let gemm = multiplications * (1.0 + 6.0 / run) / rate(isa);
-    let transforms = TRANSFORM[0] * (slices * tiles * c.div_ceil(lanes)) as f64
-        + TRANSFORM[1] * (cut.span * tiles * widest.div_ceil(lanes)) as f64;
+    let multiplications = points as f64 * cut.span as f64 * rows * (kd * c) as f64 * widest as f64;
+    let gemm = multiplications * (1.0 + 6.0 / run) / rate(isa, domain);
+    let transforms = transform[0] * (slices * tiles * c.div_ceil(lanes)) as f64
+        + transform[1] * (cut.span * tiles * widest.div_ceil(lanes)) as f64;
     // Traffic past the second-level cache: weights once a round, and scratch that does not fit.
     let scratch = planes + products;
-    let part_weights = bytes(POINTS * kd * c * widest);
+    let part_weights = size * (points * kd * c * widest) as f64;
     let mut traffic = if part_weights + scratch > CACHE { part_weights * rounds as f64 } else { 0.0 };
     if scratch > CACHE {
         let share = ((scratch - CACHE) / CACHE).min(1.0);
-        let v = bytes(POINTS * (slices + cut.span * kd.min(2)) * tiles * c);
-        let m = bytes(POINTS * cut.span * tiles * widest) * 2.0 * steps as f64;
+        let v = size * (points * (slices + cut.span * kd.min(2)) * tiles * c) as f64;
+        let m = bytes(points * cut.span * tiles * widest) * 2.0 * steps as f64;
         traffic += share * (v + m);
     }
     let item = gemm + transforms + traffic * BEYOND;

@@ -1,32 +1,45 @@
-//! The three transforms of F(4×4, 3×3), with channels in the lanes.
+//! The three transforms of F(4×4, 3×3) and F(2×2, 3×3), with channels in the lanes. `T` is the tile's
+//! size, 4 or 2; lines of `T + 2` values are the first of arrays of six.
 
-use super::{POINTS, Prologue, TILE};
-use crate::Grid;
+use super::Prologue;
 use crate::dot::Act;
 use crate::simd::{Body, Vector};
+use crate::{Element, Grid};
 
-/// `G·g·Gᵀ` of one 3×3 filter, in float64 and rounded once.
-pub(super) fn filter(g: [f32; 9]) -> [f32; POINTS] {
-    fn line(a: f64, b: f64, c: f64) -> [f64; 6] {
+/// `G·g·Gᵀ` of one 3×3 filter for tiles of `tile`, in float64 and rounded once.
+pub(super) fn filter(g: [f32; 9], tile: usize) -> [f32; 36] {
+    let line = |a: f64, b: f64, c: f64| {
         let (even, odd) = (a + c, b);
+        if tile == 2 {
+            return [a, (even + odd) / 2.0, (even - odd) / 2.0, c, 0.0, 0.0];
+        }
         let (far, near) = (a / 24.0 + c / 6.0, b / 12.0);
         [a / 4.0, -(even + odd) / 6.0, -(even - odd) / 6.0, far + near, far - near, c]
-    }
+    };
     let columns = [0, 1, 2].map(|j| line(g[j] as f64, g[3 + j] as f64, g[6 + j] as f64));
-    let mut out = [0f32; POINTS];
-    for i in 0..6 {
-        for (j, v) in line(columns[0][i], columns[1][i], columns[2][i]).into_iter().enumerate() {
-            out[i * 6 + j] = v as f32;
+    let mut out = [0f32; 36];
+    let size = tile + 2;
+    for i in 0..size {
+        for (j, v) in line(columns[0][i], columns[1][i], columns[2][i]).into_iter().enumerate().take(size) {
+            out[i * size + j] = v as f32;
         }
     }
     out
 }
 
-/// `Bᵀ·d` of six values.
+/// `Bᵀ·d` of a line.
 #[inline(always)]
-unsafe fn input<V: Vector>(d: [V::V; 6]) -> [V::V; 6] {
+unsafe fn input<V: Vector, const T: usize>(d: [V::V; 6]) -> [V::V; 6] {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
+        if T == 2 {
+            let mut out = d;
+            out[0] = V::sub(d[0], d[2]);
+            out[1] = V::add(d[1], d[2]);
+            out[2] = V::sub(d[2], d[1]);
+            out[3] = V::sub(d[1], d[3]);
+            return out;
+        }
         let (two, four, five) = (V::splat(2.0), V::splat(4.0), V::splat(-5.0));
         let minus_four = V::splat(-4.0);
         let (a, b) = (V::fma(d[2], minus_four, d[4]), V::fma(d[1], minus_four, d[3]));
@@ -42,11 +55,16 @@ unsafe fn input<V: Vector>(d: [V::V; 6]) -> [V::V; 6] {
     }
 }
 
-/// `Aᵀ·m` of six values.
+/// `Aᵀ·m` of a line; the first `T` results count.
 #[inline(always)]
-unsafe fn output<V: Vector>(m: [V::V; 6]) -> [V::V; TILE] {
+unsafe fn output<V: Vector, const T: usize>(m: [V::V; 6]) -> [V::V; 4] {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
+        if T == 2 {
+            let sum = V::add(m[1], m[2]);
+            let difference = V::sub(m[1], m[2]);
+            return [V::add(m[0], sum), V::sub(difference, m[3]), sum, sum];
+        }
         let (s1, d1) = (V::add(m[1], m[2]), V::sub(m[1], m[2]));
         let (s2, d2) = (V::add(m[3], m[4]), V::sub(m[3], m[4]));
         [
@@ -62,9 +80,16 @@ unsafe fn output<V: Vector>(m: [V::V; 6]) -> [V::V; TILE] {
 
 /// All lanes, or the first `count`.
 #[inline(always)]
-unsafe fn load<V: Vector, const FULL: bool>(p: *const f32, count: usize) -> V::V {
+unsafe fn load<V: Vector, E: Element, const FULL: bool>(p: *const E, count: usize) -> V::V {
     // SAFETY: passed on from the caller.
-    unsafe { if FULL { V::load(p) } else { V::load_part(p, count) } }
+    unsafe { if FULL { E::load::<V>(p) } else { E::load_part::<V>(p, count) } }
+}
+
+/// All lanes, or the first `count`.
+#[inline(always)]
+unsafe fn store<V: Vector, E: Element, const FULL: bool>(p: *mut E, v: V::V, count: usize) {
+    // SAFETY: passed on from the caller.
+    unsafe { if FULL { E::store::<V>(p, v) } else { E::store_part::<V>(p, v, count) } }
 }
 
 /// `act(x·scale + shift)` of six values.
@@ -94,9 +119,9 @@ unsafe fn apply<V: Vector>(d: &mut [V::V; 6], (scale, shift): (V::V, V::V), act:
 }
 
 /// Transforms one row of input tiles of one slice.
-pub(super) struct Gather<'a> {
+pub(super) struct Gather<'a, E, D, const T: usize> {
     /// The slice at its first pixel and the first channel wanted.
-    pub src: *const f32,
+    pub src: *const E,
     /// The input's grid.
     pub grid: Grid,
     /// Channels.
@@ -109,12 +134,12 @@ pub(super) struct Gather<'a> {
     /// Tiles.
     pub tiles: usize,
     /// Transformed tiles, `row` elements apart, with `plane` elements between positions.
-    pub dst: *mut f32,
+    pub dst: *mut D,
     pub row: usize,
     pub plane: usize,
 }
 
-impl Body for Gather<'_> {
+impl<E: Element, D: Element, const T: usize> Body for Gather<'_, E, D, T> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -137,7 +162,7 @@ impl Body for Gather<'_> {
     }
 }
 
-impl Gather<'_> {
+impl<E: Element, D: Element, const T: usize> Gather<'_, E, D, T> {
     /// `count` channels from `k` on; all lanes when `FULL`, with a prologue when `PRO`.
     #[inline(always)]
     unsafe fn lanes<V: Vector, const FULL: bool, const PRO: bool>(&self, k: usize, count: usize, act: Act) {
@@ -149,19 +174,19 @@ impl Gather<'_> {
             if let Some(f) = self.prologue
                 && PRO
             {
-                affine.0 = load::<V, FULL>(f.scale.as_ptr().add(k), count);
-                affine.1 = load::<V, FULL>(f.shift.as_ptr().add(k), count);
+                affine.0 = load::<V, f32, FULL>(f.scale.as_ptr().add(k), count);
+                affine.1 = load::<V, f32, FULL>(f.shift.as_ptr().add(k), count);
             }
             let rows = [0, 1, 2, 3, 4, 5].map(|i| (0..h as i64).contains(&(self.y + i)));
-            let inside = rows.iter().all(|r| *r);
+            let inside = rows[..T + 2].iter().all(|r| *r);
             let base = self.src.wrapping_offset(self.y as isize * sy as isize).wrapping_add(k);
             let mut columns = [[V::splat(0.0); 6]; 6];
             for t in 0..self.tiles {
                 let first = if t == 0 { 0 } else { 2 };
-                columns[0] = columns[4];
-                columns[1] = columns[5];
-                for j in first..6 {
-                    let x = self.x + (t * TILE + j) as i64;
+                columns[0] = columns[T];
+                columns[1] = columns[T + 1];
+                for j in first..T + 2 {
+                    let x = self.x + (t * T + j) as i64;
                     if !(0..w as i64).contains(&x) {
                         columns[j] = [V::splat(0.0); 6];
                         continue;
@@ -169,13 +194,13 @@ impl Gather<'_> {
                     let p = base.wrapping_add(x as usize * sx);
                     let mut d = [V::splat(0.0); 6];
                     if inside {
-                        for (i, v) in d.iter_mut().enumerate() {
-                            *v = load::<V, FULL>(p.wrapping_add(i * sy), count);
+                        for (i, v) in d.iter_mut().enumerate().take(T + 2) {
+                            *v = load::<V, E, FULL>(p.wrapping_add(i * sy), count);
                         }
                     } else {
-                        for (i, v) in d.iter_mut().enumerate() {
+                        for (i, v) in d.iter_mut().enumerate().take(T + 2) {
                             if rows[i] {
-                                *v = load::<V, FULL>(p.wrapping_add(i * sy), count);
+                                *v = load::<V, E, FULL>(p.wrapping_add(i * sy), count);
                             }
                         }
                     }
@@ -189,11 +214,11 @@ impl Gather<'_> {
                             }
                         }
                     }
-                    columns[j] = input::<V>(d);
+                    columns[j] = input::<V, T>(d);
                 }
                 let dst = self.dst.wrapping_add(t * self.row + k);
-                for i in 0..6 {
-                    let line = input::<V>([
+                for i in 0..T + 2 {
+                    let line = input::<V, T>([
                         columns[0][i],
                         columns[1][i],
                         columns[2][i],
@@ -201,13 +226,9 @@ impl Gather<'_> {
                         columns[4][i],
                         columns[5][i],
                     ]);
-                    for (j, v) in line.into_iter().enumerate() {
-                        let q = dst.wrapping_add((i * 6 + j) * self.plane);
-                        if FULL {
-                            V::store(q, v);
-                        } else {
-                            V::store_part(q, v, count);
-                        }
+                    for (j, v) in line.into_iter().enumerate().take(T + 2) {
+                        let q = dst.wrapping_add((i * (T + 2) + j) * self.plane);
+                        store::<V, D, FULL>(q, v, count);
                     }
                 }
             }
@@ -216,16 +237,16 @@ impl Gather<'_> {
 }
 
 /// Transforms one row of products back, and stores the outputs with their epilogue.
-pub(super) struct Scatter {
+pub(super) struct Scatter<E, const T: usize> {
     /// Products, one row of columns a tile, `plane` elements between positions.
     pub src: *const f32,
     pub plane: usize,
     pub row: usize,
     /// The first output pixel, and strides down and across.
-    pub dst: *mut f32,
+    pub dst: *mut E,
     pub strides: [usize; 2],
     /// The residual at that pixel, or null, and its strides.
-    pub residual: *const f32,
+    pub residual: *const E,
     pub residual_strides: [usize; 2],
     /// Output rows (at most a tile) and columns.
     pub size: [usize; 2],
@@ -236,7 +257,7 @@ pub(super) struct Scatter {
     pub act: Act,
 }
 
-impl Body for Scatter {
+impl<E: Element, const T: usize> Body for Scatter<E, T> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -254,7 +275,7 @@ impl Body for Scatter {
     }
 }
 
-impl Scatter {
+impl<E: Element, const T: usize> Scatter<E, T> {
     /// `count` columns from `k` on; all lanes when `FULL`.
     #[inline(always)]
     unsafe fn lanes<V: Vector, const FULL: bool>(&self, k: usize, count: usize) {
@@ -262,36 +283,32 @@ impl Scatter {
         // SAFETY: products are padded to whole registers; stores and residual loads stay inside.
         unsafe {
             let bias = V::load(self.bias.add(k));
-            for t in 0..across.div_ceil(TILE) {
+            for t in 0..across.div_ceil(T) {
                 let src = self.src.wrapping_add(t * self.row + k);
-                let mut lines = [[V::splat(0.0); 6]; TILE];
-                for j in 0..6 {
+                let mut lines = [[V::splat(0.0); 6]; 4];
+                for j in 0..T + 2 {
                     let mut d = [V::splat(0.0); 6];
-                    for (i, v) in d.iter_mut().enumerate() {
-                        *v = V::load(src.wrapping_add((i * 6 + j) * self.plane));
+                    for (i, v) in d.iter_mut().enumerate().take(T + 2) {
+                        *v = V::load(src.wrapping_add((i * (T + 2) + j) * self.plane));
                     }
-                    for (line, v) in lines.iter_mut().zip(output::<V>(d)) {
+                    for (line, v) in lines.iter_mut().zip(output::<V, T>(d)).take(T) {
                         line[j] = v;
                     }
                 }
-                let wide = (across - t * TILE).min(TILE);
+                let wide = (across - t * T).min(T);
                 for (i, line) in lines.into_iter().enumerate().take(rows) {
-                    let y = output::<V>(line);
+                    let y = output::<V, T>(line);
                     for (j, v) in y.into_iter().enumerate().take(wide) {
                         let mut v = V::add(v, bias);
-                        let x = t * TILE + j;
+                        let x = t * T + j;
                         if !self.residual.is_null() {
                             let [sy, sx] = self.residual_strides;
                             let r = self.residual.wrapping_add(i * sy + x * sx + k);
-                            v = V::add(v, if FULL { V::load(r) } else { V::load_part(r, count) });
+                            v = V::add(v, load::<V, E, FULL>(r, count));
                         }
                         let v = self.act.vector::<V>(v);
                         let q = self.dst.wrapping_add(i * self.strides[0] + x * self.strides[1] + k);
-                        if FULL {
-                            V::store(q, v);
-                        } else {
-                            V::store_part(q, v, count);
-                        }
+                        store::<V, E, FULL>(q, v, count);
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! Shared by the kernel tests: seeded data, tiers, comparison.
 #![allow(dead_code)]
 
-use ampoule_kernels::{Isa, available};
+use ampoule_kernels::{Elem, Isa, available, bf16};
 
 /// Tiers under test: all of this CPU, or only the one that `AMPOULE_ISA` forces. Printed, so that
 /// a skipped tier is seen.
@@ -33,3 +33,65 @@ pub fn error(a: &[f32], b: &[f32]) -> f32 {
     let scale = b.iter().fold(1e-6f32, |m, x| m.max(x.abs()));
     a.iter().zip(b).fold(0f32, |m, (x, y)| m.max((x - y).abs())) / scale
 }
+
+/// Euclidean norm of the difference relative to that of `b`.
+pub fn relative(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+    let difference = norm(&mut a.iter().zip(b).map(|(x, y)| (x - y) as f64));
+    (difference / norm(&mut b.iter().map(|&x| x as f64)).max(1e-30)) as f32
+}
+
+/// Values rounded to what `elem` can hold.
+pub fn rounded(v: &[f32], elem: Elem) -> Vec<f32> {
+    match elem {
+        Elem::F32 => v.to_vec(),
+        Elem::Bf16 => v.iter().map(|&x| bf16::from_f32(x).to_f32()).collect(),
+    }
+}
+
+/// A buffer of values in some storage type, aligned for all.
+pub struct Stored {
+    words: Vec<f32>,
+    elem: Elem,
+    len: usize,
+}
+
+impl Stored {
+    /// Holds `v`, rounded.
+    pub fn new(v: &[f32], elem: Elem) -> Self {
+        let mut s = Stored { words: vec![0.0; v.len() + 1], elem, len: v.len() };
+        for (i, &x) in v.iter().enumerate() {
+            // SAFETY: `len` values of either type fit.
+            unsafe {
+                match elem {
+                    Elem::F32 => *s.ptr().cast::<f32>().add(i) = x,
+                    Elem::Bf16 => *s.ptr().cast::<bf16>().add(i) = bf16::from_f32(x),
+                }
+            }
+        }
+        s
+    }
+
+    /// First value.
+    pub fn ptr(&mut self) -> *mut u8 {
+        self.words.as_mut_ptr().cast()
+    }
+
+    /// All values.
+    pub fn values(&self) -> Vec<f32> {
+        let p = self.words.as_ptr();
+        // SAFETY: `len` values of the type were written.
+        let at = |i: usize| unsafe {
+            match self.elem {
+                Elem::F32 => *p.add(i),
+                Elem::Bf16 => (*p.cast::<bf16>().add(i)).to_f32(),
+            }
+        };
+        (0..self.len).map(at).collect()
+    }
+}
+
+/// Every pair of storage types of an input and an output.
+pub const ELEMS: [[Elem; 2]; 4] =
+    [[Elem::F32, Elem::F32], [Elem::Bf16, Elem::Bf16], [Elem::Bf16, Elem::F32], [Elem::F32, Elem::Bf16]];

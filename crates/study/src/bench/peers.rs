@@ -83,7 +83,7 @@ impl OpenVino {
         let threads = task.threads.to_string();
         for (key, value) in [
             (RwPropertyKey::HintPerformanceMode, "LATENCY"),
-            (RwPropertyKey::HintInferencePrecision, "f32"),
+            (RwPropertyKey::HintInferencePrecision, if task.precision == "fp32" { "f32" } else { "bf16" }),
             (RwPropertyKey::InferenceNumThreads, threads.as_str()),
             (RwPropertyKey::NumStreams, "1"),
         ] {

@@ -1,7 +1,7 @@
 //! The process of one engine: loads a model, then runs it as often as it is told to.
 
 use super::{Share, noise};
-use ampoule_engine::{Options, Session};
+use ampoule_engine::{Options, Precision, Session};
 use ampoule_graph::onnx;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -21,7 +21,7 @@ pub struct Task {
     pub model: PathBuf,
     /// Names and dimensions of the inputs.
     pub inputs: Vec<(String, Vec<usize>)>,
-    /// `fp32`, so far the only one.
+    /// `fp32`, `bf16` or `bf16-fast`.
     pub precision: String,
     /// Threads.
     pub threads: usize,
@@ -68,6 +68,7 @@ impl Ampoule {
         let options = Options {
             isa: task.isa.clone(),
             threads: task.threads,
+            precision: Precision::parse(&task.precision).ok_or("an unknown precision")?,
             max_bytes: task.max_ram.map(|m| m.saturating_sub(copies + PROGRAM)),
             ..Options::default()
         };

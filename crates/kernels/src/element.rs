@@ -1,0 +1,129 @@
+//! How the values of a tensor are stored. Arithmetic is in float32 whatever the storage.
+
+use crate::simd::Vector;
+pub use half::bf16;
+
+/// A storage type, as a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Elem {
+    /// IEEE 754 binary32.
+    #[default]
+    F32,
+    /// bfloat16: the upper half of a float32, rounded to nearest even.
+    Bf16,
+}
+
+impl Elem {
+    /// Bytes of a value.
+    pub fn size(self) -> usize {
+        match self {
+            Elem::F32 => 4,
+            Elem::Bf16 => 2,
+        }
+    }
+}
+
+/// A storage type, as a type.
+///
+/// # Safety
+/// The functions on pointers may be called only where the CPU has the features of `V`, and need
+/// pointers valid for as many values as they say (no alignment).
+#[allow(clippy::missing_safety_doc)]
+pub unsafe trait Element: Copy + Send + Sync + 'static {
+    /// The same as a value.
+    const ELEM: Elem;
+    /// To float32, exactly.
+    fn get(self) -> f32;
+    /// From float32, rounded to nearest even.
+    fn of(x: f32) -> Self;
+    /// `LANES` values.
+    unsafe fn load<V: Vector>(p: *const Self) -> V::V;
+    /// `n <= LANES` values, the other lanes zero.
+    unsafe fn load_part<V: Vector>(p: *const Self, n: usize) -> V::V;
+    /// `LANES` values.
+    unsafe fn store<V: Vector>(p: *mut Self, v: V::V);
+    /// The first `n <= LANES` values.
+    unsafe fn store_part<V: Vector>(p: *mut Self, v: V::V, n: usize);
+    /// One value in all lanes.
+    unsafe fn splat<V: Vector>(p: *const Self) -> V::V;
+    /// `n` values, where `n` is `LANES` in most calls.
+    #[inline(always)]
+    unsafe fn load_some<V: Vector>(p: *const Self, n: usize) -> V::V {
+        // SAFETY: passed on from the caller.
+        unsafe { if n == V::LANES { Self::load::<V>(p) } else { Self::load_part::<V>(p, n) } }
+    }
+    /// `n` values, where `n` is `LANES` in most calls.
+    #[inline(always)]
+    unsafe fn store_some<V: Vector>(p: *mut Self, v: V::V, n: usize) {
+        // SAFETY: passed on from the caller.
+        unsafe { if n == V::LANES { Self::store::<V>(p, v) } else { Self::store_part::<V>(p, v, n) } }
+    }
+}
+
+// SAFETY: float32 is what registers hold.
+#[allow(clippy::undocumented_unsafe_blocks)]
+unsafe impl Element for f32 {
+    const ELEM: Elem = Elem::F32;
+    #[inline(always)]
+    fn get(self) -> f32 {
+        self
+    }
+    #[inline(always)]
+    fn of(x: f32) -> f32 {
+        x
+    }
+    #[inline(always)]
+    unsafe fn load<V: Vector>(p: *const f32) -> V::V {
+        unsafe { V::load(p) }
+    }
+    #[inline(always)]
+    unsafe fn load_part<V: Vector>(p: *const f32, n: usize) -> V::V {
+        unsafe { V::load_part(p, n) }
+    }
+    #[inline(always)]
+    unsafe fn store<V: Vector>(p: *mut f32, v: V::V) {
+        unsafe { V::store(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn store_part<V: Vector>(p: *mut f32, v: V::V, n: usize) {
+        unsafe { V::store_part(p, v, n) }
+    }
+    #[inline(always)]
+    unsafe fn splat<V: Vector>(p: *const f32) -> V::V {
+        unsafe { V::splat(*p) }
+    }
+}
+
+// SAFETY: bfloat16 is two bytes that the instance's conversions read and write.
+#[allow(clippy::undocumented_unsafe_blocks)]
+unsafe impl Element for bf16 {
+    const ELEM: Elem = Elem::Bf16;
+    #[inline(always)]
+    fn get(self) -> f32 {
+        f32::from_bits((self.to_bits() as u32) << 16)
+    }
+    #[inline(always)]
+    fn of(x: f32) -> bf16 {
+        bf16::from_f32(x)
+    }
+    #[inline(always)]
+    unsafe fn load<V: Vector>(p: *const bf16) -> V::V {
+        unsafe { V::load_half(p) }
+    }
+    #[inline(always)]
+    unsafe fn load_part<V: Vector>(p: *const bf16, n: usize) -> V::V {
+        unsafe { V::load_half_part(p, n) }
+    }
+    #[inline(always)]
+    unsafe fn store<V: Vector>(p: *mut bf16, v: V::V) {
+        unsafe { V::store_half(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn store_part<V: Vector>(p: *mut bf16, v: V::V, n: usize) {
+        unsafe { V::store_half_part(p, v, n) }
+    }
+    #[inline(always)]
+    unsafe fn splat<V: Vector>(p: *const bf16) -> V::V {
+        unsafe { V::splat_half(p) }
+    }
+}
