@@ -4,6 +4,7 @@
 //! every thread count.
 
 use std::any::Any;
+use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -17,6 +18,9 @@ type Job = *const (dyn Fn(usize, usize) + Sync);
 struct Shared {
     /// Counts jobs; workers wait for it to change.
     generation: AtomicUsize,
+    /// The present job. Written before the generation changes, while no worker is active; read after,
+    /// before the reader ends its activity.
+    job: UnsafeCell<Option<SendJob>>,
     /// Next chunk of the present job.
     next: AtomicUsize,
     /// Chunks of the present job.
@@ -24,12 +28,18 @@ struct Shared {
     /// Workers that have not finished the present job.
     active: AtomicUsize,
     stop: AtomicBool,
-    job: Mutex<Option<SendJob>>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Workers that sleep, or are about to, and whether the caller does: nobody else need be woken,
+    /// which costs a system call.
+    sleepers: AtomicUsize,
+    waiting: AtomicBool,
+    lock: Mutex<()>,
     wake: Condvar,
     done: Condvar,
-    done_lock: Mutex<()>,
 }
+
+// SAFETY: all but `job` is synchronised by itself; for `job` see there.
+unsafe impl Sync for Shared {}
 
 #[derive(Clone, Copy)]
 struct SendJob(Job);
@@ -48,15 +58,17 @@ impl Pool {
     pub fn new(threads: usize) -> Self {
         let shared = Arc::new(Shared {
             generation: AtomicUsize::new(0),
+            job: UnsafeCell::new(None),
             next: AtomicUsize::new(0),
             chunks: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
-            job: Mutex::new(None),
             panic: Mutex::new(None),
+            sleepers: AtomicUsize::new(0),
+            waiting: AtomicBool::new(false),
+            lock: Mutex::new(()),
             wake: Condvar::new(),
             done: Condvar::new(),
-            done_lock: Mutex::new(()),
         });
         let workers = (1..threads.clamp(1, 256))
             .map_while(|id| {
@@ -86,29 +98,14 @@ impl Pool {
         s.next.store(0, Ordering::Relaxed);
         s.chunks.store(chunks, Ordering::Relaxed);
         s.active.store(self.workers.len(), Ordering::Relaxed);
-        {
-            let mut job = lock(&s.job);
-            // SAFETY: only the lifetime is erased. Workers use the pointer before they leave the
-            // job, and this function does not return (or unwind) before all have left.
-            let erased: Job =
-                unsafe { std::mem::transmute::<*const (dyn Fn(usize, usize) + Sync + '_), Job>(f) };
-            *job = Some(SendJob(erased));
-            s.generation.fetch_add(1, Ordering::Release);
-            s.wake.notify_all();
-        }
+        // SAFETY: only the lifetime is erased. Workers use the pointer before they leave the job, and
+        // this function does not return (or unwind) before all have left.
+        let erased: Job = unsafe { std::mem::transmute::<*const (dyn Fn(usize, usize) + Sync + '_), Job>(f) };
+        // SAFETY: all workers have left the job before, and look here only after the next line.
+        unsafe { *s.job.get() = Some(SendJob(erased)) };
+        s.announce();
         let mine = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| take(s, f, 0)));
-        for _ in 0..SPINS {
-            if s.active.load(Ordering::Acquire) == 0 {
-                break;
-            }
-            std::hint::spin_loop();
-        }
-        let mut guard = lock(&s.done_lock);
-        while s.active.load(Ordering::Acquire) != 0 {
-            guard = s.done.wait(guard).unwrap_or_else(|e| e.into_inner());
-        }
-        drop(guard);
-        *lock(&s.job) = None;
+        s.join();
         let theirs = lock(&s.panic).take();
         if let Some(p) = mine.err().or(theirs) {
             std::panic::resume_unwind(p);
@@ -119,14 +116,67 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
-        {
-            let _job = lock(&self.shared.job);
-            self.shared.generation.fetch_add(1, Ordering::Release);
-            self.shared.wake.notify_all();
-        }
+        self.shared.announce();
         for w in self.workers.drain(..) {
             let _ = w.join();
         }
+    }
+}
+
+impl Shared {
+    /// Lets the workers see a new job.
+    fn announce(&self) {
+        // Sequentially consistent, as in `await_job`: either the worker sees the new generation before
+        // it sleeps, or this sees the sleeper.
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            let _guard = lock(&self.lock);
+            self.wake.notify_all();
+        }
+    }
+
+    /// Waits for a generation other than `seen`.
+    fn await_job(&self, seen: usize) -> usize {
+        for _ in 0..SPINS {
+            let now = self.generation.load(Ordering::Acquire);
+            if now != seen {
+                return now;
+            }
+            std::hint::spin_loop();
+        }
+        let mut guard = lock(&self.lock);
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let mut now = self.generation.load(Ordering::SeqCst);
+        while now == seen {
+            guard = self.wake.wait(guard).unwrap_or_else(|e| e.into_inner());
+            now = self.generation.load(Ordering::SeqCst);
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        now
+    }
+
+    /// A worker has finished the job.
+    fn leave(&self) {
+        if self.active.fetch_sub(1, Ordering::SeqCst) == 1 && self.waiting.load(Ordering::SeqCst) {
+            let _guard = lock(&self.lock);
+            self.done.notify_one();
+        }
+    }
+
+    /// Waits until all workers have finished the job.
+    fn join(&self) {
+        for _ in 0..SPINS {
+            if self.active.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        let mut guard = lock(&self.lock);
+        self.waiting.store(true, Ordering::SeqCst);
+        while self.active.load(Ordering::SeqCst) != 0 {
+            guard = self.done.wait(guard).unwrap_or_else(|e| e.into_inner());
+        }
+        self.waiting.store(false, Ordering::SeqCst);
     }
 }
 
@@ -151,24 +201,12 @@ fn take(s: &Shared, f: &(dyn Fn(usize, usize) + Sync), id: usize) {
 fn worker(s: &Shared, id: usize) {
     let mut seen = 0;
     loop {
-        for _ in 0..SPINS {
-            if s.generation.load(Ordering::Acquire) != seen {
-                break;
-            }
-            std::hint::spin_loop();
-        }
-        let job = {
-            let mut guard = lock(&s.job);
-            while s.generation.load(Ordering::Acquire) == seen {
-                guard = s.wake.wait(guard).unwrap_or_else(|e| e.into_inner());
-            }
-            seen = s.generation.load(Ordering::Acquire);
-            *guard
-        };
+        seen = s.await_job(seen);
         if s.stop.load(Ordering::Acquire) {
             return;
         }
-        if let Some(SendJob(f)) = job {
+        // SAFETY: written before the generation changed, and not again while this worker is active.
+        if let Some(SendJob(f)) = unsafe { *s.job.get() } {
             // SAFETY: the caller of `run` waits for `active` to reach zero before the closure ends.
             let f = unsafe { &*f };
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| take(s, f, id)));
@@ -176,10 +214,7 @@ fn worker(s: &Shared, id: usize) {
                 *lock(&s.panic) = Some(p);
             }
         }
-        if s.active.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let _guard = lock(&s.done_lock);
-            s.done.notify_one();
-        }
+        s.leave();
     }
 }
 

@@ -3,9 +3,9 @@
 use crate::arena::Arena;
 use crate::lower::{Lowered, lower};
 use crate::place::place;
-use crate::step::{Context, Kind, Stored, gather, scatter, tensor};
+use crate::step::{Context, Kind, Raw, Stored, gather, scatter, tensor};
 use crate::stream::{self, Act, Stream};
-use crate::view::View;
+use crate::view::{View, channels_last};
 use crate::{Error, Plan, Pool, Precision, Result};
 use ampoule_graph::{DType, Dim, Graph, Tensor};
 use ampoule_kernels::Isa;
@@ -200,8 +200,29 @@ impl Session {
             let reason = format!("{} values given for shape {:?}", values.len(), v.dims);
             return Err(Error::Input { index: i, reason });
         }
-        // SAFETY: a view of the arena; the session is borrowed mutably.
-        unsafe { scatter(self.context().bytes(v), v, values) };
+        let [n, c] = [0, 1].map(|i| v.dims.get(i).copied().unwrap_or(1));
+        let pixels = v.len() / (n * c).max(1);
+        let dense = v.lies_as(&channels_last(&v.dims, c)) && (3..=5).contains(&v.dims.len());
+        if !dense {
+            // SAFETY: a view of the arena; the session is borrowed mutably.
+            unsafe { scatter(self.context().bytes(v), v, values) };
+            return Ok(());
+        }
+        // Planes to pixels, a block of pixels at a time.
+        const BLOCK: usize = 1024;
+        let blocks = pixels.div_ceil(BLOCK);
+        let to = Raw(self.context().at::<f32>(v));
+        self.pool.run(n * blocks, &|i, _| {
+            let (entry, first) = (i / blocks, i % blocks * BLOCK);
+            let from = &values[entry * c * pixels..(entry + 1) * c * pixels];
+            for k in 0..c {
+                let plane = &from[k * pixels..(k + 1) * pixels];
+                for (p, &x) in plane.iter().enumerate().skip(first).take(BLOCK) {
+                    // SAFETY: pixel p of a dense input; blocks are disjoint.
+                    unsafe { *to.get().add((entry * pixels + p) * c + k) = x };
+                }
+            }
+        });
         Ok(())
     }
 

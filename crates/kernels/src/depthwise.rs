@@ -21,19 +21,16 @@ pub struct Depthwise {
     pub elem: Elem,
 }
 
-/// Output rows of an item: input lines stay in the first-level cache for all of them.
+/// Output rows of an item: input lines stay in cache for all of them.
 const ROWS: usize = 4;
 /// Output pixels whose sums are in registers at once.
 const PIXELS: usize = 8;
 
-/// Most taps that the fast path takes: a 5×5×5 kernel.
-const TAPS: usize = 125;
-
-/// Where a tap reads, and its weights.
+/// Where a tap reads for the first channel of the first of some outputs, and its weights.
 #[derive(Clone, Copy)]
-struct Tap<E> {
-    input: *const E,
-    weight: *const f32,
+struct Tap {
+    input: isize,
+    weight: usize,
 }
 
 struct Rows<'a, E> {
@@ -135,168 +132,118 @@ impl<E: Element> Body for Rows<'_, E> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let c = self.plan.output.channels();
-        let mut k = 0;
-        // SAFETY: channels k.. of the plan's grids.
+        let width = self.plan.output.dims[3];
+        let ax = &self.plan.axes[2];
+        let size = self.plan.input.dims[3];
+        // Positions from `first` to `last` see all taps along the row.
+        let whole = |x: usize| valid(ax, x, size).1 == (0..ax.kernel as i64);
+        let first = (0..width).find(|&x| whole(x)).unwrap_or(width);
+        let last = (first..width).find(|&x| !whole(x)).unwrap_or(width);
+        let mut taps = Vec::with_capacity(self.plan.axes.iter().map(|a| a.kernel).product());
+        // SAFETY: taps of valid positions only, outputs of the item.
         unsafe {
-            while k + V::LANES <= c {
-                self.lanes::<V, true>(k, V::LANES);
-                k += V::LANES;
-            }
-            if k < c {
-                self.lanes::<V, false>(k, c - k);
+            for y in self.rows.0..self.rows.1 {
+                for x in (0..first).chain(last..width) {
+                    self.taps(y, x, &mut taps);
+                    self.pixels::<V, 1>(y, x, 0, &taps);
+                }
+                if first == last {
+                    continue;
+                }
+                self.taps(y, first, &mut taps);
+                let mut x = first;
+                while x + PIXELS <= last {
+                    self.pixels::<V, PIXELS>(y, x, x - first, &taps);
+                    x += PIXELS;
+                }
+                if x + 4 <= last {
+                    self.pixels::<V, 4>(y, x, x - first, &taps);
+                    x += 4;
+                }
+                if x + 2 <= last {
+                    self.pixels::<V, 2>(y, x, x - first, &taps);
+                    x += 2;
+                }
+                if x < last {
+                    self.pixels::<V, 1>(y, x, x - first, &taps);
+                }
             }
         }
     }
 }
 
 impl<E: Element> Rows<'_, E> {
-    /// All rows of `count` channels from `k` on; all lanes when `FULL`.
-    /// Safety: as for [`Depthwise::run`]; `k + count` channels exist.
-    #[inline(always)]
-    unsafe fn lanes<V: Vector, const FULL: bool>(&self, k: usize, count: usize) {
-        let width = self.plan.output.dims[3];
-        let ax = &self.plan.axes[2];
-        let size = self.plan.input.dims[3];
-        // Positions from `inner.0` to `inner.1` see all taps along the row.
-        let whole = |x: usize| valid(ax, x, size).1 == (0..ax.kernel as i64);
-        let first = (0..width).find(|&x| whole(x)).unwrap_or(width);
-        let last = (first..width).find(|&x| !whole(x)).unwrap_or(width);
-        // SAFETY: passed on from the caller.
-        unsafe {
-            for y in self.rows.0..self.rows.1 {
-                let mut list = [Tap { input: self.input, weight: self.weights }; TAPS];
-                let taps = self.taps(k, y, first, &mut list);
-                for x in 0..first {
-                    self.pixel::<V, FULL>(k, count, y, x);
-                }
-                let mut x = first;
-                if let Some(taps) = taps {
-                    while x + PIXELS <= last {
-                        self.pixels::<V, FULL, PIXELS>(k, count, y, x, x - first, taps);
-                        x += PIXELS;
-                    }
-                    while x + 2 <= last {
-                        self.pixels::<V, FULL, 2>(k, count, y, x, x - first, taps);
-                        x += 2;
-                    }
-                }
-                for x in x..width {
-                    self.pixel::<V, FULL>(k, count, y, x);
-                }
-            }
-        }
-    }
-
-    /// The taps that outputs of row `y` from `x` on see, as long as they see all along the row;
-    /// `None` when there are too many.
-    fn taps<'l>(&self, k: usize, y: usize, x: usize, list: &'l mut [Tap<E>; TAPS]) -> Option<&'l [Tap<E>]> {
+    /// Lists the taps that output `x` of row `y` sees.
+    fn taps(&self, y: usize, x: usize, list: &mut Vec<Tap>) {
         let [az, ay, ax] = &self.plan.axes;
         let g = &self.plan.input;
-        let c = g.channels();
         let [n, z] = self.at;
         let (pz, zs) = valid(az, z, g.dims[1]);
         let (py, ys) = valid(ay, y, g.dims[2]);
-        let px = (x * ax.stride) as i64 - ax.pad;
-        let mut count = 0;
+        let (px, xs) = valid(ax, x, g.dims[3]);
+        list.clear();
         for i in zs {
             for j in ys.clone() {
-                for l in 0..ax.kernel as i64 {
+                for l in xs.clone() {
                     let at = n as i64 * g.strides[0] as i64
                         + (pz + i * az.dilation as i64) * g.strides[1] as i64
                         + (py + j * ay.dilation as i64) * g.strides[2] as i64
                         + (px + l * ax.dilation as i64) * g.strides[3] as i64;
                     let tap = ((i * ay.kernel as i64 + j) * ax.kernel as i64 + l) as usize;
-                    *list.get_mut(count)? = Tap {
-                        input: self.input.wrapping_offset(at as isize + k as isize),
-                        weight: self.weights.wrapping_add(tap * c + k),
-                    };
-                    count += 1;
+                    list.push(Tap { input: at as isize, weight: tap * g.channels() });
                 }
             }
         }
-        Some(&list[..count])
     }
 
-    /// `N` outputs of row `y` from `x` on, `done` after the one that `taps` were made for.
-    /// Safety: as for `lanes`; the taps lie inside the input for all `N` outputs.
+    /// All channels of `N` outputs of row `y` from `x` on, `done` after the one that `taps` were made
+    /// for. Channels are innermost, so that memory is read in its order.
+    /// Safety: as for [`Depthwise::run`]; the taps lie inside the input for all `N` outputs.
     #[inline(always)]
-    unsafe fn pixels<V: Vector, const FULL: bool, const N: usize>(
+    unsafe fn pixels<V: Vector, const N: usize>(&self, y: usize, x: usize, done: usize, taps: &[Tap]) {
+        let c = self.plan.output.channels();
+        let mut k = 0;
+        // SAFETY: channels k.. of the plan's grids.
+        unsafe {
+            while k + V::LANES <= c {
+                self.lanes::<V, true, N>(k, V::LANES, [y, x], done, taps);
+                k += V::LANES;
+            }
+            if k < c {
+                self.lanes::<V, false, N>(k, c - k, [y, x], done, taps);
+            }
+        }
+    }
+
+    /// `count` channels from `k` on of [`Rows::pixels`]; all lanes when `FULL`.
+    /// Safety: as there; `k + count` channels exist.
+    #[inline(always)]
+    unsafe fn lanes<V: Vector, const FULL: bool, const N: usize>(
         &self,
         k: usize,
         count: usize,
-        y: usize,
-        x: usize,
+        [y, x]: [usize; 2],
         done: usize,
-        taps: &[Tap<E>],
+        taps: &[Tap],
     ) {
         let step = self.plan.axes[2].stride * self.plan.input.strides[3];
-        // SAFETY: the taps lie inside the input for all outputs, k + count <= c.
+        let [n, z] = self.at;
+        let place = |g: &Grid| n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3] + k;
+        // SAFETY: the taps lie inside the input for all outputs, which are the item's.
         unsafe {
+            let base = self.input.wrapping_add(done * step + k);
             let mut acc = [load::<V, f32, FULL>(self.bias.add(k), count); N];
             for tap in taps {
-                let a = tap.input.wrapping_add(done * step);
-                let w = load::<V, f32, FULL>(tap.weight, count);
+                let a = base.wrapping_offset(tap.input);
+                let w = load::<V, f32, FULL>(self.weights.add(tap.weight + k), count);
                 for (m, v) in acc.iter_mut().enumerate() {
                     *v = V::fma(load::<V, E, FULL>(a.wrapping_add(m * step), count), w, *v);
                 }
             }
-            self.finish::<V, FULL, N>(k, count, y, x, acc);
-        }
-    }
-
-    /// One output anywhere.
-    /// Safety: as for `lanes`.
-    #[inline(always)]
-    unsafe fn pixel<V: Vector, const FULL: bool>(&self, k: usize, count: usize, y: usize, x: usize) {
-        let Rows { plan, weights, bias, input, at: [n, z], .. } = *self;
-        let [az, ay, ax] = &plan.axes;
-        let gi = &plan.input;
-        let c = gi.channels();
-        let (pz, zs) = valid(az, z, gi.dims[1]);
-        let (py, ys) = valid(ay, y, gi.dims[2]);
-        let (px, xs) = valid(ax, x, gi.dims[3]);
-        // SAFETY: tap ranges keep all reads inside the input, k + count <= c.
-        unsafe {
-            let mut acc = load::<V, f32, FULL>(bias.add(k), count);
-            for i in zs {
-                for j in ys.clone() {
-                    let line = n as i64 * gi.strides[0] as i64
-                        + (pz + i * az.dilation as i64) * gi.strides[1] as i64
-                        + (py + j * ay.dilation as i64) * gi.strides[2] as i64;
-                    let tap = (i * ay.kernel as i64 + j) * ax.kernel as i64;
-                    for l in xs.clone() {
-                        let at = line + (px + l * ax.dilation as i64) * gi.strides[3] as i64;
-                        let w = load::<V, f32, FULL>(weights.add((tap + l) as usize * c + k), count);
-                        let x = load::<V, E, FULL>(input.offset(at as isize + k as isize), count);
-                        acc = V::fma(x, w, acc);
-                    }
-                }
-            }
-            self.finish::<V, FULL, 1>(k, count, y, x, [acc]);
-        }
-    }
-
-    /// Adds the residual, applies the activation and stores.
-    /// Safety: as for `lanes`.
-    #[inline(always)]
-    unsafe fn finish<V: Vector, const FULL: bool, const N: usize>(
-        &self,
-        k: usize,
-        count: usize,
-        y: usize,
-        x: usize,
-        mut acc: [V::V; N],
-    ) {
-        let [n, z] = self.at;
-        let place = |g: &Grid| n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3] + k;
-        // SAFETY: outputs of the item.
-        unsafe {
             if let Some(g) = &self.plan.residual {
                 let r = self.residual.add(place(g));
                 for (m, v) in acc.iter_mut().enumerate() {
-                    let q = r.add(m * g.strides[3]);
-                    *v = V::add(*v, load::<V, E, FULL>(q, count));
+                    *v = V::add(*v, load::<V, E, FULL>(r.add(m * g.strides[3]), count));
                 }
             }
             let go = &self.plan.output;

@@ -91,16 +91,6 @@ pub unsafe fn unary<E: Element>(isa: Isa, f: Unary, src: *const E, dst: *mut E, 
     unsafe { dispatch(isa, UnaryRun { f, src, dst, n }) }
 }
 
-// SAFETY: register arithmetic; callers have the features of `V`.
-#[inline(always)]
-unsafe fn sigmoid<V: Vector>(x: V::V) -> V::V {
-    // SAFETY: register arithmetic only; the caller has the features.
-    unsafe {
-        let one = V::splat(1.0);
-        V::div(one, V::add(one, V::exp(V::sub(V::splat(0.0), x))))
-    }
-}
-
 /// `x·tanh(softplus x)` through `e = e^x`: `tanh(ln(1+e)) = (e² + 2e) / (e² + 2e + 2)`.
 #[inline(always)]
 unsafe fn mish<V: Vector>(x: V::V) -> V::V {
@@ -125,9 +115,9 @@ unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
         match f {
             Unary::Leaky(s) => V::select_lt(x, zero, V::mul(x, V::splat(s)), x),
             Unary::Clamp(a, b) => crate::dot::Act::Clamp(a, b).vector::<V>(x),
-            Unary::Sigmoid => sigmoid::<V>(x),
+            Unary::Sigmoid => V::sigmoid(x),
             Unary::Tanh => V::tanh(x),
-            Unary::Swish(a) => V::mul(x, sigmoid::<V>(V::mul(x, V::splat(a)))),
+            Unary::Swish(a) => V::mul(x, V::sigmoid(V::mul(x, V::splat(a)))),
             Unary::HardSwish => V::mul(x, clamp01(V::fma(x, V::splat(1.0 / 6.0), half))),
             Unary::HardSigmoid(a, b) => clamp01(V::fma(x, V::splat(a), V::splat(b))),
             Unary::Mish => mish::<V>(x),

@@ -81,6 +81,18 @@ pub unsafe trait Vector: Copy {
         // SAFETY: same features as the caller.
         unsafe { math::exp::<Self>(x) }
     }
+    /// `1 / a` to about one unit in the last place, for `a` from 1 to 2^126.
+    #[inline(always)]
+    unsafe fn reciprocal(a: Self::V) -> Self::V {
+        // SAFETY: same features as the caller.
+        unsafe { Self::div(Self::splat(1.0), a) }
+    }
+    /// `1 / (1 + e^-x)`.
+    #[inline(always)]
+    unsafe fn sigmoid(x: Self::V) -> Self::V {
+        // SAFETY: same features as the caller.
+        unsafe { math::sigmoid::<Self>(x) }
+    }
     /// Hyperbolic tangent.
     #[inline(always)]
     unsafe fn tanh(x: Self::V) -> Self::V {

@@ -28,6 +28,25 @@ pub(super) unsafe fn exp<V: Vector>(x: V::V) -> V::V {
     }
 }
 
+/// `1 / (1 + e^-x)`: as [`exp`] without its ends, where the sigmoid is flat. NaN stays NaN.
+#[inline(always)]
+pub(super) unsafe fn sigmoid<V: Vector>(x: V::V) -> V::V {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        // The second operand is returned for NaN.
+        let x = V::max(V::splat(-87.0), V::min(V::splat(87.0), x));
+        let n = V::round(V::mul(x, V::splat(-std::f32::consts::LOG2_E)));
+        // r = -x - n·ln 2.
+        let r = V::fma(n, V::splat(-0.693_359_4), V::sub(V::splat(0.0), x));
+        let r = V::fma(n, V::splat(2.121_944_4e-4), r);
+        let mut p = V::splat(1.0 / 720.0);
+        for c in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+            p = V::fma(p, r, V::splat(c));
+        }
+        V::reciprocal(V::fma(p, V::pow2(n), V::splat(1.0)))
+    }
+}
+
 /// `tanh x`: an odd Taylor polynomial below 0.3, else through `e^(2|x|)`.
 #[inline(always)]
 pub(super) unsafe fn tanh<V: Vector>(x: V::V) -> V::V {
