@@ -15,7 +15,7 @@ use ampoule_graph::op::{Binary, Unary};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
 use ampoule_kernels::dot::Act;
 use ampoule_kernels::{Elem, Grid, Isa};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The result of lowering: steps, bytes of arena buffers, constants, and where inputs and outputs
 /// lie, which are float32.
@@ -42,6 +42,8 @@ pub(crate) struct Lower<'g> {
     computed: Vec<bool>,
     /// Values that are written into a slice of another: parent and channel offset.
     slices: HashMap<ValueId, (ValueId, usize)>,
+    /// Constants that are still needed: those packed for good are dropped one by one.
+    constants: BTreeMap<ValueId, Tensor>,
     /// Nodes already covered by a fusion.
     fused: Vec<bool>,
     out: Lowered,
@@ -49,9 +51,10 @@ pub(crate) struct Lower<'g> {
 
 type R<T> = std::result::Result<T, String>;
 
-/// Lowers `graph`, whose shapes must all be known.
+/// Lowers `graph`, whose shapes must all be known and whose constants are given apart.
 pub(crate) fn lower(
     graph: &Graph,
+    constants: BTreeMap<ValueId, Tensor>,
     isa: Isa,
     precision: Precision,
     pool: &Pool,
@@ -78,6 +81,7 @@ pub(crate) fn lower(
         views: vec![None; graph.values.len()],
         computed: vec![false; graph.values.len()],
         slices: HashMap::new(),
+        constants,
         fused: vec![false; graph.nodes.len()],
         out: Lowered {
             steps: Vec::new(),
@@ -163,7 +167,7 @@ impl<'g> Lower<'g> {
         for (y, parts, channels) in &joined {
             let mut offset = 0;
             for (x, c) in parts.iter().zip(channels) {
-                if !g.constants.contains_key(x) && !self.slices.contains_key(x) && !g.outputs.contains(x) {
+                if !self.constants.contains_key(x) && !self.slices.contains_key(x) && !g.outputs.contains(x) {
                     self.slices.insert(*x, (*y, offset));
                 }
                 offset += c;
@@ -265,7 +269,7 @@ impl<'g> Lower<'g> {
             return Ok(v.clone());
         }
         let name = &self.graph.value(id).name;
-        let t = self.graph.constants.get(&id).ok_or_else(|| format!("`{name}` is not computed"))?;
+        let t = self.constants.get(&id).ok_or_else(|| format!("`{name}` is not computed"))?;
         let data = t.to_f32().ok_or_else(|| format!("constant `{name}` is {}", t.dtype().name()))?;
         // A constant output has no step that could widen it again.
         let elem = if self.graph.outputs.contains(&id) { Elem::F32 } else { self.elem(id) };
@@ -282,8 +286,17 @@ impl<'g> Lower<'g> {
     }
 
     /// The constant behind input `i` of a node.
-    fn constant(&self, n: &Node, i: usize) -> Option<&'g Tensor> {
-        self.graph.constants.get(&n.input(i)?)
+    fn constant(&self, n: &Node, i: usize) -> Option<&Tensor> {
+        self.constants.get(&n.input(i)?)
+    }
+
+    /// Drops the constant behind input `i` of a node, which is packed, unless another node reads it.
+    fn packed(&mut self, n: &Node, i: usize) {
+        let Some(id) = n.input(i) else { return };
+        if self.uses[id.0] == 1 {
+            self.constants.remove(&id);
+        }
+        self.graph.release();
     }
 
     fn floats(&self, n: &Node, i: usize) -> Option<Vec<f32>> {
@@ -385,7 +398,7 @@ impl<'g> Lower<'g> {
             let other = n.inputs.iter().flatten().copied().find(|&i| i != id);
             if let (Some(other), Some(y)) = (other, n.output())
                 && self.computed[other.0]
-                && !self.graph.constants.contains_key(&other)
+                && !self.constants.contains_key(&other)
                 && self.graph.value(other).dims().as_ref() == Some(&dims)
                 && let Ok(v) = self.get(other)
                 && v.grid().is_some_and(|g| g.uniform())
@@ -477,7 +490,7 @@ impl<'g> Lower<'g> {
         for id in &n.inputs {
             args.push(match id {
                 None => Arg::Missing,
-                Some(id) => match graph.constants.get(id) {
+                Some(id) => match self.constants.get(id) {
                     Some(t) => Arg::Constant(t.clone()),
                     None => {
                         reads.push(self.get(*id)?);

@@ -7,8 +7,9 @@ use crate::step::{Context, Kind, Raw, Stored, gather, scatter, tensor};
 use crate::stream::{self, Act, Stream};
 use crate::view::{View, channels_last};
 use crate::{Error, Plan, Pool, Precision, Result};
-use ampoule_graph::{DType, Dim, Graph, Tensor};
+use ampoule_graph::{DType, Dim, Graph, Tensor, ValueId};
 use ampoule_kernels::Isa;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -132,11 +133,14 @@ impl Session {
         if let Some(limit) = options.max_bytes.filter(|&l| bytes > BEYOND.saturating_mul(l)) {
             return Err(Error::Memory { needed_mib: bytes.div_ceil(1 << 20), limit_mib: limit >> 20 });
         }
-        let Fitted { lowered, plan, stream } = fit(&graph, isa, &pool, options)?;
+        // Tensors are dropped as they are packed; only exact constant outputs are needed afterwards.
+        let constants = std::mem::take(&mut graph.constants);
+        let outputs = graph.outputs.iter().filter_map(|id| Some((*id, constants.get(id)?.clone())));
+        let outputs = outputs.collect();
+        let Fitted { lowered, plan, stream } = fit(&graph, constants, isa, &pool, options)?;
         let weight_bytes = weight_bytes(&lowered);
-        // The tensors of the file are packed now; only exact constant outputs are still needed.
-        let outputs = graph.outputs.clone();
-        graph.constants.retain(|id, _| outputs.contains(id));
+        graph.constants = outputs;
+        graph.mapped_no_more();
         let arena = Arena::new(plan.size)?;
         let times = vec![Duration::ZERO; lowered.steps.len()];
         let offsets = plan.offsets.iter().map(|&o| o as isize).collect();
@@ -370,6 +374,9 @@ struct Fitted {
 /// How many times the limit a single value may be: streaming holds a part of it.
 const BEYOND: u64 = 8;
 
+/// How many times the largest value and all weights a network surely needs less than.
+const ROUGHLY: u64 = 16;
+
 /// Share of the plain plan below which convolutions over their inputs are taken unasked.
 const WORTH: f64 = 0.85;
 
@@ -378,9 +385,20 @@ const BLOCKS: [usize; 4] = [16, 8, 4, 2];
 
 /// Lowers `graph` in the fastest way that fits: as it is, with convolutions that overwrite their
 /// inputs, or streamed along depth.
-fn fit(graph: &Graph, isa: Isa, pool: &Pool, options: &Options) -> Result<Fitted> {
+fn fit(
+    graph: &Graph,
+    constants: BTreeMap<ValueId, Tensor>,
+    isa: Isa,
+    pool: &Pool,
+    options: &Options,
+) -> Result<Fitted> {
     let limit = options.max_bytes.unwrap_or(u64::MAX);
-    let mut lowered = lower(graph, isa, options.precision, pool, false)?;
+    // A second lowering needs the tensors again: they are kept where it may come to that.
+    let weights: usize = constants.values().map(|t| t.bytes().len()).sum();
+    let values = graph.values.iter().filter_map(|v| v.dims()).map(|d| d.iter().product::<usize>());
+    let roughly = ROUGHLY * (4 * values.max().unwrap_or(0) + weights) as u64;
+    let spare = if roughly > limit { constants.clone() } else { BTreeMap::new() };
+    let mut lowered = lower(graph, constants, isa, options.precision, pool, false)?;
     let weights = weight_bytes(&lowered);
     let needs = |p: &Plan, w: u64| w + p.size as u64;
     let plain = place(&mut lowered, false);
@@ -395,7 +413,10 @@ fn fit(graph: &Graph, isa: Isa, pool: &Pool, options: &Options) -> Result<Fitted
         return Ok(Fitted { lowered, plan: tight, stream: None });
     }
     drop(lowered);
-    let lowered = lower(graph, isa, options.precision, pool, true)?;
+    if spare.is_empty() && weights > 0 {
+        return Err(Error::Memory { needed_mib: least.div_ceil(1 << 20), limit_mib: limit >> 20 });
+    }
+    let lowered = lower(graph, spare, isa, options.precision, pool, true)?;
     if stream::possible(&lowered) {
         let weights = weight_bytes(&lowered);
         for block in BLOCKS {

@@ -100,6 +100,8 @@ pub struct Graph {
     pub outputs: Vec<ValueId>,
     /// Constant values.
     pub constants: BTreeMap<ValueId, Tensor>,
+    /// The file behind constants, if it is mapped.
+    pub(crate) mapped: Option<crate::onnx::Mapped>,
     /// Free key-value pairs of the file, in order.
     pub metadata: Vec<(String, String)>,
     /// Local functions of the file, kept for a round trip.
@@ -167,6 +169,18 @@ impl Graph {
             Some(o) if n.name.is_empty() => &self.values[o.0].name,
             _ => &n.name,
         }
+    }
+
+    /// Gives pages of the model's file back to the system; constants stay valid.
+    pub fn release(&self) {
+        if let Some(m) = &self.mapped {
+            m.release();
+        }
+    }
+
+    /// Lets go of the model's file; constants that lie in it keep it mapped as long as they live.
+    pub fn mapped_no_more(&mut self) {
+        self.mapped = None;
     }
 
     /// The index of the node that computes each value, `None` for inputs and constants.

@@ -6,6 +6,8 @@
 
 mod attrs;
 pub mod external;
+#[allow(unsafe_code)]
+mod mapped;
 pub mod proto;
 mod read;
 mod read_ops;
@@ -13,6 +15,7 @@ mod scan;
 mod tensors;
 mod write;
 
+pub(crate) use mapped::Mapped;
 pub use read::{Limits, from_bytes, read_file};
 pub use scan::Census;
 pub use tensors::{tensor_from_bytes, tensor_from_proto};

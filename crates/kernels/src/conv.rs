@@ -73,6 +73,11 @@ impl Axis {
     }
 }
 
+/// Words of a column that packing writes before it goes to the next.
+const PACKED: usize = 256;
+/// Items of packing to aim at.
+const SHARES: usize = 16;
+
 /// Packed weights of a convolution for one tier.
 pub struct Weights {
     panels: Vec<&'static DotKernel>,
@@ -98,26 +103,33 @@ impl Weights {
         let depth = taps * words;
         let width: usize = panels.iter().map(|p| p.nr).sum();
         let step = if a == Elem::Bf16 { 2 } else { 1 };
-        // One item is one word of input channels: its row of every tap and panel.
-        let fill = |word: usize, data: *mut f32| {
-            let mut first = 0;
-            let i = word * step;
-            for p in &panels {
-                for tap in 0..taps {
-                    let base = first * depth + (tap * words + word) * p.nr;
-                    for n in 0..p.nr {
-                        let value =
-                            |k: usize| if first + n < outputs { at(tap, i + k, first + n) } else { 0.0 };
-                        let run = (inputs - i).min(step);
-                        // SAFETY: below depth · width, and each place is one item's.
-                        p.column(run, value, |_, v| unsafe { *data.add(base + n) = v });
+        // One item is a share of the words of one panel. Weights are read in the order in which a file
+        // holds them, by output channel first, so that large ones go through memory once; what is
+        // written meanwhile stays in the second-level cache.
+        let blocks = SHARES.div_ceil(panels.len().max(1)).min(words.div_ceil(PACKED)).max(1);
+        let share = words.div_ceil(blocks);
+        let fill = |item: usize, data: *mut f32| {
+            let (p, from) = (panels[item / blocks], item % blocks * share);
+            let first: usize = panels[..item / blocks].iter().map(|p| p.nr).sum();
+            let last = (from + share).min(words);
+            for from in (from..last).step_by(PACKED) {
+                for n in 0..p.nr {
+                    for word in from..(from + PACKED).min(last) {
+                        let i = word * step;
+                        for tap in 0..taps {
+                            let inside = first + n < outputs;
+                            let value = |k: usize| if inside { at(tap, i + k, first + n) } else { 0.0 };
+                            let place = first * depth + (tap * words + word) * p.nr + n;
+                            // SAFETY: below depth · width, and each place is one item's.
+                            p.column((inputs - i).min(step), value, |_, v| unsafe { *data.add(place) = v });
+                        }
                     }
                 }
-                first += p.nr;
             }
         };
+        let items = if inputs == 0 { 0 } else { panels.len() * blocks };
         // SAFETY: items, panels, taps and columns cover the whole.
-        let data = unsafe { Floats::filled(depth * width, words, spread, &fill) };
+        let data = unsafe { Floats::filled(depth * width, items, spread, &fill) };
         let bias = bias.map(|b| (0..width).map(|n| b.get(n).copied().unwrap_or(0.0)).collect());
         Weights { panels, data, bias, inputs, depth, columns: outputs }
     }

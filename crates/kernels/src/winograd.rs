@@ -64,6 +64,9 @@ pub struct Shape {
     pub elems: [Elem; 2],
 }
 
+/// Words of input channels that one item of packing writes.
+const PACKED: usize = 4;
+
 /// Transformed and packed weights: for each transform position, block of input channels and panel,
 /// `[depth tap][input]` rows of the panel's columns.
 pub struct Weights {
@@ -143,35 +146,41 @@ impl Winograd {
         let points = self.variant.points();
         let width = self.width();
         let (rows, step) = (kd * self.words(inputs), if self.pairs() { 2 } else { 1 });
-        // One item is one word of input channels: all its rows of all panels and positions.
-        let fill = |word: usize, data: *mut f32| {
-            let i = word * step;
-            let first_input = i - i % self.cut.channels;
-            let block = self.words(self.cut.channels.min(inputs - first_input));
+        // One item is a few words of input channels: all their rows of all panels and positions.
+        // Weights are read by output channel first, as a file holds them.
+        let words = self.words(inputs);
+        let fill = |item: usize, data: *mut f32| {
+            let own = item * PACKED..((item + 1) * PACKED).min(words);
             let mut first = 0;
             for p in &self.panels {
-                for t in 0..kd {
-                    let row = t * block + (i - first_input) / step;
-                    let base = kd * self.words(first_input) * width + kd * block * first + row * p.nr;
-                    for n in 0..p.nr {
-                        let u = |k: usize| match first + n < columns && i + k < inputs {
-                            true => filter(at(t, i + k, first + n), self.variant.tile),
-                            false => [0.0; 36],
-                        };
-                        let (u0, u1) = (u(0), if step == 2 { u(1) } else { [0.0; 36] });
-                        for point in 0..points {
-                            let pair = |k: usize| if k == 0 { u0[point] } else { u1[point] };
-                            let place = point * rows * width + base + n;
-                            // SAFETY: below points · rows · width, and each place is one item's.
-                            p.column(step, pair, |_, v| unsafe { *data.add(place) = v });
+                for n in 0..p.nr {
+                    for word in own.clone() {
+                        let i = word * step;
+                        let first_input = i - i % self.cut.channels;
+                        let block = self.words(self.cut.channels.min(inputs - first_input));
+                        let base = kd * self.words(first_input) * width + kd * block * first;
+                        for t in 0..kd {
+                            let u = |k: usize| match first + n < columns && i + k < inputs {
+                                true => filter(at(t, i + k, first + n), self.variant.tile),
+                                false => [0.0; 36],
+                            };
+                            let (u0, u1) = (u(0), if step == 2 { u(1) } else { [0.0; 36] });
+                            let row = t * block + (i - first_input) / step;
+                            for point in 0..points {
+                                let pair = |k: usize| if k == 0 { u0[point] } else { u1[point] };
+                                let place = point * rows * width + base + row * p.nr + n;
+                                // SAFETY: below points · rows · width, and each place is one item's.
+                                p.column(step, pair, |_, v| unsafe { *data.add(place) = v });
+                            }
                         }
                     }
                 }
                 first += p.nr;
             }
         };
+        let items = words.div_ceil(PACKED);
         // SAFETY: items, panels, taps, columns and positions cover the whole.
-        let data = unsafe { Floats::filled(points * rows * width, self.words(inputs), spread, &fill) };
+        let data = unsafe { Floats::filled(points * rows * width, items, spread, &fill) };
         let bias = (0..width).map(|n| bias.and_then(|b| b.get(n).copied()).unwrap_or(0.0)).collect();
         Weights { data, bias }
     }

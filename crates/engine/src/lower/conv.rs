@@ -12,7 +12,7 @@ use ampoule_kernels::dot::{self, Act};
 use ampoule_kernels::eltwise;
 use ampoule_kernels::winograd::{Shape, Variant, Winograd};
 use ampoule_kernels::{Elem, Grid, Isa};
-use std::borrow::Cow;
+use bytes::Bytes;
 
 /// Places per-axis values of a 1D to 3D window at the end of three axes.
 fn three<T: Copy>(v: &[T], fill: T) -> [T; 3] {
@@ -44,15 +44,15 @@ const HEAVY: usize = 2 << 20;
 const FEWEST: usize = 32;
 
 /// Constant weights as float32, read in place: a copy of them all would double the peak.
-struct Values<'a>(Cow<'a, [u8]>);
+struct Values(Bytes);
 
-impl<'a> Values<'a> {
-    fn of(t: &'a Tensor) -> Option<Self> {
+impl Values {
+    fn of(t: &Tensor) -> Option<Self> {
         match t.dtype() {
-            DType::F32 => Some(Values(Cow::Borrowed(t.bytes()))),
+            DType::F32 => Some(Values(t.bytes().clone())),
             d if d.is_float() => {
-                let bytes = t.to_f32()?.iter().flat_map(|v| v.to_le_bytes()).collect();
-                Some(Values(Cow::Owned(bytes)))
+                let bytes: Vec<u8> = t.to_f32()?.iter().flat_map(|v| v.to_le_bytes()).collect();
+                Some(Values(bytes.into()))
             }
             _ => None,
         }
@@ -65,7 +65,7 @@ impl<'a> Values<'a> {
     }
 }
 
-impl<'g> Lower<'g> {
+impl Lower<'_> {
     /// The output of a fusable step: where it goes and what joins it.
     fn target(&mut self, y: ValueId) -> R<Target> {
         let (id, residual, act) = self.fuse(y, true)?;
@@ -88,7 +88,7 @@ impl<'g> Lower<'g> {
     }
 
     /// Weights, their dimensions and the bias, when they are constants.
-    fn parameters(&self, n: &Node) -> R<Option<(Values<'g>, Vec<usize>, Option<Vec<f32>>)>> {
+    fn parameters(&self, n: &Node) -> R<Option<(Values, Vec<usize>, Option<Vec<f32>>)>> {
         let Some(t) = self.constant(n, 1) else { return Ok(None) };
         let Some(w) = Values::of(t) else { return Ok(None) };
         let dims = t.dims().to_vec();
@@ -141,6 +141,8 @@ impl<'g> Lower<'g> {
                 ConvPart { algorithm, input, output, residual: output, depth: [0, 1] }
             })
             .collect();
+        drop(w);
+        self.packed(n, 1);
         let prologue = match &parts[..] {
             [ConvPart { algorithm: Algorithm::Winograd(..), .. }] => self.absorb(n, &mut reads[0]),
             _ => None,
@@ -215,10 +217,19 @@ impl<'g> Lower<'g> {
         }
     }
 
-    /// Packing work is spread over the session's threads.
+    /// Packing work is spread over the session's threads; pages of the model's file are given back
+    /// now and then, as large weights are read once from end to end.
     fn spread(&self) -> impl Fn(usize, &(dyn Fn(usize) + Sync)) + use<'_> {
-        let pool = self.pool;
-        move |items, f| pool.run(items, &|i, _| f(i))
+        const ROUND: usize = 16;
+        let (pool, graph) = (self.pool, self.graph);
+        move |items, f| {
+            for first in (0..items).step_by(ROUND) {
+                pool.run((items - first).min(ROUND), &|i, _| f(first + i));
+                if items > ROUND {
+                    graph.release();
+                }
+            }
+        }
     }
 
     pub(super) fn conv_transpose(
@@ -293,6 +304,8 @@ impl<'g> Lower<'g> {
                 }
             }
         }
+        drop(w);
+        self.packed(n, 1);
         let macs = (gx.pixels() * wd[0] * mg * taps) as u64;
         let reads = reads(x, &t);
         let kind = Kind::Conv(Convolution { parts, post: t.post, prologue: None, sums: None });
@@ -355,6 +368,8 @@ impl<'g> Lower<'g> {
         let x = self.dense_rows(n, x);
         let at = |i: usize, o: usize| alpha * w.get(if trans_b { o * k + i } else { i * m + o });
         self.project(n, x, y, m, bias.as_deref(), at)?;
+        drop(w);
+        self.packed(n, 1);
         Ok(true)
     }
 

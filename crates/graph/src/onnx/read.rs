@@ -1,7 +1,7 @@
 //! From bytes to a checked [`Graph`].
 
 use super::proto::*;
-use super::{read_ops, scan, tensors};
+use super::{Mapped, read_ops, scan, tensors};
 use crate::op::Unknown;
 use crate::{DType, Dim, Error, Graph, Node, Op, Result, Value, ValueId};
 use bytes::Bytes;
@@ -36,6 +36,9 @@ impl Default for Limits {
     }
 }
 
+/// Files from this size on are mapped instead of read.
+const MAPPED_FROM: u64 = 16 << 20;
+
 /// Reads a model; external data is looked for below the file's own folder.
 pub fn read_file(path: &Path) -> Result<Graph> {
     let io = |source| Error::Io { path: path.into(), source };
@@ -47,12 +50,18 @@ pub fn read_file(path: &Path) -> Result<Graph> {
     if meta.len() > limits.file_bytes {
         return Err(Error::Limit { what: "file size in bytes", found: meta.len(), limit: limits.file_bytes });
     }
-    let bytes = std::fs::read(path).map_err(io)?;
     let folder = match path.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),
     };
-    from_bytes(bytes.into(), Some(folder), &limits)
+    if meta.len() < MAPPED_FROM {
+        return from_bytes(std::fs::read(path).map_err(io)?.into(), Some(folder), &limits);
+    }
+    let file = std::fs::File::open(path).map_err(io)?;
+    let mapped = Mapped::new(&file, meta.len() as usize).map_err(io)?;
+    let mut graph = from_bytes(Bytes::from_owner(mapped.clone()), Some(folder), &limits)?;
+    graph.mapped = Some(mapped);
+    Ok(graph)
 }
 
 /// Reads a serialized model; external data is refused unless `folder` says where it may lie.
