@@ -506,6 +506,33 @@ fn memory_limits_are_refused_before_work() {
 }
 
 #[test]
+fn windows_side_by_side_give_the_same_files() {
+    let d = setup();
+    let windows = "window = { size = [32, 32, 32], overlap = 0.5, style = \"monai\" }";
+    let recipe = RECIPE
+        .replace("shape = [32, 32, 32]", "shape = [48, 40, 56]")
+        .replace("[post]", &format!("{windows}\n[post]"));
+    std::fs::write(d.path("windows.toml"), recipe).unwrap();
+    let files = |out: &str, more: &[&str]| {
+        let run = [
+            "run",
+            "tiny.onnx",
+            "head.nii.gz",
+            "-o",
+            out,
+            "--recipe",
+            "windows.toml",
+            "--save-probabilities",
+        ];
+        expect(&ampoule(&d, &[&run[..], more].concat()), 0, &[]);
+        ["mask", "prob"].map(|k| std::fs::read(d.path(&format!("{out}/head_{k}.nii.gz"))).unwrap())
+    };
+    let one = files("one", &["--threads", "1"]);
+    assert!(one == files("three", &["--threads", "3"]), "three threads give other files");
+    assert!(one == files("eight", &["--threads", "8", "--max-ram", "1G"]), "eight threads give other files");
+}
+
+#[test]
 fn the_other_commands_answer() {
     let d = setup();
     expect(&ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "out"]), 0, &[]);
@@ -533,7 +560,15 @@ fn the_other_commands_answer() {
     assert_eq!(text(&o).lines().filter(|l| l.starts_with('{')).count(), 4);
     assert!(text(&o).contains("run tools/peers.sh"));
     expect(&ampoule(&d, &["bench", "tiny.onnx", "--against", "abacus"]), 2, &["not an engine"]);
-    expect(&ampoule(&d, &["bench", "tiny.onnx", "--size", "64", "--max-ram", "1M"]), 1, &["needs"]);
+    expect(&ampoule(&d, &["bench", "tiny.onnx", "--size", "64", "--max-ram", "1M"]), 5, &["needs"]);
+    let half = ["bench", "tiny.onnx", "--size", "8", "--seconds", "0.01", "--json", "--precision", "bf16"];
+    expect(&ampoule(&d, &half), 0, &["\"precision\":\"bf16\""]);
+    expect(&ampoule(&d, &["compare", "tiny.onnx", "tiny.onnx", "--precision", "bf16"]), 0, &["SQNR"]);
+    expect(&ampoule(&d, &["doctor", "--precision", "fp7"]), 2, &["bf16-fast"]);
+    let run = ["run", "tiny.onnx", "head.nii.gz", "-o", "half", "--precision", "bf16"];
+    expect(&ampoule(&d, &run), 0, &[]);
+    let sidecar = std::fs::read_to_string(d.path("half/head_bet.json")).unwrap();
+    assert!(sidecar.contains("\"precision\": \"bf16\""), "{sidecar}");
     expect(&ampoule(&d, &["doctor", "--threads", "1,2"]), 2, &["one number"]);
     expect(&ampoule(&d, &["doctor"]), 0, &["tiers", "GMAC/s"]);
     expect(&ampoule(&d, &["generate", "man"]), 0, &[".TH ampoule"]);

@@ -34,7 +34,7 @@ pub fn run(g: &Global, job: &Job) -> Outcome {
         engines.push(Engine::parse(name).filter(|e| *e != Engine::Ampoule).ok_or_else(unknown)?);
     }
     let program = std::env::current_exe().map_err(|e| Failure::input(e.to_string()))?;
-    let mut failed = false;
+    let (mut failed, mut too_large) = (false, true);
     for model in job.models {
         let path = ampoule_zoo::resolve(model)?;
         for (threads, isa) in settings.iter().cloned() {
@@ -51,10 +51,15 @@ pub fn run(g: &Global, job: &Job) -> Outcome {
             };
             let rows = bench(&program, &b)?;
             failed |= rows[0].error.is_some();
+            too_large &= rows[0].too_large;
             print(g, &rows, job.profile)?;
         }
     }
-    Ok(if failed { Code::SomeFailed } else { Code::Done })
+    Ok(match (failed, too_large) {
+        (false, _) => Code::Done,
+        (true, false) => Code::SomeFailed,
+        (true, true) => Code::Memory,
+    })
 }
 
 fn print(g: &Global, rows: &[Row], profile: bool) -> Result<(), Failure> {

@@ -23,6 +23,8 @@ pub(crate) struct Lowered {
     pub steps: Vec<Step>,
     pub buffers: Vec<usize>,
     pub constants: Vec<Stored>,
+    /// How many convolutions add up their outputs.
+    pub sums: usize,
     pub inputs: Vec<View>,
     pub outputs: Vec<View>,
 }
@@ -87,6 +89,7 @@ pub(crate) fn lower(
             steps: Vec::new(),
             buffers: Vec::new(),
             constants: Vec::new(),
+            sums: 0,
             inputs: Vec::new(),
             outputs: Vec::new(),
         },

@@ -3,7 +3,7 @@
 use crate::arena::Arena;
 use crate::lower::{Lowered, lower};
 use crate::place::place;
-use crate::step::{Context, Kind, Raw, Stored, gather, scatter, tensor};
+use crate::step::{Context, Kind, Raw, Stored, Sums, gather, scatter, tensor};
 use crate::stream::{self, Act, Stream};
 use crate::view::{View, channels_last};
 use crate::{Error, Plan, Pool, Precision, Result};
@@ -47,17 +47,26 @@ pub struct StepInfo {
 
 /// A model ready to run.
 pub struct Session {
+    network: Arc<Network>,
+    arena: Arena,
+    pool: Arc<Pool>,
+    sums: Vec<Sums>,
+    times: Vec<Duration>,
+}
+
+/// What sessions of one network share: all that a run only reads.
+struct Network {
     lowered: Lowered,
+    /// Outputs' names and types, and exact constant outputs.
     graph: Graph,
     plan: Plan,
     offsets: Vec<isize>,
     stream: Option<Stream>,
-    arena: Arena,
-    pool: Arc<Pool>,
     isa: Isa,
     precision: Precision,
     weight_bytes: u64,
-    times: Vec<Duration>,
+    /// Most threads that the plan has scratch for.
+    threads: usize,
 }
 
 /// An input's memory, channels-last: `[n, spatial…, c]` (row-major `[n, c, spatial…]` when there is
@@ -141,57 +150,60 @@ impl Session {
         let weight_bytes = weight_bytes(&lowered);
         graph.constants = outputs;
         graph.mapped_no_more();
-        let arena = Arena::new(plan.size)?;
-        let times = vec![Duration::ZERO; lowered.steps.len()];
         let offsets = plan.offsets.iter().map(|&o| o as isize).collect();
-        let precision = options.precision;
-        Ok(Session {
-            lowered,
-            graph,
-            plan,
-            offsets,
-            stream,
-            arena,
-            pool,
-            isa,
-            precision,
-            weight_bytes,
-            times,
-        })
+        let (precision, threads) = (options.precision, pool.threads());
+        let network =
+            Network { lowered, graph, plan, offsets, stream, isa, precision, weight_bytes, threads };
+        Self::of(Arc::new(network), pool)
+    }
+
+    fn of(network: Arc<Network>, pool: Arc<Pool>) -> Result<Self> {
+        let arena = Arena::new(network.plan.size)?;
+        let times = vec![Duration::ZERO; network.lowered.steps.len()];
+        let sums = (0..network.lowered.sums).map(|_| Sums::default()).collect();
+        Ok(Session { network, arena, pool, sums, times })
+    }
+
+    /// Another session of the same network, with the same weights and memory of its own, to run beside
+    /// this one. `pool` may have as many threads as this session's at most.
+    pub fn beside(&self, pool: Arc<Pool>) -> Result<Self> {
+        assert!(pool.threads() <= self.network.threads, "more threads than were planned for");
+        Self::of(self.network.clone(), pool)
     }
 
     fn context(&self) -> Context<'_> {
-        self.context_at(&self.offsets)
+        self.context_at(&self.network.offsets)
     }
 
     fn context_at<'a>(&'a self, offsets: &'a [isize]) -> Context<'a> {
         Context {
-            isa: self.isa,
+            isa: self.network.isa,
             pool: &self.pool,
             arena: self.arena.base(),
             offsets,
-            constants: &self.lowered.constants,
+            constants: &self.network.lowered.constants,
+            sums: &self.sums,
         }
     }
 
     /// Number of inputs.
     pub fn inputs(&self) -> usize {
-        self.lowered.inputs.len()
+        self.network.lowered.inputs.len()
     }
 
     /// Number of outputs.
     pub fn outputs(&self) -> usize {
-        self.lowered.outputs.len()
+        self.network.lowered.outputs.len()
     }
 
     /// Dimensions of input `i` in ONNX order.
     pub fn input_dims(&self, i: usize) -> &[usize] {
-        &self.lowered.inputs[i].dims
+        &self.network.lowered.inputs[i].dims
     }
 
     /// The memory of input `i`; fill it before every [`Session::run`], which may overwrite it.
     pub fn input(&mut self, i: usize) -> InputMut<'_> {
-        let v = &self.lowered.inputs[i];
+        let v = &self.network.lowered.inputs[i];
         let p = self.context().at::<f32>(v);
         // SAFETY: inputs are dense float32 buffers of the arena, and the session is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(p, v.len()) }
@@ -199,7 +211,7 @@ impl Session {
 
     /// Sets input `i` from row-major (ONNX order) values.
     pub fn set_input(&mut self, i: usize, values: &[f32]) -> Result<()> {
-        let v = &self.lowered.inputs[i];
+        let v = &self.network.lowered.inputs[i];
         if values.len() != v.len() {
             let reason = format!("{} values given for shape {:?}", values.len(), v.dims);
             return Err(Error::Input { index: i, reason });
@@ -232,14 +244,12 @@ impl Session {
 
     /// Runs the network on the inputs set before.
     pub fn run(&mut self) -> Result<()> {
-        if let Some(stream) = self.stream.take() {
-            let done = self.run_stream(&stream);
-            self.stream = Some(stream);
-            return done;
+        let network = self.network.clone();
+        if let Some(stream) = &network.stream {
+            return self.run_stream(&network, stream);
         }
-        for i in 0..self.lowered.steps.len() {
+        for (i, step) in network.lowered.steps.iter().enumerate() {
             let start = Instant::now();
-            let step = &self.lowered.steps[i];
             // SAFETY: the arena has the plan's size and steps run in order.
             let done = unsafe { step.run(&self.context()) };
             done.map_err(|reason| Error::Run { node: step.node.clone(), op: step.op.clone(), reason })?;
@@ -249,14 +259,14 @@ impl Session {
     }
 
     /// Runs the schedule of a streamed network.
-    fn run_stream(&mut self, stream: &Stream) -> Result<()> {
+    fn run_stream(&mut self, network: &Network, stream: &Stream) -> Result<()> {
         self.times.iter_mut().for_each(|t| *t = Duration::ZERO);
-        let mut offsets = self.offsets.clone();
+        let mut offsets = network.offsets.clone();
         for act in &stream.acts {
             let start = Instant::now();
             match act {
                 Act::Run(i, z) => {
-                    let step = &self.lowered.steps[*i];
+                    let step = &network.lowered.steps[*i];
                     // SAFETY: the schedule runs a step only on slices that are there.
                     let done = unsafe { step.run_slices(&self.context_at(&offsets), z.clone()) };
                     let (node, op) = (&step.node, &step.op);
@@ -265,10 +275,10 @@ impl Session {
                 }
                 Act::Move(b, z, first) => {
                     let slice = stream.slice[*b];
-                    let base = self.arena.base().wrapping_add(self.plan.offsets[*b]);
+                    let base = self.arena.base().wrapping_add(self.network.plan.offsets[*b]);
                     // SAFETY: both ranges lie inside the buffer's window.
                     unsafe { std::ptr::copy(base.add((z.start - first) * slice), base, z.len() * slice) };
-                    offsets[*b] = self.plan.offsets[*b] as isize - (z.start * slice) as isize;
+                    offsets[*b] = self.network.plan.offsets[*b] as isize - (z.start * slice) as isize;
                 }
             }
         }
@@ -277,7 +287,7 @@ impl Session {
 
     /// Whether the network is streamed along depth to fit its memory limit.
     pub fn streamed(&self) -> bool {
-        self.stream.is_some()
+        self.network.stream.is_some()
     }
 
     /// Sets all inputs from tensors, runs, and returns all outputs as tensors.
@@ -303,26 +313,26 @@ impl Session {
 
     /// Output `i` of the most recent run.
     pub fn output(&self, i: usize) -> OutputRef<'_> {
-        let view = &self.lowered.outputs[i];
-        let id = self.graph.outputs[i];
+        let view = &self.network.lowered.outputs[i];
+        let id = self.network.graph.outputs[i];
         OutputRef {
             dims: &view.dims,
             strides: &view.strides,
-            dtype: self.graph.value(id).dtype.unwrap_or(DType::F32),
+            dtype: self.network.graph.value(id).dtype.unwrap_or(DType::F32),
             base: self.context().at(view),
             view,
-            exact: self.graph.constants.get(&id),
+            exact: self.network.graph.constants.get(&id),
         }
     }
 
     /// Bytes of activations that the plan holds at its peak.
     pub fn arena_bytes(&self) -> u64 {
-        self.plan.size as u64
+        self.network.plan.size as u64
     }
 
     /// Bytes of packed weights and constants.
     pub fn weight_bytes(&self) -> u64 {
-        self.weight_bytes
+        self.network.weight_bytes
     }
 
     /// Gives the activations' memory back until the next run.
@@ -332,12 +342,12 @@ impl Session {
 
     /// The precision in use.
     pub fn precision(&self) -> Precision {
-        self.precision
+        self.network.precision
     }
 
     /// The tier in use.
     pub fn isa(&self) -> Isa {
-        self.isa
+        self.network.isa
     }
 
     /// Threads in use.
@@ -355,12 +365,12 @@ impl Session {
             macs: s.macs,
             time: *time,
         };
-        self.lowered.steps.iter().zip(&self.times).map(info).collect()
+        self.network.lowered.steps.iter().zip(&self.times).map(info).collect()
     }
 
     /// Multiply-accumulates of one run.
     pub fn macs(&self) -> u64 {
-        self.lowered.steps.iter().map(|s| s.macs).sum()
+        self.network.lowered.steps.iter().map(|s| s.macs).sum()
     }
 }
 

@@ -14,7 +14,6 @@ use ampoule_kernels::depthwise::Depthwise;
 use ampoule_kernels::dot::Act;
 use ampoule_kernels::{Elem, Element, Grid, Isa, bf16, eltwise, layer_norm, norm, pool, resize, softmax};
 use std::ops::Range;
-use std::sync::Arc;
 
 pub(crate) use conv::{Algorithm, ConvPart, Convolution, Sums};
 pub(crate) use loops::Loops;
@@ -31,8 +30,8 @@ pub(crate) struct Norm {
     pub group: Option<usize>,
     pub epsilon: f32,
     pub act: Act,
-    /// What the convolution before has added up of its outputs.
-    pub sums: Option<Arc<Sums>>,
+    /// Which of the session's sums the convolution before has added up its outputs in.
+    pub sums: Option<usize>,
 }
 
 /// Scale and shift per channel.
@@ -107,6 +106,7 @@ pub(crate) struct Context<'a> {
     /// First byte of each buffer; below zero where only later slices are held.
     pub offsets: &'a [isize],
     pub constants: &'a [Stored],
+    pub sums: &'a [Sums],
 }
 
 // SAFETY: workers write disjoint parts of what the pointer leads to; see each step.
@@ -425,8 +425,8 @@ impl Step {
     /// Safety: as for [`Step::run`].
     unsafe fn affine<E: Element>(&self, cx: &Context, n: &Norm, gi: &Grid, b: usize) -> Affine {
         let Some(group) = n.group else { return (n.gamma.clone(), n.beta.clone()) };
-        let (shift, sum, square) = match &n.sums {
-            Some(sums) => sums.totals(gi.channels()),
+        let (shift, sum, square) = match n.sums {
+            Some(s) => cx.sums[s].totals(gi.channels()),
             // SAFETY: passed on from the caller.
             None => unsafe { self.totals::<E>(cx, gi, b) },
         };

@@ -21,7 +21,8 @@ pub struct Model {
     /// Most resident memory of the whole process in bytes.
     pub max_ram: Option<u64>,
     pool: Arc<Pool>,
-    sessions: HashMap<(String, [usize; 3]), Session>,
+    /// One or several side by side for each output and size.
+    sessions: HashMap<(String, [usize; 3]), Vec<Session>>,
 }
 
 impl Model {
@@ -103,9 +104,33 @@ impl Model {
                 }
                 (e, _) => e,
             })?;
-            self.sessions.insert(key.clone(), session);
+            self.sessions.insert(key.clone(), vec![session]);
         }
-        self.sessions.get_mut(&key).ok_or_else(|| Error::Recipe("no session".into()))
+        let first = self.sessions.get_mut(&key).and_then(|s| s.first_mut());
+        first.ok_or_else(|| Error::Recipe("no session".into()))
+    }
+
+    /// Sessions of one output and size to run side by side on up to `jobs` inputs, one thread each: as
+    /// many as there are threads and memory for. A single one if only that fits; it has all threads.
+    pub fn sessions(&mut self, output: &str, dims: [usize; 3], jobs: usize) -> Result<&mut [Session]> {
+        let arena = self.session(output, dims)?.arena_bytes();
+        let threads = self.threads();
+        let room = match self.max_ram {
+            Some(most) => most.saturating_sub(crate::system::rss_bytes().unwrap_or(0) + arena),
+            // The first session's memory may be untouched so far.
+            None => crate::available_memory().unwrap_or(0).saturating_sub(arena) / 2,
+        };
+        let fits = (room / arena.max(1)) as usize;
+        let lanes = if threads.min(jobs) <= fits { threads.min(jobs) } else { 1 };
+        let key = (output.to_owned(), dims);
+        let list = self.sessions.get_mut(&key).ok_or_else(|| Error::Recipe("no session".into()))?;
+        if lanes > 1 && list.len() <= lanes {
+            for _ in list.len()..=lanes {
+                let next = list[0].beside(Arc::new(Pool::new(1)))?;
+                list.push(next);
+            }
+        }
+        Ok(if lanes > 1 { &mut list[1..=lanes] } else { &mut list[..1] })
     }
 
     /// Forgets the session of an output, weights included.

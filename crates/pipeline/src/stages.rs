@@ -391,18 +391,38 @@ fn windows(
     let mut blend = Blend::new(size, 1);
     let starts = [0, 1, 2].map(|i| window::starts(style, size[i], w.size[i], w.overlap));
     let start = Instant::now();
-    for &z in &starts[2] {
-        for &y in &starts[1] {
-            for &x in &starts[0] {
-                let at = [x, y, z];
-                let tile = padded.crop(at, [0, 1, 2].map(|i| at[i] + w.size[i]));
-                let session = model.session(output, tensor_dims(axes, w.size))?;
-                fill(session.input(0), axes, &tile, mirror);
-                session.run()?;
-                let mut p = Volume::filled(w.size, 0f32);
-                read(session, stage, axes, &mut p, mirror)?;
-                blend.add(at, &map, |_, i| p.data[i]);
-            }
+    let positions: Vec<[usize; 3]> = starts[2]
+        .iter()
+        .flat_map(|&z| starts[1].iter().map(move |&y| (y, z)))
+        .flat_map(|(y, z)| starts[0].iter().map(move |&x| [x, y, z]))
+        .collect();
+    let sessions = model.sessions(output, tensor_dims(axes, w.size), positions.len())?;
+    let one = |session: &mut Session, at: [usize; 3]| -> Result<Volume<f32>> {
+        let tile = padded.crop(at, [0, 1, 2].map(|i| at[i] + w.size[i]));
+        fill(session.input(0), axes, &tile, mirror);
+        session.run()?;
+        let mut p = Volume::filled(w.size, 0f32);
+        read(session, stage, axes, &mut p, mirror)?;
+        Ok(p)
+    };
+    for round in positions.chunks(sessions.len()) {
+        let found: Vec<Result<Volume<f32>>> = match round {
+            [at] => vec![one(&mut sessions[0], *at)],
+            _ => std::thread::scope(|s| {
+                let one = &one;
+                let jobs = sessions.iter_mut().zip(round).map(|(own, &at)| s.spawn(move || one(own, at)));
+                let jobs: Vec<_> = jobs.collect();
+                let join = |j: std::thread::ScopedJoinHandle<'_, _>| match j.join() {
+                    Ok(p) => p,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                };
+                jobs.into_iter().map(join).collect()
+            }),
+        };
+        // In the order of positions, whatever ran first: sums have the same bits for all threads.
+        for (&at, p) in round.iter().zip(found) {
+            let p = p?;
+            blend.add(at, &map, |_, i| p.data[i]);
         }
     }
     ws.add("network", start.elapsed());

@@ -13,6 +13,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
+use worker::Trouble;
 pub use worker::{Task, serve};
 
 /// An engine that can be timed.
@@ -129,6 +130,9 @@ pub struct Row {
     /// What failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Whether that is because the memory limit cannot be kept.
+    #[serde(skip)]
+    pub too_large: bool,
     /// Ampoule's time by kernel in one run, slowest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub profile: Vec<Share>,
@@ -220,25 +224,28 @@ struct Talk {
 
 impl Talk {
     /// Sends a line and reads the answer.
-    fn ask(&mut self, line: &str) -> Result<serde_json::Value, String> {
+    fn ask(&mut self, line: &str) -> Result<serde_json::Value, Trouble> {
         writeln!(self.to, "{line}").map_err(|e| e.to_string())?;
         self.answer()
     }
 
-    fn answer(&mut self) -> Result<serde_json::Value, String> {
+    fn answer(&mut self) -> Result<serde_json::Value, Trouble> {
         let mut text = String::new();
         loop {
             text.clear();
             let n = self.from.read_line(&mut text).map_err(|e| e.to_string())?;
             if n == 0 {
                 let status = self.child.wait().map_or("?".into(), |s| s.to_string());
-                return Err(format!("its process ended: {status}"));
+                return Err(format!("its process ended: {status}").into());
             }
             // Libraries may print lines of their own.
             if let Some(json) = text.strip_prefix(worker::MARK) {
                 let v: serde_json::Value = serde_json::from_str(json).map_err(|e| e.to_string())?;
                 return match v.get("error").and_then(|e| e.as_str()) {
-                    Some(e) => Err(e.to_owned()),
+                    Some(e) => {
+                        let memory = v.get("memory").is_some_and(|m| m == true);
+                        Err(Trouble { text: e.to_owned(), memory })
+                    }
                     None => Ok(v),
                 };
             }
@@ -268,7 +275,7 @@ impl Seat {
         match Self::start(program, b, engine, inputs, folder) {
             Err(e) => seat.row.error = Some(e),
             Ok(mut talk) => match talk.answer() {
-                Err(e) => seat.row.error = Some(e),
+                Err(e) => (seat.row.error, seat.row.too_large) = (Some(e.text), e.memory),
                 Ok(v) => {
                     let number = |k: &str| v.get(k).and_then(|x| x.as_f64());
                     seat.row.load_ms = number("load_ms");
@@ -346,7 +353,7 @@ impl Seat {
                 }
             }
             Err(e) => {
-                self.row.error = Some(e);
+                self.row.error = Some(e.text);
                 self.talk = None;
             }
         }
@@ -383,7 +390,7 @@ fn compare_outputs(seats: &mut [Seat], folder: &Path) {
         if let Some(talk) = &mut s.talk
             && let Err(e) = talk.ask("outputs")
         {
-            s.row.error = Some(e);
+            s.row.error = Some(e.text);
             s.talk = None;
         }
     }

@@ -2,7 +2,7 @@
 
 use super::conv::axes;
 use super::{Lower, R};
-use crate::step::{Kind, Loops, Norm, Sums};
+use crate::step::{Kind, Loops, Norm};
 use crate::view::View;
 use ampoule_graph::infer::{axis, resize_geometry};
 use ampoule_graph::op::{Binary, Pool, Resize, Unary, Variadic};
@@ -12,7 +12,6 @@ use ampoule_kernels::dot::Act;
 use ampoule_kernels::eltwise;
 use ampoule_kernels::pool::{Pool as PoolPlan, PoolKind};
 use ampoule_kernels::resize::{Resize as ResizePlan, Samples};
-use std::sync::Arc;
 
 /// The vector function for an operator, if there is one.
 fn vectorised(u: Unary) -> Option<eltwise::Unary> {
@@ -231,15 +230,16 @@ impl Lower<'_> {
     }
 
     /// Makes the convolution that wrote the whole of `x` add up its outputs, if one did.
-    fn sums_of(&mut self, x: &View) -> Option<Arc<Sums>> {
+    fn sums_of(&mut self, x: &View) -> Option<usize> {
         let step = self.out.steps.iter_mut().rev().find(|s| s.writes.iter().any(|w| w.home == x.home))?;
         let Kind::Conv(c) = &mut step.kind else { return None };
         let [part] = &c.parts[..] else { return None };
         if step.writes[0] != *x || x.dims[0] != 1 || !part.sums() {
             return None;
         }
-        let sums = c.sums.get_or_insert_with(|| Arc::new(Sums::default()));
-        Some(sums.clone())
+        let sums = *c.sums.get_or_insert(self.out.sums);
+        self.out.sums = self.out.sums.max(sums + 1);
+        Some(sums)
     }
 
     pub(super) fn softmax(&mut self, n: &Node, a: i64) -> R<bool> {

@@ -7,7 +7,7 @@ use ampoule_kernels::eltwise::Unary;
 use ampoule_kernels::norm::ItemSums;
 use ampoule_kernels::winograd::{self, Operands, Prologue, Winograd};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Mutex, RwLock};
 
 /// How a part is computed.
 pub(crate) enum Algorithm {
@@ -33,8 +33,8 @@ pub(crate) struct Convolution {
     pub post: Option<Unary>,
     /// Applied to the input as it is read.
     pub prologue: Option<Norm>,
-    /// Where a following normalisation finds what the items added up.
-    pub sums: Option<Arc<Sums>>,
+    /// Which of the session's sums a following normalisation finds what the items added up in.
+    pub sums: Option<usize>,
 }
 
 /// Sums per item of a convolution, for one batch entry.
@@ -223,8 +223,8 @@ impl Convolution {
     /// See [`Step::run`].
     pub unsafe fn run(&self, step: &Step, cx: &Context) -> Result<(), String> {
         let items: Vec<usize> = self.parts.iter().map(ConvPart::items).collect();
-        if let Some(s) = &self.sums {
-            s.prepare(items.iter().sum());
+        if let Some(s) = self.sums {
+            cx.sums[s].prepare(items.iter().sum());
         }
         // SAFETY: passed on from the caller.
         unsafe {
@@ -264,9 +264,9 @@ impl Convolution {
         cx: &Context,
         rounds: &[Range<usize>],
     ) -> Result<(), String> {
-        if let Some(s) = &self.sums {
+        if let Some(s) = self.sums {
             let items = |z: &Range<usize>| self.parts.iter().map(|p| p.items_of(&p.own(z))).sum::<usize>();
-            s.prepare(rounds.iter().map(items).sum());
+            cx.sums[s].prepare(rounds.iter().map(items).sum());
         }
         // SAFETY: passed on from the caller.
         let affine = unsafe { self.affine(step, cx)? };
@@ -310,8 +310,8 @@ impl Convolution {
             let run = |sums: Option<&mut ItemSums>| unsafe {
                 part.run(cx, i, z, p, scratch, prologue, post, sums);
             };
-            match &self.sums {
-                Some(s) => s.with(slot + index, |own| run(Some(own))),
+            match self.sums {
+                Some(s) => cx.sums[s].with(slot + index, |own| run(Some(own))),
                 None => run(None),
             }
         });

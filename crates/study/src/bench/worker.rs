@@ -60,7 +60,7 @@ struct Ampoule {
 }
 
 impl Ampoule {
-    fn load(task: &Task) -> Result<Self, String> {
+    fn load(task: &Task) -> Result<Self, Trouble> {
         let graph = onnx::read_file(&task.model).map_err(|e| e.to_string())?;
         let shapes: Vec<Vec<usize>> = task.inputs.iter().map(|i| i.1.clone()).collect();
         // What is left for the network: its inputs are held twice, and the program takes some.
@@ -72,7 +72,11 @@ impl Ampoule {
             max_bytes: task.max_ram.map(|m| m.saturating_sub(copies + PROGRAM)),
             ..Options::default()
         };
-        let session = Session::new(graph, &shapes, &options).map_err(|e| e.to_string())?;
+        let refused = |e: ampoule_engine::Error| {
+            let memory = matches!(e, ampoule_engine::Error::Memory { .. });
+            Trouble { text: e.to_string(), memory }
+        };
+        let session = Session::new(graph, &shapes, &options).map_err(refused)?;
         Ok(Ampoule { session, inputs: seeded(task) })
     }
 }
@@ -119,14 +123,27 @@ pub(super) fn seeded(task: &Task) -> Vec<Vec<f32>> {
     task.inputs.iter().enumerate().map(one).collect()
 }
 
-fn load(task: &Task) -> Result<Box<dyn Loaded>, String> {
+/// Why an engine could not be made ready.
+pub(super) struct Trouble {
+    pub text: String,
+    /// Whether the memory limit is the reason.
+    pub memory: bool,
+}
+
+impl<T: Into<String>> From<T> for Trouble {
+    fn from(text: T) -> Self {
+        Trouble { text: text.into(), memory: false }
+    }
+}
+
+fn load(task: &Task) -> Result<Box<dyn Loaded>, Trouble> {
     match task.engine.as_str() {
         "ampoule" => Ok(Box::new(Ampoule::load(task)?)),
         #[cfg(feature = "peers")]
         "onnxruntime" => Ok(Box::new(super::peers::OnnxRuntime::load(task)?)),
         #[cfg(feature = "peers")]
         "openvino" => Ok(Box::new(super::peers::OpenVino::load(task)?)),
-        other => Err(format!("this build cannot load {other}")),
+        other => Err(format!("this build cannot load {other}").into()),
     }
 }
 
@@ -141,7 +158,7 @@ pub fn serve(task: &str) -> Result<(), String> {
     let ms = |t: Instant| t.elapsed().as_secs_f64() * 1e3;
     let mut engine = match load(&task) {
         Ok(e) => e,
-        Err(e) => return reply(json!({ "error": e })),
+        Err(e) => return reply(json!({ "error": e.text, "memory": e.memory })),
     };
     let load_ms = ms(start);
     let start = Instant::now();
