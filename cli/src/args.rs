@@ -80,7 +80,7 @@ pub enum Command {
     Run {
         /// Model file or fetched name.
         model: String,
-        /// NIfTI files or folders of them.
+        /// NIfTI files, photos or tiles, as the model's recipe says, or folders of them.
         #[arg(required = true)]
         inputs: Vec<PathBuf>,
         /// Folder for the results; made if it is missing.
@@ -92,12 +92,15 @@ pub enum Command {
         /// Fewer networks and no mirroring, as the recipe says: several times faster.
         #[arg(long)]
         fast: bool,
-        /// Write the foreground probability too.
+        /// Write probabilities too.
         #[arg(long)]
         save_probabilities: bool,
         /// Frame of 4D images, counted from 0.
         #[arg(long, value_name = "N")]
         frame: Option<usize>,
+        /// Classes named for each photo, the likeliest first.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        top: usize,
     },
     /// Compare masks with truth: metrics per case and in total.
     Evaluate {

@@ -8,12 +8,15 @@ mod evaluate;
 mod generate;
 mod inspect;
 mod models;
+mod photos;
 mod run;
 
 use crate::args::{Cli, Command, Global};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::{Options, Precision};
-use ampoule_pipeline::Model;
+use ampoule_graph::{Graph, onnx};
+use ampoule_pipeline::photos::PhotoRecipe;
+use ampoule_pipeline::{Error as PipelineError, Model, RECIPE_KEY};
 
 /// Runs what was typed.
 pub fn run(cli: &Cli) -> Outcome {
@@ -24,7 +27,7 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Inspect { model, size, output, profile } => {
             inspect::run(g, model, size.0, output.as_deref(), *profile)
         }
-        Command::Run { model, inputs, output, mask, fast, save_probabilities, frame } => {
+        Command::Run { model, inputs, output, mask, fast, save_probabilities, frame, top } => {
             let job = run::Job {
                 model,
                 inputs,
@@ -33,6 +36,7 @@ pub fn run(cli: &Cli) -> Outcome {
                 fast: *fast,
                 probabilities: *save_probabilities,
                 frame: *frame,
+                top: *top,
             };
             run::run(g, &job)
         }
@@ -73,16 +77,40 @@ fn options(g: &Global) -> Result<Options, Failure> {
     })
 }
 
-/// Loads a model by file or name with the recipe in force.
-fn load(g: &Global, model: &str) -> Result<Model, Failure> {
+/// A model file and the recipe in force.
+struct Opened {
+    graph: Graph,
+    recipe: Option<String>,
+    sha256: String,
+}
+
+/// Reads a model by file or name.
+fn open(g: &Global, model: &str) -> Result<Opened, Failure> {
     let path = ampoule_zoo::resolve(model)?;
-    let recipe = match &g.recipe {
-        None => None,
-        Some(file) => Some(read_recipe(file)?),
-    };
-    let mut m = Model::load(&path, recipe.as_deref(), options(g)?)?;
-    m.max_ram = g.max_ram;
-    Ok(m)
+    let given = g.recipe.as_deref().map(read_recipe).transpose()?;
+    let graph = onnx::read_file(&path).map_err(|source| PipelineError::Model { path: path.clone(), source })?;
+    let recipe = given.or_else(|| graph.meta(RECIPE_KEY).map(str::to_owned));
+    let sha256 = ampoule_pipeline::sha256_file(&path)?;
+    Ok(Opened { graph, recipe, sha256 })
+}
+
+impl Opened {
+    /// As a model for volumes.
+    fn model(self, g: &Global) -> Result<Model, Failure> {
+        let mut m = Model::from_graph(self.graph, self.recipe.as_deref(), self.sha256, options(g)?)?;
+        m.max_ram = g.max_ram;
+        Ok(m)
+    }
+
+    /// Whether it is a model for photos.
+    fn is_for_photos(&self) -> bool {
+        self.recipe.as_deref().is_some_and(PhotoRecipe::is_one)
+    }
+}
+
+/// Loads a model for volumes by file or name with the recipe in force.
+fn load(g: &Global, model: &str) -> Result<Model, Failure> {
+    open(g, model)?.model(g)
 }
 
 /// The text of a recipe file: a plain file of a size that a recipe can have.

@@ -35,6 +35,33 @@ impl Reporter {
     }
 }
 
+impl Reporter {
+    /// A photo is done: what it shows and the notes about it, or why not.
+    pub fn photo(
+        &mut self,
+        done: usize,
+        total: usize,
+        file: &Path,
+        row: Result<(String, Vec<String>), &ampoule_pipeline::Error>,
+    ) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        }
+        match row {
+            Ok((text, notes)) => {
+                self.line(format!("{}: {text}", name(file)));
+                notes.iter().for_each(|n| self.line(format!("{}: note: {n}", name(file))));
+            }
+            Err(e) => {
+                let hint =
+                    if e.is_memory() { format!("; {}", crate::exit::MEMORY_HINT) } else { String::new() };
+                self.note(&format!("{e}{hint}"));
+            }
+        }
+    }
+}
+
 /// One line on standard error; one that cannot be written is not a reason to stop.
 fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");

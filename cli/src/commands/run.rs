@@ -1,6 +1,6 @@
 //! `ampoule run`.
 
-use super::{json, load};
+use super::{json, open, photos};
 use crate::args::Global;
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
@@ -15,9 +15,22 @@ pub struct Job<'a> {
     pub fast: bool,
     pub probabilities: bool,
     pub frame: Option<usize>,
+    pub top: usize,
 }
 
 pub fn run(g: &Global, job: &Job) -> Outcome {
+    // What is wrong with the inputs is said before a model is read, as far as any model would mind.
+    if let [one] = job.inputs
+        && !one.exists()
+    {
+        let path = one.clone();
+        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(ampoule_pipeline::Error::Io { path, source }.into());
+    }
+    let opened = open(g, job.model)?;
+    if opened.is_for_photos() {
+        return photos::run(g, job, opened);
+    }
     let inputs = collect_inputs(job.inputs)?;
     if inputs.is_empty() {
         let list: Vec<String> = job.inputs.iter().map(|p| p.display().to_string()).collect();
@@ -31,7 +44,7 @@ pub fn run(g: &Global, job: &Job) -> Outcome {
         return Err(Failure::usage(format!("{}: there is no such folder for the mask", folder.display())));
     }
     writable(job.output)?;
-    let mut model = load(g, job.model)?;
+    let mut model = opened.model(g)?;
     let settings = Settings { fast: job.fast, probability: job.probabilities };
     let isa = ampoule_kernels::choose(g.isa.as_deref()).map_or(String::new(), |i| i.name().to_owned());
     let batch = Batch { settings, frame: job.frame, overwrite: g.overwrite, isa };

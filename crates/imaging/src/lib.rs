@@ -1,4 +1,4 @@
-//! Images: formats, geometry, resampling, normalisation, windows, post-processing, metrics.
+//! Images: formats, photos, geometry, resampling, normalisation, windows, post-processing, metrics.
 //!
 //! Nothing here knows of a network. Volumes are [`Volume`]s with x fastest, as NIfTI stores them;
 //! geometry is explicit ([`geometry::Affine`]) and never guessed silently.
@@ -8,6 +8,7 @@ pub mod geometry;
 pub mod metrics;
 pub mod nifti;
 pub mod normalise;
+pub mod photo;
 pub mod picture;
 pub mod regions;
 pub mod resample;

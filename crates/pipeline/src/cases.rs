@@ -137,21 +137,19 @@ pub fn run_cases(
         progress.end(&result);
         results.push(result);
     }
-    if let Err(e) = record_failures(folder, &results) {
+    let failed = results.iter().filter_map(|r| match &r.outcome {
+        Outcome::Failed(e) => Some((r.input.as_path(), e)),
+        _ => None,
+    });
+    if let Err(e) = record_failures(folder, &failed.collect::<Vec<_>>()) {
         progress.note(&format!("the list of failures could not be written: {e}"));
     }
     Ok(results)
 }
 
-fn record_failures(folder: &Path, results: &[CaseResult]) -> Result<()> {
+/// Writes `failures.csv` into `folder`, or removes an old one when nothing failed.
+pub(crate) fn record_failures(folder: &Path, failed: &[(&Path, &Error)]) -> Result<()> {
     let path = folder.join("failures.csv");
-    let failed: Vec<_> = results
-        .iter()
-        .filter_map(|r| match &r.outcome {
-            Outcome::Failed(e) => Some((&r.input, e)),
-            _ => None,
-        })
-        .collect();
     if failed.is_empty() {
         let _ = std::fs::remove_file(&path);
         return Ok(());

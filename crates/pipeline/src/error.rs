@@ -25,6 +25,14 @@ pub enum Error {
         /// Why.
         source: ampoule_imaging::Error,
     },
+    /// The photo cannot be used.
+    #[error("{path}: {source}", path = path.display())]
+    Photo {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: ampoule_imaging::photo::Error,
+    },
     /// The image can be read and makes no sense for the task.
     #[error("{path}: {reason}", path = path.display())]
     Content {

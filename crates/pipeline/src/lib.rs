@@ -6,6 +6,7 @@ mod cases;
 mod error;
 mod model;
 mod output;
+pub mod photos;
 pub mod recipe;
 mod stages;
 mod system;

@@ -1,0 +1,134 @@
+//! Photos and tiles: files in eight-bit RGB, cropped, resized and flipped.
+//!
+//! A photo is turned upright as its EXIF orientation says. Transparency is dropped and sixteen bits
+//! are rounded to eight, both with a note; grey becomes three equal channels, as Pillow's
+//! `convert("RGB")` does.
+
+mod read;
+mod resize;
+mod write;
+
+pub use read::{Error, ENDINGS, is_photo};
+pub use resize::Filter;
+pub use write::write_grey;
+
+/// Eight-bit RGB, rows from the top, three bytes a pixel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Photo {
+    /// Pixels across.
+    pub width: usize,
+    /// Pixels down.
+    pub height: usize,
+    /// Red, green and blue of every pixel.
+    pub rgb: Vec<u8>,
+    /// Things a user should know.
+    pub notes: Vec<String>,
+}
+
+impl Photo {
+    /// A photo of `width` by `height` pixels. Panics when `rgb` has another size (a programming
+    /// error).
+    pub fn new(width: usize, height: usize, rgb: Vec<u8>) -> Self {
+        assert_eq!(rgb.len(), 3 * width * height, "{width}x{height}");
+        Photo { width, height, rgb, notes: Vec::new() }
+    }
+
+    /// The pixel `x` from the left and `y` from the top.
+    pub fn at(&self, x: usize, y: usize) -> [u8; 3] {
+        let i = 3 * (y * self.width + x);
+        [self.rgb[i], self.rgb[i + 1], self.rgb[i + 2]]
+    }
+
+    /// The part from (`x`, `y`) on; what lies outside is black.
+    pub fn cropped(&self, x: i64, y: i64, width: usize, height: usize) -> Photo {
+        let mut out = vec![0; 3 * width * height];
+        let from = x.clamp(0, self.width as i64) as usize;
+        let to = (x + width as i64).clamp(from as i64, self.width as i64) as usize;
+        for row in 0..height {
+            let source = y + row as i64;
+            if !(0..self.height as i64).contains(&source) || from == to {
+                continue;
+            }
+            let a = 3 * (source as usize * self.width + from);
+            let b = 3 * (row * width + (from as i64 - x) as usize);
+            let n = 3 * (to - from);
+            out[b..b + n].copy_from_slice(&self.rgb[a..a + n]);
+        }
+        Photo { notes: self.notes.clone(), ..Photo::new(width, height, out) }
+    }
+
+    /// The middle, as torchvision's `CenterCrop`: offsets are halves of the difference, rounded to the
+    /// even neighbour; smaller photos get black borders.
+    pub fn centre(&self, width: usize, height: usize) -> Photo {
+        // Smaller photos are padded first, so the offset rounds differently there.
+        let offset = |whole: usize, part: usize| match whole >= part {
+            true => ((whole - part) as f64 / 2.0).round_ties_even() as i64,
+            false => -(((part - whole) / 2) as i64),
+        };
+        self.cropped(offset(self.width, width), offset(self.height, height), width, height)
+    }
+
+    /// Mirrored left to right, or upside down.
+    pub fn flipped(&self, left_right: bool, upside_down: bool) -> Photo {
+        let mut out = Vec::with_capacity(self.rgb.len());
+        for y in 0..self.height {
+            let y = if upside_down { self.height - 1 - y } else { y };
+            for x in 0..self.width {
+                let x = if left_right { self.width - 1 - x } else { x };
+                out.extend(self.at(x, y));
+            }
+        }
+        Photo { notes: self.notes.clone(), ..Photo::new(self.width, self.height, out) }
+    }
+
+    /// Resampled to `width` by `height` with an antialiasing filter, as Pillow does.
+    pub fn resized(&self, width: usize, height: usize, filter: Filter) -> Photo {
+        if (width, height) == (self.width, self.height) {
+            return self.clone();
+        }
+        Photo { notes: self.notes.clone(), ..resize::resize(self, width, height, filter) }
+    }
+
+    /// Resampled so that the shorter side is `size`, the longer in proportion, rounded down, as
+    /// torchvision's `Resize(size)`.
+    pub fn shorter_side(&self, size: usize, filter: Filter) -> Photo {
+        let (short, long) = (self.width.min(self.height).max(1), self.width.max(self.height));
+        let longer = (size as u64 * long as u64 / short as u64) as usize;
+        match self.width <= self.height {
+            true => self.resized(size, longer, filter),
+            false => self.resized(longer, size, filter),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(width: usize, height: usize) -> Photo {
+        Photo::new(width, height, (0..3 * width * height).map(|i| i as u8).collect())
+    }
+
+    #[test]
+    fn crops_and_flips_move_pixels() {
+        let p = numbered(5, 4);
+        let c = p.cropped(1, 2, 3, 2);
+        assert_eq!((c.at(0, 0), c.at(2, 1)), (p.at(1, 2), p.at(3, 3)));
+        let out = p.cropped(-1, -1, 7, 6);
+        assert_eq!((out.at(0, 0), out.at(1, 1), out.at(6, 5)), ([0; 3], p.at(0, 0), [0; 3]));
+        assert_eq!(p.cropped(9, 9, 2, 2).rgb, [0; 12]);
+        let f = p.flipped(true, true);
+        assert_eq!(f.at(0, 0), p.at(4, 3));
+        assert_eq!(f.flipped(true, true), p);
+        assert_eq!(numbered(5, 5).centre(2, 2).at(0, 0), numbered(5, 5).at(2, 2));
+        assert_eq!(numbered(3, 3).centre(5, 6).at(1, 1), numbered(3, 3).at(0, 0));
+    }
+
+    #[test]
+    fn the_shorter_side_decides() {
+        let p = numbered(10, 21).shorter_side(5, Filter::Bilinear);
+        assert_eq!((p.width, p.height), (5, 10));
+        let p = numbered(21, 10).shorter_side(5, Filter::Bilinear);
+        assert_eq!((p.width, p.height), (10, 5));
+    }
+}

@@ -1,0 +1,82 @@
+//! Photos against golden files of Pillow (scripts/golden_photos.py).
+
+use ampoule_imaging::photo::{Error, Filter, Photo, is_photo};
+use std::path::PathBuf;
+
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/photos").join(name)
+}
+
+fn read(name: &str) -> Photo {
+    Photo::read(&golden(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// Largest difference of two photos of one size.
+fn difference(a: &Photo, b: &Photo) -> u8 {
+    assert_eq!((a.width, a.height), (b.width, b.height));
+    a.rgb.iter().zip(&b.rgb).map(|(x, y)| x.abs_diff(*y)).max().unwrap_or(0)
+}
+
+#[test]
+fn resizing_is_pillows() {
+    let source = read("source.png");
+    for (name, filter) in [
+        ("nearest", Filter::Nearest),
+        ("bilinear", Filter::Bilinear),
+        ("bicubic", Filter::Bicubic),
+        ("lanczos", Filter::Lanczos),
+    ] {
+        for (w, h) in [(20, 15), (61, 20), (128, 128), (7, 90)] {
+            let want = read(&format!("resized_{name}_{w}x{h}.png"));
+            let most = difference(&source.resized(w, h, filter), &want);
+            assert_eq!(most, 0, "{name} to {w}x{h}");
+        }
+    }
+}
+
+#[test]
+fn orientations_are_applied() {
+    for tag in 1..=8 {
+        let want = read(&format!("turned_{tag}_want.png"));
+        assert_eq!(difference(&read(&format!("turned_{tag}.webp")), &want), 0, "orientation {tag}");
+        // JPEG is lossy: the same way up, and near.
+        let jpeg = read(&format!("turned_{tag}.jpg"));
+        let sum: u64 = jpeg.rgb.iter().zip(&want.rgb).map(|(a, b)| a.abs_diff(*b) as u64).sum();
+        assert!(sum < 8 * jpeg.rgb.len() as u64, "orientation {tag} of a JPEG");
+    }
+}
+
+#[test]
+fn every_kind_of_pixel_becomes_rgb() {
+    for name in [
+        "grey.png", "grey_alpha.png", "alpha.png", "palette.png", "bits.png", "plain.tif", "packed.tif",
+        "lossless.webp", "sixteen.png",
+    ] {
+        let (photo, want) = (read(name), read(&format!("{name}.want.png")));
+        assert_eq!(difference(&photo, &want), 0, "{name}");
+        assert_eq!(photo.notes.len(), ["alpha", "sixteen"].iter().filter(|k| name.contains(*k)).count(), "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_in_words() {
+    for name in ["cmyk.jpg", "cmyk.tif"] {
+        let e = Photo::read(&golden(name)).unwrap_err();
+        assert!(matches!(e, Error::Kind(k) if k.contains("CMYK")), "{name}: {e}");
+    }
+    let d = tempfile::tempdir().unwrap();
+    let path = d.path().join("x.png");
+    assert!(is_photo(&path) && !is_photo(&d.path().join("x.nii.gz")));
+    let whole = std::fs::read(golden("source.png")).unwrap();
+    for n in [0, 1, 8, 20, whole.len() / 2, whole.len() - 20] {
+        std::fs::write(&path, &whole[..n]).unwrap();
+        assert!(Photo::read(&path).is_err(), "{n} bytes");
+    }
+    let jpeg = std::fs::read(golden("turned_1.jpg")).unwrap();
+    for n in (0..jpeg.len()).step_by(97) {
+        std::fs::write(&path, &jpeg[..n]).unwrap();
+        // Decoders show what they have of a cut JPEG; nothing may panic.
+        let _ = Photo::read(&path);
+    }
+    assert!(Photo::read(d.path()).is_err() && Photo::read(&d.path().join("missing.png")).is_err());
+}

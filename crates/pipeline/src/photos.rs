@@ -1,0 +1,9 @@
+//! Photos and tiles: one file, one row of probabilities or one label map.
+
+mod model;
+pub mod recipe;
+mod run;
+
+pub use model::{PhotoModel, Scores};
+pub use recipe::PhotoRecipe;
+pub use run::{PhotoBatch, PhotoRow, PhotoSummary, Told, collect_photos, run_photos};

@@ -1,0 +1,295 @@
+//! A network for photos, and one photo through it.
+
+use super::recipe::{Input, Intensity, PhotoRecipe, Task};
+use crate::recipe::Activation;
+use crate::{Error, Result};
+use ampoule_engine::{Options, Pool, Precision, Session};
+use ampoule_graph::Graph;
+use ampoule_imaging::photo::Photo;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A loaded model for photos and its recipe. Sessions have one thread each; several run side by side.
+pub struct PhotoModel {
+    graph: Graph,
+    /// The recipe in force.
+    pub recipe: PhotoRecipe,
+    /// Hash of the model file, in hexadecimal.
+    pub sha256: String,
+    options: Options,
+    /// Most resident memory of the whole process in bytes.
+    pub max_ram: Option<u64>,
+    threads: usize,
+    sessions: HashMap<(String, [usize; 2]), Session>,
+}
+
+/// Probabilities of classes, channels innermost: of a photo, or of every pixel of the reduced tile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// Pixels across and down; 1 and 1 for a whole photo.
+    pub size: [usize; 2],
+    /// `classes` values for every pixel.
+    pub values: Vec<f32>,
+}
+
+impl PhotoModel {
+    /// Makes a model of a graph in memory.
+    pub fn from_graph(graph: Graph, recipe: &str, sha256: String, options: Options) -> Result<Self> {
+        let recipe = PhotoRecipe::parse(recipe)?;
+        let unsupported = graph.unsupported();
+        if !unsupported.is_empty() {
+            return Err(Error::Engine(ampoule_graph::Error::Unsupported(unsupported).into()));
+        }
+        let names: Vec<&str> = graph.outputs.iter().map(|o| graph.value(*o).name.as_str()).collect();
+        if let Some(missing) = recipe.outputs.iter().find(|o| !names.contains(&o.as_str())) {
+            let have = names.join(", ");
+            return Err(Error::Recipe(format!("it names the output `{missing}`; the model has {have}")));
+        }
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        };
+        Ok(PhotoModel { graph, recipe, sha256, options, max_ram: None, threads, sessions: HashMap::new() })
+    }
+
+    /// How values are stored and multiplied.
+    pub fn precision(&self) -> Precision {
+        self.options.precision
+    }
+
+    /// Threads in use.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Another model with the same weights, to run beside this one.
+    pub fn beside(&self) -> Result<Self> {
+        let sessions = self.sessions.iter();
+        let copies = sessions.map(|(k, s)| Ok((k.clone(), s.beside(Arc::new(Pool::new(1)))?)));
+        Ok(PhotoModel {
+            graph: self.graph.clone(),
+            recipe: self.recipe.clone(),
+            sha256: self.sha256.clone(),
+            options: self.options.clone(),
+            sessions: copies.collect::<Result<_>>()?,
+            ..*self
+        })
+    }
+
+    /// Bytes of activations of all sessions made so far.
+    pub fn arena_bytes(&self) -> u64 {
+        self.sessions.values().map(Session::arena_bytes).sum()
+    }
+
+    /// The session of an output for inputs of `width` by `height`; sessions of other sizes are dropped.
+    fn session(&mut self, output: &str, [width, height]: [usize; 2]) -> Result<&mut Session> {
+        let key = (output.to_owned(), [width, height]);
+        self.sessions.retain(|k, _| k.0 != key.0 || k.1 == key.1);
+        if !self.sessions.contains_key(&key) {
+            let graph = self.graph.extract(&[output])?;
+            if graph.inputs.len() != 1 {
+                let n = graph.inputs.len();
+                return Err(Error::Recipe(format!("output `{output}` needs {n} inputs, one photo is given")));
+            }
+            let mut options = self.options.clone();
+            if let Some(most) = self.max_ram {
+                options.max_bytes = Some(most.saturating_sub(crate::system::rss_bytes().unwrap_or(0)));
+            }
+            let pool = Arc::new(Pool::new(1));
+            let session = Session::with_pool(graph, &[vec![1, 3, height, width]], &options, pool)?;
+            self.sessions.insert(key.clone(), session);
+        }
+        self.sessions.get_mut(&key).ok_or_else(|| Error::Recipe("no session".into()))
+    }
+
+    /// Averages the outputs over the photo and its mirrored versions.
+    pub fn predict(&mut self, photo: &Photo) -> Result<Scores> {
+        let recipe = self.recipe.clone();
+        let mut versions = vec![(false, false)];
+        versions.extend(recipe.flips.iter().map(|f| f.axes()));
+        let mut sum: Option<Scores> = None;
+        for &(x, y) in &versions {
+            let upright = (x, y) == (false, false);
+            let tensor = Tensor::of(if upright { photo.clone() } else { photo.flipped(x, y) }, &recipe.input);
+            for output in &recipe.outputs {
+                let session = self.session(output, tensor.size)?;
+                session.input(0).copy_from_slice(&tensor.values);
+                session.run()?;
+                let mut scores = read(session, &recipe, &tensor)?;
+                if !upright {
+                    scores.flip(x, y, recipe.classes.len());
+                }
+                match &mut sum {
+                    None => sum = Some(scores),
+                    Some(s) => s.values.iter_mut().zip(&scores.values).for_each(|(a, b)| *a += b),
+                }
+            }
+        }
+        let n = (versions.len() * recipe.outputs.len()) as f32;
+        let mut scores = sum.unwrap_or(Scores { size: [0, 0], values: Vec::new() });
+        scores.values.iter_mut().for_each(|v| *v /= n);
+        Ok(scores)
+    }
+}
+
+impl Scores {
+    fn flip(&mut self, left_right: bool, upside_down: bool, classes: usize) {
+        let [w, h] = self.size;
+        let old = self.values.clone();
+        for y in 0..h {
+            for x in 0..w {
+                let from_x = if left_right { w - 1 - x } else { x };
+                let from_y = if upside_down { h - 1 - y } else { y };
+                let (to, from) = ((y * w + x) * classes, (from_y * w + from_x) * classes);
+                self.values[to..to + classes].copy_from_slice(&old[from..from + classes]);
+            }
+        }
+    }
+
+    /// The class of the largest probability at pixel `i`; the first of equals.
+    pub fn class(&self, i: usize, classes: usize) -> usize {
+        let own = &self.values[i * classes..(i + 1) * classes];
+        (1..classes).fold(0, |best, k| if own[k] > own[best] { k } else { best })
+    }
+}
+
+/// A network's input: channels-last values.
+struct Tensor {
+    /// Pixels across and down, with and without what was added to fill multiples.
+    size: [usize; 2],
+    inner: [usize; 2],
+    values: Vec<f32>,
+}
+
+impl Tensor {
+    fn of(photo: Photo, input: &Input) -> Tensor {
+        let mut photo = photo;
+        if let Some(r) = &input.resize {
+            photo = match (r.squash, r.shorter) {
+                (Some([w, h]), _) => photo.resized(w, h, r.filter.into()),
+                (None, Some(n)) => photo.shorter_side(n, r.filter.into()),
+                (None, None) => photo,
+            };
+        }
+        if let Some([w, h]) = input.crop {
+            photo = photo.centre(w, h);
+        }
+        let k = input.reduce;
+        let inner = [(photo.width / k).max(1), (photo.height / k).max(1)];
+        let size = inner.map(|n| n.next_multiple_of(input.multiple));
+        let scaled = intensity(&photo, &input.normalise);
+        let mut values = Vec::with_capacity(3 * size[0] * size[1]);
+        for y in 0..size[1] {
+            for x in 0..size[0] {
+                let (x, y) = (reflected(x, inner[0]), reflected(y, inner[1]));
+                for c in 0..3 {
+                    let mut sum = 0.0;
+                    let (mut n, edge) = (0u32, [photo.width, photo.height]);
+                    for v in y * k..(y * k + k).min(edge[1]) {
+                        for u in x * k..(x * k + k).min(edge[0]) {
+                            sum += photo.rgb[3 * (v * photo.width + u) + c] as f32;
+                            n += 1;
+                        }
+                    }
+                    let [factor, shift] = scaled[c];
+                    values.push((sum / n as f32) * factor + shift);
+                }
+            }
+        }
+        Tensor { size, inner, values }
+    }
+}
+
+/// Factor and summand of every channel.
+fn intensity(photo: &Photo, kind: &Intensity) -> [[f32; 2]; 3] {
+    match kind {
+        Intensity::Divide { by } => [[1.0 / by, 0.0]; 3],
+        Intensity::MinMax => {
+            let least = photo.rgb.iter().copied().min().unwrap_or(0) as f32;
+            let most = photo.rgb.iter().copied().max().unwrap_or(0) as f32;
+            let factor = if most > least { 1.0 / (most - least) } else { 0.0 };
+            [[factor, -least * factor]; 3]
+        }
+        Intensity::MeanDeviation { mean, deviation } => {
+            [0, 1, 2].map(|c| [1.0 / (255.0 * deviation[c]), -mean[c] / deviation[c]])
+        }
+    }
+}
+
+/// Position `i` of a line of `n`, continued by reflection about its last element.
+fn reflected(i: usize, n: usize) -> usize {
+    if n == 1 {
+        return 0;
+    }
+    let k = i % (2 * n - 2);
+    if k < n { k } else { 2 * n - 2 - k }
+}
+
+/// The probabilities that a session computed.
+fn read(session: &Session, recipe: &PhotoRecipe, tensor: &Tensor) -> Result<Scores> {
+    let classes = recipe.classes.len();
+    let out = session.output(0);
+    let whole = recipe.task == Task::Classification;
+    let expected = match whole {
+        true => vec![1, classes],
+        false => vec![1, classes, tensor.size[1], tensor.size[0]],
+    };
+    if out.dims != expected {
+        let reason = format!("the network's output is {:?}; {expected:?} is expected", out.dims);
+        return Err(Error::Recipe(reason));
+    }
+    let (data, strides) =
+        out.raw().ok_or_else(|| Error::Recipe("the network's output is reversed".into()))?;
+    let size = if whole { [1, 1] } else { tensor.inner };
+    let mut values = Vec::with_capacity(size[0] * size[1] * classes);
+    for y in 0..size[1] {
+        for x in 0..size[0] {
+            let at = if whole { 0 } else { y * strides[2] + x * strides[3] };
+            let own = values.len();
+            values.extend((0..classes).map(|c| data[at + c * strides[1]]));
+            activate(&mut values[own..], recipe.activation);
+        }
+    }
+    if values.iter().any(|v| !v.is_finite()) {
+        let reason = "the network's output is not finite; the model or the photo is damaged";
+        return Err(Error::Recipe(reason.into()));
+    }
+    Ok(Scores { size, values })
+}
+
+fn activate(v: &mut [f32], activation: Activation) {
+    match activation {
+        Activation::None => {}
+        Activation::Sigmoid => v.iter_mut().for_each(|x| *x = 1.0 / (1.0 + (-*x).exp())),
+        Activation::Softmax => {
+            let top = v.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            v.iter_mut().for_each(|x| *x = (*x - top).exp());
+            let sum: f32 = v.iter().sum();
+            v.iter_mut().for_each(|x| *x /= sum);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reflection_repeats_no_edge() {
+        let line: Vec<usize> = (0..9).map(|i| reflected(i, 4)).collect();
+        assert_eq!(line, [0, 1, 2, 3, 2, 1, 0, 1, 2]);
+        assert_eq!(reflected(5, 1), 0);
+    }
+
+    #[test]
+    fn blocks_are_averaged_and_borders_reflected() {
+        let rgb: Vec<u8> = (0..5 * 3).flat_map(|i| [10 * i, 0, 255]).collect();
+        let photo = Photo::new(5, 3, rgb.into_iter().map(|v| v as u8).collect());
+        let normalise = Intensity::Divide { by: 1.0 };
+        let t = Tensor::of(photo, &Input { resize: None, crop: None, reduce: 2, normalise, multiple: 4 });
+        assert_eq!((t.inner, t.size), ([2, 1], [4, 4]));
+        let red: Vec<f32> = t.values.iter().step_by(3).copied().take(4).collect();
+        // Means of 0, 10, 50, 60 and of 20, 30, 70, 80; then reflected.
+        assert_eq!(red, [30.0, 50.0, 30.0, 50.0]);
+    }
+}
