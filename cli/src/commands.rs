@@ -88,7 +88,8 @@ struct Opened {
 fn open(g: &Global, model: &str) -> Result<Opened, Failure> {
     let path = ampoule_zoo::resolve(model)?;
     let given = g.recipe.as_deref().map(read_recipe).transpose()?;
-    let graph = onnx::read_file(&path).map_err(|source| PipelineError::Model { path: path.clone(), source })?;
+    let graph =
+        onnx::read_file(&path).map_err(|source| PipelineError::Model { path: path.clone(), source })?;
     let recipe = given.or_else(|| graph.meta(RECIPE_KEY).map(str::to_owned));
     let sha256 = ampoule_pipeline::sha256_file(&path)?;
     Ok(Opened { graph, recipe, sha256 })

@@ -6,6 +6,9 @@ use crate::exit::{Code, Failure, Outcome};
 use std::path::Path;
 
 pub fn run(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Outcome {
+    if predictions.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
+        return classes(g, predictions, truth, csv);
+    }
     let e = ampoule_study::evaluate(predictions, truth)?;
     if let Some(path) = csv {
         if path.exists() && !g.overwrite {
@@ -46,6 +49,48 @@ pub fn run(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
         t.hd95_mm_max,
         t.volume_difference_percent
     ));
+    for u in &e.unpaired {
+        say(format!("left out: {u}"));
+    }
+    Ok(Code::Done)
+}
+
+/// A table of classes against one of truth.
+fn classes(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Outcome {
+    if csv.is_some() {
+        return Err(Failure::usage("--csv is for masks; classes have --json".to_owned()));
+    }
+    let e = ampoule_study::classification(predictions, truth)?;
+    if g.json {
+        json(&e)?;
+        return Ok(Code::Done);
+    }
+    let t = &e.total;
+    let number = |v: Option<f64>| v.map_or("undefined".into(), |v| format!("{v:.4}"));
+    let range = |[low, high]: [f64; 2]| format!("95 % {low:.4} to {high:.4}");
+    say(format!("{} photos in {} groups", t.n, t.groups));
+    say(format!("accuracy           {:.4} ({})", t.accuracy, range(t.accuracy_ci95)));
+    say(format!("balanced accuracy  {:.4} ({})", t.balanced_accuracy, range(t.balanced_accuracy_ci95)));
+    say(format!("macro F1           {:.4} ({})", t.macro_f1, range(t.macro_f1_ci95)));
+    let interval = t.auroc_ci95.map_or(String::new(), |i| format!(" ({})", range(i)));
+    say(format!("AUROC              {}{interval}", number(t.auroc)));
+    say(format!("PR-AUC             {}", number(t.pr_auc)));
+    say(format!("calibration error  {:.4}, Brier {:.4}", t.calibration_error, t.brier));
+    say("class                 photos  sensitivity  specificity  precision      F1   AUROC  called");
+    for (c, m) in t.classes.iter().enumerate() {
+        let called: Vec<String> = t.confusion[c].iter().map(usize::to_string).collect();
+        say(format!(
+            "{:20} {:7} {:>12} {:>12} {:>10} {:7.4} {:>7}  {}",
+            m.name,
+            m.n,
+            number(m.sensitivity),
+            number(m.specificity),
+            number(m.precision),
+            m.f1,
+            number(m.auroc),
+            called.join(" ")
+        ));
+    }
     for u in &e.unpaired {
         say(format!("left out: {u}"));
     }

@@ -35,9 +35,9 @@ pub fn run(g: &Global, job: &Job, opened: Opened) -> Outcome {
         for (file, row) in &summary.rows {
             match row {
                 Ok(r) => json(r)?,
-                Err(e) => json(
-                    &serde_json::json!({ "file": file.display().to_string(), "error": e.to_string() }),
-                )?,
+                Err(e) => {
+                    json(&serde_json::json!({ "file": file.display().to_string(), "error": e.to_string() }))?
+                }
             }
         }
     }

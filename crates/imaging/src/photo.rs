@@ -8,7 +8,7 @@ mod read;
 mod resize;
 mod write;
 
-pub use read::{Error, ENDINGS, is_photo};
+pub use read::{ENDINGS, Error, is_photo};
 pub use resize::Filter;
 pub use write::write_grey;
 

@@ -49,12 +49,23 @@ fn orientations_are_applied() {
 #[test]
 fn every_kind_of_pixel_becomes_rgb() {
     for name in [
-        "grey.png", "grey_alpha.png", "alpha.png", "palette.png", "bits.png", "plain.tif", "packed.tif",
-        "lossless.webp", "sixteen.png",
+        "grey.png",
+        "grey_alpha.png",
+        "alpha.png",
+        "palette.png",
+        "bits.png",
+        "plain.tif",
+        "packed.tif",
+        "lossless.webp",
+        "sixteen.png",
     ] {
         let (photo, want) = (read(name), read(&format!("{name}.want.png")));
         assert_eq!(difference(&photo, &want), 0, "{name}");
-        assert_eq!(photo.notes.len(), ["alpha", "sixteen"].iter().filter(|k| name.contains(*k)).count(), "{name}");
+        assert_eq!(
+            photo.notes.len(),
+            ["alpha", "sixteen"].iter().filter(|k| name.contains(*k)).count(),
+            "{name}"
+        );
     }
 }
 

@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+mod classification;
 mod compare;
 mod evaluate;
 
+pub use classification::{ClassMetrics, Classification, Totals, classification};
 pub use compare::{Parity, compare_on_image, compare_random};
 pub use evaluate::{CaseMetrics, Evaluation, Metrics, Summary, evaluate, evaluate_pair};
 

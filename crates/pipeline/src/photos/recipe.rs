@@ -195,7 +195,8 @@ impl PhotoRecipe {
         }
         match &i.normalise {
             Intensity::MeanDeviation { mean, deviation } => {
-                let fine = mean.iter().all(|v| v.is_finite()) && deviation.iter().all(|&v| v.is_finite() && v > 0.0);
+                let fine =
+                    mean.iter().all(|v| v.is_finite()) && deviation.iter().all(|&v| v.is_finite() && v > 0.0);
                 if fine { Ok(()) } else { bad("means must be finite and deviations above 0") }
             }
             Intensity::Divide { by } if !by.is_finite() || *by <= 0.0 => bad("the divisor must be above 0"),

@@ -192,9 +192,8 @@ fn write_map(path: &Path, photo: &Photo, s: &Scores, k: usize, value: impl Fn(us
             value(y * w + x)
         })
         .collect();
-    let written = write_atomic(path, |out| {
-        ampoule_imaging::photo::write_grey(out, photo.width, photo.height, &grey)
-    });
+    let written =
+        write_atomic(path, |out| ampoule_imaging::photo::write_grey(out, photo.width, photo.height, &grey));
     written.map_err(Error::io(path))
 }
 

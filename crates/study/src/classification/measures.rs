@@ -1,0 +1,118 @@
+//! The measures themselves.
+
+/// One photo: its true class, what was predicted, and the group it belongs to.
+#[derive(Clone, Debug)]
+pub(super) struct Sample {
+    pub truth: usize,
+    pub predicted: usize,
+    pub probabilities: Vec<f64>,
+    pub group: String,
+}
+
+/// Bins of the calibration error.
+const BINS: usize = 15;
+
+/// Photos by truth (rows) and prediction (columns).
+pub(super) fn confusion(samples: &[&Sample], classes: usize) -> Vec<Vec<usize>> {
+    let mut m = vec![vec![0; classes]; classes];
+    samples.iter().for_each(|s| m[s.truth][s.predicted] += 1);
+    m
+}
+
+/// Mean recall over classes that occur.
+pub(super) fn balanced_accuracy(m: &[Vec<usize>]) -> f64 {
+    let recalls: Vec<f64> = (0..m.len())
+        .filter_map(|c| {
+            let n: usize = m[c].iter().sum();
+            (n > 0).then(|| m[c][c] as f64 / n as f64)
+        })
+        .collect();
+    recalls.iter().sum::<f64>() / recalls.len().max(1) as f64
+}
+
+/// Scores of a class, descending, with whether each photo is of it; equal scores are neighbours.
+fn ranked(samples: &[&Sample], class: usize) -> Vec<(f64, bool)> {
+    let mut list: Vec<(f64, bool)> =
+        samples.iter().map(|s| (s.probabilities[class], s.truth == class)).collect();
+    list.sort_by(|a, b| b.0.total_cmp(&a.0));
+    list
+}
+
+/// Probability that a photo of the class scores above another, ties counting a half (Mann and
+/// Whitney's U); `None` when one side is empty.
+pub(super) fn auroc(samples: &[&Sample], class: usize) -> Option<f64> {
+    let (mut above, mut u) = (0usize, 0f64);
+    let list = ranked(samples, class);
+    for ties in list.chunk_by(|a, b| a.0 == b.0) {
+        let own = ties.iter().filter(|t| t.1).count();
+        let others = ties.len() - own;
+        u += others as f64 * (above as f64 + own as f64 / 2.0);
+        above += own;
+    }
+    let others = list.len() - above;
+    (above > 0 && others > 0).then(|| u / (above * others) as f64)
+}
+
+/// Sum of precisions weighted by the steps of recall, thresholds at every distinct score.
+pub(super) fn average_precision(samples: &[&Sample], class: usize) -> Option<f64> {
+    let list = ranked(samples, class);
+    let total = list.iter().filter(|l| l.1).count();
+    let (mut seen, mut found, mut sum) = (0usize, 0usize, 0f64);
+    for ties in list.chunk_by(|a, b| a.0 == b.0) {
+        let own = ties.iter().filter(|t| t.1).count();
+        seen += ties.len();
+        found += own;
+        sum += own as f64 * found as f64 / seen as f64;
+    }
+    (total > 0).then(|| sum / total as f64)
+}
+
+/// Mean distance between confidence and accuracy over bins of confidence, weighted by their photos.
+/// Bins are closed at their upper ends; the first one also at 0.
+pub(super) fn calibration_error(samples: &[&Sample]) -> f64 {
+    let mut bins = [(0usize, 0f64, 0usize); BINS];
+    for s in samples {
+        let confidence = s.probabilities[s.predicted];
+        let i = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
+        bins[i].0 += 1;
+        bins[i].1 += confidence;
+        bins[i].2 += (s.truth == s.predicted) as usize;
+    }
+    let n = samples.len().max(1) as f64;
+    bins.iter().filter(|b| b.0 > 0).map(|b| (b.1 - b.2 as f64).abs() / n).sum()
+}
+
+/// Measures of `n` resamples of whole groups, with replacement.
+pub(super) fn resample<'s, const M: usize>(
+    groups: &[Vec<&'s Sample>],
+    n: usize,
+    measure: impl Fn(&[&'s Sample]) -> [f64; M],
+) -> Vec<[f64; M]> {
+    let mut state = 0x9E37_79B9_7F4A_7C15u64;
+    let mut draw = || {
+        // SplitMix64.
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) % groups.len().max(1) as u64) as usize
+    };
+    (0..n)
+        .map(|_| {
+            let list: Vec<&Sample> = (0..groups.len()).flat_map(|_| groups[draw()].iter().copied()).collect();
+            measure(&list)
+        })
+        .collect()
+}
+
+/// The 2.5th and 97.5th percentile, linear between neighbours.
+pub(super) fn interval(mut values: Vec<f64>) -> Option<[f64; 2]> {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().checked_sub(1)?;
+    let at = |q: f64| {
+        let x = q * last as f64;
+        let (i, t) = (x as usize, x.fract());
+        values[i] + t * (values[(i + 1).min(last)] - values[i])
+    };
+    Some([at(0.025), at(0.975)])
+}

@@ -1,0 +1,112 @@
+//! Tables of predictions and of truth.
+
+use super::measures::Sample;
+use crate::{Error, Result};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Most bytes of a table: millions of photos.
+const LARGEST: u64 = 1 << 30;
+
+/// What `run` wrote.
+pub(super) struct Predictions {
+    pub classes: Vec<String>,
+    /// File, class and probabilities.
+    rows: Vec<(String, usize, Vec<f64>)>,
+}
+
+/// File, class and group.
+type Truth = Vec<(String, usize, String)>;
+
+fn read(path: &Path) -> Result<(Vec<String>, Vec<csv::StringRecord>)> {
+    let fail = |reason: String| Error::Input { path: path.into(), reason };
+    let meta = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?;
+    if !meta.is_file() || meta.len() > LARGEST {
+        return Err(fail("not a table (a plain file of at most 1 GiB)".into()));
+    }
+    let mut reader = csv::Reader::from_path(path).map_err(|e| fail(e.to_string()))?;
+    let header = reader.headers().map_err(|e| fail(e.to_string()))?;
+    let header = header.iter().map(|h| h.trim_start_matches('\u{feff}').trim().to_owned()).collect();
+    let rows: Result<Vec<_>, _> = reader.records().collect();
+    Ok((header, rows.map_err(|e| fail(e.to_string()))?))
+}
+
+fn column(path: &Path, header: &[String], name: &str) -> Result<usize> {
+    let reason = || format!("there is no column `{name}`; there are {}", header.join(", "));
+    let at = header.iter().position(|h| h == name);
+    at.ok_or_else(|| Error::Input { path: path.into(), reason: reason() })
+}
+
+pub(super) fn predictions(path: &Path) -> Result<Predictions> {
+    let (header, records) = read(path)?;
+    let fail = |line: usize, reason: String| Error::Input {
+        path: path.into(),
+        reason: format!("line {}: {reason}", line + 2),
+    };
+    let (file, class) = (column(path, &header, "file")?, column(path, &header, "class")?);
+    let scores: Vec<usize> = (0..header.len()).filter(|i| ![file, class].contains(i)).collect();
+    let classes: Vec<String> = scores.iter().map(|&i| header[i].clone()).collect();
+    if classes.len() < 2 {
+        let reason = "it has fewer than two columns of probabilities".to_owned();
+        return Err(Error::Input { path: path.into(), reason });
+    }
+    let rows = records.iter().enumerate().map(|(line, r)| {
+        let own = classes.iter().position(|c| c == &r[class]);
+        let own = own.ok_or_else(|| fail(line, format!("`{}` is none of the classes", &r[class])))?;
+        let number = |&i: &usize| {
+            let v: Option<f64> = r[i].trim().parse().ok().filter(|v: &f64| (0.0..=1.0 + 1e-6).contains(v));
+            v.ok_or_else(|| fail(line, format!("`{}` is not a probability", &r[i])))
+        };
+        Ok((r[file].to_owned(), own, scores.iter().map(number).collect::<Result<_>>()?))
+    });
+    Ok(Predictions { rows: rows.collect::<Result<_>>()?, classes: classes.clone() })
+}
+
+/// Labels are names of classes, or their numbers from 0.
+pub(super) fn truth(path: &Path, classes: &[String]) -> Result<Truth> {
+    let (header, records) = read(path)?;
+    let (file, label) = (column(path, &header, "file")?, column(path, &header, "label")?);
+    let group = header.iter().position(|h| h == "group");
+    let rows = records.iter().enumerate().map(|(line, r)| {
+        let name = r[label].trim();
+        let number = || name.parse::<usize>().ok().filter(|&n| n < classes.len());
+        let own = classes.iter().position(|c| c == name).or_else(number);
+        let own = own.ok_or_else(|| Error::Input {
+            path: path.into(),
+            reason: format!("line {}: `{name}` is none of {}", line + 2, classes.join(", ")),
+        })?;
+        Ok((r[file].to_owned(), own, r[group.unwrap_or(file)].to_owned()))
+    });
+    rows.collect()
+}
+
+/// Photos that both tables have, and the names of the others.
+pub(super) fn pair(p: &Predictions, t: &Truth) -> (Vec<Sample>, Vec<String>) {
+    let short = |f: &str| f.rsplit(['/', '\\']).next().unwrap_or(f).to_owned();
+    let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+    for (i, row) in t.iter().enumerate() {
+        by_name.entry(short(&row.0)).or_default().push(i);
+    }
+    let mut used = vec![false; t.len()];
+    let mut unpaired = Vec::new();
+    let mut samples = Vec::new();
+    for (file, predicted, probabilities) in &p.rows {
+        let candidates = by_name.get(&short(file)).map_or(&[][..], |v| v);
+        // Equal names in several folders: the whole path must agree.
+        let found = match candidates {
+            [one] => Some(*one),
+            many => many.iter().copied().find(|&i| t[i].0 == *file),
+        };
+        match found.filter(|&i| !used[i]) {
+            Some(i) => {
+                used[i] = true;
+                let (truth, group) = (t[i].1, t[i].2.clone());
+                let probabilities = probabilities.clone();
+                samples.push(Sample { truth, predicted: *predicted, probabilities, group });
+            }
+            None => unpaired.push(file.clone()),
+        }
+    }
+    unpaired.extend(t.iter().zip(&used).filter(|(_, u)| !**u).map(|(r, _)| r.0.clone()));
+    (samples, unpaired)
+}
