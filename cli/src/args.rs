@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-/// Trained medical networks on a plain CPU: brain masks from head scans, from one binary.
+/// Trained medical networks on a plain CPU: masks of head scans, classes of photos, glands in tissue.
 ///
 /// Research use only; not a medical device.
 #[derive(Parser, Debug)]

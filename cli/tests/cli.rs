@@ -532,6 +532,104 @@ fn windows_side_by_side_give_the_same_files() {
     assert!(one == files("eight", &["--threads", "8", "--max-ram", "1G"]), "eight threads give other files");
 }
 
+/// A network for photos of any size: class 1 where it is bright. One value for the whole photo, or one
+/// for every pixel.
+fn photo_model(path: &Path, whole: bool) {
+    let mut b = Builder::new("bright");
+    let dims = [Dim::Known(1), Dim::Known(3), Dim::Symbol("h".into()), Dim::Symbol("w".into())];
+    let x = b.input("image", &dims);
+    // Logits -y and y with y = 10·(mean - 0.5).
+    let weights: Vec<f32> = [-10.0f32, 10.0].iter().flat_map(|w| [w / 3.0; 3]).collect();
+    let bias = Tensor::f32(&[2], &[5.0, -5.0]);
+    let mut y = b.conv(x, Tensor::f32(&[2, 3, 1, 1], &weights), Some(bias), Window::of(&[1; 2]));
+    let mut out = vec![Dim::Known(1), Dim::Known(2), Dim::Symbol("h".into()), Dim::Symbol("w".into())];
+    if whole {
+        y = b.node(ampoule_graph::Op::GlobalAveragePool, &[y]);
+        y = b.node(ampoule_graph::Op::Flatten { axis: 1 }, &[y]);
+        out.truncate(2);
+    }
+    b.output(y, "logits", &out);
+    let mut g = b.finish();
+    let input = match whole {
+        true => "resize = { shorter = 12 }\ncrop = [12, 12]",
+        false => "reduce = 2\nmultiple = 4",
+    };
+    let task = if whole { "classification" } else { "delineation" };
+    let recipe = format!(
+        "version = 1\nname = \"bright\"\ntask = \"{task}\"\nclasses = [\"dark\", \"bright\"]\noutputs = [\"logits\"]\n\
+         activation = \"softmax\"\nflips = [\"x\", \"xy\"]\n[input]\n{input}\nnormalise = {{ kind = \"divide\", by = 255.0 }}\n"
+    );
+    g.set_meta(ampoule_pipeline::RECIPE_KEY, &recipe);
+    onnx::write_file(&g, path).unwrap();
+}
+
+/// A grey photo, bright right of column `edge`.
+fn write_photo(path: &Path, width: usize, height: usize, edge: usize) {
+    let grey: Vec<u8> = (0..width * height).map(|i| if i % width >= edge { 240 } else { 20 }).collect();
+    let mut file = std::fs::File::create(path).unwrap();
+    ampoule_imaging::photo::write_grey(&mut file, width, height, &grey).unwrap();
+}
+
+#[test]
+fn photos_become_a_table() {
+    let d = Dir::new();
+    photo_model(&d.path("bright.onnx"), true);
+    std::fs::create_dir(d.path("photos")).unwrap();
+    for (name, edge) in [("a.png", 0), ("b.png", 40), ("c.png", 10), ("d.png", 25)] {
+        write_photo(&d.path("photos").join(name), 30 + edge % 7, 24, edge);
+    }
+    let run = |out: &str, more: &[&str]| {
+        ampoule(&d, &[&["run", "bright.onnx", "photos", "-o", out][..], more].concat())
+    };
+    let o = run("one", &["--threads", "1", "--top", "2"]);
+    expect(&o, 0, &["a.png: bright 0.9", "b.png: dark 0.9", "dark 0.0"]);
+    let table = std::fs::read_to_string(d.path("one/classes.csv")).unwrap();
+    let classes: Vec<&str> = table.lines().skip(1).map(|l| l.split(',').nth(1).unwrap()).collect();
+    assert_eq!(table.lines().next(), Some("file,class,\"dark\",\"bright\""));
+    assert_eq!(classes, ["\"bright\"", "\"dark\"", "\"bright\"", "\"dark\""]);
+    // Any number of threads, the same table; an existing one is kept unless told otherwise.
+    expect(&run("many", &["--threads", "3", "--json"]), 0, &["\"class\":\"bright\""]);
+    assert_eq!(std::fs::read_to_string(d.path("many/classes.csv")).unwrap(), table);
+    expect(&run("many", &[]), 2, &["classes.csv", "--overwrite"]);
+    expect(&run("many", &["--overwrite"]), 0, &[]);
+    // Truth by name; then a file that is no photo.
+    std::fs::write(d.path("truth.csv"), "file,label\na.png,bright\nb.png,dark\nc.png,dark\nd.png,dark\n")
+        .unwrap();
+    expect(
+        &ampoule(&d, &["evaluate", "one/classes.csv", "truth.csv"]),
+        0,
+        &["accuracy           0.7500", "bright"],
+    );
+    std::fs::write(d.path("photos/e.jpg"), b"not a photo").unwrap();
+    expect(&run("some", &[]), 1, &["e.jpg"]);
+    assert!(std::fs::read_to_string(d.path("some/failures.csv")).unwrap().contains("e.jpg"));
+    assert_eq!(std::fs::read_to_string(d.path("some/classes.csv")).unwrap().lines().count(), 5);
+    expect(&ampoule(&d, &["run", "bright.onnx", "photos/e.jpg", "-o", "none"]), 3, &["e.jpg", "PNG"]);
+    expect(&ampoule(&d, &["run", "bright.onnx", "missing.png", "-o", "none"]), 3, &["missing.png"]);
+    expect(&ampoule(&d, &["run", "bright.onnx", "photos", "-o", "none", "--fast"]), 2, &["volumes"]);
+    std::fs::create_dir(d.path("empty")).unwrap();
+    expect(&ampoule(&d, &["run", "bright.onnx", "empty", "-o", "none"]), 2, &["no PNG"]);
+}
+
+#[test]
+fn tiles_become_label_maps() {
+    let d = Dir::new();
+    photo_model(&d.path("bright.onnx"), false);
+    write_photo(&d.path("tile.png"), 31, 21, 13);
+    let run = ["run", "bright.onnx", "tile.png", "-o", "out", "--save-probabilities"];
+    expect(&ampoule(&d, &run), 0, &["tile.png: bright 0.6000"]);
+    let labels = ampoule_imaging::photo::Photo::read(&d.path("out/tile_labels.png")).unwrap();
+    assert_eq!((labels.width, labels.height), (31, 21));
+    for y in 0..21 {
+        for x in 0..31 {
+            // Blocks of two pixels; the edge at 13 cuts block 6 in halves, which is just bright.
+            assert_eq!(labels.at(x, y)[0], (x >= 12) as u8, "{x} {y}");
+        }
+    }
+    assert_eq!(d.names("out"), ["classes.csv", "tile_labels.png", "tile_prob0.png", "tile_prob1.png"]);
+    expect(&ampoule(&d, &run), 2, &["--overwrite"]);
+}
+
 #[test]
 fn the_other_commands_answer() {
     let d = setup();

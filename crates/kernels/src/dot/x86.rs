@@ -113,8 +113,8 @@ const AHEAD: usize = 512;
 unsafe fn dot2(acc: __m512, a: __m512i, b: __m512i) -> __m512 {
     // SAFETY: the types differ in name only; the caller has the feature.
     unsafe {
-        let (a, b): (__m512bh, __m512bh) = (std::mem::transmute(a), std::mem::transmute(b));
-        _mm512_dpbf16_ps(acc, a, b)
+        let a = std::mem::transmute::<__m512i, __m512bh>(a);
+        _mm512_dpbf16_ps(acc, a, std::mem::transmute::<__m512i, __m512bh>(b))
     }
 }
 

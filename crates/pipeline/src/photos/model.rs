@@ -283,8 +283,8 @@ mod tests {
 
     #[test]
     fn blocks_are_averaged_and_borders_reflected() {
-        let rgb: Vec<u8> = (0..5 * 3).flat_map(|i| [10 * i, 0, 255]).collect();
-        let photo = Photo::new(5, 3, rgb.into_iter().map(|v| v as u8).collect());
+        let rgb: Vec<u8> = (0..5 * 3u8).flat_map(|i| [10 * i, 0, 255]).collect();
+        let photo = Photo::new(5, 3, rgb);
         let normalise = Intensity::Divide { by: 1.0 };
         let t = Tensor::of(photo, &Input { resize: None, crop: None, reduce: 2, normalise, multiple: 4 });
         assert_eq!((t.inner, t.size), ([2, 1], [4, 4]));
