@@ -369,6 +369,8 @@ fn same_as_rounded(isa: Isa, what: &str, x: &[f32], outputs: usize, run: impl Fn
     }
 }
 
+// All blocks: buffers have the sizes that the arguments say.
+#[allow(clippy::undocumented_unsafe_blocks)]
 #[test]
 fn bfloat16_is_float32_rounded() {
     let mut x: Vec<f32> = random(37 * 21, 8).iter().map(|v| v * 5.0).collect();
@@ -377,7 +379,6 @@ fn bfloat16_is_float32_rounded() {
     let n = x.len();
     let a = |kernel, stride, pad| Axis { kernel, stride, dilation: 1, pad };
     for isa in tiers() {
-        // SAFETY (all of these): buffers have the sizes that the arguments say.
         same_as_rounded(isa, "unary", &x, n, |elem, s, d| unsafe {
             match elem {
                 Elem::F32 => eltwise::unary::<f32>(isa, Unary::Neg, s.cast(), d.cast(), n),
