@@ -627,6 +627,9 @@ fn tiles_become_label_maps() {
         }
     }
     assert_eq!(d.names("out"), ["classes.csv", "tile_labels.png", "tile_prob0.png", "tile_prob1.png"]);
+    let evaluate = ["evaluate", "out/tile_labels.png", "out/tile_labels.png"];
+    expect(&ampoule(&d, &evaluate), 0, &["Dice mean 1.0000", "object F1 1.0000"]);
+    expect(&ampoule(&d, &["evaluate", "out", "out", "--json"]), 0, &["\"hd95_px\":0.0"]);
     expect(&ampoule(&d, &run), 2, &["--overwrite"]);
 }
 

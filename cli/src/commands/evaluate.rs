@@ -9,6 +9,9 @@ pub fn run(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
     if predictions.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
         return classes(g, predictions, truth, csv);
     }
+    if ampoule_study::holds_tiles(predictions) {
+        return tiles(g, predictions, truth, csv);
+    }
     let e = ampoule_study::evaluate(predictions, truth)?;
     if let Some(path) = csv {
         if path.exists() && !g.overwrite {
@@ -89,6 +92,49 @@ fn classes(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
             m.f1,
             number(m.auroc),
             called.join(" ")
+        ));
+    }
+    for u in &e.unpaired {
+        say(format!("left out: {u}"));
+    }
+    Ok(Code::Done)
+}
+
+/// Label maps against truth.
+fn tiles(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Outcome {
+    if csv.is_some() {
+        return Err(Failure::usage("--csv is for masks; label maps have --json".to_owned()));
+    }
+    let e = ampoule_study::tiles(predictions, truth)?;
+    if g.json {
+        json(&e)?;
+        return Ok(Code::Done);
+    }
+    let distance = |v: Option<f64>| v.map_or("missed".into(), |v| format!("{v:.1}"));
+    say("tile                         class    Dice    IoU  HD95 px  objects found/truth/called  F1");
+    for t in &e.tiles {
+        let [truth, called, found] = t.objects;
+        say(format!(
+            "{:28} {:5} {:7.4} {:6.4} {:>8} {:>27} {:.4}",
+            t.tile,
+            t.class,
+            t.dice,
+            t.iou,
+            distance(t.hd95_px),
+            format!("{found}/{truth}/{called}"),
+            t.object_f1
+        ));
+    }
+    for c in &e.total {
+        say(format!(
+            "class {}: {} tiles, Dice mean {:.4}, least {:.4}, IoU mean {:.4}, HD95 median {} px, object F1 {:.4}",
+            c.class,
+            c.n,
+            c.dice_mean,
+            c.dice_min,
+            c.iou_mean,
+            distance(c.hd95_px_median),
+            c.object_f1
         ));
     }
     for u in &e.unpaired {

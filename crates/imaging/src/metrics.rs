@@ -50,6 +50,11 @@ impl Counts {
 
 /// Surface voxels of a mask.
 pub fn surface(mask: &Volume<u8>) -> Volume<u8> {
+    surface_within(mask, [false; 3])
+}
+
+/// Surface voxels, neighbours along `flat` axes not counted: in a picture the surface is the outline.
+fn surface_within(mask: &Volume<u8>, flat: [bool; 3]) -> Volume<u8> {
     let [nx, ny, nz] = mask.dims;
     let mut out = Volume::filled(mask.dims, 0u8);
     let s = mask.strides();
@@ -60,8 +65,10 @@ pub fn surface(mask: &Volume<u8>) -> Volume<u8> {
                 if mask.data[i] == 0 {
                     continue;
                 }
-                let border = x == 0 || y == 0 || z == 0 || x + 1 == nx || y + 1 == ny || z + 1 == nz;
-                let edge = border || s.iter().any(|&d| mask.data[i - d] == 0 || mask.data[i + d] == 0);
+                let edge = (0..3).filter(|&k| !flat[k]).any(|k| {
+                    let (at, size) = ([x, y, z][k], [nx, ny, nz][k]);
+                    at == 0 || at + 1 == size || mask.data[i - s[k]] == 0 || mask.data[i + s[k]] == 0
+                });
                 out.data[i] = edge as u8;
             }
         }
@@ -78,11 +85,12 @@ pub struct SurfaceDistances {
 }
 
 impl SurfaceDistances {
-    /// Computes both directions; `spacing` in mm.
+    /// Computes both directions; `spacing` in mm. Of volumes one voxel thick the surfaces are outlines.
     pub fn new(a: &Volume<u8>, b: &Volume<u8>, spacing: [f64; 3]) -> Self {
         // Distances are needed only at surfaces, so the box around both masks is enough.
+        let flat = a.dims.map(|d| d == 1);
         let (a, b) = crop_both(a, b);
-        let (sa, sb) = (surface(&a), surface(&b));
+        let (sa, sb) = (surface_within(&a, flat), surface_within(&b, flat));
         let one_way = |from: &Volume<u8>, to: &Volume<u8>| {
             let d = squared_distances(to, spacing);
             let on = from.data.iter().zip(&d.data).filter(|(m, _)| **m != 0);

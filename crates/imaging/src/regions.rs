@@ -110,6 +110,27 @@ impl Runs {
     }
 }
 
+/// Numbers the components of the voxels above 0 from 1 on, in the order of their first voxels; returns
+/// the numbers and how many there are.
+pub fn components(mask: &Volume<u8>, connectivity: Connectivity) -> (Volume<u32>, usize) {
+    let mut runs = Runs::new(mask, |v| v != 0, connectivity);
+    let mut numbers = vec![0u32; runs.runs.len()];
+    let mut out = Volume::filled(mask.dims, 0u32);
+    let (nx, mut count) = (mask.dims[0], 0);
+    for row in 0..runs.rows.len() - 1 {
+        for i in runs.rows[row]..runs.rows[row + 1] {
+            let root = runs.find(i);
+            if numbers[root] == 0 {
+                count += 1;
+                numbers[root] = count;
+            }
+            let (a, b) = (runs.runs[i].start as usize, runs.runs[i].end as usize);
+            out.data[row * nx + a..row * nx + b].fill(numbers[root]);
+        }
+    }
+    (out, count as usize)
+}
+
 /// Keeps the largest component of the voxels above 0 (the first of equals); returns how many
 /// components there were.
 pub fn keep_largest(mask: &mut Volume<u8>, connectivity: Connectivity) -> usize {

@@ -198,7 +198,7 @@ impl DotKernel {
     }
 
     /// The word of a packed column for values at `k` and, if there is one, `k + 1` of a run.
-    fn word(&self, first: f32, second: Option<f32>) -> f32 {
+    pub(crate) fn word(&self, first: f32, second: Option<f32>) -> f32 {
         if self.a == Elem::F32 {
             return first;
         }

@@ -19,7 +19,7 @@ use crate::simd::dispatch;
 use crate::{Elem, Element, Floats, Grid, Isa, Spread, bf16};
 use ahead::Ahead;
 use cut::Cut;
-use transform::{Gather, Scatter, filter};
+use transform::{FILTERS, Filters, Gather, Scatter};
 
 /// Which minimal filtering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,24 +153,37 @@ impl Winograd {
             let own = item * PACKED..((item + 1) * PACKED).min(words);
             let mut first = 0;
             for p in &self.panels {
-                for n in 0..p.nr {
+                for n in (0..p.nr).step_by(FILTERS) {
                     for word in own.clone() {
                         let i = word * step;
                         let first_input = i - i % self.cut.channels;
                         let block = self.words(self.cut.channels.min(inputs - first_input));
                         let base = kd * self.words(first_input) * width + kd * block * first;
                         for t in 0..kd {
-                            let u = |k: usize| match first + n < columns && i + k < inputs {
-                                true => filter(at(t, i + k, first + n), self.variant.tile),
-                                false => [0.0; 36],
+                            let transformed = |k: usize| {
+                                let mut g = [[0f64; FILTERS]; 9];
+                                let last = columns.saturating_sub(first + n).min(FILTERS);
+                                for lane in 0..if i + k < inputs { last } else { 0 } {
+                                    for (to, v) in g.iter_mut().zip(at(t, i + k, first + n + lane)) {
+                                        to[lane] = v as f64;
+                                    }
+                                }
+                                let mut out = [[0f32; FILTERS]; 36];
+                                let body = Filters { weights: &g, tile: self.variant.tile, out: &mut out };
+                                // SAFETY: the plan's tier is supported.
+                                unsafe { dispatch(self.isa, body) };
+                                out
                             };
-                            let (u0, u1) = (u(0), if step == 2 { u(1) } else { [0.0; 36] });
+                            let (u0, u1) = (transformed(0), (step == 2).then(|| transformed(1)));
                             let row = t * block + (i - first_input) / step;
                             for point in 0..points {
-                                let pair = |k: usize| if k == 0 { u0[point] } else { u1[point] };
                                 let place = point * rows * width + base + row * p.nr + n;
-                                // SAFETY: below points · rows · width, and each place is one item's.
-                                p.column(step, pair, |_, v| unsafe { *data.add(place) = v });
+                                for lane in 0..FILTERS.min(p.nr - n) {
+                                    let second = u1.as_ref().map(|u| u[point][lane]);
+                                    let word = p.word(u0[point][lane], second);
+                                    // SAFETY: below points · rows · width, and each place is one item's.
+                                    unsafe { *data.add(place + lane) = word };
+                                }
                             }
                         }
                     }

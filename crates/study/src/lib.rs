@@ -5,10 +5,12 @@ pub mod bench;
 mod classification;
 mod compare;
 mod evaluate;
+mod tiles;
 
 pub use classification::{ClassMetrics, Classification, Totals, classification};
 pub use compare::{Parity, compare_on_image, compare_random};
 pub use evaluate::{CaseMetrics, Evaluation, Metrics, Summary, evaluate, evaluate_pair};
+pub use tiles::{ClassTotals, TileMetrics, Tiles, holds_tiles, tiles};
 
 /// What can go wrong while judging.
 #[derive(Debug, thiserror::Error)]

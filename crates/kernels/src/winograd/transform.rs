@@ -6,25 +6,58 @@ use crate::dot::Act;
 use crate::simd::{Body, Vector};
 use crate::{Element, Grid};
 
-/// `G·g·Gᵀ` of one 3×3 filter for tiles of `tile`, in float64 and rounded once.
-pub(super) fn filter(g: [f32; 9], tile: usize) -> [f32; 36] {
-    let line = |a: f64, b: f64, c: f64| {
-        let (even, odd) = (a + c, b);
-        if tile == 2 {
-            return [a, (even + odd) / 2.0, (even - odd) / 2.0, c, 0.0, 0.0];
+/// Filters that are transformed at once.
+pub(super) const FILTERS: usize = 8;
+
+/// Nine weights of each of some filters, in h, w order.
+pub(super) type Weights3x3 = [[f64; FILTERS]; 9];
+
+/// `G·g·Gᵀ` of 3×3 filters for tiles of `tile`, in float64 and rounded once.
+pub(super) struct Filters<'a> {
+    pub weights: &'a Weights3x3,
+    pub tile: usize,
+    /// The first `(tile + 2)²` positions are written.
+    pub out: &'a mut [[f32; FILTERS]; 36],
+}
+
+impl Body for Filters<'_> {
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        // Plain loops over filters, which the compiler turns into the tier's float64 instructions.
+        let g = self.weights;
+        let size = self.tile + 2;
+        let mut columns = [[[0f64; FILTERS]; 6]; 3];
+        for (j, column) in columns.iter_mut().enumerate() {
+            line([&g[j], &g[3 + j], &g[6 + j]], self.tile, column);
         }
-        let (far, near) = (a / 24.0 + c / 6.0, b / 12.0);
-        [a / 4.0, -(even + odd) / 6.0, -(even - odd) / 6.0, far + near, far - near, c]
-    };
-    let columns = [0, 1, 2].map(|j| line(g[j] as f64, g[3 + j] as f64, g[6 + j] as f64));
-    let mut out = [0f32; 36];
-    let size = tile + 2;
-    for i in 0..size {
-        for (j, v) in line(columns[0][i], columns[1][i], columns[2][i]).into_iter().enumerate().take(size) {
-            out[i * size + j] = v as f32;
+        for i in 0..size {
+            let mut row = [[0f64; FILTERS]; 6];
+            line([&columns[0][i], &columns[1][i], &columns[2][i]], self.tile, &mut row);
+            for (j, v) in row.iter().enumerate().take(size) {
+                for (to, from) in self.out[i * size + j].iter_mut().zip(v) {
+                    *to = *from as f32;
+                }
+            }
         }
     }
-    out
+}
+
+/// `G·g` of a line of three weights.
+#[inline(always)]
+fn line([a, b, c]: [&[f64; FILTERS]; 3], tile: usize, out: &mut [[f64; FILTERS]; 6]) {
+    for k in 0..FILTERS {
+        let (even, odd) = (a[k] + c[k], b[k]);
+        let values = if tile == 2 {
+            [a[k], (even + odd) / 2.0, (even - odd) / 2.0, c[k], 0.0, 0.0]
+        } else {
+            let (far, near) = (a[k] / 24.0 + c[k] / 6.0, b[k] / 12.0);
+            [a[k] / 4.0, -(even + odd) / 6.0, -(even - odd) / 6.0, far + near, far - near, c[k]]
+        };
+        for (to, v) in out.iter_mut().zip(values) {
+            to[k] = v;
+        }
+    }
 }
 
 /// `Bᵀ·d` of a line.
