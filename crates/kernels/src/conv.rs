@@ -5,10 +5,16 @@
 //! A transposed convolution is run as one such convolution per output phase
 //! (see [`phases`]), a pointwise convolution or GEMM as one row of pixels.
 
+mod phases;
+mod source;
+mod weights;
+
 use crate::dot::{self, Act, DotArgs, DotKernel, Epilogue, Tap};
 use crate::norm::ItemSums;
-use crate::simd::{Body, Vector, dispatch};
-use crate::{Elem, Element, Floats, Grid, Isa, Spread, bf16};
+use crate::{Elem, Element, Grid, Isa, bf16};
+pub use phases::{Phase, phases};
+use source::Source;
+pub use weights::Weights;
 
 /// One axis of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,78 +76,6 @@ impl Axis {
             }
         }
         list
-    }
-}
-
-/// Words of a column that packing writes before it goes to the next.
-const PACKED: usize = 256;
-/// Items of packing to aim at.
-const SHARES: usize = 16;
-
-/// Packed weights of a convolution for one tier.
-pub struct Weights {
-    panels: Vec<&'static DotKernel>,
-    data: Floats,
-    bias: Option<Vec<f32>>,
-    /// Input channels, and words of k per column: taps × packed input channels.
-    inputs: usize,
-    depth: usize,
-    columns: usize,
-}
-
-impl Weights {
-    /// Packs weights given as `at(tap, input channel, output channel)`, taps in d, h, w order.
-    pub fn pack(
-        panels: Vec<&'static DotKernel>,
-        [taps, inputs, outputs]: [usize; 3],
-        bias: Option<&[f32]>,
-        spread: &Spread,
-        at: impl Fn(usize, usize, usize) -> f32 + Sync,
-    ) -> Self {
-        let (a, words) = panels.first().map_or((Elem::F32, inputs), |p| (p.a, p.words(inputs)));
-        debug_assert!(panels.iter().all(|p| p.a == a), "panels of several types");
-        let depth = taps * words;
-        let width: usize = panels.iter().map(|p| p.nr).sum();
-        let step = if a == Elem::Bf16 { 2 } else { 1 };
-        // One item is a share of the words of one panel. Weights are read in the order in which a file
-        // holds them, by output channel first, so that large ones go through memory once; what is
-        // written meanwhile stays in the second-level cache.
-        let blocks = SHARES.div_ceil(panels.len().max(1)).min(words.div_ceil(PACKED)).max(1);
-        let share = words.div_ceil(blocks);
-        let fill = |item: usize, data: *mut f32| {
-            let (p, from) = (panels[item / blocks], item % blocks * share);
-            let first: usize = panels[..item / blocks].iter().map(|p| p.nr).sum();
-            let last = (from + share).min(words);
-            for from in (from..last).step_by(PACKED) {
-                for n in 0..p.nr {
-                    for word in from..(from + PACKED).min(last) {
-                        let i = word * step;
-                        for tap in 0..taps {
-                            let inside = first + n < outputs;
-                            let value = |k: usize| if inside { at(tap, i + k, first + n) } else { 0.0 };
-                            let place = first * depth + (tap * words + word) * p.nr + n;
-                            // SAFETY: below depth · width, and each place is one item's.
-                            p.column((inputs - i).min(step), value, |_, v| unsafe { *data.add(place) = v });
-                        }
-                    }
-                }
-            }
-        };
-        let items = if inputs == 0 { 0 } else { panels.len() * blocks };
-        // SAFETY: items, panels, taps and columns cover the whole.
-        let data = unsafe { Floats::filled(depth * width, items, spread, &fill) };
-        let bias = bias.map(|b| (0..width).map(|n| b.get(n).copied().unwrap_or(0.0)).collect());
-        Weights { panels, data, bias, inputs, depth, columns: outputs }
-    }
-
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        4 * (self.data.len() + self.bias.as_ref().map_or(0, Vec::len))
-    }
-
-    /// Names of the tiles in use.
-    pub fn kernels(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.panels.iter().map(|p| p.name)
     }
 }
 
@@ -209,42 +143,6 @@ impl ConvPointers {
 unsafe impl Sync for ConvPointers {}
 // SAFETY: as above.
 unsafe impl Send for ConvPointers {}
-
-/// Where the tiles read the input of an item: as it is stored, or widened.
-struct Source {
-    /// The position that tap 0 of output row 0 and pixel 0 would read without pads.
-    base: *const u8,
-    /// Elements from one depth tap, row and pixel to the next.
-    steps: [usize; 3],
-    /// Bytes of an element.
-    size: usize,
-}
-
-/// bfloat16 to float32.
-struct Widen {
-    src: *const bf16,
-    dst: *mut f32,
-    n: usize,
-}
-
-impl Body for Widen {
-    type Out = ();
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        let mut i = 0;
-        // SAFETY: i + LANES <= n or the partial forms are used.
-        unsafe {
-            while i + V::LANES <= self.n {
-                V::store(self.dst.add(i), V::load_half(self.src.add(i)));
-                i += V::LANES;
-            }
-            if i < self.n {
-                let m = self.n - i;
-                V::store_part(self.dst.add(i), V::load_half_part(self.src.add(i), m), m);
-            }
-        }
-    }
-}
 
 /// Bytes of input that one item should stay below, so that they live in the second-level cache
 /// while panel after panel of weights is applied to them.
@@ -472,65 +370,6 @@ impl Conv {
         kz.kernel * reach(ky, self.block_h, h) * reach(kx, self.block_w, w) * c
     }
 
-    /// Whether items widen their input into scratch.
-    fn widens(&self) -> bool {
-        self.operand != self.spec.elems[0]
-    }
-
-    /// The input as it is stored.
-    fn stored(&self, n: usize, z: usize, p: ConvPointers) -> Source {
-        let [sn, sz, sy, sx] = self.spec.input.strides;
-        let axis = &self.spec.axes[0];
-        let at = n as isize * sn as isize + ((z * axis.stride) as isize - axis.pad as isize) * sz as isize;
-        let size = self.operand.size();
-        Source {
-            base: p.input.wrapping_offset(size as isize * at),
-            steps: [axis.dilation * sz, sy, sx],
-            size,
-        }
-    }
-
-    /// Widens what outputs of slice `z`, rows `ys` and pixels `xs` read.
-    /// Safety: as for [`Conv::run`].
-    unsafe fn widened(
-        &self,
-        [n, z]: [usize; 2],
-        taps: &Segment,
-        (ys, xs): ((usize, usize), (usize, usize)),
-        p: ConvPointers,
-        scratch: *mut f32,
-    ) -> Source {
-        let g = &self.spec.input;
-        let [az, ay, ax] = &self.spec.axes;
-        let (rows, pixels) = (ay.reach(ys.0..ys.1, g.dims[2]), ax.reach(xs.0..xs.1, g.dims[3]));
-        let c = g.channels();
-        let (line, slice) = (pixels.len() * c, rows.len() * pixels.len() * c);
-        let src = p.input.cast::<bf16>();
-        for (k, tap) in (taps.first..taps.last).enumerate() {
-            let depth = (z * az.stride + tap * az.dilation) as i64 - az.pad;
-            for (i, y) in rows.clone().enumerate() {
-                let at = n * g.strides[0] + depth as usize * g.strides[1] + y * g.strides[2];
-                let from = src.wrapping_add(at + pixels.start * g.pixel());
-                let to = scratch.wrapping_add(k * slice + i * line);
-                // SAFETY: valid taps read inside the input; the scratch has room for them all.
-                unsafe {
-                    if g.pixel() == c {
-                        dispatch(self.isa, Widen { src: from, dst: to, n: line });
-                        continue;
-                    }
-                    for x in 0..pixels.len() {
-                        let (src, dst) = (from.add(x * g.pixel()), to.add(x * c));
-                        dispatch(self.isa, Widen { src, dst, n: c });
-                    }
-                }
-            }
-        }
-        // Where tap 0 of row 0 and pixel 0 would lie, which may be outside.
-        let before = taps.first * slice + rows.start * line + pixels.start * c;
-        let base = scratch.wrapping_sub(before).cast_const().cast();
-        Source { base, steps: [slice, line, c], size: self.operand.size() }
-    }
-
     /// Fills `taps` (offsets of B still per column) and returns the length of a run.
     fn taps(
         &self,
@@ -668,45 +507,6 @@ fn clipped(segments: &[Segment], range: (usize, usize)) -> impl Iterator<Item = 
     })
 }
 
-/// One output phase of a transposed convolution along one axis.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Phase {
-    /// First output position.
-    pub offset: usize,
-    /// Number of output positions, `stride` apart.
-    pub count: usize,
-    /// Kernel taps of this phase, in the order of ascending input position.
-    pub taps: Vec<usize>,
-    /// The ordinary convolution axis that computes them.
-    pub axis: Axis,
-}
-
-/// The phases of a transposed convolution axis with `out` output positions: output
-/// `o = i·stride + k·dilation - pad` receives input `i` through tap `k`.
-pub fn phases(kernel: usize, stride: usize, dilation: usize, pad: i64, out: usize) -> Vec<Phase> {
-    (0..stride.min(out))
-        .map(|offset| {
-            // Taps with (offset + pad - k·dilation) divisible by the stride; that quotient is the
-            // input position of output `offset`.
-            let position = |k: usize| {
-                let p = offset as i64 + pad - (k * dilation) as i64;
-                (p.rem_euclid(stride as i64) == 0).then(|| p.div_euclid(stride as i64))
-            };
-            let mut taps: Vec<(i64, usize)> =
-                (0..kernel).filter_map(|k| position(k).map(|p| (p, k))).collect();
-            taps.sort_unstable();
-            let first = taps.first().map_or(0, |t| t.0);
-            let step = taps.get(1).map_or(1, |t| (t.0 - first) as usize);
-            Phase {
-                offset,
-                count: (out - offset).div_ceil(stride),
-                axis: Axis { kernel: taps.len(), stride: 1, dilation: step, pad: -first },
-                taps: taps.into_iter().map(|t| t.1).collect(),
-            }
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -733,24 +533,6 @@ mod tests {
                         let valid = (0..size as i64).contains(&at);
                         assert_eq!(valid, (s.first..s.last).contains(&k), "{axis:?} {o} {k}");
                     }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn phases_partition_the_taps() {
-        for (kernel, stride, dilation, pad) in
-            [(3, 2, 1, 1), (2, 2, 1, 0), (4, 2, 1, 1), (3, 3, 2, 0), (5, 2, 1, 2), (1, 2, 1, 0)]
-        {
-            let list = phases(kernel, stride, dilation, pad, 12);
-            let mut all: Vec<usize> = list.iter().flat_map(|p| p.taps.clone()).collect();
-            all.sort_unstable();
-            assert_eq!(all, (0..kernel).collect::<Vec<_>>());
-            for p in list {
-                for (t, &k) in p.taps.iter().enumerate() {
-                    let input = (t * p.axis.dilation) as i64 - p.axis.pad;
-                    assert_eq!(input * stride as i64 + (k * dilation) as i64 - pad, p.offset as i64);
                 }
             }
         }

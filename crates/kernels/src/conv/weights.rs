@@ -1,0 +1,76 @@
+//! Weights packed for the tiles.
+
+use crate::dot::DotKernel;
+use crate::{Elem, Floats, Spread};
+
+/// Words of a column that packing writes before it goes to the next.
+const PACKED: usize = 256;
+/// Items of packing to aim at.
+const SHARES: usize = 16;
+
+/// Packed weights of a convolution for one tier.
+pub struct Weights {
+    pub(super) panels: Vec<&'static DotKernel>,
+    pub(super) data: Floats,
+    pub(super) bias: Option<Vec<f32>>,
+    /// Input channels, and words of k per column: taps × packed input channels.
+    pub(super) inputs: usize,
+    pub(super) depth: usize,
+    pub(super) columns: usize,
+}
+
+impl Weights {
+    /// Packs weights given as `at(tap, input channel, output channel)`, taps in d, h, w order.
+    pub fn pack(
+        panels: Vec<&'static DotKernel>,
+        [taps, inputs, outputs]: [usize; 3],
+        bias: Option<&[f32]>,
+        spread: &Spread,
+        at: impl Fn(usize, usize, usize) -> f32 + Sync,
+    ) -> Self {
+        let (a, words) = panels.first().map_or((Elem::F32, inputs), |p| (p.a, p.words(inputs)));
+        debug_assert!(panels.iter().all(|p| p.a == a), "panels of several types");
+        let depth = taps * words;
+        let width: usize = panels.iter().map(|p| p.nr).sum();
+        let step = if a == Elem::Bf16 { 2 } else { 1 };
+        // One item is a share of the words of one panel. Weights are read in the order in which a file
+        // holds them, by output channel first, so that large ones go through memory once; what is
+        // written meanwhile stays in the second-level cache.
+        let blocks = SHARES.div_ceil(panels.len().max(1)).min(words.div_ceil(PACKED)).max(1);
+        let share = words.div_ceil(blocks);
+        let fill = |item: usize, data: *mut f32| {
+            let (p, from) = (panels[item / blocks], item % blocks * share);
+            let first: usize = panels[..item / blocks].iter().map(|p| p.nr).sum();
+            let last = (from + share).min(words);
+            for from in (from..last).step_by(PACKED) {
+                for n in 0..p.nr {
+                    for word in from..(from + PACKED).min(last) {
+                        let i = word * step;
+                        for tap in 0..taps {
+                            let inside = first + n < outputs;
+                            let value = |k: usize| if inside { at(tap, i + k, first + n) } else { 0.0 };
+                            let place = first * depth + (tap * words + word) * p.nr + n;
+                            // SAFETY: below depth · width, and each place is one item's.
+                            p.column((inputs - i).min(step), value, |_, v| unsafe { *data.add(place) = v });
+                        }
+                    }
+                }
+            }
+        };
+        let items = if inputs == 0 { 0 } else { panels.len() * blocks };
+        // SAFETY: items, panels, taps and columns cover the whole.
+        let data = unsafe { Floats::filled(depth * width, items, spread, &fill) };
+        let bias = bias.map(|b| (0..width).map(|n| b.get(n).copied().unwrap_or(0.0)).collect());
+        Weights { panels, data, bias, inputs, depth, columns: outputs }
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        4 * (self.data.len() + self.bias.as_ref().map_or(0, Vec::len))
+    }
+
+    /// Names of the tiles in use.
+    pub fn kernels(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.panels.iter().map(|p| p.name)
+    }
+}
