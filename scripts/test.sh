@@ -27,11 +27,16 @@ trap 'rm -f "$log"' EXIT
 cargo build --quiet --workspace --all-targets
 for tier in $(printf '%s\n' "${tiers[@]}" | tac); do
   echo "== tests on $tier"
-  packages=(--workspace)
   # Formats, metrics and documentation examples do not depend on the tier; the bfloat16 tier differs
-  # from the one before in products of bfloat16 only.
-  [ "$tier" = "$best" ] || packages=(-p ampoule-kernels -p ampoule-engine -p ampoule-zoo -p ampoule)
-  [ "$tier" != avx512bf16 ] || packages=(-p ampoule-kernels -p ampoule-engine)
+  # from the one before in products of bfloat16 only. Always the whole workspace, so that nothing is
+  # built twice for other sets of features.
+  kernels=(--lib --test conv --test others --test networks)
+  packages=(--workspace)
+  case "$tier" in
+    "$best") ;;
+    avx512bf16) packages+=("${kernels[@]}") ;;
+    *) packages+=("${kernels[@]}" --test onnx_nodes --test regressions --test golden --test cli) ;;
+  esac
   AMPOULE_ISA=$tier cargo test --quiet "${packages[@]}" -- --nocapture 2>&1 | tee -a "$log" \
     | grep -v -E '^(running [0-9]+ tests?|\.*)$' || { echo "tests fail on $tier"; exit 1; }
   grep -q "tiers tested: $tier" "$log" || { echo "the tier $tier was skipped on a CPU that has it"; exit 1; }
