@@ -122,9 +122,18 @@ fn files(path: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(all.into_iter().map(|p| (name(&p), p)).collect())
 }
 
-/// Whether a path holds label maps: one, or a folder with images.
+/// Whether a path holds label maps: one, or a folder with images and no volumes (whose runs leave
+/// pictures beside them).
 pub fn holds_tiles(path: &Path) -> bool {
-    if path.is_dir() { files(path).is_ok_and(|f| !f.is_empty()) } else { is_photo(path) }
+    if !path.is_dir() {
+        return is_photo(path);
+    }
+    let volume = |p: PathBuf| {
+        let name = p.to_string_lossy().to_ascii_lowercase();
+        name.ends_with(".nii") || name.ends_with(".nii.gz")
+    };
+    let volumes = std::fs::read_dir(path).is_ok_and(|mut d| d.any(|e| e.is_ok_and(|e| volume(e.path()))));
+    !volumes && files(path).is_ok_and(|f| !f.is_empty())
 }
 
 /// Compares label maps (grey images, 0 for background) by name. When no truth has more than one value
