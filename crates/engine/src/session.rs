@@ -149,7 +149,7 @@ impl Session {
         let Fitted { lowered, plan, stream } = fit(&graph, constants, isa, &pool, options)?;
         let weight_bytes = weight_bytes(&lowered);
         graph.constants = outputs;
-        graph.mapped_no_more();
+        graph.forget_file();
         let offsets = plan.offsets.iter().map(|&o| o as isize).collect();
         let (precision, threads) = (options.precision, pool.threads());
         let network =

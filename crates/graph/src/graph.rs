@@ -179,7 +179,7 @@ impl Graph {
     }
 
     /// Lets go of the model's file; constants that lie in it keep it mapped as long as they live.
-    pub fn mapped_no_more(&mut self) {
+    pub fn forget_file(&mut self) {
         self.mapped = None;
     }
 

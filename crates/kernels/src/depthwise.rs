@@ -130,6 +130,7 @@ fn valid(a: &Axis, o: usize, size: usize) -> (i64, std::ops::Range<i64>) {
 
 impl<E: Element> Body for Rows<'_, E> {
     type Out = ();
+    // SAFETY: as the trait says, and as `Depthwise::run` asks of its pointers.
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let width = self.plan.output.dims[3];

@@ -169,13 +169,21 @@ pub fn evaluate(predictions: &Path, truth: &Path) -> Result<Evaluation> {
     Ok(Evaluation { total: summary(&cases), cases, unpaired })
 }
 
+/// The middle of sorted values, or the mean of the two middle ones.
+pub(crate) fn median(sorted: &[f64]) -> Option<f64> {
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(sorted[middle]),
+        _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
+    }
+}
+
 fn summary(cases: &[CaseMetrics]) -> Summary {
     let n = cases.len() as f64;
     let mut dice: Vec<f64> = cases.iter().map(|c| c.metrics.dice).collect();
     dice.sort_by(f64::total_cmp);
     let hd: Vec<f64> = cases.iter().map(|c| c.metrics.hd95_mm.unwrap_or(c.metrics.diagonal_mm)).collect();
-    let middle = dice.len() / 2;
-    let median = if dice.len() % 2 == 1 { dice[middle] } else { (dice[middle - 1] + dice[middle]) / 2.0 };
     let volume = |c: &CaseMetrics| {
         let m = &c.metrics;
         if m.truth_ml > 0.0 { (m.volume_ml - m.truth_ml).abs() / m.truth_ml * 100.0 } else { 0.0 }
@@ -184,7 +192,7 @@ fn summary(cases: &[CaseMetrics]) -> Summary {
         n: cases.len(),
         missed: cases.iter().filter(|c| c.metrics.hd95_mm.is_none()).count(),
         dice_mean: dice.iter().sum::<f64>() / n,
-        dice_median: median,
+        dice_median: median(&dice).unwrap_or(f64::NAN),
         dice_min: dice[0],
         hd95_mm_mean: hd.iter().sum::<f64>() / n,
         hd95_mm_max: hd.iter().copied().fold(0.0, f64::max),

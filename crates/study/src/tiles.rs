@@ -1,5 +1,6 @@
 //! Label maps of tiles against truth, class by class.
 
+use crate::evaluate::median;
 use crate::{Error, Result};
 use ampoule_imaging::Volume;
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
@@ -188,12 +189,6 @@ fn totals(class: u8, all: &[TileMetrics]) -> ClassTotals {
     let n = own.len() as f64;
     let mut distances: Vec<f64> = own.iter().filter_map(|t| t.hd95_px).collect();
     distances.sort_by(f64::total_cmp);
-    let middle = distances.len() / 2;
-    let median = match distances.len() {
-        0 => None,
-        k if k % 2 == 1 => Some(distances[middle]),
-        _ => Some((distances[middle - 1] + distances[middle]) / 2.0),
-    };
     let objects = own.iter().fold([0; 3], |s, t| [0, 1, 2].map(|i| s[i] + t.objects[i]));
     ClassTotals {
         class,
@@ -201,7 +196,7 @@ fn totals(class: u8, all: &[TileMetrics]) -> ClassTotals {
         dice_mean: own.iter().map(|t| t.dice).sum::<f64>() / n,
         dice_min: own.iter().map(|t| t.dice).fold(f64::INFINITY, f64::min),
         iou_mean: own.iter().map(|t| t.iou).sum::<f64>() / n,
-        hd95_px_median: median,
+        hd95_px_median: median(&distances),
         object_f1: object_f1(objects),
     }
 }

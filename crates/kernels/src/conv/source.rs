@@ -23,6 +23,7 @@ struct Widen {
 
 impl Body for Widen {
     type Out = ();
+    // SAFETY: as the trait says; both pointers must be valid for `n` values.
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let mut i = 0;

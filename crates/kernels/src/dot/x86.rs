@@ -7,6 +7,7 @@ use crate::{Elem, bf16};
 use std::arch::x86_64::*;
 
 /// Calls the instantiation for `args.m` rows.
+/// Safety: see [`super::DotKernel::run`]; the CPU must have the features of the tile.
 #[inline(always)]
 unsafe fn rows<V: Vector, const NV: usize, const MR: usize>(args: &DotArgs) {
     macro_rules! pick {
@@ -163,6 +164,7 @@ unsafe fn tile_pairs<const M: usize, const NV: usize>(args: &DotArgs) {
 }
 
 /// Calls the instantiation for `args.m` rows.
+/// Safety: see [`super::DotKernel::run`]; the CPU must have the features of the tile.
 #[inline(always)]
 unsafe fn rows_pairs<const NV: usize, const MR: usize>(args: &DotArgs) {
     macro_rules! pick {
