@@ -20,9 +20,11 @@ mod place;
 mod plan;
 mod pool;
 mod precision;
+mod reach;
 mod session;
 mod step;
 mod stream;
+mod tiles;
 mod view;
 
 pub use error::{Error, Result};

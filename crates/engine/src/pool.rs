@@ -21,8 +21,8 @@ struct Shared {
     /// The present job. Written before the generation changes, while no worker is active; read after,
     /// before the reader ends its activity.
     job: UnsafeCell<Option<SendJob>>,
-    /// Next chunk of the present job.
-    next: AtomicUsize,
+    /// Next chunk of each thread's share of the present job.
+    next: Vec<Next>,
     /// Chunks of the present job.
     chunks: AtomicUsize,
     /// Workers that have not finished the present job.
@@ -37,6 +37,11 @@ struct Shared {
     wake: Condvar,
     done: Condvar,
 }
+
+/// A counter that shares no cache line with another.
+#[repr(align(128))]
+#[derive(Default)]
+struct Next(AtomicUsize);
 
 // SAFETY: all but `job` is synchronised by itself; for `job` see there.
 unsafe impl Sync for Shared {}
@@ -56,10 +61,11 @@ pub struct Pool {
 impl Pool {
     /// A pool of `threads` threads, the caller included; at least one, at most 256.
     pub fn new(threads: usize) -> Self {
+        let threads = threads.clamp(1, 256);
         let shared = Arc::new(Shared {
             generation: AtomicUsize::new(0),
             job: UnsafeCell::new(None),
-            next: AtomicUsize::new(0),
+            next: (0..threads).map(|_| Next::default()).collect(),
             chunks: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
@@ -70,7 +76,7 @@ impl Pool {
             wake: Condvar::new(),
             done: Condvar::new(),
         });
-        let workers = (1..threads.clamp(1, 256))
+        let workers = (1..threads)
             .map_while(|id| {
                 let shared = shared.clone();
                 let name = format!("ampoule-{id}");
@@ -95,7 +101,9 @@ impl Pool {
         }
         let _one_job = lock(&self.busy);
         let s = &*self.shared;
-        s.next.store(0, Ordering::Relaxed);
+        for (w, next) in s.next.iter().enumerate() {
+            next.0.store(s.share(chunks, w).start, Ordering::Relaxed);
+        }
         s.chunks.store(chunks, Ordering::Relaxed);
         s.active.store(self.workers.len(), Ordering::Relaxed);
         // SAFETY: only the lifetime is erased. Workers use the pointer before they leave the job, and
@@ -124,6 +132,13 @@ impl Drop for Pool {
 }
 
 impl Shared {
+    /// The chunks that thread `w` takes first. Neighbouring chunks read and write neighbouring memory, so
+    /// that a layer finds what the one before wrote in the cache of its own core.
+    fn share(&self, chunks: usize, w: usize) -> std::ops::Range<usize> {
+        let n = self.next.len();
+        chunks * w / n..chunks * (w + 1) / n
+    }
+
     /// Lets the workers see a new job.
     fn announce(&self) {
         // Sequentially consistent, as in `await_job`: either the worker sees the new generation before
@@ -184,16 +199,19 @@ fn lock<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     m.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// Takes chunks until none is left.
+/// Takes the chunks of its own share, then what is left of the others'.
 fn take(s: &Shared, f: &(dyn Fn(usize, usize) + Sync), id: usize) {
     ampoule_kernels::flushed(|| {
-        let chunks = s.chunks.load(Ordering::Relaxed);
-        loop {
-            let i = s.next.fetch_add(1, Ordering::Relaxed);
-            if i >= chunks {
-                break;
+        let (chunks, n) = (s.chunks.load(Ordering::Relaxed), s.next.len());
+        for w in (id..n).chain(0..id) {
+            let end = s.share(chunks, w).end;
+            loop {
+                let i = s.next[w].0.fetch_add(1, Ordering::Relaxed);
+                if i >= end {
+                    break;
+                }
+                f(i, id);
             }
-            f(i, id);
         }
     });
 }

@@ -3,8 +3,9 @@
 use crate::arena::Arena;
 use crate::lower::{Lowered, lower};
 use crate::place::place;
-use crate::step::{Context, Kind, Raw, Stored, Sums, gather, scatter, tensor};
+use crate::step::{Context, Kind, Raw, Step, Stored, Sums, gather, scatter, tensor};
 use crate::stream::{self, Act, Stream};
+use crate::tiles::{Cut, Tiles};
 use crate::view::{View, channels_last};
 use crate::{Error, Plan, Pool, Precision, Result};
 use ampoule_graph::{DType, Dim, Graph, Tensor, ValueId};
@@ -62,11 +63,24 @@ struct Network {
     plan: Plan,
     offsets: Vec<isize>,
     stream: Option<Stream>,
+    tiles: Option<Tiles>,
     isa: Isa,
     precision: Precision,
     weight_bytes: u64,
     /// Most threads that the plan has scratch for.
     threads: usize,
+}
+
+impl Network {
+    /// Where a run's inputs lie.
+    fn inputs(&self) -> &[View] {
+        self.tiles.as_ref().map_or(&self.lowered.inputs, |t| &t.inputs)
+    }
+
+    /// Where a run's outputs lie.
+    fn outputs(&self) -> &[View] {
+        self.tiles.as_ref().map_or(&self.lowered.outputs, |t| &t.outputs)
+    }
 }
 
 /// An input's memory, channels-last: `[n, spatial…, c]` (row-major `[n, c, spatial…]` when there is
@@ -146,14 +160,14 @@ impl Session {
         let constants = std::mem::take(&mut graph.constants);
         let outputs = graph.outputs.iter().filter_map(|id| Some((*id, constants.get(id)?.clone())));
         let outputs = outputs.collect();
-        let Fitted { lowered, plan, stream } = fit(&graph, constants, isa, &pool, options)?;
+        let Fitted { lowered, plan, stream, tiles } = fit(&graph, constants, isa, &pool, options)?;
         let weight_bytes = weight_bytes(&lowered);
         graph.constants = outputs;
         graph.forget_file();
         let offsets = plan.offsets.iter().map(|&o| o as isize).collect();
         let (precision, threads) = (options.precision, pool.threads());
         let network =
-            Network { lowered, graph, plan, offsets, stream, isa, precision, weight_bytes, threads };
+            Network { lowered, graph, plan, offsets, stream, tiles, isa, precision, weight_bytes, threads };
         Self::of(Arc::new(network), pool)
     }
 
@@ -188,22 +202,22 @@ impl Session {
 
     /// Number of inputs.
     pub fn inputs(&self) -> usize {
-        self.network.lowered.inputs.len()
+        self.network.inputs().len()
     }
 
     /// Number of outputs.
     pub fn outputs(&self) -> usize {
-        self.network.lowered.outputs.len()
+        self.network.outputs().len()
     }
 
     /// Dimensions of input `i` in ONNX order.
     pub fn input_dims(&self, i: usize) -> &[usize] {
-        &self.network.lowered.inputs[i].dims
+        &self.network.inputs()[i].dims
     }
 
     /// The memory of input `i`; fill it before every [`Session::run`], which may overwrite it.
     pub fn input(&mut self, i: usize) -> InputMut<'_> {
-        let v = &self.network.lowered.inputs[i];
+        let v = &self.network.inputs()[i];
         let p = self.context().at::<f32>(v);
         // SAFETY: inputs are dense float32 buffers of the arena, and the session is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(p, v.len()) }
@@ -211,7 +225,7 @@ impl Session {
 
     /// Sets input `i` from row-major (ONNX order) values.
     pub fn set_input(&mut self, i: usize, values: &[f32]) -> Result<()> {
-        let v = &self.network.lowered.inputs[i];
+        let v = &self.network.inputs()[i];
         if values.len() != v.len() {
             let reason = format!("{} values given for shape {:?}", values.len(), v.dims);
             return Err(Error::Input { index: i, reason });
@@ -248,12 +262,35 @@ impl Session {
         if let Some(stream) = &network.stream {
             return self.run_stream(&network, stream);
         }
+        if let Some(tiles) = &network.tiles {
+            return self.run_tiles(&network, tiles);
+        }
         for (i, step) in network.lowered.steps.iter().enumerate() {
             let start = Instant::now();
             // SAFETY: the arena has the plan's size and steps run in order.
             let done = unsafe { step.run(&self.context()) };
             done.map_err(|reason| Error::Run { node: step.node.clone(), op: step.op.clone(), reason })?;
             self.times[i] = start.elapsed();
+        }
+        Ok(())
+    }
+
+    /// Runs the network on every tile.
+    fn run_tiles(&mut self, network: &Network, tiles: &Tiles) -> Result<()> {
+        self.times.iter_mut().for_each(|t| *t = Duration::ZERO);
+        let run = |s: &Session, step: &Step| {
+            // SAFETY: the arena has the plan's size and steps run in order.
+            let done = unsafe { step.run(&s.context()) };
+            done.map_err(|reason| Error::Run { node: step.node.clone(), op: step.op.clone(), reason })
+        };
+        for (before, after) in &tiles.list {
+            before.iter().try_for_each(|step| run(self, step))?;
+            for (i, step) in network.lowered.steps.iter().enumerate() {
+                let start = Instant::now();
+                run(self, step)?;
+                self.times[i] += start.elapsed();
+            }
+            after.iter().try_for_each(|step| run(self, step))?;
         }
         Ok(())
     }
@@ -290,6 +327,11 @@ impl Session {
         self.network.stream.is_some()
     }
 
+    /// How many overlapping tiles the network is run on to fit its memory limit; 1 for the whole image.
+    pub fn tiles(&self) -> usize {
+        self.network.tiles.as_ref().map_or(1, |t| t.list.len())
+    }
+
     /// Sets all inputs from tensors, runs, and returns all outputs as tensors.
     pub fn run_tensors(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         if inputs.len() != self.inputs() {
@@ -313,7 +355,7 @@ impl Session {
 
     /// Output `i` of the most recent run.
     pub fn output(&self, i: usize) -> OutputRef<'_> {
-        let view = &self.network.lowered.outputs[i];
+        let view = &self.network.outputs()[i];
         let id = self.network.graph.outputs[i];
         OutputRef {
             dims: &view.dims,
@@ -379,6 +421,7 @@ struct Fitted {
     lowered: Lowered,
     plan: Plan,
     stream: Option<Stream>,
+    tiles: Option<Tiles>,
 }
 
 /// How many times the limit a single value may be: streaming holds a part of it.
@@ -394,7 +437,7 @@ const WORTH: f64 = 0.85;
 const BLOCKS: [usize; 4] = [16, 8, 4, 2];
 
 /// Lowers `graph` in the fastest way that fits: as it is, with convolutions that overwrite their
-/// inputs, or streamed along depth.
+/// inputs, streamed along depth, or tile by tile.
 fn fit(
     graph: &Graph,
     constants: BTreeMap<ValueId, Tensor>,
@@ -416,17 +459,17 @@ fn fit(
     // Rounds cost a little time; a good part of the memory is worth that without being asked.
     if needs(&plain, weights) <= limit && tight.size as f64 > WORTH * plain.size as f64 {
         lowered.steps.iter_mut().for_each(|s| s.rounds = None);
-        return Ok(Fitted { lowered, plan: plain, stream: None });
+        return Ok(Fitted { lowered, plan: plain, stream: None, tiles: None });
     }
     let mut least = needs(&tight, weights);
     if least <= limit {
-        return Ok(Fitted { lowered, plan: tight, stream: None });
+        return Ok(Fitted { lowered, plan: tight, stream: None, tiles: None });
     }
     drop(lowered);
     if spare.is_empty() && weights > 0 {
         return Err(Error::Memory { needed_mib: least.div_ceil(1 << 20), limit_mib: limit >> 20 });
     }
-    let lowered = lower(graph, spare, isa, options.precision, pool, true)?;
+    let lowered = lower(graph, spare.clone(), isa, options.precision, pool, true)?;
     if stream::possible(&lowered) {
         let weights = weight_bytes(&lowered);
         for block in BLOCKS {
@@ -434,8 +477,23 @@ fn fit(
             let needed = needs(&s.plan, weights);
             least = least.min(needed);
             if needed <= limit {
-                return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s) });
+                return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
             }
+        }
+    }
+    drop(lowered);
+    let mut cut = Cut::of(graph, &spare);
+    while let Some(cut) = cut.as_mut()
+        && cut.shrink()
+    {
+        let small = cut.graph(graph, &spare)?;
+        let mut lowered = lower(&small, spare.clone(), isa, options.precision, pool, false)?;
+        let mut plan = place(&mut lowered, true);
+        let Some(tiles) = cut.tiles(graph, &lowered, &mut plan) else { break };
+        let needed = needs(&plan, weight_bytes(&lowered));
+        least = least.min(needed);
+        if needed <= limit {
+            return Ok(Fitted { lowered, plan, stream: None, tiles: Some(tiles) });
         }
     }
     Err(Error::Memory { needed_mib: least.div_ceil(1 << 20), limit_mib: limit >> 20 })

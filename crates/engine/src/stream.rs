@@ -1,12 +1,17 @@
 //! Exact execution of a network along depth: every step computes a few slices as soon as its inputs
 //! have the slices that it needs, and a value holds only the slices that some later step still needs.
 //!
+//! A normalisation with statistics of the whole image makes two passes of the network before and
+//! after it: the first writes the value whole and adds up its statistics, the second begins when
+//! they are complete and normalises what it reads.
+//!
 //! The schedule is simulated once when the session is made. Nothing is computed twice and every
-//! sum runs in the same order as without streaming, so the results have the same bits.
+//! sum runs in the same order as without streaming, so the results have the same bits (statistics
+//! aside, whose parts are cut otherwise and which are then equal up to rounding).
 
 use crate::lower::Lowered;
 use crate::plan::{Block, Plan, plan};
-use crate::step::{DEPTH, Step};
+use crate::step::{DEPTH, Kind, Step};
 use crate::view::{Home, View};
 use std::ops::Range;
 
@@ -101,6 +106,14 @@ struct Sim<'a> {
     done: Vec<usize>,
     /// First slice of each buffer that some reader still needs.
     low: Vec<usize>,
+    /// Most slices held of each buffer at once.
+    most: Vec<usize>,
+    runs: Vec<(usize, Range<usize>)>,
+    /// Low marks after every run, for placing the windows afterwards.
+    lows: Vec<Vec<(usize, usize)>>,
+    /// Slices of the deepest value that are computed at once.
+    block: usize,
+    deepest: usize,
 }
 
 impl Sim<'_> {
@@ -115,22 +128,45 @@ impl Sim<'_> {
         done.unwrap_or(buffer.depth)
     }
 
-    /// Slices that step `i` can have computed next, at most `block` more than now.
-    fn reachable(&self, i: usize, block: usize) -> usize {
+    /// Computes step `i` up to slice `to`, a block at a time, and first whatever that needs: nothing is
+    /// computed before it is asked for, so that windows stay small.
+    fn pull(&mut self, i: usize, to: usize) -> Option<()> {
         let step = &self.l.steps[i];
-        let from = self.done[i];
-        let mut to = (from + block).min(self.depth(i));
-        while to > from {
-            let ready = step.reads.iter().enumerate().all(|(k, v)| match v.home {
-                Home::Arena(b) => step.reach(k, from..to).end <= self.high(b),
-                _ => true,
-            });
-            if ready {
-                break;
+        let share = (self.block * self.depth(i)).div_ceil(self.deepest).max(1);
+        while self.done[i] < to {
+            let z = self.done[i]..(self.done[i] + share).min(to);
+            for (k, v) in step.reads.iter().enumerate() {
+                let Home::Arena(b) = v.home else { continue };
+                let whole = k == 0 && step.waits();
+                let need = if whole { self.buffers[b].depth } else { step.reach(k, z.clone()).end };
+                for w in self.buffers[b].writers.clone() {
+                    // Steps are in order, so this ends.
+                    self.pull(w, need.min(self.depth(w)))?;
+                }
             }
-            to -= 1;
+            self.run(i, z)?;
         }
-        to
+        Some(())
+    }
+
+    /// Notes that step `i` computes slices `z`.
+    fn run(&mut self, i: usize, z: Range<usize>) -> Option<()> {
+        let step = &self.l.steps[i];
+        let Home::Arena(out) = step.writes[0].home else { return None };
+        self.done[i] = z.end;
+        self.most[out] = self.most[out].max(z.end - self.low[out]);
+        self.runs.push((i, z));
+        let mut changed = Vec::new();
+        for v in step.reads.iter().chain(&step.writes) {
+            let Home::Arena(b) = v.home else { continue };
+            let low = self.needed(b);
+            if low > self.low[b] {
+                self.low[b] = low;
+                changed.push((b, low));
+            }
+        }
+        self.lows.push(changed);
+        Some(())
     }
 
     /// First slice of buffer `b` that is still needed.
@@ -159,39 +195,22 @@ pub(crate) fn schedule(l: &Lowered, block: usize) -> Option<Stream> {
         return None;
     }
     let n = l.buffers.len();
-    let (mut runs, mut most) = (Vec::new(), vec![0usize; n]);
-    let mut sim = Sim { l, buffers, done: vec![0; l.steps.len()], low: vec![0; n] };
-    // Low marks after every run, for placing the windows afterwards.
-    let mut lows: Vec<Vec<(usize, usize)>> = Vec::new();
-    while (0..l.steps.len()).any(|i| sim.done[i] < sim.depth(i)) {
-        let before = runs.len();
-        for i in 0..l.steps.len() {
-            let share = (block * sim.depth(i)).div_ceil(deepest).max(1);
-            let to = sim.reachable(i, share);
-            if to == sim.done[i] {
-                continue;
-            }
-            let from = std::mem::replace(&mut sim.done[i], to);
-            runs.push((i, from..to));
-            let Home::Arena(out) = l.steps[i].writes[0].home else { return None };
-            most[out] = most[out].max(to - sim.low[out]);
-            let mut changed = Vec::new();
-            let touched = l.steps[i].reads.iter().chain(&l.steps[i].writes);
-            for v in touched {
-                let Home::Arena(b) = v.home else { continue };
-                let low = sim.needed(b);
-                if low > sim.low[b] {
-                    sim.low[b] = low;
-                    changed.push((b, low));
-                }
-            }
-            lows.push(changed);
-        }
-        if runs.len() == before {
-            return None;
-        }
+    let mut sim = Sim {
+        l,
+        buffers,
+        done: vec![0; l.steps.len()],
+        low: vec![0; n],
+        most: vec![0; n],
+        runs: Vec::new(),
+        lows: Vec::new(),
+        block,
+        deepest,
+    };
+    // The last step is what everything before it leads to; what leads elsewhere follows.
+    for i in (0..l.steps.len()).rev() {
+        sim.pull(i, sim.depth(i))?;
     }
-    Some(arrange(l, &sim.buffers, block, deepest, runs, &most, &lows))
+    Some(arrange(l, &sim.buffers, block, deepest, sim.runs, &sim.most, &sim.lows))
 }
 
 /// Gives every window a capacity, adds the moves that this needs, and places the windows.
@@ -241,12 +260,25 @@ fn arrange(
     }
     l.outputs.iter().for_each(|v| touch(&mut life, v, acts.len()));
     let size = |b: usize| if buffers[b].depth > 0 { capacity[b] * buffers[b].slice } else { l.buffers[b] };
+    // What a normalisation wrote takes the place of what it read, where both are held whole.
+    let mut place: Vec<usize> = (0..n).collect();
+    for step in &l.steps {
+        if let Some((a, b)) = replaced(step, buffers)
+            && [a, b].iter().all(|&x| capacity[x] == buffers[x].depth)
+            && size(a) == size(b)
+        {
+            place[b] = place[a];
+            let root = place[a];
+            life[root] = (life[root].0.min(life[b].0), life[root].1.max(life[b].1));
+        }
+    }
     // Steps run one after the other, so all share the largest scratch.
     let scratch: Vec<usize> = (0..n).filter(|&b| buffers[b].depth == 0).collect();
     let shared = scratch.iter().copied().max_by_key(|&b| l.buffers[b]);
     let blocks: Vec<Block> = (0..n)
         .map(|b| match life[b].0 {
             usize::MAX => Block { size: 0, first: 0, last: 0 },
+            _ if place[b] != b => Block { size: 0, first: 0, last: 0 },
             _ if Some(b) == shared => Block { size: size(b), first: 0, last: acts.len() },
             _ if buffers[b].depth == 0 => Block { size: 0, first: 0, last: 0 },
             first => Block { size: size(b), first, last: life[b].1 },
@@ -256,6 +288,19 @@ fn arrange(
     for b in scratch {
         plan.offsets[b] = shared.map_or(0, |s| plan.offsets[s]);
     }
+    for b in 0..n {
+        plan.offsets[b] = plan.offsets[place[b]];
+    }
     let slice = buffers.iter().map(|b| if b.depth > 0 { b.slice } else { 0 }).collect();
     Stream { acts, plan, slice }
+}
+
+/// The buffer that a normalisation reads and no other step does, and the one that it alone writes.
+fn replaced(step: &Step, buffers: &[Buffer]) -> Option<(usize, usize)> {
+    let (from, to) = (step.reads.first()?, step.writes.first()?);
+    let (Home::Arena(a), Home::Arena(b)) = (from.home, to.home) else { return None };
+    let same = from.dims == to.dims && from.lies_as(&to.strides) && from.elem == to.elem;
+    let alone = buffers[a].readers.len() == 1 && buffers[b].writers.len() == 1;
+    let places = a != b && from.offset == 0 && to.offset == 0 && !buffers[a].kept && !buffers[b].kept;
+    (matches!(&step.kind, Kind::Norm(n) if n.sums.is_some()) && same && alone && places).then_some((a, b))
 }

@@ -377,14 +377,83 @@ fn what_should_be_chosen_is_chosen() {
     assert!(dense.iter().any(|k| k == "scale"), "{dense:?}");
 }
 
-/// Runs with at most `max` bytes, and says what was needed.
+/// A 3D U-Net with instance normalisation everywhere: streamed in passes between the normalisations.
+fn norms3d() -> (Graph, Vec<usize>) {
+    let dims = vec![1, 1, 96, 28, 30];
+    let mut n = Net { b: Builder::new("norms3d"), seed: 900 };
+    let x = n.b.input("x", &known(&dims));
+    let (k3, same) = ([3, 3, 3], Window::of(&[3, 3, 3]).pad(1));
+    let layer = |n: &mut Net, x, io: [usize; 2], w: Window| {
+        let y = n.conv(x, io, &k3, w, false);
+        let y = n.norm(y, io[1]);
+        n.b.unary(y, Unary::LeakyRelu { alpha: 0.01 })
+    };
+    let a = layer(&mut n, x, [1, 16], same.clone());
+    let a = layer(&mut n, a, [16, 16], same.clone());
+    let d = layer(&mut n, a, [16, 32], Window::of(&k3).stride(2).pad(1));
+    let d = layer(&mut n, d, [32, 32], same.clone());
+    let w = n.tensor(&[32, 16, 2, 2, 2]);
+    let pool = Pool { window: Window::of(&[3; 3]).pad(1), ceil_mode: false, count_include_pad: false };
+    let d = n.b.node(Op::MaxPool(pool), &[d]);
+    // Statistics that no convolution adds up.
+    let d = n.norm(d, 32);
+    let u = n.b.conv_transpose(d, w, None, Window::of(&[2, 2, 2]).stride(2), vec![]);
+    let u = n.b.concat(&[a, u]);
+    let u = layer(&mut n, u, [32, 16], same.clone());
+    let y = n.conv(u, [16, 3], &[1, 1, 1], Window::of(&[1, 1, 1]), true);
+    let y = n.b.softmax(y);
+    n.b.output(y, "y", &known(&[1, 3, 96, 28, 30]));
+    (n.b.finish(), dims)
+}
+
+/// A 2D U-Net without whole-image operators, of sizes that its strides do not divide.
+fn local2d() -> (Graph, Vec<usize>) {
+    let dims = vec![1, 3, 150, 131];
+    let mut n = Net { b: Builder::new("local2d"), seed: 1000 };
+    let x = n.b.input("x", &known(&dims));
+    let (k, same) = ([3, 3], Window::of(&[3, 3]).pad(1));
+    let a = n.conv(x, [3, 16], &k, same.clone(), true);
+    let a = n.batch_norm(a, 16);
+    let a = n.b.unary(a, Unary::Relu);
+    let scale = n.tensor(&[1, 16, 1, 1]);
+    let scale = n.b.constant("scale", scale);
+    let a = n.b.node(Op::Binary(Binary::Mul), &[a, scale]);
+    let pool = Pool { window: Window::of(&[2; 2]).stride(2), ceil_mode: true, count_include_pad: false };
+    let d = n.b.node(Op::MaxPool(pool), &[a]);
+    let d = n.conv(d, [16, 24], &k, same.clone(), true);
+    let d = n.b.unary(d, Unary::Swish { alpha: 1.0 });
+    let w = n.tensor(&[24, 8, 4, 4]);
+    let up = Window::of(&[4, 4]).stride(2).pad(1);
+    let u = n.b.conv_transpose(d, w, None, up, vec![]);
+    let v = n.conv(d, [24, 8], &[1, 1], Window::of(&[1, 1]), true);
+    let v = n.b.resize_linear(v, &[2.0; 2], Coordinates::HalfPixel);
+    let u = n.b.concat(&[u, v]);
+    let mut crop = Window::of(&[3, 3]);
+    crop.padding = Padding::Explicit(vec![0, 1, 1, 0]);
+    let y = n.conv(u, [16, 2], &k, crop, true);
+    let pads = n.b.constant("pads", Tensor::i64s(&[0, 0, 2, 1, 0, 0, 0, 2]));
+    let y = n.b.node(Op::Pad { mode: PadMode::Constant }, &[y, pads]);
+    let y = n.b.softmax(y);
+    n.b.output(y, "y", &known(&[1, 2, 151, 134]));
+    (n.b.finish(), dims)
+}
+
+/// What a network did to fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum How {
+    Planned,
+    Streamed,
+    Tiled,
+}
+
+/// Runs with at most `max` bytes, and says what was needed and how it was done.
 fn limited(
     graph: &Graph,
     dims: &[usize],
     input: &[f32],
     precision: Precision,
     max: u64,
-) -> Option<(Vec<f32>, u64, bool)> {
+) -> Option<(Vec<f32>, u64, How)> {
     let options = Options { max_bytes: Some(max), threads: 2, precision, ..Default::default() };
     let mut s = Session::new(graph.clone(), &[dims.to_vec()], &options).ok()?;
     let need = s.arena_bytes() + s.weight_bytes();
@@ -393,32 +462,46 @@ fn limited(
         s.set_input(0, input).unwrap();
         s.run().unwrap();
     }
-    Some((s.output(0).to_vec(), need, s.streamed()))
+    let how = match (s.streamed(), s.tiles()) {
+        (true, _) => How::Streamed,
+        (false, 1) => How::Planned,
+        (false, _) => How::Tiled,
+    };
+    Some((s.output(0).to_vec(), need, how))
 }
 
 #[test]
 fn less_memory_gives_the_same_outputs() {
-    let nets = [(local3d(), true), (chain3d(), false)];
+    let nets = [
+        (local3d(), &[How::Planned, How::Streamed][..]),
+        (chain3d(), &[How::Planned]),
+        (norms3d(), &[How::Planned, How::Streamed]),
+        (local2d(), &[How::Planned, How::Tiled]),
+    ];
     let cases = nets.into_iter().flat_map(|n| [Precision::Fp32, Precision::Bf16].map(|p| (n.clone(), p)));
     let mut fulls = Vec::new();
-    for (((graph, dims), streams), precision) in cases {
+    for (((graph, dims), ways), precision) in cases {
         let input = random(dims.iter().product(), 11);
         let (want, full, _) = limited(&graph, &dims, &input, precision, u64::MAX).unwrap();
-        let (mut max, mut least, mut streamed) = (full - 1, full, false);
-        while let Some((got, need, s)) = limited(&graph, &dims, &input, precision, max) {
-            if streams {
+        let (mut max, mut least, mut seen) = (full - 1, full, vec![How::Planned]);
+        while let Some((got, need, how)) = limited(&graph, &dims, &input, precision, max) {
+            if how == How::Streamed && graph.name == "local3d" {
                 assert!(got == want, "{}: other bits within {max} bytes", graph.name);
             } else {
-                let most = if precision == Precision::Fp32 { 1e-6 } else { 1e-2 };
-                assert!(relative(&got, &want) < most, "{} within {max} bytes", graph.name);
+                let most = if precision == Precision::Fp32 { 2e-6 } else { 1e-2 };
+                let e = relative(&got, &want);
+                assert!(e < most, "{} within {max} bytes, {how:?}: {e:.1e}", graph.name);
             }
-            (least, max, streamed) = (need, need - 1, streamed || s);
+            (least, max) = (need, need - 1);
+            seen.push(how);
         }
+        seen.sort();
+        seen.dedup();
         println!("{} in {}: {full} bytes, at least {least}", graph.name, precision.name());
         fulls.push(full);
-        assert_eq!(streamed, streams);
+        assert_eq!(seen, ways, "{}", graph.name);
         // A chain may be planned tightly unasked.
-        let share = if streams { 0.9 } else { 1.0 };
+        let share = if seen.len() > 1 { 0.9 } else { 1.0 };
         assert!(least as f64 <= share * full as f64, "{}: {full} to {least}", graph.name);
         // The refusal names the least.
         let max_bytes = Some(least - 1);

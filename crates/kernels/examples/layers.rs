@@ -31,6 +31,10 @@ fn main() {
         ([1, 512, 512], 16, 16, 3),
         ([1, 128, 128], 192, 64, 3),
         ([1, 32, 32], 768, 256, 3),
+        ([1, 56, 56], 64, 64, 3),
+        ([1, 28, 28], 128, 128, 3),
+        ([1, 28, 28], 128, 32, 3),
+        ([1, 14, 14], 128, 32, 3),
         ([1, 14, 14], 256, 256, 3),
         ([1, 7, 7], 512, 512, 3),
     ];
@@ -83,7 +87,7 @@ fn measure_layer(isa: Isa, elem: Elem, ([d, h, w], ci, co, k): ([usize; 3], usiz
     let variants: &[Variant] = match elem {
         _ if k != 3 => &[],
         Elem::Bf16 if isa == Isa::Avx512Bf16 => &[Variant::F4, Variant::F2_BF16, Variant::F4_BF16],
-        _ => &[Variant::F4],
+        _ => &[Variant::F4, Variant::F2],
     };
     for &variant in variants {
         let pad = [az.pad, a.pad, a.pad];

@@ -35,6 +35,8 @@ pub struct Variant {
 impl Variant {
     /// F(4×4, 3×3) in float32.
     pub const F4: Variant = Variant { tile: 4, domain: Elem::F32 };
+    /// F(2×2, 3×3) in float32: for images of few tiles, and with less than twice the weights.
+    pub const F2: Variant = Variant { tile: 2, domain: Elem::F32 };
     /// F(2×2, 3×3) in bfloat16: hardly less exact than a direct product of bfloat16.
     pub const F2_BF16: Variant = Variant { tile: 2, domain: Elem::Bf16 };
     /// F(4×4, 3×3) in bfloat16: the fastest; its error is that of eight-bit integers.

@@ -211,7 +211,7 @@ impl Lower<'_> {
     /// The variants of Winograd's algorithm that may be used on an input stored as `elem`.
     fn variants(&self, elem: Elem) -> &'static [Variant] {
         match (dot::operand(self.isa, elem), self.precision) {
-            (Elem::F32, _) => &[Variant::F4],
+            (Elem::F32, _) => &[Variant::F4, Variant::F2],
             (Elem::Bf16, Precision::Bf16Fast) => &[Variant::F4_BF16, Variant::F2_BF16, Variant::F4],
             (Elem::Bf16, _) => &[Variant::F2_BF16, Variant::F4],
         }

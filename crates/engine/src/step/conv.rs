@@ -51,6 +51,14 @@ impl Sums {
         list.iter_mut().for_each(|m| m.get_mut().unwrap_or_else(|e| e.into_inner()).clear());
     }
 
+    /// Makes room for `items` more and returns the first of them.
+    fn extend(&self, items: usize) -> usize {
+        let mut list = self.items.write().unwrap_or_else(|e| e.into_inner());
+        let first = list.len();
+        list.resize_with(first + items, Mutex::default);
+        first
+    }
+
     /// Calls `f` with the sums of item `i`.
     fn with(&self, i: usize, f: impl FnOnce(&mut ItemSums)) {
         let list = self.items.read().unwrap_or_else(|e| e.into_inner());
@@ -206,11 +214,6 @@ impl Convolution {
         total * phases >= self.parts.len() * depth
     }
 
-    /// Whether slices of the output need only slices of the input.
-    pub fn local(&self) -> bool {
-        self.prologue.as_ref().is_none_or(|n| n.group.is_none())
-    }
-
     /// Input slices that output slices `z` read.
     pub fn reach(&self, z: Range<usize>) -> Range<usize> {
         let all = self.parts.iter().map(|p| p.reach(&z)).filter(|r| !r.is_empty());
@@ -244,13 +247,30 @@ impl Convolution {
         }
     }
 
-    /// Runs output slices `z`.
+    /// Independent items of each part for output slices `z`.
+    fn items_of(&self, z: &Range<usize>) -> Vec<usize> {
+        self.parts.iter().map(|p| p.items_of(&p.own(z))).collect()
+    }
+
+    /// Runs output slices `z`, which must be asked for in order, from the first on.
     ///
     /// # Safety
     /// See [`Step::run`]; only what the slices reach must be readable.
     pub unsafe fn run_slices(&self, step: &Step, cx: &Context, z: Range<usize>) -> Result<(), String> {
+        let items = self.items_of(&z);
+        let mut slot = 0;
+        if let Some(s) = self.sums {
+            if z.start == 0 {
+                cx.sums[s].prepare(0);
+            }
+            slot = cx.sums[s].extend(items.iter().sum());
+        }
         // SAFETY: passed on from the caller.
-        unsafe { self.run_rounds(step, cx, &[z]) }
+        unsafe {
+            let affine = self.affine(step, cx)?;
+            self.items(step, cx, &items, Some(z), slot, &affine);
+        }
+        Ok(())
     }
 
     /// Runs in rounds of slices, so that an output that overlaps its input never overwrites what a
@@ -265,14 +285,13 @@ impl Convolution {
         rounds: &[Range<usize>],
     ) -> Result<(), String> {
         if let Some(s) = self.sums {
-            let items = |z: &Range<usize>| self.parts.iter().map(|p| p.items_of(&p.own(z))).sum::<usize>();
-            cx.sums[s].prepare(rounds.iter().map(items).sum());
+            cx.sums[s].prepare(rounds.iter().flat_map(|z| self.items_of(z)).sum());
         }
         // SAFETY: passed on from the caller.
         let affine = unsafe { self.affine(step, cx)? };
         let mut slot = 0;
         for z in rounds {
-            let items: Vec<usize> = self.parts.iter().map(|p| p.items_of(&p.own(z))).collect();
+            let items = self.items_of(z);
             // SAFETY: passed on from the caller.
             unsafe { self.items(step, cx, &items, Some(z.clone()), slot, &affine) };
             slot += items.iter().sum::<usize>();

@@ -1,6 +1,6 @@
 //! Running a step on some of its output slices, for networks that stream along depth.
 
-use super::{Context, Kind, Loops, Step};
+use super::{Context, Kind, Loops, Norm, Step, grid};
 use crate::view::View;
 use ampoule_kernels::conv::Axis;
 use std::ops::Range;
@@ -24,13 +24,27 @@ impl Step {
         }
         let depth = self.writes[0].dims[DEPTH];
         match &self.kind {
-            Kind::Conv(c) => c.sliced(depth) && c.local(),
-            Kind::Norm(n) => n.group.is_none(),
-            Kind::Depthwise { .. } | Kind::Pool(_) | Kind::Resize(_) => true,
+            Kind::Conv(c) => c.sliced(depth),
+            Kind::Norm(_) | Kind::Depthwise { .. } | Kind::Pool(_) | Kind::Resize(_) => true,
             Kind::Unary(..) | Kind::Binary(..) | Kind::Copy(_) => true,
             Kind::Softmax { .. } => self.reads[0].grid().is_some_and(|g| g.uniform()),
             _ => false,
         }
+    }
+
+    /// The normalisation whose statistics are those of the whole first input.
+    fn statistics(&self) -> Option<&Norm> {
+        let norm = match &self.kind {
+            Kind::Conv(c) => c.prologue.as_ref()?,
+            Kind::Norm(n) => n,
+            _ => return None,
+        };
+        norm.group.is_some().then_some(norm)
+    }
+
+    /// Whether no output slice can be computed before the first input is whole.
+    pub fn waits(&self) -> bool {
+        self.statistics().is_some()
     }
 
     /// Slices of input `read` that output slices `z` need.
@@ -38,6 +52,10 @@ impl Step {
         let size = self.reads[read].dims[DEPTH];
         let main = read == 0;
         let along = |a: &Axis| a.reach(z.clone(), size);
+        // Statistics that nobody has added up before are taken from the whole input every time.
+        if main && self.statistics().is_some_and(|n| n.sums.is_none()) {
+            return 0..size;
+        }
         match &self.kind {
             Kind::Conv(c) if main => c.reach(z),
             Kind::Depthwise { plan, .. } if main => along(&plan.axes[0]),
@@ -83,39 +101,54 @@ impl Step {
                     unsafe { plan.run(isa, items.start + i, p, &mut line) };
                 });
             }
+            Kind::Norm(n) if n.group.is_some() => {
+                // SAFETY: passed on from the caller.
+                let (gamma, beta) = unsafe { self.affine_of(cx, n, &grid(&self.reads[0])?) };
+                let affine = Norm { gamma, beta, group: None, sums: None, ..n.clone() };
+                // SAFETY: passed on from the caller.
+                unsafe { self.part(Kind::Norm(affine), &z).run(cx)? };
+            }
             // SAFETY: passed on from the caller.
-            _ => unsafe { self.part(&z)?.run(cx)? },
+            kind => unsafe { self.part(self.narrowed(kind, &z)?, &z).run(cx)? },
         }
         Ok(())
     }
 
-    /// The step restricted to slices `z`, for kinds that only follow views.
-    fn part(&self, z: &Range<usize>) -> Result<Step, String> {
-        let narrow = |v: &View| if v.dims[DEPTH] == 1 { v.clone() } else { cut(v, z) };
-        let reads: Vec<View> = self.reads.iter().map(narrow).collect();
-        let writes: Vec<View> = self.writes.iter().map(narrow).collect();
-        let all: Vec<&View> = reads.iter().chain(&writes).collect();
-        let kind = match &self.kind {
-            Kind::Unary(f, _) => Kind::Unary(*f, Loops::new(&all)),
-            Kind::Binary(f, _) => Kind::Binary(*f, Loops::new(&all)),
-            Kind::Copy(_) => Kind::Copy(Loops::new(&all)),
+    /// The view restricted to slices `z`, unless it has one slice for all.
+    fn narrow(v: &View, z: &Range<usize>) -> View {
+        if v.dims[DEPTH] == 1 { v.clone() } else { cut(v, z) }
+    }
+
+    /// `kind` for slices `z`, for kinds that only follow views.
+    fn narrowed(&self, kind: &Kind, z: &Range<usize>) -> Result<Kind, String> {
+        let views: Vec<View> = self.reads.iter().chain(&self.writes).map(|v| Self::narrow(v, z)).collect();
+        let loops = || Loops::new(&views.iter().collect::<Vec<_>>());
+        Ok(match kind {
+            Kind::Unary(f, _) => Kind::Unary(*f, loops()),
+            Kind::Binary(f, _) => Kind::Binary(*f, loops()),
+            Kind::Copy(_) => Kind::Copy(loops()),
             Kind::Norm(n) => Kind::Norm(n.clone()),
             Kind::Softmax { n, from, to, .. } => {
-                let rows = reads[0].len() / (*n).max(1);
+                let rows = views[0].len() / (*n).max(1);
                 Kind::Softmax { rows, n: *n, from: *from, to: *to }
             }
             _ => return Err(format!("{} cannot run slice by slice", self.op)),
-        };
-        Ok(Step {
+        })
+    }
+
+    /// The step restricted to slices `z`.
+    fn part(&self, kind: Kind, z: &Range<usize>) -> Step {
+        let narrow = |v: &View| Self::narrow(v, z);
+        Step {
             node: self.node.clone(),
             op: self.op.clone(),
             kind,
-            reads,
-            writes,
+            reads: self.reads.iter().map(narrow).collect(),
+            writes: self.writes.iter().map(narrow).collect(),
             in_place: self.in_place,
             macs: 0,
             scratch: None,
             rounds: None,
-        })
+        }
     }
 }
