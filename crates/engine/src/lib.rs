@@ -15,6 +15,7 @@
 
 mod arena;
 mod error;
+mod lift;
 mod lower;
 mod place;
 mod plan;

@@ -1,6 +1,7 @@
 //! A model made ready for one set of input shapes.
 
 use crate::arena::Arena;
+use crate::lift::lift;
 use crate::lower::{Lowered, lower};
 use crate::place::place;
 use crate::step::{Context, Kind, Raw, Step, Stored, Sums, gather, scatter, tensor};
@@ -437,7 +438,7 @@ const WORTH: f64 = 0.85;
 const BLOCKS: [usize; 4] = [16, 8, 4, 2];
 
 /// Lowers `graph` in the fastest way that fits: as it is, with convolutions that overwrite their
-/// inputs, streamed along depth, or tile by tile.
+/// inputs, streamed along depth, tile by tile, or (images) streamed along height.
 fn fit(
     graph: &Graph,
     constants: BTreeMap<ValueId, Tensor>,
@@ -470,17 +471,10 @@ fn fit(
         return Err(Error::Memory { needed_mib: least.div_ceil(1 << 20), limit_mib: limit >> 20 });
     }
     let lowered = lower(graph, spare.clone(), isa, options.precision, pool, true)?;
-    if stream::possible(&lowered) {
-        let weights = weight_bytes(&lowered);
-        for block in BLOCKS {
-            let Some(s) = stream::schedule(&lowered, block) else { continue };
-            let needed = needs(&s.plan, weights);
-            least = least.min(needed);
-            if needed <= limit {
-                return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
-            }
-        }
-    }
+    let lowered = match streamed(lowered, limit, &mut least) {
+        Ok(fitted) => return Ok(fitted),
+        Err(lowered) => lowered,
+    };
     drop(lowered);
     let mut cut = Cut::of(graph, &spare);
     while let Some(cut) = cut.as_mut()
@@ -496,7 +490,36 @@ fn fit(
             return Ok(Fitted { lowered, plan, stream: None, tiles: Some(tiles) });
         }
     }
+    if let Some((deep, constants)) = lift(graph, &spare) {
+        let lowered = lower(&deep, constants, isa, options.precision, pool, true)?;
+        if let Ok(mut fitted) = streamed(lowered, limit, &mut least) {
+            let flat = |v: &mut View| {
+                // The axis that was put in lies nowhere.
+                v.dims.remove(3);
+                v.strides.remove(3);
+            };
+            fitted.lowered.inputs.iter_mut().chain(&mut fitted.lowered.outputs).for_each(flat);
+            return Ok(fitted);
+        }
+    }
     Err(Error::Memory { needed_mib: least.div_ceil(1 << 20), limit_mib: limit >> 20 })
+}
+
+/// A schedule of `lowered` in slices that fits, the fastest first; the least that any needs is noted.
+fn streamed(lowered: Lowered, limit: u64, least: &mut u64) -> std::result::Result<Fitted, Lowered> {
+    if !stream::possible(&lowered) {
+        return Err(lowered);
+    }
+    let weights = weight_bytes(&lowered);
+    for block in BLOCKS {
+        let Some(s) = stream::schedule(&lowered, block) else { continue };
+        let needed = weights + s.plan.size as u64;
+        *least = (*least).min(needed);
+        if needed <= limit {
+            return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
+        }
+    }
+    Err(lowered)
 }
 
 fn kernel_name(kind: &Kind) -> String {
