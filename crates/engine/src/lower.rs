@@ -6,6 +6,7 @@
 mod conv;
 mod elementwise;
 mod moves;
+mod quantized;
 mod shape;
 
 use crate::step::{Arg, Kind, Loops, Step, Stored};
@@ -467,6 +468,7 @@ impl<'g> Lower<'g> {
             Op::Binary(b) if floats => self.binary(n, *b)?,
             Op::Variadic(v) if floats => self.variadic(n, *v)?,
             Op::Clip if floats => self.clip(n)?,
+            Op::Quantize { .. } | Op::Dequantize { .. } => self.quantizer(n)?,
             Op::Softmax { axis, log: false } => self.softmax(n, *axis)?,
             Op::MatMul if floats => self.matmul(n)?,
             Op::Gemm { alpha, beta, trans_a, trans_b } if floats => {

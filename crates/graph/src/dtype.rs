@@ -98,6 +98,19 @@ impl DType {
         matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::Bf16)
     }
 
+    /// Least and greatest value of an integer type of at most 32 bits.
+    pub fn range(self) -> Option<(i64, i64)> {
+        Some(match self {
+            DType::U8 => (0, u8::MAX as i64),
+            DType::I8 => (i8::MIN as i64, i8::MAX as i64),
+            DType::U16 => (0, u16::MAX as i64),
+            DType::I16 => (i16::MIN as i64, i16::MAX as i64),
+            DType::I32 => (i32::MIN as i64, i32::MAX as i64),
+            DType::U32 => (0, u32::MAX as i64),
+            _ => return None,
+        })
+    }
+
     /// Whether values are integers (booleans included) that [`crate::eval`] computes with.
     pub fn is_int(self) -> bool {
         matches!(

@@ -466,6 +466,16 @@ pub enum Op {
     Cast {
         to: DType,
     },
+    /// `saturate(round(x / scale) + zero point)`, ties to even; inputs `x, scale, zero point`, one for all or
+    /// one for each index of `axis`.
+    Quantize {
+        axis: i64,
+        to: DType,
+    },
+    /// `(x - zero point) · scale`; inputs as for [`Op::Quantize`].
+    Dequantize {
+        axis: i64,
+    },
     MatMul,
     Gemm {
         alpha: f32,
@@ -577,6 +587,8 @@ impl Op {
             Op::Clip => "Clip",
             Op::Where => "Where",
             Op::Cast { .. } => "Cast",
+            Op::Quantize { .. } => "QuantizeLinear",
+            Op::Dequantize { .. } => "DequantizeLinear",
             Op::MatMul => "MatMul",
             Op::Gemm { .. } => "Gemm",
             Op::Softmax { log: false, .. } => "Softmax",

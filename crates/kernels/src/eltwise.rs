@@ -26,6 +26,18 @@ pub enum Unary {
     Neg,
     Abs,
     Reciprocal,
+    /// The code of a value, `clamp(round(x / scale) + zero, low, high)`, ties to even.
+    Quantize {
+        scale: f32,
+        zero: f32,
+        low: f32,
+        high: f32,
+    },
+    /// The value of a code, `(x - zero) · scale`.
+    Dequantize {
+        scale: f32,
+        zero: f32,
+    },
 }
 
 /// Functions of two values.
@@ -143,6 +155,12 @@ unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
             Unary::Neg => V::sub(V::splat(-0.0), x),
             Unary::Abs => V::abs(x),
             Unary::Reciprocal => V::div(one, x),
+            Unary::Quantize { scale, zero, low, high } => {
+                let q = V::add(V::round(V::div(x, V::splat(scale))), V::splat(zero));
+                // Not a number becomes the lowest code.
+                V::min(V::splat(high), V::max(q, V::splat(low)))
+            }
+            Unary::Dequantize { scale, zero } => V::mul(V::sub(x, V::splat(zero)), V::splat(scale)),
         }
     }
 }

@@ -67,6 +67,10 @@ fn reference(f: Unary, x: f64) -> f64 {
         Unary::Neg => -x,
         Unary::Abs => x.abs(),
         Unary::Reciprocal => 1.0 / x,
+        Unary::Quantize { scale, zero, low, high } => {
+            ((x as f32 / scale).round_ties_even() + zero).clamp(low, high) as f64
+        }
+        Unary::Dequantize { scale, zero } => ((x as f32 - zero) * scale) as f64,
     }
 }
 
@@ -91,6 +95,8 @@ fn unary_functions() {
         Unary::Neg,
         Unary::Abs,
         Unary::Reciprocal,
+        Unary::Quantize { scale: 0.037, zero: 7.0, low: 0.0, high: 255.0 },
+        Unary::Dequantize { scale: 0.037, zero: 7.0 },
     ];
     let mut x: Vec<f32> = random(600, 1).iter().map(|v| v * 12.0).collect();
     x.extend([0.0, 1e-4, -1e-4, 1e-3, 0.29, 0.31, -0.49, 0.51, 20.0, -20.0, 1.0, -1.0, 3.0]);

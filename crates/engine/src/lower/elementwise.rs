@@ -80,8 +80,13 @@ impl Lower<'_> {
     }
 
     fn apply_unary(&mut self, n: &Node, f: eltwise::Unary) -> R<bool> {
-        let Some(y) = n.output() else { return Ok(false) };
         let x = self.input(n, 0)?;
+        self.apply_to(n, f, x)
+    }
+
+    /// The output of `n` as a function of `x`.
+    pub(super) fn apply_to(&mut self, n: &Node, f: eltwise::Unary, x: View) -> R<bool> {
+        let Some(y) = n.output() else { return Ok(false) };
         let out = self.place_like(y, &x)?;
         self.set(y, out.clone());
         let loops = Loops::new(&[&x, &out]);

@@ -20,10 +20,55 @@ pub(super) fn compute(op: &Op, x: &Inputs) -> R<Option<Array>> {
             arg_extreme(x.x(0)?, *max, *axis, *keep_dims, *last)?
         }
         Op::Softmax { axis, log } => softmax(x.x(0)?, *axis, *log)?,
+        Op::Quantize { axis, to } => quantize(x, *axis, *to)?,
+        Op::Dequantize { axis } => dequantize(x, *axis)?,
         Op::MatMul => matmul(x.x(0)?, x.x(1)?)?,
         Op::Gemm { alpha, beta, trans_a, trans_b } => gemm(x, *alpha, *beta, *trans_a, *trans_b)?,
         _ => return Ok(None),
     }))
+}
+
+/// For every element of input 0 the index of its scale and zero point.
+fn scale_index(x: &Inputs, at: i64) -> R<(Vec<f64>, Vec<f64>, Vec<usize>)> {
+    let (v, scale) = (x.x(0)?, x.x(1)?.f());
+    let zero = x.get(2).map_or_else(|| vec![0.0; scale.len()], Array::f);
+    if zero.len() != scale.len() {
+        return Err(format!("{} scales and {} zero points", scale.len(), zero.len()));
+    }
+    if let Some(s) = scale.iter().find(|s| !(**s > 0.0 && s.is_finite())) {
+        return Err(format!("a scale of {s}; scales must be above 0"));
+    }
+    if scale.len() == 1 {
+        return Ok((scale, zero, vec![0; v.len()]));
+    }
+    let a = axis(at, v.dims.len())?;
+    if v.dims[a] != scale.len() {
+        return Err(format!("{} scales for an axis of {}", scale.len(), v.dims[a]));
+    }
+    let inner: usize = v.dims[a + 1..].iter().product();
+    let index = (0..v.len()).map(|i| i / inner.max(1) % scale.len()).collect();
+    Ok((scale, zero, index))
+}
+
+fn quantize(x: &Inputs, axis: i64, to: DType) -> R<Array> {
+    let (low, high) = to.range().ok_or_else(|| format!("quantization to {}", to.name()))?;
+    let (scale, zero, index) = scale_index(x, axis)?;
+    let v = x.x(0)?;
+    // In float32, as the standard and every implementation do: a quotient in float64 would round ties
+    // differently.
+    let one = |(x, &k): (f64, &usize)| {
+        let q = (x as f32 / scale[k] as f32).round_ties_even() as f64 + zero[k];
+        if q.is_nan() { zero[k] as i64 } else { q.clamp(low as f64, high as f64) as i64 }
+    };
+    let data = Data::I(v.f().into_iter().zip(&index).map(one).collect());
+    Ok(Array { dtype: to, dims: v.dims.clone(), data })
+}
+
+fn dequantize(x: &Inputs, axis: i64) -> R<Array> {
+    let (scale, zero, index) = scale_index(x, axis)?;
+    let v = x.x(0)?;
+    let data = v.f().into_iter().zip(&index).map(|(x, &k)| (x - zero[k]) * scale[k]).collect();
+    Ok(Array { dtype: DType::F32, dims: v.dims.clone(), data: Data::F(data) })
 }
 
 /// The error function, by its Maclaurin series below 3 and a continued fraction above.

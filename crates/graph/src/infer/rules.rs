@@ -94,6 +94,8 @@ pub(super) fn infer(op: &Op, args: &Args, outputs: usize) -> R<Vec<Info>> {
         }
         Op::Unary(Unary::IsNan) => shaped(Some(DType::Bool), args.shape(0).cloned()),
         Op::Unary(_) | Op::Clip | Op::Softmax { .. } | Op::LayerNorm { .. } => like(x),
+        Op::Quantize { to, .. } => shaped(Some(*to), args.shape(0).cloned()),
+        Op::Dequantize { .. } => shaped(Some(DType::F32), args.shape(0).cloned()),
         Op::Identity => x.cloned().unwrap_or_default(),
         Op::Binary(b) => {
             if *b != Binary::Pow {

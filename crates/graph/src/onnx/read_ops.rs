@@ -90,6 +90,18 @@ fn float_to_input(r: &mut Reader, node: &mut Node, slot: usize, name: &str, v: O
     }
 }
 
+fn dtype(code: i32) -> R<DType> {
+    DType::from_code(code).ok_or_else(|| format!("element type {code}"))
+}
+
+/// Refuses scales for blocks of an axis.
+fn one_block(a: &Attrs) -> R<()> {
+    match a.int("block_size", 0)? {
+        0 => Ok(()),
+        n => Err(format!("blocks of {n}")),
+    }
+}
+
 /// Fills `node.op` (and adjusts its inputs) from `n`, or says why it cannot.
 pub(super) fn convert(r: &mut Reader, n: &NodeProto, node: &mut Node) -> R<()> {
     let opset = r.graph.opset;
@@ -144,6 +156,28 @@ pub(super) fn convert(r: &mut Reader, n: &NodeProto, node: &mut Node) -> R<()> {
                 return Err(format!("conversion to {} is not supported", to.name()));
             }
             Op::Cast { to }
+        }
+        "QuantizeLinear" => {
+            one_block(&a)?;
+            a.int("saturate", 1)?;
+            if a.int("precision", 0)? > 1 {
+                return Err("a precision other than float32".into());
+            }
+            let code = a.int("output_dtype", 0)? as i32;
+            let given = node.input(2).and_then(|z| r.graph.value(z).dtype);
+            let to = if code == 0 { given.unwrap_or(DType::U8) } else { dtype(code)? };
+            if !matches!(to, DType::U8 | DType::I8 | DType::U16 | DType::I16) {
+                return Err(format!("quantization to {}", to.name()));
+            }
+            Op::Quantize { axis: a.int("axis", 1)?, to }
+        }
+        "DequantizeLinear" => {
+            one_block(&a)?;
+            let code = a.int("output_dtype", 0)? as i32;
+            if code != 0 && dtype(code)? != DType::F32 {
+                return Err("values other than float32".into());
+            }
+            Op::Dequantize { axis: a.int("axis", 1)? }
         }
         "MatMul" => Op::MatMul,
         "Gemm" => Op::Gemm {
@@ -464,6 +498,7 @@ pub(crate) fn arity(op: &Op) -> (usize, usize) {
         Op::Gather { .. } => (2, 2),
         Op::Gemm { .. } => (2, 3),
         Op::Clip => (1, 3),
+        Op::Quantize { .. } | Op::Dequantize { .. } => (2, 3),
         Op::Variadic(_) | Op::Concat { .. } | Op::Unknown(_) => (1, usize::MAX),
         Op::Reduce { .. } | Op::Split { .. } | Op::Squeeze => (1, 2),
         Op::Resize(_) => (1, 4),

@@ -3,7 +3,7 @@
 use super::proto::*;
 use super::tensors;
 use crate::op::*;
-use crate::{Dim, Error, Graph, Node, Op, Result, ValueId};
+use crate::{DType, Dim, Error, Graph, Node, Op, Result, ValueId};
 use bytes::Bytes;
 use prost::Message;
 use std::io::Write;
@@ -89,6 +89,7 @@ fn since(op: &Op) -> i64 {
         Op::GroupNorm { .. } => 21,
         Op::Unary(Unary::Swish { .. }) => 24,
         Op::AveragePool(p) if p.window.dilations.iter().any(|&d| d > 1) => 19,
+        Op::Quantize { to: DType::U16 | DType::I16, .. } => 21,
         Op::Pad { mode: PadMode::Wrap } => 19,
         Op::Resize(r) if r.coordinates == Coordinates::HalfPixelSymmetric => 19,
         _ => 18,
@@ -214,6 +215,7 @@ fn attributes(op: &Op, n: &Node) -> Vec<AttributeProto> {
         },
         Op::Binary(Binary::Mod { fmod }) => out.push(int("fmod", *fmod as i64)),
         Op::Cast { to } => out.push(int("to", to.code() as i64)),
+        Op::Quantize { axis, .. } | Op::Dequantize { axis } => out.push(int("axis", *axis)),
         Op::Gemm { alpha, beta, trans_a, trans_b } => out.extend([
             float("alpha", *alpha),
             float("beta", *beta),

@@ -15,7 +15,9 @@ pub(super) fn fold_constants(g: &mut Graph, budget: usize) -> Result<usize> {
         }
         let node = &g.nodes[i];
         let Some(y) = node.output() else { continue };
-        if g.constants.contains_key(&y) || matches!(node.op, Op::Unknown(_)) {
+        // Quantized weights stay so: the engine multiplies them as they are.
+        let kept = matches!(node.op, Op::Unknown(_) | Op::Dequantize { .. });
+        if g.constants.contains_key(&y) || kept {
             continue;
         }
         let tensors = match fold(g, i) {
