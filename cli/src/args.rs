@@ -136,9 +136,9 @@ pub enum Command {
         /// Engines to compare with: onnxruntime, openvino.
         #[arg(long, value_delimiter = ',', value_name = "LIST")]
         against: Vec<String>,
-        /// Size of spatial axes that the model leaves free.
-        #[arg(long, default_value_t = 128)]
-        size: usize,
+        /// Size of spatial axes that the model leaves free, for example 128 or 240x240x144.
+        #[arg(long, default_value = "128", value_parser = parse_size)]
+        size: Size,
         /// Seconds of measuring per engine.
         #[arg(long, default_value_t = 5.0)]
         seconds: f64,

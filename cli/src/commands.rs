@@ -49,7 +49,7 @@ pub fn run(cli: &Cli) -> Outcome {
                 models,
                 precision: &g.precision,
                 against,
-                size: *size,
+                size: size.0,
                 seconds: *seconds,
                 environment,
                 profile: *profile,

@@ -10,7 +10,7 @@ pub struct Job<'a> {
     pub models: &'a [String],
     pub precision: &'a str,
     pub against: &'a [String],
-    pub size: usize,
+    pub size: [usize; 3],
     pub seconds: f64,
     pub environment: &'a PathBuf,
     pub profile: bool,

@@ -471,10 +471,9 @@ fn fit(
         return Err(Error::Memory { needed_mib: least.div_ceil(1 << 20), limit_mib: limit >> 20 });
     }
     let lowered = lower(graph, spare.clone(), isa, options.precision, pool, true)?;
-    let lowered = match streamed(lowered, limit, &mut least) {
-        Ok(fitted) => return Ok(fitted),
-        Err(lowered) => lowered,
-    };
+    if let Some(s) = streamed(&lowered, limit, &mut least) {
+        return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
+    }
     drop(lowered);
     let mut cut = Cut::of(graph, &spare);
     while let Some(cut) = cut.as_mut()
@@ -491,35 +490,35 @@ fn fit(
         }
     }
     if let Some((deep, constants)) = lift(graph, &spare) {
-        let lowered = lower(&deep, constants, isa, options.precision, pool, true)?;
-        if let Ok(mut fitted) = streamed(lowered, limit, &mut least) {
+        let mut lowered = lower(&deep, constants, isa, options.precision, pool, true)?;
+        if let Some(s) = streamed(&lowered, limit, &mut least) {
             let flat = |v: &mut View| {
                 // The axis that was put in lies nowhere.
                 v.dims.remove(3);
                 v.strides.remove(3);
             };
-            fitted.lowered.inputs.iter_mut().chain(&mut fitted.lowered.outputs).for_each(flat);
-            return Ok(fitted);
+            lowered.inputs.iter_mut().chain(&mut lowered.outputs).for_each(flat);
+            return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
         }
     }
     Err(Error::Memory { needed_mib: least.div_ceil(1 << 20), limit_mib: limit >> 20 })
 }
 
 /// A schedule of `lowered` in slices that fits, the fastest first; the least that any needs is noted.
-fn streamed(lowered: Lowered, limit: u64, least: &mut u64) -> std::result::Result<Fitted, Lowered> {
-    if !stream::possible(&lowered) {
-        return Err(lowered);
+fn streamed(lowered: &Lowered, limit: u64, least: &mut u64) -> Option<Stream> {
+    if !stream::possible(lowered) {
+        return None;
     }
-    let weights = weight_bytes(&lowered);
+    let weights = weight_bytes(lowered);
     for block in BLOCKS {
-        let Some(s) = stream::schedule(&lowered, block) else { continue };
+        let Some(s) = stream::schedule(lowered, block) else { continue };
         let needed = weights + s.plan.size as u64;
         *least = (*least).min(needed);
         if needed <= limit {
-            return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
+            return Some(s);
         }
     }
-    Err(lowered)
+    None
 }
 
 fn kernel_name(kind: &Kind) -> String {

@@ -69,7 +69,7 @@ pub struct Bench {
     /// Tier by name; `None` for the best.
     pub isa: Option<String>,
     /// Size of spatial axes that the model leaves free.
-    pub size: usize,
+    pub size: [usize; 3],
     /// Seconds of measuring per engine, after the warm-up.
     pub seconds: f64,
     /// Folder of the virtual environment with the other engines' wheels.
@@ -151,10 +151,15 @@ pub struct Share {
     pub gmac_s: f64,
 }
 
-/// Names and dimensions of a model's inputs, free axes set to 1 (batch) or `size`.
-pub fn inputs(graph: &Graph, size: usize) -> Vec<(String, Vec<usize>)> {
+/// Names and dimensions of a model's inputs, free axes set to 1 (batch) or `size` (the last of it for images).
+pub fn inputs(graph: &Graph, size: [usize; 3]) -> Vec<(String, Vec<usize>)> {
     let dims = |shape: &[Dim]| -> Vec<usize> {
-        let free = |i: usize| if i == 0 { 1 } else { size };
+        let spatial = shape.len().saturating_sub(2).min(3);
+        let free = |i: usize| match i.checked_sub(2) {
+            Some(k) => size[3 - spatial + k.min(2.min(spatial - 1))],
+            None if i == 0 => 1,
+            None => size[0],
+        };
         shape.iter().enumerate().map(|(i, d)| d.known().unwrap_or_else(|| free(i))).collect()
     };
     let one = |id: &ampoule_graph::ValueId| {
