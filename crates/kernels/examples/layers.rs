@@ -78,7 +78,7 @@ fn measure_layer(isa: Isa, elem: Elem, ([d, h, w], ci, co, k): ([usize; 3], usiz
     let seconds = best(|| {
         for i in 0..conv.items() {
             // SAFETY: the buffers have the grids' extents and the tier is supported.
-            unsafe { conv.run(i, &weights, p, (&mut taps, scratch.as_mut_ptr()), None) };
+            unsafe { conv.run(i, &weights, p, (&mut taps, scratch.as_mut_ptr()), None, None) };
         }
     });
     let macs = (output.pixels() * co * ci * kd * k * k) as f64;

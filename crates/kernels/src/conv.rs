@@ -11,6 +11,7 @@ mod weights;
 
 use crate::dot::{self, Act, DotArgs, DotKernel, Epilogue, Tap};
 use crate::norm::ItemSums;
+use crate::winograd::Prologue;
 use crate::{Elem, Element, Grid, Isa, bf16};
 pub use phases::{Phase, phases};
 use source::Source;
@@ -109,6 +110,8 @@ pub struct Conv {
     /// Columns are split among items too when there are few pixels.
     panel_split: usize,
     items: usize,
+    /// Whether a prologue is applied to the input, item by item.
+    prepared: bool,
 }
 
 /// Pointers of one run, to elements of the types that a plan was made for. The residual may be null.
@@ -198,7 +201,19 @@ impl Sizes {
 
 impl Conv {
     /// Plans a convolution; with `merge`, all pixels of a pointwise one become one line.
-    pub fn new(mut spec: Spec, isa: Isa, merge: bool) -> Self {
+    pub fn new(spec: Spec, isa: Isa, merge: bool) -> Self {
+        Self::plan(spec, isa, merge, false)
+    }
+
+    /// Like [`Conv::new`] for a pointwise convolution that is run with a prologue; its input must be
+    /// multiplied as float32.
+    pub fn prepared(spec: Spec, isa: Isa, merge: bool) -> Self {
+        assert!(spec.axes.iter().all(|a| a.kernel == 1 && a.pad == 0), "a prologue would meet padding");
+        assert_eq!(dot::operand(isa, spec.elems[0]), Elem::F32);
+        Self::plan(spec, isa, merge, true)
+    }
+
+    fn plan(mut spec: Spec, isa: Isa, merge: bool, prepared: bool) -> Self {
         let panels = panels(isa, &spec);
         let operand = dot::operand(isa, spec.elems[0]);
         let Spec { input, output, residual, axes, .. } = &mut spec;
@@ -224,12 +239,13 @@ impl Conv {
             plane_bytes: size * (input.dims[2] * input.dims[3] * input.channels() * axes[0].kernel) as f64,
             weight_bytes: size * (taps * input.channels() * output.channels()) as f64,
             tile: panels.first().map_or(1, |p| p.mr),
-            panels: panels.len(),
+            // Items that share columns would each prepare the same input.
+            panels: if prepared { 1 } else { panels.len() },
             flat: h <= 1,
         };
         let (block_h, block_w, panel_split) = sizes.cut();
         let items = n * d * h.div_ceil(block_h) * w.div_ceil(block_w) * panel_split;
-        Conv { isa, spec, operand, segments, block_h, block_w, panel_split, items }
+        Conv { isa, spec, operand, segments, block_h, block_w, panel_split, items, prepared }
     }
 
     /// Estimated nanoseconds of one run on one core, for taps × inputs, to compare with
@@ -284,14 +300,16 @@ impl Conv {
         weights: &Weights,
         p: ConvPointers,
         (taps, scratch): (&mut Vec<Tap>, *mut f32),
+        prologue: Option<Prologue>,
         sums: Option<&mut ItemSums>,
     ) {
+        debug_assert_eq!(prologue.is_some(), self.prepared, "planned otherwise");
         let ([n, z], ys, xs, part) = self.place(index);
         let Some(sz) = self.segments[0].iter().find(|s| (s.start..s.end).contains(&z)) else { return };
         let source = match self.widens() {
             false => self.stored(n, z, p),
             // SAFETY: passed on from the caller.
-            true => unsafe { self.widened([n, z], sz, (ys, xs), p, scratch) },
+            true => unsafe { self.widened([n, z], sz, (ys, xs), p, scratch, prologue) },
         };
         for sy in clipped(&self.segments[1], ys) {
             for sx in clipped(&self.segments[2], xs) {

@@ -150,7 +150,7 @@ fn every_tier_matches_plain_loops() {
             let (mut taps, mut scratch) = (Vec::new(), vec![f32::NAN; conv.scratch()]);
             for item in 0..conv.items() {
                 // SAFETY: buffers have the grids' extents.
-                unsafe { conv.run(item, &weights, p, (&mut taps, scratch.as_mut_ptr()), None) };
+                unsafe { conv.run(item, &weights, p, (&mut taps, scratch.as_mut_ptr()), None, None) };
             }
             let e = error(&got.values(), &want);
             assert!(e < allowed(elems[1]), "case {i} {elems:?} on {}: {e}", isa.name());
@@ -314,7 +314,9 @@ fn transposed_convolutions_are_their_phases() {
                     let p = ConvPointers::new(x.as_ptr(), got[at..].as_mut_ptr(), std::ptr::null());
                     for item in 0..conv.items() {
                         // SAFETY: buffers have the grids' extents.
-                        unsafe { conv.run(item, &weights, p, (&mut Vec::new(), std::ptr::null_mut()), None) };
+                        unsafe {
+                            conv.run(item, &weights, p, (&mut Vec::new(), std::ptr::null_mut()), None, None)
+                        };
                     }
                 }
             }

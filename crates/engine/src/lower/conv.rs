@@ -104,9 +104,15 @@ impl Lower<'_> {
         let Some((w, wd, bias)) = self.parameters(n)? else { return Ok(false) };
         let x = self.input(n, 0)?;
         let r = window.resolve(&x.dims[2..], &wd[2..], false)?;
-        let (x, gx) = self.channels_last(n, x)?;
-        let t = self.target(y)?;
+        let (mut x, mut gx) = self.channels_last(n, x)?;
         let axes = axes(&r);
+        let pointwise = axes.iter().all(|a| a.kernel == 1 && a.stride == 1 && a.pad == 0);
+        let mut prologue = None;
+        if group == 1 && pointwise && dot::operand(self.isa, x.elem) == Elem::F32 {
+            prologue = self.absorb(n, &mut x, true);
+            gx = x.grid().ok_or("the input is not channels-last")?;
+        }
+        let t = self.target(y)?;
         let taps: usize = wd[2..].iter().product();
         let (m, cg) = (wd[0], wd[1]);
         let macs = (t.grid.pixels() * m * cg * taps) as u64;
@@ -136,25 +142,24 @@ impl Lower<'_> {
                 let (input, output) = (narrow(gx, cg), narrow(t.grid, mg));
                 let spec = Spec { input, output, residual, axes, act: t.act, elems };
                 let filters = |t: usize, i: usize, o: usize| w.get(((g * mg + o) * cg + i) * taps + t);
-                let algorithm = self.algorithm(spec, b, &filters);
+                let algorithm = self.algorithm(spec, b, prologue.is_some(), &filters);
                 let [input, output] = [g * cg * elems[0].size(), g * mg * elems[1].size()];
                 ConvPart { algorithm, input, output, residual: output, depth: [0, 1] }
             })
             .collect();
         drop(w);
         self.packed(n, 1);
-        let prologue = match &parts[..] {
-            [ConvPart { algorithm: Algorithm::Winograd(..), .. }] => self.absorb(n, &mut reads[0]),
-            _ => None,
-        };
+        if let [ConvPart { algorithm: Algorithm::Winograd(..), .. }] = &parts[..] {
+            prologue = self.absorb(n, &mut reads[0], false);
+        }
         let kind = Kind::Conv(Convolution { parts, post: t.post, prologue, sums: None });
         self.push(n, kind, reads, vec![t.output], macs);
         Ok(true)
     }
 
     /// Takes back the normalisation that computed `x` only for this convolution: `x` becomes its
-    /// input.
-    fn absorb(&mut self, n: &Node, x: &mut View) -> Option<Norm> {
+    /// input, which may lie otherwise when the convolution is `planned` for it afterwards.
+    fn absorb(&mut self, n: &Node, x: &mut View, planned: bool) -> Option<Norm> {
         let id = n.input(0)?;
         if self.uses[id.0] != 1 || x.dims[0] != 1 {
             return None;
@@ -164,7 +169,8 @@ impl Lower<'_> {
         let same = step.writes.len() == 1 && step.writes[0] == *x && step.reads.len() == 1;
         let (Kind::Norm(norm), Home::Arena(b)) = (&step.kind, x.home) else { return None };
         let raw = &step.reads[0];
-        let grids = raw.grid().is_some_and(|g| g.strides == x.grid().map_or([0; 4], |g| g.strides));
+        let strides = x.grid().map(|g| g.strides);
+        let grids = raw.grid().is_some_and(|g| Some(g.strides) == strides || (planned && g.uniform()));
         if !same || !grids || raw.dims != x.dims || raw.elem != x.elem {
             return None;
         }
@@ -181,11 +187,13 @@ impl Lower<'_> {
         &self,
         spec: Spec,
         bias: Option<&[f32]>,
+        prepared: bool,
         filters: &(impl Fn(usize, usize, usize) -> f32 + Sync),
     ) -> Algorithm {
         let Spec { input, output, residual, axes, act, elems } = spec;
         let sizes = [axes.iter().map(|a| a.kernel).product(), input.channels(), output.channels()];
-        let conv = Conv::new(spec, self.isa, !self.stream);
+        let plan = if prepared { Conv::prepared } else { Conv::new };
+        let conv = plan(spec, self.isa, !self.stream);
         let suits = axes.iter().all(|a| a.stride == 1 && a.dilation == 1)
             && axes[1].kernel == 3
             && axes[2].kernel == 3;

@@ -179,7 +179,7 @@ impl ConvPart {
                 Algorithm::Direct(conv, weights) => {
                     let mut taps = Vec::with_capacity(64);
                     let item = item + z.map_or(0, |z| conv.items_of(z).start);
-                    conv.run(item, weights, p, (&mut taps, scratch), sums);
+                    conv.run(item, weights, p, (&mut taps, scratch), prologue, sums);
                     if post.is_some() {
                         conv.runs(item, weights, each);
                     }

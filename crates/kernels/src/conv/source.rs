@@ -1,8 +1,9 @@
 //! Where an item finds its input: as it is stored, or widened to float32 for tiles that multiply that.
 
 use super::{Conv, ConvPointers, Segment};
-use crate::bf16;
 use crate::simd::{Body, Vector, dispatch};
+use crate::winograd::Prologue;
+use crate::{Elem, bf16, norm};
 
 /// Where the tiles read the input of an item: as it is stored, or widened.
 pub(super) struct Source {
@@ -42,9 +43,9 @@ impl Body for Widen {
 }
 
 impl Conv {
-    /// Whether items widen their input into scratch.
+    /// Whether items copy their input into scratch, widened or prepared.
     pub(super) fn widens(&self) -> bool {
-        self.operand != self.spec.elems[0]
+        self.operand != self.spec.elems[0] || self.prepared
     }
 
     /// The input as it is stored.
@@ -60,7 +61,22 @@ impl Conv {
         }
     }
 
-    /// Widens what outputs of slice `z`, rows `ys` and pixels `xs` read.
+    /// Widens `count` pixels of the input.
+    /// Safety: `src` must be valid for them and `dst` for their channels side by side.
+    unsafe fn widen(&self, src: *const bf16, dst: *mut f32, count: usize) {
+        let (c, pixel) = (self.spec.input.channels(), self.spec.input.pixel());
+        // SAFETY: passed on from the caller.
+        unsafe {
+            if pixel == c {
+                return dispatch(self.isa, Widen { src, dst, n: count * c });
+            }
+            for x in 0..count {
+                dispatch(self.isa, Widen { src: src.add(x * pixel), dst: dst.add(x * c), n: c });
+            }
+        }
+    }
+
+    /// Widens, and prepares with the prologue, what outputs of slice `z`, rows `ys` and pixels `xs` read.
     /// Safety: as for [`Conv::run`].
     pub(super) unsafe fn widened(
         &self,
@@ -69,29 +85,33 @@ impl Conv {
         (ys, xs): ((usize, usize), (usize, usize)),
         p: ConvPointers,
         scratch: *mut f32,
+        prologue: Option<Prologue>,
     ) -> Source {
         let g = &self.spec.input;
         let [az, ay, ax] = &self.spec.axes;
         let (rows, pixels) = (ay.reach(ys.0..ys.1, g.dims[2]), ax.reach(xs.0..xs.1, g.dims[3]));
         let c = g.channels();
         let (line, slice) = (pixels.len() * c, rows.len() * pixels.len() * c);
-        let src = p.input.cast::<bf16>();
         for (k, tap) in (taps.first..taps.last).enumerate() {
             let depth = (z * az.stride + tap * az.dilation) as i64 - az.pad;
             for (i, y) in rows.clone().enumerate() {
                 let at = n * g.strides[0] + depth as usize * g.strides[1] + y * g.strides[2];
-                let from = src.wrapping_add(at + pixels.start * g.pixel());
+                let at = at + pixels.start * g.pixel();
                 let to = scratch.wrapping_add(k * slice + i * line);
-                // SAFETY: valid taps read inside the input; the scratch has room for them all.
-                unsafe {
-                    if g.pixel() == c {
-                        dispatch(self.isa, Widen { src: from, dst: to, n: line });
-                        continue;
+                let source = match self.spec.elems[0] {
+                    Elem::F32 => (p.input.cast::<f32>().wrapping_add(at), g.pixel()),
+                    Elem::Bf16 => {
+                        let from = p.input.cast::<bf16>().wrapping_add(at);
+                        // SAFETY: valid taps read inside the input; the scratch has room for them all.
+                        unsafe { self.widen(from, to, pixels.len()) };
+                        (to.cast_const(), c)
                     }
-                    for x in 0..pixels.len() {
-                        let (src, dst) = (from.add(x * g.pixel()), to.add(x * c));
-                        dispatch(self.isa, Widen { src, dst, n: c });
-                    }
+                };
+                if let Some(Prologue { scale, shift, act }) = prologue {
+                    let (src, dst, residual) = (source, (to, c), (std::ptr::null(), 0));
+                    let map = norm::Affine { src, dst, residual, count: pixels.len(), scale, shift, act };
+                    // SAFETY: as above; the map may work in place.
+                    unsafe { norm::affine(self.isa, map) };
                 }
             }
         }
