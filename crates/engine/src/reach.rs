@@ -73,10 +73,18 @@ impl<'g> Rows<'g> {
             let mut own = None;
             for x in n.inputs.iter().flatten() {
                 let Some(&s) = scales.get(x) else {
-                    // A constant must be the same for all rows.
+                    // A constant must be the same for all rows, unless it is no image.
                     let dims = constants.get(x)?.dims();
-                    let flat = matches!(n.op, Op::Unary(_) | Op::Binary(_) | Op::Variadic(_) | Op::Clip);
-                    if flat && (dims.len() + at >= rank && dims[at + dims.len() - rank] != 1) {
+                    let parameters = matches!(
+                        n.op,
+                        Op::Conv { .. }
+                            | Op::ConvTranspose { .. }
+                            | Op::BatchNorm { .. }
+                            | Op::Resize(_)
+                            | Op::Pad { .. }
+                            | Op::Split { .. }
+                    );
+                    if !parameters && dims.len() + at >= rank && dims[at + dims.len() - rank] != 1 {
                         return None;
                     }
                     continue;

@@ -479,7 +479,7 @@ fn fit(
     while let Some(cut) = cut.as_mut()
         && cut.shrink()
     {
-        let small = cut.graph(graph, &spare)?;
+        let Ok(small) = cut.graph(graph, &spare) else { break };
         let mut lowered = lower(&small, spare.clone(), isa, options.precision, pool, false)?;
         let mut plan = place(&mut lowered, true);
         let Some(tiles) = cut.tiles(graph, &lowered, &mut plan) else { break };

@@ -4,7 +4,7 @@
 use ampoule_engine::{Options, Session};
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::*;
-use ampoule_graph::{Dim, Graph, Op, Tensor, ValueId, eval};
+use ampoule_graph::{DType, Dim, Graph, Op, Tensor, ValueId, eval};
 
 fn values(n: usize, seed: u64) -> Vec<f32> {
     (0..n).map(|i| ((i as u64 * 2_654_435_761 + seed * 97) % 1000) as f32 / 250.0 - 2.0).collect()
@@ -123,4 +123,49 @@ fn a_product_over_nothing_is_the_bias() {
         let c = b.constant("c", Tensor::f32(&[4], &[1.0, 2.0, 3.0, 4.0]));
         b.node(Op::Gemm { alpha: 1.0, beta: 1.0, trans_a: false, trans_b: false }, &[x, w, c])
     });
+}
+
+/// A tight limit on a network with a constant image and a constant output: refused or kept, never a panic.
+#[test]
+fn constants_of_the_image_size_do_not_break_tiles() {
+    let known = |d: &[usize]| d.iter().map(|&n| Dim::Known(n)).collect::<Vec<_>>();
+    let mut b = Builder::new("constants");
+    let x = b.input("x", &known(&[1, 3, 64, 48]));
+    let image = b.constant("image", Tensor::f32(&[1, 1, 64, 48], &[0.5; 64 * 48]));
+    let y = b.concat(&[x, image]);
+    let w = Tensor::f32(&[8, 4, 3, 3], &[0.01; 288]);
+    let y = b.conv(y, w, None, Window::of(&[3, 3]).pad(1));
+    let y = b.conv(y, Tensor::f32(&[2, 8, 3, 3], &[0.02; 144]), None, Window::of(&[3, 3]).pad(1));
+    b.output(y, "y", &known(&[1, 2, 64, 48]));
+    b.output(image, "same", &known(&[1, 1, 64, 48]));
+    let graph = b.finish();
+    let dims = vec![vec![1, 3, 64, 48]];
+    for max in (10..200).step_by(5) {
+        let options = Options { max_bytes: Some(max << 10), threads: 2, ..Default::default() };
+        match Session::new(graph.clone(), &dims, &options) {
+            Ok(mut s) => s.run().unwrap(),
+            Err(e) => assert!(matches!(e, ampoule_engine::Error::Memory { .. }), "{e}"),
+        }
+    }
+}
+
+/// Not a number has the same code in the engine as in the reference.
+#[test]
+fn quantizers_agree_on_odd_values() {
+    let mut b = Builder::new("codes");
+    let x = b.input("x", &[Dim::Known(6)]);
+    let (s, z) = (b.constant("s", Tensor::f32(&[], &[0.5])), Tensor::from_i64(DType::U8, &[], &[7]).unwrap());
+    let z = b.constant("z", z);
+    let q = b.node(Op::Quantize { axis: 1, to: DType::U8 }, &[x, s, z]);
+    let y = b.node(Op::Dequantize { axis: 1 }, &[q, s, z]);
+    b.output(y, "y", &[Dim::Known(6)]);
+    let graph = b.finish();
+    let input = Tensor::f32(&[6], &[f32::NAN, f32::INFINITY, -1e30, 0.25, 0.75, -3.0]);
+    let mut inferred = graph.clone();
+    ampoule_graph::infer::infer(&mut inferred).unwrap();
+    let want = eval::run(&inferred, std::slice::from_ref(&input)).unwrap()[0].to_f32().unwrap();
+    let mut session = Session::new(graph, &[vec![6]], &Options::default()).unwrap();
+    let got = session.run_tensors(&[input]).unwrap()[0].to_f32().unwrap();
+    assert_eq!(got, want);
+    assert_eq!(got, [-3.5, 124.0, -3.5, 0.0, 1.0, -3.0]);
 }

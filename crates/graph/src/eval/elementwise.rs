@@ -58,7 +58,8 @@ fn quantize(x: &Inputs, axis: i64, to: DType) -> R<Array> {
     // differently.
     let one = |(x, &k): (f64, &usize)| {
         let q = (x as f32 / scale[k] as f32).round_ties_even() as f64 + zero[k];
-        if q.is_nan() { zero[k] as i64 } else { q.clamp(low as f64, high as f64) as i64 }
+        // Not a number becomes the lowest code, as in the engine.
+        if q.is_nan() { low } else { q.clamp(low as f64, high as f64) as i64 }
     };
     let data = Data::I(v.f().into_iter().zip(&index).map(one).collect());
     Ok(Array { dtype: to, dims: v.dims.clone(), data })
