@@ -67,7 +67,8 @@ fn measure_layer(isa: Isa, elem: Elem, ([d, h, w], ci, co, k): ([usize; 3], usiz
     let az = if d == 1 { Axis { kernel: 1, pad: 0, ..a } } else { a };
     let elems = [elem; 2];
     let act = Act::None;
-    let conv = Conv::new(Spec { input, output, residual: None, axes: [az, a, a], act, elems }, isa, true);
+    let spec = Spec { input, output, residual: None, axes: [az, a, a], act, elems, codes: None };
+    let conv = Conv::new(spec, isa, true);
     let at = |t, i, o| (t + i + o) as f32 * 1e-4;
     let weights = Weights::pack(conv.panels(isa), [kd * k * k, ci, co], None, &serial, at);
     // Large enough for either type; all bits zero but the sign are valid in both.

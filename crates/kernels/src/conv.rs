@@ -9,7 +9,8 @@ mod phases;
 mod source;
 mod weights;
 
-use crate::dot::{self, Act, DotArgs, DotKernel, Epilogue, Tap};
+use crate::dot::{self, Act, Codes, DotArgs, DotKernel, Epilogue, Operand, Tap};
+use crate::eltwise::Unary;
 use crate::norm::ItemSums;
 use crate::winograd::Prologue;
 use crate::{Elem, Element, Grid, Isa, bf16};
@@ -94,8 +95,23 @@ pub struct Spec {
     pub axes: [Axis; 3],
     /// Activation.
     pub act: Act,
-    /// How the input and the output (with the residual) are stored.
+    /// How the input and the output (with the residual of a float convolution) are stored.
     pub elems: [Elem; 2],
+    /// What codes mean, when the input holds codes.
+    pub codes: Option<Quantized>,
+}
+
+/// What an integer convolution needs to know of its input, residual and output.
+#[derive(Clone, Copy, Debug)]
+pub struct Quantized {
+    /// Code of 0 in the input.
+    pub zero: i32,
+    /// How the residual is stored, and factor and summand that make codes of it values.
+    pub residual: (Elem, [f32; 2]),
+    /// Applied after everything else.
+    pub post: Option<Unary>,
+    /// Code of 0 in the output, if that holds codes.
+    pub output: f32,
 }
 
 /// A convolution planned for one input and output shape.
@@ -103,7 +119,7 @@ pub struct Conv {
     isa: Isa,
     spec: Spec,
     /// What the input is multiplied as; wider than stored means widened, item by item.
-    operand: Elem,
+    operand: Operand,
     segments: [Vec<Segment>; 3],
     block_h: usize,
     block_w: usize,
@@ -209,7 +225,7 @@ impl Conv {
     /// multiplied as float32.
     pub fn prepared(spec: Spec, isa: Isa, merge: bool) -> Self {
         assert!(spec.axes.iter().all(|a| a.kernel == 1 && a.pad == 0), "a prologue would meet padding");
-        assert_eq!(dot::operand(isa, spec.elems[0]), Elem::F32);
+        assert_eq!(dot::operand(isa, spec.elems[0]), Operand::F32);
         Self::plan(spec, isa, merge, true)
     }
 
@@ -304,6 +320,7 @@ impl Conv {
         sums: Option<&mut ItemSums>,
     ) {
         debug_assert_eq!(prologue.is_some(), self.prepared, "planned otherwise");
+        debug_assert_eq!(self.spec.codes.is_some(), weights.codes.is_some(), "weights of another kind");
         let ([n, z], ys, xs, part) = self.place(index);
         let Some(sz) = self.segments[0].iter().find(|s| (s.start..s.end).contains(&z)) else { return };
         let source = match self.widens() {
@@ -311,14 +328,22 @@ impl Conv {
             // SAFETY: passed on from the caller.
             true => unsafe { self.widened([n, z], sz, (ys, xs), p, scratch, prologue) },
         };
+        let mut sums = sums;
+        let totals = match (&mut sums, &weights.codes) {
+            (Some(sums), Some(_)) => sums.exact((ys.1 - ys.0) * (xs.1 - xs.0), weights.columns),
+            _ => [std::ptr::null_mut(); 2],
+        };
+        let mut start = Vec::new();
         for sy in clipped(&self.segments[1], ys) {
             for sx in clipped(&self.segments[2], xs) {
                 let run = self.taps(&source, (sz, &sy, &sx), weights, taps);
+                self.starts((sz, &sy, &sx), weights, &mut start);
+                let integers = (&start[..], totals);
                 // SAFETY: passed on from the caller.
-                unsafe { self.block([n, z], &sy, &sx, run, taps, weights, part, &source, p) };
+                unsafe { self.block([n, z], (&sy, &sx), run, taps, integers, (weights, part), &source, p) };
             }
         }
-        let Some(sums) = sums else { return };
+        let (Some(sums), None) = (sums, &weights.codes) else { return };
         let isa = self.isa;
         debug_assert_eq!(self.panel_split, 1, "sums need all columns in one item");
         let st = self.spec.output.strides;
@@ -330,7 +355,7 @@ impl Conv {
             unsafe {
                 match self.spec.elems[1] {
                     Elem::F32 => sums.add::<f32>(isa, line.cast(), st[3], count, columns),
-                    Elem::Bf16 => sums.add::<bf16>(isa, line.cast(), st[3], count, columns),
+                    _ => sums.add::<bf16>(isa, line.cast(), st[3], count, columns),
                 }
             }
         }
@@ -385,7 +410,8 @@ impl Conv {
             ((block.max(1) - 1) * a.stride + (a.kernel.max(1) - 1) * a.dilation + 1).min(size)
         };
         let [kz, ky, kx] = &self.spec.axes;
-        kz.kernel * reach(ky, self.block_h, h) * reach(kx, self.block_w, w) * c
+        let values = kz.kernel * reach(ky, self.block_h, h) * reach(kx, self.block_w, w) * c;
+        (values * self.operand.size()).div_ceil(4)
     }
 
     /// Fills `taps` (offsets of B still per column) and returns the length of a run.
@@ -402,8 +428,8 @@ impl Conv {
         let st = source.steps;
         let [_, ky, kx] = self.spec.axes;
         // A run through several taps must not begin in the middle of a word.
-        let halves = c % 2 == 1 && self.operand == Elem::Bf16;
-        let contiguous = kx.dilation == 1 && st[2] == c && !halves;
+        let whole = c % self.operand.per_word() == 0;
+        let contiguous = kx.dilation == 1 && st[2] == c && whole;
         let (steps, run) = match contiguous {
             true => (sx.first..(sx.first + 1).min(sx.last), (sx.last - sx.first) * c),
             false => (sx.first..sx.last, c),
@@ -421,17 +447,58 @@ impl Conv {
         run
     }
 
+    /// What integer sums of bytes over the taps of some segments begin with: codes are taken as they are,
+    /// and 0 has a code of its own. Empty for 0.
+    fn starts(&self, (sz, sy, sx): (&Segment, &Segment, &Segment), weights: &Weights, start: &mut Vec<i32>) {
+        start.clear();
+        let (Some(q), Some(factors)) = (&self.spec.codes, &weights.codes) else { return };
+        if self.operand != Operand::U8 || q.zero == 0 {
+            return;
+        }
+        let width = factors.scale.len();
+        start.resize(width, 0);
+        let [_, ky, kx] = &self.spec.axes;
+        for z in sz.first..sz.last {
+            for y in sy.first..sy.last {
+                for x in sx.first..sx.last {
+                    let tap = (z * ky.kernel + y) * kx.kernel + x;
+                    for (s, w) in start.iter_mut().zip(&factors.sums[tap * width..]) {
+                        *s -= q.zero * w;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the integer sums of the panel whose first column is `column` need besides.
+    fn integers(
+        &self,
+        weights: &Weights,
+        (start, totals): (&[i32], [*mut i64; 2]),
+        column: usize,
+    ) -> Option<Codes> {
+        let (q, factors) = (self.spec.codes?, weights.codes.as_ref()?);
+        let moved = |p: *mut i64| if p.is_null() { p } else { p.wrapping_add(column) };
+        Some(Codes {
+            scale: factors.scale[column..].as_ptr(),
+            start: start.get(column..).filter(|s| !s.is_empty()).map_or(std::ptr::null(), <[i32]>::as_ptr),
+            residual: q.residual,
+            post: q.post,
+            zero: q.output,
+            totals: totals.map(moved),
+        })
+    }
+
     /// All outputs of one `z` whose taps are the same.
     /// Safety: as for [`Conv::run`]; the segments must be the plan's.
     unsafe fn block(
         &self,
         [n, z]: [usize; 2],
-        sy: &Segment,
-        sx: &Segment,
+        (sy, sx): (&Segment, &Segment),
         run: usize,
         taps: &mut [Tap],
-        weights: &Weights,
-        part: usize,
+        integers: (&[i32], [*mut i64; 2]),
+        (weights, part): (&Weights, usize),
         source: &Source,
         p: ConvPointers,
     ) {
@@ -451,6 +518,7 @@ impl Conv {
         let c_row = self.spec.output.strides[axis] as isize;
         let residual_row = self.spec.residual.map_or(0, |r| r.strides[axis] as isize);
         let size_c = self.spec.elems[1].size();
+        let size_r = self.spec.codes.map_or(size_c, |q| q.residual.0.size());
         let (mut first, mut offset) = (0, 0);
         for (i, panel) in weights.panels.iter().enumerate() {
             let (column, base) = (first, offset);
@@ -465,6 +533,7 @@ impl Conv {
             let bias = weights.bias.as_ref().map_or(std::ptr::null(), |b| b[column..].as_ptr());
             let b = weights.data[base..].as_ptr();
             let columns = (weights.columns - column).min(panel.nr);
+            let codes = self.integers(weights, integers, column);
             let tiles = length.div_ceil(panel.mr);
             for line in 0..lines {
                 let mut done = 0;
@@ -476,7 +545,7 @@ impl Conv {
                         (sy.start + done, sx.start + line)
                     };
                     let residual = match &self.spec.residual {
-                        Some(g) => p.residual.wrapping_add(size_c * (place(g, y, x) + column)),
+                        Some(g) => p.residual.wrapping_add(size_r * (place(g, y, x) + column)),
                         None => std::ptr::null(),
                     };
                     let args = DotArgs {
@@ -495,6 +564,7 @@ impl Conv {
                             residual_row,
                             act: self.spec.act,
                             elem: self.spec.elems[1],
+                            codes,
                         },
                     };
                     // SAFETY: segments hold only positions whose taps lie inside the input; the

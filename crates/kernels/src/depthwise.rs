@@ -1,9 +1,10 @@
 //! Depthwise convolution: one kernel per channel, vectors along channels.
 
-use crate::conv::{Axis, ConvPointers};
+use crate::conv::{Axis, ConvPointers, Quantized};
 use crate::dot::Act;
+use crate::element::mapped;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Elem, Element, Grid, Isa, bf16};
+use crate::{Elem, Element, Grid, Isa, bf16, eltwise, f16};
 
 /// A depthwise convolution planned for one shape; one item is a block of output rows.
 pub struct Depthwise {
@@ -17,8 +18,22 @@ pub struct Depthwise {
     pub axes: [Axis; 3],
     /// Activation.
     pub act: Act,
-    /// How input, output and residual are stored.
-    pub elem: Elem,
+    /// How the input and the output (with the residual of a float convolution) are stored; both alike
+    /// for floats.
+    pub elems: [Elem; 2],
+    /// What codes mean, when the input holds codes.
+    pub codes: Option<Quantized>,
+}
+
+/// The parameters of a depthwise convolution.
+#[derive(Clone, Debug, Default)]
+pub struct Filters {
+    /// `[tap][channel]`, taps in d, h, w order; codes of an integer convolution are integers.
+    pub weights: Vec<f32>,
+    /// One value per channel.
+    pub bias: Vec<f32>,
+    /// Factor of each channel that makes sums of an integer convolution values; else empty.
+    pub scale: Vec<f32>,
 }
 
 /// Output rows of an item: input lines stay in cache for all of them.
@@ -33,13 +48,15 @@ struct Tap {
     weight: usize,
 }
 
-struct Rows<'a, E> {
+struct Rows<'a, E, O> {
     plan: &'a Depthwise,
     weights: *const f32,
     bias: *const f32,
+    /// Null for floats.
+    scale: *const f32,
     input: *const E,
-    output: *mut E,
-    residual: *const E,
+    output: *mut O,
+    residual: *const u8,
     /// Batch entry and slice.
     at: [usize; 2],
     rows: (usize, usize),
@@ -75,39 +92,37 @@ impl Depthwise {
         }
     }
 
-    /// Computes item `index`. `weights` are `[tap][channel]`, taps in d, h, w order; `bias` has one
-    /// value per channel.
+    /// Computes item `index`.
     ///
     /// # Safety
-    /// Pointers must be valid for the plan's grids, the slices sized as said, `isa` supported.
-    pub unsafe fn run(&self, isa: Isa, index: usize, weights: &[f32], bias: &[f32], p: ConvPointers) {
+    /// Pointers must be valid for the plan's grids and `isa` supported.
+    pub unsafe fn run(&self, isa: Isa, index: usize, filters: &Filters, p: ConvPointers) {
         let c = self.output.channels();
         let taps: usize = self.axes.iter().map(|a| a.kernel).product();
-        assert!(weights.len() == taps * c && bias.len() == c, "depthwise weights of another shape");
-        let (weights, bias) = (weights.as_ptr(), bias.as_ptr());
+        assert!(filters.weights.len() == taps * c && filters.bias.len() == c, "weights of another shape");
+        assert_eq!(filters.scale.len(), if self.codes.is_some() { c } else { 0 }, "factors of another shape");
         // SAFETY: passed on from the caller.
         unsafe {
-            match self.elem {
-                Elem::F32 => self.typed::<f32>(isa, index, weights, bias, p),
-                Elem::Bf16 => self.typed::<bf16>(isa, index, weights, bias, p),
+            match self.elems {
+                [Elem::F32, _] => self.typed::<f32, f32>(isa, index, filters, p),
+                [Elem::U8, Elem::U8] => self.typed::<u8, u8>(isa, index, filters, p),
+                [Elem::U8, Elem::F32] => self.typed::<u8, f32>(isa, index, filters, p),
+                [Elem::U8, Elem::F16] => self.typed::<u8, f16>(isa, index, filters, p),
+                [Elem::U8, Elem::Bf16] => self.typed::<u8, bf16>(isa, index, filters, p),
+                [Elem::Bf16 | Elem::F16, _] => self.typed::<bf16, bf16>(isa, index, filters, p),
             }
         }
     }
 
-    /// Safety: as for [`Depthwise::run`], and the pointers must be of type `E`.
-    unsafe fn typed<E: Element>(
-        &self,
-        isa: Isa,
-        index: usize,
-        weights: *const f32,
-        bias: *const f32,
-        p: ConvPointers,
-    ) {
+    /// Safety: as for [`Depthwise::run`], and the pointers must be of types `E` and `O`.
+    unsafe fn typed<E: Element, O: Element>(&self, isa: Isa, index: usize, f: &Filters, p: ConvPointers) {
         let [n, z, first, last] = self.region(index);
-        let (input, output, residual) = (p.input.cast::<E>(), p.output.cast(), p.residual.cast());
+        let (input, output, residual) = (p.input.cast::<E>(), p.output.cast::<O>(), p.residual);
         let (at, rows) = ([n, z], (first, last));
+        let (weights, bias) = (f.weights.as_ptr(), f.bias.as_ptr());
+        let scale = if f.scale.is_empty() { std::ptr::null() } else { f.scale.as_ptr() };
         // SAFETY: passed on from the caller.
-        unsafe { dispatch(isa, Rows { plan: self, weights, bias, input, output, residual, at, rows }) }
+        unsafe { dispatch(isa, Rows { plan: self, weights, bias, scale, input, output, residual, at, rows }) }
     }
 }
 
@@ -128,7 +143,7 @@ fn valid(a: &Axis, o: usize, size: usize) -> (i64, std::ops::Range<i64>) {
     (start, first.min(a.kernel as i64)..last.clamp(0, a.kernel as i64))
 }
 
-impl<E: Element> Body for Rows<'_, E> {
+impl<E: Element, O: Element> Body for Rows<'_, E, O> {
     type Out = ();
     // SAFETY: as the trait says, and as `Depthwise::run` asks of its pointers.
     #[inline(always)]
@@ -173,7 +188,7 @@ impl<E: Element> Body for Rows<'_, E> {
     }
 }
 
-impl<E: Element> Rows<'_, E> {
+impl<E: Element, O: Element> Rows<'_, E, O> {
     /// Lists the taps that output `x` of row `y` sees.
     fn taps(&self, y: usize, x: usize, list: &mut Vec<Tap>) {
         let [az, ay, ax] = &self.plan.axes;
@@ -233,29 +248,50 @@ impl<E: Element> Rows<'_, E> {
         // SAFETY: the taps lie inside the input for all outputs, which are the item's.
         unsafe {
             let base = self.input.wrapping_add(done * step + k);
-            let mut acc = [load::<V, f32, FULL>(self.bias.add(k), count); N];
+            let bias = load::<V, f32, FULL>(self.bias.add(k), count);
+            let codes = self.plan.codes.as_ref();
+            // Products of codes and their sums are integers below 2^24, which float32 holds.
+            let zero = V::splat(codes.map_or(0.0, |q| q.zero as f32));
+            let mut acc = [if E::ELEM == Elem::U8 { V::splat(0.0) } else { bias }; N];
             for tap in taps {
                 let a = base.wrapping_offset(tap.input);
                 let w = load::<V, f32, FULL>(self.weights.add(tap.weight + k), count);
                 for (m, v) in acc.iter_mut().enumerate() {
-                    *v = V::fma(load::<V, E, FULL>(a.wrapping_add(m * step), count), w, *v);
+                    let mut x = load::<V, E, FULL>(a.wrapping_add(m * step), count);
+                    if E::ELEM == Elem::U8 {
+                        x = V::sub(x, zero);
+                    }
+                    *v = V::fma(x, w, *v);
                 }
             }
+            if E::ELEM == Elem::U8 {
+                let scale = load::<V, f32, FULL>(self.scale.add(k), count);
+                acc.iter_mut().for_each(|v| *v = V::fma(*v, scale, bias));
+            }
             if let Some(g) = &self.plan.residual {
-                let r = self.residual.add(place(g));
+                let (elem, map) = codes.map_or((O::ELEM, [1.0, 0.0]), |q| q.residual);
                 for (m, v) in acc.iter_mut().enumerate() {
-                    *v = V::add(*v, load::<V, E, FULL>(r.add(m * g.strides[3]), count));
+                    let at = place(g) + m * g.strides[3];
+                    *v = V::add(*v, mapped::<V>((elem, map), self.residual, at, count));
                 }
             }
             let go = &self.plan.output;
             let out = self.output.add(place(go));
             for (m, v) in acc.into_iter().enumerate() {
-                let v = self.plan.act.vector::<V>(v);
+                let mut v = self.plan.act.vector::<V>(v);
+                if let Some(q) = codes {
+                    if let Some(f) = q.post {
+                        v = eltwise::exact::<V>(f, v);
+                    }
+                    if O::ELEM == Elem::U8 {
+                        v = V::add(V::round(v), V::splat(q.output));
+                    }
+                }
                 let q = out.add(m * go.strides[3]);
                 if FULL {
-                    E::store::<V>(q, v);
+                    O::store::<V>(q, v);
                 } else {
-                    E::store_part::<V>(q, v, count);
+                    O::store_part::<V>(q, v, count);
                 }
             }
         }

@@ -5,11 +5,15 @@
 //! gathered or copied; a GEMM is one tap. Sums run in one fixed order per output element, so the
 //! bits do not depend on how work is divided.
 
+mod codes;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+#[cfg(target_arch = "x86_64")]
+mod x86_codes;
 
 use crate::simd::Vector;
 use crate::{Elem, Element, Floats, Isa, bf16};
+pub use codes::Codes;
 
 /// One contiguous run of the reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +35,71 @@ pub struct Epilogue {
     pub residual_row: isize,
     /// The activation.
     pub act: Act,
-    /// How C and the residual are stored.
+    /// How C is stored, and the residual of float sums: those of floats are float32 or bfloat16.
     pub elem: Elem,
+    /// What integer sums need besides.
+    pub codes: Option<Codes>,
+}
+
+/// What A and the words of B are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operand {
+    /// float32; a word is one of them.
+    F32,
+    /// bfloat16; a word is a pair of neighbouring k.
+    Bf16,
+    /// Codes of eight bits; a word is four signed codes of weights.
+    U8,
+    /// Codes less their zero point in 16 bits; a word is a pair of weights.
+    I16,
+}
+
+impl Operand {
+    /// Bytes of a value of A.
+    pub fn size(self) -> usize {
+        4 / self.per_word()
+    }
+
+    /// Values of a run that a word of B holds.
+    pub const fn per_word(self) -> usize {
+        match self {
+            Operand::F32 => 1,
+            Operand::Bf16 | Operand::I16 => 2,
+            Operand::U8 => 4,
+        }
+    }
+
+    /// Whether sums are integers.
+    pub fn integer(self) -> bool {
+        matches!(self, Operand::U8 | Operand::I16)
+    }
+
+    /// Lower-case name, as in those of tiles.
+    pub fn name(self) -> &'static str {
+        match self {
+            Operand::F32 => "f32",
+            Operand::Bf16 => "bf16",
+            Operand::U8 => "u8",
+            Operand::I16 => "i16",
+        }
+    }
+
+    /// The word of values that `at` gives for places 0 to `count` below [`Operand::per_word`].
+    fn word(self, count: usize, at: impl Fn(usize) -> f32) -> f32 {
+        let value = |i: usize| if i < count { at(i) } else { 0.0 };
+        match self {
+            Operand::F32 => value(0),
+            Operand::Bf16 => {
+                let bits = |i: usize| bf16::of(value(i)).to_bits() as u32;
+                f32::from_bits(bits(0) | bits(1) << 16)
+            }
+            Operand::I16 => {
+                let bits = |i: usize| value(i) as i16 as u16 as u32;
+                f32::from_bits(bits(0) | bits(1) << 16)
+            }
+            Operand::U8 => f32::from_ne_bytes([0, 1, 2, 3].map(|i| value(i) as i8 as u8)),
+        }
+    }
 }
 
 /// Activations that are applied while a tile is in registers.
@@ -95,7 +162,7 @@ pub struct DotArgs<'a> {
     pub taps: &'a [Tap],
     /// Length of each run.
     pub run: usize,
-    /// The packed panel: `nr` words for each k, or for each pair of them.
+    /// The packed panel: `nr` words for each k, pair or four of them.
     pub b: *const f32,
     /// C at the tile's first row and column.
     pub c: *mut u8,
@@ -115,8 +182,8 @@ pub struct DotKernel {
     pub name: &'static str,
     /// The tier it needs.
     pub isa: Isa,
-    /// How A is stored. For bfloat16 the words of B are pairs of neighbouring k.
-    pub a: Elem,
+    /// What A and the words of B are made of.
+    pub a: Operand,
     /// Most rows.
     pub mr: usize,
     /// Columns of a packed panel.
@@ -131,13 +198,24 @@ pub struct DotKernel {
 
 /// An entry of [`KERNELS`] for float32.
 const fn wide(isa: Isa, [mr, nr]: [usize; 2], name: &'static str, run: unsafe fn(&DotArgs)) -> DotKernel {
-    DotKernel { name, isa, a: Elem::F32, mr, nr, run }
+    DotKernel { name, isa, a: Operand::F32, mr, nr, run }
 }
 
 /// An entry of [`KERNELS`] for products of bfloat16 pairs.
 #[cfg(target_arch = "x86_64")]
 const fn pairs([mr, nr]: [usize; 2], name: &'static str, run: unsafe fn(&DotArgs)) -> DotKernel {
-    DotKernel { name, isa: Isa::Avx512Bf16, a: Elem::Bf16, mr, nr, run }
+    DotKernel { name, isa: Isa::Avx512Bf16, a: Operand::Bf16, mr, nr, run }
+}
+
+/// An entry of [`KERNELS`] for integers of 16 bits.
+const fn integers(isa: Isa, [mr, nr]: [usize; 2], name: &'static str, run: unsafe fn(&DotArgs)) -> DotKernel {
+    DotKernel { name, isa, a: Operand::I16, mr, nr, run }
+}
+
+/// An entry of [`KERNELS`] for products of bytes.
+#[cfg(target_arch = "x86_64")]
+const fn bytes(isa: Isa, [mr, nr]: [usize; 2], name: &'static str, run: unsafe fn(&DotArgs)) -> DotKernel {
+    DotKernel { name, isa, a: Operand::U8, mr, nr, run }
 }
 
 /// Every tile, by tier and type with ascending width. The scalar ones are the reference.
@@ -167,20 +245,55 @@ pub static KERNELS: &[DotKernel] = &[
     pairs([14, 32], "bf16_dot_14x32_avx512bf16", x86::pairs_14x32),
     #[cfg(target_arch = "x86_64")]
     pairs([9, 48], "bf16_dot_9x48_avx512bf16", x86::pairs_9x48),
+    integers(Isa::Scalar, [4, 8], "i16_dot_4x8_scalar", codes::scalar),
+    #[cfg(target_arch = "x86_64")]
+    integers(Isa::Avx2, [4, 1], "i16_dot_4x1_avx2", x86_codes::avx2_4x1),
+    #[cfg(target_arch = "x86_64")]
+    integers(Isa::Avx2, [12, 8], "i16_dot_12x8_avx2", x86_codes::avx2_12x8),
+    #[cfg(target_arch = "x86_64")]
+    integers(Isa::Avx2, [6, 16], "i16_dot_6x16_avx2", x86_codes::avx2_6x16),
+    #[cfg(target_arch = "x86_64")]
+    integers(Isa::Avx2, [4, 24], "i16_dot_4x24_avx2", x86_codes::avx2_4x24),
+    #[cfg(target_arch = "x86_64")]
+    bytes(Isa::Avx2Vnni, [4, 1], "u8_dot_4x1_avx2vnni", x86_codes::avx2vnni_4x1),
+    #[cfg(target_arch = "x86_64")]
+    bytes(Isa::Avx2Vnni, [12, 8], "u8_dot_12x8_avx2vnni", x86_codes::avx2vnni_12x8),
+    #[cfg(target_arch = "x86_64")]
+    bytes(Isa::Avx2Vnni, [6, 16], "u8_dot_6x16_avx2vnni", x86_codes::avx2vnni_6x16),
+    #[cfg(target_arch = "x86_64")]
+    bytes(Isa::Avx2Vnni, [4, 24], "u8_dot_4x24_avx2vnni", x86_codes::avx2vnni_4x24),
+    #[cfg(target_arch = "x86_64")]
+    integers(Isa::Avx512, [8, 1], "i16_dot_8x1_avx512", x86_codes::avx512_8x1),
+    #[cfg(target_arch = "x86_64")]
+    integers(Isa::Avx512, [24, 16], "i16_dot_24x16_avx512", x86_codes::avx512_24x16),
+    #[cfg(target_arch = "x86_64")]
+    integers(Isa::Avx512, [12, 32], "i16_dot_12x32_avx512", x86_codes::avx512_12x32),
+    #[cfg(target_arch = "x86_64")]
+    integers(Isa::Avx512, [8, 48], "i16_dot_8x48_avx512", x86_codes::avx512_8x48),
+    #[cfg(target_arch = "x86_64")]
+    bytes(Isa::Avx512Vnni, [8, 1], "u8_dot_8x1_avx512vnni", x86_codes::avx512vnni_8x1),
+    #[cfg(target_arch = "x86_64")]
+    bytes(Isa::Avx512Vnni, [24, 16], "u8_dot_24x16_avx512vnni", x86_codes::avx512vnni_24x16),
+    #[cfg(target_arch = "x86_64")]
+    bytes(Isa::Avx512Vnni, [14, 32], "u8_dot_14x32_avx512vnni", x86_codes::avx512vnni_14x32),
+    #[cfg(target_arch = "x86_64")]
+    bytes(Isa::Avx512Vnni, [9, 48], "u8_dot_9x48_avx512vnni", x86_codes::avx512vnni_9x48),
 ];
 
-/// What a tier multiplies tensors of type `stored` as: bfloat16 itself only where there are tiles for
-/// it; it is widened to float32 elsewhere.
-pub fn operand(isa: Isa, stored: Elem) -> Elem {
-    match stored {
-        Elem::Bf16 if isa < Isa::Avx512Bf16 => Elem::F32,
-        e => e,
+/// What a tier multiplies tensors of type `stored` as: bfloat16 and bytes themselves only where there
+/// are tiles for them; they are widened elsewhere.
+pub fn operand(isa: Isa, stored: Elem) -> Operand {
+    match (stored, isa) {
+        (Elem::Bf16, Isa::Avx512Bf16) => Operand::Bf16,
+        (Elem::U8, Isa::Avx2Vnni | Isa::Avx512Vnni | Isa::Avx512Bf16) => Operand::U8,
+        (Elem::U8, _) => Operand::I16,
+        _ => Operand::F32,
     }
 }
 
 /// The tiles for A of type `a`, an [`operand`] of the tier, by ascending width: those of the best tier
 /// that it implies.
-pub fn of(isa: Isa, a: Elem) -> impl Iterator<Item = &'static DotKernel> {
+pub fn of(isa: Isa, a: Operand) -> impl Iterator<Item = &'static DotKernel> {
     let fits = move |k: &&DotKernel| k.a == a && k.isa <= isa;
     let best = KERNELS.iter().filter(fits).map(|k| k.isa).max();
     KERNELS.iter().filter(move |k| fits(k) && Some(k.isa) == best)
@@ -194,36 +307,36 @@ impl DotKernel {
 
     /// Words of a packed column for a run of `k`.
     pub fn words(&self, k: usize) -> usize {
-        if self.a == Elem::Bf16 { k.div_ceil(2) } else { k }
+        k.div_ceil(self.a.per_word())
     }
 
-    /// The word of a packed column for values at `k` and, if there is one, `k + 1` of a run.
+    /// The word of a packed column for two values next to each other.
     pub(crate) fn word(&self, first: f32, second: Option<f32>) -> f32 {
-        if self.a == Elem::F32 {
-            return first;
-        }
-        let bits = |x: f32| bf16::of(x).to_bits() as u32;
-        f32::from_bits(bits(first) | bits(second.unwrap_or(0.0)) << 16)
+        self.a.word(1 + second.is_some() as usize, |i| if i == 0 { first } else { second.unwrap_or(0.0) })
     }
 
     /// Packs one column of a run of `k`, given by `at`, into words `nr` apart.
     pub(crate) fn column(&self, k: usize, at: impl Fn(usize) -> f32, mut put: impl FnMut(usize, f32)) {
-        let step = if self.a == Elem::Bf16 { 2 } else { 1 };
-        for (i, k0) in (0..k).step_by(step).enumerate() {
-            let second = (step == 2 && k0 + 1 < k).then(|| at(k0 + 1));
-            put(i * self.nr, self.word(at(k0), second));
+        let per = self.a.per_word();
+        for (i, k0) in (0..k).step_by(per).enumerate() {
+            put(i * self.nr, self.a.word((k - k0).min(per), |j| at(k0 + j)));
         }
     }
 }
 
 /// Multiply-accumulates per nanosecond that the tiles of a tier reach on one core of a present-day
 /// server or desktop CPU: for choosing between algorithms, where only ratios matter.
-pub fn rate(isa: Isa, a: Elem) -> f64 {
-    match (isa, a) {
-        (Isa::Scalar, _) => 1.0,
-        (Isa::Avx2, _) => 35.0,
-        (Isa::Avx512, _) | (Isa::Avx512Bf16, Elem::F32) => 70.0,
-        (Isa::Avx512Bf16, Elem::Bf16) => 140.0,
+pub fn rate(isa: Isa, a: Operand) -> f64 {
+    let wide = isa >= Isa::Avx512;
+    match a {
+        _ if isa == Isa::Scalar => 1.0,
+        Operand::F32 if wide => 70.0,
+        Operand::F32 => 35.0,
+        Operand::Bf16 => 140.0,
+        Operand::I16 if wide => 105.0,
+        Operand::I16 => 50.0,
+        Operand::U8 if wide => 280.0,
+        Operand::U8 => 140.0,
     }
 }
 
@@ -238,13 +351,13 @@ const THIN: usize = 4;
 ///
 /// Rule: a few columns over long runs take one thin tile each. Otherwise the padding of the last
 /// panel is minimised first; among equals wide panels win, because they reload A less often.
-pub fn panels(isa: Isa, a: Elem, columns: usize, run: usize) -> Vec<&'static DotKernel> {
+pub fn panels(isa: Isa, a: Operand, columns: usize, run: usize) -> Vec<&'static DotKernel> {
     let thin = of(isa, a).find(|k| k.nr == 1);
     let kernels: Vec<&DotKernel> = of(isa, a).filter(|k| k.nr > 1).collect();
     let lanes = kernels[0].nr;
     if let Some(thin) = thin
         && columns <= THIN
-        && run >= 2 * lanes
+        && run >= 2 * lanes * a.per_word()
     {
         return vec![thin; columns];
     }
@@ -305,7 +418,7 @@ unsafe fn scalar(args: &DotArgs) {
             for (n, v) in acc.iter().enumerate().take(args.n) {
                 match args.epilogue.elem {
                     Elem::F32 => finish_one::<f32>(args, m, n, *v),
-                    Elem::Bf16 => finish_one::<bf16>(args, m, n, *v),
+                    _ => finish_one::<bf16>(args, m, n, *v),
                 }
             }
         }
@@ -386,7 +499,7 @@ unsafe fn finish_thin<V: Vector, const M: usize>(args: &DotArgs, acc: [V::V; M])
             }
             match args.epilogue.elem {
                 Elem::F32 => finish_one::<f32>(args, m, 0, lanes[0] + bias),
-                Elem::Bf16 => finish_one::<bf16>(args, m, 0, lanes[0] + bias),
+                _ => finish_one::<bf16>(args, m, 0, lanes[0] + bias),
             }
         }
     }
@@ -451,7 +564,7 @@ unsafe fn tile<V: Vector, const M: usize, const NV: usize>(args: &DotArgs) {
         }
         match args.epilogue.elem {
             Elem::F32 => finish::<V, f32, M, NV>(args, acc),
-            Elem::Bf16 => finish::<V, bf16, M, NV>(args, acc),
+            _ => finish::<V, bf16, M, NV>(args, acc),
         }
     }
 }

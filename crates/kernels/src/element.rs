@@ -1,7 +1,8 @@
-//! How the values of a tensor are stored. Arithmetic is in float32 whatever the storage.
+//! How the values of a tensor are stored. Arithmetic is in float32 whatever the storage, but for the
+//! integer sums of quantized tensors.
 
 use crate::simd::Vector;
-pub use half::bf16;
+pub use half::{bf16, f16};
 
 /// A storage type, as a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -11,6 +12,12 @@ pub enum Elem {
     F32,
     /// bfloat16: the upper half of a float32, rounded to nearest even.
     Bf16,
+    /// IEEE 754 binary16. Only what lies between an integer convolution and the normalisation after
+    /// it is stored so, scaled into its range.
+    F16,
+    /// A code of eight bits, 0 to 255; signed codes are stored 128 higher. What it means is the
+    /// business of whoever reads it.
+    U8,
 }
 
 impl Elem {
@@ -18,7 +25,8 @@ impl Elem {
     pub fn size(self) -> usize {
         match self {
             Elem::F32 => 4,
-            Elem::Bf16 => 2,
+            Elem::Bf16 | Elem::F16 => 2,
+            Elem::U8 => 1,
         }
     }
 }
@@ -34,7 +42,7 @@ pub unsafe trait Element: Copy + Send + Sync + 'static {
     const ELEM: Elem;
     /// To float32, exactly.
     fn get(self) -> f32;
-    /// From float32, rounded to nearest even.
+    /// From float32, rounded to nearest even; codes saturate, and not a number is code 0.
     fn of(x: f32) -> Self;
     /// `LANES` values.
     unsafe fn load<V: Vector>(p: *const Self) -> V::V;
@@ -125,5 +133,100 @@ unsafe impl Element for bf16 {
     #[inline(always)]
     unsafe fn splat<V: Vector>(p: *const bf16) -> V::V {
         unsafe { V::splat_half(p) }
+    }
+}
+
+// SAFETY: binary16 is two bytes that the instance's conversions read and write.
+#[allow(clippy::undocumented_unsafe_blocks)]
+unsafe impl Element for f16 {
+    const ELEM: Elem = Elem::F16;
+    #[inline(always)]
+    fn get(self) -> f32 {
+        self.to_f32()
+    }
+    #[inline(always)]
+    fn of(x: f32) -> f16 {
+        f16::from_f32(x)
+    }
+    #[inline(always)]
+    unsafe fn load<V: Vector>(p: *const f16) -> V::V {
+        unsafe { V::load_f16(p) }
+    }
+    #[inline(always)]
+    unsafe fn load_part<V: Vector>(p: *const f16, n: usize) -> V::V {
+        unsafe { V::load_f16_part(p, n) }
+    }
+    #[inline(always)]
+    unsafe fn store<V: Vector>(p: *mut f16, v: V::V) {
+        unsafe { V::store_f16(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn store_part<V: Vector>(p: *mut f16, v: V::V, n: usize) {
+        unsafe { V::store_f16_part(p, v, n) }
+    }
+    #[inline(always)]
+    unsafe fn splat<V: Vector>(p: *const f16) -> V::V {
+        unsafe { V::splat((*p).get()) }
+    }
+}
+
+// SAFETY: a code is one byte that the instance's conversions read and write.
+#[allow(clippy::undocumented_unsafe_blocks)]
+unsafe impl Element for u8 {
+    const ELEM: Elem = Elem::U8;
+    #[inline(always)]
+    fn get(self) -> f32 {
+        self as f32
+    }
+    #[inline(always)]
+    fn of(x: f32) -> u8 {
+        // Not a number becomes the lowest code, as on the vector tiers; `as` saturates.
+        x.round_ties_even() as u8
+    }
+    #[inline(always)]
+    unsafe fn load<V: Vector>(p: *const u8) -> V::V {
+        unsafe { V::load_code(p) }
+    }
+    #[inline(always)]
+    unsafe fn load_part<V: Vector>(p: *const u8, n: usize) -> V::V {
+        unsafe { V::load_code_part(p, n) }
+    }
+    #[inline(always)]
+    unsafe fn store<V: Vector>(p: *mut u8, v: V::V) {
+        unsafe { V::store_code(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn store_part<V: Vector>(p: *mut u8, v: V::V, n: usize) {
+        unsafe { V::store_code_part(p, v, n) }
+    }
+    #[inline(always)]
+    unsafe fn splat<V: Vector>(p: *const u8) -> V::V {
+        unsafe { V::splat((*p).get()) }
+    }
+}
+
+/// `n <= LANES` values from the `at`th after `base` on, stored as `elem`; codes become values by a
+/// factor and a summand.
+///
+/// # Safety
+/// The CPU must have the features of `V`, and the values must be readable.
+#[inline(always)]
+pub(crate) unsafe fn mapped<V: Vector>(
+    (elem, [factor, summand]): (Elem, [f32; 2]),
+    base: *const u8,
+    at: usize,
+    n: usize,
+) -> V::V {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match elem {
+            Elem::F32 => f32::load_some::<V>(base.cast::<f32>().add(at), n),
+            Elem::Bf16 => bf16::load_some::<V>(base.cast::<bf16>().add(at), n),
+            Elem::F16 => f16::load_some::<V>(base.cast::<f16>().add(at), n),
+            Elem::U8 => {
+                let code = u8::load_some::<V>(base.add(at), n);
+                V::fma(code, V::splat(factor), V::splat(summand))
+            }
+        }
     }
 }

@@ -87,10 +87,10 @@ impl Binary {
     }
 }
 
-struct UnaryRun<E> {
+struct UnaryRun<E, O> {
     f: Unary,
     src: *const E,
-    dst: *mut E,
+    dst: *mut O,
     n: usize,
 }
 
@@ -98,7 +98,7 @@ struct UnaryRun<E> {
 ///
 /// # Safety
 /// Both must be valid for `n` elements and either equal or disjoint; `isa` must be supported.
-pub unsafe fn unary<E: Element>(isa: Isa, f: Unary, src: *const E, dst: *mut E, n: usize) {
+pub unsafe fn unary<E: Element, O: Element>(isa: Isa, f: Unary, src: *const E, dst: *mut O, n: usize) {
     // SAFETY: passed on from the caller.
     unsafe { dispatch(isa, UnaryRun { f, src, dst, n }) }
 }
@@ -112,6 +112,26 @@ unsafe fn mish<V: Vector>(x: V::V) -> V::V {
         let n = V::mul(e, V::add(e, V::splat(2.0)));
         let y = V::mul(x, V::div(n, V::add(n, V::splat(2.0))));
         V::select_lt(V::splat(30.0), x, x, y)
+    }
+}
+
+/// The same bits on every tier, where [`apply`] may use a faster approximation of a reciprocal.
+///
+/// # Safety
+/// The CPU must have the features of `V`.
+#[inline(always)]
+pub(crate) unsafe fn exact<V: Vector>(f: Unary, x: V::V) -> V::V {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        let sigmoid = |x: V::V| {
+            let e = V::exp(V::sub(V::splat(0.0), x));
+            V::div(V::splat(1.0), V::add(V::splat(1.0), e))
+        };
+        match f {
+            Unary::Sigmoid => sigmoid(x),
+            Unary::Swish(a) => V::mul(x, sigmoid(V::mul(x, V::splat(a)))),
+            _ => apply::<V>(f, x),
+        }
     }
 }
 
@@ -165,7 +185,7 @@ unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
     }
 }
 
-impl<E: Element> Body for UnaryRun<E> {
+impl<E: Element, O: Element> Body for UnaryRun<E, O> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -179,12 +199,12 @@ impl<E: Element> Body for UnaryRun<E> {
                 // SAFETY: i + LANES <= n or the partial forms are used.
                 unsafe {
                     while i + V::LANES <= n {
-                        E::store::<V>(dst.add(i), apply::<V>(g, E::load::<V>(src.add(i))));
+                        O::store::<V>(dst.add(i), apply::<V>(g, E::load::<V>(src.add(i))));
                         i += V::LANES;
                     }
                     if i < n {
                         let x = E::load_part::<V>(src.add(i), n - i);
-                        E::store_part::<V>(dst.add(i), apply::<V>(g, x), n - i);
+                        O::store_part::<V>(dst.add(i), apply::<V>(g, x), n - i);
                     }
                 }
             }};

@@ -1,17 +1,22 @@
 //! Instruction-set tiers: what this CPU has, and which one is asked for.
 
-use crate::Elem;
+use crate::dot::Operand;
 
-/// A tier of instructions, slowest first. A tier implies those before it.
+/// A tier of instructions, slowest first. A tier implies those before it, but for AVX-VNNI, which
+/// CPUs with AVX-512 may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
     /// Portable Rust, the reference.
     Scalar,
     /// AVX2 with FMA.
     Avx2,
+    /// AVX2 with integer dot products (AVX-VNNI).
+    Avx2Vnni,
     /// AVX-512 F, BW, DQ and VL.
     Avx512,
-    /// AVX-512 with BF16 dot products.
+    /// AVX-512 with integer dot products.
+    Avx512Vnni,
+    /// AVX-512 with integer and BF16 dot products.
     Avx512Bf16,
 }
 
@@ -19,7 +24,9 @@ pub enum Isa {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IsaError {
     /// Not a tier.
-    #[error("`{0}` is not an instruction-set tier; use one of scalar, avx2, avx512, avx512bf16")]
+    #[error(
+        "`{0}` is not an instruction-set tier; use one of scalar, avx2, avx2vnni, avx512, avx512vnni, avx512bf16"
+    )]
     Unknown(String),
     /// A tier of other CPUs.
     #[error("this CPU does not have {0}; its best tier is {1}")]
@@ -28,14 +35,17 @@ pub enum IsaError {
 
 impl Isa {
     /// All tiers, slowest first.
-    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16];
+    pub const ALL: [Isa; 6] =
+        [Isa::Scalar, Isa::Avx2, Isa::Avx2Vnni, Isa::Avx512, Isa::Avx512Vnni, Isa::Avx512Bf16];
 
     /// Lower-case name as `--isa` takes it.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
+            Isa::Avx2Vnni => "avx2vnni",
             Isa::Avx512 => "avx512",
+            Isa::Avx512Vnni => "avx512vnni",
             Isa::Avx512Bf16 => "avx512bf16",
         }
     }
@@ -50,8 +60,8 @@ impl Isa {
     pub fn lanes(self) -> usize {
         match self {
             Isa::Scalar => 1,
-            Isa::Avx2 => 8,
-            Isa::Avx512 | Isa::Avx512Bf16 => 16,
+            Isa::Avx2 | Isa::Avx2Vnni => 8,
+            Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 => 16,
         }
     }
 
@@ -63,6 +73,7 @@ impl Isa {
             match self {
                 Isa::Scalar => true,
                 Isa::Avx2 => has!("avx2") && has!("fma") && has!("f16c"),
+                Isa::Avx2Vnni => Isa::Avx2.supported() && has!("avxvnni"),
                 Isa::Avx512 => {
                     Isa::Avx2.supported()
                         && has!("avx512f")
@@ -70,7 +81,8 @@ impl Isa {
                         && has!("avx512dq")
                         && has!("avx512vl")
                 }
-                Isa::Avx512Bf16 => Isa::Avx512.supported() && has!("avx512bf16"),
+                Isa::Avx512Vnni => Isa::Avx512.supported() && has!("avx512vnni"),
+                Isa::Avx512Bf16 => Isa::Avx512Vnni.supported() && has!("avx512bf16"),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -92,13 +104,13 @@ pub fn detect() -> Isa {
 fn pairs_pay() -> bool {
     static PAY: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *PAY.get_or_init(|| {
-        let best = |a: Elem| {
+        let best = |a: Operand| {
             let tiles = crate::dot::of(Isa::Avx512Bf16, a).filter(|k| k.nr > 1);
             tiles
                 .filter_map(|k| crate::measure::tile_macs(k, std::time::Duration::from_micros(200)))
                 .fold(0.0, f64::max)
         };
-        best(Elem::Bf16) > best(Elem::F32)
+        best(Operand::Bf16) > best(Operand::F32)
     })
 }
 

@@ -26,7 +26,7 @@ pub mod softmax;
 pub mod winograd;
 
 pub use denormals::flushed;
-pub use element::{Elem, Element, bf16};
+pub use element::{Elem, Element, bf16, f16};
 pub use floats::{Floats, Spread, serial};
 pub use grid::Grid;
 pub use isa::{Isa, IsaError, available, choose, detect};

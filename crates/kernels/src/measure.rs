@@ -3,7 +3,7 @@
 //! for the choice of the best tier.
 
 use crate::Elem;
-use crate::dot::{Act, DotArgs, DotKernel, Epilogue, Tap};
+use crate::dot::{Act, Codes, DotArgs, DotKernel, Epilogue, Tap};
 use std::time::{Duration, Instant};
 
 /// Multiply-accumulates per second of one core on `kernel`, best of several rounds that
@@ -12,12 +12,21 @@ pub fn tile_macs(kernel: &DotKernel, round: Duration) -> Option<f64> {
     if !kernel.isa.supported() {
         return None;
     }
-    let k = 96;
+    let k = 288;
     // Large enough for either type; what the bits mean does not matter to the time.
     let a = vec![0.5f32; kernel.mr * k];
     let b = vec![0.25f32; kernel.nr * k];
     let mut c = vec![0f32; kernel.mr * kernel.nr];
     let taps = [Tap { a: 0, b: 0 }];
+    let scale = vec![1f32; kernel.nr];
+    let codes = Codes {
+        scale: scale.as_ptr(),
+        start: std::ptr::null(),
+        residual: (Elem::F32, [1.0, 0.0]),
+        post: None,
+        zero: 0.0,
+        totals: [std::ptr::null_mut(); 2],
+    };
     let args = DotArgs {
         a: a.as_ptr().cast(),
         a_row: k as isize,
@@ -34,6 +43,7 @@ pub fn tile_macs(kernel: &DotKernel, round: Duration) -> Option<f64> {
             residual_row: 0,
             act: Act::None,
             elem: Elem::F32,
+            codes: kernel.a.integer().then_some(codes),
         },
     };
     let macs = (kernel.mr * kernel.nr * k) as f64;

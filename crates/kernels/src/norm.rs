@@ -5,8 +5,9 @@
 //! two-sum variance; see Chan, Golub and LeVeque, 1983).
 
 use crate::dot::Act;
+use crate::element::mapped;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Element, Grid, Isa};
+use crate::{Elem, Element, Grid, Isa};
 
 /// Pixels whose shifted sums are added up in float32 before they join the float64 totals.
 const BLOCK: usize = 64;
@@ -23,6 +24,8 @@ pub struct ItemSums {
     shift: Vec<f32>,
     sum: Vec<f64>,
     square: Vec<f64>,
+    /// Of an integer convolution instead: sums and squares about 0, which are exact.
+    exact: Vec<i64>,
 }
 
 impl ItemSums {
@@ -30,6 +33,23 @@ impl ItemSums {
     pub fn clear(&mut self) {
         self.count = 0;
         self.shift.clear();
+        self.exact.clear();
+    }
+
+    /// Where the integer sums and squares of `columns` columns are to be added up over `pixels` pixels.
+    pub(crate) fn exact(&mut self, pixels: usize, columns: usize) -> [*mut i64; 2] {
+        self.count += pixels;
+        self.exact.resize(2 * columns, 0);
+        let (sum, square) = self.exact.split_at_mut(columns);
+        [sum.as_mut_ptr(), square.as_mut_ptr()]
+    }
+
+    /// Adds the integer sums and squares to totals, which are exact in any order.
+    pub fn join_exact(&self, sum: &mut [i128], square: &mut [i128]) {
+        let (s, q) = self.exact.split_at(self.exact.len() / 2);
+        for (total, own) in sum.iter_mut().zip(s).chain(square.iter_mut().zip(q)) {
+            *total += *own as i128;
+        }
     }
 
     /// Adds `pixels` pixels, `pixel` elements apart, whose channels are `columns` from `first` on.
@@ -159,14 +179,16 @@ impl<E: Element> Body for Sums<'_, E> {
     }
 }
 
-/// `y = act(x·scale + shift + residual)` over pixels, per channel.
-pub struct Affine<'a, E> {
+/// `y = act(x·scale + shift + residual) + zero` over pixels, per channel.
+pub struct Affine<'a, E, O = E> {
     /// Input, and distance between its pixels.
     pub src: (*const E, usize),
     /// Output, and distance between its pixels; may be the input itself.
-    pub dst: (*mut E, usize),
+    pub dst: (*mut O, usize),
     /// Residual, and distance between its pixels; null for none.
-    pub residual: (*const E, usize),
+    pub residual: (*const u8, usize),
+    /// How the residual is stored; factor and summand that make codes of it values.
+    pub stored: (Elem, [f32; 2]),
     /// Pixels.
     pub count: usize,
     /// One factor per channel.
@@ -175,19 +197,21 @@ pub struct Affine<'a, E> {
     pub shift: &'a [f32],
     /// Activation.
     pub act: Act,
+    /// Code of 0, where codes are stored.
+    pub zero: f32,
 }
 
 /// Applies the map.
 ///
 /// # Safety
 /// Pointers must be valid for `count` pixels of `scale.len()` channels; `isa` must be supported.
-pub unsafe fn affine<E: Element>(isa: Isa, args: Affine<E>) {
+pub unsafe fn affine<E: Element, O: Element>(isa: Isa, args: Affine<E, O>) {
     assert_eq!(args.scale.len(), args.shift.len());
     // SAFETY: passed on from the caller.
     unsafe { dispatch(isa, args) }
 }
 
-impl<E: Element> Body for Affine<'_, E> {
+impl<E: Element, O: Element> Body for Affine<'_, E, O> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -199,14 +223,18 @@ impl<E: Element> Body for Affine<'_, E> {
             unsafe {
                 let a = f32::load_some::<V>(self.scale.as_ptr().add(k), m);
                 let b = f32::load_some::<V>(self.shift.as_ptr().add(k), m);
+                let zero = V::splat(self.zero);
                 for i in 0..self.count {
                     let mut v = V::fma(E::load_some::<V>(self.src.0.add(i * self.src.1 + k), m), a, b);
                     if !self.residual.0.is_null() {
-                        let r = self.residual.0.add(i * self.residual.1 + k);
-                        v = V::add(v, E::load_some::<V>(r, m));
+                        let r = mapped::<V>(self.stored, self.residual.0, i * self.residual.1 + k, m);
+                        v = V::add(v, r);
                     }
-                    let v = self.act.vector::<V>(v);
-                    E::store_some::<V>(self.dst.0.add(i * self.dst.1 + k), v, m);
+                    let mut v = self.act.vector::<V>(v);
+                    if O::ELEM == Elem::U8 {
+                        v = V::add(V::round(v), zero);
+                    }
+                    O::store_some::<V>(self.dst.0.add(i * self.dst.1 + k), v, m);
                 }
             }
             k += V::LANES;

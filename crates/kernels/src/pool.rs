@@ -2,7 +2,7 @@
 
 use crate::conv::{Axis, ConvPointers};
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Elem, Element, Grid, Isa, bf16};
+use crate::{Elem, Element, Grid, Isa, bf16, f16};
 
 /// What a window becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Pool {
     pub axes: [Axis; 3],
     /// What to compute.
     pub kind: PoolKind,
-    /// How input and output are stored.
+    /// How input and output are stored; codes of both mean the same.
     pub elem: Elem,
 }
 
@@ -54,6 +54,8 @@ impl Pool {
             match self.elem {
                 Elem::F32 => self.row::<f32>(isa, at, p),
                 Elem::Bf16 => self.row::<bf16>(isa, at, p),
+                Elem::F16 => self.row::<f16>(isa, at, p),
+                Elem::U8 => self.row::<u8>(isa, at, p),
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::conv::ConvPointers;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Elem, Element, Grid, Isa, bf16};
+use crate::{Elem, Element, Grid, Isa, bf16, f16};
 
 /// The samples of one axis: for output `o`, entries `o·width .. (o+1)·width` of positions and
 /// weights (unused ones have weight 0 and a valid position).
@@ -25,7 +25,7 @@ pub struct Resize {
     pub output: Grid,
     /// Depth, height, width.
     pub axes: [Samples; 3],
-    /// How input and output are stored.
+    /// How input and output are stored; codes of both mean the same.
     pub elem: Elem,
 }
 
@@ -62,6 +62,8 @@ impl Resize {
             match self.elem {
                 Elem::F32 => self.row::<f32>(isa, at, p, line),
                 Elem::Bf16 => self.row::<bf16>(isa, at, p, line),
+                Elem::F16 => self.row::<f16>(isa, at, p, line),
+                Elem::U8 => self.row::<u8>(isa, at, p, line),
             }
         }
     }

@@ -11,7 +11,7 @@ mod math;
 mod scalar;
 
 use crate::Isa;
-use crate::element::bf16;
+use crate::element::{bf16, f16};
 pub use scalar::Scalar;
 #[cfg(target_arch = "x86_64")]
 pub use {avx2::Avx2, avx512::Avx512, avx512::Avx512Bf16};
@@ -48,6 +48,24 @@ pub unsafe trait Vector: Copy {
     unsafe fn store_half_part(p: *mut bf16, v: Self::V, n: usize);
     /// The bfloat16 at `p`, widened, in all lanes.
     unsafe fn splat_half(p: *const bf16) -> Self::V;
+    /// `LANES` binary16 from `p`, widened.
+    unsafe fn load_f16(p: *const f16) -> Self::V;
+    /// `n <= LANES` binary16 from `p`, widened, the other lanes zero.
+    unsafe fn load_f16_part(p: *const f16, n: usize) -> Self::V;
+    /// `LANES` values to `p`, rounded to binary16 (to nearest even).
+    unsafe fn store_f16(p: *mut f16, v: Self::V);
+    /// The first `n <= LANES` values to `p`, rounded to binary16.
+    unsafe fn store_f16_part(p: *mut f16, v: Self::V, n: usize);
+    /// `LANES` codes from `p`.
+    unsafe fn load_code(p: *const u8) -> Self::V;
+    /// `n <= LANES` codes from `p`, the other lanes zero.
+    unsafe fn load_code_part(p: *const u8, n: usize) -> Self::V;
+    /// `LANES` values to `p`, rounded to nearest even, between 0 and 255 (NaN is 0).
+    unsafe fn store_code(p: *mut u8, v: Self::V);
+    /// The first `n <= LANES` values to `p` as [`Vector::store_code`] does.
+    unsafe fn store_code_part(p: *mut u8, v: Self::V, n: usize);
+    /// `LANES` integers from `p`, rounded to nearest even.
+    unsafe fn load_int(p: *const i32) -> Self::V;
     /// `a·b + c`, rounded once.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Sum.
@@ -129,9 +147,9 @@ pub unsafe fn dispatch<B: Body>(isa: Isa, body: B) -> B::Out {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 => avx512::enter_bf16(body),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512::enter(body),
+            Isa::Avx512 | Isa::Avx512Vnni => avx512::enter(body),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::enter(body),
+            Isa::Avx2 | Isa::Avx2Vnni => avx2::enter(body),
             _ => body.run::<Scalar>(),
         }
     }

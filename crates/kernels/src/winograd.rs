@@ -14,7 +14,7 @@ mod transform;
 mod weights;
 
 use crate::conv::{Axis, ConvPointers};
-use crate::dot::{self, Act, DotArgs, DotKernel, Epilogue, Tap};
+use crate::dot::{self, Act, DotArgs, DotKernel, Epilogue, Operand, Tap};
 use crate::norm::ItemSums;
 use crate::simd::dispatch;
 use crate::{Elem, Element, Grid, Isa, bf16};
@@ -29,18 +29,18 @@ pub struct Variant {
     /// Output positions of a tile along each axis: 4 or 2.
     pub tile: usize,
     /// How transformed inputs and weights are stored and multiplied.
-    pub domain: Elem,
+    pub domain: Operand,
 }
 
 impl Variant {
     /// F(4×4, 3×3) in float32.
-    pub const F4: Variant = Variant { tile: 4, domain: Elem::F32 };
+    pub const F4: Variant = Variant { tile: 4, domain: Operand::F32 };
     /// F(2×2, 3×3) in float32: for images of few tiles, and with less than twice the weights.
-    pub const F2: Variant = Variant { tile: 2, domain: Elem::F32 };
+    pub const F2: Variant = Variant { tile: 2, domain: Operand::F32 };
     /// F(2×2, 3×3) in bfloat16: hardly less exact than a direct product of bfloat16.
-    pub const F2_BF16: Variant = Variant { tile: 2, domain: Elem::Bf16 };
+    pub const F2_BF16: Variant = Variant { tile: 2, domain: Operand::Bf16 };
     /// F(4×4, 3×3) in bfloat16: the fastest; its error is that of eight-bit integers.
-    pub const F4_BF16: Variant = Variant { tile: 4, domain: Elem::Bf16 };
+    pub const F4_BF16: Variant = Variant { tile: 4, domain: Operand::Bf16 };
 
     /// Positions of the transform: (tile + 3 - 1)².
     pub fn points(self) -> usize {
@@ -107,7 +107,8 @@ impl Winograd {
     /// Plans `shape` for a supported tier. Where the tier cannot multiply in the variant's domain, that
     /// is float32.
     pub fn new(isa: Isa, shape: Shape, variant: Variant) -> Self {
-        let variant = Variant { domain: dot::operand(isa, variant.domain), ..variant };
+        let wide = variant.domain == Operand::Bf16 && isa < Isa::Avx512Bf16;
+        let variant = if wide { Variant { domain: Operand::F32, ..variant } } else { variant };
         assert!(variant.tile == 4 || variant.tile == 2, "tiles of {}", variant.tile);
         let panels = dot::panels(isa, variant.domain, shape.output.channels(), 0);
         let (cut, _) = cut::choose(isa, &shape, variant, &panels);
@@ -121,7 +122,7 @@ impl Winograd {
     }
 
     fn pairs(&self) -> bool {
-        self.panels.iter().any(|p| p.a == Elem::Bf16)
+        self.panels.iter().any(|p| p.a == Operand::Bf16)
     }
 
     /// Words of a packed column for `k` channels.
@@ -178,12 +179,12 @@ impl Winograd {
     /// of a power of two, so that the positions of a tile fall into different cache sets.
     fn plane(&self) -> usize {
         let [down, across] = self.cut.block;
-        odd_lines(self.ring() * down * across * self.cut.channels, self.variant.domain)
+        odd_lines(self.ring() * down * across * self.cut.channels, self.variant.domain.size())
     }
 
     fn product_plane(&self) -> usize {
         let [down, across] = self.cut.block;
-        odd_lines(self.cut.round * down * across * self.part_width, Elem::F32)
+        odd_lines(self.cut.round * down * across * self.part_width, 4)
     }
 
     /// Floats of scratch that a call of [`Winograd::run`] needs.
@@ -419,14 +420,14 @@ impl Item<'_> {
         // SAFETY: passed on from the caller.
         unsafe {
             match (self.plan.shape.elems[0], domain, tile) {
-                (Elem::F32, Elem::F32, 2) => self.gather_as::<f32, f32, 2>(at, first, p),
-                (Elem::F32, Elem::F32, _) => self.gather_as::<f32, f32, 4>(at, first, p),
-                (Elem::F32, Elem::Bf16, 2) => self.gather_as::<f32, bf16, 2>(at, first, p),
-                (Elem::F32, Elem::Bf16, _) => self.gather_as::<f32, bf16, 4>(at, first, p),
-                (Elem::Bf16, Elem::F32, 2) => self.gather_as::<bf16, f32, 2>(at, first, p),
-                (Elem::Bf16, Elem::F32, _) => self.gather_as::<bf16, f32, 4>(at, first, p),
-                (Elem::Bf16, Elem::Bf16, 2) => self.gather_as::<bf16, bf16, 2>(at, first, p),
-                (Elem::Bf16, Elem::Bf16, _) => self.gather_as::<bf16, bf16, 4>(at, first, p),
+                (Elem::F32, Operand::F32, 2) => self.gather_as::<f32, f32, 2>(at, first, p),
+                (Elem::F32, Operand::F32, _) => self.gather_as::<f32, f32, 4>(at, first, p),
+                (Elem::F32, _, 2) => self.gather_as::<f32, bf16, 2>(at, first, p),
+                (Elem::F32, _, _) => self.gather_as::<f32, bf16, 4>(at, first, p),
+                (_, Operand::F32, 2) => self.gather_as::<bf16, f32, 2>(at, first, p),
+                (_, Operand::F32, _) => self.gather_as::<bf16, f32, 4>(at, first, p),
+                (_, _, 2) => self.gather_as::<bf16, bf16, 2>(at, first, p),
+                (_, _, _) => self.gather_as::<bf16, bf16, 4>(at, first, p),
             }
         }
     }
@@ -514,6 +515,7 @@ impl Item<'_> {
                                 residual_row: width as isize,
                                 act: Act::None,
                                 elem: Elem::F32,
+                                codes: None,
                             },
                         };
                         // SAFETY: the ring's valid slices were filled; the rest is the caller's.
@@ -534,8 +536,8 @@ impl Item<'_> {
             match (self.plan.shape.elems[1], self.plan.variant.tile) {
                 (Elem::F32, 2) => self.scatter_as::<f32, 2>(z, k, p, sums),
                 (Elem::F32, _) => self.scatter_as::<f32, 4>(z, k, p, sums),
-                (Elem::Bf16, 2) => self.scatter_as::<bf16, 2>(z, k, p, sums),
-                (Elem::Bf16, _) => self.scatter_as::<bf16, 4>(z, k, p, sums),
+                (_, 2) => self.scatter_as::<bf16, 2>(z, k, p, sums),
+                (_, _) => self.scatter_as::<bf16, 4>(z, k, p, sums),
             }
         }
     }
@@ -595,7 +597,7 @@ fn part(panels: &[&DotKernel], index: usize, parts: usize) -> (std::ops::Range<u
 }
 
 /// `count` elements rounded up to an odd number of cache lines.
-fn odd_lines(count: usize, elem: Elem) -> usize {
-    let line = 64 / elem.size();
+fn odd_lines(count: usize, size: usize) -> usize {
+    let line = 64 / size;
     (count.div_ceil(line) | 1) * line
 }

@@ -3,8 +3,8 @@
 mod common;
 
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Spec, Weights, phases};
-use ampoule_kernels::depthwise::Depthwise;
-use ampoule_kernels::dot::{Act, KERNELS, of, operand, panels};
+use ampoule_kernels::depthwise::{Depthwise, Filters};
+use ampoule_kernels::dot::{Act, KERNELS, Operand, of, operand, panels};
 use ampoule_kernels::winograd::{Operands, Prologue, Shape, Variant, Winograd};
 use ampoule_kernels::{Elem, Grid, Isa, serial};
 use common::{ELEMS, Stored, error, random, relative, rounded, tiers};
@@ -119,7 +119,7 @@ fn cases() -> Vec<Case> {
 fn allowed(elem: Elem) -> f32 {
     match elem {
         Elem::F32 => 2e-5,
-        Elem::Bf16 => 4e-3,
+        _ => 4e-3,
     }
 }
 
@@ -140,7 +140,7 @@ fn every_tier_matches_plain_loops() {
         let want = naive(c, &gi, &go, &x, &wv, &bias, &r);
         for (isa, elems) in tiers().into_iter().flat_map(|isa| ELEMS.map(|e| (isa, e))) {
             let residual = c.residual.then_some(go);
-            let spec = Spec { input: gi, output: go, residual, axes: c.axes, act: c.act, elems };
+            let spec = Spec { input: gi, output: go, residual, axes: c.axes, act: c.act, elems, codes: None };
             let conv = Conv::new(spec, isa, true);
             let at = |t: usize, a: usize, b: usize| wv[(t * ci + a) * c.outputs + b];
             let weights = Weights::pack(conv.panels(isa), [taps, ci, c.outputs], Some(&bias), &serial, at);
@@ -301,7 +301,15 @@ fn transposed_convolutions_are_their_phases() {
                     let axes = [axis(1, 1, 1, 0), py.axis, px.axis];
                     let n = px.taps.len();
                     let elems = [Elem::F32; 2];
-                    let spec = Spec { input: gi, output: go, residual: None, axes, act: Act::None, elems };
+                    let spec = Spec {
+                        input: gi,
+                        output: go,
+                        residual: None,
+                        axes,
+                        act: Act::None,
+                        elems,
+                        codes: None,
+                    };
                     let conv = Conv::new(spec, isa, true);
                     let weights = Weights::pack(
                         conv.panels(isa),
@@ -345,14 +353,16 @@ fn depthwise_matches_plain_loops() {
                 residual: None,
                 axes: [axis(1, 1, 1, 0), a, a],
                 act: Act::Clamp(-0.5, 0.5),
-                elem,
+                elems: [elem, elem],
+                codes: None,
             };
+            let filters = Filters { weights: wv.clone(), bias: bias.clone(), scale: Vec::new() };
             let mut got = Stored::new(&vec![0.0; go.extent()], elem);
             let mut input = Stored::new(&x, elem);
             let p = ConvPointers { input: input.ptr(), output: got.ptr(), residual: std::ptr::null() };
             for i in 0..plan.items() {
                 // SAFETY: buffers have the grids' extents.
-                unsafe { plan.run(isa, i, &wv, &bias, p) };
+                unsafe { plan.run(isa, i, &filters, p) };
             }
             let mut want = vec![0.0; go.extent()];
             for n in 0..2 {
@@ -383,11 +393,10 @@ fn depthwise_matches_plain_loops() {
 #[test]
 fn the_table_names_tell_the_tile() {
     for k in KERNELS {
-        let types = if k.a == Elem::Bf16 { "bf16" } else { "f32" };
-        assert_eq!(k.name, format!("{types}_dot_{}x{}_{}", k.mr, k.nr, k.isa.name()));
+        assert_eq!(k.name, format!("{}_dot_{}x{}_{}", k.a.name(), k.mr, k.nr, k.isa.name()));
     }
     for isa in Isa::ALL.into_iter().filter(|i| i.supported()) {
-        for a in [Elem::F32, operand(isa, Elem::Bf16)] {
+        for a in [Operand::F32, operand(isa, Elem::Bf16), operand(isa, Elem::U8)] {
             let widths: Vec<usize> = of(isa, a).map(|k| k.nr).filter(|&n| n > 1).collect();
             assert!(widths.is_sorted() && !widths.is_empty());
             for n in 1..200 {

@@ -10,7 +10,7 @@ use ampoule_kernels::eltwise::{self, Binary, Unary};
 use ampoule_kernels::layer_norm::{Rows, layer_norm};
 use ampoule_kernels::pool::{Pool, PoolKind};
 use ampoule_kernels::resize::{Resize, Samples};
-use ampoule_kernels::{Elem, Grid, bf16, norm, softmax};
+use ampoule_kernels::{Elem, Element, Grid, bf16, norm, softmax};
 use common::{Stored, error, random, rounded, tiers};
 
 fn erf(x: f64) -> f64 {
@@ -187,11 +187,13 @@ fn affine_with_residual_and_gaps() {
         let args = norm::Affine {
             src: (x.as_ptr(), 21),
             dst: (got.as_mut_ptr(), 22),
-            residual: (r.as_ptr(), 20),
+            residual: (r.as_ptr().cast(), 20),
+            stored: (Elem::F32, [1.0, 0.0]),
             count: n,
             scale: &scale,
             shift: &shift,
             act: Act::Leaky(0.1),
+            zero: 0.0,
         };
         // SAFETY: buffers hold n pixels of the pitches given.
         unsafe { norm::affine(isa, args) };
@@ -387,16 +389,14 @@ fn bfloat16_is_float32_rounded() {
     for isa in tiers() {
         same_as_rounded(isa, "unary", &x, n, |elem, s, d| unsafe {
             match elem {
-                Elem::F32 => eltwise::unary::<f32>(isa, Unary::Neg, s.cast(), d.cast(), n),
-                Elem::Bf16 => eltwise::unary::<bf16>(isa, Unary::Neg, s.cast(), d.cast(), n),
+                Elem::F32 => eltwise::unary::<f32, f32>(isa, Unary::Neg, s.cast(), d.cast(), n),
+                _ => eltwise::unary::<bf16, bf16>(isa, Unary::Neg, s.cast(), d.cast(), n),
             }
         });
         same_as_rounded(isa, "binary", &x, n, |elem, s, d| unsafe {
             match elem {
                 Elem::F32 => eltwise::binary::<f32>(isa, Binary::Mul, s.cast(), s.cast(), false, d.cast(), n),
-                Elem::Bf16 => {
-                    eltwise::binary::<bf16>(isa, Binary::Mul, s.cast(), s.cast(), false, d.cast(), n)
-                }
+                _ => eltwise::binary::<bf16>(isa, Binary::Mul, s.cast(), s.cast(), false, d.cast(), n),
             }
         });
         for (rows, width) in [(37, 21), (259, 3)] {
@@ -405,9 +405,7 @@ fn bfloat16_is_float32_rounded() {
                     Elem::F32 => {
                         softmax::softmax::<f32>(isa, (s.cast(), width), (d.cast(), width), rows, width)
                     }
-                    Elem::Bf16 => {
-                        softmax::softmax::<bf16>(isa, (s.cast(), width), (d.cast(), width), rows, width)
-                    }
+                    _ => softmax::softmax::<bf16>(isa, (s.cast(), width), (d.cast(), width), rows, width),
                 }
             });
         }
@@ -419,25 +417,31 @@ fn bfloat16_is_float32_rounded() {
                     isa,
                     Rows { src: s.cast(), dst: d.cast(), count: 37, scale, shift, epsilon },
                 ),
-                Elem::Bf16 => layer_norm::<bf16>(
+                _ => layer_norm::<bf16>(
                     isa,
                     Rows { src: s.cast(), dst: d.cast(), count: 37, scale, shift, epsilon },
                 ),
             }
         });
         same_as_rounded(isa, "affine", &finite, n, |elem, s, d| unsafe {
-            let (scale, shift, act, count) = (&scale[..], &shift[..], Act::Leaky(0.1), 37);
+            /// Safety: the pointers are of type `E`.
+            unsafe fn run<E: Element>(isa: Isa, s: *const u8, d: *mut u8, [scale, shift]: [&[f32]; 2]) {
+                let args = norm::Affine::<E> {
+                    src: (s.cast(), 21),
+                    dst: (d.cast(), 21),
+                    residual: (s, 21),
+                    stored: (E::ELEM, [1.0, 0.0]),
+                    count: 37,
+                    scale,
+                    shift,
+                    act: Act::Leaky(0.1),
+                    zero: 0.0,
+                };
+                unsafe { norm::affine(isa, args) };
+            }
             match elem {
-                Elem::F32 => {
-                    let s = s.cast_const();
-                    let (src, dst, residual) = ((s.cast(), 21), (d.cast(), 21), (s.cast(), 21));
-                    norm::affine::<f32>(isa, norm::Affine { src, dst, residual, count, scale, shift, act });
-                }
-                Elem::Bf16 => {
-                    let s = s.cast_const();
-                    let (src, dst, residual) = ((s.cast(), 21), (d.cast(), 21), (s.cast(), 21));
-                    norm::affine::<bf16>(isa, norm::Affine { src, dst, residual, count, scale, shift, act });
-                }
+                Elem::F32 => run::<f32>(isa, s, d, [&scale, &shift]),
+                _ => run::<bf16>(isa, s, d, [&scale, &shift]),
             }
         });
         let sums = [Elem::F32, Elem::Bf16].map(|elem| {
@@ -449,9 +453,7 @@ fn bfloat16_is_float32_rounded() {
                     Elem::F32 => {
                         norm::partial_sums::<f32>(isa, p.cast(), 21, 37, &shift, &mut sum, &mut square)
                     }
-                    Elem::Bf16 => {
-                        norm::partial_sums::<bf16>(isa, p.cast(), 21, 37, &shift, &mut sum, &mut square)
-                    }
+                    _ => norm::partial_sums::<bf16>(isa, p.cast(), 21, 37, &shift, &mut sum, &mut square),
                 }
             }
             (sum, square)

@@ -1,6 +1,8 @@
-//! Where an item finds its input: as it is stored, or widened to float32 for tiles that multiply that.
+//! Where an item finds its input: as it is stored, or widened to float32 or to 16 bits for tiles that
+//! multiply those.
 
 use super::{Conv, ConvPointers, Segment};
+use crate::dot::Operand;
 use crate::simd::{Body, Vector, dispatch};
 use crate::winograd::Prologue;
 use crate::{Elem, bf16, norm};
@@ -42,10 +44,39 @@ impl Body for Widen {
     }
 }
 
+/// Codes to integers of 16 bits, less the code of 0.
+struct Centre {
+    src: *const u8,
+    dst: *mut i16,
+    n: usize,
+    zero: i16,
+}
+
+impl Body for Centre {
+    type Out = ();
+    // SAFETY: as the trait says; both pointers must be valid for `n` values.
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        // SAFETY: passed on from the caller.
+        let (from, to) = unsafe {
+            (std::slice::from_raw_parts(self.src, self.n), std::slice::from_raw_parts_mut(self.dst, self.n))
+        };
+        for (t, f) in to.iter_mut().zip(from) {
+            *t = *f as i16 - self.zero;
+        }
+    }
+}
+
 impl Conv {
     /// Whether items copy their input into scratch, widened or prepared.
     pub(super) fn widens(&self) -> bool {
-        self.operand != self.spec.elems[0] || self.prepared
+        let same = match self.operand {
+            Operand::F32 => Elem::F32,
+            Operand::Bf16 => Elem::Bf16,
+            Operand::U8 => Elem::U8,
+            Operand::I16 => return true,
+        };
+        same != self.spec.elems[0] || self.prepared
     }
 
     /// The input as it is stored.
@@ -61,17 +92,25 @@ impl Conv {
         }
     }
 
-    /// Widens `count` pixels of the input.
-    /// Safety: `src` must be valid for them and `dst` for their channels side by side.
-    unsafe fn widen(&self, src: *const bf16, dst: *mut f32, count: usize) {
+    /// Widens `count` pixels of the input, `src` elements on, to `dst` elements on in the scratch.
+    /// Safety: both must be valid for the pixels, those of the scratch side by side.
+    unsafe fn widen(&self, input: *const u8, src: usize, scratch: *mut f32, dst: usize, count: usize) {
         let (c, pixel) = (self.spec.input.channels(), self.spec.input.pixel());
-        // SAFETY: passed on from the caller.
-        unsafe {
-            if pixel == c {
-                return dispatch(self.isa, Widen { src, dst, n: count * c });
-            }
-            for x in 0..count {
-                dispatch(self.isa, Widen { src: src.add(x * pixel), dst: dst.add(x * c), n: c });
+        let (runs, n) = if pixel == c { (1, count * c) } else { (count, c) };
+        for x in 0..runs {
+            let (src, dst) = (src + x * pixel, dst + x * c);
+            // SAFETY: passed on from the caller.
+            unsafe {
+                match self.spec.codes {
+                    None => {
+                        let (src, dst) = (input.cast::<bf16>().add(src), scratch.add(dst));
+                        dispatch(self.isa, Widen { src, dst, n });
+                    }
+                    Some(q) => {
+                        let (src, dst) = (input.add(src), scratch.cast::<i16>().add(dst));
+                        dispatch(self.isa, Centre { src, dst, n, zero: q.zero as i16 });
+                    }
+                }
             }
         }
     }
@@ -97,19 +136,20 @@ impl Conv {
             for (i, y) in rows.clone().enumerate() {
                 let at = n * g.strides[0] + depth as usize * g.strides[1] + y * g.strides[2];
                 let at = at + pixels.start * g.pixel();
-                let to = scratch.wrapping_add(k * slice + i * line);
+                let place = k * slice + i * line;
+                let to = scratch.wrapping_add(place);
                 let source = match self.spec.elems[0] {
                     Elem::F32 => (p.input.cast::<f32>().wrapping_add(at), g.pixel()),
-                    Elem::Bf16 => {
-                        let from = p.input.cast::<bf16>().wrapping_add(at);
+                    _ => {
                         // SAFETY: valid taps read inside the input; the scratch has room for them all.
-                        unsafe { self.widen(from, to, pixels.len()) };
+                        unsafe { self.widen(p.input, at, scratch, place, pixels.len()) };
                         (to.cast_const(), c)
                     }
                 };
                 if let Some(Prologue { scale, shift, act }) = prologue {
                     let (src, dst, residual) = (source, (to, c), (std::ptr::null(), 0));
-                    let map = norm::Affine { src, dst, residual, count: pixels.len(), scale, shift, act };
+                    let (stored, count, zero) = ((Elem::F32, [1.0, 0.0]), pixels.len(), 0.0);
+                    let map = norm::Affine { src, dst, residual, stored, count, scale, shift, act, zero };
                     // SAFETY: as above; the map may work in place.
                     unsafe { norm::affine(self.isa, map) };
                 }
@@ -117,7 +157,8 @@ impl Conv {
         }
         // Where tap 0 of row 0 and pixel 0 would lie, which may be outside.
         let before = taps.first * slice + rows.start * line + pixels.start * c;
-        let base = scratch.wrapping_sub(before).cast_const().cast();
-        Source { base, steps: [slice, line, c], size: self.operand.size() }
+        let size = self.operand.size();
+        let base = scratch.cast::<u8>().wrapping_sub(before * size).cast_const();
+        Source { base, steps: [slice, line, c], size }
     }
 }

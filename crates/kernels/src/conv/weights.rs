@@ -1,7 +1,7 @@
 //! Weights packed for the tiles.
 
-use crate::dot::DotKernel;
-use crate::{Elem, Floats, Spread};
+use crate::dot::{DotKernel, Operand};
+use crate::{Floats, Spread};
 
 /// Words of a column that packing writes before it goes to the next.
 const PACKED: usize = 256;
@@ -13,13 +13,48 @@ pub struct Weights {
     pub(super) panels: Vec<&'static DotKernel>,
     pub(super) data: Floats,
     pub(super) bias: Option<Vec<f32>>,
+    /// Of integer convolutions.
+    pub(super) codes: Option<Factors>,
     /// Input channels, and words of k per column: taps × packed input channels.
     pub(super) inputs: usize,
     pub(super) depth: usize,
     pub(super) columns: usize,
 }
 
+/// What an integer convolution needs of its weights besides the codes.
+pub(super) struct Factors {
+    /// Of each column, padded to whole panels.
+    pub scale: Vec<f32>,
+    /// Sums of codes over the input channels: `[tap][column]`, padded likewise.
+    pub sums: Vec<i32>,
+}
+
 impl Weights {
+    /// Packs codes of weights given as `at(tap, input channel, output channel)`, integers from -128 to
+    /// 127, for an integer convolution whose sums become values by the factors `scale` of the output
+    /// channels.
+    pub fn pack_codes(
+        panels: Vec<&'static DotKernel>,
+        sizes: [usize; 3],
+        scale: &[f32],
+        bias: Option<&[f32]>,
+        spread: &Spread,
+        at: impl Fn(usize, usize, usize) -> f32 + Sync,
+    ) -> Self {
+        let [taps, inputs, outputs] = sizes;
+        let width: usize = panels.iter().map(|p| p.nr).sum();
+        let mut sums = vec![0; taps * width];
+        for o in 0..outputs {
+            for t in 0..taps {
+                sums[t * width + o] = (0..inputs).map(|i| at(t, i, o) as i32).sum();
+            }
+        }
+        let mut scale = scale.to_vec();
+        scale.resize(width, 0.0);
+        let codes = Some(Factors { scale, sums });
+        Weights { codes, ..Self::pack(panels, sizes, bias, spread, at) }
+    }
+
     /// Packs weights given as `at(tap, input channel, output channel)`, taps in d, h, w order.
     pub fn pack(
         panels: Vec<&'static DotKernel>,
@@ -28,11 +63,11 @@ impl Weights {
         spread: &Spread,
         at: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> Self {
-        let (a, words) = panels.first().map_or((Elem::F32, inputs), |p| (p.a, p.words(inputs)));
+        let (a, words) = panels.first().map_or((Operand::F32, inputs), |p| (p.a, p.words(inputs)));
         debug_assert!(panels.iter().all(|p| p.a == a), "panels of several types");
         let depth = taps * words;
         let width: usize = panels.iter().map(|p| p.nr).sum();
-        let step = if a == Elem::Bf16 { 2 } else { 1 };
+        let step = a.per_word();
         // One item is a share of the words of one panel. Weights are read in the order in which a file
         // holds them, by output channel first, so that large ones go through memory once; what is
         // written meanwhile stays in the second-level cache.
@@ -61,12 +96,13 @@ impl Weights {
         // SAFETY: items, panels, taps and columns cover the whole.
         let data = unsafe { Floats::filled(depth * width, items, spread, &fill) };
         let bias = bias.map(|b| (0..width).map(|n| b.get(n).copied().unwrap_or(0.0)).collect());
-        Weights { panels, data, bias, inputs, depth, columns: outputs }
+        Weights { panels, data, bias, codes: None, inputs, depth, columns: outputs }
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        4 * (self.data.len() + self.bias.as_ref().map_or(0, Vec::len))
+        let factors = self.codes.as_ref().map_or(0, |c| c.scale.len() + c.sums.len());
+        4 * (self.data.len() + self.bias.as_ref().map_or(0, Vec::len) + factors)
     }
 
     /// Names of the tiles in use.

@@ -5,17 +5,29 @@ use super::{DotArgs, begin, finish, finish_thin, thin, tile};
 use crate::simd::{Avx2, Avx512, Avx512Bf16, Vector};
 use crate::{Elem, bf16};
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
+
+/// A tile of any number of rows.
+pub(super) trait Tile {
+    /// The tile of `M` rows.
+    ///
+    /// # Safety
+    /// See [`super::DotKernel::run`]; the CPU must have the features of the tile.
+    unsafe fn run<const M: usize>(args: &DotArgs);
+}
 
 /// Calls the instantiation for `args.m` rows.
-/// Safety: see [`super::DotKernel::run`]; the CPU must have the features of the tile.
+///
+/// # Safety
+/// See [`super::DotKernel::run`]; the CPU must have the features of the tile.
 #[inline(always)]
-unsafe fn rows<V: Vector, const NV: usize, const MR: usize>(args: &DotArgs) {
+pub(super) unsafe fn rows<T: Tile, const MR: usize>(args: &DotArgs) {
     macro_rules! pick {
         ($($m:literal)*) => {
             match args.m {
                 // Row counts beyond MR are never asked for; the guard keeps them from being compiled.
                 // SAFETY: passed on from the caller.
-                $($m if $m <= MR => unsafe { tile::<V, $m, NV>(args) },)*
+                $($m if $m <= MR => unsafe { T::run::<$m>(args) },)*
                 _ => debug_assert!(false, "{} rows in a tile of {MR}", args.m),
             }
         };
@@ -23,12 +35,56 @@ unsafe fn rows<V: Vector, const NV: usize, const MR: usize>(args: &DotArgs) {
     pick!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24)
 }
 
+/// `NV` registers of float32 columns.
+struct Columns<V, const NV: usize>(PhantomData<V>);
+
+impl<V: Vector, const NV: usize> Tile for Columns<V, NV> {
+    #[inline(always)]
+    unsafe fn run<const M: usize>(args: &DotArgs) {
+        // SAFETY: passed on from the caller.
+        unsafe { tile::<V, M, NV>(args) }
+    }
+}
+
+/// One float32 column.
+struct Thin<V>(PhantomData<V>);
+
+impl<V: Vector> Tile for Thin<V> {
+    #[inline(always)]
+    unsafe fn run<const M: usize>(args: &DotArgs) {
+        // SAFETY: passed on from the caller.
+        unsafe { thin::<V, M>(args) }
+    }
+}
+
+/// `NV` registers of columns of bfloat16 pairs.
+struct Pairs<const NV: usize>;
+
+impl<const NV: usize> Tile for Pairs<NV> {
+    #[inline(always)]
+    unsafe fn run<const M: usize>(args: &DotArgs) {
+        // SAFETY: passed on from the caller.
+        unsafe { tile_pairs::<M, NV>(args) }
+    }
+}
+
+/// One column of bfloat16 pairs.
+struct ThinPairs;
+
+impl Tile for ThinPairs {
+    #[inline(always)]
+    unsafe fn run<const M: usize>(args: &DotArgs) {
+        // SAFETY: passed on from the caller.
+        unsafe { thin_pairs::<M>(args) }
+    }
+}
+
 /// # Safety
 /// See [`super::DotKernel::run`].
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn avx2_12x8(args: &DotArgs) {
     // SAFETY: passed on from the caller.
-    unsafe { rows::<Avx2, 1, 12>(args) }
+    unsafe { rows::<Columns<Avx2, 1>, 12>(args) }
 }
 
 /// # Safety
@@ -36,7 +92,7 @@ pub(super) unsafe fn avx2_12x8(args: &DotArgs) {
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn avx2_6x16(args: &DotArgs) {
     // SAFETY: passed on from the caller.
-    unsafe { rows::<Avx2, 2, 6>(args) }
+    unsafe { rows::<Columns<Avx2, 2>, 6>(args) }
 }
 
 /// # Safety
@@ -44,7 +100,7 @@ pub(super) unsafe fn avx2_6x16(args: &DotArgs) {
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn avx2_4x24(args: &DotArgs) {
     // SAFETY: passed on from the caller.
-    unsafe { rows::<Avx2, 3, 4>(args) }
+    unsafe { rows::<Columns<Avx2, 3>, 4>(args) }
 }
 
 /// # Safety
@@ -52,7 +108,7 @@ pub(super) unsafe fn avx2_4x24(args: &DotArgs) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 pub(super) unsafe fn avx512_24x16(args: &DotArgs) {
     // SAFETY: passed on from the caller.
-    unsafe { rows::<Avx512, 1, 24>(args) }
+    unsafe { rows::<Columns<Avx512, 1>, 24>(args) }
 }
 
 /// # Safety
@@ -60,7 +116,7 @@ pub(super) unsafe fn avx512_24x16(args: &DotArgs) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 pub(super) unsafe fn avx512_14x32(args: &DotArgs) {
     // SAFETY: passed on from the caller.
-    unsafe { rows::<Avx512, 2, 14>(args) }
+    unsafe { rows::<Columns<Avx512, 2>, 14>(args) }
 }
 
 /// # Safety
@@ -68,7 +124,7 @@ pub(super) unsafe fn avx512_14x32(args: &DotArgs) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 pub(super) unsafe fn avx512_9x48(args: &DotArgs) {
     // SAFETY: passed on from the caller.
-    unsafe { rows::<Avx512, 3, 9>(args) }
+    unsafe { rows::<Columns<Avx512, 3>, 9>(args) }
 }
 
 /// # Safety
@@ -76,14 +132,7 @@ pub(super) unsafe fn avx512_9x48(args: &DotArgs) {
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn avx2_4x1(args: &DotArgs) {
     // SAFETY: passed on from the caller.
-    unsafe {
-        match args.m {
-            4 => thin::<Avx2, 4>(args),
-            3 => thin::<Avx2, 3>(args),
-            2 => thin::<Avx2, 2>(args),
-            _ => thin::<Avx2, 1>(args),
-        }
-    }
+    unsafe { rows::<Thin<Avx2>, 4>(args) }
 }
 
 /// # Safety
@@ -91,18 +140,7 @@ pub(super) unsafe fn avx2_4x1(args: &DotArgs) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 pub(super) unsafe fn avx512_8x1(args: &DotArgs) {
     // SAFETY: passed on from the caller.
-    unsafe {
-        match args.m {
-            8 => thin::<Avx512, 8>(args),
-            7 => thin::<Avx512, 7>(args),
-            6 => thin::<Avx512, 6>(args),
-            5 => thin::<Avx512, 5>(args),
-            4 => thin::<Avx512, 4>(args),
-            3 => thin::<Avx512, 3>(args),
-            2 => thin::<Avx512, 2>(args),
-            _ => thin::<Avx512, 1>(args),
-        }
-    }
+    unsafe { rows::<Thin<Avx512>, 8>(args) }
 }
 
 /// How far ahead of its use a panel of pairs is asked for, in words.
@@ -158,25 +196,9 @@ unsafe fn tile_pairs<const M: usize, const NV: usize>(args: &DotArgs) {
         }
         match args.epilogue.elem {
             Elem::F32 => finish::<Avx512Bf16, f32, M, NV>(args, acc),
-            Elem::Bf16 => finish::<Avx512Bf16, bf16, M, NV>(args, acc),
+            _ => finish::<Avx512Bf16, bf16, M, NV>(args, acc),
         }
     }
-}
-
-/// Calls the instantiation for `args.m` rows.
-/// Safety: see [`super::DotKernel::run`]; the CPU must have the features of the tile.
-#[inline(always)]
-unsafe fn rows_pairs<const NV: usize, const MR: usize>(args: &DotArgs) {
-    macro_rules! pick {
-        ($($m:literal)*) => {
-            match args.m {
-                // SAFETY: passed on from the caller.
-                $($m if $m <= MR => unsafe { tile_pairs::<$m, NV>(args) },)*
-                _ => debug_assert!(false, "{} rows in a tile of {MR}", args.m),
-            }
-        };
-    }
-    pick!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24)
 }
 
 /// # Safety
@@ -184,7 +206,7 @@ unsafe fn rows_pairs<const NV: usize, const MR: usize>(args: &DotArgs) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
 pub(super) unsafe fn pairs_24x16(args: &DotArgs) {
     // SAFETY: passed on from the caller.
-    unsafe { rows_pairs::<1, 24>(args) }
+    unsafe { rows::<Pairs<1>, 24>(args) }
 }
 
 /// # Safety
@@ -192,7 +214,7 @@ pub(super) unsafe fn pairs_24x16(args: &DotArgs) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
 pub(super) unsafe fn pairs_14x32(args: &DotArgs) {
     // SAFETY: passed on from the caller.
-    unsafe { rows_pairs::<2, 14>(args) }
+    unsafe { rows::<Pairs<2>, 14>(args) }
 }
 
 /// # Safety
@@ -200,7 +222,7 @@ pub(super) unsafe fn pairs_14x32(args: &DotArgs) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
 pub(super) unsafe fn pairs_9x48(args: &DotArgs) {
     // SAFETY: passed on from the caller.
-    unsafe { rows_pairs::<3, 9>(args) }
+    unsafe { rows::<Pairs<3>, 9>(args) }
 }
 
 /// `M` rows of one column of pairs, the reduction in the lanes.
@@ -234,16 +256,5 @@ unsafe fn thin_pairs<const M: usize>(args: &DotArgs) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
 pub(super) unsafe fn pairs_8x1(args: &DotArgs) {
     // SAFETY: passed on from the caller.
-    unsafe {
-        match args.m {
-            8 => thin_pairs::<8>(args),
-            7 => thin_pairs::<7>(args),
-            6 => thin_pairs::<6>(args),
-            5 => thin_pairs::<5>(args),
-            4 => thin_pairs::<4>(args),
-            3 => thin_pairs::<3>(args),
-            2 => thin_pairs::<2>(args),
-            _ => thin_pairs::<1>(args),
-        }
-    }
+    unsafe { rows::<ThinPairs, 8>(args) }
 }

@@ -1,7 +1,7 @@
 //! Eight lanes with AVX2 and FMA.
 
 use super::{Body, Vector};
-use crate::element::bf16;
+use crate::element::{bf16, f16};
 use std::arch::x86_64::*;
 
 /// Eight float32 in a `ymm` register.
@@ -39,6 +39,19 @@ unsafe fn round_half(v: __m256) -> __m128i {
         let high = _mm256_srli_epi32::<16>(_mm256_blendv_epi8(up, quiet, nan));
         let packed = _mm256_packus_epi32(high, high);
         _mm256_castsi256_si128(_mm256_permute4x64_epi64::<0b1000>(packed))
+    }
+}
+
+/// Rounds to codes between 0 and 255, in the low eight bytes.
+#[inline(always)]
+unsafe fn codes(v: __m256) -> __m128i {
+    // SAFETY: register arithmetic only; the caller has the features. The second operand of the
+    // maximum is returned for NaN; beyond 2^31 the conversion would give the smallest integer.
+    unsafe {
+        let v = _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), _mm256_set1_ps(255.0));
+        let wide = _mm256_cvtps_epi32(v);
+        let half = _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256::<1>(wide));
+        _mm_packus_epi16(half, half)
     }
 }
 
@@ -105,6 +118,58 @@ unsafe impl Vector for Avx2 {
             let both = _mm256_set1_epi16((*p).to_bits() as i16);
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(both))
         }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(p: *const f16) -> __m256 {
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16_part(p: *const f16, n: usize) -> __m256 {
+        let mut lanes = [f16::ZERO; 8];
+        unsafe {
+            std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
+            Self::load_f16(lanes.as_ptr())
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(p: *mut f16, v: __m256) {
+        unsafe { _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v)) }
+    }
+    #[inline(always)]
+    unsafe fn store_f16_part(p: *mut f16, v: __m256, n: usize) {
+        let mut lanes = [f16::ZERO; 8];
+        unsafe {
+            Self::store_f16(lanes.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_code(p: *const u8) -> __m256 {
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn load_code_part(p: *const u8, n: usize) -> __m256 {
+        let mut lanes = [0u8; 8];
+        unsafe {
+            std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
+            Self::load_code(lanes.as_ptr())
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_code(p: *mut u8, v: __m256) {
+        unsafe { _mm_storel_epi64(p.cast(), codes(v)) }
+    }
+    #[inline(always)]
+    unsafe fn store_code_part(p: *mut u8, v: __m256, n: usize) {
+        let mut lanes = [0u8; 8];
+        unsafe {
+            Self::store_code(lanes.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_int(p: *const i32) -> __m256 {
+        unsafe { _mm256_cvtepi32_ps(_mm256_loadu_si256(p.cast())) }
     }
     #[inline(always)]
     unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {

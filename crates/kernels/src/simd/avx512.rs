@@ -1,7 +1,7 @@
 //! Sixteen lanes with AVX-512.
 
 use super::{Body, Vector};
-use crate::element::bf16;
+use crate::element::{bf16, f16};
 use std::arch::x86_64::*;
 
 /// Sixteen float32 in a `zmm` register; `BF16` says that the CPU can round to bfloat16 itself.
@@ -47,6 +47,17 @@ unsafe fn round_half<const BF16: bool>(v: __m512) -> __m256i {
         let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
         let quiet = _mm512_mask_or_epi32(up, nan, bits, _mm512_set1_epi32(0x0040_0000));
         _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(quiet))
+    }
+}
+
+/// Rounds to codes between 0 and 255.
+#[inline(always)]
+unsafe fn codes(v: __m512) -> __m128i {
+    // SAFETY: register arithmetic only; the caller has the features. The second operand of the
+    // maximum is returned for NaN; beyond 2^31 the conversion would give the smallest integer.
+    unsafe {
+        let v = _mm512_min_ps(_mm512_max_ps(v, _mm512_setzero_ps()), _mm512_set1_ps(255.0));
+        _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))
     }
 }
 
@@ -110,6 +121,45 @@ unsafe impl<const BF16: bool> Vector for Wide<BF16> {
             let both = _mm512_set1_epi16((*p).to_bits() as i16);
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(both))
         }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(p: *const f16) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16_part(p: *const f16, n: usize) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask(n), p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(p: *mut f16, v: __m512) {
+        unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v)) }
+    }
+    #[inline(always)]
+    unsafe fn store_f16_part(p: *mut f16, v: __m512, n: usize) {
+        unsafe {
+            let half = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v);
+            _mm256_mask_storeu_epi16(p.cast(), mask(n), half);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_code(p: *const u8) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn load_code_part(p: *const u8, n: usize) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask(n), p.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn store_code(p: *mut u8, v: __m512) {
+        unsafe { _mm_storeu_si128(p.cast(), codes(v)) }
+    }
+    #[inline(always)]
+    unsafe fn store_code_part(p: *mut u8, v: __m512, n: usize) {
+        unsafe { _mm_mask_storeu_epi8(p.cast(), mask(n), codes(v)) }
+    }
+    #[inline(always)]
+    unsafe fn load_int(p: *const i32) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(_mm512_loadu_si512(p.cast())) }
     }
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {

@@ -1,7 +1,7 @@
 //! One lane in portable Rust: the reference tier.
 
 use super::Vector;
-use crate::element::{Element, bf16};
+use crate::element::{Element, bf16, f16};
 
 /// One float32.
 #[derive(Clone, Copy)]
@@ -66,10 +66,68 @@ unsafe impl Vector for Scalar {
         unsafe { (*p).get() }
     }
     #[inline(always)]
+    unsafe fn load_f16(p: *const f16) -> f32 {
+        // SAFETY: valid by the trait's contract.
+        unsafe { (*p).get() }
+    }
+    #[inline(always)]
+    unsafe fn load_f16_part(p: *const f16, n: usize) -> f32 {
+        // SAFETY: valid by the trait's contract.
+        if n == 0 { 0.0 } else { unsafe { (*p).get() } }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(p: *mut f16, v: f32) {
+        // SAFETY: valid by the trait's contract.
+        unsafe { *p = f16::of(v) }
+    }
+    #[inline(always)]
+    unsafe fn store_f16_part(p: *mut f16, v: f32, n: usize) {
+        if n > 0 {
+            // SAFETY: valid by the trait's contract.
+            unsafe { *p = f16::of(v) }
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_code(p: *const u8) -> f32 {
+        // SAFETY: valid by the trait's contract.
+        unsafe { (*p).get() }
+    }
+    #[inline(always)]
+    unsafe fn load_code_part(p: *const u8, n: usize) -> f32 {
+        // SAFETY: valid by the trait's contract.
+        if n == 0 { 0.0 } else { unsafe { (*p).get() } }
+    }
+    #[inline(always)]
+    unsafe fn store_code(p: *mut u8, v: f32) {
+        // SAFETY: valid by the trait's contract.
+        unsafe { *p = <u8 as Element>::of(v) }
+    }
+    #[inline(always)]
+    unsafe fn store_code_part(p: *mut u8, v: f32, n: usize) {
+        if n > 0 {
+            // SAFETY: valid by the trait's contract.
+            unsafe { *p = <u8 as Element>::of(v) }
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_int(p: *const i32) -> f32 {
+        // SAFETY: valid by the trait's contract.
+        unsafe { *p as f32 }
+    }
+    #[inline(always)]
     unsafe fn fma(a: f32, b: f32, c: f32) -> f32 {
         // One rounding as on the vector tiers, through float64 instead of the C library's slow
-        // fmaf: the product is exact there and double rounding is the only difference.
-        (a as f64 * b as f64 + c as f64) as f32
+        // fmaf. The product is exact there; the sum is rounded to odd (Boldo and Melquiond, 2008),
+        // so that the second rounding cannot tip a tie that the first one made.
+        let (p, c) = (a as f64 * b as f64, c as f64);
+        let s = p + c;
+        let t = s - p;
+        let lost = (p - (s - t)) + (c - t);
+        let bits = s.to_bits();
+        let away = (lost > 0.0) == (s > 0.0);
+        let odd = if away { bits + 1 } else { bits.wrapping_sub(1) };
+        let inexact = lost != 0.0 && bits & 1 == 0 && s.is_finite();
+        f64::from_bits(if inexact { odd } else { bits }) as f32
     }
     #[inline(always)]
     unsafe fn add(a: f32, b: f32) -> f32 {

@@ -5,8 +5,8 @@
 //! so a model always runs the same way, and with the same bits, on one tier.
 
 use super::{Shape, Variant, odd_lines, part};
+use crate::Isa;
 use crate::dot::{BEYOND, DotKernel, rate};
-use crate::{Elem, Isa};
 
 /// A way to cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +81,8 @@ pub(super) fn cost(isa: Isa, shape: &Shape, variant: Variant, panels: &[&DotKern
     let slices = if steps == 1 { cut.span + kd - 1 } else { rounds * ring };
     let bytes = |floats: usize| 4.0 * floats as f64;
     let size = domain.size() as f64;
-    let planes = size * (points * odd_lines(ring * tiles * cut.channels, domain)) as f64;
-    let products = bytes(points * odd_lines(cut.round * tiles * widest, Elem::F32));
+    let planes = size * (points * odd_lines(ring * tiles * cut.channels, domain.size())) as f64;
+    let products = bytes(points * odd_lines(cut.round * tiles * widest, 4));
     // Multiplications. Rows are shared evenly among tiles of at most `mr`; short ones wait for the
     // latency of their sums, and each call starts and stores a tile.
     let calls = tiles.div_ceil(panels[0].mr) as f64;

@@ -1,7 +1,7 @@
 //! Shared by the kernel tests: seeded data, tiers, comparison.
 #![allow(dead_code)]
 
-use ampoule_kernels::{Elem, Isa, available, bf16};
+use ampoule_kernels::{Elem, Element, Isa, available, bf16, f16};
 
 /// Tiers under test: all of this CPU, or only the one that `AMPOULE_ISA` forces. Printed, so that
 /// a skipped tier is seen.
@@ -47,6 +47,8 @@ pub fn rounded(v: &[f32], elem: Elem) -> Vec<f32> {
     match elem {
         Elem::F32 => v.to_vec(),
         Elem::Bf16 => v.iter().map(|&x| bf16::from_f32(x).to_f32()).collect(),
+        Elem::F16 => v.iter().map(|&x| f16::from_f32(x).to_f32()).collect(),
+        Elem::U8 => v.iter().map(|&x| u8::of(x) as f32).collect(),
     }
 }
 
@@ -67,6 +69,8 @@ impl Stored {
                 match elem {
                     Elem::F32 => *s.ptr().cast::<f32>().add(i) = x,
                     Elem::Bf16 => *s.ptr().cast::<bf16>().add(i) = bf16::from_f32(x),
+                    Elem::F16 => *s.ptr().cast::<f16>().add(i) = f16::from_f32(x),
+                    Elem::U8 => *s.ptr().add(i) = u8::of(x),
                 }
             }
         }
@@ -86,6 +90,8 @@ impl Stored {
             match self.elem {
                 Elem::F32 => *p.add(i),
                 Elem::Bf16 => (*p.cast::<bf16>().add(i)).to_f32(),
+                Elem::F16 => (*p.cast::<f16>().add(i)).to_f32(),
+                Elem::U8 => *p.cast::<u8>().add(i) as f32,
             }
         };
         (0..self.len).map(at).collect()

@@ -1,0 +1,148 @@
+//! Sums of integer products and what becomes of them.
+//!
+//! Codes of inputs are unsigned bytes, those of weights signed ones; products are added up as 32-bit
+//! integers, exactly, so that every tier gives the same sums. Everything after that is one fused
+//! multiply-add and a few operations in float32 whose order is fixed, so results are the same
+//! bits too.
+
+use super::{DotArgs, Operand};
+use crate::element::mapped;
+use crate::eltwise::{self, Unary};
+use crate::simd::{Scalar, Vector};
+use crate::{Elem, Element, bf16, f16};
+
+/// The epilogue of an integer sum: `y = f(act(sum·scale + bias + residual)) + zero`, where the
+/// residual is `code·map[0] + map[1]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Codes {
+    /// One factor per column of the panel.
+    pub scale: *const f32,
+    /// What the sums begin with, one value per column, or null for 0.
+    pub start: *const i32,
+    /// How the residual is stored, and what a stored value means.
+    pub residual: (Elem, [f32; 2]),
+    /// Applied last.
+    pub post: Option<Unary>,
+    /// Added to what is stored as a code.
+    pub zero: f32,
+    /// Where the sums and their squares are added up per column, or null.
+    pub totals: [*mut i64; 2],
+}
+
+/// Most sums that a tile holds.
+pub(super) const MOST: usize = 14 * 32;
+
+/// Stores a tile of sums, `nr` columns apart from row to row.
+///
+/// # Safety
+/// See [`super::DotKernel::run`]; `sums` must hold the rows and 16 values more; the CPU must have the
+/// features of `V`.
+#[inline(always)]
+pub(super) unsafe fn finish<V: Vector>(args: &DotArgs, sums: *const i32, nr: usize) {
+    let Some(codes) = &args.epilogue.codes else { return };
+    // SAFETY: passed on from the caller.
+    unsafe {
+        if !codes.totals[0].is_null() {
+            add_up(args, codes, sums, nr);
+        }
+        match args.epilogue.elem {
+            Elem::F32 => store::<V, f32>(args, codes, sums, nr),
+            Elem::Bf16 => store::<V, bf16>(args, codes, sums, nr),
+            Elem::F16 => store::<V, f16>(args, codes, sums, nr),
+            Elem::U8 => store::<V, u8>(args, codes, sums, nr),
+        }
+    }
+}
+
+/// Adds the sums and their squares to the totals of their columns.
+/// Safety: as for [`finish`]; the totals hold as many columns as the tile stores.
+#[inline(always)]
+unsafe fn add_up(args: &DotArgs, codes: &Codes, sums: *const i32, nr: usize) {
+    const WIDE: usize = 8;
+    let [total, squares] = codes.totals;
+    for first in (0..args.n).step_by(WIDE) {
+        let (mut s, mut q) = ([0i64; WIDE], [0i64; WIDE]);
+        let width = (args.n - first).min(WIDE);
+        // SAFETY: columns below the tile's; reading past the last is allowed by the caller.
+        unsafe {
+            for m in 0..args.m {
+                let row = sums.add(m * nr + first).cast::<[i32; WIDE]>().read_unaligned();
+                for j in 0..WIDE {
+                    let x = row[j] as i64;
+                    s[j] += x;
+                    q[j] += x * x;
+                }
+            }
+            for j in 0..width {
+                *total.add(first + j) += s[j];
+                *squares.add(first + j) += q[j];
+            }
+        }
+    }
+}
+
+/// Safety: as for [`finish`]; C must be of type `C`.
+#[inline(always)]
+unsafe fn store<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, sums: *const i32, nr: usize) {
+    let e = &args.epilogue;
+    let size = codes.residual.0.size();
+    for first in (0..args.n).step_by(V::LANES) {
+        let n = (args.n - first).min(V::LANES);
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let scale = f32::load_some::<V>(codes.scale.add(first), n);
+            let bias = match e.bias.is_null() {
+                true => V::splat(0.0),
+                false => f32::load_some::<V>(e.bias.add(first), n),
+            };
+            for m in 0..args.m {
+                let mut y = V::fma(V::load_int(sums.add(m * nr + first)), scale, bias);
+                if !e.residual.is_null() {
+                    let row = e.residual.wrapping_offset(m as isize * e.residual_row * size as isize);
+                    y = V::add(y, mapped::<V>(codes.residual, row, first, n));
+                }
+                y = e.act.vector::<V>(y);
+                if let Some(f) = codes.post {
+                    y = eltwise::exact::<V>(f, y);
+                }
+                let c = args.c.cast::<C>().wrapping_offset(m as isize * args.c_row).wrapping_add(first);
+                if C::ELEM == Elem::U8 {
+                    y = V::add(V::round(y), V::splat(codes.zero));
+                }
+                C::store_some::<V>(c, y, n);
+            }
+        }
+    }
+}
+
+/// The reference tile, in plain loops over inputs of 16 bits.
+///
+/// # Safety
+/// See [`super::DotKernel::run`].
+pub(super) unsafe fn scalar(args: &DotArgs) {
+    const NR: usize = 8;
+    const ROWS: usize = 4;
+    debug_assert!(args.m <= ROWS);
+    let per = Operand::I16.per_word();
+    let mut sums = [0i32; ROWS * NR + 16];
+    // SAFETY: the contract of `DotKernel::run`.
+    unsafe {
+        for m in 0..args.m {
+            for n in 0..NR {
+                let mut sum = match args.epilogue.codes {
+                    Some(c) if !c.start.is_null() => *c.start.add(n),
+                    _ => 0,
+                };
+                for tap in args.taps {
+                    let a = args.a.cast::<i16>().wrapping_offset(tap.a + m as isize * args.a_row);
+                    for k in 0..args.run {
+                        let word = args.b.add(tap.b + k / per * NR + n).cast::<[i16; 2]>().read_unaligned();
+                        sum += *a.wrapping_add(k) as i32 * word[k % per] as i32;
+                    }
+                }
+                sums[m * NR + n] = sum;
+            }
+        }
+        finish::<Scalar>(args, sums.as_ptr(), NR);
+    }
+}
