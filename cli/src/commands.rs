@@ -73,6 +73,7 @@ fn options(g: &Global) -> Result<Options, Failure> {
         threads,
         max_bytes: g.max_ram.or_else(ampoule_pipeline::total_memory),
         precision: Precision::parse(&g.precision).unwrap_or_default(),
+        observe: None,
         keep_graph: false,
     })
 }

@@ -17,6 +17,7 @@ mod arena;
 mod error;
 mod lift;
 mod lower;
+mod observe;
 mod place;
 mod plan;
 mod pool;
@@ -29,6 +30,7 @@ mod tiles;
 mod view;
 
 pub use error::{Error, Result};
+pub use observe::{Observe, Observed};
 pub use plan::{Block, Plan, plan};
 pub use pool::Pool;
 pub use precision::Precision;

@@ -9,14 +9,15 @@ mod moves;
 mod quantized;
 mod shape;
 
-use crate::step::{Arg, Kind, Loops, Step, Stored};
+use crate::step::{Arg, Exact, Kind, Loops, Step, Stored};
 use crate::view::{Home, View, channels_last, row_major};
 use crate::{Error, Pool, Precision, Result};
 use ampoule_graph::op::{Binary, Unary};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
 use ampoule_kernels::dot::Act;
 use ampoule_kernels::{Elem, Grid, Isa};
-use std::collections::{BTreeMap, HashMap};
+use quantized::Code;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The result of lowering: steps, bytes of arena buffers, constants, and where inputs and outputs
 /// lie, which are float32.
@@ -28,6 +29,8 @@ pub(crate) struct Lowered {
     pub sums: usize,
     pub inputs: Vec<View>,
     pub outputs: Vec<View>,
+    /// Watched values, and how many steps have run when each is whole.
+    pub observed: Vec<(usize, String, View)>,
 }
 
 /// State of lowering.
@@ -45,14 +48,39 @@ pub(crate) struct Lower<'g> {
     computed: Vec<bool>,
     /// Values that are written into a slice of another: parent and channel offset.
     slices: HashMap<ValueId, (ValueId, usize)>,
+    /// The node that computes each value.
+    producers: Vec<Option<usize>>,
+    /// Values that are stored as codes of a byte.
+    bytes: Vec<bool>,
+    /// Outputs of dequantizers that nothing has needed as values yet: codes and what they mean.
+    coded: HashMap<ValueId, (View, Code)>,
+    /// Weights that stay codes, by the dequantizer's output: constant, zero point, scales.
+    kept: HashMap<ValueId, (ValueId, i32, Vec<f32>)>,
+    /// Outputs of integer convolutions that lie as normalisations want them.
+    exact: HashMap<ValueId, Exact>,
     /// Constants that are still needed: those packed for good are dropped one by one.
     constants: BTreeMap<ValueId, Tensor>,
+    /// Values that must be seen as they are.
+    watched: HashSet<ValueId>,
     /// Nodes already covered by a fusion.
     fused: Vec<bool>,
     out: Lowered,
 }
 
 type R<T> = std::result::Result<T, String>;
+
+/// A residual, and factor and summand that make codes of it values.
+type Added = (View, [f32; 2]);
+
+/// Whether a step adds a residual.
+#[derive(Clone, Copy, PartialEq)]
+enum Residual {
+    No,
+    /// Stored as values.
+    Values,
+    /// Stored as values or codes.
+    Codes,
+}
 
 /// Lowers `graph`, whose shapes must all be known and whose constants are given apart.
 pub(crate) fn lower(
@@ -62,6 +90,7 @@ pub(crate) fn lower(
     precision: Precision,
     pool: &Pool,
     stream: bool,
+    watched: &[String],
 ) -> Result<Lowered> {
     let unsupported = graph.unsupported();
     if !unsupported.is_empty() {
@@ -73,8 +102,17 @@ pub(crate) fn lower(
             readers[v.0].push(i);
         }
     }
+    let mut producers = vec![None; graph.values.len()];
+    for (i, n) in graph.nodes.iter().enumerate() {
+        n.outputs.iter().flatten().for_each(|y| producers[y.0] = Some(i));
+    }
     let mut l = Lower {
         graph,
+        producers,
+        bytes: quantized::bytes(graph, &constants),
+        coded: HashMap::new(),
+        kept: HashMap::new(),
+        exact: HashMap::new(),
         isa,
         precision,
         pool,
@@ -85,6 +123,7 @@ pub(crate) fn lower(
         computed: vec![false; graph.values.len()],
         slices: HashMap::new(),
         constants,
+        watched: watched.iter().filter_map(|n| graph.value_named(n)).collect(),
         fused: vec![false; graph.nodes.len()],
         out: Lowered {
             steps: Vec::new(),
@@ -93,6 +132,7 @@ pub(crate) fn lower(
             sums: 0,
             inputs: Vec::new(),
             outputs: Vec::new(),
+            observed: Vec::new(),
         },
     };
     if !stream {
@@ -114,6 +154,9 @@ pub(crate) fn lower(
         l.views[id.0] = Some(view.clone());
         l.computed[id.0] = true;
         l.out.inputs.push(view.clone());
+        if l.watched.contains(&id) {
+            l.out.observed.push((0, graph.value(id).name.clone(), view.clone()));
+        }
         l.narrow_input(id, view);
     }
     for (i, n) in graph.nodes.iter().enumerate() {
@@ -122,6 +165,10 @@ pub(crate) fn lower(
         }
         for o in n.outputs.iter().flatten() {
             l.computed[o.0] = true;
+            if l.watched.contains(o) && !l.constants.contains_key(o) {
+                let view = l.get(*o).map_err(|reason| fail(graph, n, reason))?;
+                l.out.observed.push((l.out.steps.len(), graph.value(*o).name.clone(), view));
+            }
         }
     }
     for id in &graph.outputs {
@@ -196,7 +243,8 @@ impl<'g> Lower<'g> {
         let Op::Concat { axis } = n.op else { return None };
         let y = n.output()?;
         let rank = self.graph.value(y).dims()?.len() as i64;
-        if !(3..=5).contains(&rank) || (axis != 1 && axis != 1 - rank) || !self.is_float(y) {
+        let stored = self.is_float(y) || self.bytes[y.0];
+        if !(3..=5).contains(&rank) || (axis != 1 && axis != 1 - rank) || !stored {
             return None;
         }
         let parts: Vec<ValueId> = n.inputs.iter().flatten().copied().collect();
@@ -211,6 +259,9 @@ impl<'g> Lower<'g> {
 
     /// How a value is stored.
     fn elem(&self, id: ValueId) -> Elem {
+        if self.bytes[id.0] {
+            return Elem::U8;
+        }
         if self.is_float(id) { self.precision.elem() } else { Elem::F32 }
     }
 
@@ -272,6 +323,9 @@ impl<'g> Lower<'g> {
         if let Some(v) = &self.views[id.0] {
             return Ok(v.clone());
         }
+        if let Some(v) = self.values_of(id)? {
+            return Ok(v);
+        }
         let name = &self.graph.value(id).name;
         let t = self.constants.get(&id).ok_or_else(|| format!("`{name}` is not computed"))?;
         let data = t.to_f32().ok_or_else(|| format!("constant `{name}` is {}", t.dtype().name()))?;
@@ -308,15 +362,17 @@ impl<'g> Lower<'g> {
     }
 
     fn push(&mut self, n: &Node, kind: Kind, reads: Vec<View>, writes: Vec<View>, macs: u64) {
-        let in_place = matches!(
-            kind,
-            Kind::Norm(_)
-                | Kind::LayerNorm { .. }
-                | Kind::Scale
-                | Kind::Unary(..)
-                | Kind::Binary(..)
-                | Kind::Softmax { .. }
-        );
+        let same = reads.iter().all(|r| writes.iter().all(|w| r.elem == w.elem));
+        let in_place = same
+            && matches!(
+                kind,
+                Kind::Norm(_)
+                    | Kind::LayerNorm { .. }
+                    | Kind::Scale
+                    | Kind::Unary(..)
+                    | Kind::Binary(..)
+                    | Kind::Softmax { .. }
+            );
         let node = self.graph.node_name(n).to_owned();
         let scratch = match &kind {
             Kind::Conv(c) if c.scratch() > 0 => {
@@ -384,17 +440,17 @@ impl<'g> Lower<'g> {
     /// The only reader of `id`, when there is exactly one and nothing else needs the value.
     fn only_reader(&self, id: ValueId) -> Option<usize> {
         match self.readers[id.0].as_slice() {
-            [r] if self.uses[id.0] == 1 && !self.fused[*r] => Some(*r),
+            [r] if self.uses[id.0] == 1 && !self.fused[*r] && !self.watched.contains(&id) => Some(*r),
             _ => None,
         }
     }
 
     /// Follows `id` through a residual sum and an activation that can be fused, marks them as
     /// done, and returns the value that results, the residual's view, and the activation.
-    fn fuse(&mut self, mut id: ValueId, residual: bool) -> R<(ValueId, Option<View>, Act)> {
+    fn fuse(&mut self, mut id: ValueId, residual: Residual) -> R<(ValueId, Option<Added>, Act)> {
         let mut added = None;
         let dims = self.dims(id)?;
-        if residual
+        if residual != Residual::No
             && let Some(r) = self.only_reader(id)
             && let Op::Binary(Binary::Add) = self.graph.nodes[r].op
         {
@@ -404,11 +460,14 @@ impl<'g> Lower<'g> {
                 && self.computed[other.0]
                 && !self.constants.contains_key(&other)
                 && self.graph.value(other).dims().as_ref() == Some(&dims)
-                && let Ok(v) = self.get(other)
+                && let Ok((v, map)) = match residual {
+                    Residual::Codes => self.residual(other),
+                    _ => self.get(other).map(|v| (v, [1.0, 0.0])),
+                }
                 && v.grid().is_some_and(|g| g.uniform())
             {
                 self.fused[r] = true;
-                added = Some(v);
+                added = Some((v, map));
                 id = y;
             }
         }
@@ -445,13 +504,14 @@ impl<'g> Lower<'g> {
         let graph = self.graph;
         let n = &graph.nodes[index];
         let floats = n.inputs.iter().chain(&n.outputs).flatten().all(|&i| self.is_float(i));
+        let moved = floats || n.output().is_some_and(|y| self.bytes[y.0]);
         let done = match &n.op {
             Op::Conv { window, group } => self.conv(n, window, *group)?,
             Op::ConvTranspose { window, group, output_padding, output_shape } => {
                 self.conv_transpose(n, window, *group, output_padding, output_shape)?
             }
-            Op::MaxPool(p) if floats => self.pool(n, p, true)?,
-            Op::AveragePool(p) if floats => self.pool(n, p, false)?,
+            Op::MaxPool(p) if moved => self.pool(n, p, true)?,
+            Op::AveragePool(p) if moved => self.pool(n, p, false)?,
             Op::GlobalAveragePool => self.global_average(n)?,
             Op::GlobalMaxPool => self.global_max(n)?,
             Op::BatchNorm { epsilon } => self.batch_norm(n, *epsilon)?,
@@ -475,7 +535,7 @@ impl<'g> Lower<'g> {
                 self.gemm(n, *alpha, *beta, *trans_a, *trans_b)?
             }
             // Scales and sizes are constants of other types.
-            Op::Resize(r) if n.input(0).is_some_and(|x| self.is_float(x)) => self.resize(n, r)?,
+            Op::Resize(r) if moved || n.input(0).is_some_and(|x| self.is_float(x)) => self.resize(n, r)?,
             Op::Concat { axis } => self.concat(n, *axis)?,
             Op::Pad { mode } => self.pad(n, *mode)?,
             Op::Cast { to } => self.cast(n, *to)?,

@@ -8,9 +8,10 @@ use crate::step::{Context, Kind, Raw, Step, Stored, Sums, gather, scatter, tenso
 use crate::stream::{self, Act, Stream};
 use crate::tiles::{Cut, Tiles};
 use crate::view::{View, channels_last};
-use crate::{Error, Plan, Pool, Precision, Result};
+use crate::{Error, Observe, Observed, Plan, Pool, Precision, Result};
 use ampoule_graph::{DType, Dim, Graph, Tensor, ValueId};
 use ampoule_kernels::Isa;
+use ampoule_kernels::eltwise::Unary;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub struct Options {
     pub max_bytes: Option<u64>,
     /// How floating-point values are stored and multiplied.
     pub precision: Precision,
+    /// Values to watch; not together with a limit on memory that needs streaming or tiles.
+    pub observe: Option<Observe>,
     /// Skip the graph passes (for tests that compare with and without).
     pub keep_graph: bool,
 }
@@ -68,6 +71,7 @@ struct Network {
     isa: Isa,
     precision: Precision,
     weight_bytes: u64,
+    observe: Option<Observe>,
     /// Most threads that the plan has scratch for.
     threads: usize,
 }
@@ -167,8 +171,20 @@ impl Session {
         graph.forget_file();
         let offsets = plan.offsets.iter().map(|&o| o as isize).collect();
         let (precision, threads) = (options.precision, pool.threads());
-        let network =
-            Network { lowered, graph, plan, offsets, stream, tiles, isa, precision, weight_bytes, threads };
+        let observe = options.observe.clone();
+        let network = Network {
+            lowered,
+            graph,
+            plan,
+            offsets,
+            stream,
+            tiles,
+            isa,
+            precision,
+            weight_bytes,
+            observe,
+            threads,
+        };
         Self::of(Arc::new(network), pool)
     }
 
@@ -266,14 +282,26 @@ impl Session {
         if let Some(tiles) = &network.tiles {
             return self.run_tiles(&network, tiles);
         }
+        self.show(&network, 0);
         for (i, step) in network.lowered.steps.iter().enumerate() {
             let start = Instant::now();
             // SAFETY: the arena has the plan's size and steps run in order.
             let done = unsafe { step.run(&self.context()) };
             done.map_err(|reason| Error::Run { node: step.node.clone(), op: step.op.clone(), reason })?;
             self.times[i] = start.elapsed();
+            self.show(&network, i + 1);
         }
         Ok(())
+    }
+
+    /// Shows the values that are whole after `steps` steps.
+    fn show(&self, network: &Network, steps: usize) {
+        let Some(observe) = &network.observe else { return };
+        for (at, name, view) in &network.lowered.observed {
+            if *at == steps {
+                (observe.sink)(&Observed::new(name, self.context().bytes(view), view));
+            }
+        }
     }
 
     /// Runs the network on every tile.
@@ -452,7 +480,8 @@ fn fit(
     let values = graph.values.iter().filter_map(|v| v.dims()).map(|d| d.iter().product::<usize>());
     let roughly = ROUGHLY * (4 * values.max().unwrap_or(0) + weights) as u64;
     let spare = if roughly > limit { constants.clone() } else { BTreeMap::new() };
-    let mut lowered = lower(graph, constants, isa, options.precision, pool, false)?;
+    let watched = options.observe.as_ref().map_or(&[][..], |o| &o.names[..]);
+    let mut lowered = lower(graph, constants, isa, options.precision, pool, false, watched)?;
     let weights = weight_bytes(&lowered);
     let needs = |p: &Plan, w: u64| w + p.size as u64;
     let plain = place(&mut lowered, false);
@@ -470,7 +499,7 @@ fn fit(
     if spare.is_empty() && weights > 0 {
         return Err(Error::Memory { needed_mib: least.div_ceil(1 << 20), limit_mib: limit >> 20 });
     }
-    let lowered = lower(graph, spare.clone(), isa, options.precision, pool, true)?;
+    let lowered = lower(graph, spare.clone(), isa, options.precision, pool, true, &[])?;
     if let Some(s) = streamed(&lowered, limit, &mut least) {
         return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
     }
@@ -480,7 +509,7 @@ fn fit(
         && cut.shrink()
     {
         let Ok(small) = cut.graph(graph, &spare) else { break };
-        let mut lowered = lower(&small, spare.clone(), isa, options.precision, pool, false)?;
+        let mut lowered = lower(&small, spare.clone(), isa, options.precision, pool, false, &[])?;
         let mut plan = place(&mut lowered, true);
         let Some(tiles) = cut.tiles(graph, &lowered, &mut plan) else { break };
         let needed = needs(&plan, weight_bytes(&lowered));
@@ -490,7 +519,7 @@ fn fit(
         }
     }
     if let Some((deep, constants)) = lift(graph, &spare) {
-        let mut lowered = lower(&deep, constants, isa, options.precision, pool, true)?;
+        let mut lowered = lower(&deep, constants, isa, options.precision, pool, true, &[])?;
         if let Some(s) = streamed(&lowered, limit, &mut least) {
             let flat = |v: &mut View| {
                 // The axis that was put in lies nowhere.
@@ -524,6 +553,7 @@ fn streamed(lowered: &Lowered, limit: u64, least: &mut u64) -> Option<Stream> {
 fn kernel_name(kind: &Kind) -> String {
     match kind {
         Kind::Conv(c) => c.parts.first().map_or(String::new(), |p| p.name()),
+        Kind::Depthwise { plan, .. } if plan.codes.is_some() => "depthwise u8".into(),
         Kind::Depthwise { .. } => "depthwise".into(),
         Kind::Scale => "scale".into(),
         Kind::LayerNorm { .. } => "layer_norm".into(),
@@ -531,6 +561,8 @@ fn kernel_name(kind: &Kind) -> String {
         Kind::Norm(n) if n.group.is_none() => "affine".into(),
         Kind::Norm(_) => "instance_norm".into(),
         Kind::GlobalAverage => "global_average".into(),
+        Kind::Unary(Unary::Quantize { .. }, _) => "quantize".into(),
+        Kind::Unary(Unary::Dequantize { .. }, _) => "dequantize".into(),
         Kind::Unary(..) => "unary".into(),
         Kind::Binary(..) => "binary".into(),
         Kind::Copy(_) => "copy".into(),
@@ -549,7 +581,7 @@ fn weight_bytes(l: &Lowered) -> u64 {
         .iter()
         .map(|s| match &s.kind {
             Kind::Conv(c) => c.parts.iter().map(|p| p.bytes()).sum(),
-            Kind::Depthwise { weights, bias, .. } => 4 * (weights.len() + bias.len()),
+            Kind::Depthwise { filters: f, .. } => 4 * (f.weights.len() + f.bias.len() + f.scale.len()),
             Kind::LayerNorm { scale, shift, .. } => 4 * (scale.len() + shift.len()),
             _ => 0,
         })

@@ -11,9 +11,9 @@ use crate::Pool;
 use crate::view::{Home, View};
 use ampoule_graph::{DType, Op, Tensor};
 use ampoule_kernels::conv::ConvPointers;
-use ampoule_kernels::depthwise::Depthwise;
+use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::dot::Act;
-use ampoule_kernels::{Elem, Element, Grid, Isa, bf16, eltwise, layer_norm, pool, resize, softmax};
+use ampoule_kernels::{Elem, Element, Grid, Isa, bf16, eltwise, f16, layer_norm, pool, resize, softmax};
 use std::ops::Range;
 
 pub(crate) use conv::{Algorithm, ConvPart, Convolution, Sums};
@@ -25,6 +25,8 @@ pub(crate) use slices::DEPTH;
 /// Normalisation over pixels: `y = act(normalise(x) + residual)`.
 #[derive(Clone)]
 pub(crate) struct Norm {
+    /// What codes around it mean.
+    pub codes: Codes,
     pub gamma: Vec<f32>,
     pub beta: Vec<f32>,
     /// Channels that share statistics; `None` when gamma and beta already are the affine map.
@@ -33,6 +35,26 @@ pub(crate) struct Norm {
     pub act: Act,
     /// Which of the session's sums the convolution before has added up its outputs in.
     pub sums: Option<usize>,
+}
+
+/// What codes around a normalisation mean.
+#[derive(Clone)]
+pub(crate) struct Codes {
+    /// Factor and summand that make codes of the residual values.
+    pub residual: [f32; 2],
+    /// Factor and summand that make values codes of the output.
+    pub output: [f32; 2],
+    /// What the input is in units of exact integer sums, if it is that.
+    pub exact: Option<Exact>,
+}
+
+/// How the output of an integer convolution is stored for the normalisation after it.
+#[derive(Clone)]
+pub(crate) struct Exact {
+    /// Value of a sum of 1, per channel.
+    pub unit: Vec<f64>,
+    /// What was stored, times this, are sums.
+    pub factor: f64,
 }
 
 /// Scale and shift per channel.
@@ -50,8 +72,7 @@ pub(crate) enum Kind {
     Conv(Convolution),
     Depthwise {
         plan: Depthwise,
-        weights: Vec<f32>,
-        bias: Vec<f32>,
+        filters: Filters,
         post: Option<eltwise::Unary>,
     },
     /// Layer normalisation of dense rows.
@@ -139,7 +160,8 @@ impl Stored {
     pub fn new(values: Vec<f32>, elem: Elem) -> Self {
         match elem {
             Elem::F32 => Stored::F32(values),
-            Elem::Bf16 => Stored::Bf16(values.into_iter().map(bf16::of).collect()),
+            // Constants are never codes: those are made values as they are read.
+            _ => Stored::Bf16(values.into_iter().map(bf16::of).collect()),
         }
     }
 
@@ -192,8 +214,10 @@ unsafe fn unary_in_place(isa: Isa, f: eltwise::Unary, elem: Elem, base: *mut u8,
     // SAFETY: passed on from the caller.
     unsafe {
         match elem {
-            Elem::F32 => eltwise::unary::<f32>(isa, f, at.cast(), at.cast(), n),
-            Elem::Bf16 => eltwise::unary::<bf16>(isa, f, at.cast(), at.cast(), n),
+            Elem::F32 => eltwise::unary::<f32, f32>(isa, f, at.cast(), at.cast(), n),
+            Elem::Bf16 => eltwise::unary::<bf16, bf16>(isa, f, at.cast(), at.cast(), n),
+            Elem::F16 => eltwise::unary::<f16, f16>(isa, f, at.cast(), at.cast(), n),
+            Elem::U8 => eltwise::unary::<u8, u8>(isa, f, at, at, n),
         }
     }
 }
@@ -227,12 +251,14 @@ impl Step {
             match self.writes[0].elem {
                 Elem::F32 => self.typed::<f32>(cx),
                 Elem::Bf16 => self.typed::<bf16>(cx),
+                Elem::F16 => self.typed::<f16>(cx),
+                Elem::U8 => self.typed::<u8>(cx),
             }
         }
     }
 
     /// Safety: as for [`Step::run`]; the first output must be of type `E`, and so must be all inputs of
-    /// steps other than convolutions, copies and those of the reference.
+    /// steps other than convolutions, normalisations, unary functions, copies and those of the reference.
     unsafe fn typed<E: Element>(&self, cx: &Context) -> Result<(), String> {
         let isa = cx.isa;
         match &self.kind {
@@ -285,20 +311,15 @@ impl Step {
             Kind::Norm(n) => unsafe { self.normalise::<E>(cx, n)? },
             // SAFETY: passed on from the caller.
             Kind::GlobalAverage => unsafe { self.average::<E>(cx)? },
-            Kind::Unary(f, loops) => {
-                let (src, dst) = (Raw(cx.at::<E>(&self.reads[0])), Raw(cx.at::<E>(&self.writes[0])));
-                // SAFETY: the loops visit elements of the views, chunks are disjoint.
-                loops.run(cx.pool, &|at, n, step| unsafe {
-                    let (s, d) = (src.get().offset(at[0]), dst.get().offset(at[1]));
-                    if step[0] == 1 && step[1] == 1 {
-                        eltwise::unary(isa, *f, s, d, n);
-                    } else {
-                        for i in 0..n as isize {
-                            eltwise::unary(isa, *f, s.offset(i * step[0]), d.offset(i * step[1]), 1);
-                        }
-                    }
-                });
-            }
+            // SAFETY: passed on from the caller.
+            Kind::Unary(f, loops) => unsafe {
+                match self.reads[0].elem {
+                    Elem::F32 => self.unary::<f32, E>(cx, *f, loops),
+                    Elem::Bf16 => self.unary::<bf16, E>(cx, *f, loops),
+                    Elem::F16 => self.unary::<f16, E>(cx, *f, loops),
+                    Elem::U8 => self.unary::<u8, E>(cx, *f, loops),
+                }
+            },
             Kind::Binary(f, loops) => {
                 let (a, b) = (Raw(cx.at::<E>(&self.reads[0])), Raw(cx.at::<E>(&self.reads[1])));
                 let dst = Raw(cx.at::<E>(&self.writes[0]));
@@ -321,6 +342,8 @@ impl Step {
                 match self.reads[0].elem {
                     Elem::F32 => self.copy::<f32, E>(cx, loops),
                     Elem::Bf16 => self.copy::<bf16, E>(cx, loops),
+                    Elem::F16 => self.copy::<f16, E>(cx, loops),
+                    Elem::U8 => self.copy::<u8, E>(cx, loops),
                 }
             },
             Kind::Fill(value) => {
@@ -349,6 +372,22 @@ impl Step {
     }
 
     /// Safety: as for [`Step::run`]; the types must be those of input and output.
+    unsafe fn unary<A: Element, B: Element>(&self, cx: &Context, f: eltwise::Unary, loops: &Loops) {
+        let (src, dst) = (Raw(cx.at::<A>(&self.reads[0])), Raw(cx.at::<B>(&self.writes[0])));
+        // SAFETY: the loops visit elements of the views, chunks are disjoint.
+        loops.run(cx.pool, &|at, n, step| unsafe {
+            let (s, d) = (src.get().offset(at[0]), dst.get().offset(at[1]));
+            if step[0] == 1 && step[1] == 1 {
+                eltwise::unary(cx.isa, f, s, d, n);
+            } else {
+                for i in 0..n as isize {
+                    eltwise::unary(cx.isa, f, s.offset(i * step[0]), d.offset(i * step[1]), 1);
+                }
+            }
+        });
+    }
+
+    /// Safety: as for [`Step::run`]; the types must be those of input and output.
     unsafe fn copy<A: Element, B: Element>(&self, cx: &Context, loops: &Loops) {
         let (src, dst) = (Raw(cx.at::<A>(&self.reads[0])), Raw(cx.at::<B>(&self.writes[0])));
         // SAFETY: the loops visit elements of the views, chunks are disjoint.
@@ -365,14 +404,14 @@ impl Step {
     /// Item `i` of a depthwise convolution.
     /// Safety: as for [`Step::run`].
     unsafe fn depthwise(&self, cx: &Context, i: usize) {
-        let Kind::Depthwise { plan, weights, bias, post } = &self.kind else { return };
+        let Kind::Depthwise { plan, filters, post } = &self.kind else { return };
         let p = cx.pointers(self);
         // SAFETY: grids were made from the views, items are disjoint.
-        unsafe { plan.run(cx.isa, i, weights, bias, p) };
+        unsafe { plan.run(cx.isa, i, filters, p) };
         if let Some(f) = post {
             plan.runs(i, |offset, n| {
                 // SAFETY: outputs that the item has just written.
-                unsafe { unary_in_place(cx.isa, *f, plan.elem, p.output, offset, n) };
+                unsafe { unary_in_place(cx.isa, *f, plan.elems[1], p.output, offset, n) };
             });
         }
     }

@@ -315,6 +315,11 @@ impl Graph {
         self.values[id.0].shape = Some(dims.iter().map(|&d| Dim::Known(d)).collect());
     }
 
+    /// The value named `name`.
+    pub fn value_named(&self, name: &str) -> Option<ValueId> {
+        self.values.iter().position(|v| v.name == name).map(ValueId)
+    }
+
     /// The metadata value under `key`.
     pub fn meta(&self, key: &str) -> Option<&str> {
         self.metadata.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())

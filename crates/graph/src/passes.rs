@@ -2,6 +2,7 @@
 //! stoppable after any number of changes so that a bad one is found by bisection.
 
 mod activations;
+mod codes;
 mod dead;
 mod fold;
 mod norms;
@@ -29,6 +30,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "fold_affine", run: norms::fold_affine },
     Pass { name: "dead_bias", run: norms::dead_bias },
     Pass { name: "simplify_resize", run: windows::simplify_resize },
+    Pass { name: "move_codes", run: codes::move_codes },
     Pass { name: "remove_dead", run: dead::remove_dead },
 ];
 

@@ -110,8 +110,8 @@ pub struct Quantized {
     pub residual: (Elem, [f32; 2]),
     /// Applied after everything else.
     pub post: Option<Unary>,
-    /// Code of 0 in the output, if that holds codes.
-    pub output: f32,
+    /// Factor and summand that make values codes of the output, if that holds codes.
+    pub code: [f32; 2],
 }
 
 /// A convolution planned for one input and output shape.
@@ -272,6 +272,11 @@ impl Conv {
         let size = self.operand.size() as f64;
         self.spec.output.pixels() as f64 * weights / dot::rate(isa, self.operand)
             + size * weights * dot::BEYOND
+    }
+
+    /// Most pixels of an item.
+    pub fn item_pixels(&self) -> usize {
+        self.block_h * self.block_w
     }
 
     /// The tiles that its weights should be packed for.
@@ -484,7 +489,7 @@ impl Conv {
             start: start.get(column..).filter(|s| !s.is_empty()).map_or(std::ptr::null(), <[i32]>::as_ptr),
             residual: q.residual,
             post: q.post,
-            zero: q.output,
+            code: q.code,
             totals: totals.map(moved),
         })
     }

@@ -284,7 +284,7 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
                         v = eltwise::exact::<V>(f, v);
                     }
                     if O::ELEM == Elem::U8 {
-                        v = V::add(V::round(v), V::splat(q.output));
+                        v = V::add(V::round(V::mul(v, V::splat(q.code[0]))), V::splat(q.code[1]));
                     }
                 }
                 let q = out.add(m * go.strides[3]);

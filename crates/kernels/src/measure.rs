@@ -24,7 +24,7 @@ pub fn tile_macs(kernel: &DotKernel, round: Duration) -> Option<f64> {
         start: std::ptr::null(),
         residual: (Elem::F32, [1.0, 0.0]),
         post: None,
-        zero: 0.0,
+        code: [1.0, 0.0],
         totals: [std::ptr::null_mut(); 2],
     };
     let args = DotArgs {

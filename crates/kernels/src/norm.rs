@@ -179,7 +179,7 @@ impl<E: Element> Body for Sums<'_, E> {
     }
 }
 
-/// `y = act(x·scale + shift + residual) + zero` over pixels, per channel.
+/// `y = act(x·scale + shift + residual)` over pixels, per channel.
 pub struct Affine<'a, E, O = E> {
     /// Input, and distance between its pixels.
     pub src: (*const E, usize),
@@ -197,8 +197,8 @@ pub struct Affine<'a, E, O = E> {
     pub shift: &'a [f32],
     /// Activation.
     pub act: Act,
-    /// Code of 0, where codes are stored.
-    pub zero: f32,
+    /// What a value is stored as, if that is a code: `round(y·code[0]) + code[1]`.
+    pub code: [f32; 2],
 }
 
 /// Applies the map.
@@ -223,7 +223,7 @@ impl<E: Element, O: Element> Body for Affine<'_, E, O> {
             unsafe {
                 let a = f32::load_some::<V>(self.scale.as_ptr().add(k), m);
                 let b = f32::load_some::<V>(self.shift.as_ptr().add(k), m);
-                let zero = V::splat(self.zero);
+                let [factor, zero] = self.code.map(|x| V::splat(x));
                 for i in 0..self.count {
                     let mut v = V::fma(E::load_some::<V>(self.src.0.add(i * self.src.1 + k), m), a, b);
                     if !self.residual.0.is_null() {
@@ -232,7 +232,7 @@ impl<E: Element, O: Element> Body for Affine<'_, E, O> {
                     }
                     let mut v = self.act.vector::<V>(v);
                     if O::ELEM == Elem::U8 {
-                        v = V::add(V::round(v), zero);
+                        v = V::add(V::round(V::mul(v, factor)), zero);
                     }
                     O::store_some::<V>(self.dst.0.add(i * self.dst.1 + k), v, m);
                 }

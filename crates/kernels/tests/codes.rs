@@ -44,7 +44,7 @@ impl Case {
     fn quantized(&self) -> Quantized {
         let map = if self.residual == Some(Elem::U8) { [0.37, -41.0] } else { [1.0, 0.0] };
         let residual = (self.residual.unwrap_or(Elem::F32), map);
-        Quantized { zero: self.zero, residual, post: self.post, output: 119.0 }
+        Quantized { zero: self.zero, residual, post: self.post, code: [1.5, 119.0] }
     }
 }
 
@@ -192,7 +192,7 @@ fn every_tier_gives_the_bits_of_plain_loops() {
                     Some(_) => continue,
                 };
                 let (y, e) = match c.output {
-                    Elem::U8 => ((y + 119.0).clamp(0.0, 255.0), 0.501),
+                    Elem::U8 => ((y * 1.5 + 119.0).clamp(0.0, 255.0), 0.501),
                     Elem::F32 => (y, 1e-4),
                     _ => (y, y.abs() / 256.0 + 1e-4),
                 };
@@ -270,7 +270,8 @@ fn depthwise_codes_are_exact() {
             let mut all = Vec::new();
             for isa in [Isa::Scalar].into_iter().chain(tiers()) {
                 let residual = (Elem::U8, [0.25, -3.0]);
-                let codes = Some(Quantized { zero, residual, post: Some(Unary::Swish(1.0)), output: 50.0 });
+                let codes =
+                    Some(Quantized { zero, residual, post: Some(Unary::Swish(1.0)), code: [0.75, 50.0] });
                 let plan = Depthwise {
                     input: gi,
                     output: go,
@@ -305,7 +306,7 @@ fn depthwise_codes_are_exact() {
                 let v = sum as f64 * scale[ch] as f64 + bias[ch] as f64 + r[i] as f64 * 0.25 - 3.0;
                 let v = v / (1.0 + (-v).exp());
                 let (v, e) = match output {
-                    Elem::U8 => ((v + 50.0).clamp(0.0, 255.0), 0.501),
+                    Elem::U8 => ((v * 0.75 + 50.0).clamp(0.0, 255.0), 0.501),
                     _ => (v, v.abs() / 1000.0 + 1e-4),
                 };
                 assert!((all[0][i] as f64 - v).abs() <= e, "{} instead of {v}", all[0][i]);
@@ -333,7 +334,7 @@ fn normalisation_to_codes_is_the_same_everywhere() {
             scale: &scale,
             shift: &shift,
             act: Act::Leaky(0.1),
-            zero: 30.0,
+            code: [2.0, 30.0],
         };
         // SAFETY: buffers hold n pixels of the pitches given.
         unsafe { norm::affine(isa, args) };
@@ -342,7 +343,7 @@ fn normalisation_to_codes_is_the_same_everywhere() {
     for i in 0..n {
         for k in 0..c {
             let y = x[i * 21 + k].to_f32() * scale[k] + shift[k] + r[i * 20 + k] as f32 * 0.5 - 60.0;
-            let y = (if y < 0.0 { 0.1 * y } else { y } + 30.0).clamp(0.0, 255.0);
+            let y = (2.0 * if y < 0.0 { 0.1 * y } else { y } + 30.0).clamp(0.0, 255.0);
             assert!((all[0][i * 22 + k] as f32 - y).abs() <= 0.501);
         }
         assert!(all[0][i * 22 + c..(i + 1) * 22].iter().all(|&v| v == 7), "between the pixels");

@@ -193,7 +193,7 @@ fn affine_with_residual_and_gaps() {
             scale: &scale,
             shift: &shift,
             act: Act::Leaky(0.1),
-            zero: 0.0,
+            code: [1.0, 0.0],
         };
         // SAFETY: buffers hold n pixels of the pitches given.
         unsafe { norm::affine(isa, args) };
@@ -435,7 +435,7 @@ fn bfloat16_is_float32_rounded() {
                     scale,
                     shift,
                     act: Act::Leaky(0.1),
-                    zero: 0.0,
+                    code: [1.0, 0.0],
                 };
                 unsafe { norm::affine(isa, args) };
             }

@@ -1,14 +1,15 @@
 //! Convolutions, transposed convolutions, matrix products with constant weights.
 
-use super::{Lower, R};
+use super::quantized::{Code, Integer};
+use super::{Lower, R, Residual};
 use crate::Precision;
-use crate::step::{Algorithm, ConvPart, Convolution, Kind, MatMul, Norm};
-use crate::view::{Home, View};
+use crate::step::{Algorithm, ConvPart, Convolution, Exact, Kind, MatMul, Norm};
+use crate::view::{Home, View, channels_last};
 use ampoule_graph::op::{Resolved, Window};
-use ampoule_graph::{DType, Node, Tensor, ValueId};
-use ampoule_kernels::conv::{Axis, Conv, Phase, Spec, Weights, phases};
-use ampoule_kernels::depthwise::Depthwise;
-use ampoule_kernels::dot::{self, Act};
+use ampoule_graph::{DType, Node, Op, Tensor, ValueId};
+use ampoule_kernels::conv::{Axis, Conv, Phase, Quantized, Spec, Weights, phases};
+use ampoule_kernels::depthwise::{Depthwise, Filters};
+use ampoule_kernels::dot::{self, Act, Operand};
 use ampoule_kernels::eltwise;
 use ampoule_kernels::winograd::{Shape, Variant, Winograd};
 use ampoule_kernels::{Elem, Grid, Isa};
@@ -32,8 +33,12 @@ struct Target {
     output: View,
     grid: Grid,
     residual: Option<(View, Grid)>,
+    /// Factor and summand that make codes of the residual values.
+    map: [f32; 2],
     act: Act,
     post: Option<eltwise::Unary>,
+    /// What codes of the output mean.
+    code: Option<Code>,
 }
 
 /// Bytes of direct weights from which Winograd has to win clearly.
@@ -43,54 +48,128 @@ const HEAVY: usize = 2 << 20;
 /// and it is they that cost HD-BET, whose normalisations magnify rounding, most of its accuracy.
 const FEWEST: usize = 32;
 
-/// Constant weights as float32, read in place: a copy of them all would double the peak.
-struct Values(Bytes);
+/// Constant weights as float32 or as codes less their zero point, read in place: a copy of them all
+/// would double the peak.
+pub(super) struct Values {
+    bytes: Bytes,
+    codes: Option<(DType, i32)>,
+}
 
 impl Values {
     fn of(t: &Tensor) -> Option<Self> {
         match t.dtype() {
-            DType::F32 => Some(Values(t.bytes().clone())),
+            DType::F32 => Some(Values { bytes: t.bytes().clone(), codes: None }),
             d if d.is_float() => {
                 let bytes: Vec<u8> = t.to_f32()?.iter().flat_map(|v| v.to_le_bytes()).collect();
-                Some(Values(bytes.into()))
+                Some(Values { bytes: bytes.into(), codes: None })
             }
             _ => None,
         }
     }
 
+    /// Codes of eight bits.
+    pub fn codes(t: &Tensor, zero: i32) -> Option<Self> {
+        let codes = matches!(t.dtype(), DType::I8 | DType::U8).then_some((t.dtype(), zero));
+        codes.map(|_| Values { bytes: t.bytes().clone(), codes })
+    }
+
     fn get(&self, i: usize) -> f32 {
-        let mut b = [0; 4];
-        b.copy_from_slice(&self.0[4 * i..4 * i + 4]);
-        f32::from_le_bytes(b)
+        match self.codes {
+            Some((DType::I8, zero)) => (self.bytes[i] as i8 as i32 - zero) as f32,
+            Some((_, zero)) => (self.bytes[i] as i32 - zero) as f32,
+            None => {
+                let mut b = [0; 4];
+                b.copy_from_slice(&self.bytes[4 * i..4 * i + 4]);
+                f32::from_le_bytes(b)
+            }
+        }
+    }
+
+    /// Sums of the magnitudes of weights of shape `dims` per entry of axis `channel`.
+    fn magnitudes(&self, dims: &[usize], channel: usize) -> Vec<f64> {
+        let inner: usize = dims[channel + 1..].iter().product();
+        let mut sums = vec![0.0; dims[channel]];
+        for i in 0..dims.iter().product() {
+            sums[i / inner % dims[channel]] += self.get(i).abs() as f64;
+        }
+        sums
+    }
+
+    /// Whether codes fit signed bytes and any sum of products with bytes fits 32 bits.
+    pub fn exact(&self, dims: &[usize], channel: usize) -> bool {
+        let fits = |i: usize| (-128.0..=127.0).contains(&self.get(i));
+        let most = self.magnitudes(dims, channel).into_iter().fold(0.0, f64::max);
+        (0..dims.iter().product()).all(fits) && 255.0 * most < (1u64 << 31) as f64
     }
 }
 
 impl Lower<'_> {
-    /// The output of a fusable step: where it goes and what joins it.
-    fn target(&mut self, y: ValueId) -> R<Target> {
-        let (id, residual, act) = self.fuse(y, true)?;
+    /// The output of a fusable step: where it goes and what joins it. Those of integers take codes as
+    /// residuals and give codes.
+    fn target(&mut self, y: ValueId, integer: bool) -> R<Target> {
+        let (id, residual, act) = self.fuse(y, if integer { Residual::Codes } else { Residual::Values })?;
         let (id, post) = match act {
             Act::None => self.fuse_function(id),
             _ => (id, None),
         };
+        let (id, code) = if integer { self.fuse_quantizer(id)? } else { (id, None) };
         let dims = self.dims(id)?;
         let output = self.place(id, &dims);
         self.set(id, output.clone());
         let grid = output.grid().ok_or("the output is not channels-last")?;
+        let map = residual.as_ref().map_or([1.0, 0.0], |r| r.1);
         let residual = match residual {
-            Some(v) => {
+            Some((v, _)) => {
                 let g = v.grid().ok_or("the residual is not channels-last")?;
                 Some((v, g))
             }
             None => None,
         };
-        Ok(Target { output, grid, residual, act, post })
+        Ok(Target { output, grid, residual, map, act, post, code })
+    }
+
+    /// The output of an integer convolution whose normalisation adds up exact sums: binary16 in between.
+    fn raw_target(&mut self, y: ValueId) -> R<Target> {
+        let dims = self.dims(y)?;
+        self.slices.remove(&y);
+        let output = self.fresh(&dims, channels_last(&dims, dims[1]), Elem::F16);
+        self.set(y, output.clone());
+        let grid = output.grid().ok_or("the output is not channels-last")?;
+        Ok(Target { output, grid, residual: None, map: [1.0, 0.0], act: Act::None, post: None, code: None })
+    }
+
+    /// Whether only an instance normalisation of a single image reads `y`.
+    fn normalised(&self, y: ValueId) -> bool {
+        let reader = self.only_reader(y).map(|r| &self.graph.nodes[r]);
+        reader.is_some_and(|n| matches!(n.op, Op::InstanceNorm { .. }) && n.input(0) == Some(y))
+            && self.graph.value(y).dims().is_some_and(|d| d[0] == 1 && (3..=5).contains(&d.len()))
+    }
+
+    /// What an integer convolution needs to know of its surroundings.
+    fn quantized(integer: &Option<Integer>, t: &Target) -> Option<Quantized> {
+        let integer = integer.as_ref()?;
+        Some(Quantized {
+            zero: integer.code.zero as i32,
+            residual: (t.residual.as_ref().map_or(Elem::F32, |r| r.0.elem), t.map),
+            post: t.post,
+            code: t.code.map_or([1.0, 0.0], Code::codes),
+        })
+    }
+
+    /// Factors that make sums of the `m` output channels values.
+    fn factors(integer: &Integer, m: usize) -> Vec<f32> {
+        let scale = |o: usize| integer.scale[o % integer.scale.len()];
+        (0..m).map(|o| (integer.code.scale as f64 * scale(o) as f64) as f32).collect()
     }
 
     /// Weights, their dimensions and the bias, when they are constants.
     fn parameters(&self, n: &Node) -> R<Option<(Values, Vec<usize>, Option<Vec<f32>>)>> {
-        let Some(t) = self.constant(n, 1) else { return Ok(None) };
-        let Some(w) = Values::of(t) else { return Ok(None) };
+        let kept = n.input(1).and_then(|w| self.kept.get(&w));
+        let values = match kept {
+            Some((x, zero, _)) => self.constants.get(x).map(|t| (t, Values::codes(t, *zero))),
+            None => self.constant(n, 1).map(|t| (t, Values::of(t))),
+        };
+        let Some((t, Some(w))) = values else { return Ok(None) };
         let dims = t.dims().to_vec();
         if !(3..=5).contains(&dims.len()) {
             return Err(format!("{} axes where 3 to 5 are supported", dims.len()));
@@ -102,66 +181,137 @@ impl Lower<'_> {
     pub(super) fn conv(&mut self, n: &Node, window: &Window, group: usize) -> R<bool> {
         let Some(y) = n.output() else { return Ok(false) };
         let Some((w, wd, bias)) = self.parameters(n)? else { return Ok(false) };
-        let x = self.input(n, 0)?;
+        let integer = self.integer(n);
+        let x = match &integer {
+            Some(i) => i.x.clone(),
+            None => self.input(n, 0)?,
+        };
         let r = window.resolve(&x.dims[2..], &wd[2..], false)?;
         let (mut x, mut gx) = self.channels_last(n, x)?;
         let axes = axes(&r);
         let pointwise = axes.iter().all(|a| a.kernel == 1 && a.stride == 1 && a.pad == 0);
         let mut prologue = None;
-        if group == 1 && pointwise && dot::operand(self.isa, x.elem) == Elem::F32 {
+        if integer.is_none() && group == 1 && pointwise && dot::operand(self.isa, x.elem) == Operand::F32 {
             prologue = self.absorb(n, &mut x, true);
             gx = x.grid().ok_or("the input is not channels-last")?;
         }
-        let t = self.target(y)?;
-        let taps: usize = wd[2..].iter().product();
         let (m, cg) = (wd[0], wd[1]);
+        if let Some(integer) = &integer
+            && group == 1
+            && self.normalised(y)
+            && self.raw(n, (x.clone(), gx), axes, (&w, &wd), integer)?
+        {
+            return Ok(true);
+        }
+        let t = self.target(y, integer.is_some())?;
+        let taps: usize = wd[2..].iter().product();
         let macs = (t.grid.pixels() * m * cg * taps) as u64;
         let mut reads = reads(x, &t);
         let elems = [reads[0].elem, t.output.elem];
+        let codes = Self::quantized(&integer, &t);
+        let scale = integer.as_ref().map(|i| Self::factors(i, m));
+        let post = if codes.is_some() { None } else { t.post };
         if cg == 1 && group == m && group > 1 {
             let weights = (0..taps * m).map(|i| w.get(i % m * taps + i / m)).collect();
             let bias = bias.unwrap_or_else(|| vec![0.0; m]);
             let residual = t.residual.as_ref().map(|r| r.1);
-            let (x, elem) = (&mut reads[0], t.output.elem);
-            if x.elem != elem {
-                *x = self.stored_as(n, x.clone(), elem);
+            if codes.is_none() && elems[0] != elems[1] {
+                reads[0] = self.stored_as(n, reads[0].clone(), elems[1]);
             }
-            let plan = Depthwise { input: gx, output: t.grid, residual, axes, act: t.act, elem };
-            self.push(n, Kind::Depthwise { plan, weights, bias, post: t.post }, reads, vec![t.output], macs);
+            let elems = [reads[0].elem, elems[1]];
+            let plan = Depthwise { input: gx, output: t.grid, residual, axes, act: t.act, elems, codes };
+            let filters = Filters { weights, bias, scale: scale.unwrap_or_default() };
+            self.push(n, Kind::Depthwise { plan, filters, post }, reads, vec![t.output], macs);
             return Ok(true);
         }
         let mg = m / group;
         let parts: Vec<ConvPart> = (0..group)
             .map(|g| {
-                let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
+                let own = g * mg..(g + 1) * mg;
+                let b = bias.as_ref().map(|b| &b[own.clone()]);
                 let narrow = |grid: Grid, c: usize| {
                     let [n, d, h, w, _] = grid.dims;
                     Grid { dims: [n, d, h, w, c], ..grid }
                 };
                 let residual = t.residual.as_ref().map(|r| narrow(r.1, mg));
                 let (input, output) = (narrow(gx, cg), narrow(t.grid, mg));
-                let spec = Spec { input, output, residual, axes, act: t.act, elems };
+                let spec = Spec { input, output, residual, axes, act: t.act, elems, codes };
                 let filters = |t: usize, i: usize, o: usize| w.get(((g * mg + o) * cg + i) * taps + t);
-                let algorithm = self.algorithm(spec, b, prologue.is_some(), &filters);
+                let scale = scale.as_ref().map(|s| &s[own.clone()]);
+                let algorithm = self.algorithm(spec, b, scale, prologue.is_some(), &filters);
                 let [input, output] = [g * cg * elems[0].size(), g * mg * elems[1].size()];
-                ConvPart { algorithm, input, output, residual: output, depth: [0, 1] }
+                let residual = g * mg * t.residual.as_ref().map_or(0, |r| r.0.elem.size());
+                ConvPart { algorithm, input, output, residual, depth: [0, 1] }
             })
             .collect();
         drop(w);
-        self.packed(n, 1);
+        self.packed_weights(n, &integer);
         if let [ConvPart { algorithm: Algorithm::Winograd(..), .. }] = &parts[..] {
             prologue = self.absorb(n, &mut reads[0], false);
         }
-        let kind = Kind::Conv(Convolution { parts, post: t.post, prologue, sums: None });
+        let kind = Kind::Conv(Convolution { parts, post, prologue, sums: None });
         self.push(n, kind, reads, vec![t.output], macs);
         Ok(true)
+    }
+
+    /// An integer convolution whose exact sums the normalisation after it needs. Nothing is done where
+    /// they could not be added up in 64 bits, or not by whole items.
+    fn raw(
+        &mut self,
+        n: &Node,
+        (x, gx): (View, Grid),
+        axes: [Axis; 3],
+        (w, wd): (&Values, &[usize]),
+        integer: &Integer,
+    ) -> R<bool> {
+        let Some(y) = n.output() else { return Ok(false) };
+        let (m, cg, taps) = (wd[0], wd[1], wd[2..].iter().product::<usize>());
+        let dims = self.dims(y)?;
+        let output = Grid::dense(std::array::from_fn(|i| match i {
+            0 => 1,
+            4 => m,
+            i => (i + dims.len()).checked_sub(4).filter(|k| *k >= 2).map_or(1, |k| dims[k]),
+        }));
+        let elems = [x.elem, Elem::F16];
+        let zero = integer.code.zero as i32;
+        let codes = Some(Quantized { zero, residual: (Elem::F32, [1.0, 0.0]), post: None, code: [1.0, 0.0] });
+        let spec = Spec { input: gx, output, residual: None, axes, act: Act::None, elems, codes };
+        let conv = Conv::new(spec, self.isa, !self.stream);
+        let furthest = integer.code.zero.max(255.0 - integer.code.zero) as f64;
+        let most = furthest * w.magnitudes(wd, 0).into_iter().fold(1.0, f64::max);
+        if !conv.whole_columns() || most * most * conv.item_pixels() as f64 >= (1u64 << 63) as f64 {
+            return Ok(false);
+        }
+        let t = self.raw_target(y)?;
+        debug_assert_eq!(t.grid.dims, output.dims);
+        // The largest sum fits binary16.
+        let factor = 2f64.powi((most.log2().ceil() as i32 - 15).max(0));
+        let scale = vec![(1.0 / factor) as f32; m];
+        let filters = |t: usize, i: usize, o: usize| w.get((o * cg + i) * taps + t);
+        let algorithm = self.algorithm(spec, None, Some(&scale), false, &filters);
+        let unit = Self::factors(integer, m).into_iter().map(f64::from).collect();
+        self.exact.insert(y, Exact { unit, factor });
+        let parts = vec![ConvPart { algorithm, input: 0, output: 0, residual: 0, depth: [0, 1] }];
+        let macs = (output.pixels() * m * cg * taps) as u64;
+        let kind = Kind::Conv(Convolution { parts, post: None, prologue: None, sums: None });
+        self.packed_codes(n, integer);
+        self.push(n, kind, vec![x], vec![t.output], macs);
+        Ok(true)
+    }
+
+    /// Drops the constant weights of a node, which are packed.
+    fn packed_weights(&mut self, n: &Node, integer: &Option<Integer>) {
+        match integer {
+            Some(i) => self.packed_codes(n, i),
+            None => self.packed(n, 1),
+        }
     }
 
     /// Takes back the normalisation that computed `x` only for this convolution: `x` becomes its
     /// input, which may lie otherwise when the convolution is `planned` for it afterwards.
     fn absorb(&mut self, n: &Node, x: &mut View, planned: bool) -> Option<Norm> {
         let id = n.input(0)?;
-        if self.uses[id.0] != 1 || x.dims[0] != 1 {
+        if self.uses[id.0] != 1 || x.dims[0] != 1 || !self.watched.is_empty() {
             return None;
         }
         let at = self.out.steps.iter().rposition(|s| s.writes.iter().any(|w| w.home == x.home))?;
@@ -187,13 +337,19 @@ impl Lower<'_> {
         &self,
         spec: Spec,
         bias: Option<&[f32]>,
+        scale: Option<&[f32]>,
         prepared: bool,
         filters: &(impl Fn(usize, usize, usize) -> f32 + Sync),
     ) -> Algorithm {
-        let Spec { input, output, residual, axes, act, elems } = spec;
+        let Spec { input, output, residual, axes, act, elems, .. } = spec;
         let sizes = [axes.iter().map(|a| a.kernel).product(), input.channels(), output.channels()];
         let plan = if prepared { Conv::prepared } else { Conv::new };
         let conv = plan(spec, self.isa, !self.stream);
+        if let Some(scale) = scale {
+            let panels = conv.panels(self.isa);
+            let weights = Weights::pack_codes(panels, sizes, scale, bias, &self.spread(), filters);
+            return Algorithm::Direct(conv, weights);
+        }
         let suits = axes.iter().all(|a| a.stride == 1 && a.dilation == 1)
             && axes[1].kernel == 3
             && axes[2].kernel == 3;
@@ -219,9 +375,9 @@ impl Lower<'_> {
     /// The variants of Winograd's algorithm that may be used on an input stored as `elem`.
     fn variants(&self, elem: Elem) -> &'static [Variant] {
         match (dot::operand(self.isa, elem), self.precision) {
-            (Elem::F32, _) => &[Variant::F4, Variant::F2],
-            (Elem::Bf16, Precision::Bf16Fast) => &[Variant::F4_BF16, Variant::F2_BF16, Variant::F4],
-            (Elem::Bf16, _) => &[Variant::F2_BF16, Variant::F4],
+            (Operand::Bf16, Precision::Bf16Fast) => &[Variant::F4_BF16, Variant::F2_BF16, Variant::F4],
+            (Operand::Bf16, _) => &[Variant::F2_BF16, Variant::F4],
+            _ => &[Variant::F4, Variant::F2],
         }
     }
 
@@ -250,10 +406,16 @@ impl Lower<'_> {
     ) -> R<bool> {
         let Some(y) = n.output() else { return Ok(false) };
         let Some((w, wd, bias)) = self.parameters(n)? else { return Ok(false) };
-        let x = self.input(n, 0)?;
+        let integer = self.integer(n);
+        let x = match &integer {
+            Some(i) => i.x.clone(),
+            None => self.input(n, 0)?,
+        };
         let r = window.resolve_transposed(&x.dims[2..], &wd[2..], output_padding, output_shape)?;
         let (x, gx) = self.channels_last(n, x)?;
-        let t = self.target(y)?;
+        let t = self.target(y, integer.is_some())?;
+        let codes = Self::quantized(&integer, &t);
+        let size_r = t.residual.as_ref().map_or(0, |r| r.0.elem.size());
         let a = axes(&r);
         let elems = [x.elem, t.output.elem];
         let per_axis: Vec<Vec<Phase>> = (0..3)
@@ -286,26 +448,27 @@ impl Lower<'_> {
                         gi.dims[4] = cg;
                         let axes = [pz.axis, py.axis, px.axis];
                         let grid_r = residual.map(|r| r.0);
-                        let spec = Spec { input: gi, output: go, residual: grid_r, axes, act: t.act, elems };
+                        let act = t.act;
+                        let spec = Spec { input: gi, output: go, residual: grid_r, axes, act, elems, codes };
                         let conv = Conv::new(spec, self.isa, !self.stream);
                         let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
-                        let weights = Weights::pack(
-                            conv.panels(self.isa),
-                            [count, cg, mg],
-                            b,
-                            &self.spread(),
-                            |k, i, o| {
-                                let z = pz.taps[k / (ny * nx)];
-                                let (yy, xx) = (py.taps[k / nx % ny], px.taps[k % nx]);
-                                let tap = (z * a[1].kernel + yy) * a[2].kernel + xx;
-                                w.get(((g * cg + i) * mg + o) * taps + tap)
-                            },
-                        );
+                        let at = |k: usize, i: usize, o: usize| {
+                            let z = pz.taps[k / (ny * nx)];
+                            let (yy, xx) = (py.taps[k / nx % ny], px.taps[k % nx]);
+                            let tap = (z * a[1].kernel + yy) * a[2].kernel + xx;
+                            w.get(((g * cg + i) * mg + o) * taps + tap)
+                        };
+                        let (panels, sizes) = (conv.panels(self.isa), [count, cg, mg]);
+                        // The channels of every group share the factors.
+                        let weights = match integer.as_ref().map(|i| Self::factors(i, mg)) {
+                            Some(scale) => Weights::pack_codes(panels, sizes, &scale, b, &self.spread(), at),
+                            None => Weights::pack(panels, sizes, b, &self.spread(), at),
+                        };
                         parts.push(ConvPart {
                             algorithm: Algorithm::Direct(conv, weights),
                             input: g * cg * elems[0].size(),
                             output: (output + g * mg) * elems[1].size(),
-                            residual: (residual.map_or(0, |r| r.1) + g * mg) * elems[1].size(),
+                            residual: (residual.map_or(0, |r| r.1) + g * mg) * size_r,
                             depth: [pz.offset, a[0].stride],
                         });
                     }
@@ -313,10 +476,11 @@ impl Lower<'_> {
             }
         }
         drop(w);
-        self.packed(n, 1);
+        self.packed_weights(n, &integer);
         let macs = (gx.pixels() * wd[0] * mg * taps) as u64;
         let reads = reads(x, &t);
-        let kind = Kind::Conv(Convolution { parts, post: t.post, prologue: None, sums: None });
+        let post = if codes.is_some() { None } else { t.post };
+        let kind = Kind::Conv(Convolution { parts, post, prologue: None, sums: None });
         self.push(n, kind, reads, vec![t.output], macs);
         Ok(true)
     }
@@ -327,8 +491,9 @@ impl Lower<'_> {
         n: &Node,
         x: View,
         y: ValueId,
-        m: usize,
         bias: Option<&[f32]>,
+        m: usize,
+        integer: &Option<Integer>,
         at: impl Fn(usize, usize) -> f32 + Sync,
     ) -> R<()> {
         let k = *x.dims.last().ok_or("a scalar operand")?;
@@ -336,16 +501,26 @@ impl Lower<'_> {
         let gx = Grid::dense([1, 1, 1, rows, k]);
         let go = Grid::dense([1, 1, 1, rows, m]);
         // An activation may follow; a residual would have to lie row-major, so it is left out.
-        let (id, _, act) = self.fuse(y, false)?;
+        let (id, _, act) = self.fuse(y, Residual::No)?;
+        let (id, code) = if integer.is_some() { self.fuse_quantizer(id)? } else { (id, None) };
         let dims = self.dims(id)?;
         let output = self.fresh(&dims, crate::view::row_major(&dims), self.elem(id));
         self.set(id, output.clone());
         let one = Axis { kernel: 1, stride: 1, dilation: 1, pad: 0 };
         let elems = [x.elem, output.elem];
-        let spec = Spec { input: gx, output: go, residual: None, axes: [one; 3], act, elems };
+        let codes = integer.as_ref().map(|i| Quantized {
+            zero: i.code.zero as i32,
+            residual: (Elem::F32, [1.0, 0.0]),
+            post: None,
+            code: code.map_or([1.0, 0.0], Code::codes),
+        });
+        let spec = Spec { input: gx, output: go, residual: None, axes: [one; 3], act, elems, codes };
         let conv = Conv::new(spec, self.isa, true);
-        let weights =
-            Weights::pack(conv.panels(self.isa), [1, k, m], bias, &self.spread(), |_, i, o| at(i, o));
+        let (panels, sizes, at) = (conv.panels(self.isa), [1, k, m], |_, i: usize, o: usize| at(i, o));
+        let weights = match integer.as_ref().map(|i| Self::factors(i, m)) {
+            Some(scale) => Weights::pack_codes(panels, sizes, &scale, bias, &self.spread(), at),
+            None => Weights::pack(panels, sizes, bias, &self.spread(), at),
+        };
         let algorithm = Algorithm::Direct(conv, weights);
         let parts = vec![ConvPart { algorithm, input: 0, output: 0, residual: 0, depth: [0, 1] }];
         let kind = Kind::Conv(Convolution { parts, post: None, prologue: None, sums: None });
@@ -353,12 +528,17 @@ impl Lower<'_> {
         Ok(())
     }
 
-    pub(super) fn gemm(&mut self, n: &Node, alpha: f32, beta: f32, trans_a: bool, trans_b: bool) -> R<bool> {
-        let (Some(w), Some(y)) = (self.constant(n, 1).and_then(Values::of), n.output()) else {
-            return Ok(false);
+    /// Constant weights of two axes, of floats or kept codes.
+    fn matrix(&self, n: &Node) -> Option<(Values, [usize; 2])> {
+        let (t, w) = match n.input(1).and_then(|w| self.kept.get(&w)) {
+            Some((x, zero, _)) => self.constants.get(x).map(|t| (t, Values::codes(t, *zero)))?,
+            None => self.constant(n, 1).map(|t| (t, Values::of(t)))?,
         };
-        let wd = self.constant(n, 1).map(|t| t.dims().to_vec()).unwrap_or_default();
-        let [p, q] = wd[..] else { return Ok(false) };
+        Some((w?, t.dims().try_into().ok()?))
+    }
+
+    pub(super) fn gemm(&mut self, n: &Node, alpha: f32, beta: f32, trans_a: bool, trans_b: bool) -> R<bool> {
+        let (Some((w, [p, q])), Some(y)) = (self.matrix(n), n.output()) else { return Ok(false) };
         let (k, m) = if trans_b { (q, p) } else { (p, q) };
         let bias = match n.input(2) {
             None => None,
@@ -371,18 +551,28 @@ impl Lower<'_> {
                 }
             }
         };
-        let x = self.input(n, 0)?;
+        let integer = self.integer(n);
+        let x = match &integer {
+            Some(i) => i.x.clone(),
+            None => self.input(n, 0)?,
+        };
         let x = if trans_a { x.permuted(&[1, 0]) } else { x };
         let x = self.dense_rows(n, x);
         let at = |i: usize, o: usize| alpha * w.get(if trans_b { o * k + i } else { i * m + o });
-        self.project(n, x, y, m, bias.as_deref(), at)?;
+        self.project(n, x, y, bias.as_deref(), m, &integer, at)?;
         drop(w);
-        self.packed(n, 1);
+        self.packed_weights(n, &integer);
         Ok(true)
     }
 
     pub(super) fn matmul(&mut self, n: &Node) -> R<bool> {
         let Some(y) = n.output() else { return Ok(false) };
+        let integer = self.integer(n);
+        if let (Some(i), Some((w, [_, m]))) = (&integer, self.matrix(n)) {
+            let x = self.dense_rows(n, i.x.clone());
+            self.project(n, x, y, None, m, &integer, |i, o| w.get(i * m + o))?;
+            return Ok(true);
+        }
         let (a, b) = (self.input(n, 0)?, self.input(n, 1)?);
         if a.dims.len() < 2 || b.dims.len() < 2 || a.len() == 0 || b.len() == 0 {
             return Ok(false);
@@ -390,7 +580,7 @@ impl Lower<'_> {
         if let (Some(w), 2) = (self.constant(n, 1).and_then(Values::of), b.dims.len()) {
             let m = b.dims[1];
             let x = self.dense_rows(n, a);
-            self.project(n, x, y, m, None, |i, o| w.get(i * m + o))?;
+            self.project(n, x, y, None, m, &None, |i, o| w.get(i * m + o))?;
             return Ok(true);
         }
         let dims = self.dims(y)?;

@@ -1,8 +1,9 @@
 //! Element-wise functions, normalisation, softmax, pooling, resampling.
 
 use super::conv::axes;
-use super::{Lower, R};
-use crate::step::{Kind, Loops, Norm};
+use super::quantized::Code;
+use super::{Lower, R, Residual};
+use crate::step::{Codes, Kind, Loops, Norm};
 use crate::view::View;
 use ampoule_graph::infer::{axis, resize_geometry};
 use ampoule_graph::op::{Binary, Pool, Resize, Unary, Variadic};
@@ -96,7 +97,7 @@ impl Lower<'_> {
 
     /// A place for `y` that lies as `x` does, so that element-wise work runs flat and in place;
     /// its slice of a concatenation when it has one.
-    fn place_like(&mut self, y: ValueId, x: &View) -> R<View> {
+    pub(super) fn place_like(&mut self, y: ValueId, x: &View) -> R<View> {
         let dims = self.dims(y)?;
         if self.slices.contains_key(&y)
             || dims != x.dims
@@ -197,7 +198,9 @@ impl Lower<'_> {
             return Ok(false);
         }
         let (x, _) = self.channels_last(n, x)?;
-        let (id, residual, act) = self.fuse(y, true)?;
+        let exact = n.input(0).and_then(|x| self.exact.remove(&x));
+        let (id, residual, act) = self.fuse(y, Residual::Codes)?;
+        let (id, code) = self.fuse_quantizer(id)?;
         let dims = self.dims(id)?;
         let out = self.place(id, &dims);
         if !out.grid().is_some_and(|g| g.uniform()) {
@@ -205,9 +208,12 @@ impl Lower<'_> {
         }
         self.set(id, out.clone());
         let mut reads = vec![x];
-        reads.extend(residual);
+        let map = residual.as_ref().map_or([1.0, 0.0], |r| r.1);
+        reads.extend(residual.map(|r| r.0));
         let sums = group.and_then(|_| self.sums_of(&reads[0]));
-        self.push(n, Kind::Norm(Norm { gamma, beta, group, epsilon, act, sums }), reads, vec![out], 0);
+        let output = code.map_or([1.0, 0.0], Code::codes);
+        let codes = Codes { residual: map, output, exact };
+        self.push(n, Kind::Norm(Norm { codes, gamma, beta, group, epsilon, act, sums }), reads, vec![out], 0);
         Ok(true)
     }
 

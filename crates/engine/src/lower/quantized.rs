@@ -1,61 +1,177 @@
-//! Quantizers and dequantizers (QDQ).
+//! Quantizers and dequantizers (QDQ), and what is computed on codes between them.
+//!
+//! A value that a quantizer made stays codes of a byte as long as only dequantizers and operators
+//! that move codes read it. A dequantizer computes nothing by itself: integer convolutions and residual
+//! sums take the codes, and only what needs values makes them.
 
+use super::conv::Values;
 use super::{Lower, R};
-use ampoule_graph::{DType, Node, Op, eval};
+use crate::step::{Kind, Loops};
+use crate::view::View;
+use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId, eval};
 use ampoule_kernels::eltwise;
+use std::collections::BTreeMap;
 
-/// Scale and zero point of a whole tensor.
+/// Scale of a whole tensor, and the stored code of 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Code {
     pub scale: f32,
     pub zero: f32,
 }
 
-impl Lower<'_> {
-    /// The scale and zero point of a node that has one for all values.
-    fn code(&self, n: &Node) -> R<Option<Code>> {
-        let Some(scale) = self.floats(n, 1) else { return Ok(None) };
-        if let Some(s) = scale.iter().find(|s| !(**s > 0.0 && s.is_finite())) {
-            return Err(format!("a scale of {s}; scales must be finite and above 0"));
+impl Code {
+    /// Factor and summand that make codes values.
+    pub fn values(self) -> [f32; 2] {
+        [self.scale, -self.zero * self.scale]
+    }
+
+    /// Factor and summand that make values codes.
+    pub fn codes(self) -> [f32; 2] {
+        [1.0 / self.scale, self.zero]
+    }
+}
+
+/// An input of codes and what it is multiplied by: the constants behind weights that stay codes.
+#[derive(Clone)]
+pub(super) struct Integer {
+    pub x: View,
+    pub code: Code,
+    /// Of the weights: one, or one per channel.
+    pub scale: Vec<f32>,
+    /// The constant that holds the weights, and its code of 0.
+    pub weights: (ValueId, i32),
+}
+
+/// How much higher codes of a type are stored.
+fn lift(t: DType) -> f32 {
+    if t == DType::I8 { 128.0 } else { 0.0 }
+}
+
+/// Which values are stored as codes of a byte.
+pub(super) fn bytes(graph: &Graph, constants: &BTreeMap<ValueId, Tensor>) -> Vec<bool> {
+    let single = |n: &Node| {
+        n.input(1).and_then(|s| constants.get(&s)).is_some_and(|t| t.dims().iter().product::<usize>() == 1)
+    };
+    let moves = |n: &Node| match &n.op {
+        Op::AveragePool(p) => !p.count_include_pad,
+        op => matches!(
+            op,
+            Op::Concat { .. }
+                | Op::MaxPool(_)
+                | Op::Resize(_)
+                | Op::Transpose { .. }
+                | Op::Reshape { .. }
+                | Op::Flatten { .. }
+                | Op::Squeeze
+                | Op::Unsqueeze
+                | Op::Slice
+                | Op::Split { .. }
+                | Op::Identity
+        ),
+    };
+    let mut list = vec![false; graph.values.len()];
+    for n in &graph.nodes {
+        let made = match &n.op {
+            Op::Quantize { to: DType::U8 | DType::I8, .. } => {
+                single(n) && n.input(0).is_some_and(|x| !constants.contains_key(&x))
+            }
+            _ => moves(n),
+        };
+        for y in n.outputs.iter().flatten() {
+            list[y.0] = made && matches!(graph.value(*y).dtype, Some(DType::U8 | DType::I8));
         }
+    }
+    graph.outputs.iter().for_each(|y| list[y.0] = false);
+    // What a reader cannot take as codes is not stored so, nor what is moved from or to that.
+    loop {
+        let mut changed = false;
+        for n in &graph.nodes {
+            let data = if matches!(n.op, Op::Concat { .. }) { n.inputs.len() } else { 1 };
+            let whole = n.inputs[..data.min(n.inputs.len())].iter().flatten().all(|x| list[x.0]);
+            let out = n.outputs.iter().flatten().all(|y| list[y.0]);
+            let takes = match &n.op {
+                Op::Dequantize { .. } => single(n),
+                _ => moves(n) && whole && out,
+            };
+            let made = matches!(n.op, Op::Quantize { .. });
+            let inputs = n.inputs.iter().flatten().filter(|_| !takes);
+            for v in inputs.chain(n.outputs.iter().flatten().filter(|_| !takes && !made)) {
+                changed |= std::mem::replace(&mut list[v.0], false);
+            }
+        }
+        if !changed {
+            return list;
+        }
+    }
+}
+
+impl Lower<'_> {
+    /// The scale and zero point of a node that has one for all values, as stored.
+    fn code(&self, n: &Node, t: DType) -> R<Option<Code>> {
+        let Some(scale) = self.scales(n)? else { return Ok(None) };
         let zero = match n.input(2) {
             None => Some(vec![0.0; scale.len()]),
             Some(_) => self.constant(n, 2).and_then(|t| t.to_f32()),
         };
         Ok(match (&scale[..], zero.as_deref()) {
-            ([scale], Some([zero])) => Some(Code { scale: *scale, zero: *zero }),
+            ([scale], Some([zero])) => Some(Code { scale: *scale, zero: *zero + lift(t) }),
             _ => None,
         })
     }
 
-    /// A quantizer or dequantizer: of a constant folded, else an element-wise function.
+    /// The constant scales of a quantizer or dequantizer.
+    fn scales(&self, n: &Node) -> R<Option<Vec<f32>>> {
+        let Some(scale) = self.floats(n, 1) else { return Ok(None) };
+        match scale.iter().find(|s| !(**s > 0.0 && s.is_finite())) {
+            Some(s) => Err(format!("a scale of {s}; scales must be finite and above 0")),
+            None => Ok(Some(scale)),
+        }
+    }
+
+    /// A quantizer or dequantizer: of a constant folded, unless an integer product takes its codes; else
+    /// codes made, kept for whoever can take them, or an element-wise function.
     pub(super) fn quantizer(&mut self, n: &Node) -> R<bool> {
         let (Some(x), Some(y)) = (n.input(0), n.output()) else { return Ok(false) };
-        let code = self.code(n)?;
-        if self.constants.contains_key(&x) {
-            let args: Option<Vec<_>> = n
-                .inputs
-                .iter()
-                .map(|i| i.map(|i| self.constants.get(&i).cloned()).map_or(Some(None), |t| t.map(Some)))
-                .collect();
-            let Some(args) = args else { return Ok(false) };
-            let folded = eval::node(&n.op, &args, 1)?;
-            self.constants.extend(folded.into_iter().map(|t| (y, t)));
-            self.packed(n, 0);
-            return Ok(true);
-        }
-        let (Some(Code { scale, zero }), Some(t)) = (code, self.graph.value(x).dtype) else {
+        let Some(t) = self.graph.value(if matches!(n.op, Op::Quantize { .. }) { y } else { x }).dtype else {
             return Ok(false);
         };
-        let f = match &n.op {
-            Op::Quantize { to, .. } if t == DType::F32 => {
+        if self.constants.contains_key(&x) {
+            return match self.keeps(n, x, y)? {
+                true => Ok(true),
+                false => self.fold(n, x, y),
+            };
+        }
+        let Some(code) = self.code(n, t)? else { return Ok(false) };
+        let stored = self.bytes[if matches!(n.op, Op::Quantize { .. }) { y.0 } else { x.0 }];
+        let plain = Code { zero: code.zero - lift(t), ..code };
+        match &n.op {
+            Op::Quantize { to, .. } if self.is_float(x) => {
                 let Some((low, high)) = to.range() else { return Ok(false) };
-                eltwise::Unary::Quantize { scale, zero, low: low as f32, high: high as f32 }
+                let (code, [low, high]) =
+                    if stored { (code, [0.0, 255.0]) } else { (plain, [low as f32, high as f32]) };
+                let f = eltwise::Unary::Quantize { scale: code.scale, zero: code.zero, low, high };
+                let view = self.get(x)?;
+                if stored {
+                    return self.apply_to(n, f, view);
+                }
+                self.apply_stored(n, f, view, *to, y)
             }
-            Op::Dequantize { .. } => eltwise::Unary::Dequantize { scale, zero },
-            _ => return Ok(false),
-        };
-        let mut view = self.get(x)?;
+            Op::Dequantize { .. } if stored => {
+                let view = self.get(x)?;
+                self.coded.insert(y, (view, code));
+                Ok(true)
+            }
+            Op::Dequantize { .. } => {
+                let f = eltwise::Unary::Dequantize { scale: plain.scale, zero: plain.zero };
+                let view = self.get(x)?;
+                self.apply_stored(n, f, view, t, y)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// `f` of a view, between values and codes of type `t` that are stored as floats.
+    fn apply_stored(&mut self, n: &Node, f: eltwise::Unary, mut view: View, t: DType, y: ValueId) -> R<bool> {
         if view.elem != self.elem(y) {
             // Codes of eight bits are exact in bfloat16 too.
             if matches!(t, DType::U16 | DType::I16 | DType::I32) {
@@ -64,5 +180,126 @@ impl Lower<'_> {
             view = self.stored_as(n, view, self.elem(y));
         }
         self.apply_to(n, f, view)
+    }
+
+    /// Computes a node of constants.
+    fn fold(&mut self, n: &Node, x: ValueId, y: ValueId) -> R<bool> {
+        let args: Option<Vec<_>> = n
+            .inputs
+            .iter()
+            .map(|i| i.map(|i| self.constants.get(&i).cloned()).map_or(Some(None), |t| t.map(Some)))
+            .collect();
+        let Some(args) = args else { return Ok(false) };
+        let folded = eval::node(&n.op, &args, 1)?;
+        self.constants.extend(folded.into_iter().map(|t| (y, t)));
+        if self.uses[x.0] == 1 {
+            self.constants.remove(&x);
+        }
+        self.graph.release();
+        Ok(true)
+    }
+
+    /// Makes values of the codes behind `id`, if a dequantizer left it to its readers.
+    pub(super) fn values_of(&mut self, id: ValueId) -> R<Option<View>> {
+        if let (Some((x, ..)), Some(p)) = (self.kept.get(&id).cloned(), self.producers[id.0]) {
+            self.fold(&self.graph.nodes[p], x, id)?;
+            return Ok(None);
+        }
+        let Some((x, code)) = self.coded.get(&id).cloned() else { return Ok(None) };
+        let producer = self.producers[id.0].ok_or("codes that nothing made")?;
+        let n = &self.graph.nodes[producer];
+        let f = eltwise::Unary::Dequantize { scale: code.scale, zero: code.zero };
+        let dims = self.dims(id)?;
+        let out = self.place_like(id, &x)?;
+        self.set(id, out.clone());
+        let loops = Loops::new(&[&x, &out]);
+        debug_assert_eq!(out.dims, dims);
+        self.push(n, Kind::Unary(f, loops), vec![x], vec![out.clone()], 0);
+        Ok(Some(out))
+    }
+
+    /// Whether `id` is the output of a dequantizer of codes.
+    fn dequantized(&self, id: ValueId) -> bool {
+        let node = self.producers[id.0].map(|p| &self.graph.nodes[p]);
+        node.is_some_and(|n| {
+            matches!(n.op, Op::Dequantize { .. }) && n.input(0).is_some_and(|x| self.bytes[x.0])
+        })
+    }
+
+    /// Keeps constant weights as codes when every reader multiplies codes by them, exactly in 32 bits.
+    fn keeps(&mut self, n: &Node, x: ValueId, y: ValueId) -> R<bool> {
+        let Op::Dequantize { axis } = n.op else { return Ok(false) };
+        let readers = &self.readers[y.0];
+        let suits = |&r: &usize| {
+            let reader = &self.graph.nodes[r];
+            let channel = match &reader.op {
+                Op::Conv { .. } => 0,
+                Op::ConvTranspose { .. } | Op::MatMul => 1,
+                Op::Gemm { trans_b, trans_a: false, alpha: 1.0, .. } => 1 - *trans_b as i64,
+                _ => return None,
+            };
+            let codes = reader.input(0).is_some_and(|a| self.dequantized(a));
+            (codes && reader.input(1) == Some(y) && reader.input(0) != Some(y)).then_some(channel)
+        };
+        let channels: Option<Vec<i64>> = readers.iter().map(suits).collect();
+        let Some(t) = self.constants.get(&x) else { return Ok(false) };
+        let (Some(channels), Some(scale), rank) = (channels, self.scales(n)?, t.dims().len() as i64) else {
+            return Ok(false);
+        };
+        let axis = if axis < 0 { axis + rank } else { axis };
+        let along = |c: &i64| scale.len() == 1 || *c == axis;
+        if channels.is_empty() || !channels.iter().all(along) {
+            return Ok(false);
+        }
+        let zero = match n.input(2).map(|z| self.constants.get(&z).and_then(Tensor::to_i64)) {
+            None => 0,
+            Some(Some(z)) if z.iter().all(|v| *v == z[0]) && !z.is_empty() => z[0],
+            Some(_) => return Ok(false),
+        };
+        let Some(values) = Values::codes(t, zero as i32) else { return Ok(false) };
+        if !values.exact(t.dims(), channels[0] as usize) {
+            return Ok(false);
+        }
+        self.kept.insert(y, (x, zero as i32, scale));
+        Ok(true)
+    }
+
+    /// The codes that a node multiplies by codes of weights, if it does.
+    pub(super) fn integer(&mut self, n: &Node) -> Option<Integer> {
+        let (x, code) = self.coded.get(&n.input(0)?)?.clone();
+        let (weights, zero, scale) = self.kept.get(&n.input(1)?)?.clone();
+        Some(Integer { x, code, scale, weights: (weights, zero) })
+    }
+
+    /// Drops kept weights that were packed, unless another node reads them.
+    pub(super) fn packed_codes(&mut self, n: &Node, integer: &Integer) {
+        let Some(id) = n.input(1) else { return };
+        if self.uses[id.0] == 1 && self.uses[integer.weights.0.0] == 1 {
+            self.constants.remove(&integer.weights.0);
+        }
+        self.graph.release();
+    }
+
+    /// Follows `id` through the quantizer that alone reads it, if codes of a byte come of that.
+    pub(super) fn fuse_quantizer(&mut self, id: ValueId) -> R<(ValueId, Option<Code>)> {
+        let Some(r) = self.only_reader(id) else { return Ok((id, None)) };
+        let n = &self.graph.nodes[r];
+        let (Op::Quantize { to, .. }, Some(y)) = (&n.op, n.output()) else { return Ok((id, None)) };
+        if !self.bytes[y.0] || n.input(0) != Some(id) {
+            return Ok((id, None));
+        }
+        let Some(code) = self.code(n, *to)? else { return Ok((id, None)) };
+        self.fused[r] = true;
+        Ok((y, Some(code)))
+    }
+
+    /// A residual as it lies, codes included, and factor and summand that make codes of it values.
+    pub(super) fn residual(&mut self, id: ValueId) -> R<(View, [f32; 2])> {
+        if self.views[id.0].is_none()
+            && let Some((x, code)) = self.coded.get(&id)
+        {
+            return Ok((x.clone(), code.values()));
+        }
+        Ok((self.get(id)?, [1.0, 0.0]))
     }
 }

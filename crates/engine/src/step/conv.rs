@@ -65,6 +65,16 @@ impl Sums {
         f(&mut list[i].lock().unwrap_or_else(|e| e.into_inner()));
     }
 
+    /// Totals of the integer sums of `channels` channels and of their squares.
+    pub fn exact_totals(&self, channels: usize) -> (Vec<i128>, Vec<i128>) {
+        let (mut sum, mut square) = (vec![0; channels], vec![0; channels]);
+        for item in self.items.read().unwrap_or_else(|e| e.into_inner()).iter() {
+            let item = item.lock().unwrap_or_else(|e| e.into_inner());
+            item.join_exact(&mut sum, &mut square);
+        }
+        (sum, square)
+    }
+
     /// Totals of `channels` channels about a shift, in the order of the items: shift, sum, square.
     pub fn totals(&self, channels: usize) -> (Vec<f32>, Vec<f64>, Vec<f64>) {
         let mut counts = vec![0; channels];

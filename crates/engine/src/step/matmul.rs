@@ -1,8 +1,8 @@
 //! Products of two computed matrices: the right one is packed panel by panel as it is used.
 
 use super::{Context, Raw, Step};
-use ampoule_kernels::Element;
-use ampoule_kernels::dot::{self, Act, DotArgs, DotKernel, Epilogue, Tap};
+use ampoule_kernels::dot::{self, Act, DotArgs, DotKernel, Epilogue, Operand, Tap};
+use ampoule_kernels::{Elem, Element};
 
 /// Batched `[m, k] · [k, n]`.
 pub(crate) struct MatMul {
@@ -43,7 +43,7 @@ impl MatMul {
             for row in (0..self.m).step_by(panel.mr) {
                 let rows = (self.m - row).min(panel.mr);
                 let mut operand: *const u8 = a.get().wrapping_add(oa + row * self.k).cast();
-                if panel.a != E::ELEM {
+                if panel.a == Operand::F32 && E::ELEM != Elem::F32 {
                     wide.clear();
                     // SAFETY: rows of operand a.
                     let stored = unsafe { std::slice::from_raw_parts(operand.cast::<E>(), rows * self.k) };
@@ -66,6 +66,7 @@ impl MatMul {
                         residual_row: 0,
                         act: Act::None,
                         elem: E::ELEM,
+                        codes: None,
                     },
                 };
                 // SAFETY: rows and columns lie inside the operands; items write disjoint columns.

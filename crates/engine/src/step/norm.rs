@@ -1,9 +1,9 @@
 //! Steps with statistics or factors per channel: normalisation, means, squeeze-and-excitation.
 
-use super::{Affine, Context, Norm, Raw, Step, grid};
+use super::{Affine, Context, Exact, Norm, Raw, Step, grid};
 use crate::view::View;
 use ampoule_kernels::dot::Act;
-use ampoule_kernels::{Elem, Element, Grid, bf16, norm};
+use ampoule_kernels::{Elem, Element, Grid, bf16, f16, norm};
 
 impl Step {
     /// Totals per channel of batch entry `n`, from fixed chunks added up in order.
@@ -47,6 +47,8 @@ impl Step {
             match self.reads[0].elem {
                 Elem::F32 => self.affine::<f32>(cx, n, gi, 0),
                 Elem::Bf16 => self.affine::<bf16>(cx, n, gi, 0),
+                Elem::F16 => self.affine::<f16>(cx, n, gi, 0),
+                Elem::U8 => self.affine::<u8>(cx, n, gi, 0),
             }
         }
     }
@@ -55,6 +57,9 @@ impl Step {
     /// Safety: as for [`Step::run`].
     unsafe fn affine<E: Element>(&self, cx: &Context, n: &Norm, gi: &Grid, b: usize) -> Affine {
         let Some(group) = n.group else { return (n.gamma.clone(), n.beta.clone()) };
+        if let (Some(s), Some(exact)) = (n.sums, &n.codes.exact) {
+            return exact_affine(cx.sums[s].exact_totals(gi.channels()), gi.volume(), n, exact);
+        }
         let (shift, sum, square) = match n.sums {
             Some(s) => cx.sums[s].totals(gi.channels()),
             // SAFETY: passed on from the caller.
@@ -64,31 +69,49 @@ impl Step {
         norm::instance_affine(gi.volume(), n.epsilon, &shift, &sum, &square, &n.gamma, &n.beta)
     }
 
-    /// Safety: as for [`Step::run`].
-    pub(super) unsafe fn normalise<E: Element>(&self, cx: &Context, n: &Norm) -> Result<(), String> {
+    /// Safety: as for [`Step::run`]; the output must be of type `O`.
+    pub(super) unsafe fn normalise<O: Element>(&self, cx: &Context, n: &Norm) -> Result<(), String> {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match self.reads[0].elem {
+                Elem::F32 => self.normalise_as::<f32, O>(cx, n),
+                Elem::Bf16 => self.normalise_as::<bf16, O>(cx, n),
+                Elem::F16 => self.normalise_as::<f16, O>(cx, n),
+                Elem::U8 => self.normalise_as::<u8, O>(cx, n),
+            }
+        }
+    }
+
+    /// Safety: as for [`Step::run`]; input and output must be of types `E` and `O`.
+    unsafe fn normalise_as<E: Element, O: Element>(&self, cx: &Context, n: &Norm) -> Result<(), String> {
         let (gi, go) = (grid(&self.reads[0])?, grid(&self.writes[0])?);
         let gr = self.reads.get(1).map(grid).transpose()?;
         let volume = gi.volume();
+        let (map, code) = (n.codes.residual, n.codes.output);
         for b in 0..gi.dims[0] {
             // SAFETY: passed on from the caller.
             let (scale, shift) = unsafe { self.affine::<E>(cx, n, &gi, b) };
             let src = Raw(cx.at::<E>(&self.reads[0]).wrapping_add(b * gi.strides[0]));
-            let dst = Raw(cx.at::<E>(&self.writes[0]).wrapping_add(b * go.strides[0]));
-            let res =
-                self.reads.get(1).zip(gr).map(|(v, g)| Raw(cx.at::<E>(v).wrapping_add(b * g.strides[0])));
+            let dst = Raw(cx.at::<O>(&self.writes[0]).wrapping_add(b * go.strides[0]));
+            let residual = self.reads.get(1).zip(gr);
+            let elem = residual.map_or(Elem::F32, |(v, _)| v.elem);
+            let res = residual.map(|(v, g)| Raw(cx.bytes(v).wrapping_add(b * g.strides[0] * elem.size())));
             let res_pixel = gr.map_or(0, |g| g.pixel());
             cx.pool.run(volume.div_ceil(norm::CHUNK), &|i, _| {
                 let first = i * norm::CHUNK;
-                let residual =
-                    res.map_or(std::ptr::null(), |r| r.get().wrapping_add(first * res_pixel).cast_const());
+                let residual = res.map_or(std::ptr::null(), |r| {
+                    r.get().wrapping_add(first * res_pixel * elem.size()).cast_const()
+                });
                 let args = norm::Affine {
                     src: (src.get().wrapping_add(first * gi.pixel()), gi.pixel()),
                     dst: (dst.get().wrapping_add(first * go.pixel()), go.pixel()),
                     residual: (residual, res_pixel),
+                    stored: (elem, map),
                     count: (volume - first).min(norm::CHUNK),
                     scale: &scale,
                     shift: &shift,
                     act: n.act,
+                    code,
                 };
                 // SAFETY: pixels of the views, chunks are disjoint.
                 unsafe { norm::affine(cx.isa, args) };
@@ -118,10 +141,12 @@ impl Step {
                     src: (src.get().wrapping_add(first * gi.pixel()), gi.pixel()),
                     dst: (dst.get().wrapping_add(first * go.pixel()), go.pixel()),
                     residual: (std::ptr::null(), 0),
+                    stored: (E::ELEM, [1.0, 0.0]),
                     count: (volume - first).min(PIXELS),
                     scale: &scale,
                     shift: &zeros,
                     act: Act::None,
+                    code: [1.0, 0.0],
                 };
                 // SAFETY: pixels of the views, chunks are disjoint.
                 unsafe { norm::affine(cx.isa, args) };
@@ -175,4 +200,20 @@ fn grouped(
         }
     }
     (sum, square, shift)
+}
+
+/// Scale and shift per channel of what an integer convolution stored, from the exact totals of its
+/// sums over `count` pixels: mean and variance are ratios of integers, rounded once.
+fn exact_affine((sum, square): (Vec<i128>, Vec<i128>), count: usize, n: &Norm, exact: &Exact) -> Affine {
+    let volume = count.max(1) as i128;
+    (0..sum.len())
+        .map(|c| {
+            let mean = sum[c] as f64 / volume as f64;
+            let spread = (square[c] * volume - sum[c] * sum[c]).max(0);
+            let variance = spread as f64 / (volume as f64 * volume as f64);
+            let unit = exact.unit[c];
+            let scale = n.gamma[c] as f64 / (variance + n.epsilon as f64 / (unit * unit)).sqrt();
+            ((scale * exact.factor) as f32, (n.beta[c] as f64 - mean * scale) as f32)
+        })
+        .unzip()
 }

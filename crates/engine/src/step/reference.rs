@@ -3,7 +3,7 @@
 use super::{Arg, Context, Step};
 use crate::view::{View, row_major};
 use ampoule_graph::{DType, Op, Tensor, eval};
-use ampoule_kernels::{Elem, Element, bf16};
+use ampoule_kernels::{Elem, Element, bf16, f16};
 
 /// Every element of a view in row-major order.
 ///
@@ -15,6 +15,8 @@ pub(crate) unsafe fn gather(base: *const u8, v: &View) -> Vec<f32> {
         match v.elem {
             Elem::F32 => gather_as::<f32>(base.cast(), v),
             Elem::Bf16 => gather_as::<bf16>(base.cast(), v),
+            Elem::F16 => gather_as::<f16>(base.cast(), v),
+            Elem::U8 => gather_as::<u8>(base.cast(), v),
         }
     }
 }
@@ -70,6 +72,8 @@ pub(crate) unsafe fn scatter(base: *mut u8, v: &View, values: &[f32]) {
                 match v.elem {
                     Elem::F32 => *base.cast::<f32>().offset(at) = x,
                     Elem::Bf16 => *base.cast::<bf16>().offset(at) = bf16::of(x),
+                    Elem::F16 => *base.cast::<f16>().offset(at) = f16::of(x),
+                    Elem::U8 => *base.offset(at) = u8::of(x),
                 }
             }
         }

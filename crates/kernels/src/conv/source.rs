@@ -148,8 +148,8 @@ impl Conv {
                 };
                 if let Some(Prologue { scale, shift, act }) = prologue {
                     let (src, dst, residual) = (source, (to, c), (std::ptr::null(), 0));
-                    let (stored, count, zero) = ((Elem::F32, [1.0, 0.0]), pixels.len(), 0.0);
-                    let map = norm::Affine { src, dst, residual, stored, count, scale, shift, act, zero };
+                    let (stored, count, code) = ((Elem::F32, [1.0, 0.0]), pixels.len(), [1.0, 0.0]);
+                    let map = norm::Affine { src, dst, residual, stored, count, scale, shift, act, code };
                     // SAFETY: as above; the map may work in place.
                     unsafe { norm::affine(self.isa, map) };
                 }

@@ -11,8 +11,8 @@ use crate::eltwise::{self, Unary};
 use crate::simd::{Scalar, Vector};
 use crate::{Elem, Element, bf16, f16};
 
-/// The epilogue of an integer sum: `y = f(act(sum·scale + bias + residual)) + zero`, where the
-/// residual is `code·map[0] + map[1]`.
+/// The epilogue of an integer sum: `y = f(act(sum·scale + bias + residual))`, where the residual
+/// is `code·map[0] + map[1]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Codes {
     /// One factor per column of the panel.
@@ -23,8 +23,8 @@ pub struct Codes {
     pub residual: (Elem, [f32; 2]),
     /// Applied last.
     pub post: Option<Unary>,
-    /// Added to what is stored as a code.
-    pub zero: f32,
+    /// What a value is stored as, if that is a code: `round(y·code[0]) + code[1]`.
+    pub code: [f32; 2],
     /// Where the sums and their squares are added up per column, or null.
     pub totals: [*mut i64; 2],
 }
@@ -107,7 +107,7 @@ unsafe fn store<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, sums: *con
                 }
                 let c = args.c.cast::<C>().wrapping_offset(m as isize * args.c_row).wrapping_add(first);
                 if C::ELEM == Elem::U8 {
-                    y = V::add(V::round(y), V::splat(codes.zero));
+                    y = V::add(V::round(V::mul(y, V::splat(codes.code[0]))), V::splat(codes.code[1]));
                 }
                 C::store_some::<V>(c, y, n);
             }

@@ -1,0 +1,19 @@
+//! Makes networks small: calibration, and quantization to eight bits.
+//!
+//! The way of a network: [`Plan::of`] decides which tensors get quantizers, a [`Collector`] watches
+//! them in float32 runs over calibration cases, [`Method`] turns what it saw into ranges, and
+//! [`quantize`] writes the graph with quantizers, standard ONNX that other engines run too.
+
+mod calibrate;
+mod error;
+mod histogram;
+mod place;
+mod quantize;
+mod range;
+
+pub use calibrate::Collector;
+pub use error::{Error, Result};
+pub use histogram::Histogram;
+pub use place::{Group, Plan, Preset};
+pub use quantize::{Settings, quantize};
+pub use range::{Method, Range, Symmetry};
