@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
-    let [_, input, output, rest @ ..] = &args[..] else { return Err("quantize IN.onnx OUT.onnx [mixed]".into()) };
+    let [_, input, output, rest @ ..] = &args[..] else {
+        return Err("quantize IN.onnx OUT.onnx [mixed]".into());
+    };
     let mut g = onnx::read_file(input.as_ref())?;
     passes::optimize(&mut g)?;
     let preset = if rest.iter().any(|a| a == "mixed") { Preset::Mixed } else { Preset::Performance };

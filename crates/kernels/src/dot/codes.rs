@@ -81,9 +81,16 @@ unsafe fn add_up(args: &DotArgs, codes: &Codes, sums: *const i32, nr: usize) {
     }
 }
 
+/// Columns up to which rows lie in the lanes of the epilogue.
+const FEW: usize = 4;
+
 /// Safety: as for [`finish`]; C must be of type `C`.
 #[inline(always)]
 unsafe fn store<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, sums: *const i32, nr: usize) {
+    if args.n <= FEW && V::LANES > 1 {
+        // SAFETY: passed on from the caller.
+        return unsafe { store_few::<V, C>(args, codes, sums, nr) };
+    }
     let e = &args.epilogue;
     let size = codes.residual.0.size();
     for first in (0..args.n).step_by(V::LANES) {
@@ -101,15 +108,65 @@ unsafe fn store<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, sums: *con
                     let row = e.residual.wrapping_offset(m as isize * e.residual_row * size as isize);
                     y = V::add(y, mapped::<V>(codes.residual, row, first, n));
                 }
-                y = e.act.vector::<V>(y);
-                if let Some(f) = codes.post {
-                    y = eltwise::exact::<V>(f, y);
-                }
+                let y = ended::<V, C>(args, codes, y);
                 let c = args.c.cast::<C>().wrapping_offset(m as isize * args.c_row).wrapping_add(first);
-                if C::ELEM == Elem::U8 {
-                    y = V::add(V::round(V::mul(y, V::splat(codes.code[0]))), V::splat(codes.code[1]));
-                }
                 C::store_some::<V>(c, y, n);
+            }
+        }
+    }
+}
+
+/// The end of the epilogue: activation, function, code.
+/// Safety: the CPU must have the features of `V`.
+#[inline(always)]
+unsafe fn ended<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, y: V::V) -> V::V {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        let mut y = args.epilogue.act.vector::<V>(y);
+        if let Some(f) = codes.post {
+            y = eltwise::exact::<V>(f, y);
+        }
+        if C::ELEM == Elem::U8 {
+            y = V::add(V::round(V::mul(y, V::splat(codes.code[0]))), V::splat(codes.code[1]));
+        }
+        y
+    }
+}
+
+/// [`store`] column by column, for functions that cost more than the gathering.
+/// Safety: as there.
+#[inline(always)]
+unsafe fn store_few<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, sums: *const i32, nr: usize) {
+    const ROWS: usize = 32;
+    let e = &args.epilogue;
+    let size = codes.residual.0.size();
+    let mut column = [0i32; ROWS];
+    let mut added = [0f32; ROWS];
+    for j in 0..args.n {
+        // SAFETY: passed on from the caller; the buffers hold the rows of a tile.
+        unsafe {
+            let bias = if e.bias.is_null() { 0.0 } else { *e.bias.add(j) };
+            for m in 0..args.m {
+                column[m] = *sums.add(m * nr + j);
+                if !e.residual.is_null() {
+                    let row = e.residual.wrapping_offset(m as isize * e.residual_row * size as isize);
+                    let mut lanes = [0f32; 16];
+                    V::store(lanes.as_mut_ptr(), mapped::<V>(codes.residual, row, j, 1));
+                    added[m] = lanes[0];
+                }
+            }
+            for first in (0..args.m).step_by(V::LANES) {
+                let (scale, bias) = (V::splat(*codes.scale.add(j)), V::splat(bias));
+                let mut y = V::fma(V::load_int(column.as_ptr().add(first)), scale, bias);
+                if !e.residual.is_null() {
+                    y = V::add(y, V::load(added.as_ptr().add(first)));
+                }
+                let mut out = [C::of(0.0); 16];
+                C::store::<V>(out.as_mut_ptr(), ended::<V, C>(args, codes, y));
+                for (i, v) in out.iter().enumerate().take((args.m - first).min(V::LANES)) {
+                    let row = (first + i) as isize * args.c_row;
+                    *args.c.cast::<C>().wrapping_offset(row).wrapping_add(j) = *v;
+                }
             }
         }
     }
