@@ -168,7 +168,8 @@ impl<W: Words, const NV: usize> Tile for Columns<W, NV> {
                         *r = W::load(b.add(4 * v * W::LANES));
                     }
                     for (m, sums) in acc.iter_mut().enumerate() {
-                        let av = W::splat(a.wrapping_offset(m as isize * row).cast::<i32>().read_unaligned());
+                        let from = a.wrapping_offset(m as isize * row);
+                        let av = W::splat(from.cast::<i32>().read_unaligned());
                         for v in 0..NV {
                             sums[v] = W::dot(sums[v], av, bv[v]);
                         }
@@ -191,9 +192,9 @@ impl<W: Words, const NV: usize> Tile for Columns<W, NV> {
             }
             let mut sums = [const { std::mem::MaybeUninit::<i32>::uninit() }; MOST + 32];
             let to = sums.as_mut_ptr().cast::<i32>();
-            for (m, row) in acc.into_iter().enumerate() {
-                for (v, r) in row.into_iter().enumerate() {
-                    W::store(to.add((m * NV + v) * W::LANES), r);
+            for m in 0..M {
+                for v in 0..NV {
+                    W::store(to.add((m * NV + v) * W::LANES), acc[m][v]);
                 }
             }
             W::finish(args, to, NV * W::LANES);
