@@ -128,6 +128,8 @@ pub enum Command {
         #[arg(long)]
         fast: bool,
     },
+    /// Make a model smaller and faster in eight bits, and prove that its results did not get worse.
+    Optimize(Optimize),
     /// Time models, on request side by side with other engines.
     Bench {
         /// Model files or fetched names.
@@ -164,6 +166,46 @@ pub enum Command {
         /// Model whose recipe is printed.
         model: Option<String>,
     },
+}
+
+/// What to make of a model.
+#[derive(Args, Debug)]
+pub struct Optimize {
+    /// Model file or fetched name.
+    pub model: String,
+    /// File to write.
+    #[arg(long, short)]
+    pub output: PathBuf,
+    /// Eight bits everywhere, or auto: only in layers that are faster for it.
+    #[arg(long, default_value = "int8", value_name = "TYPE", value_parser = ["int8", "auto"])]
+    pub to: String,
+    /// Images to take ranges from: a folder or a file.
+    #[arg(long, value_name = "FOLDER")]
+    pub calibrate: PathBuf,
+    /// Other images to compare the results on.
+    #[arg(long, value_name = "FOLDER")]
+    pub validate: Option<PathBuf>,
+    /// Their truth: a folder of masks, or a CSV file with the columns file and class. Without it the
+    /// original's own results are the truth.
+    #[arg(long, value_name = "PATH")]
+    pub truth: Option<PathBuf>,
+    /// Largest loss allowed, as METRIC=VALUE (dice, hd95 in mm, agreement, accuracy); repeatable, each
+    /// class by itself [default: dice=0.005 for volumes, agreement=0.01 for photos].
+    #[arg(long, value_name = "METRIC=VALUE")]
+    pub max_drop: Vec<String>,
+    /// performance: every layer; mixed: first and last layers and residuals stay float32.
+    #[arg(long, default_value = "performance", value_parser = ["performance", "mixed"])]
+    pub preset: String,
+    /// How ranges are chosen: least squared error, least divergence, all values, mean of extremes, or
+    /// all but the outermost.
+    #[arg(long, default_value = "mse", value_parser = ["mse", "kl", "minmax", "mean", "percentile"])]
+    pub ranges: String,
+    /// Do not correct biases.
+    #[arg(long)]
+    pub keep_bias: bool,
+    /// Fewer networks and no mirroring, as the recipe says.
+    #[arg(long)]
+    pub fast: bool,
 }
 
 #[derive(Subcommand, Debug)]

@@ -8,6 +8,7 @@ mod evaluate;
 mod generate;
 mod inspect;
 mod models;
+mod optimize;
 mod photos;
 mod run;
 
@@ -57,6 +58,7 @@ pub fn run(cli: &Cli) -> Outcome {
             bench::run(g, &job)
         }
         Command::BenchWorker { task } => bench::worker(task),
+        Command::Optimize(o) => optimize::run(g, o),
         Command::Doctor => doctor::run(g),
         Command::Generate { what, model } => generate::run(*what, model.as_deref()),
     }

@@ -36,6 +36,24 @@ impl Reporter {
 }
 
 impl Reporter {
+    /// `done` of `all` parts of some work are done.
+    pub fn work(&mut self, what: &str, done: usize, all: usize) {
+        match &self.bar {
+            Some(bar) => {
+                if bar.message() != what {
+                    bar.reset();
+                }
+                bar.set_length(all as u64);
+                bar.set_position(done as u64);
+                bar.set_message(what.to_owned());
+            }
+            None if self.json && !self.quiet => {
+                complain(&serde_json::json!({ "stage": what, "done": done, "of": all }).to_string());
+            }
+            None => self.line(format!("{what}: {done} of {all}")),
+        }
+    }
+
     /// A photo is done: what it shows and the notes about it, or why not.
     pub fn photo(
         &mut self,

@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     session.run()?;
     seen.end_case("noise")?;
-    let q = quantize(&g, &plan, &seen, settings)?;
+    let q = quantize(&g, &plan, &seen.ranges(&plan.tensors(&g), settings.method)?, preset)?;
     println!("{} layers on codes, {} scales", plan.layers.len(), plan.groups.len());
     onnx::write_file(&q, output.as_ref())?;
     Ok(())

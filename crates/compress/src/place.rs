@@ -79,8 +79,8 @@ impl Plan {
         }
         let all: Vec<usize> = (0..g.nodes.len()).filter(|&i| layer(g, i)).collect();
         let narrow = |i: usize| {
-            let x = g.nodes[i].input(0).and_then(|x| g.value(x).dims());
-            let channels = x.and_then(|d| d.get(1).copied());
+            let x = g.nodes[i].input(0).and_then(|x| g.value(x).shape.as_ref());
+            let channels = x.and_then(|d| d.get(1).and_then(|d| d.known()));
             let image = g.nodes[i].input(0).is_some_and(|x| g.inputs.contains(&x));
             image && channels.is_none_or(|c| c < FEWEST)
         };

@@ -1,7 +1,7 @@
 //! The graph with quantizers, as standard ONNX: `QuantizeLinear` and `DequantizeLinear` around what is
 //! computed on codes, and weights as signed codes with a scale per output channel.
 
-use crate::{Collector, Error, Method, Plan, Preset, Result, Symmetry};
+use crate::{Error, Method, Plan, Preset, Ranges, Result, Symmetry};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
 
 /// Choices of a quantization.
@@ -23,9 +23,8 @@ impl Default for Settings {
 /// little work.
 const WORTH: f64 = 0.9;
 
-/// `g`, on whose graph passes and shapes `plan` was made, with the quantizers of `plan` and ranges from
-/// what `seen` saw.
-pub fn quantize(g: &Graph, plan: &Plan, seen: &Collector, settings: Settings) -> Result<Graph> {
+/// `g`, on which `plan` was made after the graph passes, with the quantizers of `plan` and these ranges.
+pub fn quantize(g: &Graph, plan: &Plan, ranges: &Ranges, preset: Preset) -> Result<Graph> {
     if plan.layers.is_empty() {
         return Err(Error::Nothing);
     }
@@ -33,7 +32,7 @@ pub fn quantize(g: &Graph, plan: &Plan, seen: &Collector, settings: Settings) ->
     out.opset = out.opset.max(18);
     let mut coded = vec![None; g.values.len()];
     for group in &plan.groups {
-        let (scale, zero) = code(g, group.values.as_slice(), seen, settings)?;
+        let (scale, zero) = code(g, &group.values, ranges, preset)?;
         let name = g.value(group.values[0]).name.clone();
         let scale = out.constant(&format!("{name}/scale"), Tensor::f32(&[], &[scale]));
         let zero = Tensor::from_i64(DType::U8, &[], &[zero as i64]).ok_or(Error::Nothing)?;
@@ -93,34 +92,25 @@ pub(crate) fn channel_axis(op: &Op) -> usize {
 }
 
 /// Scale and zero point of tensors that share them.
-fn code(g: &Graph, values: &[ValueId], seen: &Collector, settings: Settings) -> Result<(f32, u8)> {
-    let mut symmetric = None;
-    let mut asymmetric = None;
-    let mut errors = [0.0; 2];
-    let mut histograms = Vec::new();
+fn code(g: &Graph, values: &[ValueId], ranges: &Ranges, preset: Preset) -> Result<(f32, u8)> {
+    let mut joined: Option<crate::TensorRange> = None;
     for v in values {
         let name = &g.value(*v).name;
-        let h = seen.histogram(name).filter(|h| h.total() > 0);
-        histograms.push(h.ok_or_else(|| Error::Unseen { tensor: name.clone() })?);
+        let own = ranges.get(name).ok_or_else(|| Error::Unseen { tensor: name.clone() })?;
+        joined = Some(match joined {
+            None => *own,
+            Some(all) => crate::TensorRange {
+                symmetric: (all.symmetric.0.join(own.symmetric.0), all.symmetric.1 + own.symmetric.1),
+                asymmetric: (all.asymmetric.0.join(own.asymmetric.0), all.asymmetric.1 + own.asymmetric.1),
+            },
+        });
     }
-    for h in &histograms {
-        for (kind, all) in [(Symmetry::Symmetric, &mut symmetric), (Symmetry::Asymmetric, &mut asymmetric)] {
-            let range = settings.method.range(h, kind);
-            *all = match (*all, range) {
-                (Some(a), Some(b)) => Some(crate::Range::join(a, b)),
-                (a, b) => a.or(b),
-            };
-        }
-    }
-    let (Some(s), Some(a)) = (symmetric, asymmetric) else {
-        return Err(Error::Unseen { tensor: g.value(values[0]).name.clone() });
-    };
-    for h in &histograms {
-        errors[0] += s.square_error(h, Symmetry::Symmetric);
-        errors[1] += a.square_error(h, Symmetry::Asymmetric);
-    }
-    let better = settings.preset == Preset::Mixed || errors[1] < WORTH * errors[0];
-    Ok(if better { a.code(Symmetry::Asymmetric) } else { s.code(Symmetry::Symmetric) })
+    let Some(r) = joined else { return Err(Error::Nothing) };
+    let better = preset == Preset::Mixed || r.asymmetric.1 < WORTH * r.symmetric.1;
+    Ok(match better {
+        true => r.asymmetric.0.code(Symmetry::Asymmetric),
+        false => r.symmetric.0.code(Symmetry::Symmetric),
+    })
 }
 
 /// Puts codes and a dequantizer in the place of constant weights, and returns the values.

@@ -1,6 +1,8 @@
 //! From what calibration saw to the range of a quantizer.
 
-use crate::Histogram;
+use crate::{Collector, Error, Histogram, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How a range is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,12 +30,44 @@ pub enum Symmetry {
 }
 
 /// The values between which a quantizer's codes lie; zero is among them.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Range {
     /// Value of the lowest code, at most 0.
     pub low: f64,
     /// Value of the highest code, at least 0.
     pub high: f64,
+}
+
+/// What a calibration found for one tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TensorRange {
+    /// The range for symmetric codes, and the squared error that it makes.
+    pub symmetric: (Range, f64),
+    /// The same for asymmetric codes.
+    pub asymmetric: (Range, f64),
+}
+
+/// Ranges by tensor name.
+pub type Ranges = BTreeMap<String, TensorRange>;
+
+impl Collector {
+    /// Ranges of the tensors of these names, all of which must have been seen.
+    pub fn ranges(&self, names: &[String], method: Method) -> Result<Ranges> {
+        let of = |name: &String| {
+            let unseen = || Error::Unseen { tensor: name.clone() };
+            let h = self.histogram(name).ok_or_else(unseen)?;
+            let range = |kind: Symmetry| {
+                let r = method.range(&h, kind).ok_or_else(unseen)?;
+                Ok::<_, Error>((r, r.square_error(&h, kind)))
+            };
+            let found = TensorRange {
+                symmetric: range(Symmetry::Symmetric)?,
+                asymmetric: range(Symmetry::Asymmetric)?,
+            };
+            Ok((name.clone(), found))
+        };
+        names.iter().map(of).collect()
+    }
 }
 
 /// Steps between codes of eight bits.

@@ -347,12 +347,15 @@ impl Graph {
 
 impl Graph {
     /// The part of the graph that computes the named outputs: one network of a file that holds
-    /// several.
+    /// several. All of it, if those are all outputs.
     pub fn extract(&self, outputs: &[&str]) -> Result<Graph> {
         let mut g = self.clone();
         g.outputs.retain(|o| outputs.contains(&self.value(*o).name.as_str()));
         if g.outputs.len() != outputs.len() {
             return Err(Error::invalid(format!("the model has no output {}", outputs.join(" or "))));
+        }
+        if g.outputs.len() == self.outputs.len() {
+            return Ok(g);
         }
         let mut needed = vec![false; g.values.len()];
         g.outputs.iter().for_each(|o| needed[o.0] = true);

@@ -5,6 +5,7 @@ pub mod bench;
 mod classification;
 mod compare;
 mod evaluate;
+pub mod optimize;
 mod tiles;
 
 pub use classification::{ClassMetrics, Classification, Totals, classification};
@@ -27,6 +28,12 @@ pub enum Error {
     /// A model that cannot be run.
     #[error(transparent)]
     Pipeline(#[from] ampoule_pipeline::Error),
+    /// A network that cannot be made smaller.
+    #[error(transparent)]
+    Compress(#[from] ampoule_compress::Error),
+    /// A measure that cannot be computed.
+    #[error("{0}")]
+    Utility(String),
     /// Two models whose inputs or outputs do not correspond.
     #[error("the models cannot be compared: {0}")]
     Mismatch(String),

@@ -94,7 +94,7 @@ fn object_f1([truth, predicted, found]: [usize; 3]) -> f64 {
 }
 
 /// The first channel of an image as a volume one voxel thick.
-fn read(path: &Path) -> Result<Volume<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Volume<u8>> {
     let photo = Photo::read(path).map_err(|e| Error::Input { path: path.into(), reason: e.to_string() })?;
     let data = photo.rgb.iter().step_by(3).copied().collect();
     Ok(Volume { dims: [photo.width, photo.height, 1], data })

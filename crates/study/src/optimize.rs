@@ -1,0 +1,415 @@
+//! `ampoule optimize`: calibrate, quantize, and prove that the results did not get worse.
+
+mod cases;
+mod journal;
+mod utility;
+
+use crate::{Error, Result};
+use ampoule_compress::{Collector, Method, Plan, Preset, Ranges, Sample, Shifts, quantize, sensitivities};
+use ampoule_engine::{Observe, Observed, Options};
+use ampoule_graph::{Graph, onnx, passes};
+use ampoule_pipeline::photos::PhotoRecipe;
+use ampoule_pipeline::{RECIPE_KEY, sha256_file, sha256_hex};
+use cases::{Found, Runner, Truth};
+use journal::{Entry, Journal};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+pub use utility::{Limit, METRICS, Verdict};
+
+/// What to make of a model.
+pub struct Job {
+    /// The model.
+    pub graph: Graph,
+    /// Its recipe.
+    pub recipe: String,
+    /// Hash of its file.
+    pub sha256: String,
+    /// Tier and threads.
+    pub options: Options,
+    /// Cases to calibrate on: a folder or a file.
+    pub calibrate: PathBuf,
+    /// Cases to compare on, if any.
+    pub validate: Option<PathBuf>,
+    /// Truth of those: a folder of masks, or a CSV table of classes. The original's results else.
+    pub truth: Option<PathBuf>,
+    /// What may not get worse; a default for the kind of task when empty.
+    pub limits: Vec<Limit>,
+    /// How far to go.
+    pub preset: Preset,
+    /// How ranges are chosen.
+    pub method: Method,
+    /// Leave layers in float32 that are faster so.
+    pub fastest: bool,
+    /// Correct biases.
+    pub bias: bool,
+    /// The recipe's fast way.
+    pub fast: bool,
+    /// Where a killed run left off.
+    pub journal: Option<PathBuf>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Optimized {
+    /// Layers of the network, and those on codes.
+    pub layers: [usize; 2],
+    /// Layers that stay float32 for the sake of the results or of speed.
+    pub kept: Vec<String>,
+    /// Layers whose bias was corrected.
+    pub corrected: usize,
+    /// Calibration cases.
+    pub calibration_cases: usize,
+    /// The measures, empty without validation.
+    pub verdicts: Vec<Verdict>,
+    /// Whether all limits are met; `null` without validation.
+    pub met: Option<bool>,
+}
+
+/// Told what is being done, and how much of it is.
+pub type Told<'a> = dyn FnMut(&str, usize, usize) + 'a;
+
+/// Runs the job; returns the model to write. Where the limits cannot be met it is the original with its
+/// graph passes, in float32.
+pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
+    let photos = PhotoRecipe::is_one(&job.recipe);
+    let calibration = cases::cases(&job.calibrate, photos)?;
+    let validation =
+        job.validate.as_deref().map(|p| cases::cases(p, photos)).transpose()?.unwrap_or_default();
+    let hashes = disjoint(&calibration, &validation)?;
+    let classes = if photos {
+        PhotoRecipe::parse(&job.recipe)?.classes
+    } else {
+        vec!["background".into(), "foreground".into()]
+    };
+    let truth = job.truth.as_deref().map(|p| Truth::read(p, &classes)).transpose()?;
+    let limits = match (&job.limits[..], photos) {
+        ([], true) => vec![Limit { metric: "agreement".into(), drop: 0.01 }],
+        ([], false) => vec![Limit { metric: "dice".into(), drop: 0.005 }],
+        (given, _) => given.to_vec(),
+    };
+    if truth.is_none() && limits.iter().any(|l| l.metric == "accuracy") {
+        return Err(Error::Utility("accuracy needs the truth of the validation cases (--truth)".into()));
+    }
+
+    let mut graph = job.graph.clone();
+    passes::optimize(&mut graph).map_err(ampoule_compress::Error::from)?;
+    let mut kept: BTreeSet<String> = BTreeSet::new();
+    let plan = Plan::of(&graph, job.preset, &kept);
+    let choices = format!(
+        "{} {hashes} {:?} {:?} {} {} {} {limits:?}",
+        job.sha256, job.preset, job.method, job.fastest, job.bias, job.fast
+    );
+    let mut journal = Journal::open(job.journal.as_deref(), &sha256_hex(choices.as_bytes()))?;
+
+    let ranges = ranges(job, &graph, &plan, &calibration, &mut journal, told)?;
+    let (graph, corrected) = match job.bias {
+        true => correct(job, &graph, &plan, &calibration, told)?,
+        false => (graph, 0),
+    };
+    let mut runs =
+        Candidates { job, graph: &graph, ranges: &ranges, limits: &limits, truth, original: Vec::new() };
+    let layers = plan.layers.len();
+    let mut ranked: Option<Vec<(String, f64, f64)>> = None;
+    if job.fastest {
+        let list = rank(&mut runs, &plan, &calibration, &mut journal, told)?;
+        kept.extend(list.iter().filter(|l| l.2 <= 0.0).map(|l| l.0.clone()));
+        ranked = Some(list);
+    }
+    let mut verdicts = Vec::new();
+    let mut met = None;
+    if !validation.is_empty() {
+        verdicts = runs.try_one(&kept, &validation, &mut journal, told)?;
+        let mut good = verdicts.iter().all(Verdict::met);
+        if !good {
+            let list = match ranked {
+                Some(list) => list,
+                None => rank(&mut runs, &plan, &validation, &mut journal, told)?,
+            };
+            (kept, verdicts) = search(&mut runs, &list, &kept, &validation, &mut journal, told)?;
+            good = verdicts.iter().all(Verdict::met);
+        }
+        met = Some(good);
+    }
+    let all_kept = plan.layers.iter().all(|&i| kept.contains(graph.node_name(&graph.nodes[i])));
+    let mut out = match met == Some(false) || all_kept {
+        true => graph.clone(),
+        false => runs.candidate(&kept)?,
+    };
+    let total = (0..job.graph.nodes.len()).filter(|&i| is_layer(&job.graph, i)).count();
+    let codes = if all_kept || met == Some(false) { 0 } else { layers - kept.len() };
+    let report = Optimized {
+        layers: [total, codes],
+        kept: kept.into_iter().collect(),
+        corrected,
+        calibration_cases: calibration.len(),
+        verdicts,
+        met,
+    };
+    provenance(&mut out, job, &hashes, &report);
+    journal.remove();
+    Ok((out, report))
+}
+
+/// Whether a node is a layer, for counting.
+fn is_layer(g: &Graph, i: usize) -> bool {
+    use ampoule_graph::Op;
+    matches!(g.nodes[i].op, Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Gemm { .. })
+}
+
+/// Refuses cases that are in both sets; returns a hash of all.
+fn disjoint(calibration: &[PathBuf], validation: &[PathBuf]) -> Result<String> {
+    let mut seen: BTreeMap<String, &Path> = BTreeMap::new();
+    let mut text = String::new();
+    for p in calibration {
+        let hash = sha256_file(p)?;
+        text += &hash;
+        seen.insert(hash, p);
+    }
+    text.push('/');
+    for p in validation {
+        let hash = sha256_file(p)?;
+        if let Some(other) = seen.get(&hash) {
+            let reason = format!(
+                "it has the same content as the calibration case {}; a case must not be both",
+                other.display()
+            );
+            return Err(Error::Input { path: p.clone(), reason });
+        }
+        text += &hash;
+    }
+    Ok(sha256_hex(text.as_bytes()))
+}
+
+/// Ranges of the plan's tensors, from the journal or from calibration.
+fn ranges(
+    job: &Job,
+    graph: &Graph,
+    plan: &Plan,
+    calibration: &[PathBuf],
+    journal: &mut Journal,
+    told: &mut Told,
+) -> Result<Ranges> {
+    let known = journal.entries.iter().find_map(|e| match e {
+        Entry::Ranges { ranges } => Some(ranges.clone()),
+        _ => None,
+    });
+    if let Some(ranges) = known {
+        return Ok(ranges);
+    }
+    let names = plan.tensors(graph);
+    let collector = Collector::new(names.clone());
+    let options = Options { observe: Some(collector.observe()), ..job.options.clone() };
+    let mut runner = Runner::new(graph, &job.recipe, &options, job.fast)?;
+    for (i, path) in calibration.iter().enumerate() {
+        told("calibrate", i, calibration.len());
+        let ran = runner.run(path);
+        collector.end_case(&path.display().to_string())?;
+        ran?;
+    }
+    told("calibrate", calibration.len(), calibration.len());
+    let ranges = collector.ranges(&names, job.method)?;
+    journal.add(Entry::Ranges { ranges: ranges.clone() })?;
+    Ok(ranges)
+}
+
+/// Most cases that biases are corrected on: means need few.
+const CORRECTED_ON: usize = 16;
+
+/// The graph with biases that take back what rounding the weights does.
+fn correct(
+    job: &Job,
+    graph: &Graph,
+    plan: &Plan,
+    calibration: &[PathBuf],
+    told: &mut Told,
+) -> Result<(Graph, usize)> {
+    let shifts = Shifts::of(graph, plan)?;
+    if shifts.is_empty() {
+        return Ok((graph.clone(), 0));
+    }
+    let options = Options { observe: Some(shifts.observe()), keep_graph: true, ..job.options.clone() };
+    let mut runner = Runner::new(shifts.graph(), &job.recipe, &options, job.fast)?;
+    let some = &calibration[..calibration.len().min(CORRECTED_ON)];
+    for (i, path) in some.iter().enumerate() {
+        told("correct biases", i, some.len());
+        runner.run(path)?;
+    }
+    told("correct biases", some.len(), some.len());
+    Ok(shifts.corrected(graph))
+}
+
+/// Candidates and how they fare.
+struct Candidates<'a> {
+    job: &'a Job,
+    graph: &'a Graph,
+    ranges: &'a Ranges,
+    limits: &'a [Limit],
+    truth: Option<Truth>,
+    /// What the original made of the validation cases.
+    original: Vec<Found>,
+}
+
+impl Candidates<'_> {
+    /// The network with all layers but `kept` on codes.
+    fn candidate(&self, kept: &BTreeSet<String>) -> Result<Graph> {
+        let plan = Plan::of(self.graph, self.job.preset, kept);
+        if plan.layers.is_empty() {
+            return Ok(self.graph.clone());
+        }
+        Ok(quantize(self.graph, &plan, self.ranges, self.job.preset)?)
+    }
+
+    /// Runs a candidate on all validation cases.
+    fn try_one(
+        &mut self,
+        kept: &BTreeSet<String>,
+        validation: &[PathBuf],
+        journal: &mut Journal,
+        told: &mut Told,
+    ) -> Result<Vec<Verdict>> {
+        let list: Vec<String> = kept.iter().cloned().collect();
+        let known = journal.entries.iter().find_map(|e| match e {
+            Entry::Tried { kept, verdicts } if *kept == list => Some(verdicts.clone()),
+            _ => None,
+        });
+        if let Some(verdicts) = known {
+            return Ok(verdicts);
+        }
+        if self.original.is_empty() {
+            let mut runner =
+                Runner::new(&self.job.graph, &self.job.recipe, &self.job.options, self.job.fast)?;
+            for (i, path) in validation.iter().enumerate() {
+                told("run the original", i, validation.len());
+                self.original.push(runner.run(path)?);
+            }
+        }
+        let mut runner =
+            Runner::new(&self.candidate(kept)?, &self.job.recipe, &self.job.options, self.job.fast)?;
+        let mut utility = utility::Utility::new(self.limits);
+        for (i, path) in validation.iter().enumerate() {
+            told("validate", i, validation.len());
+            utility.add(path, &self.original[i], &runner.run(path)?, self.truth.as_ref())?;
+        }
+        told("validate", validation.len(), validation.len());
+        let verdicts = utility.verdicts();
+        journal.add(Entry::Tried { kept: list, verdicts: verdicts.clone() })?;
+        Ok(verdicts)
+    }
+}
+
+/// Layers by the error that they make per millisecond gained, the worst first, on a network input of the
+/// first of `cases`.
+fn rank(
+    runs: &mut Candidates,
+    plan: &Plan,
+    cases: &[PathBuf],
+    journal: &mut Journal,
+    told: &mut Told,
+) -> Result<Vec<(String, f64, f64)>> {
+    let known = journal.entries.iter().find_map(|e| match e {
+        Entry::Ranked { layers } => Some(layers.clone()),
+        _ => None,
+    });
+    if let Some(layers) = known {
+        return Ok(layers);
+    }
+    let (job, graph) = (runs.job, runs.graph);
+    // The input with the largest spread of values shows most of what the network looks at.
+    let sample: Arc<Mutex<Option<(f64, Sample)>>> = Arc::default();
+    let names = graph.inputs.iter().map(|i| graph.value(*i).name.clone()).collect();
+    let sink = {
+        let sample = sample.clone();
+        move |v: &Observed<'_>| {
+            let values = v.to_vec();
+            let n = values.len().max(1) as f64;
+            let mean = values.iter().map(|x| *x as f64).sum::<f64>() / n;
+            let spread = values.iter().map(|x| (*x as f64 - mean).powi(2)).sum::<f64>() / n;
+            let mut best = sample.lock().unwrap_or_else(|e| e.into_inner());
+            if best.as_ref().is_none_or(|b| spread > b.0) {
+                *best = Some((spread, Sample { dims: v.dims().to_vec(), values }));
+            }
+        }
+    };
+    let observe = Some(Observe { names: Arc::new(names), sink: Arc::new(sink) });
+    let options = Options { observe, ..job.options.clone() };
+    Runner::new(graph, &job.recipe, &options, job.fast)?.run(&cases[0])?;
+    let sample = sample.lock().unwrap_or_else(|e| e.into_inner()).take();
+    let (_, sample) = sample.ok_or_else(|| Error::Utility("the network was never run".into()))?;
+    let mut step = |done: usize, all: usize| told("rank layers", done, all);
+    let found = sensitivities(graph, plan, runs.ranges, job.preset, &sample, &job.options, &mut step)?;
+    // Layers that gain nothing come first: leaving them costs nothing.
+    let score = |s: &ampoule_compress::Sensitivity| s.error / s.gain_ms.max(1e-3);
+    let mut order: Vec<_> = found.iter().collect();
+    order.sort_by(|a, b| score(b).total_cmp(&score(a)).then_with(|| a.node.cmp(&b.node)));
+    let layers: Vec<_> = order.into_iter().map(|s| (s.node.clone(), s.error, s.gain_ms)).collect();
+    journal.add(Entry::Ranked { layers: layers.clone() })?;
+    Ok(layers)
+}
+
+/// The fewest of the worst layers to leave in float32: doubled until the limits are met, then halved
+/// between.
+fn search(
+    runs: &mut Candidates,
+    ranked: &[(String, f64, f64)],
+    kept: &BTreeSet<String>,
+    validation: &[PathBuf],
+    journal: &mut Journal,
+    told: &mut Told,
+) -> Result<(BTreeSet<String>, Vec<Verdict>)> {
+    let worst: Vec<&String> = ranked.iter().map(|l| &l.0).filter(|n| !kept.contains(*n)).collect();
+    let with =
+        |n: usize| -> BTreeSet<String> { kept.iter().chain(worst[..n].iter().copied()).cloned().collect() };
+    let (mut bad, mut n) = (0, 1);
+    let mut good = loop {
+        let n_now = n.min(worst.len());
+        let set = with(n_now);
+        let verdicts = runs.try_one(&set, validation, journal, told)?;
+        if verdicts.iter().all(Verdict::met) {
+            break (n_now, set, verdicts);
+        }
+        if n_now == worst.len() {
+            return Ok((set, verdicts));
+        }
+        bad = n_now;
+        n *= 2;
+    };
+    while good.0 - bad > 1 {
+        let middle = (good.0 + bad) / 2;
+        let set = with(middle);
+        let verdicts = runs.try_one(&set, validation, journal, told)?;
+        match verdicts.iter().all(Verdict::met) {
+            true => good = (middle, set, verdicts),
+            false => bad = middle,
+        }
+    }
+    Ok((good.1, good.2))
+}
+
+/// Notes in the model where it comes from.
+fn provenance(g: &mut Graph, job: &Job, cases: &str, report: &Optimized) {
+    g.set_meta(RECIPE_KEY, job.recipe.clone());
+    let note = serde_json::json!({
+        "source_sha256": job.sha256,
+        "cases_sha256": cases,
+        "preset": format!("{:?}", job.preset).to_lowercase(),
+        "ranges": format!("{:?}", job.method).to_lowercase(),
+        "report": report,
+    });
+    g.set_meta("ampoule.optimized", note.to_string());
+}
+
+/// Writes the model under a temporary name and renames it.
+pub fn write(g: &Graph, path: &Path) -> Result<()> {
+    let fail = |reason: String| Error::Input { path: path.into(), reason };
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".partial");
+    let temporary = PathBuf::from(temporary);
+    let written = onnx::write_file(g, &temporary).map_err(|e| fail(e.to_string()));
+    let renamed = written.and_then(|()| std::fs::rename(&temporary, path).map_err(|e| fail(e.to_string())));
+    if renamed.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    renamed
+}

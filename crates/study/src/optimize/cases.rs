@@ -1,0 +1,185 @@
+//! Cases through a model, reduced to what decides whether a smaller model is as good.
+
+use crate::{Error, Result};
+use ampoule_engine::Options;
+use ampoule_graph::Graph;
+use ampoule_imaging::geometry::Orientation;
+use ampoule_imaging::metrics::{SurfaceDistances, counts};
+use ampoule_imaging::photo::Photo;
+use ampoule_imaging::{Nifti, Volume};
+use ampoule_pipeline::photos::{PhotoModel, PhotoRecipe, collect_photos};
+use ampoule_pipeline::recipe::Orientation as Enter;
+use ampoule_pipeline::{Model, Settings, Workspace, collect_inputs, predict};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A model with its recipe, for any kind of image.
+pub(super) enum Runner {
+    Volumes(Box<Model>, Settings),
+    Photos(Box<PhotoModel>),
+}
+
+/// What a model made of a case.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// Class of every voxel or pixel; one value for a classified photo.
+    pub labels: Volume<u8>,
+    /// Size of a voxel in mm; 1 for photos.
+    pub spacing: [f64; 3],
+    /// Classes, background included.
+    pub classes: usize,
+}
+
+impl Runner {
+    pub fn new(graph: &Graph, recipe: &str, options: &Options, fast: bool) -> Result<Self> {
+        let (graph, options) = (graph.clone(), options.clone());
+        if PhotoRecipe::is_one(recipe) {
+            let model = PhotoModel::from_graph(graph, recipe, String::new(), options)?;
+            return Ok(Runner::Photos(Box::new(model)));
+        }
+        let model = Model::from_graph(graph, Some(recipe), String::new(), options)?;
+        Ok(Runner::Volumes(Box::new(model), Settings { fast, probability: false }))
+    }
+
+    /// Runs case `path`.
+    pub fn run(&mut self, path: &Path) -> Result<Found> {
+        let fail = |reason: String| Error::Input { path: path.into(), reason };
+        match self {
+            Runner::Volumes(model, settings) => {
+                let image = Nifti::read(path, None).map_err(|e| fail(e.to_string()))?;
+                let (stored, replaced) = image.to_f32();
+                if replaced > 0 {
+                    let words = format!("{replaced} of its values are not finite; repair or leave it out");
+                    return Err(fail(words));
+                }
+                let affine = image.affine();
+                let o = match model.recipe.orientation {
+                    Enter::Canonical => Orientation::of(&affine),
+                    _ => Orientation { axis: [0, 1, 2], flip: [false; 3] },
+                };
+                let spacing = o.spacing(affine.spacing());
+                let volume = o.to_canonical(&stored);
+                let p = predict(model, &volume, spacing, *settings, &mut Workspace::default())?;
+                Ok(Found { labels: p.map_err(fail)?.mask, spacing, classes: 2 })
+            }
+            Runner::Photos(model) => {
+                let photo = Photo::read(path).map_err(|e| fail(e.to_string()))?;
+                let classes = model.recipe.classes.len();
+                let scores = model.predict(&photo)?;
+                let n = scores.size[0] * scores.size[1];
+                let data = (0..n).map(|i| scores.class(i, classes) as u8).collect();
+                let labels = Volume { dims: [scores.size[0], scores.size[1], 1], data };
+                Ok(Found { labels, spacing: [1.0; 3], classes })
+            }
+        }
+    }
+}
+
+/// The cases in a folder, or the file itself.
+pub(super) fn cases(path: &Path, photos: bool) -> Result<Vec<PathBuf>> {
+    if !path.exists() {
+        return Err(Error::Input { path: path.into(), reason: "there is no such file or folder".into() });
+    }
+    let inputs = [path.to_path_buf()];
+    let list = if photos { collect_photos(&inputs)? } else { collect_inputs(&inputs)? };
+    if list.is_empty() {
+        let kind = if photos { "photos" } else { "NIfTI files" };
+        return Err(Error::Input { path: path.into(), reason: format!("there are no {kind} in it") });
+    }
+    Ok(list)
+}
+
+/// Truth of cases: masks of the same name, or a table of classes.
+pub(super) enum Truth {
+    Masks(PathBuf),
+    Classes(BTreeMap<String, u8>),
+}
+
+impl Truth {
+    /// A folder of masks, or a CSV file of `file,class` with the recipe's class names.
+    pub fn read(path: &Path, classes: &[String]) -> Result<Self> {
+        let fail = |reason: String| Error::Input { path: path.into(), reason };
+        if path.is_dir() {
+            return Ok(Truth::Masks(path.into()));
+        }
+        let mut table = csv::Reader::from_path(path).map_err(|e| fail(e.to_string()))?;
+        let head = table.headers().map_err(|e| fail(e.to_string()))?.clone();
+        let column = |name: &str| {
+            head.iter().position(|h| h == name).ok_or_else(|| fail(format!("it has no column `{name}`")))
+        };
+        let (file, class) = (column("file")?, column("class")?);
+        let mut all = BTreeMap::new();
+        for row in table.records() {
+            let row = row.map_err(|e| fail(e.to_string()))?;
+            let (f, c) = (row.get(file).unwrap_or_default(), row.get(class).unwrap_or_default());
+            let index = classes.iter().position(|k| k == c);
+            let index = index.ok_or_else(|| fail(format!("`{c}` is no class of the model's recipe")))?;
+            all.insert(f.to_owned(), index as u8);
+        }
+        Ok(Truth::Classes(all))
+    }
+
+    /// The truth of case `path`, on the grid of `found`.
+    pub fn of(&self, path: &Path, found: &Found) -> Result<Volume<u8>> {
+        let fail = |reason: String| Error::Input { path: path.into(), reason };
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let truth = match self {
+            Truth::Classes(all) => {
+                let class = all.get(&name).copied();
+                let class = class.ok_or_else(|| fail("the table of classes does not name it".into()))?;
+                Volume { dims: [1, 1, 1], data: vec![class] }
+            }
+            Truth::Masks(folder) => {
+                let nifti = name.ends_with(".nii") || name.ends_with(".nii.gz");
+                let stem = name.trim_end_matches(".gz").trim_end_matches(".nii");
+                let stem = if nifti { stem } else { stem.rsplit_once('.').map_or(stem, |s| s.0) };
+                let endings: &[&str] = if nifti {
+                    &["_mask.nii.gz", "_mask.nii", ".nii.gz", ".nii"]
+                } else {
+                    &["_mask.png", "_labels.png", ".png"]
+                };
+                let file = endings.iter().map(|e| folder.join(format!("{stem}{e}"))).find(|p| p.is_file());
+                let file =
+                    file.ok_or_else(|| fail(format!("there is no truth for it in {}", folder.display())))?;
+                let bad = |reason: String| Error::Input { path: file.clone(), reason };
+                match nifti {
+                    true => {
+                        let image = Nifti::read(&file, None).map_err(|e| bad(e.to_string()))?;
+                        Orientation::of(&image.affine()).to_canonical(&image.to_mask())
+                    }
+                    false => crate::tiles::read(&file)?,
+                }
+            }
+        };
+        if truth.dims != found.labels.dims {
+            let (a, b) = (truth.dims, found.labels.dims);
+            return Err(fail(format!("its truth has the size {a:?}, the prediction {b:?}")));
+        }
+        Ok(truth)
+    }
+}
+
+/// Dice of class `class` in two label maps; 1 where neither has it.
+pub(super) fn dice(a: &Volume<u8>, b: &Volume<u8>, class: u8) -> f64 {
+    let of = |v: &Volume<u8>| v.map(|x| (x == class) as u8);
+    counts(&of(a), &of(b)).dice()
+}
+
+/// 95th percentile of the surface distance of class `class`, the image's diagonal where one lacks it.
+pub(super) fn hd95(a: &Volume<u8>, b: &Volume<u8>, class: u8, spacing: [f64; 3]) -> f64 {
+    let of = |v: &Volume<u8>| v.map(|x| (x == class) as u8);
+    let (a, b) = (of(a), of(b));
+    let any = |v: &Volume<u8>| v.data.iter().any(|&x| x != 0);
+    let diagonal = (0..3).map(|i| (a.dims[i] as f64 * spacing[i]).powi(2)).sum::<f64>().sqrt();
+    match (any(&a), any(&b)) {
+        (false, false) => 0.0,
+        (true, true) => SurfaceDistances::new(&a, &b, spacing).hd95(),
+        _ => diagonal,
+    }
+}
+
+/// Share of equal labels.
+pub(super) fn agreement(a: &Volume<u8>, b: &Volume<u8>) -> f64 {
+    let same = a.data.iter().zip(&b.data).filter(|(x, y)| x == y).count();
+    same as f64 / a.data.len().max(1) as f64
+}
