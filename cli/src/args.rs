@@ -26,9 +26,11 @@ pub struct Global {
     #[arg(long, global = true, value_name = "TIER")]
     pub isa: Option<String>,
     /// How values are stored and multiplied: fp32, bf16 (half the memory) or bf16-fast (on CPUs with
-    /// fast bfloat16, also with the error of eight-bit integers). `compare` runs its second model so.
-    #[arg(long, global = true, default_value = "fp32", value_name = "TYPE", value_parser = ["fp32", "bf16", "bf16-fast"])]
-    pub precision: String,
+    /// fast bfloat16, also with the error of eight-bit integers) [default: fp32]. `compare` runs its
+    /// second model so. For `optimize`: int8 (the default), or auto for eight bits only in layers that
+    /// are faster so.
+    #[arg(long, global = true, value_name = "TYPE", value_parser = ["fp32", "bf16", "bf16-fast", "int8", "auto"])]
+    pub precision: Option<String>,
     /// Most memory to use, for example 2G or 700M; refused with exit code 5 when it is too little.
     #[arg(long, global = true, value_name = "BYTES", value_parser = parse_bytes)]
     pub max_ram: Option<u64>,
@@ -176,9 +178,6 @@ pub struct Optimize {
     /// File to write.
     #[arg(long, short)]
     pub output: PathBuf,
-    /// Eight bits everywhere, or auto: only in layers that are faster for it.
-    #[arg(long, default_value = "int8", value_name = "TYPE", value_parser = ["int8", "auto"])]
-    pub to: String,
     /// Images to take ranges from: a folder or a file.
     #[arg(long, value_name = "FOLDER")]
     pub calibrate: PathBuf,

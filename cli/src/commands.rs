@@ -48,7 +48,7 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Bench { models, against, size, seconds, environment, profile } => {
             let job = bench::Job {
                 models,
-                precision: &g.precision,
+                precision: precision(g)?.name(),
                 against,
                 size: size.0,
                 seconds: *seconds,
@@ -64,6 +64,16 @@ pub fn run(cli: &Cli) -> Outcome {
     }
 }
 
+/// The precision to run with.
+fn precision(g: &Global) -> Result<Precision, Failure> {
+    let Some(name) = &g.precision else { return Ok(Precision::default()) };
+    Precision::parse(name).ok_or_else(|| {
+        Failure::usage(format!(
+            "--precision {name} is for `optimize`; a model in eight bits runs so by itself, with any precision"
+        ))
+    })
+}
+
 /// Engine options from what was typed; the tier is checked before any work.
 fn options(g: &Global) -> Result<Options, Failure> {
     ampoule_kernels::choose(g.isa.as_deref()).map_err(|e| Failure::usage(e.to_string()))?;
@@ -74,7 +84,7 @@ fn options(g: &Global) -> Result<Options, Failure> {
         isa: g.isa.clone(),
         threads,
         max_bytes: g.max_ram.or_else(ampoule_pipeline::total_memory),
-        precision: Precision::parse(&g.precision).unwrap_or_default(),
+        precision: precision(g)?,
         observe: None,
         keep_graph: false,
     })

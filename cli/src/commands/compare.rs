@@ -9,7 +9,7 @@ use ampoule_study::Parity;
 
 pub fn run(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bool) -> Outcome {
     // A precision is judged against float32.
-    let reference = Global { precision: "fp32".into(), ..g.clone() };
+    let reference = Global { precision: None, ..g.clone() };
     let mut all: Vec<Parity> = Vec::new();
     let (images, random): (Vec<&String>, Vec<&String>) = inputs.iter().partition(|i| *i != "random");
     if !random.is_empty() {

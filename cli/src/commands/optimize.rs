@@ -18,6 +18,13 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
     if o.validate.is_none() && (!limits.is_empty() || o.truth.is_some()) {
         return Err(Failure::usage("--max-drop and --truth need --validate".to_owned()));
     }
+    let to = g.precision.as_deref().unwrap_or("int8");
+    if !matches!(to, "int8" | "auto") {
+        let message = format!(
+            "--precision {to}: `optimize` makes int8 or auto; other precisions are chosen when a model is run"
+        );
+        return Err(Failure::usage(message));
+    }
     let method = Method::parse(&o.ranges).ok_or_else(|| Failure::usage("--ranges: no such method"))?;
     let opened = open(g, &o.model)?;
     let recipe = opened.recipe.clone().ok_or_else(|| {
@@ -31,8 +38,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         sha256: opened.sha256,
         options: ampoule_engine::Options {
             max_bytes: total_memory(),
-            precision: Default::default(),
-            ..options(g)?
+            ..options(&Global { precision: None, ..g.clone() })?
         },
         calibrate: o.calibrate.clone(),
         validate: o.validate.clone(),
@@ -40,7 +46,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         limits,
         preset: if o.preset == "mixed" { Preset::Mixed } else { Preset::Performance },
         method,
-        fastest: o.to == "auto",
+        fastest: to == "auto",
         bias: !o.keep_bias,
         fast: o.fast,
         journal: Some(journal.into()),

@@ -121,6 +121,11 @@ impl Plan {
         Plan { layers, groups: groups.of(&needed), floats }
     }
 
+    /// Whether a layer reads a tensor of the group.
+    pub(crate) fn feeds(&self, g: &Graph, group: &Group) -> bool {
+        self.layers.iter().any(|&i| g.nodes[i].input(0).is_some_and(|x| group.values.contains(&x)))
+    }
+
     /// Names of the tensors whose ranges calibration must see.
     pub fn tensors(&self, g: &Graph) -> Vec<String> {
         self.groups.iter().flat_map(|x| &x.values).map(|v| g.value(*v).name.clone()).collect()

@@ -32,7 +32,12 @@ pub fn quantize(g: &Graph, plan: &Plan, ranges: &Ranges, preset: Preset) -> Resu
     out.opset = out.opset.max(18);
     let mut coded = vec![None; g.values.len()];
     for group in &plan.groups {
-        let (scale, zero) = code(g, &group.values, ranges, preset)?;
+        let (scale, zero) = match code(g, &group.values, ranges, preset) {
+            Ok(code) => code,
+            // A residual that calibration did not watch, because another one was to be kept, stays.
+            Err(Error::Unseen { .. }) if !plan.feeds(g, group) => continue,
+            Err(e) => return Err(e),
+        };
         let name = g.value(group.values[0]).name.clone();
         let scale = out.constant(&format!("{name}/scale"), Tensor::f32(&[], &[scale]));
         let zero = Tensor::from_i64(DType::U8, &[], &[zero as i64]).ok_or(Error::Nothing)?;

@@ -5,5 +5,5 @@ pub mod recipe;
 mod run;
 
 pub use model::{PhotoModel, Scores};
-pub use recipe::PhotoRecipe;
+pub use recipe::{PhotoRecipe, Task};
 pub use run::{PhotoBatch, PhotoRow, PhotoSummary, Told, collect_photos, run_photos};

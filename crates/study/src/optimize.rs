@@ -104,6 +104,12 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     let mut journal = Journal::open(job.journal.as_deref(), &sha256_hex(choices.as_bytes()))?;
 
     let ranges = ranges(job, &graph, &plan, &calibration, &mut journal, told)?;
+    // The fast way runs some of the networks; the others stay as they are.
+    kept.extend(unseen(&graph, job.preset, &ranges));
+    let plan = Plan::of(&graph, job.preset, &kept);
+    if plan.layers.is_empty() {
+        return Err(ampoule_compress::Error::Nothing.into());
+    }
     let (graph, corrected) = match job.bias {
         true => correct(job, &graph, &plan, &calibration, told)?,
         false => (graph, 0),
@@ -209,9 +215,33 @@ fn ranges(
         ran?;
     }
     told("calibrate", calibration.len(), calibration.len());
+    let names: Vec<String> = match job.fast {
+        true => names.into_iter().filter(|n| collector.histogram(n).is_some_and(|h| h.total() > 0)).collect(),
+        false => names,
+    };
     let ranges = collector.ranges(&names, job.method)?;
     journal.add(Entry::Ranges { ranges: ranges.clone() })?;
     Ok(ranges)
+}
+
+/// Layers that read tensors without a range, directly or through what shares one.
+fn unseen(g: &Graph, preset: Preset, ranges: &Ranges) -> BTreeSet<String> {
+    let mut kept = BTreeSet::new();
+    loop {
+        let plan = Plan::of(g, preset, &kept);
+        let lost = |v: &ampoule_graph::ValueId| !ranges.contains_key(&g.value(*v).name);
+        let groups: BTreeSet<_> =
+            plan.groups.iter().filter(|x| x.values.iter().any(lost)).flat_map(|x| x.values.clone()).collect();
+        let before = kept.len();
+        for &i in &plan.layers {
+            if g.nodes[i].input(0).is_some_and(|x| groups.contains(&x)) {
+                kept.insert(g.node_name(&g.nodes[i]).to_owned());
+            }
+        }
+        if kept.len() == before {
+            return kept;
+        }
+    }
 }
 
 /// Most cases that biases are corrected on: means need few.
@@ -316,29 +346,33 @@ fn rank(
         return Ok(layers);
     }
     let (job, graph) = (runs.job, runs.graph);
-    // The input with the largest spread of values shows most of what the network looks at.
-    let sample: Arc<Mutex<Option<(f64, Sample)>>> = Arc::default();
-    let names = graph.inputs.iter().map(|i| graph.value(*i).name.clone()).collect();
-    let sink = {
-        let sample = sample.clone();
-        move |v: &Observed<'_>| {
-            let values = v.to_vec();
-            let n = values.len().max(1) as f64;
-            let mean = values.iter().map(|x| *x as f64).sum::<f64>() / n;
-            let spread = values.iter().map(|x| (*x as f64 - mean).powi(2)).sum::<f64>() / n;
-            let mut best = sample.lock().unwrap_or_else(|e| e.into_inner());
-            if best.as_ref().is_none_or(|b| spread > b.0) {
-                *best = Some((spread, Sample { dims: v.dims().to_vec(), values }));
-            }
-        }
-    };
-    let observe = Some(Observe { names: Arc::new(names), sink: Arc::new(sink) });
-    let options = Options { observe, ..job.options.clone() };
-    Runner::new(graph, &job.recipe, &options, job.fast)?.run(&cases[0])?;
-    let sample = sample.lock().unwrap_or_else(|e| e.into_inner()).take();
-    let (_, sample) = sample.ok_or_else(|| Error::Utility("the network was never run".into()))?;
-    let mut step = |done: usize, all: usize| told("rank layers", done, all);
-    let found = sensitivities(graph, plan, runs.ranges, job.preset, &sample, &job.options, &mut step)?;
+    let samples = samples(job, graph, plan, &cases[0])?;
+    let mut found = Vec::new();
+    let all = plan.layers.len();
+    for (output, sample) in samples {
+        let network = graph.extract(&[&output]).map_err(ampoule_compress::Error::from)?;
+        let own = Plan::of(&network, job.preset, &BTreeSet::new());
+        let names: BTreeSet<&str> = plan.layers.iter().map(|&i| graph.node_name(&graph.nodes[i])).collect();
+        let own = Plan {
+            layers: own
+                .layers
+                .into_iter()
+                .filter(|&i| names.contains(network.node_name(&network.nodes[i])))
+                .collect(),
+            ..own
+        };
+        let before = found.len();
+        let mut step = |done: usize, _: usize| told("rank layers", before + done, all);
+        found.extend(sensitivities(
+            &network,
+            &own,
+            runs.ranges,
+            job.preset,
+            &sample,
+            &job.options,
+            &mut step,
+        )?);
+    }
     // Layers that gain nothing come first: leaving them costs nothing.
     let score = |s: &ampoule_compress::Sensitivity| s.error / s.gain_ms.max(1e-3);
     let mut order: Vec<_> = found.iter().collect();
@@ -346,6 +380,57 @@ fn rank(
     let layers: Vec<_> = order.into_iter().map(|s| (s.node.clone(), s.error, s.gain_ms)).collect();
     journal.add(Entry::Ranked { layers: layers.clone() })?;
     Ok(layers)
+}
+
+/// For each network of the file that the recipe runs, an input of it from a case: that with the largest
+/// spread of values, which shows most of what the network looks at.
+fn samples(job: &Job, graph: &Graph, plan: &Plan, case: &Path) -> Result<BTreeMap<String, Sample>> {
+    // A tensor of each network's own tells whose input was seen last.
+    let mut own: BTreeMap<String, String> = BTreeMap::new();
+    let outputs: Vec<&str> = graph.outputs.iter().map(|o| graph.value(*o).name.as_str()).collect();
+    for output in &outputs {
+        let network = graph.extract(&[output]).map_err(ampoule_compress::Error::from)?;
+        let first = plan.layers.iter().filter_map(|&i| graph.nodes[i].output());
+        let name = first
+            .map(|y| graph.value(y).name.clone())
+            .find(|n| network.nodes.iter().any(|k| k.output().is_some_and(|y| network.value(y).name == *n)));
+        own.extend(name.map(|n| (n, output.to_string())));
+    }
+    #[derive(Default)]
+    struct Seen {
+        last: Option<(f64, Sample)>,
+        best: BTreeMap<String, (f64, Sample)>,
+    }
+    let seen: Arc<Mutex<Seen>> = Arc::default();
+    let inputs: Vec<String> = graph.inputs.iter().map(|i| graph.value(*i).name.clone()).collect();
+    let names: Vec<String> = inputs.iter().cloned().chain(own.keys().cloned()).collect();
+    let sink = {
+        let seen = seen.clone();
+        move |v: &Observed<'_>| {
+            let mut seen = seen.lock().unwrap_or_else(|e| e.into_inner());
+            if let Some(output) = own.get(v.name) {
+                if let Some(last) = seen.last.take()
+                    && seen.best.get(output).is_none_or(|b| last.0 > b.0)
+                {
+                    seen.best.insert(output.clone(), last);
+                }
+                return;
+            }
+            let values = v.to_vec();
+            let n = values.len().max(1) as f64;
+            let mean = values.iter().map(|x| *x as f64).sum::<f64>() / n;
+            let spread = values.iter().map(|x| (*x as f64 - mean).powi(2)).sum::<f64>() / n;
+            seen.last = Some((spread, Sample { dims: v.dims().to_vec(), values }));
+        }
+    };
+    let observe = Some(Observe { names: Arc::new(names), sink: Arc::new(sink) });
+    let options = Options { observe, ..job.options.clone() };
+    Runner::new(graph, &job.recipe, &options, job.fast)?.run(case)?;
+    let best = std::mem::take(&mut seen.lock().unwrap_or_else(|e| e.into_inner()).best);
+    if best.is_empty() {
+        return Err(Error::Utility("the network was never run".into()));
+    }
+    Ok(best.into_iter().map(|(k, v)| (k, v.1)).collect())
 }
 
 /// The fewest of the worst layers to leave in float32: doubled until the limits are met, then halved

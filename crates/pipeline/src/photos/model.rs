@@ -146,6 +146,18 @@ impl Scores {
         }
     }
 
+    /// `value` of the pixel of a tile reduced `k` times that covers each pixel of the whole one; pixels are
+    /// repeated, the last one also over what did not fill a block.
+    pub fn over(&self, [width, height]: [usize; 2], k: usize, value: impl Fn(usize) -> u8) -> Vec<u8> {
+        let [w, h] = self.size;
+        (0..width * height)
+            .map(|i| {
+                let (x, y) = ((i % width / k).min(w - 1), (i / width / k).min(h - 1));
+                value(y * w + x)
+            })
+            .collect()
+    }
+
     /// The class of the largest probability at pixel `i`; the first of equals.
     pub fn class(&self, i: usize, classes: usize) -> usize {
         let own = &self.values[i * classes..(i + 1) * classes];

@@ -182,16 +182,9 @@ fn map_name(labels: &Path, class: usize) -> String {
     name.replace("_labels.png", &format!("_prob{class}.png"))
 }
 
-/// One grey value per pixel of the photo; pixels of a reduced tile are repeated, the last one also over
-/// what did not fill a block.
+/// Writes one grey value per pixel of the photo.
 fn write_map(path: &Path, photo: &Photo, s: &Scores, k: usize, value: impl Fn(usize) -> u8) -> Result<()> {
-    let [w, h] = s.size;
-    let grey: Vec<u8> = (0..photo.width * photo.height)
-        .map(|i| {
-            let (x, y) = ((i % photo.width / k).min(w - 1), (i / photo.width / k).min(h - 1));
-            value(y * w + x)
-        })
-        .collect();
+    let grey = s.over([photo.width, photo.height], k, value);
     let written =
         write_atomic(path, |out| ampoule_imaging::photo::write_grey(out, photo.width, photo.height, &grey));
     written.map_err(Error::io(path))

@@ -7,7 +7,7 @@ use ampoule_imaging::geometry::Orientation;
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
 use ampoule_imaging::photo::Photo;
 use ampoule_imaging::{Nifti, Volume};
-use ampoule_pipeline::photos::{PhotoModel, PhotoRecipe, collect_photos};
+use ampoule_pipeline::photos::{PhotoModel, PhotoRecipe, Task, collect_photos};
 use ampoule_pipeline::recipe::Orientation as Enter;
 use ampoule_pipeline::{Model, Settings, Workspace, collect_inputs, predict};
 use std::collections::BTreeMap;
@@ -66,9 +66,17 @@ impl Runner {
                 let photo = Photo::read(path).map_err(|e| fail(e.to_string()))?;
                 let classes = model.recipe.classes.len();
                 let scores = model.predict(&photo)?;
-                let n = scores.size[0] * scores.size[1];
-                let data = (0..n).map(|i| scores.class(i, classes) as u8).collect();
-                let labels = Volume { dims: [scores.size[0], scores.size[1], 1], data };
+                let labels = match model.recipe.task {
+                    Task::Classification => {
+                        Volume { dims: [1; 3], data: vec![scores.class(0, classes) as u8] }
+                    }
+                    Task::Delineation => {
+                        let size = [photo.width, photo.height];
+                        let class = |i: usize| scores.class(i, classes) as u8;
+                        let data = scores.over(size, model.recipe.input.reduce, class);
+                        Volume { dims: [size[0], size[1], 1], data }
+                    }
+                };
                 Ok(Found { labels, spacing: [1.0; 3], classes })
             }
         }
@@ -147,7 +155,20 @@ impl Truth {
                         let image = Nifti::read(&file, None).map_err(|e| bad(e.to_string()))?;
                         Orientation::of(&image.affine()).to_canonical(&image.to_mask())
                     }
-                    false => crate::tiles::read(&file)?,
+                    false => {
+                        let mut mask = crate::tiles::read(&file)?;
+                        if found.classes == 2 {
+                            // Objects may be numbered, or white.
+                            mask.data.iter_mut().for_each(|v| *v = (*v > 0) as u8);
+                        }
+                        if let Some(v) = mask.data.iter().find(|v| **v as usize >= found.classes) {
+                            return Err(bad(format!(
+                                "it holds {v}, the model has {} classes",
+                                found.classes
+                            )));
+                        }
+                        mask
+                    }
                 }
             }
         };
