@@ -4,7 +4,7 @@
 use ampoule_engine::{Options, Precision, Session};
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::*;
-use ampoule_graph::{Dim, Graph, Op, Tensor, ValueId, eval, passes};
+use ampoule_graph::{DType, Dim, Graph, Op, Tensor, ValueId, eval, passes};
 
 fn random(n: usize, seed: u64) -> Vec<f32> {
     let mut s = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -203,6 +203,38 @@ fn dressed() -> (Graph, Vec<usize>) {
     let last = graph.outputs[0];
     graph.values[last.0].shape = None;
     (graph, dims)
+}
+
+/// Pooling, resampling and concatenation between dequantizers and quantizers of the same meaning, and a
+/// quantizer of what was just dequantized.
+fn pooled_codes() -> (Graph, Vec<usize>) {
+    let dims = vec![1, 4, 8, 10];
+    let mut n = Net { b: Builder::new("pooled_codes"), seed: 900 };
+    let x = n.b.input("x", &known(&dims));
+    let scale = n.b.constant("scale", Tensor::f32(&[], &[0.01]));
+    let zero = n.b.constant("zero", Tensor::from_i64(DType::U8, &[], &[120]).unwrap());
+    let coded = |n: &mut Net, x: ValueId| {
+        let q = n.b.node(Op::Quantize { axis: 1, to: DType::U8 }, &[x, scale, zero]);
+        n.b.node(Op::Dequantize { axis: 1 }, &[q, scale, zero])
+    };
+    let a = coded(&mut n, x);
+    let a = coded(&mut n, a);
+    let pool = |pad: i64| Pool {
+        window: Window::of(&[2; 2]).stride(2).pad(pad),
+        ceil_mode: false,
+        count_include_pad: false,
+    };
+    let p = n.b.node(Op::MaxPool(pool(0)), &[a]);
+    let p = coded(&mut n, p);
+    let m = n.b.node(Op::AveragePool(pool(0)), &[a]);
+    let m = coded(&mut n, m);
+    let c = n.b.concat(&[p, m]);
+    let c = coded(&mut n, c);
+    let c = n.b.resize_linear(c, &[2.0; 2], Coordinates::HalfPixel);
+    let c = coded(&mut n, c);
+    let c = n.conv(c, [8, 5], &[3, 3], Window::of(&[3, 3]).pad(1), true);
+    n.b.output(c, "y", &known(&[1, 5, 8, 10]));
+    (n.b.finish(), dims)
 }
 
 /// A 3D network wide enough for Winograd tiles, statistics in items and few output channels.
@@ -548,7 +580,7 @@ fn less_memory_gives_the_same_outputs() {
 #[test]
 fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
     let mut seen = std::collections::BTreeMap::new();
-    for (graph, dims) in [unet3d(), finished_classifier(), dressed()] {
+    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), pooled_codes()] {
         let input = Tensor::f32(&dims, &random(dims.iter().product(), 3));
         let mut inferred = graph.clone();
         ampoule_graph::infer::infer(&mut inferred).unwrap();
@@ -564,7 +596,9 @@ fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
             passes::optimize_until(&mut g, limit).unwrap();
             let got = eval::run(&g, std::slice::from_ref(&input)).unwrap()[0].to_f32().unwrap();
             let e = relative(&got, &want);
-            assert!(e < 1e-5, "{} after {limit} rewrites: {e:.2e}", graph.name);
+            // Means of codes that lie between two may be rounded to either.
+            let most = if graph.name == "pooled_codes" { 2e-2 } else { 1e-5 };
+            assert!(e < most, "{} after {limit} rewrites: {e:.2e}", graph.name);
         }
     }
     println!("rewrites: {seen:?}");

@@ -112,6 +112,8 @@ pub struct Quantized {
     pub post: Option<Unary>,
     /// Factor and summand that make values codes of the output, if that holds codes.
     pub code: [f32; 2],
+    /// Whether the sums and their squares will be added up, over at most [`TOTALLED`] pixels at once.
+    pub totals: bool,
 }
 
 /// A convolution planned for one input and output shape.
@@ -169,6 +171,9 @@ const SLAB: f64 = 768e3;
 /// Items below which work is divided further, so that a few threads get equal shares.
 const ITEMS: usize = 12;
 
+/// Pixels whose sums and squares are added up in 64 bits before they join wider totals.
+pub const TOTALLED: usize = 1 << 16;
+
 /// What decides how a convolution is cut into items.
 struct Sizes {
     planes: usize,
@@ -182,6 +187,8 @@ struct Sizes {
     panels: usize,
     /// Whether a plane is a single line, which may then be cut.
     flat: bool,
+    /// Most pixels of an item.
+    most: usize,
 }
 
 impl Sizes {
@@ -193,6 +200,10 @@ impl Sizes {
         for split in (0..).map(|i| 1 << i).take_while(|&s| s <= self.panels) {
             for blocks in (0..).map(|i| 1 << i).take_while(|&b| b < 2 * most).map(|b| b.min(most)) {
                 let block = most.div_ceil(blocks);
+                let pixels = block * if self.flat { self.tile } else { self.line };
+                if pixels > self.most && blocks < most {
+                    continue;
+                }
                 let count = most.div_ceil(block);
                 let held = self.plane_bytes / count as f64;
                 let reads = if held > SLAB { self.panels as f64 } else { split as f64 };
@@ -255,9 +266,10 @@ impl Conv {
             plane_bytes: size * (input.dims[2] * input.dims[3] * input.channels() * axes[0].kernel) as f64,
             weight_bytes: size * (taps * input.channels() * output.channels()) as f64,
             tile: panels.first().map_or(1, |p| p.mr),
-            // Items that share columns would each prepare the same input.
-            panels: if prepared { 1 } else { panels.len() },
+            // Items that share columns would each prepare the same input, and exact totals are of all.
+            panels: if prepared || spec.codes.is_some_and(|q| q.totals) { 1 } else { panels.len() },
             flat: h <= 1,
+            most: if spec.codes.is_some_and(|q| q.totals) { TOTALLED } else { usize::MAX },
         };
         let (block_h, block_w, panel_split) = sizes.cut();
         let items = n * d * h.div_ceil(block_h) * w.div_ceil(block_w) * panel_split;
@@ -272,11 +284,6 @@ impl Conv {
         let size = self.operand.size() as f64;
         self.spec.output.pixels() as f64 * weights / dot::rate(isa, self.operand)
             + size * weights * dot::BEYOND
-    }
-
-    /// Most pixels of an item.
-    pub fn item_pixels(&self) -> usize {
-        self.block_h * self.block_w
     }
 
     /// The tiles that its weights should be packed for.

@@ -44,7 +44,7 @@ impl Case {
     fn quantized(&self) -> Quantized {
         let map = if self.residual == Some(Elem::U8) { [0.37, -41.0] } else { [1.0, 0.0] };
         let residual = (self.residual.unwrap_or(Elem::F32), map);
-        Quantized { zero: self.zero, residual, post: self.post, code: [1.5, 119.0] }
+        Quantized { zero: self.zero, residual, post: self.post, code: [1.5, 119.0], totals: true }
     }
 }
 
@@ -270,8 +270,13 @@ fn depthwise_codes_are_exact() {
             let mut all = Vec::new();
             for isa in [Isa::Scalar].into_iter().chain(tiers()) {
                 let residual = (Elem::U8, [0.25, -3.0]);
-                let codes =
-                    Some(Quantized { zero, residual, post: Some(Unary::Swish(1.0)), code: [0.75, 50.0] });
+                let codes = Some(Quantized {
+                    zero,
+                    residual,
+                    post: Some(Unary::Swish(1.0)),
+                    code: [0.75, 50.0],
+                    totals: false,
+                });
                 let plan = Depthwise {
                     input: gi,
                     output: go,

@@ -7,7 +7,7 @@ use crate::step::{Algorithm, ConvPart, Convolution, Exact, Kind, MatMul, Norm};
 use crate::view::{Home, View, channels_last};
 use ampoule_graph::op::{Resolved, Window};
 use ampoule_graph::{DType, Node, Op, Tensor, ValueId};
-use ampoule_kernels::conv::{Axis, Conv, Phase, Quantized, Spec, Weights, phases};
+use ampoule_kernels::conv::{Axis, Conv, Phase, Quantized, Spec, TOTALLED, Weights, phases};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::dot::{self, Act, Operand};
 use ampoule_kernels::eltwise;
@@ -153,6 +153,7 @@ impl Lower<'_> {
             residual: (t.residual.as_ref().map_or(Elem::F32, |r| r.0.elem), t.map),
             post: t.post,
             code: t.code.map_or([1.0, 0.0], Code::codes),
+            totals: false,
         })
     }
 
@@ -255,7 +256,7 @@ impl Lower<'_> {
     }
 
     /// An integer convolution whose exact sums the normalisation after it needs. Nothing is done where
-    /// they could not be added up in 64 bits, or not by whole items.
+    /// they could not be added up in 64 bits.
     fn raw(
         &mut self,
         n: &Node,
@@ -274,12 +275,17 @@ impl Lower<'_> {
         }));
         let elems = [x.elem, Elem::F16];
         let zero = integer.code.zero as i32;
-        let codes = Some(Quantized { zero, residual: (Elem::F32, [1.0, 0.0]), post: None, code: [1.0, 0.0] });
+        let codes = Some(Quantized {
+            zero,
+            residual: (Elem::F32, [1.0, 0.0]),
+            post: None,
+            code: [1.0, 0.0],
+            totals: true,
+        });
         let spec = Spec { input: gx, output, residual: None, axes, act: Act::None, elems, codes };
-        let conv = Conv::new(spec, self.isa, !self.stream);
         let furthest = integer.code.zero.max(255.0 - integer.code.zero) as f64;
         let most = furthest * w.magnitudes(wd, 0).into_iter().fold(1.0, f64::max);
-        if !conv.whole_columns() || most * most * conv.item_pixels() as f64 >= (1u64 << 63) as f64 {
+        if most * most * TOTALLED as f64 >= (1u64 << 63) as f64 {
             return Ok(false);
         }
         let t = self.raw_target(y)?;
@@ -513,6 +519,7 @@ impl Lower<'_> {
             residual: (Elem::F32, [1.0, 0.0]),
             post: None,
             code: code.map_or([1.0, 0.0], Code::codes),
+            totals: false,
         });
         let spec = Spec { input: gx, output: go, residual: None, axes: [one; 3], act, elems, codes };
         let conv = Conv::new(spec, self.isa, true);

@@ -106,7 +106,7 @@ impl Lower<'_> {
             return Ok(self.place(y, &dims));
         }
         if x.is_row_major() {
-            return Ok(self.fresh(&dims, crate::view::row_major(&dims), x.elem));
+            return Ok(self.fresh(&dims, crate::view::row_major(&dims), self.elem(y)));
         }
         Ok(self.place(y, &dims))
     }

@@ -13,7 +13,7 @@ pub(super) fn compute(op: &Op, x: &Inputs) -> R<Option<Array>> {
             conv_transpose(x, window, *group, output_padding, output_shape)?
         }
         Op::MaxPool(p) => pool(x.x(0)?, p, true)?,
-        Op::AveragePool(p) => pool(x.x(0)?, p, false)?,
+        Op::AveragePool(p) => rounded(pool(x.x(0)?, p, false)?),
         Op::GlobalAveragePool | Op::GlobalMaxPool => global_pool(x.x(0)?, matches!(op, Op::GlobalMaxPool))?,
         Op::BatchNorm { epsilon } => batch_norm(x, *epsilon)?,
         Op::InstanceNorm { epsilon } => {
@@ -22,9 +22,17 @@ pub(super) fn compute(op: &Op, x: &Inputs) -> R<Option<Array>> {
         }
         Op::GroupNorm { groups, epsilon } => group_norm(x, *groups, *epsilon)?,
         Op::LayerNorm { axis, epsilon } => layer_norm(x, *axis, *epsilon)?,
-        Op::Resize(r) => resize(x, r)?,
+        Op::Resize(r) => rounded(resize(x, r)?),
         _ => return Ok(None),
     }))
+}
+
+/// Means of integers, which are codes, rounded to the nearest, ties to even.
+fn rounded(mut a: Array) -> Array {
+    if let (true, Data::F(v)) = (a.dtype.is_int(), &mut a.data) {
+        v.iter_mut().for_each(|x| *x = x.round_ties_even());
+    }
+    a
 }
 
 fn nchw(a: &Array) -> R<(usize, usize, &[usize])> {
