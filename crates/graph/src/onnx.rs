@@ -9,6 +9,7 @@ pub mod external;
 #[allow(unsafe_code)]
 mod mapped;
 pub mod proto;
+mod qlinear;
 mod read;
 mod read_ops;
 mod scan;

@@ -1,7 +1,7 @@
 //! From bytes to a checked [`Graph`].
 
 use super::proto::*;
-use super::{Mapped, read_ops, scan, tensors};
+use super::{Mapped, qlinear, read_ops, scan, tensors};
 use crate::op::Unknown;
 use crate::{DType, Dim, Error, Graph, Node, Op, Result, Value, ValueId};
 use bytes::Bytes;
@@ -194,6 +194,13 @@ impl Reader {
         let default_domain = matches!(n.domain.as_str(), "" | "ai.onnx");
         if default_domain && n.op_type == "Constant" {
             return self.constant_node(&n);
+        }
+        let mut fresh = |hint: &str| {
+            let id = self.extra(hint);
+            self.graph.value(id).name.clone()
+        };
+        if let Some(list) = qlinear::expand(&n, &mut fresh) {
+            return list.into_iter().try_for_each(|n| self.node(n));
         }
         let resolve = |r: &mut Self, names: &[String]| -> Vec<Option<ValueId>> {
             names.iter().map(|s| (!s.is_empty()).then(|| r.id(s))).collect()
