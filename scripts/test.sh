@@ -18,7 +18,9 @@ RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
 flags=$(grep -m1 '^flags' /proc/cpuinfo 2>/dev/null || true)
 tiers=(scalar)
 case "$flags" in *avx2*) case "$flags" in *fma*) tiers+=(avx2) ;; esac ;; esac
+case "$flags" in *avx_vnni*) tiers+=(avx2vnni) ;; esac
 case "$flags" in *avx512f*) case "$flags" in *avx512vl*) tiers+=(avx512) ;; esac ;; esac
+case "$flags" in *avx512_vnni*) tiers+=(avx512vnni) ;; esac
 best=${tiers[-1]}
 case "$flags" in *avx512_bf16*) tiers+=(avx512bf16) ;; esac
 
@@ -28,13 +30,16 @@ cargo build --quiet --workspace --all-targets
 for tier in $(printf '%s\n' "${tiers[@]}" | tac); do
   echo "== tests on $tier"
   # Formats, metrics and documentation examples do not depend on the tier; the bfloat16 tier differs
-  # from the one before in products of bfloat16 only. Always the whole workspace, so that nothing is
+  # from the one before in products of bfloat16 only, and those with VNNI in products of bytes. Always the whole workspace, so that nothing is
   # built twice for other sets of features.
-  kernels=(--lib --test conv --test others --test networks)
+  kernels=(--lib --test conv --test codes --test others --test networks --test engine)
+  codes=(--test codes --test engine)
   packages=(--workspace)
   case "$tier" in
     "$best") ;;
     avx512bf16) packages+=("${kernels[@]}") ;;
+    avx2vnni) packages+=("${codes[@]}") ;;
+    avx512) packages+=("${kernels[@]}") ;;
     *) packages+=("${kernels[@]}" --test onnx_nodes --test regressions --test golden --test cli) ;;
   esac
   AMPOULE_ISA=$tier cargo test --quiet "${packages[@]}" -- --nocapture 2>&1 | tee -a "$log" \

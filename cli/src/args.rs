@@ -21,7 +21,8 @@ pub struct Global {
     /// Threads; 0 for as many as this process may use. `bench` takes a list, for example 1,2.
     #[arg(long, global = true, default_value = "0", value_delimiter = ',', value_name = "N")]
     pub threads: Vec<usize>,
-    /// Instruction-set tier: scalar, avx2, avx512 or avx512bf16 [default: the best, or $AMPOULE_ISA].
+    /// Instruction-set tier: scalar, avx2, avx2vnni, avx512, avx512vnni or avx512bf16 [default: the best,
+    /// or $AMPOULE_ISA].
     /// `bench` takes a list.
     #[arg(long, global = true, value_name = "TIER")]
     pub isa: Option<String>,

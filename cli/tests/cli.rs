@@ -686,6 +686,125 @@ fn the_other_commands_answer() {
     );
 }
 
+/// A network of several layers on codes.
+fn deep_model(path: &Path) {
+    let mut b = Builder::new("deep");
+    let dims = [1, 1, 32, 32, 32].map(Dim::Known);
+    let x = b.input("image", &dims);
+    let mut seed = 3u32;
+    let mut weights = |n: usize| -> Vec<f32> {
+        (0..n)
+            .map(|_| {
+                seed = seed.wrapping_mul(1664525).wrapping_add(1013904223);
+                (seed >> 8) as f32 / (1 << 24) as f32 - 0.5
+            })
+            .collect()
+    };
+    let mut y = x;
+    for (i, o) in [(1, 8), (8, 8), (8, 8), (8, 1)] {
+        let w = Tensor::f32(&[o, i, 3, 3, 3], &weights(27 * i * o));
+        y = b.conv(y, w, Some(Tensor::f32(&[o], &weights(o))), Window::of(&[3; 3]).pad(1));
+        y = match o {
+            1 => b.unary(y, Unary::Sigmoid),
+            _ => {
+                let (s, t) = (Tensor::f32(&[o], &[1.0; 8]), Tensor::f32(&[o], &[0.1; 8]));
+                let y = b.instance_norm(y, s, t, 1e-5);
+                b.unary(y, Unary::Relu)
+            }
+        };
+    }
+    b.output(y, "probability", &dims);
+    let mut g = b.finish();
+    g.set_meta("ampoule.recipe", RECIPE);
+    onnx::write_file(&g, path).unwrap();
+}
+
+/// Folders `cal` and `val` with a head each, which differ.
+fn optimize_setup() -> Dir {
+    let d = Dir::new();
+    deep_model(&d.path("deep.onnx"));
+    for (folder, factor) in [("cal", 1.0), ("val", 1.3)] {
+        std::fs::create_dir(d.path(folder)).unwrap();
+        let mut v = head();
+        let dims = v.dims;
+        v.data.iter_mut().enumerate().for_each(|(i, x)| *x *= factor + (i % dims[0]) as f32 / 200.0);
+        Nifti::from_f32(&v, plain()).write(&d.path(&format!("{folder}/{folder}.nii.gz"))).unwrap();
+    }
+    d
+}
+
+#[test]
+fn optimize_makes_a_smaller_model_that_runs() {
+    let d = optimize_setup();
+    let args = ["optimize", "deep.onnx", "-o", "small.onnx", "--calibrate", "cal", "--validate", "val"];
+    let o = ampoule(&d, &[&args[..], &["--max-drop", "dice=0.1", "--json"]].concat());
+    expect(&o, 0, &["\"met\":true", "\"layers\":[4,3]"]);
+    assert!(!d.path("small.onnx.journal").exists() && !d.path("small.onnx.partial").exists());
+    let sizes = ["deep.onnx", "small.onnx"].map(|f| std::fs::metadata(d.path(f)).unwrap().len());
+    assert!(sizes[1] < sizes[0], "{sizes:?}");
+    expect(&ampoule(&d, &["run", "small.onnx", "val", "-o", "out"]), 0, &[]);
+    expect(&ampoule(&d, &["compare", "deep.onnx", "small.onnx", "val/val.nii.gz"]), 0, &["SQNR"]);
+    // What exists is not replaced unasked.
+    expect(&ampoule(&d, &args), 2, &["--overwrite"]);
+}
+
+#[test]
+fn optimize_says_when_a_limit_cannot_be_met() {
+    let d = optimize_setup();
+    let args = ["optimize", "deep.onnx", "-o", "small.onnx", "--calibrate", "cal", "--validate", "val"];
+    let o = ampoule(&d, &[&args[..], &["--max-drop", "agreement=0"]].concat());
+    expect(&o, 4, &["cannot be met", "float32 model was written"]);
+    let g = onnx::read_file(&d.path("small.onnx")).unwrap();
+    assert!(!g.nodes.iter().any(|n| n.op.name() == "QuantizeLinear"));
+}
+
+#[test]
+fn optimize_goes_on_where_it_was_killed() {
+    let d = optimize_setup();
+    let args = ["optimize", "deep.onnx", "-o", "small.onnx", "--calibrate", "cal", "--validate", "val"];
+    let o = ampoule(&d, &args);
+    assert!(text(&o).contains("calibrate: 0 of 1"), "{}", text(&o));
+    let whole = std::fs::read(d.path("small.onnx")).unwrap();
+    // The journal of a run that was killed while its last line was written.
+    let blocked = d.path("blocked.onnx");
+    std::fs::create_dir(&blocked).unwrap();
+    let o = ampoule(
+        &d,
+        &[&["optimize", "deep.onnx", "-o", "blocked.onnx"], &args[4..], &["--overwrite"]].concat(),
+    );
+    expect(&o, 3, &["blocked.onnx"]);
+    std::fs::remove_dir(&blocked).unwrap();
+}
+
+#[test]
+fn optimize_refuses_what_would_mislead() {
+    let d = optimize_setup();
+    let run = |calibrate: &str, validate: &str, more: &[&str], code: i32, words: &[&str]| {
+        let args =
+            ["optimize", "deep.onnx", "-o", "bad.onnx", "--calibrate", calibrate, "--validate", validate];
+        expect(&ampoule(&d, &[&args[..], more].concat()), code, words);
+        assert!(!d.path("bad.onnx").exists());
+    };
+    std::fs::create_dir(d.path("empty")).unwrap();
+    run("empty", "val", &[], 3, &["empty", "no NIfTI files"]);
+    run("nowhere", "val", &[], 3, &["nowhere", "no such file"]);
+    std::fs::create_dir(d.path("same")).unwrap();
+    std::fs::copy(d.path("cal/cal.nii.gz"), d.path("same/renamed.nii.gz")).unwrap();
+    run("cal", "same", &[], 3, &["renamed", "must not be both"]);
+    std::fs::create_dir(d.path("odd")).unwrap();
+    Nifti::from_f32(&Volume::filled([20, 20, 20], 7.0), plain()).write(&d.path("odd/flat.nii.gz")).unwrap();
+    run("odd", "val", &[], 3, &["flat", "nothing to segment"]);
+    let mut v = head();
+    v.data[77] = f32::NAN;
+    std::fs::remove_file(d.path("odd/flat.nii.gz")).unwrap();
+    Nifti::from_f32(&v, plain()).write(&d.path("odd/nan.nii.gz")).unwrap();
+    run("odd", "val", &[], 3, &["nan", "not finite"]);
+    run("cal", "val", &["--max-drop", "accuracy=0.1"], 3, &["--truth"]);
+    run("cal", "val", &["--max-drop", "speed=1"], 2, &["speed"]);
+    run("cal", "val", &["--truth", "empty"], 3, &["no truth"]);
+    run("cal", "val", &["--precision", "bf16"], 2, &["int8 or auto"]);
+}
+
 #[test]
 fn the_demo_needs_nothing() {
     // The reference tier takes minutes for a whole head.

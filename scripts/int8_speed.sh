@@ -1,0 +1,13 @@
+#!/bin/sh
+# INT8 beside OpenVINO on the same quantized files: models from YARD (shared/peers/fill.py makes them),
+# quantized on noise into WORK. Set ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI to keep OpenVINO from the matrix
+# unit (AMX) of some servers.
+set -eu
+yard=$1 work=$2
+mkdir -p "$work"
+cargo build --release --quiet -p ampoule-compress --example quantize
+cargo build --release --quiet --features peers
+for m in brain3d_resunet16 brain3d_nnunet he2d_unet resnet50 densenet121 efficientnet_b0; do
+    [ -f "$work/$m.onnx" ] || target/release/examples/quantize "$yard/$m.onnx" "$work/$m.onnx"
+    target/release/ampoule bench "$work/$m.onnx" --threads 1,2 --seconds "${SECONDS_EACH:-3}" --against openvino
+done
