@@ -55,6 +55,9 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
     let (graph, report) = optimize(&job, &mut |what, done, all| reporter.work(what, done, all))?;
     drop(reporter);
     write(&graph, &o.output)?;
+    if let Some(journal) = &job.journal {
+        let _ = std::fs::remove_file(journal);
+    }
     if g.json {
         json(&report)?;
     } else {

@@ -218,8 +218,8 @@ fn divergence(h: &Histogram, r: Range) -> f64 {
             clipped[(m > r.high) as usize] += *c as f64;
         }
     }
-    let ends = bins.iter().enumerate().filter(|(_, (a, b, _))| inside((a + b) / 2.0));
-    let (first, last) = (ends.clone().next().map(|e| e.0), ends.last().map(|e| e.0));
+    let mut ends = bins.iter().enumerate().filter(|(_, (a, b, _))| inside((a + b) / 2.0));
+    let (first, last) = (ends.clone().next().map(|e| e.0), ends.next_back().map(|e| e.0));
     let mut sum = 0.0;
     for (i, (a, b, c)) in bins.iter().enumerate() {
         let m = (a + b) / 2.0;

@@ -440,7 +440,7 @@ impl Conv {
         let st = source.steps;
         let [_, ky, kx] = self.spec.axes;
         // A run through several taps must not begin in the middle of a word.
-        let whole = c % self.operand.per_word() == 0;
+        let whole = c.is_multiple_of(self.operand.per_word());
         let contiguous = kx.dilation == 1 && st[2] == c && whole;
         let (steps, run) = match contiguous {
             true => (sx.first..(sx.first + 1).min(sx.last), (sx.last - sx.first) * c),

@@ -46,7 +46,7 @@ pub struct Job {
     pub bias: bool,
     /// The recipe's fast way.
     pub fast: bool,
-    /// Where a killed run left off.
+    /// Where a killed run left off; for the caller to remove when the model is written.
     pub journal: Option<PathBuf>,
 }
 
@@ -156,7 +156,6 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         met,
     };
     provenance(&mut out, job, &hashes, &report);
-    journal.remove();
     Ok((out, report))
 }
 

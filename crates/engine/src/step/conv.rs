@@ -9,7 +9,8 @@ use ampoule_kernels::winograd::{self, Operands, Prologue, Winograd};
 use std::ops::Range;
 use std::sync::{Mutex, RwLock};
 
-/// How a part is computed.
+/// How a part is computed. There are as many of these as layers, so their size does not matter.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Algorithm {
     Direct(Conv, Weights),
     Winograd(Winograd, winograd::Weights),

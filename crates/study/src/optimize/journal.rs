@@ -59,11 +59,4 @@ impl Journal {
         self.entries.push(e);
         Ok(())
     }
-
-    /// Forgets the file, when the model is written.
-    pub fn remove(&self) {
-        if let Some(path) = &self.path {
-            let _ = std::fs::remove_file(path);
-        }
-    }
 }
