@@ -762,6 +762,7 @@ fn optimize_says_when_a_limit_cannot_be_met() {
 fn optimize_goes_on_where_it_was_killed() {
     let d = optimize_setup();
     let args = ["optimize", "deep.onnx", "-o", "small.onnx", "--calibrate", "cal", "--validate", "val"];
+    let args = [&args[..], &["--max-drop", "dice=0.1"]].concat();
     // A run that ends before its model is written, and the last line of whose journal is cut.
     std::fs::create_dir(d.path("small.onnx")).unwrap();
     let o = ampoule(&d, &[&args[..], &["--overwrite"]].concat());

@@ -110,12 +110,19 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     if plan.layers.is_empty() {
         return Err(ampoule_compress::Error::Nothing.into());
     }
-    let (graph, corrected) = match job.bias {
+    let (shifted, corrected) = match job.bias {
         true => correct(job, &graph, &plan, &calibration, told)?,
-        false => (graph, 0),
+        false => (graph.clone(), 0),
     };
-    let mut runs =
-        Candidates { job, graph: &graph, ranges: &ranges, limits: &limits, truth, original: Vec::new() };
+    let mut runs = Candidates {
+        job,
+        graph: &graph,
+        shifted: &shifted,
+        ranges: &ranges,
+        limits: &limits,
+        truth,
+        original: Vec::new(),
+    };
     let layers = plan.layers.len();
     let mut ranked: Option<Vec<(String, f64, f64)>> = None;
     if job.fastest {
@@ -275,6 +282,8 @@ fn correct(
 struct Candidates<'a> {
     job: &'a Job,
     graph: &'a Graph,
+    /// The same with corrected biases.
+    shifted: &'a Graph,
     ranges: &'a Ranges,
     limits: &'a [Limit],
     truth: Option<Truth>,
@@ -285,11 +294,18 @@ struct Candidates<'a> {
 impl Candidates<'_> {
     /// The network with all layers but `kept` on codes.
     fn candidate(&self, kept: &BTreeSet<String>) -> Result<Graph> {
-        let plan = Plan::of(self.graph, self.job.preset, kept);
+        let mut graph = self.shifted.clone();
+        for (n, original) in graph.nodes.iter_mut().zip(&self.graph.nodes) {
+            // What is not rounded has no shift to take back.
+            if kept.contains(self.graph.node_name(original)) {
+                n.inputs = original.inputs.clone();
+            }
+        }
+        let plan = Plan::of(&graph, self.job.preset, kept);
         if plan.layers.is_empty() {
             return Ok(self.graph.clone());
         }
-        Ok(quantize(self.graph, &plan, self.ranges, self.job.preset)?)
+        Ok(quantize(&graph, &plan, self.ranges, self.job.preset)?)
     }
 
     /// Runs a candidate on all validation cases.
