@@ -194,7 +194,8 @@ pub(super) unsafe fn scalar(args: &DotArgs) {
                     let a = args.a.cast::<i16>().wrapping_offset(tap.a + m as isize * args.a_row);
                     for k in 0..args.run {
                         let word = args.b.add(tap.b + k / per * NR + n).cast::<[i16; 2]>().read_unaligned();
-                        sum += *a.wrapping_add(k) as i32 * word[k % per] as i32;
+                        // As the instructions do; callers see to it that sums fit.
+                        sum = sum.wrapping_add(*a.wrapping_add(k) as i32 * word[k % per] as i32);
                     }
                 }
                 sums[m * NR + n] = sum;
