@@ -1,6 +1,6 @@
 //! Quantizes a model on seeded noise, for measuring speed: `quantize IN.onnx OUT.onnx [mixed]`.
 
-use ampoule_compress::{Collector, Plan, Preset, Settings, quantize};
+use ampoule_compress::{Collector, Method, Plan, Preset, quantize};
 use ampoule_engine::{Options, Session};
 use ampoule_graph::{onnx, passes};
 use std::collections::BTreeSet;
@@ -13,7 +13,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut g = onnx::read_file(input.as_ref())?;
     passes::optimize(&mut g)?;
     let preset = if rest.iter().any(|a| a == "mixed") { Preset::Mixed } else { Preset::Performance };
-    let settings = Settings { preset, ..Settings::default() };
     let plan = Plan::of(&g, preset, &BTreeSet::new());
     let seen = Collector::new(plan.tensors(&g));
     let shapes: Option<Vec<Vec<usize>>> = g.inputs.iter().map(|i| g.value(*i).dims()).collect();
@@ -29,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     session.run()?;
     seen.end_case("noise")?;
-    let q = quantize(&g, &plan, &seen.ranges(&plan.tensors(&g), settings.method)?, preset)?;
+    let q = quantize(&g, &plan, &seen.ranges(&plan.tensors(&g), Method::Mse)?, preset)?;
     println!("{} layers on codes, {} scales", plan.layers.len(), plan.groups.len());
     onnx::write_file(&q, output.as_ref())?;
     Ok(())

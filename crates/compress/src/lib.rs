@@ -19,7 +19,7 @@ pub use calibrate::Collector;
 pub use error::{Error, Result};
 pub use histogram::Histogram;
 pub use place::{Group, Plan, Preset};
-pub use quantize::{Settings, quantize};
+pub use quantize::quantize;
 pub use range::{Method, Range, Ranges, Symmetry, TensorRange};
 pub use sensitivity::{Sample, Sensitivity, sensitivities};
 pub use shift::{Shifts, bias_correctable};

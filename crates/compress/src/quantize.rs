@@ -1,23 +1,8 @@
 //! The graph with quantizers, as standard ONNX: `QuantizeLinear` and `DequantizeLinear` around what is
 //! computed on codes, and weights as signed codes with a scale per output channel.
 
-use crate::{Error, Method, Plan, Preset, Ranges, Result, Symmetry};
+use crate::{Error, Plan, Preset, Ranges, Result, Symmetry};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
-
-/// Choices of a quantization.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// How far to go.
-    pub preset: Preset,
-    /// How ranges are chosen.
-    pub method: Method,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings { preset: Preset::Performance, method: Method::Mse }
-    }
-}
 
 /// Error of the better range that an asymmetric one must stay below to be taken: zero points cost a
 /// little work.

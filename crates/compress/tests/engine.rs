@@ -137,6 +137,21 @@ fn local3d() -> (Graph, Vec<usize>) {
     (n.b.finish(), dims)
 }
 
+/// Normalisations after layers so wide that squares of their sums could leave 64 bits.
+fn heavy() -> (Graph, Vec<usize>) {
+    let dims = vec![1, 64, 16, 12, 12];
+    let mut n = Net { b: Builder::new("heavy"), seed: 300 };
+    let mut y = n.b.input("x", &known(&dims));
+    for _ in 0..2 {
+        y = n.conv(y, [64, 64], &[3, 3, 3], Window::of(&[3, 3, 3]).pad(1));
+        y = n.norm(y, 64);
+        y = n.b.unary(y, Unary::LeakyRelu { alpha: 0.1 });
+    }
+    let y = n.conv(y, [64, 2], &[1, 1, 1], Window::of(&[1, 1, 1]));
+    n.b.output(y, "y", &known(&[1, 2, 16, 12, 12]));
+    (n.b.finish(), dims)
+}
+
 fn input(dims: &[usize]) -> Vec<f32> {
     random(dims.iter().product(), 77)
 }
@@ -177,7 +192,7 @@ fn tiers() -> Vec<String> {
 
 #[test]
 fn codes_give_what_the_reference_gives_and_the_same_bits_everywhere() {
-    for (graph, dims) in [unet3d(), classifier(), local3d()] {
+    for (graph, dims) in [unet3d(), classifier(), local3d(), heavy()] {
         for preset in [Preset::Performance, Preset::Mixed] {
             let q = quantized(&graph, &dims, preset, Method::Mse);
             let mut inferred = q.clone();
@@ -211,7 +226,7 @@ fn codes_give_what_the_reference_gives_and_the_same_bits_everywhere() {
 
 #[test]
 fn layers_run_on_codes() {
-    for (graph, dims) in [unet3d(), classifier(), local3d()] {
+    for (graph, dims) in [unet3d(), classifier(), local3d(), heavy()] {
         let q = quantized(&graph, &dims, Preset::Performance, Method::MinMax);
         let s = Session::new(q, std::slice::from_ref(&dims), &Options::default()).unwrap();
         let floats: Vec<String> = s
@@ -230,7 +245,7 @@ fn layers_run_on_codes() {
 
 #[test]
 fn quantizing_keeps_most_of_the_signal() {
-    for (graph, dims) in [unet3d(), classifier(), local3d()] {
+    for (graph, dims) in [unet3d(), classifier(), local3d(), heavy()] {
         let want = run(&graph, &dims, &Options::default());
         for method in [Method::MinMax, Method::MeanMinMax, Method::Percentile(99.99), Method::Mse, Method::Kl]
         {

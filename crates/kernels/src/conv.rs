@@ -321,7 +321,7 @@ impl Conv {
     /// The pointers must be valid for the grids that the plan was made for, the output must not
     /// overlap the input, `weights` must be packed for these axes and channels and for a supported
     /// tier, and no two threads may run the same item at once. With `sums`, the item's
-    /// outputs are added up while they are in cache; needs [`Conv::whole_columns`].
+    /// outputs are added up while they are in cache; needs [`Conv::adds_up`].
     pub unsafe fn run(
         &self,
         index: usize,
@@ -407,9 +407,10 @@ impl Conv {
         ([rest / d, rest % d], range(bh, self.block_h, h), range(bw, self.block_w, w), part)
     }
 
-    /// Whether every item writes all columns of its pixels, so that it can add them up.
-    pub fn whole_columns(&self) -> bool {
-        self.panel_split == 1
+    /// Whether every item writes all columns of its pixels, so that it can add them up; integer sums only
+    /// in a plan that was made for it.
+    pub fn adds_up(&self) -> bool {
+        self.panel_split == 1 && self.spec.codes.is_none_or(|q| q.totals)
     }
 
     /// Floats of scratch that [`Conv::run`] needs.

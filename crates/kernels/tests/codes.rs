@@ -147,7 +147,7 @@ fn run(c: &Case, isa: Isa, x: &[f32], w: &[f32], r: &[f32], totals: bool) -> (Ve
     let (mut sum, mut square) = (vec![0; m], vec![0; m]);
     for item in 0..conv.items() {
         let mut own = ItemSums::default();
-        let sums = (totals && conv.whole_columns()).then_some(&mut own);
+        let sums = (totals && conv.adds_up()).then_some(&mut own);
         // SAFETY: buffers have the grids' extents.
         unsafe { conv.run(item, &weights, p, (&mut list, scratch.as_mut_ptr()), None, sums) };
         own.join_exact(&mut sum, &mut square);

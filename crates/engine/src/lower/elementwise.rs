@@ -211,6 +211,9 @@ impl Lower<'_> {
         let map = residual.as_ref().map_or([1.0, 0.0], |r| r.1);
         reads.extend(residual.map(|r| r.0));
         let sums = group.and_then(|_| self.sums_of(&reads[0]));
+        if exact.is_some() && sums.is_none() {
+            return Err("integer sums that nobody adds up".into());
+        }
         let output = code.map_or([1.0, 0.0], Code::codes);
         let codes = Codes { residual: map, output, exact };
         self.push(n, Kind::Norm(Norm { codes, gamma, beta, group, epsilon, act, sums }), reads, vec![out], 0);

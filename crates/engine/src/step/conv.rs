@@ -131,7 +131,7 @@ impl ConvPart {
     /// Whether its items can add up what they write.
     pub fn sums(&self) -> bool {
         match &self.algorithm {
-            Algorithm::Direct(conv, _) => conv.whole_columns(),
+            Algorithm::Direct(conv, _) => conv.adds_up(),
             Algorithm::Winograd(..) => true,
         }
     }
