@@ -185,7 +185,7 @@ pub struct Optimize {
     /// Other images to compare the results on.
     #[arg(long, value_name = "FOLDER")]
     pub validate: Option<PathBuf>,
-    /// Their truth: a folder of masks, or a CSV file with the columns file and class. Without it the
+    /// Their truth: a folder of masks, or a CSV file with the columns file and label. Without it the
     /// original's own results are the truth.
     #[arg(long, value_name = "PATH")]
     pub truth: Option<PathBuf>,

@@ -5,7 +5,7 @@
 //! are given), with a fixed seed.
 
 mod measures;
-mod table;
+pub(crate) mod table;
 
 use crate::{Error, Result};
 use measures::{Sample, auroc, average_precision, balanced_accuracy, calibration_error, confusion};

@@ -32,7 +32,7 @@ pub struct Job {
     pub calibrate: PathBuf,
     /// Cases to compare on, if any.
     pub validate: Option<PathBuf>,
-    /// Truth of those: a folder of masks, or a CSV table of classes. The original's results else.
+    /// Truth of those: a folder of masks, or a CSV table of labels. The original's results else.
     pub truth: Option<PathBuf>,
     /// What may not get worse; a default for the kind of task when empty.
     pub limits: Vec<Limit>,

@@ -16,7 +16,7 @@ pub(super) struct Predictions {
 }
 
 /// File, class and group.
-type Truth = Vec<(String, usize, String)>;
+pub(crate) type Truth = Vec<(String, usize, String)>;
 
 fn read(path: &Path) -> Result<(Vec<String>, Vec<csv::StringRecord>)> {
     let fail = |reason: String| Error::Input { path: path.into(), reason };
@@ -63,7 +63,7 @@ pub(super) fn predictions(path: &Path) -> Result<Predictions> {
 }
 
 /// Labels are names of classes, or their numbers from 0.
-pub(super) fn truth(path: &Path, classes: &[String]) -> Result<Truth> {
+pub(crate) fn truth(path: &Path, classes: &[String]) -> Result<Truth> {
     let (header, records) = read(path)?;
     let (file, label) = (column(path, &header, "file")?, column(path, &header, "label")?);
     let group = header.iter().position(|h| h == "group");

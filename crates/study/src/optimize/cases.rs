@@ -104,27 +104,14 @@ pub(super) enum Truth {
 }
 
 impl Truth {
-    /// A folder of masks, or a CSV file of `file,class` with the recipe's class names.
+    /// A folder of masks, or a table of labels as `evaluate` takes it.
     pub fn read(path: &Path, classes: &[String]) -> Result<Self> {
-        let fail = |reason: String| Error::Input { path: path.into(), reason };
         if path.is_dir() {
             return Ok(Truth::Masks(path.into()));
         }
-        let mut table = csv::Reader::from_path(path).map_err(|e| fail(e.to_string()))?;
-        let head = table.headers().map_err(|e| fail(e.to_string()))?.clone();
-        let column = |name: &str| {
-            head.iter().position(|h| h == name).ok_or_else(|| fail(format!("it has no column `{name}`")))
-        };
-        let (file, class) = (column("file")?, column("class")?);
-        let mut all = BTreeMap::new();
-        for row in table.records() {
-            let row = row.map_err(|e| fail(e.to_string()))?;
-            let (f, c) = (row.get(file).unwrap_or_default(), row.get(class).unwrap_or_default());
-            let index = classes.iter().position(|k| k == c);
-            let index = index.ok_or_else(|| fail(format!("`{c}` is no class of the model's recipe")))?;
-            all.insert(f.to_owned(), index as u8);
-        }
-        Ok(Truth::Classes(all))
+        let rows = crate::classification::table::truth(path, classes)?;
+        let short = |f: &str| f.rsplit(['/', '\\']).next().unwrap_or(f).to_owned();
+        Ok(Truth::Classes(rows.iter().map(|(file, class, _)| (short(file), *class as u8)).collect()))
     }
 
     /// The truth of case `path`, on the grid of `found`.
