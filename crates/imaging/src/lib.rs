@@ -4,14 +4,18 @@
 //! geometry is explicit ([`geometry::Affine`]) and never guessed silently.
 #![forbid(unsafe_code)]
 
+pub mod contour;
 pub mod geometry;
 pub mod metrics;
 pub mod nifti;
 pub mod normalise;
 pub mod photo;
 pub mod picture;
+pub mod pyramid;
 pub mod regions;
 pub mod resample;
+pub mod slide;
+pub mod tissue;
 mod volume;
 pub mod window;
 

@@ -4,13 +4,15 @@
 //! are rounded to eight, both with a note; grey becomes three equal channels, as Pillow's
 //! `convert("RGB")` does.
 
+mod area;
 mod read;
 mod resize;
 mod write;
 
+pub use area::area;
 pub use read::{ENDINGS, Error, is_photo};
 pub use resize::Filter;
-pub use write::write_grey;
+pub use write::{write_grey, write_rgb};
 
 /// Eight-bit RGB, rows from the top, three bytes a pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]

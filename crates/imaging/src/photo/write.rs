@@ -1,12 +1,27 @@
-//! Grey maps as PNG.
+//! Grey maps and pictures as PNG.
 
+use super::Photo;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use std::io::{Error, Result, Write};
 
 /// Writes `width` by `height` eight-bit grey values as a PNG.
 pub fn write_grey(out: &mut dyn Write, width: usize, height: usize, grey: &[u8]) -> Result<()> {
+    write(out, width, height, grey, ExtendedColorType::L8)
+}
+
+/// Writes a picture as a PNG.
+pub fn write_rgb(out: &mut dyn Write, photo: &Photo) -> Result<()> {
+    write(out, photo.width, photo.height, &photo.rgb, ExtendedColorType::Rgb8)
+}
+
+fn write(
+    out: &mut dyn Write,
+    width: usize,
+    height: usize,
+    bytes: &[u8],
+    kind: ExtendedColorType,
+) -> Result<()> {
     let size = |n: usize| u32::try_from(n).map_err(Error::other);
-    let encoder = PngEncoder::new(out);
-    encoder.write_image(grey, size(width)?, size(height)?, ExtendedColorType::L8).map_err(Error::other)
+    PngEncoder::new(out).write_image(bytes, size(width)?, size(height)?, kind).map_err(Error::other)
 }

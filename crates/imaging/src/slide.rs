@@ -1,0 +1,214 @@
+//! Whole slides: TIFF, BigTIFF, pyramids of them, OME-TIFF and Aperio SVS, read by region.
+//!
+//! Only the levels of the pyramid can be read. Thumbnails and the pictures of the label and of the whole
+//! glass, which can name a patient, are told apart and never opened.
+
+mod cache;
+mod chunk;
+mod levels;
+mod page;
+mod thumbnail;
+
+use crate::photo::Photo;
+use cache::Cache;
+use page::Page;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// Why a slide cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// Not a readable TIFF.
+    #[error("not a TIFF or SVS that can be read ({reason})")]
+    Format {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Readable, with a feature that is not supported.
+    #[error("it has {what}")]
+    Unsupported {
+        /// The feature, and what helps.
+        what: String,
+    },
+}
+
+/// One resolution of a slide.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Level {
+    /// Pixels across.
+    pub width: u64,
+    /// Pixels down.
+    pub height: u64,
+    /// How many pixels of level 0 are one of this level's, along a side.
+    pub downsample: f64,
+}
+
+/// An open slide. It may be read from many threads.
+#[derive(Debug)]
+pub struct Slide {
+    /// Resolutions, the finest first.
+    pub levels: Vec<Level>,
+    /// Microns a pixel of level 0, where the file says so.
+    pub mpp: Option<f64>,
+    /// Things a user should know.
+    pub notes: Vec<String>,
+    /// How the file was understood: `Aperio`, `OME-TIFF` or `TIFF`.
+    pub kind: &'static str,
+    pages: Vec<Page>,
+    file: Mutex<File>,
+    length: u64,
+    cache: Mutex<Cache>,
+}
+
+/// Pixels of a chunk, three bytes each; `None` where the file holds none.
+type Pixels = Option<Arc<Vec<u8>>>;
+
+impl Slide {
+    /// Opens a slide; decoded tiles up to `cache_bytes` are kept.
+    pub fn open(path: &Path, cache_bytes: usize) -> Result<Slide, Error> {
+        let file = File::open(path)?;
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Err(Error::Unsupported { what: "no pixels, not being a plain file".into() });
+        }
+        let found = levels::choose(page::read(file.try_clone()?)?)?;
+        let first = &found.pages[0];
+        let levels = found.pages.iter().map(|p| {
+            let downsample =
+                (first.width as f64 / p.width as f64 + first.height as f64 / p.height as f64) / 2.0;
+            Level { width: p.width, height: p.height, downsample }
+        });
+        Ok(Slide {
+            levels: levels.collect(),
+            mpp: found.mpp,
+            notes: found.notes,
+            kind: found.kind,
+            pages: found.pages,
+            file: Mutex::new(file),
+            length: meta.len(),
+            cache: Mutex::new(Cache::new(cache_bytes)),
+        })
+    }
+
+    /// Whether a TIFF is read as a slide rather than as a photo: it is one of a scanner's, has several
+    /// resolutions, or is longer than `most` pixels along a side.
+    pub fn is_one(path: &Path, most: u64) -> bool {
+        let Ok(slide) = Slide::open(path, 0) else { return false };
+        let first = &slide.levels[0];
+        slide.kind != "TIFF" || slide.levels.len() > 1 || first.width.max(first.height) > most
+    }
+
+    /// The coarsest level whose pixels are no larger than `downsample` of level 0 (and one part in a
+    /// hundred more, for sizes that were rounded).
+    pub fn level_for(&self, downsample: f64) -> usize {
+        let fits = |l: &Level| l.downsample <= downsample * 1.01;
+        self.levels.iter().rposition(fits).unwrap_or(0)
+    }
+
+    /// Pixels across and down one chunk of a level.
+    pub fn chunk_size(&self, level: usize) -> [u64; 2] {
+        self.pages[level].chunk
+    }
+
+    /// Chunks across and down a level.
+    pub fn chunks(&self, level: usize) -> [u64; 2] {
+        let p = &self.pages[level];
+        [p.width.div_ceil(p.chunk[0]), p.height.div_ceil(p.chunk[1])]
+    }
+
+    /// Position and size in pixels of chunk (`cx`, `cy`), cut at the border.
+    fn bounds(&self, level: usize, [cx, cy]: [u64; 2]) -> ([u64; 2], [usize; 2]) {
+        let p = &self.pages[level];
+        let at = [cx * p.chunk[0], cy * p.chunk[1]];
+        let size = [(p.width - at[0]).min(p.chunk[0]), (p.height - at[1]).min(p.chunk[1])];
+        (at, size.map(|n| n as usize))
+    }
+
+    /// Whether the file holds data for a chunk.
+    pub fn has(&self, level: usize, [cx, cy]: [u64; 2]) -> bool {
+        let p = &self.pages[level];
+        let i = (cy * self.chunks(level)[0] + cx) as usize;
+        p.offsets[i] != 0 && p.counts[i] != 0
+    }
+
+    /// Pixels of a chunk as they are stored, without the cache.
+    pub fn chunk(&self, level: usize, at: [u64; 2]) -> Result<Option<Photo>, Error> {
+        let (_, [w, h]) = self.bounds(level, at);
+        Ok(self.load(level, at)?.map(|rgb| Photo::new(w, h, rgb)))
+    }
+
+    fn load(&self, level: usize, [cx, cy]: [u64; 2]) -> Result<Option<Vec<u8>>, Error> {
+        if !self.has(level, [cx, cy]) {
+            return Ok(None);
+        }
+        let p = &self.pages[level];
+        let [across, down] = self.chunks(level);
+        let planes = if p.planar { p.samples.min(3) } else { 1 };
+        let place = |e: Error| match e {
+            Error::Format { reason } => {
+                Error::Format { reason: format!("{reason}, at column {cx}, row {cy} of level {level}") }
+            }
+            e => e,
+        };
+        let mut data = Vec::with_capacity(planes);
+        for plane in 0..planes as u64 {
+            let i = ((plane * down + cy) * across + cx) as usize;
+            let (offset, count) = (p.offsets[i], p.counts[i]);
+            if offset.checked_add(count).is_none_or(|end| end > self.length) {
+                return Err(place(Error::Format { reason: "a tile lies beyond the end of the file".into() }));
+            }
+            let mut bytes = vec![0; count as usize];
+            let mut file = self.file.lock().unwrap_or_else(|e| e.into_inner());
+            file.seek(SeekFrom::Start(offset))?;
+            file.read_exact(&mut bytes)?;
+            data.push(bytes);
+        }
+        chunk::decode(p, &data, self.bounds(level, [cx, cy]).1).map(Some).map_err(place)
+    }
+
+    fn cached(&self, level: usize, at: [u64; 2]) -> Result<Pixels, Error> {
+        let key = (level, at);
+        if let Some(found) = self.cache.lock().unwrap_or_else(|e| e.into_inner()).get(&key) {
+            return Ok(Some(found));
+        }
+        // Decoding is not done under the lock; two threads may decode the same tile at worst.
+        let Some(pixels) = self.load(level, at)?.map(Arc::new) else { return Ok(None) };
+        self.cache.lock().unwrap_or_else(|e| e.into_inner()).put(key, pixels.clone());
+        Ok(Some(pixels))
+    }
+
+    /// `width` by `height` pixels of a level from (`x`, `y`) in its own pixels on. What lies outside, and
+    /// what the file holds no data for, is white.
+    pub fn region(&self, level: usize, x: i64, y: i64, width: usize, height: usize) -> Result<Photo, Error> {
+        let mut out = vec![255u8; 3 * width * height];
+        let l = &self.levels[level];
+        let [cw, ch] = self.pages[level].chunk.map(|n| n as i64);
+        let to = [(x + width as i64).min(l.width as i64), (y + height as i64).min(l.height as i64)];
+        let from = [x.max(0), y.max(0)];
+        if from[0] >= to[0] || from[1] >= to[1] {
+            return Ok(Photo::new(width, height, out));
+        }
+        for cy in from[1] / ch..=(to[1] - 1) / ch {
+            for cx in from[0] / cw..=(to[0] - 1) / cw {
+                let Some(pixels) = self.cached(level, [cx as u64, cy as u64])? else { continue };
+                let (at, [w, h]) = self.bounds(level, [cx as u64, cy as u64]);
+                let at = at.map(|v| v as i64);
+                let a = [from[0].max(at[0]), from[1].max(at[1])];
+                let b = [to[0].min(at[0] + w as i64), to[1].min(at[1] + h as i64)];
+                let n = 3 * (b[0] - a[0]) as usize;
+                for row in a[1]..b[1] {
+                    let source = 3 * ((row - at[1]) as usize * w + (a[0] - at[0]) as usize);
+                    let target = 3 * ((row - y) as usize * width + (a[0] - x) as usize);
+                    out[target..target + n].copy_from_slice(&pixels[source..source + n]);
+                }
+            }
+        }
+        Ok(Photo::new(width, height, out))
+    }
+}
