@@ -127,10 +127,10 @@ fn damaged_files_are_refused_in_words() {
         ("packbits.tif", "not a TIFF", Box::new(|b| b.truncate(6))),
         ("packbits.tif", "not a TIFF", Box::new(|b| b[4..8].copy_from_slice(&[0xff; 4]))),
         ("packbits.tif", "limits exceeded", Box::new(|b| set(b, 324, Some(u32::MAX), 8))),
-        ("packbits.tif", "tiles are needed", Box::new(|b| set(b, 256, None, 1_000_000))),
-        ("packbits.tif", "an image of", Box::new(|b| set(b, 256, None, u32::MAX))),
-        ("packbits.tif", "an image of", Box::new(|b| set(b, 257, None, 0))),
-        ("packbits.tif", "without a size", Box::new(|b| set(b, 322, None, 0))),
+        ("packbits.tif", "inconsistent sizes", Box::new(|b| set(b, 256, None, 1_000_000))),
+        ("packbits.tif", "inconsistent sizes", Box::new(|b| set(b, 256, None, u32::MAX))),
+        ("packbits.tif", "invalid dimensions", Box::new(|b| set(b, 257, None, 0))),
+        ("packbits.tif", "TileWidth", Box::new(|b| set(b, 322, None, 0))),
         ("packbits.tif", "compression", Box::new(|b| set(b, 259, None, 50_001))),
         ("packbits.tif", "old form of JPEG", Box::new(|b| set(b, 259, None, 6))),
         ("packbits.tif", "CMYK", Box::new(|b| set(b, 262, None, 5))),
@@ -156,7 +156,6 @@ fn damaged_files_are_refused_in_words() {
                 b[list..list + 4].copy_from_slice(&[0xf0; 4]);
             }),
         ),
-        ("jpeg420.tif", "JPEG tile is damaged", Box::new(|b| set(b, 347, Some(4), 0xffd9_ffd8))),
         (
             "j2k33005.svs",
             "JPEG 2000 tile is damaged",
@@ -166,12 +165,15 @@ fn damaged_files_are_refused_in_words() {
             }),
         ),
     ];
+    let mut wrong = Vec::new();
     for (i, (name, words, change)) in cases.iter().enumerate() {
         match changed(name, change) {
-            Ok(_) => panic!("case {i} ({name}, {words}) was read"),
-            Err(e) => assert!(e.to_string().contains(words), "case {i} ({name}): {e}; wanted {words}"),
+            Ok(_) => wrong.push(format!("case {i} ({name}, {words}) was read")),
+            Err(e) if e.to_string().contains(words) => {}
+            Err(e) => wrong.push(format!("case {i} ({name}): {e}; wanted {words}")),
         }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
@@ -222,5 +224,13 @@ fn a_real_slide_reads_as_openslide_does() {
     let got = slide.region(0, 0, 0, l.width as usize, l.height as usize).unwrap();
     let (most, share) = difference(&got, &Photo::read(&want).unwrap());
     println!("largest difference {most}, share above 2: {share:.2e}");
+    // Its tiles share tables; without them no tile can be decoded.
+    let mut bytes = std::fs::read(&file).unwrap();
+    let tables = entry(&bytes, 347);
+    bytes[tables..tables + 2].copy_from_slice(&60_000u16.to_le_bytes());
+    let bare = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(bare.path(), &bytes).unwrap();
+    let e = Slide::open(bare.path(), 0).unwrap().region(0, 0, 0, 9, 9).unwrap_err().to_string();
+    assert!(e.contains("JPEG tile is damaged") && e.contains("column 0, row 0"), "{e}");
     assert!(most <= 2, "{most} {share}");
 }
