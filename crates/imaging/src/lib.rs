@@ -15,6 +15,7 @@ pub mod pyramid;
 pub mod regions;
 pub mod resample;
 pub mod slide;
+pub mod stain;
 pub mod tissue;
 mod volume;
 pub mod window;
