@@ -63,16 +63,16 @@ for name in ("dfu_vgg11", "dfu_densenet121"):
     for split, key in (("dev", "dev_selected_on"), ("test", "internal_test")):
         out = work / name / split
         run(shared / "models" / f"{name}.onnx", work / "patches" / split, "-o", out, "--recipe", "recipes/dfu.toml")
-        rows = list(csv.DictReader(open(out / "classes.csv")))
+        rows = list(csv.DictReader(open(out / "predictions.csv")))
         most, equal = 0.0, 0
         for r in rows:
             want = net.run(None, {"image": tensor(np.asarray(Image.open(r["file"])))})[0][0]
-            got = [float(r["normal skin"]), float(r["ulcer"])]
+            got = [float(r["prob_normal skin"]), float(r["prob_ulcer"])]
             most = max(most, np.abs(want - got).max())
             equal += r["class"] == ["normal skin", "ulcer"][int(want[1] > want[0])]
         say(most < 1e-4 and equal == len(rows), f"{name} {split}: {equal} of {len(rows)} classes equal, probabilities within {most:.1e}")
         done = subprocess.run(
-            [ampoule, "evaluate", out / "classes.csv", work / f"{split}_truth.csv", "--json"], capture_output=True, text=True
+            [ampoule, "evaluate", out / "predictions.csv", work / f"{split}_truth.csv", "--json"], capture_output=True, text=True
         )
         if done.returncode:
             say(False, f"{name} {split}: evaluate says {done.stderr.strip()}")
@@ -104,7 +104,7 @@ for path in tiles:
     t = np.pad(tensor(half), ((0, 0), (0, 0), (0, -h % 16), (0, -w % 16)), mode="reflect")
     want = net.run(None, {"image": t})[0][0, 1, :h, :w] > 0.5
     full = np.pad(want.repeat(2, 0).repeat(2, 1), ((0, a.shape[0] - 2 * h), (0, a.shape[1] - 2 * w)), mode="edge")
-    got = np.asarray(Image.open(out / f"{path.stem}_labels.png")) > 0
+    got = np.asarray(Image.open(out / f"{path.stem}_mask.png")) > 0
     lossless = path.suffix == ".png"
     if lossless:
         equal += (got == full).sum()

@@ -83,7 +83,7 @@ pub enum Command {
     Run {
         /// Model file or fetched name.
         model: String,
-        /// NIfTI files, photos or tiles, as the model's recipe says, or folders of them.
+        /// NIfTI files, photos, tiles or slides, as the model's recipe says, or folders of them.
         #[arg(required = true)]
         inputs: Vec<PathBuf>,
         /// Folder for the results; made if it is missing.
@@ -104,6 +104,15 @@ pub enum Command {
         /// Classes named for each photo, the likeliest first.
         #[arg(long, value_name = "N", default_value_t = 1)]
         top: usize,
+        /// Another model of the same ensemble, for photos, tiles and slides: probabilities are averaged.
+        #[arg(long, value_name = "MODEL")]
+        fold: Vec<String>,
+        /// Microns a pixel of the slides' finest level, whatever the files say.
+        #[arg(long, value_name = "MICRONS", value_parser = parse_mpp)]
+        mpp: Option<f64>,
+        /// Write outlines of slides compressed, as .geojson.gz.
+        #[arg(long)]
+        gzip: bool,
     },
     /// Compare masks with truth: metrics per case and in total.
     Evaluate {
@@ -257,6 +266,11 @@ fn parse_size(s: &str) -> Result<Size, String> {
         Some([a, b, c]) => Ok(Size([*a, *b, *c])),
         _ => Err("a size such as 128 or 128x160x128, each 1 to 4096".into()),
     }
+}
+
+fn parse_mpp(s: &str) -> Result<f64, String> {
+    let fine = |v: &f64| (0.02..=50.0).contains(v);
+    s.parse().ok().filter(fine).ok_or_else(|| "microns a pixel, 0.02 to 50; for example 0.25".into())
 }
 
 fn parse_bytes(s: &str) -> Result<u64, String> {

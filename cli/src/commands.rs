@@ -28,7 +28,19 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Inspect { model, size, output, profile } => {
             inspect::run(g, model, size.0, output.as_deref(), *profile)
         }
-        Command::Run { model, inputs, output, mask, fast, save_probabilities, frame, top } => {
+        Command::Run {
+            model,
+            inputs,
+            output,
+            mask,
+            fast,
+            save_probabilities,
+            frame,
+            top,
+            fold,
+            mpp,
+            gzip,
+        } => {
             let job = run::Job {
                 model,
                 inputs,
@@ -38,6 +50,9 @@ pub fn run(cli: &Cli) -> Outcome {
                 probabilities: *save_probabilities,
                 frame: *frame,
                 top: *top,
+                folds: fold,
+                mpp: *mpp,
+                gzip: *gzip,
             };
             run::run(g, &job)
         }

@@ -1,16 +1,19 @@
 //! A bar with the time left on a terminal, a line a case otherwise.
 
 use crate::args::Global;
+use ampoule_pipeline::slides::{ClassArea, SlideOutcome};
 use ampoule_pipeline::{CaseResult, Outcome, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub struct Reporter {
     bar: Option<ProgressBar>,
     quiet: bool,
     json: bool,
+    /// When the slide at hand was begun.
+    begun: Instant,
 }
 
 impl Reporter {
@@ -23,7 +26,7 @@ impl Reporter {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Reporter { bar, quiet, json: global.json }
+        Reporter { bar, quiet, json: global.json, begun: Instant::now() }
     }
 
     fn line(&self, text: String) {
@@ -71,12 +74,66 @@ impl Reporter {
                 self.line(format!("{}: {text}", name(file)));
                 notes.iter().for_each(|n| self.line(format!("{}: note: {n}", name(file))));
             }
-            Err(e) => {
-                let hint =
-                    if e.is_memory() { format!("; {}", crate::exit::MEMORY_HINT) } else { String::new() };
-                self.note(&format!("{e}{hint}"));
-            }
+            Err(e) => self.failure(e),
         }
+    }
+}
+
+impl Reporter {
+    /// `done` of `of` windows of a slide are done. Without a bar, every tenth of them is told with the time
+    /// left.
+    pub fn windows(&mut self, file: &Path, done: usize, of: usize) {
+        if let Some(bar) = &self.bar {
+            if done == 1 {
+                bar.reset();
+                bar.set_message(name(file));
+            }
+            bar.set_length(of as u64);
+            bar.set_position(done as u64);
+            return;
+        }
+        if done == 1 {
+            self.begun = Instant::now();
+        }
+        let tenth = |n: usize| n * 10 / of;
+        if done == of || tenth(done) == tenth(done - 1) {
+            return;
+        }
+        let left = self.begun.elapsed().as_secs_f64() / done as f64 * (of - done) as f64;
+        match self.json && !self.quiet {
+            true => complain(
+                &serde_json::json!({ "file": name(file), "done": done, "of": of, "seconds_left": left.round() })
+                    .to_string(),
+            ),
+            false => self.line(format!("{}: {done} of {of} windows, {left:.0} s left", name(file))),
+        }
+    }
+
+    /// A slide is done, or why not.
+    pub fn slide(&mut self, file: &Path, result: Result<&SlideOutcome, &ampoule_pipeline::Error>) {
+        let (s, kept) = match result {
+            Ok(SlideOutcome::Done(s)) => (s, false),
+            Ok(SlideOutcome::Kept(s)) => (s, true),
+            Err(e) => return self.failure(e),
+        };
+        let area = |c: &ClassArea| match c.area_mm2 {
+            Some(mm2) => format!("{} {mm2:.3} mm²", c.class),
+            None => format!("{} {:.1} % of what was looked at", c.class, 100.0 * c.share),
+        };
+        let areas: Vec<String> = s.classes.iter().map(area).collect();
+        let tissue = s.tissue_mm2.map_or(String::new(), |t| format!(" ({t:.3} mm² of tissue)"));
+        let total = s.timings_ms.get("total").and_then(|t| t.as_f64()).unwrap_or(0.0) / 1e3;
+        let how = match kept {
+            true => "kept from an earlier run".to_owned(),
+            false => format!("{} windows in {total:.1} s, {:.1} a second", s.tiles, s.tiles_per_second),
+        };
+        self.line(format!("{}: {}{tissue}; {how}", name(file), areas.join(", ")));
+        s.warnings.iter().for_each(|w| self.line(format!("{}: note: {w}", name(file))));
+    }
+
+    fn failure(&mut self, e: &ampoule_pipeline::Error) {
+        let hint = if e.is_memory() { format!("; {}", crate::exit::MEMORY_HINT) } else { String::new() };
+        self.note(&format!("{e}{hint}"));
     }
 }
 
@@ -119,15 +176,7 @@ impl Progress for Reporter {
                 }
             }
             Outcome::Kept(s) => self.line(format!("{file}: {:.1} ml, kept from an earlier run", s.mask_ml)),
-            Outcome::Failed(e) => {
-                let hint =
-                    if e.is_memory() { format!("; {}", crate::exit::MEMORY_HINT) } else { String::new() };
-                let text = format!("ampoule: {e}{hint}");
-                match &self.bar {
-                    Some(bar) => bar.println(text),
-                    None => complain(&text),
-                }
-            }
+            Outcome::Failed(e) => self.failure(e),
         }
     }
 }

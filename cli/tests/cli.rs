@@ -583,27 +583,27 @@ fn photos_become_a_table() {
     };
     let o = run("one", &["--threads", "1", "--top", "2"]);
     expect(&o, 0, &["a.png: bright 0.9", "b.png: dark 0.9", "dark 0.0"]);
-    let table = std::fs::read_to_string(d.path("one/classes.csv")).unwrap();
+    let table = std::fs::read_to_string(d.path("one/predictions.csv")).unwrap();
     let classes: Vec<&str> = table.lines().skip(1).map(|l| l.split(',').nth(1).unwrap()).collect();
-    assert_eq!(table.lines().next(), Some("file,class,\"dark\",\"bright\""));
+    assert_eq!(table.lines().next(), Some("file,class,\"prob_dark\",\"prob_bright\""));
     assert_eq!(classes, ["\"bright\"", "\"dark\"", "\"bright\"", "\"dark\""]);
     // Any number of threads, the same table; an existing one is kept unless told otherwise.
     expect(&run("many", &["--threads", "3", "--json"]), 0, &["\"class\":\"bright\""]);
-    assert_eq!(std::fs::read_to_string(d.path("many/classes.csv")).unwrap(), table);
-    expect(&run("many", &[]), 2, &["classes.csv", "--overwrite"]);
+    assert_eq!(std::fs::read_to_string(d.path("many/predictions.csv")).unwrap(), table);
+    expect(&run("many", &[]), 2, &["predictions.csv", "--overwrite"]);
     expect(&run("many", &["--overwrite"]), 0, &[]);
     // Truth by name; then a file that is no photo.
     std::fs::write(d.path("truth.csv"), "file,label\na.png,bright\nb.png,dark\nc.png,dark\nd.png,dark\n")
         .unwrap();
     expect(
-        &ampoule(&d, &["evaluate", "one/classes.csv", "truth.csv"]),
+        &ampoule(&d, &["evaluate", "one/predictions.csv", "truth.csv"]),
         0,
         &["accuracy           0.7500", "bright"],
     );
     std::fs::write(d.path("photos/e.jpg"), b"not a photo").unwrap();
     expect(&run("some", &[]), 1, &["e.jpg"]);
     assert!(std::fs::read_to_string(d.path("some/failures.csv")).unwrap().contains("e.jpg"));
-    assert_eq!(std::fs::read_to_string(d.path("some/classes.csv")).unwrap().lines().count(), 5);
+    assert_eq!(std::fs::read_to_string(d.path("some/predictions.csv")).unwrap().lines().count(), 5);
     expect(&ampoule(&d, &["run", "bright.onnx", "photos/e.jpg", "-o", "none"]), 3, &["e.jpg", "PNG"]);
     expect(&ampoule(&d, &["run", "bright.onnx", "missing.png", "-o", "none"]), 3, &["missing.png"]);
     expect(&ampoule(&d, &["run", "bright.onnx", "photos", "-o", "none", "--fast"]), 2, &["volumes"]);
@@ -618,7 +618,7 @@ fn tiles_become_label_maps() {
     write_photo(&d.path("tile.png"), 31, 21, 13);
     let run = ["run", "bright.onnx", "tile.png", "-o", "out", "--save-probabilities"];
     expect(&ampoule(&d, &run), 0, &["tile.png: bright 0.6000"]);
-    let labels = ampoule_imaging::photo::Photo::read(&d.path("out/tile_labels.png")).unwrap();
+    let labels = ampoule_imaging::photo::Photo::read(&d.path("out/tile_mask.png")).unwrap();
     assert_eq!((labels.width, labels.height), (31, 21));
     for y in 0..21 {
         for x in 0..31 {
@@ -626,8 +626,11 @@ fn tiles_become_label_maps() {
             assert_eq!(labels.at(x, y)[0], (x >= 12) as u8, "{x} {y}");
         }
     }
-    assert_eq!(d.names("out"), ["classes.csv", "tile_labels.png", "tile_prob0.png", "tile_prob1.png"]);
-    let evaluate = ["evaluate", "out/tile_labels.png", "out/tile_labels.png"];
+    assert_eq!(
+        d.names("out"),
+        ["predictions.csv", "tile_mask.png", "tile_overlay.png", "tile_prob0.png", "tile_prob1.png"]
+    );
+    let evaluate = ["evaluate", "out/tile_mask.png", "out/tile_mask.png"];
     expect(&ampoule(&d, &evaluate), 0, &["Dice mean 1.0000", "object F1 1.0000"]);
     expect(&ampoule(&d, &["evaluate", "out", "out", "--json"]), 0, &["\"hd95_px\":0.0"]);
     expect(&ampoule(&d, &run), 2, &["--overwrite"]);

@@ -16,6 +16,9 @@ pub struct Job<'a> {
     pub probabilities: bool,
     pub frame: Option<usize>,
     pub top: usize,
+    pub folds: &'a [String],
+    pub mpp: Option<f64>,
+    pub gzip: bool,
 }
 
 pub fn run(g: &Global, job: &Job) -> Outcome {
@@ -30,6 +33,9 @@ pub fn run(g: &Global, job: &Job) -> Outcome {
     let opened = open(g, job.model)?;
     if opened.is_for_photos() {
         return photos::run(g, job, opened);
+    }
+    if !job.folds.is_empty() || job.mpp.is_some() || job.gzip {
+        return Err(Failure::usage("--fold, --mpp and --gzip are for photos, tiles and slides".to_owned()));
     }
     let inputs = collect_inputs(job.inputs)?;
     if inputs.is_empty() {

@@ -129,9 +129,15 @@ impl Tracer {
         self.next_row(ended);
     }
 
+    /// Takes a row without any region.
+    pub fn push_blank(&mut self, ended: &mut dyn FnMut(Region)) {
+        self.below.fill(0);
+        self.next_row(ended);
+    }
+
     /// Ends the image and gives the regions that reached its last row.
     pub fn finish(mut self, ended: &mut dyn FnMut(Region)) {
-        self.push(|_| None, ended);
+        self.push_blank(ended);
     }
 
     fn root(&mut self, mut i: u32) -> u32 {

@@ -9,6 +9,7 @@ pub mod geometry;
 pub mod metrics;
 pub mod nifti;
 pub mod normalise;
+pub mod pending;
 pub mod photo;
 pub mod picture;
 pub mod pyramid;

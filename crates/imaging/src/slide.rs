@@ -96,6 +96,11 @@ impl Slide {
         })
     }
 
+    /// Keeps decoded tiles up to this many bytes.
+    pub fn set_cache(&mut self, bytes: u64) {
+        self.cache = Mutex::new(Cache::new(bytes as usize));
+    }
+
     /// Whether a TIFF is read as a slide rather than as a photo: it is one of a scanner's, has several
     /// resolutions, or is longer than `most` pixels along a side.
     pub fn is_one(path: &Path, most: u64) -> bool {

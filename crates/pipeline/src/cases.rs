@@ -147,17 +147,21 @@ pub fn run_cases(
     Ok(results)
 }
 
+/// A field of a table in quotation marks.
+pub(crate) fn quoted(s: &str) -> String {
+    format!("\"{}\"", s.replace('"', "\"\""))
+}
+
 /// Writes `failures.csv` into `folder`, or removes an old one when nothing failed.
-pub(crate) fn record_failures(folder: &Path, failed: &[(&Path, &Error)]) -> Result<()> {
+pub fn record_failures(folder: &Path, failed: &[(&Path, &Error)]) -> Result<()> {
     let path = folder.join("failures.csv");
     if failed.is_empty() {
         let _ = std::fs::remove_file(&path);
         return Ok(());
     }
-    let quote = |s: String| format!("\"{}\"", s.replace('"', "\"\""));
     let mut text = String::from("file,reason\n");
     for (input, e) in failed {
-        text += &format!("{},{}\n", quote(input.display().to_string()), quote(e.to_string()));
+        text += &format!("{},{}\n", quoted(&input.display().to_string()), quoted(&e.to_string()));
     }
     write_atomic(&path, |out| out.write_all(text.as_bytes())).map_err(Error::io(&path))
 }

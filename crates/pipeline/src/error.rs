@@ -33,6 +33,14 @@ pub enum Error {
         /// Why.
         source: ampoule_imaging::photo::Error,
     },
+    /// The slide cannot be used.
+    #[error("{path}: {source}", path = path.display())]
+    Slide {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: ampoule_imaging::slide::Error,
+    },
     /// The image can be read and makes no sense for the task.
     #[error("{path}: {reason}", path = path.display())]
     Content {

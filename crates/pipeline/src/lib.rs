@@ -8,10 +8,11 @@ mod model;
 mod output;
 pub mod photos;
 pub mod recipe;
+pub mod slides;
 mod stages;
 mod system;
 
-pub use cases::{Batch, Case, CaseResult, Outcome, Progress, collect_inputs, run_cases};
+pub use cases::{Batch, Case, CaseResult, Outcome, Progress, collect_inputs, record_failures, run_cases};
 pub use error::{Error, Result};
 pub use model::{Model, RECIPE_KEY};
 pub use output::{CaseFiles, Sidecar, sha256_file, sha256_hex};

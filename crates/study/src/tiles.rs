@@ -107,7 +107,8 @@ fn name(path: &Path) -> String {
     short.unwrap_or(&stem).to_owned()
 }
 
-/// Label maps of a folder, or a single one; where there are files ending in `_labels`, only those.
+/// Label maps of a folder, or a single one; where there are files ending in `_mask` or `_labels`, only
+/// those.
 fn files(path: &Path) -> Result<Vec<(String, PathBuf)>> {
     if path.is_file() {
         return Ok(vec![(name(path), path.into())]);
@@ -116,9 +117,11 @@ fn files(path: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut all: Vec<PathBuf> = std::fs::read_dir(path).map_err(fail)?.flatten().map(|e| e.path()).collect();
     all.retain(|p| is_photo(p));
     all.sort();
-    let labels = |p: &PathBuf| p.file_stem().is_some_and(|s| s.to_string_lossy().ends_with("_labels"));
-    if all.iter().any(labels) {
-        all.retain(labels);
+    for ending in ["_labels", "_mask"] {
+        let labels = |p: &PathBuf| p.file_stem().is_some_and(|s| s.to_string_lossy().ends_with(ending));
+        if all.iter().any(labels) {
+            all.retain(labels);
+        }
     }
     Ok(all.into_iter().map(|p| (name(&p), p)).collect())
 }

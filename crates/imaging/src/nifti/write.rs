@@ -1,31 +1,20 @@
 //! Writing: whole files under their final name, or nothing.
 
 use super::Nifti;
+use crate::pending::Pending;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
 /// Writes `path` through a temporary file beside it: synced, then renamed. On any error the
 /// temporary is removed and nothing stands under the final name.
 pub fn write_atomic(path: &Path, f: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".tmp-{}", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let write = || {
-        let mut out = io::BufWriter::with_capacity(1 << 18, File::create(&temporary)?);
-        f(&mut out)?;
-        out.flush()?;
-        out.get_ref().sync_all()?;
-        std::fs::rename(&temporary, path)
-    };
-    let result = write();
-    if result.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    result
+    let (pending, file) = Pending::create(path)?;
+    let mut out = io::BufWriter::with_capacity(1 << 18, file);
+    f(&mut out)?;
+    out.flush()?;
+    pending.commit(out.get_ref())
 }
 
 impl Nifti {

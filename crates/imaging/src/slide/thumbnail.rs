@@ -8,8 +8,8 @@ use std::sync::Mutex;
 /// Sums of the pixels that each pixel of the picture stands for.
 struct Sums {
     width: usize,
-    rgb: Vec<[u64; 3]>,
-    counts: Vec<u64>,
+    rgb: Vec<[u32; 3]>,
+    counts: Vec<u32>,
 }
 
 impl Slide {
@@ -21,6 +21,10 @@ impl Slide {
         let level = self.levels.iter().rposition(|l| size(l) >= longest).unwrap_or(0);
         let l = &self.levels[level];
         let k = size(l).div_ceil(longest).max(1);
+        if k > 4096 {
+            let what = "no level that is small enough for a thumbnail; save it as a pyramid".into();
+            return Err(Error::Unsupported { what });
+        }
         let [w, h] = [l.width, l.height].map(|n| n.div_ceil(k) as usize);
         let [across, down] = self.chunks(level);
         let all = Mutex::new(Sums { width: w, rgb: vec![[0; 3]; w * h], counts: vec![0; w * h] });
@@ -33,7 +37,7 @@ impl Slide {
             Ok::<(), Error>(())
         })?;
         let sums = all.into_inner().unwrap_or_else(|e| e.into_inner());
-        let mean = |(sum, &n): (&[u64; 3], &u64)| match n {
+        let mean = |(sum, &n): (&[u32; 3], &u32)| match n {
             0 => [255; 3],
             n => sum.map(|s| ((s + n / 2) / n) as u8),
         };
@@ -53,7 +57,7 @@ fn reduced(photo: &Photo, origin: [u64; 2], k: u64) -> Sums {
         let base = ((origin[1] + y as u64) / k - first[1]) as usize * width;
         for (x, p) in row.chunks_exact(3).enumerate() {
             let i = base + ((origin[0] + x as u64) / k - first[0]) as usize;
-            (0..3).for_each(|c| out.rgb[i][c] += p[c] as u64);
+            (0..3).for_each(|c| out.rgb[i][c] += p[c] as u32);
             out.counts[i] += 1;
         }
     }

@@ -6,12 +6,14 @@ use crate::{Error, Result};
 use ampoule_engine::{Options, Pool, Precision, Session};
 use ampoule_graph::Graph;
 use ampoule_imaging::photo::Photo;
+use ampoule_imaging::stain;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A loaded model for photos and its recipe. Sessions have one thread each; several run side by side.
 pub struct PhotoModel {
-    graph: Graph,
+    graphs: Vec<Graph>,
     /// The recipe in force.
     pub recipe: PhotoRecipe,
     /// Hash of the model file, in hexadecimal.
@@ -20,8 +22,13 @@ pub struct PhotoModel {
     /// Most resident memory of the whole process in bytes.
     pub max_ram: Option<u64>,
     threads: usize,
-    sessions: HashMap<(String, [usize; 2]), Session>,
+    sessions: HashMap<Key, Session>,
+    /// Time spent in networks so far.
+    pub network: Duration,
 }
+
+/// Which network, which of its outputs, and pixels across and down.
+type Key = (usize, String, [usize; 2]);
 
 /// Probabilities of classes, channels innermost: of a photo, or of every pixel of the reduced tile.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,21 +42,27 @@ pub struct Scores {
 impl PhotoModel {
     /// Makes a model of a graph in memory.
     pub fn from_graph(graph: Graph, recipe: &str, sha256: String, options: Options) -> Result<Self> {
-        let recipe = PhotoRecipe::parse(recipe)?;
-        let unsupported = graph.unsupported();
-        if !unsupported.is_empty() {
-            return Err(Error::Engine(ampoule_graph::Error::Unsupported(unsupported).into()));
+        let mut recipe = PhotoRecipe::parse(recipe)?;
+        if let ([], [only]) = (&recipe.outputs[..], &graph.outputs[..]) {
+            recipe.outputs.push(graph.value(*only).name.clone());
         }
-        let names: Vec<&str> = graph.outputs.iter().map(|o| graph.value(*o).name.as_str()).collect();
-        if let Some(missing) = recipe.outputs.iter().find(|o| !names.contains(&o.as_str())) {
-            let have = names.join(", ");
-            return Err(Error::Recipe(format!("it names the output `{missing}`; the model has {have}")));
-        }
+        check(&graph, &recipe)?;
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
             n => n,
         };
-        Ok(PhotoModel { graph, recipe, sha256, options, max_ram: None, threads, sessions: HashMap::new() })
+        let (graphs, sessions) = (vec![graph], HashMap::new());
+        let network = Duration::ZERO;
+        Ok(PhotoModel { graphs, recipe, sha256, options, max_ram: None, threads, sessions, network })
+    }
+
+    /// Adds another network whose probabilities are averaged with the others': a fold of an ensemble. It
+    /// must have the outputs that the recipe names.
+    pub fn join(&mut self, graph: Graph, sha256: &str) -> Result<()> {
+        check(&graph, &self.recipe)?;
+        self.graphs.push(graph);
+        self.sha256 = crate::sha256_hex(format!("{} {sha256}", self.sha256).as_bytes());
+        Ok(())
     }
 
     /// How values are stored and multiplied.
@@ -67,7 +80,7 @@ impl PhotoModel {
         let sessions = self.sessions.iter();
         let copies = sessions.map(|(k, s)| Ok((k.clone(), s.beside(Arc::new(Pool::new(1)))?)));
         Ok(PhotoModel {
-            graph: self.graph.clone(),
+            graphs: self.graphs.clone(),
             recipe: self.recipe.clone(),
             sha256: self.sha256.clone(),
             options: self.options.clone(),
@@ -82,11 +95,11 @@ impl PhotoModel {
     }
 
     /// The session of an output for inputs of `width` by `height`; sessions of other sizes are dropped.
-    fn session(&mut self, output: &str, [width, height]: [usize; 2]) -> Result<&mut Session> {
-        let key = (output.to_owned(), [width, height]);
-        self.sessions.retain(|k, _| k.0 != key.0 || k.1 == key.1);
+    fn session(&mut self, fold: usize, output: &str, [width, height]: [usize; 2]) -> Result<&mut Session> {
+        let key = (fold, output.to_owned(), [width, height]);
+        self.sessions.retain(|k, _| (k.0, &k.1) != (key.0, &key.1) || k.2 == key.2);
         if !self.sessions.contains_key(&key) {
-            let graph = self.graph.extract(&[output])?;
+            let graph = self.graphs[fold].extract(&[output])?;
             if graph.inputs.len() != 1 {
                 let n = graph.inputs.len();
                 return Err(Error::Recipe(format!("output `{output}` needs {n} inputs, one photo is given")));
@@ -104,31 +117,80 @@ impl PhotoModel {
 
     /// Averages the outputs over the photo and its mirrored versions.
     pub fn predict(&mut self, photo: &Photo) -> Result<Scores> {
+        let input = self.recipe.input.clone();
+        self.average(&|x, y| match (x, y) {
+            (false, false) => Tensor::of(photo.clone(), &input),
+            _ => Tensor::of(photo.flipped(x, y), &input),
+        })
+    }
+
+    /// Averages the outputs over a window and its mirrored versions: grey levels of `inner` pixels across
+    /// and down, channels innermost, on the grid that the network computes on.
+    pub(crate) fn predict_window(&mut self, levels: &[f32], inner: [usize; 2]) -> Result<Scores> {
+        let input = self.recipe.input.clone();
+        self.average(&|x, y| Tensor::of_levels(levels, inner, (x, y), &input))
+    }
+
+    /// Makes the sessions for windows of `inner` pixels, so that what they take is known.
+    pub(crate) fn prepare(&mut self, inner: [usize; 2]) -> Result<()> {
+        let size = inner.map(|n| n.next_multiple_of(self.recipe.input.multiple));
+        for fold in 0..self.graphs.len() {
+            for output in self.recipe.outputs.clone() {
+                self.session(fold, &output, size)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn average(&mut self, tensor: &dyn Fn(bool, bool) -> Tensor) -> Result<Scores> {
         let recipe = self.recipe.clone();
         let mut versions = vec![(false, false)];
         versions.extend(recipe.flips.iter().map(|f| f.axes()));
         let mut sum: Option<Scores> = None;
         for &(x, y) in &versions {
-            let upright = (x, y) == (false, false);
-            let tensor = Tensor::of(if upright { photo.clone() } else { photo.flipped(x, y) }, &recipe.input);
-            for output in &recipe.outputs {
-                let session = self.session(output, tensor.size)?;
-                session.input(0).copy_from_slice(&tensor.values);
-                session.run()?;
-                let mut scores = read(session, &recipe, &tensor)?;
-                if !upright {
-                    scores.flip(x, y, recipe.classes.len());
-                }
-                match &mut sum {
-                    None => sum = Some(scores),
-                    Some(s) => s.values.iter_mut().zip(&scores.values).for_each(|(a, b)| *a += b),
+            let tensor = tensor(x, y);
+            for fold in 0..self.graphs.len() {
+                for output in &recipe.outputs {
+                    let session = self.session(fold, output, tensor.size)?;
+                    session.input(0).copy_from_slice(&tensor.values);
+                    let start = Instant::now();
+                    session.run()?;
+                    let spent = start.elapsed();
+                    let mut scores = read(session, &recipe, &tensor)?;
+                    self.network += spent;
+                    if (x, y) != (false, false) {
+                        scores.flip(x, y, recipe.classes.len());
+                    }
+                    match &mut sum {
+                        None => sum = Some(scores),
+                        Some(s) => s.values.iter_mut().zip(&scores.values).for_each(|(a, b)| *a += b),
+                    }
                 }
             }
         }
-        let n = (versions.len() * recipe.outputs.len()) as f32;
+        let n = (versions.len() * recipe.outputs.len() * self.graphs.len()) as f32;
         let mut scores = sum.unwrap_or(Scores { size: [0, 0], values: Vec::new() });
-        scores.values.iter_mut().for_each(|v| *v /= n);
+        if n > 1.0 {
+            scores.values.iter_mut().for_each(|v| *v /= n);
+        }
         Ok(scores)
+    }
+}
+
+/// A model must be one that runs, with the outputs that the recipe names.
+fn check(graph: &Graph, recipe: &PhotoRecipe) -> Result<()> {
+    let unsupported = graph.unsupported();
+    if !unsupported.is_empty() {
+        return Err(Error::Engine(ampoule_graph::Error::Unsupported(unsupported).into()));
+    }
+    let names: Vec<&str> = graph.outputs.iter().map(|o| graph.value(*o).name.as_str()).collect();
+    let have = names.join(", ");
+    if recipe.outputs.is_empty() {
+        return Err(Error::Recipe(format!("it names no outputs, and the model has several: {have}")));
+    }
+    match recipe.outputs.iter().find(|o| !names.contains(&o.as_str())) {
+        Some(missing) => Err(Error::Recipe(format!("it names the output `{missing}`; the model has {have}"))),
+        None => Ok(()),
     }
 }
 
@@ -157,12 +219,6 @@ impl Scores {
             })
             .collect()
     }
-
-    /// The class of the largest probability at pixel `i`; the first of equals.
-    pub fn class(&self, i: usize, classes: usize) -> usize {
-        let own = &self.values[i * classes..(i + 1) * classes];
-        (1..classes).fold(0, |best, k| if own[k] > own[best] { k } else { best })
-    }
 }
 
 /// A network's input: channels-last values.
@@ -186,10 +242,16 @@ impl Tensor {
         if let Some([w, h]) = input.crop {
             photo = photo.centre(w, h);
         }
+        if let Some(s) = input.stain
+            && let Some(change) = stain::change(&photo.rgb, &s.into())
+        {
+            change.apply(&mut photo.rgb);
+        }
         let k = input.reduce;
         let inner = [(photo.width / k).max(1), (photo.height / k).max(1)];
         let size = inner.map(|n| n.next_multiple_of(input.multiple));
-        let scaled = intensity(&photo, &input.normalise);
+        let range = photo.rgb.iter().fold((255, 0), |(a, b), &v| (v.min(a), v.max(b)));
+        let scaled = intensity((range.0 as f32, range.1 as f32), &input.normalise);
         let mut values = Vec::with_capacity(3 * size[0] * size[1]);
         for y in 0..size[1] {
             for x in 0..size[0] {
@@ -210,15 +272,32 @@ impl Tensor {
         }
         Tensor { size, inner, values }
     }
+
+    /// Of grey levels on the network's own grid, mirrored left to right, upside down, or both.
+    fn of_levels(levels: &[f32], inner: [usize; 2], (fx, fy): (bool, bool), input: &Input) -> Tensor {
+        let size = inner.map(|n| n.next_multiple_of(input.multiple));
+        let range = levels.iter().fold((255f32, 0f32), |(a, b), &v| (v.min(a), v.max(b)));
+        let scaled = intensity(range, &input.normalise);
+        let mut values = Vec::with_capacity(3 * size[0] * size[1]);
+        for y in 0..size[1] {
+            let y = reflected(y, inner[1]);
+            let y = if fy { inner[1] - 1 - y } else { y };
+            for x in 0..size[0] {
+                let x = reflected(x, inner[0]);
+                let x = if fx { inner[0] - 1 - x } else { x };
+                let p = &levels[3 * (y * inner[0] + x)..][..3];
+                values.extend([0, 1, 2].map(|c| p[c] * scaled[c][0] + scaled[c][1]));
+            }
+        }
+        Tensor { size, inner, values }
+    }
 }
 
-/// Factor and summand of every channel.
-fn intensity(photo: &Photo, kind: &Intensity) -> [[f32; 2]; 3] {
+/// Factor and summand of every channel, for levels of this least and most.
+fn intensity((least, most): (f32, f32), kind: &Intensity) -> [[f32; 2]; 3] {
     match kind {
         Intensity::Divide { by } => [[1.0 / by, 0.0]; 3],
         Intensity::MinMax => {
-            let least = photo.rgb.iter().copied().min().unwrap_or(0) as f32;
-            let most = photo.rgb.iter().copied().max().unwrap_or(0) as f32;
             let factor = if most > least { 1.0 / (most - least) } else { 0.0 };
             [[factor, -least * factor]; 3]
         }
@@ -298,7 +377,10 @@ mod tests {
         let rgb: Vec<u8> = (0..5 * 3u8).flat_map(|i| [10 * i, 0, 255]).collect();
         let photo = Photo::new(5, 3, rgb);
         let normalise = Intensity::Divide { by: 1.0 };
-        let t = Tensor::of(photo, &Input { resize: None, crop: None, reduce: 2, normalise, multiple: 4 });
+        let t = Tensor::of(
+            photo,
+            &Input { resize: None, crop: None, stain: None, reduce: 2, normalise, multiple: 4 },
+        );
         assert_eq!((t.inner, t.size), ([2, 1], [4, 4]));
         let red: Vec<f32> = t.values.iter().step_by(3).copied().take(4).collect();
         // Means of 0, 10, 50, 60 and of 20, 30, 70, 80; then reflected.

@@ -4,6 +4,7 @@
 use crate::recipe::Activation;
 use crate::{Error, Result};
 use ampoule_imaging::photo::Filter;
+use ampoule_imaging::stain::{MACENKO, Target};
 use serde::{Deserialize, Serialize};
 
 /// What becomes of a photo.
@@ -37,7 +38,12 @@ pub struct PhotoRecipe {
     pub license: String,
     /// Names of the network's classes, in the order of its channels.
     pub classes: Vec<String>,
-    /// Outputs of the model whose probabilities are averaged: the folds of an ensemble.
+    /// The class that is not drawn and not measured; the first where none is named.
+    #[serde(default)]
+    pub background: Option<String>,
+    /// Outputs of the model whose probabilities are averaged: the folds of an ensemble. Empty for a
+    /// model that has one output.
+    #[serde(default)]
     pub outputs: Vec<String>,
     /// Function that makes outputs probabilities, where the network ends before it.
     #[serde(default)]
@@ -47,6 +53,59 @@ pub struct PhotoRecipe {
     pub flips: Vec<Flip>,
     /// How pixels become the network's input.
     pub input: Input,
+    /// How slides are cut into windows; a recipe without it is for photos and tiles alone.
+    #[serde(default)]
+    pub slide: Option<SlidePart>,
+}
+
+/// How a slide is cut into windows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlidePart {
+    /// Microns a pixel of the tiles that the network was trained on, before `reduce`.
+    #[serde(default)]
+    pub mpp: Option<f64>,
+    /// Instead of `mpp`: the level of the slide's pyramid whose pixels are taken as they are.
+    #[serde(default)]
+    pub level: Option<usize>,
+    /// Pixels (of `mpp`) along a side of one window.
+    pub window: usize,
+    /// Overlap of neighbours as a share of the window, 0 to below 0.95.
+    #[serde(default)]
+    pub overlap: f64,
+    /// Weights of a window's pixels where windows overlap.
+    #[serde(default)]
+    pub blend: Weighting,
+    /// Which windows are looked at.
+    #[serde(default)]
+    pub tissue: TissueRule,
+    /// Outlined regions smaller than this many square microns are left out.
+    #[serde(default)]
+    pub smallest: f64,
+}
+
+/// Weights of a window's pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weighting {
+    /// A bell about the middle.
+    #[default]
+    Gaussian,
+    /// All alike.
+    Average,
+}
+
+/// Which windows of a slide are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TissueRule {
+    /// Those with tissue by its saturation.
+    #[default]
+    Otsu,
+    /// The same, without the ink of pens: for slides in haematoxylin and eosin.
+    OtsuWithoutPens,
+    /// All for which the file holds data.
+    None,
 }
 
 /// A mirrored version of a photo.
@@ -78,6 +137,9 @@ pub struct Input {
     /// Centre crop: width and height.
     #[serde(default)]
     pub crop: Option<[usize; 2]>,
+    /// Colours are taken to those of another laboratory; estimated on the photo, or once for a slide.
+    #[serde(default)]
+    pub stain: Option<Stain>,
     /// Means of blocks of this many pixels a side; what does not fill a block is dropped.
     #[serde(default = "one")]
     pub reduce: usize,
@@ -90,6 +152,40 @@ pub struct Input {
 
 fn one() -> usize {
     1
+}
+
+/// Whose colours a photo is taken to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Stain {
+    /// Macenko's; without values to those of its reference implementation.
+    Macenko {
+        /// Optical densities of haematoxylin and of eosin in red, green and blue.
+        #[serde(default)]
+        vectors: Option<[[f64; 3]; 2]>,
+        /// 99th percentiles of their concentrations.
+        #[serde(default)]
+        strongest: Option<[f64; 2]>,
+    },
+    /// Reinhard's, in CIELAB.
+    Reinhard {
+        /// Means of L (0 to 100), a and b.
+        mean: [f64; 3],
+        /// Their standard deviations.
+        deviation: [f64; 3],
+    },
+}
+
+impl From<Stain> for Target {
+    fn from(s: Stain) -> Target {
+        match (s, MACENKO) {
+            (Stain::Macenko { vectors, strongest }, Target::Macenko { vectors: v, strongest: s }) => {
+                Target::Macenko { vectors: vectors.unwrap_or(v), strongest: strongest.unwrap_or(s) }
+            }
+            (Stain::Reinhard { mean, deviation }, _) => Target::Reinhard { mean, deviation },
+            (Stain::Macenko { .. }, other) => other,
+        }
+    }
 }
 
 /// Resampling of a photo.
@@ -150,7 +246,55 @@ pub enum Intensity {
     },
 }
 
+impl SlidePart {
+    fn check(&self, recipe: &PhotoRecipe) -> Result<(), String> {
+        let bad = |what: &str| Err(what.to_owned());
+        let k = match recipe.task {
+            Task::Delineation => recipe.input.reduce * recipe.input.multiple,
+            Task::Classification => 1,
+        };
+        if self.mpp.is_some() == self.level.is_some() {
+            return bad("slide takes either `mpp` or `level`");
+        }
+        if self.mpp.is_some_and(|v| !(0.05..=50.0).contains(&v)) || self.level.is_some_and(|l| l > 30) {
+            return bad("slide.mpp must be 0.05 to 50 microns, and slide.level at most 30");
+        }
+        if !(16..=8192).contains(&self.window) || !self.window.is_multiple_of(k) {
+            return Err(format!("slide.window must be 16 to 8192 and a multiple of {k}"));
+        }
+        if !(0.0..0.95).contains(&self.overlap) {
+            return bad("slide.overlap must be 0 to below 0.95");
+        }
+        let fine = self.smallest.is_finite() && self.smallest >= 0.0;
+        if fine { Ok(()) } else { bad("slide.smallest must be at least 0") }
+    }
+}
+
 impl PhotoRecipe {
+    /// The class that is not drawn and not measured.
+    pub fn background(&self) -> usize {
+        let named = self.background.as_ref().and_then(|b| self.classes.iter().position(|c| c == b));
+        named.unwrap_or(0)
+    }
+
+    /// The value of a class in label maps: 0 for the background, the others in order.
+    pub fn label(&self, class: usize) -> u8 {
+        let b = self.background();
+        match class {
+            c if c == b => 0,
+            c if c < b => c as u8 + 1,
+            c => c as u8,
+        }
+    }
+
+    /// The class of a pixel or photo by its probabilities: the largest, the first of equals. Sigmoids
+    /// do not compete, so what none of them holds for likely is background.
+    pub fn decide(&self, p: &[f32]) -> usize {
+        let best = (1..p.len()).fold(0, |best, k| if p[k] > p[best] { k } else { best });
+        let unlikely = self.task == Task::Delineation && self.activation == Activation::Sigmoid;
+        if unlikely && p[best] <= 0.5 { self.background() } else { best }
+    }
+
     /// Whether a recipe is one of photos, judged by its task alone.
     pub fn is_one(text: &str) -> bool {
         let table: Option<toml::Table> = text.parse().ok();
@@ -170,9 +314,26 @@ impl PhotoRecipe {
         if self.version != 1 {
             return Err(format!("version {} is not supported; this program reads 1", self.version));
         }
-        if self.outputs.is_empty() || self.classes.len() < 2 {
-            return bad("it needs at least one output and two classes");
+        if !(2..=255).contains(&self.classes.len()) {
+            return bad("it needs 2 to 255 classes");
         }
+        if let Some(b) = self.background.as_ref().filter(|b| !self.classes.contains(b)) {
+            return Err(format!("the background `{b}` is none of its classes"));
+        }
+        let stained = match &self.input.stain {
+            Some(Stain::Macenko { vectors, strongest }) => {
+                vectors.iter().flatten().flatten().all(|v| v.is_finite())
+                    && strongest.iter().flatten().all(|v| v.is_finite() && *v > 0.0)
+            }
+            Some(Stain::Reinhard { mean, deviation }) => {
+                mean.iter().all(|v| v.is_finite()) && deviation.iter().all(|v| v.is_finite() && *v > 0.0)
+            }
+            None => true,
+        };
+        if !stained {
+            return bad("stains must be finite, and deviations and concentrations above 0");
+        }
+        self.slide.as_ref().map_or(Ok(()), |s| s.check(self))?;
         let mut names = self.classes.clone();
         names.sort();
         names.dedup();
@@ -232,6 +393,13 @@ normalise = { kind = "divide", by = 255.0 }
             ("255.0", "0.0"),
             ("\"classification\"", "\"delineation\""),
             ("outputs", "exits"),
+            ("[input]", "background = \"bone\"\n[input]"),
+            ("[input]", "[slide]\nwindow = 64\n[input]"),
+            ("[input]", "[slide]\nwindow = 64\nmpp = 0.5\nlevel = 0\n[input]"),
+            ("[input]", "[slide]\nwindow = 64\nmpp = 0\n[input]"),
+            ("[input]", "[slide]\nwindow = 8\nmpp = 1\n[input]"),
+            ("[input]", "[slide]\nwindow = 64\nmpp = 1\noverlap = 1.0\n[input]"),
+            ("[input]", "[input]\nstain = { kind = \"reinhard\", mean = [0, 0, 0], deviation = [1, 0, 1] }"),
             ("\"divide\"", "\"multiply\""),
         ] {
             assert!(PhotoRecipe::parse(&GOOD.replace(from, to)).is_err(), "{to}");

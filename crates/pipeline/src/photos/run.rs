@@ -2,6 +2,7 @@
 
 use super::model::{PhotoModel, Scores};
 use super::recipe::Task;
+use crate::slides::{Overlay, has_slide_ending};
 use crate::{Error, Result};
 use ampoule_imaging::nifti::write_atomic;
 use ampoule_imaging::photo::{Photo, is_photo};
@@ -44,7 +45,7 @@ pub struct PhotoSummary {
 /// Told about every photo when it is done: how many are, how many there are, and what became of it.
 pub type Told<'a> = dyn FnMut(usize, usize, &Path, &Result<PhotoRow>) + Send + 'a;
 
-/// Expands folders into the photos in them, by name; files are taken as they are.
+/// Expands folders into the photos and slides in them, by name; files are taken as they are.
 pub fn collect_photos(inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut out = Vec::new();
     for input in inputs {
@@ -55,15 +56,16 @@ pub fn collect_photos(inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let entries = std::fs::read_dir(input).map_err(Error::io(input))?;
         let hidden = |p: &Path| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
         let mut list: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
-        list.retain(|p| is_photo(p) && !hidden(p) && p.is_file());
+        list.retain(|p| (is_photo(p) || has_slide_ending(p)) && !hidden(p) && p.is_file());
         list.sort();
         out.extend(list);
     }
     Ok(out)
 }
 
-/// Runs all photos, several at once, and writes the table `classes.csv` into `folder`, and
-/// `failures.csv` when some fail; a delineation writes `NAME_labels.png` too, one grey value a class.
+/// Runs all photos, several at once, and writes the table `predictions.csv` into `folder`; a delineation
+/// writes `NAME_mask.png`, one grey value a class, and `NAME_overlay.png` too. The list of failures is the
+/// caller's to write.
 pub fn run_photos(
     model: PhotoModel,
     inputs: &[PathBuf],
@@ -71,8 +73,8 @@ pub fn run_photos(
     batch: &PhotoBatch,
     told: &mut Told,
 ) -> Result<PhotoSummary> {
-    let table = folder.join("classes.csv");
-    let maps: Vec<PathBuf> = inputs.iter().map(|p| map_path(p, folder, "labels")).collect();
+    let table = folder.join("predictions.csv");
+    let maps: Vec<PathBuf> = inputs.iter().map(|p| map_path(p, folder, "mask")).collect();
     if !batch.overwrite {
         let delineation = model.recipe.task == Task::Delineation;
         let wanted = maps.iter().filter(|_| delineation).chain([&table]);
@@ -119,8 +121,6 @@ pub fn run_photos(
         inputs.iter().cloned().zip(rows.into_iter().map(|r| r.unwrap_or_else(missing))).collect();
     let text = csv(&classes, &rows);
     write_atomic(&table, |out| out.write_all(text.as_bytes())).map_err(Error::io(&table))?;
-    let failed = rows.iter().filter_map(|(p, r)| Some((p.as_path(), r.as_ref().err()?)));
-    crate::cases::record_failures(folder, &failed.collect::<Vec<_>>())?;
     Ok(PhotoSummary { rows, table })
 }
 
@@ -160,26 +160,47 @@ fn one(model: &mut PhotoModel, input: &Path, map: &Path, batch: &PhotoBatch) -> 
     let file = input.display().to_string();
     let notes = photo.notes.clone();
     if model.recipe.task == Task::Classification {
-        return Ok(PhotoRow { file, class: name(scores.class(0, classes)), scores: scores.values, notes });
+        return Ok(PhotoRow {
+            file,
+            class: name(model.recipe.decide(&scores.values)),
+            scores: scores.values,
+            notes,
+        });
     }
     let k = model.recipe.input.reduce;
-    let labels: Vec<usize> = (0..scores.size[0] * scores.size[1]).map(|i| scores.class(i, classes)).collect();
+    let chosen = scores.values.chunks_exact(classes).map(|p| model.recipe.decide(p));
+    let chosen: Vec<usize> = chosen.collect();
     let mut shares = vec![0f32; classes];
-    labels.iter().for_each(|&c| shares[c] += 1.0 / labels.len() as f32);
-    write_map(map, &photo, &scores, k, |i| labels[i] as u8)?;
+    chosen.iter().for_each(|&c| shares[c] += 1.0 / chosen.len() as f32);
+    let label = |i: usize| model.recipe.label(chosen[i]);
+    write_map(map, &photo, &scores, k, label)?;
+    let labels = scores.over([photo.width, photo.height], k, label);
+    let overlay = map.with_file_name(map_name(map, "overlay"));
+    write_overlay(&overlay, &photo, &labels, classes - 1)?;
     if batch.probabilities {
         for c in 0..classes {
-            let path = map.with_file_name(map_name(map, c));
+            let path = map.with_file_name(map_name(map, &format!("prob{c}")));
             write_map(&path, &photo, &scores, k, |i| (scores.values[i * classes + c] * 255.0).round() as u8)?;
         }
     }
-    let most = (1..classes).fold(0, |best, c| if shares[c] > shares[best] { c } else { best });
+    let most = (0..classes).fold(0, |best, c| if shares[c] > shares[best] { c } else { best });
     Ok(PhotoRow { file, class: name(most), scores: shares, notes })
 }
 
-fn map_name(labels: &Path, class: usize) -> String {
-    let name = labels.file_name().unwrap_or_default().to_string_lossy();
-    name.replace("_labels.png", &format!("_prob{class}.png"))
+/// The name of another picture beside a mask.
+fn map_name(mask: &Path, kind: &str) -> String {
+    let name = mask.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.strip_suffix("_mask.png").unwrap_or(&name);
+    format!("{stem}_{kind}.png")
+}
+
+/// Writes the photo with its classes in colour.
+fn write_overlay(path: &Path, photo: &Photo, labels: &[u8], classes: usize) -> Result<()> {
+    let mut overlay = Overlay::new(photo.clone(), 1.0, classes);
+    for (i, &label) in labels.iter().enumerate().filter(|l| *l.1 > 0) {
+        overlay.mark((i % photo.width) as u64, (i / photo.width) as u64, label);
+    }
+    write_atomic(path, |out| overlay.write(out)).map_err(Error::io(path))
 }
 
 /// Writes one grey value per pixel of the photo.
@@ -191,8 +212,8 @@ fn write_map(path: &Path, photo: &Photo, s: &Scores, k: usize, value: impl Fn(us
 }
 
 fn csv(classes: &[String], rows: &[(PathBuf, Result<PhotoRow>)]) -> String {
-    let quote = |s: &str| format!("\"{}\"", s.replace('"', "\"\""));
-    let header: Vec<String> = classes.iter().map(|c| quote(c)).collect();
+    let quote = crate::cases::quoted;
+    let header: Vec<String> = classes.iter().map(|c| quote(&format!("prob_{c}"))).collect();
     let mut text = format!("file,class,{}\n", header.join(","));
     for row in rows.iter().filter_map(|r| r.1.as_ref().ok()) {
         let scores: Vec<String> = row.scores.iter().map(|v| format!("{v:.7}")).collect();

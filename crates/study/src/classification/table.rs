@@ -45,7 +45,10 @@ pub(super) fn predictions(path: &Path) -> Result<Predictions> {
     };
     let (file, class) = (column(path, &header, "file")?, column(path, &header, "class")?);
     let scores: Vec<usize> = (0..header.len()).filter(|i| ![file, class].contains(i)).collect();
-    let classes: Vec<String> = scores.iter().map(|&i| header[i].clone()).collect();
+    // Columns of probabilities may be named as `run` names them, or by the class alone.
+    let prefixed = scores.iter().all(|&i| header[i].starts_with("prob_"));
+    let name = |h: &String| if prefixed { h["prob_".len()..].to_owned() } else { h.clone() };
+    let classes: Vec<String> = scores.iter().map(|&i| name(&header[i])).collect();
     if classes.len() < 2 {
         let reason = "it has fewer than two columns of probabilities".to_owned();
         return Err(Error::Input { path: path.into(), reason });

@@ -68,11 +68,14 @@ impl Runner {
                 let scores = model.predict(&photo)?;
                 let labels = match model.recipe.task {
                     Task::Classification => {
-                        Volume { dims: [1; 3], data: vec![scores.class(0, classes) as u8] }
+                        Volume { dims: [1; 3], data: vec![model.recipe.decide(&scores.values) as u8] }
                     }
                     Task::Delineation => {
                         let size = [photo.width, photo.height];
-                        let class = |i: usize| scores.class(i, classes) as u8;
+                        let recipe = &model.recipe;
+                        let class = |i: usize| {
+                            recipe.label(recipe.decide(&scores.values[i * classes..(i + 1) * classes]))
+                        };
                         let data = scores.over(size, model.recipe.input.reduce, class);
                         Volume { dims: [size[0], size[1], 1], data }
                     }

@@ -1,0 +1,194 @@
+//! Where windows lie on a slide, and from which level they are read.
+
+use crate::photos::Task;
+use crate::photos::recipe::{PhotoRecipe, SlidePart};
+use ampoule_imaging::Volume;
+use ampoule_imaging::slide::Slide;
+use ampoule_imaging::window::{Style, starts};
+
+/// Factors this close to a whole number are taken as it: pixel sizes are stated with three digits.
+const SNAP: f64 = 0.01;
+/// A slide may be this many times coarser than the network's training images.
+const COARSEST: f64 = 2.0;
+
+/// One window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    /// Its top left pixel on the network's grid.
+    pub at: [u64; 2],
+    /// Its column and row.
+    pub cell: [u64; 2],
+}
+
+/// The network's grid on a slide.
+#[derive(Clone, Debug)]
+pub(super) struct Grid {
+    /// Level that is read.
+    pub level: usize,
+    /// Pixels of that level along a side of one of the grid's.
+    pub factor: f64,
+    /// Pixels of level 0 along a side of one of the grid's.
+    pub scale: f64,
+    /// Microns along a side of one of the grid's pixels.
+    pub mpp: Option<f64>,
+    /// Pixels across and down.
+    pub size: [u64; 2],
+    /// Pixels across and down a window.
+    pub window: [usize; 2],
+    /// Pixels from one window to the next.
+    pub stride: [usize; 2],
+    /// Columns and rows of windows.
+    pub cells: [u64; 2],
+    /// Windows that are looked at, row by row.
+    pub windows: Vec<Window>,
+    /// Things a user should know.
+    pub notes: Vec<String>,
+}
+
+/// Tissue on a thumbnail, and how many pixels of level 0 one of its pixels is.
+pub(super) type Tissue<'a> = (&'a Volume<u8>, f64);
+
+impl Grid {
+    /// The grid for a recipe; `mpp` is the size of the slide's pixels. The words of an error say what to
+    /// do.
+    pub fn new(
+        slide: &Slide,
+        recipe: &PhotoRecipe,
+        part: &SlidePart,
+        mpp: Option<f64>,
+        tissue: Option<Tissue>,
+    ) -> Result<Grid, String> {
+        let whole = recipe.task == Task::Classification;
+        // A classifier's patches are reduced as photos are; a delineation reads reduced pixels at once.
+        let k = if whole { 1 } else { recipe.input.reduce };
+        let mut notes = Vec::new();
+        let scale = match (part.mpp, part.level) {
+            (Some(wanted), _) => {
+                let Some(own) = mpp else {
+                    return Err("the file does not say how large its pixels are; give --mpp MICRONS".into());
+                };
+                wanted * k as f64 / own
+            }
+            (None, level) => {
+                let level = level.unwrap_or(0);
+                let Some(l) = slide.levels.get(level) else {
+                    let n = slide.levels.len();
+                    return Err(format!("the recipe asks for level {level}; the slide has {n}"));
+                };
+                l.downsample * k as f64
+            }
+        };
+        if scale * COARSEST < 1.0 {
+            return Err(format!(
+                "its pixels are {:.1} times as large as those the network was trained on",
+                1.0 / scale
+            ));
+        }
+        let level = slide.level_for(scale);
+        let downsample = slide.levels[level].downsample;
+        let mut factor = scale / downsample;
+        let near = factor.round().max(1.0);
+        if (factor / near - 1.0).abs() <= SNAP {
+            factor = near;
+        }
+        if factor < 1.0 {
+            notes.push(format!(
+                "its pixels are {:.2} times as large as those the network was trained on; it is enlarged",
+                1.0 / factor
+            ));
+        }
+        let scale = factor * downsample;
+        let l = &slide.levels[level];
+        let size = [l.width, l.height].map(|n| ((n as f64 / factor) as u64).max(1));
+        let multiple = if whole { 1 } else { recipe.input.multiple };
+        let window = size.map(|n| (part.window / k).min((n as usize).next_multiple_of(multiple)));
+        let step = |w: usize| ((w as f64 * (1.0 - part.overlap)) as usize).max(1);
+        let stride = window.map(step);
+        // Classifiers: one cell a stride. Networks that delineate: the last window ends at the border.
+        let lines = |i: usize| -> Vec<u64> {
+            let (n, w, s) = (size[i], window[i] as u64, stride[i] as u64);
+            match whole {
+                true => (0..n.saturating_sub(w).div_ceil(s) + 1)
+                    .map(|c| (c * s).min(n.saturating_sub(w)))
+                    .collect(),
+                false if n <= w => vec![0],
+                false => {
+                    let list = starts(Style::Monai, n as usize, w as usize, part.overlap);
+                    list.into_iter().map(|v| v as u64).collect()
+                }
+            }
+        };
+        let (columns, rows) = (lines(0), lines(1));
+        let mut grid = Grid {
+            level,
+            factor,
+            scale,
+            mpp: mpp.map(|m| m * scale),
+            size,
+            window,
+            stride,
+            cells: [columns.len() as u64, rows.len() as u64],
+            windows: Vec::new(),
+            notes,
+        };
+        for (cy, &y) in rows.iter().enumerate() {
+            for (cx, &x) in columns.iter().enumerate() {
+                let window = Window { at: [x, y], cell: [cx as u64, cy as u64] };
+                let keep = match tissue {
+                    Some(t) if whole => grid.centre_in(t, window.at),
+                    Some(t) => grid.core_in(t, &window),
+                    None => grid.has_data(slide, window.at),
+                };
+                if keep {
+                    grid.windows.push(window);
+                }
+            }
+        }
+        Ok(grid)
+    }
+
+    /// Pixels of a window within the grid.
+    pub fn inner(&self, at: [u64; 2]) -> [usize; 2] {
+        [0, 1].map(|i| self.window[i].min((self.size[i] - at[i]) as usize))
+    }
+
+    /// A window's place and size in pixels of level 0.
+    pub fn in_level0(&self, at: [u64; 2]) -> [f64; 4] {
+        let inner = self.inner(at);
+        [at[0] as f64, at[1] as f64, inner[0] as f64, inner[1] as f64].map(|v| v * self.scale)
+    }
+
+    /// Whether the window's middle lies on tissue.
+    fn centre_in(&self, (mask, k): Tissue, at: [u64; 2]) -> bool {
+        let inner = self.inner(at);
+        let place = |i: usize| ((at[i] as f64 + inner[i] as f64 / 2.0) * self.scale / k) as usize;
+        mask.at(place(0).min(mask.dims[0] - 1), place(1).min(mask.dims[1] - 1), 0) != 0
+    }
+
+    /// Whether there is tissue in the part of the window that is nearer to its middle than to its
+    /// neighbours'. These parts tile the slide, so all tissue is covered.
+    fn core_in(&self, (mask, k): Tissue, w: &Window) -> bool {
+        let range = |i: usize| {
+            let margin = (self.window[i] - self.stride[i]) as f64 / 2.0;
+            let first = w.cell[i] == 0;
+            let last = w.cell[i] + 1 == self.cells[i];
+            let from = w.at[i] as f64 + if first { 0.0 } else { margin };
+            let to = (w.at[i] + self.window[i] as u64) as f64 - if last { 0.0 } else { margin };
+            let at = |v: f64| v * self.scale / k;
+            let n = mask.dims[i];
+            (at(from) as usize).min(n - 1)..(at(to).ceil() as usize).clamp(1, n)
+        };
+        range(1).any(|y| range(0).any(|x| mask.at(x, y, 0) != 0))
+    }
+
+    /// Whether the file holds any data for the window.
+    fn has_data(&self, slide: &Slide, at: [u64; 2]) -> bool {
+        let (chunk, n) = (slide.chunk_size(self.level), slide.chunks(self.level));
+        let range = |i: usize| {
+            let from = (at[i] as f64 * self.factor) as u64 / chunk[i];
+            let to = ((at[i] + self.window[i] as u64) as f64 * self.factor).ceil() as u64;
+            from.min(n[i] - 1)..to.div_ceil(chunk[i]).clamp(1, n[i])
+        };
+        range(1).any(|y| range(0).any(|x| slide.has(self.level, [x, y])))
+    }
+}
