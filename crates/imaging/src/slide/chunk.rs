@@ -101,13 +101,20 @@ fn jpeg(p: &Page, data: &[u8], [w, h]: [usize; 2]) -> Result<Vec<u8>, Error> {
     fitted(&pixels, found, components, [w, h])
 }
 
-/// Full-range luma and chroma (JFIF) to red, green and blue.
+/// Full-range luma and chroma (JFIF) to red, green and blue, in fixed point with 16 bits of fraction.
 fn to_rgb(p: &mut [u8]) {
-    let [y, cb, cr] = [p[0] as f32, p[1] as f32 - 128.0, p[2] as f32 - 128.0];
-    let level = |v: f32| v.round().clamp(0.0, 255.0) as u8;
-    p[0] = level(y + 1.402 * cr);
-    p[1] = level(y - 0.344_136 * cb - 0.714_136 * cr);
-    p[2] = level(y + 1.772 * cb);
+    let [y, cb, cr] = [p[0] as i32, p[1] as i32 - 128, p[2] as i32 - 128];
+    let half = 1 << 15;
+    let level = |v: i32| v.clamp(0, 255) as u8;
+    p[0] = level(y + ((91_881 * cr + half) >> 16));
+    p[1] = level(y + ((-22_554 * cb - 46_802 * cr + half) >> 16));
+    p[2] = level(y + ((116_130 * cb + half) >> 16));
+}
+
+/// Whether the second component of a codestream is stored with fewer samples than the first (the marker
+/// SIZ, which comes first). The decoder takes such components for luma and chroma and converts them.
+fn halved(data: &[u8]) -> bool {
+    data.starts_with(&[0xff, 0x4f, 0xff, 0x51]) && data.len() > 48 && data[46..48] != data[43..45]
 }
 
 fn jpeg2000(data: &[u8], chroma: bool, chunk: [u64; 2], size: [usize; 2]) -> Result<Vec<u8>, Error> {
@@ -135,7 +142,7 @@ fn jpeg2000(data: &[u8], chroma: bool, chunk: [u64; 2], size: [usize; 2]) -> Res
             *to = level(v);
         }
     }
-    if chroma && n == 3 {
+    if chroma && n == 3 && !halved(data) {
         pixels.chunks_exact_mut(3).for_each(to_rgb);
     }
     fitted(&pixels, found, n, size)

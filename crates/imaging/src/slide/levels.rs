@@ -123,7 +123,7 @@ fn usable(p: &Page) -> Result<(), Error> {
 fn aperio(text: &str, notes: &mut Vec<String>) -> Option<f64> {
     let value = |key: &str| -> Option<f64> {
         let field = text.split('|').filter_map(|f| f.split_once('=')).find(|f| f.0.trim() == key)?;
-        field.1.trim().parse().ok().filter(|v: &f64| *v > 0.0)
+        field.1.trim().replace(',', ".").parse().ok().filter(|v: &f64| *v > 0.0)
     };
     value("MPP").or_else(|| {
         let power = value("AppMag")?;
@@ -166,6 +166,7 @@ mod tests {
         let mut notes = Vec::new();
         let text = "Aperio Image Library v11.2.1 \r\n46000x32914|AppMag = 20|MPP = 0.4990|Left = 25.6";
         assert_eq!(aperio(text, &mut notes), Some(0.499));
+        assert_eq!(aperio("Aperio|MPP = 0,25", &mut notes), Some(0.25));
         assert_eq!(aperio("Aperio|AppMag = 40", &mut notes), Some(0.25));
         assert_eq!((aperio("Aperio|MPP = 0", &mut notes), notes.len()), (None, 1));
         let xml =
