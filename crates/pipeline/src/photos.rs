@@ -1,5 +1,6 @@
 //! Photos and tiles: one file, one row of probabilities or one label map.
 
+mod foreign;
 mod model;
 pub mod recipe;
 mod run;

@@ -279,6 +279,10 @@ pub enum Connect {
 impl Recipe {
     /// Parses and checks a recipe.
     pub fn parse(text: &str) -> Result<Self> {
+        if text.trim_start().starts_with('{') {
+            let reason = "JSON is taken from WSInfer, and from MONAI for images in two axes; for volumes write a recipe (docs/recipes.md), since such files do not say how they are prepared";
+            return Err(Error::Recipe(reason.into()));
+        }
         let r: Recipe = toml::from_str(text).map_err(|e| Error::Recipe(e.to_string().trim().to_owned()))?;
         r.check()?;
         Ok(r)

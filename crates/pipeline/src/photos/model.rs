@@ -321,12 +321,14 @@ fn read(session: &Session, recipe: &PhotoRecipe, tensor: &Tensor) -> Result<Scor
     let classes = recipe.classes.len();
     let out = session.output(0);
     let whole = recipe.task == Task::Classification;
-    let expected = match whole {
-        true => vec![1, classes],
-        false => vec![1, classes, tensor.size[1], tensor.size[0]],
+    let shape = |channels: usize| match whole {
+        true => vec![1, channels],
+        false => vec![1, channels, tensor.size[1], tensor.size[0]],
     };
-    if out.dims != expected {
-        let reason = format!("the network's output is {:?}; {expected:?} is expected", out.dims);
+    // One channel for two classes is the probability of the second.
+    let single = classes == 2 && out.dims == shape(1);
+    if out.dims != shape(classes) && !single {
+        let reason = format!("the network's output is {:?}; {:?} is expected", out.dims, shape(classes));
         return Err(Error::Recipe(reason));
     }
     let (data, strides) =
@@ -337,13 +339,21 @@ fn read(session: &Session, recipe: &PhotoRecipe, tensor: &Tensor) -> Result<Scor
         for x in 0..size[0] {
             let at = if whole { 0 } else { y * strides[2] + x * strides[3] };
             let own = values.len();
-            values.extend((0..classes).map(|c| data[at + c * strides[1]]));
+            values.extend((0..if single { 1 } else { classes }).map(|c| data[at + c * strides[1]]));
             activate(&mut values[own..], recipe.activation);
+            if single {
+                values.insert(own, 1.0 - values[own]);
+            }
         }
     }
     if values.iter().any(|v| !v.is_finite()) {
         let reason = "the network's output is not finite; the model or the photo is damaged";
         return Err(Error::Recipe(reason.into()));
+    }
+    // Rounding of eight-bit networks may go a little beyond.
+    if let Some(v) = values.iter().find(|v| !(-0.05..=1.05).contains(*v)) {
+        let reason = format!("the network's output ({v}) is no probability; set `activation` to softmax or sigmoid");
+        return Err(Error::Recipe(reason));
     }
     Ok(Scores { size, values })
 }

@@ -295,16 +295,22 @@ impl PhotoRecipe {
         if unlikely && p[best] <= 0.5 { self.background() } else { best }
     }
 
-    /// Whether a recipe is one of photos, judged by its task alone.
+    /// Whether a recipe is one of photos, judged by its task alone; WSInfer's and MONAI's are too.
     pub fn is_one(text: &str) -> bool {
+        if text.trim_start().starts_with('{') {
+            return super::foreign::is_one(text);
+        }
         let table: Option<toml::Table> = text.parse().ok();
         let task = table.and_then(|t| t.get("task").and_then(|v| v.as_str()).map(str::to_owned));
         matches!(task.as_deref(), Some("classification" | "delineation"))
     }
 
-    /// Parses and checks a recipe.
+    /// Parses and checks a recipe: ours, WSInfer's `config.json`, or a MONAI bundle's `metadata.json`.
     pub fn parse(text: &str) -> Result<Self> {
-        let recipe: PhotoRecipe = toml::from_str(text).map_err(|e| Error::Recipe(e.to_string()))?;
+        let recipe: PhotoRecipe = match text.trim_start().starts_with('{') {
+            true => super::foreign::parse(text).map_err(Error::Recipe)?,
+            false => toml::from_str(text).map_err(|e| Error::Recipe(e.to_string()))?,
+        };
         recipe.check().map_err(Error::Recipe)?;
         Ok(recipe)
     }

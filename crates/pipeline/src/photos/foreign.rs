@@ -1,0 +1,245 @@
+//! Recipes of others: WSInfer's `config.json` and `metadata.json` of MONAI bundles.
+
+use super::recipe::{
+    FilterName, Input, Intensity, PhotoRecipe, Resize, SlidePart, Task, TissueRule, Weighting,
+};
+use crate::recipe::Activation;
+use serde_json::Value;
+
+/// Whether a JSON text is one of them, for images (not volumes).
+pub(super) fn is_one(text: &str) -> bool {
+    let Ok(v) = serde_json::from_str::<Value>(text) else { return false };
+    is_wsinfer(&v) || monai_shape(&v).is_some_and(|s| s.len() == 2)
+}
+
+fn is_wsinfer(v: &Value) -> bool {
+    v.get("class_names").is_some() && v.get("patch_size_pixels").is_some()
+}
+
+/// The recipe that a JSON text means.
+pub(super) fn parse(text: &str) -> Result<PhotoRecipe, String> {
+    let v: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    if is_wsinfer(&v) {
+        return wsinfer(&v);
+    }
+    match v.get("network_data_format") {
+        Some(_) => monai(&v),
+        None => Err("it is neither WSInfer's config.json nor a MONAI bundle's metadata.json".into()),
+    }
+}
+
+fn number(v: &Value, key: &str) -> Result<f64, String> {
+    v.get(key).and_then(Value::as_f64).ok_or_else(|| format!("`{key}` is missing or no number"))
+}
+
+fn three(v: &Value, key: &str) -> Result<[f32; 3], String> {
+    let list: Option<Vec<f32>> = v.get(key).and_then(|v| serde_json::from_value(v.clone()).ok());
+    list.and_then(|l| l.try_into().ok()).ok_or_else(|| format!("`{key}` is not a list of three numbers"))
+}
+
+/// One class alone is a probability against the rest.
+fn with_rest(mut classes: Vec<String>, many: Activation) -> (Vec<String>, Activation) {
+    match classes.len() {
+        1 => {
+            classes.insert(0, "other".into());
+            (classes, Activation::Sigmoid)
+        }
+        _ => (classes, many),
+    }
+}
+
+fn recipe(name: String, task: Task, classes: Vec<String>, activation: Activation, input: Input) -> PhotoRecipe {
+    PhotoRecipe {
+        version: 1,
+        name,
+        task,
+        description: String::new(),
+        reference: String::new(),
+        license: String::new(),
+        classes,
+        background: None,
+        outputs: Vec::new(),
+        activation,
+        flips: Vec::new(),
+        input,
+        slide: None,
+    }
+}
+
+const UNTOUCHED: Input = Input {
+    resize: None,
+    crop: None,
+    stain: None,
+    reduce: 1,
+    normalise: Intensity::Divide { by: 255.0 },
+    multiple: 1,
+};
+
+/// WSInfer's: a classifier of patches, with torchvision's transforms.
+fn wsinfer(v: &Value) -> Result<PhotoRecipe, String> {
+    let names = v.get("class_names").and_then(|n| serde_json::from_value::<Vec<String>>(n.clone()).ok());
+    let names = names.ok_or("`class_names` is not a list of names")?;
+    if v.get("num_classes").and_then(Value::as_u64).is_some_and(|n| n != names.len() as u64) {
+        return Err("`num_classes` is not the number of `class_names`".into());
+    }
+    let mut input = UNTOUCHED;
+    for t in v.get("transform").and_then(Value::as_array).into_iter().flatten() {
+        let kind = t.get("name").and_then(Value::as_str).unwrap_or_default();
+        let arguments = t.get("arguments").cloned().unwrap_or_default();
+        let size = || -> Result<Vec<usize>, String> {
+            let size = arguments.get("size").cloned().unwrap_or_default();
+            let one = size.as_u64().map(|n| vec![n as usize]);
+            let many = || serde_json::from_value::<Vec<usize>>(size.clone()).ok();
+            one.or_else(many).filter(|s| (1..=2).contains(&s.len())).ok_or(format!("{kind} has no size"))
+        };
+        match kind {
+            "Resize" => {
+                let (squash, shorter) = match size()?[..] {
+                    [h, w] => (Some([w, h]), None),
+                    ref one => (None, Some(one[0])),
+                };
+                input.resize = Some(Resize { squash, shorter, filter: FilterName::Bilinear });
+            }
+            "CenterCrop" => {
+                let s = size()?;
+                input.crop = Some([s[s.len() - 1], s[0]]);
+            }
+            "ToTensor" => {}
+            "Normalize" => {
+                let (mean, deviation) = (three(&arguments, "mean")?, three(&arguments, "std")?);
+                input.normalise = Intensity::MeanDeviation { mean, deviation };
+            }
+            other => return Err(format!("its transform `{other}` is not known (Resize, CenterCrop, ToTensor, Normalize are)")),
+        }
+    }
+    let (classes, activation) = with_rest(names, Activation::Softmax);
+    let name = v.get("name").or(v.get("architecture")).and_then(Value::as_str).unwrap_or("wsinfer");
+    let mut r = recipe(name.into(), Task::Classification, classes, activation, input);
+    r.slide = Some(SlidePart {
+        mpp: Some(number(v, "spacing_um_px")?),
+        level: None,
+        window: number(v, "patch_size_pixels")? as usize,
+        overlap: 0.0,
+        blend: Weighting::Average,
+        tissue: TissueRule::Otsu,
+        smallest: 0.0,
+    });
+    Ok(r)
+}
+
+/// The first of a bundle's inputs or outputs.
+fn first<'a>(v: &'a Value, side: &str) -> Option<&'a Value> {
+    v.get("network_data_format")?.get(side)?.as_object()?.values().next()
+}
+
+fn monai_shape(v: &Value) -> Option<&Vec<Value>> {
+    first(v, "inputs")?.get("spatial_shape")?.as_array()
+}
+
+/// MONAI's: what its metadata state. They give no pixel size, so slides are read at their finest level.
+fn monai(v: &Value) -> Result<PhotoRecipe, String> {
+    let image = first(v, "inputs").ok_or("it has no inputs")?;
+    let out = first(v, "outputs").ok_or("it has no outputs")?;
+    let shape = monai_shape(v).ok_or("its input has no spatial_shape")?;
+    if shape.len() != 2 {
+        return Err(format!("its network takes {} axes; images have two", shape.len()));
+    }
+    let channels = number(image, "num_channels")?;
+    if channels != 3.0 {
+        return Err(format!("its network takes {channels} channels; images have three"));
+    }
+    let range: Vec<f64> =
+        image.get("value_range").and_then(|r| serde_json::from_value(r.clone()).ok()).unwrap_or_default();
+    let normalise = match range[..] {
+        [a, b] if a == 0.0 && b > 0.0 => Intensity::Divide { by: (255.0 / b) as f32 },
+        [a, b] if a == -b && b > 0.0 => {
+            let half = [0.5; 3];
+            Intensity::MeanDeviation { mean: half, deviation: [0.5 / b as f32; 3] }
+        }
+        _ => return Err("its value_range says neither 0 to n nor -n to n; write a recipe (docs/recipes.md)".into()),
+    };
+    let task = match out.get("format").and_then(Value::as_str).unwrap_or_default() {
+        "classification" | "classes" => Task::Classification,
+        "segmentation" => Task::Delineation,
+        other => return Err(format!("its output's format is `{other}`; classification and segmentation are known")),
+    };
+    let defined = out.get("channel_def").and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut names: Vec<(usize, String)> =
+        defined.iter().filter_map(|(k, n)| Some((k.parse().ok()?, n.as_str()?.to_owned()))).collect();
+    names.sort();
+    let count = number(out, "num_channels")? as usize;
+    if names.len() != count || count == 0 {
+        return Err(format!("its channel_def names {} of {count} channels", names.len()));
+    }
+    let names = names.into_iter().map(|n| n.1).collect();
+    let kind = out.get("type").and_then(Value::as_str).unwrap_or_default();
+    let (classes, activation) = with_rest(names, Activation::Softmax);
+    let activation = if kind.starts_with("probabilit") { Activation::None } else { activation };
+    let whole = |v: &Value| v.as_u64().or_else(|| v.as_str()?.parse().ok()).map(|n| n as usize);
+    let input = Input { normalise, ..UNTOUCHED };
+    let name = v.get("name").and_then(Value::as_str).unwrap_or("monai").to_owned();
+    let mut r = recipe(name, task, classes, activation, input);
+    if let (Some(h), Some(w)) = (whole(&shape[0]), whole(&shape[1])) {
+        if task == Task::Classification {
+            r.input.resize =
+                Some(Resize { squash: Some([w, h]), shorter: None, filter: FilterName::Bilinear });
+        }
+        r.slide = Some(SlidePart {
+            mpp: None,
+            level: Some(0),
+            window: w.max(h),
+            overlap: if task == Task::Classification { 0.0 } else { 0.25 },
+            blend: Weighting::Gaussian,
+            tissue: TissueRule::Otsu,
+            smallest: 0.0,
+        });
+    }
+    Ok(r)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WSINFER: &str = r#"{"spec_version":"1.0","architecture":"resnet34","num_classes":2,
+        "class_names":["Other","Tumor"],"patch_size_pixels":350,"spacing_um_px":0.25,
+        "transform":[{"name":"Resize","arguments":{"size":224}},{"name":"ToTensor"},
+        {"name":"Normalize","arguments":{"mean":[0.7,0.5,0.6],"std":[0.1,0.15,0.11]}}]}"#;
+    const MONAI: &str = r#"{"name":"metastases","network_data_format":{"inputs":{"image":{"num_channels":3,
+        "spatial_shape":[224,"224"],"value_range":[0,255]}},"outputs":{"pred":{"type":"probability",
+        "format":"classification","num_channels":1,"channel_def":{"0":"metastasis"}}}}}"#;
+
+    #[test]
+    fn what_others_state_becomes_a_recipe() {
+        let r = PhotoRecipe::parse(WSINFER).unwrap();
+        assert_eq!((r.task, r.activation, r.classes.len()), (Task::Classification, Activation::Softmax, 2));
+        let s = r.slide.unwrap();
+        assert_eq!((s.mpp, s.window, s.overlap), (Some(0.25), 350, 0.0));
+        assert_eq!(r.input.resize.unwrap().shorter, Some(224));
+        let one = WSINFER.replace("[\"Other\",\"Tumor\"]", "[\"Tumor\"]").replace("\"num_classes\":2", "\"num_classes\":1");
+        let r = PhotoRecipe::parse(&one).unwrap();
+        assert_eq!((r.activation, &r.classes[..]), (Activation::Sigmoid, &["other".to_owned(), "Tumor".into()][..]));
+        let r = PhotoRecipe::parse(MONAI).unwrap();
+        assert_eq!((r.activation, r.classes[1].as_str()), (Activation::None, "metastasis"));
+        assert_eq!(r.input.normalise, Intensity::Divide { by: 1.0 });
+        assert!(PhotoRecipe::is_one(WSINFER) && PhotoRecipe::is_one(MONAI));
+    }
+
+    #[test]
+    fn what_they_leave_open_is_asked_for() {
+        for (text, from, to, words) in [
+            (WSINFER, "\"Resize\"", "\"ColorJitter\"", "ColorJitter"),
+            (WSINFER, "\"num_classes\":2", "\"num_classes\":3", "num_classes"),
+            (WSINFER, "0.15,0.11", "0.15", "three numbers"),
+            (MONAI, "\"num_channels\":3", "\"num_channels\":4", "4 channels"),
+            (MONAI, "[0,255]", "[]", "value_range"),
+            (MONAI, "[224,\"224\"]", "[224,224,224]", "3 axes"),
+            (MONAI, "{\"0\":\"metastasis\"}", "{}", "names 0 of 1"),
+            (MONAI, "\"classification\"", "\"hoverness\"", "hoverness"),
+        ] {
+            let e = PhotoRecipe::parse(&text.replace(from, to)).unwrap_err().to_string();
+            assert!(e.contains(words), "{e}");
+        }
+        assert!(!PhotoRecipe::is_one(&MONAI.replace("[224,\"224\"]", "[96,96,96]")) && !PhotoRecipe::is_one("{"));
+    }
+}
