@@ -4,6 +4,12 @@
 //! Reinhard et al., Color transfer between images, 2001 (in CIELAB). What is estimated on some pixels of a
 //! slide is applied to all of it, so that tiles fit together.
 
+mod channels;
+
+pub use channels::{Channels, glass};
+
+use crate::photo::Photo;
+
 /// Light that comes through glass, in grey levels.
 const LIGHT: f64 = 240.0;
 /// Optical density below which a channel counts as glass.
@@ -29,6 +35,8 @@ pub enum Target {
         /// Standard deviations of L, a and b.
         deviation: [f64; 3],
     },
+    /// No colours at all but eosin, haematoxylin and density.
+    Channels,
 }
 
 /// The stains of the images that Macenko's reference implementation was tuned with.
@@ -49,6 +57,8 @@ pub enum Change {
         /// Summands of L, a and b.
         summand: [f64; 3],
     },
+    /// Colours become eosin, haematoxylin and density.
+    Channels(Channels),
 }
 
 /// The stains found in an image.
@@ -160,9 +170,11 @@ impl Stains {
     }
 }
 
-/// How to take pixels like these to the target; `None` when hardly any is coloured, or all are alike.
-pub fn change(rgb: &[u8], target: &Target) -> Option<Change> {
+/// How to take a photo like this to the target; `None` when hardly any of it is coloured, or all is alike.
+pub fn change(photo: &Photo, target: &Target) -> Option<Change> {
+    let rgb = &photo.rgb[..];
     match target {
+        Target::Channels => Channels::find(photo).map(Change::Channels),
         Target::Macenko { vectors, strongest } => {
             let found = Stains::find(rgb)?;
             let rows = unmixing(found.vectors)?;
@@ -198,6 +210,7 @@ impl Change {
     /// implementations do.
     pub fn apply(&self, rgb: &mut [u8]) {
         match self {
+            Change::Channels(c) => c.apply(rgb),
             Change::Density(m) => {
                 let levels: Vec<f64> = (0..=255).map(density).collect();
                 for p in rgb.chunks_exact_mut(3) {
@@ -260,10 +273,11 @@ mod tests {
     #[test]
     fn blank_and_flat_pictures_have_no_stains() {
         assert_eq!(Stains::find(&[250; 3000]), None);
-        assert_eq!(change(&[120; 3000], &MACENKO), None);
+        let photo = |n: usize, v: u8| Photo::new(n, 1, vec![v; 3 * n]);
+        assert_eq!(change(&photo(1000, 120), &MACENKO), None);
         let flat = Target::Reinhard { mean: [70.0, 20.0, -10.0], deviation: [10.0; 3] };
-        assert_eq!(change(&[120; 3000], &flat), None);
-        assert_eq!(change(&[], &flat), None);
+        assert_eq!(change(&photo(1000, 120), &flat), None);
+        assert_eq!(change(&photo(0, 0), &flat), None);
     }
 
     #[test]

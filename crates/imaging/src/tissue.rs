@@ -125,7 +125,7 @@ pub fn find(thumbnail: &Photo, s: &Settings) -> Volume<u8> {
 }
 
 /// Turns components of `value` with fewer than `least` pixels into the other value.
-fn flip_small(mask: &mut Volume<u8>, least: u64, value: u8) {
+pub(crate) fn flip_small(mask: &mut Volume<u8>, least: u64, value: u8) {
     let own = Volume { dims: mask.dims, data: mask.data.iter().map(|&v| (v == value) as u8).collect() };
     let (numbers, count) = components(&own, Connectivity::Faces);
     let mut sizes = vec![0u64; count + 1];

@@ -25,7 +25,7 @@ fn stains_are_normalised_as_by_others() {
     for (target, want) in [(stain::MACENKO, "macenko.png"), (reinhard, "reinhard.png")] {
         let mut photo = read("stained.png");
         let before = photo.rgb.clone();
-        stain::change(&photo.rgb, &target).unwrap().apply(&mut photo.rgb);
+        stain::change(&photo, &target).unwrap().apply(&mut photo.rgb);
         assert!(apart(&photo.rgb, &before) > 20);
         let most = apart(&photo.rgb, &read(want).rgb);
         assert!(most <= 1, "{want}: {most}");
@@ -49,4 +49,20 @@ fn tissue_thresholds_are_those_of_scikit_image() {
         let got = stain::lab(rgb);
         assert!((0..3).all(|c| (got[c] - want[c]).abs() < 0.02), "{got:?} {want:?}");
     }
+}
+
+#[test]
+fn slides_are_prepared_as_by_lavlab_shell() {
+    let shell = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/shell");
+    let read = |name: &str| Photo::read(&shell.join(name)).unwrap();
+    let mut photo = read("picture.png");
+    let glass = stain::glass(&photo);
+    let want: Vec<u8> = read("glass.png").rgb.iter().step_by(3).map(|v| (*v > 0) as u8).collect();
+    assert_eq!(glass.data, want);
+    assert!(want.contains(&0) && want.contains(&1));
+    let found = stain::change(&photo, &stain::Target::Channels).unwrap();
+    found.apply(&mut photo.rgb);
+    let want = read("channels.png");
+    let off = photo.rgb.iter().zip(&want.rgb).filter(|(a, b)| a != b).count();
+    assert!(apart(&photo.rgb, &want.rgb) <= 1 && off < photo.rgb.len() / 100, "{off}");
 }

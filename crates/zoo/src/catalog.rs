@@ -74,7 +74,34 @@ pub static CATALOG: &[Entry] = &[
         recipe: include_str!("../../../recipes/deepbrain.toml"),
         build: |zip| arch::deepbrain::build(tf::read(&zip.read("deepbrain/models/graph.pb")?)?),
     },
+    Entry {
+        name: "shell",
+        description: "lumen and epithelium in H&E slides and tiles",
+        package: "lavlab_shell",
+        version: "0.9.1",
+        sha256: "fdb2acb832afccfebe908a2a04d0d081081b96b9fa07e3a416f708fbaff1a417",
+        bytes: 5_918_857,
+        license: "MIT",
+        recipe: include_str!("../../../recipes/shell.toml"),
+        build: |zip| onnx_in(zip, "shell/weights", "model_v1.onnx", &["model_v1.onnx.data"]),
+    },
 ];
+
+/// The ONNX file `name` of a folder in the archive as it is, with files that hold its tensors.
+fn onnx_in(
+    zip: &mut Archive<Box<dyn Source>>,
+    folder: &str,
+    name: &str,
+    others: &[&str],
+) -> Result<Graph> {
+    let unpacked = tempfile::tempdir().map_err(|source| Error::Io { path: std::env::temp_dir(), source })?;
+    for file in others.iter().chain([&name]) {
+        let path = unpacked.path().join(file);
+        let bytes = zip.read(&format!("{folder}/{file}"))?;
+        std::fs::write(&path, bytes).map_err(|source| Error::Io { path: path.clone(), source })?;
+    }
+    Ok(ampoule_graph::onnx::read_file(&unpacked.path().join(name))?)
+}
 
 /// The entry named `name`.
 pub fn entry(name: &str) -> Result<&'static Entry> {
@@ -91,8 +118,11 @@ mod tests {
     #[test]
     fn every_recipe_parses_and_names_its_model() {
         for e in CATALOG {
-            let r = ampoule_pipeline::Recipe::parse(e.recipe).unwrap();
-            assert_eq!(r.name, e.name);
+            let name = match ampoule_pipeline::photos::PhotoRecipe::is_one(e.recipe) {
+                true => ampoule_pipeline::photos::PhotoRecipe::parse(e.recipe).unwrap().name,
+                false => ampoule_pipeline::Recipe::parse(e.recipe).unwrap().name,
+            };
+            assert_eq!(name, e.name);
             assert_eq!(e.sha256.len(), 64);
             assert!(e.recipe.contains(e.license.split_whitespace().next().unwrap()));
         }

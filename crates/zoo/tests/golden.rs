@@ -112,3 +112,24 @@ fn deepbrain_agrees_with_its_export() {
     println!("deepbrain: largest difference {d:.2e}");
     assert!(d < 1e-4, "{d}");
 }
+
+#[test]
+fn shell_gives_the_package_s_probabilities() {
+    use ampoule_imaging::photo::Photo;
+    use ampoule_pipeline::photos::PhotoModel;
+    let Some(wheel) = wheel("lavlab_shell") else { return };
+    let e = entry("shell").unwrap();
+    let graph = build(e, &wheel).unwrap();
+    let mut model = PhotoModel::from_graph(graph, e.recipe, String::new(), Options::default()).unwrap();
+    // scripts/golden_shell.py: the package's preparation, its network in ONNX Runtime.
+    let golden = root().join("crates/imaging/tests/golden/shell");
+    let read = |name: &str| Photo::read(&golden.join(name)).unwrap();
+    let scores = model.predict(&read("picture.png")).unwrap();
+    let want = read("probabilities.png");
+    let off: Vec<f32> =
+        scores.values.iter().zip(&want.rgb).map(|(a, b)| (a * 255.0 - *b as f32).abs()).collect();
+    let most = off.iter().copied().fold(0.0, f32::max);
+    let mean = off.iter().sum::<f32>() / off.len() as f32;
+    println!("shell: grey levels of probability off by {mean:.3} on average, {most:.2} at most");
+    assert!(mean < 0.5 && most < 8.0, "{mean} {most}");
+}

@@ -66,15 +66,6 @@ fn recipe(name: String, task: Task, classes: Vec<String>, activation: Activation
     }
 }
 
-const UNTOUCHED: Input = Input {
-    resize: None,
-    crop: None,
-    stain: None,
-    reduce: 1,
-    normalise: Intensity::Divide { by: 255.0 },
-    multiple: 1,
-};
-
 /// WSInfer's: a classifier of patches, with torchvision's transforms.
 fn wsinfer(v: &Value) -> Result<PhotoRecipe, String> {
     let names = v.get("class_names").and_then(|n| serde_json::from_value::<Vec<String>>(n.clone()).ok());
@@ -82,7 +73,7 @@ fn wsinfer(v: &Value) -> Result<PhotoRecipe, String> {
     if v.get("num_classes").and_then(Value::as_u64).is_some_and(|n| n != names.len() as u64) {
         return Err("`num_classes` is not the number of `class_names`".into());
     }
-    let mut input = UNTOUCHED;
+    let mut input = Input::UNTOUCHED;
     for t in v.get("transform").and_then(Value::as_array).into_iter().flatten() {
         let kind = t.get("name").and_then(Value::as_str).unwrap_or_default();
         let arguments = t.get("arguments").cloned().unwrap_or_default();
@@ -176,7 +167,7 @@ fn monai(v: &Value) -> Result<PhotoRecipe, String> {
     let (classes, activation) = with_rest(names, Activation::Softmax);
     let activation = if kind.starts_with("probabilit") { Activation::None } else { activation };
     let whole = |v: &Value| v.as_u64().or_else(|| v.as_str()?.parse().ok()).map(|n| n as usize);
-    let input = Input { normalise, ..UNTOUCHED };
+    let input = Input { normalise, ..Input::UNTOUCHED };
     let name = v.get("name").and_then(Value::as_str).unwrap_or("monai").to_owned();
     let mut r = recipe(name, task, classes, activation, input);
     if let (Some(h), Some(w)) = (whole(&shape[0]), whole(&shape[1])) {

@@ -1,6 +1,6 @@
 //! A network for photos, and one photo through it.
 
-use super::recipe::{Input, Intensity, PhotoRecipe, Task};
+use super::recipe::{Input, Intensity, Pad, PhotoRecipe, Task};
 use crate::recipe::Activation;
 use crate::{Error, Result};
 use ampoule_engine::{Options, Pool, Precision, Session};
@@ -133,7 +133,7 @@ impl PhotoModel {
 
     /// Makes the sessions for windows of `inner` pixels, so that what they take is known.
     pub(crate) fn prepare(&mut self, inner: [usize; 2]) -> Result<()> {
-        let size = inner.map(|n| n.next_multiple_of(self.recipe.input.multiple));
+        let size = Tensor::size(inner, &self.recipe.input);
         for fold in 0..self.graphs.len() {
             for output in self.recipe.outputs.clone() {
                 self.session(fold, &output, size)?;
@@ -226,6 +226,8 @@ struct Tensor {
     /// Pixels across and down, with and without what was added to fill multiples.
     size: [usize; 2],
     inner: [usize; 2],
+    /// Where the image begins.
+    offset: [usize; 2],
     values: Vec<f32>,
 }
 
@@ -243,76 +245,87 @@ impl Tensor {
             photo = photo.centre(w, h);
         }
         if let Some(s) = input.stain
-            && let Some(change) = stain::change(&photo.rgb, &s.into())
+            && let Some(change) = stain::change(&photo, &s.into())
         {
             change.apply(&mut photo.rgb);
         }
         let k = input.reduce;
         let inner = [(photo.width / k).max(1), (photo.height / k).max(1)];
-        let size = inner.map(|n| n.next_multiple_of(input.multiple));
-        let range = photo.rgb.iter().fold((255, 0), |(a, b), &v| (v.min(a), v.max(b)));
-        let scaled = intensity((range.0 as f32, range.1 as f32), &input.normalise);
-        let mut values = Vec::with_capacity(3 * size[0] * size[1]);
-        for y in 0..size[1] {
-            for x in 0..size[0] {
-                let (x, y) = (reflected(x, inner[0]), reflected(y, inner[1]));
+        let mut levels = Vec::with_capacity(3 * inner[0] * inner[1]);
+        for y in 0..inner[1] {
+            for x in 0..inner[0] {
                 for c in 0..3 {
-                    let mut sum = 0.0;
-                    let (mut n, edge) = (0u32, [photo.width, photo.height]);
-                    for v in y * k..(y * k + k).min(edge[1]) {
-                        for u in x * k..(x * k + k).min(edge[0]) {
+                    let (mut sum, mut n) = (0.0, 0u32);
+                    for v in y * k..(y * k + k).min(photo.height) {
+                        for u in x * k..(x * k + k).min(photo.width) {
                             sum += photo.rgb[3 * (v * photo.width + u) + c] as f32;
                             n += 1;
                         }
                     }
-                    let [factor, shift] = scaled[c];
-                    values.push((sum / n as f32) * factor + shift);
+                    levels.push(sum / n as f32);
                 }
             }
         }
-        Tensor { size, inner, values }
+        Tensor::of_levels(&levels, inner, (false, false), input)
+    }
+
+    /// Pixels across and down of the tensor for an image of `inner` pixels.
+    fn size(inner: [usize; 2], input: &Input) -> [usize; 2] {
+        inner.map(|n| n.next_multiple_of(input.multiple).max(input.frame))
     }
 
     /// Of grey levels on the network's own grid, mirrored left to right, upside down, or both.
     fn of_levels(levels: &[f32], inner: [usize; 2], (fx, fy): (bool, bool), input: &Input) -> Tensor {
-        let size = inner.map(|n| n.next_multiple_of(input.multiple));
-        let range = levels.iter().fold((255f32, 0f32), |(a, b), &v| (v.min(a), v.max(b)));
-        let scaled = intensity(range, &input.normalise);
-        let mut values = Vec::with_capacity(3 * size[0] * size[1]);
-        for y in 0..size[1] {
-            let y = reflected(y, inner[1]);
-            let y = if fy { inner[1] - 1 - y } else { y };
-            for x in 0..size[0] {
-                let x = reflected(x, inner[0]);
-                let x = if fx { inner[0] - 1 - x } else { x };
-                let p = &levels[3 * (y * inner[0] + x)..][..3];
-                values.extend([0, 1, 2].map(|c| p[c] * scaled[c][0] + scaled[c][1]));
+        let size = Tensor::size(inner, input);
+        let whole = inner.map(|n| n.next_multiple_of(input.multiple));
+        let before = [0, 1].map(|i| match input.pad {
+            Pad::End => 0,
+            Pad::Both => (whole[i] - inner[i]) / 2,
+        });
+        let frame = [0, 1].map(|i| (size[i] - whole[i]) / 2);
+        let scaled = intensity(levels, &input.normalise);
+        let mut values = vec![0f32; 3 * size[0] * size[1]];
+        let columns: Vec<usize> = (0..whole[0])
+            .map(|x| reflected(x as i64 - before[0] as i64, inner[0]))
+            .map(|x| if fx { inner[0] - 1 - x } else { x })
+            .collect();
+        for y in 0..whole[1] {
+            let from = reflected(y as i64 - before[1] as i64, inner[1]);
+            let from = if fy { inner[1] - 1 - from } else { from };
+            let row = &levels[3 * from * inner[0]..][..3 * inner[0]];
+            let to = 3 * ((frame[1] + y) * size[0] + frame[0]);
+            for (p, &x) in values[to..to + 3 * whole[0]].chunks_exact_mut(3).zip(&columns) {
+                (0..3).for_each(|c| p[c] = row[3 * x + c] * scaled[c][0] + scaled[c][1]);
             }
         }
-        Tensor { size, inner, values }
+        let offset = [0, 1].map(|i| frame[i] + before[i]);
+        Tensor { size, inner, offset, values }
     }
 }
 
-/// Factor and summand of every channel, for levels of this least and most.
-fn intensity((least, most): (f32, f32), kind: &Intensity) -> [[f32; 2]; 3] {
+/// Factor and summand of every channel.
+fn intensity(levels: &[f32], kind: &Intensity) -> [[f32; 2]; 3] {
+    let spread = |own: &mut dyn Iterator<Item = f32>| {
+        let (least, most) = own.fold((255f32, 0f32), |(a, b), v| (v.min(a), v.max(b)));
+        let factor = if most > least { 1.0 / (most - least) } else { 0.0 };
+        [factor, -least * factor]
+    };
     match kind {
         Intensity::Divide { by } => [[1.0 / by, 0.0]; 3],
-        Intensity::MinMax => {
-            let factor = if most > least { 1.0 / (most - least) } else { 0.0 };
-            [[factor, -least * factor]; 3]
-        }
+        Intensity::MinMax => [spread(&mut levels.iter().copied()); 3],
+        Intensity::MinMaxEach => [0, 1, 2].map(|c| spread(&mut levels.iter().skip(c).step_by(3).copied())),
         Intensity::MeanDeviation { mean, deviation } => {
             [0, 1, 2].map(|c| [1.0 / (255.0 * deviation[c]), -mean[c] / deviation[c]])
         }
     }
 }
 
-/// Position `i` of a line of `n`, continued by reflection about its last element.
-fn reflected(i: usize, n: usize) -> usize {
+/// Position `i` of a line of `n`, continued by reflection about its first and last elements.
+fn reflected(i: i64, n: usize) -> usize {
     if n == 1 {
         return 0;
     }
-    let k = i % (2 * n - 2);
+    let k = i.rem_euclid(2 * n as i64 - 2) as usize;
     if k < n { k } else { 2 * n - 2 - k }
 }
 
@@ -337,7 +350,8 @@ fn read(session: &Session, recipe: &PhotoRecipe, tensor: &Tensor) -> Result<Scor
     let mut values = Vec::with_capacity(size[0] * size[1] * classes);
     for y in 0..size[1] {
         for x in 0..size[0] {
-            let at = if whole { 0 } else { y * strides[2] + x * strides[3] };
+            let (v, u) = (tensor.offset[1] + y, tensor.offset[0] + x);
+            let at = if whole { 0 } else { v * strides[2] + u * strides[3] };
             let own = values.len();
             values.extend((0..if single { 1 } else { classes }).map(|c| data[at + c * strides[1]]));
             activate(&mut values[own..], recipe.activation);
@@ -377,8 +391,8 @@ mod tests {
 
     #[test]
     fn reflection_repeats_no_edge() {
-        let line: Vec<usize> = (0..9).map(|i| reflected(i, 4)).collect();
-        assert_eq!(line, [0, 1, 2, 3, 2, 1, 0, 1, 2]);
+        let line: Vec<usize> = (-2..9).map(|i| reflected(i, 4)).collect();
+        assert_eq!(line, [2, 1, 0, 1, 2, 3, 2, 1, 0, 1, 2]);
         assert_eq!(reflected(5, 1), 0);
     }
 
@@ -389,7 +403,7 @@ mod tests {
         let normalise = Intensity::Divide { by: 1.0 };
         let t = Tensor::of(
             photo,
-            &Input { resize: None, crop: None, stain: None, reduce: 2, normalise, multiple: 4 },
+            &Input { reduce: 2, normalise, multiple: 4, ..Input::UNTOUCHED },
         );
         assert_eq!((t.inner, t.size), ([2, 1], [4, 4]));
         let red: Vec<f32> = t.values.iter().step_by(3).copied().take(4).collect();

@@ -145,13 +145,44 @@ pub struct Input {
     pub reduce: usize,
     /// Intensities of the three channels.
     pub normalise: Intensity,
-    /// Sizes are raised to multiples of this, by reflection at the right and the bottom.
+    /// Sizes are raised to multiples of this, by reflection.
     #[serde(default = "one")]
     pub multiple: usize,
+    /// Where reflections are added.
+    #[serde(default)]
+    pub pad: Pad,
+    /// Smaller images stand in the middle of zeros of this many pixels a side.
+    #[serde(default)]
+    pub frame: usize,
+}
+
+impl Input {
+    /// A photo as it is, from 0 to 1.
+    pub const UNTOUCHED: Input = Input {
+        resize: None,
+        crop: None,
+        stain: None,
+        reduce: 1,
+        normalise: Intensity::Divide { by: 255.0 },
+        multiple: 1,
+        pad: Pad::End,
+        frame: 0,
+    };
 }
 
 fn one() -> usize {
     1
+}
+
+/// Where a photo is continued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pad {
+    /// At the right and the bottom.
+    #[default]
+    End,
+    /// On all sides; what is left over at the right and the bottom.
+    Both,
 }
 
 /// Whose colours a photo is taken to.
@@ -174,6 +205,8 @@ pub enum Stain {
         /// Their standard deviations.
         deviation: [f64; 3],
     },
+    /// Eosin, haematoxylin and density instead of colours, as lavlab-shell prepares slides.
+    Channels,
 }
 
 impl From<Stain> for Target {
@@ -183,6 +216,7 @@ impl From<Stain> for Target {
                 Target::Macenko { vectors: vectors.unwrap_or(v), strongest: strongest.unwrap_or(s) }
             }
             (Stain::Reinhard { mean, deviation }, _) => Target::Reinhard { mean, deviation },
+            (Stain::Channels, _) => Target::Channels,
             (Stain::Macenko { .. }, other) => other,
         }
     }
@@ -237,8 +271,10 @@ pub enum Intensity {
         /// Standard deviation of red, green and blue.
         deviation: [f32; 3],
     },
-    /// `(v - least) / (most - least)` over all channels of the photo.
+    /// `(v - least) / (most - least)` over all channels of the reduced photo or window.
     MinMax,
+    /// The same, each channel by itself.
+    MinMaxEach,
     /// `v / by`.
     Divide {
         /// The divisor.
@@ -334,7 +370,7 @@ impl PhotoRecipe {
             Some(Stain::Reinhard { mean, deviation }) => {
                 mean.iter().all(|v| v.is_finite()) && deviation.iter().all(|v| v.is_finite() && *v > 0.0)
             }
-            None => true,
+            Some(Stain::Channels) | None => true,
         };
         if !stained {
             return bad("stains must be finite, and deviations and concentrations above 0");
@@ -356,6 +392,9 @@ impl PhotoRecipe {
         }
         if !(1..=64).contains(&i.reduce) || !(1..=4096).contains(&i.multiple) {
             return bad("reduce must be 1 to 64 and multiple 1 to 4096");
+        }
+        if i.frame > 8192 || !i.frame.is_multiple_of(i.multiple) {
+            return bad("frame must be at most 8192 and a multiple of `multiple`");
         }
         if self.task == Task::Delineation && (i.resize.is_some() || i.crop.is_some()) {
             return bad("a delineation covers the whole tile; use `reduce` instead of `resize` and `crop`");

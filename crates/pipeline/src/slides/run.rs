@@ -107,7 +107,10 @@ fn with_stain(
     slide.set_cache(cache);
     let mut eyes = Eyes { slide: &slide, grid: &grid, change: None };
     if let Some(s) = wanted_stain {
-        eyes.change = eyes.stains(&s).map_err(broken)?;
+        eyes.change = match s {
+            Stain::Channels => stain::change(&thumbnail, &s.into()),
+            s => eyes.stains(&s).map_err(broken)?,
+        };
         if eyes.change.is_none() && !grid.windows.is_empty() {
             warnings.push("too little of it is stained to estimate stains; colours stay as they are".into());
         }
@@ -315,6 +318,7 @@ impl Eyes<'_> {
             // Every fourth pixel says as much.
             sample.extend(rgb.chunks_exact(3).step_by(4).flatten());
         }
+        let sample = Photo::new(sample.len() / 3, 1, sample);
         Ok(stain::change(&sample, &(*s).into()))
     }
 }
