@@ -1,5 +1,8 @@
 //! The binary from outside: outputs, exit codes, sentences, resume, bad input.
 
+#[path = "cli/slides.rs"]
+mod slides;
+
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::{Unary, Window};
 use ampoule_graph::{Dim, Tensor, onnx};

@@ -188,7 +188,8 @@ impl Channels {
         };
         let rows = inverse(columns)?.map(|r| r.map(|v| v as f32));
         let third = [1.0 / 3.0; 3];
-        let mut found = Channels { light: light as f32, rows: [rows[e], rows[h], third], ranges: [[0.0; 2]; 3] };
+        let mut found =
+            Channels { light: light as f32, rows: [rows[e], rows[h], third], ranges: [[0.0; 2]; 3] };
         for c in 0..3 {
             let densities = found.densities();
             let mut values: Vec<f32> =

@@ -48,7 +48,13 @@ fn with_rest(mut classes: Vec<String>, many: Activation) -> (Vec<String>, Activa
     }
 }
 
-fn recipe(name: String, task: Task, classes: Vec<String>, activation: Activation, input: Input) -> PhotoRecipe {
+fn recipe(
+    name: String,
+    task: Task,
+    classes: Vec<String>,
+    activation: Activation,
+    input: Input,
+) -> PhotoRecipe {
     PhotoRecipe {
         version: 1,
         name,
@@ -100,7 +106,11 @@ fn wsinfer(v: &Value) -> Result<PhotoRecipe, String> {
                 let (mean, deviation) = (three(&arguments, "mean")?, three(&arguments, "std")?);
                 input.normalise = Intensity::MeanDeviation { mean, deviation };
             }
-            other => return Err(format!("its transform `{other}` is not known (Resize, CenterCrop, ToTensor, Normalize are)")),
+            other => {
+                return Err(format!(
+                    "its transform `{other}` is not known (Resize, CenterCrop, ToTensor, Normalize are)"
+                ));
+            }
         }
     }
     let (classes, activation) = with_rest(names, Activation::Softmax);
@@ -147,12 +157,20 @@ fn monai(v: &Value) -> Result<PhotoRecipe, String> {
             let half = [0.5; 3];
             Intensity::MeanDeviation { mean: half, deviation: [0.5 / b as f32; 3] }
         }
-        _ => return Err("its value_range says neither 0 to n nor -n to n; write a recipe (docs/recipes.md)".into()),
+        _ => {
+            return Err(
+                "its value_range says neither 0 to n nor -n to n; write a recipe (docs/recipes.md)".into()
+            );
+        }
     };
     let task = match out.get("format").and_then(Value::as_str).unwrap_or_default() {
         "classification" | "classes" => Task::Classification,
         "segmentation" => Task::Delineation,
-        other => return Err(format!("its output's format is `{other}`; classification and segmentation are known")),
+        other => {
+            return Err(format!(
+                "its output's format is `{other}`; classification and segmentation are known"
+            ));
+        }
     };
     let defined = out.get("channel_def").and_then(Value::as_object).cloned().unwrap_or_default();
     let mut names: Vec<(usize, String)> =
@@ -207,9 +225,14 @@ mod tests {
         let s = r.slide.unwrap();
         assert_eq!((s.mpp, s.window, s.overlap), (Some(0.25), 350, 0.0));
         assert_eq!(r.input.resize.unwrap().shorter, Some(224));
-        let one = WSINFER.replace("[\"Other\",\"Tumor\"]", "[\"Tumor\"]").replace("\"num_classes\":2", "\"num_classes\":1");
+        let one = WSINFER
+            .replace("[\"Other\",\"Tumor\"]", "[\"Tumor\"]")
+            .replace("\"num_classes\":2", "\"num_classes\":1");
         let r = PhotoRecipe::parse(&one).unwrap();
-        assert_eq!((r.activation, &r.classes[..]), (Activation::Sigmoid, &["other".to_owned(), "Tumor".into()][..]));
+        assert_eq!(
+            (r.activation, &r.classes[..]),
+            (Activation::Sigmoid, &["other".to_owned(), "Tumor".into()][..])
+        );
         let r = PhotoRecipe::parse(MONAI).unwrap();
         assert_eq!((r.activation, r.classes[1].as_str()), (Activation::None, "metastasis"));
         assert_eq!(r.input.normalise, Intensity::Divide { by: 1.0 });
@@ -231,6 +254,8 @@ mod tests {
             let e = PhotoRecipe::parse(&text.replace(from, to)).unwrap_err().to_string();
             assert!(e.contains(words), "{e}");
         }
-        assert!(!PhotoRecipe::is_one(&MONAI.replace("[224,\"224\"]", "[96,96,96]")) && !PhotoRecipe::is_one("{"));
+        assert!(
+            !PhotoRecipe::is_one(&MONAI.replace("[224,\"224\"]", "[96,96,96]")) && !PhotoRecipe::is_one("{")
+        );
     }
 }

@@ -366,7 +366,8 @@ fn read(session: &Session, recipe: &PhotoRecipe, tensor: &Tensor) -> Result<Scor
     }
     // Rounding of eight-bit networks may go a little beyond.
     if let Some(v) = values.iter().find(|v| !(-0.05..=1.05).contains(*v)) {
-        let reason = format!("the network's output ({v}) is no probability; set `activation` to softmax or sigmoid");
+        let reason =
+            format!("the network's output ({v}) is no probability; set `activation` to softmax or sigmoid");
         return Err(Error::Recipe(reason));
     }
     Ok(Scores { size, values })
@@ -401,10 +402,7 @@ mod tests {
         let rgb: Vec<u8> = (0..5 * 3u8).flat_map(|i| [10 * i, 0, 255]).collect();
         let photo = Photo::new(5, 3, rgb);
         let normalise = Intensity::Divide { by: 1.0 };
-        let t = Tensor::of(
-            photo,
-            &Input { reduce: 2, normalise, multiple: 4, ..Input::UNTOUCHED },
-        );
+        let t = Tensor::of(photo, &Input { reduce: 2, normalise, multiple: 4, ..Input::UNTOUCHED });
         assert_eq!((t.inner, t.size), ([2, 1], [4, 4]));
         let red: Vec<f32> = t.values.iter().step_by(3).copied().take(4).collect();
         // Means of 0, 10, 50, 60 and of 20, 30, 70, 80; then reflected.

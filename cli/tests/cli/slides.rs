@@ -1,0 +1,240 @@
+//! Slides from outside.
+
+use super::{Dir, ampoule, expect, photo_model, write_photo};
+use ampoule_graph::onnx;
+use ampoule_imaging::pyramid::{Pyramid, TILE};
+use ampoule_imaging::slide::Slide;
+use ampoule_pipeline::RECIPE_KEY;
+use std::path::Path;
+
+const SIZE: [usize; 2] = [1300, 900];
+
+/// Writes a grey pyramid of `SIZE`.
+fn write_slide(path: &Path, mpp: Option<f64>, value: impl Fn(usize, usize) -> u8) {
+    let [w, h] = SIZE;
+    let mut p = Pyramid::new(std::fs::File::create(path).unwrap(), w as u64, h as u64, mpp).unwrap();
+    for ty in 0..h.div_ceil(TILE) {
+        for tx in 0..w.div_ceil(TILE) {
+            let tile: Vec<u8> =
+                (0..TILE * TILE).map(|i| value(tx * TILE + i % TILE, ty * TILE + i / TILE)).collect();
+            p.put(tx as u64, ty as u64, &tile).unwrap();
+        }
+    }
+    p.finish().unwrap();
+}
+
+/// Bright in a rectangle from (400, 200) to (1000, 700), with a dark hole from (600, 400) to (700, 500).
+fn rectangle(x: usize, y: usize) -> u8 {
+    let inside = (400..1000).contains(&x) && (200..700).contains(&y);
+    let hole = (600..700).contains(&x) && (400..500).contains(&y);
+    if inside && !hole { 240 } else { 20 }
+}
+
+/// A model for slides: class 1 where it is bright, on pixels of one micron for delineations.
+fn slide_model(path: &Path, whole: bool, more: &str) {
+    photo_model(path, whole);
+    let mut g = onnx::read_file(path).unwrap();
+    let recipe = g.meta(RECIPE_KEY).unwrap().to_owned();
+    g.set_meta(RECIPE_KEY, format!("{recipe}[slide]\nwindow = 128\n{more}\n"));
+    onnx::write_file(&g, path).unwrap();
+}
+
+fn setup(more: &str) -> Dir {
+    let d = Dir::new();
+    slide_model(&d.path("bright.onnx"), false, more);
+    write_slide(&d.path("a.tif"), Some(0.5), rectangle);
+    d
+}
+
+const EVERYWHERE: &str = "mpp = 0.5\noverlap = 0.25\ntissue = \"none\"";
+
+fn features(path: &Path) -> Vec<serde_json::Value> {
+    let v: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(v["type"], "FeatureCollection");
+    v["features"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_slide_becomes_outlines_a_table_a_map_and_areas() {
+    let d = setup(EVERYWHERE);
+    let run = ["run", "bright.onnx", "a.tif", "-o", "out", "--save-probabilities", "--threads", "2"];
+    expect(&ampoule(&d, &run), 0, &["a.tif: bright 0.07", "windows in"]);
+    let files = ["a.csv", "a.geojson", "a.json", "a_overlay.png", "a_prob_bright.tif"];
+    assert_eq!(d.names("out"), files);
+    let all = features(&d.path("out/a.geojson"));
+    assert_eq!(all.len(), 1);
+    let (rings, p) = (&all[0]["geometry"]["coordinates"], &all[0]["properties"]);
+    assert_eq!((rings.as_array().unwrap().len(), p["objectType"].as_str()), (2, Some("annotation")));
+    assert_eq!(p["classification"]["name"], "bright");
+    assert!(p["classification"]["color"].as_array().unwrap().len() == 3);
+    let area = p["measurements"]["Area µm^2"].as_f64().unwrap();
+    // 300 by 250 pixels of one micron less a hole of 50 by 50.
+    assert!((area - 72_500.0).abs() < 1.0, "{area}");
+    for (ring, bounds) in [(0, [400.0, 200.0, 1000.0, 700.0]), (1, [600.0, 400.0, 700.0, 500.0])] {
+        let points: Vec<[f64; 2]> = serde_json::from_value(rings[ring].clone()).unwrap();
+        assert_eq!(points.first(), points.last());
+        let axis = |i: usize| points.iter().map(move |p| p[i]);
+        let least = |i: usize| axis(i).fold(f64::MAX, f64::min);
+        let most = |i: usize| axis(i).fold(0.0, f64::max);
+        assert_eq!([least(0), least(1), most(0), most(1)], bounds, "ring {ring}");
+    }
+    let table = std::fs::read_to_string(d.path("out/a.csv")).unwrap();
+    let mut lines = table.lines();
+    assert_eq!(lines.next(), Some("minx,miny,width,height,\"prob_dark\",\"prob_bright\""));
+    assert!(lines.next().unwrap().starts_with("0,0,128,128,0.99"));
+    // Steps of 96; the last windows end at the border.
+    assert!(table.contains("\n1172,772,128,128,"));
+    let map = Slide::open(&d.path("out/a_prob_bright.tif"), 1 << 20).unwrap();
+    assert_eq!((map.levels[0].width, map.levels[0].height), (650, 450));
+    assert!((map.mpp.unwrap() - 1.0).abs() < 1e-6);
+    let pixels = map.region(0, 0, 0, 650, 450).unwrap();
+    assert!(pixels.at(250, 150)[0] > 250 && pixels.at(100, 100)[0] < 5 && pixels.at(325, 225)[0] < 5);
+    let overlay = ampoule_imaging::photo::Photo::read(&d.path("out/a_overlay.png")).unwrap();
+    assert_eq!((overlay.width, overlay.height), (1300, 900));
+    assert_ne!(overlay.at(500, 300)[0], overlay.at(500, 300)[1]);
+    assert_eq!(overlay.at(100, 100), [20; 3]);
+    let record: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(d.path("out/a.json")).unwrap()).unwrap();
+    assert_eq!(record["classes"][0]["area_mm2"], 0.0725);
+    assert_eq!((record["mpp"].as_f64(), record["downsample"].as_f64()), (Some(0.5), Some(2.0)));
+    // Finished slides are kept; changed files are not overwritten.
+    expect(&ampoule(&d, &run), 0, &["kept from an earlier run"]);
+    std::fs::write(d.path("out/a.csv"), "mine").unwrap();
+    expect(&ampoule(&d, &run), 2, &["--overwrite"]);
+    assert_eq!(std::fs::read_to_string(d.path("out/a.csv")).unwrap(), "mine");
+    expect(&ampoule(&d, &[&run[..], &["--overwrite"]].concat()), 0, &["windows in"]);
+}
+
+#[test]
+fn any_number_of_threads_and_any_memory_give_the_same_files() {
+    let d = setup(EVERYWHERE);
+    let run = |out: &str, more: &[&str]| {
+        let run = ["run", "bright.onnx", "a.tif", "-o", out, "--save-probabilities"];
+        expect(&ampoule(&d, &[&run[..], more].concat()), 0, &[]);
+        ["a.geojson", "a.csv", "a_prob_bright.tif", "a_overlay.png"]
+            .map(|f| std::fs::read(d.path(&format!("{out}/{f}"))).unwrap())
+    };
+    let one = run("one", &["--threads", "1"]);
+    assert!(one == run("three", &["--threads", "3"]));
+    assert!(one == run("little", &["--threads", "3", "--max-ram", "300M"]));
+    expect(&ampoule(&d, &["run", "bright.onnx", "a.tif", "-o", "none", "--max-ram", "20M"]), 5, &["MiB"]);
+    assert_eq!(d.names("none"), ["failures.csv"]);
+    // Compressed outlines hold the same.
+    run("packed", &[]);
+    expect(&ampoule(&d, &["run", "bright.onnx", "a.tif", "-o", "gz", "--gzip"]), 0, &[]);
+    let packed = std::fs::File::open(d.path("gz/a.geojson.gz")).unwrap();
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(packed), &mut text).unwrap();
+    assert!(text == one[0]);
+}
+
+#[test]
+fn a_classifier_looks_at_tiles_of_a_slide() {
+    let d = Dir::new();
+    slide_model(&d.path("bright.onnx"), true, "mpp = 0.5\ntissue = \"none\"");
+    write_slide(&d.path("a.tif"), Some(0.5), rectangle);
+    expect(&ampoule(&d, &["run", "bright.onnx", "a.tif", "-o", "out"]), 0, &["a.tif: bright 0.0"]);
+    let all = features(&d.path("out/a.geojson"));
+    // Windows of 128 pixels: 11 across and 8 down.
+    assert_eq!(all.len(), 88);
+    let tile = |i: usize| &all[i]["properties"];
+    assert!(tile(0)["objectType"] == "tile" && tile(0)["classification"]["name"] == "dark");
+    let middle = &all[3 * 11 + 4];
+    assert_eq!(middle["geometry"]["coordinates"][0][0], serde_json::json!([512, 384]));
+    assert_eq!(middle["properties"]["classification"]["name"], "bright");
+    assert!(middle["properties"]["measurements"]["prob_bright"].as_f64().unwrap() > 0.6);
+    let table = std::fs::read_to_string(d.path("out/a.csv")).unwrap();
+    assert_eq!(table.lines().count(), 89);
+    assert!(table.lines().last().unwrap().starts_with("1172,772,128,128,"));
+}
+
+#[test]
+fn others_recipes_are_taken() {
+    let d = setup(EVERYWHERE);
+    photo_model(&d.path("whole.onnx"), true);
+    let config = r#"{"spec_version":"1.0","architecture":"x","num_classes":2,"class_names":["Other","Tumor"],
+        "patch_size_pixels":64,"spacing_um_px":1.0,"transform":[{"name":"Resize","arguments":{"size":32}},
+        {"name":"ToTensor"},{"name":"Normalize","arguments":{"mean":[0,0,0],"std":[1,1,1]}}]}"#;
+    std::fs::write(d.path("config.json"), config).unwrap();
+    // All of the slide has no colour, so tissue is found nowhere: a result, with a note.
+    let run = ["run", "whole.onnx", "a.tif", "-o", "out", "--recipe", "config.json"];
+    expect(&ampoule(&d, &run), 0, &["Tumor 0.000", "no tissue was found"]);
+    std::fs::write(d.path("config.json"), config.replace("\"Resize\"", "\"Blur\"")).unwrap();
+    expect(&ampoule(&d, &run), 3, &["Blur"]);
+    std::fs::write(d.path("config.json"), "{}").unwrap();
+    expect(&ampoule(&d, &run), 3, &["recipe"]);
+}
+
+#[test]
+fn two_folds_are_averaged() {
+    let d = setup(EVERYWHERE);
+    write_photo(&d.path("tile.png"), 30, 20, 15);
+    let mut g = onnx::read_file(&d.path("bright.onnx")).unwrap();
+    let run = |out: &str, more: &[&str]| {
+        let run = ["run", "bright.onnx", "tile.png", "-o", out];
+        ampoule(&d, &[&run[..], more].concat())
+    };
+    expect(&run("one", &[]), 0, &["tile.png: "]);
+    expect(&run("two", &["--fold", "bright.onnx"]), 0, &["tile.png: "]);
+    let mask = |out: &str| std::fs::read(d.path(&format!("{out}/tile_mask.png"))).unwrap();
+    assert_eq!(mask("one"), mask("two"));
+    g.values[g.outputs[0].0 as usize].name = "other".into();
+    onnx::write_file(&g, &d.path("strange.onnx")).unwrap();
+    expect(&run("three", &["--fold", "strange.onnx"]), 3, &["logits", "other"]);
+}
+
+#[test]
+fn slides_that_cannot_be_worked_on_get_a_sentence() {
+    let d = setup(EVERYWHERE);
+    let run = |model: &str, slide: &str, out: &str, more: &[&str]| {
+        ampoule(&d, &[&["run", model, slide, "-o", out][..], more].concat())
+    };
+    // No pixel size, and a way out.
+    write_slide(&d.path("nompp.tif"), None, rectangle);
+    expect(&run("bright.onnx", "nompp.tif", "x1", &[]), 3, &["nompp.tif", "--mpp"]);
+    assert_eq!(d.names("x1"), ["failures.csv"]);
+    expect(&run("bright.onnx", "nompp.tif", "x2", &["--mpp", "0.5"]), 0, &["bright 0.07"]);
+    expect(&run("bright.onnx", "nompp.tif", "x2", &["--mpp", "0"]), 2, &["0.02 to 50"]);
+    // Pixels much too coarse, or only a little.
+    expect(&run("bright.onnx", "a.tif", "x3", &["--mpp", "4"]), 3, &["times as large"]);
+    expect(&run("bright.onnx", "a.tif", "x4", &["--mpp", "1.5"]), 0, &["enlarged"]);
+    // A recipe that says nothing of slides, and one that asks for a level that is not there.
+    photo_model(&d.path("plain.onnx"), false);
+    expect(&run("plain.onnx", "a.tif", "x5", &[]), 3, &["[slide]"]);
+    slide_model(&d.path("level.onnx"), false, "level = 9");
+    expect(&run("level.onnx", "a.tif", "x6", &[]), 3, &["level 9", "has 4"]);
+    slide_model(
+        &d.path("level.onnx"),
+        false,
+        "level = 1\ntissue = \"none\"\noverlap = 0.5\nblend = \"average\"",
+    );
+    expect(&run("level.onnx", "nompp.tif", "x7", &[]), 0, &["% of what was looked at"]);
+    // A slide smaller than a window; a blank one.
+    slide_model(&d.path("wide.onnx"), false, "mpp = 4.0\ntissue = \"none\"");
+    expect(&run("wide.onnx", "a.tif", "x8", &[]), 0, &["bright 0.07"]);
+    slide_model(&d.path("otsu.onnx"), false, "mpp = 0.5");
+    write_slide(&d.path("blank.tif"), Some(0.5), |_, _| 250);
+    expect(&run("otsu.onnx", "blank.tif", "x9", &[]), 0, &["no tissue was found", "0 windows"]);
+    // A damaged tile leaves nothing behind; the rest of a folder is done.
+    let mut bytes = std::fs::read(d.path("a.tif")).unwrap();
+    bytes[8..400].fill(0x55);
+    std::fs::create_dir(d.path("many")).unwrap();
+    std::fs::write(d.path("many/bad.tif"), &bytes).unwrap();
+    std::fs::write(d.path("many/worse.svs"), b"not a slide").unwrap();
+    std::fs::copy(d.path("a.tif"), d.path("many/good.tif")).unwrap();
+    write_photo(&d.path("many/tile.png"), 30, 20, 15);
+    expect(
+        &run("bright.onnx", "many", "x10", &[]),
+        1,
+        &["bad.tif: not a TIFF", "worse.svs", "good.tif: bright 0.07"],
+    );
+    let failures = std::fs::read_to_string(d.path("x10/failures.csv")).unwrap();
+    assert!(failures.contains("bad.tif") && failures.contains("worse.svs") && failures.lines().count() == 3);
+    let left = d.names("x10");
+    assert!(left.contains(&"predictions.csv".into()) && left.contains(&"good.geojson".into()));
+    assert!(left.iter().all(|n| !n.starts_with("bad") && !n.contains("tmp-")), "{left:?}");
+    // Two slides that want the same names.
+    std::fs::copy(d.path("a.tif"), d.path("many/good.tiff")).unwrap();
+    expect(&run("bright.onnx", "many", "x11", &[]), 3, &["the same names"]);
+    expect(&run("bright.onnx", "a.tif", "x12", &["--fast"]), 2, &["volumes"]);
+}
