@@ -41,8 +41,9 @@ pub fn run(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
         ));
     }
     let t = &e.total;
+    let range = interval(t.dice_ci95);
     say(format!(
-        "{} cases, {} missed: Dice mean {:.4}, median {:.4}, least {:.4}; HD95 mean {:.2}, most {:.2} mm; volume off by {:.2} %",
+        "{} cases, {} missed: Dice mean {:.4}{range}, median {:.4}, least {:.4}; HD95 mean {:.2}, most {:.2} mm; volume off by {:.2} %",
         t.n,
         t.missed,
         t.dice_mean,
@@ -56,6 +57,11 @@ pub fn run(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
         say(format!("left out: {u}"));
     }
     Ok(Code::Done)
+}
+
+/// A 95 % interval in words; nothing where there is none.
+fn interval(ends: Option<[f64; 2]>) -> String {
+    ends.map_or(String::new(), |[low, high]| format!(" (95 % {low:.4} to {high:.4})"))
 }
 
 /// A table of classes against one of truth.
@@ -127,14 +133,17 @@ fn tiles(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Ou
     }
     for c in &e.total {
         say(format!(
-            "class {}: {} tiles, Dice mean {:.4}, least {:.4}, IoU mean {:.4}, HD95 median {} px, object F1 {:.4}",
+            "class {}: {} tiles, Dice mean {:.4}{}, least {:.4}, IoU mean {:.4}{}, HD95 median {} px, object F1 {:.4}{}",
             c.class,
             c.n,
             c.dice_mean,
+            interval(c.dice_ci95),
             c.dice_min,
             c.iou_mean,
+            interval(c.iou_ci95),
             distance(c.hd95_px_median),
-            c.object_f1
+            c.object_f1,
+            interval(c.object_f1_ci95)
         ));
     }
     for u in &e.unpaired {

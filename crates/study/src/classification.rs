@@ -7,13 +7,11 @@
 mod measures;
 pub(crate) mod table;
 
-use crate::{Error, Result};
+use crate::bootstrap::{self, RESAMPLES};
+use crate::{Error, Result, gandlf};
 use measures::{Sample, auroc, average_precision, balanced_accuracy, calibration_error, confusion};
 use serde::Serialize;
 use std::path::Path;
-
-/// Resamples of an interval.
-const RESAMPLES: usize = 2000;
 
 /// One class against all others.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -79,6 +77,8 @@ pub struct Totals {
 pub struct Classification {
     /// Together.
     pub total: Totals,
+    /// The same photos under GaNDLF's names.
+    pub gandlf: serde_json::Map<String, serde_json::Value>,
     /// Predictions without truth and truths without prediction.
     pub unpaired: Vec<String>,
 }
@@ -94,7 +94,10 @@ pub fn classification(predictions: &Path, truth: &Path) -> Result<Classification
         let reason = "no file of it is in the table of truth; names must be equal".to_owned();
         return Err(Error::Input { path: predictions.into(), reason });
     }
-    Ok(Classification { total: totals(&p.classes, &samples), unpaired })
+    let total = totals(&p.classes, &samples);
+    let areas: Vec<Option<f64>> = total.classes.iter().map(|c| c.auroc).collect();
+    let gandlf = gandlf::classification(&total.confusion, &areas);
+    Ok(Classification { total, gandlf, unpaired })
 }
 
 fn totals(names: &[String], samples: &[Sample]) -> Totals {
@@ -116,12 +119,12 @@ fn totals(names: &[String], samples: &[Sample]) -> Totals {
         });
         groups[i].push(s);
     }
-    let drawn = measures::resample(&groups, RESAMPLES, |list| {
+    let drawn = bootstrap::resample(&groups, RESAMPLES, |list| {
         let m = confusion(list, k);
         [accuracy(&m), balanced_accuracy(&m), macro_f1(&m), overall(list, k, auroc).unwrap_or(f64::NAN)]
     });
     let interval =
-        |i: usize| measures::interval(drawn.iter().map(|d| d[i]).filter(|v| !v.is_nan()).collect());
+        |i: usize| bootstrap::interval(drawn.iter().map(|d| d[i]).filter(|v| !v.is_nan()).collect());
     let whole = |i: usize| interval(i).unwrap_or([f64::NAN; 2]);
     Totals {
         n: samples.len(),

@@ -1,6 +1,7 @@
 //! Masks against truth.
 
-use crate::{Error, Result};
+use crate::bootstrap::mean_interval;
+use crate::{Error, Result, gandlf};
 use ampoule_imaging::geometry::Orientation;
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
 use ampoule_imaging::{Nifti, Volume};
@@ -51,6 +52,8 @@ pub struct Summary {
     pub dice_median: f64,
     /// Smallest Dice.
     pub dice_min: f64,
+    /// 95 % interval of the mean Dice, resampling cases.
+    pub dice_ci95: Option<[f64; 2]>,
     /// Mean HD95 in mm, missed cases at the image's diagonal.
     pub hd95_mm_mean: f64,
     /// Largest HD95 in mm, likewise.
@@ -66,6 +69,8 @@ pub struct Evaluation {
     pub cases: Vec<CaseMetrics>,
     /// Together.
     pub total: Summary,
+    /// Case by case under GaNDLF's names; class 0 is the background.
+    pub gandlf: serde_json::Map<String, serde_json::Value>,
     /// Predictions without truth and truths without prediction.
     pub unpaired: Vec<String>,
 }
@@ -96,7 +101,8 @@ fn read(path: &Path) -> Result<(Nifti, Volume<u8>, Orientation)> {
     Ok((image, mask, orientation))
 }
 
-fn pair_files(prediction: &Path, truth: &Path) -> Result<Metrics> {
+/// A case's metrics, and those under GaNDLF's names.
+fn pair_files(prediction: &Path, truth: &Path) -> Result<(Metrics, serde_json::Value)> {
     let (p, pm, _) = read(prediction)?;
     let (t, tm, to) = read(truth)?;
     if pm.dims != tm.dims {
@@ -109,7 +115,11 @@ fn pair_files(prediction: &Path, truth: &Path) -> Result<Metrics> {
         let reason = format!("its voxels are {a:.3?} mm, those of {} are {b:.3?} mm", truth.display());
         return Err(Error::Input { path: prediction.into(), reason });
     }
-    Ok(evaluate_pair(&pm, &tm, b))
+    let rest =
+        |m: &Volume<u8>| Volume { dims: m.dims, data: m.data.iter().map(|&v| (v == 0) as u8).collect() };
+    let (pr, tr) = (rest(&pm), rest(&tm));
+    let named = gandlf::segmentation([(&pr, &tr), (&pm, &tm)].into_iter(), b);
+    Ok((evaluate_pair(&pm, &tm, b), named.into()))
 }
 
 /// Name of a case: the file name without ending and without `_mask`.
@@ -144,17 +154,22 @@ fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
 /// (`x_mask.nii.gz` or `x.nii.gz` on either side).
 pub fn evaluate(predictions: &Path, truth: &Path) -> Result<Evaluation> {
     if predictions.is_file() && truth.is_file() {
-        let metrics = pair_files(predictions, truth)?;
-        let cases = vec![CaseMetrics { case: case_name(predictions), metrics }];
-        return Ok(Evaluation { total: summary(&cases), cases, unpaired: vec![] });
+        let (metrics, named) = pair_files(predictions, truth)?;
+        let case = case_name(predictions);
+        let gandlf = [(case.clone(), named)].into_iter().collect();
+        let cases = vec![CaseMetrics { case, metrics }];
+        return Ok(Evaluation { total: summary(&cases), cases, gandlf, unpaired: vec![] });
     }
     let (p, t) = (files(predictions)?, files(truth)?);
     let mut cases = Vec::new();
+    let mut named = serde_json::Map::new();
     let mut unpaired = Vec::new();
     for (name, path) in &p {
         match t.iter().find(|x| x.0 == *name) {
             Some((_, truth)) => {
-                cases.push(CaseMetrics { case: name.clone(), metrics: pair_files(path, truth)? })
+                let (metrics, others) = pair_files(path, truth)?;
+                named.insert(name.clone(), others);
+                cases.push(CaseMetrics { case: name.clone(), metrics });
             }
             None => unpaired.push(format!("{name} (no truth)")),
         }
@@ -166,7 +181,7 @@ pub fn evaluate(predictions: &Path, truth: &Path) -> Result<Evaluation> {
         let reason = format!("no case name occurs in {} too", truth.display());
         return Err(Error::Input { path: predictions.into(), reason });
     }
-    Ok(Evaluation { total: summary(&cases), cases, unpaired })
+    Ok(Evaluation { total: summary(&cases), cases, gandlf: named, unpaired })
 }
 
 /// The middle of sorted values, or the mean of the two middle ones.
@@ -194,6 +209,7 @@ fn summary(cases: &[CaseMetrics]) -> Summary {
         dice_mean: dice.iter().sum::<f64>() / n,
         dice_median: median(&dice).unwrap_or(f64::NAN),
         dice_min: dice[0],
+        dice_ci95: mean_interval(&dice),
         hd95_mm_mean: hd.iter().sum::<f64>() / n,
         hd95_mm_max: hd.iter().copied().fold(0.0, f64::max),
         volume_difference_percent: cases.iter().map(volume).sum::<f64>() / n,

@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+mod bootstrap;
 mod classification;
 mod compare;
 mod evaluate;
+mod gandlf;
 pub mod optimize;
 mod tiles;
 

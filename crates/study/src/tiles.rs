@@ -1,7 +1,8 @@
 //! Label maps of tiles against truth, class by class.
 
+use crate::bootstrap::{RESAMPLES, interval, mean_interval, resample};
 use crate::evaluate::median;
-use crate::{Error, Result};
+use crate::{Error, Result, gandlf};
 use ampoule_imaging::Volume;
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
 use ampoule_imaging::photo::{Photo, is_photo};
@@ -46,6 +47,12 @@ pub struct ClassTotals {
     pub hd95_px_median: Option<f64>,
     /// Over the objects of all tiles together.
     pub object_f1: f64,
+    /// 95 % intervals of the three, resampling tiles.
+    pub dice_ci95: Option<[f64; 2]>,
+    /// See `dice_ci95`.
+    pub iou_ci95: Option<[f64; 2]>,
+    /// See `dice_ci95`.
+    pub object_f1_ci95: Option<[f64; 2]>,
 }
 
 /// The whole evaluation.
@@ -55,6 +62,8 @@ pub struct Tiles {
     pub tiles: Vec<TileMetrics>,
     /// Class by class.
     pub total: Vec<ClassTotals>,
+    /// Tile by tile under GaNDLF's names; class 0 is the background.
+    pub gandlf: serde_json::Map<String, serde_json::Value>,
     /// Predictions without truth and truths without prediction.
     pub unpaired: Vec<String>,
 }
@@ -174,17 +183,21 @@ pub fn tiles(predictions: &Path, truth: &Path) -> Result<Tiles> {
     let several = all.len() > 1;
     let classes: Vec<u8> = if several { all.into_iter().collect() } else { vec![255] };
     let mut found = Vec::new();
+    let mut named = serde_json::Map::new();
     for (tile, p, t) in &maps {
-        for &class in &classes {
-            let own = |v: &Volume<u8>| -> Volume<u8> {
-                let hit = |x: u8| if several { x == class } else { x > 0 };
-                Volume { dims: v.dims, data: v.data.iter().map(|&x| hit(x) as u8).collect() }
-            };
-            found.push(one(tile, class, &own(p), &own(t)));
+        let own = |class: u8, v: &Volume<u8>| -> Volume<u8> {
+            let hit = |x: u8| if several || class == 0 { x == class } else { x > 0 };
+            Volume { dims: v.dims, data: v.data.iter().map(|&x| hit(x) as u8).collect() }
+        };
+        let masks: Vec<_> = [0].iter().chain(&classes).map(|&c| (own(c, p), own(c, t))).collect();
+        for (&class, (p, t)) in classes.iter().zip(&masks[1..]) {
+            found.push(one(tile, class, p, t));
         }
+        let both = masks.iter().map(|(p, t)| (p, t));
+        named.insert(tile.clone(), gandlf::segmentation(both, [1.0; 3]).into());
     }
     let total = classes.iter().map(|&c| totals(c, &found)).collect();
-    Ok(Tiles { tiles: found, total, unpaired })
+    Ok(Tiles { tiles: found, total, gandlf: named, unpaired })
 }
 
 fn totals(class: u8, all: &[TileMetrics]) -> ClassTotals {
@@ -192,7 +205,10 @@ fn totals(class: u8, all: &[TileMetrics]) -> ClassTotals {
     let n = own.len() as f64;
     let mut distances: Vec<f64> = own.iter().filter_map(|t| t.hd95_px).collect();
     distances.sort_by(f64::total_cmp);
-    let objects = own.iter().fold([0; 3], |s, t| [0, 1, 2].map(|i| s[i] + t.objects[i]));
+    let sum = |list: &[&TileMetrics]| list.iter().fold([0; 3], |s, t| [0, 1, 2].map(|i| s[i] + t.objects[i]));
+    let objects = sum(&own);
+    let groups: Vec<Vec<&TileMetrics>> = own.iter().map(|t| vec![*t]).collect();
+    let drawn = resample(&groups, RESAMPLES, |list| [object_f1(sum(list))]);
     ClassTotals {
         class,
         n: own.len(),
@@ -201,5 +217,8 @@ fn totals(class: u8, all: &[TileMetrics]) -> ClassTotals {
         iou_mean: own.iter().map(|t| t.iou).sum::<f64>() / n,
         hd95_px_median: median(&distances),
         object_f1: object_f1(objects),
+        dice_ci95: mean_interval(&own.iter().map(|t| t.dice).collect::<Vec<_>>()),
+        iou_ci95: mean_interval(&own.iter().map(|t| t.iou).collect::<Vec<_>>()),
+        object_f1_ci95: interval(drawn.into_iter().map(|d| d[0]).collect()),
     }
 }

@@ -43,3 +43,37 @@ fn label_maps_are_measured_as_elsewhere() {
     assert!(e.contains("61x50") && e.contains("61x57"), "{e}");
     assert!(tiles(&golden("one/p"), &golden("missing")).is_err());
 }
+
+#[test]
+fn gandlf_s_names_hold_what_others_compute() {
+    let text = std::fs::read_to_string(golden("../gandlf.json")).unwrap();
+    let want: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let near = |at: &str, got: &serde_json::Value, want: &serde_json::Value| {
+        let (g, w) = (got.as_f64().unwrap_or(f64::NAN), want.as_f64().unwrap());
+        assert!((g - w).abs() < 1e-5, "{at}: {g} for {w}");
+    };
+    let mut compared = 0;
+    for (key, want) in want["segmentation"].as_object().unwrap() {
+        let (kind, tile) = key.split_once('/').unwrap();
+        let found = tiles(&golden(&format!("{kind}/p")), &golden(&format!("{kind}/t"))).unwrap();
+        let got = &found.gandlf[tile];
+        for (name, w) in want.as_object().unwrap() {
+            match w.as_object() {
+                Some(inner) => inner.iter().for_each(|(k, w)| near(k, &got[name][k], w)),
+                None => near(name, &got[name], w),
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared > 40);
+    for (name, want) in want["classification"].as_object().unwrap() {
+        let file = |kind: &str| golden(&format!("../{name}_{kind}.csv"));
+        let got = ampoule_study::classification(&file("predictions"), &file("truth")).unwrap().gandlf;
+        for (k, w) in want.as_object().unwrap() {
+            match w.as_array() {
+                Some(list) => list.iter().enumerate().for_each(|(i, w)| near(k, &got[k][i], w)),
+                None => near(k, &got[k], w),
+            }
+        }
+    }
+}

@@ -81,38 +81,3 @@ pub(super) fn calibration_error(samples: &[&Sample]) -> f64 {
     let n = samples.len().max(1) as f64;
     bins.iter().filter(|b| b.0 > 0).map(|b| (b.1 - b.2 as f64).abs() / n).sum()
 }
-
-/// Measures of `n` resamples of whole groups, with replacement.
-pub(super) fn resample<'s, const M: usize>(
-    groups: &[Vec<&'s Sample>],
-    n: usize,
-    measure: impl Fn(&[&'s Sample]) -> [f64; M],
-) -> Vec<[f64; M]> {
-    let mut state = 0x9E37_79B9_7F4A_7C15u64;
-    let mut draw = || {
-        // SplitMix64.
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % groups.len().max(1) as u64) as usize
-    };
-    (0..n)
-        .map(|_| {
-            let list: Vec<&Sample> = (0..groups.len()).flat_map(|_| groups[draw()].iter().copied()).collect();
-            measure(&list)
-        })
-        .collect()
-}
-
-/// The 2.5th and 97.5th percentile, linear between neighbours.
-pub(super) fn interval(mut values: Vec<f64>) -> Option<[f64; 2]> {
-    values.sort_by(f64::total_cmp);
-    let last = values.len().checked_sub(1)?;
-    let at = |q: f64| {
-        let x = q * last as f64;
-        let (i, t) = (x as usize, x.fract());
-        values[i] + t * (values[(i + 1).min(last)] - values[i])
-    };
-    Some([at(0.025), at(0.975)])
-}
