@@ -9,7 +9,7 @@ mod read;
 mod resize;
 mod write;
 
-pub use area::area;
+pub use area::{area, linear};
 pub use read::{ENDINGS, Error, is_photo};
 pub use resize::Filter;
 pub use write::{write_grey, write_rgb};

@@ -3,6 +3,7 @@
 pub mod deepbet;
 pub mod deepbrain;
 pub mod hd_bet;
+pub mod sklesion;
 
 use crate::{Result, Weights};
 use ampoule_graph::build::Builder;

@@ -2,7 +2,7 @@
 
 use crate::arch;
 use crate::archive::Archive;
-use crate::{Error, Result, tf, torch};
+use crate::{Error, Result, keras, tf, torch};
 use ampoule_graph::Graph;
 use std::io::{Read, Seek};
 
@@ -84,6 +84,17 @@ pub static CATALOG: &[Entry] = &[
         license: "MIT",
         recipe: include_str!("../../../recipes/shell.toml"),
         build: |zip| onnx_in(zip, "shell/weights", "model_v1.onnx", &["model_v1.onnx.data"]),
+    },
+    Entry {
+        name: "sklesion",
+        description: "seven kinds of skin lesions in photos",
+        package: "sklesion",
+        version: "0.2.2",
+        sha256: "a4ef0ebc99c6b0a7e1e55b1a0c3ba418f0d6d6cfdffd18a7dd414460a0f671b0",
+        bytes: 79_641_486,
+        license: "MIT",
+        recipe: include_str!("../../../recipes/sklesion.toml"),
+        build: |zip| arch::sklesion::build(keras::read(&zip.read("sklesion/model.keras")?)?),
     },
 ];
 

@@ -133,3 +133,32 @@ fn shell_gives_the_package_s_probabilities() {
     println!("shell: grey levels of probability off by {mean:.3} on average, {most:.2} at most");
     assert!(mean < 0.5 && most < 8.0, "{mean} {most}");
 }
+
+#[test]
+fn sklesion_gives_keras_s_probabilities() {
+    use ampoule_imaging::photo::Photo;
+    use ampoule_pipeline::photos::PhotoModel;
+    let Some(wheel) = wheel("sklesion") else { return };
+    let e = entry("sklesion").unwrap();
+    let graph = build(e, &wheel).unwrap();
+    // scripts/golden_sklesion.py
+    let text = std::fs::read(root().join("crates/zoo/tests/golden/sklesion.json")).unwrap();
+    let cases: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    for case in cases.as_array().unwrap() {
+        let mut model =
+            PhotoModel::from_graph(graph.clone(), e.recipe, String::new(), Options::default()).unwrap();
+        let patient: Vec<f32> = serde_json::from_value(case["patient"].clone()).unwrap();
+        model.recipe.constants.insert("patient".into(), patient);
+        let photo = Photo::read(&root().join(case["photo"].as_str().unwrap())).unwrap();
+        let got = model.predict(&photo).unwrap().values;
+        let want: Vec<f32> = serde_json::from_value(case["prob"].clone()).unwrap();
+        let most = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        println!("sklesion: probabilities off by {most:.1e}");
+        assert!(most < 1e-4, "{got:?} {want:?}");
+    }
+    let mut model = PhotoModel::from_graph(graph, e.recipe, String::new(), Options::default()).unwrap();
+    model.recipe.constants.clear();
+    let photo = Photo::new(2, 2, vec![9; 12]);
+    let e = model.predict(&photo).unwrap_err().to_string();
+    assert!(e.contains("image, patient") && e.contains("constants"), "{e}");
+}

@@ -12,16 +12,12 @@ struct Taps {
 /// `origin + i * factor` to `origin + (i + 1) * factor`. Where outputs are smaller than inputs
 /// (`factor` below 1), inputs are interpolated linearly between their centres.
 fn taps(n: usize, origin: f64, factor: f64, count: usize) -> Vec<Taps> {
+    if factor < 1.0 {
+        return between(n, origin, factor, count);
+    }
     let last = n - 1;
     let one = |i: usize| {
         let (from, to) = (origin + i as f64 * factor, origin + (i + 1) as f64 * factor);
-        if factor < 1.0 {
-            let centre = ((from + to) / 2.0 - 0.5).clamp(0.0, last as f64);
-            let first = (centre as usize).min(last.saturating_sub(1));
-            let share = (centre - first as f64) as f32;
-            let weights = if last == 0 { vec![1.0] } else { vec![1.0 - share, share] };
-            return Taps { first, weights };
-        }
         let first = (from.max(0.0) as usize).min(last);
         let end = (to.min(n as f64).ceil() as usize).clamp(first + 1, n);
         let cover = |j: usize| (to.min((j + 1) as f64) - from.max(j as f64)).max(0.0);
@@ -35,6 +31,26 @@ fn taps(n: usize, origin: f64, factor: f64, count: usize) -> Vec<Taps> {
     (0..count).map(one).collect()
 }
 
+/// Taps that interpolate linearly between the centres of neighbours, whatever the factor.
+fn between(n: usize, origin: f64, factor: f64, count: usize) -> Vec<Taps> {
+    let last = n - 1;
+    let one = |i: usize| {
+        let centre = (origin + (i as f64 + 0.5) * factor - 0.5).clamp(0.0, last as f64);
+        let first = (centre as usize).min(last.saturating_sub(1));
+        let share = (centre - first as f64) as f32;
+        let weights = if last == 0 { vec![1.0] } else { vec![1.0 - share, share] };
+        Taps { first, weights }
+    };
+    (0..count).map(one).collect()
+}
+
+/// `size` pixels (across, down) of three channels, interpolated linearly between the centres of the photo's
+/// pixels without rounding and without regard to what lies between (TensorFlow's `image.resize`).
+pub fn linear(photo: &Photo, size: [usize; 2]) -> Vec<f32> {
+    let taps = |n: usize, count: usize| between(n, 0.0, n as f64 / count as f64, count);
+    apply(photo, &taps(photo.width, size[0]), &taps(photo.height, size[1]))
+}
+
 /// `size` pixels (across, down) of three channels in 0 to 255, channels innermost: each the mean of the
 /// square of `factor` photo pixels a side that begins at `origin` for the first. Parts beyond the photo
 /// do not count; pixels wholly beyond repeat its border. With a whole `factor` and origin these are means
@@ -42,16 +58,21 @@ fn taps(n: usize, origin: f64, factor: f64, count: usize) -> Vec<Taps> {
 pub fn area(photo: &Photo, origin: [f64; 2], factor: f64, size: [usize; 2]) -> Vec<f32> {
     let across = taps(photo.width, origin[0], factor, size[0]);
     let down = taps(photo.height, origin[1], factor, size[1]);
+    apply(photo, &across, &down)
+}
+
+/// Weighted sums along columns, then along rows.
+fn apply(photo: &Photo, across: &[Taps], down: &[Taps]) -> Vec<f32> {
     let stride = 3 * photo.width;
     let mut row = vec![0f32; stride];
-    let mut out = Vec::with_capacity(3 * size[0] * size[1]);
-    for t in &down {
+    let mut out = Vec::with_capacity(3 * across.len() * down.len());
+    for t in down {
         row.fill(0.0);
         for (k, &w) in t.weights.iter().enumerate() {
             let source = &photo.rgb[(t.first + k) * stride..][..stride];
             row.iter_mut().zip(source).for_each(|(sum, &v)| *sum += w * v as f32);
         }
-        for t in &across {
+        for t in across {
             let mut sum = [0f32; 3];
             for (pixel, &w) in row[3 * t.first..].chunks_exact(3).zip(&t.weights) {
                 (0..3).for_each(|c| sum[c] += w * pixel[c]);

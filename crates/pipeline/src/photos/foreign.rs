@@ -67,6 +67,7 @@ fn recipe(
         outputs: Vec::new(),
         activation,
         flips: Vec::new(),
+        constants: Default::default(),
         input,
         slide: None,
     }

@@ -1,11 +1,11 @@
 //! A network for photos, and one photo through it.
 
-use super::recipe::{Input, Intensity, Pad, PhotoRecipe, Task};
+use super::recipe::{FilterName, Input, Intensity, Pad, PhotoRecipe, Resize, Task};
 use crate::recipe::Activation;
 use crate::{Error, Result};
 use ampoule_engine::{Options, Pool, Precision, Session};
 use ampoule_graph::Graph;
-use ampoule_imaging::photo::Photo;
+use ampoule_imaging::photo::{Photo, linear};
 use ampoule_imaging::stain;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,9 +22,28 @@ pub struct PhotoModel {
     /// Most resident memory of the whole process in bytes.
     pub max_ram: Option<u64>,
     threads: usize,
-    sessions: HashMap<Key, Session>,
+    sessions: HashMap<Key, Seat>,
     /// Time spent in networks so far.
     pub network: Duration,
+}
+
+/// A session, and what each of its inputs takes: a constant, or the photo.
+struct Seat {
+    session: Session,
+    inputs: Vec<Option<Vec<f32>>>,
+}
+
+impl Seat {
+    fn run(&mut self, photo: &[f32]) -> Result<()> {
+        for (i, constant) in self.inputs.iter().enumerate() {
+            match constant {
+                // Sessions may use the place of an input for other things once it is read.
+                Some(values) => self.session.set_input(i, values)?,
+                None => self.session.input(i).copy_from_slice(photo),
+            }
+        }
+        Ok(self.session.run()?)
+    }
 }
 
 /// Which network, which of its outputs, and pixels across and down.
@@ -78,7 +97,10 @@ impl PhotoModel {
     /// Another model with the same weights, to run beside this one.
     pub fn beside(&self) -> Result<Self> {
         let sessions = self.sessions.iter();
-        let copies = sessions.map(|(k, s)| Ok((k.clone(), s.beside(Arc::new(Pool::new(1)))?)));
+        let copies = sessions.map(|(k, s)| {
+            let session = s.session.beside(Arc::new(Pool::new(1)))?;
+            Ok((k.clone(), Seat { session, inputs: s.inputs.clone() }))
+        });
         Ok(PhotoModel {
             graphs: self.graphs.clone(),
             recipe: self.recipe.clone(),
@@ -91,26 +113,27 @@ impl PhotoModel {
 
     /// Bytes of activations of all sessions made so far.
     pub fn arena_bytes(&self) -> u64 {
-        self.sessions.values().map(Session::arena_bytes).sum()
+        self.sessions.values().map(|s| s.session.arena_bytes()).sum()
     }
 
     /// The session of an output for inputs of `width` by `height`; sessions of other sizes are dropped.
-    fn session(&mut self, fold: usize, output: &str, [width, height]: [usize; 2]) -> Result<&mut Session> {
+    fn session(&mut self, fold: usize, output: &str, [width, height]: [usize; 2]) -> Result<&mut Seat> {
         let key = (fold, output.to_owned(), [width, height]);
         self.sessions.retain(|k, _| (k.0, &k.1) != (key.0, &key.1) || k.2 == key.2);
         if !self.sessions.contains_key(&key) {
             let graph = self.graphs[fold].extract(&[output])?;
-            if graph.inputs.len() != 1 {
-                let n = graph.inputs.len();
-                return Err(Error::Recipe(format!("output `{output}` needs {n} inputs, one photo is given")));
-            }
+            let inputs = inputs(&graph, output, &self.recipe)?;
             let mut options = self.options.clone();
             if let Some(most) = self.max_ram {
                 options.max_bytes = Some(most.saturating_sub(crate::system::rss_bytes().unwrap_or(0)));
             }
             let pool = Arc::new(Pool::new(1));
-            let session = Session::with_pool(graph, &[vec![1, 3, height, width]], &options, pool)?;
-            self.sessions.insert(key.clone(), session);
+            let shapes: Vec<Vec<usize>> = inputs
+                .iter()
+                .map(|v| v.as_ref().map_or_else(|| vec![1, 3, height, width], |v| vec![1, v.len()]))
+                .collect();
+            let session = Session::with_pool(graph, &shapes, &options, pool)?;
+            self.sessions.insert(key.clone(), Seat { session, inputs });
         }
         self.sessions.get_mut(&key).ok_or_else(|| Error::Recipe("no session".into()))
     }
@@ -151,12 +174,11 @@ impl PhotoModel {
             let tensor = tensor(x, y);
             for fold in 0..self.graphs.len() {
                 for output in &recipe.outputs {
-                    let session = self.session(fold, output, tensor.size)?;
-                    session.input(0).copy_from_slice(&tensor.values);
+                    let seat = self.session(fold, output, tensor.size)?;
                     let start = Instant::now();
-                    session.run()?;
+                    seat.run(&tensor.values)?;
                     let spent = start.elapsed();
-                    let mut scores = read(session, &recipe, &tensor)?;
+                    let mut scores = read(&seat.session, &recipe, &tensor)?;
                     self.network += spent;
                     if (x, y) != (false, false) {
                         scores.flip(x, y, recipe.classes.len());
@@ -174,6 +196,23 @@ impl PhotoModel {
             scores.values.iter_mut().for_each(|v| *v /= n);
         }
         Ok(scores)
+    }
+}
+
+/// What each input of the graph of an output takes: constants of the recipe, or, one of them, the photo.
+fn inputs(graph: &Graph, output: &str, recipe: &PhotoRecipe) -> Result<Vec<Option<Vec<f32>>>> {
+    let names: Vec<&str> = graph.inputs.iter().map(|i| graph.value(*i).name.as_str()).collect();
+    let values: Vec<_> = names.iter().map(|n| recipe.constants.get(*n).cloned()).collect();
+    if let Some(strange) = recipe.constants.keys().find(|k| !names.contains(&k.as_str())) {
+        let have = names.join(", ");
+        return Err(Error::Recipe(format!("constants name the input `{strange}`; the model has {have}")));
+    }
+    match values.iter().filter(|v| v.is_none()).count() {
+        1 => Ok(values),
+        n => Err(Error::Recipe(format!(
+            "output `{output}` needs the inputs {}; {n} of them are to be the photo (others need `constants`)",
+            names.join(", ")
+        ))),
     }
 }
 
@@ -234,6 +273,9 @@ struct Tensor {
 impl Tensor {
     fn of(photo: Photo, input: &Input) -> Tensor {
         let mut photo = photo;
+        if let Some(Resize { squash: Some(size), filter: FilterName::Linear, .. }) = input.resize {
+            return Tensor::of_levels(&linear(&photo, size), size, (false, false), input);
+        }
         if let Some(r) = &input.resize {
             photo = match (r.squash, r.shorter) {
                 (Some([w, h]), _) => photo.resized(w, h, r.filter.into()),

@@ -6,6 +6,7 @@ use crate::{Error, Result};
 use ampoule_imaging::photo::Filter;
 use ampoule_imaging::stain::{MACENKO, Target};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What becomes of a photo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,9 @@ pub struct PhotoRecipe {
     /// Mirrored versions that are averaged with the upright one: `x`, `y`, `xy`.
     #[serde(default)]
     pub flips: Vec<Flip>,
+    /// Values of other inputs of the network, the same for every photo.
+    #[serde(default)]
+    pub constants: BTreeMap<String, Vec<f32>>,
     /// How pixels become the network's input.
     pub input: Input,
     /// How slides are cut into windows; a recipe without it is for photos and tiles alone.
@@ -247,13 +251,15 @@ pub enum FilterName {
     Bilinear,
     Bicubic,
     Lanczos,
+    /// Between the centres of neighbours alone, without rounding: TensorFlow's.
+    Linear,
 }
 
 impl From<FilterName> for Filter {
     fn from(f: FilterName) -> Filter {
         match f {
             FilterName::Nearest => Filter::Nearest,
-            FilterName::Bilinear => Filter::Bilinear,
+            FilterName::Bilinear | FilterName::Linear => Filter::Bilinear,
             FilterName::Bicubic => Filter::Bicubic,
             FilterName::Lanczos => Filter::Lanczos,
         }
@@ -389,6 +395,15 @@ impl PhotoRecipe {
         }
         if i.resize.as_ref().is_some_and(|r| r.squash.is_some() == r.shorter.is_some()) {
             return bad("resize takes either `squash` or `shorter`");
+        }
+        let linear = i.resize.as_ref().is_some_and(|r| r.filter == FilterName::Linear);
+        let alone =
+            i.resize.as_ref().is_some_and(|r| r.squash.is_some()) && i.crop.is_none() && i.reduce == 1;
+        if linear && !alone {
+            return bad("the filter `linear` takes `squash`, and neither `crop` nor `reduce`");
+        }
+        if self.constants.values().flatten().any(|v| !v.is_finite()) {
+            return bad("constants must be finite");
         }
         if !(1..=64).contains(&i.reduce) || !(1..=4096).contains(&i.multiple) {
             return bad("reduce must be 1 to 64 and multiple 1 to 4096");
