@@ -101,12 +101,14 @@ impl Slide {
         self.cache = Mutex::new(Cache::new(bytes as usize));
     }
 
-    /// Whether a TIFF is read as a slide rather than as a photo: it is one of a scanner's, has several
-    /// resolutions, or is longer than `most` pixels along a side.
+    /// Whether a TIFF is read as a slide rather than as a photo: it is one of a scanner's, a tiled pyramid, or
+    /// longer than `most` pixels along a side.
     pub fn is_one(path: &Path, most: u64) -> bool {
         let Ok(slide) = Slide::open(path, 0) else { return false };
         let first = &slide.levels[0];
-        slide.kind != "TIFF" || slide.levels.len() > 1 || first.width.max(first.height) > most
+        // A photo in strips may have a small copy too.
+        let pyramid = slide.levels.len() > 1 && slide.pages[0].tiled;
+        slide.kind != "TIFF" || pyramid || first.width.max(first.height) > most
     }
 
     /// The coarsest level whose pixels are no larger than `downsample` of level 0 (and one part in a

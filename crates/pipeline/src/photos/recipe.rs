@@ -442,6 +442,20 @@ normalise = { kind = "divide", by = 255.0 }
 "#;
 
     #[test]
+    fn shipped_recipes_parse_and_survive_a_round_trip() {
+        for text in [
+            include_str!("../../../../recipes/dfu.toml"),
+            include_str!("../../../../recipes/glas.toml"),
+            include_str!("../../../../recipes/shell.toml"),
+            include_str!("../../../../recipes/sklesion.toml"),
+            include_str!("../../../../recipes/gandlf-histology.toml"),
+        ] {
+            let r = PhotoRecipe::parse(text).unwrap();
+            assert_eq!(PhotoRecipe::parse(&toml::to_string(&r).unwrap()).unwrap(), r);
+        }
+    }
+
+    #[test]
     fn nonsense_is_refused_and_sense_is_not() {
         assert!(PhotoRecipe::is_one(GOOD) && !PhotoRecipe::is_one("task = \"brain-extraction\""));
         assert!(PhotoRecipe::parse(GOOD).is_ok());
