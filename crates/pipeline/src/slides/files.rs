@@ -61,7 +61,7 @@ impl SlideFiles {
 
 enum Out {
     Plain(BufWriter<File>),
-    Gzip(GzEncoder<BufWriter<File>>),
+    Gzip(Box<GzEncoder<BufWriter<File>>>),
 }
 
 /// A GeoJSON feature collection as QuPath reads it, written feature by feature. Coordinates are pixels of
@@ -77,7 +77,7 @@ impl Features {
     pub fn new(file: File, gzip: bool, seed: &str) -> io::Result<Self> {
         let file = BufWriter::with_capacity(1 << 18, file);
         let out = match gzip {
-            true => Out::Gzip(GzEncoder::new(file, Compression::new(4))),
+            true => Out::Gzip(Box::new(GzEncoder::new(file, Compression::new(4)))),
             false => Out::Plain(file),
         };
         let mut features = Features { out, seed: seed.into(), count: 0 };
