@@ -238,3 +238,25 @@ fn slides_that_cannot_be_worked_on_get_a_sentence() {
     expect(&run("bright.onnx", "many", "x11", &[]), 3, &["the same names"]);
     expect(&run("bright.onnx", "a.tif", "x12", &["--fast"]), 2, &["volumes"]);
 }
+
+#[test]
+fn regions_end_with_tissue_where_the_recipe_says_so() {
+    let d = Dir::new();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/imaging/tests/golden/slides");
+    std::fs::copy(golden.join("jpeg420.tif"), d.path("a.tif")).unwrap();
+    let record = |more: &str, out: &str| -> serde_json::Value {
+        slide_model(&d.path("bright.onnx"), false, more);
+        let run = ["run", "bright.onnx", "a.tif", "-o", out, "--mpp", "2", "--json"];
+        let o = ampoule(&d, &run);
+        expect(&o, 0, &["tissue_mm2"]);
+        serde_json::from_slice(&o.stdout).unwrap()
+    };
+    // All of the picture is bright: tissue on pale glass.
+    let whole = record("mpp = 2.0\ntissue = \"otsu-without-pens\"", "whole");
+    let clipped = record("mpp = 2.0\ntissue = \"otsu-without-pens\"\nclip = true", "clipped");
+    let area = |r: &serde_json::Value| r["classes"][0]["area_mm2"].as_f64().unwrap();
+    let tissue = clipped["tissue_mm2"].as_f64().unwrap();
+    assert!((0.12..0.2).contains(&tissue), "{tissue}");
+    assert!(area(&whole) > 1.2 * tissue, "{whole}");
+    assert!((area(&clipped) - tissue).abs() < 0.03 * tissue, "{clipped}");
+}

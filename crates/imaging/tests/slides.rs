@@ -199,6 +199,17 @@ fn missing_tiles_are_white_and_bad_resolutions_unknown() {
 }
 
 #[test]
+fn descriptions_in_other_encodings_are_read() {
+    let mut bytes = std::fs::read(folder().join("j2k33005.svs")).unwrap();
+    let at = bytes.windows(8).position(|w| w == b"Filename").unwrap();
+    bytes[at] = 0xb5;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &bytes).unwrap();
+    let slide = Slide::open(file.path(), 0).unwrap();
+    assert_eq!((slide.kind, slide.mpp), ("Aperio", Some(0.499)));
+}
+
+#[test]
 fn any_byte_may_be_wrong() {
     // Nothing panics and nothing takes long, whatever one byte of the directories says.
     for name in ["jpeg420.tif", "ome.tif", "j2k33003.svs", "lzwbe.tif"] {

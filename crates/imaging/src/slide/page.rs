@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use tiff::decoder::Decoder;
 use tiff::decoder::ifd::Value;
-use tiff::tags::{IfdPointer, Tag};
+use tiff::tags::{IfdPointer, Tag, Type};
 
 /// More images than any slide has.
 const PAGES: usize = 1000;
@@ -220,13 +220,17 @@ impl<R: Read + Seek> Tags<'_, R> {
     }
 
     fn bytes(&mut self, tag: Tag) -> Result<Vec<u8>, Error> {
-        match self.value(tag, TEXT)? {
-            Some(Value::Ascii(s)) => Ok(s.into_bytes()),
-            Some(Value::List(v)) => Ok(v.into_iter().filter_map(|v| v.into_u8().ok()).collect()),
-            Some(Value::Byte(b)) => Ok(vec![b]),
-            // Text that is not UTF-8 is nobody's loss; other types are not text.
-            _ => Ok(Vec::new()),
+        // As they stand in the file: descriptions are written in many encodings.
+        let Some(entry) = self.directory.get(tag) else { return Ok(Vec::new()) };
+        let plain = matches!(entry.field_type(), Type::ASCII | Type::BYTE | Type::UNDEFINED);
+        if !plain || entry.count() > TEXT.min(self.length) {
+            return Ok(Vec::new());
         }
+        let mut bytes = vec![0; entry.count() as usize];
+        let mut tags = self.decoder.read_directory_tags(self.directory);
+        let found = tags.find_tag_bytes(tag, &mut bytes, 0).map_err(damaged)?;
+        bytes.truncate(found.unwrap_or(0));
+        Ok(bytes)
     }
 
     /// Microns a pixel; `None` where the tags are missing, without unit, zero or not numbers.

@@ -124,6 +124,7 @@ fn wsinfer(v: &Value) -> Result<PhotoRecipe, String> {
         overlap: 0.0,
         blend: Weighting::Average,
         tissue: TissueRule::Otsu,
+        clip: false,
         smallest: 0.0,
     });
     Ok(r)
@@ -201,6 +202,7 @@ fn monai(v: &Value) -> Result<PhotoRecipe, String> {
             overlap: if task == Task::Classification { 0.0 } else { 0.25 },
             blend: Weighting::Gaussian,
             tissue: TissueRule::Otsu,
+            clip: false,
             smallest: 0.0,
         });
     }

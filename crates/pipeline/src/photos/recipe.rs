@@ -83,6 +83,9 @@ pub struct SlidePart {
     /// Which windows are looked at.
     #[serde(default)]
     pub tissue: TissueRule,
+    /// Regions end where tissue ends.
+    #[serde(default)]
+    pub clip: bool,
     /// Outlined regions smaller than this many square microns are left out.
     #[serde(default)]
     pub smallest: f64,
@@ -306,6 +309,9 @@ impl SlidePart {
         }
         if !(0.0..0.95).contains(&self.overlap) {
             return bad("slide.overlap must be 0 to below 0.95");
+        }
+        if self.clip && self.tissue == TissueRule::None {
+            return bad("slide.clip needs tissue to be looked for");
         }
         let fine = self.smallest.is_finite() && self.smallest >= 0.0;
         if fine { Ok(()) } else { bad("slide.smallest must be at least 0") }

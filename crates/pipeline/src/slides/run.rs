@@ -131,7 +131,8 @@ fn with_stain(
         maps.push(pending);
         map_files.push((*class, file));
     }
-    let sink = Sink::new(&recipe, place, !whole, features_out, map_files, overlay);
+    let clip = mask.as_ref().filter(|_| part.clip).map(|m| (m, place.scale / k));
+    let sink = Sink::new(&recipe, place, clip, !whole, features_out, map_files, overlay);
     let sink = sink.map_err(Error::io(&files.geojson))?;
     let mut table_out = BufWriter::with_capacity(1 << 16, table_file);
     let header: Vec<String> =
@@ -208,7 +209,7 @@ fn with_stain(
         regions: if whole { done.finished.pixels[c] } else { done.finished.regions[c] },
     });
     let n = grid.windows.len();
-    let tissue_pixels = mask.map(|m| m.data.iter().filter(|&&v| v != 0).count() as u64);
+    let tissue_pixels = mask.as_ref().map(|m| m.data.iter().filter(|&&v| v != 0).count() as u64);
     let times = [
         ("tissue", found - start),
         ("read", reading.into_inner().unwrap_or_else(|e| e.into_inner())),

@@ -4,12 +4,16 @@ use super::canvas::Row;
 use super::files::Features;
 use super::overlay::Overlay;
 use crate::photos::recipe::PhotoRecipe;
+use ampoule_imaging::Volume;
 use ampoule_imaging::contour::{Region, Tracer};
 use ampoule_imaging::pyramid::{Pyramid, TILE};
 use std::fs::File;
 use std::io::{self, BufWriter};
 
 const SIDE: u64 = TILE as u64;
+
+/// Where there is tissue, and how many pixels of the mask one of the canvas's is along a side.
+pub(super) type Clip<'a> = (&'a Volume<u8>, f64);
 
 /// How canvas pixels lie on the slide.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +31,7 @@ pub(super) struct Place {
 pub(super) struct Sink<'a> {
     recipe: &'a PhotoRecipe,
     place: Place,
+    clip: Option<Clip<'a>>,
     /// Outlines by class; none for a classifier, whose windows are drawn as they are.
     tracers: Vec<(usize, Tracer)>,
     /// Outlines and windows so far.
@@ -55,6 +60,7 @@ impl<'a> Sink<'a> {
     pub fn new(
         recipe: &'a PhotoRecipe,
         place: Place,
+        clip: Option<Clip<'a>>,
         outlines: bool,
         features: Features,
         maps: Vec<(usize, File)>,
@@ -69,6 +75,7 @@ impl<'a> Sink<'a> {
         Ok(Sink {
             recipe,
             place,
+            clip,
             tracers: drawn.map(|c| (c, Tracer::new(place.size[0] as usize))).collect(),
             features,
             maps: maps.into_iter().map(begin).collect::<io::Result<_>>()?,
@@ -102,16 +109,20 @@ impl<'a> Sink<'a> {
                     if !block.mean(y * TILE + x, n, &mut p) {
                         continue;
                     }
+                    let [u, v] = [bx * SIDE + x as u64, by * SIDE + y as u64];
+                    self.covered += 1;
+                    if !self.on_tissue(u, v) {
+                        continue;
+                    }
                     let class = self.recipe.decide(&p);
                     let at = y * width + bx as usize * TILE + x;
                     (labels[at], chosen[at]) = (self.recipe.label(class), p[class]);
                     self.pixels[class] += 1;
-                    self.covered += 1;
                     for (tile, (c, _)) in tiles.iter_mut().zip(&self.maps) {
                         tile[y * TILE + x] = (p[*c] * 255.0).round().clamp(0.0, 255.0) as u8;
                     }
                     if labels[at] > 0 {
-                        self.overlay.mark(bx * SIDE + x as u64, by * SIDE + y as u64, labels[at]);
+                        self.overlay.mark(u, v, labels[at]);
                     }
                 }
             }
@@ -127,6 +138,13 @@ impl<'a> Sink<'a> {
         }
         self.row += rows as u64;
         Ok(())
+    }
+
+    /// Whether a pixel counts: all do unless regions end with tissue.
+    fn on_tissue(&self, x: u64, y: u64) -> bool {
+        let Some((mask, ratio)) = self.clip else { return true };
+        let at = |v: u64, n: usize| (((v as f64 + 0.5) * ratio) as usize).min(n - 1);
+        mask.at(at(x, mask.dims[0]), at(y, mask.dims[1]), 0) != 0
     }
 
     fn blank_until(&mut self, row: u64) -> io::Result<()> {
