@@ -83,7 +83,7 @@ def main():
     OUT.mkdir(parents=True, exist_ok=True)
     image = picture()
     grey = image[..., 1]
-    pyramid(OUT / "jpeg420.tif", image, compression="jpeg", compressionargs={"level": 85}, photometric="ycbcr",
+    pyramid(OUT / "jpeg420.tif", image, compression="jpeg", compressionargs={"level": 85}, photometric="rgb",
             subsampling=(2, 2))
     pyramid(OUT / "jpegrgb.tif", image, compression="jpeg", compressionargs={"level": 85, "outcolorspace": "rgb"},
             photometric="rgb", levels=1)

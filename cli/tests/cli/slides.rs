@@ -251,12 +251,12 @@ fn regions_end_with_tissue_where_the_recipe_says_so() {
         expect(&o, 0, &["tissue_mm2"]);
         serde_json::from_slice(&o.stdout).unwrap()
     };
-    // All of the picture is bright: tissue on pale glass.
+    // Nearly all of the picture is bright: tissue with dark nuclei on pale glass.
     let whole = record("mpp = 2.0\ntissue = \"otsu-without-pens\"", "whole");
     let clipped = record("mpp = 2.0\ntissue = \"otsu-without-pens\"\nclip = true", "clipped");
     let area = |r: &serde_json::Value| r["classes"][0]["area_mm2"].as_f64().unwrap();
     let tissue = clipped["tissue_mm2"].as_f64().unwrap();
     assert!((0.12..0.2).contains(&tissue), "{tissue}");
     assert!(area(&whole) > 1.2 * tissue, "{whole}");
-    assert!((area(&clipped) - tissue).abs() < 0.03 * tissue, "{clipped}");
+    assert!((area(&clipped) - tissue).abs() < 0.06 * tissue, "{clipped}");
 }

@@ -14,7 +14,7 @@ pub struct Settings {
     pub pens: bool,
     /// Objects smaller than this many pixels are dropped.
     pub smallest: u64,
-    /// Holes smaller than this many pixels are filled.
+    /// Holes smaller than this many pixels are filled, unless they are open to the border.
     pub holes: u64,
 }
 
@@ -119,17 +119,23 @@ pub fn find(thumbnail: &Photo, s: &Settings) -> Volume<u8> {
     for grow in [true, false] {
         (0..CLOSING).for_each(|_| mask = dilate(&mask, grow));
     }
-    flip_small(&mut mask, s.smallest, 1);
-    flip_small(&mut mask, s.holes, 0);
+    flip_small(&mut mask, s.smallest, 1, true);
+    flip_small(&mut mask, s.holes, 0, false);
     mask
 }
 
-/// Turns components of `value` with fewer than `least` pixels into the other value.
-pub(crate) fn flip_small(mask: &mut Volume<u8>, least: u64, value: u8) {
+/// Turns components of `value` with fewer than `least` pixels into the other value; those that touch the
+/// border only if `at_border`.
+pub(crate) fn flip_small(mask: &mut Volume<u8>, least: u64, value: u8, at_border: bool) {
     let own = Volume { dims: mask.dims, data: mask.data.iter().map(|&v| (v == value) as u8).collect() };
     let (numbers, count) = components(&own, Connectivity::Faces);
     let mut sizes = vec![0u64; count + 1];
     numbers.data.iter().for_each(|&n| sizes[n as usize] += 1);
+    if !at_border {
+        let [w, h, _] = mask.dims;
+        let edge = |i: &usize| i % w == 0 || i % w + 1 == w || i / w == 0 || i / w + 1 == h;
+        (0..w * h).filter(edge).for_each(|i| sizes[numbers.data[i] as usize] = u64::MAX);
+    }
     for (m, &n) in mask.data.iter_mut().zip(&numbers.data) {
         if n > 0 && sizes[n as usize] < least {
             *m = 1 - value;

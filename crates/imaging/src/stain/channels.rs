@@ -89,8 +89,8 @@ pub fn glass(photo: &Photo) -> Volume<u8> {
     let plain = !(0.01..=0.90).contains(&smooth) || smooth > bright * 1.8 + 1e-6;
     let own = |k: &(bool, bool, bool)| if plain { k.1 } else { k.0 || k.1 && k.2 };
     let mut mask = Volume { dims: [w, h, 1], data: kinds.iter().map(|k| own(k) as u8).collect() };
-    flip_small(&mut mask, PIECE + 1, 1);
-    flip_small(&mut mask, PIECE + 1, 0);
+    flip_small(&mut mask, PIECE + 1, 1, true);
+    flip_small(&mut mask, PIECE + 1, 0, true);
     mask
 }
 
