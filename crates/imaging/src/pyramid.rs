@@ -41,7 +41,7 @@ struct Field(u16, u16, u64, Vec<u8>);
 impl<W: Write + Seek> Pyramid<W> {
     /// Begins an image of `width` by `height` pixels of `mpp` microns.
     pub fn new(mut out: W, width: u64, height: u64, mpp: Option<f64>) -> Result<Self> {
-        let big = width.saturating_mul(height) > 3 << 30;
+        let big = width.saturating_mul(height) > 2 << 30;
         // The place of the first directory is known at the end.
         let head: &[u8] = if big { b"II\x2b\0\x08\0\0\0" } else { b"II\x2a\0" };
         out.write_all(head)?;
@@ -113,6 +113,9 @@ impl<W: Write + Seek> Pyramid<W> {
         let at = self.end;
         self.out.write_all(bytes)?;
         self.end += bytes.len() as u64;
+        if !self.big && self.end > u32::MAX as u64 - 1 {
+            return Err(std::io::Error::other("the map grew beyond 4 GiB"));
+        }
         // Directories and their values begin at even offsets.
         if self.end % 2 == 1 {
             self.out.write_all(&[0])?;

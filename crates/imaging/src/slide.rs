@@ -104,11 +104,23 @@ impl Slide {
     /// Whether a TIFF is read as a slide rather than as a photo: it is one of a scanner's, a tiled pyramid, or
     /// longer than `most` pixels along a side.
     pub fn is_one(path: &Path, most: u64) -> bool {
-        let Ok(slide) = Slide::open(path, 0) else { return false };
-        let first = &slide.levels[0];
+        let mut head = [0; 4];
+        let Ok(mut file) = File::open(path) else { return false };
+        if file.read_exact(&mut head).is_err() || file.rewind().is_err() {
+            return false;
+        }
+        let pages = match page::read(file) {
+            Ok(pages) => pages,
+            // What is damaged is refused as a slide, rather than read as far as a photo's decoder gets.
+            Err(Error::Io(_)) => return false,
+            Err(_) => return [&b"II*\0"[..], b"MM\0*", b"II+\0", b"MM\0+"].contains(&&head[..]),
+        };
+        let Some(first) = pages.first() else { return false };
+        let text = &first.description;
+        let scanner = text.starts_with("Aperio") || levels::is_ome(text);
+        let longest = pages.iter().map(|p| p.width.max(p.height)).max().unwrap_or(0);
         // A photo in strips may have a small copy too.
-        let pyramid = slide.levels.len() > 1 && slide.pages[0].tiled;
-        slide.kind != "TIFF" || pyramid || first.width.max(first.height) > most
+        scanner || longest > most || pages.len() > 1 && first.tiled
     }
 
     /// The coarsest level whose pixels are no larger than `downsample` of level 0 (and one part in a
@@ -169,6 +181,10 @@ impl Slide {
             let (offset, count) = (p.offsets[i], p.counts[i]);
             if offset.checked_add(count).is_none_or(|end| end > self.length) {
                 return Err(place(Error::Format { reason: "a tile lies beyond the end of the file".into() }));
+            }
+            let raw = p.chunk[0] * p.chunk[1] * p.samples as u64 * 2;
+            if count > 2 * raw + (1 << 20) {
+                return Err(place(Error::Format { reason: format!("a tile claims {count} bytes") }));
             }
             let mut bytes = vec![0; count as usize];
             let mut file = self.file.lock().unwrap_or_else(|e| e.into_inner());

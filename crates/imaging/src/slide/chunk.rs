@@ -11,6 +11,9 @@ use zune_jpeg::JpegDecoder;
 /// Most pixels of one chunk: an untiled image of this size takes 768 MiB.
 pub(super) const PIXELS: u64 = 1 << 28;
 
+/// Most samples of one pixel.
+const SAMPLES: usize = 16;
+
 /// Whether pixels of this page can be made; the words say what stands in the way.
 pub(super) fn supported(p: &Page) -> Result<(), Error> {
     let no = |what: String| Err(Error::Unsupported { what });
@@ -33,6 +36,9 @@ pub(super) fn supported(p: &Page) -> Result<(), Error> {
         (Colour::Rgb | Colour::YCbCr, 3..) | (Colour::Grey | Colour::WhiteIsZero | Colour::Palette, 1..) => {}
         (_, n) => return no(format!("{n} samples a pixel")),
     }
+    if !(1..=SAMPLES).contains(&p.samples) {
+        return no(format!("{} samples a pixel", p.samples));
+    }
     let plain = matches!(p.packing, Packing::Plain | Packing::Lzw | Packing::Deflate | Packing::PackBits);
     if plain && p.colour == Colour::YCbCr {
         return no("luma and chroma without JPEG compression".into());
@@ -42,6 +48,9 @@ pub(super) fn supported(p: &Page) -> Result<(), Error> {
     }
     if p.colour == Colour::Palette && p.bits != 8 {
         return no("a palette of other than eight bits".into());
+    }
+    if !plain && matches!(p.colour, Colour::WhiteIsZero | Colour::Palette) {
+        return no("JPEG compression of a palette, or of black on white".into());
     }
     if p.planar && !plain {
         return no("separate colour planes that are compressed as JPEG".into());
@@ -125,6 +134,9 @@ fn jpeg2000(data: &[u8], chroma: bool, chunk: [u64; 2], size: [usize; 2]) -> Res
     let image = Image::new(data, &DecodeSettings::default()).map_err(damaged)?;
     let found = [image.width() as usize, image.height() as usize];
     possible(found, chunk)?;
+    if image.color_space().num_channels() > 4 {
+        return Err(Error::Unsupported { what: "JPEG 2000 tiles of more than four components".into() });
+    }
     let mut context = DecoderContext::default();
     let decoded = image.decode(&mut context).map_err(damaged)?;
     let components = decoded.components();
@@ -236,9 +248,10 @@ fn unpack(packing: Packing, data: &[u8], wanted: usize) -> Result<Vec<u8>, Error
     match packing {
         Packing::Lzw => {
             let mut decoder = weezl::decode::Decoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8);
-            out = vec![0; wanted];
             let (mut from, mut to) = (0, 0);
             while to < wanted {
+                // Grows with what the data really hold.
+                out.resize(wanted.min(to + (1 << 20)), 0);
                 let step = decoder.decode_bytes(&data[from..], &mut out[to..]);
                 (from, to) = (from + step.consumed_in, to + step.consumed_out);
                 match step.status.map_err(|e| damaged(&e))? {

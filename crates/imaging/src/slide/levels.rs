@@ -24,7 +24,7 @@ pub(super) fn choose(pages: Vec<Page>) -> Result<Found, Error> {
         // Thumbnail, label and macro images stand in strips among the tiled levels.
         let stated = aperio(&first.description, &mut notes);
         ("Aperio", pages.into_iter().filter(|p| p.tiled).collect(), stated)
-    } else if first.description.contains("<OME") || first.description.contains(":OME") {
+    } else if is_ome(&first.description) {
         if first.samples == 1 && first.colour == Colour::Grey && ome_channels(&first.description) > 1 {
             let what = "its colour channels in separate images; save it with interleaved RGB".into();
             return Err(Error::Unsupported { what });
@@ -39,7 +39,7 @@ pub(super) fn choose(pages: Vec<Page>) -> Result<Found, Error> {
         });
         ("TIFF", pages.collect::<Vec<_>>(), None)
     };
-    let largest = candidates.iter().max_by_key(|p| p.width.saturating_mul(p.height));
+    let largest = candidates.iter().rev().max_by_key(|p| p.width.saturating_mul(p.height));
     let Some(base) = largest.cloned() else {
         return Err(Error::Format { reason: "it holds no tiled image".into() });
     };
@@ -68,14 +68,16 @@ pub(super) fn choose(pages: Vec<Page>) -> Result<Found, Error> {
     if base.samples > extra {
         notes.push("transparency was dropped".into());
     }
-    let mpp = stated.or(base.mpp.map(|[x, y]| mean(x, y, &mut notes)));
-    let mpp = mpp.filter(|v| {
+    let mut believed = |v: &f64| {
         let fine = MICRONS.contains(v);
         if !fine {
             notes.push(format!("the file's pixel size of {v} microns cannot be and is not used"));
         }
         fine
-    });
+    };
+    let stated = stated.filter(&mut believed);
+    let tagged = base.mpp.filter(|_| stated.is_none()).filter(|m| believed(&m[0]) && believed(&m[1]));
+    let mpp = stated.or_else(|| tagged.map(|[x, y]| mean(x, y, &mut notes)));
     Ok(Found { pages: levels, mpp, notes, kind })
 }
 
@@ -99,7 +101,7 @@ fn same_shape(base: &Page, p: &Page) -> bool {
 fn usable(p: &Page) -> Result<(), Error> {
     let bad = |reason: String| Err(Error::Format { reason });
     let (w, h, [cw, ch]) = (p.width, p.height, p.chunk);
-    if w == 0 || h == 0 || w > 1 << 31 || h > 1 << 31 {
+    if w == 0 || h == 0 || w >= 1 << 30 || h >= 1 << 30 {
         return bad(format!("an image of {w}x{h} pixels"));
     }
     if cw == 0 || ch == 0 {
@@ -111,7 +113,10 @@ fn usable(p: &Page) -> Result<(), Error> {
         return Err(Error::Unsupported { what });
     }
     let planes = if p.planar { p.samples as u64 } else { 1 };
-    let wanted = w.div_ceil(cw) * h.div_ceil(ch) * planes;
+    let wanted = w.div_ceil(cw).checked_mul(h.div_ceil(ch)).and_then(|n| n.checked_mul(planes));
+    let Some(wanted) = wanted else {
+        return bad(format!("an image of {w}x{h} pixels in tiles of {cw}x{ch}"));
+    };
     let found = p.offsets.len().min(p.counts.len()) as u64;
     if found < wanted {
         return bad(format!("{wanted} tiles are needed, {found} are listed"));
@@ -140,6 +145,11 @@ fn attribute<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     after.split('"').next()
 }
 
+/// Whether a description is OME's XML.
+pub(super) fn is_ome(text: &str) -> bool {
+    text.contains("<OME") || text.contains(":OME")
+}
+
 fn ome_channels(xml: &str) -> u64 {
     attribute(xml, "SizeC").and_then(|v| v.parse().ok()).unwrap_or(1)
 }
@@ -147,7 +157,7 @@ fn ome_channels(xml: &str) -> u64 {
 /// The pixel size in OME's XML; the standard's unit is the micron where none is given.
 fn ome(xml: &str) -> Option<f64> {
     let factor = match attribute(xml, "PhysicalSizeXUnit") {
-        None | Some("µm" | "um" | "\u{3bc}m" | "&#181;m" | "&#xb5;m" | "&#xB5;m") => 1.0,
+        None | Some("µm" | "um" | "\u{3bc}m" | "\u{fffd}m" | "&#181;m" | "&#xb5;m" | "&#xB5;m") => 1.0,
         Some("nm") => 1e-3,
         Some("mm") => 1e3,
         Some("cm") => 1e4,

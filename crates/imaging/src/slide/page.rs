@@ -10,8 +10,10 @@ use tiff::tags::{IfdPointer, Tag, Type};
 
 /// More images than any slide has.
 const PAGES: usize = 1000;
-/// More chunks than any slide has.
-const CHUNKS: u64 = 1 << 24;
+/// More places and sizes of chunks than all images of any slide have.
+const CHUNKS: u64 = 1 << 25;
+/// Values of a tag that has one for each sample of a pixel.
+const FEW: u64 = 64;
 /// Longest text and largest tables that are read.
 const TEXT: u64 = 1 << 20;
 
@@ -79,8 +81,9 @@ pub(super) fn read(file: File) -> Result<Vec<Page>, Error> {
     let length = file.metadata()?.len();
     let mut decoder = Decoder::new(BufReader::new(file)).map_err(damaged)?;
     let mut next = decoder.ifd_pointer();
-    let mut seen = HashSet::new();
+    let (mut seen, mut children) = (HashSet::new(), HashSet::new());
     let mut pages = Vec::new();
+    let mut room = CHUNKS;
     while let Some(at) = next {
         if !seen.insert(at.0) {
             return Err(Error::Format { reason: "its directories form a loop".into() });
@@ -88,7 +91,7 @@ pub(super) fn read(file: File) -> Result<Vec<Page>, Error> {
         if seen.len() > PAGES {
             return Err(Error::Format { reason: format!("it has more than {PAGES} images") });
         }
-        let (page, follows) = one(&mut decoder, at, length, &mut seen, true)?;
+        let (page, follows) = one(&mut decoder, at, length, &mut children, &mut room, true)?;
         pages.push(page);
         next = follows;
     }
@@ -107,23 +110,24 @@ fn one<R: Read + Seek>(
     at: IfdPointer,
     length: u64,
     seen: &mut HashSet<u64>,
+    room: &mut u64,
     top: bool,
 ) -> Result<(Page, Option<IfdPointer>), Error> {
     let directory = decoder.read_directory(at).map_err(damaged)?;
     let big_endian = decoder.byte_order() == tiff::tags::ByteOrder::BigEndian;
-    let mut tags = Tags { directory: &directory, decoder, length };
+    let mut tags = Tags { directory: &directory, decoder, length, room };
     let width = tags.number(Tag::ImageWidth)?.unwrap_or(0);
     let height = tags.number(Tag::ImageLength)?.unwrap_or(0);
     let tiled = directory.contains(Tag::TileWidth) || directory.contains(Tag::TileOffsets);
     let (chunk, offsets, counts) = if tiled {
         let size = [tags.number(Tag::TileWidth)?.unwrap_or(0), tags.number(Tag::TileLength)?.unwrap_or(0)];
-        (size, tags.list(Tag::TileOffsets)?, tags.list(Tag::TileByteCounts)?)
+        (size, tags.chunks(Tag::TileOffsets)?, tags.chunks(Tag::TileByteCounts)?)
     } else {
         let rows = tags.number(Tag::RowsPerStrip)?.unwrap_or(height).min(height);
-        ([width, rows], tags.list(Tag::StripOffsets)?, tags.list(Tag::StripByteCounts)?)
+        ([width, rows], tags.chunks(Tag::StripOffsets)?, tags.chunks(Tag::StripByteCounts)?)
     };
     let samples = tags.number(Tag::SamplesPerPixel)?.unwrap_or(1) as usize;
-    let bits = tags.list(Tag::BitsPerSample)?;
+    let bits = tags.list(Tag::BitsPerSample, FEW)?;
     let bits = if bits.windows(2).all(|b| b[0] == b[1]) { bits.first().copied().unwrap_or(1) } else { 0 };
     let colour = match tags.number(Tag::PhotometricInterpretation)? {
         Some(0) => Colour::WhiteIsZero,
@@ -144,7 +148,7 @@ fn one<R: Read + Seek>(
         n => Packing::Other(n),
     };
     let palette = match colour {
-        Colour::Palette => palette(&tags.list(Tag::ColorMap)?),
+        Colour::Palette => palette(&tags.list(Tag::ColorMap, 3 << 16)?),
         _ => Vec::new(),
     };
     let mut page = Page {
@@ -158,7 +162,7 @@ fn one<R: Read + Seek>(
         colour,
         samples,
         bits: bits as usize,
-        float: tags.list(Tag::SampleFormat)?.iter().any(|&f| f != 1 && f != 4),
+        float: tags.list(Tag::SampleFormat, FEW)?.iter().any(|&f| f != 1 && f != 4),
         planar: tags.number(Tag::PlanarConfiguration)? == Some(2) && samples > 1,
         differences: tags.number(Tag::Predictor)?.unwrap_or(1) == 2,
         big_endian,
@@ -174,12 +178,11 @@ fn one<R: Read + Seek>(
     if tags.number(Tag::Predictor)?.is_some_and(|p| p > 2) {
         page.packing = Packing::Other(0);
     }
-    let children = if top { tags.list(Tag::SubIfd)? } else { Vec::new() };
+    let children = if top { tags.list(Tag::SubIfd, PAGES as u64)? } else { Vec::new() };
     let follows = directory.next();
     for child in children {
-        // A child that stands in the chain too is read there.
         if seen.len() <= PAGES && seen.insert(child) {
-            page.children.push(one(decoder, IfdPointer(child), length, seen, false)?.0);
+            page.children.push(one(decoder, IfdPointer(child), length, seen, room, false)?.0);
         }
     }
     Ok((page, follows))
@@ -194,6 +197,8 @@ struct Tags<'a, R: Read + Seek> {
     directory: &'a tiff::Directory,
     decoder: &'a mut Decoder<R>,
     length: u64,
+    /// Chunks that all directories together may still list.
+    room: &'a mut u64,
 }
 
 impl<R: Read + Seek> Tags<'_, R> {
@@ -208,11 +213,18 @@ impl<R: Read + Seek> Tags<'_, R> {
     }
 
     fn number(&mut self, tag: Tag) -> Result<Option<u64>, Error> {
-        Ok(self.list(tag)?.first().copied())
+        Ok(self.list(tag, FEW)?.first().copied())
     }
 
-    fn list(&mut self, tag: Tag) -> Result<Vec<u64>, Error> {
-        match self.value(tag, CHUNKS)? {
+    /// Places or sizes of chunks.
+    fn chunks(&mut self, tag: Tag) -> Result<Vec<u64>, Error> {
+        let list = self.list(tag, *self.room)?;
+        *self.room -= list.len() as u64;
+        Ok(list)
+    }
+
+    fn list(&mut self, tag: Tag, most: u64) -> Result<Vec<u64>, Error> {
+        match self.value(tag, most)? {
             None => Ok(Vec::new()),
             Some(Value::List(v)) => v.into_iter().map(|v| v.into_u64().map_err(damaged)).collect(),
             Some(v) => Ok(vec![v.into_u64().map_err(damaged)?]),
