@@ -29,16 +29,24 @@ pub fn run(g: &Global, job: &Job, opened: Opened) -> Outcome {
         let other = open(g, fold)?;
         model.join(other.graph, &other.sha256)?;
     }
+    apart(&slides, &photos)?;
+    let table = job.output.join("predictions.csv");
+    if !photos.is_empty() && table.exists() && !g.overwrite {
+        return Err(Error::Exists { path: table }.into());
+    }
     let mut reporter = Reporter::new(g);
     let mut failed = Vec::new();
     if !slides.is_empty() {
         run_all_slides(g, job, &mut model, &slides, &mut reporter, &mut failed)?;
     }
-    if !photos.is_empty() {
-        run_all_photos(g, job, model, &photos, &mut reporter, &mut failed)?;
-    }
+    let done = match photos.is_empty() {
+        true => Ok(()),
+        false => run_all_photos(g, job, model, &photos, &mut reporter, &mut failed),
+    };
+    tell_failures(g, &failed)?;
     let list: Vec<(&Path, &Error)> = failed.iter().map(|(p, e)| (p.as_path(), e)).collect();
     record_failures(job.output, &list)?;
+    done?;
     Ok(match failed.len() {
         0 => Code::Done,
         n if n < inputs.len() => Code::SomeFailed,
@@ -70,7 +78,7 @@ fn run_all_photos(
             Err(e) => failed.push((file, e)),
         }
     }
-    tell_failures(g, failed)
+    Ok(())
 }
 
 fn run_all_slides(
@@ -103,7 +111,20 @@ fn run_all_slides(
             Err(e) => failed.push((file, e)),
         }
     }
-    tell_failures(g, failed)
+    Ok(())
+}
+
+/// A slide and a tile of one name would write the same files.
+fn apart(slides: &[PathBuf], photos: &[PathBuf]) -> Result<(), Failure> {
+    let same = |a: &Path, b: &Path| a.file_stem() == b.file_stem();
+    match photos.iter().find_map(|p| Some((p, slides.iter().find(|s| same(s, p))?))) {
+        None => Ok(()),
+        Some((p, s)) => Err(Failure::input(format!(
+            "{}: its outputs would have the same names as those of {}; run them into two folders",
+            p.display(),
+            s.display()
+        ))),
+    }
 }
 
 /// Failures on standard output where JSON is asked for.

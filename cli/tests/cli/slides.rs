@@ -102,6 +102,14 @@ fn a_slide_becomes_outlines_a_table_a_map_and_areas() {
     std::fs::write(d.path("out/a.csv"), "mine").unwrap();
     expect(&ampoule(&d, &run), 2, &["--overwrite"]);
     assert_eq!(std::fs::read_to_string(d.path("out/a.csv")).unwrap(), "mine");
+    // What fails leaves earlier results as they were, and what was killed is taken up again.
+    let failing = [&run[..], &["--overwrite", "--max-ram", "20M"]].concat();
+    expect(&ampoule(&d, &failing), 5, &["MiB"]);
+    assert_eq!(std::fs::read_to_string(d.path("out/a.csv")).unwrap(), "mine");
+    std::fs::write(d.path("out/.a.ampoule-running"), "").unwrap();
+    std::fs::write(d.path("out/.a.csv.tmp-1"), "half").unwrap();
+    expect(&ampoule(&d, &run), 0, &["windows in"]);
+    assert_eq!(d.names("out"), files);
     expect(&ampoule(&d, &[&run[..], &["--overwrite"]].concat()), 0, &["windows in"]);
 }
 
@@ -233,7 +241,16 @@ fn slides_that_cannot_be_worked_on_get_a_sentence() {
     let left = d.names("x10");
     assert!(left.contains(&"predictions.csv".into()) && left.contains(&"good.geojson".into()));
     assert!(left.iter().all(|n| !n.starts_with("bad") && !n.contains("tmp-")), "{left:?}");
-    // Two slides that want the same names.
+    // A slide that was cut off is not read as far as a photo's decoder gets.
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/imaging/tests/golden/slides");
+    let text = std::fs::read(golden.join("ome.tif")).unwrap();
+    let cut: Vec<u8> = text[..text.len() / 2].to_vec();
+    std::fs::write(d.path("cut.tif"), cut).unwrap();
+    expect(&run("bright.onnx", "cut.tif", "x13", &[]), 3, &["cut.tif: not a TIFF"]);
+    // A slide and a tile that want the same names, then two slides.
+    write_photo(&d.path("many/good.png"), 30, 20, 15);
+    expect(&run("bright.onnx", "many", "x14", &[]), 3, &["the same names"]);
+    std::fs::remove_file(d.path("many/good.png")).unwrap();
     std::fs::copy(d.path("a.tif"), d.path("many/good.tiff")).unwrap();
     expect(&run("bright.onnx", "many", "x11", &[]), 3, &["the same names"]);
     expect(&run("bright.onnx", "a.tif", "x12", &["--fast"]), 2, &["volumes"]);

@@ -35,6 +35,9 @@ fn doubled_area(ring: &[[i32; 2]]) -> i64 {
         .sum()
 }
 
+/// Numbers of regions, old ones included, beyond which they are given anew.
+const CROWD: usize = if cfg!(test) { 8 } else { 1 << 20 };
+
 /// A border that is not closed yet, in its direction (the region on its right hand).
 struct Chain {
     points: VecDeque<[i32; 2]>,
@@ -170,6 +173,30 @@ impl Tracer {
         }
         std::mem::swap(&mut self.above, &mut self.below);
         self.row += 1;
+        if self.parents.len() > CROWD && self.parents.len() > 4 * self.open.len() {
+            self.renumber();
+        }
+    }
+
+    /// Gives the regions that are open the lowest numbers, and forgets the others.
+    fn renumber(&mut self) {
+        let mut new: HashMap<u32, u32> = HashMap::new();
+        let open = std::mem::take(&mut self.open);
+        for (root, region) in open {
+            let number = new.len() as u32 + 1;
+            new.insert(root, number);
+            self.open.insert(number, region);
+        }
+        for x in 0..self.above.len() {
+            let root = self.root(self.above[x]);
+            self.above[x] = new.get(&root).copied().unwrap_or(0);
+        }
+        let mut chains = std::mem::take(&mut self.chains);
+        for chain in chains.values_mut() {
+            chain.region = new.get(&self.root(chain.region)).copied().unwrap_or(0);
+        }
+        self.chains = chains;
+        self.parents = (0..=new.len() as u32).collect();
     }
 
     /// Borders between the row before and this one.
@@ -270,7 +297,7 @@ impl Tracer {
         match (self.chain(a), self.chain(b)) {
             (None, None) => {
                 let id = self.next_chain;
-                self.next_chain += 1;
+                self.next_chain = self.next_chain.wrapping_add(1);
                 self.chains.insert(id, Chain { points: VecDeque::from([p, q]), region });
                 Some(id)
             }

@@ -133,7 +133,7 @@ pub(crate) fn flip_small(mask: &mut Volume<u8>, least: u64, value: u8, at_border
     numbers.data.iter().for_each(|&n| sizes[n as usize] += 1);
     if !at_border {
         let [w, h, _] = mask.dims;
-        let edge = |i: &usize| i % w == 0 || i % w + 1 == w || i / w == 0 || i / w + 1 == h;
+        let edge = |i: &usize| [0, w - 1].contains(&(i % w)) || [0, h - 1].contains(&(i / w));
         (0..w * h).filter(edge).for_each(|i| sizes[numbers.data[i] as usize] = u64::MAX);
     }
     for (m, &n) in mask.data.iter_mut().zip(&numbers.data) {

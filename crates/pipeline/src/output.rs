@@ -89,13 +89,18 @@ impl CaseFiles {
     /// Removes temporary files that a killed run left beside the outputs.
     pub(crate) fn remove_temporaries(&self) {
         for path in [&self.brain, &self.mask, &self.probability, &self.picture, &self.sidecar] {
-            let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { continue };
-            let prefix = format!(".{}.tmp-", name.to_string_lossy());
-            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                    let _ = std::fs::remove_file(entry.path());
-                }
-            }
+            remove_temporaries(path);
+        }
+    }
+}
+
+/// Removes temporary files that a killed run left for `path`.
+pub(crate) fn remove_temporaries(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let prefix = format!(".{}.tmp-", name.to_string_lossy());
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            let _ = std::fs::remove_file(entry.path());
         }
     }
 }

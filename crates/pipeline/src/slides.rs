@@ -14,7 +14,7 @@ mod sink;
 
 pub use batch::{SlideBatch, SlideOutcome, SlideTold, run_slides};
 pub use files::{ClassArea, SlideSidecar};
-pub(crate) use overlay::Overlay;
+pub(crate) use overlay::paint;
 
 use std::path::Path;
 

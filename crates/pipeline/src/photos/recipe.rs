@@ -408,6 +408,9 @@ impl PhotoRecipe {
         if linear && !alone {
             return bad("the filter `linear` takes `squash`, and neither `crop` nor `reduce`");
         }
+        if linear && i.stain.is_some() {
+            return bad("the filter `linear` goes with no `stain`");
+        }
         if self.constants.values().flatten().any(|v| !v.is_finite()) {
             return bad("constants must be finite");
         }

@@ -2,10 +2,10 @@
 
 use super::model::{PhotoModel, Scores};
 use super::recipe::Task;
-use crate::slides::{Overlay, has_slide_ending};
+use crate::slides::{has_slide_ending, paint};
 use crate::{Error, Result};
 use ampoule_imaging::nifti::write_atomic;
-use ampoule_imaging::photo::{Photo, is_photo};
+use ampoule_imaging::photo::{Photo, is_photo, write_rgb};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -58,7 +58,17 @@ pub fn collect_photos(inputs: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let mut list: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
         list.retain(|p| (is_photo(p) || has_slide_ending(p)) && !hidden(p) && p.is_file());
         list.sort();
-        out.extend(list);
+        let stems: Vec<String> = list.iter().map(|p| stem(p)).collect();
+        // What an earlier run left beside its inputs is no input.
+        let made = |p: &Path| {
+            let own = stem(p);
+            let base = ["_mask", "_overlay"]
+                .iter()
+                .find_map(|s| own.strip_suffix(s))
+                .or_else(|| own.rsplit_once("_prob").map(|(base, _)| base));
+            base.is_some_and(|b| stems.iter().any(|s| s == b))
+        };
+        out.extend(list.iter().filter(|p| !made(p)).cloned());
     }
     Ok(out)
 }
@@ -76,10 +86,19 @@ pub fn run_photos(
     let table = folder.join("predictions.csv");
     let maps: Vec<PathBuf> = inputs.iter().map(|p| map_path(p, folder, "mask")).collect();
     if !batch.overwrite {
-        let delineation = model.recipe.task == Task::Delineation;
-        let wanted = maps.iter().filter(|_| delineation).chain([&table]);
+        let mut wanted = vec![table.clone()];
+        if model.recipe.task == Task::Delineation {
+            let mut kinds = vec!["overlay".to_owned()];
+            kinds.extend(
+                (0..model.recipe.classes.len()).filter(|_| batch.probabilities).map(|c| format!("prob{c}")),
+            );
+            for map in &maps {
+                wanted.push(map.clone());
+                wanted.extend(kinds.iter().map(|k| map.with_file_name(map_name(map, k))));
+            }
+        }
         if let Some(path) = wanted.into_iter().find(|p| p.exists()) {
-            return Err(Error::Exists { path: path.clone() });
+            return Err(Error::Exists { path });
         }
     }
     unique(&maps, inputs)?;
@@ -134,6 +153,10 @@ fn lanes(model: &PhotoModel, jobs: usize) -> usize {
     model.threads().min(jobs).min(1 + more).max(1)
 }
 
+fn stem(p: &Path) -> String {
+    p.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 fn map_path(input: &Path, folder: &Path, kind: &str) -> PathBuf {
     let stem = input.file_stem().unwrap_or_default().to_string_lossy();
     folder.join(format!("{stem}_{kind}.png"))
@@ -176,7 +199,8 @@ fn one(model: &mut PhotoModel, input: &Path, map: &Path, batch: &PhotoBatch) -> 
     write_map(map, &photo, &scores, k, label)?;
     let labels = scores.over([photo.width, photo.height], k, label);
     let overlay = map.with_file_name(map_name(map, "overlay"));
-    write_overlay(&overlay, &photo, &labels, classes - 1)?;
+    let painted = paint(&photo, &labels);
+    write_atomic(&overlay, |out| write_rgb(out, &painted)).map_err(Error::io(&overlay))?;
     if batch.probabilities {
         for c in 0..classes {
             let path = map.with_file_name(map_name(map, &format!("prob{c}")));
@@ -192,15 +216,6 @@ fn map_name(mask: &Path, kind: &str) -> String {
     let name = mask.file_name().unwrap_or_default().to_string_lossy();
     let stem = name.strip_suffix("_mask.png").unwrap_or(&name);
     format!("{stem}_{kind}.png")
-}
-
-/// Writes the photo with its classes in colour.
-fn write_overlay(path: &Path, photo: &Photo, labels: &[u8], classes: usize) -> Result<()> {
-    let mut overlay = Overlay::new(photo.clone(), 1.0, classes);
-    for (i, &label) in labels.iter().enumerate().filter(|l| *l.1 > 0) {
-        overlay.mark((i % photo.width) as u64, (i / photo.width) as u64, label);
-    }
-    write_atomic(path, |out| overlay.write(out)).map_err(Error::io(path))
 }
 
 /// Writes one grey value per pixel of the photo.

@@ -73,7 +73,7 @@ fn one(
     if !meta.is_file() {
         return Err(Error::Content { path: input.into(), reason: "it is not a plain file".into() });
     }
-    let recipe = toml::to_string(&model.recipe).unwrap_or_default();
+    let recipe = toml::to_string(&model.recipe).map_err(|e| Error::Recipe(e.to_string()))?;
     let settings = format!("{recipe} mpp={:?} precision={}", batch.mpp, model.precision().name());
     let hashes = Hashes { input: sha256_file(input)?, settings: sha256_hex(settings.as_bytes()) };
     if !batch.overwrite {
@@ -82,26 +82,33 @@ fn one(
         {
             return Ok(SlideOutcome::Kept(Box::new(s)));
         }
-        if let Some((_, path)) = files.all().into_iter().find(|f| f.1.exists()) {
+        // Ours: a slide that was interrupted.
+        let ours = files.running.exists();
+        if let Some((_, path)) = files.all().into_iter().find(|f| f.1.exists()).filter(|_| !ours) {
             return Err(Error::Exists { path: path.clone() });
         }
     }
+    files.remove_temporaries();
     for (_, path) in files.all() {
         if path.canonicalize().ok().zip(input.canonicalize().ok()).is_some_and(|(a, b)| a == b) {
             let reason = "an output would overwrite the input".into();
             return Err(Error::Content { path: input.into(), reason });
         }
     }
-    let made = run_slide(model, input, files, batch, hashes, &mut |done, of| told(input, done, of));
+    std::fs::write(&files.running, &hashes.input).map_err(Error::io(&files.running))?;
+    let mut placed = Vec::new();
+    let made =
+        run_slide(model, input, files, batch, hashes, &mut |done, of| told(input, done, of), &mut placed);
     let recorded = made.and_then(|s| {
         s.write(&files.sidecar).map_err(Error::io(&files.sidecar))?;
         Ok(SlideOutcome::Done(Box::new(s)))
     });
     if recorded.is_err() {
-        // Nothing of an incomplete slide stays under its final name.
-        files.all().into_iter().for_each(|(_, path)| {
+        // Nothing of an incomplete slide stays under its final name; what was there before does.
+        for path in placed {
             let _ = std::fs::remove_file(path);
-        });
+        }
     }
+    let _ = std::fs::remove_file(&files.running);
     recorded
 }

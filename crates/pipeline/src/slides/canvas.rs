@@ -79,17 +79,19 @@ impl Canvas {
 }
 
 /// Most bytes of blocks at one time when the grid's windows are added in order.
-pub(super) fn planned_bytes(grid: &Grid, classes: usize) -> u64 {
+pub(super) fn planned_bytes(grid: &Grid, classes: usize, whole: bool) -> u64 {
     let mut alive: HashSet<[u64; 2]> = HashSet::new();
     let (mut most, mut row) = (0, 0);
     for w in &grid.windows {
-        if w.at[1] != row {
-            row = w.at[1];
+        // A classifier has one pixel a window.
+        let (at, size) = if whole { (w.cell, [1, 1]) } else { (w.at, grid.window) };
+        if at[1] != row {
+            row = at[1];
             alive.retain(|b| (b[1] + 1) * SIDE > row);
         }
-        let last = [0, 1].map(|i| (w.at[i] + grid.window[i] as u64 - 1) / SIDE);
-        for y in w.at[1] / SIDE..=last[1] {
-            for x in w.at[0] / SIDE..=last[0] {
+        let last = [0, 1].map(|i| (at[i] + size[i] as u64 - 1) / SIDE);
+        for y in at[1] / SIDE..=last[1] {
+            for x in at[0] / SIDE..=last[0] {
                 alive.insert([x, y]);
             }
         }

@@ -21,6 +21,8 @@ pub(super) struct SlideFiles {
     /// Probability maps by class.
     pub maps: Vec<(usize, PathBuf)>,
     pub sidecar: PathBuf,
+    /// Says that files without a sidecar are ours, from a run that was interrupted.
+    pub running: PathBuf,
 }
 
 impl SlideFiles {
@@ -29,14 +31,18 @@ impl SlideFiles {
         let name = input.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let stem = name.strip_suffix(".ome").unwrap_or(&name);
         let at = |suffix: &str| folder.join(format!("{stem}{suffix}"));
-        let plain = |class: &str| class.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let plain = |c: usize| recipe.classes[c].replace(|c: char| !c.is_alphanumeric(), "-");
+        // Classes whose names differ in other signs only are told apart by their numbers.
+        let unique = |c: usize| (0..recipe.classes.len()).all(|o| o == c || plain(o) != plain(c));
+        let suffix = |c: usize| if unique(c) { plain(c) } else { format!("{}-{c}", plain(c)) };
         let classes = (0..recipe.classes.len()).filter(|&c| maps && c != recipe.background());
         SlideFiles {
             geojson: at(if gzip { ".geojson.gz" } else { ".geojson" }),
             table: at(".csv"),
             overlay: at("_overlay.png"),
-            maps: classes.map(|c| (c, at(&format!("_prob_{}.tif", plain(&recipe.classes[c]))))).collect(),
+            maps: classes.map(|c| (c, at(&format!("_prob_{}.tif", suffix(c))))).collect(),
             sidecar: at(".json"),
+            running: folder.join(format!(".{stem}.ampoule-running")),
         }
     }
 
@@ -46,6 +52,13 @@ impl SlideFiles {
         list.extend(self.maps.iter().map(|m| ("probability", &m.1)));
         list.push(("sidecar", &self.sidecar));
         list
+    }
+
+    /// Removes temporary files that a killed run left beside the outputs.
+    pub fn remove_temporaries(&self) {
+        for (_, path) in self.all() {
+            crate::output::remove_temporaries(path);
+        }
     }
 
     /// The written outputs with their hashes.

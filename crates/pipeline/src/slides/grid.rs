@@ -8,6 +8,8 @@ use ampoule_imaging::window::{Style, starts};
 
 /// Factors this close to a whole number are taken as it: pixel sizes are stated with three digits.
 const SNAP: f64 = 0.01;
+/// More windows than any slide needs.
+const WINDOWS: u64 = 4 << 20;
 /// A slide may be this many times coarser than the network's training images.
 const COARSEST: f64 = 2.0;
 
@@ -103,7 +105,16 @@ impl Grid {
         let multiple = if whole { 1 } else { recipe.input.multiple };
         let window = size.map(|n| (part.window / k).min((n as usize).next_multiple_of(multiple)));
         let step = |w: usize| ((w as f64 * (1.0 - part.overlap)) as usize).max(1);
-        let stride = window.map(step);
+        // A classifier's cells are squares, also where the slide is narrower than a window.
+        let stride = if whole { [step(part.window); 2] } else { window.map(step) };
+        let count = |i: usize| size[i].saturating_sub(window[i] as u64).div_ceil(stride[i] as u64) + 1;
+        if count(0).saturating_mul(count(1)) > WINDOWS {
+            return Err(format!(
+                "{} by {} windows are too many; give the recipe larger ones or less overlap",
+                count(0),
+                count(1)
+            ));
+        }
         // Classifiers: one cell a stride. Networks that delineate: the last window ends at the border.
         let lines = |i: usize| -> Vec<u64> {
             let (n, w, s) = (size[i], window[i] as u64, stride[i] as u64);

@@ -15,15 +15,34 @@ const COLOURS: [[u8; 3]; 8] = [
     [204, 121, 167],
 ];
 
-/// The colour of a class by its label (from 1 on).
+/// The colour of a class by its label; the background, 0, is grey.
 pub(super) fn colour(label: u8) -> [u8; 3] {
-    COLOURS[(label.max(1) as usize - 1) % COLOURS.len()]
+    match label {
+        0 => [180; 3],
+        n => COLOURS[(n as usize - 1) % COLOURS.len()],
+    }
+}
+
+/// A tile with its labels in colour, one a pixel.
+pub(crate) fn paint(photo: &Photo, labels: &[u8]) -> Photo {
+    let mut out = photo.clone();
+    for (p, &label) in out.rgb.chunks_exact_mut(3).zip(labels).filter(|p| *p.1 > 0) {
+        blend(p, label, OPACITY);
+    }
+    out
+}
+
+/// Covers a pixel with a label's colour.
+fn blend(p: &mut [u8], label: u8, alpha: f32) {
+    p.iter_mut().zip(colour(label)).for_each(|(v, c)| {
+        *v = (*v as f32 * (1.0 - alpha) + c as f32 * alpha).round() as u8;
+    });
 }
 
 /// Opacity of a colour where a class covers a pixel.
 const OPACITY: f32 = 0.45;
 
-pub(crate) struct Overlay {
+pub(super) struct Overlay {
     thumbnail: Photo,
     /// Pixels of the thumbnail along a side of one of the canvas's.
     ratio: f64,
@@ -57,11 +76,7 @@ impl Overlay {
     pub fn write(mut self, out: &mut dyn Write) -> io::Result<()> {
         for (i, p) in self.thumbnail.rgb.chunks_exact_mut(3).enumerate() {
             for (k, cover) in self.covers.iter().enumerate() {
-                let alpha = OPACITY * cover[i].min(1.0);
-                let own = colour(k as u8 + 1);
-                p.iter_mut().zip(own).for_each(|(v, c)| {
-                    *v = (*v as f32 * (1.0 - alpha) + c as f32 * alpha).round() as u8;
-                });
+                blend(p, k as u8 + 1, OPACITY * cover[i].min(1.0));
             }
         }
         write_rgb(out, &self.thumbnail)

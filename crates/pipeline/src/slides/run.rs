@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// Longest side of the thumbnail in pixels.
@@ -30,6 +30,10 @@ const THUMBNAIL: u64 = 2048;
 const TISSUE_LEAST: [f64; 2] = [40_000.0, 36_100.0];
 /// Windows from which a slide's stains are estimated.
 const STAIN_WINDOWS: usize = 32;
+/// And most pixels of them.
+const STAIN_PIXELS: usize = 500_000;
+/// Windows for each thread that may be done before their turn.
+const AHEAD: usize = 2;
 /// Least and most bytes of decoded tiles to keep.
 const CACHE: [u64; 2] = [16 << 20, 512 << 20];
 
@@ -39,7 +43,7 @@ pub(super) struct Hashes {
     pub settings: String,
 }
 
-/// Runs a slide and writes its files; nothing stands under a final name unless all of it does.
+/// Runs a slide and writes its files, all at the end; `placed` hears which have got their final names.
 pub(super) fn run_slide(
     model: &mut PhotoModel,
     input: &Path,
@@ -47,10 +51,11 @@ pub(super) fn run_slide(
     batch: &SlideBatch,
     hashes: Hashes,
     told: &mut (dyn FnMut(usize, usize) + Send),
+    placed: &mut Vec<PathBuf>,
 ) -> Result<SlideSidecar> {
     // Stains are those of the slide, not of each window.
     let stain = model.recipe.input.stain.take();
-    let result = with_stain(model, stain, input, files, batch, hashes, told);
+    let result = with_stain(model, stain, input, files, batch, hashes, told, placed);
     model.recipe.input.stain = stain;
     result
 }
@@ -63,20 +68,22 @@ fn with_stain(
     batch: &SlideBatch,
     hashes: Hashes,
     told: &mut (dyn FnMut(usize, usize) + Send),
+    placed: &mut Vec<PathBuf>,
 ) -> Result<SlideSidecar> {
     let start = Instant::now();
     let content = |reason: String| Error::Content { path: input.into(), reason };
     let broken = |source| Error::Slide { path: input.into(), source };
     let recipe = model.recipe.clone();
+    let mut slide = Slide::open(input, 0).map_err(broken)?;
     let Some(part) = recipe.slide.clone() else {
         let reason = "it is a slide, and the recipe has no section [slide] (docs/recipes.md)".into();
         return Err(content(reason));
     };
-    let mut slide = Slide::open(input, 0).map_err(broken)?;
     let mpp = batch.mpp.or(slide.mpp);
     // What is wrong with the pixel size is said before anything is decoded.
     Grid::new(&slide, &recipe, &part, mpp, None).map_err(content)?;
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(model.threads()).build();
+    let decoders = decoders(model, &slide)?;
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(decoders).build();
     let threads = threads.map_err(|e| content(e.to_string()))?;
     let (thumbnail, k) = threads.install(|| slide.thumbnail(THUMBNAIL)).map_err(broken)?;
     let mask = (part.tissue != TissueRule::None).then(|| {
@@ -103,7 +110,7 @@ fn with_stain(
     } else {
         model.prepare(grid.window)?;
     }
-    let (lanes, cache) = plan(model, &grid)?;
+    let (lanes, cache) = plan(model, &slide, &grid)?;
     slide.set_cache(cache);
     let mut eyes = Eyes { slide: &slide, grid: &grid, change: None };
     if let Some(s) = wanted_stain {
@@ -159,16 +166,21 @@ fn with_stain(
         told,
         error: None,
     });
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (next, stop, turn) = (AtomicUsize::new(0), AtomicBool::new(false), Condvar::new());
     let reading = Mutex::new(Duration::ZERO);
     std::thread::scope(|s| {
         for own in models.iter_mut().chain([&mut *model]) {
-            let (eyes, grid, easel, next, stop, map, reading) =
-                (&eyes, &grid, &easel, &next, &stop, &map, &reading);
+            let (eyes, grid, easel, next, stop, map, reading, turn) =
+                (&eyes, &grid, &easel, &next, &stop, &map, &reading, &turn);
             s.spawn(move || {
+                let _guard = Guard { stop, turn };
                 while !stop.load(Ordering::Relaxed) {
                     let i = next.fetch_add(1, Ordering::Relaxed);
                     let Some(w) = grid.windows.get(i) else { break };
+                    // Nobody runs far ahead of a slow neighbour, so few windows wait for their turn.
+                    let far = |e: &mut Easel| i >= e.next + AHEAD * lanes && !stop.load(Ordering::Relaxed);
+                    let held = easel.lock().unwrap_or_else(|e| e.into_inner());
+                    drop(turn.wait_while(held, far).unwrap_or_else(|e| e.into_inner()));
                     let begun = Instant::now();
                     let levels = eyes.look(w).map_err(|source| Error::Slide { path: input.into(), source });
                     let seen = begun.elapsed();
@@ -181,6 +193,7 @@ fn with_stain(
                         easel.error.get_or_insert(e);
                         stop.store(true, Ordering::Relaxed);
                     }
+                    turn.notify_all();
                 }
             });
         }
@@ -193,11 +206,17 @@ fn with_stain(
         return Err(e);
     }
     let done = easel.finish().map_err(Error::io(&files.geojson))?;
-    features.commit(&done.finished.features).map_err(Error::io(&files.geojson))?;
-    table.commit(&done.table).map_err(Error::io(&files.table))?;
-    for ((pending, file), (_, path)) in maps.into_iter().zip(&done.finished.maps).zip(&files.maps) {
+    let mut place_file = |pending: Pending, file: &File, path: &PathBuf| {
         pending.commit(file).map_err(Error::io(path))?;
+        placed.push(path.clone());
+        Ok::<(), Error>(())
+    };
+    place_file(features, &done.finished.features, &files.geojson)?;
+    place_file(table, &done.table, &files.table)?;
+    for ((pending, file), (_, path)) in maps.into_iter().zip(&done.finished.maps).zip(&files.maps) {
+        place_file(pending, file, path)?;
     }
+    placed.push(files.overlay.clone());
     write_atomic(&files.overlay, |out| done.finished.overlay.write(out))
         .map_err(Error::io(&files.overlay))?;
 
@@ -256,24 +275,58 @@ fn place(slide: &Slide, grid: &Grid, whole: bool) -> Place {
     Place { size, scale: grid.scale * step, mpp: grid.mpp.map(|m| m * step), bounds }
 }
 
-/// Threads that work side by side, and bytes of decoded tiles to keep, so that all fits into memory.
-fn plan(model: &PhotoModel, grid: &Grid) -> Result<(usize, u64)> {
+/// Most bytes that decoding one tile takes: as stored, as samples, and as pixels twice.
+fn tile_bytes(slide: &Slide, level: usize) -> u64 {
+    slide.chunk_size(level).iter().product::<u64>() * 16
+}
+
+/// Threads that decode the thumbnail, as memory allows.
+fn decoders(model: &PhotoModel, slide: &Slide) -> Result<usize> {
+    let (own, limit) = memory(model);
+    // Sums of the thumbnail's pixels, and the thumbnail twice.
+    let fixed = own + THUMBNAIL * THUMBNAIL * 22;
+    let each = (0..slide.levels.len()).map(|l| tile_bytes(slide, l)).max().unwrap_or(0);
+    enough(fixed + each, limit)?;
+    Ok((((limit - fixed) / each.max(1)) as usize).clamp(1, model.threads()))
+}
+
+/// Bytes in use, and bytes that may be.
+fn memory(model: &PhotoModel) -> (u64, u64) {
     let own = crate::system::rss_bytes().unwrap_or(0);
-    let limit = model.max_ram.unwrap_or_else(|| own + crate::available_memory().unwrap_or(4 << 30) * 3 / 4);
+    let free = || own + crate::available_memory().unwrap_or(4 << 30) * 3 / 4;
+    (own, model.max_ram.unwrap_or_else(free))
+}
+
+fn enough(needed: u64, limit: u64) -> Result<()> {
+    if needed <= limit {
+        return Ok(());
+    }
+    let mib = |b: u64| b.div_ceil(1 << 20);
+    let (needed_mib, limit_mib) = (mib(needed), mib(limit));
+    Err(ampoule_engine::Error::Memory { needed_mib, limit_mib }.into())
+}
+
+/// Threads that work side by side, and bytes of decoded tiles to keep, so that all fits into memory.
+fn plan(model: &PhotoModel, slide: &Slide, grid: &Grid) -> Result<(usize, u64)> {
+    let (own, limit) = memory(model);
+    let whole = model.recipe.task == Task::Classification;
     let classes = model.recipe.classes.len() as u64;
     let pixels = (grid.window[0] * grid.window[1]) as u64;
     let seen = (pixels as f64 * grid.factor * grid.factor) as u64;
     // A window's pixels as they are stored, as values, and as probabilities with copies.
-    let window = 6 * seen + pixels * (24 + 8 * classes);
+    let seen = if grid.windows.is_empty() { 0 } else { seen };
+    let ready = pixels * 4 * classes;
+    let window =
+        6 * seen + pixels * (24 + 8 * classes) + AHEAD as u64 * ready + tile_bytes(slide, grid.level);
     // Rows of labels and their probabilities, and pictures in the thumbnail's size.
-    let rows = grid.size[0] * 256 * 5 + THUMBNAIL * THUMBNAIL * 4 * classes;
-    let fixed = own + planned_bytes(grid, classes as usize) + rows + CACHE[0];
-    let needed = fixed + window;
-    if needed > limit {
-        let mib = |b: u64| b.div_ceil(1 << 20);
-        let (needed_mib, limit_mib) = (mib(needed), mib(limit));
-        return Err(ampoule_engine::Error::Memory { needed_mib, limit_mib }.into());
-    }
+    let width = if whole { grid.cells[0] } else { grid.size[0] };
+    let rows = width * 256 * 5 + THUMBNAIL * THUMBNAIL * 4 * classes;
+    let stain = STAIN_PIXELS as u64 * 80;
+    let fixed = own + planned_bytes(grid, classes as usize, whole) + rows + stain + CACHE[0];
+    // A classifier has run once already; of other networks nothing is touched yet.
+    let first = if whole { 0 } else { model.arena_bytes() };
+    let needed = fixed + window + first;
+    enough(needed, limit)?;
     let lane = model.arena_bytes() + window;
     let lanes = (1 + ((limit - needed) / lane.max(1)) as usize).min(model.threads());
     let rest = limit - needed - lane * (lanes as u64 - 1);
@@ -293,7 +346,8 @@ impl Eyes<'_> {
         let (f, level) = (self.grid.factor, self.grid.level);
         let inner = self.grid.inner(w.at);
         let l = &self.slide.levels[level];
-        let from = [0, 1].map(|i| (w.at[i] as f64 * f) as u64);
+        // Enlarging looks at a neighbour on either side.
+        let from = [0, 1].map(|i| ((w.at[i] as f64 * f) as u64).saturating_sub((f < 1.0) as u64));
         let to = [0, 1].map(|i| ((w.at[i] + inner[i] as u64) as f64 * f).ceil() as u64 + (f < 1.0) as u64);
         let to = [to[0].min(l.width), to[1].min(l.height)];
         let size = [0, 1].map(|i| (to[i] - from[i]) as usize);
@@ -313,11 +367,11 @@ impl Eyes<'_> {
     /// The change of colours for the whole slide, by windows spread over it.
     fn stains(&self, s: &Stain) -> Result<Option<stain::Change>, ampoule_imaging::slide::Error> {
         let n = self.grid.windows.len();
+        let pixels = self.grid.window[0] * self.grid.window[1] * n.min(STAIN_WINDOWS);
         let mut sample = Vec::new();
-        for w in self.grid.windows.iter().step_by((n / STAIN_WINDOWS).max(1)) {
+        for w in self.grid.windows.iter().step_by(n.div_ceil(STAIN_WINDOWS).max(1)) {
             let rgb = bytes(&self.look(w)?);
-            // Every fourth pixel says as much.
-            sample.extend(rgb.chunks_exact(3).step_by(4).flatten());
+            sample.extend(rgb.chunks_exact(3).step_by(pixels.div_ceil(STAIN_PIXELS).max(1)).flatten());
         }
         let sample = Photo::new(sample.len() / 3, 1, sample);
         Ok(stain::change(&sample, &(*s).into()))
@@ -350,6 +404,21 @@ fn think(model: &mut PhotoModel, grid: &Grid, w: &Window, levels: Vec<f32>, whol
     }
     let pixels = (inner[0] * inner[1]) as f64;
     Ok(Ready { inner, values: scores.values, means: sums.iter().map(|s| (s / pixels) as f32).collect() })
+}
+
+/// Lets the other threads go when one ends by a panic.
+struct Guard<'a> {
+    stop: &'a AtomicBool,
+    turn: &'a Condvar,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.stop.store(true, Ordering::Relaxed);
+            self.turn.notify_all();
+        }
+    }
 }
 
 /// Where windows are put together, in order.
