@@ -1,9 +1,9 @@
 //! `ampoule run` with a model for photos, tiles and slides.
 
-use super::run::{Job, writable};
+use super::run::{Job, code_of, writable};
 use super::{Opened, json, open, options};
 use crate::args::Global;
-use crate::exit::{Code, Failure, Outcome};
+use crate::exit::{Failure, Outcome};
 use crate::progress::Reporter;
 use ampoule_pipeline::photos::{PhotoBatch, PhotoModel, PhotoRow, collect_photos, run_photos};
 use ampoule_pipeline::slides::{SlideBatch, SlideOutcome, is_slide, run_slides};
@@ -47,13 +47,7 @@ pub fn run(g: &Global, job: &Job, opened: Opened) -> Outcome {
     let list: Vec<(&Path, &Error)> = failed.iter().map(|(p, e)| (p.as_path(), e)).collect();
     record_failures(job.output, &list)?;
     done?;
-    Ok(match failed.len() {
-        0 => Code::Done,
-        n if n < inputs.len() => Code::SomeFailed,
-        _ if failed.iter().all(|f| f.1.is_memory()) => Code::Memory,
-        _ if failed.iter().all(|f| matches!(f.1, Error::Exists { .. })) => Code::Usage,
-        _ => Code::Input,
-    })
+    Ok(code_of(&list, inputs.len()))
 }
 
 fn run_all_photos(

@@ -4,7 +4,7 @@ use super::{json, open, photos};
 use crate::args::Global;
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
-use ampoule_pipeline::{Batch, CaseResult, Outcome as Case, Settings, collect_inputs, run_cases};
+use ampoule_pipeline::{Batch, CaseResult, Error, Outcome as Case, Settings, collect_inputs, run_cases};
 use std::path::{Path, PathBuf};
 
 pub struct Job<'a> {
@@ -69,16 +69,20 @@ pub fn run(g: &Global, job: &Job) -> Outcome {
     Ok(code(&results))
 }
 
-/// 0 when all cases are done; when all failed for one kind of reason, that reason's code; else 1.
 fn code(results: &[CaseResult]) -> Code {
-    use ampoule_pipeline::Error as E;
-    let failed: Vec<(&Path, &E)> = results
+    let failed: Vec<(&Path, &Error)> = results
         .iter()
         .filter_map(|r| match &r.outcome {
             Case::Failed(e) => Some((r.input.as_path(), e)),
             _ => None,
         })
         .collect();
+    code_of(&failed, results.len())
+}
+
+/// 0 when all cases are done; when all failed for one kind of reason, that reason's code; else 1.
+pub fn code_of(failed: &[(&Path, &Error)], all: usize) -> Code {
+    use ampoule_pipeline::Error as E;
     // Whatever keeps the input itself from being read is a bad input.
     let unreadable = |(input, e): &(&Path, &E)| match e {
         E::Io { path, .. } => path == input,
@@ -87,7 +91,7 @@ fn code(results: &[CaseResult]) -> Code {
     };
     match failed.len() {
         0 => Code::Done,
-        n if n < results.len() => Code::SomeFailed,
+        n if n < all => Code::SomeFailed,
         _ if failed.iter().all(|f| f.1.is_memory()) => Code::Memory,
         _ if failed.iter().all(|f| matches!(f.1, E::Exists { .. })) => Code::Usage,
         _ if failed.iter().all(unreadable) => Code::Input,

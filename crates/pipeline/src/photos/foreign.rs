@@ -81,6 +81,9 @@ fn wsinfer(v: &Value) -> Result<PhotoRecipe, String> {
         return Err("`num_classes` is not the number of `class_names`".into());
     }
     let mut input = Input::UNTOUCHED;
+    // The only order that a recipe has.
+    let order = ["Resize", "CenterCrop", "ToTensor", "Normalize"];
+    let mut reached = 0;
     for t in v.get("transform").and_then(Value::as_array).into_iter().flatten() {
         let kind = t.get("name").and_then(Value::as_str).unwrap_or_default();
         let arguments = t.get("arguments").cloned().unwrap_or_default();
@@ -90,6 +93,21 @@ fn wsinfer(v: &Value) -> Result<PhotoRecipe, String> {
             let many = || serde_json::from_value::<Vec<usize>>(size.clone()).ok();
             one.or_else(many).filter(|s| (1..=2).contains(&s.len())).ok_or(format!("{kind} has no size"))
         };
+        if let Some(at) = order.iter().position(|o| *o == kind) {
+            if at < reached {
+                return Err(format!("its transforms stand in another order than {}", order.join(", ")));
+            }
+            reached = at + 1;
+        }
+        let known = ["size", "mean", "std", "interpolation", "antialias", "inplace"];
+        let strange = arguments.as_object().and_then(|a| a.keys().find(|k| !known.contains(&k.as_str())));
+        let filter = arguments.get("interpolation").cloned().unwrap_or("bilinear".into());
+        if let Some(k) = strange {
+            return Err(format!("its transform `{kind}` has the argument `{k}`, which is not known"));
+        }
+        if filter != "bilinear" && filter != 2 {
+            return Err(format!("its transform `{kind}` interpolates by {filter}; bilinear is known"));
+        }
         match kind {
             "Resize" => {
                 let (squash, shorter) = match size()?[..] {
@@ -248,6 +266,14 @@ mod tests {
             (WSINFER, "\"Resize\"", "\"ColorJitter\"", "ColorJitter"),
             (WSINFER, "\"num_classes\":2", "\"num_classes\":3", "num_classes"),
             (WSINFER, "0.15,0.11", "0.15", "three numbers"),
+            (
+                WSINFER,
+                "\"name\":\"ToTensor\"",
+                "\"name\":\"Resize\",\"arguments\":{\"size\":9}",
+                "another order",
+            ),
+            (WSINFER, "\"size\":224", "\"size\":224,\"max_size\":9", "max_size"),
+            (WSINFER, "\"size\":224", "\"size\":224,\"interpolation\":\"nearest\"", "nearest"),
             (MONAI, "\"num_channels\":3", "\"num_channels\":4", "4 channels"),
             (MONAI, "[0,255]", "[]", "value_range"),
             (MONAI, "[224,\"224\"]", "[224,224,224]", "3 axes"),

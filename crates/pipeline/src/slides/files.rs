@@ -46,6 +46,11 @@ impl SlideFiles {
         }
     }
 
+    /// The probability map of a class.
+    pub fn map(&self, class: usize) -> &Path {
+        self.maps.iter().find(|m| m.0 == class).map_or(&self.sidecar, |m| &m.1)
+    }
+
     /// All of them, the sidecar last, with what each is.
     pub fn all(&self) -> Vec<(&'static str, &PathBuf)> {
         let mut list = vec![("outlines", &self.geojson), ("table", &self.table), ("picture", &self.overlay)];

@@ -139,8 +139,8 @@ fn with_stain(
         map_files.push((*class, file));
     }
     let clip = mask.as_ref().filter(|_| part.clip).map(|m| (m, place.scale / k));
-    let sink = Sink::new(&recipe, place, clip, !whole, features_out, map_files, overlay);
-    let sink = sink.map_err(Error::io(&files.geojson))?;
+    let sink = Sink::new(&recipe, files, place, clip, !whole, features_out, map_files, overlay);
+    let sink = sink?;
     let mut table_out = BufWriter::with_capacity(1 << 16, table_file);
     let header: Vec<String> =
         recipe.classes.iter().map(|c| crate::cases::quoted(&format!("prob_{c}"))).collect();
@@ -158,6 +158,7 @@ fn with_stain(
         (false, Weighting::Gaussian) => importance(Style::Monai, [grid.window[0], grid.window[1], 1]),
     };
     let easel = Mutex::new(Easel {
+        files,
         canvas: Canvas::new(recipe.classes.len()),
         sink,
         table: table_out,
@@ -187,8 +188,7 @@ fn with_stain(
                     let ready = levels.and_then(|levels| think(own, grid, w, levels, whole));
                     *reading.lock().unwrap_or_else(|e| e.into_inner()) += seen;
                     let mut easel = easel.lock().unwrap_or_else(|e| e.into_inner());
-                    let painted = ready
-                        .and_then(|r| easel.take(i, r, grid, map, whole).map_err(Error::io(&files.geojson)));
+                    let painted = ready.and_then(|r| easel.take(i, r, grid, map, whole));
                     if let Err(e) = painted {
                         easel.error.get_or_insert(e);
                         stop.store(true, Ordering::Relaxed);
@@ -205,7 +205,7 @@ fn with_stain(
     if let Some(e) = easel.error {
         return Err(e);
     }
-    let done = easel.finish().map_err(Error::io(&files.geojson))?;
+    let done = easel.finish()?;
     let mut place_file = |pending: Pending, file: &File, path: &PathBuf| {
         pending.commit(file).map_err(Error::io(path))?;
         placed.push(path.clone());
@@ -423,6 +423,7 @@ impl Drop for Guard<'_> {
 
 /// Where windows are put together, in order.
 struct Easel<'a> {
+    files: &'a SlideFiles,
     canvas: Canvas,
     sink: Sink<'a>,
     table: BufWriter<File>,
@@ -439,27 +440,22 @@ struct Done {
 
 impl Easel<'_> {
     /// Takes a window, and paints all whose turn it is.
-    fn take(
-        &mut self,
-        i: usize,
-        ready: Ready,
-        grid: &Grid,
-        map: &Volume<f32>,
-        whole: bool,
-    ) -> std::io::Result<()> {
+    fn take(&mut self, i: usize, ready: Ready, grid: &Grid, map: &Volume<f32>, whole: bool) -> Result<()> {
         self.waiting.insert(i, ready);
         while let Some(r) = self.waiting.remove(&self.next) {
             let w = grid.windows[self.next];
             let rect = grid.in_level0(w.at);
             let text: Vec<String> = r.means.iter().map(|v| format!("{v:.7}")).collect();
             let [x, y, width, height] = rect.map(f64::round);
-            writeln!(self.table, "{x},{y},{width},{height},{}", text.join(","))?;
+            let line = writeln!(self.table, "{x},{y},{width},{height},{}", text.join(","));
+            line.map_err(Error::io(&self.files.table))?;
             if whole {
                 let recipe = self.sink.recipe();
                 let class = recipe.decide(&r.means);
                 let all: Vec<_> = recipe.classes.iter().cloned().zip(r.means.iter().copied()).collect();
                 let name = (recipe.classes[class].as_str(), recipe.label(class));
-                self.sink.features.tile(rect, name, &all)?;
+                let drawn = self.sink.features.tile(rect, name, &all);
+                drawn.map_err(Error::io(&self.files.geojson))?;
             }
             self.canvas.add(if whole { w.cell } else { w.at }, r.inner, map, &r.values);
             self.next += 1;
@@ -472,11 +468,12 @@ impl Easel<'_> {
         Ok(())
     }
 
-    fn finish(mut self) -> std::io::Result<Done> {
+    fn finish(mut self) -> Result<Done> {
         while let Some((by, row)) = self.canvas.take() {
             self.sink.take(by, &row)?;
         }
-        let table = self.table.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        let table = self.table.into_inner().map_err(std::io::IntoInnerError::into_error);
+        let table = table.map_err(Error::io(&self.files.table))?;
         Ok(Done { finished: self.sink.finish()?, table })
     }
 }

@@ -1,9 +1,10 @@
 //! What becomes of finished rows: outlines, areas, probability maps and the picture.
 
 use super::canvas::Row;
-use super::files::Features;
+use super::files::{Features, SlideFiles};
 use super::overlay::Overlay;
 use crate::photos::recipe::PhotoRecipe;
+use crate::{Error, Result};
 use ampoule_imaging::Volume;
 use ampoule_imaging::contour::{Region, Tracer};
 use ampoule_imaging::pyramid::{Pyramid, TILE};
@@ -30,6 +31,7 @@ pub(super) struct Place {
 
 pub(super) struct Sink<'a> {
     recipe: &'a PhotoRecipe,
+    files: &'a SlideFiles,
     place: Place,
     clip: Option<Clip<'a>>,
     /// Outlines by class; none for a classifier, whose windows are drawn as they are.
@@ -59,26 +61,29 @@ pub(super) struct Finished {
 impl<'a> Sink<'a> {
     pub fn new(
         recipe: &'a PhotoRecipe,
+        files: &'a SlideFiles,
         place: Place,
         clip: Option<Clip<'a>>,
         outlines: bool,
         features: Features,
         maps: Vec<(usize, File)>,
         overlay: Overlay,
-    ) -> io::Result<Self> {
+    ) -> Result<Self> {
         let n = recipe.classes.len();
         let drawn = (0..n).filter(|&c| outlines && c != recipe.background());
         let begin = |(c, file): (usize, File)| {
             let out = BufWriter::with_capacity(1 << 18, file);
-            Ok((c, Pyramid::new(out, place.size[0], place.size[1], place.mpp)?))
+            let map = Pyramid::new(out, place.size[0], place.size[1], place.mpp);
+            Ok((c, map.map_err(Error::io(files.map(c)))?))
         };
         Ok(Sink {
             recipe,
+            files,
             place,
             clip,
             tracers: drawn.map(|c| (c, Tracer::new(place.size[0] as usize))).collect(),
             features,
-            maps: maps.into_iter().map(begin).collect::<io::Result<_>>()?,
+            maps: maps.into_iter().map(begin).collect::<Result<_>>()?,
             overlay,
             pixels: vec![0; n],
             covered: 0,
@@ -93,7 +98,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Takes row `by` of blocks; rows in between hold nothing.
-    pub fn take(&mut self, by: u64, blocks: &Row) -> io::Result<()> {
+    pub fn take(&mut self, by: u64, blocks: &Row) -> Result<()> {
         self.blank_until(by * SIDE)?;
         let n = self.recipe.classes.len();
         let width = self.place.size[0] as usize;
@@ -126,8 +131,8 @@ impl<'a> Sink<'a> {
                     }
                 }
             }
-            for (tile, (_, map)) in tiles.iter().zip(&mut self.maps) {
-                map.put(bx, by, tile)?;
+            for (tile, (c, map)) in tiles.iter().zip(&mut self.maps) {
+                map.put(bx, by, tile).map_err(Error::io(self.files.map(*c)))?;
             }
         }
         for y in 0..rows {
@@ -147,7 +152,7 @@ impl<'a> Sink<'a> {
         mask.at(at(x, mask.dims[0]), at(y, mask.dims[1]), 0) != 0
     }
 
-    fn blank_until(&mut self, row: u64) -> io::Result<()> {
+    fn blank_until(&mut self, row: u64) -> Result<()> {
         for _ in self.row..row {
             self.trace(|t, _, ended| t.push_blank(ended))?;
         }
@@ -156,7 +161,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Lets every tracer take a row, and writes the regions that end by it.
-    fn trace(&mut self, step: impl Fn(&mut Tracer, u8, &mut dyn FnMut(Region))) -> io::Result<()> {
+    fn trace(&mut self, step: impl Fn(&mut Tracer, u8, &mut dyn FnMut(Region))) -> Result<()> {
         let mut tracers = std::mem::take(&mut self.tracers);
         let mut ended = Vec::new();
         for (class, tracer) in &mut tracers {
@@ -166,7 +171,7 @@ impl<'a> Sink<'a> {
         ended.into_iter().try_for_each(|(class, r)| self.region(class, &r))
     }
 
-    fn region(&mut self, class: usize, r: &Region) -> io::Result<()> {
+    fn region(&mut self, class: usize, r: &Region) -> Result<()> {
         let p = self.place;
         let smallest = self.recipe.slide.as_ref().map_or(0.0, |s| s.smallest);
         if p.mpp.is_some_and(|mpp| (r.pixels as f64) * mpp * mpp < smallest) {
@@ -174,22 +179,25 @@ impl<'a> Sink<'a> {
         }
         self.regions[class] += 1;
         let name = (self.recipe.classes[class].as_str(), self.recipe.label(class));
-        self.features.region(r, name, p.scale, p.bounds, p.mpp)
+        let written = self.features.region(r, name, p.scale, p.bounds, p.mpp);
+        written.map_err(Error::io(&self.files.geojson))
     }
 
     /// Ends all outputs.
-    pub fn finish(mut self) -> io::Result<Finished> {
+    pub fn finish(mut self) -> Result<Finished> {
         let mut ended = Vec::new();
         for (class, tracer) in std::mem::take(&mut self.tracers) {
             tracer.finish(&mut |r| ended.push((class, r)));
         }
         ended.iter().try_for_each(|(class, r)| self.region(*class, r))?;
-        let end = |(_, map): (usize, Pyramid<BufWriter<File>>)| {
-            map.finish()?.into_inner().map_err(io::IntoInnerError::into_error)
+        let files = self.files;
+        let end = |(c, map): (usize, Pyramid<BufWriter<File>>)| {
+            let whole = || map.finish()?.into_inner().map_err(io::IntoInnerError::into_error);
+            whole().map_err(Error::io(files.map(c)))
         };
         Ok(Finished {
-            features: self.features.finish()?,
-            maps: self.maps.into_iter().map(end).collect::<io::Result<_>>()?,
+            features: self.features.finish().map_err(Error::io(&files.geojson))?,
+            maps: self.maps.into_iter().map(end).collect::<Result<_>>()?,
             overlay: self.overlay,
             pixels: self.pixels,
             covered: self.covered,
