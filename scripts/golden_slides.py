@@ -6,10 +6,16 @@ pixel sizes as OpenSlide finds them (where it opens the file), and PNGs with the
 tifffile where OpenSlide does not open the kind, reads. Needs the environment of scripts/oracles.sh:
 
     .venv/bin/python scripts/golden_slides.py
+
+JPEG 2000 with halved chroma, as Aperio's scanners write it, needs `opj_compress` (Debian: libopenjp2-tools) on the PATH;
+without it that file stays as it is.
 """
 
 import json
 import pathlib
+import shutil
+import subprocess
+import tempfile
 
 import imagecodecs
 import numpy as np
@@ -59,6 +65,21 @@ def jpeg2000(image, **kw):
         for x in range(0, padded.shape[1], TILE):
             tile = np.ascontiguousarray(padded[y:y + TILE, x:x + TILE])
             yield imagecodecs.jpeg2k_encode(tile, codecformat="j2k", **kw)
+
+
+def halved(image):
+    """Encoded tiles of luma and chroma with half the chroma across."""
+    padded = np.pad(ycbcr(image), [(0, -image.shape[0] % TILE), (0, -image.shape[1] % TILE), (0, 0)], mode="edge")
+    with tempfile.TemporaryDirectory() as folder:
+        raw, out = pathlib.Path(folder, "t.raw"), pathlib.Path(folder, "t.j2k")
+        for y in range(0, padded.shape[0], TILE):
+            for x in range(0, padded.shape[1], TILE):
+                t = padded[y:y + TILE, x:x + TILE].astype(np.uint16)
+                chroma = [(t[:, 0::2, c] + t[:, 1::2, c] + 1) // 2 for c in (1, 2)]
+                raw.write_bytes(b"".join(a.astype(np.uint8).tobytes() for a in (t[..., 0], *chroma)))
+                subprocess.run(["opj_compress", "-i", raw, "-o", out, "-F", f"{TILE},{TILE},3,8,u@1x1:2x1:2x1", "-mct", "0", "-n", "5"],
+                               check=True, stdout=subprocess.DEVNULL)
+                yield out.read_bytes()
 
 
 def ycbcr(image):
@@ -115,6 +136,8 @@ def main():
         t.write(half(half(image)), subfiletype=1, **options)
     svs(OUT / "j2k33005.svs", image, 33005, jpeg2000(image, level=40, mct=True), "rgb")
     svs(OUT / "j2k33003.svs", image, 33003, jpeg2000(ycbcr(image), level=40, mct=False), "rgb")
+    if shutil.which("opj_compress"):
+        svs(OUT / "j2k33003half.svs", image, 33003, halved(image), "rgb")
     golden = {}
     for path in sorted([*OUT.glob("*.tif"), *OUT.glob("*.svs")]):
         name = path.name

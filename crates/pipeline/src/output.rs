@@ -105,6 +105,17 @@ pub(crate) fn remove_temporaries(path: &Path) {
     }
 }
 
+/// A record in JSON; `None` when it is absent or damaged.
+pub(crate) fn read_record<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// Writes a record in JSON.
+pub(crate) fn write_record(path: &Path, record: &impl Serialize) -> std::io::Result<()> {
+    let text = serde_json::to_string_pretty(record).map_err(std::io::Error::other)?;
+    write_atomic(path, |out| out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")))
+}
+
 /// A file that was written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Written {
@@ -165,13 +176,12 @@ pub struct Sidecar {
 impl Sidecar {
     /// Reads a sidecar; `None` when it is absent or damaged.
     pub fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+        read_record(path)
     }
 
     /// Writes the sidecar.
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
-        let text = serde_json::to_string_pretty(self).map_err(std::io::Error::other)?;
-        write_atomic(path, |out| out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")))
+        write_record(path, self)
     }
 
     /// Whether this describes what would be made again, and files are missing but none is changed.

@@ -6,9 +6,14 @@
 
 mod batch;
 mod canvas;
+mod easel;
+mod eyes;
 mod files;
 mod grid;
+mod lanes;
+mod outputs;
 mod overlay;
+mod plan;
 mod run;
 mod sink;
 

@@ -140,7 +140,15 @@ impl PhotoModel {
 
     /// Averages the outputs over the photo and its mirrored versions.
     pub fn predict(&mut self, photo: &Photo) -> Result<Scores> {
-        let input = self.recipe.input.clone();
+        self.predict_as(photo, self.recipe.input.clone())
+    }
+
+    /// The same for a patch of a slide, whose stains were normalised with the whole slide.
+    pub(crate) fn predict_patch(&mut self, patch: &Photo) -> Result<Scores> {
+        self.predict_as(patch, Input { stain: None, ..self.recipe.input.clone() })
+    }
+
+    fn predict_as(&mut self, photo: &Photo, input: Input) -> Result<Scores> {
         self.average(&|x, y| match (x, y) {
             (false, false) => Tensor::of(photo.clone(), &input),
             _ => Tensor::of(photo.flipped(x, y), &input),

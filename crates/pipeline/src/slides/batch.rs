@@ -2,6 +2,7 @@
 
 use super::files::{SlideFiles, SlideSidecar};
 use super::run::{Hashes, run_slide};
+use crate::output::{read_record, write_record};
 use crate::photos::PhotoModel;
 use crate::{Error, Result, sha256_file, sha256_hex};
 use std::collections::HashMap;
@@ -77,7 +78,7 @@ fn one(
     let settings = format!("{recipe} mpp={:?} precision={}", batch.mpp, model.precision().name());
     let hashes = Hashes { input: sha256_file(input)?, settings: sha256_hex(settings.as_bytes()) };
     if !batch.overwrite {
-        if let Some(s) = SlideSidecar::read(&files.sidecar)
+        if let Some(s) = read_record::<SlideSidecar>(&files.sidecar)
             && s.still_valid(&hashes.input, &model.sha256, &hashes.settings, files)
         {
             return Ok(SlideOutcome::Kept(Box::new(s)));
@@ -100,12 +101,14 @@ fn one(
     let made =
         run_slide(model, input, files, batch, hashes, &mut |done, of| told(input, done, of), &mut placed);
     let recorded = made.and_then(|s| {
-        s.write(&files.sidecar).map_err(Error::io(&files.sidecar))?;
+        write_record(&files.sidecar, &s).map_err(Error::io(&files.sidecar))?;
         Ok(SlideOutcome::Done(Box::new(s)))
     });
     if recorded.is_err() {
         // Nothing of an incomplete slide stays under its final name; what was there before does.
-        for path in placed {
+        // A record of files that were replaced is one of nothing.
+        let stale = placed.first().map(|_| files.sidecar.clone());
+        for path in placed.into_iter().chain(stale) {
             let _ = std::fs::remove_file(path);
         }
     }

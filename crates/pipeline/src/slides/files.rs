@@ -4,7 +4,6 @@ use super::overlay::colour;
 use crate::output::{Written, sha256_file, sha256_hex};
 use crate::photos::recipe::PhotoRecipe;
 use ampoule_imaging::contour::{Region, Ring};
-use ampoule_imaging::nifti::write_atomic;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
@@ -261,16 +260,6 @@ pub struct SlideSidecar {
 }
 
 impl SlideSidecar {
-    /// Reads a sidecar; `None` when it is absent or damaged.
-    pub fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
-    }
-
-    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
-        let text = serde_json::to_string_pretty(self).map_err(io::Error::other)?;
-        write_atomic(path, |out| out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")))
-    }
-
     /// Whether this describes what would be made again, and every file still has its hash.
     pub(super) fn still_valid(&self, input: &str, model: &str, settings: &str, files: &SlideFiles) -> bool {
         let same =

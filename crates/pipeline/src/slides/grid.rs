@@ -39,8 +39,11 @@ pub(super) struct Grid {
     pub window: [usize; 2],
     /// Pixels from one window to the next.
     pub stride: [usize; 2],
-    /// Columns and rows of windows.
-    pub cells: [u64; 2],
+    /// Whether each window has one class.
+    whole: bool,
+    /// Where windows begin across and down.
+    columns: Vec<u64>,
+    rows: Vec<u64>,
     /// Windows that are looked at, row by row.
     pub windows: Vec<Window>,
     /// Things a user should know.
@@ -50,42 +53,62 @@ pub(super) struct Grid {
 /// Tissue on a thumbnail, and how many pixels of level 0 one of its pixels is.
 pub(super) type Tissue<'a> = (&'a Volume<u8>, f64);
 
+/// Pixels of level 0 along a side of one that the network sees, `k` of whose training pixels are reduced to
+/// one.
+fn wanted_scale(slide: &Slide, part: &SlidePart, mpp: Option<f64>, k: usize) -> Result<f64, String> {
+    let scale = match (part.mpp, part.level) {
+        (Some(wanted), _) => {
+            let Some(own) = mpp else {
+                return Err("the file does not say how large its pixels are; give --mpp MICRONS".into());
+            };
+            wanted * k as f64 / own
+        }
+        (None, level) => {
+            let level = level.unwrap_or(0);
+            let Some(l) = slide.levels.get(level) else {
+                let n = slide.levels.len();
+                return Err(format!("the recipe asks for level {level}; the slide has {n}"));
+            };
+            l.downsample * k as f64
+        }
+    };
+    if scale * COARSEST < 1.0 {
+        return Err(format!(
+            "its pixels are {:.1} times as large as those the network was trained on",
+            1.0 / scale
+        ));
+    }
+    Ok(scale)
+}
+
+/// Where windows of `w` pixels begin along `n` pixels. Classifiers: one a stride. Networks that delineate: the
+/// last window ends at the border.
+fn starts_of(whole: bool, n: u64, w: u64, stride: u64, overlap: f64) -> Vec<u64> {
+    let span = n.saturating_sub(w);
+    match whole {
+        true => (0..span.div_ceil(stride) + 1).map(|c| (c * stride).min(span)).collect(),
+        false if span == 0 => vec![0],
+        false => {
+            let list = starts(Style::Monai, n as usize, w as usize, overlap);
+            list.into_iter().map(|v| v as u64).collect()
+        }
+    }
+}
+
 impl Grid {
-    /// The grid for a recipe; `mpp` is the size of the slide's pixels. The words of an error say what to
-    /// do.
+    /// The grid for a recipe, without windows; `mpp` is the size of the slide's pixels. The words of an
+    /// error say what to do.
     pub fn new(
         slide: &Slide,
         recipe: &PhotoRecipe,
         part: &SlidePart,
         mpp: Option<f64>,
-        tissue: Option<Tissue>,
     ) -> Result<Grid, String> {
         let whole = recipe.task == Task::Classification;
         // A classifier's patches are reduced as photos are; a delineation reads reduced pixels at once.
         let k = if whole { 1 } else { recipe.input.reduce };
         let mut notes = Vec::new();
-        let scale = match (part.mpp, part.level) {
-            (Some(wanted), _) => {
-                let Some(own) = mpp else {
-                    return Err("the file does not say how large its pixels are; give --mpp MICRONS".into());
-                };
-                wanted * k as f64 / own
-            }
-            (None, level) => {
-                let level = level.unwrap_or(0);
-                let Some(l) = slide.levels.get(level) else {
-                    let n = slide.levels.len();
-                    return Err(format!("the recipe asks for level {level}; the slide has {n}"));
-                };
-                l.downsample * k as f64
-            }
-        };
-        if scale * COARSEST < 1.0 {
-            return Err(format!(
-                "its pixels are {:.1} times as large as those the network was trained on",
-                1.0 / scale
-            ));
-        }
+        let scale = wanted_scale(slide, part, mpp, k)?;
         let level = slide.level_for(scale);
         let downsample = slide.levels[level].downsample;
         let mut factor = scale / downsample;
@@ -115,22 +138,10 @@ impl Grid {
                 count(1)
             ));
         }
-        // Classifiers: one cell a stride. Networks that delineate: the last window ends at the border.
-        let lines = |i: usize| -> Vec<u64> {
-            let (n, w, s) = (size[i], window[i] as u64, stride[i] as u64);
-            match whole {
-                true => (0..n.saturating_sub(w).div_ceil(s) + 1)
-                    .map(|c| (c * s).min(n.saturating_sub(w)))
-                    .collect(),
-                false if n <= w => vec![0],
-                false => {
-                    let list = starts(Style::Monai, n as usize, w as usize, part.overlap);
-                    list.into_iter().map(|v| v as u64).collect()
-                }
-            }
-        };
+        let lines = |i: usize| starts_of(whole, size[i], window[i] as u64, stride[i] as u64, part.overlap);
         let (columns, rows) = (lines(0), lines(1));
-        let mut grid = Grid {
+        Ok(Grid {
+            whole,
             level,
             factor,
             scale,
@@ -138,24 +149,35 @@ impl Grid {
             size,
             window,
             stride,
-            cells: [columns.len() as u64, rows.len() as u64],
+            columns,
+            rows,
             windows: Vec::new(),
             notes,
-        };
-        for (cy, &y) in rows.iter().enumerate() {
-            for (cx, &x) in columns.iter().enumerate() {
-                let window = Window { at: [x, y], cell: [cx as u64, cy as u64] };
+        })
+    }
+
+    /// Columns and rows of windows.
+    pub fn cells(&self) -> [u64; 2] {
+        [self.columns.len() as u64, self.rows.len() as u64]
+    }
+
+    /// Keeps the windows with tissue; all for which the file holds data where it was not looked for.
+    pub fn choose(&mut self, slide: &Slide, tissue: Option<Tissue>) {
+        let mut kept = Vec::new();
+        for (cy, &y) in self.rows.iter().enumerate() {
+            for (cx, &x) in self.columns.iter().enumerate() {
+                let w = Window { at: [x, y], cell: [cx as u64, cy as u64] };
                 let keep = match tissue {
-                    Some(t) if whole => grid.centre_in(t, window.at),
-                    Some(t) => grid.core_in(t, &window),
-                    None => grid.has_data(slide, window.at),
+                    Some(t) if self.whole => self.centre_in(t, w.at),
+                    Some(t) => self.core_in(t, &w),
+                    None => self.has_data(slide, w.at),
                 };
                 if keep {
-                    grid.windows.push(window);
+                    kept.push(w);
                 }
             }
         }
-        Ok(grid)
+        self.windows = kept;
     }
 
     /// Pixels of a window within the grid.
@@ -182,7 +204,7 @@ impl Grid {
         let range = |i: usize| {
             let margin = (self.window[i] - self.stride[i]) as f64 / 2.0;
             let first = w.cell[i] == 0;
-            let last = w.cell[i] + 1 == self.cells[i];
+            let last = w.cell[i] + 1 == self.cells()[i];
             let from = w.at[i] as f64 + if first { 0.0 } else { margin };
             let to = (w.at[i] + self.window[i] as u64) as f64 - if last { 0.0 } else { margin };
             let at = |v: f64| v * self.scale / k;

@@ -73,12 +73,13 @@ impl Overlay {
     }
 
     /// Writes the picture as a PNG.
-    pub fn write(mut self, out: &mut dyn Write) -> io::Result<()> {
-        for (i, p) in self.thumbnail.rgb.chunks_exact_mut(3).enumerate() {
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut picture = self.thumbnail.clone();
+        for (i, p) in picture.rgb.chunks_exact_mut(3).enumerate() {
             for (k, cover) in self.covers.iter().enumerate() {
                 blend(p, k as u8 + 1, OPACITY * cover[i].min(1.0));
             }
         }
-        write_rgb(out, &self.thumbnail)
+        write_rgb(out, &picture)
     }
 }

@@ -3,6 +3,7 @@
 use super::canvas::Row;
 use super::files::{Features, SlideFiles};
 use super::overlay::Overlay;
+use crate::photos::Task;
 use crate::photos::recipe::PhotoRecipe;
 use crate::{Error, Result};
 use ampoule_imaging::Volume;
@@ -64,12 +65,12 @@ impl<'a> Sink<'a> {
         files: &'a SlideFiles,
         place: Place,
         clip: Option<Clip<'a>>,
-        outlines: bool,
         features: Features,
         maps: Vec<(usize, File)>,
         overlay: Overlay,
     ) -> Result<Self> {
         let n = recipe.classes.len();
+        let outlines = recipe.task == Task::Delineation;
         let drawn = (0..n).filter(|&c| outlines && c != recipe.background());
         let begin = |(c, file): (usize, File)| {
             let out = BufWriter::with_capacity(1 << 18, file);

@@ -1,0 +1,73 @@
+//! The files of a slide while they are written, and their final names.
+
+use super::easel::Done;
+use super::files::{Features, SlideFiles};
+use super::overlay::Overlay;
+use super::sink::{Clip, Place, Sink};
+use crate::photos::recipe::PhotoRecipe;
+use crate::{Error, Result};
+use ampoule_imaging::nifti::write_atomic;
+use ampoule_imaging::pending::Pending;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Files that wait for their names.
+pub(super) struct Outputs<'a> {
+    files: &'a SlideFiles,
+    features: Pending,
+    table: Pending,
+    maps: Vec<Pending>,
+}
+
+fn create(path: &Path) -> Result<(Pending, File)> {
+    Pending::create(path).map_err(Error::io(path))
+}
+
+impl<'a> Outputs<'a> {
+    /// Begins all files; `seed` makes the ids of features. Gives what takes rows, and the table with its
+    /// header.
+    pub fn begin(
+        files: &'a SlideFiles,
+        recipe: &'a PhotoRecipe,
+        place: Place,
+        clip: Option<Clip<'a>>,
+        overlay: Overlay,
+        seed: &str,
+    ) -> Result<(Self, Sink<'a>, BufWriter<File>)> {
+        let (features, file) = create(&files.geojson)?;
+        let gzip = files.geojson.extension().is_some_and(|e| e == "gz");
+        let drawn = Features::new(file, gzip, seed).map_err(Error::io(&files.geojson))?;
+        let (table, file) = create(&files.table)?;
+        let mut rows = BufWriter::with_capacity(1 << 16, file);
+        let header: Vec<String> =
+            recipe.classes.iter().map(|c| crate::cases::quoted(&format!("prob_{c}"))).collect();
+        writeln!(rows, "minx,miny,width,height,{}", header.join(",")).map_err(Error::io(&files.table))?;
+        let (mut maps, mut map_files) = (Vec::new(), Vec::new());
+        for (class, path) in &files.maps {
+            let (pending, file) = create(path)?;
+            maps.push(pending);
+            map_files.push((*class, file));
+        }
+        let sink = Sink::new(recipe, files, place, clip, drawn, map_files, overlay)?;
+        Ok((Outputs { files, features, table, maps }, sink, rows))
+    }
+
+    /// Gives all files their final names; `placed` hears which have them.
+    pub fn place(self, done: &Done, placed: &mut Vec<PathBuf>) -> Result<()> {
+        let files = self.files;
+        let mut one = |pending: Pending, file: &File| {
+            let path = pending.path().to_owned();
+            pending.commit(file).map_err(Error::io(&path))?;
+            placed.push(path);
+            Ok::<(), Error>(())
+        };
+        one(self.features, &done.finished.features)?;
+        one(self.table, &done.table)?;
+        self.maps.into_iter().zip(&done.finished.maps).try_for_each(|(p, f)| one(p, f))?;
+        let overlay = &done.finished.overlay;
+        write_atomic(&files.overlay, |out| overlay.write(out)).map_err(Error::io(&files.overlay))?;
+        placed.push(files.overlay.clone());
+        Ok(())
+    }
+}

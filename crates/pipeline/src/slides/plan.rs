@@ -1,0 +1,74 @@
+//! What a slide takes in memory, and how many threads that leaves room for.
+
+use super::canvas::planned_bytes;
+use super::grid::Grid;
+use crate::photos::{PhotoModel, Task};
+use crate::{Error, Result};
+use ampoule_imaging::slide::Slide;
+
+/// Longest side of the thumbnail in pixels.
+pub(super) const THUMBNAIL: u64 = 2048;
+/// Most pixels from which stains are estimated.
+pub(super) const STAIN_PIXELS: usize = 500_000;
+/// Windows for each thread that may be done before their turn.
+pub(super) const AHEAD: usize = 2;
+/// Least and most bytes of decoded tiles to keep.
+const CACHE: [u64; 2] = [16 << 20, 512 << 20];
+
+/// Most bytes that decoding one tile takes: as stored, as samples, and as pixels twice.
+fn tile_bytes(slide: &Slide, level: usize) -> u64 {
+    slide.chunk_size(level).iter().product::<u64>() * 16
+}
+
+/// Threads that decode the thumbnail, as memory allows.
+pub(super) fn decoders(model: &PhotoModel, slide: &Slide) -> Result<usize> {
+    let (own, limit) = memory(model);
+    // Sums of the thumbnail's pixels, and the thumbnail twice.
+    let fixed = own + THUMBNAIL * THUMBNAIL * 22;
+    let each = (0..slide.levels.len()).map(|l| tile_bytes(slide, l)).max().unwrap_or(0);
+    enough(fixed + each, limit)?;
+    Ok((((limit - fixed) / each.max(1)) as usize).clamp(1, model.threads()))
+}
+
+/// Bytes in use, and bytes that may be.
+fn memory(model: &PhotoModel) -> (u64, u64) {
+    let own = crate::system::rss_bytes().unwrap_or(0);
+    let free = || own + crate::available_memory().unwrap_or(4 << 30) * 3 / 4;
+    (own, model.max_ram.unwrap_or_else(free))
+}
+
+fn enough(needed: u64, limit: u64) -> Result<()> {
+    if needed <= limit {
+        return Ok(());
+    }
+    let mib = |b: u64| b.div_ceil(1 << 20);
+    let (needed_mib, limit_mib) = (mib(needed), mib(limit));
+    Err(Error::Engine(ampoule_engine::Error::Memory { needed_mib, limit_mib }))
+}
+
+/// Threads that work side by side, and bytes of decoded tiles to keep, so that all fits into memory.
+pub(super) fn plan(model: &PhotoModel, slide: &Slide, grid: &Grid) -> Result<(usize, u64)> {
+    let (own, limit) = memory(model);
+    let whole = model.recipe.task == Task::Classification;
+    let classes = model.recipe.classes.len() as u64;
+    let pixels = (grid.window[0] * grid.window[1]) as u64;
+    let seen = (pixels as f64 * grid.factor * grid.factor) as u64;
+    // A window's pixels as they are stored, as values, and as probabilities with copies.
+    let seen = if grid.windows.is_empty() { 0 } else { seen };
+    let ready = pixels * 4 * classes;
+    let window =
+        6 * seen + pixels * (24 + 8 * classes) + AHEAD as u64 * ready + tile_bytes(slide, grid.level);
+    // Rows of labels and their probabilities, and pictures in the thumbnail's size.
+    let width = if whole { grid.cells()[0] } else { grid.size[0] };
+    let rows = width * 256 * 5 + THUMBNAIL * THUMBNAIL * 4 * classes;
+    let stain = STAIN_PIXELS as u64 * 80;
+    let fixed = own + planned_bytes(grid, classes as usize, whole) + rows + stain + CACHE[0];
+    // A classifier has run once already; of other networks nothing is touched yet.
+    let first = if whole { 0 } else { model.arena_bytes() };
+    let needed = fixed + window + first;
+    enough(needed, limit)?;
+    let lane = model.arena_bytes() + window;
+    let lanes = (1 + ((limit - needed) / lane.max(1)) as usize).min(model.threads());
+    let rest = limit - needed - lane * (lanes as u64 - 1);
+    Ok((lanes.min(grid.windows.len()).max(1), (CACHE[0] + rest / 2).min(CACHE[1])))
+}
