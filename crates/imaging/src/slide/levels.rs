@@ -22,7 +22,7 @@ pub(super) fn choose(pages: Vec<Page>) -> Result<Found, Error> {
     let mut notes = Vec::new();
     let (kind, candidates, stated) = if first.description.starts_with("Aperio") {
         // Thumbnail, label and macro images stand in strips among the tiled levels.
-        let stated = aperio(&first.description, &mut notes);
+        let stated = aperio(&first.description, "MPP");
         ("Aperio", pages.into_iter().filter(|p| p.tiled).collect(), stated)
     } else if is_ome(&first.description) {
         if first.samples == 1 && first.colour == Colour::Grey && ome_channels(&first.description) > 1 {
@@ -77,7 +77,11 @@ pub(super) fn choose(pages: Vec<Page>) -> Result<Found, Error> {
     };
     let stated = stated.filter(&mut believed);
     let tagged = base.mpp.filter(|_| stated.is_none()).filter(|m| believed(&m[0]) && believed(&m[1]));
-    let mpp = stated.or_else(|| tagged.map(|[x, y]| mean(x, y, &mut notes)));
+    let mpp = stated.or_else(|| tagged.map(|[x, y]| mean(x, y, &mut notes))).or_else(|| {
+        let power = aperio(&first.description, "AppMag").filter(|_| kind == "Aperio")?;
+        notes.push(format!("the pixel size is estimated from the objective ({power}x)"));
+        Some(10.0 / power)
+    });
     Ok(Found { pages: levels, mpp, notes, kind })
 }
 
@@ -124,17 +128,10 @@ fn usable(p: &Page) -> Result<(), Error> {
     Ok(())
 }
 
-/// The pixel size in Aperio's description: `…|MPP = 0.4990|AppMag = 20|…`.
-fn aperio(text: &str, notes: &mut Vec<String>) -> Option<f64> {
-    let value = |key: &str| -> Option<f64> {
-        let field = text.split('|').filter_map(|f| f.split_once('=')).find(|f| f.0.trim() == key)?;
-        field.1.trim().replace(',', ".").parse().ok().filter(|v: &f64| *v > 0.0)
-    };
-    value("MPP").or_else(|| {
-        let power = value("AppMag")?;
-        notes.push(format!("the pixel size is estimated from the objective ({power}x)"));
-        Some(10.0 / power)
-    })
+/// A number in Aperio's description: `…|MPP = 0.4990|AppMag = 20|…`; `None` where it is not above 0.
+fn aperio(text: &str, key: &str) -> Option<f64> {
+    let field = text.split('|').filter_map(|f| f.split_once('=')).find(|f| f.0.trim() == key)?;
+    field.1.trim().replace(',', ".").parse().ok().filter(|v: &f64| *v > 0.0)
 }
 
 /// The value of an attribute in the first `Pixels` element.
@@ -173,12 +170,11 @@ mod tests {
 
     #[test]
     fn pixel_sizes_are_found_in_descriptions() {
-        let mut notes = Vec::new();
         let text = "Aperio Image Library v11.2.1 \r\n46000x32914|AppMag = 20|MPP = 0.4990|Left = 25.6";
-        assert_eq!(aperio(text, &mut notes), Some(0.499));
-        assert_eq!(aperio("Aperio|MPP = 0,25", &mut notes), Some(0.25));
-        assert_eq!(aperio("Aperio|AppMag = 40", &mut notes), Some(0.25));
-        assert_eq!((aperio("Aperio|MPP = 0", &mut notes), notes.len()), (None, 1));
+        assert_eq!(aperio(text, "MPP"), Some(0.499));
+        assert_eq!(aperio("Aperio|MPP = 0,25", "MPP"), Some(0.25));
+        assert_eq!(aperio(text, "AppMag"), Some(20.0));
+        assert_eq!(aperio("Aperio|MPP = 0", "MPP"), None);
         let xml =
             "<OME><Image><Pixels SizeC=\"3\" PhysicalSizeX=\"500\" PhysicalSizeXUnit=\"nm\"/></Image></OME>";
         assert_eq!((ome(xml), ome_channels(xml)), (Some(0.5), 3));
