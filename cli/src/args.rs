@@ -169,6 +169,29 @@ pub enum Command {
         /// What to do, as JSON.
         task: String,
     },
+    /// Models × variants × hardware profiles: speed, memory and utility side by side, and one report.
+    Study {
+        /// What to do, as docs/studies.md describes it.
+        study: PathBuf,
+        /// Folder for results.json, results.csv and report.html; a killed study goes on there.
+        #[arg(long, short)]
+        output: PathBuf,
+    },
+    /// Merge the results of studies, for example of several machines, into one report.
+    Report {
+        /// Folders of studies, or their results.json.
+        #[arg(required = true)]
+        studies: Vec<PathBuf>,
+        /// File to write.
+        #[arg(long, short, default_value = "report.html")]
+        output: PathBuf,
+    },
+    /// The process of one cell of `study`.
+    #[command(hide = true)]
+    StudyWorker {
+        /// File that says what to do.
+        task: PathBuf,
+    },
     /// What this machine can do, measured.
     Doctor,
     /// Print a manual page, shell completions or a recipe.

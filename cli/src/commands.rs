@@ -11,6 +11,7 @@ mod models;
 mod optimize;
 mod photos;
 mod run;
+mod study;
 
 use crate::args::{Cli, Command, Global};
 use crate::exit::{Code, Failure, Outcome};
@@ -74,6 +75,9 @@ pub fn run(cli: &Cli) -> Outcome {
         }
         Command::BenchWorker { task } => bench::worker(task),
         Command::Optimize(o) => optimize::run(g, o),
+        Command::Study { study, output } => study::run(g, study, output),
+        Command::Report { studies, output } => study::merge(g, studies, output),
+        Command::StudyWorker { task } => study::worker(task),
         Command::Doctor => doctor::run(g),
         Command::Generate { what, model } => generate::run(*what, model.as_deref()),
     }
@@ -101,7 +105,8 @@ fn options(g: &Global) -> Result<Options, Failure> {
         max_bytes: g.max_ram.or_else(ampoule_pipeline::total_memory),
         precision: precision(g)?,
         observe: None,
-        keep_graph: false,
+        rewrites: Default::default(),
+        elsewhere: None,
     })
 }
 

@@ -57,6 +57,21 @@ impl Reporter {
         }
     }
 
+    /// A line for people.
+    pub fn say(&self, text: String) {
+        self.line(text);
+    }
+
+    /// A round of a study is done: `done` of `of`.
+    pub fn round(&mut self, done: usize, of: usize, text: String) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(of as u64);
+            bar.set_position(done as u64);
+            bar.set_message("rounds");
+        }
+        self.line(text);
+    }
+
     /// A photo is done: what it shows and the notes about it, or why not.
     pub fn photo(
         &mut self,

@@ -2,6 +2,8 @@
 
 #[path = "cli/slides.rs"]
 mod slides;
+#[path = "cli/study.rs"]
+mod study;
 
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::{Unary, Window};

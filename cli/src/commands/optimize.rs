@@ -47,6 +47,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         preset: if o.preset == "mixed" { Preset::Mixed } else { Preset::Performance },
         method,
         fastest: to == "auto",
+        sensitivity: false,
         bias: !o.keep_bias,
         fast: o.fast,
         journal: Some(journal.into()),

@@ -52,6 +52,12 @@ pub enum Error {
         /// How much was asked for.
         mib: u64,
     },
+    /// Another engine did not do what it was asked to.
+    #[error("{reason}")]
+    Foreign {
+        /// What it said.
+        reason: String,
+    },
     /// The instruction-set tier is unknown or missing.
     #[error(transparent)]
     Isa(#[from] ampoule_kernels::IsaError),

@@ -15,6 +15,7 @@
 
 mod arena;
 mod error;
+mod foreign;
 mod lift;
 mod lower;
 mod observe;
@@ -30,8 +31,9 @@ mod tiles;
 mod view;
 
 pub use error::{Error, Result};
+pub use foreign::{Elsewhere, Foreign, Loader};
 pub use observe::{Observe, Observed};
 pub use plan::{Block, Plan, plan};
 pub use pool::Pool;
 pub use precision::Precision;
-pub use session::{InputMut, Options, OutputRef, Session, StepInfo};
+pub use session::{InputMut, Options, OutputRef, Rewrites, Session, StepInfo};

@@ -1,6 +1,7 @@
 //! A model made ready for one set of input shapes.
 
 use crate::arena::Arena;
+use crate::foreign::{Elsewhere, Foreign};
 use crate::lift::lift;
 use crate::lower::{Lowered, lower};
 use crate::place::place;
@@ -16,6 +17,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How much of a graph is rewritten before it is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rewrites {
+    /// All passes.
+    #[default]
+    All,
+    /// Only constants are computed: the graph as it was made, for comparing with and without the rest.
+    Fold,
+    /// None.
+    None,
+}
+
 /// How to make a session.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -29,8 +42,10 @@ pub struct Options {
     pub precision: Precision,
     /// Values to watch; not together with a limit on memory that needs streaming or tiles.
     pub observe: Option<Observe>,
-    /// Skip the graph passes (for tests that compare with and without).
-    pub keep_graph: bool,
+    /// Which graph passes run first.
+    pub rewrites: Rewrites,
+    /// Another engine that computes in this one's place; other options are then its own affair.
+    pub elsewhere: Option<Elsewhere>,
 }
 
 /// One step, for reports.
@@ -57,6 +72,8 @@ pub struct Session {
     pool: Arc<Pool>,
     sums: Vec<Sums>,
     times: Vec<Duration>,
+    /// Another engine that computes, and how many inputs it takes.
+    foreign: Option<(Box<dyn Foreign>, usize)>,
 }
 
 /// What sessions of one network share: all that a run only reads.
@@ -150,10 +167,22 @@ impl Session {
     ) -> Result<Self> {
         let isa = ampoule_kernels::choose(options.isa.as_deref())?;
         fit_inputs(&mut graph, shapes)?;
-        if options.keep_graph {
+        if let Some(Elsewhere(load)) = &options.elsewhere {
             ampoule_graph::infer::infer(&mut graph)?;
-        } else {
-            ampoule_graph::passes::optimize(&mut graph)?;
+            let inputs = graph.inputs.len();
+            let foreign = load(&graph).map_err(|reason| Error::Foreign { reason })?;
+            let shell = crate::foreign::shell(&graph)?;
+            drop(graph);
+            let shapes: Vec<Vec<usize>> =
+                shell.inputs.iter().filter_map(|i| shell.value(*i).dims()).collect();
+            let mut session = Self::with_pool(shell, &shapes, &Options::default(), pool)?;
+            session.foreign = Some((foreign, inputs));
+            return Ok(session);
+        }
+        match options.rewrites {
+            Rewrites::All => drop(ampoule_graph::passes::optimize(&mut graph)?),
+            Rewrites::Fold => drop(ampoule_graph::passes::fold(&mut graph)?),
+            Rewrites::None => ampoule_graph::infer::infer(&mut graph)?,
         }
         // Before anything is laid out: a value far beyond the limit cannot be streamed into it.
         let largest = graph.values.iter().filter_map(|v| v.dims()).map(|d| d.iter().product::<usize>()).max();
@@ -192,13 +221,16 @@ impl Session {
         let arena = Arena::new(network.plan.size)?;
         let times = vec![Duration::ZERO; network.lowered.steps.len()];
         let sums = (0..network.lowered.sums).map(|_| Sums::default()).collect();
-        Ok(Session { network, arena, pool, sums, times })
+        Ok(Session { network, arena, pool, sums, times, foreign: None })
     }
 
     /// Another session of the same network, with the same weights and memory of its own, to run beside
     /// this one. `pool` may have as many threads as this session's at most.
     pub fn beside(&self, pool: Arc<Pool>) -> Result<Self> {
         assert!(pool.threads() <= self.network.threads, "more threads than were planned for");
+        if self.foreign.is_some() {
+            return Err(Error::Foreign { reason: "another engine's network runs alone".into() });
+        }
         Self::of(self.network.clone(), pool)
     }
 
@@ -275,6 +307,11 @@ impl Session {
 
     /// Runs the network on the inputs set before.
     pub fn run(&mut self) -> Result<()> {
+        if let Some((mut foreign, inputs)) = self.foreign.take() {
+            let done = self.run_foreign(foreign.as_mut(), inputs);
+            self.foreign = Some((foreign, inputs));
+            done?;
+        }
         let network = self.network.clone();
         if let Some(stream) = &network.stream {
             return self.run_stream(&network, stream);
@@ -292,6 +329,25 @@ impl Session {
             self.show(&network, i + 1);
         }
         Ok(())
+    }
+
+    /// Lets another engine compute the outputs, which are inputs of this one's empty network.
+    fn run_foreign(&mut self, foreign: &mut dyn Foreign, inputs: usize) -> Result<()> {
+        let bad = |reason: String| Error::Foreign { reason };
+        // SAFETY: inputs are views of the arena, and the session is borrowed.
+        let read = |v: &View| unsafe { gather(self.context().at::<f32>(v).cast(), v) };
+        let given: Vec<Vec<f32>> = self.network.inputs()[..inputs].iter().map(read).collect();
+        let found = foreign.run(&given).map_err(bad)?;
+        let wanted = self.network.inputs().len() - inputs;
+        if found.len() != wanted {
+            return Err(bad(format!("{} outputs came back, {wanted} are wanted", found.len())));
+        }
+        found.iter().enumerate().try_for_each(|(i, v)| self.set_input(inputs + i, v))
+    }
+
+    /// Whether another engine computes.
+    pub fn is_foreign(&self) -> bool {
+        self.foreign.is_some()
     }
 
     /// Shows the values that are whole after `steps` steps.

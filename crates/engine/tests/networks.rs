@@ -1,7 +1,7 @@
 //! Whole networks in the engine against the float64 reference, on every tier, with and without the
 //! graph passes, and bit for bit the same on every thread count.
 
-use ampoule_engine::{Options, Precision, Session};
+use ampoule_engine::{Elsewhere, Error, Foreign, Options, Precision, Rewrites, Session};
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::*;
 use ampoule_graph::{DType, Dim, Graph, Op, Tensor, ValueId, eval, passes};
@@ -367,9 +367,15 @@ fn networks_match_the_reference_on_every_tier() {
         let want = eval::run(&inferred, &[Tensor::f32(&dims, &input)]).unwrap()[0].to_f32().unwrap();
         for (isa, (precision, most)) in tiers().into_iter().flat_map(|i| PRECISIONS.map(|p| (i.clone(), p))) {
             let mut first: Option<Vec<f32>> = None;
-            for (threads, keep_graph) in [(1, false), (2, false), (5, false), (2, true)] {
+            for (threads, rewrites) in [
+                (1, Rewrites::All),
+                (2, Rewrites::All),
+                (5, Rewrites::All),
+                (2, Rewrites::Fold),
+                (2, Rewrites::None),
+            ] {
                 let isa = Some(isa.clone());
-                let options = Options { isa, threads, keep_graph, precision, ..Default::default() };
+                let options = Options { isa, threads, rewrites, precision, ..Default::default() };
                 let mut s = Session::new(graph.clone(), std::slice::from_ref(&dims), &options).unwrap();
                 // Twice: memory left over from the first run must not matter.
                 for _ in 0..2 {
@@ -383,13 +389,55 @@ fn networks_match_the_reference_on_every_tier() {
                 if threads == 1 {
                     println!("{what}: {e:.1e}");
                 }
-                if !keep_graph {
+                if rewrites == Rewrites::All {
                     let first = first.get_or_insert_with(|| got.clone());
                     assert!(*first == got, "{what}: other bits with {threads} threads");
                 }
             }
         }
     }
+}
+
+/// The reference in another engine's place.
+struct Reference(Graph);
+
+impl Foreign for Reference {
+    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> {
+        let dims = |i: usize| self.0.value(self.0.inputs[i]).dims().unwrap();
+        let given: Vec<Tensor> = inputs.iter().enumerate().map(|(i, v)| Tensor::f32(&dims(i), v)).collect();
+        let found = eval::run(&self.0, &given).map_err(|e| e.to_string())?;
+        Ok(found.iter().map(|t| t.to_f32().unwrap()).collect())
+    }
+}
+
+#[test]
+fn another_engine_takes_this_ones_place() {
+    let (graph, dims) = unet3d();
+    let input = random(dims.iter().product(), 42);
+    let load = |g: &Graph| -> Result<Box<dyn Foreign>, String> { Ok(Box::new(Reference(g.clone()))) };
+    let elsewhere = Some(Elsewhere(std::sync::Arc::new(load)));
+    let options = Options { elsewhere, ..Default::default() };
+    let mut s = Session::new(graph.clone(), std::slice::from_ref(&dims), &options).unwrap();
+    let mut own = Session::new(graph, std::slice::from_ref(&dims), &Options::default()).unwrap();
+    // Twice, set as a whole and in its own layout.
+    for _ in 0..2 {
+        own.set_input(0, &input).unwrap();
+        own.run().unwrap();
+        s.set_input(0, &input).unwrap();
+        s.run().unwrap();
+        assert_eq!(s.output(0).dims, own.output(0).dims);
+        assert!(relative(&own.output(0).to_vec(), &s.output(0).to_vec()) < 1e-5);
+    }
+    assert!(
+        s.is_foreign()
+            && !own.is_foreign()
+            && s.beside(std::sync::Arc::new(ampoule_engine::Pool::new(1))).is_err()
+    );
+    let fails = |_: &Graph| -> Result<Box<dyn Foreign>, String> { Err("it is not there".into()) };
+    let options = Options { elsewhere: Some(Elsewhere(std::sync::Arc::new(fails))), ..Default::default() };
+    let (graph, dims) = unet3d();
+    let refused = Session::new(graph, &[dims], &options);
+    assert!(matches!(refused, Err(Error::Foreign { reason }) if reason == "it is not there"));
 }
 
 #[test]

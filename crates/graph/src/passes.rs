@@ -42,14 +42,26 @@ pub fn optimize(graph: &mut Graph) -> Result<Counts> {
     optimize_until(graph, usize::MAX)
 }
 
+/// Passes that [`fold`] runs: what any engine must do to run a graph at all.
+const FOLDING: [&str; 3] = ["fold_constants", "remove_identities", "remove_dead"];
+
+/// Only computes constants and drops what is not needed; layers stay as they are.
+pub fn fold(graph: &mut Graph) -> Result<Counts> {
+    run(graph, usize::MAX, |p| FOLDING.contains(&p.name))
+}
+
 /// Runs passes for at most `limit` rewrites in all.
 pub fn optimize_until(graph: &mut Graph, limit: usize) -> Result<Counts> {
+    run(graph, limit, |_| true)
+}
+
+fn run(graph: &mut Graph, limit: usize, wanted: impl Fn(&Pass) -> bool) -> Result<Counts> {
     let mut counts: Counts = PASSES.iter().map(|p| (p.name, 0)).collect();
     let mut left = limit;
     // Two rounds suffice in practice; the bound only guards against passes that undo each other.
     for _ in 0..8 {
         let mut changed = 0;
-        for (pass, count) in PASSES.iter().zip(&mut counts) {
+        for (pass, count) in PASSES.iter().zip(&mut counts).filter(|p| wanted(p.0)) {
             infer::infer(graph)?;
             let n = (pass.run)(graph, left)?;
             left -= n;

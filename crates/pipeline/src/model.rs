@@ -1,7 +1,7 @@
 //! A model file and its recipe.
 
 use crate::{Error, Recipe, Result};
-use ampoule_engine::{Options, Pool, Precision, Session};
+use ampoule_engine::{Options, Pool, Precision, Session, StepInfo};
 use ampoule_graph::{Graph, onnx};
 use std::collections::HashMap;
 use std::path::Path;
@@ -21,6 +21,8 @@ pub struct Model {
     /// Most resident memory of the whole process in bytes.
     pub max_ram: Option<u64>,
     pool: Arc<Pool>,
+    /// Steps of sessions that are gone, with their last times.
+    past: Vec<(String, Vec<StepInfo>)>,
     /// One or several side by side for each output and size.
     sessions: HashMap<(String, [usize; 3]), Vec<Session>>,
 }
@@ -56,7 +58,16 @@ impl Model {
             n => n,
         };
         let pool = Arc::new(Pool::new(threads));
-        Ok(Model { graph, recipe, sha256, options, max_ram: None, pool, sessions: HashMap::new() })
+        Ok(Model {
+            graph,
+            recipe,
+            sha256,
+            options,
+            max_ram: None,
+            pool,
+            past: Vec::new(),
+            sessions: HashMap::new(),
+        })
     }
 
     /// The graph.
@@ -113,7 +124,8 @@ impl Model {
     /// Sessions of one output and size to run side by side on up to `jobs` inputs, one thread each: as
     /// many as there are threads and memory for. A single one if only that fits; it has all threads.
     pub fn sessions(&mut self, output: &str, dims: [usize; 3], jobs: usize) -> Result<&mut [Session]> {
-        let arena = self.session(output, dims)?.arena_bytes();
+        let first = self.session(output, dims)?;
+        let (arena, alone) = (first.arena_bytes(), first.is_foreign());
         let threads = self.threads();
         let room = match self.max_ram {
             Some(most) => most.saturating_sub(crate::system::rss_bytes().unwrap_or(0) + arena),
@@ -121,7 +133,7 @@ impl Model {
             None => crate::available_memory().unwrap_or(0).saturating_sub(arena) / 2,
         };
         let fits = (room / arena.max(1)) as usize;
-        let lanes = if threads.min(jobs) <= fits { threads.min(jobs) } else { 1 };
+        let lanes = if threads.min(jobs) <= fits && !alone { threads.min(jobs) } else { 1 };
         let key = (output.to_owned(), dims);
         let list = self.sessions.get_mut(&key).ok_or_else(|| Error::Recipe("no session".into()))?;
         if lanes > 1 && list.len() <= lanes {
@@ -133,10 +145,28 @@ impl Model {
         Ok(if lanes > 1 { &mut list[1..=lanes] } else { &mut list[..1] })
     }
 
+    /// Steps of the networks with their times in the most recent run of each.
+    pub fn steps(&self) -> Vec<StepInfo> {
+        let mut all: Vec<StepInfo> = self.past.iter().flat_map(|p| p.1.clone()).collect();
+        let mut keys: Vec<_> = self.sessions.keys().collect();
+        keys.sort();
+        all.extend(keys.into_iter().flat_map(|k| steps_of(&self.sessions[k])));
+        all
+    }
+
     /// Forgets the session of an output, weights included.
     pub fn forget(&mut self, output: &str) {
+        if let Some(steps) = self.sessions.iter().find(|(k, _)| k.0 == output).map(|(_, s)| steps_of(s)) {
+            self.past.retain(|p| p.0 != output);
+            self.past.push((output.to_owned(), steps));
+        }
         self.sessions.retain(|k, _| k.0 != output);
     }
+}
+
+/// Steps of the session among those side by side that ran last: the first where it is alone.
+fn steps_of(sessions: &[Session]) -> Vec<StepInfo> {
+    sessions.last().map_or(Vec::new(), Session::steps)
 }
 
 impl From<ampoule_graph::Error> for Error {

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "peers")]
 mod peers;
+#[cfg(feature = "peers")]
+pub(crate) use peers::{OnnxRuntime, OpenVino};
 mod worker;
 
 use crate::{Error, Result};
@@ -445,7 +447,7 @@ fn measure(seats: &mut [Seat], seconds: f64) {
 }
 
 /// The file whose path ends in `prefix` and a version, inside a virtual environment.
-fn find_library(environment: &Path, prefix: &str) -> Option<PathBuf> {
+pub(crate) fn find_library(environment: &Path, prefix: &str) -> Option<PathBuf> {
     let (folder, name) = prefix.rsplit_once('/')?;
     for entry in std::fs::read_dir(environment.join("lib")).ok()?.flatten() {
         let folder = entry.path().join("site-packages").join(folder);

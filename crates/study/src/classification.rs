@@ -4,7 +4,7 @@
 //! hold them to that. Intervals are percentile bootstraps over groups (patients, or photos where none
 //! are given), with a fixed seed.
 
-mod measures;
+pub(crate) mod measures;
 pub(crate) mod table;
 
 use crate::bootstrap::{self, RESAMPLES};

@@ -3,11 +3,14 @@
 
 pub mod bench;
 mod bootstrap;
+mod cases;
 mod classification;
 mod compare;
 mod evaluate;
+pub mod experiment;
 mod gandlf;
 pub mod optimize;
+pub mod report;
 mod tiles;
 
 pub use classification::{ClassMetrics, Classification, Totals, classification};

@@ -1,18 +1,17 @@
 //! `ampoule optimize`: calibrate, quantize, and prove that the results did not get worse.
 
-mod cases;
 mod journal;
 mod utility;
 
+use crate::cases::{Found, Runner, Truth};
 use crate::{Error, Result};
 use ampoule_compress::{Collector, Method, Plan, Preset, Ranges, Sample, Shifts, quantize, sensitivities};
-use ampoule_engine::{Observe, Observed, Options};
+use ampoule_engine::{Observe, Observed, Options, Rewrites};
 use ampoule_graph::{Graph, onnx, passes};
 use ampoule_pipeline::photos::PhotoRecipe;
 use ampoule_pipeline::{RECIPE_KEY, sha256_file, sha256_hex};
-use cases::{Found, Runner, Truth};
 use journal::{Entry, Journal};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -42,6 +41,8 @@ pub struct Job {
     pub method: Method,
     /// Leave layers in float32 that are faster so.
     pub fastest: bool,
+    /// Tell what each layer in eight bits does to the output.
+    pub sensitivity: bool,
     /// Correct biases.
     pub bias: bool,
     /// The recipe's fast way.
@@ -61,10 +62,24 @@ pub struct Optimized {
     pub corrected: usize,
     /// Calibration cases.
     pub calibration_cases: usize,
+    /// Layers by what they do to the output, where it was asked for.
+    #[serde(skip)]
+    pub sensitivity: Vec<Sensitive>,
     /// The measures, empty without validation.
     pub verdicts: Vec<Verdict>,
     /// Whether all limits are met; `null` without validation.
     pub met: Option<bool>,
+}
+
+/// A layer by itself in eight bits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sensitive {
+    /// Node.
+    pub node: String,
+    /// Squared error of the outputs relative to their power.
+    pub error: f64,
+    /// Milliseconds gained.
+    pub gain_ms: f64,
 }
 
 /// Told what is being done, and how much of it is.
@@ -74,9 +89,9 @@ pub type Told<'a> = dyn FnMut(&str, usize, usize) + 'a;
 /// graph passes, in float32.
 pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     let photos = PhotoRecipe::is_one(&job.recipe);
-    let calibration = cases::cases(&job.calibrate, photos)?;
+    let calibration = crate::cases::cases(&job.calibrate, photos)?;
     let validation =
-        job.validate.as_deref().map(|p| cases::cases(p, photos)).transpose()?.unwrap_or_default();
+        job.validate.as_deref().map(|p| crate::cases::cases(p, photos)).transpose()?.unwrap_or_default();
     let hashes = disjoint(&calibration, &validation)?;
     let classes = if photos {
         PhotoRecipe::parse(&job.recipe)?.classes
@@ -125,11 +140,18 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     };
     let layers = plan.layers.len();
     let mut ranked: Option<Vec<(String, f64, f64)>> = None;
-    if job.fastest {
-        let list = rank(&mut runs, &plan, &calibration, &mut journal, told)?;
-        kept.extend(list.iter().filter(|l| l.2 <= 0.0).map(|l| l.0.clone()));
-        ranked = Some(list);
+    if job.fastest || job.sensitivity {
+        ranked = Some(rank(&mut runs, &plan, &calibration, &mut journal, told)?);
     }
+    if let Some(list) = ranked.as_ref().filter(|_| job.fastest) {
+        kept.extend(list.iter().filter(|l| l.2 <= 0.0).map(|l| l.0.clone()));
+    }
+    let of = |(node, error, gain_ms): &(String, f64, f64)| Sensitive {
+        node: node.clone(),
+        error: *error,
+        gain_ms: *gain_ms,
+    };
+    let sensitivity = ranked.iter().flatten().map(of).collect();
     let mut verdicts = Vec::new();
     let mut met = None;
     if !validation.is_empty() {
@@ -159,6 +181,7 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         kept: kept.into_iter().collect(),
         corrected,
         calibration_cases: calibration.len(),
+        sensitivity,
         verdicts,
         met,
     };
@@ -267,7 +290,8 @@ fn correct(
     if shifts.is_empty() {
         return Ok((graph.clone(), 0));
     }
-    let options = Options { observe: Some(shifts.observe()), keep_graph: true, ..job.options.clone() };
+    let options =
+        Options { observe: Some(shifts.observe()), rewrites: Rewrites::None, ..job.options.clone() };
     let mut runner = Runner::new(shifts.graph(), &job.recipe, &options, job.fast)?;
     let some = &calibration[..calibration.len().min(CORRECTED_ON)];
     for (i, path) in some.iter().enumerate() {

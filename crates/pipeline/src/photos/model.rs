@@ -3,7 +3,7 @@
 use super::recipe::{FilterName, Input, Intensity, Pad, PhotoRecipe, Resize, Task};
 use crate::recipe::Activation;
 use crate::{Error, Result};
-use ampoule_engine::{Options, Pool, Precision, Session};
+use ampoule_engine::{Options, Pool, Precision, Session, StepInfo};
 use ampoule_graph::Graph;
 use ampoule_imaging::photo::{Photo, linear};
 use ampoule_imaging::stain;
@@ -22,6 +22,8 @@ pub struct PhotoModel {
     /// Most resident memory of the whole process in bytes.
     pub max_ram: Option<u64>,
     threads: usize,
+    /// All threads work on one photo, for the least delay, and none beside it.
+    pub together: bool,
     sessions: HashMap<Key, Seat>,
     /// Time spent in networks so far.
     pub network: Duration,
@@ -72,7 +74,17 @@ impl PhotoModel {
         };
         let (graphs, sessions) = (vec![graph], HashMap::new());
         let network = Duration::ZERO;
-        Ok(PhotoModel { graphs, recipe, sha256, options, max_ram: None, threads, sessions, network })
+        Ok(PhotoModel {
+            graphs,
+            recipe,
+            sha256,
+            options,
+            max_ram: None,
+            threads,
+            together: false,
+            sessions,
+            network,
+        })
     }
 
     /// Adds another network whose probabilities are averaged with the others': a fold of an ensemble. It
@@ -111,6 +123,13 @@ impl PhotoModel {
         })
     }
 
+    /// Steps of all sessions with their times in the most recent run.
+    pub fn steps(&self) -> Vec<StepInfo> {
+        let mut keys: Vec<&Key> = self.sessions.keys().collect();
+        keys.sort();
+        keys.into_iter().flat_map(|k| self.sessions[k].session.steps()).collect()
+    }
+
     /// Bytes of activations of all sessions made so far.
     pub fn arena_bytes(&self) -> u64 {
         self.sessions.values().map(|s| s.session.arena_bytes()).sum()
@@ -127,7 +146,7 @@ impl PhotoModel {
             if let Some(most) = self.max_ram {
                 options.max_bytes = Some(most.saturating_sub(crate::system::rss_bytes().unwrap_or(0)));
             }
-            let pool = Arc::new(Pool::new(1));
+            let pool = Arc::new(Pool::new(if self.together { self.threads } else { 1 }));
             let shapes: Vec<Vec<usize>> = inputs
                 .iter()
                 .map(|v| v.as_ref().map_or_else(|| vec![1, 3, height, width], |v| vec![1, v.len()]))

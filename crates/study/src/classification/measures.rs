@@ -2,7 +2,7 @@
 
 /// One photo: its true class, what was predicted, and the group it belongs to.
 #[derive(Clone, Debug)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     pub truth: usize,
     pub predicted: usize,
     pub probabilities: Vec<f64>,
@@ -13,14 +13,14 @@ pub(super) struct Sample {
 const BINS: usize = 15;
 
 /// Photos by truth (rows) and prediction (columns).
-pub(super) fn confusion(samples: &[&Sample], classes: usize) -> Vec<Vec<usize>> {
+pub(crate) fn confusion(samples: &[&Sample], classes: usize) -> Vec<Vec<usize>> {
     let mut m = vec![vec![0; classes]; classes];
     samples.iter().for_each(|s| m[s.truth][s.predicted] += 1);
     m
 }
 
 /// Mean recall over classes that occur.
-pub(super) fn balanced_accuracy(m: &[Vec<usize>]) -> f64 {
+pub(crate) fn balanced_accuracy(m: &[Vec<usize>]) -> f64 {
     let recalls: Vec<f64> = (0..m.len())
         .filter_map(|c| {
             let n: usize = m[c].iter().sum();
@@ -40,7 +40,7 @@ fn ranked(samples: &[&Sample], class: usize) -> Vec<(f64, bool)> {
 
 /// Probability that a photo of the class scores above another, ties counting a half (Mann and
 /// Whitney's U); `None` when one side is empty.
-pub(super) fn auroc(samples: &[&Sample], class: usize) -> Option<f64> {
+pub(crate) fn auroc(samples: &[&Sample], class: usize) -> Option<f64> {
     let (mut above, mut u) = (0usize, 0f64);
     let list = ranked(samples, class);
     for ties in list.chunk_by(|a, b| a.0 == b.0) {
@@ -54,7 +54,7 @@ pub(super) fn auroc(samples: &[&Sample], class: usize) -> Option<f64> {
 }
 
 /// Sum of precisions weighted by the steps of recall, thresholds at every distinct score.
-pub(super) fn average_precision(samples: &[&Sample], class: usize) -> Option<f64> {
+pub(crate) fn average_precision(samples: &[&Sample], class: usize) -> Option<f64> {
     let list = ranked(samples, class);
     let total = list.iter().filter(|l| l.1).count();
     let (mut seen, mut found, mut sum) = (0usize, 0usize, 0f64);
@@ -69,7 +69,7 @@ pub(super) fn average_precision(samples: &[&Sample], class: usize) -> Option<f64
 
 /// Mean distance between confidence and accuracy over bins of confidence, weighted by their photos.
 /// Bins are closed at their upper ends; the first one also at 0.
-pub(super) fn calibration_error(samples: &[&Sample]) -> f64 {
+pub(crate) fn calibration_error(samples: &[&Sample]) -> f64 {
     let mut bins = [(0usize, 0f64, 0usize); BINS];
     for s in samples {
         let confidence = s.probabilities[s.predicted];

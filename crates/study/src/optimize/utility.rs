@@ -1,7 +1,7 @@
 //! What a smaller model loses, with the uncertainty of so many cases.
 
-use super::cases::{Found, Truth, agreement, dice, hd95};
 use crate::Result;
+use crate::cases::{Found, Truth, agreement, dice, hd95};
 use ampoule_imaging::Volume;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -179,6 +179,7 @@ mod tests {
             labels: Volume { dims: [2, 2, 1], data: labels.to_vec() },
             spacing: [1.0; 3],
             classes: 3,
+            scores: Vec::new(),
         };
         let limits = [Limit::parse("dice=0.1").unwrap(), Limit::parse("agreement=0.5").unwrap()];
         let mut u = Utility::new(&limits);

@@ -1,7 +1,7 @@
 //! Cases through a model, reduced to what decides whether a smaller model is as good.
 
 use crate::{Error, Result};
-use ampoule_engine::Options;
+use ampoule_engine::{Options, StepInfo};
 use ampoule_graph::Graph;
 use ampoule_imaging::geometry::Orientation;
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
@@ -12,37 +12,68 @@ use ampoule_pipeline::recipe::Orientation as Enter;
 use ampoule_pipeline::{Model, Settings, Workspace, collect_inputs, predict};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A model with its recipe, for any kind of image.
-pub(super) enum Runner {
+pub(crate) enum Runner {
     Volumes(Box<Model>, Settings),
     Photos(Box<PhotoModel>),
 }
 
 /// What a model made of a case.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// Class of every voxel or pixel; one value for a classified photo.
     pub labels: Volume<u8>,
     /// Size of a voxel in mm; 1 for photos.
     pub spacing: [f64; 3],
     /// Classes, background included.
     pub classes: usize,
+    /// Probabilities of the classes of a classified photo; empty otherwise.
+    pub scores: Vec<f32>,
 }
+
+/// Time by kind of work, in milliseconds.
+pub(crate) type Stages = Vec<(String, f64)>;
 
 impl Runner {
     pub fn new(graph: &Graph, recipe: &str, options: &Options, fast: bool) -> Result<Self> {
         let (graph, options) = (graph.clone(), options.clone());
         if PhotoRecipe::is_one(recipe) {
-            let model = PhotoModel::from_graph(graph, recipe, String::new(), options)?;
+            let mut model = PhotoModel::from_graph(graph, recipe, String::new(), options)?;
+            // One case at a time, as fast as it can be.
+            model.together = true;
             return Ok(Runner::Photos(Box::new(model)));
         }
         let model = Model::from_graph(graph, Some(recipe), String::new(), options)?;
         Ok(Runner::Volumes(Box::new(model), Settings { fast, probability: false }))
     }
 
+    /// Holds the whole process to `most` bytes of resident memory.
+    pub fn hold(&mut self, most: Option<u64>) {
+        match self {
+            Runner::Volumes(model, _) => model.max_ram = most,
+            Runner::Photos(model) => model.max_ram = most,
+        }
+    }
+
+    /// Steps of the networks with their times in the most recent run.
+    pub fn steps(&self) -> Vec<StepInfo> {
+        match self {
+            Runner::Volumes(model, _) => model.steps(),
+            Runner::Photos(model) => model.steps(),
+        }
+    }
+
     /// Runs case `path`.
     pub fn run(&mut self, path: &Path) -> Result<Found> {
+        Ok(self.timed(path)?.0)
+    }
+
+    /// Runs case `path` and tells what the time went to; what is left of the whole is neither.
+    pub fn timed(&mut self, path: &Path) -> Result<(Found, Stages)> {
+        let start = Instant::now();
+        let ms = |d: Duration| d.as_secs_f64() * 1e3;
         let fail = |reason: String| Error::Input { path: path.into(), reason };
         match self {
             Runner::Volumes(model, settings) => {
@@ -59,13 +90,20 @@ impl Runner {
                 };
                 let spacing = o.spacing(affine.spacing());
                 let volume = o.to_canonical(&stored);
-                let p = predict(model, &volume, spacing, *settings, &mut Workspace::default())?;
-                Ok(Found { labels: p.map_err(fail)?.mask, spacing, classes: 2 })
+                let mut stages = vec![("read".to_owned(), ms(start.elapsed()))];
+                let p =
+                    predict(model, &volume, spacing, *settings, &mut Workspace::default())?.map_err(fail)?;
+                stages.extend(p.timings.iter().map(|(what, d)| ((*what).to_owned(), ms(*d))));
+                Ok((Found { labels: p.mask, spacing, classes: 2, scores: Vec::new() }, stages))
             }
             Runner::Photos(model) => {
                 let photo = Photo::read(path).map_err(|e| fail(e.to_string()))?;
+                let read = start.elapsed();
                 let classes = model.recipe.classes.len();
+                let before = model.network;
                 let scores = model.predict(&photo)?;
+                let network = model.network - before;
+                let predicted = start.elapsed();
                 let labels = match model.recipe.task {
                     Task::Classification => {
                         Volume { dims: [1; 3], data: vec![model.recipe.decide(&scores.values) as u8] }
@@ -80,14 +118,23 @@ impl Runner {
                         Volume { dims: [size[0], size[1], 1], data }
                     }
                 };
-                Ok(Found { labels, spacing: [1.0; 3], classes })
+                let whole = matches!(model.recipe.task, Task::Classification);
+                let stages = [
+                    ("read", read),
+                    ("prepare", predicted.saturating_sub(read + network)),
+                    ("network", network),
+                    ("decide", start.elapsed() - predicted),
+                ];
+                let stages = stages.map(|(what, d)| (what.to_owned(), ms(d))).to_vec();
+                let scores = if whole { scores.values } else { Vec::new() };
+                Ok((Found { labels, spacing: [1.0; 3], classes, scores }, stages))
             }
         }
     }
 }
 
 /// The cases in a folder, or the file itself.
-pub(super) fn cases(path: &Path, photos: bool) -> Result<Vec<PathBuf>> {
+pub(crate) fn cases(path: &Path, photos: bool) -> Result<Vec<PathBuf>> {
     if !path.exists() {
         return Err(Error::Input { path: path.into(), reason: "there is no such file or folder".into() });
     }
@@ -101,7 +148,7 @@ pub(super) fn cases(path: &Path, photos: bool) -> Result<Vec<PathBuf>> {
 }
 
 /// Truth of cases: masks of the same name, or a table of classes.
-pub(super) enum Truth {
+pub(crate) enum Truth {
     Masks(PathBuf),
     Classes(BTreeMap<String, u8>),
 }
@@ -171,13 +218,13 @@ impl Truth {
 }
 
 /// Dice of class `class` in two label maps; 1 where neither has it.
-pub(super) fn dice(a: &Volume<u8>, b: &Volume<u8>, class: u8) -> f64 {
+pub(crate) fn dice(a: &Volume<u8>, b: &Volume<u8>, class: u8) -> f64 {
     let of = |v: &Volume<u8>| v.map(|x| (x == class) as u8);
     counts(&of(a), &of(b)).dice()
 }
 
 /// 95th percentile of the surface distance of class `class`, the image's diagonal where one lacks it.
-pub(super) fn hd95(a: &Volume<u8>, b: &Volume<u8>, class: u8, spacing: [f64; 3]) -> f64 {
+pub(crate) fn hd95(a: &Volume<u8>, b: &Volume<u8>, class: u8, spacing: [f64; 3]) -> f64 {
     let of = |v: &Volume<u8>| v.map(|x| (x == class) as u8);
     let (a, b) = (of(a), of(b));
     let any = |v: &Volume<u8>| v.data.iter().any(|&x| x != 0);
@@ -190,7 +237,7 @@ pub(super) fn hd95(a: &Volume<u8>, b: &Volume<u8>, class: u8, spacing: [f64; 3])
 }
 
 /// Share of equal labels.
-pub(super) fn agreement(a: &Volume<u8>, b: &Volume<u8>) -> f64 {
+pub(crate) fn agreement(a: &Volume<u8>, b: &Volume<u8>) -> f64 {
     let same = a.data.iter().zip(&b.data).filter(|(x, y)| x == y).count();
     same as f64 / a.data.len().max(1) as f64
 }

@@ -1,0 +1,145 @@
+//! `ampoule study` and `ampoule report`.
+
+use super::{json, say};
+use crate::args::Global;
+use crate::exit::{Code, Failure, Outcome};
+use crate::progress::Reporter;
+use ampoule_imaging::nifti::write_atomic;
+use ampoule_study::experiment::results::{Results, Verdict};
+use ampoule_study::experiment::{Event, Spec, Study, run as run_study, serve};
+use ampoule_study::report;
+use std::path::{Path, PathBuf};
+
+/// Runs a study and writes its results.
+pub fn run(g: &Global, file: &Path, output: &Path) -> Outcome {
+    let spec = Spec::read(file)?;
+    super::run::writable(output)?;
+    let program = std::env::current_exe()
+        .map_err(|e| Failure::input(format!("this program's own file cannot be found: {e}")))?;
+    let resolve = |name: &str| ampoule_zoo::resolve(name).map_err(|e| e.to_string());
+    let study = Study {
+        spec,
+        folder: output.into(),
+        overwrite: g.overwrite,
+        program,
+        command: format!("ampoule study {} -o {}", file.display(), output.display()),
+        resolve: &resolve,
+    };
+    let mut reporter = Reporter::new(g);
+    let results = run_study(&study, &mut |event| tell(g, &mut reporter, &event))?;
+    drop(reporter);
+    let text = serde_json::to_string_pretty(&results).map_err(|e| Failure::input(e.to_string()))?;
+    write(&output.join("results.json"), text.as_bytes())?;
+    write(&output.join("results.csv"), report::csv(&results)?.as_bytes())?;
+    let page = report::html(std::slice::from_ref(&results), &[], &[output.into()]);
+    write(&output.join("report.html"), page.as_bytes())?;
+    if !g.json {
+        verdicts(&results);
+        say(output.join("report.html").display());
+    }
+    let failed = results.workloads.iter().any(|w| {
+        let base = w.variants.iter().find(|v| v.name == results.baseline);
+        base.is_none_or(|v| v.error.is_some())
+    });
+    // A row that failed says why in the report; without the baseline there is nothing to report.
+    if failed {
+        return Err(Failure::input(format!(
+            "the baseline `{}` has no results; see the report",
+            results.baseline
+        )));
+    }
+    Ok(Code::Done)
+}
+
+fn tell(g: &Global, reporter: &mut Reporter, event: &Event) {
+    if g.json {
+        // Events go the same way as results of other commands: a line each.
+        let _ = json(event);
+        return;
+    }
+    match event {
+        Event::Work { what, done, of } => reporter.work(what, *done, *of),
+        Event::Variant { workload, variant, said } if !said.is_empty() => {
+            reporter.say(format!("{workload} {variant}: {said}"));
+        }
+        Event::Variant { .. } => {}
+        Event::Round { workload, variant, profile, round, total_ms, error, done, of, seconds_left } => {
+            let what = match (total_ms, error) {
+                (Some(ms), _) => format!("{ms:.1} ms"),
+                (_, Some(e)) => e.clone(),
+                _ => "nothing".into(),
+            };
+            let left = match *seconds_left as u64 {
+                s if s < 120 => format!("{s} s"),
+                s => format!("{} min", s / 60),
+            };
+            reporter.round(
+                *done,
+                *of,
+                format!("{workload} {variant} {profile}, round {round}: {what}; {done} of {of}, {left} left"),
+            );
+        }
+    }
+}
+
+/// The verdicts, a line each.
+fn verdicts(r: &Results) {
+    for w in &r.workloads {
+        for v in w.variants.iter().filter(|v| v.name != r.baseline) {
+            let metrics: Vec<String> = v
+                .utility
+                .iter()
+                .map(|u| {
+                    format!(
+                        "{}{} {}",
+                        u.metric,
+                        u.class.map_or(String::new(), |c| format!(":{c}")),
+                        u.verdict.words()
+                    )
+                })
+                .collect();
+            let speed: Vec<String> = r
+                .cells
+                .iter()
+                .filter(|c| c.workload == w.name && c.variant == v.name)
+                .map(|c| match c.speedup_total {
+                    Some(s) => format!("{} {:.2}x ({:.2} to {:.2})", c.profile, s.value, s.low, s.high),
+                    None => format!("{} {}", c.profile, c.error.as_deref().unwrap_or("not measured")),
+                })
+                .collect();
+            let metrics = match &v.error {
+                Some(e) => e.clone(),
+                None => metrics.join(", "),
+            };
+            say(format!("{} {}: {metrics}; {}", w.name, v.name, speed.join(", ")));
+            if v.utility.iter().any(|u| u.verdict == Verdict::Inferior) {
+                say(format!("{} {}: results got WORSE than the margin allows", w.name, v.name));
+            }
+        }
+    }
+}
+
+/// Merges the results of several studies into one report.
+pub fn merge(g: &Global, folders: &[PathBuf], output: &Path) -> Outcome {
+    if output.exists() && !g.overwrite {
+        return Err(Failure::usage(format!("{} exists; --overwrite replaces it", output.display())));
+    }
+    let all: Vec<Results> = folders.iter().map(|f| report::read(f)).collect::<Result<_, _>>()?;
+    let notes = report::comparison(&all)?;
+    write(output, report::html(&all, &notes, folders).as_bytes())?;
+    notes.iter().for_each(|n| say(format!("note: {n}")));
+    say(output.display());
+    Ok(Code::Done)
+}
+
+/// Writes a file under a temporary name and renames it.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    write_atomic(path, |out| out.write_all(bytes))
+        .map_err(|e| Failure::input(format!("{}: {e}", path.display())))
+}
+
+/// The process of a cell.
+pub fn worker(task: &Path) -> Outcome {
+    serve(task).map_err(Failure::input)?;
+    Ok(Code::Done)
+}

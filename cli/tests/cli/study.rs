@@ -1,0 +1,176 @@
+//! `ampoule study` and `ampoule report` on the small study's discs.
+
+use super::{Dir, ampoule};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+/// The discs of `studies/quick.toml` with a few of its cases, under the variants and profiles given.
+fn spec(dir: &Dir, more: &str) -> PathBuf {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/quick").canonicalize().unwrap();
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes").canonicalize().unwrap();
+    let test = dir.path("test");
+    if !test.exists() {
+        std::fs::create_dir(&test).unwrap();
+        for i in 0..8 {
+            let name = format!("test{i:02}.png");
+            std::fs::copy(assets.join("test").join(&name), test.join(&name)).unwrap();
+        }
+    }
+    let text = format!(
+        "version = 1\nname = \"small\"\nrounds = 3\nseconds = 0.01\n{more}\n[[workload]]\nname = \"discs\"\n\
+         model = \"{0}/discs.onnx\"\nrecipe = \"{1}/discs.toml\"\ncalibrate = \"{0}/calibrate\"\n\
+         validate = \"{0}/validate\"\nvalidate-truth = \"{0}/truth\"\ntest = \"test\"\ntruth = \"{0}/truth\"\n\
+         margins = {{ dice = 0.02, hd95 = 3.0 }}\n",
+        assets.display(),
+        recipes.display()
+    );
+    let file = dir.path("study.toml");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+const ONE: &str =
+    "[[profile]]\nname = \"one\"\nthreads = 1\n[[variant]]\nname = \"original\"\nkind = \"original\"\n";
+
+fn study(dir: &Dir, file: &Path, more: &[&str]) -> Output {
+    let out = dir.path("out");
+    let mut args = vec!["study", file.to_str().unwrap(), "-o", out.to_str().unwrap()];
+    args.extend(more);
+    ampoule(dir, &args)
+}
+
+fn results(dir: &Dir, folder: &str) -> Value {
+    let text = std::fs::read_to_string(dir.path(folder).join("results.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn of<'a>(list: &'a Value, name: &str, value: &str) -> &'a Value {
+    list.as_array().unwrap().iter().find(|v| v[name] == value).unwrap()
+}
+
+#[test]
+fn a_study_catches_what_is_slower_and_what_is_worse() {
+    let dir = Dir::new();
+    let more = "[[profile]]\nname = \"tiny\"\nthreads = 1\nmemory-mib = 1\n\
+                [[variant]]\nname = \"same\"\nkind = \"original\"\n\
+                [[variant]]\nname = \"int8\"\nkind = \"int8\"\n\
+                [[variant]]\nname = \"slow\"\nkind = \"original\"\nsleep-ms = 300.0\n\
+                [[variant]]\nname = \"bad\"\nkind = \"fp32\"\nnoise = 2.0\n\
+                [[variant]]\nname = \"gone\"\nkind = \"file\"\nmodel = \"nowhere.onnx\"\n\
+                [[variant]]\nname = \"torch\"\nkind = \"pytorch\"";
+    let file = spec(&dir, &format!("environment = \"nowhere\"\n{ONE}{more}"));
+    let done = study(&dir, &file, &[]);
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+    let r = results(&dir, "out");
+    let variants = &r["workloads"][0]["variants"];
+    let dice = |name: &str| of(&of(variants, "name", name)["utility"], "metric", "dice");
+    assert_eq!(dice("same")["verdict"], "non-inferior");
+    assert_eq!(dice("same")["difference"]["low"], 0.0);
+    assert_eq!(dice("same")["changed"], 0);
+    assert_eq!(dice("bad")["verdict"], "inferior");
+    assert_eq!(dice("int8")["n"], 8);
+    let cell = |variant: &str, profile: &str| -> Value {
+        let cells = r["cells"].as_array().unwrap();
+        cells.iter().find(|c| c["variant"] == variant && c["profile"] == profile).unwrap().clone()
+    };
+    assert!(cell("slow", "one")["speedup_total"]["high"].as_f64().unwrap() < 1.0);
+    assert!(cell("slow", "one")["network_ms"].as_f64().unwrap() >= 300.0);
+    assert_eq!(cell("original", "one")["speedup_total"]["value"], 1.0);
+    // Rows that failed say why, and the study goes on.
+    for (variant, why) in [("gone", "no such file"), ("torch", "tools/peers.sh")] {
+        let error = cell(variant, "one")["error"].as_str().unwrap().to_owned();
+        assert!(error.contains(why), "{error}");
+    }
+    let tiny = cell("original", "tiny");
+    assert!(tiny["memory"] == true && tiny["error"].as_str().unwrap().contains("1 MiB"), "{tiny}");
+    assert!(said.contains("WORSE"), "{said}");
+    // Every number of the table is in the report, which needs neither network nor scripts.
+    let page = std::fs::read_to_string(dir.path("out/report.html")).unwrap();
+    for c in r["cells"].as_array().unwrap().iter().filter(|c| c["error"].is_null()) {
+        let v = c["total_ms"].as_f64().unwrap();
+        let shown = match v {
+            v if v >= 100.0 => format!("<td>{v:.0}</td>"),
+            v if v >= 1.0 => format!("<td>{v:.2}</td>"),
+            v => format!("<td>{v:.3}</td>"),
+        };
+        assert!(page.contains(&shown), "{shown}");
+        let s = &c["speedup_total"];
+        let [a, b, z] = ["value", "low", "high"].map(|k| s[k].as_f64().unwrap());
+        assert!(page.contains(&format!("{a:.2} ({b:.2} to {z:.2})")), "{s}");
+    }
+    let d = &dice("bad")["difference"];
+    let [a, b, z] = ["value", "low", "high"].map(|k| format!("{:+.4}", d[k].as_f64().unwrap()));
+    assert!(page.contains(&format!("{a} ({b} to {z}; margin 0.02)")), "{d}");
+    for word in ["<script", "http:", "https:", "@import", "url("] {
+        assert!(!page.contains(word), "{word}");
+    }
+    assert!(page.contains("data:image/png;base64,") && dir.path("out/pictures/discs.bad.png").exists());
+    let table = std::fs::read_to_string(dir.path("out/results.csv")).unwrap();
+    assert!(table.lines().any(|l| l.starts_with("discs,bad,one,") && l.ends_with("inferior")), "{table}");
+    // Two machines' results in one report.
+    let (folder, merged) = (dir.path("out"), dir.path("both.html"));
+    let [folder, merged_text] = [&folder, &merged].map(|p| p.to_str().unwrap());
+    let done = ampoule(&dir, &["report", folder, folder, "-o", merged_text]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(std::fs::read_to_string(&merged).unwrap().contains("Machines side by side"));
+    assert_eq!(ampoule(&dir, &["report", folder, "-o", merged_text]).status.code(), Some(2));
+}
+
+#[test]
+fn a_killed_study_goes_on() {
+    let dir = Dir::new();
+    let file = spec(&dir, &format!("{ONE}[[variant]]\nname = \"fp32\"\nkind = \"fp32\""));
+    assert!(study(&dir, &file, &["--quiet"]).status.success());
+    let first = results(&dir, "out");
+    let journal = dir.path("out/journal.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    // As after a kill while the last line but one was written.
+    let kept = lines[..lines.len() - 2].join("\n") + "\n" + &lines[lines.len() - 2][..40];
+    std::fs::write(&journal, kept).unwrap();
+    std::fs::remove_file(dir.path("out/results.json")).unwrap();
+    let done = study(&dir, &file, &["--json"]);
+    assert!(done.status.success());
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    let rounds = said.lines().filter(|l| l.contains("\"event\":\"round\"")).count();
+    assert_eq!(rounds, 2, "{said}");
+    let second = results(&dir, "out");
+    assert_eq!(first["workloads"], second["workloads"]);
+    assert_eq!(second["cells"][1]["rounds"], 3);
+    // Another study does not go on there, and leaves it alone.
+    let other = spec(&dir, ONE);
+    let done = study(&dir, &other, &[]);
+    assert_eq!(done.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("--overwrite"));
+    assert_eq!(results(&dir, "out"), second);
+    assert!(study(&dir, &other, &["--overwrite", "--quiet"]).status.success());
+}
+
+#[test]
+fn studies_that_prove_nothing_are_refused() {
+    let dir = Dir::new();
+    let file = spec(&dir, ONE);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let refused = |text: &str, why: &str| {
+        std::fs::write(&file, text).unwrap();
+        let done = study(&dir, &file, &[]);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert_eq!(done.status.code(), Some(3), "{said}");
+        assert!(said.contains(why), "{said}");
+        assert!(!dir.path("out/report.html").exists());
+    };
+    // A calibration case that is a test case, under another name.
+    let (from, calibrate) = (dir.path("test/test03.png"), dir.path("calibrate"));
+    std::fs::create_dir(&calibrate).unwrap();
+    std::fs::copy(from, calibrate.join("other.png")).unwrap();
+    let line = text.lines().find(|l| l.starts_with("calibrate")).unwrap();
+    refused(&text.replace(line, "calibrate = \"calibrate\""), "must be in one set only");
+    refused(&text.replace("threads = 1", "threds = 1"), "did you mean `threads`?");
+    refused(&text.replace("test = \"test\"", "test = \"nothing\""), "no such file");
+    refused(&text.replace("threads = 1", "threads = 1\nisa = \"avx9\""), "avx9");
+    refused(&text.replace("rounds = 3", "rounds = 2"), "`rounds`");
+    assert_eq!(ampoule(&dir, &["study", "nowhere.toml", "-o", "x"]).status.code(), Some(3));
+    assert_eq!(ampoule(&dir, &["report", "nowhere"]).status.code(), Some(3));
+}

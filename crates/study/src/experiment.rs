@@ -1,0 +1,25 @@
+//! `ampoule study`: models × variants × hardware profiles, and what may be said of them.
+//!
+//! Every cell (a variant of a workload under a profile) is timed in rounds, each in a fresh process, in turns
+//! with the other variants; utility is measured once per variant on the test cases. All that was measured goes
+//! to a journal, so that a killed study resumes.
+
+mod cell;
+mod journal;
+mod nearest;
+mod picture;
+mod prepare;
+mod profile;
+pub mod results;
+mod run;
+mod spec;
+mod stats;
+mod summary;
+mod torch;
+mod utility;
+mod worker;
+
+pub use profile::Machine;
+pub use run::{Event, Study, run};
+pub use spec::Spec;
+pub use worker::serve;

@@ -1,0 +1,105 @@
+//! One process of a study: what it is told and what it tells.
+
+use super::spec::Profile;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Start of every line that a process of a study prints for the one that started it.
+pub(super) const MARK: &str = "ampoule-study ";
+
+/// What runs the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Engine {
+    Ampoule,
+    Onnxruntime,
+    Openvino,
+    Pytorch,
+}
+
+/// A model that is ready to be run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Ready {
+    pub engine: Engine,
+    pub model: PathBuf,
+    pub recipe: String,
+    /// `fp32` or `bf16`.
+    pub precision: String,
+    /// Without graph passes.
+    pub plain: bool,
+    pub fast: bool,
+    /// Milliseconds that every case waits in vain.
+    pub sleep_ms: f64,
+    /// The virtual environment with the peers.
+    pub environment: PathBuf,
+}
+
+/// What a process does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Task {
+    pub ready: Ready,
+    pub profile: Profile,
+    pub work: Work,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Work {
+    /// Load, a first run, a warm-up, and steady runs of the cases for so many seconds.
+    Time { cases: Vec<PathBuf>, seconds: f64 },
+    /// Every case once; labels go to this folder.
+    Label { cases: Vec<PathBuf>, folder: PathBuf },
+}
+
+/// Time of a network's step, summed over the runs of one case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Node of the graph.
+    pub node: String,
+    /// Operator.
+    pub op: String,
+    /// What runs it.
+    pub kernel: String,
+    /// Milliseconds.
+    pub ms: f64,
+}
+
+/// A round of a cell. Times in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Round {
+    /// From the file to a model.
+    pub load_ms: f64,
+    /// The first case, end to end.
+    pub first_ms: f64,
+    /// Networks of each steady run.
+    pub network_ms: Vec<f64>,
+    /// Each steady run, end to end: reading the file, network, decisions.
+    pub total_ms: Vec<f64>,
+    /// Medians by kind of work.
+    pub stages: Vec<(String, f64)>,
+    /// Cases a second with as many one-thread models side by side as there are threads.
+    pub throughput: Option<f64>,
+    /// Highest resident memory, before throughput was measured.
+    pub peak_mib: Option<f64>,
+    /// Joules a case.
+    pub joules: Option<f64>,
+    /// How memory was held to the profile.
+    pub held: Option<String>,
+    /// The slowest steps of the last run.
+    pub layers: Vec<Layer>,
+    /// Version of the engine.
+    pub engine: String,
+}
+
+/// What a model made of a case; the labels are in a file beside.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Labelled {
+    pub case: PathBuf,
+    pub dims: [usize; 3],
+    pub spacing: [f64; 3],
+    pub classes: usize,
+    pub scores: Vec<f32>,
+    /// Bytes, the first axis fastest.
+    pub labels: PathBuf,
+    /// Why there are none.
+    pub error: Option<String>,
+}

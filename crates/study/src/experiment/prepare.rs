@@ -1,0 +1,223 @@
+//! Variants become model files.
+
+use super::cell::{Engine, Ready};
+use super::spec::{Kind, Spec, Variant, Workload};
+use crate::optimize::{self, Job, Limit, METRICS, Sensitive, Told};
+use crate::{Error, Result};
+use ampoule_compress::{Method, Preset};
+use ampoule_engine::Options;
+use ampoule_graph::{Graph, Tensor, onnx};
+use ampoule_pipeline::{RECIPE_KEY, sha256_file};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// A variant of a workload, ready or not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prepared {
+    pub workload: String,
+    pub variant: String,
+    pub ready: Option<Ready>,
+    /// Size and hash of the model's file.
+    pub bytes: u64,
+    pub sha256: String,
+    /// What was done, in words.
+    pub note: String,
+    pub sensitivity: Vec<Sensitive>,
+    /// Seconds that making it took.
+    pub seconds: f64,
+    pub error: Option<String>,
+}
+
+/// A workload's model as it is.
+pub(super) struct Original {
+    pub path: PathBuf,
+    pub sha256: String,
+    pub recipe: String,
+}
+
+impl Original {
+    /// Reads the model that `resolve` finds, and the recipe in force.
+    pub fn read(w: &Workload, resolve: &dyn Fn(&str) -> Result<PathBuf, String>) -> Result<Self> {
+        let path =
+            resolve(&w.model).map_err(|reason| Error::Input { path: w.model.clone().into(), reason })?;
+        let fail = |path: &Path, reason: String| Error::Input { path: path.into(), reason };
+        let graph = onnx::read_file(&path).map_err(|e| fail(&path, e.to_string()))?;
+        let recipe = match &w.recipe {
+            Some(file) => std::fs::read_to_string(file).map_err(|e| fail(file, e.to_string()))?,
+            None => graph.meta(RECIPE_KEY).map(str::to_owned).ok_or_else(|| {
+                fail(&path, format!("it carries no recipe; set `recipe` in workload `{}`", w.name))
+            })?,
+        };
+        Ok(Original { sha256: sha256_file(&path)?, path, recipe })
+    }
+}
+
+/// Makes a variant; what cannot be made says why. New files go to `folder`.
+pub(super) fn prepare(
+    spec: &Spec,
+    w: &Workload,
+    v: &Variant,
+    original: &Original,
+    folder: &Path,
+    told: &mut Told,
+) -> Prepared {
+    let start = Instant::now();
+    let mut out = Prepared {
+        workload: w.name.clone(),
+        variant: v.name.clone(),
+        ready: None,
+        bytes: 0,
+        sha256: String::new(),
+        note: String::new(),
+        sensitivity: Vec::new(),
+        seconds: 0.0,
+        error: None,
+    };
+    match model(w, v, original, folder, &mut out, told) {
+        Ok(path) => {
+            out.bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
+            match sha256_file(&path) {
+                Ok(hash) => {
+                    out.sha256 = hash;
+                    out.ready = Some(ready(spec, w, v, original, path));
+                }
+                Err(e) => out.error = Some(e.to_string()),
+            }
+        }
+        Err(e) => out.error = Some(e.to_string()),
+    }
+    out.seconds = start.elapsed().as_secs_f64();
+    out
+}
+
+fn ready(spec: &Spec, w: &Workload, v: &Variant, original: &Original, model: PathBuf) -> Ready {
+    let precision = match v.kind {
+        Kind::Bf16 => "bf16".to_owned(),
+        _ => v.precision.clone().unwrap_or_else(|| "fp32".into()),
+    };
+    Ready {
+        engine: match v.kind {
+            Kind::Onnxruntime => Engine::Onnxruntime,
+            Kind::Openvino => Engine::Openvino,
+            Kind::Pytorch => Engine::Pytorch,
+            _ => Engine::Ampoule,
+        },
+        model,
+        recipe: original.recipe.clone(),
+        precision,
+        plain: v.kind == Kind::Original,
+        fast: w.fast,
+        sleep_ms: v.sleep_ms.unwrap_or(0.0),
+        environment: spec.environment.clone(),
+    }
+}
+
+/// The variant's file.
+fn model(
+    w: &Workload,
+    v: &Variant,
+    original: &Original,
+    folder: &Path,
+    out: &mut Prepared,
+    told: &mut Told,
+) -> Result<PathBuf> {
+    let file = folder.join(format!("{}.{}.onnx", w.name, v.name));
+    if let Some(given) = &v.model {
+        let path = PathBuf::from(given.replace("{workload}", &w.name));
+        if !path.is_file() {
+            return Err(Error::Input {
+                path,
+                reason: "there is no such file; make it, or leave the variant out".into(),
+            });
+        }
+        return Ok(path);
+    }
+    match v.kind {
+        Kind::Int8 | Kind::Int8Controlled => {
+            quantized(w, v.kind == Kind::Int8Controlled, original, &file, out, told)?;
+            Ok(file)
+        }
+        _ => match v.noise {
+            Some(noise) => {
+                let mut graph = read(&original.path)?;
+                perturb(&mut graph, noise);
+                optimize::write(&graph, &file)?;
+                out.note = format!("noise of {noise} of their spread put on all weights");
+                Ok(file)
+            }
+            None => Ok(original.path.clone()),
+        },
+    }
+}
+
+fn read(path: &Path) -> Result<Graph> {
+    onnx::read_file(path).map_err(|e| Error::Input { path: path.into(), reason: e.to_string() })
+}
+
+fn quantized(
+    w: &Workload,
+    controlled: bool,
+    original: &Original,
+    file: &Path,
+    out: &mut Prepared,
+    told: &mut Told,
+) -> Result<()> {
+    let limits = w.margins.iter().filter(|m| METRICS.contains(&m.0.as_str()));
+    let limits: Vec<Limit> = limits.map(|(m, d)| Limit { metric: m.clone(), drop: *d }).collect();
+    let calibrate =
+        w.calibrate.clone().ok_or_else(|| Error::Utility("there are no calibration cases".into()))?;
+    let job = Job {
+        graph: read(&original.path)?,
+        recipe: original.recipe.clone(),
+        sha256: original.sha256.clone(),
+        options: Options { max_bytes: ampoule_pipeline::total_memory(), ..Options::default() },
+        calibrate,
+        validate: w.validate.clone().filter(|_| controlled),
+        truth: w.validate_truth.clone().filter(|_| controlled),
+        limits: if controlled { limits } else { Vec::new() },
+        preset: Preset::Performance,
+        method: Method::Mse,
+        fastest: false,
+        sensitivity: w.sensitivity && !controlled,
+        bias: true,
+        fast: w.fast,
+        journal: Some(file.with_extension("journal")),
+    };
+    let (graph, report) = optimize::optimize(&job, told)?;
+    optimize::write(&graph, file)?;
+    if let Some(journal) = &job.journal {
+        let _ = std::fs::remove_file(journal);
+    }
+    let [all, codes] = report.layers;
+    out.note =
+        format!("{codes} of {all} layers in eight bits, {} calibration cases", report.calibration_cases);
+    if report.met == Some(false) {
+        out.note += "; the limits cannot be met in eight bits, so this is the float32 model";
+    }
+    out.sensitivity = report.sensitivity;
+    Ok(())
+}
+
+/// Adds seeded noise of `share` of each weight tensor's spread.
+fn perturb(graph: &mut Graph, share: f64) {
+    let mut state = 0x9E37_79B9u32;
+    let mut uniform = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f64 / (1 << 24) as f64 - 0.5
+    };
+    for t in graph.constants.values_mut() {
+        // Vectors are biases and scales, and sizes are not floating-point.
+        if t.dims().len() < 2 || t.dtype().is_int() {
+            continue;
+        }
+        let dims = t.dims().to_vec();
+        let Some(values) = t.to_f32() else { continue };
+        let n = values.len().max(1) as f64;
+        let mean = values.iter().map(|v| *v as f64).sum::<f64>() / n;
+        let spread = (values.iter().map(|v| (*v as f64 - mean).powi(2)).sum::<f64>() / n).sqrt();
+        let noisy: Vec<f32> =
+            values.iter().map(|v| *v + (share * spread * uniform() * 12f64.sqrt()) as f32).collect();
+        *t = Tensor::f32(&dims, &noisy);
+    }
+}

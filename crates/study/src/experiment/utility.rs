@@ -1,0 +1,342 @@
+//! What a variant's results are worth beside the baseline's: paired differences on the same cases, and whether
+//! they are inside the margin (non-inferiority; Piaggio et al. 2012 for the terms).
+
+use super::cell::Labelled;
+use super::results::{Case, Utility, Verdict, Worst};
+use super::stats::{self, Estimate};
+use crate::bootstrap::{RESAMPLES, interval, resample};
+use crate::cases::{Found, Truth, agreement, dice, hd95};
+use crate::classification::measures::{Sample, auroc, balanced_accuracy, confusion};
+use crate::{Error, Result};
+use ampoule_imaging::Volume;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Cases below which nothing is established: no exact paired test can reach 2.5 % with fewer.
+pub(super) const FEW: usize = 6;
+
+/// A loss of a single case that is worth counting.
+const MUCH: f64 = 0.05;
+
+/// Measures a variant against the baseline, on the margins of a workload.
+pub(super) fn measure(
+    margins: &BTreeMap<String, f64>,
+    baseline: &[Labelled],
+    variant: &[Labelled],
+    truth: Option<&Truth>,
+) -> Result<(Vec<Utility>, Vec<Case>)> {
+    let mut table = Table::default();
+    for (a, b) in baseline.iter().zip(variant) {
+        table.add(margins, a, b, truth)?;
+    }
+    let mut out: Vec<Utility> = table.rows.iter().map(|r| table.utility(r, margins)).collect();
+    for metric in ["balanced-accuracy", "auroc"] {
+        if let Some(&margin) = margins.get(metric) {
+            out.extend(table.of_the_set(metric, margin));
+        }
+    }
+    Ok((out, table.cases))
+}
+
+/// Values of one metric (and class), case by case.
+struct Row {
+    metric: String,
+    class: Option<u8>,
+    /// The baseline's value and the variant's.
+    values: Vec<[f64; 2]>,
+    /// Cases in which one of the masks is empty and the other is not.
+    missed: [usize; 2],
+}
+
+#[derive(Default)]
+struct Table {
+    rows: Vec<Row>,
+    cases: Vec<Case>,
+    /// Truth and probabilities of photos.
+    samples: Vec<[Sample; 2]>,
+    /// Classes of the model.
+    classes: usize,
+    /// Whether every label and probability is the same.
+    identical: bool,
+    begun: bool,
+}
+
+impl Table {
+    fn add(
+        &mut self,
+        margins: &BTreeMap<String, f64>,
+        a: &Labelled,
+        b: &Labelled,
+        truth: Option<&Truth>,
+    ) -> Result<()> {
+        if let Some(e) = &a.error {
+            // What the baseline cannot do is no case of a comparison; it is told as a failure of the baseline.
+            self.cases.push(Case { case: name(&a.case), error: Some(e.clone()), ..Case::default() });
+            return Ok(());
+        }
+        let first = found(a)?;
+        let second = match &b.error {
+            None => Some(found(b)?),
+            Some(_) => None,
+        };
+        if !self.begun {
+            (self.identical, self.begun) = (true, true);
+        }
+        let same = second.as_ref().is_some_and(|s| {
+            let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            s.labels == first.labels && bits(&s.scores) == bits(&first.scores)
+        });
+        self.identical &= same;
+        self.classes = first.classes;
+        let truth = truth.map(|t| t.of(&a.case, &first)).transpose()?;
+        let truth = truth.as_ref().unwrap_or(&first.labels);
+        let mut case = Case { case: name(&a.case), error: b.error.clone(), ..Case::default() };
+        let whole = first.labels.data.len() == 1;
+        // A case without a result is as bad as one with an empty one.
+        let second = second.unwrap_or_else(|| Found {
+            labels: Volume { dims: first.labels.dims, data: vec![0; first.labels.data.len()] },
+            scores: if whole { vec![1.0 / first.classes as f32; first.classes] } else { Vec::new() },
+            ..first.clone()
+        });
+        if second.labels.dims != first.labels.dims {
+            let reason = "the variant's result has another size than the baseline's".into();
+            return Err(Error::Input { path: a.case.clone(), reason });
+        }
+        let failed = b.error.is_some();
+        for metric in margins.keys() {
+            let per_class = matches!(metric.as_str(), "dice" | "hd95") && !whole;
+            let classes: Vec<u8> = if per_class { (1..first.classes as u8).collect() } else { vec![0] };
+            for &c in &classes {
+                let value = |f: &Found| -> Option<f64> {
+                    Some(match metric.as_str() {
+                        "dice" if whole => agreement(&f.labels, truth),
+                        "dice" => dice(&f.labels, truth, c),
+                        "hd95" => hd95(&f.labels, truth, c, first.spacing),
+                        "agreement" => agreement(&f.labels, &first.labels),
+                        "accuracy" => agreement(&f.labels, truth),
+                        _ => return None,
+                    })
+                };
+                let (Some(x), Some(y)) = (value(&first), value(&second)) else { continue };
+                let y = if failed && metric == "accuracy" { 0.0 } else { y };
+                let class = (classes.len() > 1).then_some(c);
+                let lost = |f: &Found| {
+                    let any = |v: &Volume<u8>| v.data.iter().any(|l| *l == c.max(1));
+                    per_class && any(&f.labels) != any(truth)
+                };
+                let (lost, key) = ([lost(&first), lost(&second) || failed], (metric.clone(), class));
+                let row = match self.rows.iter_mut().position(|r| (r.metric.clone(), r.class) == key) {
+                    Some(i) => &mut self.rows[i],
+                    None => {
+                        self.rows.push(Row { metric: key.0, class, values: Vec::new(), missed: [0; 2] });
+                        let last = self.rows.len() - 1;
+                        &mut self.rows[last]
+                    }
+                };
+                row.values.push([x, y]);
+                (0..2).for_each(|i| row.missed[i] += lost[i] as usize);
+                case.values.insert(title(metric, class), [x, y]);
+            }
+        }
+        case.agreement = Some(agreement(&first.labels, &second.labels));
+        case.size = Some([volume(&first), volume(&second)]);
+        self.cases.push(case);
+        if whole && let Some(&t) = truth.data.first() {
+            let sample = |f: &Found| Sample {
+                truth: t as usize,
+                predicted: f.labels.data.first().map_or(0, |&l| l as usize),
+                probabilities: f.scores.iter().map(|p| *p as f64).collect(),
+                group: String::new(),
+            };
+            self.samples.push([sample(&first), sample(&second)]);
+        }
+        Ok(())
+    }
+
+    /// What is said of a metric that every case has.
+    fn utility(&self, row: &Row, margins: &BTreeMap<String, f64>) -> Utility {
+        let margin = margins.get(&row.metric).copied().unwrap_or(0.0);
+        let sign = if row.metric == "hd95" { -1.0 } else { 1.0 };
+        let differences: Vec<f64> = row.values.iter().map(|[a, b]| sign * (b - a) + 0.0).collect();
+        let n = differences.len();
+        let mean = |k: usize| row.values.iter().map(|v| v[k]).sum::<f64>() / n.max(1) as f64;
+        let mut difference = stats::mean(&differences);
+        let yes_or_no = row.metric == "accuracy" || (self.classes > 0 && !self.samples.is_empty());
+        if let Some(d) = difference.as_mut().filter(|_| yes_or_no && !self.identical)
+            && differences.iter().all(|d| *d == 0.0)
+        {
+            // Resampling cases that all agree says nothing of the share that would not.
+            (d.low, d.high) = (-stats::none_of(n), stats::none_of(n));
+        }
+        let kept = self.cases.iter().filter(|c| c.values.contains_key(&title(&row.metric, row.class)));
+        let worst = kept
+            .zip(&differences)
+            .min_by(|a, b| a.1.total_cmp(b.1))
+            .map(|(c, d)| Worst { case: c.case.clone(), difference: *d });
+        let discordant =
+            |better: bool| differences.iter().filter(|d| (**d > 0.0) == better && **d != 0.0).count();
+        Utility {
+            metric: row.metric.clone(),
+            class: row.class,
+            n,
+            baseline: mean(0),
+            variant: mean(1),
+            difference,
+            margin,
+            verdict: verdict(difference, margin, n),
+            worst,
+            missed: row.missed,
+            lost_much: differences.iter().filter(|d| **d < -MUCH && sign > 0.0).count(),
+            changed: differences.iter().filter(|d| **d != 0.0).count(),
+            wilcoxon_p: (!yes_or_no && n > 0).then(|| stats::wilcoxon(&differences)),
+            mcnemar_p: yes_or_no.then(|| stats::mcnemar(discordant(true), discordant(false))),
+        }
+    }
+
+    /// A metric of all photos together.
+    fn of_the_set(&self, metric: &str, margin: f64) -> Option<Utility> {
+        let k = self.classes;
+        let value = |list: &[&Sample]| -> f64 {
+            match (metric, k) {
+                ("balanced-accuracy", _) => balanced_accuracy(&confusion(list, k)),
+                (_, 2) => auroc(list, 1).unwrap_or(f64::NAN),
+                _ => {
+                    let all: Option<Vec<f64>> = (0..k).map(|c| auroc(list, c)).collect();
+                    all.map_or(f64::NAN, |l| l.iter().sum::<f64>() / k as f64)
+                }
+            }
+        };
+        let both =
+            |list: &[&[Sample; 2]]| [0, 1].map(|i| value(&list.iter().map(|p| &p[i]).collect::<Vec<_>>()));
+        let n = self.samples.len();
+        let all: Vec<&[Sample; 2]> = self.samples.iter().collect();
+        let [baseline, variant] = both(&all);
+        let groups: Vec<Vec<&[Sample; 2]>> = self.samples.iter().map(|p| vec![p]).collect();
+        let drawn = resample(&groups, RESAMPLES, |list| {
+            let [a, b] = both(list);
+            [b - a]
+        });
+        let bounds = interval(drawn.into_iter().map(|d| d[0]).filter(|d| d.is_finite()).collect());
+        let mut difference = bounds
+            .map(|[low, high]| Estimate { value: variant - baseline, low, high })
+            .filter(|d| d.value.is_finite());
+        let changed = self.samples.iter().filter(|[a, b]| a.predicted != b.predicted).count();
+        if let Some(d) = difference.as_mut().filter(|_| changed == 0 && !self.identical)
+            && metric == "balanced-accuracy"
+        {
+            let of = |c: usize| self.samples.iter().filter(|s| s[0].truth == c).count();
+            let bound = stats::none_of((0..k).map(of).filter(|n| *n > 0).min().unwrap_or(1));
+            (d.low, d.high) = (-bound, bound);
+        }
+        (n > 0).then(|| Utility {
+            metric: metric.into(),
+            class: None,
+            n,
+            baseline,
+            variant,
+            difference,
+            margin,
+            verdict: verdict(difference, margin, n),
+            worst: None,
+            missed: [0; 2],
+            lost_much: 0,
+            changed,
+            wilcoxon_p: None,
+            mcnemar_p: None,
+        })
+    }
+}
+
+/// Non-inferior when the lower bound is inside the margin, inferior when the upper one is beyond it.
+pub(super) fn verdict(difference: Option<Estimate>, margin: f64, n: usize) -> Verdict {
+    match difference {
+        Some(_) if n < FEW => Verdict::NotEstablished,
+        Some(d) if d.low > -margin || (d.low == 0.0 && d.high == 0.0) => Verdict::NonInferior,
+        Some(d) if d.high < -margin => Verdict::Inferior,
+        _ => Verdict::NotEstablished,
+    }
+}
+
+/// Name of a metric with its class.
+fn title(metric: &str, class: Option<u8>) -> String {
+    class.map_or(metric.to_owned(), |c| format!("{metric}:{c}"))
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Millilitres of foreground of a volume, or its share of a tile's pixels; the class of a photo.
+fn volume(f: &Found) -> f64 {
+    let foreground = f.labels.data.iter().filter(|&&l| l > 0).count() as f64;
+    match f.labels.dims {
+        [1, 1, 1] => f.labels.data[0] as f64,
+        [_, _, 1] => foreground / f.labels.data.len().max(1) as f64,
+        _ => foreground * f.spacing.iter().product::<f64>() / 1000.0,
+    }
+}
+
+/// Reads the labels back that a process left.
+pub(super) fn found(l: &Labelled) -> Result<Found> {
+    let fail = |reason: String| Error::Input { path: l.labels.clone(), reason };
+    let data = std::fs::read(&l.labels).map_err(|e| fail(e.to_string()))?;
+    if data.len() != l.dims.iter().product::<usize>() {
+        return Err(fail("it has not the size that was noted; delete the study's folder".into()));
+    }
+    let labels = Volume { dims: l.dims, data };
+    Ok(Found { labels, spacing: l.spacing, classes: l.classes, scores: l.scores.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cases of four pixels, with their files.
+    fn labelled(folder: &Path, rows: &[[u8; 4]]) -> Vec<Labelled> {
+        let one = |(i, row): (usize, &[u8; 4])| {
+            let labels = folder.join(format!("{i}.u8"));
+            std::fs::write(&labels, row).unwrap();
+            let (dims, spacing) = ([2, 2, 1], [1.0; 3]);
+            let (case, scores) = (format!("{i}.png").into(), Vec::new());
+            Labelled { case, dims, spacing, classes: 2, scores, labels, error: None }
+        };
+        rows.iter().enumerate().map(one).collect()
+    }
+
+    #[test]
+    fn equal_results_are_not_inferior_and_lost_ones_are() {
+        let margins: BTreeMap<String, f64> = [("dice".to_owned(), 0.05)].into();
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = ["a", "b"].map(|n| {
+            let p = dir.path().join(n);
+            std::fs::create_dir(&p).unwrap();
+            p
+        });
+        let a = labelled(&one, &[[1, 1, 0, 0]; 8]);
+        let (u, _) = measure(&margins, &a, &a, None).unwrap();
+        let d = u[0].difference.unwrap();
+        assert_eq!((u[0].verdict, d.value, d.low, d.high), (Verdict::NonInferior, 0.0, 0.0, 0.0));
+        let mut b = labelled(&two, &[[1, 0, 0, 0]; 8]);
+        let (u, cases) = measure(&margins, &a, &b, None).unwrap();
+        assert_eq!(u[0].verdict, Verdict::Inferior);
+        assert!((u[0].variant - 2.0 / 3.0).abs() < 1e-12 && u[0].lost_much == 8);
+        assert_eq!(cases[0].agreement, Some(0.75));
+        // A case that fails counts as one without a mask.
+        b[3].error = Some("no".into());
+        let (u, _) = measure(&margins, &a, &b, None).unwrap();
+        assert_eq!((u[0].missed, u[0].worst.as_ref().map(|w| w.difference)), ([0, 1], Some(-1.0)));
+        // Five cases establish nothing.
+        let (u, _) = measure(&margins, &a[..5], &a[..5], None).unwrap();
+        assert_eq!(u[0].verdict, Verdict::NotEstablished);
+    }
+
+    #[test]
+    fn the_verdict_is_the_interval_against_the_margin() {
+        let e = |low, high| Some(Estimate { value: (low + high) / 2.0, low, high });
+        assert_eq!(verdict(e(-0.009, 0.001), 0.01, 20), Verdict::NonInferior);
+        assert_eq!(verdict(e(-0.011, 0.001), 0.01, 20), Verdict::NotEstablished);
+        assert_eq!(verdict(e(-0.03, -0.011), 0.01, 20), Verdict::Inferior);
+        assert_eq!(verdict(e(0.0, 0.0), 0.0, 20), Verdict::NonInferior);
+        assert_eq!(verdict(None, 0.01, 20), Verdict::NotEstablished);
+    }
+}

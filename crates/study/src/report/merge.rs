@@ -1,0 +1,46 @@
+//! Studies of several machines in one comparison.
+
+use crate::experiment::results::{Results, VERSION};
+use crate::{Error, Result};
+use std::path::Path;
+
+/// Reads a study's `results.json`, or that of its folder.
+pub fn read(path: &Path) -> Result<Results> {
+    let file = if path.is_dir() { path.join("results.json") } else { path.to_owned() };
+    let fail = |reason: String| Error::Input { path: file.clone(), reason };
+    let text = std::fs::read_to_string(&file).map_err(|e| fail(e.to_string()))?;
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| fail(format!("not JSON: {e}")))?;
+    if value["format"] != "ampoule-study" {
+        return Err(fail("it is no result of `ampoule study`".into()));
+    }
+    if value["version"] != VERSION {
+        return Err(fail(format!(
+            "version {} of the format; this program reads {VERSION}",
+            value["version"]
+        )));
+    }
+    serde_json::from_value(value).map_err(|e| fail(format!("it is damaged: {e}")))
+}
+
+/// Whether studies can be compared: the same models on the same cases. Says which are not.
+pub fn comparison(all: &[Results]) -> Result<Vec<String>> {
+    let Some((first, others)) = all.split_first() else {
+        return Err(Error::Utility("there are no studies to compare".into()));
+    };
+    let mut notes = Vec::new();
+    for r in others {
+        for w in &r.workloads {
+            let Some(own) = first.workloads.iter().find(|x| x.name == w.name) else {
+                notes.push(format!("{}: the first study has no workload `{}`", r.machine.cpu, w.name));
+                continue;
+            };
+            if own.model_sha256 != w.model_sha256 {
+                notes.push(format!("{}: workload `{}` is of another model file", r.machine.cpu, w.name));
+            }
+            if own.cases_sha256 != w.cases_sha256 {
+                notes.push(format!("{}: workload `{}` has other cases", r.machine.cpu, w.name));
+            }
+        }
+    }
+    Ok(notes)
+}
