@@ -18,6 +18,8 @@ import onnxruntime as ort
 import openvino as ov
 from PIL import Image
 
+from quantizers import nncf_quantized, ort_quantized
+
 shared, work = Path(sys.argv[1]), Path(sys.argv[2])
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
@@ -73,40 +75,6 @@ def agree(a, b, inputs, classes):
         p, q = labels(np.asarray(a(x)).reshape(1, classes, -1), classes), labels(np.asarray(b(x)).reshape(1, classes, -1), classes)
         same, total = same + (p == q).sum(), total + p.size
     return same / total
-
-
-def ort_quantized(source, target, inputs, form):
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    name = in_name(source)
-
-    class Reader(CalibrationDataReader):
-        def __init__(self):
-            self.rows = iter([{name: x} for x in inputs])
-
-        def get_next(self):
-            return next(self.rows, None)
-
-    prepared = target.with_suffix(".prep.onnx")
-    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-    quantize_static(
-        str(prepared), str(target), Reader(), quant_format=QuantFormat.QDQ if form == "qdq" else QuantFormat.QOperator,
-        per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-    )
-
-
-def in_name(model):
-    return ort.InferenceSession(str(model), providers=["CPUExecutionProvider"]).get_inputs()[0].name
-
-
-def nncf_quantized(source, target, inputs):
-    import nncf
-    import onnx
-
-    model = onnx.load(str(source))
-    data = nncf.Dataset(list(inputs), lambda x: {in_name(source): x})
-    onnx.save(nncf.quantize(model, data, subset_size=len(inputs)), str(target))
 
 
 JOBS = [

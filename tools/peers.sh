@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # Installs ONNX Runtime and OpenVINO from Python wheels at pinned versions into .venv-bench, for
 # `ampoule bench --against onnxruntime,openvino`, which loads their C libraries from there. Nothing of
-# this is needed to build, test or use the program.
+# this is needed to build, test or use the program. With --study also PyTorch and NNCF, for whole studies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -x .venv-bench/bin/python ] || python3 -m venv .venv-bench
 .venv-bench/bin/pip install --quiet --disable-pip-version-check onnxruntime==1.32.0 openvino==2026.4.1 onnx==1.22.0 numpy
+# PyTorch (several GB) and the tools that quantize for these engines, for `ampoule study studies/paper.toml`.
+if [ "${1:-}" = --study ]; then
+  .venv-bench/bin/pip install --quiet --disable-pip-version-check torch==2.15.0 nncf==3.4.0 pillow
+fi
 for library in onnxruntime/capi/libonnxruntime.so openvino/libs/libopenvino_c.so; do
   ls .venv-bench/lib/python3*/site-packages/$library.*
 done

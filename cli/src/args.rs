@@ -139,6 +139,9 @@ pub enum Command {
         /// Fewer networks and no mirroring.
         #[arg(long)]
         fast: bool,
+        /// Compare the second model's quantized layers one by one, on one file: each alone and accumulated.
+        #[arg(long)]
+        layers: bool,
     },
     /// Make a model smaller and faster in eight bits, and prove that its results did not get worse.
     Optimize(Optimize),

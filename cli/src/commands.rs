@@ -58,7 +58,10 @@ pub fn run(cli: &Cli) -> Outcome {
             run::run(g, &job)
         }
         Command::Evaluate { predictions, truth, csv } => evaluate::run(g, predictions, truth, csv.as_deref()),
-        Command::Compare { model_a, model_b, inputs, size, fast } => {
+        Command::Compare { model_a, model_b, inputs, layers: true, fast, .. } => {
+            compare::layers(g, model_a, model_b, inputs, *fast)
+        }
+        Command::Compare { model_a, model_b, inputs, size, fast, .. } => {
             compare::run(g, model_a, model_b, inputs, *size, *fast)
         }
         Command::Bench { models, against, size, seconds, environment, profile } => {

@@ -12,9 +12,14 @@ pub struct Reporter {
     bar: Option<ProgressBar>,
     quiet: bool,
     json: bool,
-    /// When the slide at hand was begun.
+    /// When the slide or work at hand was begun.
     begun: Instant,
+    /// The work at hand, and when it was last told of.
+    at_work: Option<(String, Instant)>,
 }
+
+/// Time between two lines about the same work.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Reporter {
     pub fn new(global: &Global) -> Self {
@@ -26,7 +31,7 @@ impl Reporter {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Reporter { bar, quiet, json: global.json, begun: Instant::now() }
+        Reporter { bar, quiet, json: global.json, begun: Instant::now(), at_work: None }
     }
 
     fn line(&self, text: String) {
@@ -39,7 +44,8 @@ impl Reporter {
 }
 
 impl Reporter {
-    /// `done` of `all` parts of some work are done.
+    /// `done` of `all` parts of some work are done. Without a bar its beginning and end are told, and every few
+    /// seconds how long it will take.
     pub fn work(&mut self, what: &str, done: usize, all: usize) {
         match &self.bar {
             Some(bar) => {
@@ -53,7 +59,22 @@ impl Reporter {
             None if self.json && !self.quiet => {
                 complain(&serde_json::json!({ "stage": what, "done": done, "of": all }).to_string());
             }
-            None => self.line(format!("{what}: {done} of {all}")),
+            None => {
+                let now = Instant::now();
+                let last = self.at_work.as_ref().filter(|w| w.0 == what).map(|w| w.1);
+                if last.is_none() {
+                    self.begun = now;
+                }
+                if done < all && last.is_some_and(|t| now - t < PATIENCE) {
+                    return;
+                }
+                self.at_work = Some((what.to_owned(), now));
+                let left =
+                    (now - self.begun).as_secs_f64() / done.max(1) as f64 * all.saturating_sub(done) as f64;
+                let left =
+                    if done == 0 || done >= all { String::new() } else { format!(", {left:.0} s left") };
+                self.line(format!("{what}: {done} of {all}{left}"));
+            }
         }
     }
 

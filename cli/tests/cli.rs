@@ -803,7 +803,7 @@ fn optimize_refuses_what_would_mislead() {
     run("nowhere", "val", &[], 3, &["nowhere", "no such file"]);
     std::fs::create_dir(d.path("same")).unwrap();
     std::fs::copy(d.path("cal/cal.nii.gz"), d.path("same/renamed.nii.gz")).unwrap();
-    run("cal", "same", &[], 3, &["renamed", "must not be both"]);
+    run("cal", "same", &[], 3, &["renamed", "one set only"]);
     std::fs::create_dir(d.path("odd")).unwrap();
     Nifti::from_f32(&Volume::filled([20, 20, 20], 7.0), plain()).write(&d.path("odd/flat.nii.gz")).unwrap();
     run("odd", "val", &[], 3, &["flat", "nothing to segment"]);

@@ -1,6 +1,6 @@
 //! `ampoule compare`.
 
-use super::{json, load, options, say};
+use super::{json, load, open, options, say};
 use crate::args::Global;
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_graph::{Graph, onnx};
@@ -42,6 +42,36 @@ pub fn run(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: b
             p.mean_abs,
             100.0 * p.label_agreement
         ));
+    }
+    Ok(Code::Done)
+}
+
+/// The layers of two models one by one.
+pub fn layers(g: &Global, a: &str, b: &str, inputs: &[String], fast: bool) -> Outcome {
+    let file = match inputs {
+        [one] if one != "random" => std::path::Path::new(one),
+        _ => return Err(Failure::usage("--layers takes one image: give a file after the models")),
+    };
+    let reference = Global { precision: None, ..g.clone() };
+    let (first, second) = (open(&reference, a)?, open(g, b)?);
+    let recipe = first
+        .recipe
+        .clone()
+        .ok_or_else(|| Failure::input(format!("{a}: it carries no recipe; give one with --recipe FILE")))?;
+    let options = [options(&reference)?, options(g)?];
+    let found = ampoule_study::compare_layers([&first.graph, &second.graph], &recipe, &options, file, fast);
+    let db = |v: Option<f64>| v.map_or("equal".into(), |v| format!("{v:.1} dB"));
+    for l in found.map_err(|e| Failure::from(e).about(format_args!("{a}, {b}")))? {
+        match g.json {
+            true => json(&l)?,
+            false => say(format!(
+                "{} ({}): alone {}, accumulated {}",
+                l.node,
+                l.op,
+                db(l.alone_db),
+                db(l.accumulated_db)
+            )),
+        }
     }
     Ok(Code::Done)
 }

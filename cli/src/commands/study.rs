@@ -12,6 +12,15 @@ use std::path::{Path, PathBuf};
 
 /// Runs a study and writes its results.
 pub fn run(g: &Global, file: &Path, output: &Path) -> Outcome {
+    if g.isa.is_some()
+        || g.threads != [0]
+        || g.max_ram.is_some()
+        || g.precision.is_some()
+        || g.recipe.is_some()
+    {
+        let message = "--isa, --threads, --max-ram, --precision and --recipe are set by the study's file";
+        return Err(Failure::usage(message));
+    }
     let spec = Spec::read(file)?;
     super::run::writable(output)?;
     let program = std::env::current_exe()

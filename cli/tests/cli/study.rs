@@ -174,3 +174,34 @@ fn studies_that_prove_nothing_are_refused() {
     assert_eq!(ampoule(&dir, &["study", "nowhere.toml", "-o", "x"]).status.code(), Some(3));
     assert_eq!(ampoule(&dir, &["report", "nowhere"]).status.code(), Some(3));
 }
+
+#[test]
+fn layers_are_compared_alone_and_inside() {
+    let dir = Dir::new();
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/quick").canonicalize().unwrap();
+    let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes/discs.toml").canonicalize().unwrap();
+    let recipe = recipe.to_str().unwrap();
+    let at = |name: &str| assets.join(name).to_str().unwrap().to_owned();
+    let (model, image) = (at("discs.onnx"), at("test/test00.png"));
+    let args = ["optimize", &model, "-o", "small.onnx", "--recipe", recipe, "--calibrate", &at("calibrate")];
+    assert!(ampoule(&dir, &args).status.success());
+    let compare = ["compare", &model, "small.onnx", &image, "--layers", "--recipe", recipe, "--json"];
+    let done = ampoule(&dir, &compare);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let rows: Vec<Value> =
+        String::from_utf8_lossy(&done.stdout).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let db = |node: &str, kind: &str| -> f64 {
+        let row = rows.iter().find(|r| r["node"] == node).unwrap();
+        row[kind].as_f64().unwrap()
+    };
+    assert_eq!(rows.len(), 2, "the first layer stays float32");
+    // Nothing but the quantized layer itself lies before its output, so both are the same; the next one has more.
+    assert_eq!(db("second", "alone_db"), db("second", "accumulated_db"));
+    assert!(db("second", "alone_db") > 25.0, "{rows:?}");
+    assert!(db("last", "accumulated_db") < db("last", "alone_db"), "{rows:?}");
+    assert!(rows[0]["alone_db"].as_f64() <= rows[1]["alone_db"].as_f64());
+    let same = ampoule(&dir, &["compare", &model, &model, &image, "--layers", "--recipe", recipe]);
+    assert_eq!(same.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&same.stderr).contains("no quantized layer"));
+    assert_eq!(ampoule(&dir, &["compare", &model, &model, "--layers"]).status.code(), Some(2));
+}

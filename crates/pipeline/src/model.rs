@@ -125,7 +125,9 @@ impl Model {
     /// many as there are threads and memory for. A single one if only that fits; it has all threads.
     pub fn sessions(&mut self, output: &str, dims: [usize; 3], jobs: usize) -> Result<&mut [Session]> {
         let first = self.session(output, dims)?;
-        let (arena, alone) = (first.arena_bytes(), first.is_foreign());
+        let (arena, foreign) = (first.arena_bytes(), first.is_foreign());
+        // Who watches values sees them run by run.
+        let alone = foreign || self.options.observe.is_some();
         let threads = self.threads();
         let room = match self.max_ram {
             Some(most) => most.saturating_sub(crate::system::rss_bytes().unwrap_or(0) + arena),

@@ -9,7 +9,7 @@ use ampoule_imaging::photo::Photo;
 use ampoule_imaging::{Nifti, Volume};
 use ampoule_pipeline::photos::{PhotoModel, PhotoRecipe, Task, collect_photos};
 use ampoule_pipeline::recipe::Orientation as Enter;
-use ampoule_pipeline::{Model, Settings, Workspace, collect_inputs, predict};
+use ampoule_pipeline::{Model, Settings, Workspace, collect_inputs, predict, sha256_file, sha256_hex};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -145,6 +145,28 @@ pub(crate) fn cases(path: &Path, photos: bool) -> Result<Vec<PathBuf>> {
         return Err(Error::Input { path: path.into(), reason: format!("there are no {kind} in it") });
     }
     Ok(list)
+}
+
+/// Refuses a case that is in two of the named sets, by content; returns a hash of all.
+pub(crate) fn disjoint(sets: &[(&str, &[PathBuf])]) -> Result<String> {
+    let mut seen: BTreeMap<String, (&str, &Path)> = BTreeMap::new();
+    let mut text = String::new();
+    for &(set, paths) in sets {
+        for path in paths {
+            let hash = sha256_file(path)?;
+            text += &hash;
+            if let Some((other, first)) = seen.get(&hash).filter(|s| s.0 != set) {
+                let reason = format!(
+                    "this {set} case has the same content as the {other} case {}; a case must be in one set only",
+                    first.display()
+                );
+                return Err(Error::Input { path: path.clone(), reason });
+            }
+            seen.insert(hash, (set, path));
+        }
+        text.push('/');
+    }
+    Ok(sha256_hex(text.as_bytes()))
 }
 
 /// Truth of cases: masks of the same name, or a table of classes.

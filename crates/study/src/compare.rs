@@ -1,5 +1,9 @@
 //! Parity of two models: the same input through both.
 
+mod layers;
+
+pub use layers::{LayerParity, compare_layers};
+
 use crate::{Error, Result};
 use ampoule_engine::{Options, Session};
 use ampoule_graph::{Dim, Graph};

@@ -3,13 +3,13 @@
 mod journal;
 mod utility;
 
-use crate::cases::{Found, Runner, Truth};
+use crate::cases::{Found, Runner, Truth, disjoint};
 use crate::{Error, Result};
 use ampoule_compress::{Collector, Method, Plan, Preset, Ranges, Sample, Shifts, quantize, sensitivities};
 use ampoule_engine::{Observe, Observed, Options, Rewrites};
 use ampoule_graph::{Graph, onnx, passes};
 use ampoule_pipeline::photos::PhotoRecipe;
-use ampoule_pipeline::{RECIPE_KEY, sha256_file, sha256_hex};
+use ampoule_pipeline::{RECIPE_KEY, sha256_hex};
 use journal::{Entry, Journal};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,7 +92,7 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     let calibration = crate::cases::cases(&job.calibrate, photos)?;
     let validation =
         job.validate.as_deref().map(|p| crate::cases::cases(p, photos)).transpose()?.unwrap_or_default();
-    let hashes = disjoint(&calibration, &validation)?;
+    let hashes = disjoint(&[("calibration", &calibration), ("validation", &validation)])?;
     let classes = if photos {
         PhotoRecipe::parse(&job.recipe)?.classes
     } else {
@@ -193,30 +193,6 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
 fn is_layer(g: &Graph, i: usize) -> bool {
     use ampoule_graph::Op;
     matches!(g.nodes[i].op, Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Gemm { .. })
-}
-
-/// Refuses cases that are in both sets; returns a hash of all.
-fn disjoint(calibration: &[PathBuf], validation: &[PathBuf]) -> Result<String> {
-    let mut seen: BTreeMap<String, &Path> = BTreeMap::new();
-    let mut text = String::new();
-    for p in calibration {
-        let hash = sha256_file(p)?;
-        text += &hash;
-        seen.insert(hash, p);
-    }
-    text.push('/');
-    for p in validation {
-        let hash = sha256_file(p)?;
-        if let Some(other) = seen.get(&hash) {
-            let reason = format!(
-                "it has the same content as the calibration case {}; a case must not be both",
-                other.display()
-            );
-            return Err(Error::Input { path: p.clone(), reason });
-        }
-        text += &hash;
-    }
-    Ok(sha256_hex(text.as_bytes()))
 }
 
 /// Ranges of the plan's tensors, from the journal or from calibration.

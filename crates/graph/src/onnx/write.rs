@@ -122,7 +122,9 @@ fn value_info(graph: &Graph, id: ValueId) -> ValueInfoProto {
 
 fn node(graph: &Graph, n: &Node) -> NodeProto {
     let names = |ids: &[Option<ValueId>]| -> Vec<String> {
-        ids.iter().map(|id| id.map_or(String::new(), |id| graph.value(id).name.clone())).collect()
+        // Left out at the end they need no place, and OpenVINO fails on one that is empty.
+        let n = ids.iter().rposition(Option::is_some).map_or(0, |i| i + 1);
+        ids[..n].iter().map(|id| id.map_or(String::new(), |id| graph.value(id).name.clone())).collect()
     };
     if let Op::Unknown(u) = &n.op {
         return NodeProto { input: names(&n.inputs), output: names(&n.outputs), ..(*u.proto).clone() };

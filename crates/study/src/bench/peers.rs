@@ -7,6 +7,7 @@ use ort::session::{Session, SessionInputValue, builder::GraphOptimizationLevel};
 use ort::value::Tensor;
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Mutex;
 
 fn library(task: &Task) -> Result<&Path, String> {
     task.library.as_deref().ok_or_else(|| "no library given".to_owned())
@@ -39,8 +40,15 @@ impl OnnxRuntime {
 
     /// Loads `model` with inputs of zeros.
     pub fn open(library: &Path, model: &Path, inputs: &Inputs, threads: usize) -> Result<Self, String> {
-        let environment =
-            ort::init_from(library).map_err(text)?.with_telemetry(false).build().map_err(text)?;
+        // A process may have one environment only, however many networks.
+        static ENVIRONMENT: Mutex<Option<ort::environment::Environment>> = Mutex::new(None);
+        let mut kept = ENVIRONMENT.lock().unwrap_or_else(|e| e.into_inner());
+        let environment = match kept.clone() {
+            Some(e) => e,
+            None => ort::init_from(library).map_err(text)?.with_telemetry(false).build().map_err(text)?,
+        };
+        *kept = Some(environment.clone());
+        drop(kept);
         let session = Session::builder(&environment)
             .map_err(text)?
             .with_intra_threads(threads)

@@ -8,14 +8,14 @@ use super::results::{Cell, Results, VERSION, VariantResult, WorkloadResult};
 use super::spec::{Profile, Spec, Workload};
 use super::summary::{MEMORY, Rounds, cell};
 use super::{picture, utility};
-use crate::cases::{Truth, cases};
+use crate::cases::{Truth, cases, disjoint};
 use crate::{Error, Result};
 use ampoule_pipeline::photos::PhotoRecipe;
 use ampoule_pipeline::{sha256_file, sha256_hex};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Instant, SystemTime};
 
@@ -166,31 +166,13 @@ fn sets(w: &Workload, original: &Original) -> Result<Sets> {
     let calibrate = list(&w.calibrate)?.unwrap_or_default();
     let validate = list(&w.validate)?.unwrap_or_default();
     let test = cases(&w.test, photos)?;
-    let mut seen: BTreeMap<String, (&str, &Path)> = BTreeMap::new();
-    let mut all = String::new();
-    for (set, paths) in [("calibration", &calibrate), ("validation", &validate), ("test", &test)] {
-        for p in paths {
-            let hash = sha256_file(p)?;
-            all += &hash;
-            if let Some((other, path)) = seen.get(&hash).filter(|s| s.0 != set) {
-                let reason = format!(
-                    "this {set} case of workload `{}` has the same content as the {other} case {}; a case must be \
-                     in one set only",
-                    w.name,
-                    path.display()
-                );
-                return Err(Error::Input { path: p.clone(), reason });
-            }
-            seen.insert(hash, (set, p));
-        }
-        all.push('/');
-    }
+    let sha256 = disjoint(&[("calibration", &calibrate), ("validation", &validate), ("test", &test)])?;
     let classes = match photos {
         true => PhotoRecipe::parse(&original.recipe)?.classes,
         false => vec!["background".into(), "foreground".into()],
     };
     let truth = w.truth.as_deref().map(|p| Truth::read(p, &classes)).transpose()?;
-    Ok(Sets { calibrate, validate, test, sha256: sha256_hex(all.as_bytes()), truth })
+    Ok(Sets { calibrate, validate, test, sha256, truth })
 }
 
 /// What the entries of a journal depend on.
@@ -447,7 +429,9 @@ fn child(
     match found {
         Some(v) if v.get("done").is_some() => Ok(v["done"].clone()),
         Some(v) => {
-            let text = v["error"].as_str().unwrap_or("no word").to_owned();
+            // Libraries speak in many lines; a row has one.
+            let text = v["error"].as_str().unwrap_or("no word");
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
             Err(if v["memory"] == true { memory(text) } else { text })
         }
         None => {

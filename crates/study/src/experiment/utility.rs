@@ -225,7 +225,8 @@ impl Table {
             && metric == "balanced-accuracy"
         {
             let of = |c: usize| self.samples.iter().filter(|s| s[0].truth == c).count();
-            let bound = stats::none_of((0..k).map(of).filter(|n| *n > 0).min().unwrap_or(1));
+            let bounds: Vec<f64> = (0..k).map(of).filter(|n| *n > 0).map(stats::none_of).collect();
+            let bound = bounds.iter().sum::<f64>() / bounds.len().max(1) as f64;
             (d.low, d.high) = (-bound, bound);
         }
         (n > 0).then(|| Utility {

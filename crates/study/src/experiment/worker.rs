@@ -98,6 +98,16 @@ fn load(task: &Task, threads: usize) -> Result<Loaded, Trouble> {
     Ok(Loaded { runner, carried })
 }
 
+/// A foreign network that outlives its session.
+#[derive(Clone)]
+struct Kept(Arc<Mutex<Box<dyn Foreign>>>);
+
+impl Foreign for Kept {
+    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).run(inputs)
+    }
+}
+
 /// What loads networks into another engine.
 fn loader(
     task: &Task,
@@ -111,7 +121,18 @@ fn loader(
         (Engine::Onnxruntime, _) => return Err("ONNX Runtime cannot be held to a tier".into()),
         (_, Some(tier)) => return Err(format!("this engine cannot be held to the tier {tier}")),
     }
+    // Pipelines let go of networks between the stages of a case; another engine, whose loading is slow, keeps them.
+    let kept: Mutex<BTreeMap<String, Kept>> = Mutex::default();
     Ok(Arc::new(move |graph: &Graph| {
+        let name = |id: &ampoule_graph::ValueId| {
+            let v = graph.value(*id);
+            format!("{} {:?} ", v.name, v.dims())
+        };
+        let key: String = graph.inputs.iter().chain(&graph.outputs).map(name).collect();
+        let mut kept = kept.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(k) = kept.get(&key) {
+            return Ok(Box::new(k.clone()));
+        }
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let file = folder.path().join("network.onnx");
         onnx::write_file(graph, &file).map_err(|e| e.to_string())?;
@@ -120,7 +141,10 @@ fn loader(
             (v.name.clone(), v.dims().unwrap_or_default())
         };
         let inputs: Vec<(String, Vec<usize>)> = graph.inputs.iter().map(input).collect();
-        foreign(&ready, &file, &inputs, threads, folder, carried.clone())
+        let loaded = foreign(&ready, &file, &inputs, threads, folder, carried.clone())?;
+        let loaded = Kept(Arc::new(Mutex::new(loaded)));
+        kept.insert(key, loaded.clone());
+        Ok(Box::new(loaded))
     }))
 }
 

@@ -103,7 +103,9 @@ correction is made for several metrics.</li>\
 that fails counts as one without a result.</li>\
 <li>Without truth, the baseline's results are the truth, and metrics are agreement with it.</li>\
 <li>Peers read the same network, written to ONNX with its dimensions fixed, inside the same preparation and decisions. \
-PyTorch runs it node by node in a Python process that reports its own times; carrying values there is not counted.</li>\
+PyTorch runs it node by node in a Python process that reports its own times; carrying values there is not counted. \
+OpenVINO: latency hint, one stream, the variant's precision; ONNX Runtime: all graph optimisations, denormals flushed; \
+PyTorch: eager, no gradients, denormals flushed. All have the profile's threads.</li>\
 </ul>";
 
 /// Machine, versions, hashes and the command.
