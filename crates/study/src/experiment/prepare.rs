@@ -123,8 +123,7 @@ fn model(
     told: &mut Told,
 ) -> Result<PathBuf> {
     let file = folder.join(format!("{}.{}.onnx", w.name, v.name));
-    if let Some(given) = &v.model {
-        let path = PathBuf::from(given.replace("{workload}", &w.name));
+    if let Some(path) = v.file(w) {
         if !path.is_file() {
             return Err(Error::Input {
                 path,

@@ -114,8 +114,8 @@ pub fn run(study: &Study, told: &mut dyn FnMut(Event)) -> Result<Results> {
                 Entry::Prepared(p) if (&p.workload, &p.variant) == (&w.name, &v.name) => Some((**p).clone()),
                 _ => None,
             });
-            // A file that is gone is made again.
-            let known = known.filter(|p| p.ready.as_ref().is_none_or(|r| r.model.is_file()));
+            // A file that is gone is made again, and what failed is tried again: a peer may be there by now.
+            let known = known.filter(|p| p.ready.as_ref().is_some_and(|r| r.model.is_file()));
             let made = match known {
                 Some(p) => p,
                 None => {
@@ -179,6 +179,12 @@ fn sets(w: &Workload, original: &Original) -> Result<Sets> {
 fn key(study: &Study, originals: &[(Original, Sets)]) -> String {
     let mut text = serde_json::to_string(&study.spec).unwrap_or_default();
     text += &sha256_file(&study.program).unwrap_or_default();
+    for w in &study.spec.workloads {
+        // Files that are made elsewhere may change between two runs; one that is missing has no hash.
+        for v in study.spec.of(w).filter_map(|v| v.file(w)) {
+            text += &sha256_file(&v).unwrap_or_default();
+        }
+    }
     for (o, s) in originals {
         text += &o.sha256;
         text += &o.recipe;
@@ -187,7 +193,7 @@ fn key(study: &Study, originals: &[(Original, Sets)]) -> String {
     sha256_hex(text.as_bytes())
 }
 
-type Ready1 = BTreeMap<(String, String), Prepared>;
+type Made = BTreeMap<(String, String), Prepared>;
 type Labels = BTreeMap<(String, String), std::result::Result<Vec<Labelled>, String>>;
 
 /// The profile that labels are made under: all that there is.
@@ -199,7 +205,7 @@ fn free() -> Profile {
 fn label(
     study: &Study,
     originals: &[(Original, Sets)],
-    ready: &Ready1,
+    ready: &Made,
     journal: &mut Journal,
     told: &mut dyn FnMut(Event),
 ) -> Result<Labels> {
@@ -210,7 +216,8 @@ fn label(
             let Some(r) = ready.get(&key).and_then(|p| p.ready.clone()) else { continue };
             let known = journal.entries.iter().find_map(|e| match e {
                 Entry::Labelled { workload, variant, found } if (workload, variant) == (&w.name, &v.name) => {
-                    Some(found.clone())
+                    let there = |l: &Labelled| l.error.is_some() || l.labels.is_file();
+                    found.as_ref().ok().filter(|f| f.iter().all(there)).map(|_| found.clone())
                 }
                 _ => None,
             });
@@ -241,7 +248,7 @@ type Timed = BTreeMap<(String, String, String), Rounds>;
 fn time(
     study: &Study,
     originals: &[(Original, Sets)],
-    ready: &Ready1,
+    ready: &Made,
     journal: &mut Journal,
     told: &mut dyn FnMut(Event),
 ) -> Result<Timed> {
@@ -250,8 +257,8 @@ fn time(
     for e in &journal.entries {
         if let Entry::Round { workload, variant, profile, round, result } = e {
             let list = timed.entry((workload.clone(), variant.clone(), profile.clone())).or_default();
-            if *round == list.len() {
-                list.push(result.clone().map(|r| *r));
+            if let (true, Ok(r)) = (*round == list.len(), result) {
+                list.push(Ok((**r).clone()));
             }
         }
     }
@@ -332,7 +339,7 @@ fn workload(
     study: &Study,
     w: &Workload,
     (original, sets): &(Original, Sets),
-    ready: &Ready1,
+    ready: &Made,
     labels: &Labels,
 ) -> Result<WorkloadResult> {
     let spec = &study.spec;

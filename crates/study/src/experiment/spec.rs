@@ -123,6 +123,13 @@ pub struct Variant {
     pub noise: Option<f64>,
 }
 
+impl Variant {
+    /// The file that a variant of a workload is given as.
+    pub fn file(&self, w: &Workload) -> Option<PathBuf> {
+        self.model.as_ref().map(|m| PathBuf::from(m.replace("{workload}", &w.name)))
+    }
+}
+
 /// A model, its cases and its limits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

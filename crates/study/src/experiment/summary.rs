@@ -80,6 +80,9 @@ mod tests {
         let s = c.speedup_total.unwrap();
         assert!((s.value - 2.0).abs() < 1e-12 && (s.high - s.low) < 1e-9 && c.words() == "faster");
         assert_eq!((c.total_ms, c.network_ms, c.runs, c.p90_ms), (8.0, 4.0, 9, None));
+        let slow: Rounds = [16.5, 31.0, 66.0].map(round).into();
+        let c = cell(["w", "v", "p"], &slow, &base);
+        assert!(c.speedup_total.unwrap().high < 1.0 && c.words() == "slower");
         let c = cell(["w", "v", "p"], &base, &base);
         assert_eq!((c.speedup_total.unwrap().value, c.words()), (1.0, "no difference"));
     }

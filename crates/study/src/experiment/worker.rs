@@ -98,6 +98,9 @@ fn load(task: &Task, threads: usize) -> Result<Loaded, Trouble> {
     Ok(Loaded { runner, carried })
 }
 
+/// Most networks that another engine holds.
+const KEPT: usize = 4;
+
 /// A foreign network that outlives its session.
 #[derive(Clone)]
 struct Kept(Arc<Mutex<Box<dyn Foreign>>>);
@@ -132,6 +135,10 @@ fn loader(
         let mut kept = kept.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(k) = kept.get(&key) {
             return Ok(Box::new(k.clone()));
+        }
+        // Cases of many sizes are many networks: not all of them.
+        if kept.len() == KEPT {
+            kept.clear();
         }
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let file = folder.path().join("network.onnx");

@@ -123,7 +123,14 @@ pub(super) fn memory(out: &mut String, r: &Results, w: &WorkloadResult) {
     for p in &r.spec.profiles {
         let rows: Vec<_> =
             good(r, w, &p.name).filter_map(|(i, c)| Some((c.variant.clone(), c.peak_mib?, i))).collect();
-        let limit = p.memory_mib.map_or(String::new(), |m| format!(", held to {m} MiB"));
+        let limit = p.memory_mib.map_or(String::new(), |m| {
+            let over: Vec<&str> = rows.iter().filter(|r| r.1 > m as f64).map(|r| r.0.as_str()).collect();
+            let over = match over.is_empty() {
+                true => String::new(),
+                false => format!("; above it, by what they map of files: {}", over.join(", ")),
+            };
+            format!(", held to {m} MiB{over}")
+        });
         let what = format!("{}, {}: peak memory", w.name, p.name);
         figure(
             &mut figures,
