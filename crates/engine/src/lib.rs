@@ -32,6 +32,7 @@ mod view;
 
 pub use error::{Error, Result};
 pub use foreign::{Elsewhere, Foreign, Loader};
+pub use lower::conv::axes;
 pub use observe::{Observe, Observed};
 pub use plan::{Block, Plan, plan};
 pub use pool::Pool;

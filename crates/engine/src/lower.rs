@@ -3,7 +3,7 @@
 //! Values of rank 3 to 5 live channels-last; a value that is concatenated is written straight into
 //! its slice of the concatenation; activations and residual sums join the step before them.
 
-mod conv;
+pub(crate) mod conv;
 mod elementwise;
 mod moves;
 mod quantized;

@@ -50,6 +50,14 @@ pub fn fold(graph: &mut Graph) -> Result<Counts> {
     run(graph, usize::MAX, |p| FOLDING.contains(&p.name))
 }
 
+/// Passes that take parameters away that training changes, or move codes about.
+const FINAL: [&str; 3] = ["fold_batch_norm", "fold_affine", "move_codes"];
+
+/// Simplifies a graph that is to be trained: normalisations keep their parameters.
+pub fn trainable(graph: &mut Graph) -> Result<Counts> {
+    run(graph, usize::MAX, |p| !FINAL.contains(&p.name))
+}
+
 /// Runs passes for at most `limit` rewrites in all.
 pub fn optimize_until(graph: &mut Graph, limit: usize) -> Result<Counts> {
     run(graph, limit, |_| true)

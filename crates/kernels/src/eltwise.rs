@@ -146,7 +146,7 @@ pub(crate) unsafe fn exact<V: Vector>(f: Unary, x: V::V) -> V::V {
 
 // SAFETY: register arithmetic; callers have the features of `V`.
 #[inline(always)]
-unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
+pub(crate) unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
         let zero = V::splat(0.0);

@@ -14,6 +14,7 @@ pub mod dot;
 mod element;
 pub mod eltwise;
 mod floats;
+pub mod grad;
 mod grid;
 mod isa;
 pub mod layer_norm;

@@ -17,6 +17,38 @@ pub struct Samples {
     pub weight: Vec<f32>,
 }
 
+impl Samples {
+    /// The samples of each output position as lists of positions and weights.
+    pub fn of(lists: &[Vec<(usize, f64)>]) -> Self {
+        let width = lists.iter().map(Vec::len).max().unwrap_or(1).max(1);
+        let mut s = Samples { width, at: Vec::new(), weight: Vec::new() };
+        for list in lists {
+            for k in 0..width {
+                let unused = (list.first().map_or(0, |f| f.0), 0.0);
+                let (at, w) = list.get(k).copied().unwrap_or(unused);
+                s.at.push(at);
+                s.weight.push(w as f32);
+            }
+        }
+        s
+    }
+
+    /// For each of `size` input positions the outputs that it takes part in: the samples of the way back.
+    pub fn transposed(&self, size: usize) -> Self {
+        let mut lists: Vec<Vec<(usize, f64)>> = vec![Vec::new(); size];
+        for (k, (&at, &weight)) in self.at.iter().zip(&self.weight).enumerate() {
+            if weight != 0.0 {
+                let o = k / self.width;
+                match lists[at].last_mut() {
+                    Some(last) if last.0 == o => last.1 += weight as f64,
+                    _ => lists[at].push((o, weight as f64)),
+                }
+            }
+        }
+        Samples::of(&lists)
+    }
+}
+
 /// A resampling planned for one shape; one item is one output row.
 pub struct Resize {
     /// Input grid.

@@ -22,7 +22,8 @@ fn three<T: Copy>(v: &[T], fill: T) -> [T; 3] {
     out
 }
 
-pub(super) fn axes(r: &Resolved) -> [Axis; 3] {
+/// The axes of a window over depth, height and width; those that it lacks have one tap.
+pub fn axes(r: &Resolved) -> [Axis; 3] {
     let (k, s, d) = (three(&r.kernel, 1), three(&r.strides, 1), three(&r.dilations, 1));
     let p = three(&r.begin, 0);
     [0, 1, 2].map(|i| Axis { kernel: k[i], stride: s[i], dilation: d[i], pad: p[i] })

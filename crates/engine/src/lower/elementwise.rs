@@ -355,7 +355,7 @@ impl Lower<'_> {
         }
         let samples = |i: usize| match (i + rank).checked_sub(3) {
             // Axis i of three is axis i + rank - 3 of the value, when that is a spatial one.
-            Some(k) if k >= 2 => flatten(&eval::axis_taps(r, x.dims[k], out_dims[k], scale[k])),
+            Some(k) if k >= 2 => Samples::of(&eval::axis_taps(r, x.dims[k], out_dims[k], scale[k])),
             _ => Samples { width: 1, at: vec![0], weight: vec![1.0] },
         };
         let axes = [0, 1, 2].map(samples);
@@ -368,17 +368,4 @@ impl Lower<'_> {
         self.push(n, Kind::Resize(plan), vec![x], vec![out], 0);
         Ok(true)
     }
-}
-
-fn flatten(taps: &eval::AxisTaps) -> Samples {
-    let width = taps.iter().map(Vec::len).max().unwrap_or(1).max(1);
-    let mut s = Samples { width, at: Vec::new(), weight: Vec::new() };
-    for t in taps {
-        for k in 0..width {
-            let (at, w) = t.get(k).copied().unwrap_or((t.first().map_or(0, |f| f.0), 0.0));
-            s.at.push(at);
-            s.weight.push(w as f32);
-        }
-    }
-    s
 }
