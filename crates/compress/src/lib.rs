@@ -4,12 +4,13 @@
 //! them in float32 runs over calibration cases, [`Method`] turns what it saw into ranges, and
 //! [`quantize()`] writes the graph with quantizers, standard ONNX that other engines run too.
 //! [`Shifts`] takes back what rounding the weights does to the means, and [`sensitivities`] says which
-//! layers the outputs suffer from.
+//! layers the outputs suffer from. [`prune`] removes channels.
 
 mod calibrate;
 mod error;
 mod histogram;
 mod place;
+pub mod prune;
 mod quantize;
 mod range;
 mod sensitivity;
