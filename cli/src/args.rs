@@ -143,8 +143,9 @@ pub enum Command {
         #[arg(long)]
         layers: bool,
     },
-    /// Make a model smaller and faster in eight bits, and prove that its results did not get worse.
-    Optimize(Optimize),
+    /// Make a model smaller and faster (eight bits, pruning, fine-tuning, distillation), and prove that its results
+    /// did not get worse.
+    Optimize(Box<Optimize>),
     /// Time models, on request side by side with other engines.
     Bench {
         /// Model files or fetched names.
@@ -214,9 +215,9 @@ pub struct Optimize {
     /// File to write.
     #[arg(long, short)]
     pub output: PathBuf,
-    /// Images to take ranges from: a folder or a file.
-    #[arg(long, value_name = "FOLDER")]
-    pub calibrate: PathBuf,
+    /// Images to take ranges from: a folder or a file [default: some of --finetune].
+    #[arg(long, value_name = "FOLDER", required_unless_present = "finetune")]
+    pub calibrate: Option<PathBuf>,
     /// Other images to compare the results on.
     #[arg(long, value_name = "FOLDER")]
     pub validate: Option<PathBuf>,
@@ -241,6 +242,102 @@ pub struct Optimize {
     /// Fewer networks and no mirroring, as the recipe says.
     #[arg(long)]
     pub fast: bool,
+    #[command(flatten)]
+    pub training: TrainingArgs,
+}
+
+/// How a network is pruned and trained; docs/training.md describes the ways.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Pruning and fine-tuning")]
+pub struct TrainingArgs {
+    /// Images to train on: a folder or a file.
+    #[arg(long, value_name = "FOLDER")]
+    pub finetune: Option<PathBuf>,
+    /// Their truth: a folder of masks, or a CSV file with the columns file and label. Without it the teacher's
+    /// results are learned.
+    #[arg(long, value_name = "PATH", requires = "finetune")]
+    pub labels: Option<PathBuf>,
+    /// Network to learn from: `original`, or another model [default: original where there are no labels].
+    #[arg(long, value_name = "MODEL", requires = "finetune")]
+    pub teacher: Option<String>,
+    /// A small architecture in the network's place: unet-N, resunet-N or convnet-N, of N filters.
+    #[arg(long, value_name = "NAME", requires = "finetune")]
+    pub student: Option<String>,
+    /// Share of the channels to take away, above 0 and below 1, or `auto` for --speedup.
+    #[arg(long, value_name = "RATIO")]
+    pub prune: Option<String>,
+    /// How many times faster `--prune auto` makes the network.
+    #[arg(long, value_name = "TIMES", default_value_t = 2.0)]
+    pub speedup: f64,
+    /// Take the share of all channels, where they matter least, and not of every layer.
+    #[arg(long, requires = "prune")]
+    pub global: bool,
+    /// Which channels go first: smallest norm, nearest to the geometric median, or least used by later layers.
+    #[arg(long, default_value = "median", value_parser = ["l1", "l2", "median", "activation"])]
+    pub importance: String,
+    /// Prune in so many steps, with training between them [default: 3 with --finetune, else 1].
+    #[arg(long, value_name = "N", requires = "prune", value_parser = clap::value_parser!(u16).range(1..=20))]
+    pub prune_steps: Option<u16>,
+    /// Do not let the channels that stay take over from those that go.
+    #[arg(long, requires = "prune")]
+    pub keep_weights: bool,
+    /// Train with quantizers in the end: eight bits.
+    #[arg(long, requires = "finetune")]
+    pub qat: bool,
+    /// Learn the quantizers' scales too.
+    #[arg(long, requires = "qat")]
+    pub learn_scales: bool,
+    /// Most passes over the images in float32.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub epochs: u16,
+    /// Most passes with quantizers.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub qat_epochs: u16,
+    /// Learning rate; a tenth of it with quantizers [default: 0.0003, 0.001 for a student, 0.01 for sgd].
+    #[arg(long, value_name = "RATE")]
+    pub rate: Option<f32>,
+    /// What follows the gradients.
+    #[arg(long, default_value = "adamw", value_parser = ["adamw", "adam", "sgd"])]
+    pub optimizer: String,
+    /// The learning rate over time: down half a cosine, a tenth after each third, or the same.
+    #[arg(long, default_value = "cosine", value_parser = ["cosine", "step", "constant"])]
+    pub schedule: String,
+    /// Weight decay.
+    #[arg(long, value_name = "SHARE", default_value_t = 1e-4)]
+    pub decay: f32,
+    /// Patches in a step [default: 16 photos, 4 tiles, 1 volume].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub batch: Option<u16>,
+    /// Length of a patch's sides, for tiles and volumes [default: 256 and 128].
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(8..=4096))]
+    pub patch: Option<u16>,
+    /// Steps of a pass [default: as many as cover all images].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub steps: Option<u32>,
+    /// Weight of the teacher beside the labels, 0 to 1.
+    #[arg(long, value_name = "WEIGHT", default_value_t = 0.5)]
+    pub distill: f32,
+    /// Softness of what the teacher teaches.
+    #[arg(long, value_name = "T", default_value_t = 2.0)]
+    pub temperature: f32,
+    /// Learn the teacher's logits by their squared difference.
+    #[arg(long)]
+    pub on_logits: bool,
+    /// Values inside the network that should be like the teacher's.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "finetune")]
+    pub features: Vec<String>,
+    /// How images are changed: mirrored and turned (light), also scaled, brighter, noisier (full).
+    #[arg(long, default_value = "light", value_parser = ["none", "light", "full"])]
+    pub augment: String,
+    /// Passes without a better result after which training ends.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub patience: u16,
+    /// Seed of all that is random.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Products in bfloat16 where the processor has them.
+    #[arg(long)]
+    pub mixed: bool,
 }
 
 #[derive(Subcommand, Debug)]

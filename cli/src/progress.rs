@@ -49,7 +49,7 @@ impl Reporter {
     pub fn work(&mut self, what: &str, done: usize, all: usize) {
         match &self.bar {
             Some(bar) => {
-                if bar.message() != what {
+                if work_of(&bar.message()) != work_of(what) {
                     bar.reset();
                 }
                 bar.set_length(all as u64);
@@ -61,14 +61,15 @@ impl Reporter {
             }
             None => {
                 let now = Instant::now();
-                let last = self.at_work.as_ref().filter(|w| w.0 == what).map(|w| w.1);
+                let same = work_of(what);
+                let last = self.at_work.as_ref().filter(|w| w.0 == same).map(|w| w.1);
                 if last.is_none() {
                     self.begun = now;
                 }
                 if done < all && last.is_some_and(|t| now - t < PATIENCE) {
                     return;
                 }
-                self.at_work = Some((what.to_owned(), now));
+                self.at_work = Some((same.to_owned(), now));
                 let left =
                     (now - self.begun).as_secs_f64() / done.max(1) as f64 * all.saturating_sub(done) as f64;
                 let left =
@@ -171,6 +172,11 @@ impl Reporter {
         let hint = if e.is_memory() { format!("; {}", crate::exit::MEMORY_HINT) } else { String::new() };
         self.note(&format!("{e}{hint}"));
     }
+}
+
+/// The work that a text is about: training tells how it goes along with it.
+fn work_of(what: &str) -> &str {
+    what.split(", epoch").next().unwrap_or(what)
 }
 
 /// One line on standard error; one that cannot be written is not a reason to stop.

@@ -1,5 +1,7 @@
 //! `ampoule optimize`.
 
+mod training;
+
 use super::{json, open, options, say};
 use crate::args::{Global, Optimize};
 use crate::exit::{Code, Failure, Outcome};
@@ -18,20 +20,28 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
     if o.validate.is_none() && (!limits.is_empty() || o.truth.is_some()) {
         return Err(Failure::usage("--max-drop and --truth need --validate".to_owned()));
     }
+    let training = training::plan(g, &o.training)?;
     let to = g.precision.as_deref().unwrap_or("int8");
-    if !matches!(to, "int8" | "auto") {
+    let float = training.is_some() && to == "fp32";
+    if !matches!(to, "int8" | "auto") && !float {
         let message = format!(
-            "--precision {to}: `optimize` makes int8 or auto; other precisions are chosen when a model is run"
+            "--precision {to}: `optimize` makes int8 or auto, and fp32 with --prune or --finetune; other precisions are chosen when a model is run"
         );
         return Err(Failure::usage(message));
+    }
+    if float && o.training.qat {
+        return Err(Failure::usage("--qat makes eight bits; leave --precision out".to_owned()));
     }
     let method = Method::parse(&o.ranges).ok_or_else(|| Failure::usage("--ranges: no such method"))?;
     let opened = open(g, &o.model)?;
     let recipe = opened.recipe.clone().ok_or_else(|| {
         Failure::input(format!("{}: it carries no recipe; give one with --recipe FILE", o.model))
     })?;
-    let mut journal = o.output.as_os_str().to_owned();
-    journal.push(".journal");
+    let beside = |ending: &str| {
+        let mut path = o.output.as_os_str().to_owned();
+        path.push(ending);
+        std::path::PathBuf::from(path)
+    };
     let job = Job {
         graph: opened.graph,
         recipe,
@@ -40,6 +50,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
             max_bytes: total_memory(),
             ..options(&Global { precision: None, ..g.clone() })?
         },
+        quantize: !float,
         calibrate: o.calibrate.clone(),
         validate: o.validate.clone(),
         truth: o.truth.clone(),
@@ -50,22 +61,27 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         sensitivity: false,
         bias: !o.keep_bias,
         fast: o.fast,
-        journal: Some(journal.into()),
+        journal: Some(beside(".journal")),
+        checkpoint: training.as_ref().map(|_| beside(".training")),
+        training,
     };
     let mut reporter = Reporter::new(g);
     let (graph, report) = optimize(&job, &mut |what, done, all| reporter.work(what, done, all))?;
     drop(reporter);
     write(&graph, &o.output)?;
-    if let Some(journal) = &job.journal {
-        let _ = std::fs::remove_file(journal);
-    }
+    // What may be missing is no failure.
+    job.journal.iter().chain(&job.checkpoint).for_each(|p| drop(std::fs::remove_file(p)));
     if g.json {
         json(&report)?;
     } else {
         let [all, codes] = report.layers;
+        if let Some(t) = &report.trained {
+            training::tell(t);
+        }
         say(format!(
-            "{}: {codes} of {all} layers in eight bits, {} biases corrected",
+            "{}: {}; {codes} of {all} layers in eight bits, {} biases corrected",
             o.output.display(),
+            report.written,
             report.corrected
         ));
         for v in &report.verdicts {
@@ -86,12 +102,13 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
             say(format!("left in float32: {}", report.kept.join(", ")));
         }
         if report.met.is_none() {
-            say("not validated: give --validate FOLDER to see what eight bits do to the results");
+            say("not validated: give --validate FOLDER to see what this does to the results");
         }
     }
     if report.met == Some(false) {
-        let message = "the limit cannot be met in eight bits; the float32 model was written instead";
-        return Err(Failure { code: Code::Utility, message: message.into() });
+        let how = if job.training.is_some() { "by this training" } else { "in eight bits" };
+        let message = format!("the limit cannot be met {how}; {} was written instead", report.written);
+        return Err(Failure { code: Code::Utility, message });
     }
     Ok(Code::Done)
 }

@@ -375,4 +375,42 @@ impl Graph {
         g.constants.retain(|v, _| needed[v.0]);
         Ok(g)
     }
+
+    /// Adds the networks of `other`, with their outputs: inputs of the same name are shared, other values that have
+    /// a name which is taken get another.
+    pub fn join(&mut self, other: &Graph) -> Result<()> {
+        let input = |g: &Graph, name: &str| g.inputs.iter().copied().find(|i| g.value(*i).name == name);
+        let mut at = vec![None; other.values.len()];
+        let used = other.nodes.iter().flat_map(|n| n.inputs.iter().chain(&n.outputs).flatten());
+        let used: BTreeSet<ValueId> = used.chain(&other.outputs).chain(&other.inputs).copied().collect();
+        for id in used {
+            let value = other.value(id);
+            let own = match input(self, &value.name).filter(|_| other.inputs.contains(&id)) {
+                Some(shared) => shared,
+                None => {
+                    if other.outputs.contains(&id) && self.value_named(&value.name).is_some() {
+                        return Err(Error::invalid(format!("there is an output `{}` already", value.name)));
+                    }
+                    let own = self.fresh(&value.name);
+                    self.values[own.0] = Value { name: self.values[own.0].name.clone(), ..value.clone() };
+                    if other.inputs.contains(&id) {
+                        self.inputs.push(own);
+                    }
+                    own
+                }
+            };
+            if let Some(t) = other.constants.get(&id) {
+                self.constants.insert(own, t.clone());
+            }
+            at[id.0] = Some(own);
+        }
+        let of = |list: &[Option<ValueId>]| list.iter().map(|v| v.and_then(|v| at[v.0])).collect();
+        for n in &other.nodes {
+            let (inputs, outputs) = (of(&n.inputs), of(&n.outputs));
+            self.nodes.push(Node { name: n.name.clone(), op: n.op.clone(), inputs, outputs });
+        }
+        self.outputs.extend(other.outputs.iter().filter_map(|o| at[o.0]));
+        self.opset = self.opset.max(other.opset);
+        Ok(())
+    }
 }

@@ -4,6 +4,7 @@
 
 mod cases;
 mod error;
+mod example;
 mod model;
 mod output;
 pub mod photos;
@@ -14,6 +15,7 @@ mod system;
 
 pub use cases::{Batch, Case, CaseResult, Outcome, Progress, collect_inputs, record_failures, run_cases};
 pub use error::{Error, Result};
+pub use example::{Example, UNKNOWN};
 pub use model::{Model, RECIPE_KEY};
 pub use output::{CaseFiles, Sidecar, sha256_file, sha256_hex};
 pub use recipe::Recipe;

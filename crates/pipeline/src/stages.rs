@@ -81,33 +81,11 @@ pub fn predict(
     ws.timings.clear();
     let recipe = model.recipe.clone();
     let mut warnings = Vec::new();
-    if let Err(reason) = contrast(volume) {
-        return Ok(Err(reason));
-    }
-    let mut region = Region { start: [0; 3], end: volume.dims };
-    let mut ranges: HashMap<String, (f32, f32)> = HashMap::new();
-    let mut result = None;
-    for stage in &recipe.stages {
-        let part = Part { volume, region, spacing };
-        let input = match ws.time("resample", || part.prepare(stage, &mut ranges)) {
-            Ok(v) => v,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        let p = network(model, stage, recipe.axes, input, settings.fast, ws)?;
-        match &stage.crop {
-            Some(c) => match ws.time("box", || bounding_box(&p, volume.dims, *c)) {
-                Some(r) => region = r,
-                None => {
-                    return Ok(Err("no head was found in it; is it a head scan of the right kind?".into()));
-                }
-            },
-            None => result = Some(p),
-        }
-    }
-    let Some(p) = result else {
-        return Ok(Err("the recipe has no last stage".into()));
+    let (part, input, stage) = match narrowed(model, &recipe, volume, spacing, settings.fast, ws)? {
+        Ok(found) => found,
+        Err(reason) => return Ok(Err(reason)),
     };
-    let part = Part { volume, region, spacing };
+    let p = network(model, stage, recipe.axes, input, settings.fast, ws)?;
     let post = &recipe.post;
     let (mut mask, probability) = ws.time("post-process", || part.back(p, post.back, post.threshold));
     ws.time("post-process", || {
@@ -127,6 +105,86 @@ pub fn predict(
     }
     let probability = probability.filter(|_| settings.probability);
     Ok(Ok(Prediction { mask, probability, timings: ws.timings.clone(), warnings }))
+}
+
+/// Runs all stages but the last: the part of the volume that is left, what the last stage sees of it, and that
+/// stage.
+fn narrowed<'a>(
+    model: &mut Model,
+    recipe: &'a crate::Recipe,
+    volume: &'a Volume<f32>,
+    spacing: [f64; 3],
+    fast: bool,
+    ws: &mut Workspace,
+) -> Result<Content<(Part<'a>, Volume<f32>, &'a Stage)>> {
+    if let Err(reason) = contrast(volume) {
+        return Ok(Err(reason));
+    }
+    let mut region = Region { start: [0; 3], end: volume.dims };
+    let mut ranges: HashMap<String, (f32, f32)> = HashMap::new();
+    for stage in &recipe.stages {
+        let part = Part { volume, region, spacing };
+        let input = match ws.time("resample", || part.prepare(stage, &mut ranges)) {
+            Ok(v) => v,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let Some(crop) = stage.crop else { return Ok(Ok((part, input, stage))) };
+        let p = network(model, stage, recipe.axes, input, fast, ws)?;
+        match ws.time("box", || bounding_box(&p, volume.dims, crop)) {
+            Some(r) => region = r,
+            None => return Ok(Err("no head was found in it; is it a head scan of the right kind?".into())),
+        }
+    }
+    Ok(Err("the recipe has no last stage".into()))
+}
+
+/// What the last stage's network sees, in the tensor's order and with its padding.
+pub(crate) struct Enlarged {
+    /// Depth, height, width.
+    pub dims: [usize; 3],
+    pub input: Vec<f32>,
+    /// 0 or 1; empty without truth.
+    pub truth: Vec<f32>,
+    /// The stage's own result; empty where it is not asked for.
+    pub taught: Vec<f32>,
+}
+
+/// Runs the recipe up to the last network, and that too if `taught`; `truth` follows the volume.
+pub(crate) fn last_stage(
+    model: &mut Model,
+    volume: &Volume<f32>,
+    spacing: [f64; 3],
+    truth: Option<&Volume<u8>>,
+    taught: bool,
+    settings: Settings,
+    ws: &mut Workspace,
+) -> Result<Content<Enlarged>> {
+    let recipe = model.recipe.clone();
+    let (part, input, stage) = match narrowed(model, &recipe, volume, spacing, settings.fast, ws)? {
+        Ok(found) => found,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let taught = match taught {
+        true => Some(network(model, stage, recipe.axes, input.clone(), settings.fast, ws)?),
+        false => None,
+    };
+    let truth = truth.map(|t| {
+        let (from, to) = (part.dims(), input.dims);
+        let at = [0, 1, 2].map(|i| {
+            let list = resample::nearest_exact(from[i], to[i]);
+            list.into_iter().map(|x| x + part.region.start[i]).collect::<Vec<_>>()
+        });
+        resample::gather(&t.map(|v| (v > 0) as u8 as f32), [&at[0], &at[1], &at[2]])
+    });
+    let laid = |v: &Volume<f32>| {
+        let v = stage.pad.map_or_else(|| v.clone(), |p| grown(v, p));
+        let mut tensor = vec![0f32; v.data.len()];
+        fill(&mut tensor, recipe.axes, &v, [false; 3]);
+        (tensor_dims(recipe.axes, v.dims), tensor)
+    };
+    let (dims, input) = laid(&input);
+    let [truth, taught] = [truth, taught].map(|v| v.map_or_else(Vec::new, |v| laid(&v).1));
+    Ok(Ok(Enlarged { dims, input, truth, taught }))
 }
 
 /// Refuses volumes without contrast.

@@ -9,7 +9,7 @@ use ampoule_imaging::photo::Photo;
 use ampoule_imaging::{Nifti, Volume};
 use ampoule_pipeline::photos::{PhotoModel, PhotoRecipe, Task, collect_photos};
 use ampoule_pipeline::recipe::Orientation as Enter;
-use ampoule_pipeline::{Model, Settings, Workspace, collect_inputs, predict, sha256_file, sha256_hex};
+use ampoule_pipeline::{Model, Recipe, Settings, Workspace, collect_inputs, predict, sha256_file, sha256_hex};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -77,19 +77,7 @@ impl Runner {
         let fail = |reason: String| Error::Input { path: path.into(), reason };
         match self {
             Runner::Volumes(model, settings) => {
-                let image = Nifti::read(path, None).map_err(|e| fail(e.to_string()))?;
-                let (stored, replaced) = image.to_f32();
-                if replaced > 0 {
-                    let words = format!("{replaced} of its values are not finite; repair or leave it out");
-                    return Err(fail(words));
-                }
-                let affine = image.affine();
-                let o = match model.recipe.orientation {
-                    Enter::Canonical => Orientation::of(&affine),
-                    _ => Orientation { axis: [0, 1, 2], flip: [false; 3] },
-                };
-                let spacing = o.spacing(affine.spacing());
-                let volume = o.to_canonical(&stored);
+                let (volume, spacing) = volume_of(path, &model.recipe)?;
                 let mut stages = vec![("read".to_owned(), ms(start.elapsed()))];
                 let p =
                     predict(model, &volume, spacing, *settings, &mut Workspace::default())?.map_err(fail)?;
@@ -131,6 +119,22 @@ impl Runner {
             }
         }
     }
+}
+
+/// A volume as a recipe takes it, and the size of its voxels in mm.
+pub(crate) fn volume_of(path: &Path, recipe: &Recipe) -> Result<(Volume<f32>, [f64; 3])> {
+    let fail = |reason: String| Error::Input { path: path.into(), reason };
+    let image = Nifti::read(path, None).map_err(|e| fail(e.to_string()))?;
+    let (stored, replaced) = image.to_f32();
+    if replaced > 0 {
+        return Err(fail(format!("{replaced} of its values are not finite; repair or leave it out")));
+    }
+    let affine = image.affine();
+    let o = match recipe.orientation {
+        Enter::Canonical => Orientation::of(&affine),
+        _ => Orientation { axis: [0, 1, 2], flip: [false; 3] },
+    };
+    Ok((o.to_canonical(&stored), o.spacing(affine.spacing())))
 }
 
 /// The cases in a folder, or the file itself.
@@ -186,8 +190,8 @@ impl Truth {
         Ok(Truth::Classes(rows.iter().map(|(file, class, _)| (short(file), *class as u8)).collect()))
     }
 
-    /// The truth of case `path`, on the grid of `found`.
-    pub fn of(&self, path: &Path, found: &Found) -> Result<Volume<u8>> {
+    /// The truth of case `path`, which must have this size and no more classes.
+    pub fn of(&self, path: &Path, dims: [usize; 3], classes: usize) -> Result<Volume<u8>> {
         let fail = |reason: String| Error::Input { path: path.into(), reason };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let truth = match self {
@@ -216,24 +220,20 @@ impl Truth {
                     }
                     false => {
                         let mut mask = crate::tiles::read(&file)?;
-                        if found.classes == 2 {
+                        if classes == 2 {
                             // Objects may be numbered, or white.
                             mask.data.iter_mut().for_each(|v| *v = (*v > 0) as u8);
                         }
-                        if let Some(v) = mask.data.iter().find(|v| **v as usize >= found.classes) {
-                            return Err(bad(format!(
-                                "it holds {v}, the model has {} classes",
-                                found.classes
-                            )));
+                        if let Some(v) = mask.data.iter().find(|v| **v as usize >= classes) {
+                            return Err(bad(format!("it holds {v}, the model has {classes} classes")));
                         }
                         mask
                     }
                 }
             }
         };
-        if truth.dims != found.labels.dims {
-            let (a, b) = (truth.dims, found.labels.dims);
-            return Err(fail(format!("its truth has the size {a:?}, the prediction {b:?}")));
+        if truth.dims != dims {
+            return Err(fail(format!("its truth has the size {:?}, the image {dims:?}", truth.dims)));
         }
         Ok(truth)
     }

@@ -12,6 +12,7 @@ mod gandlf;
 pub mod optimize;
 pub mod report;
 mod tiles;
+pub mod training;
 
 pub use classification::{ClassMetrics, Classification, Totals, classification};
 pub use compare::{LayerParity, Parity, compare_layers, compare_on_image, compare_random};
@@ -36,12 +37,27 @@ pub enum Error {
     /// A network that cannot be made smaller.
     #[error(transparent)]
     Compress(#[from] ampoule_compress::Error),
+    /// A network that cannot be trained, or no longer.
+    #[error(transparent)]
+    Train(#[from] ampoule_train::Error),
     /// A measure that cannot be computed.
     #[error("{0}")]
     Utility(String),
     /// Two models whose inputs or outputs do not correspond.
     #[error("the models cannot be compared: {0}")]
     Mismatch(String),
+}
+
+impl From<ampoule_graph::Error> for Error {
+    fn from(e: ampoule_graph::Error) -> Self {
+        Error::Compress(e.into())
+    }
+}
+
+impl From<ampoule_engine::Error> for Error {
+    fn from(e: ampoule_engine::Error) -> Self {
+        Error::Compress(e.into())
+    }
 }
 
 /// Shorthand for this crate's results.

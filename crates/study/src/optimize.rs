@@ -4,10 +4,11 @@ mod journal;
 mod utility;
 
 use crate::cases::{Found, Runner, Truth, disjoint};
+use crate::training::{self, Subject, Trained, Training};
 use crate::{Error, Result};
 use ampoule_compress::{Collector, Method, Plan, Preset, Ranges, Sample, Shifts, quantize, sensitivities};
 use ampoule_engine::{Observe, Observed, Options, Rewrites};
-use ampoule_graph::{Graph, onnx, passes};
+use ampoule_graph::{Graph, Node, Op, onnx, passes};
 use ampoule_pipeline::photos::PhotoRecipe;
 use ampoule_pipeline::{RECIPE_KEY, sha256_hex};
 use journal::{Entry, Journal};
@@ -27,8 +28,12 @@ pub struct Job {
     pub sha256: String,
     /// Tier and threads.
     pub options: Options,
-    /// Cases to calibrate on: a folder or a file.
-    pub calibrate: PathBuf,
+    /// How the network is changed and trained before all else.
+    pub training: Option<Training>,
+    /// Whether the result is to be in eight bits; those of training with quantizers are anyway.
+    pub quantize: bool,
+    /// Cases to calibrate on, a folder or a file: some of those to train on otherwise.
+    pub calibrate: Option<PathBuf>,
     /// Cases to compare on, if any.
     pub validate: Option<PathBuf>,
     /// Truth of those: a folder of masks, or a CSV table of labels. The original's results else.
@@ -49,6 +54,8 @@ pub struct Job {
     pub fast: bool,
     /// Where a killed run left off; for the caller to remove when the model is written.
     pub journal: Option<PathBuf>,
+    /// The same of training.
+    pub checkpoint: Option<PathBuf>,
 }
 
 /// What came of it.
@@ -62,6 +69,10 @@ pub struct Optimized {
     pub corrected: usize,
     /// Calibration cases.
     pub calibration_cases: usize,
+    /// What training did.
+    pub trained: Option<Trained>,
+    /// What was written, in words.
+    pub written: String,
     /// Layers by what they do to the output, where it was asked for.
     #[serde(skip)]
     pub sensitivity: Vec<Sensitive>,
@@ -89,10 +100,21 @@ pub type Told<'a> = dyn FnMut(&str, usize, usize) + 'a;
 /// graph passes, in float32.
 pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     let photos = PhotoRecipe::is_one(&job.recipe);
-    let calibration = crate::cases::cases(&job.calibrate, photos)?;
+    let learned = job.training.as_ref().and_then(|t| t.data.as_deref());
+    let learned = learned.map(|p| crate::cases::cases(p, photos)).transpose()?.unwrap_or_default();
+    let calibration = match &job.calibrate {
+        Some(path) => crate::cases::cases(path, photos)?,
+        None => learned.iter().step_by(learned.len().div_ceil(CALIBRATED_ON).max(1)).cloned().collect(),
+    };
+    if calibration.is_empty() {
+        return Err(Error::Utility("there are no cases to calibrate on (--calibrate)".into()));
+    }
     let validation =
         job.validate.as_deref().map(|p| crate::cases::cases(p, photos)).transpose()?.unwrap_or_default();
-    let hashes = disjoint(&[("calibration", &calibration), ("validation", &validation)])?;
+    let mut hashes = disjoint(&[("calibration", &calibration), ("validation", &validation)])?;
+    if !learned.is_empty() {
+        hashes += &disjoint(&[("fine-tuning", &learned), ("validation", &validation)])?;
+    }
     let classes = if photos {
         PhotoRecipe::parse(&job.recipe)?.classes
     } else {
@@ -108,17 +130,48 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         return Err(Error::Utility("accuracy needs the truth of the validation cases (--truth)".into()));
     }
 
-    let mut graph = job.graph.clone();
-    passes::optimize(&mut graph).map_err(ampoule_compress::Error::from)?;
-    let mut kept: BTreeSet<String> = BTreeSet::new();
-    let plan = Plan::of(&graph, job.preset, &kept);
     let choices = format!(
         "{} {hashes} {:?} {:?} {} {} {} {limits:?}",
         job.sha256, job.preset, job.method, job.fastest, job.bias, job.fast
     );
+    let mut originals = Vec::new();
+    let mut base = Base { graph: job.graph.clone(), recipe: job.recipe.clone(), trained: None };
+    if let Some(plan) = &job.training {
+        run_original(job, &validation, &mut originals, told)?;
+        let subject = Subject {
+            graph: &job.graph,
+            recipe: &job.recipe,
+            sha256: &job.sha256,
+            options: &job.options,
+            fast: job.fast,
+            calibration: &calibration,
+            validation: &validation,
+            truth: truth.as_ref(),
+            originals: &originals,
+            preset: job.preset,
+            method: job.method,
+            hashes: &hashes,
+            checkpoint: job.checkpoint.as_deref(),
+        };
+        let done = training::run(&subject, plan, told)?;
+        base.recipe = done.recipe;
+        base.trained = Some(done.report);
+        if done.quantized.is_some() || !job.quantize {
+            let list = done.quantized.into_iter().chain(done.float).collect();
+            return finished(job, base, list, (&validation, truth, originals, &limits), &hashes, told);
+        }
+        base.graph = done.float.ok_or(ampoule_compress::Error::Nothing)?;
+    }
+    let mut graph = base.graph.clone();
+    passes::optimize(&mut graph)?;
+    let mut kept: BTreeSet<String> = BTreeSet::new();
+    let plan = Plan::of(&graph, job.preset, &kept);
+    // The findings are of the network that was trained.
+    let trained = base.trained.is_some().then(|| onnx::to_bytes(&graph).map(|b| sha256_hex(&b))).transpose()?;
+    let choices = format!("{choices} {}", trained.unwrap_or_default());
     let mut journal = Journal::open(job.journal.as_deref(), &sha256_hex(choices.as_bytes()))?;
 
-    let ranges = ranges(job, &graph, &plan, &calibration, &mut journal, told)?;
+    let ranges = ranges(job, &base.recipe, &graph, &plan, &calibration, &mut journal, told)?;
     // The fast way runs some of the networks; the others stay as they are.
     kept.extend(unseen(&graph, job.preset, &ranges));
     let plan = Plan::of(&graph, job.preset, &kept);
@@ -126,7 +179,7 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         return Err(ampoule_compress::Error::Nothing.into());
     }
     let (shifted, corrected) = match job.bias {
-        true => correct(job, &graph, &plan, &calibration, told)?,
+        true => correct(job, &base.recipe, &graph, &plan, &calibration, told)?,
         false => (graph.clone(), 0),
     };
     let mut runs = Candidates {
@@ -135,8 +188,9 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         shifted: &shifted,
         ranges: &ranges,
         limits: &limits,
+        recipe: &base.recipe,
         truth,
-        original: Vec::new(),
+        original: originals,
     };
     let layers = plan.layers.len();
     let mut ranked: Option<Vec<(String, f64, f64)>> = None;
@@ -174,30 +228,160 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         true => graph.clone(),
         false => runs.candidate(&kept)?,
     };
-    let total = (0..job.graph.nodes.len()).filter(|&i| is_layer(&job.graph, i)).count();
     let codes = if all_kept || met == Some(false) { 0 } else { layers - kept.len() };
+    let written = match (codes, &base.trained) {
+        (0, None) => "the original in float32",
+        (0, Some(_)) => "the trained network in float32",
+        (_, None) => "the original in eight bits",
+        (_, Some(_)) => "the trained network in eight bits",
+    };
+    // A trained network has limits of its own to meet, without eight bits too.
+    if met == Some(false) && base.trained.is_some() {
+        let Candidates { truth, original, .. } = runs;
+        let list = vec![base.graph.clone()];
+        let cases = (&validation[..], truth, original, &limits[..]);
+        let (out, mut report) = finished(job, base, list, cases, &hashes, told)?;
+        report.met = Some(false);
+        return Ok((out, report));
+    }
+    let recipe = base.recipe.clone();
     let report = Optimized {
-        layers: [total, codes],
+        layers: [layer_count(&graph), codes],
         kept: kept.into_iter().collect(),
         corrected,
         calibration_cases: calibration.len(),
+        trained: base.trained,
+        written: written.into(),
         sensitivity,
         verdicts,
         met,
     };
-    provenance(&mut out, job, &hashes, &report);
+    provenance(&mut out, job, &recipe, &hashes, &report);
     Ok((out, report))
 }
 
+/// Cases that eight bits are calibrated on if none are named.
+const CALIBRATED_ON: usize = 300;
+
+/// What is to be quantized.
+struct Base {
+    graph: Graph,
+    recipe: String,
+    trained: Option<Trained>,
+}
+
+/// What the original makes of `cases`.
+fn run_original(job: &Job, cases: &[PathBuf], into: &mut Vec<Found>, told: &mut Told) -> Result<()> {
+    if !into.is_empty() || cases.is_empty() {
+        return Ok(());
+    }
+    let mut runner = Runner::new(&job.graph, &job.recipe, &job.options, job.fast)?;
+    for (i, path) in cases.iter().enumerate() {
+        told("run the original", i, cases.len());
+        into.push(runner.run(path)?);
+    }
+    Ok(())
+}
+
+/// Validation cases, their truth, what the original made of them, and the limits.
+type Proof<'a> = (&'a [PathBuf], Option<Truth>, Vec<Found>, &'a [Limit]);
+
+/// The first of `list` that meets the limits, or else the original.
+fn finished(
+    job: &Job,
+    base: Base,
+    list: Vec<Graph>,
+    (cases, truth, originals, limits): Proof,
+    hashes: &str,
+    told: &mut Told,
+) -> Result<(Graph, Optimized)> {
+    let mut out = None;
+    let mut verdicts = Vec::new();
+    for (i, mut g) in list.into_iter().enumerate() {
+        passes::optimize(&mut g)?;
+        let tried = verdicts_of(job, &g, &base.recipe, cases, truth.as_ref(), &originals, limits, told)?;
+        let good = tried.iter().all(Verdict::met);
+        // What the first choice does is what is told, whatever is written in its place.
+        if i == 0 || good {
+            verdicts = tried;
+        }
+        if good {
+            out = Some(g);
+            break;
+        }
+    }
+    let met = (!cases.is_empty()).then_some(out.is_some());
+    let (mut out, recipe, written) = match out {
+        Some(g) => {
+            let bits = if coded(&g) > 0 { "eight bits" } else { "float32" };
+            (g, base.recipe.as_str(), format!("the trained network in {bits}"))
+        }
+        None => {
+            let mut g = job.graph.clone();
+            passes::optimize(&mut g)?;
+            (g, job.recipe.as_str(), "the original in float32".into())
+        }
+    };
+    let report = Optimized {
+        layers: [layer_count(&out), coded(&out)],
+        kept: Vec::new(),
+        corrected: 0,
+        calibration_cases: 0,
+        trained: base.trained,
+        written,
+        sensitivity: Vec::new(),
+        verdicts,
+        met,
+    };
+    provenance(&mut out, job, recipe, hashes, &report);
+    Ok((out, report))
+}
+
+/// Runs a candidate on all validation cases.
+#[allow(clippy::too_many_arguments)]
+fn verdicts_of(
+    job: &Job,
+    graph: &Graph,
+    recipe: &str,
+    cases: &[PathBuf],
+    truth: Option<&Truth>,
+    originals: &[Found],
+    limits: &[Limit],
+    told: &mut Told,
+) -> Result<Vec<Verdict>> {
+    let mut runner = Runner::new(graph, recipe, &job.options, job.fast)?;
+    let mut utility = utility::Utility::new(limits);
+    for (i, (path, original)) in cases.iter().zip(originals).enumerate() {
+        told("validate", i, cases.len());
+        utility.add(path, original, &runner.run(path)?, truth)?;
+    }
+    told("validate", cases.len(), cases.len());
+    Ok(utility.verdicts())
+}
+
 /// Whether a node is a layer, for counting.
-fn is_layer(g: &Graph, i: usize) -> bool {
-    use ampoule_graph::Op;
-    matches!(g.nodes[i].op, Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Gemm { .. })
+fn is_layer(n: &Node) -> bool {
+    matches!(n.op, Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Gemm { .. })
+}
+
+fn layer_count(g: &Graph) -> usize {
+    g.nodes.iter().filter(|n| is_layer(n)).count()
+}
+
+/// Layers whose weights are codes.
+fn coded(g: &Graph) -> usize {
+    let producers = g.producers();
+    let from_codes = |n: &&Node| {
+        let producer = n.input(1).and_then(|w| producers[w.0]);
+        producer.is_some_and(|p| matches!(g.nodes[p].op, Op::Dequantize { .. }))
+    };
+    g.nodes.iter().filter(|n| is_layer(n)).filter(from_codes).count()
 }
 
 /// Ranges of the plan's tensors, from the journal or from calibration.
 fn ranges(
     job: &Job,
+    recipe: &str,
     graph: &Graph,
     plan: &Plan,
     calibration: &[PathBuf],
@@ -214,7 +398,7 @@ fn ranges(
     let names = plan.tensors(graph);
     let collector = Collector::new(names.clone());
     let options = Options { observe: Some(collector.observe()), ..job.options.clone() };
-    let mut runner = Runner::new(graph, &job.recipe, &options, job.fast)?;
+    let mut runner = Runner::new(graph, recipe, &options, job.fast)?;
     for (i, path) in calibration.iter().enumerate() {
         told("calibrate", i, calibration.len());
         let ran = runner.run(path);
@@ -257,6 +441,7 @@ const CORRECTED_ON: usize = 16;
 /// The graph with biases that take back what rounding the weights does.
 fn correct(
     job: &Job,
+    recipe: &str,
     graph: &Graph,
     plan: &Plan,
     calibration: &[PathBuf],
@@ -268,7 +453,7 @@ fn correct(
     }
     let options =
         Options { observe: Some(shifts.observe()), rewrites: Rewrites::None, ..job.options.clone() };
-    let mut runner = Runner::new(shifts.graph(), &job.recipe, &options, job.fast)?;
+    let mut runner = Runner::new(shifts.graph(), recipe, &options, job.fast)?;
     let some = &calibration[..calibration.len().min(CORRECTED_ON)];
     for (i, path) in some.iter().enumerate() {
         told("correct biases", i, some.len());
@@ -286,6 +471,8 @@ struct Candidates<'a> {
     shifted: &'a Graph,
     ranges: &'a Ranges,
     limits: &'a [Limit],
+    /// The recipe of the candidates.
+    recipe: &'a str,
     truth: Option<Truth>,
     /// What the original made of the validation cases.
     original: Vec<Found>,
@@ -324,23 +511,18 @@ impl Candidates<'_> {
         if let Some(verdicts) = known {
             return Ok(verdicts);
         }
-        if self.original.is_empty() {
-            let mut runner =
-                Runner::new(&self.job.graph, &self.job.recipe, &self.job.options, self.job.fast)?;
-            for (i, path) in validation.iter().enumerate() {
-                told("run the original", i, validation.len());
-                self.original.push(runner.run(path)?);
-            }
-        }
-        let mut runner =
-            Runner::new(&self.candidate(kept)?, &self.job.recipe, &self.job.options, self.job.fast)?;
-        let mut utility = utility::Utility::new(self.limits);
-        for (i, path) in validation.iter().enumerate() {
-            told("validate", i, validation.len());
-            utility.add(path, &self.original[i], &runner.run(path)?, self.truth.as_ref())?;
-        }
-        told("validate", validation.len(), validation.len());
-        let verdicts = utility.verdicts();
+        run_original(self.job, validation, &mut self.original, told)?;
+        let candidate = self.candidate(kept)?;
+        let verdicts = verdicts_of(
+            self.job,
+            &candidate,
+            self.recipe,
+            validation,
+            self.truth.as_ref(),
+            &self.original,
+            self.limits,
+            told,
+        )?;
         journal.add(Entry::Tried { kept: list, verdicts: verdicts.clone() })?;
         Ok(verdicts)
     }
@@ -363,7 +545,7 @@ fn rank(
         return Ok(layers);
     }
     let (job, graph) = (runs.job, runs.graph);
-    let samples = samples(job, graph, plan, &cases[0])?;
+    let samples = samples(job, runs.recipe, graph, plan, &cases[0])?;
     let mut found = Vec::new();
     let all = plan.layers.len();
     for (output, sample) in samples {
@@ -401,7 +583,13 @@ fn rank(
 
 /// For each network of the file that the recipe runs, an input of it from a case: that with the largest
 /// spread of values, which shows most of what the network looks at.
-fn samples(job: &Job, graph: &Graph, plan: &Plan, case: &Path) -> Result<BTreeMap<String, Sample>> {
+fn samples(
+    job: &Job,
+    recipe: &str,
+    graph: &Graph,
+    plan: &Plan,
+    case: &Path,
+) -> Result<BTreeMap<String, Sample>> {
     // A tensor of each network's own tells whose input was seen last.
     let mut own: BTreeMap<String, String> = BTreeMap::new();
     let outputs: Vec<&str> = graph.outputs.iter().map(|o| graph.value(*o).name.as_str()).collect();
@@ -442,7 +630,7 @@ fn samples(job: &Job, graph: &Graph, plan: &Plan, case: &Path) -> Result<BTreeMa
     };
     let observe = Some(Observe { names: Arc::new(names), sink: Arc::new(sink) });
     let options = Options { observe, ..job.options.clone() };
-    Runner::new(graph, &job.recipe, &options, job.fast)?.run(case)?;
+    Runner::new(graph, recipe, &options, job.fast)?.run(case)?;
     let best = std::mem::take(&mut seen.lock().unwrap_or_else(|e| e.into_inner()).best);
     if best.is_empty() {
         return Err(Error::Utility("the network was never run".into()));
@@ -490,8 +678,8 @@ fn search(
 }
 
 /// Notes in the model where it comes from.
-fn provenance(g: &mut Graph, job: &Job, cases: &str, report: &Optimized) {
-    g.set_meta(RECIPE_KEY, job.recipe.clone());
+fn provenance(g: &mut Graph, job: &Job, recipe: &str, cases: &str, report: &Optimized) {
+    g.set_meta(RECIPE_KEY, recipe);
     let note = serde_json::json!({
         "source_sha256": job.sha256,
         "cases_sha256": cases,

@@ -112,6 +112,16 @@ pub fn build(graph: &Graph, shapes: &[Vec<usize>], on: Machine, options: &Option
     Net::new(on, b.params, b.layers, b.values, ins, ends, options.max_bytes)
 }
 
+/// `graph` with the logits of its outputs in their place, where those are softmax or sigmoids of logits. Shapes
+/// must be inferred.
+pub fn logits(graph: &Graph) -> Graph {
+    let mut g = graph.clone();
+    let heads = heads(&g);
+    let with = |o: &mut ValueId| *o = heads.get(o).map_or(*o, |h| h.0);
+    g.outputs.iter_mut().for_each(with);
+    g
+}
+
 /// For each output of the graph, the logits, and what turns them into it.
 fn heads(g: &Graph) -> HashMap<ValueId, (ValueId, Head)> {
     let producers = g.producers();

@@ -13,12 +13,14 @@ mod machine;
 mod net;
 mod optimizer;
 mod param;
+mod student;
 mod tape;
 
-pub use build::{Options, build};
+pub use build::{Options, build, logits};
 pub use error::{Error, Result};
 pub use layer::Dims;
 pub use machine::Machine;
 pub use net::{Head, Net, Output};
 pub use optimizer::{Kind, Optimizer, Schedule, clip};
 pub use param::{Param, ParamId, Params, Role};
+pub use student::{Place, STUDENTS, student};

@@ -53,6 +53,9 @@ pub struct Net {
     arena: Floats,
     /// Actions done of the present step.
     done: usize,
+    /// The first layer whose values were not finite, where that is looked for.
+    spoilt: Option<usize>,
+    watch: bool,
 }
 
 impl Net {
@@ -97,6 +100,8 @@ impl Net {
             tape,
             arena,
             done: 0,
+            spoilt: None,
+            watch: false,
         })
     }
 
@@ -185,6 +190,10 @@ impl Net {
                         training: self.batch_statistics,
                         again: *again,
                     });
+                    if self.watch && y.iter().any(|v| !v.is_finite()) {
+                        self.spoilt = Some(*layer);
+                        return;
+                    }
                 }
                 Action::Back { layer, x, y, dy, dx } => {
                     // SAFETY: as above; gradients are only written through pointers.
@@ -210,6 +219,18 @@ impl Net {
                 }
             }
         }
+    }
+
+    /// The first layer that makes values that are not finite of `input`, the content of input 0.
+    pub fn where_not_finite(&mut self, input: &[f32]) -> Option<&str> {
+        if input.iter().any(|v| !v.is_finite()) {
+            return Some("the input");
+        }
+        self.input(0).copy_from_slice(input);
+        (self.watch, self.spoilt) = (true, None);
+        self.forward();
+        self.watch = false;
+        self.spoilt.map(|l| self.layers[l].name.as_str())
     }
 
     /// The first layer with a parameter whose gradient is not finite.

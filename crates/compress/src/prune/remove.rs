@@ -77,7 +77,9 @@ pub fn remove(g: &Graph, s: &Structure, keep: &[bool]) -> Result<Graph> {
         if mixes(g, n) {
             let [outputs, inputs] = weight_axes(&n.op);
             r.cut(i, 1, outputs, &outs);
-            r.cut(i, 1, inputs, &ins);
+            if all > 0 {
+                r.cut(i, 1, inputs, &ins);
+            }
             r.cut_rows(i, 2..3, &outs, y.map_or(0, |v| s.values[v.0].len()));
             continue;
         }

@@ -21,6 +21,11 @@ impl Group {
     pub fn channels(&self) -> usize {
         self.classes.len()
     }
+
+    /// How many of them `keep` keeps, as [`super::select`] made it.
+    pub fn kept(&self, keep: &[bool]) -> usize {
+        self.classes.iter().filter(|&&c| keep[c]).count()
+    }
 }
 
 /// Layers that keep all their channels.

@@ -288,13 +288,18 @@ impl Scores {
 }
 
 /// A network's input: channels-last values.
-struct Tensor {
+pub(crate) struct Tensor {
     /// Pixels across and down, with and without what was added to fill multiples.
-    size: [usize; 2],
-    inner: [usize; 2],
+    pub size: [usize; 2],
+    pub inner: [usize; 2],
     /// Where the image begins.
-    offset: [usize; 2],
-    values: Vec<f32>,
+    pub offset: [usize; 2],
+    pub values: Vec<f32>,
+}
+
+/// The network's input for a whole photo.
+pub(crate) fn photo_tensor(photo: &Photo, input: &Input) -> Tensor {
+    Tensor::of(photo.clone(), input)
 }
 
 impl Tensor {

@@ -171,7 +171,9 @@ fn quantized(
         recipe: original.recipe.clone(),
         sha256: original.sha256.clone(),
         options: Options { max_bytes: ampoule_pipeline::total_memory(), ..Options::default() },
-        calibrate,
+        training: None,
+        quantize: true,
+        calibrate: Some(calibrate),
         validate: w.validate.clone().filter(|_| controlled),
         truth: w.validate_truth.clone().filter(|_| controlled),
         limits: if controlled { limits } else { Vec::new() },
@@ -182,6 +184,7 @@ fn quantized(
         bias: true,
         fast: w.fast,
         journal: Some(file.with_extension("journal")),
+        checkpoint: None,
     };
     let (graph, report) = optimize::optimize(&job, told)?;
     optimize::write(&graph, file)?;

@@ -88,7 +88,7 @@ impl Table {
         });
         self.identical &= same;
         self.classes = first.classes;
-        let truth = truth.map(|t| t.of(&a.case, &first)).transpose()?;
+        let truth = truth.map(|t| t.of(&a.case, first.labels.dims, first.classes)).transpose()?;
         let truth = truth.as_ref().unwrap_or(&first.labels);
         let mut case = Case { case: name(&a.case), error: b.error.clone(), ..Case::default() };
         let whole = first.labels.data.len() == 1;

@@ -79,7 +79,7 @@ impl<'a> Utility<'a> {
         candidate: &Found,
         truth: Option<&Truth>,
     ) -> Result<()> {
-        let truth = truth.map(|t| t.of(path, original)).transpose()?;
+        let truth = truth.map(|t| t.of(path, original.labels.dims, original.classes)).transpose()?;
         let truth: &Volume<u8> = truth.as_ref().unwrap_or(&original.labels);
         let (a, b) = (&original.labels, &candidate.labels);
         let whole = a.data.len() == 1;
