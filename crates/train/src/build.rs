@@ -250,7 +250,11 @@ impl Building<'_> {
         let weight = self.params.add(id, &name, &dims, values, Role::Weight);
         let scale = self.param(d.input(1), Role::Scale)?;
         self.params.get_mut(weight).codes = Some((scale, outer));
-        Ok((weight, dims, Some(Codes { scale, outer })))
+        // Values that come from codes.
+        let producer = n.input(0).and_then(|x| self.graph.nodes.iter().find(|k| k.output() == Some(x)));
+        let coded = producer.filter(|k| matches!(k.op, Op::Dequantize { .. }));
+        let input = coded.map(|d| self.param(d.input(1), Role::Scale)).transpose()?;
+        Ok((weight, dims, Some(Codes { scale, outer, input })))
     }
 
     /// The activation that alone reads `v`, if it can be joined with what computes it.
@@ -431,7 +435,9 @@ impl Building<'_> {
                 }
                 // Rounded values are what every reader of the codes gets.
                 let dims = self.values[x];
-                self.add(n, Box::new(Fake { dims, scale, zero }), vec![x], dims, y, true);
+                // As the engine does: what a layer computed is multiplied by the reciprocal.
+                let first = n.input(0).is_some_and(|x| self.graph.inputs.contains(&x));
+                self.add(n, Box::new(Fake { dims, scale, zero, divide: first }), vec![x], dims, y, true);
                 Ok(())
             }
             Op::Dequantize { .. } => {

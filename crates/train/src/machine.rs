@@ -13,6 +13,9 @@ pub struct Machine {
     /// Multiply 3×3 layers in bfloat16 where the tier can, forward and back; sums, storage and the
     /// gradients of weights stay float32.
     pub mixed: bool,
+    /// Take layers with codes as the integer engine does: sums of products of codes, which float32 holds exactly up
+    /// to 2²⁴, then one multiply-add. Slower; for comparing a simulation with what was made of it.
+    pub exact: bool,
     scratch: Mutex<Floats>,
 }
 
@@ -39,7 +42,7 @@ impl Shared {
 impl Machine {
     /// A machine without reduced precision.
     pub fn new(isa: Isa, pool: Arc<Pool>) -> Self {
-        Machine { isa, pool, mixed: false, scratch: Mutex::new(Floats::zeroed(0)) }
+        Machine { isa, pool, mixed: false, exact: false, scratch: Mutex::new(Floats::zeroed(0)) }
     }
 
     /// Calls `f` for every item, in parallel.

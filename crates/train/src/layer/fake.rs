@@ -1,7 +1,7 @@
 //! Quantizers as they will be: values are rounded to codes and back, gradients go straight through where
 //! nothing is clipped.
 
-use super::{Backward, Dims, Forward, Layer, Reads, len};
+use super::{Backward, Dims, Forward, Layer, Reads, len, nearest};
 use crate::machine::{CHUNK, Shared, part};
 use crate::param::{ParamId, Params};
 
@@ -10,6 +10,8 @@ pub(crate) struct Fake {
     pub dims: Dims,
     pub scale: ParamId,
     pub zero: f32,
+    /// Whether values are divided by the scale, or multiplied by its reciprocal.
+    pub divide: bool,
 }
 
 /// Largest code of a value.
@@ -36,11 +38,13 @@ impl Layer for Fake {
 
     fn forward(&mut self, run: Forward) {
         let (s, zero, n) = (self.scale(run.params), self.zero, len(&self.dims));
+        let (inverse, divide) = (1.0 / s, self.divide);
         let (x, y) = (run.x[0], Shared::of(run.y.as_mut_ptr()));
         assert!(x.len() == n && run.y.len() == n);
         run.on.each(n.div_ceil(CHUNK), &|i| {
             for k in part(i, CHUNK, n) {
-                let code = ((x[k] / s).round_ties_even() + zero).clamp(0.0, LAST);
+                let ratio = if divide { x[k] / s } else { x[k] * inverse };
+                let code = (nearest(ratio) + zero).clamp(0.0, LAST);
                 // SAFETY: the item's own values.
                 unsafe { *y.at(k) = (code - zero) * s };
             }
@@ -58,7 +62,7 @@ impl Layer for Fake {
             let mut sum = 0f64;
             for k in part(i, CHUNK, n) {
                 let ratio = x[k] / s;
-                let code = ratio.round_ties_even() + zero;
+                let code = nearest(ratio) + zero;
                 // SAFETY: the item's own values.
                 unsafe {
                     let g = *dy.at(k);

@@ -6,7 +6,7 @@
 
 mod weights;
 
-use super::{Backward, Forward, Gradient, Layer, Reads};
+use super::{Backward, Forward, Gradient, Layer, Reads, nearest};
 use crate::machine::{CHUNK, Machine, Shared, part};
 use crate::param::{ParamId, Params};
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Spec, Weights, phases};
@@ -45,6 +45,8 @@ pub(crate) struct Codes {
     pub scale: ParamId,
     /// Whether output channels are the outer index of the weights (a convolution's).
     pub outer: bool,
+    /// Scale of the codes that the input stands for, if it does.
+    pub input: Option<ParamId>,
 }
 
 /// Largest code of a weight.
@@ -98,15 +100,21 @@ impl Linear {
         Linear { meeting, transposed, weight, bias, codes, down: None, up: None }
     }
 
-    /// The weights that products are taken with.
-    fn effective(&self, params: &Params) -> Vec<f32> {
+    /// Scales of the weights and of the input, where sums are taken of codes.
+    fn exact(&self, on: &Machine) -> Option<(Codes, ParamId)> {
+        self.codes.filter(|_| on.exact).and_then(|c| Some((c, c.input?)))
+    }
+
+    /// The weights that products are taken with; codes if `exact`.
+    fn effective(&self, params: &Params, exact: bool) -> Vec<f32> {
         let w = &params.get(self.weight).values;
         match self.codes {
             None => w.clone(),
             Some(c) => {
                 let scale = &params.get(c.scale).values;
                 let of = self.channel_of(w.len(), scale.len(), c);
-                (0..w.len()).map(|i| code(w[i], scale[of(i)]) * scale[of(i)]).collect()
+                let unit = |s: f32| if exact { 1.0 } else { s };
+                (0..w.len()).map(|i| code(w[i], scale[of(i)]) * unit(scale[of(i)])).collect()
             }
         }
     }
@@ -121,14 +129,15 @@ impl Linear {
         let version = params.version;
         let slot = if up { &self.up } else { &self.down };
         if slot.as_ref().is_none_or(|w| w.version != Some(version)) {
-            let weights = self.effective(params);
+            let exact = self.exact(on).is_some();
+            let weights = self.effective(params, exact);
             let mut way = match up {
                 true => self.up.take(),
                 false => self.down.take(),
             }
             .unwrap_or_else(|| plan(&self.meeting, on, up, add));
             let forward = up == self.transposed;
-            let bias = self.bias.filter(|_| forward).map(|b| params.get(b).values.clone());
+            let bias = self.bias.filter(|_| forward && !exact).map(|b| params.get(b).values.clone());
             way.pack(&self.meeting, on, up, &weights, bias.as_deref());
             way.version = Some(version);
             match up {
@@ -144,7 +153,7 @@ impl Linear {
 
 /// The code of a weight.
 pub(crate) fn code(w: f32, scale: f32) -> f32 {
-    (w / scale).round_ties_even().clamp(-LAST_CODE, LAST_CODE)
+    nearest(w / scale).clamp(-LAST_CODE, LAST_CODE)
 }
 
 /// Plans a direction; with `add`, results are added to what is there.
@@ -194,7 +203,7 @@ fn one(on: &Machine, input: Grid, output: Grid, axes: [Axis; 3], add: bool) -> P
     let spec = Spec { input, output, residual, axes, act: Act::None, elems, codes: None };
     let conv = Conv::new(spec, on.isa, true);
     let square = axes[1..].iter().all(|a| (a.kernel, a.stride, a.dilation) == (3, 1, 1));
-    if square && axes[0].stride == 1 && axes[0].dilation == 1 {
+    if square && !on.exact && axes[0].stride == 1 && axes[0].dilation == 1 {
         let shape = Shape {
             input,
             output,
@@ -305,9 +314,23 @@ impl Layer for Linear {
 
     fn forward(&mut self, run: Forward) {
         let up = self.transposed;
+        let exact = self.exact(run.on).map(|(c, input)| {
+            let (weights, input) = (&run.params.get(c.scale).values, run.params.get(input).values[0]);
+            let outputs = if up { self.meeting.wide } else { self.meeting.narrow }.channels();
+            let bias = self.bias.map_or_else(|| vec![0.0; outputs], |b| run.params.get(b).values.clone());
+            let factors = (0..outputs).map(|o| input * weights[o % weights.len()]).collect::<Vec<f32>>();
+            let codes = run.x[0].iter().map(|v| nearest(v / input)).collect::<Vec<f32>>();
+            (codes, factors, bias)
+        });
         let way = self.way(run.on, run.params, up, false);
+        let x = exact.as_ref().map_or(run.x[0], |e| &e.0);
         // SAFETY: slices of the grids' sizes, the output borrowed mutably.
-        unsafe { way.run(run.on, run.x[0].as_ptr(), run.y.as_mut_ptr(), false) };
+        unsafe { way.run(run.on, x.as_ptr(), run.y.as_mut_ptr(), false) };
+        if let Some((_, factors, bias)) = exact {
+            for pixel in run.y.chunks_exact_mut(bias.len()) {
+                pixel.iter_mut().zip(&factors).zip(&bias).for_each(|((y, f), b)| *y = y.mul_add(*f, *b));
+            }
+        }
     }
 
     unsafe fn backward(&mut self, run: Backward) {
@@ -354,7 +377,7 @@ impl Linear {
             let s = scale[of(i)];
             let ratio = w[i] / s;
             own[of(i)] += match ratio.abs() <= LAST_CODE {
-                true => (*g * (ratio.round_ties_even() - ratio)) as f64,
+                true => (*g * (nearest(ratio) - ratio)) as f64,
                 false => (*g * LAST_CODE.copysign(ratio)) as f64,
             };
             if ratio.abs() > LAST_CODE {
