@@ -226,7 +226,8 @@ pub struct Optimize {
     #[arg(long, value_name = "PATH")]
     pub truth: Option<PathBuf>,
     /// Largest loss allowed, as METRIC=VALUE (dice, hd95 in mm, agreement, accuracy); repeatable, each
-    /// class by itself [default: dice=0.005 for volumes, agreement=0.01 for photos].
+    /// class by itself [default: dice=0.005 for volumes, agreement=0.01 for photos,
+    /// after training with --truth accuracy=0.01 or dice=0.01].
     #[arg(long, value_name = "METRIC=VALUE")]
     pub max_drop: Vec<String>,
     /// performance: every layer; mixed: first and last layers and residuals stay float32.

@@ -4,6 +4,8 @@
 mod slides;
 #[path = "cli/study.rs"]
 mod study;
+#[path = "cli/training.rs"]
+mod training;
 
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::{Unary, Window};

@@ -9,7 +9,9 @@ use ampoule_imaging::photo::Photo;
 use ampoule_imaging::{Nifti, Volume};
 use ampoule_pipeline::photos::{PhotoModel, PhotoRecipe, Task, collect_photos};
 use ampoule_pipeline::recipe::Orientation as Enter;
-use ampoule_pipeline::{Model, Recipe, Settings, Workspace, collect_inputs, predict, sha256_file, sha256_hex};
+use ampoule_pipeline::{
+    Model, Recipe, Settings, Workspace, collect_inputs, predict, sha256_file, sha256_hex,
+};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

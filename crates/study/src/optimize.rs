@@ -121,7 +121,13 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         vec!["background".into(), "foreground".into()]
     };
     let truth = job.truth.as_deref().map(|p| Truth::read(p, &classes)).transpose()?;
+    // A network that learned from the truth need not agree with the original where that is wrong.
+    let proven = truth.is_some() && job.training.is_some();
     let limits = match (&job.limits[..], photos) {
+        ([], true) if proven => {
+            let metric = if matches!(truth, Some(Truth::Classes(_))) { "accuracy" } else { "dice" };
+            vec![Limit { metric: metric.into(), drop: 0.01 }]
+        }
         ([], true) => vec![Limit { metric: "agreement".into(), drop: 0.01 }],
         ([], false) => vec![Limit { metric: "dice".into(), drop: 0.005 }],
         (given, _) => given.to_vec(),
@@ -167,7 +173,8 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     let mut kept: BTreeSet<String> = BTreeSet::new();
     let plan = Plan::of(&graph, job.preset, &kept);
     // The findings are of the network that was trained.
-    let trained = base.trained.is_some().then(|| onnx::to_bytes(&graph).map(|b| sha256_hex(&b))).transpose()?;
+    let trained =
+        base.trained.is_some().then(|| onnx::to_bytes(&graph).map(|b| sha256_hex(&b))).transpose()?;
     let choices = format!("{choices} {}", trained.unwrap_or_default());
     let mut journal = Journal::open(job.journal.as_deref(), &sha256_hex(choices.as_bytes()))?;
 

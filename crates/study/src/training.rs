@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use teacher::Teacher;
-use whole::Whole;
+use whole::{Whole, bound};
 
 pub use augment::Augment;
 pub use checkpoint::Epoch;
@@ -206,10 +206,16 @@ pub(crate) struct Subject<'a> {
 /// Without validation cases, one in so many of the cases is held back to choose the best pass on.
 const HELD_BACK: usize = 10;
 
+/// Students halve sizes three times at least.
+const HALVED: usize = 8;
+
 /// Changes and trains the model's network.
 pub(crate) fn run(s: &Subject, plan: &Training, told: &mut Told) -> Result<Outcome> {
     let begun = Instant::now();
-    let whole = Whole::new(s.graph, s.recipe, s.fast)?;
+    let mut whole = Whole::new(s.graph, s.recipe, s.fast)?;
+    if plan.student.is_some() {
+        whole.in_multiples(HALVED)?;
+    }
     let original = whole.network()?;
     let photos = ampoule_pipeline::photos::PhotoRecipe::is_one(s.recipe);
     let known = whole.task.clone();
@@ -252,7 +258,8 @@ pub(crate) fn run(s: &Subject, plan: &Training, told: &mut Told) -> Result<Outco
     let mut examples = Examples::new(cases, labels.as_ref(), reader, taught, room as usize / 4);
     let classes = examples.check(&known.classes, told)?;
     let first = examples.get(0)?;
-    let multiple = known.multiple.max(1);
+    // Without a stated multiple any network of this field is fine with this one.
+    let multiple = if known.multiple > 1 { known.multiple } else { 16 };
     let patch = match (known.whole, known.window) {
         (true, _) => first.dims,
         (_, Some(window)) => window,
@@ -276,8 +283,7 @@ pub(crate) fn run(s: &Subject, plan: &Training, told: &mut Told) -> Result<Outco
         flips[known.across] = true;
     }
     let free = Freedom { flips, quarters: photos, augment: plan.augment };
-    let batches =
-        Batches { size, patch, channels: first.channels, free, seed: plan.seed, steps, classes };
+    let batches = Batches { size, patch, channels: first.channels, free, seed: plan.seed, steps, classes };
     let mut shape = vec![size, first.channels];
     shape.extend(&patch[if photos { 1 } else { 0 }..]);
 
@@ -295,6 +301,7 @@ pub(crate) fn run(s: &Subject, plan: &Training, told: &mut Told) -> Result<Outco
         false => None,
     };
     let still = batches.still();
+    let original = bound(&original, &shape)?;
     let key = key(s, plan, &tutor)?;
     let judge = Judge {
         whole: whole.clone(),
@@ -335,11 +342,11 @@ pub(crate) fn run(s: &Subject, plan: &Training, told: &mut Told) -> Result<Outco
                 classes: channels(&original, &shape, s.options)?,
                 axes: if photos { 2 } else { 3 },
                 whole: known.whole,
-                multiple: multiple.max(8),
+                multiple: known.multiple,
             };
             let mut g = student(name, &place, plan.seed).map_err(Error::Utility)?;
             passes::trainable(&mut g)?;
-            g
+            bound(&g, &shape)?
         }
         None => original.clone(),
     };
@@ -359,7 +366,7 @@ pub(crate) fn run(s: &Subject, plan: &Training, told: &mut Told) -> Result<Outco
         start = state.header.phase;
         trainer.history = state.header.history.clone();
         trainer.target = state.header.target.clone();
-        network = fit::settled(&state.graph)?;
+        network = bound(&fit::settled(&state.graph)?, &shape)?;
         within = Some(state).filter(|s| !s.lists[0].is_empty());
     }
     let mut float = None;
@@ -403,7 +410,7 @@ pub(crate) fn run(s: &Subject, plan: &Training, told: &mut Told) -> Result<Outco
     let mut one = shape;
     one[0] = 1;
     let counted = |g: &Graph| -> Result<u64> {
-        let mut g = g.clone();
+        let mut g = bound(g, &one)?;
         passes::optimize(&mut g)?;
         Ok(Session::new(g, &[one.clone()], s.options)?.macs())
     };
@@ -445,7 +452,11 @@ fn phases(plan: &Training) -> Vec<Phase> {
                 _ => format!("prune and train, step {} of {steps}", i + 1),
             },
             // One pass after each step but the last, which has the rest.
-            epochs: if i + 1 < steps { epochs.min(1) } else { epochs.saturating_sub(steps - 1).max(epochs.min(1)) },
+            epochs: if i + 1 < steps {
+                epochs.min(1)
+            } else {
+                epochs.saturating_sub(steps - 1).max(epochs.min(1))
+            },
             rate: plan.rate,
             masters: BTreeMap::new(),
             quantized: false,

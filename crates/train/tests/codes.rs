@@ -106,9 +106,11 @@ fn quantized(mut g: Graph) -> (Graph, BTreeMap<String, Vec<f32>>) {
     s.run().unwrap();
     collector.end_case("x").unwrap();
     let ranges = collector.ranges(&names, Method::Mse).unwrap();
-    let masters = plan.layers.iter().filter_map(|&i| g.nodes[i].input(1)).map(|w| {
-        (format!("{}/codes", g.value(w).name), g.constants[&w].to_f32().unwrap())
-    });
+    let masters = plan
+        .layers
+        .iter()
+        .filter_map(|&i| g.nodes[i].input(1))
+        .map(|w| (format!("{}/codes", g.value(w).name), g.constants[&w].to_f32().unwrap()));
     (quantize(&g, &plan, &ranges, Preset::Performance).unwrap(), masters.collect())
 }
 
@@ -181,7 +183,13 @@ fn the_engine_computes_what_was_simulated() {
             let run = engine(&coded, isa);
             let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             let off = simulated.iter().zip(&run).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
-            assert!(bits(&simulated) == bits(&run), "{} {}: {off} of {} differ", isa.name(), coded.name, run.len());
+            assert!(
+                bits(&simulated) == bits(&run),
+                "{} {}: {off} of {} differ",
+                isa.name(),
+                coded.name,
+                run.len()
+            );
             // The quick simulation that training uses differs by ties of codes at most.
             let quick = output(&mut learner);
             let most = quick.iter().zip(&run).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);

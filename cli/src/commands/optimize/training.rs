@@ -95,9 +95,8 @@ fn amount(text: &str, a: &TrainingArgs) -> Result<Amount, Failure> {
         }
         return Ok(Amount::Faster(a.speedup));
     }
-    let ratio: f64 = text
-        .parse()
-        .map_err(|_| Failure::usage(format!("--prune {text}: a share such as 0.5, or auto")))?;
+    let ratio: f64 =
+        text.parse().map_err(|_| Failure::usage(format!("--prune {text}: a share such as 0.5, or auto")))?;
     if ratio == 0.0 {
         return Err(Failure::usage("--prune 0 takes nothing away; leave it out".to_owned()));
     }

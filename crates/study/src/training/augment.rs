@@ -118,13 +118,7 @@ pub(super) struct Patch<'a> {
 }
 
 /// Cuts a patch at a random place and pose. Labels are taken from the nearest place, values between places.
-pub(super) fn cut(
-    e: &Example,
-    patch: &mut Patch,
-    focus: Option<[usize; 3]>,
-    free: &Freedom,
-    r: &mut Random,
-) {
+pub(super) fn cut(e: &Example, patch: &mut Patch, focus: Option<[usize; 3]>, free: &Freedom, r: &mut Random) {
     let (d, p, c) = (e.dims, patch.dims, e.channels);
     let pose = Pose::draw(d, p, focus, free, r);
     let dense = e.labels.len() > 1;
@@ -232,8 +226,7 @@ mod tests {
 
     fn patch(free: Freedom, focus: Option<[usize; 3]>, seed: u64) -> (Vec<f32>, Vec<u8>, Vec<f32>) {
         let (mut values, mut labels, mut taught) = (vec![0.0; 32], Vec::new(), Vec::new());
-        let mut p =
-            Patch { dims: [1, 4, 4], values: &mut values, labels: &mut labels, taught: &mut taught };
+        let mut p = Patch { dims: [1, 4, 4], values: &mut values, labels: &mut labels, taught: &mut taught };
         cut(&example(), &mut p, focus, &free, &mut Random::at(&[seed]));
         (values, labels, taught)
     }
@@ -281,10 +274,10 @@ mod tests {
 
     #[test]
     fn small_examples_are_continued() {
-        let e = Example { dims: [1, 2, 3], channels: 1, values: vec![1.0; 6], labels: vec![1], taught: vec![] };
+        let e =
+            Example { dims: [1, 2, 3], channels: 1, values: vec![1.0; 6], labels: vec![1], taught: vec![] };
         let (mut values, mut labels, mut taught) = (vec![0.0; 64], Vec::new(), Vec::new());
-        let mut p =
-            Patch { dims: [1, 8, 8], values: &mut values, labels: &mut labels, taught: &mut taught };
+        let mut p = Patch { dims: [1, 8, 8], values: &mut values, labels: &mut labels, taught: &mut taught };
         cut(&e, &mut p, None, &STILL, &mut Random::at(&[1]));
         assert!(values.iter().all(|v| *v == 1.0) && labels == [1] && taught.is_empty());
     }

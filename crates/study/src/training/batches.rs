@@ -75,8 +75,7 @@ impl Batches {
         let epoch = 10_000 * phase + epoch;
         let order = self.order(from.paths.len(), epoch);
         let voxels: usize = self.patch.iter().product();
-        let mut batch =
-            Batch { values: vec![0.0; self.size * voxels * self.channels], ..Batch::default() };
+        let mut batch = Batch { values: vec![0.0; self.size * voxels * self.channels], ..Batch::default() };
         for (i, values) in batch.values.chunks_exact_mut(voxels * self.channels).enumerate() {
             let at = step * self.size + i;
             let mut r = Random::at(&[self.seed, epoch as u64, at as u64]);
@@ -122,8 +121,7 @@ mod tests {
     fn rare_classes_take_their_turn() {
         let free = Freedom { flips: [false; 3], quarters: false, augment: Augment::None };
         let classes = Some((0..100).map(|i| (i % 10 == 0) as u8).collect());
-        let mut b =
-            Batches { size: 4, patch: [1, 8, 8], channels: 3, free, seed: 3, steps: 25, classes };
+        let mut b = Batches { size: 4, patch: [1, 8, 8], channels: 3, free, seed: 3, steps: 25, classes };
         let rare = |b: &Batches, e: usize| b.order(100, e).iter().filter(|&&i| i % 10 == 0).count();
         assert_eq!(rare(&b, 0), 50);
         assert_ne!(b.order(100, 0), b.order(100, 1));

@@ -145,7 +145,11 @@ mod tests {
         assert!(c.load().is_none());
         let header = Header { phase: 2, epochs: 3, best: Some(0.5), ..Header::default() };
         let lists = [vec![vec![1.5, -2.0], vec![]], vec![], vec![vec![f32::MAX]], vec![vec![0.0; 3]]];
-        c.save(&State { header, graph: Graph::new("g"), lists: lists.clone() }).unwrap();
+        let mut b = ampoule_graph::build::Builder::new("g");
+        let x = b.input("x", &[ampoule_graph::Dim::Known(4)]);
+        let y = b.unary(x, ampoule_graph::op::Unary::Relu);
+        b.output(y, "y", &[ampoule_graph::Dim::Known(4)]);
+        c.save(&State { header, graph: b.finish(), lists: lists.clone() }).unwrap();
         let s = c.load().unwrap();
         assert_eq!((s.header.phase, s.header.epochs, s.header.best), (2, 3, Some(0.5)));
         assert_eq!(s.lists, lists);

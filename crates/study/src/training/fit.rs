@@ -6,6 +6,7 @@ use super::examples::Examples;
 use super::judge::Judge;
 use super::prune::Target;
 use super::teacher::{Teacher, logits_of};
+use super::whole::bound;
 use super::{Told, Training};
 use crate::{Error, Result};
 use ampoule_engine::Pool;
@@ -95,7 +96,8 @@ impl Trainer<'_> {
         }
         for step in 0..ADAPT {
             told("adapt normalisations", step, ADAPT);
-            let batch = self.batches.draw(&mut self.examples, phase.index, 9_000, step % self.batches.steps)?;
+            let batch =
+                self.batches.draw(&mut self.examples, phase.index, 9_000, step % self.batches.steps)?;
             net.input(0).copy_from_slice(&batch.values);
             net.forward();
         }
@@ -112,7 +114,7 @@ impl Trainer<'_> {
         resumed: Option<State>,
         told: &mut Told,
     ) -> Result<Graph> {
-        let mut graph = settled(&graph)?;
+        let mut graph = bound(&settled(&graph)?, &self.shape)?;
         let mut net = self.net(&graph, phase)?;
         let scales = self.plan.learn_scales && phase.quantized;
         let mut optimizer = Optimizer::new(self.plan.optimizer, self.plan.decay, scales, &net.params);
@@ -150,7 +152,11 @@ impl Trainer<'_> {
                         format!(": loss {:.4}, {} {m:.4} at best", sum / step as f64, self.judge.measure())
                     }
                 };
-                told(&format!("{}, epoch {} of {}{so_far}", phase.name, epoch + 1, phase.epochs), done, total);
+                told(
+                    &format!("{}, epoch {} of {}{so_far}", phase.name, epoch + 1, phase.epochs),
+                    done,
+                    total,
+                );
                 sum += self.step(&mut net, &mut optimizer, phase, epoch, step)?;
             }
             net.params.store(&mut graph);
@@ -231,7 +237,8 @@ impl Trainer<'_> {
         }
         let kept = self.checkpoint.place();
         if !kept.is_empty() && !self.history.is_empty() {
-            place += &format!(" (the state before that epoch is kept in {kept}, where the same command goes on)");
+            place +=
+                &format!(" (the state before that epoch is kept in {kept}, where the same command goes on)");
         }
         ampoule_train::Error::NotFinite { what: what.into(), step: step + 1, place }.into()
     }
@@ -270,9 +277,7 @@ impl Trainer<'_> {
             }
             let own = match each {
                 true => loss::binary_cross_entropy(&dims, &logits, &labels, hard, &mut grad),
-                false => {
-                    loss::cross_entropy(&dims, &logits, &labels, &[], plan.smoothing, hard, &mut grad)
-                }
+                false => loss::cross_entropy(&dims, &logits, &labels, &[], plan.smoothing, hard, &mut grad),
             };
             value += hard as f64 * own;
             if !self.reading.whole && !each {
@@ -282,9 +287,7 @@ impl Trainer<'_> {
         if let Some(taught) = taught {
             let own = match plan.on_logits {
                 true => loss::mean_square(&logits, &taught, soft, &mut grad),
-                false => {
-                    loss::distillation(&dims, &logits, &taught, plan.temperature, each, soft, &mut grad)
-                }
+                false => loss::distillation(&dims, &logits, &taught, plan.temperature, each, soft, &mut grad),
             };
             value += soft as f64 * own;
         }

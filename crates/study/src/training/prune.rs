@@ -1,10 +1,13 @@
 //! Channels are taken away: at once or step by step, by a ratio or until a latency is reached.
 
+use super::Told;
 use super::batches::Batches;
 use super::examples::Examples;
-use super::Told;
+use super::whole::bound;
 use crate::{Error, Result};
-use ampoule_compress::prune::{Importance, Moments, Ratio, Structure, importance, reconstruct, remove, select};
+use ampoule_compress::prune::{
+    Importance, Moments, Ratio, Structure, importance, reconstruct, remove, select,
+};
 use ampoule_engine::{Options, Session};
 use ampoule_graph::{Graph, passes};
 use serde::{Deserialize, Serialize};
@@ -217,7 +220,7 @@ fn cut(graph: &Graph, s: &Structure, keep: &[bool], moments: Option<&Moments>) -
 /// Milliseconds of a run with all graph passes: the median of a few.
 pub(super) fn latency(graph: &Graph, shape: &[usize], options: &Options) -> Result<f64> {
     const RUNS: usize = 5;
-    let mut g = graph.clone();
+    let mut g = bound(graph, shape)?;
     passes::optimize(&mut g)?;
     let mut session = Session::new(g, &[shape.to_vec()], options)?;
     session.run()?;

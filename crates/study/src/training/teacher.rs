@@ -1,5 +1,6 @@
 //! What a student learns from: another network's results, on the same patches or taken over whole cases.
 
+use super::whole::bound;
 use crate::{Error, Result};
 use ampoule_engine::{Options, Session};
 use ampoule_graph::{Graph, passes};
@@ -23,7 +24,7 @@ impl Teacher {
             let fail = |e: ampoule_graph::Error| Error::Compress(e.into());
             let mut g = graph.extract(&[output]).map_err(fail)?;
             passes::trainable(&mut g).map_err(fail)?;
-            let mut g = logits(&g);
+            let mut g = logits(&bound(&g, shape)?);
             for name in features {
                 let id = g.value_named(name).ok_or_else(|| {
                     Error::Utility(format!("the teacher has no value `{name}`; see `ampoule inspect`"))

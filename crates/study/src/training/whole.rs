@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use ampoule_graph::{Graph, passes};
 use ampoule_pipeline::Recipe;
 use ampoule_pipeline::photos::{PhotoRecipe, Task};
-use ampoule_pipeline::recipe::Activation;
+use ampoule_pipeline::recipe::{Activation, Axes, Pad};
 
 /// A model with one network in it that is trained: that of the last stage's first output. Where the recipe averages
 /// several, it takes the place of all of them and of their mirrors.
@@ -49,7 +49,8 @@ impl Whole {
                 r.outputs.push(graph.value(*only).name.clone());
             }
             let output = r.outputs.first().cloned();
-            let output = output.ok_or_else(|| Error::Utility("the recipe names no output to train".into()))?;
+            let output =
+                output.ok_or_else(|| Error::Utility("the recipe names no output to train".into()))?;
             let task = Known {
                 classes: r.classes.clone(),
                 whole: r.task == Task::Classification,
@@ -69,7 +70,7 @@ impl Whole {
         }
         let mut r = Recipe::parse(recipe)?;
         let others = r.stages[..r.stages.len() - 1].iter().flat_map(|s| s.outputs.clone()).collect();
-        let zyx = r.axes == ampoule_pipeline::recipe::Axes::Zyx;
+        let zyx = r.axes == Axes::Zyx;
         let Some(last) = r.stages.last_mut() else {
             return Err(Error::Utility("the recipe has no stage to train".into()));
         };
@@ -81,7 +82,7 @@ impl Whole {
             whole: false,
             sigmoid: last.activation == Activation::Sigmoid,
             foreground: Some(last.channel),
-            multiple: last.pad.map_or(16, |p| p.multiple),
+            multiple: last.pad.map_or(1, |p| p.multiple),
             window: last.window.as_ref().map(|w| turned(w.size)),
             across: if zyx { 2 } else { 0 },
         };
@@ -91,6 +92,33 @@ impl Whole {
             recipe = toml::to_string(&r).map_err(text)?;
         }
         Ok(Whole { graph: graph.clone(), output, replaced, others, recipe, task })
+    }
+
+    /// Lets the recipe raise sizes to multiples of `multiple` at least: students halve them.
+    pub fn in_multiples(&mut self, multiple: usize) -> Result<()> {
+        let multiple = self.task.multiple.max(1).next_multiple_of(multiple);
+        if self.task.whole || multiple == self.task.multiple {
+            return Ok(());
+        }
+        let text = |e: toml::ser::Error| Error::Utility(format!("the recipe cannot be written: {e}"));
+        self.recipe = match self.task.foreground {
+            None => {
+                let mut r = PhotoRecipe::parse(&self.recipe)?;
+                r.input.multiple = multiple;
+                r.input.frame = r.input.frame.next_multiple_of(multiple);
+                toml::to_string(&r).map_err(text)?
+            }
+            Some(_) => {
+                let mut r = Recipe::parse(&self.recipe)?;
+                if let Some(last) = r.stages.last_mut() {
+                    let minimum = last.pad.map_or(0, |p| p.minimum);
+                    last.pad = Some(Pad { multiple, minimum });
+                }
+                toml::to_string(&r).map_err(text)?
+            }
+        };
+        self.task.multiple = multiple;
+        Ok(())
     }
 
     /// The network, simplified and with all its parameters.
@@ -107,6 +135,15 @@ impl Whole {
     /// The model with another network in that place, and its recipe.
     pub fn with(&self, network: &Graph) -> Result<(Graph, String)> {
         let mut network = network.clone();
+        // Images of the size that the file speaks of, not of a batch of patches.
+        let declared = self.graph.extract(&[&self.output])?;
+        for (own, given) in network.inputs.clone().into_iter().zip(&declared.inputs) {
+            network.values[own.0].shape = declared.value(*given).shape.clone();
+        }
+        forget_sizes(&mut network);
+        for (own, given) in network.outputs.clone().into_iter().zip(&declared.outputs) {
+            network.values[own.0].shape = declared.value(*given).shape.clone();
+        }
         network.metadata = self.graph.metadata.clone();
         if self.others.is_empty() {
             return Ok((network, self.recipe.clone()));
@@ -117,10 +154,105 @@ impl Whole {
         let used = g.uses();
         let values = g.values.iter_mut().enumerate().filter(|(i, _)| used[*i] == 0);
         let inputs = g.inputs.clone();
-        values.filter(|(i, _)| !inputs.iter().any(|k| k.0 == *i)).for_each(|(i, v)| v.name = format!("unused/{i}"));
+        values
+            .filter(|(i, _)| !inputs.iter().any(|k| k.0 == *i))
+            .for_each(|(i, v)| v.name = format!("unused/{i}"));
         g.join(&network)?;
         g.sort()?;
         g.check()?;
         Ok((g, self.recipe.clone()))
+    }
+}
+
+/// `g` for inputs of `shape`, whatever the file says of them. Nothing is computed in advance, so that it stays a network
+/// for any size.
+pub(super) fn bound(g: &Graph, shape: &[usize]) -> Result<Graph> {
+    let mut g = g.clone();
+    g.set_input_dims(0, shape);
+    forget_sizes(&mut g);
+    ampoule_graph::infer::infer(&mut g)?;
+    Ok(g)
+}
+
+/// Forgets sizes that follow from those of inputs.
+fn forget_sizes(g: &mut Graph) {
+    let inputs = g.inputs.clone();
+    for (i, v) in g.values.iter_mut().enumerate() {
+        let id = ampoule_graph::ValueId(i);
+        if !inputs.contains(&id) && !g.constants.contains_key(&id) {
+            v.shape = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ampoule_graph::build::Builder;
+    use ampoule_graph::op::Window;
+    use ampoule_graph::{Dim, Tensor};
+
+    /// Networks of one layer that share their input.
+    fn networks(factors: &[(&str, f32)]) -> Graph {
+        let mut b = Builder::new("several");
+        let dims = [1, 1, 8, 8, 8].map(Dim::Known);
+        let x = b.input("image", &dims);
+        for (name, factor) in factors {
+            let y = b.conv(x, Tensor::f32(&[1, 1, 1, 1, 1], &[*factor]), None, Window::of(&[1; 3]));
+            let y = b.unary(y, ampoule_graph::op::Unary::Sigmoid);
+            b.output(y, name, &dims);
+        }
+        b.finish()
+    }
+
+    const TWO: &str = r#"
+version = 1
+name = "two"
+task = "brain-extraction"
+axes = "zyx"
+[[stage]]
+outputs = ["box"]
+crop = { threshold = 0.5, plane_fraction = 0.02, margin = 0.1 }
+[[stage]]
+outputs = ["main", "more"]
+mirror = ["x"]
+[post]
+back = "nearest"
+threshold = 0.5
+"#;
+
+    fn run(g: &Graph, output: &str) -> f32 {
+        let g = g.extract(&[output]).unwrap();
+        let mut s = ampoule_engine::Session::new(g, &[vec![1, 1, 8, 8, 8]], &Default::default()).unwrap();
+        s.input(0).fill(1.0);
+        s.run().unwrap();
+        s.output(0).to_vec()[0]
+    }
+
+    #[test]
+    fn a_network_takes_the_place_of_an_ensemble_beside_other_stages() {
+        let sigmoid = |v: f32| 1.0 / (1.0 + (-v).exp());
+        let g = networks(&[("box", 1.0), ("main", 2.0), ("more", 3.0)]);
+        let whole = Whole::new(&g, TWO, false).unwrap();
+        assert_eq!((whole.output.as_str(), whole.replaced.len()), ("main", 2));
+        assert!((run(&whole.network().unwrap(), "main") - sigmoid(2.0)).abs() < 1e-6);
+        let (all, recipe) = whole.with(&networks(&[("main", -1.0)])).unwrap();
+        assert!((run(&all, "box") - sigmoid(1.0)).abs() < 1e-6);
+        assert!((run(&all, "main") - sigmoid(-1.0)).abs() < 1e-6);
+        assert_eq!((all.inputs.len(), all.outputs.len()), (1, 2));
+        let last = Recipe::parse(&recipe).unwrap().stages.pop().unwrap();
+        assert_eq!((last.outputs, last.mirror), (vec!["main".to_owned()], vec![]));
+        // What was written can be read.
+        let bytes = ampoule_graph::onnx::to_bytes(&all).unwrap();
+        ampoule_graph::onnx::from_bytes(bytes.into(), None, &Default::default()).unwrap();
+    }
+
+    #[test]
+    fn students_get_sizes_that_they_can_halve() {
+        let g = networks(&[("box", 1.0), ("main", 2.0), ("more", 3.0)]);
+        let mut whole = Whole::new(&g, TWO, false).unwrap();
+        whole.in_multiples(8).unwrap();
+        let last = Recipe::parse(&whole.recipe).unwrap().stages.pop().unwrap();
+        assert_eq!((last.pad, whole.task.multiple), (Some(Pad { multiple: 8, minimum: 0 }), 8));
     }
 }

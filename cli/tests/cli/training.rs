@@ -1,0 +1,198 @@
+//! `ampoule optimize` where it prunes and trains: the small study's tiles.
+
+use super::{Dir, ampoule, expect, text};
+use ampoule_graph::build::Builder;
+use ampoule_graph::op::{Unary, Window};
+use ampoule_graph::{Dim, Graph, Tensor, onnx};
+use std::path::Path;
+
+/// The network of discs, with tiles to learn from (`learn`, masks in `truth`) and others (`val`).
+fn setup() -> Dir {
+    let d = Dir::new();
+    let quick = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/quick");
+    std::fs::copy(quick.join("discs.onnx"), d.path("discs.onnx")).unwrap();
+    std::fs::copy(quick.join("../../recipes/discs.toml"), d.path("discs.toml")).unwrap();
+    for (to, from, n) in [("learn", "validate", 6), ("val", "test", 4)] {
+        std::fs::create_dir_all(d.path(to)).unwrap();
+        for i in 0..n {
+            let name = format!("{from}{i:02}.png");
+            std::fs::copy(quick.join(from).join(&name), d.path(to).join(&name)).unwrap();
+        }
+    }
+    std::fs::create_dir(d.path("truth")).unwrap();
+    for e in std::fs::read_dir(quick.join("truth")).unwrap().flatten() {
+        std::fs::copy(e.path(), d.path("truth").join(e.file_name())).unwrap();
+    }
+    d
+}
+
+const BASE: [&str; 6] = ["optimize", "discs.onnx", "--recipe", "discs.toml", "-o", "small.onnx"];
+const LEARN: [&str; 4] = ["--finetune", "learn", "--labels", "truth"];
+const PROVE: [&str; 4] = ["--validate", "val", "--truth", "truth"];
+/// Little work: the reference tier is slow.
+const LITTLE: [&str; 8] = ["--patch", "32", "--batch", "2", "--steps", "3", "--epochs", "2"];
+
+fn read(d: &Dir, name: &str) -> Graph {
+    onnx::read_file(&d.path(name)).unwrap()
+}
+
+fn weights(g: &Graph) -> Vec<Vec<f32>> {
+    g.constants.values().filter_map(Tensor::to_f32).collect()
+}
+
+#[test]
+fn pruning_with_quantizers_and_a_teacher_makes_a_smaller_model_that_runs() {
+    let d = setup();
+    let more =
+        ["--teacher", "original", "--prune", "0.5", "--prune-steps", "2", "--qat", "--qat-epochs", "1"];
+    let limit = ["--max-drop", "dice=0.5", "--json", "--learn-scales", "--augment", "full"];
+    let o = ampoule(&d, &[&BASE[..], &LEARN, &PROVE, &LITTLE, &more, &limit].concat());
+    expect(&o, 0, &["\"met\":true", "\"channels\":[16,8]", "train in eight bits", "\"metric\":"]);
+    assert!(!d.path("small.onnx.training").exists() && !d.path("small.onnx.partial").exists());
+    let g = read(&d, "small.onnx");
+    assert!(g.nodes.iter().any(|n| n.op.name() == "QuantizeLinear"));
+    assert!(g.meta("ampoule.optimized").is_some_and(|m| m.contains("\"trained\"")));
+    let sizes = ["discs.onnx", "small.onnx"].map(|f| std::fs::metadata(d.path(f)).unwrap().len());
+    assert!(3 * sizes[1] < sizes[0], "{sizes:?}");
+    // The recipe rides along.
+    expect(&ampoule(&d, &["run", "small.onnx", "val", "-o", "out"]), 0, &[]);
+}
+
+#[test]
+fn pruning_at_once_needs_neither_labels_nor_training() {
+    let d = setup();
+    let more = ["--calibrate", "learn", "--prune", "0.5", "--precision", "fp32", "--validate", "val"];
+    for importance in ["l1", "l2", "median", "activation"] {
+        let limit = ["--max-drop", "dice=0.9", "--overwrite", "--importance", importance];
+        let o = ampoule(&d, &[&BASE[..], &more, &limit].concat());
+        expect(&o, 0, &["not pruned:", "channels: 24 of 48", "the trained network in float32", "met"]);
+    }
+    let o = ampoule(&d, &[&BASE[..], &more[..2], &["--prune", "0.4", "--global", "--overwrite"]].concat());
+    expect(&o, 0, &["in eight bits", "not validated"]);
+    let auto = ["--prune", "auto", "--speedup", "1.3", "--precision", "fp32", "--overwrite"];
+    expect(&ampoule(&d, &[&BASE[..], &more[..2], &auto].concat()), 0, &["measure cuts", "channels:"]);
+}
+
+#[test]
+fn a_student_learns_without_labels() {
+    let d = setup();
+    let more = ["--finetune", "learn", "--student", "unet-4", "--precision", "fp32", "--seed", "5"];
+    expect(&ampoule(&d, &[&BASE[..], &more, &LITTLE].concat()), 0, &["train, epoch 2: loss", "trained on 6"]);
+    expect(&ampoule(&d, &["run", "small.onnx", "val", "-o", "out"]), 0, &[]);
+    // The same seed gives the same weights, whatever the threads; another gives others.
+    let first = weights(&read(&d, "small.onnx"));
+    let again = |seed: &'static str, threads: &'static str| {
+        let more = ["--overwrite", "--threads", threads, "--seed", seed];
+        let base = ["--finetune", "learn", "--student", "unet-4", "--precision", "fp32"];
+        expect(&ampoule(&d, &[&BASE[..], &base, &LITTLE, &more].concat()), 0, &[]);
+        weights(&read(&d, "small.onnx"))
+    };
+    assert!(again("5", "1") == first && again("6", "2") != first);
+    let o = ampoule(
+        &d,
+        &[&BASE[..], &LITTLE, &["--finetune", "learn", "--student", "convnet-4", "--overwrite"]].concat(),
+    );
+    expect(&o, 3, &["does not fit the task"]);
+}
+
+#[test]
+fn training_goes_on_where_it_was_killed() {
+    let d = setup();
+    let args = |out: &'static str| {
+        let more = ["--prune", "0.5", "--prune-steps", "1", "--precision", "fp32", "--overwrite"];
+        let little =
+            ["--patch", "32", "--batch", "2", "--steps", "4", "--epochs", "6", "--max-drop", "dice=0.5"];
+        let base = ["optimize", "discs.onnx", "--recipe", "discs.toml", "-o", out];
+        [&base[..], &LEARN, &PROVE, &more, &little].concat()
+    };
+    expect(&ampoule(&d, &args("whole.onnx")), 0, &[]);
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_ampoule"))
+        .args(args("small.onnx"))
+        .current_dir(d.path(""))
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while !d.path("small.onnx.training").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let _ = child.kill();
+    child.wait().unwrap();
+    let o = ampoule(&d, &args("small.onnx"));
+    expect(&o, 0, &["epoch 6: loss"]);
+    assert!(weights(&read(&d, "small.onnx")) == weights(&read(&d, "whole.onnx")));
+}
+
+#[test]
+fn bad_input_is_named() {
+    let d = setup();
+    let run = |more: &[&str], code: i32, words: &[&str]| {
+        let o = ampoule(&d, &[&BASE[..], &LITTLE, more].concat());
+        expect(&o, code, words);
+        assert!(!d.path("small.onnx").exists(), "{}", text(&o));
+    };
+    for (ratio, word) in
+        [("0", "takes nothing"), ("1", "leave nothing"), ("1.5", "below 1"), ("x", "a share")]
+    {
+        run(&["--calibrate", "learn", "--prune", ratio], 2, &["--prune", word]);
+    }
+    run(&["--calibrate", "learn", "--qat"], 2, &["--finetune"]);
+    run(&["--finetune", "learn", "--student", "unet-4", "--prune", "0.5"], 2, &["choose one"]);
+    run(&["--finetune", "learn", "--labels", "val"], 3, &["no truth"]);
+    run(&["--finetune", "learn", "--teacher", "nowhere.onnx"], 3, &["nowhere"]);
+    run(&["--finetune", "learn", "--validate", "learn", "--truth", "truth"], 3, &["one set only"]);
+    run(&["--finetune", "learn", "--features", "nothing"], 3, &["no value `nothing`"]);
+    // Masks of another size, and without the class.
+    std::fs::create_dir(d.path("bad")).unwrap();
+    let copy = |from: &str| {
+        for i in 0..6 {
+            std::fs::copy(d.path(from), d.path(&format!("bad/validate{i:02}.png"))).unwrap();
+        }
+    };
+    super::write_photo(&d.path("blank.png"), 20, 20, 0);
+    copy("blank.png");
+    run(&["--finetune", "learn", "--labels", "bad"], 3, &["validate00", "size"]);
+    // A blank mask, all of its pixels 0.
+    let mut file = std::fs::File::create(d.path("blank.png")).unwrap();
+    ampoule_imaging::photo::write_grey(&mut file, 64, 64, &[0; 64 * 64]).unwrap();
+    copy("blank.png");
+    run(&["--finetune", "learn", "--labels", "bad"], 3, &["class `disc`", "unlearn"]);
+}
+
+/// A network of convolutions whose first weights have this size.
+fn small(path: &Path, size: f32, layers: usize) {
+    let mut b = Builder::new("small");
+    let image = |c: usize| [Dim::Known(1), Dim::Known(c), Dim::Unknown, Dim::Unknown];
+    let mut y = b.input("x", &image(3));
+    for i in 0..layers {
+        let [from, to] = [if i == 0 { 3 } else { 16 }, if i + 1 == layers { 2 } else { 16 }];
+        let by = if i == 0 { size } else { 0.1 };
+        let w: Vec<f32> = (0..from * to).map(|k| by * ((k * 7 % 11) as f32 - 5.0)).collect();
+        y = b.conv(y, Tensor::f32(&[to, from, 1, 1], &w), None, Window::of(&[1, 1]));
+        if i + 1 < layers {
+            y = b.unary(y, Unary::Relu);
+        }
+    }
+    let y = b.softmax(y);
+    b.output(y, "prob", &image(2));
+    onnx::write_file(&b.finish(), path).unwrap();
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_training_and_says_where() {
+    let d = setup();
+    small(&d.path("huge.onnx"), 1e38, 3);
+    let base = ["optimize", "huge.onnx", "--recipe", "discs.toml", "-o", "small.onnx", "--precision", "fp32"];
+    let o = ampoule(&d, &[&base[..], &LEARN, &LITTLE].concat());
+    expect(&o, 3, &["the loss is not finite", "step 1 of epoch 1", "first in `", "learning rate"]);
+    assert!(!d.path("small.onnx").exists());
+}
+
+#[test]
+fn what_cannot_be_pruned_is_said() {
+    let d = setup();
+    small(&d.path("one.onnx"), 0.1, 1);
+    let base = ["optimize", "one.onnx", "--recipe", "discs.toml", "-o", "small.onnx", "--precision", "fp32"];
+    let o = ampoule(&d, &[&base[..], &["--prune", "0.5", "--calibrate", "learn"]].concat());
+    expect(&o, 3, &["cannot be pruned anywhere", "conv"]);
+}
