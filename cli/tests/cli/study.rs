@@ -205,3 +205,26 @@ fn layers_are_compared_alone_and_inside() {
     assert!(String::from_utf8_lossy(&same.stderr).contains("no quantized layer"));
     assert_eq!(ampoule(&dir, &["compare", &model, &model, "--layers"]).status.code(), Some(2));
 }
+
+#[test]
+fn a_variant_is_pruned_and_trained() {
+    let dir = Dir::new();
+    let more = "[[profile]]\nname = \"one\"\nthreads = 1\n[[variant]]\nname = \"original\"\nkind = \"original\"\n\
+                [[variant]]\nname = \"pruned\"\nkind = \"trained\"\n\
+                training = { prune = 0.5, prune-steps = 1, teacher = true, qat = true, epochs = 1, qat-epochs = 1, \
+                steps = 2, batch = 2, patch = 32 }";
+    let file = spec(&dir, more);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let line = text.lines().find(|l| l.starts_with("calibrate")).unwrap();
+    let learn = line.replacen("calibrate", "finetune", 1);
+    std::fs::write(&file, text.replace(line, &learn)).unwrap();
+    let done = study(&dir, &file, &[]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let all = results(&dir, "out");
+    let pruned = of(&all["workloads"][0]["variants"], "name", "pruned");
+    let note = pruned["note"].as_str().unwrap();
+    assert!(note.contains("27.2 % of the multiplications") && note.contains("layers in eight bits"), "{note}");
+    let original = of(&all["workloads"][0]["variants"], "name", "original");
+    assert!(3 * pruned["bytes"].as_u64().unwrap() < original["bytes"].as_u64().unwrap());
+    assert!(pruned["utility"].as_array().is_some_and(|u| !u.is_empty()));
+}

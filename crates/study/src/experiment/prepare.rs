@@ -103,8 +103,13 @@ fn ready(spec: &Spec, w: &Workload, v: &Variant, original: &Original, model: Pat
             Kind::Pytorch => Engine::Pytorch,
             _ => Engine::Ampoule,
         },
+        recipe: match v.kind {
+            // A network that took the place of several has a recipe of its own.
+            Kind::Trained => read(&model).ok().and_then(|g| g.meta(RECIPE_KEY).map(str::to_owned)),
+            _ => None,
+        }
+        .unwrap_or_else(|| original.recipe.clone()),
         model,
-        recipe: original.recipe.clone(),
         precision,
         plain: v.kind == Kind::Original,
         fast: w.fast,
@@ -137,6 +142,10 @@ fn model(
             quantized(w, v.kind == Kind::Int8Controlled, original, &file, out, told)?;
             Ok(file)
         }
+        Kind::Trained => {
+            trained(w, v, original, &file, out, told)?;
+            Ok(file)
+        }
         _ => match v.noise {
             Some(noise) => {
                 let mut graph = read(&original.path)?;
@@ -154,6 +163,68 @@ fn read(path: &Path) -> Result<Graph> {
     onnx::read_file(path).map_err(|e| Error::Input { path: path.into(), reason: e.to_string() })
 }
 
+/// Writes a variant that is pruned or trained, whatever it loses: that is what the study measures.
+fn trained(
+    w: &Workload,
+    v: &Variant,
+    original: &Original,
+    file: &Path,
+    out: &mut Prepared,
+    told: &mut Told,
+) -> Result<()> {
+    let Some(made) = &v.training else { return Err(Error::Utility("there is no `training`".into())) };
+    let plan = made.plan(w).map_err(Error::Utility)?;
+    let job = Job {
+        quantize: made.int8,
+        checkpoint: Some(file.with_extension("training")),
+        training: Some(plan),
+        calibrate: w.calibrate.clone(),
+        validate: w.validate.clone(),
+        truth: w.validate_truth.clone(),
+        limits: vec![Limit { metric: "agreement".into(), drop: 1.0 }],
+        sensitivity: false,
+        ..job(w, original, file)?
+    };
+    let (graph, report) = optimize::optimize(&job, told)?;
+    optimize::write(&graph, file)?;
+    job.journal.iter().chain(&job.checkpoint).for_each(|p| drop(std::fs::remove_file(p)));
+    if let Some(t) = &report.trained {
+        let [codes, all] = [report.layers[1], report.layers[0]];
+        let share = 100.0 * t.macs[1] as f64 / t.macs[0].max(1) as f64;
+        out.note = format!(
+            "{:.1} % of the multiplications, {codes} of {all} layers in eight bits; {} passes over {} cases",
+            share,
+            t.epochs.len(),
+            t.cases[0]
+        );
+    }
+    Ok(())
+}
+
+/// What all jobs of a workload share.
+fn job(w: &Workload, original: &Original, file: &Path) -> Result<Job> {
+    Ok(Job {
+        graph: read(&original.path)?,
+        recipe: original.recipe.clone(),
+        sha256: original.sha256.clone(),
+        options: Options { max_bytes: ampoule_pipeline::total_memory(), ..Options::default() },
+        training: None,
+        quantize: true,
+        calibrate: w.calibrate.clone(),
+        validate: None,
+        truth: None,
+        limits: Vec::new(),
+        preset: Preset::Performance,
+        method: Method::Mse,
+        fastest: false,
+        sensitivity: false,
+        bias: true,
+        fast: w.fast,
+        journal: Some(file.with_extension("journal")),
+        checkpoint: None,
+    })
+}
+
 fn quantized(
     w: &Workload,
     controlled: bool,
@@ -164,27 +235,12 @@ fn quantized(
 ) -> Result<()> {
     let limits = w.margins.iter().filter(|m| METRICS.contains(&m.0.as_str()));
     let limits: Vec<Limit> = limits.map(|(m, d)| Limit { metric: m.clone(), drop: *d }).collect();
-    let calibrate =
-        w.calibrate.clone().ok_or_else(|| Error::Utility("there are no calibration cases".into()))?;
     let job = Job {
-        graph: read(&original.path)?,
-        recipe: original.recipe.clone(),
-        sha256: original.sha256.clone(),
-        options: Options { max_bytes: ampoule_pipeline::total_memory(), ..Options::default() },
-        training: None,
-        quantize: true,
-        calibrate: Some(calibrate),
         validate: w.validate.clone().filter(|_| controlled),
         truth: w.validate_truth.clone().filter(|_| controlled),
         limits: if controlled { limits } else { Vec::new() },
-        preset: Preset::Performance,
-        method: Method::Mse,
-        fastest: false,
         sensitivity: w.sensitivity && !controlled,
-        bias: true,
-        fast: w.fast,
-        journal: Some(file.with_extension("journal")),
-        checkpoint: None,
+        ..job(w, original, file)?
     };
     let (graph, report) = optimize::optimize(&job, told)?;
     optimize::write(&graph, file)?;

@@ -166,7 +166,12 @@ fn sets(w: &Workload, original: &Original) -> Result<Sets> {
     let calibrate = list(&w.calibrate)?.unwrap_or_default();
     let validate = list(&w.validate)?.unwrap_or_default();
     let test = cases(&w.test, photos)?;
-    let sha256 = disjoint(&[("calibration", &calibrate), ("validation", &validate), ("test", &test)])?;
+    let mut sha256 = disjoint(&[("calibration", &calibrate), ("validation", &validate), ("test", &test)])?;
+    // What is trained on may be calibrated on.
+    if let Some(learned) = list(&w.finetune)? {
+        let own = disjoint(&[("fine-tuning", &learned), ("validation", &validate), ("test", &test)])?;
+        sha256 = sha256_hex(format!("{sha256} {own}").as_bytes());
+    }
     let classes = match photos {
         true => PhotoRecipe::parse(&original.recipe)?.classes,
         false => vec!["background".into(), "foreground".into()],

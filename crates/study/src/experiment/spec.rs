@@ -2,7 +2,9 @@
 
 use super::nearest::{explain, hint};
 use crate::optimize::METRICS as LIMITED;
+use crate::training::{Amount, Augment, Prune, Training, Tutor};
 use crate::{Error, Result};
+use ampoule_compress::prune::Importance;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -83,7 +85,9 @@ pub enum Kind {
     Int8,
     /// The same under accuracy control.
     Int8Controlled,
-    /// A file of its own, for example of a pruned or fine-tuned network.
+    /// Pruned, fine-tuned, trained with quantizers or distilled on the workload's cases.
+    Trained,
+    /// A file of its own, for example of a network that another tool made.
     File,
     /// ONNX Runtime.
     Onnxruntime,
@@ -115,12 +119,113 @@ pub struct Variant {
     /// Storage of values in a peer or a file: `fp32` or `bf16`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<String>,
+    /// How a variant of kind `trained` is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<Made>,
     /// Milliseconds that every run of a network waits in vain, to try the study itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sleep_ms: Option<f64>,
     /// Relative noise put on all weights, to try the study itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise: Option<f64>,
+}
+
+/// How a network is pruned and trained; what is not given is as `ampoule optimize` has it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Made {
+    /// Share of the channels to take away, above 0 and below 1.
+    pub prune: Option<f64>,
+    /// Instead: how many times faster pruning makes the network.
+    pub speedup: Option<f64>,
+    /// The share is of all channels, where they matter least.
+    pub global: bool,
+    /// `l1`, `l2`, `median` or `activation`.
+    pub importance: Option<String>,
+    /// Steps of pruning.
+    pub prune_steps: Option<usize>,
+    /// A small architecture in the network's place.
+    pub student: Option<String>,
+    /// Learn from the original beside the labels; without labels that is done anyway.
+    pub teacher: bool,
+    /// Train with quantizers in the end.
+    pub qat: bool,
+    /// Quantize in the end without training.
+    pub int8: bool,
+    /// Passes in float32, and with quantizers.
+    pub epochs: Option<usize>,
+    /// Passes with quantizers.
+    pub qat_epochs: Option<usize>,
+    /// Learning rate.
+    pub rate: Option<f32>,
+    /// Patches in a step.
+    pub batch: Option<usize>,
+    /// Length of a patch's sides.
+    pub patch: Option<usize>,
+    /// Steps of a pass.
+    pub steps: Option<usize>,
+    /// `none`, `light` or `full`.
+    pub augment: Option<String>,
+    /// Seed of all that is random.
+    pub seed: Option<u64>,
+}
+
+impl Made {
+    /// As a plan for the workload's cases.
+    pub(super) fn plan(&self, w: &Workload) -> Result<Training, String> {
+        let usual = Training::default();
+        let amount = match (self.prune, self.speedup) {
+            (Some(_), Some(_)) => return Err("`prune` and `speedup` exclude each other".into()),
+            (Some(r), _) if !(r > 0.0 && r < 1.0) => return Err("`prune` is above 0 and below 1".into()),
+            (_, Some(t)) if !(t > 1.0 && t <= 100.0) => {
+                return Err("`speedup` is above 1 and at most 100".into());
+            }
+            (Some(r), _) if self.global => Some(Amount::Global(r)),
+            (Some(r), _) => Some(Amount::Each(r)),
+            (_, t) => t.map(Amount::Faster),
+        };
+        if self.student.is_some() && amount.is_some() {
+            return Err("`student` and `prune` exclude each other".into());
+        }
+        if w.finetune.is_none() && (amount.is_none() || self.qat) {
+            return Err("there is nothing to train on; set `finetune` in the workload".into());
+        }
+        if w.finetune.is_none() && w.calibrate.is_none() {
+            return Err("pruning needs `finetune` or `calibrate` in the workload".into());
+        }
+        if self.rate.is_some_and(|r| !(r > 0.0 && r <= 10.0)) {
+            return Err("`rate` is above 0 and at most 10".into());
+        }
+        let some = |n: Option<usize>| n != Some(0);
+        if !(some(self.batch) && some(self.patch) && some(self.steps) && some(self.prune_steps)) {
+            return Err("`batch`, `patch`, `steps` and `prune-steps` are 1 or more".into());
+        }
+        let name = self.importance.as_deref().unwrap_or("median");
+        let importance = Importance::parse(name)
+            .ok_or_else(|| format!("`{name}` is none of l1, l2, median, activation"))?;
+        let steps = self.prune_steps.unwrap_or(if w.finetune.is_some() { 3 } else { 1 });
+        let augment = match &self.augment {
+            None => usual.augment,
+            Some(n) => Augment::parse(n).ok_or_else(|| format!("`{n}` is none of none, light, full"))?,
+        };
+        Ok(Training {
+            data: w.finetune.clone(),
+            labels: w.labels.clone(),
+            tutor: self.teacher.then_some(Tutor::Original),
+            student: self.student.clone(),
+            prune: amount.map(|amount| Prune { amount, importance, steps, reconstruct: true }),
+            quantized: self.qat,
+            epochs: self.epochs.unwrap_or(usual.epochs),
+            quantized_epochs: self.qat_epochs.unwrap_or(usual.quantized_epochs),
+            rate: self.rate.unwrap_or(if self.student.is_some() { 1e-3 } else { usual.rate }),
+            batch: self.batch,
+            patch: self.patch,
+            steps: self.steps,
+            augment,
+            seed: self.seed.unwrap_or(usual.seed),
+            ..usual
+        })
+    }
 }
 
 impl Variant {
@@ -147,6 +252,12 @@ pub struct Workload {
     /// Cases to take ranges from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibrate: Option<PathBuf>,
+    /// Cases that variants of kind `trained` learn from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finetune: Option<PathBuf>,
+    /// Their truth; the original's results otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<PathBuf>,
     /// Cases for accuracy control.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validate: Option<PathBuf>,
@@ -205,10 +316,18 @@ impl Spec {
             if w.model.contains('/') || w.model.ends_with(".onnx") {
                 w.model = folder.join(&w.model).to_string_lossy().into_owned();
             }
-            [&mut w.recipe, &mut w.calibrate, &mut w.validate, &mut w.validate_truth, &mut w.truth]
-                .into_iter()
-                .flatten()
-                .for_each(place);
+            [
+                &mut w.recipe,
+                &mut w.calibrate,
+                &mut w.finetune,
+                &mut w.labels,
+                &mut w.validate,
+                &mut w.validate_truth,
+                &mut w.truth,
+            ]
+            .into_iter()
+            .flatten()
+            .for_each(place);
             place(&mut w.test);
         }
         for v in &mut self.variants {
@@ -261,11 +380,16 @@ impl Spec {
         if v.precision.is_some() && !matches!(v.kind, Kind::File | Kind::Openvino) {
             return Err("`precision` is for kinds `file` and `openvino`".into());
         }
+        if v.training.is_some() != (v.kind == Kind::Trained) {
+            return Err("kind `trained` needs `training`, and no other kind has it".into());
+        }
         let fine = |x: Option<f64>, most: f64| x.is_none_or(|x| x > 0.0 && x <= most);
         if !fine(v.sleep_ms, 60_000.0) || !fine(v.noise, 100.0) {
             return Err("`sleep-ms` is above 0 and at most 60000, `noise` above 0 and at most 100".into());
         }
-        if v.noise.is_some() && matches!(v.kind, Kind::File | Kind::Int8 | Kind::Int8Controlled) {
+        if v.noise.is_some()
+            && matches!(v.kind, Kind::File | Kind::Int8 | Kind::Int8Controlled | Kind::Trained)
+        {
             return Err("`noise` is for variants that run the original model".into());
         }
         Ok(())
@@ -302,6 +426,11 @@ impl Spec {
         }
         if w.timed == 0 {
             return Err("`timed` must be 1 or more".into());
+        }
+        for v in self.of(w) {
+            if let Some(made) = &v.training {
+                made.plan(w).map_err(|e| format!("variant `{}`: {e}", v.name))?;
+            }
         }
         let needs = |kind: Kind| self.of(w).any(|v| v.kind == kind);
         if w.calibrate.is_none() && (needs(Kind::Int8) || needs(Kind::Int8Controlled)) {
@@ -404,6 +533,10 @@ mod tests {
             ("calibrate = \"cal\"", "", "need `calibrate`"),
             ("threads = 1", "threads = 0", "1 to 1024"),
             ("version = 1", "version = 2", "version 1"),
+            ("kind = \"int8\"", "kind = \"trained\"", "needs `training`"),
+            ("kind = \"int8\"", "kind = \"trained\"\ntraining = { prune = 1.0 }", "below 1"),
+            ("kind = \"int8\"", "kind = \"trained\"\ntraining = { qat = true }", "set `finetune`"),
+            ("kind = \"int8\"", "kind = \"trained\"\ntraining = { studnet = true }", "did you mean `student`"),
             ("version = 1", "version = 1\nbaseline = \"origina\"", "did you mean `original`"),
         ] {
             assert!(SMALL.contains(from), "{from}");
