@@ -71,6 +71,12 @@ fn pruning_at_once_needs_neither_labels_nor_training() {
     expect(&o, 0, &["in eight bits", "not validated"]);
     let auto = ["--prune", "auto", "--speedup", "1.3", "--precision", "fp32", "--overwrite"];
     expect(&ampoule(&d, &[&BASE[..], &more[..2], &auto].concat()), 0, &["measure cuts", "channels:"]);
+    // A speed that costs too much is given up step by step; what is left is the original.
+    let most =
+        ["--prune", "auto", "--speedup", "50", "--precision", "fp32", "--overwrite", "--validate", "val"];
+    let o = ampoule(&d, &[&BASE[..], &more[..2], &most, &["--max-drop", "agreement=0"]].concat());
+    expect(&o, 4, &["the limit cannot be met", "the original in float32 was written"]);
+    assert_eq!(text(&o).matches("measure cuts: 0").count(), 3);
 }
 
 #[test]

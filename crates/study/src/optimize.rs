@@ -159,7 +159,20 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
             hashes: &hashes,
             checkpoint: job.checkpoint.as_deref(),
         };
-        let done = training::run(&subject, plan, told)?;
+        let mut done = training::run(&subject, plan, told)?;
+        for gentler in training::gentler(plan) {
+            let mut float = match &done.float {
+                Some(g) if !validation.is_empty() => g.clone(),
+                _ => break,
+            };
+            passes::optimize(&mut float)?;
+            let (recipe, truth) = (&done.recipe, truth.as_ref());
+            let tried = verdicts_of(job, &float, recipe, &validation, truth, &originals, &limits, told)?;
+            if tried.iter().all(Verdict::met) {
+                break;
+            }
+            done = training::run(&subject, &gentler, told)?;
+        }
         base.recipe = done.recipe;
         base.trained = Some(done.report);
         if done.quantized.is_some() || !job.quantize {

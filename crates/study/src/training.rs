@@ -158,6 +158,8 @@ pub struct Trained {
     pub parameters: [usize; 2],
     /// Multiplications of a run on one patch, before and after.
     pub macs: [u64; 2],
+    /// Milliseconds of such a run, before and after.
+    pub patch_ms: [f64; 2],
     /// Channels of pruned groups of layers.
     pub channels: Vec<Channels>,
     /// Layers that keep all their channels, and why.
@@ -414,9 +416,11 @@ pub(crate) fn run(s: &Subject, plan: &Training, told: &mut Told) -> Result<Outco
         passes::optimize(&mut g)?;
         Ok(Session::new(g, &[one.clone()], s.options)?.macs())
     };
+    let timed = |g: &Graph| prune::latency(g, &one, s.options);
     let report = Trained {
         parameters: [original.parameter_count(), weights(&network)],
         macs: [counted(&original)?, counted(&network)?],
+        patch_ms: [timed(&original)?, timed(&network)?],
         channels: trainer
             .target
             .iter()
@@ -437,6 +441,14 @@ fn split(cases: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
         cases.into_iter().enumerate().partition(|(i, _)| i % HELD_BACK == HELD_BACK - 1);
     let paths = |v: Vec<(usize, PathBuf)>| v.into_iter().map(|p| p.1).collect();
     (paths(held), paths(rest))
+}
+
+/// What to try, one after the other, where pruning for speed alone loses too much: less speed.
+pub(crate) fn gentler(plan: &Training) -> Vec<Training> {
+    let prune = plan.prune.filter(|_| plan.data.is_none());
+    let Some((prune, Amount::Faster(times))) = prune.map(|p| (p, p.amount)) else { return Vec::new() };
+    let eased = [0.6, 0.3].map(|share| Amount::Faster(1.0 + share * (times - 1.0)));
+    eased.map(|amount| Training { prune: Some(Prune { amount, ..prune }), ..plan.clone() }).into()
 }
 
 /// The parts of training, in order.

@@ -121,13 +121,15 @@ pub fn tell(t: &Trained) {
     }
     let share = |[a, b]: [f64; 2]| if a > 0.0 { 100.0 * b / a } else { 100.0 };
     say(format!(
-        "parameters: {} of {} ({:.1} %); multiplications of a patch: {:.2} of {:.2} G ({:.1} %)",
+        "parameters: {} of {} ({:.1} %); a patch: {:.2} of {:.2} G multiplications ({:.1} %), {:.1} ms after {:.1} ms",
         t.parameters[1],
         t.parameters[0],
         share(t.parameters.map(|v| v as f64)),
         t.macs[1] as f64 / 1e9,
         t.macs[0] as f64 / 1e9,
         share(t.macs.map(|v| v as f64)),
+        t.patch_ms[1],
+        t.patch_ms[0],
     ));
     for e in &t.epochs {
         let metric = e.metric.map_or_else(String::new, |m| format!(", {m:.4} on validation"));

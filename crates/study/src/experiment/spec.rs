@@ -536,7 +536,11 @@ mod tests {
             ("kind = \"int8\"", "kind = \"trained\"", "needs `training`"),
             ("kind = \"int8\"", "kind = \"trained\"\ntraining = { prune = 1.0 }", "below 1"),
             ("kind = \"int8\"", "kind = \"trained\"\ntraining = { qat = true }", "set `finetune`"),
-            ("kind = \"int8\"", "kind = \"trained\"\ntraining = { studnet = true }", "did you mean `student`"),
+            (
+                "kind = \"int8\"",
+                "kind = \"trained\"\ntraining = { studnet = true }",
+                "did you mean `student`",
+            ),
             ("version = 1", "version = 1\nbaseline = \"origina\"", "did you mean `original`"),
         ] {
             assert!(SMALL.contains(from), "{from}");

@@ -83,7 +83,7 @@ impl Trainer<'_> {
             max_bytes: self.max_bytes,
             masters: phase.masters.clone(),
         };
-        let mut net = build(graph, &[self.shape.clone()], machine, &options)?;
+        let mut net = build(graph, std::slice::from_ref(&self.shape), machine, &options)?;
         net.batch_statistics = !phase.quantized;
         Ok(net)
     }
