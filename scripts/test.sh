@@ -32,7 +32,7 @@ for tier in $(printf '%s\n' "${tiers[@]}" | tac); do
   # Formats, metrics and documentation examples do not depend on the tier; the bfloat16 tier differs
   # from the one before in products of bfloat16 only, and those with VNNI in products of bytes. Always the whole workspace, so that nothing is
   # built twice for other sets of features.
-  kernels=(--lib --test conv --test codes --test others --test networks --test engine)
+  kernels=(--lib --test conv --test codes --test others --test networks --test engine --test grad --test torch)
   codes=(--test codes --test engine)
   packages=(--workspace)
   case "$tier" in

@@ -225,7 +225,7 @@ pub struct Optimize {
     /// original's own results are the truth.
     #[arg(long, value_name = "PATH")]
     pub truth: Option<PathBuf>,
-    /// Largest loss allowed, as METRIC=VALUE (dice, hd95 in mm, agreement, accuracy); repeatable, each
+    /// Largest loss allowed, as METRIC=VALUE (dice, hd95 in mm, agreement, accuracy, balanced-accuracy, auroc); repeatable, each
     /// class by itself [default: dice=0.005 for volumes, agreement=0.01 for photos,
     /// after training with --truth accuracy=0.01 or dice=0.01].
     #[arg(long, value_name = "METRIC=VALUE")]

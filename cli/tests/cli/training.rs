@@ -202,3 +202,36 @@ fn what_cannot_be_pruned_is_said() {
     let o = ampoule(&d, &[&base[..], &["--prune", "0.5", "--calibrate", "learn"]].concat());
     expect(&o, 3, &["cannot be pruned anywhere", "conv"]);
 }
+
+#[test]
+fn every_loss_and_optimizer_can_be_asked_for() {
+    let d = setup();
+    let g = read(&d, "discs.onnx");
+    let inside = g.nodes.iter().find(|n| n.op.name() == "Relu").and_then(|n| n.output()).unwrap();
+    let inside = g.value(inside).name.clone();
+    let base = [&BASE[..], &LEARN, &LITTLE, &["--teacher", "original", "--precision", "fp32"]].concat();
+    for more in [
+        &["--features", &inside, "--optimizer", "sgd", "--schedule", "step"][..],
+        &["--on-logits", "--optimizer", "adam", "--schedule", "constant", "--mixed"],
+        &["--distill", "1", "--temperature", "4", "--augment", "none"],
+    ] {
+        let o = ampoule(&d, &[&base[..], more, &["--overwrite"]].concat());
+        expect(&o, 0, &["train, epoch 2: loss"]);
+        assert!(weights(&read(&d, "small.onnx")) != weights(&g), "nothing was learned");
+    }
+}
+
+#[test]
+fn volumes_are_learned_from_too() {
+    let d = super::optimize_setup();
+    let little = ["--patch", "16", "--steps", "2", "--epochs", "1", "--max-drop", "dice=1"];
+    let base = ["optimize", "deep.onnx", "-o", "small.onnx", "--finetune", "cal", "--validate", "val"];
+    let more = ["--student", "resunet-4", "--precision", "fp32", "--augment", "full"];
+    expect(&ampoule(&d, &[&base[..], &little, &more].concat()), 0, &["on validation", "trained on 1 cases"]);
+    expect(&ampoule(&d, &["run", "small.onnx", "val", "-o", "out"]), 0, &[]);
+    // With truth, here what the original makes of the head.
+    expect(&ampoule(&d, &["run", "deep.onnx", "cal", "-o", "truth"]), 0, &[]);
+    let more = ["--labels", "truth", "--qat", "--qat-epochs", "1", "--overwrite"];
+    let o = ampoule(&d, &[&base[..], &little, &more].concat());
+    expect(&o, 0, &["train in eight bits, epoch 1"]);
+}

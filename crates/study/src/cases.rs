@@ -1,5 +1,6 @@
 //! Cases through a model, reduced to what decides whether a smaller model is as good.
 
+use crate::classification::measures::Sample;
 use crate::{Error, Result};
 use ampoule_engine::{Options, StepInfo};
 use ampoule_graph::Graph;
@@ -33,6 +34,18 @@ pub(crate) struct Found {
     pub classes: usize,
     /// Probabilities of the classes of a classified photo; empty otherwise.
     pub scores: Vec<f32>,
+}
+
+impl Found {
+    /// A classified photo whose class is `truth`.
+    pub fn sample(&self, truth: u8) -> Sample {
+        Sample {
+            truth: truth as usize,
+            predicted: self.labels.data.first().map_or(0, |&l| l as usize),
+            probabilities: self.scores.iter().map(|p| *p as f64).collect(),
+            group: String::new(),
+        }
+    }
 }
 
 /// Time by kind of work, in milliseconds.

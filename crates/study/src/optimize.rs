@@ -132,8 +132,10 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         ([], false) => vec![Limit { metric: "dice".into(), drop: 0.005 }],
         (given, _) => given.to_vec(),
     };
-    if truth.is_none() && limits.iter().any(|l| l.metric == "accuracy") {
-        return Err(Error::Utility("accuracy needs the truth of the validation cases (--truth)".into()));
+    let needy = |l: &&Limit| matches!(l.metric.as_str(), "accuracy" | "balanced-accuracy" | "auroc");
+    if let Some(l) = limits.iter().find(needy).filter(|_| truth.is_none()) {
+        let words = format!("{} needs the truth of the validation cases (--truth)", l.metric);
+        return Err(Error::Utility(words));
     }
 
     let choices = format!(

@@ -53,6 +53,19 @@ pub(crate) fn auroc(samples: &[&Sample], class: usize) -> Option<f64> {
     (above > 0 && others > 0).then(|| u / (above * others) as f64)
 }
 
+/// A measure of photos together: `balanced-accuracy`, or else `auroc`, the mean over classes where there are more than two;
+/// not a number where a class lacks photos.
+pub(crate) fn together(metric: &str, classes: usize, samples: &[&Sample]) -> f64 {
+    match (metric, classes) {
+        ("balanced-accuracy", _) => balanced_accuracy(&confusion(samples, classes)),
+        (_, 2) => auroc(samples, 1).unwrap_or(f64::NAN),
+        _ => {
+            let all: Option<Vec<f64>> = (0..classes).map(|c| auroc(samples, c)).collect();
+            all.map_or(f64::NAN, |l| l.iter().sum::<f64>() / classes as f64)
+        }
+    }
+}
+
 /// Sum of precisions weighted by the steps of recall, thresholds at every distinct score.
 pub(crate) fn average_precision(samples: &[&Sample], class: usize) -> Option<f64> {
     let list = ranked(samples, class);

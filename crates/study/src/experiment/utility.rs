@@ -6,7 +6,7 @@ use super::results::{Case, Utility, Verdict, Worst};
 use super::stats::{self, Estimate};
 use crate::bootstrap::{RESAMPLES, interval, resample};
 use crate::cases::{Found, Truth, agreement, dice, hd95};
-use crate::classification::measures::{Sample, auroc, balanced_accuracy, confusion};
+use crate::classification::measures::{Sample, together};
 use crate::{Error, Result};
 use ampoule_imaging::Volume;
 use std::collections::BTreeMap;
@@ -142,13 +142,7 @@ impl Table {
         case.size = Some([volume(&first), volume(&second)]);
         self.cases.push(case);
         if whole && let Some(&t) = truth.data.first() {
-            let sample = |f: &Found| Sample {
-                truth: t as usize,
-                predicted: f.labels.data.first().map_or(0, |&l| l as usize),
-                probabilities: f.scores.iter().map(|p| *p as f64).collect(),
-                group: String::new(),
-            };
-            self.samples.push([sample(&first), sample(&second)]);
+            self.samples.push([first.sample(t), second.sample(t)]);
         }
         Ok(())
     }
@@ -196,16 +190,7 @@ impl Table {
     /// A metric of all photos together.
     fn of_the_set(&self, metric: &str, margin: f64) -> Option<Utility> {
         let k = self.classes;
-        let value = |list: &[&Sample]| -> f64 {
-            match (metric, k) {
-                ("balanced-accuracy", _) => balanced_accuracy(&confusion(list, k)),
-                (_, 2) => auroc(list, 1).unwrap_or(f64::NAN),
-                _ => {
-                    let all: Option<Vec<f64>> = (0..k).map(|c| auroc(list, c)).collect();
-                    all.map_or(f64::NAN, |l| l.iter().sum::<f64>() / k as f64)
-                }
-            }
-        };
+        let value = |list: &[&Sample]| together(metric, k, list);
         let both =
             |list: &[&[Sample; 2]]| [0, 1].map(|i| value(&list.iter().map(|p| &p[i]).collect::<Vec<_>>()));
         let n = self.samples.len();

@@ -1,7 +1,9 @@
 //! What a smaller model loses, with the uncertainty of so many cases.
 
-use crate::Result;
+use crate::bootstrap::{RESAMPLES, interval, resample};
 use crate::cases::{Found, Truth, agreement, dice, hd95};
+use crate::classification::measures::{Sample, together};
+use crate::{Error, Result};
 use ampoule_imaging::Volume;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -9,14 +11,17 @@ use std::path::Path;
 /// A measure that may not get worse by more than a limit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
-    /// `dice`, `hd95`, `agreement`, `accuracy`.
+    /// One of [`METRICS`].
     pub metric: String,
     /// Largest drop allowed (rise, for distances in mm).
     pub drop: f64,
 }
 
 /// Names of the measures.
-pub const METRICS: [&str; 4] = ["dice", "hd95", "agreement", "accuracy"];
+pub const METRICS: [&str; 6] = ["dice", "hd95", "agreement", "accuracy", "balanced-accuracy", "auroc"];
+
+/// Those of all photos together.
+const TOGETHER: [&str; 2] = ["balanced-accuracy", "auroc"];
 
 impl Limit {
     /// From `METRIC=VALUE`.
@@ -64,11 +69,14 @@ pub(super) struct Utility<'a> {
     limits: &'a [Limit],
     /// By measure and class: the original's value and the candidate's of each case.
     values: Vec<(String, f64, Vec<[f64; 2]>)>,
+    /// The original's and the candidate's results of classified photos.
+    samples: Vec<[Sample; 2]>,
+    classes: usize,
 }
 
 impl<'a> Utility<'a> {
     pub fn new(limits: &'a [Limit]) -> Self {
-        Utility { limits, values: Vec::new() }
+        Utility { limits, values: Vec::new(), samples: Vec::new(), classes: 0 }
     }
 
     /// Adds a case. Without truth, the original is it.
@@ -83,7 +91,14 @@ impl<'a> Utility<'a> {
         let truth: &Volume<u8> = truth.as_ref().unwrap_or(&original.labels);
         let (a, b) = (&original.labels, &candidate.labels);
         let whole = a.data.len() == 1;
-        for limit in self.limits {
+        if let [class] = truth.data[..] {
+            self.classes = original.classes;
+            self.samples.push([original.sample(class), candidate.sample(class)]);
+        } else if let Some(l) = self.limits.iter().find(|l| TOGETHER.contains(&l.metric.as_str())) {
+            let reason = format!("{} is a measure of photos with one class each", l.metric);
+            return Err(Error::Utility(reason));
+        }
+        for limit in self.limits.iter().filter(|l| !TOGETHER.contains(&l.metric.as_str())) {
             let per_class = matches!(limit.metric.as_str(), "dice" | "hd95") && !whole;
             let classes: Vec<u8> = if per_class { (1..original.classes as u8).collect() } else { vec![0] };
             for &c in &classes {
@@ -123,7 +138,32 @@ impl<'a> Utility<'a> {
                 limit: *limit,
             }
         };
-        self.values.iter().map(one).collect()
+        let together = self.limits.iter().filter(|l| TOGETHER.contains(&l.metric.as_str()));
+        self.values.iter().map(one).chain(together.map(|l| self.of_all(l))).collect()
+    }
+
+    /// A measure of all photos together, resampled photo by photo. Where it is not a number, because a class lacks
+    /// photos, no limit is met.
+    fn of_all(&self, limit: &Limit) -> Verdict {
+        let value = |list: &[&[Sample; 2]], k: usize| {
+            together(&limit.metric, self.classes, &list.iter().map(|p| &p[k]).collect::<Vec<_>>())
+        };
+        let all: Vec<&[Sample; 2]> = self.samples.iter().collect();
+        let means = [value(&all, 0), value(&all, 1)];
+        let drop = means[0] - means[1];
+        let groups: Vec<Vec<&[Sample; 2]>> = all.iter().map(|p| vec![*p]).collect();
+        let drawn = resample(&groups, RESAMPLES, |list| [value(list, 0) - value(list, 1)]);
+        let bounds = interval(drawn.into_iter().map(|d| d[0]).filter(|d| d.is_finite()).collect());
+        let upper = bounds.filter(|_| drop.is_finite()).map_or(f64::INFINITY, |b| b[1]);
+        Verdict {
+            metric: limit.metric.clone(),
+            n: self.samples.len(),
+            means,
+            drop,
+            upper,
+            worst: drop,
+            limit: limit.drop,
+        }
     }
 }
 
@@ -171,6 +211,33 @@ mod tests {
         for bad in ["dice", "dice=", "dice=-1", "dice=nan", "speed=1"] {
             assert!(Limit::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn photos_are_judged_together() {
+        let found = |class: u8, p: f32| Found {
+            labels: Volume { dims: [1; 3], data: vec![class] },
+            spacing: [1.0; 3],
+            classes: 2,
+            scores: vec![1.0 - p, p],
+        };
+        let limits = ["balanced-accuracy=0.2", "auroc=0.2"].map(|l| Limit::parse(l).unwrap());
+        let mut u = Utility::new(&limits);
+        for i in 0..40u8 {
+            let class = (i % 4 == 0) as u8;
+            let sure = |wrong: bool| if (class == 1) != wrong { 0.9 } else { 0.1 };
+            // The candidate errs in 2 of the 10 photos of the rare class, and ranks them last.
+            let wrong = class == 1 && i < 8;
+            u.add(Path::new("x"), &found(class, sure(false)), &found(class ^ wrong as u8, sure(wrong)), None)
+                .unwrap();
+        }
+        let v = u.verdicts();
+        assert_eq!((v[0].means, v[0].n), ([1.0, 0.9], 40));
+        assert!((v[0].drop - 0.1).abs() < 1e-9 && v[0].upper > 0.15 && !v[1].metric.is_empty());
+        assert!(v[1].means[1] < 0.95 && v[1].upper >= v[1].drop);
+        // Masks have no such measure.
+        let mask = Found { labels: Volume { dims: [2, 1, 1], data: vec![0, 1] }, ..found(0, 0.5) };
+        assert!(Utility::new(&limits).add(Path::new("x"), &mask, &mask, None).is_err());
     }
 
     #[test]
