@@ -4,6 +4,7 @@
 mod augment;
 mod batches;
 mod checkpoint;
+mod course;
 mod examples;
 mod fit;
 mod judge;
@@ -19,22 +20,23 @@ use ampoule_compress::prune::{Frozen, Structure};
 use ampoule_compress::{Method, Preset};
 use ampoule_engine::{Options, Pool, Session};
 use ampoule_graph::{Graph, passes};
+use ampoule_pipeline::Example;
 use ampoule_pipeline::sha256_hex;
-use ampoule_train::{Kind, Place, Schedule, student};
+use ampoule_train::{Kind, Schedule};
 use augment::Freedom;
 use batches::Batches;
-use checkpoint::{Checkpoint, State};
+use checkpoint::Checkpoint;
+use course::Course;
 use examples::Examples;
-use fit::{Phase, Reading, Trainer};
+use fit::{Reading, Trainer};
 use judge::Judge;
-use prune::Pruner;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use teacher::Teacher;
-use whole::{Whole, bound};
+use whole::{Known, Whole, bound};
 
 pub use augment::Augment;
 pub use checkpoint::Epoch;
@@ -260,34 +262,7 @@ pub(crate) fn run(s: &Subject, plan: &Training, told: &mut Told) -> Result<Outco
     let mut examples = Examples::new(cases, labels.as_ref(), reader, taught, room as usize / 4);
     let classes = examples.check(&known.classes, told)?;
     let first = examples.get(0)?;
-    // Without a stated multiple any network of this field is fine with this one.
-    let multiple = if known.multiple > 1 { known.multiple } else { 16 };
-    let patch = match (known.whole, known.window) {
-        (true, _) => first.dims,
-        (_, Some(window)) => window,
-        _ => {
-            let most = plan.patch.unwrap_or(if photos { 256 } else { 128 });
-            let side = |n: usize| n.min(most).next_multiple_of(if n == 1 { 1 } else { multiple });
-            first.dims.map(side)
-        }
-    };
-    let voxels = |d: [usize; 3]| d.iter().product::<usize>();
-    let size = plan.batch.unwrap_or(match (known.whole, photos) {
-        (true, _) => 16,
-        (false, true) => 4,
-        _ => 1,
-    });
-    let patches = voxels(first.dims) as f64 / voxels(patch) as f64 * examples.paths.len() as f64;
-    let steps = plan.steps.unwrap_or((patches / size as f64).ceil() as usize).max(1);
-    let mut flips = [false, true, true];
-    if !photos {
-        flips = [false; 3];
-        flips[known.across] = true;
-    }
-    let free = Freedom { flips, quarters: photos, augment: plan.augment };
-    let batches = Batches { size, patch, channels: first.channels, free, seed: plan.seed, steps, classes };
-    let mut shape = vec![size, first.channels];
-    shape.extend(&patch[if photos { 1 } else { 0 }..]);
+    let (batches, shape) = layout(plan, &known, &first, examples.paths.len(), classes);
 
     let pool = Arc::new(Pool::new(match s.options.threads {
         0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
@@ -331,79 +306,9 @@ pub(crate) fn run(s: &Subject, plan: &Training, told: &mut Told) -> Result<Outco
         shape: shape.clone(),
     };
 
-    // The network as it is at first.
-    let saved = trainer.checkpoint.load();
-    let mut frozen = Vec::new();
-    let pruner = plan.prune.map(|p| Pruner { plan: p, shape: &shape, options: s.options, batches: &still });
-    let mut network = match &plan.student {
-        Some(name) => {
-            let place = Place {
-                input: original.value(original.inputs[0]).name.clone(),
-                output: whole.output.clone(),
-                channels: shape[1],
-                classes: channels(&original, &shape, s.options)?,
-                axes: if photos { 2 } else { 3 },
-                whole: known.whole,
-                multiple: known.multiple,
-            };
-            let mut g = student(name, &place, plan.seed).map_err(Error::Utility)?;
-            passes::trainable(&mut g)?;
-            bound(&g, &shape)?
-        }
-        None => original.clone(),
-    };
-    if let Some(p) = &pruner {
-        frozen = Structure::of(&network).frozen;
-        if saved.is_none() {
-            trainer.target = p.target(&network, &mut trainer.examples, told)?;
-        }
-    }
-    if let Some(t) = &trainer.teacher {
-        agree(&t.dims(), &network, plan, &shape, s.options)?;
-    }
-    let phases = phases(plan);
-    let mut start = 0;
-    let mut within = None;
-    if let Some(state) = saved {
-        start = state.header.phase;
-        trainer.history = state.header.history.clone();
-        trainer.target = state.header.target.clone();
-        network = bound(&fit::settled(&state.graph)?, &shape)?;
-        within = Some(state).filter(|s| !s.lists[0].is_empty());
-    }
-    let mut float = None;
-    for phase in phases.into_iter().skip(start) {
-        let mut phase = phase;
-        if phase.quantized {
-            float = Some(network.clone()).filter(|_| within.is_none());
-            if within.is_none() {
-                (network, phase.masters) = quantized::with_quantizers(
-                    &network,
-                    (s.preset, s.method),
-                    &shape,
-                    s.options,
-                    &still,
-                    &mut trainer.examples,
-                )?;
-            }
-        } else if within.is_none()
-            && let Some(p) = &pruner
-        {
-            told(&phase.name, 0, 1);
-            network = p.step(&network, &trainer.target, phase.index, &mut trainer.examples)?;
-            trainer.adapt(&mut network, &phase, told)?;
-        }
-        if phase.epochs > 0 {
-            network = trainer.fit(network, &phase, within.take(), told)?;
-        }
-        let header = checkpoint::Header {
-            phase: phase.index + 1,
-            history: trainer.history.clone(),
-            target: trainer.target.clone(),
-            ..Default::default()
-        };
-        trainer.checkpoint.save(&State { header, graph: network.clone(), lists: Default::default() })?;
-    }
+    let course = Course { s, plan, whole: &whole, shape: &shape, still: &still };
+    let frozen = if plan.prune.is_some() { Structure::of(&original).frozen } else { Vec::new() };
+    let (network, float) = course.run(&mut trainer, &original, told)?;
     let (assembled, recipe) = whole.with(&network)?;
     let (float, quantized) = match plan.quantized {
         true => (float.map(|f| Ok::<_, Error>(whole.with(&f)?.0)).transpose()?, Some(assembled)),
@@ -435,6 +340,46 @@ pub(crate) fn run(s: &Subject, plan: &Training, told: &mut Told) -> Result<Outco
     Ok(Outcome { float, quantized, recipe, report })
 }
 
+/// Batches for so many cases like the first, and their shape in ONNX order.
+fn layout(
+    plan: &Training,
+    known: &Known,
+    first: &Example,
+    cases: usize,
+    classes: Option<Vec<u8>>,
+) -> (Batches, Vec<usize>) {
+    let photos = known.foreground.is_none();
+    // Without a stated multiple any network of this field is fine with this one.
+    let multiple = if known.multiple > 1 { known.multiple } else { 16 };
+    let patch = match (known.whole, known.window) {
+        (true, _) => first.dims,
+        (_, Some(window)) => window,
+        _ => {
+            let most = plan.patch.unwrap_or(if photos { 256 } else { 128 });
+            let side = |n: usize| n.min(most).next_multiple_of(if n == 1 { 1 } else { multiple });
+            first.dims.map(side)
+        }
+    };
+    let voxels = |d: [usize; 3]| d.iter().product::<usize>();
+    let size = plan.batch.unwrap_or(match (known.whole, photos) {
+        (true, _) => 16,
+        (false, true) => 4,
+        _ => 1,
+    });
+    let patches = voxels(first.dims) as f64 / voxels(patch) as f64 * cases as f64;
+    let steps = plan.steps.unwrap_or((patches / size as f64).ceil() as usize).max(1);
+    let mut flips = [false, true, true];
+    if !photos {
+        flips = [false; 3];
+        flips[known.across] = true;
+    }
+    let free = Freedom { flips, quarters: photos, augment: plan.augment };
+    let batches = Batches { size, patch, channels: first.channels, free, seed: plan.seed, steps, classes };
+    let mut shape = vec![size, first.channels];
+    shape.extend(&patch[if photos { 1 } else { 0 }..]);
+    (batches, shape)
+}
+
 /// Every so manieth case, and the others.
 fn split(cases: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let (held, rest): (Vec<_>, Vec<_>) =
@@ -449,42 +394,6 @@ pub(crate) fn gentler(plan: &Training) -> Vec<Training> {
     let Some((prune, Amount::Faster(times))) = prune.map(|p| (p, p.amount)) else { return Vec::new() };
     let eased = [0.6, 0.3].map(|share| Amount::Faster(1.0 + share * (times - 1.0)));
     eased.map(|amount| Training { prune: Some(Prune { amount, ..prune }), ..plan.clone() }).into()
-}
-
-/// The parts of training, in order.
-fn phases(plan: &Training) -> Vec<Phase> {
-    let epochs = if plan.data.is_some() { plan.epochs } else { 0 };
-    let steps = plan.prune.map_or(1, |p| p.steps.max(1));
-    let mut list: Vec<Phase> = (0..steps)
-        .map(|i| Phase {
-            index: i,
-            name: match (plan.prune, steps) {
-                (None, _) => "train".into(),
-                (Some(_), 1) => "prune and train".into(),
-                _ => format!("prune and train, step {} of {steps}", i + 1),
-            },
-            // One pass after each step but the last, which has the rest.
-            epochs: if i + 1 < steps {
-                epochs.min(1)
-            } else {
-                epochs.saturating_sub(steps - 1).max(epochs.min(1))
-            },
-            rate: plan.rate,
-            masters: BTreeMap::new(),
-            quantized: false,
-        })
-        .collect();
-    if plan.quantized {
-        list.push(Phase {
-            index: steps,
-            name: "train in eight bits".into(),
-            epochs: if plan.data.is_some() { plan.quantized_epochs } else { 0 },
-            rate: 0.1 * plan.rate,
-            masters: BTreeMap::new(),
-            quantized: true,
-        });
-    }
-    list
 }
 
 /// What a checkpoint belongs to. The learning rate is left out, so that a run that it spoilt can go on with another.
@@ -508,70 +417,9 @@ fn weights(g: &Graph) -> usize {
     g.constants.iter().filter(|(id, t)| uses[id.0] > 0 && counts(t)).map(|(_, t)| t.len()).sum()
 }
 
-/// Dimensions of all outputs of `g` for inputs of `shape`.
-fn sizes(g: &Graph, shape: &[usize], options: &Options) -> Result<Vec<Vec<usize>>> {
-    let s = Session::new(g.clone(), &[shape.to_vec()], options)?;
-    Ok((0..s.outputs()).map(|i| s.output(i).dims.to_vec()).collect())
-}
-
-/// Channels of a network's output.
-fn channels(g: &Graph, shape: &[usize], options: &Options) -> Result<usize> {
-    let out = sizes(g, shape, options)?.swap_remove(0);
-    out.get(1).copied().ok_or_else(|| Error::Utility("the network's output has no channels".into()))
-}
-
-/// The teacher must speak of what the student does.
-fn agree(
-    teacher: &[Vec<usize>],
-    network: &Graph,
-    plan: &Training,
-    shape: &[usize],
-    options: &Options,
-) -> Result<()> {
-    let mut g = network.clone();
-    for name in &plan.features {
-        let id = g.value_named(name).ok_or_else(|| {
-            Error::Utility(format!("the network has no value `{name}`; see `ampoule inspect`"))
-        })?;
-        g.outputs.push(id);
-    }
-    let own = sizes(&g, shape, options)?;
-    for (i, (a, b)) in teacher.iter().zip(&own).enumerate() {
-        if a != b {
-            let what = if i == 0 { "output" } else { plan.features[i - 1].as_str() };
-            return Err(Error::Utility(format!(
-                "the teacher's {what} has the size {a:?}, the student's {b:?}; they cannot be compared"
-            )));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn passes_are_shared_out() {
-        let prune = |steps| {
-            let amount = Amount::Each(0.5);
-            let importance = ampoule_compress::prune::Importance::Median;
-            Some(Prune { amount, importance, steps, reconstruct: true })
-        };
-        let plan = |prune, data: bool, epochs| Training {
-            prune,
-            data: data.then(|| "x".into()),
-            epochs,
-            quantized: true,
-            ..Training::default()
-        };
-        let of = |p: &Training| phases(p).iter().map(|p| p.epochs).collect::<Vec<_>>();
-        assert_eq!(of(&plan(None, true, 10)), [10, 3]);
-        assert_eq!(of(&plan(prune(3), true, 10)), [1, 1, 8, 3]);
-        assert_eq!(of(&plan(prune(3), true, 2)), [1, 1, 1, 3]);
-        assert_eq!(of(&plan(prune(3), false, 10)), [0, 0, 0, 0]);
-        assert_eq!(of(&plan(prune(1), true, 0)), [0, 3]);
-    }
 
     #[test]
     fn some_cases_are_held_back() {
