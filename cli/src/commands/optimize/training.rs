@@ -133,7 +133,13 @@ pub fn tell(t: &Trained) {
     ));
     for e in &t.epochs {
         let metric = e.metric.map_or_else(String::new, |m| format!(", {m:.4} on validation"));
-        say(format!("{}, epoch {}: loss {:.4}{metric} ({:.0} s)", e.phase, e.epoch, e.loss, e.seconds));
+        match e.loss {
+            Some(loss) => {
+                say(format!("{}, epoch {}: loss {loss:.4}{metric} ({:.0} s)", e.phase, e.epoch, e.seconds));
+            }
+            None if !metric.is_empty() => say(format!("{}, at first{metric}", e.phase)),
+            None => {}
+        }
     }
     say(format!("trained on {} cases in {:.0} s", t.cases[0], t.seconds));
 }

@@ -194,7 +194,7 @@ fn trained(
         out.note = format!(
             "{:.1} % of the multiplications, {codes} of {all} layers in eight bits; {} passes over {} cases",
             share,
-            t.epochs.len(),
+            t.epochs.iter().filter(|e| e.epoch > 0).count(),
             t.cases[0]
         );
     }

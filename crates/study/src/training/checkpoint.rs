@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 pub struct Epoch {
     /// Its phase: `prune 1`, `train`, `eight bits`.
     pub phase: String,
-    /// Counted from 1.
+    /// Counted from 1; 0 is the network as it came into the phase.
     pub epoch: usize,
     /// Mean loss of its steps.
-    pub loss: f64,
+    pub loss: Option<f64>,
     /// The validation measure after it.
     pub metric: Option<f64>,
     /// How long it took, validation included.

@@ -135,8 +135,16 @@ impl Trainer<'_> {
                 header = s.header;
             }
             None => {
+                let begun = Instant::now();
                 header.best = self.judge.score(&graph)?;
                 best = values(&net);
+                self.history.push(Epoch {
+                    phase: phase.name.clone(),
+                    epoch: 0,
+                    loss: None,
+                    metric: header.best,
+                    seconds: begun.elapsed().as_secs_f64(),
+                });
             }
         }
         let total = phase.epochs * self.batches.steps;
@@ -173,7 +181,7 @@ impl Trainer<'_> {
             self.history.push(Epoch {
                 phase: phase.name.clone(),
                 epoch: header.epochs,
-                loss: sum / self.batches.steps as f64,
+                loss: Some(sum / self.batches.steps as f64),
                 metric,
                 seconds: begun.elapsed().as_secs_f64(),
             });

@@ -112,17 +112,20 @@ impl Linear {
             None => w.clone(),
             Some(c) => {
                 let scale = &params.get(c.scale).values;
-                let of = self.channel_of(w.len(), scale.len(), c);
-                let unit = |s: f32| if exact { 1.0 } else { s };
-                (0..w.len()).map(|i| code(w[i], scale[of(i)]) * unit(scale[of(i)])).collect()
+                let run = self.run_of(w.len(), scale.len(), c);
+                let mut out = Vec::with_capacity(w.len());
+                for (w, s) in w.chunks(run).zip(scale.iter().cycle()) {
+                    let unit = if exact { 1.0 } else { *s };
+                    out.extend(w.iter().map(|w| code(*w, *s) * unit));
+                }
+                out
             }
         }
     }
 
-    /// The scale that each weight has, of `n`.
-    fn channel_of(&self, len: usize, n: usize, c: Codes) -> impl Fn(usize) -> usize + use<> {
-        let inner = if c.outer { len / n } else { self.meeting.taps() };
-        move |i| i / inner % n
+    /// How many weights in a row have the same of `n` scales, which take turns.
+    fn run_of(&self, len: usize, n: usize, c: Codes) -> usize {
+        if c.outer { len / n } else { self.meeting.taps() }
     }
 
     fn way(&mut self, on: &Machine, params: &Params, up: bool, add: bool) -> &Way {
@@ -371,18 +374,21 @@ impl Linear {
         let Some(c) = self.codes else { return };
         let w = params.get(self.weight).values.clone();
         let scale = params.get(c.scale).values.clone();
-        let of = self.channel_of(w.len(), scale.len(), c);
+        let run = self.run_of(w.len(), scale.len(), c);
         let mut own = vec![0f64; scale.len()];
-        for (i, g) in grad.iter_mut().enumerate() {
-            let s = scale[of(i)];
-            let ratio = w[i] / s;
-            own[of(i)] += match ratio.abs() <= LAST_CODE {
-                true => (*g * (nearest(ratio) - ratio)) as f64,
-                false => (*g * LAST_CODE.copysign(ratio)) as f64,
-            };
-            if ratio.abs() > LAST_CODE {
-                *g = 0.0;
+        for (k, (grad, w)) in grad.chunks_mut(run).zip(w.chunks(run)).enumerate() {
+            let channel = k % scale.len();
+            let s = scale[channel];
+            // Few enough for float32.
+            let mut sum = 0f32;
+            for (g, w) in grad.iter_mut().zip(w) {
+                let ratio = w / s;
+                let inside = ratio.abs() <= LAST_CODE;
+                let step = if inside { nearest(ratio) - ratio } else { LAST_CODE.copysign(ratio) };
+                sum += *g * step;
+                *g = if inside { *g } else { 0.0 };
             }
+            own[channel] += sum as f64;
         }
         let damp = 1.0 / ((w.len() / scale.len()) as f64 * LAST_CODE as f64).sqrt();
         let target = params.get_mut(c.scale);
