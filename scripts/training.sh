@@ -29,14 +29,17 @@ tune dfu.qat "$vgg" "${patches[@]}" --qat --epochs 0 --qat-epochs 2
 tune glas.pruned+qat "$shared/models/he_resunet16.onnx" --recipe recipes/glas.toml \
   --finetune $cases/glas/train --labels $cases/glas/masks --validate $cases/glas/dev --truth $cases/glas/masks \
   --teacher original --prune 0.5 --qat --epochs 40 --qat-epochs 6 --rate 0.0006 --patience 12 --augment full --max-drop dice=0.05
-tune brain.student hd-bet --finetune $cases/heads/train --validate $cases/heads/validate \
-  --student unet-8 --epochs 30 --steps 30 --patience 30 --patch 112 --augment full --precision fp32 --max-drop dice=0.1
+tune glas.pruned75+qat "$shared/models/he_resunet16.onnx" --recipe recipes/glas.toml \
+  --finetune $cases/glas/train --labels $cases/glas/masks --validate $cases/glas/dev --truth $cases/glas/masks \
+  --teacher original --prune 0.75 --prune-steps 2 --qat --epochs 18 --qat-epochs 2 --rate 0.001 --patience 12 --max-drop dice=0.05
+tune brain.pruned hd-bet --fast --finetune $cases/heads/train --validate $cases/heads/validate \
+  --prune 0.5 --prune-steps 1 --epochs 2 --steps 8 --patch 96 --precision fp32 --max-drop dice=0.1
 
 AMPOULE_SHARED=$shared target/release/ampoule study studies/training.toml -o target/tuned/study --overwrite
 head=$(ls $cases/heads/test/*.nii.gz)
-for model in hd-bet target/tuned/brain.student.onnx; do
+for model in hd-bet target/tuned/brain.pruned.onnx; do
   out=target/tuned/$(basename "$model" .onnx)
   echo "== $model on a head that nobody learned from"
   /usr/bin/time -f '%e s, %M KiB' target/release/ampoule run "$model" "$head" -o "$out" --overwrite --threads 2
 done
-target/release/ampoule evaluate target/tuned/brain.student target/tuned/hd-bet
+target/release/ampoule evaluate target/tuned/brain.pruned target/tuned/hd-bet
