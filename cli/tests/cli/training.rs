@@ -61,20 +61,21 @@ fn pruning_with_quantizers_and_a_teacher_makes_a_smaller_model_that_runs() {
 #[test]
 fn pruning_at_once_needs_neither_labels_nor_training() {
     let d = setup();
-    let more = ["--calibrate", "learn", "--prune", "0.5", "--precision", "fp32", "--validate", "val"];
+    let base = [&BASE[..], &LITTLE, &["--calibrate", "learn"]].concat();
+    let more = ["--prune", "0.5", "--precision", "fp32", "--validate", "val"];
     for importance in ["l1", "l2", "median", "activation"] {
         let limit = ["--max-drop", "dice=0.9", "--overwrite", "--importance", importance];
-        let o = ampoule(&d, &[&BASE[..], &more, &limit].concat());
+        let o = ampoule(&d, &[&base[..], &more, &limit].concat());
         expect(&o, 0, &["not pruned:", "channels: 24 of 48", "the trained network in float32", "met"]);
     }
-    let o = ampoule(&d, &[&BASE[..], &more[..2], &["--prune", "0.4", "--global", "--overwrite"]].concat());
+    let o = ampoule(&d, &[&base[..], &["--prune", "0.4", "--global", "--overwrite"]].concat());
     expect(&o, 0, &["in eight bits", "not validated"]);
     let auto = ["--prune", "auto", "--speedup", "1.3", "--precision", "fp32", "--overwrite"];
-    expect(&ampoule(&d, &[&BASE[..], &more[..2], &auto].concat()), 0, &["measure cuts", "channels:"]);
+    expect(&ampoule(&d, &[&base[..], &auto].concat()), 0, &["measure cuts", "channels:"]);
     // A speed that costs too much is given up step by step; what is left is the original.
     let most =
         ["--prune", "auto", "--speedup", "50", "--precision", "fp32", "--overwrite", "--validate", "val"];
-    let o = ampoule(&d, &[&BASE[..], &more[..2], &most, &["--max-drop", "agreement=0"]].concat());
+    let o = ampoule(&d, &[&base[..], &most, &["--max-drop", "agreement=0"]].concat());
     expect(&o, 4, &["the limit cannot be met", "the original in float32 was written"]);
     assert_eq!(text(&o).matches("measure cuts: 0").count(), 3);
 }

@@ -173,7 +173,9 @@ fn agree(
     let mut g = network.clone();
     for name in &plan.features {
         let id = g.value_named(name).ok_or_else(|| {
-            Error::Utility(format!("the network has no value `{name}`; see `ampoule inspect`"))
+            Error::Utility(format!(
+                "the network has no value `{name}`; values have the names that they have in the ONNX file"
+            ))
         })?;
         g.outputs.push(id);
     }

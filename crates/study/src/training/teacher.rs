@@ -27,7 +27,7 @@ impl Teacher {
             let mut g = logits(&bound(&g, shape)?);
             for name in features {
                 let id = g.value_named(name).ok_or_else(|| {
-                    Error::Utility(format!("the teacher has no value `{name}`; see `ampoule inspect`"))
+                    Error::Utility(format!("the teacher has no value `{name}`; values have the names that they have in the ONNX file"))
                 })?;
                 g.outputs.push(id);
             }
