@@ -25,6 +25,7 @@ patches=(--recipe recipes/dfu.toml --finetune $cases/dfu/train --labels $cases/d
 vgg=$shared/models/dfu_vgg11.onnx
 tune dfu.pruned "$vgg" "${patches[@]}" --teacher original --prune 0.4 --epochs 5 --prune-steps 2 --precision fp32
 tune dfu.pruned+qat target/tuned/dfu.pruned.onnx "${patches[@]}" --teacher "$vgg" --qat --epochs 0 --qat-epochs 2
+tune dfu.pruned60+int8 "$vgg" "${patches[@]}" --teacher original --prune 0.6 --epochs 3 --prune-steps 2 --rate 0.0005
 tune dfu.qat "$vgg" "${patches[@]}" --qat --epochs 0 --qat-epochs 2
 tune glas.pruned+qat "$shared/models/he_resunet16.onnx" --recipe recipes/glas.toml \
   --finetune $cases/glas/train --labels $cases/glas/masks --validate $cases/glas/dev --truth $cases/glas/masks \
