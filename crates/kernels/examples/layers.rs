@@ -1,9 +1,9 @@
 //! Speed of convolution layers on one core, for each tier, or for those named:
 //! `cargo run --release -p ampoule-kernels --example layers [-- TIER...]`
 
-use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Spec, Weights};
+use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Quantized, Spec, Weights};
 use ampoule_kernels::dot::{Act, KERNELS};
-use ampoule_kernels::winograd::{Operands, Shape, Variant, Winograd};
+use ampoule_kernels::winograd::{Operands, Shape, Steps, Variant, Winograd};
 use ampoule_kernels::{Elem, Grid, Isa, available, measure, serial};
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let fits = |isa: Isa| arguments.is_empty() || arguments.iter().any(|a| a == isa.name());
     for isa in available().into_iter().filter(|&i| i != Isa::Scalar && fits(i)) {
-        for elem in [Elem::F32, Elem::Bf16] {
+        for elem in [Elem::F32, Elem::Bf16, Elem::U8] {
             for layer in layers {
                 measure_layer(isa, elem, layer);
             }
@@ -67,10 +67,18 @@ fn measure_layer(isa: Isa, elem: Elem, ([d, h, w], ci, co, k): ([usize; 3], usiz
     let az = if d == 1 { Axis { kernel: 1, pad: 0, ..a } } else { a };
     let elems = [elem; 2];
     let act = Act::None;
-    let spec = Spec { input, output, residual: None, axes: [az, a, a], act, elems, codes: None };
+    let residual = (Elem::F32, [1.0, 0.0]);
+    let quantized = Quantized { zero: 3, residual, post: None, code: [1.0, 128.0], totals: None };
+    let codes = (elem == Elem::U8).then_some(quantized);
+    let spec = Spec { input, output, residual: None, axes: [az, a, a], act, elems, codes };
     let conv = Conv::new(spec, isa, true);
-    let at = |t, i, o| (t + i + o) as f32 * 1e-4;
-    let weights = Weights::pack(conv.panels(isa), [kd * k * k, ci, co], None, &serial, at);
+    let unit = if codes.is_some() { 1.0 } else { 1e-4 };
+    let at = |t, i, o| ((t + i + o) % 100) as f32 * unit;
+    let (sizes, scale) = ([kd * k * k, ci, co], vec![1e-4; co]);
+    let weights = match codes {
+        Some(_) => Weights::pack_codes(conv.panels(isa), sizes, &scale, None, &serial, at),
+        None => Weights::pack(conv.panels(isa), sizes, None, &serial, at),
+    };
     // Large enough for either type; all bits zero but the sign are valid in both.
     let mut x = vec![0.1f32; input.extent()];
     let mut y = vec![0f32; output.extent()];
@@ -87,15 +95,19 @@ fn measure_layer(isa: Isa, elem: Elem, ([d, h, w], ci, co, k): ([usize; 3], usiz
     print!("{:10} {elem:?} {d}x{h}x{w} {ci}->{co} k{k}: direct {:6.1} GMAC/s", isa.name(), rate(seconds));
     let variants: &[Variant] = match elem {
         _ if k != 3 => &[],
+        Elem::U8 => &[Variant::F2_EXACT, Variant::F2_BYTES],
         Elem::Bf16 if isa == Isa::Avx512Bf16 => &[Variant::F4, Variant::F2_BF16, Variant::F4_BF16],
         _ => &[Variant::F4, Variant::F2],
     };
     for &variant in variants {
         let pad = [az.pad, a.pad, a.pad];
-        let shape = Shape { input, output, residual: None, depth_taps: kd, pad, act, elems };
+        let shape = Shape { input, output, residual: None, depth_taps: kd, pad, act, elems, codes };
         let plan = Winograd::new(isa, shape, variant);
-        let weights =
-            plan.pack(None, &serial, |t, i, o| std::array::from_fn(|k| (t + i + o + k) as f32 * 1e-4));
+        let nine = |t, i, o| std::array::from_fn(|k| at(t, i, o + k));
+        let weights = match codes {
+            Some(_) => plan.pack_codes((&scale, Some(Steps::of([900.0; 16]))), None, &serial, nine),
+            None => plan.pack(None, &serial, nine),
+        };
         let mut scratch = vec![0f32; plan.scratch()];
         let on = Operands { weights: &weights, prologue: None, pointers: p, scratch: scratch.as_mut_ptr() };
         let seconds = best(|| {
@@ -104,7 +116,7 @@ fn measure_layer(isa: Isa, elem: Elem, ([d, h, w], ci, co, k): ([usize; 3], usiz
                 unsafe { plan.run(i, on, None) };
             }
         });
-        let Variant { tile, domain } = variant;
+        let Variant { tile, domain, .. } = variant;
         print!("; F{tile} {domain:?} {:6.1} ({:.1} predicted)", rate(seconds), rate(plan.cost() / 1e9));
     }
     println!();

@@ -112,8 +112,9 @@ pub struct Quantized {
     pub post: Option<Unary>,
     /// Factor and summand that make values codes of the output, if that holds codes.
     pub code: [f32; 2],
-    /// Whether the sums and their squares will be added up, over at most [`TOTALLED`] pixels at once.
-    pub totals: bool,
+    /// Over how many pixels 64 bits hold the total of the sums' squares, if those are to be added up:
+    /// at least [`TOTALLED`]`.start`.
+    pub totals: Option<usize>,
 }
 
 /// A convolution planned for one input and output shape.
@@ -171,8 +172,9 @@ const SLAB: f64 = 768e3;
 /// Items below which work is divided further, so that a few threads get equal shares.
 const ITEMS: usize = 12;
 
-/// Pixels whose sums and squares are added up in 64 bits before they join wider totals.
-pub const TOTALLED: usize = 1 << 16;
+/// Pixels whose sums and squares are added up in 64 bits before they join wider totals: those of a row of
+/// tiles at least, and no more than keeps items small.
+pub const TOTALLED: std::ops::Range<usize> = 1 << 10..1 << 16;
 
 /// What decides how a convolution is cut into items.
 struct Sizes {
@@ -267,9 +269,9 @@ impl Conv {
             weight_bytes: size * (taps * input.channels() * output.channels()) as f64,
             tile: panels.first().map_or(1, |p| p.mr),
             // Items that share columns would each prepare the same input, and exact totals are of all.
-            panels: if prepared || spec.codes.is_some_and(|q| q.totals) { 1 } else { panels.len() },
+            panels: if prepared || spec.codes.is_some_and(|q| q.totals.is_some()) { 1 } else { panels.len() },
             flat: h <= 1,
-            most: if spec.codes.is_some_and(|q| q.totals) { TOTALLED } else { usize::MAX },
+            most: spec.codes.and_then(|q| q.totals).unwrap_or(usize::MAX),
         };
         let (block_h, block_w, panel_split) = sizes.cut();
         let items = n * d * h.div_ceil(block_h) * w.div_ceil(block_w) * panel_split;
@@ -341,8 +343,9 @@ impl Conv {
             true => unsafe { self.widened([n, z], sz, (ys, xs), p, scratch, prologue) },
         };
         let mut sums = sums;
-        let totals = match (&mut sums, &weights.codes) {
-            (Some(sums), Some(_)) => sums.exact((ys.1 - ys.0) * (xs.1 - xs.0), weights.columns),
+        let limit = self.spec.codes.and_then(|q| q.totals);
+        let totals = match (&mut sums, limit) {
+            (Some(sums), Some(limit)) => sums.exact((ys.1 - ys.0) * (xs.1 - xs.0), weights.columns, limit),
             _ => [std::ptr::null_mut(); 2],
         };
         let mut start = Vec::new();
@@ -410,7 +413,7 @@ impl Conv {
     /// Whether every item writes all columns of its pixels, so that it can add them up; integer sums only
     /// in a plan that was made for it.
     pub fn adds_up(&self) -> bool {
-        self.panel_split == 1 && self.spec.codes.is_none_or(|q| q.totals)
+        self.panel_split == 1 && self.spec.codes.is_none_or(|q| q.totals.is_some())
     }
 
     /// Floats of scratch that [`Conv::run`] needs.

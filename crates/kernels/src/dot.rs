@@ -14,6 +14,7 @@ mod x86_codes;
 use crate::simd::Vector;
 use crate::{Elem, Element, Floats, Isa, bf16};
 pub use codes::Codes;
+pub(crate) use codes::finish as finish_codes;
 
 /// One contiguous run of the reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl Operand {
     }
 
     /// The word of values that `at` gives for places 0 to `count` below [`Operand::per_word`].
-    fn word(self, count: usize, at: impl Fn(usize) -> f32) -> f32 {
+    pub(crate) fn word(self, count: usize, at: impl Fn(usize) -> f32) -> f32 {
         let value = |i: usize| if i < count { at(i) } else { 0.0 };
         match self {
             Operand::F32 => value(0),
@@ -253,7 +254,7 @@ pub static KERNELS: &[DotKernel] = &[
     #[cfg(target_arch = "x86_64")]
     integers(Isa::Avx2, [6, 16], "i16_dot_6x16_avx2", x86_codes::avx2_6x16),
     #[cfg(target_arch = "x86_64")]
-    integers(Isa::Avx2, [4, 24], "i16_dot_4x24_avx2", x86_codes::avx2_4x24),
+    integers(Isa::Avx2, [3, 24], "i16_dot_3x24_avx2", x86_codes::avx2_3x24),
     #[cfg(target_arch = "x86_64")]
     bytes(Isa::Avx2Vnni, [4, 1], "u8_dot_4x1_avx2vnni", x86_codes::avx2vnni_4x1),
     #[cfg(target_arch = "x86_64")]
@@ -261,7 +262,7 @@ pub static KERNELS: &[DotKernel] = &[
     #[cfg(target_arch = "x86_64")]
     bytes(Isa::Avx2Vnni, [6, 16], "u8_dot_6x16_avx2vnni", x86_codes::avx2vnni_6x16),
     #[cfg(target_arch = "x86_64")]
-    bytes(Isa::Avx2Vnni, [4, 24], "u8_dot_4x24_avx2vnni", x86_codes::avx2vnni_4x24),
+    bytes(Isa::Avx2Vnni, [3, 24], "u8_dot_3x24_avx2vnni", x86_codes::avx2vnni_3x24),
     #[cfg(target_arch = "x86_64")]
     integers(Isa::Avx512, [8, 1], "i16_dot_8x1_avx512", x86_codes::avx512_8x1),
     #[cfg(target_arch = "x86_64")]
@@ -310,11 +311,6 @@ impl DotKernel {
         k.div_ceil(self.a.per_word())
     }
 
-    /// The word of a packed column for two values next to each other.
-    pub(crate) fn word(&self, first: f32, second: Option<f32>) -> f32 {
-        self.a.word(1 + second.is_some() as usize, |i| if i == 0 { first } else { second.unwrap_or(0.0) })
-    }
-
     /// Packs one column of a run of `k`, given by `at`, into words `nr` apart.
     pub(crate) fn column(&self, k: usize, at: impl Fn(usize) -> f32, mut put: impl FnMut(usize, f32)) {
         let per = self.a.per_word();
@@ -334,7 +330,7 @@ pub fn rate(isa: Isa, a: Operand) -> f64 {
         Operand::F32 => 35.0,
         Operand::Bf16 => 140.0,
         Operand::I16 if wide => 105.0,
-        Operand::I16 => 50.0,
+        Operand::I16 => 56.0,
         Operand::U8 if wide => 280.0,
         Operand::U8 => 140.0,
     }

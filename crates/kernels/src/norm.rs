@@ -24,8 +24,11 @@ pub struct ItemSums {
     shift: Vec<f32>,
     sum: Vec<f64>,
     square: Vec<f64>,
-    /// Of an integer convolution instead: sums and squares about 0, which are exact.
+    /// Of an integer convolution instead: sums and squares about 0, which are exact; those of the last
+    /// pixels, of which there are `fresh`, and of those before.
     exact: Vec<i64>,
+    fresh: usize,
+    before: Vec<i128>,
 }
 
 impl ItemSums {
@@ -34,12 +37,24 @@ impl ItemSums {
         self.count = 0;
         self.shift.clear();
         self.exact.clear();
+        self.before.clear();
+        self.fresh = 0;
     }
 
-    /// Where the integer sums and squares of `columns` columns are to be added up over `pixels` pixels.
-    pub(crate) fn exact(&mut self, pixels: usize, columns: usize) -> [*mut i64; 2] {
+    /// Where the integer sums and squares of `columns` columns are to be added up over `pixels` pixels;
+    /// 64 bits hold those of `limit`.
+    pub(crate) fn exact(&mut self, pixels: usize, columns: usize, limit: usize) -> [*mut i64; 2] {
+        debug_assert!(pixels <= limit, "{pixels} pixels where sums of {limit} fit");
         self.count += pixels;
         self.exact.resize(2 * columns, 0);
+        if self.fresh + pixels > limit {
+            self.before.resize(2 * columns, 0);
+            for (before, own) in self.before.iter_mut().zip(&mut self.exact) {
+                *before += std::mem::take(own) as i128;
+            }
+            self.fresh = 0;
+        }
+        self.fresh += pixels;
         let (sum, square) = self.exact.split_at_mut(columns);
         [sum.as_mut_ptr(), square.as_mut_ptr()]
     }
@@ -49,6 +64,10 @@ impl ItemSums {
         let (s, q) = self.exact.split_at(self.exact.len() / 2);
         for (total, own) in sum.iter_mut().zip(s).chain(square.iter_mut().zip(q)) {
             *total += *own as i128;
+        }
+        let (s, q) = self.before.split_at(self.before.len() / 2);
+        for (total, own) in sum.iter_mut().zip(s).chain(square.iter_mut().zip(q)) {
+            *total += *own;
         }
     }
 

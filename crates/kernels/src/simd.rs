@@ -7,11 +7,13 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod ints;
 mod math;
 mod scalar;
 
 use crate::Isa;
 use crate::element::{bf16, f16};
+pub use ints::Ints;
 pub use scalar::Scalar;
 #[cfg(target_arch = "x86_64")]
 pub use {avx2::Avx2, avx512::Avx512, avx512::Avx512Bf16};
@@ -25,6 +27,8 @@ pub use {avx2::Avx2, avx512::Avx512, avx512::Avx512Bf16};
 pub unsafe trait Vector: Copy {
     /// The register.
     type V: Copy;
+    /// Registers of integers of the same tier.
+    type Ints: Ints;
     /// Lanes per register.
     const LANES: usize;
 
@@ -66,6 +70,8 @@ pub unsafe trait Vector: Copy {
     unsafe fn store_code_part(p: *mut u8, v: Self::V, n: usize);
     /// `LANES` integers from `p`, rounded to nearest even.
     unsafe fn load_int(p: *const i32) -> Self::V;
+    /// `LANES` values below 2^31 in magnitude to `p`, rounded to nearest even.
+    unsafe fn store_int(p: *mut i32, v: Self::V);
     /// `a·b + c`, rounded once.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Sum.

@@ -9,12 +9,13 @@
 //! [taps·inputs × outputs]`. Only the block's slices are ever held, never a transformed tensor.
 
 mod ahead;
+mod codes;
 mod cut;
 mod transform;
 mod weights;
 
-use crate::conv::{Axis, ConvPointers};
-use crate::dot::{self, Act, DotArgs, DotKernel, Epilogue, Operand, Tap};
+use crate::conv::{Axis, ConvPointers, Quantized};
+use crate::dot::{self, Act, Codes, DotArgs, DotKernel, Epilogue, Operand, Tap};
 use crate::norm::ItemSums;
 use crate::simd::dispatch;
 use crate::{Elem, Element, Grid, Isa, bf16};
@@ -30,17 +31,36 @@ pub struct Variant {
     pub tile: usize,
     /// How transformed inputs and weights are stored and multiplied.
     pub domain: Operand,
+    /// Whether codes are rounded to bytes in the transform domain: then it is another function than
+    /// the direct convolution, though the same one on every tier.
+    pub rounded: bool,
+}
+
+/// What each transform position of codes less their zero point is multiplied by before it is rounded to
+/// a signed byte, times 2^15: `(d·step + 2^14) >> 15`, row by row. Between 1 and 32767.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Steps(pub [i16; 16]);
+
+impl Steps {
+    /// Steps under which magnitudes up to `most` of each position fit a byte.
+    pub fn of(most: [f32; 16]) -> Self {
+        Steps(most.map(|m| (127.0 / m.max(1.0) * 32768.0).clamp(1.0, 32767.0) as i16))
+    }
 }
 
 impl Variant {
     /// F(4×4, 3×3) in float32.
-    pub const F4: Variant = Variant { tile: 4, domain: Operand::F32 };
+    pub const F4: Variant = Variant { tile: 4, domain: Operand::F32, rounded: false };
     /// F(2×2, 3×3) in float32: for images of few tiles, and with less than twice the weights.
-    pub const F2: Variant = Variant { tile: 2, domain: Operand::F32 };
+    pub const F2: Variant = Variant { tile: 2, domain: Operand::F32, rounded: false };
     /// F(2×2, 3×3) in bfloat16: hardly less exact than a direct product of bfloat16.
-    pub const F2_BF16: Variant = Variant { tile: 2, domain: Operand::Bf16 };
+    pub const F2_BF16: Variant = Variant { tile: 2, domain: Operand::Bf16, rounded: false };
     /// F(4×4, 3×3) in bfloat16: the fastest; its error is that of eight-bit integers.
-    pub const F4_BF16: Variant = Variant { tile: 4, domain: Operand::Bf16 };
+    pub const F4_BF16: Variant = Variant { tile: 4, domain: Operand::Bf16, rounded: false };
+    /// F(2×2, 3×3) of codes in 16 bits: the sums of the direct convolution, bit for bit.
+    pub const F2_EXACT: Variant = Variant { tile: 2, domain: Operand::I16, rounded: false };
+    /// F(2×2, 3×3) of codes rounded to bytes in the transform domain.
+    pub const F2_BYTES: Variant = Variant { tile: 2, domain: Operand::U8, rounded: true };
 
     /// Positions of the transform: (tile + 3 - 1)².
     pub fn points(self) -> usize {
@@ -64,8 +84,10 @@ pub struct Shape {
     pub pad: [i64; 3],
     /// Activation.
     pub act: Act,
-    /// How the input and the output (with the residual) are stored.
+    /// How the input and the output (with the residual of a float convolution) are stored.
     pub elems: [Elem; 2],
+    /// What codes mean, when the input holds codes.
+    pub codes: Option<Quantized>,
 }
 
 /// What is applied to the input as it is read: `act(x·scale + shift)` per channel. Padding stays 0.
@@ -97,6 +119,8 @@ pub struct Winograd {
     isa: Isa,
     shape: Shape,
     variant: Variant,
+    /// What products are made of: the variant's domain, or what stands for it on the tier.
+    operand: Operand,
     panels: Vec<&'static DotKernel>,
     cut: Cut,
     /// Most columns of a part.
@@ -105,24 +129,26 @@ pub struct Winograd {
 
 impl Winograd {
     /// Plans `shape` for a supported tier. Where the tier cannot multiply in the variant's domain, that
-    /// is float32.
+    /// is float32, or integers of 16 bits for bytes.
     pub fn new(isa: Isa, shape: Shape, variant: Variant) -> Self {
-        let wide = variant.domain == Operand::Bf16 && isa < Isa::Avx512Bf16;
-        let variant = if wide { Variant { domain: Operand::F32, ..variant } } else { variant };
+        let operand = match variant.domain {
+            Operand::Bf16 => dot::operand(isa, Elem::Bf16),
+            Operand::U8 => dot::operand(isa, Elem::U8),
+            domain => domain,
+        };
+        let variant = Variant { domain: operand, ..variant };
         assert!(variant.tile == 4 || variant.tile == 2, "tiles of {}", variant.tile);
-        let panels = dot::panels(isa, variant.domain, shape.output.channels(), 0);
+        assert!(variant.domain.integer() == shape.codes.is_some(), "{:?} of {:?}", variant, shape.codes);
+        assert!(variant.tile == 2 || !variant.domain.integer(), "integers need tiles of 2");
+        let panels = dot::panels(isa, operand, shape.output.channels(), 0);
         let (cut, _) = cut::choose(isa, &shape, variant, &panels);
         let part_width = (0..cut.parts).map(|p| part(&panels, p, cut.parts).1).max().unwrap_or(0);
-        Winograd { isa, shape, variant, panels, cut, part_width }
+        Winograd { isa, shape, variant, operand, panels, cut, part_width }
     }
 
     /// Estimated nanoseconds of one run on one core, to compare with [`crate::conv::Conv::cost`].
     pub fn cost(&self) -> f64 {
         cut::cost(self.isa, &self.shape, self.variant, &self.panels, &self.cut)
-    }
-
-    fn pairs(&self) -> bool {
-        self.panels.iter().any(|p| p.a == Operand::Bf16)
     }
 
     /// Words of a packed column for `k` channels.
@@ -179,7 +205,7 @@ impl Winograd {
     /// of a power of two, so that the positions of a tile fall into different cache sets.
     fn plane(&self) -> usize {
         let [down, across] = self.cut.block;
-        odd_lines(self.ring() * down * across * self.cut.channels, self.variant.domain.size())
+        odd_lines(self.ring() * down * across * self.cut.channels, self.operand.size())
     }
 
     fn product_plane(&self) -> usize {
@@ -189,8 +215,18 @@ impl Winograd {
 
     /// Floats of scratch that a call of [`Winograd::run`] needs.
     pub fn scratch(&self) -> usize {
-        let planes = (self.plane() * self.variant.domain.size()).div_ceil(4);
-        self.variant.points() * (planes + self.product_plane()) + 16
+        let planes = (self.variant.points() * self.plane() * self.operand.size()).div_ceil(4);
+        planes + self.variant.points() * self.product_plane() + self.buffer() + 16
+    }
+
+    /// Sums of the output pixels of a row of tiles of codes.
+    fn buffer(&self) -> usize {
+        if self.shape.codes.is_some() { 4 * self.cut.block[1] * self.part_width + 16 } else { 0 }
+    }
+
+    /// Whether all items can add up what they write: exact totals are of all columns at once.
+    pub fn adds_up(&self) -> bool {
+        self.shape.codes.is_none_or(|q| q.totals.is_some())
     }
 
     /// Output region of item `index`: batch entry, and ranges of depth, height and width.
@@ -268,7 +304,7 @@ impl Winograd {
         let (z0, z1) = (z.start, z.end);
         let inputs = s.input.channels();
         let v = scratch.wrapping_add(scratch.align_offset(64) % 16).cast::<u8>();
-        let planes = self.variant.points() * self.plane() * self.variant.domain.size();
+        let planes = self.variant.points() * self.plane() * self.operand.size();
         let item = Item {
             plan: self,
             weights: on.weights,
@@ -414,12 +450,18 @@ impl Item<'_> {
     /// Safety: as for [`Winograd::run`].
     unsafe fn gather(&self, at: i64, first: usize, p: ConvPointers) {
         if !self.inside(at) {
+            if self.plan.operand == Operand::U8 {
+                self.gather_nothing(at);
+            }
             return;
         }
-        let Variant { tile, domain } = self.plan.variant;
+        let Variant { tile, domain, rounded } = self.plan.variant;
         // SAFETY: passed on from the caller.
         unsafe {
             match (self.plan.shape.elems[0], domain, tile) {
+                (_, Operand::I16, _) if rounded => self.gather_codes::<{ codes::ROUNDED }>(at, first, p),
+                (_, Operand::I16, _) => self.gather_codes::<{ codes::EXACT }>(at, first, p),
+                (_, Operand::U8, _) => self.gather_codes::<{ codes::BYTES }>(at, first, p),
                 (Elem::F32, Operand::F32, 2) => self.gather_as::<f32, f32, 2>(at, first, p),
                 (Elem::F32, Operand::F32, _) => self.gather_as::<f32, f32, 4>(at, first, p),
                 (Elem::F32, _, 2) => self.gather_as::<f32, bf16, 2>(at, first, p),
@@ -430,6 +472,63 @@ impl Item<'_> {
                 (_, _, _) => self.gather_as::<bf16, bf16, 4>(at, first, p),
             }
         }
+    }
+
+    /// A slice of zeros as bytes, 128 higher: sums of those begin with what all taps add to them.
+    fn gather_nothing(&self, at: i64) {
+        let size = self.count() * self.plan.cut.channels;
+        for point in 0..self.plan.variant.points() {
+            let slot = self.v.wrapping_add(point * self.plan.plane() + self.slot(at));
+            // SAFETY: the ring has room for the slice.
+            unsafe { slot.write_bytes(128, size) };
+        }
+    }
+
+    /// Safety: as for [`Winograd::run`]; the input must hold codes.
+    unsafe fn gather_codes<const HOW: u8>(&self, at: i64, first: usize, p: ConvPointers) {
+        let s = &self.plan.shape;
+        let [n, y0, x0] = self.origin;
+        let channels = self.plan.cut.channels;
+        let slice = n * s.input.strides[0] + at as usize * s.input.strides[1] + first;
+        let rounding = self.weights.codes.as_ref().and_then(|c| c.rounding.as_ref());
+        let steps = rounding.map_or(Steps::default(), |r| r.steps);
+        for ty in 0..self.tiles[0] {
+            let row = self.slot(at) + ty * self.tiles[1] * channels;
+            let gather = codes::Gather::<HOW> {
+                src: p.input.wrapping_add(slice),
+                grid: s.input,
+                channels: channels.min(s.input.channels() - first),
+                zero: s.codes.map_or(0, |q| q.zero) as i16,
+                y: (y0 + ty * 2) as i64 - s.pad[1],
+                x: x0 as i64 - s.pad[2],
+                tiles: self.tiles[1],
+                dst: self.v.wrapping_add(row * self.plan.operand.size()),
+                row: channels,
+                plane: self.plan.plane(),
+                steps: &steps.0,
+            };
+            // SAFETY: the ring has room for the slice; the source is the caller's.
+            unsafe { dispatch(self.plan.isa, gather) };
+        }
+    }
+
+    /// What makes sums of integer products of input channels from `first` on.
+    fn raw(&self, point: usize, column: usize, first: usize) -> Option<Codes> {
+        let rounding = self.weights.codes.as_ref()?.rounding.as_ref();
+        let start = match rounding {
+            Some(r) if first == 0 && self.plan.operand == Operand::U8 => {
+                r.start[point * self.plan.width() + column..].as_ptr()
+            }
+            _ => std::ptr::null(),
+        };
+        Some(Codes {
+            scale: std::ptr::null(),
+            start,
+            residual: (Elem::F32, [1.0, 0.0]),
+            post: None,
+            code: [1.0, 0.0],
+            totals: [std::ptr::null_mut(); 2],
+        })
     }
 
     /// Safety: as for [`Winograd::run`]; input and transformed input must be of types `E` and `D`.
@@ -475,7 +574,7 @@ impl Item<'_> {
         let (count, width, total) = (self.count(), self.width(), plan.width());
         let (plane, product_plane) = (plan.plane(), plan.product_plane());
         let offset = self.first_column();
-        let size = plan.variant.domain.size();
+        let size = plan.operand.size();
         let (words, points) = (plan.words(run), plan.variant.points());
         let mut taps = Vec::with_capacity(kd);
         for point in 0..points {
@@ -488,7 +587,7 @@ impl Item<'_> {
                     taps.clear();
                     for t in 0..kd {
                         let at = self.source(z + k) + t as i64;
-                        if self.inside(at) {
+                        if self.inside(at) || plan.operand == Operand::U8 {
                             taps.push(Tap { a: self.slot(at) as isize, b: t * words * panel.nr });
                         }
                     }
@@ -499,6 +598,7 @@ impl Item<'_> {
                         let c = self.m.wrapping_add(
                             point * product_plane + (k * count + done) * width + column - offset,
                         );
+                        let more = if first > 0 { c.cast_const().cast() } else { std::ptr::null() };
                         let args = DotArgs {
                             a: self.v.wrapping_add(size * (point * plane + done * plan.cut.channels)),
                             a_row: plan.cut.channels as isize,
@@ -511,11 +611,11 @@ impl Item<'_> {
                             n: panel.nr,
                             epilogue: Epilogue {
                                 bias: std::ptr::null(),
-                                residual: if first > 0 { c.cast_const().cast() } else { std::ptr::null() },
+                                residual: more,
                                 residual_row: width as isize,
                                 act: Act::None,
                                 elem: Elem::F32,
-                                codes: None,
+                                codes: self.raw(point, column, first),
                             },
                         };
                         // SAFETY: the ring's valid slices were filled; the rest is the caller's.
@@ -534,11 +634,69 @@ impl Item<'_> {
         // SAFETY: passed on from the caller.
         unsafe {
             match (self.plan.shape.elems[1], self.plan.variant.tile) {
+                _ if self.weights.codes.is_some() => self.scatter_codes(z, k, p, sums),
                 (Elem::F32, 2) => self.scatter_as::<f32, 2>(z, k, p, sums),
                 (Elem::F32, _) => self.scatter_as::<f32, 4>(z, k, p, sums),
                 (_, 2) => self.scatter_as::<bf16, 2>(z, k, p, sums),
                 (_, _) => self.scatter_as::<bf16, 4>(z, k, p, sums),
             }
+        }
+    }
+
+    /// [`Item::scatter`] of integer sums.
+    /// Safety: as for [`Winograd::run`].
+    unsafe fn scatter_codes(&self, z: usize, k: usize, p: ConvPointers, mut sums: Option<&mut ItemSums>) {
+        let s = &self.plan.shape;
+        let (Some(q), Some(factors)) = (s.codes, &self.weights.codes) else { return };
+        let [n, y0, x0] = self.origin;
+        let (width, first) = (self.width(), self.first_column());
+        let columns = width.min(s.output.channels() - first);
+        for ty in 0..self.tiles[0] {
+            let y = y0 + ty * 2;
+            let size = [(self.end[0] - y).min(2), self.end[1] - x0];
+            let place = |g: &Grid| {
+                n * g.strides[0] + (z + k) * g.strides[1] + y * g.strides[2] + x0 * g.strides[3] + first
+            };
+            let totals = match (&mut sums, q.totals) {
+                (Some(sums), Some(limit)) => sums.exact(size[0] * size[1], columns, limit),
+                _ => [std::ptr::null_mut(); 2],
+            };
+            let scatter = codes::Scatter {
+                src: self.m.wrapping_add((k * self.tiles[0] + ty) * self.tiles[1] * width).cast(),
+                plane: self.plan.product_plane(),
+                row: width,
+                ratio: factors.rounding.as_ref().map(|r| &r.ratio[first..]),
+                total: self.plan.width(),
+                buffer: self.m.wrapping_add(self.plan.variant.points() * self.plan.product_plane()).cast(),
+                dst: p.output.wrapping_add(s.elems[1].size() * place(&s.output)),
+                elem: s.elems[1],
+                strides: [s.output.strides[2], s.output.strides[3]],
+                residual: match &s.residual {
+                    Some(g) => p.residual.wrapping_add(q.residual.0.size() * place(g)),
+                    None => std::ptr::null(),
+                },
+                residual_strides: s.residual.map_or([0; 2], |g| [g.strides[2], g.strides[3]]),
+                size,
+                columns,
+                epilogue: Epilogue {
+                    bias: self.weights.bias[first..].as_ptr(),
+                    residual: std::ptr::null(),
+                    residual_row: s.residual.map_or(0, |g| g.strides[3] as isize),
+                    act: s.act,
+                    elem: s.elems[1],
+                    codes: None,
+                },
+                codes: Codes {
+                    scale: factors.scale[first..].as_ptr(),
+                    start: std::ptr::null(),
+                    residual: q.residual,
+                    post: q.post,
+                    code: q.code,
+                    totals,
+                },
+            };
+            // SAFETY: the item's own part of the output; the products were just written.
+            unsafe { dispatch(self.plan.isa, scatter) };
         }
     }
 

@@ -2,11 +2,12 @@
 
 mod common;
 
-use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Quantized, Spec, Weights};
+use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Quantized, Spec, TOTALLED, Weights};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::dot::Act;
 use ampoule_kernels::eltwise::{self, Unary};
 use ampoule_kernels::norm::{self, ItemSums};
+use ampoule_kernels::winograd::{Operands, Shape, Steps, Variant, Winograd};
 use ampoule_kernels::{Elem, Grid, Isa, f16, serial};
 use common::{Stored, random, tiers};
 
@@ -44,7 +45,13 @@ impl Case {
     fn quantized(&self) -> Quantized {
         let map = if self.residual == Some(Elem::U8) { [0.37, -41.0] } else { [1.0, 0.0] };
         let residual = (self.residual.unwrap_or(Elem::F32), map);
-        Quantized { zero: self.zero, residual, post: self.post, code: [1.5, 119.0], totals: true }
+        Quantized {
+            zero: self.zero,
+            residual,
+            post: self.post,
+            code: [1.5, 119.0],
+            totals: Some(TOTALLED.start),
+        }
     }
 }
 
@@ -220,6 +227,116 @@ fn every_tier_gives_the_bits_of_plain_loops() {
     }
 }
 
+/// [`run`] by Winograd's filtering.
+fn run_winograd(
+    c: &Case,
+    (isa, variant): (Isa, Variant),
+    x: &[f32],
+    w: &[f32],
+    r: &[f32],
+    totals: bool,
+) -> (Vec<f32>, Vec<i128>) {
+    let [gi, go] = c.grids();
+    let (ci, m, kd) = (gi.channels(), c.outputs, c.axes[0].kernel);
+    let bias: Vec<f32> = random(m, 5).iter().map(|b| b * 20.0).collect();
+    let scale: Vec<f32> =
+        random(m, 6).iter().map(|s| (s * 0.5 + 1.0) * 40.0 / (ci * kd * 9) as f32 / 128.0).collect();
+    let (codes, residual) = (
+        Some(Quantized { totals: totals.then_some(TOTALLED.start), ..c.quantized() }),
+        c.residual.map(|_| go),
+    );
+    let (pad, elems) = (c.axes.map(|a| a.pad), [Elem::U8, c.output]);
+    let shape = Shape { input: gi, output: go, residual, depth_taps: kd, pad, act: c.act, elems, codes };
+    let plan = Winograd::new(isa, shape, variant);
+    let at = |t: usize, a: usize, b: usize| std::array::from_fn(|k| w[((t * 9 + k) * ci + a) * m + b]);
+    let steps = Steps::of(std::array::from_fn(|i| if i % 4 == 1 && i / 4 == 1 { 900.0 } else { 450.0 }));
+    let weights = plan.pack_codes((&scale, Some(steps)), Some(&bias), &serial, at);
+    let mut got = Stored::new(&vec![0.0; go.extent()], c.output);
+    let (mut x, mut r) = (Stored::new(x, Elem::U8), Stored::new(r, c.residual.unwrap_or(Elem::F32)));
+    let pointers = ConvPointers { input: x.ptr(), output: got.ptr(), residual: r.ptr() };
+    let mut scratch = vec![f32::NAN; plan.scratch()];
+    let (mut sum, mut square) = (vec![0; m], vec![0; m]);
+    for item in 0..plan.items() {
+        let on = Operands { weights: &weights, prologue: None, pointers, scratch: scratch.as_mut_ptr() };
+        let mut own = ItemSums::default();
+        // SAFETY: buffers have the grids' extents.
+        unsafe { plan.run(item, on, totals.then_some(&mut own)) };
+        own.join_exact(&mut sum, &mut square);
+    }
+    sum.extend(square);
+    (got.values(), sum)
+}
+
+/// Cases that Winograd's filtering computes: those of stride 1 with 3×3 taps, and some of many channels.
+fn filtered() -> Vec<Case> {
+    let (one, k3) = (axis(1, 1, 1, 0), axis(3, 1, 1, 1));
+    let square = |c: &Case| c.axes[1..].iter().all(|a| (a.kernel, a.stride, a.dilation) == (3, 1, 1));
+    let mut list: Vec<Case> = cases().into_iter().filter(|c| square(c) && c.axes[0].dilation == 1).collect();
+    let more = [
+        ([1, 5, 9, 70, 64], 40, [k3; 3], [1; 3], Elem::F16, 3),
+        ([2, 1, 31, 33, 130], 96, [one, k3, k3], [0, 1, 1], Elem::U8, 130),
+        ([1, 3, 8, 8, 200], 33, [k3, axis(3, 1, 1, 2), axis(3, 1, 1, 0)], [1, 0, 3], Elem::F32, 255),
+    ];
+    for (input, outputs, axes, end, output, zero) in more {
+        let act = Act::Leaky(0.1);
+        list.push(Case { input, outputs, axes, end, gap: 1, residual: None, output, zero, act, post: None });
+    }
+    list
+}
+
+#[test]
+fn integer_winograd_has_the_bits_of_the_direct_convolution() {
+    let tiers = tiers();
+    for (i, c) in filtered().iter().enumerate() {
+        let [gi, go] = c.grids();
+        let taps: usize = c.axes.iter().map(|a| a.kernel).product();
+        let x = codes(gi.extent(), i as u64 + 1);
+        let w: Vec<f32> = codes(taps * gi.channels() * c.outputs, 77).iter().map(|v| v - 128.0).collect();
+        let r = codes(go.extent(), 9);
+        let (want, _) = run(c, Isa::Scalar, &x, &w, &r, false);
+        let exact = sums(c, [gi, go], &x, &w);
+        for &isa in &tiers {
+            let (got, _) = run_winograd(c, (isa, Variant::F2_EXACT), &x, &w, &r, false);
+            assert_eq!(got, want, "case {i} on {}", isa.name());
+            let (got, totals) = run_winograd(c, (isa, Variant::F2_EXACT), &x, &w, &r, true);
+            assert_eq!(got, want, "case {i} with totals on {}", isa.name());
+            for o in 0..c.outputs {
+                let all = (0..go.pixels()).map(|p| exact[p * go.pixel() + o] as i128);
+                let (s, q) = all.fold((0, 0), |(s, q), v| (s + v, q + v * v));
+                assert_eq!((totals[o], totals[c.outputs + o]), (s, q), "column {o} of case {i}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rounding_in_the_transform_domain_is_close_and_the_same_on_every_tier() {
+    let tiers = tiers();
+    for (i, c) in filtered().iter().enumerate() {
+        let [gi, go] = c.grids();
+        let taps: usize = c.axes.iter().map(|a| a.kernel).product();
+        let x = codes(gi.extent(), i as u64 + 1);
+        let w: Vec<f32> = codes(taps * gi.channels() * c.outputs, 77).iter().map(|v| v - 128.0).collect();
+        let r = codes(go.extent(), 9);
+        let (want, totals) = run_winograd(c, (Isa::Scalar, Variant::F2_BYTES), &x, &w, &r, true);
+        for &isa in &tiers {
+            let got = run_winograd(c, (isa, Variant::F2_BYTES), &x, &w, &r, true);
+            assert!(got == (want.clone(), totals.clone()), "case {i} on {}", isa.name());
+        }
+        // Two roundings of seven bits: a few hundredths of the sums' spread.
+        let exact = sums(c, [gi, go], &x, &w);
+        let all = |f: &dyn Fn(f64) -> f64| exact.iter().map(|s| f(*s as f64)).sum::<f64>();
+        let square: f64 = totals[c.outputs..].iter().map(|q| *q as f64).sum();
+        let off = (square / all(&|s| s * s) - 1.0).abs();
+        assert!(off < 0.05, "case {i}: squares of sums are off by {off}");
+        let (direct, _) = run(c, Isa::Scalar, &x, &w, &r, false);
+        if c.output != Elem::U8 {
+            let e = common::relative(&want, &direct);
+            assert!(e < 0.04, "case {i}: {e}");
+        }
+    }
+}
+
 #[test]
 fn sums_at_the_ends_of_the_range_do_not_saturate() {
     // 255·-128 over a long run: pairs of such products do not fit 16 bits.
@@ -275,7 +392,7 @@ fn depthwise_codes_are_exact() {
                     residual,
                     post: Some(Unary::Swish(1.0)),
                     code: [0.75, 50.0],
-                    totals: false,
+                    totals: None,
                 });
                 let plan = Depthwise {
                     input: gi,

@@ -219,7 +219,16 @@ fn winograd_matches_plain_loops_on_every_tier() {
         for (isa, (variant, elems, most)) in tiers().into_iter().flat_map(|isa| VARIANTS.map(|v| (isa, v))) {
             let residual = c.residual.then_some(go);
             let pad = c.axes.map(|a| a.pad);
-            let shape = Shape { input: gi, output: go, residual, depth_taps: kd, pad, act: c.act, elems };
+            let shape = Shape {
+                input: gi,
+                output: go,
+                residual,
+                depth_taps: kd,
+                pad,
+                act: c.act,
+                elems,
+                codes: None,
+            };
             let plan = Winograd::new(isa, shape, variant);
             let weights = plan.pack(Some(&bias), &serial, |t, a, b| {
                 std::array::from_fn(|k| wv[((t * 9 + k) * ci + a) * c.outputs + b])

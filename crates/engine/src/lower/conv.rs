@@ -154,7 +154,7 @@ impl Lower<'_> {
             residual: (t.residual.as_ref().map_or(Elem::F32, |r| r.0.elem), t.map),
             post: t.post,
             code: t.code.map_or([1.0, 0.0], Code::codes),
-            totals: false,
+            totals: None,
         })
     }
 
@@ -248,7 +248,9 @@ impl Lower<'_> {
             .collect();
         drop(w);
         self.packed_weights(n, &integer);
-        if let [ConvPart { algorithm: Algorithm::Winograd(..), .. }] = &parts[..] {
+        if let [ConvPart { algorithm: Algorithm::Winograd(..), .. }] = &parts[..]
+            && integer.is_none()
+        {
             prologue = self.absorb(n, &mut reads[0], false);
         }
         let kind = Kind::Conv(Convolution { parts, post, prologue, sums: None });
@@ -275,20 +277,18 @@ impl Lower<'_> {
             i => (i + dims.len()).checked_sub(4).filter(|k| *k >= 2).map_or(1, |k| dims[k]),
         }));
         let elems = [x.elem, Elem::F16];
-        let zero = integer.code.zero as i32;
-        let codes = Some(Quantized {
-            zero,
-            residual: (Elem::F32, [1.0, 0.0]),
-            post: None,
-            code: [1.0, 0.0],
-            totals: true,
-        });
-        let spec = Spec { input: gx, output, residual: None, axes, act: Act::None, elems, codes };
         let furthest = integer.code.zero.max(255.0 - integer.code.zero) as f64;
         let most = furthest * w.magnitudes(wd, 0).into_iter().fold(1.0, f64::max);
-        if most * most * TOTALLED as f64 >= (1u64 << 63) as f64 {
+        // Rounding in the transform domain may make sums a little larger.
+        let limit = ((1u64 << 63) as f64 / (1.5 * most * most)) as usize;
+        if limit < TOTALLED.start {
             return Ok(false);
         }
+        let totals = Some(limit.min(TOTALLED.end));
+        let zero = integer.code.zero as i32;
+        let codes =
+            Some(Quantized { zero, residual: (Elem::F32, [1.0, 0.0]), post: None, code: [1.0, 0.0], totals });
+        let spec = Spec { input: gx, output, residual: None, axes, act: Act::None, elems, codes };
         let t = self.raw_target(y)?;
         debug_assert_eq!(t.grid.dims, output.dims);
         // The largest sum fits binary16.
@@ -348,30 +348,40 @@ impl Lower<'_> {
         prepared: bool,
         filters: &(impl Fn(usize, usize, usize) -> f32 + Sync),
     ) -> Algorithm {
-        let Spec { input, output, residual, axes, act, elems, .. } = spec;
+        let Spec { input, output, residual, axes, act, elems, codes } = spec;
         let sizes = [axes.iter().map(|a| a.kernel).product(), input.channels(), output.channels()];
         let plan = if prepared { Conv::prepared } else { Conv::new };
         let conv = plan(spec, self.isa, !self.stream);
-        if let Some(scale) = scale {
-            let panels = conv.panels(self.isa);
-            let weights = Weights::pack_codes(panels, sizes, scale, bias, &self.spread(), filters);
-            return Algorithm::Direct(conv, weights);
-        }
         let suits = axes.iter().all(|a| a.stride == 1 && a.dilation == 1)
             && axes[1].kernel == 3
             && axes[2].kernel == 3;
         let fewest = if self.isa >= Isa::Avx512 { 1 } else { FEWEST };
+        let shape = || {
+            let (pad, depth_taps) = (axes.map(|a| a.pad), axes[0].kernel);
+            Shape { input, output, residual, depth_taps, pad, act, elems, codes }
+        };
+        let nine = |t: usize, i: usize, o: usize| std::array::from_fn(|k| filters(t * 9 + k, i, o));
+        if let Some(scale) = scale {
+            let exact = || dot::operand(self.isa, elems[0]) == Operand::I16 && quadruples(sizes, filters);
+            if suits && exact() {
+                let plan = Winograd::new(self.isa, shape(), Variant::F2_EXACT);
+                if plan.cost() < conv.cost(self.isa, [sizes[0], sizes[1]]) {
+                    let weights = plan.pack_codes((scale, None), bias, &self.spread(), nine);
+                    return Algorithm::Winograd(plan, weights);
+                }
+            }
+            let panels = conv.panels(self.isa);
+            let weights = Weights::pack_codes(panels, sizes, scale, bias, &self.spread(), filters);
+            return Algorithm::Direct(conv, weights);
+        }
         if suits && sizes[1] >= fewest {
-            let pad = axes.map(|a| a.pad);
-            let shape = Shape { input, output, residual, depth_taps: axes[0].kernel, pad, act, elems };
-            let plans = self.variants(elems[0]).iter().map(|&v| Winograd::new(self.isa, shape, v));
+            let plans = self.variants(elems[0]).iter().map(|&v| Winograd::new(self.isa, shape(), v));
             let best = plans.min_by(|a, b| a.cost().total_cmp(&b.cost()));
             // Four times the weights must be worth it where they are many.
             let worth = if 4 * sizes.iter().product::<usize>() > HEAVY { 0.8 } else { 1.0 };
             let direct = conv.cost(self.isa, [sizes[0], sizes[1]]);
             if let Some(plan) = best.filter(|p| p.cost() < worth * direct) {
-                let at = |t: usize, i: usize, o: usize| std::array::from_fn(|k| filters(t * 9 + k, i, o));
-                let weights = plan.pack(bias, &self.spread(), at);
+                let weights = plan.pack(bias, &self.spread(), nine);
                 return Algorithm::Winograd(plan, weights);
             }
         }
@@ -520,7 +530,7 @@ impl Lower<'_> {
             residual: (Elem::F32, [1.0, 0.0]),
             post: None,
             code: code.map_or([1.0, 0.0], Code::codes),
-            totals: false,
+            totals: None,
         });
         let spec = Spec { input: gx, output: go, residual: None, axes: [one; 3], act, elems, codes };
         let conv = Conv::new(spec, self.isa, true);
@@ -625,6 +635,16 @@ impl Lower<'_> {
         self.push(n, Kind::MatMul(product), vec![a, b], vec![output], macs);
         Ok(true)
     }
+}
+
+/// Whether four times any sum of products of bytes with the weights fits 32 bits. `sizes` are those of
+/// taps, inputs and outputs.
+fn quadruples([taps, inputs, outputs]: [usize; 3], filters: &impl Fn(usize, usize, usize) -> f32) -> bool {
+    let fits = |o: usize| {
+        let all = (0..taps).flat_map(|t| (0..inputs).map(move |i| (t, i)));
+        4.0 * 255.0 * all.map(|(t, i)| filters(t, i, o).abs() as f64).sum::<f64>() < (1u64 << 31) as f64
+    };
+    (0..outputs).all(fits)
 }
 
 fn reads(x: View, t: &Target) -> Vec<View> {

@@ -132,7 +132,7 @@ impl ConvPart {
     pub fn sums(&self) -> bool {
         match &self.algorithm {
             Algorithm::Direct(conv, _) => conv.adds_up(),
-            Algorithm::Winograd(..) => true,
+            Algorithm::Winograd(plan, _) => plan.adds_up(),
         }
     }
 

@@ -15,7 +15,8 @@ use crate::{Elem, Element, bf16, f16};
 /// is `code·map[0] + map[1]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Codes {
-    /// One factor per column of the panel.
+    /// One factor per column of the panel. Null: C and the residual are the 32-bit sums themselves,
+    /// and nothing else of the epilogue applies.
     pub scale: *const f32,
     /// What the sums begin with, one value per column, or null for 0.
     pub start: *const i32,
@@ -29,6 +30,13 @@ pub struct Codes {
     pub totals: [*mut i64; 2],
 }
 
+/// What raw sums are added to (null for nothing), where sums are stored as they are.
+#[inline(always)]
+pub(super) fn raw(args: &DotArgs) -> Option<*const i32> {
+    let raw = args.epilogue.codes.is_some_and(|c| c.scale.is_null());
+    raw.then_some(args.epilogue.residual.cast())
+}
+
 /// Most sums that a tile holds.
 pub(super) const MOST: usize = 14 * 32;
 
@@ -38,7 +46,7 @@ pub(super) const MOST: usize = 14 * 32;
 /// See [`super::DotKernel::run`]; `sums` must hold the rows and 16 values more; the CPU must have the
 /// features of `V`.
 #[inline(always)]
-pub(super) unsafe fn finish<V: Vector>(args: &DotArgs, sums: *const i32, nr: usize) {
+pub(crate) unsafe fn finish<V: Vector>(args: &DotArgs, sums: *const i32, nr: usize) {
     let Some(codes) = &args.epilogue.codes else { return };
     // SAFETY: passed on from the caller.
     unsafe {
@@ -201,6 +209,22 @@ pub(super) unsafe fn scalar(args: &DotArgs) {
                 sums[m * NR + n] = sum;
             }
         }
-        finish::<Scalar>(args, sums.as_ptr(), NR);
+        match raw(args) {
+            Some(residual) => {
+                for m in 0..args.m {
+                    let c = args.c.cast::<i32>().wrapping_offset(m as isize * args.c_row);
+                    for n in 0..args.n {
+                        let more = match residual.is_null() {
+                            true => 0,
+                            false => {
+                                *residual.wrapping_offset(m as isize * args.epilogue.residual_row).add(n)
+                            }
+                        };
+                        *c.add(n) = sums[m * NR + n].wrapping_add(more);
+                    }
+                }
+            }
+            None => finish::<Scalar>(args, sums.as_ptr(), NR),
+        }
     }
 }

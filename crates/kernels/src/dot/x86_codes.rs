@@ -1,6 +1,6 @@
 //! The register tiles of integer products.
 
-use super::codes::{MOST, finish};
+use super::codes::{MOST, finish, raw};
 use super::x86::{Tile, rows};
 use super::{DotArgs, Operand};
 use crate::simd::{Avx2, Avx512};
@@ -23,6 +23,7 @@ unsafe trait Words {
     /// The first `bytes` bytes from `p`, the others zero.
     unsafe fn load_part(p: *const u8, bytes: usize) -> Self::R;
     unsafe fn store(p: *mut i32, v: Self::R);
+    unsafe fn add(a: Self::R, b: Self::R) -> Self::R;
     /// `acc + Σ a·b` over the values of each word.
     unsafe fn dot(acc: Self::R, a: Self::R, b: Self::R) -> Self::R;
     /// [`finish`] compiled for the tier.
@@ -81,6 +82,10 @@ unsafe impl<const VNNI: bool> Words for Ymm<VNNI> {
         unsafe { _mm256_storeu_si256(p.cast(), v) }
     }
     #[inline(always)]
+    unsafe fn add(a: __m256i, b: __m256i) -> __m256i {
+        unsafe { _mm256_add_epi32(a, b) }
+    }
+    #[inline(always)]
     unsafe fn dot(acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
         unsafe {
             if VNNI {
@@ -117,6 +122,10 @@ unsafe impl<const VNNI: bool> Words for Zmm<VNNI> {
     #[inline(always)]
     unsafe fn store(p: *mut i32, v: __m512i) {
         unsafe { _mm512_storeu_si512(p.cast(), v) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_add_epi32(a, b) }
     }
     #[inline(always)]
     unsafe fn dot(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
@@ -179,16 +188,35 @@ impl<W: Words, const NV: usize> Tile for Columns<W, NV> {
                 }
                 let rest = args.run % per * size;
                 if rest > 0 {
-                    for (m, sums) in acc.iter_mut().enumerate() {
-                        let mut word = [0u8; 4];
+                    // Words first: a loop over sums that is too long to be unrolled would have them in
+                    // memory everywhere.
+                    let mut words = [[0u8; 4]; M];
+                    for (m, word) in words.iter_mut().enumerate() {
                         let from = a.wrapping_offset(m as isize * row);
                         std::ptr::copy_nonoverlapping(from, word.as_mut_ptr(), rest);
-                        let av = W::splat(i32::from_ne_bytes(word));
+                    }
+                    for (m, sums) in acc.iter_mut().enumerate() {
+                        let av = W::splat(i32::from_ne_bytes(words[m]));
                         for v in 0..NV {
                             sums[v] = W::dot(sums[v], av, W::load(b.add(4 * v * W::LANES)));
                         }
                     }
                 }
+            }
+            if let Some(residual) = raw(args) {
+                debug_assert_eq!(args.n, NV * W::LANES, "raw sums of part of a panel");
+                for m in 0..M {
+                    let c = args.c.cast::<i32>().wrapping_offset(m as isize * args.c_row);
+                    let more = residual.wrapping_offset(m as isize * args.epilogue.residual_row);
+                    for v in 0..NV {
+                        let mut sum = acc[m][v];
+                        if !residual.is_null() {
+                            sum = W::add(sum, W::load(more.wrapping_add(v * W::LANES).cast()));
+                        }
+                        W::store(c.wrapping_add(v * W::LANES), sum);
+                    }
+                }
+                return;
             }
             let mut sums = [const { std::mem::MaybeUninit::<i32>::uninit() }; MOST + 32];
             let to = sums.as_mut_ptr().cast::<i32>();
@@ -266,9 +294,9 @@ pub(super) unsafe fn avx2_6x16(args: &DotArgs) {
 /// # Safety
 /// See [`super::DotKernel::run`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_4x24(args: &DotArgs) {
+pub(super) unsafe fn avx2_3x24(args: &DotArgs) {
     // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Ymm<false>, 3>, 4>(args) }
+    unsafe { rows::<Columns<Ymm<false>, 3>, 3>(args) }
 }
 
 /// # Safety
@@ -298,9 +326,9 @@ pub(super) unsafe fn avx2vnni_6x16(args: &DotArgs) {
 /// # Safety
 /// See [`super::DotKernel::run`].
 #[target_feature(enable = "avx2,fma,avxvnni")]
-pub(super) unsafe fn avx2vnni_4x24(args: &DotArgs) {
+pub(super) unsafe fn avx2vnni_3x24(args: &DotArgs) {
     // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Ymm<true>, 3>, 4>(args) }
+    unsafe { rows::<Columns<Ymm<true>, 3>, 3>(args) }
 }
 
 /// # Safety

@@ -59,6 +59,7 @@ unsafe fn codes(v: __m256) -> __m128i {
 #[allow(clippy::undocumented_unsafe_blocks)]
 unsafe impl Vector for Avx2 {
     type V = __m256;
+    type Ints = Avx2;
     const LANES: usize = 8;
 
     #[inline(always)]
@@ -170,6 +171,10 @@ unsafe impl Vector for Avx2 {
     #[inline(always)]
     unsafe fn load_int(p: *const i32) -> __m256 {
         unsafe { _mm256_cvtepi32_ps(_mm256_loadu_si256(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_int(p: *mut i32, v: __m256) {
+        unsafe { _mm256_storeu_si256(p.cast(), _mm256_cvtps_epi32(v)) }
     }
     #[inline(always)]
     unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {

@@ -71,6 +71,7 @@ fn mask(n: usize) -> u16 {
 #[allow(clippy::undocumented_unsafe_blocks)]
 unsafe impl<const BF16: bool> Vector for Wide<BF16> {
     type V = __m512;
+    type Ints = Self;
     const LANES: usize = 16;
 
     #[inline(always)]
@@ -160,6 +161,10 @@ unsafe impl<const BF16: bool> Vector for Wide<BF16> {
     #[inline(always)]
     unsafe fn load_int(p: *const i32) -> __m512 {
         unsafe { _mm512_cvtepi32_ps(_mm512_loadu_si512(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_int(p: *mut i32, v: __m512) {
+        unsafe { _mm512_storeu_si512(p.cast(), _mm512_cvtps_epi32(v)) }
     }
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {

@@ -10,6 +10,7 @@ pub struct Scalar;
 // SAFETY: portable code; pointer validity is the caller's.
 unsafe impl Vector for Scalar {
     type V = f32;
+    type Ints = Scalar;
     const LANES: usize = 1;
 
     #[inline(always)]
@@ -113,6 +114,11 @@ unsafe impl Vector for Scalar {
     unsafe fn load_int(p: *const i32) -> f32 {
         // SAFETY: valid by the trait's contract.
         unsafe { *p as f32 }
+    }
+    #[inline(always)]
+    unsafe fn store_int(p: *mut i32, v: f32) {
+        // SAFETY: valid by the trait's contract.
+        unsafe { *p = v.round_ties_even() as i32 }
     }
     #[inline(always)]
     unsafe fn fma(a: f32, b: f32, c: f32) -> f32 {

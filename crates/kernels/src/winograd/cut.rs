@@ -28,6 +28,8 @@ const CACHE: f64 = 1.4e6;
 /// Nanoseconds to transform one register of one tile of 4×4 in and out, in cache, and of 2×2.
 const TRANSFORM: [f64; 2] = [60.0, 70.0];
 const TRANSFORM_2: [f64; 2] = [24.0, 22.0];
+/// The same for codes, of which a register takes in twice as many.
+const TRANSFORM_CODES: [f64; 2] = [16.0, 30.0];
 /// Work that should run beside other work in equal shares.
 const LANES: usize = 4;
 
@@ -37,6 +39,7 @@ pub(super) fn choose(isa: Isa, shape: &Shape, variant: Variant, panels: &[&DotKe
     let (th, tw) = (h.div_ceil(variant.tile).max(1), w.div_ceil(variant.tile).max(1));
     let c = shape.input.channels();
     let most = d.max(1);
+    let totals = shape.codes.is_some_and(|q| q.totals.is_some());
     let mut best: Option<(Cut, f64)> = None;
     let halves = |n: usize| (0..).map(move |i| n.div_ceil(1 << i)).take_while(move |&k| k > 1).chain([1]);
     for across in halves(tw).filter(|&a| a <= 64) {
@@ -44,7 +47,8 @@ pub(super) fn choose(isa: Isa, shape: &Shape, variant: Variant, panels: &[&DotKe
         for down in downs.into_iter().filter(|&k| k * across <= 256) {
             for item_span in halves(most).filter(|&s| s == most || s >= 2 * shape.depth_taps) {
                 for round in halves(item_span).filter(|&r| r * down * across <= 256) {
-                    for parts in (0..).map(|i| 1 << i).take_while(|&p| p <= panels.len()) {
+                    let most = if totals { 1 } else { panels.len() };
+                    for parts in (0..).map(|i| 1 << i).take_while(|&p| p <= most) {
                         for channels in [c, 128, 64, 32, 16].into_iter().filter(|&k| k <= c) {
                             let cut = Cut { block: [down, across], round, span: item_span, parts, channels };
                             let t = cost(isa, shape, variant, panels, &cut);
@@ -63,9 +67,13 @@ pub(super) fn choose(isa: Isa, shape: &Shape, variant: Variant, panels: &[&DotKe
 
 /// Estimated nanoseconds of `cut` on one core, items in equal shares for a few threads included.
 pub(super) fn cost(isa: Isa, shape: &Shape, variant: Variant, panels: &[&DotKernel], cut: &Cut) -> f64 {
-    let Variant { tile, domain } = variant;
+    let Variant { tile, domain, .. } = variant;
     let points = variant.points();
-    let transform = if tile == 2 { TRANSFORM_2 } else { TRANSFORM };
+    let transform = match tile {
+        _ if domain.integer() => TRANSFORM_CODES,
+        2 => TRANSFORM_2,
+        _ => TRANSFORM,
+    };
     let [n, d, h, w, _] = shape.output.dims;
     let (c, kd) = (shape.input.channels(), shape.depth_taps);
     let [down, across] = cut.block;
@@ -74,6 +82,7 @@ pub(super) fn cost(isa: Isa, shape: &Shape, variant: Variant, panels: &[&DotKern
     let items = n * d.div_ceil(cut.span) * blocks * cut.parts;
     let widest = (0..cut.parts).map(|p| part(panels, p, cut.parts).1).max().unwrap_or(0);
     let lanes = isa.lanes();
+    let lanes_in = if domain.integer() { 2 * lanes } else { lanes };
     let rounds = cut.span.div_ceil(cut.round);
     let ring = cut.round + kd - 1;
     let steps = c.div_ceil(cut.channels);
@@ -86,11 +95,17 @@ pub(super) fn cost(isa: Isa, shape: &Shape, variant: Variant, panels: &[&DotKern
     // Multiplications. Rows are shared evenly among tiles of at most `mr`; short ones wait for the
     // latency of their sums, and each call starts and stores a tile.
     let calls = tiles.div_ceil(panels[0].mr) as f64;
-    let rows = calls * ((tiles as f64 / calls).max(5.0) + 2.0);
+    let each = tiles as f64 / calls;
+    let rows = calls
+        * match domain.integer() {
+            // Sums that wait for one another are in all registers of a row.
+            true => each.max(8.0 * lanes as f64 / panels[0].nr as f64) + 1.0,
+            false => each.max(5.0) + 2.0,
+        };
     let run = (kd * cut.channels.min(c)) as f64;
     let multiplications = points as f64 * cut.span as f64 * rows * (kd * c) as f64 * widest as f64;
     let gemm = multiplications * (1.0 + 6.0 / run) / rate(isa, domain);
-    let transforms = transform[0] * (slices * tiles * c.div_ceil(lanes)) as f64
+    let transforms = transform[0] * (slices * tiles * c.div_ceil(lanes_in)) as f64
         + transform[1] * (cut.span * tiles * widest.div_ceil(lanes)) as f64;
     // Traffic past the second-level cache: weights once a round, and scratch that does not fit.
     let scratch = planes + products;

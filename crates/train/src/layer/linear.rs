@@ -215,6 +215,7 @@ fn one(on: &Machine, input: Grid, output: Grid, axes: [Axis; 3], add: bool) -> P
             pad: axes.map(|a| a.pad),
             act: Act::None,
             elems,
+            codes: None,
         };
         let variants = match on.mixed {
             true => vec![Variant::F2_BF16, Variant::F4, Variant::F2],
