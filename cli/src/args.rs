@@ -237,6 +237,10 @@ pub struct Optimize {
     /// all but the outermost.
     #[arg(long, default_value = "mse", value_parser = ["mse", "kl", "minmax", "mean", "percentile"])]
     pub ranges: String,
+    /// Also round 3×3 layers in Winograd's transform domain that are faster so, as many as the limits
+    /// allow. Other engines compute such layers as usual.
+    #[arg(long)]
+    pub winograd: bool,
     /// Do not correct biases.
     #[arg(long)]
     pub keep_bias: bool,

@@ -20,6 +20,9 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
     if o.validate.is_none() && (!limits.is_empty() || o.truth.is_some()) {
         return Err(Failure::usage("--max-drop and --truth need --validate".to_owned()));
     }
+    if o.winograd && o.validate.is_none() {
+        return Err(Failure::usage("--winograd needs --validate: what it rounds is kept only within limits".to_owned()));
+    }
     let training = training::plan(g, &o.training)?;
     let to = g.precision.as_deref().unwrap_or("int8");
     let float = training.is_some() && to == "fp32";
@@ -58,6 +61,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         preset: if o.preset == "mixed" { Preset::Mixed } else { Preset::Performance },
         method,
         fastest: to == "auto",
+        filter: o.winograd || to == "auto",
         sensitivity: false,
         bias: !o.keep_bias,
         fast: o.fast,
@@ -100,6 +104,9 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         }
         if !report.kept.is_empty() {
             say(format!("left in float32: {}", report.kept.join(", ")));
+        }
+        if !report.filtered.is_empty() {
+            say(format!("rounded in Winograd's transform domain: {}", report.filtered.join(", ")));
         }
         if report.met.is_none() {
             say("not validated: give --validate FOLDER to see what this does to the results");

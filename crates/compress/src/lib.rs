@@ -8,6 +8,7 @@
 
 mod calibrate;
 mod error;
+mod filtered;
 mod histogram;
 mod place;
 pub mod prune;
@@ -18,6 +19,7 @@ mod shift;
 
 pub use calibrate::Collector;
 pub use error::{Error, Result};
+pub use filtered::{Rounded, Transforms};
 pub use histogram::Histogram;
 pub use place::{Group, Plan, Preset};
 pub use quantize::quantize;

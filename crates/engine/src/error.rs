@@ -38,6 +38,12 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// What the model's metadata say of its layers does not read.
+    #[error("{reason}")]
+    Recorded {
+        /// The property and what is wrong with it.
+        reason: String,
+    },
     /// The plan needs more memory than is allowed.
     #[error("the network needs {needed_mib} MiB, the limit is {limit_mib} MiB")]
     Memory {

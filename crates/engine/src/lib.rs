@@ -15,6 +15,7 @@
 
 mod arena;
 mod error;
+pub mod filtered;
 mod foreign;
 mod lift;
 mod lower;

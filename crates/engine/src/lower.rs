@@ -11,6 +11,7 @@ mod shape;
 
 use crate::step::{Arg, Exact, Kind, Loops, Step, Stored};
 use crate::view::{Home, View, channels_last, row_major};
+use crate::filtered::Filtered;
 use crate::{Error, Pool, Precision, Result};
 use ampoule_graph::op::{Binary, Unary};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
@@ -60,6 +61,8 @@ pub(crate) struct Lower<'g> {
     exact: HashMap<ValueId, Exact>,
     /// Constants that are still needed: those packed for good are dropped one by one.
     constants: BTreeMap<ValueId, Tensor>,
+    /// Layers whose codes are rounded in the transform domain, by output.
+    filtered: Filtered,
     /// Values that must be seen as they are.
     watched: HashSet<ValueId>,
     /// Nodes already covered by a fusion.
@@ -123,6 +126,7 @@ pub(crate) fn lower(
         computed: vec![false; graph.values.len()],
         slices: HashMap::new(),
         constants,
+        filtered: crate::filtered::recorded(graph).map_err(|reason| Error::Recorded { reason })?,
         watched: watched.iter().filter_map(|n| graph.value_named(n)).collect(),
         fused: vec![false; graph.nodes.len()],
         out: Lowered {

@@ -1,6 +1,7 @@
 //! `ampoule optimize`: calibrate, quantize, and prove that the results did not get worse.
 
 mod candidates;
+mod filtered;
 mod journal;
 mod utility;
 
@@ -47,6 +48,8 @@ pub struct Job {
     pub method: Method,
     /// Leave layers in float32 that are faster so.
     pub fastest: bool,
+    /// Round layers in Winograd's transform domain that are faster so, where the limits allow.
+    pub filter: bool,
     /// Tell what each layer in eight bits does to the output.
     pub sensitivity: bool,
     /// Correct biases.
@@ -66,6 +69,8 @@ pub struct Optimized {
     pub layers: [usize; 2],
     /// Layers that stay float32 for the sake of the results or of speed.
     pub kept: Vec<String>,
+    /// Layers that are rounded in Winograd's transform domain.
+    pub filtered: Vec<String>,
     /// Layers whose bias was corrected.
     pub corrected: usize,
     /// Calibration cases.
@@ -251,6 +256,11 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         true => graph.clone(),
         false => runs.candidate(&kept)?,
     };
+    let mut filtered = Vec::new();
+    if job.filter && met == Some(true) && !all_kept {
+        let cases = (&calibration[..], &validation[..]);
+        (filtered, verdicts) = filtered::choose(&mut runs, &plan, &mut out, verdicts, cases, told)?;
+    }
     let codes = if all_kept || met == Some(false) { 0 } else { layers - kept.len() };
     let written = match (codes, &base.trained) {
         (0, None) => "the original in float32",
@@ -271,6 +281,7 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     let report = Optimized {
         layers: [layer_count(&graph), codes],
         kept: kept.into_iter().collect(),
+        filtered,
         corrected,
         calibration_cases: calibration.len(),
         trained: base.trained,
@@ -348,6 +359,7 @@ fn finished(
     let report = Optimized {
         layers: [layer_count(&out), coded(&out)],
         kept: Vec::new(),
+        filtered: Vec::new(),
         corrected: 0,
         calibration_cases: 0,
         trained: base.trained,

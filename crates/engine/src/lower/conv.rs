@@ -11,7 +11,7 @@ use ampoule_kernels::conv::{Axis, Conv, Phase, Quantized, Spec, TOTALLED, Weight
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::dot::{self, Act, Operand};
 use ampoule_kernels::eltwise;
-use ampoule_kernels::winograd::{Shape, Variant, Winograd};
+use ampoule_kernels::winograd::{Shape, Steps, Variant, Winograd};
 use ampoule_kernels::{Elem, Grid, Isa};
 use bytes::Bytes;
 
@@ -226,7 +226,7 @@ impl Lower<'_> {
             self.push(n, Kind::Depthwise { plan, filters, post }, reads, vec![t.output], macs);
             return Ok(true);
         }
-        let mg = m / group;
+        let (mg, steps) = (m / group, self.steps(y));
         let parts: Vec<ConvPart> = (0..group)
             .map(|g| {
                 let own = g * mg..(g + 1) * mg;
@@ -240,7 +240,8 @@ impl Lower<'_> {
                 let spec = Spec { input, output, residual, axes, act: t.act, elems, codes };
                 let filters = |t: usize, i: usize, o: usize| w.get(((g * mg + o) * cg + i) * taps + t);
                 let scale = scale.as_ref().map(|s| &s[own.clone()]);
-                let algorithm = self.algorithm(spec, b, scale, prologue.is_some(), &filters);
+                let coded = scale.map(|s| (s, steps.filter(|_| group == 1)));
+                let algorithm = self.algorithm(spec, b, coded, prologue.is_some(), &filters);
                 let [input, output] = [g * cg * elems[0].size(), g * mg * elems[1].size()];
                 let residual = g * mg * t.residual.as_ref().map_or(0, |r| r.0.elem.size());
                 ConvPart { algorithm, input, output, residual, depth: [0, 1] }
@@ -295,7 +296,8 @@ impl Lower<'_> {
         let factor = 2f64.powi((most.log2().ceil() as i32 - 15).max(0));
         let scale = vec![(1.0 / factor) as f32; m];
         let filters = |t: usize, i: usize, o: usize| w.get((o * cg + i) * taps + t);
-        let algorithm = self.algorithm(spec, None, Some(&scale), false, &filters);
+        let coded = Some((&scale[..], self.steps(y)));
+        let algorithm = self.algorithm(spec, None, coded, false, &filters);
         let unit = Self::factors(integer, m).into_iter().map(f64::from).collect();
         self.exact.insert(y, Exact { unit, factor });
         let parts = vec![ConvPart { algorithm, input: 0, output: 0, residual: 0, depth: [0, 1] }];
@@ -338,13 +340,20 @@ impl Lower<'_> {
         Some(norm)
     }
 
+    /// How the codes of the layer that computes `y` are rounded in the transform domain, if the model
+    /// says so.
+    fn steps(&self, y: ValueId) -> Option<Steps> {
+        self.filtered.get(&self.graph.value(y).name).copied()
+    }
+
     /// The fastest of direct and Winograd convolution, by their estimates, with its weights packed;
-    /// `filters` takes a tap, an input and an output channel.
+    /// `filters` takes a tap, an input and an output channel. Integer ones have the factors of their
+    /// output channels; those with steps are what the model says on every machine.
     fn algorithm(
         &self,
         spec: Spec,
         bias: Option<&[f32]>,
-        scale: Option<&[f32]>,
+        coded: Option<(&[f32], Option<Steps>)>,
         prepared: bool,
         filters: &(impl Fn(usize, usize, usize) -> f32 + Sync),
     ) -> Algorithm {
@@ -361,12 +370,13 @@ impl Lower<'_> {
             Shape { input, output, residual, depth_taps, pad, act, elems, codes }
         };
         let nine = |t: usize, i: usize, o: usize| std::array::from_fn(|k| filters(t * 9 + k, i, o));
-        if let Some(scale) = scale {
-            let exact = || dot::operand(self.isa, elems[0]) == Operand::I16 && quadruples(sizes, filters);
-            if suits && exact() {
-                let plan = Winograd::new(self.isa, shape(), Variant::F2_EXACT);
-                if plan.cost() < conv.cost(self.isa, [sizes[0], sizes[1]]) {
-                    let weights = plan.pack_codes((scale, None), bias, &self.spread(), nine);
+        if let Some((scale, steps)) = coded {
+            let wide = dot::operand(self.isa, elems[0]) == Operand::I16;
+            let variant = if steps.is_some() { Variant::F2_BYTES } else { Variant::F2_EXACT };
+            if suits && (steps.is_some() || wide) && quadruples(sizes, filters) {
+                let plan = Winograd::new(self.isa, shape(), variant);
+                if steps.is_some() || plan.cost() < conv.cost(self.isa, [sizes[0], sizes[1]]) {
+                    let weights = plan.pack_codes((scale, steps), bias, &self.spread(), nine);
                     return Algorithm::Winograd(plan, weights);
                 }
             }

@@ -217,6 +217,7 @@ fn job(w: &Workload, original: &Original, file: &Path) -> Result<Job> {
         preset: Preset::Performance,
         method: Method::Mse,
         fastest: false,
+        filter: false,
         sensitivity: false,
         bias: true,
         fast: w.fast,

@@ -132,7 +132,7 @@ pub(super) fn rank(
 
 /// For each network of the file that the recipe runs, an input of it from a case: that with the largest
 /// spread of values, which shows most of what the network looks at.
-fn samples(
+pub(super) fn samples(
     job: &Job,
     recipe: &str,
     graph: &Graph,
