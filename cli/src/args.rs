@@ -241,6 +241,13 @@ pub struct Optimize {
     /// allow. Other engines compute such layers as usual.
     #[arg(long)]
     pub winograd: bool,
+    /// Codes of weights: nearest to them, or those with which a layer's outputs on samples of its inputs
+    /// are nearest: by the choice of scales, or of either neighbouring code too (adaptive rounding).
+    #[arg(long, default_value = "nearest", value_parser = ["nearest", "outputs", "adaptive"])]
+    pub rounding: String,
+    /// Bring channels that share a scale to similar ranges first, by factors between layers.
+    #[arg(long)]
+    pub equalize: bool,
     /// Do not correct biases.
     #[arg(long)]
     pub keep_bias: bool,

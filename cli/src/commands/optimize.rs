@@ -6,7 +6,7 @@ use super::{json, open, options, say};
 use crate::args::{Global, Optimize};
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
-use ampoule_compress::{Method, Preset};
+use ampoule_compress::{Method, Preset, Rounding};
 use ampoule_pipeline::total_memory;
 use ampoule_study::optimize::{Job, Limit, optimize, write};
 
@@ -21,7 +21,9 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         return Err(Failure::usage("--max-drop and --truth need --validate".to_owned()));
     }
     if o.winograd && o.validate.is_none() {
-        return Err(Failure::usage("--winograd needs --validate: what it rounds is kept only within limits".to_owned()));
+        return Err(Failure::usage(
+            "--winograd needs --validate: what it rounds is kept only within limits".to_owned(),
+        ));
     }
     let training = training::plan(g, &o.training)?;
     let to = g.precision.as_deref().unwrap_or("int8");
@@ -36,6 +38,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         return Err(Failure::usage("--qat makes eight bits; leave --precision out".to_owned()));
     }
     let method = Method::parse(&o.ranges).ok_or_else(|| Failure::usage("--ranges: no such method"))?;
+    let rounding = Rounding::parse(&o.rounding).ok_or_else(|| Failure::usage("--rounding: no such way"))?;
     let opened = open(g, &o.model)?;
     let recipe = opened.recipe.clone().ok_or_else(|| {
         Failure::input(format!("{}: it carries no recipe; give one with --recipe FILE", o.model))
@@ -60,6 +63,8 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         limits,
         preset: if o.preset == "mixed" { Preset::Mixed } else { Preset::Performance },
         method,
+        equalize: o.equalize,
+        rounding,
         fastest: to == "auto",
         filter: o.winograd || to == "auto",
         sensitivity: false,

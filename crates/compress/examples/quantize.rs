@@ -1,14 +1,15 @@
-//! Quantizes a model on seeded noise, for measuring speed: `quantize IN.onnx OUT.onnx [mixed]`.
+//! Quantizes a model on seeded noise, for measuring speed: `quantize IN.onnx OUT.onnx [mixed] [winograd]`;
+//! with `winograd`, layers of 32 channels and more are rounded in the transform domain.
 
-use ampoule_compress::{Collector, Method, Plan, Preset, quantize};
-use ampoule_engine::{Options, Session};
-use ampoule_graph::{onnx, passes};
+use ampoule_compress::{Collector, Method, Plan, Preset, Rounded, Transforms, quantize};
+use ampoule_engine::{Options, Session, filtered};
+use ampoule_graph::{Graph, infer, onnx, passes};
 use std::collections::BTreeSet;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
     let [_, input, output, rest @ ..] = &args[..] else {
-        return Err("quantize IN.onnx OUT.onnx [mixed]".into());
+        return Err("quantize IN.onnx OUT.onnx [mixed] [winograd]".into());
     };
     let mut g = onnx::read_file(input.as_ref())?;
     passes::optimize(&mut g)?;
@@ -18,7 +19,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let shapes: Option<Vec<Vec<usize>>> = g.inputs.iter().map(|i| g.value(*i).dims()).collect();
     let shapes = shapes.ok_or("the inputs' shapes must be fixed")?;
     let options = Options { observe: Some(seen.observe()), ..Options::default() };
-    let mut session = Session::new(g.clone(), &shapes, &options)?;
+    run(&g, &shapes, &options)?;
+    seen.end_case("noise")?;
+    let mut q = quantize(&g, &plan, &seen.ranges(&plan.tensors(&g), Method::Mse)?, preset)?;
+    println!("{} layers on codes, {} scales", plan.layers.len(), plan.groups.len());
+    if rest.iter().any(|a| a == "winograd") {
+        infer::infer(&mut q)?;
+        let transforms = Transforms::of(&q);
+        run(&g, &shapes, &Options { observe: Some(transforms.observe()), ..Options::default() })?;
+        let wide = |r: &&Rounded| {
+            let y = q.value_named(&r.output).and_then(|v| q.value(v).dims());
+            y.is_some_and(|d| d[1] >= 32)
+        };
+        let all = transforms.rounded();
+        let layers = Rounded::record(all.iter().filter(wide));
+        println!("{} layers rounded in the transform domain", layers.len());
+        filtered::record(&mut q, &layers);
+    }
+    onnx::write_file(&q, output.as_ref())?;
+    Ok(())
+}
+
+/// Runs a network on seeded noise.
+fn run(g: &Graph, shapes: &[Vec<usize>], options: &Options) -> Result<(), Box<dyn std::error::Error>> {
+    let mut session = Session::new(g.clone(), shapes, options)?;
     for i in 0..session.inputs() {
         let mut s = 7u64;
         session.input(i).iter_mut().for_each(|v| {
@@ -27,9 +51,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
     }
     session.run()?;
-    seen.end_case("noise")?;
-    let q = quantize(&g, &plan, &seen.ranges(&plan.tensors(&g), Method::Mse)?, preset)?;
-    println!("{} layers on codes, {} scales", plan.layers.len(), plan.groups.len());
-    onnx::write_file(&q, output.as_ref())?;
     Ok(())
 }

@@ -61,9 +61,13 @@ impl Transforms {
             if !ones || !dims.is_some_and(|d| d.len() >= 4 && d.ends_with(&[3, 3])) {
                 continue;
             }
-            let Some(d) = made(n.input(0)).filter(|d| matches!(d.op, Op::Dequantize { .. })) else { continue };
+            let Some(d) = made(n.input(0)).filter(|d| matches!(d.op, Op::Dequantize { .. })) else {
+                continue;
+            };
             let Some(q) = made(d.input(0)) else { continue };
-            let (Op::Quantize { to, .. }, Some(x), Some(y)) = (&q.op, q.input(0), n.output()) else { continue };
+            let (Op::Quantize { to, .. }, Some(x), Some(y)) = (&q.op, q.input(0), n.output()) else {
+                continue;
+            };
             let Some((low, _)) = to.range() else { continue };
             let (Some(scale), zero) = (number(quantized, d.input(1)), number(quantized, d.input(2))) else {
                 continue;
@@ -164,7 +168,13 @@ fn best(counts: &[u64; MAGNITUDES]) -> (f32, f64) {
         let width = clip as f64 / 127.0;
         let rounding = if clip <= 127 { 0.0 } else { width * width / 12.0 };
         let of = |(d, c): (usize, &u64)| {
-            let each = if d > clip { ((d - clip) as f64).powi(2) } else if d == 0 { 0.0 } else { rounding };
+            let each = if d > clip {
+                ((d - clip) as f64).powi(2)
+            } else if d == 0 {
+                0.0
+            } else {
+                rounding
+            };
             each * *c as f64
         };
         counts.iter().enumerate().map(of).sum()

@@ -34,9 +34,10 @@ pub struct Shifts {
 }
 
 impl Shifts {
-    /// Prepares a graph that computes the errors of the plan's layers beside `g`'s own values. It must be
-    /// run without graph passes, which would find that nobody reads them.
-    pub fn of(g: &Graph, plan: &Plan) -> Result<Self> {
+    /// Prepares a graph that computes the errors of the plan's layers beside `g`'s own values, when codes are
+    /// those of `rounded`, the same graph with its weights. It must be run without graph passes, which would
+    /// find that nobody reads them.
+    pub fn of(g: &Graph, rounded: &Graph, plan: &Plan) -> Result<Self> {
         let mut graph = g.clone();
         let mut names = Vec::new();
         for &i in plan.layers.iter().filter(|&&i| bias_correctable(g, i)) {
@@ -44,7 +45,8 @@ impl Shifts {
             let Some(t) = n.input(1).and_then(|w| g.constants.get(&w)) else { continue };
             let values = t.to_f32().ok_or(Error::Nothing)?;
             let axis = channel_axis(&n.op);
-            let (codes, scales) = codes_of(&values, t.dims(), axis);
+            let own = rounded.nodes[i].input(1).and_then(|w| rounded.constants.get(&w)?.to_f32());
+            let (codes, scales) = codes_of(&own.ok_or(Error::Nothing)?, t.dims(), axis);
             let inner: usize = t.dims()[axis + 1..].iter().product();
             let scale = |k: usize| scales[k / inner % t.dims()[axis]];
             let errors: Vec<f32> =

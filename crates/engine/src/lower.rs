@@ -9,9 +9,9 @@ mod moves;
 mod quantized;
 mod shape;
 
+use crate::filtered::Filtered;
 use crate::step::{Arg, Exact, Kind, Loops, Step, Stored};
 use crate::view::{Home, View, channels_last, row_major};
-use crate::filtered::Filtered;
 use crate::{Error, Pool, Precision, Result};
 use ampoule_graph::op::{Binary, Unary};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};

@@ -8,7 +8,8 @@ mod utility;
 use crate::cases::{Found, Runner, Truth, disjoint};
 use crate::training::{self, Subject, Trained, Training};
 use crate::{Error, Result};
-use ampoule_compress::{Collector, Method, Plan, Preset, Ranges, Shifts};
+use ampoule_compress::round_weights;
+use ampoule_compress::{Channels, Collector, Method, Patches, Plan, Preset, Ranges, Rounding, Shifts};
 use ampoule_engine::{Options, Rewrites};
 use ampoule_graph::{Graph, Node, Op, onnx, passes};
 use ampoule_pipeline::photos::PhotoRecipe;
@@ -46,6 +47,10 @@ pub struct Job {
     pub preset: Preset,
     /// How ranges are chosen.
     pub method: Method,
+    /// Bring channels that share a scale to similar ranges.
+    pub equalize: bool,
+    /// How codes of weights are chosen.
+    pub rounding: Rounding,
     /// Leave layers in float32 that are faster so.
     pub fastest: bool,
     /// Round layers in Winograd's transform domain that are faster so, where the limits allow.
@@ -145,8 +150,8 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     }
 
     let choices = format!(
-        "{} {hashes} {:?} {:?} {} {} {} {limits:?}",
-        job.sha256, job.preset, job.method, job.fastest, job.bias, job.fast
+        "{} {hashes} {:?} {:?} {:?} {} {} {} {} {limits:?}",
+        job.sha256, job.preset, job.method, job.rounding, job.equalize, job.fastest, job.bias, job.fast
     );
     let mut originals = Vec::new();
     let mut base = Base { graph: job.graph.clone(), recipe: job.recipe.clone(), trained: None };
@@ -192,6 +197,9 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     let mut graph = base.graph.clone();
     passes::optimize(&mut graph)?;
     let mut kept: BTreeSet<String> = BTreeSet::new();
+    if job.equalize {
+        graph = equalized(job, &base.recipe, &graph, &calibration, told)?;
+    }
     let plan = Plan::of(&graph, job.preset, &kept);
     // The findings are of the network that was trained.
     let trained =
@@ -206,9 +214,10 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     if plan.layers.is_empty() {
         return Err(ampoule_compress::Error::Nothing.into());
     }
+    let rounded = rounded(job, &base.recipe, &graph, &plan, &calibration, told)?;
     let (shifted, corrected) = match job.bias {
-        true => correct(job, &base.recipe, &graph, &plan, &calibration, told)?,
-        false => (graph.clone(), 0),
+        true => correct(job, &base.recipe, (&graph, &rounded), &plan, &calibration, told)?,
+        false => (rounded, 0),
     };
     let mut runs = Candidates {
         job,
@@ -470,32 +479,81 @@ fn unseen(g: &Graph, preset: Preset, ranges: &Ranges) -> BTreeSet<String> {
     }
 }
 
-/// Most cases that biases are corrected on: means need few.
-const CORRECTED_ON: usize = 16;
+/// Most cases that anything but ranges is taken from: means and samples need few.
+const WATCHED_ON: usize = 16;
 
 /// The graph with biases that take back what rounding the weights does.
 fn correct(
+    job: &Job,
+    recipe: &str,
+    (graph, rounded): (&Graph, &Graph),
+    plan: &Plan,
+    calibration: &[PathBuf],
+    told: &mut Told,
+) -> Result<(Graph, usize)> {
+    let shifts = Shifts::of(graph, rounded, plan)?;
+    if shifts.is_empty() {
+        return Ok((rounded.clone(), 0));
+    }
+    let rewrites = Rewrites::None;
+    let options = Options { observe: Some(shifts.observe()), rewrites, ..job.options.clone() };
+    watch(job, (recipe, shifts.graph()), &options, calibration, "correct biases", told)?;
+    Ok(shifts.corrected(rounded))
+}
+
+/// Runs `graph` with `options`, which watch it, over a few calibration cases.
+fn watch(
+    job: &Job,
+    (recipe, graph): (&str, &Graph),
+    options: &Options,
+    calibration: &[PathBuf],
+    what: &str,
+    told: &mut Told,
+) -> Result<()> {
+    let mut runner = Runner::new(graph, recipe, options, job.fast)?;
+    let some = &calibration[..calibration.len().min(WATCHED_ON)];
+    for (i, path) in some.iter().enumerate() {
+        told(what, i, some.len());
+        runner.run(path)?;
+    }
+    told(what, some.len(), some.len());
+    Ok(())
+}
+
+/// The graph whose channels that share a scale have similar ranges.
+fn equalized(
+    job: &Job,
+    recipe: &str,
+    graph: &Graph,
+    calibration: &[PathBuf],
+    told: &mut Told,
+) -> Result<Graph> {
+    let channels = Channels::of(graph, &Plan::of(graph, job.preset, &BTreeSet::new()));
+    if channels.is_empty() {
+        return Ok(graph.clone());
+    }
+    let options = Options { observe: Some(channels.observe()), ..job.options.clone() };
+    watch(job, (recipe, graph), &options, calibration, "equalize", told)?;
+    Ok(channels.equalized(graph)?.0)
+}
+
+/// The graph whose weights lie on the codes chosen for them.
+fn rounded(
     job: &Job,
     recipe: &str,
     graph: &Graph,
     plan: &Plan,
     calibration: &[PathBuf],
     told: &mut Told,
-) -> Result<(Graph, usize)> {
-    let shifts = Shifts::of(graph, plan)?;
-    if shifts.is_empty() {
-        return Ok((graph.clone(), 0));
+) -> Result<Graph> {
+    if job.rounding == Rounding::Nearest {
+        return Ok(graph.clone());
     }
-    let options =
-        Options { observe: Some(shifts.observe()), rewrites: Rewrites::None, ..job.options.clone() };
-    let mut runner = Runner::new(shifts.graph(), recipe, &options, job.fast)?;
-    let some = &calibration[..calibration.len().min(CORRECTED_ON)];
-    for (i, path) in some.iter().enumerate() {
-        told("correct biases", i, some.len());
-        runner.run(path)?;
-    }
-    told("correct biases", some.len(), some.len());
-    Ok(shifts.corrected(graph))
+    let patches = Patches::of(graph, plan);
+    let options = Options { observe: Some(patches.observe()), ..job.options.clone() };
+    watch(job, (recipe, graph), &options, calibration, "sample inputs", told)?;
+    told("round weights", 0, 1);
+    Ok(round_weights(graph, plan, &patches, job.rounding)?.0)
 }
 
 /// Notes in the model where it comes from.

@@ -98,18 +98,22 @@ impl Winograd {
             let pairs = (0..self.shape.depth_taps)
                 .flat_map(|t| (0..self.shape.input.channels()).map(move |i| (t, i)));
             let mut most = [[0f32; FILTERS]; POINTS];
-            for (t, i) in pairs.clone() {
-                let u = self.transformed([t, i, first], lanes, at);
+            let all: Vec<[[f32; FILTERS]; POINTS]> = pairs
+                .map(|(t, i)| {
+                    let u = self.transformed([t, i, first], lanes, at);
+                    std::array::from_fn(|point| u[point])
+                })
+                .collect();
+            for u in &all {
                 for (m, u) in most.iter_mut().flatten().zip(u.iter().flatten()) {
                     *m = m.max(u.abs());
                 }
             }
             let inverse = most.map(|m| m.map(|m| if m > 0.0 { 127.0 / m } else { 0.0 }));
             let mut sums = [[0i32; FILTERS]; POINTS];
-            for (t, i) in pairs {
-                let u = self.transformed([t, i, first], lanes, at);
-                let all = sums.iter_mut().flatten().zip(u.iter().flatten().zip(inverse.iter().flatten()));
-                all.for_each(|(s, (u, inverse))| *s += rounded(*u, *inverse) as i32);
+            for u in &all {
+                let each = sums.iter_mut().flatten().zip(u.iter().flatten().zip(inverse.iter().flatten()));
+                each.for_each(|(s, (u, inverse))| *s += rounded(*u, *inverse) as i32);
             }
             *blocks[block].lock().unwrap_or_else(|e| e.into_inner()) = (inverse, sums);
         });
@@ -135,8 +139,8 @@ impl Winograd {
         r
     }
 
-    /// Transforms `lanes` filters of depth tap, input channel and output channels from the last of `at_`
-    /// on; the first positions count.
+    /// Transforms `lanes` filters of a depth tap, an input channel and output channels from `first` on; the
+    /// first positions count.
     fn transformed(
         &self,
         [t, i, first]: [usize; 3],

@@ -4,7 +4,7 @@ use super::cell::{Engine, Ready};
 use super::spec::{Kind, Spec, Variant, Workload};
 use crate::optimize::{self, Job, Limit, METRICS, Sensitive, Told};
 use crate::{Error, Result};
-use ampoule_compress::{Method, Preset};
+use ampoule_compress::{Method, Preset, Rounding};
 use ampoule_engine::Options;
 use ampoule_graph::{Graph, Tensor, onnx};
 use ampoule_pipeline::{RECIPE_KEY, sha256_file};
@@ -216,6 +216,8 @@ fn job(w: &Workload, original: &Original, file: &Path) -> Result<Job> {
         limits: Vec::new(),
         preset: Preset::Performance,
         method: Method::Mse,
+        equalize: false,
+        rounding: Rounding::Nearest,
         fastest: false,
         filter: false,
         sensitivity: false,

@@ -2,8 +2,7 @@
 //! allow.
 
 use super::candidates::{Candidates, samples};
-use super::{Told, Verdict, run_original, verdicts_of};
-use crate::cases::Runner;
+use super::{Told, Verdict, run_original, verdicts_of, watch};
 use crate::Result;
 use ampoule_compress::{Plan, Rounded, Sample, Transforms};
 use ampoule_engine::{Options, Session, filtered};
@@ -11,8 +10,6 @@ use ampoule_graph::{Graph, infer};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Most cases that steps are chosen on.
-const SEEN: usize = 16;
 /// A gain below which the direct way stays, as a share of its time.
 const WORTH: f64 = 0.05;
 
@@ -32,13 +29,7 @@ pub(super) fn choose(
         return Ok((Vec::new(), verdicts));
     }
     let options = Options { observe: Some(transforms.observe()), ..job.options.clone() };
-    let mut runner = Runner::new(runs.graph, runs.recipe, &options, job.fast)?;
-    let some = &calibration[..calibration.len().min(SEEN)];
-    for (i, path) in some.iter().enumerate() {
-        told("watch transforms", i, some.len());
-        runner.run(path)?;
-    }
-    drop(runner);
+    watch(job, (runs.recipe, runs.graph), &options, calibration, "watch transforms", told)?;
     let all = transforms.rounded();
     // Nothing may have been run yet where a journal knew the verdicts.
     run_original(job, validation, &mut runs.original, told)?;
@@ -77,11 +68,7 @@ pub(super) fn choose(
 }
 
 /// Milliseconds of each node, the best of a few runs on the samples of the networks.
-fn times(
-    g: &Graph,
-    samples: &BTreeMap<String, Sample>,
-    options: &Options,
-) -> Result<BTreeMap<String, f64>> {
+fn times(g: &Graph, samples: &BTreeMap<String, Sample>, options: &Options) -> Result<BTreeMap<String, f64>> {
     let mut best: BTreeMap<String, f64> = BTreeMap::new();
     for (output, sample) in samples {
         let mut network = g.extract(&[output]).map_err(ampoule_compress::Error::from)?;
