@@ -759,6 +759,50 @@ fn optimize_makes_a_smaller_model_that_runs() {
 }
 
 #[test]
+fn optimize_has_ways_to_lose_less() {
+    let d = optimize_setup();
+    let args = ["optimize", "deep.onnx", "-o", "small.onnx", "--calibrate", "cal", "--validate", "val"];
+    let more = ["--winograd", "--equalize", "--rounding", "adaptive", "--max-drop", "dice=0.1", "--json"];
+    let o = ampoule(&d, &[&args[..], &more].concat());
+    expect(&o, 0, &["\"met\":true", "\"filtered\":[", "sample inputs", "equalize", "time transforms"]);
+    expect(&ampoule(&d, &["run", "small.onnx", "val", "-o", "out"]), 0, &[]);
+    let o = ampoule(&d, &[&args[..6], &["--overwrite", "--winograd"]].concat());
+    expect(&o, 2, &["--winograd needs --validate"]);
+}
+
+#[test]
+fn broken_quantizers_are_named() {
+    let d = optimize_setup();
+    let args = ["optimize", "deep.onnx", "-o", "small.onnx", "--calibrate", "cal"];
+    expect(&ampoule(&d, &args), 0, &[]);
+    let small = onnx::read_file(&d.path("small.onnx")).unwrap();
+    let quantizer = small.nodes.iter().position(|n| n.op.name() == "QuantizeLinear").unwrap();
+    let broken = |input: usize, value: ampoule_graph::Tensor, words: &[&str]| {
+        let mut g = small.clone();
+        g.nodes[quantizer].inputs[input] = Some(g.constant("broken", value));
+        onnx::write_file(&g, &d.path("broken.onnx")).unwrap();
+        let o = ampoule(&d, &["run", "broken.onnx", "val", "-o", "out"]);
+        expect(&o, 3, words);
+        assert!(!d.path("out/val_mask.nii.gz").exists());
+    };
+    for scale in [0.0, f32::NAN, f32::INFINITY, -1.0] {
+        let words = format!("a scale of {scale}");
+        broken(1, ampoule_graph::Tensor::f32(&[], &[scale]), &[&words, "above 0"]);
+    }
+    let far = ampoule_graph::Tensor::from_i64(ampoule_graph::DType::I32, &[], &[300]).unwrap();
+    let mut g = small.clone();
+    let reader = g
+        .nodes
+        .iter()
+        .position(|n| n.op.name() == "DequantizeLinear" && n.inputs[0] == g.nodes[quantizer].outputs[0]);
+    let far = g.constant("far", far);
+    g.nodes[reader.unwrap()].inputs[2] = Some(far);
+    onnx::write_file(&g, &d.path("broken.onnx")).unwrap();
+    let o = ampoule(&d, &["run", "broken.onnx", "val", "-o", "out"]);
+    expect(&o, 3, &["zero point"]);
+}
+
+#[test]
 fn optimize_says_when_a_limit_cannot_be_met() {
     let d = optimize_setup();
     let args = ["optimize", "deep.onnx", "-o", "small.onnx", "--calibrate", "cal", "--validate", "val"];

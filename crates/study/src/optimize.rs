@@ -229,7 +229,6 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         truth,
         original: originals,
     };
-    let layers = plan.layers.len();
     let mut ranked: Option<Vec<(String, f64, f64)>> = None;
     if job.fastest || job.sensitivity {
         ranked = Some(rank(&mut runs, &plan, &calibration, &mut journal, told)?);
@@ -270,7 +269,9 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         let cases = (&calibration[..], &validation[..]);
         (filtered, verdicts) = filtered::choose(&mut runs, &plan, &mut out, verdicts, cases, told)?;
     }
-    let codes = if all_kept || met == Some(false) { 0 } else { layers - kept.len() };
+    // Layers may be kept that could not be on codes anyway.
+    let on_codes = |i: &&usize| !kept.contains(graph.node_name(&graph.nodes[**i]));
+    let codes = if met == Some(false) { 0 } else { plan.layers.iter().filter(on_codes).count() };
     let written = match (codes, &base.trained) {
         (0, None) => "the original in float32",
         (0, Some(_)) => "the trained network in float32",
@@ -400,7 +401,14 @@ fn verdicts_of(
         utility.add(path, original, &runner.run(path)?, truth)?;
     }
     told("validate", cases.len(), cases.len());
-    Ok(utility.verdicts())
+    let verdicts = utility.verdicts();
+    match verdicts.iter().find(|v| !v.means[0].is_finite()) {
+        Some(v) => Err(Error::Utility(format!(
+            "{} cannot be computed on these {} validation cases: it needs every class in them (a mask that is not empty, for hd95)",
+            v.metric, v.n
+        ))),
+        None => Ok(verdicts),
+    }
 }
 
 /// Whether a node is a layer, for counting.

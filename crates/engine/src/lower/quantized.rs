@@ -113,6 +113,15 @@ impl Lower<'_> {
             None => Some(vec![0.0; scale.len()]),
             Some(_) => self.constant(n, 2).and_then(|t| t.to_f32()),
         };
+        if let (Some((low, high)), Some(z)) = (t.range(), zero.iter().flatten().next()) {
+            let inside = |z: &f32| (low as f32..=high as f32).contains(z);
+            if !zero.iter().flatten().all(inside) {
+                return Err(format!(
+                    "a zero point of {z}; codes of {} lie between {low} and {high}",
+                    t.name()
+                ));
+            }
+        }
         Ok(match (&scale[..], zero.as_deref()) {
             ([scale], Some([zero])) => Some(Code { scale: *scale, zero: *zero + lift(t) }),
             _ => None,
