@@ -353,7 +353,7 @@ pub fn panels(isa: Isa, a: Operand, columns: usize, run: usize) -> Vec<&'static 
     let lanes = kernels[0].nr;
     if let Some(thin) = thin
         && columns <= THIN
-        && run >= 2 * lanes * a.per_word()
+        && run >= if a == Operand::U8 { 1 } else { 2 } * lanes * a.per_word()
     {
         return vec![thin; columns];
     }
