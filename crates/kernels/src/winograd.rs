@@ -11,62 +11,21 @@
 mod ahead;
 mod codes;
 mod cut;
+mod integer;
 mod transform;
+mod variant;
 mod weights;
 
 use crate::conv::{Axis, ConvPointers, Quantized};
-use crate::dot::{self, Act, Codes, DotArgs, DotKernel, Epilogue, Operand, Tap};
+use crate::dot::{self, Act, DotArgs, DotKernel, Epilogue, Operand, Tap};
 use crate::norm::ItemSums;
 use crate::simd::dispatch;
 use crate::{Elem, Element, Grid, Isa, bf16};
 use ahead::Ahead;
 use cut::Cut;
 use transform::{Gather, Scatter};
+pub use variant::{Steps, Variant};
 pub use weights::Weights;
-
-/// Which minimal filtering.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Variant {
-    /// Output positions of a tile along each axis: 4 or 2.
-    pub tile: usize,
-    /// How transformed inputs and weights are stored and multiplied.
-    pub domain: Operand,
-    /// Whether codes are rounded to bytes in the transform domain: then it is another function than
-    /// the direct convolution, though the same one on every tier.
-    pub rounded: bool,
-}
-
-/// What each transform position of codes less their zero point is multiplied by before it is rounded to
-/// a signed byte, times 2^15: `(d·step + 2^14) >> 15`, row by row. Between 1 and 32767.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Steps(pub [i16; 16]);
-
-impl Steps {
-    /// Steps under which magnitudes up to `most` of each position fit a byte.
-    pub fn of(most: [f32; 16]) -> Self {
-        Steps(most.map(|m| (127.0 / m.max(1.0) * 32768.0).clamp(1.0, 32767.0) as i16))
-    }
-}
-
-impl Variant {
-    /// F(4×4, 3×3) in float32.
-    pub const F4: Variant = Variant { tile: 4, domain: Operand::F32, rounded: false };
-    /// F(2×2, 3×3) in float32: for images of few tiles, and with less than twice the weights.
-    pub const F2: Variant = Variant { tile: 2, domain: Operand::F32, rounded: false };
-    /// F(2×2, 3×3) in bfloat16: hardly less exact than a direct product of bfloat16.
-    pub const F2_BF16: Variant = Variant { tile: 2, domain: Operand::Bf16, rounded: false };
-    /// F(4×4, 3×3) in bfloat16: the fastest; its error is that of eight-bit integers.
-    pub const F4_BF16: Variant = Variant { tile: 4, domain: Operand::Bf16, rounded: false };
-    /// F(2×2, 3×3) of codes in 16 bits: the sums of the direct convolution, bit for bit.
-    pub const F2_EXACT: Variant = Variant { tile: 2, domain: Operand::I16, rounded: false };
-    /// F(2×2, 3×3) of codes rounded to bytes in the transform domain.
-    pub const F2_BYTES: Variant = Variant { tile: 2, domain: Operand::U8, rounded: true };
-
-    /// Positions of the transform: (tile + 3 - 1)².
-    pub fn points(self) -> usize {
-        (self.tile + 2) * (self.tile + 2)
-    }
-}
 
 /// Shape of a convolution that [`Winograd`] computes: stride and dilation 1 on all axes, kernel 3 in
 /// height and width, any kernel along depth.
@@ -474,63 +433,6 @@ impl Item<'_> {
         }
     }
 
-    /// A slice of zeros as bytes, 128 higher: sums of those begin with what all taps add to them.
-    fn gather_nothing(&self, at: i64) {
-        let size = self.count() * self.plan.cut.channels;
-        for point in 0..self.plan.variant.points() {
-            let slot = self.v.wrapping_add(point * self.plan.plane() + self.slot(at));
-            // SAFETY: the ring has room for the slice.
-            unsafe { slot.write_bytes(128, size) };
-        }
-    }
-
-    /// Safety: as for [`Winograd::run`]; the input must hold codes.
-    unsafe fn gather_codes<const HOW: u8>(&self, at: i64, first: usize, p: ConvPointers) {
-        let s = &self.plan.shape;
-        let [n, y0, x0] = self.origin;
-        let channels = self.plan.cut.channels;
-        let slice = n * s.input.strides[0] + at as usize * s.input.strides[1] + first;
-        let rounding = self.weights.codes.as_ref().and_then(|c| c.rounding.as_ref());
-        let steps = rounding.map_or(Steps::default(), |r| r.steps);
-        for ty in 0..self.tiles[0] {
-            let row = self.slot(at) + ty * self.tiles[1] * channels;
-            let gather = codes::Gather::<HOW> {
-                src: p.input.wrapping_add(slice),
-                grid: s.input,
-                channels: channels.min(s.input.channels() - first),
-                zero: s.codes.map_or(0, |q| q.zero) as i16,
-                y: (y0 + ty * 2) as i64 - s.pad[1],
-                x: x0 as i64 - s.pad[2],
-                tiles: self.tiles[1],
-                dst: self.v.wrapping_add(row * self.plan.operand.size()),
-                row: channels,
-                plane: self.plan.plane(),
-                steps: &steps.0,
-            };
-            // SAFETY: the ring has room for the slice; the source is the caller's.
-            unsafe { dispatch(self.plan.isa, gather) };
-        }
-    }
-
-    /// What makes sums of integer products of input channels from `first` on.
-    fn raw(&self, point: usize, column: usize, first: usize) -> Option<Codes> {
-        let rounding = self.weights.codes.as_ref()?.rounding.as_ref();
-        let start = match rounding {
-            Some(r) if first == 0 && self.plan.operand == Operand::U8 => {
-                r.start[point * self.plan.width() + column..].as_ptr()
-            }
-            _ => std::ptr::null(),
-        };
-        Some(Codes {
-            scale: std::ptr::null(),
-            start,
-            residual: (Elem::F32, [1.0, 0.0]),
-            post: None,
-            code: [1.0, 0.0],
-            totals: [std::ptr::null_mut(); 2],
-        })
-    }
-
     /// Safety: as for [`Winograd::run`]; input and transformed input must be of types `E` and `D`.
     unsafe fn gather_as<E: Element, D: Element, const T: usize>(
         &self,
@@ -640,63 +542,6 @@ impl Item<'_> {
                 (_, 2) => self.scatter_as::<bf16, 2>(z, k, p, sums),
                 (_, _) => self.scatter_as::<bf16, 4>(z, k, p, sums),
             }
-        }
-    }
-
-    /// [`Item::scatter`] of integer sums.
-    /// Safety: as for [`Winograd::run`].
-    unsafe fn scatter_codes(&self, z: usize, k: usize, p: ConvPointers, mut sums: Option<&mut ItemSums>) {
-        let s = &self.plan.shape;
-        let (Some(q), Some(factors)) = (s.codes, &self.weights.codes) else { return };
-        let [n, y0, x0] = self.origin;
-        let (width, first) = (self.width(), self.first_column());
-        let columns = width.min(s.output.channels() - first);
-        for ty in 0..self.tiles[0] {
-            let y = y0 + ty * 2;
-            let size = [(self.end[0] - y).min(2), self.end[1] - x0];
-            let place = |g: &Grid| {
-                n * g.strides[0] + (z + k) * g.strides[1] + y * g.strides[2] + x0 * g.strides[3] + first
-            };
-            let totals = match (&mut sums, q.totals) {
-                (Some(sums), Some(limit)) => sums.exact(size[0] * size[1], columns, limit),
-                _ => [std::ptr::null_mut(); 2],
-            };
-            let scatter = codes::Scatter {
-                src: self.m.wrapping_add((k * self.tiles[0] + ty) * self.tiles[1] * width).cast(),
-                plane: self.plan.product_plane(),
-                row: width,
-                ratio: factors.rounding.as_ref().map(|r| &r.ratio[first..]),
-                total: self.plan.width(),
-                buffer: self.m.wrapping_add(self.plan.variant.points() * self.plan.product_plane()).cast(),
-                dst: p.output.wrapping_add(s.elems[1].size() * place(&s.output)),
-                elem: s.elems[1],
-                strides: [s.output.strides[2], s.output.strides[3]],
-                residual: match &s.residual {
-                    Some(g) => p.residual.wrapping_add(q.residual.0.size() * place(g)),
-                    None => std::ptr::null(),
-                },
-                residual_strides: s.residual.map_or([0; 2], |g| [g.strides[2], g.strides[3]]),
-                size,
-                columns,
-                epilogue: Epilogue {
-                    bias: self.weights.bias[first..].as_ptr(),
-                    residual: std::ptr::null(),
-                    residual_row: s.residual.map_or(0, |g| g.strides[3] as isize),
-                    act: s.act,
-                    elem: s.elems[1],
-                    codes: None,
-                },
-                codes: Codes {
-                    scale: factors.scale[first..].as_ptr(),
-                    start: std::ptr::null(),
-                    residual: q.residual,
-                    post: q.post,
-                    code: q.code,
-                    totals,
-                },
-            };
-            // SAFETY: the item's own part of the output; the products were just written.
-            unsafe { dispatch(self.plan.isa, scatter) };
         }
     }
 
