@@ -113,7 +113,7 @@ pub struct Quantized {
     /// Factor and summand that make values codes of the output, if that holds codes.
     pub code: [f32; 2],
     /// Over how many pixels 64 bits hold the total of the sums' squares, if those are to be added up:
-    /// at least [`TOTALLED`]`.start`.
+    /// at least [`TOTALLED`]`.start` and a line of the output.
     pub totals: Option<usize>,
 }
 

@@ -282,7 +282,8 @@ impl Lower<'_> {
         let most = furthest * w.magnitudes(wd, 0).into_iter().fold(1.0, f64::max);
         // Rounding in the transform domain may make sums a little larger.
         let limit = ((1u64 << 63) as f64 / (1.5 * most * most)) as usize;
-        if limit < TOTALLED.start {
+        // Items hold whole lines.
+        if limit < TOTALLED.start.max(output.dims[3]) {
             return Ok(false);
         }
         let totals = Some(limit.min(TOTALLED.end));
@@ -371,7 +372,8 @@ impl Lower<'_> {
         };
         let nine = |t: usize, i: usize, o: usize| std::array::from_fn(|k| filters(t * 9 + k, i, o));
         if let Some((scale, steps)) = coded {
-            let wide = dot::operand(self.isa, elems[0]) == Operand::I16;
+            // Where memory is short the smaller weights of the direct way give the same bits.
+            let wide = !self.stream && dot::operand(self.isa, elems[0]) == Operand::I16;
             let variant = if steps.is_some() { Variant::F2_BYTES } else { Variant::F2_EXACT };
             if suits && (steps.is_some() || wide) && quadruples(sizes, filters) {
                 let plan = Winograd::new(self.isa, shape(), variant);
