@@ -28,8 +28,8 @@ pub struct Global {
     pub isa: Option<String>,
     /// How values are stored and multiplied: fp32, bf16 (half the memory) or bf16-fast (on CPUs with
     /// fast bfloat16, also with the error of eight-bit integers) [default: fp32]. `compare` runs its
-    /// second model so. For `optimize`: int8 (the default), or auto for eight bits only in layers that
-    /// are faster so.
+    /// second model so. For `optimize`: int8 (the default); auto for the fastest of eight bits, bfloat16 and
+    /// float32 in each layer; bf16 or fp32 for the whole network.
     #[arg(long, global = true, value_name = "TYPE", value_parser = ["fp32", "bf16", "bf16-fast", "int8", "auto"])]
     pub precision: Option<String>,
     /// Most memory to use, for example 2G or 700M; refused with exit code 5 when it is too little.
@@ -215,8 +215,8 @@ pub struct Optimize {
     /// File to write.
     #[arg(long, short)]
     pub output: PathBuf,
-    /// Images to take ranges from: a folder or a file [default: some of --finetune].
-    #[arg(long, value_name = "FOLDER", required_unless_present = "finetune")]
+    /// Images to take ranges of eight bits from: a folder or a file [default: some of --finetune].
+    #[arg(long, value_name = "FOLDER")]
     pub calibrate: Option<PathBuf>,
     /// Other images to compare the results on.
     #[arg(long, value_name = "FOLDER")]

@@ -27,16 +27,20 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
     }
     let training = training::plan(g, &o.training)?;
     let to = g.precision.as_deref().unwrap_or("int8");
-    let float = training.is_some() && to == "fp32";
-    if !matches!(to, "int8" | "auto") && !float {
-        let message = format!(
-            "--precision {to}: `optimize` makes int8 or auto, and fp32 with --prune or --finetune; other precisions are chosen when a model is run"
-        );
-        return Err(Failure::usage(message));
+    let float = matches!(to, "fp32" | "bf16");
+    if to == "bf16-fast" {
+        let message = "--precision bf16-fast is chosen when a model is run; `optimize` makes int8, auto, bf16 or fp32";
+        return Err(Failure::usage(message.to_owned()));
     }
     if float && o.training.qat {
         return Err(Failure::usage("--qat makes eight bits; leave --precision out".to_owned()));
     }
+    let needs = !float || training.is_some();
+    if needs && o.calibrate.is_none() && o.training.finetune.is_none() {
+        let message = "give --calibrate FOLDER: images to take the ranges of values from";
+        return Err(Failure::usage(message.to_owned()));
+    }
+    without_effect(o, float)?;
     let method = Method::parse(&o.ranges).ok_or_else(|| Failure::usage("--ranges: no such method"))?;
     let rounding = Rounding::parse(&o.rounding).ok_or_else(|| Failure::usage("--rounding: no such way"))?;
     let opened = open(g, &o.model)?;
@@ -57,6 +61,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
             ..options(&Global { precision: None, ..g.clone() })?
         },
         quantize: !float,
+        narrow: matches!(to, "auto" | "bf16"),
         calibrate: o.calibrate.clone(),
         validate: o.validate.clone(),
         truth: o.truth.clone(),
@@ -113,14 +118,41 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         if !report.filtered.is_empty() {
             say(format!("rounded in Winograd's transform domain: {}", report.filtered.join(", ")));
         }
+        if !report.narrowed.is_empty() && job.quantize {
+            say(format!("stored as bfloat16: {}", report.narrowed.join(", ")));
+        }
         if report.met.is_none() {
             say("not validated: give --validate FOLDER to see what this does to the results");
         }
     }
     if report.met == Some(false) {
-        let how = if job.training.is_some() { "by this training" } else { "in eight bits" };
+        let how = match (job.training.is_some(), to) {
+            (true, _) => "by this training",
+            (_, "bf16") => "in bfloat16",
+            (_, "fp32") => "even in float32",
+            _ => "in eight bits",
+        };
         let message = format!("the limit cannot be met {how}; {} was written instead", report.written);
         return Err(Failure { code: Code::Utility, message });
     }
     Ok(Code::Done)
+}
+
+/// Refuses options of quantization where nothing is quantized after training.
+fn without_effect(o: &Optimize, float: bool) -> Result<(), Failure> {
+    let given = [
+        ("--winograd", o.winograd),
+        ("--rounding", o.rounding != "nearest"),
+        ("--equalize", o.equalize),
+        ("--keep-bias", o.keep_bias),
+    ];
+    let why = match (float, o.training.qat) {
+        (true, _) => "with --precision fp32 or bf16 nothing is quantized",
+        (_, true) => "--qat learns the quantizers itself",
+        _ => return Ok(()),
+    };
+    match given.iter().find(|g| g.1) {
+        Some((option, _)) => Err(Failure::usage(format!("{option} has no effect here: {why}"))),
+        None => Ok(()),
+    }
 }

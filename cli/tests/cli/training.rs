@@ -144,6 +144,7 @@ fn bad_input_is_named() {
         run(&["--calibrate", "learn", "--prune", ratio], 2, &["--prune", word]);
     }
     run(&["--calibrate", "learn", "--qat"], 2, &["--finetune"]);
+    run(&["--finetune", "learn", "--qat", "--equalize"], 2, &["--equalize", "no effect"]);
     run(&["--finetune", "learn", "--student", "unet-4", "--prune", "0.5"], 2, &["choose one"]);
     run(&["--finetune", "learn", "--labels", "val"], 3, &["no truth"]);
     run(&["--finetune", "learn", "--teacher", "nowhere.onnx"], 3, &["nowhere"]);

@@ -19,6 +19,7 @@ pub mod filtered;
 mod foreign;
 mod lift;
 mod lower;
+pub mod narrow;
 mod observe;
 mod place;
 mod plan;

@@ -63,6 +63,8 @@ pub(crate) struct Lower<'g> {
     constants: BTreeMap<ValueId, Tensor>,
     /// Layers whose codes are rounded in the transform domain, by output.
     filtered: Filtered,
+    /// Values that the model wants stored as bfloat16.
+    narrow: Vec<bool>,
     /// Values that must be seen as they are.
     watched: HashSet<ValueId>,
     /// Nodes already covered by a fusion.
@@ -127,6 +129,7 @@ pub(crate) fn lower(
         slices: HashMap::new(),
         constants,
         filtered: crate::filtered::recorded(graph).map_err(|reason| Error::Recorded { reason })?,
+        narrow: crate::narrow::narrow(graph),
         watched: watched.iter().filter_map(|n| graph.value_named(n)).collect(),
         fused: vec![false; graph.nodes.len()],
         out: Lowered {
@@ -266,7 +269,11 @@ impl<'g> Lower<'g> {
         if self.bytes[id.0] {
             return Elem::U8;
         }
-        if self.is_float(id) { self.precision.elem() } else { Elem::F32 }
+        match (self.is_float(id), self.narrow[id.0]) {
+            (true, true) => Elem::Bf16,
+            (true, false) => self.precision.elem(),
+            (false, _) => Elem::F32,
+        }
     }
 
     fn dims(&self, id: ValueId) -> R<Vec<usize>> {

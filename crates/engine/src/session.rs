@@ -11,7 +11,7 @@ use crate::tiles::{Cut, Tiles};
 use crate::view::{View, channels_last};
 use crate::{Error, Observe, Observed, Plan, Pool, Precision, Result};
 use ampoule_graph::{DType, Dim, Graph, Tensor, ValueId};
-use ampoule_kernels::Isa;
+use ampoule_kernels::{Elem, Isa};
 use ampoule_kernels::eltwise::Unary;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,6 +59,8 @@ pub struct StepInfo {
     pub kernel: String,
     /// Output dimensions.
     pub dims: Vec<usize>,
+    /// How the output is stored.
+    pub stored: Option<Elem>,
     /// Multiply-accumulates.
     pub macs: u64,
     /// Time in the most recent run.
@@ -489,6 +491,7 @@ impl Session {
             op: s.op.clone(),
             kernel: kernel_name(&s.kind),
             dims: s.writes.first().map(|w| w.dims.clone()).unwrap_or_default(),
+            stored: s.writes.first().map(|w| w.elem),
             macs: s.macs,
             time: *time,
         };

@@ -665,3 +665,46 @@ fn the_plan_is_a_promise_and_limits_hold() {
     let wrong = Session::new(graph, &[vec![1, 3, 12, 10, 9]], &Options::default());
     assert!(matches!(wrong, Err(ampoule_engine::Error::Input { .. })));
 }
+
+#[test]
+fn groups_of_values_may_be_stored_as_bfloat16() {
+    use ampoule_engine::narrow;
+    use ampoule_kernels::Elem;
+    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), wide3d(), dense(), pooled_codes()] {
+        let input = random(dims.iter().product(), 42);
+        let mut base = graph.clone();
+        passes::optimize(&mut base).unwrap();
+        let want = eval::run(&base, &[Tensor::f32(&dims, &input)]).unwrap()[0].to_f32().unwrap();
+        let name = |g: &Graph, v: &ValueId| g.value(*v).name.clone();
+        let groups: Vec<String> = narrow::groups(&base).iter().map(|g| name(&base, &g[g.len() - 1])).collect();
+        assert!(!groups.is_empty(), "{}: no groups", graph.name);
+        let whole = [groups.clone()];
+        let mut stored = 0;
+        for (isa, chosen) in tiers()
+            .into_iter()
+            .flat_map(|i| groups.iter().map(|g| vec![g.clone()]).chain(whole.clone()).map(move |g| (i.clone(), g)))
+        {
+            let mut g = base.clone();
+            narrow::record(&mut g, chosen.iter().map(String::as_str));
+            let mut first: Option<Vec<f32>> = None;
+            for threads in [1, 3] {
+                let options = Options { isa: Some(isa.clone()), threads, ..Default::default() };
+                let mut s = Session::new(g.clone(), std::slice::from_ref(&dims), &options).unwrap();
+                s.set_input(0, &input).unwrap();
+                s.run().unwrap();
+                let got = s.output(0).to_vec();
+                let e = relative(&got, &want);
+                assert!(e < 6e-2, "{} with {chosen:?} on {isa}: {e:.2e}", graph.name);
+                assert!(*first.get_or_insert_with(|| got.clone()) == got, "{}: other bits", graph.name);
+                stored += s.steps().iter().filter(|s| s.stored == Some(Elem::Bf16)).count();
+            }
+        }
+        assert!(stored > 0, "{}: nothing is stored as bfloat16", graph.name);
+        // Nothing recorded, or what no value is called: float32.
+        narrow::record(&mut base, ["nobody"]);
+        let s = Session::new(base.clone(), std::slice::from_ref(&dims), &Options::default()).unwrap();
+        assert!(s.steps().iter().all(|s| s.stored != Some(Elem::Bf16)));
+        narrow::record(&mut base, []);
+        assert!(base.meta(narrow::KEY).is_none());
+    }
+}

@@ -1,5 +1,8 @@
 //! Depthwise convolution: one kernel per channel, vectors along channels.
 
+#[cfg(target_arch = "x86_64")]
+mod codes;
+
 use crate::conv::{Axis, ConvPointers, Quantized};
 use crate::dot::Act;
 use crate::element::mapped;
@@ -34,6 +37,9 @@ pub struct Filters {
     pub bias: Vec<f32>,
     /// Factor of each channel that makes sums of an integer convolution values; else empty.
     pub scale: Vec<f32>,
+    /// The weights once more for the integer products of a tier; see [`Depthwise::pack`].
+    #[cfg(target_arch = "x86_64")]
+    pub packed: Option<codes::Packed>,
 }
 
 /// Output rows of an item: input lines stay in cache for all of them.
@@ -92,6 +98,15 @@ impl Depthwise {
         }
     }
 
+    /// Packs weights of codes for the integer products of `isa` where the plan suits them: the results are the
+    /// same bits.
+    pub fn pack(&self, isa: Isa, filters: &mut Filters) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            filters.packed = codes::Packed::of(self, isa, &filters.weights);
+        }
+    }
+
     /// Computes item `index`.
     ///
     /// # Safety
@@ -101,6 +116,15 @@ impl Depthwise {
         let taps: usize = self.axes.iter().map(|a| a.kernel).product();
         assert!(filters.weights.len() == taps * c && filters.bias.len() == c, "weights of another shape");
         assert_eq!(filters.scale.len(), if self.codes.is_some() { c } else { 0 }, "factors of another shape");
+        #[cfg(target_arch = "x86_64")]
+        if let Some(packed) = &filters.packed {
+            let [n, z, first, last] = self.region(index);
+            let (bias, scale) = (&filters.bias[..], &filters.scale[..]);
+            let item =
+                codes::Item { plan: self, packed, bias, scale, p, at: [n, z], rows: first..last };
+            // SAFETY: passed on from the caller; packed for a tier that the CPU has.
+            return unsafe { item.run() };
+        }
         // SAFETY: passed on from the caller.
         unsafe {
             match self.elems {

@@ -9,7 +9,7 @@ mod codes;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 #[cfg(target_arch = "x86_64")]
-mod x86_codes;
+pub(crate) mod x86_codes;
 
 use crate::simd::Vector;
 use crate::{Elem, Element, Floats, Isa, bf16};

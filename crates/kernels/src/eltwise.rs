@@ -115,19 +115,6 @@ unsafe fn mish<V: Vector>(x: V::V) -> V::V {
     }
 }
 
-/// `1 / (1 + e^-x)` with a true division.
-///
-/// # Safety
-/// The CPU must have the features of `V`.
-#[inline(always)]
-unsafe fn divided_sigmoid<V: Vector>(x: V::V) -> V::V {
-    // SAFETY: register arithmetic only; the caller has the features.
-    unsafe {
-        let e = V::exp(V::sub(V::splat(0.0), x));
-        V::div(V::splat(1.0), V::add(V::splat(1.0), e))
-    }
-}
-
 /// The same bits on every tier, where [`apply`] may use a faster approximation of a reciprocal.
 ///
 /// # Safety
@@ -137,8 +124,8 @@ pub(crate) unsafe fn exact<V: Vector>(f: Unary, x: V::V) -> V::V {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
         match f {
-            Unary::Sigmoid => divided_sigmoid::<V>(x),
-            Unary::Swish(a) => V::mul(x, divided_sigmoid::<V>(V::mul(x, V::splat(a)))),
+            Unary::Sigmoid => V::divided_sigmoid(x),
+            Unary::Swish(a) => V::mul(x, V::divided_sigmoid(V::mul(x, V::splat(a)))),
             _ => apply::<V>(f, x),
         }
     }

@@ -117,6 +117,12 @@ pub unsafe trait Vector: Copy {
         // SAFETY: same features as the caller.
         unsafe { math::sigmoid::<Self>(x) }
     }
+    /// `1 / (1 + e^-x)`, the same bits on every tier.
+    #[inline(always)]
+    unsafe fn divided_sigmoid(x: Self::V) -> Self::V {
+        // SAFETY: same features as the caller.
+        unsafe { math::divided_sigmoid::<Self>(x) }
+    }
     /// Hyperbolic tangent.
     #[inline(always)]
     unsafe fn tanh(x: Self::V) -> Self::V {

@@ -375,6 +375,12 @@ fn depthwise_codes_are_exact() {
         (16, 5, 1, 1, 2, 255),
         (33, 3, 1, 3, 3, 3),
         (40, 5, 2, 2, 9, 77),
+        (48, 3, 1, 1, 0, 200),
+        (20, 7, 1, 1, 3, 9),
+        (17, 7, 2, 1, 5, 130),
+        (24, 5, 2, 1, 1, 64),
+        (32, 4, 1, 1, 1, 64),
+        (16, 3, 3, 1, 1, 64),
     ] {
         let a = axis(k, s, d, pad);
         let gi = Grid::dense([2, 1, 11, 13, c]);
@@ -385,7 +391,8 @@ fn depthwise_codes_are_exact() {
         let scale: Vec<f32> = random(c, 5).iter().map(|s| (s + 1.5) / 900.0).collect();
         for output in [Elem::U8, Elem::F32, Elem::F16] {
             let mut all = Vec::new();
-            for isa in [Isa::Scalar].into_iter().chain(tiers()) {
+            let every = [Isa::Scalar].into_iter().chain(tiers());
+            for (isa, packed) in every.flat_map(|i| [(i, false), (i, true)]) {
                 let residual = (Elem::U8, [0.25, -3.0]);
                 let codes = Some(Quantized {
                     zero,
@@ -403,7 +410,15 @@ fn depthwise_codes_are_exact() {
                     elems: [Elem::U8, output],
                     codes,
                 };
-                let filters = Filters { weights: weights.clone(), bias: bias.clone(), scale: scale.clone() };
+                let mut filters = Filters {
+                    weights: weights.clone(),
+                    bias: bias.clone(),
+                    scale: scale.clone(),
+                    ..Filters::default()
+                };
+                if packed {
+                    plan.pack(isa, &mut filters);
+                }
                 let mut got = Stored::new(&vec![0.0; go.extent()], output);
                 let (mut input, mut r) = (Stored::new(&x, Elem::U8), Stored::new(&r, Elem::U8));
                 let p = ConvPointers { input: input.ptr(), output: got.ptr(), residual: r.ptr() };

@@ -365,7 +365,7 @@ fn depthwise_matches_plain_loops() {
                 elems: [elem, elem],
                 codes: None,
             };
-            let filters = Filters { weights: wv.clone(), bias: bias.clone(), scale: Vec::new() };
+            let filters = Filters { weights: wv.clone(), bias: bias.clone(), ..Filters::default() };
             let mut got = Stored::new(&vec![0.0; go.extent()], elem);
             let mut input = Stored::new(&x, elem);
             let p = ConvPointers { input: input.ptr(), output: got.ptr(), residual: std::ptr::null() };

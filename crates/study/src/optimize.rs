@@ -3,6 +3,8 @@
 mod candidates;
 mod filtered;
 mod journal;
+mod narrow;
+mod timing;
 mod utility;
 
 use crate::cases::{Found, Runner, Truth, disjoint};
@@ -35,6 +37,9 @@ pub struct Job {
     pub training: Option<Training>,
     /// Whether the result is to be in eight bits; those of training with quantizers are anyway.
     pub quantize: bool,
+    /// Store values between layers as bfloat16: all of them, or in a network that is quantized those whose layers
+    /// are faster so, where the limits allow.
+    pub narrow: bool,
     /// Cases to calibrate on, a folder or a file: some of those to train on otherwise.
     pub calibrate: Option<PathBuf>,
     /// Cases to compare on, if any.
@@ -76,6 +81,8 @@ pub struct Optimized {
     pub kept: Vec<String>,
     /// Layers that are rounded in Winograd's transform domain.
     pub filtered: Vec<String>,
+    /// Nodes whose outputs are stored as bfloat16.
+    pub narrowed: Vec<String>,
     /// Layers whose bias was corrected.
     pub corrected: usize,
     /// Calibration cases.
@@ -117,7 +124,7 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         Some(path) => crate::cases::cases(path, photos)?,
         None => learned.iter().step_by(learned.len().div_ceil(CALIBRATED_ON).max(1)).cloned().collect(),
     };
-    if calibration.is_empty() {
+    if calibration.is_empty() && (job.quantize || job.training.is_some()) {
         return Err(Error::Utility("there are no cases to calibrate on (--calibrate)".into()));
     }
     let validation =
@@ -194,6 +201,11 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         }
         base.graph = done.float.ok_or(ampoule_compress::Error::Nothing)?;
     }
+    if !job.quantize {
+        run_original(job, &validation, &mut originals, told)?;
+        let list = vec![base.graph.clone()];
+        return finished(job, base, list, (&validation, truth, originals, &limits), &hashes, told);
+    }
     let mut graph = base.graph.clone();
     passes::optimize(&mut graph)?;
     let mut kept: BTreeSet<String> = BTreeSet::new();
@@ -269,6 +281,11 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         let cases = (&calibration[..], &validation[..]);
         (filtered, verdicts) = filtered::choose(&mut runs, &plan, &mut out, verdicts, cases, told)?;
     }
+    let mut narrowed = Vec::new();
+    if job.narrow && met == Some(true) {
+        let cases = (&calibration[..], &validation[..]);
+        (narrowed, verdicts) = narrow::choose(&mut runs, &plan, &mut out, verdicts, cases, told)?;
+    }
     // Layers may be kept that could not be on codes anyway.
     let on_codes = |i: &&usize| !kept.contains(graph.node_name(&graph.nodes[**i]));
     let codes = if met == Some(false) { 0 } else { plan.layers.iter().filter(on_codes).count() };
@@ -292,6 +309,7 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         layers: [layer_count(&graph), codes],
         kept: kept.into_iter().collect(),
         filtered,
+        narrowed,
         corrected,
         calibration_cases: calibration.len(),
         trained: base.trained,
@@ -341,8 +359,12 @@ fn finished(
 ) -> Result<(Graph, Optimized)> {
     let mut out = None;
     let mut verdicts = Vec::new();
+    let mut narrowed = Vec::new();
     for (i, mut g) in list.into_iter().enumerate() {
         passes::optimize(&mut g)?;
+        if job.narrow && !job.quantize {
+            narrowed = narrow::all(&mut g);
+        }
         let tried = verdicts_of(job, &g, &base.recipe, cases, truth.as_ref(), &originals, limits, told)?;
         let good = tried.iter().all(Verdict::met);
         // What the first choice does is what is told, whatever is written in its place.
@@ -357,12 +379,18 @@ fn finished(
     let met = (!cases.is_empty()).then_some(out.is_some());
     let (mut out, recipe, written) = match out {
         Some(g) => {
-            let bits = if coded(&g) > 0 { "eight bits" } else { "float32" };
-            (g, base.recipe.as_str(), format!("the trained network in {bits}"))
+            let bits = match (coded(&g), narrowed.is_empty()) {
+                (0, true) => "float32",
+                (0, false) => "bfloat16",
+                _ => "eight bits",
+            };
+            let which = if base.trained.is_some() { "trained network" } else { "original" };
+            (g, base.recipe.as_str(), format!("the {which} in {bits}"))
         }
         None => {
             let mut g = job.graph.clone();
             passes::optimize(&mut g)?;
+            narrowed.clear();
             (g, job.recipe.as_str(), "the original in float32".into())
         }
     };
@@ -370,6 +398,7 @@ fn finished(
         layers: [layer_count(&out), coded(&out)],
         kept: Vec::new(),
         filtered: Vec::new(),
+        narrowed,
         corrected: 0,
         calibration_cases: 0,
         trained: base.trained,

@@ -222,7 +222,9 @@ impl Lower<'_> {
             }
             let elems = [reads[0].elem, elems[1]];
             let plan = Depthwise { input: gx, output: t.grid, residual, axes, act: t.act, elems, codes };
-            let filters = Filters { weights, bias, scale: scale.unwrap_or_default() };
+            let scale = scale.unwrap_or_default();
+            let mut filters = Filters { weights, bias, scale, ..Filters::default() };
+            plan.pack(self.isa, &mut filters);
             self.push(n, Kind::Depthwise { plan, filters, post }, reads, vec![t.output], macs);
             return Ok(true);
         }

@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 /// Every function may be called only where the CPU has the instance's features; loads and stores need
 /// valid pointers (no alignment).
 #[allow(clippy::missing_safety_doc)]
-unsafe trait Words {
+pub(crate) unsafe trait Words {
     /// The register.
     type R: Copy;
     const LANES: usize;
@@ -26,6 +26,9 @@ unsafe trait Words {
     unsafe fn add(a: Self::R, b: Self::R) -> Self::R;
     /// `acc + Σ a·b` over the values of each word.
     unsafe fn dot(acc: Self::R, a: Self::R, b: Self::R) -> Self::R;
+    /// Words of the codes of `n <= LANES` channels, those at `p` side by side; all lanes when `FULL`. As many
+    /// places count as a word holds values.
+    unsafe fn beside<const FULL: bool>(p: [*const u8; 4], n: usize) -> Self::R;
     /// [`finish`] compiled for the tier.
     unsafe fn finish(args: &DotArgs, sums: *const i32, nr: usize);
 }
@@ -47,9 +50,9 @@ unsafe fn finish_avx512(args: &DotArgs, sums: *const i32, nr: usize) {
 }
 
 /// Eight sums; `VNNI` multiplies bytes, else pairs of 16 bits.
-struct Ymm<const VNNI: bool>;
+pub(crate) struct Ymm<const VNNI: bool>;
 /// Sixteen sums, likewise.
-struct Zmm<const VNNI: bool>;
+pub(crate) struct Zmm<const VNNI: bool>;
 
 const fn operand(vnni: bool) -> Operand {
     if vnni { Operand::U8 } else { Operand::I16 }
@@ -95,6 +98,25 @@ unsafe impl<const VNNI: bool> Words for Ymm<VNNI> {
         }
     }
     #[inline(always)]
+    unsafe fn beside<const FULL: bool>(p: [*const u8; 4], n: usize) -> __m256i {
+        let load = |p: *const u8| unsafe {
+            if FULL {
+                return _mm_loadl_epi64(p.cast());
+            }
+            let mut all = [0u8; 16];
+            std::ptr::copy_nonoverlapping(p, all.as_mut_ptr(), n);
+            _mm_loadu_si128(all.as_ptr().cast())
+        };
+        unsafe {
+            let low = _mm_unpacklo_epi8(load(p[0]), load(p[1]));
+            if !VNNI {
+                return _mm256_cvtepu8_epi16(low);
+            }
+            let high = _mm_unpacklo_epi8(load(p[2]), load(p[3]));
+            _mm256_set_m128i(_mm_unpackhi_epi16(low, high), _mm_unpacklo_epi16(low, high))
+        }
+    }
+    #[inline(always)]
     unsafe fn finish(args: &DotArgs, sums: *const i32, nr: usize) {
         unsafe { finish_avx2(args, sums, nr) }
     }
@@ -134,6 +156,33 @@ unsafe impl<const VNNI: bool> Words for Zmm<VNNI> {
                 return _mm512_dpbusd_epi32(acc, a, b);
             }
             _mm512_add_epi32(acc, _mm512_madd_epi16(a, b))
+        }
+    }
+    #[inline(always)]
+    unsafe fn beside<const FULL: bool>(p: [*const u8; 4], n: usize) -> __m512i {
+        let load = |p: *const u8| unsafe {
+            if FULL {
+                return _mm_loadu_si128(p.cast());
+            }
+            _mm_maskz_loadu_epi8(((1u32 << n) - 1) as u16, p.cast())
+        };
+        unsafe {
+            if !VNNI {
+                let (a, b) = (load(p[0]), load(p[1]));
+                let pairs = _mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b));
+                return _mm512_cvtepu8_epi16(pairs);
+            }
+            let four = _mm512_castsi128_si512(load(p[0]));
+            let four = _mm512_inserti32x4::<1>(four, load(p[1]));
+            let four = _mm512_inserti32x4::<2>(four, load(p[2]));
+            let four = _mm512_inserti32x4::<3>(four, load(p[3]));
+            // Four channels of all places into each quarter, then places of each channel side by side.
+            let quarters = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let turned = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            _mm512_shuffle_epi8(
+                _mm512_permutexvar_epi32(quarters, four),
+                _mm512_broadcast_i32x4(turned),
+            )
         }
     }
     #[inline(always)]

@@ -28,9 +28,23 @@ pub(super) unsafe fn exp<V: Vector>(x: V::V) -> V::V {
     }
 }
 
-/// `1 / (1 + e^-x)`: as [`exp`] without its ends, where the sigmoid is flat. NaN stays NaN.
+/// `1 / (1 + e^-x)`.
 #[inline(always)]
 pub(super) unsafe fn sigmoid<V: Vector>(x: V::V) -> V::V {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe { V::reciprocal(denominator::<V>(x)) }
+}
+
+/// [`sigmoid`] with a true division: the same bits on every tier.
+#[inline(always)]
+pub(super) unsafe fn divided_sigmoid<V: Vector>(x: V::V) -> V::V {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe { V::div(V::splat(1.0), denominator::<V>(x)) }
+}
+
+/// `1 + e^-x`: as [`exp`] without its ends, where the sigmoid is flat. NaN stays NaN.
+#[inline(always)]
+unsafe fn denominator<V: Vector>(x: V::V) -> V::V {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
         // The second operand is returned for NaN.
@@ -43,7 +57,7 @@ pub(super) unsafe fn sigmoid<V: Vector>(x: V::V) -> V::V {
         for c in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
             p = V::fma(p, r, V::splat(c));
         }
-        V::reciprocal(V::fma(p, V::pow2(n), V::splat(1.0)))
+        V::fma(p, V::pow2(n), V::splat(1.0))
     }
 }
 

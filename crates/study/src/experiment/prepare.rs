@@ -210,6 +210,7 @@ fn job(w: &Workload, original: &Original, file: &Path) -> Result<Job> {
         options: Options { max_bytes: ampoule_pipeline::total_memory(), ..Options::default() },
         training: None,
         quantize: true,
+        narrow: false,
         calibrate: w.calibrate.clone(),
         validate: None,
         truth: None,

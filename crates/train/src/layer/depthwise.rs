@@ -124,7 +124,7 @@ impl Layer for Depthwise {
         let filters = Filters {
             weights: self.turned(&run.params.get(self.weight).values),
             bias: self.bias.map_or(vec![0.0; c], |b| run.params.get(b).values.clone()),
-            scale: Vec::new(),
+            ..Filters::default()
         };
         let plan = Plan {
             input: self.input,
