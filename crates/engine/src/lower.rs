@@ -379,7 +379,7 @@ impl<'g> Lower<'g> {
                 kind,
                 Kind::Norm(_)
                     | Kind::LayerNorm { .. }
-                    | Kind::Scale
+                    | Kind::Scale(_)
                     | Kind::Unary(..)
                     | Kind::Binary(..)
                     | Kind::Softmax { .. }

@@ -614,7 +614,7 @@ fn kernel_name(kind: &Kind) -> String {
         Kind::Conv(c) => c.parts.first().map_or(String::new(), |p| p.name()),
         Kind::Depthwise { plan, .. } if plan.codes.is_some() => "depthwise u8".into(),
         Kind::Depthwise { .. } => "depthwise".into(),
-        Kind::Scale => "scale".into(),
+        Kind::Scale(_) => "scale".into(),
         Kind::LayerNorm { .. } => "layer_norm".into(),
         Kind::Pool(_) => "pool".into(),
         Kind::Norm(n) if n.group.is_none() => "affine".into(),

@@ -81,8 +81,9 @@ pub(crate) enum Kind {
         shift: Vec<f32>,
         epsilon: f32,
     },
-    /// `x · s` with one factor per channel, both computed.
-    Scale,
+    /// `x · s` with one factor per channel, both computed; factor and summand that make values codes of
+    /// the output.
+    Scale([f32; 2]),
     Pool(pool::Pool),
     Norm(Norm),
     GlobalAverage,
@@ -258,7 +259,7 @@ impl Step {
     }
 
     /// Safety: as for [`Step::run`]; the first output must be of type `E`, and so must be all inputs of
-    /// steps other than convolutions, normalisations, unary functions, copies and those of the reference.
+    /// steps other than convolutions, normalisations, scalings, unary functions, copies and those of the reference.
     unsafe fn typed<E: Element>(&self, cx: &Context) -> Result<(), String> {
         let isa = cx.isa;
         match &self.kind {
@@ -293,7 +294,12 @@ impl Step {
                 });
             }
             // SAFETY: passed on from the caller.
-            Kind::Scale => unsafe { self.scale::<E>(cx)? },
+            Kind::Scale(code) => unsafe {
+                match self.reads[0].elem {
+                    Elem::Bf16 => self.scale::<bf16, E>(cx, *code)?,
+                    _ => self.scale::<f32, E>(cx, *code)?,
+                }
+            },
             Kind::Pool(plan) => {
                 let p = cx.pointers(self);
                 // SAFETY: grids were made from the views, rows are disjoint.

@@ -305,7 +305,7 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
                 let mut v = self.plan.act.vector::<V>(v);
                 if let Some(q) = codes {
                     if let Some(f) = q.post {
-                        v = eltwise::exact::<V>(f, v);
+                        [v] = eltwise::exact::<V, 1>(f, [v]);
                     }
                     if O::ELEM == Elem::U8 {
                         v = V::add(V::round(V::mul(v, V::splat(q.code[0]))), V::splat(q.code[1]));

@@ -115,19 +115,28 @@ unsafe fn mish<V: Vector>(x: V::V) -> V::V {
     }
 }
 
-/// The same bits on every tier, where [`apply`] may use a faster approximation of a reciprocal.
+/// `f` of `N` registers: the same bits on every tier, where [`apply`] may use a faster approximation of a reciprocal.
 ///
 /// # Safety
 /// The CPU must have the features of `V`.
 #[inline(always)]
-pub(crate) unsafe fn exact<V: Vector>(f: Unary, x: V::V) -> V::V {
+pub(crate) unsafe fn exact<V: Vector, const N: usize>(f: Unary, mut x: [V::V; N]) -> [V::V; N] {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
         match f {
-            Unary::Sigmoid => V::divided_sigmoid(x),
-            Unary::Swish(a) => V::mul(x, V::divided_sigmoid(V::mul(x, V::splat(a)))),
-            _ => apply::<V>(f, x),
+            Unary::Sigmoid => {
+                for x in &mut x {
+                    *x = V::divided_sigmoid(*x);
+                }
+            }
+            Unary::Swish(a) => x = V::divided_swish(x, a),
+            _ => {
+                for x in &mut x {
+                    *x = apply::<V>(f, *x);
+                }
+            }
         }
+        x
     }
 }
 

@@ -123,6 +123,12 @@ pub unsafe trait Vector: Copy {
         // SAFETY: same features as the caller.
         unsafe { math::divided_sigmoid::<Self>(x) }
     }
+    /// `x·sigmoid(a·x)` of `N` registers, the same bits on every tier.
+    #[inline(always)]
+    unsafe fn divided_swish<const N: usize>(x: [Self::V; N], a: f32) -> [Self::V; N] {
+        // SAFETY: same features as the caller.
+        unsafe { math::divided_swish::<Self, N>(x, a) }
+    }
     /// Hyperbolic tangent.
     #[inline(always)]
     unsafe fn tanh(x: Self::V) -> Self::V {

@@ -10,7 +10,7 @@ use ampoule_graph::op::{Binary, Pool, Resize, Unary, Variadic};
 use ampoule_graph::{Node, Op, Tensor, ValueId, eval};
 use ampoule_kernels::conv::Axis;
 use ampoule_kernels::dot::Act;
-use ampoule_kernels::eltwise;
+use ampoule_kernels::{Elem, eltwise};
 use ampoule_kernels::pool::{Pool as PoolPlan, PoolKind};
 use ampoule_kernels::resize::{Resize as ResizePlan, Samples};
 
@@ -71,12 +71,18 @@ impl Lower<'_> {
         if !factors || !vx.grid().is_some_and(|g| g.uniform()) {
             return Ok(false);
         }
-        let out = self.place(y, &dims);
-        if !out.grid().is_some_and(|g| g.uniform()) {
+        let alike = vx.elem == vs.elem && matches!(vx.elem, Elem::F32 | Elem::Bf16);
+        if !alike {
             return Ok(false);
         }
-        self.set(y, out.clone());
-        self.push(n, Kind::Scale, vec![vx, vs], vec![out], 0);
+        let (id, code) = self.fuse_quantizer(y)?;
+        let out = self.place(id, &dims);
+        if !out.grid().is_some_and(|g| g.uniform()) {
+            return Err("the output is not evenly spaced".into());
+        }
+        self.set(id, out.clone());
+        let code = code.map_or([1.0, 0.0], Code::codes);
+        self.push(n, Kind::Scale(code), vec![vx, vs], vec![out], 0);
         Ok(true)
     }
 

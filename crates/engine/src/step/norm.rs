@@ -120,15 +120,19 @@ impl Step {
         Ok(())
     }
 
-    /// Safety: as for [`Step::run`].
-    pub(super) unsafe fn scale<E: Element>(&self, cx: &Context) -> Result<(), String> {
+    /// Safety: as for [`Step::run`]; inputs and output must be of types `E` and `O`.
+    pub(super) unsafe fn scale<E: Element, O: Element>(
+        &self,
+        cx: &Context,
+        code: [f32; 2],
+    ) -> Result<(), String> {
         let (gi, go) = (grid(&self.reads[0])?, grid(&self.writes[0])?);
         let (volume, channels) = (gi.volume(), gi.channels());
         let zeros = vec![0f32; channels];
         for b in 0..gi.dims[0] {
             let entry = |v: &View, s: usize| Raw(cx.at::<E>(v).wrapping_add(b * s));
             let src = entry(&self.reads[0], gi.strides[0]);
-            let dst = entry(&self.writes[0], go.strides[0]);
+            let dst = Raw(cx.at::<O>(&self.writes[0]).wrapping_add(b * go.strides[0]));
             let factors = &self.reads[1];
             let batch = if factors.dims[0] == 1 { 0 } else { factors.strides[0].unsigned_abs() };
             // SAFETY: one factor per channel, contiguous.
@@ -146,7 +150,7 @@ impl Step {
                     scale: &scale,
                     shift: &zeros,
                     act: Act::None,
-                    code: [1.0, 0.0],
+                    code,
                 };
                 // SAFETY: pixels of the views, chunks are disjoint.
                 unsafe { norm::affine(cx.isa, args) };

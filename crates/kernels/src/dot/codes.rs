@@ -5,7 +5,7 @@
 //! multiply-add and a few operations in float32 whose order is fixed, so results are the same
 //! bits too.
 
-use super::{DotArgs, Operand};
+use super::{Act, DotArgs, Operand};
 use crate::element::mapped;
 use crate::eltwise::{self, Unary};
 use crate::simd::{Scalar, Vector};
@@ -100,7 +100,6 @@ unsafe fn store<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, sums: *con
         return unsafe { store_few::<V, C>(args, codes, sums, nr) };
     }
     let e = &args.epilogue;
-    let size = codes.residual.0.size();
     for first in (0..args.n).step_by(V::LANES) {
         let n = (args.n - first).min(V::LANES);
         // SAFETY: passed on from the caller.
@@ -110,32 +109,88 @@ unsafe fn store<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, sums: *con
                 true => V::splat(0.0),
                 false => f32::load_some::<V>(e.bias.add(first), n),
             };
-            for m in 0..args.m {
-                let mut y = V::fma(V::load_int(sums.add(m * nr + first)), scale, bias);
-                if !e.residual.is_null() {
-                    let row = e.residual.wrapping_offset(m as isize * e.residual_row * size as isize);
-                    y = V::add(y, mapped::<V>(codes.residual, row, first, n));
-                }
-                let y = ended::<V, C>(args, codes, y);
-                let c = args.c.cast::<C>().wrapping_offset(m as isize * args.c_row).wrapping_add(first);
-                C::store_some::<V>(c, y, n);
+            let mut m = 0;
+            let columns = Columns::<V> { args, codes, sums, nr, first, n, scale, bias };
+            while m + 4 <= args.m {
+                columns.rows::<C, 4>(m);
+                m += 4;
+            }
+            if m + 2 <= args.m {
+                columns.rows::<C, 2>(m);
+                m += 2;
+            }
+            if m < args.m {
+                columns.rows::<C, 1>(m);
             }
         }
     }
 }
 
-/// The end of the epilogue: activation, function, code.
+/// `n` columns of a tile of sums from `first` on, with what is the same in all rows.
+struct Columns<'a, V: Vector> {
+    args: &'a DotArgs<'a>,
+    codes: &'a Codes,
+    sums: *const i32,
+    nr: usize,
+    first: usize,
+    n: usize,
+    scale: V::V,
+    bias: V::V,
+}
+
+impl<V: Vector> Columns<'_, V> {
+    /// Stores `N` rows from `m` on, side by side: each is a long chain of operations that wait for one another.
+    /// Safety: as for [`finish`]; C must be of type `C`, and the rows must exist.
+    #[inline(always)]
+    unsafe fn rows<C: Element, const N: usize>(&self, m: usize) {
+        let Columns { args, codes, first, n, .. } = *self;
+        let e = &args.epilogue;
+        let size = codes.residual.0.size();
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let mut y = [self.bias; N];
+            for (j, y) in y.iter_mut().enumerate() {
+                *y = V::fma(V::load_int(self.sums.add((m + j) * self.nr + first)), self.scale, *y);
+            }
+            if !e.residual.is_null() {
+                for (j, y) in y.iter_mut().enumerate() {
+                    let row = e.residual.wrapping_offset((m + j) as isize * e.residual_row * size as isize);
+                    *y = V::add(*y, mapped::<V>(codes.residual, row, first, n));
+                }
+            }
+            let y = ended::<V, C, N>(args, codes, y);
+            for (j, y) in y.into_iter().enumerate() {
+                let c = args.c.cast::<C>().wrapping_offset((m + j) as isize * args.c_row);
+                C::store_some::<V>(c.wrapping_add(first), y, n);
+            }
+        }
+    }
+}
+
+/// The end of the epilogue of `N` registers: activation, function, code.
 /// Safety: the CPU must have the features of `V`.
 #[inline(always)]
-unsafe fn ended<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, y: V::V) -> V::V {
+unsafe fn ended<V: Vector, C: Element, const N: usize>(
+    args: &DotArgs,
+    codes: &Codes,
+    mut y: [V::V; N],
+) -> [V::V; N] {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
-        let mut y = args.epilogue.act.vector::<V>(y);
+        // Loops and not closures, which would not have the features of the tier.
+        if args.epilogue.act != Act::None {
+            for y in &mut y {
+                *y = args.epilogue.act.vector::<V>(*y);
+            }
+        }
         if let Some(f) = codes.post {
-            y = eltwise::exact::<V>(f, y);
+            y = eltwise::exact::<V, N>(f, y);
         }
         if C::ELEM == Elem::U8 {
-            y = V::add(V::round(V::mul(y, V::splat(codes.code[0]))), V::splat(codes.code[1]));
+            let (scale, zero) = (V::splat(codes.code[0]), V::splat(codes.code[1]));
+            for y in &mut y {
+                *y = V::add(V::round(V::mul(*y, scale)), zero);
+            }
         }
         y
     }
@@ -170,7 +225,8 @@ unsafe fn store_few<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, sums: 
                     y = V::add(y, V::load(added.as_ptr().add(first)));
                 }
                 let mut out = [C::of(0.0); 16];
-                C::store::<V>(out.as_mut_ptr(), ended::<V, C>(args, codes, y));
+                let [y] = ended::<V, C, 1>(args, codes, [y]);
+                C::store::<V>(out.as_mut_ptr(), y);
                 for (i, v) in out.iter().enumerate().take((args.m - first).min(V::LANES)) {
                     let row = (first + i) as isize * args.c_row;
                     *args.c.cast::<C>().wrapping_offset(row).wrapping_add(j) = *v;

@@ -42,6 +42,47 @@ pub(super) unsafe fn divided_sigmoid<V: Vector>(x: V::V) -> V::V {
     unsafe { V::div(V::splat(1.0), denominator::<V>(x)) }
 }
 
+/// For `N` registers side by side: `x·sigmoid(a·x) = x/2·(1 + tanh(a·x/2))` by a quotient of polynomials, the same bits on every tier: fewer operations
+/// than [`divided_sigmoid`], with an error below 5e-7·|x|. `scripts/fit_swish.py` makes the
+/// coefficients. NaN stays NaN.
+#[inline(always)]
+pub(super) unsafe fn divided_swish<V: Vector, const N: usize>(x: [V::V; N], a: f32) -> [V::V; N] {
+    const TOP: [f32; 4] = [8.530_446e-8, 9.072_919e-5, 0.016_101_366, 0.499_999_88];
+    const BOTTOM: [f32; 5] = [8.976_062e-10, 3.624_372_8e-6, 0.001_476_245_1, 0.115_535_595, 1.0];
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        // Loops and not closures, which would not have the features of the tier.
+        let (mut y, mut s) = (x, x);
+        if a != 1.0 {
+            for y in &mut y {
+                *y = V::mul(*y, V::splat(a));
+            }
+        }
+        for i in 0..N {
+            // tanh is flat beyond. The second operand is returned for NaN.
+            y[i] = V::max(V::splat(-17.0), V::min(V::splat(17.0), y[i]));
+            s[i] = V::mul(y[i], y[i]);
+        }
+        let (mut top, mut bottom) = ([V::splat(TOP[0]); N], [V::splat(BOTTOM[0]); N]);
+        for c in &BOTTOM[1..] {
+            for i in 0..N {
+                bottom[i] = V::fma(bottom[i], s[i], V::splat(*c));
+            }
+        }
+        for c in &TOP[1..] {
+            for i in 0..N {
+                top[i] = V::fma(top[i], s[i], V::splat(*c));
+            }
+        }
+        for i in 0..N {
+            let t = V::div(V::mul(top[i], y[i]), bottom[i]);
+            let half = V::mul(x[i], V::splat(0.5));
+            y[i] = V::fma(half, t, half);
+        }
+        y
+    }
+}
+
 /// `1 + e^-x`: as [`exp`] without its ends, where the sigmoid is flat. NaN stays NaN.
 #[inline(always)]
 unsafe fn denominator<V: Vector>(x: V::V) -> V::V {
@@ -103,5 +144,26 @@ pub(super) unsafe fn erf<V: Vector>(x: V::V) -> V::V {
         let large = V::sub(one, tail);
         let large = V::select_lt(x, V::splat(0.0), V::sub(V::splat(0.0), large), large);
         V::select_lt(a, V::splat(0.5), small, large)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::Scalar;
+
+    #[test]
+    fn the_quotient_is_near_swish() {
+        for a in [1.0f32, 1.7] {
+            for i in -100_000..=100_000 {
+                let x = i as f32 / 1000.0;
+                // SAFETY: the scalar tier needs no features.
+                let got = unsafe { divided_swish::<Scalar, 1>([x], a) }[0] as f64;
+                let want = x as f64 / (1.0 + (-(x * a) as f64).exp());
+                assert!((got - want).abs() <= 5e-7 * x.abs() as f64, "{x}: {got} instead of {want}");
+            }
+        }
+        // SAFETY: as above.
+        assert!(unsafe { divided_swish::<Scalar, 1>([f32::NAN], 1.0) }[0].is_nan());
     }
 }
