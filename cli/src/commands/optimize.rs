@@ -29,7 +29,8 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
     let to = g.precision.as_deref().unwrap_or("int8");
     let float = matches!(to, "fp32" | "bf16");
     if to == "bf16-fast" {
-        let message = "--precision bf16-fast is chosen when a model is run; `optimize` makes int8, auto, bf16 or fp32";
+        let message =
+            "--precision bf16-fast is chosen when a model is run; `optimize` makes int8, auto, bf16 or fp32";
         return Err(Failure::usage(message.to_owned()));
     }
     if float && o.training.qat {

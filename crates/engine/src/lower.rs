@@ -8,6 +8,7 @@ mod elementwise;
 mod moves;
 mod quantized;
 mod shape;
+mod tables;
 
 use crate::filtered::Filtered;
 use crate::step::{Arg, Exact, Kind, Loops, Step, Stored};
@@ -59,6 +60,8 @@ pub(crate) struct Lower<'g> {
     kept: HashMap<ValueId, (ValueId, i32, Vec<f32>)>,
     /// Outputs of integer convolutions that lie as normalisations want them.
     exact: HashMap<ValueId, Exact>,
+    /// Codes that are functions of other codes.
+    tables: HashMap<ValueId, tables::Tabled>,
     /// Constants that are still needed: those packed for good are dropped one by one.
     constants: BTreeMap<ValueId, Tensor>,
     /// Layers whose codes are rounded in the transform domain, by output.
@@ -118,6 +121,7 @@ pub(crate) fn lower(
         coded: HashMap::new(),
         kept: HashMap::new(),
         exact: HashMap::new(),
+        tables: HashMap::new(),
         isa,
         precision,
         pool,
@@ -145,6 +149,7 @@ pub(crate) fn lower(
     if !stream {
         l.plan_slices();
     }
+    l.plan_tables();
     let fail = |graph: &Graph, n: &Node, reason: String| Error::Lower {
         node: graph.node_name(n).into(),
         op: n.op.name(),
@@ -381,6 +386,7 @@ impl<'g> Lower<'g> {
                     | Kind::LayerNorm { .. }
                     | Kind::Scale(_)
                     | Kind::Unary(..)
+                    | Kind::Table(..)
                     | Kind::Binary(..)
                     | Kind::Softmax { .. }
             );

@@ -11,8 +11,8 @@ use crate::tiles::{Cut, Tiles};
 use crate::view::{View, channels_last};
 use crate::{Error, Observe, Observed, Plan, Pool, Precision, Result};
 use ampoule_graph::{DType, Dim, Graph, Tensor, ValueId};
-use ampoule_kernels::{Elem, Isa};
 use ampoule_kernels::eltwise::Unary;
+use ampoule_kernels::{Elem, Isa};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -623,6 +623,7 @@ fn kernel_name(kind: &Kind) -> String {
         Kind::Unary(Unary::Quantize { .. }, _) => "quantize".into(),
         Kind::Unary(Unary::Dequantize { .. }, _) => "dequantize".into(),
         Kind::Unary(..) => "unary".into(),
+        Kind::Table(..) => "table".into(),
         Kind::Binary(..) => "binary".into(),
         Kind::Copy(_) => "copy".into(),
         Kind::Fill(_) => "fill".into(),

@@ -88,6 +88,8 @@ pub(crate) enum Kind {
     Norm(Norm),
     GlobalAverage,
     Unary(eltwise::Unary, Loops),
+    /// Codes of codes.
+    Table(Box<[u8; 256]>, Loops),
     Binary(eltwise::Binary, Loops),
     Copy(Loops),
     Fill(f32),
@@ -326,6 +328,16 @@ impl Step {
                     Elem::U8 => self.unary::<u8, E>(cx, *f, loops),
                 }
             },
+            Kind::Table(table, loops) => {
+                let (src, dst) = (Raw(cx.at::<u8>(&self.reads[0])), Raw(cx.at::<u8>(&self.writes[0])));
+                // SAFETY: the loops visit elements of the views, chunks are disjoint.
+                loops.run(cx.pool, &|at, n, step| unsafe {
+                    let (s, d) = (src.get().offset(at[0]), dst.get().offset(at[1]));
+                    for i in 0..n as isize {
+                        *d.offset(i * step[1]) = table[*s.offset(i * step[0]) as usize];
+                    }
+                });
+            }
             Kind::Binary(f, loops) => {
                 let (a, b) = (Raw(cx.at::<E>(&self.reads[0])), Raw(cx.at::<E>(&self.reads[1])));
                 let dst = Raw(cx.at::<E>(&self.writes[0]));

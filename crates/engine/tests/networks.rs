@@ -676,14 +676,14 @@ fn groups_of_values_may_be_stored_as_bfloat16() {
         passes::optimize(&mut base).unwrap();
         let want = eval::run(&base, &[Tensor::f32(&dims, &input)]).unwrap()[0].to_f32().unwrap();
         let name = |g: &Graph, v: &ValueId| g.value(*v).name.clone();
-        let groups: Vec<String> = narrow::groups(&base).iter().map(|g| name(&base, &g[g.len() - 1])).collect();
+        let groups: Vec<String> =
+            narrow::groups(&base).iter().map(|g| name(&base, &g[g.len() - 1])).collect();
         assert!(!groups.is_empty(), "{}: no groups", graph.name);
         let whole = [groups.clone()];
         let mut stored = 0;
-        for (isa, chosen) in tiers()
-            .into_iter()
-            .flat_map(|i| groups.iter().map(|g| vec![g.clone()]).chain(whole.clone()).map(move |g| (i.clone(), g)))
-        {
+        for (isa, chosen) in tiers().into_iter().flat_map(|i| {
+            groups.iter().map(|g| vec![g.clone()]).chain(whole.clone()).map(move |g| (i.clone(), g))
+        }) {
             let mut g = base.clone();
             narrow::record(&mut g, chosen.iter().map(String::as_str));
             let mut first: Option<Vec<f32>> = None;
@@ -707,4 +707,81 @@ fn groups_of_values_may_be_stored_as_bfloat16() {
         narrow::record(&mut base, []);
         assert!(base.meta(narrow::KEY).is_none());
     }
+}
+
+/// Activations between quantizers, as other tools' files have them: a swish of two operators with codes in
+/// between, a hard swish of four, and a function of two tensors, which is no table.
+fn coded_activations() -> (Graph, Vec<usize>) {
+    let dims = vec![1, 4, 7, 9];
+    let mut n = Net { b: Builder::new("coded_activations"), seed: 77 };
+    let x = n.b.input("x", &known(&dims));
+    let coded = |n: &mut Net, x: ValueId, scale: f32, zero: i64, to: DType| {
+        let scale = n.b.constant("scale", Tensor::f32(&[], &[scale]));
+        let zero = n.b.constant("zero", Tensor::from_i64(to, &[], &[zero]).unwrap());
+        let q = n.b.node(Op::Quantize { axis: 1, to }, &[x, scale, zero]);
+        n.b.node(Op::Dequantize { axis: 1 }, &[q, scale, zero])
+    };
+    let a = n.conv(x, [4, 6], &[3, 3], Window::of(&[3, 3]).pad(1), true);
+    let a = coded(&mut n, a, 0.03, 110, DType::U8);
+    let s = n.b.unary(a, Unary::Sigmoid);
+    let s = coded(&mut n, s, 1.0 / 256.0, -128, DType::I8);
+    let s = n.b.node(Op::Binary(Binary::Mul), &[a, s]);
+    let s = coded(&mut n, s, 0.02, 20, DType::U8);
+    let b = n.conv(s, [6, 6], &[1, 1], Window::of(&[1, 1]), true);
+    let b = coded(&mut n, b, 0.05, 0, DType::I8);
+    let [three, zero, six] = [3.0, 0.0, 6.0].map(|v| n.b.constant("c", Tensor::f32(&[], &[v])));
+    let h = n.b.node(Op::Binary(Binary::Add), &[b, three]);
+    let h = n.b.node(Op::Clip, &[h, zero, six]);
+    let h = n.b.node(Op::Binary(Binary::Mul), &[b, h]);
+    let h = n.b.node(Op::Binary(Binary::Div), &[h, six]);
+    let h = coded(&mut n, h, 0.04, 5, DType::U8);
+    let both = n.b.node(Op::Binary(Binary::Mul), &[h, s]);
+    let both = coded(&mut n, both, 0.05, 128, DType::U8);
+    let y = n.conv(both, [6, 3], &[3, 3], Window::of(&[3, 3]), true);
+    n.b.output(y, "y", &known(&[1, 3, 5, 7]));
+    (n.b.finish(), dims)
+}
+
+#[test]
+fn activations_between_codes_are_tables() {
+    let (graph, dims) = coded_activations();
+    let input = random(dims.iter().product(), 5);
+    let mut inferred = graph.clone();
+    ampoule_graph::infer::infer(&mut inferred).unwrap();
+    let want = eval::run(&inferred, &[Tensor::f32(&dims, &input)]).unwrap()[0].to_f32().unwrap();
+    let run = |options: &Options| {
+        let mut s = Session::new(graph.clone(), std::slice::from_ref(&dims), options).unwrap();
+        s.set_input(0, &input).unwrap();
+        s.run().unwrap();
+        (s.output(0).to_vec(), s.steps().into_iter().map(|s| s.kernel).collect::<Vec<_>>())
+    };
+    for isa in tiers() {
+        for (threads, rewrites) in [(1, Rewrites::All), (3, Rewrites::All), (1, Rewrites::None)] {
+            let options = Options { isa: Some(isa.clone()), threads, rewrites, ..Default::default() };
+            let (got, kernels) = run(&options);
+            // A convolution before a quantizer may round to another code.
+            let e = relative(&got, &want);
+            assert!(e < 2e-3, "{isa}: {e:.1e}");
+            if rewrites == Rewrites::All {
+                assert_eq!(kernels.iter().filter(|k| *k == "table").count(), 2, "{kernels:?}");
+                assert!(!kernels.iter().any(|k| k == "unary"), "{kernels:?}");
+            }
+        }
+    }
+    // A value in between that is watched is computed, and the codes are the same.
+    let mut g = graph.clone();
+    passes::optimize(&mut g).unwrap();
+    let sigmoid =
+        g.nodes.iter().find(|n| matches!(n.op, Op::Unary(Unary::Sigmoid) | Op::Unary(Unary::Swish { .. })));
+    let name = g.value(sigmoid.unwrap().output().unwrap()).name.clone();
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(0));
+    let count = seen.clone();
+    let sink = move |v: &ampoule_engine::Observed<'_>| *count.lock().unwrap() += v.to_vec().len();
+    let observe = Some(ampoule_engine::Observe {
+        names: std::sync::Arc::new(vec![name]),
+        sink: std::sync::Arc::new(sink),
+    });
+    let (watched, _) = run(&Options { threads: 1, observe, ..Default::default() });
+    assert_eq!(*seen.lock().unwrap(), 6 * 7 * 9);
+    assert!(watched == run(&Options { threads: 1, ..Default::default() }).0);
 }

@@ -120,8 +120,7 @@ impl Depthwise {
         if let Some(packed) = &filters.packed {
             let [n, z, first, last] = self.region(index);
             let (bias, scale) = (&filters.bias[..], &filters.scale[..]);
-            let item =
-                codes::Item { plan: self, packed, bias, scale, p, at: [n, z], rows: first..last };
+            let item = codes::Item { plan: self, packed, bias, scale, p, at: [n, z], rows: first..last };
             // SAFETY: passed on from the caller; packed for a tier that the CPU has.
             return unsafe { item.run() };
         }

@@ -10,9 +10,9 @@ use ampoule_graph::op::{Binary, Pool, Resize, Unary, Variadic};
 use ampoule_graph::{Node, Op, Tensor, ValueId, eval};
 use ampoule_kernels::conv::Axis;
 use ampoule_kernels::dot::Act;
-use ampoule_kernels::{Elem, eltwise};
 use ampoule_kernels::pool::{Pool as PoolPlan, PoolKind};
 use ampoule_kernels::resize::{Resize as ResizePlan, Samples};
+use ampoule_kernels::{Elem, eltwise};
 
 /// The vector function for an operator, if there is one.
 fn vectorised(u: Unary) -> Option<eltwise::Unary> {

@@ -107,7 +107,7 @@ pub(super) fn bytes(graph: &Graph, constants: &BTreeMap<ValueId, Tensor>) -> Vec
 
 impl Lower<'_> {
     /// The scale and zero point of a node that has one for all values, as stored.
-    fn code(&self, n: &Node, t: DType) -> R<Option<Code>> {
+    pub(super) fn code(&self, n: &Node, t: DType) -> R<Option<Code>> {
         let Some(scale) = self.scales(n)? else { return Ok(None) };
         let zero = match n.input(2) {
             None => Some(vec![0.0; scale.len()]),
@@ -151,6 +151,9 @@ impl Lower<'_> {
             };
         }
         let Some(code) = self.code(n, t)? else { return Ok(false) };
+        if self.look_up(n, y)? {
+            return Ok(true);
+        }
         let stored = self.bytes[if matches!(n.op, Op::Quantize { .. }) { y.0 } else { x.0 }];
         let plain = Code { zero: code.zero - lift(t), ..code };
         match &n.op {

@@ -26,7 +26,7 @@ impl Step {
         match &self.kind {
             Kind::Conv(c) => c.sliced(depth),
             Kind::Norm(_) | Kind::Depthwise { .. } | Kind::Pool(_) | Kind::Resize(_) => true,
-            Kind::Unary(..) | Kind::Binary(..) | Kind::Copy(_) => true,
+            Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) | Kind::Copy(_) => true,
             Kind::Softmax { .. } => self.reads[0].grid().is_some_and(|g| g.uniform()),
             _ => false,
         }
@@ -125,6 +125,7 @@ impl Step {
         let loops = || Loops::new(&views.iter().collect::<Vec<_>>());
         Ok(match kind {
             Kind::Unary(f, _) => Kind::Unary(*f, loops()),
+            Kind::Table(t, _) => Kind::Table(t.clone(), loops()),
             Kind::Binary(f, _) => Kind::Binary(*f, loops()),
             Kind::Copy(_) => Kind::Copy(loops()),
             Kind::Norm(n) => Kind::Norm(n.clone()),

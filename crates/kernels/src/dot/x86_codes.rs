@@ -179,10 +179,7 @@ unsafe impl<const VNNI: bool> Words for Zmm<VNNI> {
             // Four channels of all places into each quarter, then places of each channel side by side.
             let quarters = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
             let turned = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            _mm512_shuffle_epi8(
-                _mm512_permutexvar_epi32(quarters, four),
-                _mm512_broadcast_i32x4(turned),
-            )
+            _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quarters, four), _mm512_broadcast_i32x4(turned))
         }
     }
     #[inline(always)]
