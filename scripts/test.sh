@@ -35,14 +35,20 @@ for tier in $(printf '%s\n' "${tiers[@]}" | tac); do
   kernels=(--lib --test conv --test codes --test others --test networks --test engine --test grad --test torch)
   codes=(--test codes --test engine)
   packages=(--workspace)
+  skipped=()
   case "$tier" in
     "$best") ;;
     avx512bf16) packages+=("${kernels[@]}") ;;
     avx2vnni) packages+=("${codes[@]}") ;;
     avx512) packages+=("${kernels[@]}") ;;
+    # Studies and training of the command line run what other tests cover, minutes long in plain loops.
+    scalar)
+      packages+=("${kernels[@]}" --test onnx_nodes --test regressions --test golden --test cli)
+      skipped=(--skip study:: --skip training::)
+      ;;
     *) packages+=("${kernels[@]}" --test onnx_nodes --test regressions --test golden --test cli) ;;
   esac
-  AMPOULE_ISA=$tier cargo test --quiet "${packages[@]}" -- --nocapture 2>&1 | tee -a "$log" \
+  AMPOULE_ISA=$tier cargo test --quiet "${packages[@]}" -- --nocapture "${skipped[@]}" 2>&1 | tee -a "$log" \
     | grep -v -E '^(running [0-9]+ tests?|\.*)$' || { echo "tests fail on $tier"; exit 1; }
   grep -q "tiers tested: $tier" "$log" || { echo "the tier $tier was skipped on a CPU that has it"; exit 1; }
 done

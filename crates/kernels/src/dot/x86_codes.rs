@@ -193,6 +193,25 @@ fn start(args: &DotArgs) -> *const i32 {
     args.epilogue.codes.map_or(std::ptr::null(), |c| c.start)
 }
 
+/// The last `rest` bytes of a run of `bytes`, which begin at `p`, as a word that zeros fill.
+/// Safety: the run must be readable; nothing else is read.
+#[inline(always)]
+unsafe fn end_of_run(p: *const u8, rest: usize, bytes: usize) -> u32 {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        if bytes >= 4 {
+            // One load of the run's last word: copying so few bytes is a call.
+            let last = p.wrapping_sub(4 - rest).cast::<u32>().read_unaligned();
+            return last >> (8 * (4 - rest));
+        }
+        let mut word = [0u8; 4];
+        for (i, byte) in word.iter_mut().enumerate().take(rest) {
+            *byte = *p.wrapping_add(i);
+        }
+        u32::from_le_bytes(word)
+    }
+}
+
 /// `NV` registers of columns.
 struct Columns<W, const NV: usize>(PhantomData<W>);
 
@@ -236,13 +255,12 @@ impl<W: Words, const NV: usize> Tile for Columns<W, NV> {
                 if rest > 0 {
                     // Words first: a loop over sums that is too long to be unrolled would have them in
                     // memory everywhere.
-                    let mut words = [[0u8; 4]; M];
+                    let mut words = [0u32; M];
                     for (m, word) in words.iter_mut().enumerate() {
-                        let from = a.wrapping_offset(m as isize * row);
-                        std::ptr::copy_nonoverlapping(from, word.as_mut_ptr(), rest);
+                        *word = end_of_run(a.wrapping_offset(m as isize * row), rest, args.run * size);
                     }
                     for (m, sums) in acc.iter_mut().enumerate() {
-                        let av = W::splat(i32::from_ne_bytes(words[m]));
+                        let av = W::splat(words[m] as i32);
                         for v in 0..NV {
                             sums[v] = W::dot(sums[v], av, W::load(b.add(4 * v * W::LANES)));
                         }
