@@ -306,7 +306,7 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
                     if let Some(f) = q.post {
                         [v] = eltwise::exact::<V, 1>(f, [v]);
                     }
-                    if O::ELEM == Elem::U8 {
+                    if O::ELEM == Elem::U8 && q.code != [1.0, 0.0] {
                         v = V::add(V::round(V::mul(v, V::splat(q.code[0]))), V::splat(q.code[1]));
                     }
                 }

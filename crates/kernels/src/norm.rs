@@ -216,7 +216,8 @@ pub struct Affine<'a, E, O = E> {
     pub shift: &'a [f32],
     /// Activation.
     pub act: Act,
-    /// What a value is stored as, if that is a code: `round(y·code[0]) + code[1]`.
+    /// What a value is stored as, if that is a code: `y·code[0] + code[1]`, rounded to nearest even. Where activation
+    /// and residual allow, factors and summands are multiplied out once, before.
     pub code: [f32; 2],
 }
 
@@ -230,33 +231,153 @@ pub unsafe fn affine<E: Element, O: Element>(isa: Isa, args: Affine<E, O>) {
     unsafe { dispatch(isa, args) }
 }
 
+/// How an output is made of what the fused multiply-add gives.
+mod way {
+    /// Residual, activation and code one after another.
+    pub const GENERAL: u8 = 0;
+    /// A code: the map goes straight to codes.
+    pub const CODE: u8 = 1;
+    /// A code after a leaky ReLU: the larger of two such maps.
+    pub const LEAKY: u8 = 2;
+    /// A code after a leaky ReLU of a sum with codes.
+    pub const ADDED: u8 = 3;
+}
+
+/// The maps of some channels in registers.
+struct Maps<V: Vector> {
+    /// Factor and summand.
+    own: [V::V; 2],
+    /// Those of negative values; for [`way::ADDED`] the slope and the code of 0.
+    below: [V::V; 2],
+    /// Factor and summand of the residual.
+    residual: [f32; 2],
+}
+
 impl<E: Element, O: Element> Body for Affine<'_, E, O> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
+        let slope = match self.act {
+            Act::None => Some(1.0),
+            Act::Leaky(s) if (0.0..=1.0).contains(&s) => Some(s),
+            _ => None,
+        };
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match (slope, self.residual.0.is_null()) {
+                (Some(s), true) if O::ELEM == Elem::U8 && s == 1.0 => self.all::<V, { way::CODE }>(s),
+                (Some(s), true) if O::ELEM == Elem::U8 => self.all::<V, { way::LEAKY }>(s),
+                (Some(s), false) if O::ELEM == Elem::U8 && self.stored.0 == Elem::U8 => {
+                    self.all::<V, { way::ADDED }>(s)
+                }
+                _ => self.all::<V, { way::GENERAL }>(1.0),
+            }
+        }
+    }
+}
+
+impl<E: Element, O: Element> Affine<'_, E, O> {
+    /// All channels; those of negative values are multiplied by `slope`.
+    /// Safety: as for [`affine`]; the CPU must have the features of `V`.
+    #[inline(always)]
+    unsafe fn all<V: Vector, const WAY: u8>(&self, slope: f32) {
         let c = self.scale.len();
         let mut k = 0;
         while k < c {
-            let m = (c - k).min(V::LANES);
             // SAFETY: k + m <= c and all pixels are valid.
             unsafe {
-                let a = f32::load_some::<V>(self.scale.as_ptr().add(k), m);
-                let b = f32::load_some::<V>(self.shift.as_ptr().add(k), m);
-                let [factor, zero] = self.code.map(|x| V::splat(x));
-                for i in 0..self.count {
-                    let mut v = V::fma(E::load_some::<V>(self.src.0.add(i * self.src.1 + k), m), a, b);
-                    if !self.residual.0.is_null() {
-                        let r = mapped::<V>(self.stored, self.residual.0, i * self.residual.1 + k, m);
-                        v = V::add(v, r);
-                    }
-                    let mut v = self.act.vector::<V>(v);
-                    if O::ELEM == Elem::U8 {
-                        v = V::add(V::round(V::mul(v, factor)), zero);
-                    }
-                    O::store_some::<V>(self.dst.0.add(i * self.dst.1 + k), v, m);
+                if k + V::LANES <= c {
+                    self.channels::<V, WAY, true>(k, V::LANES, slope);
+                } else {
+                    self.channels::<V, WAY, false>(k, c - k, slope);
                 }
             }
             k += V::LANES;
+        }
+    }
+
+    /// `m` channels from `k` on of all pixels; as many as a register holds when `FULL`.
+    /// Safety: as for [`Affine::all`]; the channels must exist.
+    #[inline(always)]
+    unsafe fn channels<V: Vector, const WAY: u8, const FULL: bool>(&self, k: usize, m: usize, slope: f32) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let a = f32::load_some::<V>(self.scale.as_ptr().add(k), m);
+            let b = f32::load_some::<V>(self.shift.as_ptr().add(k), m);
+            let (factor, zero, slope) = (V::splat(self.code[0]), V::splat(self.code[1]), V::splat(slope));
+            let [r, s] = self.stored.1;
+            let maps = match WAY {
+                way::CODE | way::LEAKY => Maps::<V> {
+                    own: [V::mul(a, factor), V::fma(b, factor, zero)],
+                    below: [V::mul(V::mul(a, slope), factor), V::fma(V::mul(b, slope), factor, zero)],
+                    residual: [r, s],
+                },
+                way::ADDED => Maps::<V> {
+                    own: [V::mul(a, factor), V::mul(b, factor)],
+                    below: [slope, zero],
+                    residual: [r * self.code[0], s * self.code[0]],
+                },
+                _ => Maps::<V> { own: [a, b], below: [factor, zero], residual: [r, s] },
+            };
+            let mut i = 0;
+            while i + 4 <= self.count {
+                self.pixels::<V, WAY, FULL, 4>(&maps, [i, k], m);
+                i += 4;
+            }
+            while i < self.count {
+                self.pixels::<V, WAY, FULL, 1>(&maps, [i, k], m);
+                i += 1;
+            }
+        }
+    }
+
+    /// `m` channels from `k` on of `N` pixels from `i` on, side by side.
+    /// Safety: as for [`Affine::channels`]; the pixels must exist.
+    #[inline(always)]
+    unsafe fn pixels<V: Vector, const WAY: u8, const FULL: bool, const N: usize>(
+        &self,
+        maps: &Maps<V>,
+        [i, k]: [usize; 2],
+        m: usize,
+    ) {
+        let [a, b] = maps.own;
+        let [c, d] = maps.below;
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let mut v = [a; N];
+            for (j, v) in v.iter_mut().enumerate() {
+                let p = self.src.0.add((i + j) * self.src.1 + k);
+                let x = if FULL { E::load::<V>(p) } else { E::load_part::<V>(p, m) };
+                *v = V::fma(x, a, b);
+                if WAY == way::LEAKY {
+                    *v = V::max(*v, V::fma(x, c, d));
+                }
+            }
+            if WAY == way::ADDED || (WAY == way::GENERAL && !self.residual.0.is_null()) {
+                for (j, v) in v.iter_mut().enumerate() {
+                    let at = (i + j) * self.residual.1 + k;
+                    *v = V::add(*v, mapped::<V>((self.stored.0, maps.residual), self.residual.0, at, m));
+                }
+            }
+            for v in &mut v {
+                if WAY == way::ADDED {
+                    *v = V::max(V::add(*v, d), V::fma(*v, c, d));
+                }
+                if WAY == way::GENERAL {
+                    *v = self.act.vector::<V>(*v);
+                    if O::ELEM == Elem::U8 {
+                        *v = V::add(V::round(V::mul(*v, c)), d);
+                    }
+                }
+            }
+            for (j, v) in v.into_iter().enumerate() {
+                let p = self.dst.0.add((i + j) * self.dst.1 + k);
+                if FULL {
+                    O::store::<V>(p, v);
+                } else {
+                    O::store_part::<V>(p, v, m);
+                }
+            }
         }
     }
 }

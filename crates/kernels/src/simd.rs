@@ -96,6 +96,8 @@ pub unsafe trait Vector: Copy {
     unsafe fn pow2(a: Self::V) -> Self::V;
     /// `t` where `a < b`, else `f` (also where either is NaN).
     unsafe fn select_lt(a: Self::V, b: Self::V, t: Self::V, f: Self::V) -> Self::V;
+    /// Runs `body` as a function of its own that has the instance's features.
+    unsafe fn apart<B: Body>(body: B) -> B::Out;
     /// Asks for the cache line of `p`, which may be any address.
     #[inline(always)]
     unsafe fn prefetch(_p: *const u8) {}

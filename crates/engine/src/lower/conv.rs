@@ -164,6 +164,45 @@ impl Lower<'_> {
         (0..m).map(|o| (integer.code.scale as f64 * scale(o) as f64) as f32).collect()
     }
 
+    /// Makes of sums codes of the output without values in between, where nothing but a residual of codes and an
+    /// activation that keeps its shape lies there: all factors and summands are those of codes then.
+    fn straight(
+        integer: &Integer,
+        (out, added): (Code, bool),
+        q: &mut Quantized,
+        act: &mut Act,
+        scale: &mut [f32],
+        (bias, channels): (&mut Option<Vec<f32>>, usize),
+    ) {
+        if q.post.is_some() || (added && q.residual.0 != Elem::U8) {
+            return;
+        }
+        let one = |v: f32| (v as f64 / out.scale as f64) as f32;
+        // The code of 0 joins the bias unless the activation bends there.
+        let zero = match *act {
+            Act::Leaky(s) if s != 0.0 => 0.0,
+            _ => out.zero,
+        };
+        for (o, s) in scale.iter_mut().enumerate() {
+            let w = integer.scale[o % integer.scale.len()] as f64;
+            *s = (integer.code.scale as f64 * w / out.scale as f64) as f32;
+        }
+        match bias {
+            Some(b) => b.iter_mut().for_each(|b| *b = (*b as f64 / out.scale as f64 + zero as f64) as f32),
+            None if zero != 0.0 => *bias = Some(vec![zero; channels]),
+            None => {}
+        }
+        *act = match *act {
+            // Storing clamps at code 0.
+            Act::Leaky(0.0) if zero == 0.0 => Act::None,
+            Act::Leaky(0.0) => Act::Clamp(zero, f32::INFINITY),
+            Act::Clamp(a, b) => Act::Clamp(one(a) + zero, one(b) + zero),
+            other => other,
+        };
+        q.residual.1 = q.residual.1.map(one);
+        q.code = [1.0, out.zero - zero];
+    }
+
     /// Weights, their dimensions and the bias, when they are constants.
     fn parameters(&self, n: &Node) -> R<Option<(Values, Vec<usize>, Option<Vec<f32>>)>> {
         let kept = n.input(1).and_then(|w| self.kept.get(&w));
@@ -182,7 +221,7 @@ impl Lower<'_> {
 
     pub(super) fn conv(&mut self, n: &Node, window: &Window, group: usize) -> R<bool> {
         let Some(y) = n.output() else { return Ok(false) };
-        let Some((w, wd, bias)) = self.parameters(n)? else { return Ok(false) };
+        let Some((w, wd, mut bias)) = self.parameters(n)? else { return Ok(false) };
         let integer = self.integer(n);
         let x = match &integer {
             Some(i) => i.x.clone(),
@@ -205,13 +244,16 @@ impl Lower<'_> {
         {
             return Ok(true);
         }
-        let t = self.target(y, integer.is_some())?;
+        let mut t = self.target(y, integer.is_some())?;
         let taps: usize = wd[2..].iter().product();
         let macs = (t.grid.pixels() * m * cg * taps) as u64;
         let mut reads = reads(x, &t);
         let elems = [reads[0].elem, t.output.elem];
-        let codes = Self::quantized(&integer, &t);
-        let scale = integer.as_ref().map(|i| Self::factors(i, m));
+        let mut codes = Self::quantized(&integer, &t);
+        let mut scale = integer.as_ref().map(|i| Self::factors(i, m));
+        if let (Some(i), Some(out), Some(q), Some(scale)) = (&integer, t.code, &mut codes, &mut scale) {
+            Self::straight(i, (out, t.residual.is_some()), q, &mut t.act, scale, (&mut bias, m));
+        }
         let post = if codes.is_some() { None } else { t.post };
         if cg == 1 && group == m && group > 1 {
             let weights = (0..taps * m).map(|i| w.get(i % m * taps + i / m)).collect();
@@ -436,7 +478,7 @@ impl Lower<'_> {
         output_shape: &[usize],
     ) -> R<bool> {
         let Some(y) = n.output() else { return Ok(false) };
-        let Some((w, wd, bias)) = self.parameters(n)? else { return Ok(false) };
+        let Some((w, wd, mut bias)) = self.parameters(n)? else { return Ok(false) };
         let integer = self.integer(n);
         let x = match &integer {
             Some(i) => i.x.clone(),
@@ -444,8 +486,14 @@ impl Lower<'_> {
         };
         let r = window.resolve_transposed(&x.dims[2..], &wd[2..], output_padding, output_shape)?;
         let (x, gx) = self.channels_last(n, x)?;
-        let t = self.target(y, integer.is_some())?;
-        let codes = Self::quantized(&integer, &t);
+        let mut t = self.target(y, integer.is_some())?;
+        let mut codes = Self::quantized(&integer, &t);
+        // The channels of every group share the factors.
+        let mut scale = integer.as_ref().map(|i| Self::factors(i, wd[1]));
+        if let (Some(i), Some(out), Some(q), Some(scale)) = (&integer, t.code, &mut codes, &mut scale) {
+            let channels = group * wd[1];
+            Self::straight(i, (out, t.residual.is_some()), q, &mut t.act, scale, (&mut bias, channels));
+        }
         let size_r = t.residual.as_ref().map_or(0, |r| r.0.elem.size());
         let a = axes(&r);
         let elems = [x.elem, t.output.elem];
@@ -490,9 +538,8 @@ impl Lower<'_> {
                             w.get(((g * cg + i) * mg + o) * taps + tap)
                         };
                         let (panels, sizes) = (conv.panels(self.isa), [count, cg, mg]);
-                        // The channels of every group share the factors.
-                        let weights = match integer.as_ref().map(|i| Self::factors(i, mg)) {
-                            Some(scale) => Weights::pack_codes(panels, sizes, &scale, b, &self.spread(), at),
+                        let weights = match &scale {
+                            Some(scale) => Weights::pack_codes(panels, sizes, scale, b, &self.spread(), at),
                             None => Weights::pack(panels, sizes, b, &self.spread(), at),
                         };
                         parts.push(ConvPart {
@@ -532,25 +579,31 @@ impl Lower<'_> {
         let gx = Grid::dense([1, 1, 1, rows, k]);
         let go = Grid::dense([1, 1, 1, rows, m]);
         // An activation may follow; a residual would have to lie row-major, so it is left out.
-        let (id, _, act) = self.fuse(y, Residual::No)?;
+        let (id, _, mut act) = self.fuse(y, Residual::No)?;
         let (id, code) = if integer.is_some() { self.fuse_quantizer(id)? } else { (id, None) };
         let dims = self.dims(id)?;
         let output = self.fresh(&dims, crate::view::row_major(&dims), self.elem(id));
         self.set(id, output.clone());
         let one = Axis { kernel: 1, stride: 1, dilation: 1, pad: 0 };
         let elems = [x.elem, output.elem];
-        let codes = integer.as_ref().map(|i| Quantized {
+        let mut codes = integer.as_ref().map(|i| Quantized {
             zero: i.code.zero as i32,
             residual: (Elem::F32, [1.0, 0.0]),
             post: None,
             code: code.map_or([1.0, 0.0], Code::codes),
             totals: None,
         });
+        let mut scale = integer.as_ref().map(|i| Self::factors(i, m));
+        let mut bias = bias.map(<[f32]>::to_vec);
+        if let (Some(i), Some(out), Some(q), Some(scale)) = (integer, code, &mut codes, &mut scale) {
+            Self::straight(i, (out, false), q, &mut act, scale, (&mut bias, m));
+        }
+        let bias = bias.as_deref();
         let spec = Spec { input: gx, output: go, residual: None, axes: [one; 3], act, elems, codes };
         let conv = Conv::new(spec, self.isa, true);
         let (panels, sizes, at) = (conv.panels(self.isa), [1, k, m], |_, i: usize, o: usize| at(i, o));
-        let weights = match integer.as_ref().map(|i| Self::factors(i, m)) {
-            Some(scale) => Weights::pack_codes(panels, sizes, &scale, bias, &self.spread(), at),
+        let weights = match &scale {
+            Some(scale) => Weights::pack_codes(panels, sizes, scale, bias, &self.spread(), at),
             None => Weights::pack(panels, sizes, bias, &self.spread(), at),
         };
         let algorithm = Algorithm::Direct(conv, weights);

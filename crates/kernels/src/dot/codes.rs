@@ -8,8 +8,9 @@
 use super::{Act, DotArgs, Operand};
 use crate::element::mapped;
 use crate::eltwise::{self, Unary};
-use crate::simd::{Scalar, Vector};
+use crate::simd::{Body, Scalar, Vector};
 use crate::{Elem, Element, bf16, f16};
+use std::marker::PhantomData;
 
 /// The epilogue of an integer sum: `y = f(act(sum·scale + bias + residual))`, where the residual
 /// is `code·map[0] + map[1]`.
@@ -24,7 +25,7 @@ pub struct Codes {
     pub residual: (Elem, [f32; 2]),
     /// Applied last.
     pub post: Option<Unary>,
-    /// What a value is stored as, if that is a code: `round(y·code[0]) + code[1]`.
+    /// What a value is stored as, if that is a code: `round(y·code[0]) + code[1]`; `[1, 0]` where `y` is one.
     pub code: [f32; 2],
     /// Where the sums and their squares are added up per column, or null.
     pub totals: [*mut i64; 2],
@@ -92,38 +93,81 @@ unsafe fn add_up(args: &DotArgs, codes: &Codes, sums: *const i32, nr: usize) {
 /// Columns up to which rows lie in the lanes of the epilogue.
 const FEW: usize = 4;
 
+/// Stores sums the shortest way, each way a function of its own: constants of the others would fill its
+/// registers.
 /// Safety: as for [`finish`]; C must be of type `C`.
 #[inline(always)]
 unsafe fn store<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, sums: *const i32, nr: usize) {
-    if args.n <= FEW && V::LANES > 1 {
-        // SAFETY: passed on from the caller.
-        return unsafe { store_few::<V, C>(args, codes, sums, nr) };
-    }
     let e = &args.epilogue;
-    for first in (0..args.n).step_by(V::LANES) {
-        let n = (args.n - first).min(V::LANES);
-        // SAFETY: passed on from the caller.
-        unsafe {
-            let scale = f32::load_some::<V>(codes.scale.add(first), n);
-            let bias = match e.bias.is_null() {
-                true => V::splat(0.0),
-                false => f32::load_some::<V>(e.bias.add(first), n),
-            };
-            let mut m = 0;
-            let columns = Columns::<V> { args, codes, sums, nr, first, n, scale, bias };
-            while m + 4 <= args.m {
-                columns.rows::<C, 4>(m);
-                m += 4;
+    let (full, added) = (args.n % V::LANES == 0, !e.residual.is_null());
+    let straight = C::ELEM != Elem::U8 || codes.code == [1.0, 0.0];
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match (e.act, codes.post, codes.residual.0) {
+            _ if args.n <= FEW && V::LANES > 1 => {
+                V::apart(Store::<C, { way::FEW }> { args, codes, sums, nr, of: PhantomData })
             }
-            if m + 2 <= args.m {
-                columns.rows::<C, 2>(m);
-                m += 2;
+            (Act::None, None, _) if full && straight && !added => {
+                V::apart(Store::<C, { way::PLAIN }> { args, codes, sums, nr, of: PhantomData })
             }
-            if m < args.m {
-                columns.rows::<C, 1>(m);
+            (Act::None, None, Elem::U8) if full && straight => {
+                V::apart(Store::<C, { way::SUM }> { args, codes, sums, nr, of: PhantomData })
+            }
+            (Act::None, Some(Unary::Swish(1.0)), _) if full && !added => {
+                V::apart(Store::<C, { way::SWISH }> { args, codes, sums, nr, of: PhantomData })
+            }
+            _ => V::apart(Store::<C, { way::GENERAL }> { args, codes, sums, nr, of: PhantomData }),
+        }
+    }
+}
+
+/// A tile of sums to be stored.
+struct Store<'a, C, const WAY: u8> {
+    args: &'a DotArgs<'a>,
+    codes: &'a Codes,
+    sums: *const i32,
+    nr: usize,
+    of: PhantomData<C>,
+}
+
+impl<C: Element, const WAY: u8> Body for Store<'_, C, WAY> {
+    type Out = ();
+    // SAFETY: as the trait says, and as `finish` asks; the way must be that of the epilogue.
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Store { args, codes, sums, nr, .. } = self;
+        if WAY == way::FEW {
+            // SAFETY: passed on from the caller.
+            return unsafe { store_few::<V, C>(args, codes, sums, nr) };
+        }
+        let e = &args.epilogue;
+        for first in (0..args.n).step_by(V::LANES) {
+            let n = if WAY == way::GENERAL { (args.n - first).min(V::LANES) } else { V::LANES };
+            // SAFETY: passed on from the caller.
+            unsafe {
+                let scale = f32::load_some::<V>(codes.scale.add(first), n);
+                let bias = match e.bias.is_null() {
+                    true => V::splat(0.0),
+                    false => f32::load_some::<V>(e.bias.add(first), n),
+                };
+                Columns::<V> { args, codes, sums, nr, first, n, scale, bias }.all::<C, WAY>();
             }
         }
     }
+}
+
+/// What there is to do to a sum.
+mod way {
+    /// Residual, activation, function and code, as the epilogue says, of some or all lanes.
+    pub const GENERAL: u8 = 0;
+    /// Scale and bias.
+    pub const PLAIN: u8 = 1;
+    /// Scale and bias, and a residual of codes.
+    pub const SUM: u8 = 2;
+    /// Scale and bias, `x·sigmoid(x)` and code.
+    pub const SWISH: u8 = 3;
+    /// As the epilogue says, of so few columns that rows lie in the lanes.
+    pub const FEW: u8 = 4;
 }
 
 /// `n` columns of a tile of sums from `first` on, with what is the same in all rows.
@@ -139,29 +183,64 @@ struct Columns<'a, V: Vector> {
 }
 
 impl<V: Vector> Columns<'_, V> {
-    /// Stores `N` rows from `m` on, side by side: each is a long chain of operations that wait for one another.
-    /// Safety: as for [`finish`]; C must be of type `C`, and the rows must exist.
+    /// Stores all rows.
+    /// Safety: as for [`finish`]; C must be of type `C`, and the way that of the epilogue.
     #[inline(always)]
-    unsafe fn rows<C: Element, const N: usize>(&self, m: usize) {
+    unsafe fn all<C: Element, const WAY: u8>(&self) {
+        let mut m = 0;
+        // SAFETY: passed on from the caller.
+        unsafe {
+            while m + 4 <= self.args.m {
+                self.rows::<C, WAY, 4>(m);
+                m += 4;
+            }
+            while m < self.args.m {
+                self.rows::<C, WAY, 1>(m);
+                m += 1;
+            }
+        }
+    }
+
+    /// Stores `N` rows from `m` on, side by side: each is a chain of operations that wait for one another.
+    /// Safety: as for [`Columns::all`]; the rows must exist.
+    #[inline(always)]
+    unsafe fn rows<C: Element, const WAY: u8, const N: usize>(&self, m: usize) {
         let Columns { args, codes, first, n, .. } = *self;
         let e = &args.epilogue;
-        let size = codes.residual.0.size();
+        let at = |j: usize| (m + j) as isize;
         // SAFETY: passed on from the caller.
         unsafe {
             let mut y = [self.bias; N];
             for (j, y) in y.iter_mut().enumerate() {
                 *y = V::fma(V::load_int(self.sums.add((m + j) * self.nr + first)), self.scale, *y);
             }
-            if !e.residual.is_null() {
+            if WAY == way::SUM {
+                let [factor, summand] = codes.residual.1;
                 for (j, y) in y.iter_mut().enumerate() {
-                    let row = e.residual.wrapping_offset((m + j) as isize * e.residual_row * size as isize);
+                    let row = e.residual.wrapping_offset(at(j) * e.residual_row).wrapping_add(first);
+                    *y = V::add(*y, V::fma(V::load_code(row), V::splat(factor), V::splat(summand)));
+                }
+            }
+            if WAY == way::GENERAL && !e.residual.is_null() {
+                let size = codes.residual.0.size() as isize;
+                for (j, y) in y.iter_mut().enumerate() {
+                    let row = e.residual.wrapping_offset(at(j) * e.residual_row * size);
                     *y = V::add(*y, mapped::<V>(codes.residual, row, first, n));
                 }
             }
-            let y = ended::<V, C, N>(args, codes, y);
+            if WAY == way::GENERAL {
+                y = ended::<V, C, N>(args, codes, y);
+            }
+            if WAY == way::SWISH {
+                y = coded::<V, C, N>(codes, V::divided_swish(y, 1.0));
+            }
             for (j, y) in y.into_iter().enumerate() {
-                let c = args.c.cast::<C>().wrapping_offset((m + j) as isize * args.c_row);
-                C::store_some::<V>(c.wrapping_add(first), y, n);
+                let c = args.c.cast::<C>().wrapping_offset(at(j) * args.c_row).wrapping_add(first);
+                if WAY == way::GENERAL {
+                    C::store_some::<V>(c, y, n);
+                } else {
+                    C::store::<V>(c, y);
+                }
             }
         }
     }
@@ -186,14 +265,25 @@ unsafe fn ended<V: Vector, C: Element, const N: usize>(
         if let Some(f) = codes.post {
             y = eltwise::exact::<V, N>(f, y);
         }
-        if C::ELEM == Elem::U8 {
+        coded::<V, C, N>(codes, y)
+    }
+}
+
+/// What `N` registers are stored as.
+/// Safety: the CPU must have the features of `V`.
+#[inline(always)]
+unsafe fn coded<V: Vector, C: Element, const N: usize>(codes: &Codes, mut y: [V::V; N]) -> [V::V; N] {
+    // Storing rounds: nothing is left to do where scale and bias are those of codes.
+    if C::ELEM == Elem::U8 && codes.code != [1.0, 0.0] {
+        // SAFETY: register arithmetic only; the caller has the features.
+        unsafe {
             let (scale, zero) = (V::splat(codes.code[0]), V::splat(codes.code[1]));
             for y in &mut y {
                 *y = V::add(V::round(V::mul(*y, scale)), zero);
             }
         }
-        y
     }
+    y
 }
 
 /// [`store`] column by column, for functions that cost more than the gathering.

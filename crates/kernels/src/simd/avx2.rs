@@ -13,6 +13,7 @@ pub struct Avx2;
 /// # Safety
 /// The CPU must have AVX2, FMA and F16C; the body's own needs must hold.
 #[target_feature(enable = "avx2,fma,f16c")]
+#[inline(never)]
 pub(super) unsafe fn enter<B: Body>(body: B) -> B::Out {
     // SAFETY: the features are enabled here; the rest is the caller's.
     unsafe { body.run::<Avx2>() }
@@ -62,6 +63,10 @@ unsafe impl Vector for Avx2 {
     type Ints = Avx2;
     const LANES: usize = 8;
 
+    #[inline(always)]
+    unsafe fn apart<B: Body>(body: B) -> B::Out {
+        unsafe { enter(body) }
+    }
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m256 {
         unsafe { _mm256_set1_ps(x) }

@@ -18,6 +18,7 @@ pub type Avx512Bf16 = Wide<true>;
 /// # Safety
 /// The CPU must have AVX-512 F, BW, DQ, VL, AVX2, FMA and F16C; the body's own needs must hold.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+#[inline(never)]
 pub(super) unsafe fn enter<B: Body>(body: B) -> B::Out {
     // SAFETY: the features are enabled here; the rest is the caller's.
     unsafe { body.run::<Avx512>() }
@@ -28,6 +29,7 @@ pub(super) unsafe fn enter<B: Body>(body: B) -> B::Out {
 /// # Safety
 /// As for [`enter`], and the CPU must have AVX-512 BF16.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")]
+#[inline(never)]
 pub(super) unsafe fn enter_bf16<B: Body>(body: B) -> B::Out {
     // SAFETY: the features are enabled here; the rest is the caller's.
     unsafe { body.run::<Avx512Bf16>() }
@@ -74,6 +76,10 @@ unsafe impl<const BF16: bool> Vector for Wide<BF16> {
     type Ints = Self;
     const LANES: usize = 16;
 
+    #[inline(always)]
+    unsafe fn apart<B: Body>(body: B) -> B::Out {
+        unsafe { if BF16 { enter_bf16(body) } else { enter(body) } }
+    }
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m512 {
         unsafe { _mm512_set1_ps(x) }

@@ -1,6 +1,6 @@
 //! One lane in portable Rust: the reference tier.
 
-use super::Vector;
+use super::{Body, Vector};
 use crate::element::{Element, bf16, f16};
 
 /// One float32.
@@ -13,6 +13,11 @@ unsafe impl Vector for Scalar {
     type Ints = Scalar;
     const LANES: usize = 1;
 
+    #[inline(always)]
+    unsafe fn apart<B: Body>(body: B) -> B::Out {
+        // SAFETY: passed on from the caller.
+        unsafe { body.run::<Self>() }
+    }
     #[inline(always)]
     unsafe fn splat(x: f32) -> f32 {
         x
