@@ -38,9 +38,9 @@ pub struct Plan {
     pub floats: BTreeMap<ValueId, Vec<usize>>,
 }
 
-/// Input channels below which a layer stays float32: words of four codes would be mostly empty, and it
-/// is the first, whose input is an image.
-const FEWEST: usize = 4;
+/// Input channels below which the first layer stays float32: it is a small part of the work, and a scan of one
+/// channel has the range of its brightest voxel, where photos and slides have bytes to begin with.
+const FEWEST: usize = 3;
 
 /// Whether a node is a layer with constant weights that codes can be multiplied by.
 pub(crate) fn layer(g: &Graph, index: usize) -> bool {

@@ -246,6 +246,15 @@ impl Lower<'_> {
         }
         let mut t = self.target(y, integer.is_some())?;
         let taps: usize = wd[2..].iter().product();
+        // Channels of a word, and with whole rows of the kernel those of a row.
+        let (mut axes, mut wide) = (axes, cg);
+        if let Some(i) = &integer
+            && group == 1
+            && let Some((rows, grid)) = self.whole_rows(n, (&x, &gx), axes[2], t.grid.dims[3], i.code.zero)
+        {
+            (x, gx, wide) = (rows, grid, cg * axes[2].kernel);
+            axes[2] = Axis { kernel: 1, stride: 1, dilation: 1, pad: 0 };
+        }
         let macs = (t.grid.pixels() * m * cg * taps) as u64;
         let mut reads = reads(x, &t);
         let elems = [reads[0].elem, t.output.elem];
@@ -280,9 +289,12 @@ impl Lower<'_> {
                     Grid { dims: [n, d, h, w, c], ..grid }
                 };
                 let residual = t.residual.as_ref().map(|r| narrow(r.1, mg));
-                let (input, output) = (narrow(gx, cg), narrow(t.grid, mg));
+                let (input, output) = (narrow(gx, wide), narrow(t.grid, mg));
                 let spec = Spec { input, output, residual, axes, act: t.act, elems, codes };
-                let filters = |t: usize, i: usize, o: usize| w.get(((g * mg + o) * cg + i) * taps + t);
+                let filters = |t: usize, i: usize, o: usize| {
+                    let (t, i) = (t * (wide / cg) + i / cg, i % cg);
+                    w.get(((g * mg + o) * cg + i) * taps + t)
+                };
                 let scale = scale.as_ref().map(|s| &s[own.clone()]);
                 let coded = scale.map(|s| (s, steps.filter(|_| group == 1)));
                 let algorithm = self.algorithm(spec, b, coded, prologue.is_some(), &filters);
@@ -301,6 +313,43 @@ impl Lower<'_> {
         let kind = Kind::Conv(Convolution { parts, post, prologue, sums: None });
         self.push(n, kind, reads, vec![t.output], macs);
         Ok(true)
+    }
+
+    /// For a convolution of few channels, whose words would be mostly empty: a copy of its input with columns of
+    /// `zero` on either side, seen as pixels of whole rows of the kernel, which overlap.
+    fn whole_rows(
+        &mut self,
+        n: &Node,
+        (x, gx): (&View, &Grid),
+        axis: Axis,
+        width: usize,
+        zero: f32,
+    ) -> Option<(View, Grid)> {
+        let per = dot::operand(self.isa, x.elem).per_word();
+        let (c, last) = (gx.channels(), x.dims.len() - 1);
+        let few = c < 4 && !c.is_multiple_of(per) && axis.kernel > 1 && axis.dilation == 1;
+        let pad = usize::try_from(axis.pad).ok()?;
+        // Slices of an image are not copied one by one.
+        if !few || self.stream || width == 0 {
+            return None;
+        }
+        let mut dims = x.dims.clone();
+        dims[last] = (width - 1) * axis.stride + axis.kernel;
+        let copied = x.dims[last].min(dims[last].checked_sub(pad)?);
+        let part = |v: &View, from: usize| {
+            let all = v.dims.iter().map(|d| (0, *d, 1));
+            let mut list: Vec<(usize, usize, i64)> = all.collect();
+            list[last] = (from, copied, 1);
+            v.sliced(&list)
+        };
+        let rows = self.fresh(&dims, channels_last(&dims, c), x.elem);
+        let mut grid = rows.grid()?;
+        self.push(n, Kind::Fill(zero), vec![], vec![rows.clone()], 0);
+        self.copy(n, part(x, 0), part(&rows, pad));
+        grid.dims[3] = width;
+        grid.dims[4] = c * axis.kernel;
+        grid.strides[3] *= axis.stride;
+        Some((rows, grid))
     }
 
     /// An integer convolution whose exact sums the normalisation after it needs. Nothing is done where
