@@ -67,7 +67,12 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         validate: o.validate.clone(),
         truth: o.truth.clone(),
         limits,
-        preset: if o.preset == "mixed" { Preset::Mixed } else { Preset::Performance },
+        preset: match o.preset.as_str() {
+            "mixed" => Preset::Mixed,
+            // What a first layer loses is judged with all else there.
+            "performance" if to != "auto" => Preset::Performance,
+            _ => Preset::All,
+        },
         method,
         equalize: o.equalize,
         rounding,

@@ -1,4 +1,5 @@
-//! Quantizes a model on seeded noise, for measuring speed: `quantize IN.onnx OUT.onnx [mixed] [winograd]`;
+//! Quantizes a model on seeded noise, for measuring speed: `quantize IN.onnx OUT.onnx [mixed | all]
+//! [winograd]`;
 //! with `winograd`, layers of 32 channels and more are rounded in the transform domain.
 
 use ampoule_compress::{Collector, Method, Plan, Preset, Rounded, Transforms, quantize};
@@ -9,11 +10,16 @@ use std::collections::BTreeSet;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().collect();
     let [_, input, output, rest @ ..] = &args[..] else {
-        return Err("quantize IN.onnx OUT.onnx [mixed] [winograd]".into());
+        return Err("quantize IN.onnx OUT.onnx [mixed | all] [winograd]".into());
     };
     let mut g = onnx::read_file(input.as_ref())?;
     passes::optimize(&mut g)?;
-    let preset = if rest.iter().any(|a| a == "mixed") { Preset::Mixed } else { Preset::Performance };
+    let asked = |name: &str| rest.iter().any(|a| a == name);
+    let preset = match (asked("mixed"), asked("all")) {
+        (true, _) => Preset::Mixed,
+        (_, true) => Preset::All,
+        _ => Preset::Performance,
+    };
     let plan = Plan::of(&g, preset, &BTreeSet::new());
     let seen = Collector::new(plan.tensors(&g));
     let shapes: Option<Vec<Vec<usize>>> = g.inputs.iter().map(|i| g.value(*i).dims()).collect();
@@ -23,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     seen.end_case("noise")?;
     let mut q = quantize(&g, &plan, &seen.ranges(&plan.tensors(&g), Method::Mse)?, preset)?;
     println!("{} layers on codes, {} scales", plan.layers.len(), plan.groups.len());
-    if rest.iter().any(|a| a == "winograd") {
+    if asked("winograd") {
         infer::infer(&mut q)?;
         let transforms = Transforms::of(&q);
         run(&g, &shapes, &Options { observe: Some(transforms.observe()), ..Options::default() })?;

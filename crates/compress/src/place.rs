@@ -13,9 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How far to go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preset {
-    /// Every layer and residual.
+    /// Every layer and residual, but not a first layer of few channels.
     #[default]
     Performance,
+    /// Every layer and residual.
+    All,
     /// First and last layers and residuals stay float32, and ranges are asymmetric.
     Mixed,
 }
@@ -38,9 +40,9 @@ pub struct Plan {
     pub floats: BTreeMap<ValueId, Vec<usize>>,
 }
 
-/// Input channels below which the first layer stays float32: it is a small part of the work, and a scan of one
-/// channel has the range of its brightest voxel, where photos and slides have bytes to begin with.
-const FEWEST: usize = 3;
+/// Input channels below which the first layer stays float32 unless all are asked for: it is a small part of the work,
+/// and its input is the image, whose every grey level counts.
+const FEWEST: usize = 4;
 
 /// Whether a node is a layer with constant weights that codes can be multiplied by.
 pub(crate) fn layer(g: &Graph, index: usize) -> bool {
@@ -82,7 +84,7 @@ impl Plan {
             let x = g.nodes[i].input(0).and_then(|x| g.value(x).shape.as_ref());
             let channels = x.and_then(|d| d.get(1).and_then(|d| d.known()));
             let image = g.nodes[i].input(0).is_some_and(|x| g.inputs.contains(&x));
-            image && channels.is_none_or(|c| c < FEWEST)
+            preset != Preset::All && image && channels.is_none_or(|c| c < FEWEST)
         };
         let ends = |i: usize| preset == Preset::Mixed && (Some(&i) == all.first() || all.last() == Some(&i));
         let kept = |i: usize| keep.contains(g.node_name(&g.nodes[i]));
@@ -92,7 +94,7 @@ impl Plan {
         let mut groups = Groups::new(g.values.len());
         let mut needed = BTreeSet::new();
         let mut open: Vec<ValueId> = layers.iter().filter_map(|&i| g.nodes[i].input(0)).collect();
-        if preset == Preset::Performance {
+        if preset != Preset::Mixed {
             open.extend((0..g.nodes.len()).filter_map(|i| residual(g, i, &layers, &producers, &readers)));
         }
         while let Some(v) = open.pop() {
