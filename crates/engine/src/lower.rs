@@ -5,6 +5,7 @@
 
 pub(crate) mod conv;
 mod elementwise;
+mod integer;
 mod moves;
 mod quantized;
 mod shape;
