@@ -39,7 +39,7 @@ pub struct Filters {
     pub scale: Vec<f32>,
     /// The weights once more for the integer products of a tier; see [`Depthwise::pack`].
     #[cfg(target_arch = "x86_64")]
-    pub packed: Option<codes::Packed>,
+    pub packed: Option<Box<codes::Packed>>,
 }
 
 /// Output rows of an item: input lines stay in cache for all of them.
@@ -103,7 +103,7 @@ impl Depthwise {
     pub fn pack(&self, isa: Isa, filters: &mut Filters) {
         #[cfg(target_arch = "x86_64")]
         {
-            filters.packed = codes::Packed::of(self, isa, &filters.weights);
+            filters.packed = codes::Packed::of(self, isa, &filters.weights).map(Box::new);
         }
     }
 

@@ -99,7 +99,7 @@ const FEW: usize = 4;
 #[inline(always)]
 unsafe fn store<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, sums: *const i32, nr: usize) {
     let e = &args.epilogue;
-    let (full, added) = (args.n % V::LANES == 0, !e.residual.is_null());
+    let (full, added) = (args.n.is_multiple_of(V::LANES), !e.residual.is_null());
     let straight = C::ELEM != Elem::U8 || codes.code == [1.0, 0.0];
     // SAFETY: passed on from the caller.
     unsafe {
