@@ -227,44 +227,47 @@ fn codes_give_what_the_reference_gives_and_the_same_bits_everywhere() {
 }
 
 /// A first layer of `c` channels, whose words are filled by whole rows of its kernel, and a second one.
-fn few_channels(c: usize, k: usize, w: Window) -> (Graph, Vec<usize>) {
-    let dims = vec![2, c, 15, 19];
+fn few_channels(c: usize, k: &[usize], w: Window) -> (Graph, Vec<usize>) {
+    let dims = [&[2, c][..], &[15, 19, 11][3 - k.len()..]].concat();
     let mut n = Net { b: Builder::new("few_channels"), seed: 300 };
     let x = n.b.input("x", &known(&dims));
     let x = n.b.unary(x, Unary::Relu);
-    let a = n.conv(x, [c, 20], &[k, k], w);
+    let a = n.conv(x, [c, 20], k, w);
     let a = n.b.unary(a, Unary::Relu);
-    let y = n.conv(a, [20, 3], &[1, 1], Window::of(&[1, 1]));
+    let one = vec![1; k.len()];
+    let y = n.conv(a, [20, 3], &one, Window::of(&one));
     n.b.output(y, "y", &[]);
     (n.b.finish(), dims)
 }
 
 #[test]
 fn few_channels_are_multiplied_by_rows_of_the_kernel() {
-    let padded = |k: usize, s: usize, pads: [i64; 4]| {
-        let mut w = Window::of(&[k, k]).stride(s);
+    let cases: [(&[usize], usize, &[i64]); 7] = [
+        (&[3, 3], 1, &[1; 4]),
+        (&[7, 7], 2, &[3; 4]),
+        (&[5, 5], 2, &[0; 4]),
+        (&[3, 3], 2, &[0, 0, 1, 1]),
+        (&[4, 4], 3, &[2, 1, 0, 3]),
+        (&[3, 3, 3], 1, &[1; 6]),
+        (&[1, 3, 5], 2, &[0, 1, 2, 0, 0, 2]),
+    ];
+    for (c, (k, s, pads)) in (1..=3).flat_map(|c| cases.map(|k| (c, k))) {
+        let mut w = Window::of(k).stride(s);
         w.padding = Padding::Explicit(pads.to_vec());
-        w
-    };
-    for c in 1..=3 {
-        for (k, s, pads) in
-            [(3, 1, [1; 4]), (7, 2, [3; 4]), (5, 2, [0; 4]), (3, 2, [0, 0, 1, 1]), (4, 3, [2, 1, 0, 3])]
-        {
-            let (graph, dims) = few_channels(c, k, padded(k, s, pads));
-            let q = quantized(&graph, &dims, Preset::Performance, Method::MinMax);
-            let mut inferred = q.clone();
-            ampoule_graph::infer::infer(&mut inferred).unwrap();
-            let x = Tensor::f32(&dims, &input(&dims));
-            let want = eval::run(&inferred, &[x]).unwrap()[0].to_f32().unwrap();
-            let all: Vec<Vec<f32>> = ["scalar".to_owned()]
-                .into_iter()
-                .chain(tiers())
-                .map(|isa| run(&q, &dims, &Options { isa: Some(isa), ..Options::default() }))
-                .collect();
-            let e = relative(&all[0], &want);
-            assert!(e < 4e-3, "{c} channels, kernel {k}: {e:.1e}");
-            assert!(all.iter().all(|a| *a == all[0]), "{c} channels, kernel {k}: other bits");
-        }
+        let (graph, dims) = few_channels(c, k, w);
+        let q = quantized(&graph, &dims, Preset::Performance, Method::MinMax);
+        let mut inferred = q.clone();
+        ampoule_graph::infer::infer(&mut inferred).unwrap();
+        let x = Tensor::f32(&dims, &input(&dims));
+        let want = eval::run(&inferred, &[x]).unwrap()[0].to_f32().unwrap();
+        let all: Vec<Vec<f32>> = ["scalar".to_owned()]
+            .into_iter()
+            .chain(tiers())
+            .map(|isa| run(&q, &dims, &Options { isa: Some(isa), ..Options::default() }))
+            .collect();
+        let e = relative(&all[0], &want);
+        assert!(e < 4e-3, "{c} channels, kernel {k:?}: {e:.1e}");
+        assert!(all.iter().all(|a| *a == all[0]), "{c} channels, kernel {k:?}: other bits");
     }
 }
 
