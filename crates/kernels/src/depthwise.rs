@@ -42,7 +42,7 @@ pub struct Filters {
     pub packed: Option<Box<codes::Packed>>,
 }
 
-/// Output rows of an item: input lines stay in cache for all of them.
+/// Output rows of an item at most: input lines stay in cache for all of them.
 const ROWS: usize = 4;
 /// Output pixels whose sums are in registers at once.
 const PIXELS: usize = 8;
@@ -72,15 +72,21 @@ impl Depthwise {
     /// Number of items.
     pub fn items(&self) -> usize {
         let [n, d, h, _, _] = self.output.dims;
-        n * d * h.div_ceil(ROWS)
+        n * d * h.div_ceil(self.block())
+    }
+
+    /// Output rows of an item: fewer of a small image, so that threads get equal shares.
+    fn block(&self) -> usize {
+        (self.output.dims[2] / 16).clamp(1, ROWS)
     }
 
     /// Output region of item `index`: batch entry, slice, first row and one past the last.
     pub fn region(&self, index: usize) -> [usize; 4] {
         let [_, d, h, _, _] = self.output.dims;
-        let blocks = h.div_ceil(ROWS);
-        let y = index % blocks * ROWS;
-        [index / (blocks * d), index / blocks % d, y, (y + ROWS).min(h)]
+        let rows = self.block();
+        let blocks = h.div_ceil(rows);
+        let y = index % blocks * rows;
+        [index / (blocks * d), index / blocks % d, y, (y + rows).min(h)]
     }
 
     /// Calls `f` with the offset and length of every contiguous run of outputs that item `index`

@@ -12,8 +12,8 @@ use crate::{Elem, Element, Grid, Isa};
 /// Pixels whose shifted sums are added up in float32 before they join the float64 totals.
 const BLOCK: usize = 64;
 
-/// Pixels per item of [`partial_sums`]; fixed, so that totals do not depend on the thread count.
-pub const CHUNK: usize = 8192;
+/// Pixels per item of [`partial_sums`] at most; fixed for a shape, so that totals do not depend on the thread count.
+const CHUNK: usize = 8192;
 
 /// What one item of a convolution wrote, added up per channel about the item's first values.
 #[derive(Clone, Debug, Default)]
@@ -405,7 +405,16 @@ pub fn instance_affine(
         .unzip()
 }
 
-/// Number of items of [`partial_sums`] for one batch entry of `grid`.
-pub fn chunks(grid: &Grid) -> usize {
-    grid.volume().div_ceil(CHUNK)
+/// Pixels per item of [`partial_sums`] for one batch entry of `grid`: fewer of a small image, so that threads
+/// have something to share.
+pub fn chunk(grid: &Grid) -> usize {
+    if grid.volume() < 4 * CHUNK { CHUNK / 8 } else { CHUNK }
+}
+
+/// Values of an item of [`affine`] at most, all channels of its pixels: they stay in a core's cache.
+const VALUES: usize = 16 << 10;
+
+/// Pixels per item of [`affine`] for `channels` channels.
+pub fn pixels(channels: usize) -> usize {
+    (VALUES / channels.max(1)).clamp(16, CHUNK)
 }

@@ -14,13 +14,14 @@ impl Step {
         // SAFETY: the first pixel of the entry.
         let shift: Vec<f32> =
             unsafe { std::slice::from_raw_parts(base, c) }.iter().map(|x| x.get()).collect();
-        let chunks = norm::chunks(g);
+        let chunk = norm::chunk(g);
+        let chunks = g.volume().div_ceil(chunk);
         let mut sums = vec![0f64; 2 * c * chunks];
         let (src, out) = (Raw(base), Raw(sums.as_mut_ptr()));
         let (volume, isa) = (g.volume(), cx.isa);
         cx.pool.run(chunks, &|i, _| {
-            let first = i * norm::CHUNK;
-            let count = (volume - first).min(norm::CHUNK);
+            let first = i * chunk;
+            let count = (volume - first).min(chunk);
             // SAFETY: pixels of the view; each chunk has its own part of the sums.
             unsafe {
                 let part = std::slice::from_raw_parts_mut(out.get().add(2 * c * i), 2 * c);
@@ -97,8 +98,9 @@ impl Step {
             let elem = residual.map_or(Elem::F32, |(v, _)| v.elem);
             let res = residual.map(|(v, g)| Raw(cx.bytes(v).wrapping_add(b * g.strides[0] * elem.size())));
             let res_pixel = gr.map_or(0, |g| g.pixel());
-            cx.pool.run(volume.div_ceil(norm::CHUNK), &|i, _| {
-                let first = i * norm::CHUNK;
+            let pixels = norm::pixels(gi.channels());
+            cx.pool.run(volume.div_ceil(pixels), &|i, _| {
+                let first = i * pixels;
                 let residual = res.map_or(std::ptr::null(), |r| {
                     r.get().wrapping_add(first * res_pixel * elem.size()).cast_const()
                 });
@@ -107,7 +109,7 @@ impl Step {
                     dst: (dst.get().wrapping_add(first * go.pixel()), go.pixel()),
                     residual: (residual, res_pixel),
                     stored: (elem, map),
-                    count: (volume - first).min(norm::CHUNK),
+                    count: (volume - first).min(pixels),
                     scale: &scale,
                     shift: &shift,
                     act: n.act,
@@ -138,15 +140,15 @@ impl Step {
             // SAFETY: one factor per channel, contiguous.
             let scale = unsafe { std::slice::from_raw_parts(entry(factors, batch).get(), channels) };
             let scale: Vec<f32> = scale.iter().map(|x| x.get()).collect();
-            const PIXELS: usize = 512;
-            cx.pool.run(volume.div_ceil(PIXELS), &|i, _| {
-                let first = i * PIXELS;
+            let pixels = norm::pixels(channels);
+            cx.pool.run(volume.div_ceil(pixels), &|i, _| {
+                let first = i * pixels;
                 let args = norm::Affine {
                     src: (src.get().wrapping_add(first * gi.pixel()), gi.pixel()),
                     dst: (dst.get().wrapping_add(first * go.pixel()), go.pixel()),
                     residual: (std::ptr::null(), 0),
                     stored: (E::ELEM, [1.0, 0.0]),
-                    count: (volume - first).min(PIXELS),
+                    count: (volume - first).min(pixels),
                     scale: &scale,
                     shift: &zeros,
                     act: Act::None,
