@@ -230,7 +230,7 @@ pub struct Optimize {
     /// after training with --truth accuracy=0.01 or dice=0.01].
     #[arg(long, value_name = "METRIC=VALUE")]
     pub max_drop: Vec<String>,
-    /// performance: every layer but a first one of up to three channels; all: that too (part of --precision auto);
+    /// performance: every layer but a first one of up to three channels; all: that too (part of --precision auto with --validate);
     /// mixed: first and last layers and residuals stay float32.
     #[arg(long, default_value = "performance", value_parser = ["performance", "all", "mixed"])]
     pub preset: String,

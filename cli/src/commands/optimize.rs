@@ -69,8 +69,8 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         limits,
         preset: match o.preset.as_str() {
             "mixed" => Preset::Mixed,
-            // What a first layer loses is judged with all else there.
-            "performance" if to != "auto" => Preset::Performance,
+            // What a first layer loses is judged with all else, if anything is.
+            "performance" if to != "auto" || o.validate.is_none() => Preset::Performance,
             _ => Preset::All,
         },
         method,

@@ -268,6 +268,15 @@ fn few_channels_are_multiplied_by_rows_of_the_kernel() {
         let e = relative(&all[0], &want);
         assert!(e < 4e-3, "{c} channels, kernel {k:?}: {e:.1e}");
         assert!(all.iter().all(|a| *a == all[0]), "{c} channels, kernel {k:?}: other bits");
+        // What the model says of a layer comes first.
+        if (k, s) == (&[3, 3][..], 1) {
+            let first = inferred.nodes.iter().find(|n| matches!(n.op, Op::Conv { .. })).unwrap();
+            let name = inferred.value(first.output().unwrap()).name.clone();
+            let mut g = q.clone();
+            filtered::record(&mut g, &[(name, filtered::Steps([900; 16]))].into_iter().collect());
+            let s = Session::new(g, std::slice::from_ref(&dims), &Options::default()).unwrap();
+            assert!(s.steps().iter().any(|s| s.kernel.starts_with("winograd")), "{c} channels: not rounded");
+        }
     }
 }
 

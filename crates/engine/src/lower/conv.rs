@@ -193,6 +193,8 @@ impl Lower<'_> {
         let (mut axes, mut wide) = (axes, cg);
         if let Some(i) = &integer
             && group == 1
+            // A layer rounded in the transform domain is that on every way of running.
+            && self.steps(y).is_none()
             && let Some((rows, grid)) = self.whole_rows(n, (&x, &gx), axes[2], t.grid.dims[3], i.code.zero)
         {
             (x, gx, wide) = (rows, grid, cg * axes[2].kernel);
