@@ -114,7 +114,7 @@ if svs.exists():
     say(list(rows[0]) == columns and len(rows) == record["tiles"], f"default.csv: WSInfer's columns, {len(rows)} windows")
     maps = openslide.OpenSlide(work / "svs/default_prob_gland.tif")
     say(maps.level_count > 2, f"default_prob_gland.tif: OpenSlide reads {maps.level_count} levels, {maps.properties['openslide.mpp-x'][:5]} microns")
-    area = record["classes"][0]["area_mm2"]
+    area = record["labels"][0]["mm2"]
     p = np.asarray(maps.read_region((0, 0), 0, maps.dimensions).convert("L"))
     share = (p > 127).sum() * (record["mpp"] * record["downsample"]) ** 2 / 1e6
     say(abs(area - share) < 0.002, f"default.svs: {area:.4f} mm² of glands, {share:.4f} by the map")

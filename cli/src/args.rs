@@ -47,7 +47,8 @@ pub struct Global {
     /// Replace output files that exist.
     #[arg(long, global = true)]
     pub overwrite: bool,
-    /// Recipe to use instead of the one inside the model (see docs/recipes.md).
+    /// Recipe to use instead of the one inside the model: a file (see docs/recipes.md), or the name of one that comes with
+    /// the program (dfu, glas, gandlf-histology …).
     #[arg(long, global = true, value_name = "FILE")]
     pub recipe: Option<PathBuf>,
 }
@@ -83,13 +84,15 @@ pub enum Command {
     Run {
         /// Model file or fetched name.
         model: String,
-        /// NIfTI files, photos, tiles or slides, as the model's recipe says, or folders of them.
+        /// Volumes, photos, tiles or slides, as the model's recipe says; folders of them (searched recursively; BIDS
+        /// data sets by their layout); or CSV manifests with a row a case.
         #[arg(required = true)]
         inputs: Vec<PathBuf>,
-        /// Folder for the results; made if it is missing.
+        /// Folder for the results, made if it is missing; or, for a single case, the file of its labels, such as
+        /// mask.nii.gz.
         #[arg(long, short)]
         output: PathBuf,
-        /// Path of the mask, for a single input.
+        /// Path of the mask, for a single case.
         #[arg(long, short)]
         mask: Option<PathBuf>,
         /// Fewer networks and no mirroring, as the recipe says: several times faster.
@@ -113,6 +116,9 @@ pub enum Command {
         /// Write outlines of slides compressed, as .geojson.gz.
         #[arg(long)]
         gzip: bool,
+        /// Keep the free texts and extensions of the input's header in what is written; they may name a patient.
+        #[arg(long)]
+        keep_header: bool,
     },
     /// Compare masks with truth: metrics per case and in total.
     Evaluate {
@@ -202,7 +208,7 @@ pub enum Command {
     Generate {
         /// What to print.
         what: Generate,
-        /// Model whose recipe is printed.
+        /// Model whose recipe is printed; where it carries none, one to fill in, made from its inputs and outputs.
         model: Option<String>,
     },
 }

@@ -9,7 +9,6 @@ mod generate;
 mod inspect;
 mod models;
 mod optimize;
-mod photos;
 mod run;
 mod study;
 
@@ -17,8 +16,7 @@ use crate::args::{Cli, Command, Global};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::{Options, Precision};
 use ampoule_graph::{Graph, onnx};
-use ampoule_pipeline::photos::PhotoRecipe;
-use ampoule_pipeline::{Error as PipelineError, Model, RECIPE_KEY};
+use ampoule_pipeline::{Error as PipelineError, Model, RECIPE_KEY, Recipe};
 
 /// Runs what was typed.
 pub fn run(cli: &Cli) -> Outcome {
@@ -41,6 +39,7 @@ pub fn run(cli: &Cli) -> Outcome {
             fold,
             mpp,
             gzip,
+            keep_header,
         } => {
             let job = run::Job {
                 model,
@@ -54,6 +53,7 @@ pub fn run(cli: &Cli) -> Outcome {
                 folds: fold,
                 mpp: *mpp,
                 gzip: *gzip,
+                keep_header: *keep_header,
             };
             run::run(g, &job)
         }
@@ -126,41 +126,57 @@ fn open(g: &Global, model: &str) -> Result<Opened, Failure> {
     let given = g.recipe.as_deref().map(read_recipe).transpose()?;
     let graph =
         onnx::read_file(&path).map_err(|source| PipelineError::Model { path: path.clone(), source })?;
-    let recipe = given.or_else(|| graph.meta(RECIPE_KEY).map(str::to_owned));
+    // A model of the catalogue goes with the recipe of this program, whenever it was fetched.
+    let own = ampoule_zoo::entry(model).ok().map(|e| e.recipe.to_owned());
+    let recipe = given.or(own).or_else(|| graph.meta(RECIPE_KEY).map(str::to_owned));
     let sha256 = ampoule_pipeline::sha256_file(&path)?;
     Ok(Opened { graph, recipe, sha256 })
 }
 
 impl Opened {
-    /// As a model for volumes.
+    /// As a model that is ready to be run.
     fn model(self, g: &Global) -> Result<Model, Failure> {
         let mut m = Model::from_graph(self.graph, self.recipe.as_deref(), self.sha256, options(g)?)?;
         m.max_ram = g.max_ram;
         Ok(m)
     }
 
-    /// Whether it is a model for photos.
-    fn is_for_photos(&self) -> bool {
-        self.recipe.as_deref().is_some_and(PhotoRecipe::is_one)
+    /// Its recipe, read.
+    fn recipe(&self) -> Result<Recipe, Failure> {
+        match &self.recipe {
+            Some(text) => Ok(Recipe::parse(text, "recipe")?),
+            None => Err(PipelineError::NoRecipe.into()),
+        }
     }
 }
 
-/// Loads a model for volumes by file or name with the recipe in force.
+/// Loads a model by file or name with the recipe in force.
 fn load(g: &Global, model: &str) -> Result<Model, Failure> {
     open(g, model)?.model(g)
 }
 
-/// The text of a recipe file: a plain file of a size that a recipe can have.
+/// The text of a recipe: a plain file of a size that a recipe can have, or one that comes with the program.
 fn read_recipe(file: &std::path::Path) -> Result<String, Failure> {
     let fail = |e: std::io::Error| Failure::usage(format!("{}: {e}", file.display()));
-    let meta = std::fs::metadata(file).map_err(fail)?;
+    if !file.is_file()
+        && let Some(text) = file.to_str().and_then(ampoule_zoo::shipped_recipe)
+    {
+        return Ok(text.to_owned());
+    }
+    let meta = std::fs::metadata(file).map_err(|e| {
+        let known = ampoule_zoo::shipped_recipes().join(", ");
+        Failure::usage(format!("{}: {e}; recipes that come with the program: {known}", file.display()))
+    })?;
     if !meta.is_file() || meta.len() > 1 << 20 {
         return Err(Failure::usage(format!(
             "{}: not a recipe (a plain file of at most 1 MiB)",
             file.display()
         )));
     }
-    std::fs::read_to_string(file).map_err(fail)
+    let text = std::fs::read_to_string(file).map_err(fail)?;
+    // What is wrong with it is told with its name.
+    Recipe::parse(&text, &file.display().to_string())?;
+    Ok(text)
 }
 
 /// Prints a line on standard output; a closed pipe ends the program quietly.

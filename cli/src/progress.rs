@@ -1,8 +1,7 @@
 //! A bar with the time left on a terminal, a line a case otherwise.
 
 use crate::args::Global;
-use ampoule_pipeline::slides::{ClassArea, SlideOutcome};
-use ampoule_pipeline::{CaseResult, Outcome, Progress};
+use ampoule_pipeline::{Case, CaseResult, Outcome, Progress, Record, Summary};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -12,6 +11,8 @@ pub struct Reporter {
     bar: Option<ProgressBar>,
     quiet: bool,
     json: bool,
+    /// Classes named for a classified image, the likeliest first.
+    pub top: usize,
     /// When the slide or work at hand was begun.
     begun: Instant,
     /// The work at hand, and when it was last told of.
@@ -31,7 +32,7 @@ impl Reporter {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Reporter { bar, quiet, json: global.json, begun: Instant::now(), at_work: None }
+        Reporter { bar, quiet, json: global.json, top: 1, begun: Instant::now(), at_work: None }
     }
 
     fn line(&self, text: String) {
@@ -94,36 +95,35 @@ impl Reporter {
         self.line(text);
     }
 
-    /// A photo is done: what it shows and the notes about it, or why not.
-    pub fn photo(
-        &mut self,
-        done: usize,
-        total: usize,
-        file: &Path,
-        row: Result<(String, Vec<String>), &ampoule_pipeline::Error>,
-    ) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
-        }
-        match row {
-            Ok((text, notes)) => {
-                self.line(format!("{}: {text}", name(file)));
-                notes.iter().for_each(|n| self.line(format!("{}: note: {n}", name(file))));
-            }
-            Err(e) => self.failure(e),
-        }
+    /// A file that is no case, with the reason.
+    pub fn skipped(&mut self, path: &Path, reason: &str) {
+        self.note(&format!("{}: {reason}", shown(path)));
     }
-}
 
-impl Reporter {
-    /// `done` of `of` windows of a slide are done. Without a bar, every tenth of them is told with the time
-    /// left.
-    pub fn windows(&mut self, file: &Path, done: usize, of: usize) {
+    /// The last line of a run: how many cases are done, kept, failed, and how many files were skipped.
+    pub fn close(&mut self, summary: &Summary, folder: &Path) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        let [done, kept, failed, skipped] = summary.counts();
+        let mut text = format!("{done} done, {kept} kept, {failed} failed, {skipped} skipped");
+        match summary.warnings() {
+            0 => {}
+            1 => text += "; 1 warning",
+            n => text += &format!("; {n} warnings"),
+        }
+        if failed + skipped > 0 && folder.join("failures.csv").is_file() {
+            text += &format!("; see {}", shown(&folder.join("failures.csv")));
+        }
+        self.line(text);
+    }
+
+    /// `done` of `of` windows of a slide are done. Without a bar, every tenth of them is told with the time left.
+    fn windows(&mut self, case: &Case, done: usize, of: usize) {
         if let Some(bar) = &self.bar {
             if done == 1 {
                 bar.reset();
-                bar.set_message(name(file));
+                bar.set_message(name(case));
             }
             bar.set_length(of as u64);
             bar.set_position(done as u64);
@@ -139,33 +139,25 @@ impl Reporter {
         let left = self.begun.elapsed().as_secs_f64() / done as f64 * (of - done) as f64;
         match self.json && !self.quiet {
             true => complain(
-                &serde_json::json!({ "file": name(file), "done": done, "of": of, "seconds_left": left.round() })
+                &serde_json::json!({ "file": name(case), "done": done, "of": of, "seconds_left": left.round() })
                     .to_string(),
             ),
-            false => self.line(format!("{}: {done} of {of} windows, {left:.0} s left", name(file))),
+            false => self.line(format!("{}: {done} of {of} windows, {left:.0} s left", name(case))),
         }
     }
 
-    /// A slide is done, or why not.
-    pub fn slide(&mut self, file: &Path, result: Result<&SlideOutcome, &ampoule_pipeline::Error>) {
-        let (s, kept) = match result {
-            Ok(SlideOutcome::Done(s)) => (s, false),
-            Ok(SlideOutcome::Kept(s)) => (s, true),
-            Err(e) => return self.failure(e),
-        };
-        let area = |c: &ClassArea| match c.area_mm2 {
-            Some(mm2) => format!("{} {mm2:.3} mm²", c.class),
-            None => format!("{} {:.1} % of what was looked at", c.class, 100.0 * c.share),
-        };
-        let areas: Vec<String> = s.classes.iter().map(area).collect();
-        let tissue = s.tissue_mm2.map_or(String::new(), |t| format!(" ({t:.3} mm² of tissue)"));
-        let total = s.timings_ms.get("total").and_then(|t| t.as_f64()).unwrap_or(0.0) / 1e3;
-        let how = match kept {
-            true => "kept from an earlier run".to_owned(),
-            false => format!("{} windows in {total:.1} s, {:.1} a second", s.tiles, s.tiles_per_second),
-        };
-        self.line(format!("{}: {}{tissue}; {how}", name(file), areas.join(", ")));
-        s.warnings.iter().for_each(|w| self.line(format!("{}: note: {w}", name(file))));
+    /// What a case gave, in one line.
+    fn told(&self, r: &Record) -> String {
+        if r.task == "classification" && r.slide.is_none() && self.top > 0 && !r.scores.is_empty() {
+            let mut all: Vec<&(String, f32)> = r.scores.iter().collect();
+            all.sort_by(|a, b| b.1.total_cmp(&a.1));
+            let list: Vec<String> =
+                all.iter().take(self.top).map(|(c, p)| format!("{c} {:.1} %", 100.0 * p)).collect();
+            return list.join(", ");
+        }
+        let tissue = r.slide.as_ref().and_then(|s| s.tissue_mm2);
+        let tissue = tissue.map_or(String::new(), |t| format!(" ({t:.3} mm² of tissue)"));
+        r.summary() + &tissue
     }
 
     fn failure(&mut self, e: &ampoule_pipeline::Error) {
@@ -184,40 +176,67 @@ fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// A file's name for people.
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+/// A path for people: control characters, which may be commands to a terminal, are written out.
+fn shown(path: &Path) -> String {
+    printable(&path.display().to_string())
+}
+
+fn printable(text: &str) -> String {
+    let one = |c: char| match c {
+        '\n' => "\n".to_owned(),
+        c if c.is_control() => c.escape_unicode().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(one).collect()
+}
+
+/// A case's name for people.
+fn name(case: &Case) -> String {
+    let file = case.main().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let folder = case.folder();
+    printable(&if folder.is_empty() { file } else { format!("{folder}/{file}") })
 }
 
 impl Progress for Reporter {
-    fn begin(&mut self, _index: usize, total: usize, input: &Path) {
+    fn begin(&mut self, _index: usize, total: usize, case: &Case) {
         if let Some(bar) = &self.bar {
             bar.set_length(total as u64);
-            bar.set_message(name(input));
+            bar.set_message(name(case));
         }
+    }
+
+    fn part(&mut self, case: &Case, done: usize, of: usize) {
+        self.windows(case, done, of);
     }
 
     fn note(&mut self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(format!("ampoule: {text}")),
-            None => complain(&format!("ampoule: {text}")),
+            Some(bar) => bar.println(format!("ampoule: {}", printable(text))),
+            None => complain(&format!("ampoule: {}", printable(text))),
         }
     }
 
-    fn end(&mut self, result: &CaseResult) {
+    fn end(&mut self, ended: usize, total: usize, result: &CaseResult) {
         if let Some(bar) = &self.bar {
-            bar.inc(1);
+            bar.set_length(total as u64);
+            bar.set_position(ended as u64);
         }
-        let file = name(&result.input);
+        let file = name(&result.case);
         match &result.outcome {
-            Outcome::Done(s) => {
-                let total = s.timings_ms.get("total").and_then(|t| t.as_f64()).unwrap_or(0.0);
-                self.line(format!("{file}: {:.1} ml in {:.1} s", s.mask_ml, total / 1e3));
-                for w in &s.warnings {
-                    self.line(format!("{file}: note: {w}"));
+            Outcome::Done(r) => {
+                let total = r.timings_ms.get("total").and_then(|t| t.as_f64()).unwrap_or(0.0) / 1e3;
+                let how = match &r.slide {
+                    Some(s) => {
+                        format!("; {} windows in {total:.1} s, {:.1} a second", s.tiles, s.tiles_per_second)
+                    }
+                    None => format!(" in {total:.1} s"),
+                };
+                self.line(format!("{file}: {}{how}", self.told(r)));
+                for w in &r.warnings {
+                    self.line(format!("{file}: note: {}", printable(w)));
                 }
             }
-            Outcome::Kept(s) => self.line(format!("{file}: {:.1} ml, kept from an earlier run", s.mask_ml)),
+            Outcome::Kept(r) => self.line(format!("{file}: {}, kept from an earlier run", self.told(r))),
             Outcome::Failed(e) => self.failure(e),
         }
     }

@@ -4,8 +4,9 @@ use super::{json, load, open, options, say};
 use crate::args::Global;
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_graph::{Graph, onnx};
-use ampoule_pipeline::Settings;
+use ampoule_pipeline::{Case, Settings, collect};
 use ampoule_study::Parity;
+use std::path::PathBuf;
 
 pub fn run(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bool) -> Outcome {
     // A precision is judged against float32.
@@ -23,9 +24,17 @@ pub fn run(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: b
     }
     if !images.is_empty() {
         let (mut ma, mut mb) = (load(&reference, a)?, load(g, b)?);
-        let settings = Settings { fast, probability: true };
-        for i in images {
-            all.push(ampoule_study::compare_on_image(&mut ma, &mut mb, i.as_ref(), settings)?);
+        let settings = Settings { fast, scores: true };
+        let paths: Vec<PathBuf> = images.into_iter().map(PathBuf::from).collect();
+        if let Some(path) = paths.iter().find(|p| !p.exists()) {
+            return Err(Failure::input(format!("{}: there is no such file or folder", path.display())));
+        }
+        let found = collect(&ma.recipe, &paths, None)?;
+        if let Some((path, reason)) = found.skipped.first() {
+            return Err(Failure::input(format!("{}: {reason}", path.display())));
+        }
+        for case in &found.cases {
+            all.push(ampoule_study::compare_on_case(&mut ma, &mut mb, case, settings)?);
         }
     }
     for p in &all {
@@ -59,7 +68,13 @@ pub fn layers(g: &Global, a: &str, b: &str, inputs: &[String], fast: bool) -> Ou
         .clone()
         .ok_or_else(|| Failure::input(format!("{a}: it carries no recipe; give one with --recipe FILE")))?;
     let options = [options(&reference)?, options(g)?];
-    let found = ampoule_study::compare_layers([&first.graph, &second.graph], &recipe, &options, file, fast);
+    let found = ampoule_study::compare_layers(
+        [&first.graph, &second.graph],
+        &recipe,
+        &options,
+        &Case::of_file(file),
+        fast,
+    );
     let db = |v: Option<f64>| v.map_or("equal".into(), |v| format!("{v:.1} dB"));
     for l in found.map_err(|e| Failure::from(e).about(format_args!("{a}, {b}")))? {
         match g.json {

@@ -3,10 +3,10 @@
 use super::run::writable;
 use super::{options, say};
 use crate::args::Global;
-use crate::exit::{Code, Failure, Outcome};
+use crate::exit::{Code, Failure};
 use crate::progress::Reporter;
 use ampoule_graph::onnx;
-use ampoule_pipeline::{Batch, Model, Outcome as Case, run_cases, sha256_hex};
+use ampoule_pipeline::{Batch, Case, Model, Outcome, run_cases, sha256_hex};
 use std::path::Path;
 
 /// deepbet's two networks, float16 weights (MIT, see THIRD_PARTY.md), made by the zoo example `demo_model`.
@@ -15,7 +15,7 @@ static MODEL: &[u8] = include_bytes!("../../../assets/deepbet_f16.onnx");
 static HEAD: &[u8] = include_bytes!("../../../assets/colin27.nii.gz");
 static TRUTH: &[u8] = include_bytes!("../../../assets/colin27_tissue.nii.gz");
 
-pub fn run(g: &Global, folder: &Path) -> Outcome {
+pub fn run(g: &Global, folder: &Path) -> crate::exit::Outcome {
     writable(folder)?;
     let fail = |e: std::io::Error| Failure::usage(format!("{}: {e}", folder.display()));
     let head = folder.join("colin27.nii.gz");
@@ -25,16 +25,18 @@ pub fn run(g: &Global, folder: &Path) -> Outcome {
     std::fs::write(&truth, TRUTH).map_err(fail)?;
     let graph = onnx::from_bytes(bytes::Bytes::from_static(MODEL), None, &onnx::Limits::default())
         .map_err(|e| Failure::input(format!("the built-in model: {e}")))?;
-    let mut model = Model::from_graph(graph, None, sha256_hex(MODEL), options(g)?)?;
+    let recipe = ampoule_zoo::entry("deepbet")?.recipe;
+    let mut model = Model::from_graph(graph, Some(recipe), sha256_hex(MODEL), options(g)?)?;
     model.max_ram = g.max_ram;
     let isa = ampoule_kernels::choose(g.isa.as_deref()).map_or(String::new(), |i| i.name().to_owned());
     // The demonstration shows times, so it runs again even where its results stand already.
     let batch = Batch { overwrite: true, isa, ..Default::default() };
     let quiet = Global { quiet: true, ..g.clone() };
-    let results = run_cases(&mut model, &[head], folder, None, &batch, &mut Reporter::new(&quiet))?;
-    let s = match results.into_iter().next().map(|r| r.outcome) {
-        Some(Case::Done(s) | Case::Kept(s)) => s,
-        Some(Case::Failed(e)) => return Err(e.into()),
+    let cases = [Case::of_file(&head)];
+    let summary = run_cases(&mut model, &cases, Vec::new(), folder, &batch, &mut Reporter::new(&quiet))?;
+    let s = match summary.results.into_iter().next().map(|r| r.outcome) {
+        Some(Outcome::Done(s) | Outcome::Kept(s)) => s,
+        Some(Outcome::Failed(e)) => return Err(e.into()),
         None => return Err(Failure::input("nothing was run")),
     };
     let m = ampoule_study::evaluate(&folder.join("colin27_mask.nii.gz"), &truth)?.cases[0].metrics.clone();
@@ -42,7 +44,8 @@ pub fn run(g: &Global, folder: &Path) -> Outcome {
         super::json(&serde_json::json!({ "case": *s, "metrics": m }))?;
         return Ok(Code::Done);
     }
-    say(format!("brain of Colin27 (1 mm T1 head) by deepbet: {:.1} ml, {} voxels", s.mask_ml, s.mask_voxels));
+    let (ml, voxels) = s.labels.first().map_or((0.0, 0), |m| (m.ml.unwrap_or(0.0), m.voxels));
+    say(format!("brain of Colin27 (1 mm T1 head) by deepbet: {ml:.1} ml, {voxels} voxels"));
     let times: Vec<String> =
         s.timings_ms.iter().map(|(k, v)| format!("{k} {:.2} s", v.as_f64().unwrap_or(0.0) / 1e3)).collect();
     say(format!("time      {} ({}, {} threads)", times.join(", "), s.isa, s.threads));
@@ -52,7 +55,7 @@ pub fn run(g: &Global, folder: &Path) -> Outcome {
     say("          counts as brain; 0.936 is what the original implementation reaches)");
     let at = |name: &str| folder.join(name).display().to_string();
     say(format!("picture   {}", at("colin27_qc.png")));
-    say(format!("report    {}", at("colin27_bet.json")));
+    say(format!("report    {}", at("colin27_ampoule.json")));
     say(format!("mask      {}", at("colin27_mask.nii.gz")));
     say("Now with your own head: ampoule models fetch deepbet && ampoule run deepbet head.nii.gz -o out");
     Ok(Code::Done)

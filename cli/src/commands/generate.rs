@@ -33,12 +33,17 @@ pub fn run(what: Generate, model: Option<&str>) -> Outcome {
 
 /// The recipe of a known model, or the one inside a file.
 fn recipe(model: &str) -> Result<String, Failure> {
-    if let Ok(e) = ampoule_zoo::entry(model) {
-        return Ok(e.recipe.to_owned());
+    if let Some(text) = ampoule_zoo::shipped_recipe(model) {
+        return Ok(text.to_owned());
     }
     let path = ampoule_zoo::resolve(model)?;
     let graph = ampoule_graph::onnx::read_file(&path)
         .map_err(|e| Failure::input(format!("{}: {e}", path.display())))?;
-    let text = graph.meta(ampoule_pipeline::RECIPE_KEY).map(str::to_owned);
-    text.ok_or_else(|| Failure::input(format!("{} carries no recipe", path.display())))
+    match graph.meta(ampoule_pipeline::RECIPE_KEY) {
+        Some(text) => Ok(text.to_owned()),
+        None => {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            Ok(ampoule_pipeline::recipe::skeleton(&graph, &name))
+        }
+    }
 }

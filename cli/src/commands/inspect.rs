@@ -54,10 +54,37 @@ pub fn run(g: &Global, model: &str, size: [usize; 3], output: Option<&str>, prof
     for n in &networks {
         print_network(n, g.verbose || profile);
     }
+    if recipe.is_some() || g.recipe.is_some() {
+        print_plan(g, model, size)?;
+    }
     if let (Some(r), true) = (recipe, g.verbose) {
         say(format!("recipe:\n{r}"));
     }
     Ok(Code::Done)
+}
+
+/// What the recipe's labels take beside the network, for an image of `size` on the network's grid.
+fn print_plan(g: &Global, model: &str, size: [usize; 3]) -> Result<(), Failure> {
+    let loaded = super::load(g, model)?;
+    // Sizes are given in the tensor's order, slowest first.
+    let dims = match loaded.recipe.kind() {
+        ampoule_pipeline::recipe::Kind::Image => [size[2], size[1], 1],
+        ampoule_pipeline::recipe::Kind::Volume => [size[2], size[1], size[0]],
+    };
+    if let Some(p) = ampoule_pipeline::planned(&loaded, dims, g.max_ram)? {
+        let [x, y, z] = p.input;
+        say(format!(
+            "recipe `{}` on {}x{}x{}: {} windows of {x}x{y}x{z}, scores and labels {:.0} MiB ({} labels at a time)",
+            loaded.recipe.model.name,
+            dims[0],
+            dims[1],
+            dims[2],
+            p.windows,
+            p.bytes as f64 / 1048576.0,
+            p.labels_at_a_time
+        ));
+    }
+    Ok(())
 }
 
 fn describe(graph: &Graph, id: ampoule_graph::ValueId) -> String {

@@ -60,7 +60,7 @@ fn import(g: &Global, checkpoint: &Path, arch: &str, output: &Path) -> Outcome {
     let mut graph = ampoule_zoo::import(checkpoint, arch)?;
     if let Some(recipe) = &g.recipe {
         let text = super::read_recipe(recipe)?;
-        ampoule_pipeline::Recipe::parse(&text)?;
+        ampoule_pipeline::Recipe::parse(&text, "recipe")?;
         graph.set_meta(ampoule_pipeline::RECIPE_KEY, text);
     }
     ampoule_graph::onnx::write_file(&graph, output).map_err(|e| Failure::input(e.to_string()))?;

@@ -15,6 +15,11 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         let message = format!("{} exists; --overwrite replaces it", o.output.display());
         return Err(Failure::usage(message));
     }
+    let same = |a: &std::path::Path, b: &std::path::Path| matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    if same(&o.output, std::path::Path::new(&o.model)) {
+        let message = format!("{} is the model itself; choose another output", o.output.display());
+        return Err(Failure::usage(message));
+    }
     let limits: Result<Vec<Limit>, String> = o.max_drop.iter().map(|l| Limit::parse(l)).collect();
     let limits = limits.map_err(|e| Failure::usage(format!("--max-drop: {e}")))?;
     if o.validate.is_none() && (!limits.is_empty() || o.truth.is_some()) {
@@ -58,7 +63,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         recipe,
         sha256: opened.sha256,
         options: ampoule_engine::Options {
-            max_bytes: total_memory(),
+            max_bytes: g.max_ram.or_else(total_memory),
             ..options(&Global { precision: None, ..g.clone() })?
         },
         quantize: !float,

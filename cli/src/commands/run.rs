@@ -1,10 +1,14 @@
 //! `ampoule run`.
 
-use super::{json, open, photos};
+use super::{json, open};
 use crate::args::Global;
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
-use ampoule_pipeline::{Batch, CaseResult, Error, Outcome as Case, Settings, collect_inputs, run_cases};
+use ampoule_pipeline::recipe::Kind;
+use ampoule_pipeline::{
+    Batch, Case, Collected, Error, Model, Outcome as Became, Recipe, Settings, Summary, Wanted, collect,
+    run_cases,
+};
 use std::path::{Path, PathBuf};
 
 pub struct Job<'a> {
@@ -19,6 +23,7 @@ pub struct Job<'a> {
     pub folds: &'a [String],
     pub mpp: Option<f64>,
     pub gzip: bool,
+    pub keep_header: bool,
 }
 
 pub fn run(g: &Global, job: &Job) -> Outcome {
@@ -27,74 +32,157 @@ pub fn run(g: &Global, job: &Job) -> Outcome {
         && !one.exists()
     {
         let path = one.clone();
-        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-        return Err(ampoule_pipeline::Error::Io { path, source }.into());
+        let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file or folder");
+        return Err(Error::Io { path, source }.into());
     }
     let opened = open(g, job.model)?;
-    if opened.is_for_photos() {
-        return photos::run(g, job, opened);
-    }
-    if !job.folds.is_empty() || job.mpp.is_some() || job.gzip {
-        return Err(Failure::usage("--fold, --mpp and --gzip are for photos, tiles and slides".to_owned()));
-    }
-    let inputs = collect_inputs(job.inputs)?;
-    if inputs.is_empty() {
+    let recipe = opened.recipe()?;
+    let (folder, own) = target(job)?;
+    let mut found = collect(&recipe, job.inputs, Some(&folder))?;
+    if found.cases.is_empty() && found.skipped.is_empty() {
         let list: Vec<String> = job.inputs.iter().map(|p| p.display().to_string()).collect();
-        return Err(Failure::usage(format!("there are no .nii or .nii.gz files in {}", list.join(", "))));
+        let notes = found.notes.iter().map(|n| format!("; {n}")).collect::<String>();
+        let message = format!("there are no {} in {}{notes}", kind(&recipe), list.join(", "));
+        return Err(Failure::usage(message));
     }
-    if job.mask.is_some() && inputs.len() != 1 {
-        return Err(Failure::usage("--mask takes one input; several are given".to_owned()));
+    if own.is_some() && found.cases.len() + found.skipped.len() != 1 {
+        let n = found.cases.len();
+        return Err(Failure::usage(format!("one file of labels takes one case; {n} are given")));
     }
-    if let Some(folder) = job.mask.and_then(Path::parent).filter(|f| !f.as_os_str().is_empty() && !f.is_dir())
-    {
-        return Err(Failure::usage(format!("{}: there is no such folder for the mask", folder.display())));
+    if let (Some(file), [case]) = (&own, &mut found.cases[..]) {
+        takes(&recipe, case, file)?;
+        // Whatever else is written beside it is named as it is.
+        if job.mask.is_none() {
+            case.name = Case::of_file(file).name;
+        }
     }
-    writable(job.output)?;
+    writable(&folder)?;
     let mut model = opened.model(g)?;
-    let settings = Settings { fast: job.fast, probability: job.probabilities };
+    for fold in job.folds {
+        let other = open(g, fold)?;
+        model.join(other.graph, &other.sha256)?;
+    }
     let isa = ampoule_kernels::choose(g.isa.as_deref()).map_or(String::new(), |i| i.name().to_owned());
-    let batch = Batch { settings, frame: job.frame, overwrite: g.overwrite, isa };
+    let batch = Batch {
+        settings: Settings { fast: job.fast, scores: job.probabilities },
+        frame: job.frame,
+        mpp: job.mpp,
+        gzip: job.gzip,
+        overwrite: g.overwrite,
+        wanted: Wanted {
+            probabilities: job.probabilities,
+            keep_header: job.keep_header,
+            alone: own.is_some() && job.mask.is_none(),
+            labels: own,
+        },
+        isa,
+    };
+    all(g, &mut model, found, &folder, &batch, job.top)
+}
+
+/// What cases of a recipe are, for people.
+fn kind(recipe: &Recipe) -> &'static str {
+    match recipe.kind() {
+        Kind::Volume => "volumes (.nii, .nii.gz, .mgz)",
+        Kind::Image => "photos, tiles or slides (PNG, JPEG, TIFF, WebP, BMP, SVS)",
+    }
+}
+
+/// The output folder, and the file of the labels where a single case has one of its own.
+fn target(job: &Job) -> Result<(PathBuf, Option<PathBuf>), Failure> {
+    let name = job.output.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let file = [".nii", ".nii.gz", ".png"].iter().any(|e| name.ends_with(e)) && !job.output.is_dir();
+    let parent = |p: &Path| match p.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    match (file, job.mask) {
+        (true, Some(_)) => Err(Failure::usage("--output names a file already; leave out --mask".to_owned())),
+        (true, None) => Ok((parent(job.output), Some(job.output.to_owned()))),
+        (false, None) => Ok((job.output.to_owned(), None)),
+        (false, Some(mask)) => {
+            if !parent(mask).is_dir() {
+                let folder = parent(mask);
+                let message = format!("{}: there is no such folder for the mask", folder.display());
+                return Err(Failure::usage(message));
+            }
+            Ok((job.output.to_owned(), Some(mask.to_owned())))
+        }
+    }
+}
+
+/// Whether the labels of a case can be one file of this name.
+fn takes(recipe: &Recipe, case: &Case, file: &Path) -> Result<(), Failure> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let (endings, what): (&[&str], _) = match recipe.kind() {
+        Kind::Volume => (&[".nii", ".nii.gz"], "a volume are written as .nii or .nii.gz"),
+        Kind::Image => (&[".png"], "an image are written as .png"),
+    };
+    let reason = if recipe.whole() {
+        "this model writes tables and no labels; give a folder".to_owned()
+    } else if ampoule_pipeline::is_slide(recipe, case) {
+        "a slide has several files of results; give a folder".to_owned()
+    } else if !endings.iter().any(|e| name.ends_with(e)) {
+        format!("the labels of {what}")
+    } else {
+        return Ok(());
+    };
+    Err(Failure::usage(format!("{}: {reason}", file.display())))
+}
+
+fn all(g: &Global, model: &mut Model, found: Collected, folder: &Path, batch: &Batch, top: usize) -> Outcome {
     let mut reporter = Reporter::new(g);
-    let results = run_cases(&mut model, &inputs, job.output, job.mask, &batch, &mut reporter)?;
+    reporter.top = top;
+    found.notes.iter().for_each(|n| reporter.say(format!("note: {n}")));
+    if batch.settings.fast && model.recipe.network.iter().all(|n| n.fast.is_none()) {
+        reporter.say("note: the recipe has no faster way; --fast changes nothing".to_owned());
+    }
+    for (path, reason) in &found.skipped {
+        reporter.skipped(path, reason);
+    }
+    let summary = run_cases(model, &found.cases, found.skipped, folder, batch, &mut reporter)?;
     if g.json {
-        for r in &results {
-            match &r.outcome {
-                Case::Done(s) | Case::Kept(s) => json(s)?,
-                Case::Failed(e) => json(
-                    &serde_json::json!({ "input": r.input.display().to_string(), "error": e.to_string() }),
-                )?,
+        print(&summary)?;
+    }
+    reporter.close(&summary, folder);
+    Ok(code(&summary))
+}
+
+/// One JSON object a case on standard output.
+fn print(summary: &Summary) -> Result<(), Failure> {
+    for r in &summary.results {
+        match &r.outcome {
+            Became::Done(record) | Became::Kept(record) => json(record)?,
+            Became::Failed(e) => {
+                let input = r.case.main().display().to_string();
+                json(&serde_json::json!({ "input": input, "error": e.to_string() }))?;
             }
         }
     }
-    Ok(code(&results))
-}
-
-fn code(results: &[CaseResult]) -> Code {
-    let failed: Vec<(&Path, &Error)> = results
-        .iter()
-        .filter_map(|r| match &r.outcome {
-            Case::Failed(e) => Some((r.input.as_path(), e)),
-            _ => None,
-        })
-        .collect();
-    code_of(&failed, results.len())
+    for (path, reason) in &summary.skipped {
+        json(&serde_json::json!({ "input": path.display().to_string(), "skipped": reason }))?;
+    }
+    Ok(())
 }
 
 /// 0 when all cases are done; when all failed for one kind of reason, that reason's code; else 1.
-pub fn code_of(failed: &[(&Path, &Error)], all: usize) -> Code {
-    use ampoule_pipeline::Error as E;
+pub fn code(summary: &Summary) -> Code {
+    let [done, kept, failed, skipped] = summary.counts();
     // Whatever keeps the input itself from being read is a bad input.
-    let unreadable = |(input, e): &(&Path, &E)| match e {
-        E::Io { path, .. } => path == input,
-        E::Exists { .. } => false,
+    let unreadable = |(input, e): &(&Path, &Error)| match e {
+        Error::Io { path, .. } => path == input,
+        Error::Exists { .. } => false,
         _ => true,
     };
-    match failed.len() {
+    let failures = summary.failures();
+    match failed + skipped {
+        0 if summary.tables.is_some() => Code::SomeFailed,
         0 => Code::Done,
-        n if n < all => Code::SomeFailed,
-        _ if failed.iter().all(|f| f.1.is_memory()) => Code::Memory,
-        _ if failed.iter().all(|f| matches!(f.1, E::Exists { .. })) => Code::Usage,
-        _ if failed.iter().all(unreadable) => Code::Input,
+        _ if done + kept > 0 => Code::SomeFailed,
+        _ if skipped > 0 && failed == 0 => Code::SomeFailed,
+        _ if failures.iter().all(|f| f.1.is_memory()) => Code::Memory,
+        _ if failures.iter().all(|f| matches!(f.1, Error::Exists { .. })) => Code::Usage,
+        _ if failures.iter().all(unreadable) => Code::Input,
         _ => Code::SomeFailed,
     }
 }

@@ -146,7 +146,7 @@ fn bad_input_is_named() {
     run(&["--calibrate", "learn", "--qat"], 2, &["--finetune"]);
     run(&["--finetune", "learn", "--qat", "--equalize"], 2, &["--equalize", "no effect"]);
     run(&["--finetune", "learn", "--student", "unet-4", "--prune", "0.5"], 2, &["choose one"]);
-    run(&["--finetune", "learn", "--labels", "val"], 3, &["no truth"]);
+    run(&["--finetune", "learn", "--labels", "val"], 3, &["no ground truth"]);
     run(&["--finetune", "learn", "--teacher", "nowhere.onnx"], 3, &["nowhere"]);
     run(&["--finetune", "learn", "--validate", "learn", "--truth", "truth"], 3, &["one set only"]);
     run(&["--finetune", "learn", "--features", "nothing"], 3, &["no value `nothing`"]);

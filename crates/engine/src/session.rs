@@ -124,7 +124,7 @@ pub struct OutputRef<'a> {
     exact: Option<&'a Tensor>,
 }
 
-impl OutputRef<'_> {
+impl<'a> OutputRef<'a> {
     /// All elements in ONNX's row-major order.
     pub fn to_vec(&self) -> Vec<f32> {
         // SAFETY: the session is borrowed, so its memory is unchanged since the run.
@@ -133,7 +133,7 @@ impl OutputRef<'_> {
 
     /// The memory behind the output, float32, and the stride of each dimension in it; `None` for a view with
     /// negative strides.
-    pub fn raw(&self) -> Option<(&[f32], Vec<usize>)> {
+    pub fn raw(&self) -> Option<(&'a [f32], Vec<usize>)> {
         let n = self.view.extent()?;
         // SAFETY: the view touches exactly these elements; the session is borrowed.
         let data = unsafe { std::slice::from_raw_parts(self.base, n) };

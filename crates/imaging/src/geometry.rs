@@ -23,9 +23,38 @@ impl Affine {
         [0, 1, 2].map(|c| (0..3).map(|r| self.0[r][c].powi(2)).sum::<f64>().sqrt())
     }
 
+    /// Voxel index of a world position; `None` where the axes do not span space.
+    pub fn inverse(&self) -> Option<Affine> {
+        let m = self.linear();
+        let d = det(&m);
+        if d == 0.0 || !d.is_finite() {
+            return None;
+        }
+        let t = inverse_transposed(&m);
+        let row = |i: usize| [t[0][i], t[1][i], t[2][i]];
+        let shift = |i: usize| -(0..3).map(|k| row(i)[k] * self.0[k][3]).sum::<f64>();
+        Some(Affine([0, 1, 2].map(|i| [row(i)[0], row(i)[1], row(i)[2], shift(i)])))
+    }
+
     /// World position of a voxel index.
     pub fn apply(&self, p: [f64; 3]) -> [f64; 3] {
         self.0.map(|r| r[0] * p[0] + r[1] * p[1] + r[2] * p[2] + r[3])
+    }
+
+    /// World coordinates multiplied by `factor`, for another unit of length.
+    pub fn scaled(&self, factor: f64) -> Affine {
+        Affine(self.0.map(|r| r.map(|v| v * factor)))
+    }
+
+    /// How far apart this and another map place a voxel of a volume of `dims` voxels, at most, in mm: the
+    /// largest distance is at a corner.
+    pub fn largest_displacement(&self, other: &Affine, dims: [usize; 3]) -> f64 {
+        let corner = |i: usize| [0, 1, 2].map(|a| if i >> a & 1 == 1 { dims[a] as f64 - 1.0 } else { 0.0 });
+        let apart = |i| {
+            let (a, b) = (self.apply(corner(i)), other.apply(corner(i)));
+            (0..3).map(|k| (a[k] - b[k]).powi(2)).sum::<f64>().sqrt()
+        };
+        (0..8).map(apart).fold(0.0, f64::max)
     }
 
     /// Whether all entries are finite and the axes span space.
@@ -64,6 +93,26 @@ pub struct Orientation {
 }
 
 impl Orientation {
+    /// Axes as they are: right, anterior, superior.
+    pub const STORED: Orientation = Orientation { axis: [0, 1, 2], flip: [false; 3] };
+
+    /// The orientation that three letters name, the inverse of [`Orientation::codes`].
+    pub fn parse(codes: &str) -> Option<Self> {
+        let mut out = Self::STORED;
+        let mut seen = [false; 3];
+        if codes.chars().count() != 3 {
+            return None;
+        }
+        for (i, c) in codes.chars().enumerate() {
+            let at = "RLAPSI".find(c.to_ascii_uppercase())?;
+            (out.axis[i], out.flip[i]) = (at / 2, at % 2 == 1);
+            if std::mem::replace(&mut seen[at / 2], true) {
+                return None;
+            }
+        }
+        Some(out)
+    }
+
     /// The orientation of `affine` as nibabel's `io_orientation` finds it: the rotation nearest to
     /// the normalised axes (polar decomposition), then the largest direction cosines first.
     pub fn of(affine: &Affine) -> Self {
@@ -169,6 +218,7 @@ mod tests {
                 a[o.axis[i]][i] = if o.flip[i] { -1.5 } else { 1.5 };
             }
             assert_eq!(Orientation::of(&Affine(a)), o);
+            assert_eq!(Orientation::parse(&o.codes()), Some(o));
             assert_eq!(o.from_canonical(&o.to_canonical(&v)), v);
             // A voxel keeps its world position.
             let c = o.to_canonical(&v);

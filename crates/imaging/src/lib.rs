@@ -5,18 +5,24 @@
 #![forbid(unsafe_code)]
 
 pub mod contour;
+pub mod crop;
+pub mod formats;
 pub mod geometry;
 pub mod metrics;
 pub mod nifti;
 pub mod normalise;
+pub mod pad;
 pub mod pending;
 pub mod photo;
 pub mod picture;
+pub mod postprocess;
 pub mod pyramid;
 pub mod regions;
 pub mod resample;
 pub mod slide;
+pub mod spacing;
 pub mod stain;
+mod tif;
 pub mod tissue;
 mod volume;
 pub mod window;

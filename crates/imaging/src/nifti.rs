@@ -1,15 +1,19 @@
-//! NIfTI-1 and NIfTI-2 single files, plain or gzipped, both endiannesses, real numeric types.
+//! Volumes in memory, and NIfTI-1 and NIfTI-2 single files, plain or gzipped, both endiannesses, real
+//! numeric types.
 //!
 //! A file is hostile input: sizes are checked against what the file can hold before anything is
 //! allocated, and every header field that is used is checked first.
 
 mod header;
 mod read;
+mod stats;
 mod write;
 
 use crate::Volume;
 use crate::geometry::Affine;
 pub use header::{DataType, Header};
+pub(crate) use read::Frames;
+pub use stats::Stats;
 use std::path::Path;
 pub use write::write_atomic;
 
@@ -32,6 +36,20 @@ pub enum Error {
     /// A valid file of a kind that is not supported.
     #[error("{0}")]
     Unsupported(String),
+    /// An image of a known kind that no reader of volumes takes.
+    #[error("{}", .format.support().err().unwrap_or("it is an image, not a volume; give a NIfTI or MGH file"))]
+    Kind {
+        /// The kind.
+        format: crate::formats::Format,
+    },
+    /// More than half of the voxels are not numbers.
+    #[error("{bad} of {voxels} voxels are not finite numbers; export the image again")]
+    NotFinite {
+        /// Voxels that are NaN or infinite.
+        bad: usize,
+        /// All voxels.
+        voxels: usize,
+    },
     /// The image does not fit in memory.
     #[error("the image needs about {needed_mib} MiB of memory, {limit_mib} MiB are allowed")]
     Memory {
@@ -59,6 +77,9 @@ pub struct Nifti {
     pub extensions: Vec<u8>,
     /// Things a user should know, one sentence each.
     pub warnings: Vec<String>,
+    /// Whether images made from this one keep its free text and extensions, which may name a patient.
+    /// `false` after reading.
+    pub keep_header: bool,
     affine: Affine,
 }
 
@@ -84,8 +105,13 @@ impl Nifti {
         self.affine
     }
 
+    /// Sizes of voxels along the axes of the file in mm, free of the rounding of an oblique affine.
+    pub fn spacing(&self) -> [f64; 3] {
+        self.header.spacing(&self.affine)
+    }
+
     /// Voxels as float32 with slope and intercept applied. Values that are not finite become 0;
-    /// the count of those is returned too.
+    /// the count of those, which reading has noted, is returned too.
     pub fn to_f32(&self) -> (Volume<f32>, usize) {
         let (slope, inter) = self.header.scaling();
         let mut data = self.header.datatype().decode(&self.raw);
@@ -102,13 +128,41 @@ impl Nifti {
         (Volume::new(self.dims(), data), bad)
     }
 
-    /// The image with voxels outside `mask` set to what means 0, bytes of the others unchanged.
+    /// The image without what may name a patient: the header's free text (`descrip`, `aux_file`,
+    /// `intent_name`, `db_name`) is blank and extensions are dropped.
+    pub fn without_identity(&self) -> Nifti {
+        let mut out = self.clone();
+        out.header.blank_text();
+        out.extensions = vec![0; 4];
+        out
+    }
+
+    /// Header and extensions for an image on this grid, with one frame of `raw` voxels.
+    fn derived(&self, raw: Vec<u8>) -> Nifti {
+        let (mut header, mut extensions) = (self.header.clone(), self.extensions.clone());
+        header.set_frames_to_one();
+        if !self.keep_header {
+            header.blank_text();
+            extensions = vec![0; 4];
+        }
+        let (warnings, keep_header, affine) = (self.warnings.clone(), self.keep_header, self.affine);
+        Nifti { header, raw, extensions, warnings, keep_header, affine }
+    }
+
+    fn derived_as(&self, t: DataType, raw: Vec<u8>, [low, high]: [f64; 2]) -> Nifti {
+        let mut out = self.derived(raw);
+        out.header.set_datatype(t);
+        out.header.set_display_range(low, high);
+        out
+    }
+
+    /// The image with voxels outside `mask` set to what means 0, bytes of the others unchanged. Free text
+    /// and extensions are kept only with [`Nifti::keep_header`].
     pub fn masked(&self, mask: &Volume<u8>) -> Nifti {
         let t = self.header.datatype();
         let (slope, inter) = self.header.scaling();
         let zero = t.encode(if slope != 0.0 { -inter / slope } else { 0.0 });
-        let mut out = self.clone();
-        out.header.set_frames_to_one();
+        let mut out = self.derived(self.raw.clone());
         for (v, &m) in out.raw.chunks_exact_mut(t.bytes()).zip(&mask.data) {
             if m == 0 {
                 v.copy_from_slice(&zero);
@@ -117,23 +171,31 @@ impl Nifti {
         out
     }
 
-    /// A mask on this image's grid: uint8, no scaling, geometry and extensions kept.
+    /// A mask on this image's grid: uint8, no scaling, geometry kept. Free text and extensions are kept
+    /// only with [`Nifti::keep_header`].
     pub fn with_mask(&self, mask: &Volume<u8>) -> Nifti {
-        let mut out = Nifti { raw: mask.data.clone(), ..self.clone() };
-        out.header.set_datatype(DataType::U8);
-        out.header.set_frames_to_one();
-        out.header.set_display_range(0.0, 1.0);
-        out
+        self.derived_as(DataType::U8, mask.data.clone(), [0.0, 1.0])
     }
 
-    /// Float32 values on this image's grid.
+    /// Labels on this image's grid, no scaling: uint8 where they fit, else uint16. Free text and
+    /// extensions are kept only with [`Nifti::keep_header`].
+    pub fn with_labels(&self, labels: &Volume<u16>) -> Nifti {
+        let most = labels.data.iter().copied().max().unwrap_or(0);
+        let range = [0.0, f64::from(most.max(1))];
+        match most {
+            0..=255 => self.derived_as(DataType::U8, labels.data.iter().map(|&v| v as u8).collect(), range),
+            _ => {
+                let raw = labels.data.iter().flat_map(|v| v.to_le_bytes()).collect();
+                self.derived_as(DataType::U16, raw, range)
+            }
+        }
+    }
+
+    /// Float32 values on this image's grid. Free text and extensions are kept only with
+    /// [`Nifti::keep_header`].
     pub fn with_floats(&self, v: &Volume<f32>) -> Nifti {
         let raw = v.data.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let mut out = Nifti { raw, ..self.clone() };
-        out.header.set_datatype(DataType::F32);
-        out.header.set_frames_to_one();
-        out.header.set_display_range(0.0, 1.0);
-        out
+        self.derived_as(DataType::F32, raw, [0.0, 1.0])
     }
 
     /// Whether values outside 0 and 1 occur, for files that should be masks.
@@ -145,6 +207,28 @@ impl Nifti {
     pub fn from_f32(v: &Volume<f32>, affine: Affine) -> Nifti {
         let raw = v.data.iter().flat_map(|x| x.to_le_bytes()).collect();
         let header = Header::new(v.dims, DataType::F32, &affine);
-        Nifti { header, raw, extensions: vec![0; 4], warnings: vec![], affine }
+        let extensions = vec![0; 4];
+        Nifti { header, raw, extensions, warnings: vec![], keep_header: false, affine }
+    }
+
+    /// What a reader has read. Voxels that are not finite are counted in a note, and refused where they are
+    /// more than half.
+    pub(crate) fn assembled(
+        header: Header,
+        raw: Vec<u8>,
+        extensions: Vec<u8>,
+        warnings: Vec<String>,
+    ) -> Result<Nifti, Error> {
+        let (affine, _) = header.affine()?;
+        let mut out = Nifti { header, raw, extensions, warnings, keep_header: false, affine };
+        let bad = out.not_finite();
+        let voxels = out.dims().iter().product::<usize>();
+        if bad > voxels / 2 {
+            return Err(Error::NotFinite { bad, voxels });
+        }
+        if bad > 0 {
+            out.warnings.push(format!("{bad} of {voxels} voxels are not finite and count as 0"));
+        }
+        Ok(out)
     }
 }

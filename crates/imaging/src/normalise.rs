@@ -1,6 +1,14 @@
-//! Intensity statistics and normalisations.
+//! Intensity statistics and normalisations, each with its framework's exact convention.
+//!
+//! Everything works on slices of voxels, so that volumes, slices of them and channels are treated
+//! alike. Results do not depend on the number of threads.
 
-use std::cmp::Ordering;
+pub mod histogram;
+pub mod range;
+pub mod zscore;
+
+pub use range::quantiles;
+pub use zscore::{Degenerate, Flat, Outside, Over, Statistics, ZScore};
 
 /// The `q`-quantile of `values` with linear interpolation between order statistics (numpy's and
 /// PyTorch's default). Values must be finite; `None` when there are none.
@@ -11,8 +19,7 @@ pub fn quantile(values: &[f32], q: f64) -> Option<f32> {
     let mut v = values.to_vec();
     let at = q.clamp(0.0, 1.0) * (v.len() - 1) as f64;
     let (low, fraction) = (at.floor() as usize, at - at.floor());
-    let order = |a: &f32, b: &f32| a.partial_cmp(b).unwrap_or(Ordering::Equal);
-    let (_, &mut a, above) = v.select_nth_unstable_by(low, order);
+    let (_, &mut a, above) = v.select_nth_unstable_by(low, f32::total_cmp);
     let b = above.iter().copied().fold(f32::INFINITY, f32::min);
     let b = if above.is_empty() { a } else { b };
     Some((a as f64 + (b as f64 - a as f64) * fraction) as f32)

@@ -2,20 +2,26 @@
 //!
 //! A photo is turned upright as its EXIF orientation says. Transparency is dropped and sixteen bits
 //! are rounded to eight, both with a note; grey becomes three equal channels, as Pillow's
-//! `convert("RGB")` does.
+//! `convert("RGB")` does. Files that are cut short or fail a checksum are errors.
 
 mod area;
+mod gif;
+mod jpeg;
+pub(crate) mod levels;
+mod png;
 mod read;
 mod resize;
+mod riff;
+mod tif;
 mod write;
 
 pub use area::{area, linear};
 pub use read::{ENDINGS, Error, is_photo};
 pub use resize::Filter;
-pub use write::{write_grey, write_rgb};
+pub use write::{write_grey, write_grey16, write_rgb};
 
 /// Eight-bit RGB, rows from the top, three bytes a pixel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Photo {
     /// Pixels across.
     pub width: usize,
@@ -25,6 +31,15 @@ pub struct Photo {
     pub rgb: Vec<u8>,
     /// Things a user should know.
     pub notes: Vec<String>,
+    /// Microns a pixel, where the file states a size that a microscope's camera can have (0.05 to 20; what
+    /// programs write for screens and printers is larger): OME's `PhysicalSizeX`, TIFF's resolution in
+    /// centimetres or inches, PNG's `pHYs` in metres.
+    pub mpp: Option<f64>,
+}
+
+/// The mean of a pixel's width and height in microns, where both are plausible.
+fn plausible(size: [f64; 2]) -> Option<f64> {
+    size.iter().all(|v| (0.05..=20.0).contains(v)).then_some((size[0] + size[1]) / 2.0)
 }
 
 impl Photo {
@@ -32,13 +47,24 @@ impl Photo {
     /// error).
     pub fn new(width: usize, height: usize, rgb: Vec<u8>) -> Self {
         assert_eq!(rgb.len(), 3 * width * height, "{width}x{height}");
-        Photo { width, height, rgb, notes: Vec::new() }
+        Photo { width, height, rgb, notes: Vec::new(), mpp: None }
     }
 
     /// The pixel `x` from the left and `y` from the top.
     pub fn at(&self, x: usize, y: usize) -> [u8; 3] {
         let i = 3 * (y * self.width + x);
         [self.rgb[i], self.rgb[i + 1], self.rgb[i + 2]]
+    }
+
+    /// One level a pixel: luma by ITU-R 601-2, as Pillow's `convert("L")` computes it.
+    pub fn grey(&self) -> Vec<u8> {
+        let luma = |p: &[u8; 3]| 19_595 * p[0] as u32 + 38_470 * p[1] as u32 + 7_471 * p[2] as u32;
+        self.rgb.as_chunks::<3>().0.iter().map(|p| ((luma(p) + (1 << 15)) >> 16) as u8).collect()
+    }
+
+    /// Blue, green and red of every pixel, as OpenCV orders them.
+    pub fn bgr(&self) -> Vec<u8> {
+        self.rgb.as_chunks::<3>().0.iter().flat_map(|&[r, g, b]| [b, g, r]).collect()
     }
 
     /// The part from (`x`, `y`) on; what lies outside is black.
@@ -56,7 +82,7 @@ impl Photo {
             let n = 3 * (to - from);
             out[b..b + n].copy_from_slice(&self.rgb[a..a + n]);
         }
-        Photo { notes: self.notes.clone(), ..Photo::new(width, height, out) }
+        Photo { notes: self.notes.clone(), mpp: self.mpp, ..Photo::new(width, height, out) }
     }
 
     /// The middle, as torchvision's `CenterCrop`: offsets are halves of the difference, rounded to the
@@ -80,7 +106,7 @@ impl Photo {
                 out.extend(self.at(x, y));
             }
         }
-        Photo { notes: self.notes.clone(), ..Photo::new(self.width, self.height, out) }
+        Photo { notes: self.notes.clone(), mpp: self.mpp, ..Photo::new(self.width, self.height, out) }
     }
 
     /// Resampled to `width` by `height` with an antialiasing filter, as Pillow does.
@@ -88,7 +114,8 @@ impl Photo {
         if (width, height) == (self.width, self.height) {
             return self.clone();
         }
-        Photo { notes: self.notes.clone(), ..resize::resize(self, width, height, filter) }
+        let mpp = self.mpp.map(|v| v * self.width as f64 / width.max(1) as f64);
+        Photo { notes: self.notes.clone(), mpp, ..resize::resize(self, width, height, filter) }
     }
 
     /// Resampled so that the shorter side is `size`, the longer in proportion, rounded down, as

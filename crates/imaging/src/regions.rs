@@ -1,13 +1,16 @@
 //! Connected components and holes of binary masks, by union-find over runs along x.
 
 use crate::Volume;
+use std::ops::Range;
 
 /// Which voxels touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connectivity {
-    /// Faces (6 neighbours).
+    /// Faces (6 neighbours; 4 within a slice).
     Faces,
-    /// Faces, edges and corners (26 neighbours).
+    /// Faces and edges (18 neighbours; 8 within a slice).
+    Edges,
+    /// Faces, edges and corners (26 neighbours; 8 within a slice).
     Full,
 }
 
@@ -17,8 +20,16 @@ struct Run {
     end: u32,
 }
 
+impl Run {
+    /// Positions of the run's voxels in a volume whose rows have `nx` voxels.
+    fn of_row(&self, row: usize, nx: usize) -> Range<usize> {
+        row * nx + self.start as usize..row * nx + self.end as usize
+    }
+}
+
 /// Runs of the voxels for which `inside` holds, and the component of each.
-struct Runs {
+pub(crate) struct Runs {
+    dims: [usize; 3],
     runs: Vec<Run>,
     /// First run of each row; one more entry than rows.
     rows: Vec<usize>,
@@ -40,10 +51,17 @@ impl Runs {
         self.parent[a.max(b)] = a.min(b);
     }
 
-    fn new(mask: &Volume<u8>, inside: impl Fn(u8) -> bool, connectivity: Connectivity) -> Self {
+    pub(crate) fn new<T: Copy>(
+        mask: &Volume<T>,
+        inside: impl Fn(T) -> bool,
+        connectivity: Connectivity,
+    ) -> Self {
         let [nx, ny, nz] = mask.dims;
-        let mut r = Runs { runs: Vec::new(), rows: vec![0], parent: Vec::new() };
-        for row in mask.data.chunks(nx.max(1)) {
+        let mut r = Runs { dims: mask.dims, runs: Vec::new(), rows: vec![0], parent: Vec::new() };
+        if mask.data.is_empty() {
+            return r;
+        }
+        for row in mask.data.chunks(nx) {
             let mut x = 0;
             while x < nx {
                 if !inside(row[x]) {
@@ -59,23 +77,28 @@ impl Runs {
             r.rows.push(r.runs.len());
         }
         r.parent = (0..r.runs.len()).collect();
-        let reach = (connectivity == Connectivity::Full) as u32;
+        // How far apart along x two voxels may be: of rows that share a face, of rows that share an edge.
+        let (beside, across) = match connectivity {
+            Connectivity::Faces => (0, None),
+            Connectivity::Edges => (1, Some(0)),
+            Connectivity::Full => (1, Some(1)),
+        };
         for z in 0..nz {
             for y in 0..ny {
                 let here = z * ny + y;
-                let mut before = Vec::with_capacity(4);
                 if y > 0 {
-                    before.push(here - 1);
+                    r.join_rows(here, here - 1, beside);
                 }
-                if z > 0 {
-                    before.push(here - ny);
-                    if connectivity == Connectivity::Full {
-                        before.extend((y > 0).then(|| here - ny - 1));
-                        before.extend((y + 1 < ny).then(|| here - ny + 1));
-                    }
+                if z == 0 {
+                    continue;
                 }
-                for other in before {
-                    r.join_rows(here, other, reach);
+                r.join_rows(here, here - ny, beside);
+                let Some(across) = across else { continue };
+                if y > 0 {
+                    r.join_rows(here, here - ny - 1, across);
+                }
+                if y + 1 < ny {
+                    r.join_rows(here, here - ny + 1, across);
                 }
             }
         }
@@ -99,14 +122,41 @@ impl Runs {
         }
     }
 
-    /// Voxels of each component, by its root run.
-    fn sizes(&mut self) -> Vec<u64> {
+    /// Voxels of each component, by its root run; 0 for runs that are no root.
+    pub(crate) fn sizes(&mut self) -> Vec<u64> {
         let mut sizes = vec![0; self.runs.len()];
         for i in 0..self.runs.len() {
             let root = self.find(i);
             sizes[root] += (self.runs[i].end - self.runs[i].start) as u64;
         }
         sizes
+    }
+
+    /// Calls `f(voxels, root)` for every run: positions in the volume, and the component's root.
+    pub(crate) fn each(&mut self, mut f: impl FnMut(Range<usize>, usize)) {
+        for row in 0..self.rows.len() - 1 {
+            for i in self.rows[row]..self.rows[row + 1] {
+                let root = self.find(i);
+                f(self.runs[i].of_row(row, self.dims[0]), root);
+            }
+        }
+    }
+
+    /// Which components, by their root, touch a border across x, y, or z if `ends` says so.
+    pub(crate) fn open(&mut self, ends: [bool; 3]) -> Vec<bool> {
+        let [nx, ny, nz] = self.dims;
+        let mut open = vec![false; self.runs.len()];
+        for row in 0..self.rows.len() - 1 {
+            let (y, z) = (row % ny, row / ny);
+            let border = ends[1] && (y == 0 || y + 1 == ny) || ends[2] && (z == 0 || z + 1 == nz);
+            for i in self.rows[row]..self.rows[row + 1] {
+                if border || ends[0] && (self.runs[i].start == 0 || self.runs[i].end as usize == nx) {
+                    let root = self.find(i);
+                    open[root] = true;
+                }
+            }
+        }
+        open
     }
 }
 
@@ -116,18 +166,14 @@ pub fn components(mask: &Volume<u8>, connectivity: Connectivity) -> (Volume<u32>
     let mut runs = Runs::new(mask, |v| v != 0, connectivity);
     let mut numbers = vec![0u32; runs.runs.len()];
     let mut out = Volume::filled(mask.dims, 0u32);
-    let (nx, mut count) = (mask.dims[0], 0);
-    for row in 0..runs.rows.len() - 1 {
-        for i in runs.rows[row]..runs.rows[row + 1] {
-            let root = runs.find(i);
-            if numbers[root] == 0 {
-                count += 1;
-                numbers[root] = count;
-            }
-            let (a, b) = (runs.runs[i].start as usize, runs.runs[i].end as usize);
-            out.data[row * nx + a..row * nx + b].fill(numbers[root]);
+    let mut count = 0;
+    runs.each(|voxels, root| {
+        if numbers[root] == 0 {
+            count += 1;
+            numbers[root] = count;
         }
-    }
+        out.data[voxels].fill(numbers[root]);
+    });
     (out, count as usize)
 }
 
@@ -142,43 +188,25 @@ pub fn keep_largest(mask: &mut Volume<u8>, connectivity: Connectivity) -> usize 
     }
     // max_by_key takes the last of equals; reversed, that is the first.
     let best = (0..sizes.len()).rev().max_by_key(|&i| sizes[i]).unwrap_or(0);
-    let nx = mask.dims[0];
-    for row in 0..runs.rows.len() - 1 {
-        for i in runs.rows[row]..runs.rows[row + 1] {
-            if runs.find(i) != best {
-                let (a, b) = (runs.runs[i].start as usize, runs.runs[i].end as usize);
-                mask.data[row * nx + a..row * nx + b].fill(0);
-            }
+    runs.each(|voxels, root| {
+        if root != best {
+            mask.data[voxels].fill(0);
         }
-    }
+    });
     count
 }
 
 /// Fills background that no path of faces leads out of; returns how many voxels were filled.
 pub fn fill_holes(mask: &mut Volume<u8>) -> u64 {
-    let [nx, ny, nz] = mask.dims;
     let mut runs = Runs::new(mask, |v| v == 0, Connectivity::Faces);
-    let mut open = vec![false; runs.runs.len()];
-    for row in 0..runs.rows.len() - 1 {
-        let (y, z) = (row % ny, row / ny);
-        let border = y == 0 || z == 0 || y + 1 == ny || z + 1 == nz;
-        for i in runs.rows[row]..runs.rows[row + 1] {
-            if border || runs.runs[i].start == 0 || runs.runs[i].end as usize == nx {
-                let root = runs.find(i);
-                open[root] = true;
-            }
-        }
-    }
+    let open = runs.open([true; 3]);
     let mut filled = 0;
-    for row in 0..runs.rows.len() - 1 {
-        for i in runs.rows[row]..runs.rows[row + 1] {
-            if !open[runs.find(i)] {
-                let (a, b) = (runs.runs[i].start as usize, runs.runs[i].end as usize);
-                mask.data[row * nx + a..row * nx + b].fill(1);
-                filled += (b - a) as u64;
-            }
+    runs.each(|voxels, root| {
+        if !open[root] {
+            filled += voxels.len() as u64;
+            mask.data[voxels].fill(1);
         }
-    }
+    });
     filled
 }
 
@@ -219,7 +247,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Flood fill, the plain way.
-    fn label(mask: &Volume<u8>, value: bool, full: bool) -> (Vec<usize>, usize) {
+    fn label(mask: &Volume<u8>, value: bool, reach: i64) -> (Vec<usize>, usize) {
         let mut labels = vec![0; mask.data.len()];
         let mut next = 0;
         for s in 0..mask.data.len() {
@@ -234,7 +262,7 @@ mod tests {
                 for d in 0..27 {
                     let o = [d % 3, d / 3 % 3, d / 9].map(|v| v as i64 - 1);
                     let steps: i64 = o.iter().map(|v| v.abs()).sum();
-                    if steps == 0 || (!full && steps > 1) {
+                    if steps == 0 || steps > reach {
                         continue;
                     }
                     let q = [0, 1, 2].map(|k| p[k] as i64 + o[k]);
@@ -264,8 +292,8 @@ mod tests {
                 .map(|_| { s ^= s << 13; s ^= s >> 7; s ^= s << 17; (s % 10 < density) as u8 })
                 .collect();
             let mask = Volume::new(dims, data);
-            for connectivity in [Connectivity::Faces, Connectivity::Full] {
-                let (labels, n) = label(&mask, true, connectivity == Connectivity::Full);
+            for (connectivity, reach) in [(Connectivity::Faces, 1), (Connectivity::Edges, 2), (Connectivity::Full, 3)] {
+                let (labels, n) = label(&mask, true, reach);
                 let sizes: Vec<usize> = (1..=n).map(|l| labels.iter().filter(|&&x| x == l).count()).collect();
                 let best = sizes.iter().enumerate().rev().max_by_key(|x| x.1).map_or(0, |x| x.0 + 1);
                 let mut got = mask.clone();
@@ -273,7 +301,7 @@ mod tests {
                 let want: Vec<u8> = labels.iter().map(|&l| (l != 0 && l == best) as u8).collect();
                 prop_assert_eq!(&got.data, &want);
             }
-            let (labels, n) = label(&mask, false, false);
+            let (labels, n) = label(&mask, false, 1);
             let mut open = vec![false; n + 1];
             for (i, &l) in labels.iter().enumerate() {
                 let p = [i % dims[0], i / dims[0] % dims[1], i / dims[0] / dims[1]];

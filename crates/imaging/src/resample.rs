@@ -1,58 +1,49 @@
 //! Resampling of volumes to another size, in the conventions of the tools that networks were
 //! trained with.
 //!
-//! Coordinates are half-pixel, `x_in = (x_out + 0.5)·n_in/n_out - 0.5`, unless said otherwise:
-//! that of `torch.interpolate(align_corners=False)`, `skimage.transform.resize` and
-//! `scipy.ndimage.zoom(grid_mode=True)`.
+//! Which place of the input an output voxel shows is a matter of [`Coordinates`]; [`resize`] uses
+//! half-pixel ones, `x_in = (x_out + 0.5)·n_in/n_out - 0.5`: those of
+//! `torch.interpolate(align_corners=False)`, `skimage.transform.resize` and
+//! `scipy.ndimage.zoom(grid_mode=True)`. [`crate::spacing`] has the rules from spacing to size.
+
+mod coordinates;
+mod lines;
+mod nearest;
+mod separate;
+
+pub use coordinates::Coordinates;
+pub use nearest::{Rounding, gather, gather_or, nearest, nearest_at, nearest_exact, nearest_torch};
+pub use separate::{lowres_axis, separate};
 
 use crate::Volume;
+use crate::geometry::Affine;
+use lines::{Kernel, resample_axis};
 use rayon::prelude::*;
 
-/// Input index of each output index as PyTorch's `nearest-exact` computes it, in float32.
-pub fn nearest_exact(from: usize, to: usize) -> Vec<usize> {
-    let scale = from as f32 / to as f32;
-    (0..to).map(|i| (((i as f32 + 0.5) * scale).floor() as usize).min(from - 1)).collect()
-}
-
-/// Input index of each output index as `skimage.transform.resize(order=0)` computes it: in
-/// float64, halves rounded up.
-pub fn nearest(from: usize, to: usize) -> Vec<usize> {
-    let scale = from as f64 / to as f64;
-    let at = |i: usize| ((i as f64 + 0.5) * scale - 0.5 + 0.5).floor();
-    (0..to).map(|i| at(i).clamp(0.0, (from - 1) as f64) as usize).collect()
-}
-
-/// The volume read at the given indices along each axis.
-pub fn gather<T: Copy + Send + Sync>(v: &Volume<T>, at: [&[usize]; 3]) -> Volume<T> {
-    let dims = at.map(<[usize]>::len);
-    let data = (0..dims[1] * dims[2])
-        .into_par_iter()
-        .flat_map_iter(|row| {
-            let base = v.index(0, at[1][row % dims[1]], at[2][row / dims[1]]);
-            at[0].iter().map(move |&x| v.data[base + x])
-        })
-        .collect();
-    Volume { dims, data }
-}
-
-/// Spline order of [`resize`].
+/// Spline order of [`resize`] and [`sample`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Nearest neighbour.
     Nearest,
     /// Linear.
     Linear,
-    /// Cubic B-spline with its prefilter, clipped to the input's range as skimage does.
+    /// Cubic B-spline with its prefilter; [`resize`] clips it to the input's range as skimage does.
     Cubic,
 }
 
 /// What lies outside the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Border {
-    /// The nearest edge voxel (skimage's `edge`, scipy's `nearest`).
+    /// The nearest edge voxel (skimage's `edge`, scipy's `nearest`, PyTorch's `border`).
     Edge,
-    /// Zero (skimage's `constant`, scipy's `grid-constant`).
+    /// Zero, interpolated to (skimage's `constant`, scipy's `grid-constant`, PyTorch's `zeros`).
     Zero,
+    /// The volume mirrored about the centre of its last voxel (scipy's `mirror`, and what a cubic
+    /// `scipy.ndimage.zoom` does by default).
+    Mirror,
+    /// SimpleITK's and so torchio's: up to half a voxel beyond the last centre the edge voxel (for
+    /// cubic, the mirrored volume), zero from there.
+    Buffer,
 }
 
 /// `skimage.transform.resize(v, to, order, mode, anti_aliasing)`, clipping included.
@@ -66,164 +57,115 @@ pub fn resize(
     if v.dims == to {
         return v.clone();
     }
-    let mut out = v.clone();
+    let mut smooth = None;
     if anti_aliasing {
         for axis in 0..3 {
             let sigma = ((v.dims[axis] as f64 / to[axis] as f64 - 1.0) / 2.0).max(0.0);
-            if sigma > 0.0 {
-                out = gaussian(&out, axis, sigma, border);
+            if sigma > 0.0 && sigma.is_finite() {
+                smooth = Some(gaussian(smooth.as_ref().unwrap_or(v), axis, sigma, border));
             }
         }
     }
+    let mut out = sample(smooth.as_ref().unwrap_or(v), to, [Coordinates::HalfPixel; 3], order, border);
+    if order != Order::Nearest {
+        let (low, high) = range(&v.data);
+        if low <= high {
+            // skimage keeps the border's zero inside the allowed range.
+            let (low, high) =
+                if border == Border::Zero { (low.min(0.0), high.max(0.0)) } else { (low, high) };
+            out.data.par_iter_mut().for_each(|x| *x = x.clamp(low, high));
+        }
+    }
+    out
+}
+
+fn range(values: &[f32]) -> (f32, f32) {
+    values
+        .par_iter()
+        .fold(|| (f32::INFINITY, f32::NEG_INFINITY), |r, &x| (r.0.min(x), r.1.max(x)))
+        .reduce(|| (f32::INFINITY, f32::NEG_INFINITY), |a, b| (a.0.min(b.0), a.1.max(b.1)))
+}
+
+/// The volume read at `coordinates` of each axis: one function for all conventions, without
+/// anti-aliasing and without clipping.
+///
+/// - `scipy.ndimage.zoom(grid_mode=False)`: [`Coordinates::AlignCorners`]; its default border is
+///   [`Border::Mirror`] for cubic and of no effect for linear.
+/// - `torch.nn.functional.interpolate(mode="trilinear")`: [`Coordinates::TorchHalfPixel`] or
+///   [`Coordinates::TorchAlignCorners`], [`Border::Edge`].
+/// - MONAI's `Spacing`, torchio's `Resample`: [`crate::spacing::Grid`].
+///
+/// A volume without voxels gives zeros.
+pub fn sample(
+    v: &Volume<f32>,
+    to: [usize; 3],
+    coordinates: [Coordinates; 3],
+    order: Order,
+    border: Border,
+) -> Volume<f32> {
+    if v.data.is_empty() || to.contains(&0) {
+        return Volume::filled(to, 0.0);
+    }
+    let positions = [0, 1, 2].map(|i| coordinates[i].positions(v.dims[i], to[i]));
     if order == Order::Nearest {
-        let at = [0, 1, 2].map(|i| nearest(v.dims[i], to[i]));
-        return gather(&out, [&at[0], &at[1], &at[2]]);
+        let at = [0, 1, 2].map(|i| nearest_at(&positions[i], v.dims[i], border, Rounding::HalfUp));
+        return gather_or(v, [&at[0], &at[1], &at[2]], 0.0);
     }
     // The axis that shrinks most goes first, so that the others have less to do.
     let mut axes = [0, 1, 2];
-    axes.sort_by(|&a, &b| (to[a] * v.dims[b]).cmp(&(to[b] * v.dims[a])));
+    axes.sort_by(|&a, &b| (to[a] as f64 * v.dims[b] as f64).total_cmp(&(to[b] as f64 * v.dims[a] as f64)));
+    let mut out: Option<Volume<f32>> = None;
     for axis in axes {
-        let (n, m) = (out.dims[axis], to[axis]);
-        let taps = match order {
-            Order::Cubic => cubic_taps(n, m),
-            _ => linear_taps(n, m),
-        };
-        out = resample_axis(&out, axis, m, |line, result| match order {
-            Order::Cubic => cubic_line(line, &taps, result),
-            _ => linear_line(line, &taps, border, result),
-        });
+        if to[axis] == v.dims[axis] && positions[axis].iter().enumerate().all(|(i, &x)| x == i as f64) {
+            continue;
+        }
+        let kernel = Kernel::new(&positions[axis], v.dims[axis], order == Order::Cubic, border);
+        let from = out.as_ref().unwrap_or(v);
+        out = Some(resample_axis(from, axis, to[axis], |line, scratch, result| {
+            kernel.apply(line, scratch, result);
+        }));
     }
-    let range =
-        |d: &[f32]| d.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |r, &x| (r.0.min(x), r.1.max(x)));
-    let (low, high) = range(&v.data);
-    if low <= high {
-        // skimage keeps the border's zero inside the allowed range.
-        let (low, high) = if border == Border::Zero { (low.min(0.0), high.max(0.0)) } else { (low, high) };
-        out.data.par_iter_mut().for_each(|x| *x = x.clamp(low, high));
-    }
-    out
+    out.unwrap_or_else(|| v.clone())
 }
 
-/// Applies `f` to every line along `axis`, giving lines of length `to`.
-fn resample_axis(
-    v: &Volume<f32>,
-    axis: usize,
-    to: usize,
-    f: impl Fn(&[f64], &mut [f64]) + Sync,
-) -> Volume<f32> {
-    let mut dims = v.dims;
-    dims[axis] = to;
-    let stride = v.strides()[axis];
+/// The volume on another grid in space, linearly; 0 beyond its outer voxels' centres by more than half a voxel.
+/// `None` where its affine does not span space.
+pub fn onto(v: &Volume<f32>, own: &Affine, dims: [usize; 3], grid: &Affine) -> Option<Volume<f32>> {
+    let back = own.inverse()?;
     let mut out = Volume::filled(dims, 0f32);
-    let n = v.dims[axis];
-    // Work on slabs that are contiguous in the output: z planes, or y rows of planes for axis z.
-    if axis < 2 {
-        let (plane_in, plane_out) = (v.dims[0] * v.dims[1], dims[0] * dims[1]);
-        let across = if axis == 0 { v.dims[1] } else { v.dims[0] };
-        out.data.par_chunks_mut(plane_out).zip(v.data.par_chunks(plane_in)).for_each(|(o, i)| {
-            let (mut line, mut result) = (vec![0f64; n], vec![0f64; to]);
-            for k in 0..across {
-                let (from, into, step) = if axis == 0 { (k * n, k * to, 1) } else { (k, k, stride) };
-                (0..n).for_each(|j| line[j] = i[from + j * step] as f64);
-                f(&line, &mut result);
-                let step = if axis == 0 { 1 } else { dims[0] };
-                (0..to).for_each(|j| o[into + j * step] = result[j] as f32);
-            }
-        });
-        return out;
-    }
-    let plane = v.dims[0] * v.dims[1];
-    let columns: Vec<Vec<f32>> = (0..v.dims[1])
-        .into_par_iter()
-        .map(|y| {
-            let (mut line, mut result) = (vec![0f64; n], vec![0f64; to]);
-            let mut rows = vec![0f32; v.dims[0] * to];
-            for x in 0..v.dims[0] {
-                (0..n).for_each(|j| line[j] = v.data[x + v.dims[0] * y + j * plane] as f64);
-                f(&line, &mut result);
-                (0..to).for_each(|j| rows[x + v.dims[0] * j] = result[j] as f32);
-            }
-            rows
-        })
-        .collect();
-    out.data.par_chunks_mut(plane).enumerate().for_each(|(z, o)| {
-        for (y, rows) in columns.iter().enumerate() {
-            o[y * v.dims[0]..(y + 1) * v.dims[0]].copy_from_slice(&rows[z * v.dims[0]..(z + 1) * v.dims[0]]);
+    let plane = dims[0] * dims[1];
+    out.data.par_chunks_mut(plane.max(1)).enumerate().for_each(|(z, slice)| {
+        for (i, o) in slice.iter_mut().enumerate() {
+            let p = grid.apply([(i % dims[0]) as f64, (i / dims[0]) as f64, z as f64]);
+            *o = trilinear(v, back.apply(p));
         }
     });
-    out
+    Some(out)
 }
 
-/// For each output position the first input position and the fraction behind it.
-type Taps = Vec<(i64, f64)>;
-
-fn positions(n: usize, m: usize) -> impl Iterator<Item = f64> {
-    let scale = n as f64 / m as f64;
-    (0..m).map(move |o| (o as f64 + 0.5) * scale - 0.5)
-}
-
-fn linear_taps(n: usize, m: usize) -> Taps {
-    positions(n, m).map(|x| (x.floor() as i64, x - x.floor())).collect()
-}
-
-fn linear_line(line: &[f64], taps: &Taps, border: Border, out: &mut [f64]) {
-    let at = |i: i64| match border {
-        Border::Edge => line[i.clamp(0, line.len() as i64 - 1) as usize],
-        Border::Zero => usize::try_from(i).ok().and_then(|i| line.get(i)).copied().unwrap_or(0.0),
-    };
-    for (o, &(i, f)) in out.iter_mut().zip(taps) {
-        *o = at(i) * (1.0 - f) + at(i + 1) * f;
+/// The value at a place between voxels; the border's within half a voxel of it, 0 beyond.
+fn trilinear(v: &Volume<f32>, p: [f64; 3]) -> f32 {
+    let inside = |i: usize| p[i] > -0.5 && p[i] < v.dims[i] as f64 - 0.5;
+    if !(0..3).all(inside) {
+        return 0.0;
     }
-}
-
-/// Edge samples put before and after a line before its spline prefilter, as scipy does for this
-/// border: the pole's influence beyond them is below 1e-6.
-const SPLINE_PAD: usize = 12;
-
-fn cubic_taps(n: usize, m: usize) -> Taps {
-    // Positions beyond the edge fall into the padding that `cubic_line` adds.
-    positions(n, m).map(|x| (x.floor() as i64, x - x.floor())).collect()
-}
-
-fn cubic_line(line: &[f64], taps: &Taps, out: &mut [f64]) {
-    let (n, pad) = (line.len(), SPLINE_PAD);
-    let mut c = Vec::with_capacity(n + 2 * pad);
-    c.extend(std::iter::repeat_n(line[0], pad));
-    c.extend_from_slice(line);
-    c.extend(std::iter::repeat_n(line[n - 1], pad));
-    prefilter(&mut c);
-    for (o, &(i, t)) in out.iter_mut().zip(taps) {
-        let at = (i + pad as i64) as usize;
-        let w = [
-            (1.0 - t).powi(3) / 6.0,
-            (4.0 - 6.0 * t * t + 3.0 * t * t * t) / 6.0,
-            (1.0 + 3.0 * t + 3.0 * t * t - 3.0 * t * t * t) / 6.0,
-            t * t * t / 6.0,
-        ];
-        *o = (0..4).map(|k| w[k] * c[at + k - 1]).sum();
+    let at = [0, 1, 2].map(|i| p[i].clamp(0.0, (v.dims[i] - 1) as f64));
+    let low = at.map(|x| x.floor() as usize);
+    let mut sum = 0.0;
+    for corner in 0..8 {
+        let mut weight = 1.0;
+        let mut q = low;
+        for i in 0..3 {
+            let t = at[i] - low[i] as f64;
+            let up = corner >> i & 1 == 1;
+            weight *= if up { t } else { 1.0 - t };
+            q[i] = (low[i] + up as usize).min(v.dims[i] - 1);
+        }
+        if weight > 0.0 {
+            sum += weight * v.at(q[0], q[1], q[2]) as f64;
+        }
     }
-}
-
-/// Cubic B-spline coefficients of samples, in place, half-sample symmetric ends (Unser, Aldroubi
-/// and Eden, "B-spline signal processing", 1993).
-fn prefilter(c: &mut [f64]) {
-    let z = 3f64.sqrt() - 2.0;
-    let n = c.len();
-    c.iter_mut().for_each(|v| *v *= 6.0);
-    let mut start = c[0];
-    let mut power = z;
-    for v in c.iter().take(40.min(n)) {
-        start += power * v;
-        power *= z;
-    }
-    c[0] = start;
-    for i in 1..n {
-        c[i] += z * c[i - 1];
-    }
-    c[n - 1] *= z / (z - 1.0);
-    for i in (0..n - 1).rev() {
-        c[i] = z * (c[i + 1] - c[i]);
-    }
+    sum as f32
 }
 
 /// Gaussian filter along one axis, truncated at four standard deviations (scipy's default).
@@ -233,16 +175,16 @@ pub fn gaussian(v: &Volume<f32>, axis: usize, sigma: f64, border: Border) -> Vol
         (-radius..=radius).map(|x| (-0.5 * (x as f64 / sigma).powi(2)).exp()).collect();
     let total: f64 = kernel.iter().sum();
     kernel.iter_mut().for_each(|k| *k /= total);
-    resample_axis(v, axis, v.dims[axis], |line, out| {
+    resample_axis(v, axis, v.dims[axis], |line, _, out| {
         let n = line.len() as i64;
         for (o, result) in out.iter_mut().enumerate() {
             let mut sum = 0.0;
             for (k, w) in kernel.iter().enumerate() {
                 let i = o as i64 + k as i64 - radius;
                 match border {
-                    Border::Edge => sum += w * line[i.clamp(0, n - 1) as usize],
-                    Border::Zero if (0..n).contains(&i) => sum += w * line[i as usize],
-                    Border::Zero => {}
+                    Border::Mirror => sum += w * line[crate::pad::reflect(i, n) as usize],
+                    Border::Zero if !(0..n).contains(&i) => {}
+                    _ => sum += w * line[i.clamp(0, n - 1) as usize],
                 }
             }
             *result = sum;
@@ -255,23 +197,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_prefilter_makes_the_spline_interpolate() {
-        let line: Vec<f64> = (0..30).map(|i| (i as f64 * 0.7).sin() * 10.0 + i as f64).collect();
-        let taps: Taps = (0..30).map(|i| (i, 0.0)).collect();
-        let mut out = vec![0.0; 30];
-        cubic_line(&line, &taps, &mut out);
-        for (a, b) in line.iter().zip(&out) {
-            assert!((a - b).abs() < 1e-5, "{a} {b}");
-        }
-    }
-
-    #[test]
     fn a_constant_stays_constant() {
         let v = Volume::filled([5, 6, 7], 3.5f32);
         for order in [Order::Nearest, Order::Linear, Order::Cubic] {
             let r = resize(&v, [9, 4, 7], order, Border::Edge, true);
             assert_eq!(r.dims, [9, 4, 7]);
             assert!(r.data.iter().all(|x| (x - 3.5).abs() < 1e-5), "{order:?}");
+        }
+    }
+
+    #[test]
+    fn any_positions_and_sizes_are_allowed() {
+        let lines =
+            [(0.0, 0.0), (-50.0, 30.0), (1e30, -1e30), (f64::NAN, 1.0), (0.0, f64::INFINITY), (-0.5, 0.5)];
+        for dims in [[1, 1, 1], [2, 1, 3], [5, 4, 3], [0, 2, 2]] {
+            let v = Volume::filled(dims, 2f32);
+            for order in [Order::Nearest, Order::Linear, Order::Cubic] {
+                for border in [Border::Edge, Border::Zero, Border::Mirror, Border::Buffer] {
+                    for (first, step) in lines {
+                        let c = [Coordinates::Line { first, step }; 3];
+                        assert_eq!(sample(&v, [3, 2, 4], c, order, border).dims, [3, 2, 4]);
+                    }
+                    for to in [[1, 1, 1], [7, 1, 2], [0, 1, 1]] {
+                        for c in
+                            [Coordinates::AlignCorners, Coordinates::TorchHalfPixel, Coordinates::HalfPixel]
+                        {
+                            assert_eq!(sample(&v, to, [c; 3], order, border).dims, to);
+                        }
+                        assert_eq!(resize(&v, to, order, border, true).dims, to);
+                    }
+                }
+            }
         }
     }
 }

@@ -4,39 +4,19 @@
 //! glass, which can name a patient, are told apart and never opened.
 
 mod cache;
-mod chunk;
 mod levels;
-mod page;
 mod thumbnail;
+mod white;
 
+use crate::formats::{Family, Format, plain};
 use crate::photo::Photo;
+pub use crate::tif::Error;
+use crate::tif::{self, Page, damaged};
 use cache::Cache;
-use page::Page;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::BufReader;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-
-/// Why a slide cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The operating system refused.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
-    /// Not a readable TIFF.
-    #[error("not a TIFF or SVS that can be read ({reason})")]
-    Format {
-        /// What is wrong.
-        reason: String,
-    },
-    /// Readable, with a feature that is not supported.
-    #[error("it has {what}")]
-    Unsupported {
-        /// The feature, and what helps.
-        what: String,
-    },
-}
 
 /// One resolution of a slide.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +41,8 @@ pub struct Slide {
     /// How the file was understood: `Aperio`, `OME-TIFF` or `TIFF`.
     pub kind: &'static str,
     pages: Vec<Page>,
+    /// The value of white in samples of 16 bits.
+    white: u32,
     file: Mutex<File>,
     length: u64,
     cache: Mutex<Cache>,
@@ -72,12 +54,10 @@ type Pixels = Option<Arc<Vec<u8>>>;
 impl Slide {
     /// Opens a slide; decoded tiles up to `cache_bytes` are kept.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Slide, Error> {
-        let file = File::open(path)?;
-        let meta = file.metadata()?;
-        if !meta.is_file() {
-            return Err(Error::Unsupported { what: "no pixels, not being a plain file".into() });
-        }
-        let found = levels::choose(page::read(file.try_clone()?)?)?;
+        let mut file = plain::open(path)?;
+        let length = file.metadata()?.len();
+        let mut found = levels::choose(tif::pages(BufReader::new(file.try_clone()?))?)?;
+        let white = white::of(&mut file, length, &mut found)?;
         let first = &found.pages[0];
         let levels = found.pages.iter().map(|p| {
             let downsample =
@@ -90,8 +70,9 @@ impl Slide {
             notes: found.notes,
             kind: found.kind,
             pages: found.pages,
+            white,
             file: Mutex::new(file),
-            length: meta.len(),
+            length,
             cache: Mutex::new(Cache::new(cache_bytes)),
         })
     }
@@ -101,26 +82,19 @@ impl Slide {
         self.cache = Mutex::new(Cache::new(bytes as usize));
     }
 
-    /// Whether a TIFF is read as a slide rather than as a photo: it is one of a scanner's, a tiled pyramid, or
-    /// longer than `most` pixels along a side.
+    /// Whether a TIFF is read as a slide rather than as a photo, whatever its name: it is one of a scanner's, a
+    /// tiled pyramid, or longer than `most` pixels along a side. A file with damaged directories is one
+    /// too: it is refused as a slide, rather than read as far as a photo's decoder gets.
     pub fn is_one(path: &Path, most: u64) -> bool {
-        let mut head = [0; 4];
-        let Ok(mut file) = File::open(path) else { return false };
-        if file.read_exact(&mut head).is_err() || file.rewind().is_err() {
-            return false;
+        let Ok(Some(format)) = Format::of(path) else { return false };
+        if format != Format::Tiff {
+            return format.family() == Family::Slide;
         }
-        let pages = match page::read(file) {
-            Ok(pages) => pages,
-            // What is damaged is refused as a slide, rather than read as far as a photo's decoder gets.
-            Err(Error::Io(_)) => return false,
-            Err(_) => return [&b"II*\0"[..], b"MM\0*", b"II+\0", b"MM\0+"].contains(&&head[..]),
-        };
-        let Some(first) = pages.first() else { return false };
-        let text = &first.description;
-        let scanner = text.starts_with("Aperio") || levels::is_ome(text);
-        let longest = pages.iter().map(|p| p.width.max(p.height)).max().unwrap_or(0);
-        // A photo in strips may have a small copy too.
-        scanner || longest > most || pages.len() > 1 && first.tiled
+        let Ok(file) = plain::open(path) else { return false };
+        match tif::summaries(BufReader::new(file)) {
+            Ok(pages) => pages.iter().any(|p| p.width.max(p.height) > most),
+            Err(e) => !matches!(e, Error::Io(_)),
+        }
     }
 
     /// The coarsest level whose pixels are no larger than `downsample` of level 0 (and one part in a
@@ -137,8 +111,7 @@ impl Slide {
 
     /// Chunks across and down a level.
     pub fn chunks(&self, level: usize) -> [u64; 2] {
-        let p = &self.pages[level];
-        [p.width.div_ceil(p.chunk[0]), p.height.div_ceil(p.chunk[1])]
+        self.pages[level].grid()
     }
 
     /// Position and size in pixels of chunk (`cx`, `cy`), cut at the border.
@@ -151,9 +124,7 @@ impl Slide {
 
     /// Whether the file holds data for a chunk.
     pub fn has(&self, level: usize, [cx, cy]: [u64; 2]) -> bool {
-        let p = &self.pages[level];
-        let i = (cy * self.chunks(level)[0] + cx) as usize;
-        p.offsets[i] != 0 && p.counts[i] != 0
+        tif::chunks::has(&self.pages[level], [cx, cy])
     }
 
     /// Pixels of a chunk as they are stored, without the cache.
@@ -167,32 +138,18 @@ impl Slide {
             return Ok(None);
         }
         let p = &self.pages[level];
-        let [across, down] = self.chunks(level);
-        let planes = if p.planar { p.samples.min(3) } else { 1 };
         let place = |e: Error| match e {
             Error::Format { reason } => {
-                Error::Format { reason: format!("{reason}, at column {cx}, row {cy} of level {level}") }
+                damaged(format!("{reason}, at column {cx}, row {cy} of level {level}"))
             }
             e => e,
         };
-        let mut data = Vec::with_capacity(planes);
-        for plane in 0..planes as u64 {
-            let i = ((plane * down + cy) * across + cx) as usize;
-            let (offset, count) = (p.offsets[i], p.counts[i]);
-            if offset.checked_add(count).is_none_or(|end| end > self.length) {
-                return Err(place(Error::Format { reason: "a tile lies beyond the end of the file".into() }));
-            }
-            let raw = p.chunk[0] * p.chunk[1] * p.samples as u64 * 2;
-            if count > 2 * raw + (1 << 20) {
-                return Err(place(Error::Format { reason: format!("a tile claims {count} bytes") }));
-            }
-            let mut bytes = vec![0; count as usize];
+        let data = {
             let mut file = self.file.lock().unwrap_or_else(|e| e.into_inner());
-            file.seek(SeekFrom::Start(offset))?;
-            file.read_exact(&mut bytes)?;
-            data.push(bytes);
-        }
-        chunk::decode(p, &data, self.bounds(level, [cx, cy]).1).map(Some).map_err(place)
+            tif::chunks::load(&mut *file, self.length, p, [cx, cy]).map_err(place)?
+        };
+        let size = self.bounds(level, [cx, cy]).1;
+        tif::to_rgb8(p, &data, size, self.white).map(Some).map_err(place)
     }
 
     fn cached(&self, level: usize, at: [u64; 2]) -> Result<Pixels, Error> {

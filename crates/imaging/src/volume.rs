@@ -71,6 +71,21 @@ impl<T: Copy> Volume<T> {
         out
     }
 
+    /// The same voxels with other axes: axis `i` of the result is axis `order[i]` of this volume.
+    /// `order` must hold 0, 1 and 2.
+    pub fn permuted(&self, order: [usize; 3]) -> Self {
+        let strides = self.strides();
+        let (dims, step) = (order.map(|i| self.dims[i]), order.map(|i| strides[i]));
+        let mut data = Vec::with_capacity(self.data.len());
+        for z in 0..dims[2] {
+            for y in 0..dims[1] {
+                let row = y * step[1] + z * step[2];
+                data.extend((0..dims[0]).map(|x| self.data[row + x * step[0]]));
+            }
+        }
+        Volume { dims, data }
+    }
+
     /// Reversed along the axes named.
     pub fn flipped(&self, axes: [bool; 3]) -> Self {
         let [nx, ny, nz] = self.dims;
@@ -103,5 +118,7 @@ mod tests {
         let f = v.flipped([true, false, true]);
         assert_eq!(f.at(0, 1, 0), v.at(2, 1, 4));
         assert_eq!(f.flipped([true, false, true]), v);
+        let p = v.permuted([2, 0, 1]);
+        assert_eq!((p.dims, p.at(4, 1, 2)), ([5, 3, 4], v.at(1, 2, 4)));
     }
 }

@@ -86,8 +86,16 @@ fn what_cannot_be_used_is_refused_in_words() {
     let jpeg = std::fs::read(golden("turned_1.jpg")).unwrap();
     for n in (0..jpeg.len()).step_by(97) {
         std::fs::write(&path, &jpeg[..n]).unwrap();
-        // Decoders show what they have of a cut JPEG; nothing may panic.
-        let _ = Photo::read(&path);
+        // Decoders show what they have of a cut JPEG, and paint the rest grey.
+        assert!(Photo::read(&path).is_err(), "{n} bytes");
     }
     assert!(Photo::read(d.path()).is_err() && Photo::read(&d.path().join("missing.png")).is_err());
+}
+
+#[test]
+fn grey_and_channel_order_are_pillows_and_opencvs() {
+    let photo = Photo::new(2, 2, vec![255, 0, 0, 0, 255, 0, 0, 0, 255, 12, 200, 99]);
+    // Image.new("RGB", ...).convert("L")
+    assert_eq!(photo.grey(), [76, 150, 29, 132]);
+    assert_eq!(photo.bgr(), [0, 0, 255, 0, 255, 0, 255, 0, 0, 99, 200, 12]);
 }

@@ -1,6 +1,7 @@
 //! Slides against what OpenSlide and tifffile read (`scripts/golden_slides.py`), and files that are
 //! damaged or absurd.
 
+use ampoule_imaging::formats::Format;
 use ampoule_imaging::photo::Photo;
 use ampoule_imaging::slide::{Error, Slide};
 use std::path::{Path, PathBuf};
@@ -114,7 +115,7 @@ fn damaged_files_are_refused_in_words() {
     let cases: Vec<(&str, &str, Change)> = vec![
         (
             "packbits.tif",
-            "cycle",
+            "form a loop",
             Box::new(|b| {
                 let first = u32::from_le_bytes(b[4..8].try_into().unwrap());
                 let at = first as usize;
@@ -126,11 +127,11 @@ fn damaged_files_are_refused_in_words() {
         ("packbits.tif", "not a TIFF", Box::new(|b| b[0] = b'X')),
         ("packbits.tif", "not a TIFF", Box::new(|b| b.truncate(6))),
         ("packbits.tif", "not a TIFF", Box::new(|b| b[4..8].copy_from_slice(&[0xff; 4]))),
-        ("packbits.tif", "limits exceeded", Box::new(|b| set(b, 324, Some(u32::MAX), 8))),
-        ("packbits.tif", "inconsistent sizes", Box::new(|b| set(b, 256, None, 1_000_000))),
-        ("packbits.tif", "inconsistent sizes", Box::new(|b| set(b, 256, None, u32::MAX))),
-        ("packbits.tif", "invalid dimensions", Box::new(|b| set(b, 257, None, 0))),
-        ("packbits.tif", "TileWidth", Box::new(|b| set(b, 322, None, 0))),
+        ("packbits.tif", "claims 4294967295 values", Box::new(|b| set(b, 324, Some(u32::MAX), 8))),
+        ("packbits.tif", "tiles are needed", Box::new(|b| set(b, 256, None, 1_000_000))),
+        ("packbits.tif", "an image of 4294967295x", Box::new(|b| set(b, 256, None, u32::MAX))),
+        ("packbits.tif", "x0 pixels", Box::new(|b| set(b, 257, None, 0))),
+        ("packbits.tif", "tiles without a size", Box::new(|b| set(b, 322, None, 0))),
         ("packbits.tif", "compression", Box::new(|b| set(b, 259, None, 50_001))),
         ("packbits.tif", "old form of JPEG", Box::new(|b| set(b, 259, None, 6))),
         ("packbits.tif", "CMYK", Box::new(|b| set(b, 262, None, 5))),
@@ -244,4 +245,91 @@ fn a_real_slide_reads_as_openslide_does() {
     let e = Slide::open(bare.path(), 0).unwrap().region(0, 0, 0, 9, 9).unwrap_err().to_string();
     assert!(e.contains("JPEG tile is damaged") && e.contains("column 0, row 0"), "{e}");
     assert!(most <= 2, "{most} {share}");
+}
+
+/// A little-endian TIFF of `pages` tiled 16x16 images that all point to one tile and one description of
+/// `text` bytes; `loops` leads from the last directory to the first.
+fn crowd(pages: usize, text: u32, loops: bool) -> Vec<u8> {
+    let (tile, description) = (8u32, 8 + 256u32);
+    let first = description + text;
+    let entries: [(u16, u16, u32, u32); 11] = [
+        (256, 4, 1, 16),
+        (257, 4, 1, 16),
+        (258, 3, 1, 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1),
+        (270, 2, text, description),
+        (277, 3, 1, 1),
+        (322, 4, 1, 16),
+        (323, 4, 1, 16),
+        (324, 4, 1, tile),
+        (325, 4, 1, 256),
+    ];
+    let length = 2 + 12 * entries.len() as u32 + 4;
+    let mut out = [&b"II*\0"[..], &first.to_le_bytes(), &[9; 256]].concat();
+    out.resize(first as usize, b'x');
+    for i in 0..pages as u32 {
+        out.extend((entries.len() as u16).to_le_bytes());
+        for (tag, kind, count, value) in entries {
+            out.extend([tag.to_le_bytes(), kind.to_le_bytes()].concat());
+            out.extend([count.to_le_bytes(), value.to_le_bytes()].concat());
+        }
+        let next = match i + 1 == pages as u32 {
+            false => first + (i + 1) * length,
+            true if loops => first,
+            true => 0,
+        };
+        out.extend(next.to_le_bytes());
+    }
+    out
+}
+
+#[test]
+fn directories_cannot_list_more_than_their_file() {
+    let opened = |bytes: Vec<u8>| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        Slide::open(file.path(), 0)
+    };
+    let slide = opened(crowd(3, 50_000, false)).unwrap();
+    assert!(
+        slide.notes[0].contains("holds 3 images of 16x16 pixels; the first one is read"),
+        "{:?}",
+        slide.notes
+    );
+    for (bytes, words) in [
+        (crowd(900, 60_000, false), "list more than the file holds"),
+        (crowd(1001, 10, false), "more than 1000 images"),
+        (crowd(20, 10, true), "form a loop"),
+    ] {
+        let e = opened(bytes).unwrap_err().to_string();
+        assert!(e.contains(words), "{e}; wanted {words}");
+    }
+}
+
+#[test]
+fn slides_of_twelve_bits_are_as_bright_as_photos() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats/meaning_twelve.tif");
+    let slide = Slide::open(&path, 0).unwrap();
+    assert_eq!(slide.notes, ["values use 12 of 16 bits; scaled by 4095"]);
+    let l = &slide.levels[0];
+    let got = slide.region(0, 0, 0, l.width as usize, l.height as usize).unwrap();
+    assert_eq!(got.rgb, Photo::read(&path).unwrap().rgb);
+}
+
+#[test]
+fn scanners_whose_files_would_be_misread_are_named() {
+    // Any tag of text stands in for the description of a Leica file.
+    let mut bytes = crowd(1, 100, false);
+    let text = b"<scn xmlns=\"http://www.leica-microsystems.com/scn/2010/10/01\">";
+    bytes[264..264 + text.len()].copy_from_slice(text);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &bytes).unwrap();
+    assert_eq!(Format::of(file.path()).unwrap(), Some(Format::Scn));
+    let e = Slide::open(file.path(), 0).unwrap_err();
+    assert!(matches!(e, Error::Unreadable { format: Format::Scn, .. }), "{e}");
+    assert!(e.to_string().contains("convert them to a pyramidal TIFF"), "{e}");
+    let e = Photo::read(file.path()).unwrap_err().to_string();
+    assert!(e.contains("Leica slides (SCN) are not read"), "{e}");
+    assert!(Slide::is_one(file.path(), 4096));
 }

@@ -1,13 +1,14 @@
-//! Cases as networks see them, with their truth on the network's own grid: what training learns from.
+//! Cases as networks see them, with their ground truth on the network's own grid: what training learns from.
 
-use crate::Result;
-use crate::photos::{PhotoRecipe, Task, photo_tensor};
-use crate::stages::{Enlarged, last_stage};
-use crate::{Model, Settings, Workspace};
+use crate::case::Case;
+use crate::predict::{Plan, narrowed, reading, run};
+use crate::prepare::{Kept, prepare};
+use crate::read::{Source, load};
+use crate::recipe::Recipe;
+use crate::{Error, Model, Result, Settings, Workspace};
 use ampoule_imaging::Volume;
-use ampoule_imaging::photo::Photo;
 
-/// Label of what has no truth: beyond the image's border.
+/// Label of what has no ground truth: beyond the image's border.
 pub const UNKNOWN: u8 = 255;
 
 /// A case in front of the network.
@@ -19,10 +20,10 @@ pub struct Example {
     pub channels: usize,
     /// The input, channels innermost.
     pub values: Vec<f32>,
-    /// The channel of the network's output that is true at every place, or the one of a whole photo; empty
-    /// without truth.
+    /// The channel of the network's output that is true at every place, or the one of a whole image; empty
+    /// without ground truth.
     pub labels: Vec<u8>,
-    /// The foreground's probability at every place, of whoever teaches; empty if nobody does.
+    /// The foreground's score at every place, of whoever teaches; empty if nobody does.
     pub taught: Vec<f32>,
 }
 
@@ -32,90 +33,137 @@ impl Example {
         4 * (self.values.len() + self.taught.len()) + self.labels.len()
     }
 
-    /// A photo or tile. `truth` holds one class for classification (its index) and else the label of every
-    /// pixel of the photo.
-    pub fn of_photo(photo: &Photo, recipe: &PhotoRecipe, truth: Option<&Volume<u8>>) -> Example {
-        let tensor = photo_tensor(photo, &recipe.input);
-        let [width, height] = tensor.size;
-        let labels = match (truth, recipe.task) {
-            (None, _) => Vec::new(),
-            (Some(t), Task::Classification) => t.data.clone(),
-            (Some(t), Task::Delineation) => {
-                let mut labels = vec![UNKNOWN; width * height];
-                let class = inverse(recipe);
-                for y in 0..tensor.inner[1] {
-                    for x in 0..tensor.inner[0] {
-                        let at = (tensor.offset[1] + y) * width + tensor.offset[0] + x;
-                        labels[at] = class[majority(t, [x, y], recipe.input.reduce) as usize];
-                    }
-                }
-                labels
-            }
-        };
-        let dims = [1, height, width];
-        Example { dims, channels: 3, values: tensor.values, labels, taught: Vec::new() }
-    }
-
-    /// A volume as the last stage of the recipe sees it. Earlier stages run, and the whole last stage too where
-    /// `taught` is asked for. `truth` has voxels of 0 and 1. The inner error says what is wrong with the volume.
-    pub fn of_volume(
+    /// A case as the last network of the recipe sees it; networks before it run, and the last one too where `taught`
+    /// is asked for. `truth` holds labels along the file's axes, or the number of the class of a whole image.
+    pub fn of_case(
         model: &mut Model,
-        volume: &Volume<f32>,
-        spacing: [f64; 3],
-        truth: Option<&Volume<u8>>,
+        case: &Case,
+        truth: Option<&Volume<u16>>,
         taught: bool,
         settings: Settings,
-    ) -> Result<std::result::Result<Example, String>> {
-        let mut ws = Workspace::default();
-        let seen = match last_stage(model, volume, spacing, truth, taught, settings, &mut ws)? {
-            Ok(seen) => seen,
-            Err(reason) => return Ok(Err(reason)),
+    ) -> Result<Example> {
+        let recipe = model.recipe.clone();
+        let content = |reason| Error::Content { path: case.main().into(), reason };
+        let most = model.max_ram.or_else(crate::total_memory).unwrap_or(u64::MAX);
+        let loaded = load(&recipe, case, None, most, false)?;
+        let mut image = loaded.image(recipe.input[0].colours);
+        let (mut kept, mut ws) = (Kept::new(), Workspace::default());
+        prepare(&mut image, &recipe.preprocess, &mut kept).map_err(content)?;
+        let mut seen = narrowed(model, image, settings.fast, &mut kept, &mut ws)?.map_err(content)?;
+        let dims = seen.dims();
+        let axes = model.shape(recipe.network.len() - 1).axes.clone();
+        let order = Order::new(dims, &axes);
+        let labels = match truth {
+            None => Vec::new(),
+            Some(t) if recipe.whole() => t.data.iter().map(|v| *v as u8).collect(),
+            Some(t) => {
+                let turned = match &loaded.source {
+                    Source::Volume { turn, .. } => turn.forward(t.clone()),
+                    Source::Photo(_) => t.clone(),
+                };
+                let own = seen.trail.labels(&turned, u16::MAX);
+                let channel = channels(&recipe)?;
+                order.lay(&own.map(channel))
+            }
         };
-        let Enlarged { dims, input, truth, taught } = seen;
-        let channel = model.recipe.stages.last().map_or(1, |s| s.channel);
-        // One channel stands for two classes.
-        let foreground = if channel == 0 { 1 } else { channel as u8 };
-        let labels = truth.iter().map(|v| if *v > 0.5 { foreground } else { 0 }).collect();
-        Ok(Ok(Example { dims, channels: 1, values: input, labels, taught }))
-    }
-}
-
-/// The channel of each label of a map.
-fn inverse(recipe: &PhotoRecipe) -> [u8; 256] {
-    let mut class = [UNKNOWN; 256];
-    for c in 0..recipe.classes.len() {
-        class[recipe.label(c) as usize] = c as u8;
-    }
-    class
-}
-
-/// The commonest label of a block of `k` pixels a side, the smallest of equals.
-fn majority(t: &Volume<u8>, [x, y]: [usize; 2], k: usize) -> u8 {
-    let mut counts = [0u16; 256];
-    for v in (y * k..(y + 1) * k).take_while(|v| *v < t.dims[1]) {
-        for u in (x * k..(x + 1) * k).take_while(|u| *u < t.dims[0]) {
-            counts[t.data[v * t.dims[0] + u] as usize] += 1;
+        let taught = match taught {
+            false => Vec::new(),
+            true => order.lay(&foreground(model, &mut seen, settings, &mut ws)?),
+        };
+        let parts: Vec<Vec<f32>> = seen.floats().iter().map(|v| order.lay(v)).collect();
+        let n = parts.len();
+        let mut values = vec![0f32; n * order.voxels()];
+        for (c, part) in parts.iter().enumerate() {
+            part.iter().enumerate().for_each(|(i, v)| values[i * n + c] = *v);
         }
+        Ok(Example { dims: order.tensor(), channels: n, values, labels, taught })
     }
-    (0..=255).max_by_key(|&l| (counts[l as usize], 255 - l)).unwrap_or(0)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The score of the first label above 0, by the last network.
+fn foreground(
+    model: &mut Model,
+    seen: &mut crate::prepare::Image<'_>,
+    settings: Settings,
+    ws: &mut Workspace,
+) -> Result<Volume<f32>> {
+    let recipe = model.recipe.clone();
+    let last = recipe.network.len() - 1;
+    let channel = recipe.foreground().next().map_or(0, |l| l.channel);
+    let plan = Plan::new(model, last, seen.dims())?;
+    if !plan.changes.is_empty() {
+        let reason = "a network whose output lies on another grid than its input cannot teach";
+        return Err(Error::mismatch(reason.into()));
+    }
+    let mut out = Volume::filled(plan.grid, 0f32);
+    let channels = [channel];
+    let what = reading(recipe.last(), &channels);
+    run(model, last, &plan, seen.floats(), &what, settings.fast, ws, &mut |start, size, scores| {
+        for z in 0..size[2] {
+            for y in 0..size[1] {
+                let to = out.index(start[0], start[1] + y, start[2] + z);
+                let from = size[0] * (y + size[1] * z);
+                out.data[to..to + size[0]].copy_from_slice(&scores[from..from + size[0]]);
+            }
+        }
+    })?;
+    Ok(out)
+}
 
-    #[test]
-    fn labels_lie_where_pixels_do() {
-        let text = "version = 1\nname = \"x\"\ntask = \"delineation\"\nclasses = [\"gland\", \"rest\"]\n\
-                    background = \"rest\"\n[input]\nreduce = 2\nmultiple = 4\nnormalise = { kind = \"divide\", by = 1.0 }\n";
-        let recipe = PhotoRecipe::parse(text).unwrap();
-        let photo = Photo::new(6, 4, (0..72).collect());
-        // The right two thirds are gland, whose label is 1 and whose channel is 0.
-        let truth = Volume { dims: [6, 4, 1], data: (0..24).map(|i| (i % 6 >= 2) as u8).collect() };
-        let e = Example::of_photo(&photo, &recipe, Some(&truth));
-        assert_eq!((e.dims, e.channels, e.values.len()), ([1, 4, 4], 3, 48));
-        let u = UNKNOWN;
-        assert_eq!(e.labels, [1, 0, 0, u, 1, 0, 0, u, u, u, u, u, u, u, u, u]);
-        assert_eq!(majority(&truth, [0, 0], 4), 0, "of as many, the smallest");
+/// The network's channel of each value of a label map.
+fn channels(recipe: &Recipe) -> Result<impl Fn(u16) -> u8 + use<>> {
+    if recipe.label.len() > UNKNOWN as usize {
+        let reason =
+            format!("training takes at most {UNKNOWN} labels, the recipe has {}", recipe.label.len());
+        return Err(Error::mismatch(reason));
+    }
+    // Where no channel stands for the background, it comes before the others.
+    let shift = (recipe.background().is_none() && recipe.label.iter().any(|l| l.channel == 0)) as usize;
+    let mut list: Vec<(u16, u8)> =
+        recipe.label.iter().map(|l| (l.value, (l.channel + shift).min(254) as u8)).collect();
+    if recipe.background().is_none() {
+        list.push((0, 0));
+    }
+    Ok(move |v: u16| list.iter().find(|l| l.0 == v).map_or(UNKNOWN, |l| l.1))
+}
+
+/// Voxels in a tensor's order.
+struct Order {
+    dims: [usize; 3],
+    /// The image's axis of the tensor's depth, height and width.
+    axes: [usize; 3],
+}
+
+impl Order {
+    fn new(dims: [usize; 3], axes: &[usize]) -> Order {
+        let axes = match *axes {
+            [a, b, c] => [a, b, c],
+            [a, b] => [3 - a - b, a, b],
+            _ => [2, 1, 0],
+        };
+        Order { dims, axes }
+    }
+
+    fn tensor(&self) -> [usize; 3] {
+        self.axes.map(|a| self.dims[a])
+    }
+
+    fn voxels(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    fn lay<T: Copy>(&self, v: &Volume<T>) -> Vec<T> {
+        if self.axes == [2, 1, 0] {
+            return v.data.clone();
+        }
+        let (t, strides) = (self.tensor(), v.strides());
+        let mut out = Vec::with_capacity(self.voxels());
+        for d in 0..t[0] {
+            for h in 0..t[1] {
+                let at = d * strides[self.axes[0]] + h * strides[self.axes[1]];
+                out.extend((0..t[2]).map(|w| v.data[at + w * strides[self.axes[2]]]));
+            }
+        }
+        out
     }
 }

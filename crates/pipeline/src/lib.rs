@@ -1,23 +1,49 @@
-//! The recipe of a task (one TOML text that rides in the model file), and running it: file in,
-//! files out, case by case.
+//! The recipe of a task (one TOML text that rides in the model file), and running it: files in, files out, case by
+//! case. One path for volumes, tiles, slides and photos:
+//!
+//! ```text
+//! collect -> read -> prepare -> predict (windows -> canvas -> labelling) -> post -> measure -> write -> record
+//! ```
 #![forbid(unsafe_code)]
 
-mod cases;
+mod canvas;
+mod case;
+mod collect;
+mod decide;
 mod error;
 mod example;
+pub mod gallery;
+mod grid;
+mod hash;
+mod measure;
 mod model;
-mod output;
-pub mod photos;
+mod plausible;
+mod post;
+mod predict;
+mod prepare;
+mod read;
 pub mod recipe;
-pub mod slides;
-mod stages;
+mod run;
+mod slides;
 mod system;
+mod table;
+mod tensor;
+mod write;
 
-pub use cases::{Batch, Case, CaseResult, Outcome, Progress, collect_inputs, record_failures, run_cases};
+pub use case::{Case, stem};
+pub use collect::{Collected, collect};
 pub use error::{Error, Result};
 pub use example::{Example, UNKNOWN};
+pub use hash::{Fingerprint, sha256_file, sha256_hex};
+pub use measure::Measured;
 pub use model::{Model, RECIPE_KEY};
-pub use output::{CaseFiles, Sidecar, sha256_file, sha256_hex};
+pub use predict::{Planned, Settings, Timings, Workspace, planned};
 pub use recipe::Recipe;
-pub use stages::{Prediction, Settings, Timings, Workspace, predict};
+pub use run::{
+    Batch, CaseResult, OnSlide, Outcome, Prediction, Progress, Record, Summary, Written, predict_case,
+    run_cases,
+};
+pub use slides::is_slide;
 pub use system::{available_memory, cpu_model, peak_rss_bytes, total_memory};
+pub use table::Table;
+pub use write::Wanted;

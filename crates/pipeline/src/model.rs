@@ -1,30 +1,108 @@
-//! A model file and its recipe.
+//! A model file, its recipe, and the networks in it made ready to run.
 
+use crate::recipe::{Axes, Kind, Layout, Network};
 use crate::{Error, Recipe, Result};
 use ampoule_engine::{Options, Pool, Precision, Session, StepInfo};
-use ampoule_graph::{Graph, onnx};
+use ampoule_graph::{DType, Dim, Graph, onnx};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Key of the recipe in an ONNX file's `metadata_props`.
 pub const RECIPE_KEY: &str = "ampoule.recipe";
 
-/// A loaded model: its graph, its recipe, and sessions made so far.
+/// A loaded model: its graphs, its recipe, and sessions made so far.
 pub struct Model {
-    graph: Graph,
+    /// The model, and others of the same ensemble (`--fold`).
+    graphs: Arc<Vec<Graph>>,
+    /// What each of the recipe's networks takes.
+    shapes: Vec<Shape>,
     /// The recipe in force.
     pub recipe: Recipe,
-    /// Hash of the model file, in hexadecimal.
+    /// Hash of the model files, in hexadecimal.
     pub sha256: String,
     options: Options,
     /// Most resident memory of the whole process in bytes.
     pub max_ram: Option<u64>,
     pool: Arc<Pool>,
+    /// Whether inputs of one case may run side by side, one thread each.
+    pub side_by_side: bool,
     /// Steps of sessions that are gone, with their last times.
-    past: Vec<(String, Vec<StepInfo>)>,
-    /// One or several side by side for each output and size.
-    sessions: HashMap<(String, [usize; 3]), Vec<Session>>,
+    past: Vec<(Key, Vec<StepInfo>)>,
+    /// One or several side by side for each network and input shape.
+    seats: HashMap<Key, Vec<Seat>>,
+    /// Time spent in networks so far.
+    pub network_time: Duration,
+}
+
+/// Which model of an ensemble, which of its outputs, and the shape of its image input.
+pub(crate) type Key = (usize, String, Vec<usize>);
+
+/// A session, and what each of its inputs takes: a constant, or the image.
+pub(crate) struct Seat {
+    pub session: Session,
+    constants: Vec<Option<Vec<f32>>>,
+    /// Which input is the image.
+    pub image: usize,
+}
+
+impl Seat {
+    /// Runs the network; the image's input was filled before.
+    pub fn run(&mut self) -> Result<()> {
+        for (i, constant) in self.constants.iter().enumerate() {
+            if let Some(values) = constant {
+                // A session may use the place of an input for other things once it is read.
+                self.session.set_input(i, values)?;
+            }
+        }
+        Ok(self.session.run()?)
+    }
+
+    fn beside(&self, pool: Arc<Pool>) -> Result<Seat> {
+        let session = self.session.beside(pool)?;
+        Ok(Seat { session, constants: self.constants.clone(), image: self.image })
+    }
+}
+
+/// What the file says of a network's image input.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Shape {
+    /// Entries of a batch; 1 where it is free.
+    pub batch: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Whether channels are last.
+    pub nhwc: bool,
+    /// Sizes of its spatial axes in the tensor's order, slowest first, where they are fixed.
+    pub fixed: Vec<Option<usize>>,
+    /// The image's axis of each spatial axis of the tensor.
+    pub axes: Vec<usize>,
+}
+
+impl Shape {
+    /// The tensor's sizes for a box of the image.
+    pub fn tensor(&self, size: [usize; 3]) -> Vec<usize> {
+        let spatial = self.axes.iter().map(|a| size[*a]);
+        match self.nhwc {
+            true => [self.batch].into_iter().chain(spatial).chain([self.channels]).collect(),
+            false => [self.batch, self.channels].into_iter().chain(spatial).collect(),
+        }
+    }
+
+    /// The sizes along the image's axes that the network insists on.
+    pub fn wanted(&self) -> [Option<usize>; 3] {
+        let mut out = [None; 3];
+        for (a, n) in self.axes.iter().zip(&self.fixed) {
+            out[*a] = *n;
+        }
+        if self.axes.len() == 2 {
+            // A network of images sees one slice at a time.
+            let through = 3 - self.axes[0] - self.axes[1];
+            out[through] = Some(1);
+        }
+        out
+    }
 }
 
 impl Model {
@@ -35,44 +113,83 @@ impl Model {
         Self::from_graph(graph, recipe, sha256, options)
     }
 
-    /// Makes a model of a graph in memory.
+    /// Makes a model of a graph in memory. `recipe` is a text that overrides the one inside.
     pub fn from_graph(graph: Graph, recipe: Option<&str>, sha256: String, options: Options) -> Result<Self> {
-        let text = recipe.or_else(|| graph.meta(RECIPE_KEY)).map(str::to_owned);
-        let text = text.ok_or_else(|| {
-            Error::Recipe("the model carries none; give one with --recipe FILE (see docs/recipes.md)".into())
-        })?;
-        let recipe = Recipe::parse(&text)?;
-        let unsupported = graph.unsupported();
-        if !unsupported.is_empty() {
-            return Err(Error::Engine(ampoule_graph::Error::Unsupported(unsupported).into()));
-        }
-        let names: Vec<&str> = graph.outputs.iter().map(|o| graph.value(*o).name.as_str()).collect();
-        if let Some(missing) = recipe.outputs(false).into_iter().find(|o| !names.contains(o)) {
-            return Err(Error::Recipe(format!(
-                "it names the output `{missing}`; the model has {}",
-                names.join(", ")
-            )));
+        let (text, origin) = match (recipe, graph.meta(RECIPE_KEY)) {
+            (Some(given), _) => (given.to_owned(), "recipe"),
+            (None, Some(own)) => (own.to_owned(), "recipe of the model"),
+            (None, None) => return Err(Error::NoRecipe),
+        };
+        let mut recipe = Recipe::parse(&text, origin)?;
+        if let ([network], [only]) = (&mut recipe.network[..], &graph.outputs[..])
+            && network.outputs.is_empty()
+        {
+            network.outputs.push(graph.value(*only).name.clone());
         }
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
             n => n,
         };
-        let pool = Arc::new(Pool::new(threads));
-        Ok(Model {
-            graph,
+        let model = Model {
+            graphs: Arc::new(Vec::new()),
+            shapes: Vec::new(),
             recipe,
-            sha256,
+            sha256: String::new(),
             options,
             max_ram: None,
-            pool,
+            pool: Arc::new(Pool::new(threads)),
+            side_by_side: true,
             past: Vec::new(),
-            sessions: HashMap::new(),
-        })
+            seats: HashMap::new(),
+            network_time: Duration::ZERO,
+        };
+        model.with(graph, sha256)
     }
 
-    /// The graph.
+    fn with(mut self, graph: Graph, sha256: String) -> Result<Self> {
+        self.accepts(&graph)?;
+        self.graphs = Arc::new(vec![graph]);
+        self.sha256 = sha256;
+        self.shapes = (0..self.recipe.network.len()).map(|i| self.find_shape(i)).collect::<Result<_>>()?;
+        Ok(self)
+    }
+
+    /// Adds another model whose scores are averaged with the others': a fold of an ensemble. It must have the
+    /// outputs that the recipe names.
+    pub fn join(&mut self, graph: Graph, sha256: &str) -> Result<()> {
+        self.accepts(&graph)?;
+        Arc::make_mut(&mut self.graphs).push(graph);
+        self.sha256 = crate::sha256_hex(format!("{} {sha256}", self.sha256).as_bytes());
+        Ok(())
+    }
+
+    /// A graph must be one that runs, with the outputs that the recipe names.
+    fn accepts(&self, graph: &Graph) -> Result<()> {
+        let unsupported = graph.unsupported();
+        if !unsupported.is_empty() {
+            return Err(Error::Engine(ampoule_graph::Error::Unsupported(unsupported).into()));
+        }
+        let names: Vec<&str> = graph.outputs.iter().map(|o| graph.value(*o).name.as_str()).collect();
+        let have = names.join(", ");
+        if self.recipe.network.iter().any(|n| n.outputs.is_empty()) {
+            return Err(Error::mismatch(format!("it names no outputs, and the model has several: {have}")));
+        }
+        match self.recipe.used_outputs(false).into_iter().find(|o| !names.contains(o)) {
+            Some(missing) => {
+                Err(Error::mismatch(format!("it names the output `{missing}`; the model has {have}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The graph of the model file.
     pub fn graph(&self) -> &Graph {
-        &self.graph
+        &self.graphs[0]
+    }
+
+    /// Models of the ensemble.
+    pub(crate) fn folds(&self) -> usize {
+        self.graphs.len()
     }
 
     /// How values are stored and multiplied.
@@ -85,49 +202,133 @@ impl Model {
         self.pool.threads()
     }
 
-    /// The session for one output at one spatial size (in tensor order). Sessions of other sizes
-    /// are dropped: scans differ in size, and memory is short.
-    pub fn session(&mut self, output: &str, dims: [usize; 3]) -> Result<&mut Session> {
-        let key = (output.to_owned(), dims);
-        self.sessions.retain(|k, _| k.0 != key.0 || k.1 == dims);
-        if !self.sessions.contains_key(&key) {
-            let graph = self.graph.extract(&[output])?;
-            let shape = vec![1, 1, dims[0], dims[1], dims[2]];
-            if graph.inputs.len() != 1 {
-                let reason =
-                    format!("output `{output}` needs {} inputs, one image is given", graph.inputs.len());
-                return Err(Error::Recipe(reason));
-            }
-            let mut options = self.options.clone();
-            // What the process holds already, and the result that is read from the network.
-            let held = crate::system::rss_bytes().unwrap_or(0) + 4 * dims.iter().product::<usize>() as u64;
-            if let Some(m) = self.max_ram {
-                options.max_bytes = Some(m.saturating_sub(held));
-            }
-            let session = Session::with_pool(graph, &[shape], &options, self.pool.clone());
-            // Speak of the limit that was given, not of what is left of it.
-            let session = session.map_err(|e| match (e, self.max_ram) {
-                (ampoule_engine::Error::Memory { needed_mib, .. }, Some(m)) => {
-                    ampoule_engine::Error::Memory {
-                        needed_mib: needed_mib + (held >> 20),
-                        limit_mib: m >> 20,
-                    }
-                }
-                (e, _) => e,
-            })?;
-            self.sessions.insert(key.clone(), vec![session]);
-        }
-        let first = self.sessions.get_mut(&key).and_then(|s| s.first_mut());
-        first.ok_or_else(|| Error::Recipe("no session".into()))
+    /// What network `i` takes.
+    pub(crate) fn shape(&self, i: usize) -> &Shape {
+        &self.shapes[i]
     }
 
-    /// Sessions of one output and size to run side by side on up to `jobs` inputs, one thread each: as
-    /// many as there are threads and memory for. A single one if only that fits; it has all threads.
-    pub fn sessions(&mut self, output: &str, dims: [usize; 3], jobs: usize) -> Result<&mut [Session]> {
-        let first = self.session(output, dims)?;
-        let (arena, foreign) = (first.arena_bytes(), first.is_foreign());
+    fn find_shape(&self, i: usize) -> Result<Shape> {
+        let network = &self.recipe.network[i];
+        let output = network.outputs.first().map_or("", String::as_str);
+        let graph = self.graphs[0].extract(&[output])?;
+        let image = image_input(&graph, network)?;
+        let id = graph.inputs[image];
+        let dims = graph.value(id).shape.clone().unwrap_or_default();
+        let rank = dims.len();
+        if !(4..=5).contains(&rank) && rank != 0 {
+            return Err(Error::mismatch(format!(
+                "the model's input `{}` has {rank} axes; images have 4 (batch, channels, height, width) and volumes 5",
+                graph.value(id).name
+            )));
+        }
+        let channels = self.recipe.channels();
+        let spatial =
+            if rank == 0 { if self.recipe.kind() == Kind::Volume { 3 } else { 2 } } else { rank - 2 };
+        if spatial == 3 && self.recipe.kind() == Kind::Image {
+            return Err(Error::mismatch(
+                "the model takes volumes; its [[input]] must be of kind \"volume\"".into(),
+            ));
+        }
+        let at = |k: usize| dims.get(k).and_then(Dim::known);
+        let nhwc = match network.layout {
+            Layout::Nhwc => true,
+            Layout::Nchw => false,
+            Layout::Auto => rank > 0 && at(1) != Some(channels) && at(rank - 1) == Some(channels),
+        };
+        let own = if nhwc { at(rank.max(1) - 1) } else { at(1) };
+        if own.is_some_and(|n| n != channels) {
+            let own = own.unwrap_or(0);
+            let reason = format!(
+                "its [[input]] tables give {channels} channels; the model's input `{}` takes {own}",
+                graph.value(id).name
+            );
+            return Err(Error::mismatch(reason));
+        }
+        let first = if nhwc { 1 } else { 2 };
+        let fixed = (0..spatial).map(|k| at(first + k)).collect();
+        Ok(Shape { batch: at(0).unwrap_or(1).max(1), channels, nhwc, fixed, axes: axes(network, spatial) })
+    }
+
+    /// Sizes of a network's output for an image box of `size`, without running it; `None` where they are not known
+    /// before.
+    pub(crate) fn output_dims(
+        &self,
+        i: usize,
+        shape: &Shape,
+        size: [usize; 3],
+    ) -> Result<Option<Vec<usize>>> {
+        let network = &self.recipe.network[i];
+        let output = network.outputs.first().map_or("", String::as_str);
+        let mut graph = self.graphs[0].extract(&[output])?;
+        let image = image_input(&graph, network)?;
+        graph.set_input_dims(image, &shape.tensor(size));
+        for (k, id) in graph.inputs.clone().into_iter().enumerate().filter(|(k, _)| *k != image) {
+            if let Some(values) = network.constants.get(&graph.value(id).name) {
+                graph.set_input_dims(k, &[1, values.len()]);
+            }
+        }
+        ampoule_graph::infer::infer(&mut graph)?;
+        Ok(graph.outputs.first().and_then(|o| graph.value(*o).dims()))
+    }
+
+    /// Whether a network's output holds labels rather than scores.
+    pub(crate) fn gives_labels(&self, i: usize) -> bool {
+        let output = self.recipe.network[i].outputs.first();
+        let id = self.graphs[0].outputs.iter().find(|o| Some(&self.graphs[0].value(**o).name) == output);
+        let dtype = id.and_then(|o| self.graphs[0].value(*o).dtype);
+        dtype.is_some_and(|d| !d.is_float() && d != DType::F32)
+    }
+
+    /// Makes the session of a network for a shape, where there is none. Sessions of other shapes are dropped: cases
+    /// differ in size, and memory is short.
+    fn ready(&mut self, network: usize, key: &Key) -> Result<()> {
+        self.seats.retain(|k, _| (k.0, &k.1) != (key.0, &key.1) || k.2 == key.2);
+        if self.seats.contains_key(key) {
+            return Ok(());
+        }
+        let network = &self.recipe.network[network];
+        let graph = self.graphs[key.0].extract(&[&key.1])?;
+        let image = image_input(&graph, network)?;
+        let name = |k: usize| graph.value(graph.inputs[k]).name.clone();
+        let constants: Vec<Option<Vec<f32>>> =
+            (0..graph.inputs.len()).map(|k| network.constants.get(&name(k)).cloned()).collect();
+        let shapes: Vec<Vec<usize>> = constants
+            .iter()
+            .map(|c| c.as_ref().map_or_else(|| key.2.clone(), |v| vec![1, v.len()]))
+            .collect();
+        let mut options = self.options.clone();
+        // What the process holds already, and the scores that are read from the network.
+        let held =
+            crate::system::rss_bytes().unwrap_or(0) + 4 * key.2.iter().skip(2).product::<usize>() as u64;
+        if let Some(m) = self.max_ram {
+            options.max_bytes = Some(m.saturating_sub(held));
+        }
+        let session = Session::with_pool(graph, &shapes, &options, self.pool.clone());
+        // Speak of the limit that was given, not of what is left of it.
+        let session = session.map_err(|e| match (e, self.max_ram) {
+            (ampoule_engine::Error::Memory { needed_mib, .. }, Some(m)) => {
+                ampoule_engine::Error::Memory { needed_mib: needed_mib + (held >> 20), limit_mib: m >> 20 }
+            }
+            (e, _) => e,
+        })?;
+        self.seats.insert(key.clone(), vec![Seat { session, constants, image }]);
+        Ok(())
+    }
+
+    /// The session of a network for one input shape; all threads work on it.
+    pub(crate) fn seat(&mut self, network: usize, key: &Key) -> Result<&mut Seat> {
+        self.ready(network, key)?;
+        let list = self.seats.get_mut(key);
+        list.and_then(|l| l.first_mut()).ok_or_else(|| Error::mismatch("no session".into()))
+    }
+
+    /// Sessions of a network to run side by side on up to `jobs` inputs, one thread each: as many as there are
+    /// threads and memory for. A single one if only that fits; it has all threads.
+    pub(crate) fn seats(&mut self, network: usize, key: &Key, jobs: usize) -> Result<&mut [Seat]> {
+        let first = self.seat(network, key)?;
+        let (arena, foreign) = (first.session.arena_bytes(), first.session.is_foreign());
         // Who watches values sees them run by run.
-        let alone = foreign || self.options.observe.is_some();
+        let alone = foreign || self.options.observe.is_some() || !self.side_by_side;
         let threads = self.threads();
         let room = match self.max_ram {
             Some(most) => most.saturating_sub(crate::system::rss_bytes().unwrap_or(0) + arena),
@@ -136,8 +337,7 @@ impl Model {
         };
         let fits = (room / arena.max(1)) as usize;
         let lanes = if threads.min(jobs) <= fits && !alone { threads.min(jobs) } else { 1 };
-        let key = (output.to_owned(), dims);
-        let list = self.sessions.get_mut(&key).ok_or_else(|| Error::Recipe("no session".into()))?;
+        let list = self.seats.get_mut(key).ok_or_else(|| Error::mismatch("no session".into()))?;
         if lanes > 1 && list.len() <= lanes {
             for _ in list.len()..=lanes {
                 let next = list[0].beside(Arc::new(Pool::new(1)))?;
@@ -147,28 +347,97 @@ impl Model {
         Ok(if lanes > 1 { &mut list[1..=lanes] } else { &mut list[..1] })
     }
 
+    /// Another model with the same weights and one thread, to run other cases beside this one's.
+    pub fn beside(&self) -> Result<Self> {
+        let one = Arc::new(Pool::new(1));
+        let copy = |(k, list): (&Key, &Vec<Seat>)| Ok((k.clone(), vec![list[0].beside(one.clone())?]));
+        let seats = self.seats.iter().map(copy).collect::<Result<_>>()?;
+        Ok(Model {
+            graphs: self.graphs.clone(),
+            shapes: self.shapes.clone(),
+            recipe: self.recipe.clone(),
+            sha256: self.sha256.clone(),
+            options: Options { threads: 1, ..self.options.clone() },
+            max_ram: self.max_ram,
+            pool: one,
+            side_by_side: false,
+            past: Vec::new(),
+            seats,
+            network_time: Duration::ZERO,
+        })
+    }
+
+    /// Bytes of activations of all sessions made so far.
+    pub fn arena_bytes(&self) -> u64 {
+        self.seats.values().flatten().map(|s| s.session.arena_bytes()).sum()
+    }
+
+    /// Whether another engine computes.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.seats.values().flatten().any(|s| s.session.is_foreign())
+    }
+
+    /// Gives back the memory of activations until the next run.
+    pub(crate) fn release(&mut self) {
+        self.seats.values_mut().flatten().for_each(|s| s.session.release());
+    }
+
     /// Steps of the networks with their times in the most recent run of each.
     pub fn steps(&self) -> Vec<StepInfo> {
         let mut all: Vec<StepInfo> = self.past.iter().flat_map(|p| p.1.clone()).collect();
-        let mut keys: Vec<_> = self.sessions.keys().collect();
+        let mut keys: Vec<_> = self.seats.keys().collect();
         keys.sort();
-        all.extend(keys.into_iter().flat_map(|k| steps_of(&self.sessions[k])));
+        all.extend(keys.into_iter().flat_map(|k| steps_of(&self.seats[k])));
         all
     }
 
-    /// Forgets the session of an output, weights included.
-    pub fn forget(&mut self, output: &str) {
-        if let Some(steps) = self.sessions.iter().find(|(k, _)| k.0 == output).map(|(_, s)| steps_of(s)) {
-            self.past.retain(|p| p.0 != output);
-            self.past.push((output.to_owned(), steps));
+    /// Forgets the sessions of an output, weights included.
+    pub(crate) fn forget(&mut self, fold: usize, output: &str) {
+        let own = |k: &Key| k.0 == fold && k.1 == output;
+        if let Some((key, steps)) =
+            self.seats.iter().find(|(k, _)| own(k)).map(|(k, s)| (k.clone(), steps_of(s)))
+        {
+            self.past.retain(|p| !own(&p.0));
+            self.past.push((key, steps));
         }
-        self.sessions.retain(|k, _| k.0 != output);
+        self.seats.retain(|k, _| !own(k));
     }
 }
 
 /// Steps of the session among those side by side that ran last: the first where it is alone.
-fn steps_of(sessions: &[Session]) -> Vec<StepInfo> {
-    sessions.last().map_or(Vec::new(), Session::steps)
+fn steps_of(seats: &[Seat]) -> Vec<StepInfo> {
+    seats.last().map_or(Vec::new(), |s| s.session.steps())
+}
+
+/// The image's axis of each spatial axis of a network's tensor, slowest first.
+fn axes(network: &Network, spatial: usize) -> Vec<usize> {
+    let mut order = match network.axes {
+        Axes::Zyx => vec![2, 1, 0],
+        Axes::Xyz => vec![0, 1, 2],
+    };
+    if spatial == 2 {
+        let through = network.slices.index();
+        order.retain(|a| *a != through);
+    }
+    order
+}
+
+/// Which input of an output's graph is the image: the one without a constant.
+fn image_input(graph: &Graph, network: &Network) -> Result<usize> {
+    let names: Vec<&str> = graph.inputs.iter().map(|i| graph.value(*i).name.as_str()).collect();
+    if let Some(strange) = network.constants.keys().find(|k| !names.contains(&k.as_str())) {
+        let have = names.join(", ");
+        return Err(Error::mismatch(format!("`constants` name the input `{strange}`; the model has {have}")));
+    }
+    let free: Vec<usize> = (0..names.len()).filter(|i| !network.constants.contains_key(names[*i])).collect();
+    match free[..] {
+        [one] => Ok(one),
+        _ => Err(Error::mismatch(format!(
+            "the network needs the inputs {}; {} of them are to be the image (others need `constants`)",
+            names.join(", "),
+            free.len()
+        ))),
+    }
 }
 
 impl From<ampoule_graph::Error> for Error {

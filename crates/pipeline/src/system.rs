@@ -32,3 +32,10 @@ pub fn cpu_model() -> Option<String> {
     let line = text.lines().find(|l| l.starts_with("model name"))?;
     line.split(':').nth(1).map(|s| s.trim().to_owned())
 }
+
+/// Name of this machine.
+pub fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = name.or_else(|| std::env::var("COMPUTERNAME").ok());
+    name.map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()).unwrap_or_else(|| "this machine".into())
+}

@@ -7,38 +7,38 @@ use ampoule_graph::Graph;
 use ampoule_imaging::geometry::Orientation;
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
 use ampoule_imaging::photo::Photo;
-use ampoule_imaging::{Nifti, Volume};
-use ampoule_pipeline::photos::{PhotoModel, PhotoRecipe, Task, collect_photos};
-use ampoule_pipeline::recipe::Orientation as Enter;
-use ampoule_pipeline::{
-    Model, Recipe, Settings, Workspace, collect_inputs, predict, sha256_file, sha256_hex,
-};
+use ampoule_imaging::{Volume, formats};
+use ampoule_pipeline::recipe::Kind;
+use ampoule_pipeline::{Case, Model, Recipe, Settings, collect, predict_case, sha256_file, sha256_hex};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A model with its recipe, for any kind of image.
-pub(crate) enum Runner {
-    Volumes(Box<Model>, Settings),
-    Photos(Box<PhotoModel>),
+/// A model with its recipe and the way it is run.
+pub(crate) struct Runner {
+    pub model: Model,
+    pub settings: Settings,
 }
 
 /// What a model made of a case.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
-    /// Class of every voxel or pixel; one value for a classified photo.
-    pub labels: Volume<u8>,
-    /// Size of a voxel in mm; 1 for photos.
+    /// Label of every voxel or pixel, volumes along right, anterior, superior; the number of the class of a
+    /// classified image.
+    pub labels: Volume<u16>,
+    /// Size of a voxel in mm; 1 where nothing is known.
     pub spacing: [f64; 3],
     /// Classes, background included.
     pub classes: usize,
-    /// Probabilities of the classes of a classified photo; empty otherwise.
+    /// Values of the labels that are measured.
+    pub values: Vec<u16>,
+    /// Scores of the classes of a classified image; empty otherwise.
     pub scores: Vec<f32>,
 }
 
 impl Found {
-    /// A classified photo whose class is `truth`.
-    pub fn sample(&self, truth: u8) -> Sample {
+    /// A classified image whose class is `truth`.
+    pub fn sample(&self, truth: u16) -> Sample {
         Sample {
             truth: truth as usize,
             predicted: self.labels.data.first().map_or(0, |&l| l as usize),
@@ -53,125 +53,78 @@ pub(crate) type Stages = Vec<(String, f64)>;
 
 impl Runner {
     pub fn new(graph: &Graph, recipe: &str, options: &Options, fast: bool) -> Result<Self> {
-        let (graph, options) = (graph.clone(), options.clone());
-        if PhotoRecipe::is_one(recipe) {
-            let mut model = PhotoModel::from_graph(graph, recipe, String::new(), options)?;
-            // One case at a time, as fast as it can be.
-            model.together = true;
-            return Ok(Runner::Photos(Box::new(model)));
-        }
-        let model = Model::from_graph(graph, Some(recipe), String::new(), options)?;
-        Ok(Runner::Volumes(Box::new(model), Settings { fast, probability: false }))
+        let mut model = Model::from_graph(graph.clone(), Some(recipe), String::new(), options.clone())?;
+        model.max_ram = options.max_bytes;
+        Ok(Runner { model, settings: Settings { fast, scores: false } })
     }
 
     /// Holds the whole process to `most` bytes of resident memory.
     pub fn hold(&mut self, most: Option<u64>) {
-        match self {
-            Runner::Volumes(model, _) => model.max_ram = most,
-            Runner::Photos(model) => model.max_ram = most,
-        }
+        self.model.max_ram = most;
     }
 
     /// Steps of the networks with their times in the most recent run.
     pub fn steps(&self) -> Vec<StepInfo> {
-        match self {
-            Runner::Volumes(model, _) => model.steps(),
-            Runner::Photos(model) => model.steps(),
-        }
+        self.model.steps()
     }
 
-    /// Runs case `path`.
-    pub fn run(&mut self, path: &Path) -> Result<Found> {
-        Ok(self.timed(path)?.0)
+    /// Runs a case.
+    pub fn run(&mut self, case: &Case) -> Result<Found> {
+        Ok(self.timed(case)?.0)
     }
 
-    /// Runs case `path` and tells what the time went to; what is left of the whole is neither.
-    pub fn timed(&mut self, path: &Path) -> Result<(Found, Stages)> {
+    /// Runs a case and tells what the time went to; what is left of the whole is neither.
+    pub fn timed(&mut self, case: &Case) -> Result<(Found, Stages)> {
         let start = Instant::now();
         let ms = |d: Duration| d.as_secs_f64() * 1e3;
-        let fail = |reason: String| Error::Input { path: path.into(), reason };
-        match self {
-            Runner::Volumes(model, settings) => {
-                let (volume, spacing) = volume_of(path, &model.recipe)?;
-                let mut stages = vec![("read".to_owned(), ms(start.elapsed()))];
-                let p =
-                    predict(model, &volume, spacing, *settings, &mut Workspace::default())?.map_err(fail)?;
-                stages.extend(p.timings.iter().map(|(what, d)| ((*what).to_owned(), ms(*d))));
-                Ok((Found { labels: p.mask, spacing, classes: 2, scores: Vec::new() }, stages))
+        let p = predict_case(&mut self.model, case, self.settings)?;
+        let predicted = start.elapsed();
+        let recipe = &self.model.recipe;
+        let (classes, values) = (recipe.label.len(), recipe.foreground().map(|l| l.value).collect());
+        let mut stages: Stages = p.timings.iter().map(|(what, d)| ((*what).to_owned(), ms(*d))).collect();
+        let found = match p.labels {
+            Some(labels) => {
+                let turned = p.orientation.map_or_else(|| labels.clone(), |o| o.to_canonical(&labels));
+                let spacing = p.orientation.map_or(p.spacing, |o| o.spacing(p.spacing));
+                Found { labels: turned, spacing, classes: classes.max(2), values, scores: Vec::new() }
             }
-            Runner::Photos(model) => {
-                let photo = Photo::read(path).map_err(|e| fail(e.to_string()))?;
-                let read = start.elapsed();
-                let classes = model.recipe.classes.len();
-                let before = model.network;
-                let scores = model.predict(&photo)?;
-                let network = model.network - before;
-                let predicted = start.elapsed();
-                let labels = match model.recipe.task {
-                    Task::Classification => {
-                        Volume { dims: [1; 3], data: vec![model.recipe.decide(&scores.values) as u8] }
-                    }
-                    Task::Delineation => {
-                        let size = [photo.width, photo.height];
-                        let recipe = &model.recipe;
-                        let class = |i: usize| {
-                            recipe.label(recipe.decide(&scores.values[i * classes..(i + 1) * classes]))
-                        };
-                        let data = scores.over(size, model.recipe.input.reduce, class);
-                        Volume { dims: [size[0], size[1], 1], data }
-                    }
-                };
-                let whole = matches!(model.recipe.task, Task::Classification);
-                let stages = [
-                    ("read", read),
-                    ("prepare", predicted.saturating_sub(read + network)),
-                    ("network", network),
-                    ("decide", start.elapsed() - predicted),
-                ];
-                let stages = stages.map(|(what, d)| (what.to_owned(), ms(d))).to_vec();
-                let scores = if whole { scores.values } else { Vec::new() };
-                Ok((Found { labels, spacing: [1.0; 3], classes, scores }, stages))
+            None => {
+                let best =
+                    (1..p.numbers.len()).fold(0, |b, k| if p.numbers[k] > p.numbers[b] { k } else { b });
+                let labels = Volume { dims: [1; 3], data: vec![best as u16] };
+                Found { labels, spacing: [1.0; 3], classes, values, scores: p.numbers }
             }
-        }
+        };
+        stages.push(("decide".to_owned(), ms(start.elapsed() - predicted)));
+        Ok((found, stages))
     }
 }
 
-/// A volume as a recipe takes it, and the size of its voxels in mm.
-pub(crate) fn volume_of(path: &Path, recipe: &Recipe) -> Result<(Volume<f32>, [f64; 3])> {
-    let fail = |reason: String| Error::Input { path: path.into(), reason };
-    let image = Nifti::read(path, None).map_err(|e| fail(e.to_string()))?;
-    let (stored, replaced) = image.to_f32();
-    if replaced > 0 {
-        return Err(fail(format!("{replaced} of its values are not finite; repair or leave it out")));
-    }
-    let affine = image.affine();
-    let o = match recipe.orientation {
-        Enter::Canonical => Orientation::of(&affine),
-        _ => Orientation { axis: [0, 1, 2], flip: [false; 3] },
-    };
-    Ok((o.to_canonical(&stored), o.spacing(affine.spacing())))
-}
-
-/// The cases in a folder, or the file itself.
-pub(crate) fn cases(path: &Path, photos: bool) -> Result<Vec<PathBuf>> {
+/// The cases that a path names, for a recipe: a file, a folder, or a manifest.
+pub(crate) fn cases(path: &Path, recipe: &Recipe) -> Result<Vec<Case>> {
     if !path.exists() {
         return Err(Error::Input { path: path.into(), reason: "there is no such file or folder".into() });
     }
-    let inputs = [path.to_path_buf()];
-    let list = if photos { collect_photos(&inputs)? } else { collect_inputs(&inputs)? };
-    if list.is_empty() {
-        let kind = if photos { "photos" } else { "NIfTI files" };
+    let found = collect(recipe, &[path.to_path_buf()], None)?;
+    if let Some((path, reason)) = found.skipped.into_iter().next() {
+        return Err(Error::Input { path, reason });
+    }
+    if found.cases.is_empty() {
+        let kind = match recipe.kind() {
+            Kind::Image => "photos or tiles",
+            Kind::Volume => "volumes",
+        };
         return Err(Error::Input { path: path.into(), reason: format!("there are no {kind} in it") });
     }
-    Ok(list)
+    Ok(found.cases)
 }
 
 /// Refuses a case that is in two of the named sets, by content; returns a hash of all.
-pub(crate) fn disjoint(sets: &[(&str, &[PathBuf])]) -> Result<String> {
+pub(crate) fn disjoint(sets: &[(&str, &[Case])]) -> Result<String> {
     let mut seen: BTreeMap<String, (&str, &Path)> = BTreeMap::new();
     let mut text = String::new();
-    for &(set, paths) in sets {
-        for path in paths {
+    for &(set, cases) in sets {
+        for path in cases.iter().flat_map(|c| &c.files) {
             let hash = sha256_file(path)?;
             text += &hash;
             if let Some((other, first)) = seen.get(&hash).filter(|s| s.0 != set) {
@@ -188,81 +141,129 @@ pub(crate) fn disjoint(sets: &[(&str, &[PathBuf])]) -> Result<String> {
     Ok(sha256_hex(text.as_bytes()))
 }
 
-/// Truth of cases: masks of the same name, or a table of classes.
+/// Ground truth of cases: masks of the same name, or a table of classes.
 pub(crate) enum Truth {
     Masks(PathBuf),
-    Classes(BTreeMap<String, u8>),
+    Classes(BTreeMap<String, u16>),
 }
+
+/// Endings of masks, the first that is found.
+const VOLUMES: [&str; 8] =
+    ["_mask.nii.gz", "_mask.nii", "_seg.nii.gz", "_seg.nii", ".nii.gz", ".nii", ".mgz", ".mgh"];
+const IMAGES: [&str; 5] = ["_mask.png", "_labels.png", "_anno.png", ".png", ".bmp"];
 
 impl Truth {
     /// A folder of masks, or a table of labels as `evaluate` takes it.
-    pub fn read(path: &Path, classes: &[String]) -> Result<Self> {
+    pub fn read(path: &Path, recipe: &Recipe) -> Result<Self> {
         if path.is_dir() {
             return Ok(Truth::Masks(path.into()));
         }
-        let rows = crate::classification::table::truth(path, classes)?;
+        let rows = crate::classification::table::truth(path, &recipe.classes())?;
         let short = |f: &str| f.rsplit(['/', '\\']).next().unwrap_or(f).to_owned();
-        Ok(Truth::Classes(rows.iter().map(|(file, class, _)| (short(file), *class as u8)).collect()))
+        Ok(Truth::Classes(rows.iter().map(|(file, class, _)| (short(file), *class as u16)).collect()))
     }
 
-    /// The truth of case `path`, which must have this size and no more classes.
-    pub fn of(&self, path: &Path, dims: [usize; 3], classes: usize) -> Result<Volume<u8>> {
+    /// The ground truth of a case, which must have this size and no other labels than the model's.
+    pub fn of(&self, case: &Case, found: &Found) -> Result<Volume<u16>> {
+        self.sized(case, found.labels.dims, &found.values)
+    }
+
+    /// The same for labels along right, anterior, superior of a size, with the values that are measured.
+    pub fn sized(&self, case: &Case, dims: [usize; 3], values: &[u16]) -> Result<Volume<u16>> {
+        let path = case.main();
         let fail = |reason: String| Error::Input { path: path.into(), reason };
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let truth = match self {
             Truth::Classes(all) => {
-                let class = all.get(&name).copied();
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let class = all.get(name.as_ref()).copied();
                 let class = class.ok_or_else(|| fail("the table of classes does not name it".into()))?;
                 Volume { dims: [1, 1, 1], data: vec![class] }
             }
-            Truth::Masks(folder) => {
-                let nifti = name.ends_with(".nii") || name.ends_with(".nii.gz");
-                let stem = name.trim_end_matches(".gz").trim_end_matches(".nii");
-                let stem = if nifti { stem } else { stem.rsplit_once('.').map_or(stem, |s| s.0) };
-                let endings: &[&str] = if nifti {
-                    &["_mask.nii.gz", "_mask.nii", ".nii.gz", ".nii"]
-                } else {
-                    &["_mask.png", "_labels.png", ".png"]
-                };
-                let file = endings.iter().map(|e| folder.join(format!("{stem}{e}"))).find(|p| p.is_file());
-                let file =
-                    file.ok_or_else(|| fail(format!("there is no truth for it in {}", folder.display())))?;
-                let bad = |reason: String| Error::Input { path: file.clone(), reason };
-                match nifti {
-                    true => {
-                        let image = Nifti::read(&file, None).map_err(|e| bad(e.to_string()))?;
-                        Orientation::of(&image.affine()).to_canonical(&image.to_mask())
-                    }
-                    false => {
-                        let mut mask = crate::tiles::read(&file)?;
-                        if classes == 2 {
-                            // Objects may be numbered, or white.
-                            mask.data.iter_mut().for_each(|v| *v = (*v > 0) as u8);
-                        }
-                        if let Some(v) = mask.data.iter().find(|v| **v as usize >= classes) {
-                            return Err(bad(format!("it holds {v}, the model has {classes} classes")));
-                        }
-                        mask
-                    }
-                }
-            }
+            Truth::Masks(folder) => mask(&self.file(folder, case)?, values)?,
         };
         if truth.dims != dims {
-            return Err(fail(format!("its truth has the size {:?}, the image {dims:?}", truth.dims)));
+            return Err(fail(format!("its ground truth has the size {:?}, the image {dims:?}", truth.dims)));
         }
         Ok(truth)
     }
+
+    /// The same along the axes of the case's own file, whose size it must have.
+    pub fn stored(&self, case: &Case, recipe: &Recipe) -> Result<Volume<u16>> {
+        let values: Vec<u16> = recipe.foreground().map(|l| l.value).collect();
+        let path = case.main();
+        let fail = |reason: String| Error::Input { path: path.into(), reason };
+        if recipe.whole() {
+            return self.sized(case, [1; 3], &values);
+        }
+        if recipe.kind() == Kind::Image {
+            let photo = Photo::read(path).map_err(|e| fail(e.to_string()))?;
+            return self.sized(case, [photo.width, photo.height, 1], &values);
+        }
+        let image =
+            formats::read_volume(path, recipe.input[0].frame, u64::MAX).map_err(|e| fail(e.to_string()))?;
+        let o = Orientation::of(&image.affine());
+        let canonical = o.to_canonical(&Volume::filled(image.dims(), 0u8)).dims;
+        Ok(o.from_canonical(&self.sized(case, canonical, &values)?))
+    }
+
+    fn file(&self, folder: &Path, case: &Case) -> Result<PathBuf> {
+        if let Some(own) = &case.truth {
+            return Ok(own.clone());
+        }
+        let own = ampoule_pipeline::stem(case.main());
+        // Equal names in folders of the cases lie in equal folders of the masks.
+        let places = [folder.join(case.folder()), folder.to_owned()];
+        let names = [case.stem(), own.as_str()];
+        let all = VOLUMES.iter().chain(&IMAGES);
+        let found = all
+            .flat_map(|e| names.iter().map(move |n| format!("{n}{e}")))
+            .flat_map(|n| places.iter().map(move |p| p.join(&n)))
+            .find(|p| p.is_file());
+        found.ok_or_else(|| Error::Input {
+            path: case.main().into(),
+            reason: format!("there is no ground truth for it in {}", folder.display()),
+        })
+    }
+}
+
+/// A label map, volumes along right, anterior, superior. Where one label is measured, anything above 0 is it.
+fn mask(file: &Path, values: &[u16]) -> Result<Volume<u16>> {
+    let bad = |reason: String| Error::Input { path: file.into(), reason };
+    let name = file.to_string_lossy().to_ascii_lowercase();
+    let volume = VOLUMES.iter().any(|e| name.ends_with(e));
+    let mut labels = match volume {
+        true => {
+            let image = formats::read_volume(file, None, u64::MAX).map_err(|e| bad(e.to_string()))?;
+            let stored = image.to_f32().0;
+            if let Some(v) = stored.data.iter().find(|v| v.fract() != 0.0 || !(0.0..=65_535.0).contains(*v))
+                && values.len() != 1
+            {
+                return Err(bad(format!("it holds {v}, which is no label")));
+            }
+            let whole = stored.map(|v| if values.len() == 1 { (v > 0.5) as u16 } else { v as u16 });
+            Orientation::of(&image.affine()).to_canonical(&whole)
+        }
+        false => crate::tiles::read(file)?.map(u16::from),
+    };
+    if let [only] = values {
+        // Objects may be numbered, or white.
+        labels.data.iter_mut().for_each(|v| *v = if *v > 0 { *only } else { 0 });
+    }
+    if let Some(v) = labels.data.iter().find(|v| **v > 0 && !values.contains(v)) {
+        return Err(bad(format!("it holds the label {v}, which the model does not have")));
+    }
+    Ok(labels)
 }
 
 /// Dice of class `class` in two label maps; 1 where neither has it.
-pub(crate) fn dice(a: &Volume<u8>, b: &Volume<u8>, class: u8) -> f64 {
-    let of = |v: &Volume<u8>| v.map(|x| (x == class) as u8);
+pub(crate) fn dice(a: &Volume<u16>, b: &Volume<u16>, class: u16) -> f64 {
+    let of = |v: &Volume<u16>| v.map(|x| (x == class) as u8);
     counts(&of(a), &of(b)).dice()
 }
 
 /// 95th percentile of the surface distance of class `class`, the image's diagonal where one lacks it.
-pub(crate) fn hd95(a: &Volume<u8>, b: &Volume<u8>, class: u8, spacing: [f64; 3]) -> f64 {
-    let of = |v: &Volume<u8>| v.map(|x| (x == class) as u8);
+pub(crate) fn hd95(a: &Volume<u16>, b: &Volume<u16>, class: u16, spacing: [f64; 3]) -> f64 {
+    let of = |v: &Volume<u16>| v.map(|x| (x == class) as u8);
     let (a, b) = (of(a), of(b));
     let any = |v: &Volume<u8>| v.data.iter().any(|&x| x != 0);
     let diagonal = (0..3).map(|i| (a.dims[i] as f64 * spacing[i]).powi(2)).sum::<f64>().sqrt();
@@ -274,7 +275,7 @@ pub(crate) fn hd95(a: &Volume<u8>, b: &Volume<u8>, class: u8, spacing: [f64; 3])
 }
 
 /// Share of equal labels.
-pub(crate) fn agreement(a: &Volume<u8>, b: &Volume<u8>) -> f64 {
+pub(crate) fn agreement(a: &Volume<u16>, b: &Volume<u16>) -> f64 {
     let same = a.data.iter().zip(&b.data).filter(|(x, y)| x == y).count();
     same as f64 / a.data.len().max(1) as f64
 }

@@ -7,12 +7,10 @@ pub use layers::{LayerParity, compare_layers};
 use crate::{Error, Result};
 use ampoule_engine::{Options, Session};
 use ampoule_graph::{Dim, Graph};
-use ampoule_imaging::Nifti;
-use ampoule_imaging::geometry::Orientation;
+use ampoule_imaging::Volume;
 use ampoule_imaging::metrics::counts;
-use ampoule_pipeline::{Model, Settings, Workspace, predict};
+use ampoule_pipeline::{Case, Model, Prediction, Settings, predict_case};
 use serde::Serialize;
-use std::path::Path;
 
 /// How far two outputs are apart.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -53,31 +51,28 @@ fn parity(name: &str, a: &[f32], b: &[f32], label_agreement: f64, dice: Option<f
     }
 }
 
-/// Both models with their recipes on an image.
-pub fn compare_on_image(a: &mut Model, b: &mut Model, path: &Path, settings: Settings) -> Result<Parity> {
-    let fail = |reason: String| Error::Input { path: path.into(), reason };
-    let image = Nifti::read(path, None).map_err(|e| fail(e.to_string()))?;
-    let (stored, _) = image.to_f32();
-    let affine = image.affine();
-    let run = |m: &mut Model| -> Result<(Vec<f32>, ampoule_imaging::Volume<u8>)> {
-        let canonical = m.recipe.orientation == ampoule_pipeline::recipe::Orientation::Canonical;
-        let o = if canonical {
-            Orientation::of(&affine)
-        } else {
-            Orientation { axis: [0, 1, 2], flip: [false; 3] }
-        };
-        let settings = Settings { probability: true, ..settings };
-        let volume = o.to_canonical(&stored);
-        let p = predict(m, &volume, o.spacing(affine.spacing()), settings, &mut Workspace::default())?;
-        let p = p.map_err(fail)?;
-        let probability = p.probability.ok_or_else(|| fail("no probability".into()))?;
-        Ok((o.from_canonical(&probability).data, o.from_canonical(&p.mask)))
+/// Both models with their recipes on a case: scores, and how many labels (or classes) are the same.
+pub fn compare_on_case(a: &mut Model, b: &mut Model, case: &Case, settings: Settings) -> Result<Parity> {
+    let settings = Settings { scores: true, ..settings };
+    let (pa, pb) = (predict_case(a, case, settings)?, predict_case(b, case, settings)?);
+    let name = case.main().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (Some(la), Some(lb)) = (&pa.labels, &pb.labels) else {
+        if pa.numbers.len() != pb.numbers.len() {
+            let reason = format!("{} and {} classes", pa.numbers.len(), pb.numbers.len());
+            return Err(Error::Mismatch(reason));
+        }
+        let best = |v: &[f32]| (1..v.len()).fold(0, |b, k| if v[k] > v[b] { k } else { b });
+        let same = best(&pa.numbers) == best(&pb.numbers);
+        return Ok(parity(&name, &pa.numbers, &pb.numbers, same as u8 as f64, None));
     };
-    let ((pa, ma), (pb, mb)) = (run(a)?, run(b)?);
-    let equal = ma.data.iter().zip(&mb.data).filter(|(x, y)| x == y).count();
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let agreement = equal as f64 / ma.data.len().max(1) as f64;
-    Ok(parity(&name, &pa, &pb, agreement, Some(counts(&ma, &mb).dice())))
+    if la.dims != lb.dims || pa.scores.len() != pb.scores.len() {
+        return Err(Error::Mismatch("results of different sizes".into()));
+    }
+    let flat =
+        |p: &Prediction| p.scores.iter().flat_map(|(_, v)| v.data.iter().copied()).collect::<Vec<f32>>();
+    let agreement = crate::cases::agreement(la, lb);
+    let mask = |v: &Volume<u16>| v.map(|l| (l > 0) as u8);
+    Ok(parity(&name, &flat(&pa), &flat(&pb), agreement, Some(counts(&mask(la), &mask(lb)).dice())))
 }
 
 /// Both graphs on the same seeded random input (uniform -1 to 1), output by output. `size` stands

@@ -15,7 +15,7 @@ mod tiles;
 pub mod training;
 
 pub use classification::{ClassMetrics, Classification, Totals, classification};
-pub use compare::{LayerParity, Parity, compare_layers, compare_on_image, compare_random};
+pub use compare::{LayerParity, Parity, compare_layers, compare_on_case, compare_random};
 pub use evaluate::{CaseMetrics, Evaluation, Metrics, Summary, evaluate, evaluate_pair};
 pub use tiles::{ClassTotals, TileMetrics, Tiles, holds_tiles, tiles};
 

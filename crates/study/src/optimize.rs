@@ -14,8 +14,8 @@ use ampoule_compress::round_weights;
 use ampoule_compress::{Channels, Collector, Method, Patches, Plan, Preset, Ranges, Rounding, Shifts};
 use ampoule_engine::{Options, Rewrites};
 use ampoule_graph::{Graph, Node, Op, onnx, passes};
-use ampoule_pipeline::photos::PhotoRecipe;
-use ampoule_pipeline::{RECIPE_KEY, sha256_hex};
+use ampoule_pipeline::recipe::Kind;
+use ampoule_pipeline::{Case, Fingerprint, RECIPE_KEY, Recipe, sha256_hex};
 use candidates::{Candidates, rank, search};
 use journal::{Entry, Journal};
 use serde::{Deserialize, Serialize};
@@ -117,28 +117,24 @@ pub type Told<'a> = dyn FnMut(&str, usize, usize) + 'a;
 /// Runs the job; returns the model to write. Where the limits cannot be met it is the original with its
 /// graph passes, in float32.
 pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
-    let photos = PhotoRecipe::is_one(&job.recipe);
+    let recipe = Recipe::parse(&job.recipe, "recipe")?;
     let learned = job.training.as_ref().and_then(|t| t.data.as_deref());
-    let learned = learned.map(|p| crate::cases::cases(p, photos)).transpose()?.unwrap_or_default();
+    let learned = learned.map(|p| crate::cases::cases(p, &recipe)).transpose()?.unwrap_or_default();
     let calibration = match &job.calibrate {
-        Some(path) => crate::cases::cases(path, photos)?,
+        Some(path) => crate::cases::cases(path, &recipe)?,
         None => learned.iter().step_by(learned.len().div_ceil(CALIBRATED_ON).max(1)).cloned().collect(),
     };
     if calibration.is_empty() && (job.quantize || job.training.is_some()) {
         return Err(Error::Utility("there are no cases to calibrate on (--calibrate)".into()));
     }
     let validation =
-        job.validate.as_deref().map(|p| crate::cases::cases(p, photos)).transpose()?.unwrap_or_default();
+        job.validate.as_deref().map(|p| crate::cases::cases(p, &recipe)).transpose()?.unwrap_or_default();
     let mut hashes = disjoint(&[("calibration", &calibration), ("validation", &validation)])?;
     if !learned.is_empty() {
         hashes += &disjoint(&[("fine-tuning", &learned), ("validation", &validation)])?;
     }
-    let classes = if photos {
-        PhotoRecipe::parse(&job.recipe)?.classes
-    } else {
-        vec!["background".into(), "foreground".into()]
-    };
-    let truth = job.truth.as_deref().map(|p| Truth::read(p, &classes)).transpose()?;
+    let truth = job.truth.as_deref().map(|p| Truth::read(p, &recipe)).transpose()?;
+    let photos = recipe.kind() == Kind::Image || recipe.whole();
     // A network that learned from the truth need not agree with the original where that is wrong.
     let proven = truth.is_some() && job.training.is_some();
     let limits = match (&job.limits[..], photos) {
@@ -156,10 +152,18 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         return Err(Error::Utility(words));
     }
 
-    let choices = format!(
-        "{} {hashes} {:?} {:?} {:?} {} {} {} {} {limits:?}",
-        job.sha256, job.preset, job.method, job.rounding, job.equalize, job.fastest, job.bias, job.fast
-    );
+    // What findings are of: they are used again only where all of it is the same.
+    let mut of = Fingerprint::new("optimize");
+    of.text("model", &job.sha256).text("recipe", &recipe.to_text()).text("cases", &hashes);
+    of.value("preset", &job.preset).value("method", &job.method).value("rounding", &job.rounding);
+    of.value("equalize", &job.equalize).value("fastest", &job.fastest).value("bias", &job.bias);
+    of.value("fast", &job.fast).value("limits", &limits).value("precision", &job.options.precision);
+    if let Some(path) = &job.truth {
+        of.tree("truth", path)?;
+    }
+    for truth in validation.iter().filter_map(|c| c.truth.as_ref()) {
+        of.file("truth", truth)?;
+    }
     let mut originals = Vec::new();
     let mut base = Base { graph: job.graph.clone(), recipe: job.recipe.clone(), trained: None };
     if let Some(plan) = &job.training {
@@ -216,8 +220,8 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     // The findings are of the network that was trained.
     let trained =
         base.trained.is_some().then(|| onnx::to_bytes(&graph).map(|b| sha256_hex(&b))).transpose()?;
-    let choices = format!("{choices} {}", trained.unwrap_or_default());
-    let mut journal = Journal::open(job.journal.as_deref(), &sha256_hex(choices.as_bytes()))?;
+    of.text("trained", &trained.unwrap_or_default());
+    let mut journal = Journal::open(job.journal.as_deref(), &of.hex())?;
 
     let ranges = ranges(job, &base.recipe, &graph, &plan, &calibration, &mut journal, told)?;
     // The fast way runs some of the networks; the others stay as they are.
@@ -333,7 +337,7 @@ struct Base {
 }
 
 /// What the original makes of `cases`.
-fn run_original(job: &Job, cases: &[PathBuf], into: &mut Vec<Found>, told: &mut Told) -> Result<()> {
+fn run_original(job: &Job, cases: &[Case], into: &mut Vec<Found>, told: &mut Told) -> Result<()> {
     if !into.is_empty() || cases.is_empty() {
         return Ok(());
     }
@@ -346,7 +350,7 @@ fn run_original(job: &Job, cases: &[PathBuf], into: &mut Vec<Found>, told: &mut 
 }
 
 /// Validation cases, their truth, what the original made of them, and the limits.
-type Proof<'a> = (&'a [PathBuf], Option<Truth>, Vec<Found>, &'a [Limit]);
+type Proof<'a> = (&'a [Case], Option<Truth>, Vec<Found>, &'a [Limit]);
 
 /// The first of `list` that meets the limits, or else the original.
 fn finished(
@@ -417,7 +421,7 @@ fn verdicts_of(
     job: &Job,
     graph: &Graph,
     recipe: &str,
-    cases: &[PathBuf],
+    cases: &[Case],
     truth: Option<&Truth>,
     originals: &[Found],
     limits: &[Limit],
@@ -465,7 +469,7 @@ fn ranges(
     recipe: &str,
     graph: &Graph,
     plan: &Plan,
-    calibration: &[PathBuf],
+    calibration: &[Case],
     journal: &mut Journal,
     told: &mut Told,
 ) -> Result<Ranges> {
@@ -483,7 +487,7 @@ fn ranges(
     for (i, path) in calibration.iter().enumerate() {
         told("calibrate", i, calibration.len());
         let ran = runner.run(path);
-        collector.end_case(&path.display().to_string())?;
+        collector.end_case(&path.main().display().to_string())?;
         ran?;
     }
     told("calibrate", calibration.len(), calibration.len());
@@ -525,7 +529,7 @@ fn correct(
     recipe: &str,
     (graph, rounded): (&Graph, &Graph),
     plan: &Plan,
-    calibration: &[PathBuf],
+    calibration: &[Case],
     told: &mut Told,
 ) -> Result<(Graph, usize)> {
     let shifts = Shifts::of(graph, rounded, plan)?;
@@ -543,7 +547,7 @@ fn watch(
     job: &Job,
     (recipe, graph): (&str, &Graph),
     options: &Options,
-    calibration: &[PathBuf],
+    calibration: &[Case],
     what: &str,
     told: &mut Told,
 ) -> Result<()> {
@@ -558,13 +562,7 @@ fn watch(
 }
 
 /// The graph whose channels that share a scale have similar ranges.
-fn equalized(
-    job: &Job,
-    recipe: &str,
-    graph: &Graph,
-    calibration: &[PathBuf],
-    told: &mut Told,
-) -> Result<Graph> {
+fn equalized(job: &Job, recipe: &str, graph: &Graph, calibration: &[Case], told: &mut Told) -> Result<Graph> {
     let channels = Channels::of(graph, &Plan::of(graph, job.preset, &BTreeSet::new()));
     if channels.is_empty() {
         return Ok(graph.clone());
@@ -580,7 +578,7 @@ fn rounded(
     recipe: &str,
     graph: &Graph,
     plan: &Plan,
-    calibration: &[PathBuf],
+    calibration: &[Case],
     told: &mut Told,
 ) -> Result<Graph> {
     if job.rounding == Rounding::Nearest {

@@ -20,8 +20,8 @@ use ampoule_compress::prune::{Frozen, Structure};
 use ampoule_compress::{Method, Preset};
 use ampoule_engine::{Options, Pool, Session};
 use ampoule_graph::{Graph, passes};
-use ampoule_pipeline::Example;
-use ampoule_pipeline::sha256_hex;
+use ampoule_pipeline::recipe::Kind as Cases;
+use ampoule_pipeline::{Case, Example, Fingerprint, Recipe};
 use ampoule_train::{Kind, Schedule};
 use augment::Freedom;
 use batches::Batches;
@@ -194,9 +194,9 @@ pub(crate) struct Subject<'a> {
     pub options: &'a Options,
     pub fast: bool,
     /// For pruning where nothing is trained.
-    pub calibration: &'a [PathBuf],
+    pub calibration: &'a [Case],
     /// Validation cases, their truth, and what the original made of them.
-    pub validation: &'a [PathBuf],
+    pub validation: &'a [Case],
     pub truth: Option<&'a Truth>,
     pub originals: &'a [Found],
     pub preset: Preset,
@@ -221,11 +221,12 @@ pub(crate) fn run(s: &Subject, plan: &Training, told: &mut Told) -> Result<Outco
         whole.in_multiples(HALVED)?;
     }
     let original = whole.network()?;
-    let photos = ampoule_pipeline::photos::PhotoRecipe::is_one(s.recipe);
+    let recipe = Recipe::parse(s.recipe, "recipe")?;
+    let photos = recipe.kind() == Cases::Image;
     let known = whole.task.clone();
-    let labels = plan.labels.as_deref().map(|p| Truth::read(p, &known.classes)).transpose()?;
+    let labels = plan.labels.as_deref().map(|p| Truth::read(p, &recipe)).transpose()?;
     let mut cases = match &plan.data {
-        Some(data) => crate::cases::cases(data, photos)?,
+        Some(data) => crate::cases::cases(data, &recipe)?,
         None => s.calibration.to_vec(),
     };
 
@@ -348,7 +349,7 @@ fn layout(
     cases: usize,
     classes: Option<Vec<u8>>,
 ) -> (Batches, Vec<usize>) {
-    let photos = known.foreground.is_none();
+    let photos = known.flat;
     // Without a stated multiple any network of this field is fine with this one.
     let multiple = if known.multiple > 1 { known.multiple } else { 16 };
     let patch = match (known.whole, known.window) {
@@ -381,10 +382,10 @@ fn layout(
 }
 
 /// Every so manieth case, and the others.
-fn split(cases: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
+fn split(cases: Vec<Case>) -> (Vec<Case>, Vec<Case>) {
     let (held, rest): (Vec<_>, Vec<_>) =
         cases.into_iter().enumerate().partition(|(i, _)| i % HELD_BACK == HELD_BACK - 1);
-    let paths = |v: Vec<(usize, PathBuf)>| v.into_iter().map(|p| p.1).collect();
+    let paths = |v: Vec<(usize, Case)>| v.into_iter().map(|p| p.1).collect();
     (paths(held), paths(rest))
 }
 
@@ -399,15 +400,20 @@ pub(crate) fn gentler(plan: &Training) -> Vec<Training> {
 /// What a checkpoint belongs to. The learning rate is left out, so that a run that it spoilt can go on with another.
 fn key(s: &Subject, plan: &Training, tutor: &Option<Tutor>) -> Result<String> {
     let choices = serde_json::to_string(plan).map_err(|e| Error::Utility(e.to_string()))?;
-    let tutor = match tutor {
-        None => "",
-        Some(Tutor::Original) => "original",
-        Some(Tutor::Model { sha256, .. }) => sha256,
-    };
-    let (preset, method) = (s.preset, s.method);
-    let text =
-        format!("{} {} {} {choices} {tutor} {preset:?} {method:?} {}", s.sha256, s.hashes, s.recipe, s.fast);
-    Ok(sha256_hex(text.as_bytes()))
+    let mut of = Fingerprint::new("training");
+    of.text("model", s.sha256).text("recipe", s.recipe).text("cases", s.hashes).text("choices", &choices);
+    match tutor {
+        None => {}
+        Some(Tutor::Original) => drop(of.text("teacher", "original")),
+        Some(Tutor::Model { sha256, recipe, .. }) => {
+            of.text("teacher", sha256).text("teacher's recipe", recipe);
+        }
+    }
+    of.value("preset", &s.preset).value("method", &s.method).value("fast", &s.fast);
+    if let Some(labels) = &plan.labels {
+        of.tree("labels", labels)?;
+    }
+    Ok(of.hex())
 }
 
 /// Parameters, quantizers not counted.
@@ -423,8 +429,9 @@ mod tests {
 
     #[test]
     fn some_cases_are_held_back() {
-        let (held, rest) = split((0..25).map(|i| format!("{i:02}").into()).collect());
-        assert_eq!(held, [PathBuf::from("09"), PathBuf::from("19")]);
+        let case = |i: usize| Case::of_file(Path::new(&format!("{i:02}")));
+        let (held, rest) = split((0..25).map(case).collect());
+        assert_eq!(held, [case(9), case(19)]);
         assert_eq!(rest.len(), 23);
     }
 }

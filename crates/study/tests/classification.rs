@@ -63,7 +63,7 @@ fn tables_that_make_no_sense_are_refused_in_words() {
         (good, "file,label\nx.png,c\n", "none of a, b"),
         (good, "file,label\nz.png,a\n", "names must be equal"),
         (good, "name,label\nx.png,a\n", "no column `file`"),
-        ("", "file,label\n", "no column"),
+        ("", "file,label\n", "no header"),
     ] {
         let e = classification(&p(predictions), &t(truth)).unwrap_err().to_string();
         assert!(e.contains(words), "`{words}` is not in: {e}");

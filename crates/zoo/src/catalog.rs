@@ -109,6 +109,26 @@ fn onnx_in(zip: &mut Archive<Box<dyn Source>>, folder: &str, name: &str, others:
     Ok(ampoule_graph::onnx::read_file(&unpacked.path().join(name))?)
 }
 
+/// Recipes that come with the program, by name: those of the catalogue, and some for networks of one's own.
+pub fn shipped_recipe(name: &str) -> Option<&'static str> {
+    shipped().find(|r| r.0 == name).map(|r| r.1)
+}
+
+/// Names of the recipes that come with the program.
+pub fn shipped_recipes() -> Vec<&'static str> {
+    shipped().map(|r| r.0).collect()
+}
+
+fn shipped() -> impl Iterator<Item = (&'static str, &'static str)> {
+    const OTHERS: [(&str, &str); 4] = [
+        ("dfu", include_str!("../../../recipes/dfu.toml")),
+        ("discs", include_str!("../../../recipes/discs.toml")),
+        ("gandlf-histology", include_str!("../../../recipes/gandlf-histology.toml")),
+        ("glas", include_str!("../../../recipes/glas.toml")),
+    ];
+    CATALOG.iter().map(|e| (e.name, e.recipe)).chain(OTHERS)
+}
+
 /// The entry named `name`.
 pub fn entry(name: &str) -> Result<&'static Entry> {
     CATALOG.iter().find(|e| e.name == name).ok_or_else(|| Error::UnknownModel {
@@ -124,11 +144,7 @@ mod tests {
     #[test]
     fn every_recipe_parses_and_names_its_model() {
         for e in CATALOG {
-            let name = match ampoule_pipeline::photos::PhotoRecipe::is_one(e.recipe) {
-                true => ampoule_pipeline::photos::PhotoRecipe::parse(e.recipe).unwrap().name,
-                false => ampoule_pipeline::Recipe::parse(e.recipe).unwrap().name,
-            };
-            assert_eq!(name, e.name);
+            assert_eq!(ampoule_pipeline::Recipe::parse(e.recipe, e.name).unwrap().model.name, e.name);
             assert_eq!(e.sha256.len(), 64);
             assert!(e.recipe.contains(e.license.split_whitespace().next().unwrap()));
         }

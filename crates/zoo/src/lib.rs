@@ -19,7 +19,7 @@ pub mod torch;
 mod weights;
 
 pub use archive::Archive;
-pub use catalog::{CATALOG, Entry, entry};
+pub use catalog::{CATALOG, Entry, entry, shipped_recipe, shipped_recipes};
 pub use error::{Error, Result};
 pub use fetch::{build, default_folder, download, fetch, import, resolve};
 pub use weights::{Weights, half_weights};

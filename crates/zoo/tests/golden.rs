@@ -116,18 +116,23 @@ fn deepbrain_agrees_with_its_export() {
 #[test]
 fn shell_gives_the_package_s_probabilities() {
     use ampoule_imaging::photo::Photo;
-    use ampoule_pipeline::photos::PhotoModel;
+    use ampoule_pipeline::{Case, Model, Settings, predict_case};
     let Some(wheel) = wheel("lavlab_shell") else { return };
     let e = entry("shell").unwrap();
     let graph = build(e, &wheel).unwrap();
-    let mut model = PhotoModel::from_graph(graph, e.recipe, String::new(), Options::default()).unwrap();
+    let mut model = Model::from_graph(graph, Some(e.recipe), String::new(), Options::default()).unwrap();
     // scripts/golden_shell.py: the package's preparation, its network in ONNX Runtime.
     let golden = root().join("crates/imaging/tests/golden/shell");
     let read = |name: &str| Photo::read(&golden.join(name)).unwrap();
-    let scores = model.predict(&read("picture.png")).unwrap();
+    let case = Case::of_file(&golden.join("picture.png"));
+    let scores = predict_case(&mut model, &case, Settings { fast: false, scores: true }).unwrap().scores;
+    assert_eq!(scores.len(), 2, "lumen and epithelium");
     let want = read("probabilities.png");
-    let off: Vec<f32> =
-        scores.values.iter().zip(&want.rgb).map(|(a, b)| (a * 255.0 - *b as f32).abs()).collect();
+    let label = |(k, v): &(usize, ampoule_imaging::Volume<f32>)| -> Vec<f32> {
+        let own = want.rgb.iter().skip(*k).step_by(3);
+        v.data.iter().zip(own).map(|(a, b)| (a * 255.0 - *b as f32).abs()).collect()
+    };
+    let off: Vec<f32> = scores.iter().flat_map(label).collect();
     let most = off.iter().copied().fold(0.0, f32::max);
     let mean = off.iter().sum::<f32>() / off.len() as f32;
     println!("shell: grey levels of probability off by {mean:.3} on average, {most:.2} at most");
@@ -136,8 +141,7 @@ fn shell_gives_the_package_s_probabilities() {
 
 #[test]
 fn sklesion_gives_keras_s_probabilities() {
-    use ampoule_imaging::photo::Photo;
-    use ampoule_pipeline::photos::PhotoModel;
+    use ampoule_pipeline::{Case, Model, Settings, predict_case};
     let Some(wheel) = wheel("sklesion") else { return };
     let e = entry("sklesion").unwrap();
     let graph = build(e, &wheel).unwrap();
@@ -148,19 +152,18 @@ fn sklesion_gives_keras_s_probabilities() {
     let scalar = std::env::var("AMPOULE_ISA").is_ok_and(|v| v == "scalar");
     for case in cases.as_array().unwrap().iter().take(if scalar { 1 } else { 4 }) {
         let mut model =
-            PhotoModel::from_graph(graph.clone(), e.recipe, String::new(), Options::default()).unwrap();
+            Model::from_graph(graph.clone(), Some(e.recipe), String::new(), Options::default()).unwrap();
         let patient: Vec<f32> = serde_json::from_value(case["patient"].clone()).unwrap();
-        model.recipe.constants.insert("patient".into(), patient);
-        let photo = Photo::read(&root().join(case["photo"].as_str().unwrap())).unwrap();
-        let got = model.predict(&photo).unwrap().values;
+        model.recipe.network[0].constants.insert("patient".into(), patient);
+        let photo = Case::of_file(&root().join(case["photo"].as_str().unwrap()));
+        let got = predict_case(&mut model, &photo, Settings::default()).unwrap().numbers;
         let want: Vec<f32> = serde_json::from_value(case["prob"].clone()).unwrap();
         let most = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         println!("sklesion: probabilities off by {most:.1e}");
         assert!(most < 1e-4, "{got:?} {want:?}");
     }
-    let mut model = PhotoModel::from_graph(graph, e.recipe, String::new(), Options::default()).unwrap();
-    model.recipe.constants.clear();
-    let photo = Photo::new(2, 2, vec![9; 12]);
-    let e = model.predict(&photo).unwrap_err().to_string();
+    let recipe = e.recipe.replace("patient = [", "other = [");
+    let e = Model::from_graph(graph, Some(&recipe), String::new(), Options::default());
+    let e = e.err().map(|e| e.to_string()).unwrap_or_default();
     assert!(e.contains("image, patient") && e.contains("constants"), "{e}");
 }

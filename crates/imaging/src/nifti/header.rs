@@ -147,8 +147,9 @@ impl Header {
         &self.bytes
     }
 
-    /// Parses header bytes: exactly 348 or 540 of them, as the first four say.
-    pub fn parse(mut bytes: Vec<u8>) -> Result<Self, Error> {
+    /// Parses header bytes: exactly 348 or 540 of them, as the first four say. What was put right is
+    /// noted.
+    pub fn parse(mut bytes: Vec<u8>) -> Result<(Self, Vec<String>), Error> {
         let big_endian = match bytes.first_chunk::<4>() {
             Some(b) => i32::from_be_bytes(*b) == bytes.len() as i32,
             None => return Err(Error::NotNifti("it is too short".into())),
@@ -180,19 +181,41 @@ impl Header {
         }
         h.datatype = DataType::from_code(h.i16(if h.version() == 1 { 70 } else { 12 }))?;
         let bitpix = h.i16(if h.version() == 1 { 72 } else { 14 });
-        if bitpix as usize != 8 * h.datatype.bytes() {
-            let code = h.datatype.code();
-            return Err(Error::Header(format!("data type {code} does not have {bitpix} bits per voxel")));
+        let mut notes = Vec::new();
+        if bitpix != h.bitpix() {
+            let right = h.bitpix();
+            notes.push(format!(
+                "bitpix is {bitpix} where the data type has {right} bits; the data type was believed"
+            ));
+            let at = if h.version() == 1 { 72 } else { 14 };
+            h.bytes[at..at + 2].copy_from_slice(&right.to_le_bytes());
         }
+        h.fill_trailing_dims(&mut notes);
         h.check_dims()?;
         // Other readers refuse a file whose intercept is not a number.
         if !h.float(116, 184).is_finite() {
             h.set_float(116, 184, 0.0);
         }
-        Ok(h)
+        Ok((h, notes))
     }
 
-    fn check_dims(&self) -> Result<(), Error> {
+    /// Bits per voxel of the data type.
+    fn bitpix(&self) -> i16 {
+        8 * self.datatype.bytes() as i16
+    }
+
+    /// Zeros behind the three axes of space count as 1.
+    fn fill_trailing_dims(&mut self, notes: &mut Vec<String>) {
+        for i in 4..=self.dim(0).clamp(0, 7) as usize {
+            if self.dim(i) == 0 {
+                self.set_dim(i, 1);
+                notes.push(format!("dim[{i}] is 0 and counts as 1"));
+            }
+        }
+    }
+
+    /// Three axes of at least two voxels, and a number of voxels that can be counted.
+    pub(crate) fn check_dims(&self) -> Result<(), Error> {
         let rank = self.dim(0);
         if !(1..=7).contains(&rank) {
             return Err(Error::Header(format!("dim[0] is {rank}, 3 is expected")));
@@ -311,8 +334,9 @@ impl Header {
         (slope, if inter.is_finite() { inter } else { 0.0 })
     }
 
-    /// Byte offset of the voxels, at least behind the header and the extension flag.
-    pub fn data_offset(&self) -> Result<u64, Error> {
+    /// Byte offset of the voxels. One inside the header or the extension flag is not believed, which is
+    /// noted.
+    pub fn data_offset(&self) -> Result<(u64, Option<String>), Error> {
         let least = self.bytes.len() as u64 + 4;
         let v = match self.version() {
             1 => self.float(108, 0),
@@ -321,7 +345,11 @@ impl Header {
         if !(0.0..9e15).contains(&v) || v.fract() != 0.0 {
             return Err(Error::Header(format!("vox_offset is {v}")));
         }
-        Ok((v as u64).max(least))
+        if (v as u64) < least {
+            let note = format!("vox_offset is {v}, inside the header; voxels are read from byte {least} on");
+            return Ok((least, Some(note)));
+        }
+        Ok((v as u64, None))
     }
 
     pub(super) fn set_data_offset(&mut self, v: u64) {
@@ -363,44 +391,118 @@ impl Header {
         Affine([0, 1, 2].map(|i| [r[i][0] * zoom[0], r[i][1] * zoom[1], r[i][2] * zoom[2], offset[i]]))
     }
 
-    /// The voxel-to-world map and what was odd about it: sform if its code is set, else qform, else
-    /// spacing with the volume centred (as nibabel does); unusable forms are passed over in words.
-    pub fn affine(&self) -> Result<(Affine, Vec<String>), Error> {
-        let mut warnings = Vec::new();
-        let (sform, qform) = (self.code(254, 348), self.code(252, 344));
-        for (name, code, form) in [("sform", sform, self.sform()), ("qform", qform, self.qform())] {
-            if code == 0 {
-                continue;
+    /// Millimetres of the unit of length (`xyzt_units`); not stated means millimetres.
+    fn millimetres(&self, notes: &mut Vec<String>) -> f64 {
+        let unit = match self.version() {
+            1 => self.bytes[123] as i32,
+            _ => i32::from_le_bytes(self.get(500)),
+        };
+        match unit & 7 {
+            0 | 2 => 1.0,
+            1 => 1e3,
+            3 => 1e-3,
+            n => {
+                notes.push(format!(
+                    "xyzt_units holds the unknown unit of length {n}; millimetres are assumed"
+                ));
+                1.0
             }
-            if form.usable() {
-                return self.sane(form, warnings);
-            }
-            warnings.push(format!("the {name} is not invertible and was ignored"));
         }
-        let zoom = [1, 2, 3].map(|i| self.pixdim(i).abs());
-        let zoom = zoom.map(|z| if z.is_finite() && z > 0.0 { z } else { 1.0 });
-        warnings.push("the file states no orientation; right, anterior, superior order is assumed".into());
-        let mut a = [[0.0; 4]; 3];
-        for i in 0..3 {
-            a[i][i] = zoom[i];
-            a[i][3] = -zoom[i] * (self.dims3()[i] as f64 - 1.0) / 2.0;
-        }
-        self.sane(Affine(a), warnings)
     }
 
-    fn sane(&self, a: Affine, mut warnings: Vec<String>) -> Result<(Affine, Vec<String>), Error> {
+    /// The voxel-to-world map in millimetres and what was odd about it: sform if its code is set, else
+    /// qform, else spacing with the volume centred and x towards the left (as nibabel and ANALYZE do);
+    /// unusable forms are passed over in words, and forms that disagree are noted with by how much.
+    pub fn affine(&self) -> Result<(Affine, Vec<String>), Error> {
+        let mut notes = Vec::new();
+        let mm = self.millimetres(&mut notes);
+        let sform = Some(self.sform().scaled(mm)).filter(|_| self.code(254, 348) > 0);
+        let qform = Some(self.qform().scaled(mm)).filter(|_| self.code(252, 344) > 0);
+        for (name, form) in [("sform", sform), ("qform", qform)] {
+            match form {
+                Some(form) if form.usable() => {
+                    if name == "sform" {
+                        self.disagreements(&form, qform.as_ref(), mm, &mut notes);
+                    }
+                    return self.sane(form, notes);
+                }
+                Some(_) => notes.push(format!("the {name} is not invertible and was ignored")),
+                None => {}
+            }
+        }
+        notes.push(
+            "the file states no orientation; x towards the left, y anterior, z superior is assumed, as nibabel \
+             does"
+                .into(),
+        );
+        let zoom = self.zooms(mm).map(|z| if z.is_finite() && z > 0.0 { z } else { 1.0 });
+        let mut a = [[0.0; 4]; 3];
+        for i in 0..3 {
+            a[i][i] = if i == 0 { -zoom[i] } else { zoom[i] };
+            a[i][3] = -a[i][i] * (self.dims3()[i] as f64 - 1.0) / 2.0;
+        }
+        self.sane(Affine(a), notes)
+    }
+
+    /// Spacing by `pixdim`, in millimetres.
+    fn zooms(&self, mm: f64) -> [f64; 3] {
+        [1, 2, 3].map(|i| self.pixdim(i).abs() * mm)
+    }
+
+    /// Sizes of voxels in mm: `pixdim`, as ITK and so nnU-Net has them, where the affine says the same but for the
+    /// rounding of its columns; else those of the affine.
+    pub(super) fn spacing(&self, affine: &Affine) -> [f64; 3] {
+        let stated = self.zooms(self.millimetres(&mut Vec::new()));
+        let own = affine.spacing();
+        [0, 1, 2].map(|i| if (stated[i] - own[i]).abs() <= 1e-4 * own[i] { stated[i] } else { own[i] })
+    }
+
+    /// Notes where the other ways to state the geometry contradict the sform.
+    fn disagreements(&self, sform: &Affine, qform: Option<&Affine>, mm: f64, notes: &mut Vec<String>) {
+        let spacing = sform.spacing();
+        if let Some(q) = qform.filter(|q| q.usable()) {
+            let apart = sform.largest_displacement(q, self.dims3());
+            // The qform of a half turn is only good to some hundredths of a millimetre.
+            if apart > 0.1 * spacing.iter().copied().fold(f64::MAX, f64::min) {
+                notes.push(format!(
+                    "sform and qform place voxels up to {apart:.1} mm apart; the sform was used"
+                ));
+            }
+        }
+        let zoom = self.zooms(mm);
+        let differ = |(z, s): (&f64, &f64)| z.is_finite() && *z > 0.0 && (z - s).abs() > 0.01 * s;
+        if zoom.iter().zip(&spacing).any(differ) {
+            let [a, b] = [zoom, spacing].map(|v| v.map(|x| format!("{x:.4}")).join(" x "));
+            notes.push(format!("pixdim states a spacing of {a} mm, the sform {b} mm; the sform was used"));
+        }
+    }
+
+    fn sane(&self, a: Affine, mut notes: Vec<String>) -> Result<(Affine, Vec<String>), Error> {
         let s = a.spacing();
         if s.iter().any(|v| !(0.01..=100.0).contains(v)) {
             return Err(Error::Header(format!(
-                "the voxel size is {:.3e} x {:.3e} x {:.3e} mm, which no head scan has",
+                "the voxel size is {:.3e} x {:.3e} x {:.3e} mm, which no scan has; put pixdim, sform and \
+                 xyzt_units right",
                 s[0], s[1], s[2]
             )));
         }
         let orthogonal = a.determinant().abs() / s.iter().product::<f64>();
         if orthogonal < 0.99 {
-            warnings.push("the voxel axes are not at right angles; the affine is used as it is".into());
+            notes.push("the voxel axes are not at right angles; the affine is used as it is".into());
         }
-        Ok((a, warnings))
+        Ok((a, notes))
+    }
+
+    /// Blanks the fields of free text, which may name a patient.
+    pub(super) fn blank_text(&mut self) {
+        // What the format kept of ANALYZE: data_type and db_name; then descrip, aux_file, intent_name.
+        let fields: &[(usize, usize)] = match self.version() {
+            1 => &[(4, 32), (148, 228), (228, 252), (328, 344)],
+            _ => &[(240, 320), (320, 344), (508, 524), (525, 540)],
+        };
+        for &(from, to) in fields {
+            self.bytes[from..to].fill(0);
+        }
     }
 
     /// A new version-1 header (version 2 where a size exceeds 32767).

@@ -1,13 +1,8 @@
 //! Reading, with every size checked against what the file can hold.
 
 use super::{DataType, Error, Header, Nifti};
-use flate2::bufread::MultiGzDecoder;
-use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use crate::formats::stream::Stream;
 use std::path::Path;
-
-/// Deflate cannot expand by more than this factor.
-const DEFLATE_LIMIT: u64 = 1040;
 
 /// Header extensions larger than this are not carried over.
 const EXTENSIONS: u64 = 16 << 20;
@@ -17,49 +12,34 @@ const EXTENSIONS: u64 = 16 << 20;
 const WORKING: u64 = 16;
 
 pub(super) fn read(path: &Path, frame: Option<usize>, memory: u64) -> Result<Nifti, Error> {
-    let file = File::open(path)?;
-    let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(Error::Unsupported("it is not a plain file".into()));
-    }
-    let size = meta.len();
-    if size == 0 {
-        return Err(Error::NotNifti("it is empty".into()));
-    }
-    let mut buffered = BufReader::with_capacity(1 << 18, file);
-    let gzip = buffered.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    if gzip {
-        let mut decoder = MultiGzDecoder::new(buffered);
-        let mut image = body(&mut decoder, size.saturating_mul(DEFLATE_LIMIT), frame, true, memory)?;
-        drain(&mut decoder, &mut image)?;
-        return Ok(image);
-    }
-    body(&mut buffered, size, frame, false, memory)
+    let mut stream = Stream::open(path)?;
+    let bytes = header_bytes(&mut stream)?;
+    let length = bytes.len() as u64;
+    let (header, mut notes) = Header::parse(bytes)?;
+    let (_, more) = header.affine()?;
+    notes.extend(more);
+    let (offset, moved) = header.data_offset()?;
+    let big_endian = header.big_endian;
+    let body = Frames { at: offset, frames: header.frames().unwrap_or(1), big_endian, frame };
+    body.check(&stream, &header, memory).map_err(|e| match (e, &moved) {
+        (Error::Truncated(why), Some(note)) => Error::Truncated(format!("{why}; {note}")),
+        (e, _) => e,
+    })?;
+    notes.extend(moved);
+    let extensions = extensions(&mut stream, offset - length, big_endian, &mut notes)?;
+    let raw = body.read(&mut stream, &header, memory)?;
+    stream.finish(0, &mut notes)?;
+    Nifti::assembled(header, raw, extensions, notes)
 }
 
-/// Fills `buf` and turns an early end or a damaged stream into words.
-fn fill(r: &mut dyn Read, buf: &mut [u8], what: &str) -> Result<(), Error> {
-    r.read_exact(buf).map_err(|e| match e.kind() {
-        ErrorKind::UnexpectedEof => Error::Truncated(format!("it ends inside {what}")),
-        ErrorKind::InvalidInput | ErrorKind::InvalidData => Error::Truncated(format!("{what}: {e}")),
-        _ => Error::Io(e),
-    })
-}
-
-fn skip(r: &mut dyn Read, n: u64, what: &str) -> Result<(), Error> {
-    let copied = std::io::copy(&mut r.take(n), &mut std::io::sink())
-        .map_err(|e| Error::Truncated(format!("{what}: {e}")))?;
-    if copied < n { Err(Error::Truncated(format!("it ends inside {what}"))) } else { Ok(()) }
-}
-
-/// Header, extensions and one frame from `r`, which can yield at most `most` bytes.
-fn body(r: &mut dyn Read, most: u64, frame: Option<usize>, gzip: bool, memory: u64) -> Result<Nifti, Error> {
+/// The 348 or 540 bytes of the header, as the first four say.
+fn header_bytes(stream: &mut Stream) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; 348];
-    let first = r.read_exact(&mut bytes[..4]);
-    if let Err(e) = first {
-        let why = if gzip { format!("the gzip stream is damaged ({e})") } else { "it is too short".into() };
-        return Err(Error::NotNifti(why));
-    }
+    stream.fill(&mut bytes[..4], "its first bytes").map_err(|e| match e {
+        Error::Truncated(_) if !stream.gzip => Error::NotNifti("it is too short".into()),
+        Error::Truncated(why) => Error::NotNifti(why),
+        e => e,
+    })?;
     let word = [bytes[0], bytes[1], bytes[2], bytes[3]];
     let sizes = [i32::from_le_bytes(word), i32::from_be_bytes(word)];
     if sizes.contains(&540) {
@@ -67,65 +47,30 @@ fn body(r: &mut dyn Read, most: u64, frame: Option<usize>, gzip: bool, memory: u
     } else if !sizes.contains(&348) {
         return Err(Error::NotNifti("its first bytes are not a NIfTI header size".into()));
     }
-    fill(r, &mut bytes[4..], "the header")?;
-    let length = bytes.len() as u64;
-    let header = Header::parse(bytes)?;
-    let frames = header.frames().unwrap_or(1);
-    if frames > 1 && frame.is_none() {
-        return Err(Error::Frames { frames });
+    stream.fill(&mut bytes[4..], "the header")?;
+    Ok(bytes)
+}
+
+/// The `count` bytes between header and voxels, or none where they cannot be carried over.
+fn extensions(
+    stream: &mut Stream,
+    count: u64,
+    big_endian: bool,
+    notes: &mut Vec<String>,
+) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; count.min(EXTENSIONS) as usize];
+    stream.fill(&mut bytes, "the header extensions")?;
+    if count > EXTENSIONS {
+        stream.skip(count - EXTENSIONS, "the header extensions")?;
+        notes.push("header extensions over 16 MiB were not carried over".into());
+        return Ok(vec![0; 4]);
     }
-    let frame = frame.unwrap_or(0);
-    if frame >= frames {
-        return Err(Error::Unsupported(format!(
-            "frame {frame} was asked for, there are {frames} (counted from 0)"
-        )));
+    if !well_formed(&bytes, big_endian) {
+        notes.push("the header extensions are damaged and were not carried over".into());
+        return Ok(vec![0; 4]);
     }
-    let (affine, mut warnings) = header.affine()?;
-    let offset = header.data_offset()?;
-    let per_frame = header.dims3().iter().product::<usize>() as u64 * header.datatype().bytes() as u64;
-    let needed = per_frame.checked_mul(frame as u64 + 1).and_then(|n| n.checked_add(offset));
-    if needed.is_none_or(|n| n > most) {
-        return Err(Error::Truncated(format!(
-            "the header describes {} MB of voxels, the file cannot hold more than {} MB",
-            (per_frame as f64 * frames as f64 / 1e6).ceil(),
-            (most as f64 / 1e6).ceil()
-        )));
-    }
-    let voxels = per_frame / header.datatype().bytes() as u64;
-    let working = per_frame.saturating_add(voxels.saturating_mul(WORKING));
-    if working > memory {
-        return Err(Error::Memory { needed_mib: working >> 20, limit_mib: memory >> 20 });
-    }
-    let mut extensions = vec![0; (offset - length).min(EXTENSIONS) as usize];
-    fill(r, &mut extensions, "the header extensions")?;
-    if offset - length > EXTENSIONS {
-        skip(r, offset - length - EXTENSIONS, "the header extensions")?;
-        warnings.push("header extensions over 16 MiB were not carried over".into());
-        extensions = vec![0; 4];
-    }
-    if !well_formed(&extensions, header.big_endian) {
-        warnings.push("the header extensions are damaged and were not carried over".into());
-        extensions = vec![0; 4];
-    }
-    skip(r, per_frame * frame as u64, "the frames before")?;
-    let mut raw = Vec::new();
-    let refused =
-        |_| Error::Unsupported(format!("{} MB of voxels do not fit in memory", per_frame / 1_000_000));
-    let count = usize::try_from(per_frame).map_err(|_| Error::Header("the image is too large".into()))?;
-    raw.try_reserve_exact(count).map_err(refused)?;
-    // Growing as data arrives keeps a lying header from taking memory that is never filled.
-    let mut chunk = vec![0; 1 << 20];
-    while raw.len() < count {
-        let n = (count - raw.len()).min(chunk.len());
-        fill(r, &mut chunk[..n], "the voxels")?;
-        raw.extend_from_slice(&chunk[..n]);
-    }
-    if header.big_endian {
-        // Their sizes are in the file's byte order and their contents in nobody knows which.
-        extensions = vec![0; 4];
-        swap(header.datatype(), &mut raw);
-    }
-    Ok(Nifti { header, raw, extensions, warnings, affine })
+    // Those of big-endian files have contents in nobody knows which order.
+    Ok(if big_endian { vec![0; 4] } else { bytes })
 }
 
 /// Whether the extension flag is followed by extensions that fit: sizes multiples of 16, counted
@@ -145,21 +90,62 @@ fn well_formed(bytes: &[u8], big_endian: bool) -> bool {
     rest.is_empty()
 }
 
-fn swap(t: DataType, raw: &mut [u8]) {
-    raw.chunks_exact_mut(t.bytes()).for_each(<[u8]>::reverse);
+/// Where the frames of a file lie, and which of them is wanted.
+pub(crate) struct Frames {
+    /// Byte of the first voxel.
+    pub at: u64,
+    pub frames: usize,
+    pub big_endian: bool,
+    pub frame: Option<usize>,
 }
 
-/// Reads the rest of a gzip stream so that its checksum is verified.
-fn drain(r: &mut dyn Read, image: &mut Nifti) -> Result<(), Error> {
-    // What follows the voxels is bounded, so that a bomb behind a small image is not unpacked.
-    let bound = image.raw.len() as u64 * 64 + (1 << 26);
-    match std::io::copy(&mut r.take(bound), &mut std::io::sink()) {
-        Ok(_) => Ok(()),
-        // A complete stream followed by something that is not gzip: the image itself is intact.
-        Err(e) if e.to_string().contains("header") => {
-            image.warnings.push("the gzip file has trailing bytes that were ignored".into());
-            Ok(())
+impl Frames {
+    /// Whether the frame is there, the file can hold all frames, and one may be processed in `memory` bytes.
+    pub fn check(&self, stream: &Stream, header: &Header, memory: u64) -> Result<(), Error> {
+        let frames = self.frames;
+        match self.frame {
+            None if frames > 1 => return Err(Error::Frames { frames }),
+            Some(frame) if frame >= frames => {
+                return Err(Error::Unsupported(format!(
+                    "frame {frame} was asked for, there are {frames} (counted from 0)"
+                )));
+            }
+            _ => {}
         }
-        Err(e) => Err(Error::Truncated(format!("the gzip stream fails its check ({e})"))),
+        let (voxels, bytes) = (voxels(header), header.datatype().bytes() as u64);
+        let (all, stored) = (voxels.saturating_mul(frames as u64), voxels.saturating_mul(bytes));
+        let described = format!(
+            "the header describes {all} voxels of {bytes} bytes = {} bytes from byte {} on",
+            all.saturating_mul(bytes),
+            self.at
+        );
+        stream.can_hold(all.checked_mul(bytes).and_then(|n| n.checked_add(self.at)), &described)?;
+        let working = stored.saturating_add(voxels.saturating_mul(WORKING));
+        if working > memory {
+            return Err(Error::Memory { needed_mib: working.div_ceil(1 << 20), limit_mib: memory >> 20 });
+        }
+        Ok(())
     }
+
+    /// The wanted frame, little-endian. `stream` stands at the first voxel.
+    pub fn read(&self, stream: &mut Stream, header: &Header, memory: u64) -> Result<Vec<u8>, Error> {
+        self.check(stream, header, memory)?;
+        let bytes = voxels(header) * header.datatype().bytes() as u64;
+        let frame = self.frame.unwrap_or(0) as u64;
+        stream.skip(bytes * frame, "the frames before")?;
+        let mut raw = stream.voxels(bytes)?;
+        stream.skip(bytes * (self.frames as u64 - 1 - frame), "the frames behind")?;
+        if self.big_endian {
+            swap(header.datatype(), &mut raw);
+        }
+        Ok(raw)
+    }
+}
+
+fn voxels(header: &Header) -> u64 {
+    header.dims3().iter().fold(1u64, |n, &d| n.saturating_mul(d as u64))
+}
+
+fn swap(t: DataType, raw: &mut [u8]) {
+    raw.chunks_exact_mut(t.bytes()).for_each(<[u8]>::reverse);
 }

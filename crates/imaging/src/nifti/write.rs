@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// Writes `path` through a temporary file beside it: synced, then renamed. On any error the
-/// temporary is removed and nothing stands under the final name.
+/// temporary is removed and nothing new stands under the final name. A name that is a symbolic link, or
+/// anything but a plain file, is refused ([`Pending`]).
 pub fn write_atomic(path: &Path, f: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let (pending, file) = Pending::create(path)?;
     let mut out = io::BufWriter::with_capacity(1 << 18, file);

@@ -1,8 +1,8 @@
 //! Which images of a file are its pyramid, and how large a pixel is.
 
 use super::Error;
-use super::chunk::{PIXELS, supported};
-use super::page::{Colour, Page};
+use crate::formats::Format;
+use crate::tif::{self, Colour, Kind, Page, damaged, same_shape};
 
 /// The pyramid of a file.
 pub(super) struct Found {
@@ -16,58 +16,108 @@ pub(super) struct Found {
 const MICRONS: std::ops::RangeInclusive<f64> = 0.02..=50.0;
 
 pub(super) fn choose(pages: Vec<Page>) -> Result<Found, Error> {
-    let Some(first) = pages.first().cloned() else {
-        return Err(Error::Format { reason: "it holds no image".into() });
-    };
+    let kind = tif::kind(&pages);
+    let format = Format::of_tiff(kind);
+    if let Err(advice) = format.support() {
+        return Err(Error::Unreadable { format, advice });
+    }
     let mut notes = Vec::new();
-    let (kind, candidates, stated) = if first.description.starts_with("Aperio") {
+    let description = pages.first().map(|p| p.description.clone()).unwrap_or_default();
+    let mut levels = pyramid(candidates(kind, pages, &mut notes)?, kind, &mut notes)?;
+    let base = &levels[0];
+    if base.samples > base.colours() && base.alpha {
+        notes.push("transparency was dropped".into());
+    }
+    let mpp = pixel_size(kind, &description, base, &mut notes);
+    let name = match kind {
+        Kind::Aperio => "Aperio",
+        Kind::Ome => "OME-TIFF",
+        _ => "TIFF",
+    };
+    // Descriptions can be long and are not needed any more.
+    levels.iter_mut().for_each(|p| p.description = String::new());
+    Ok(Found { pages: levels, mpp, notes, kind: name })
+}
+
+/// The images that can be levels.
+fn candidates(kind: Kind, pages: Vec<Page>, notes: &mut Vec<String>) -> Result<Vec<Page>, Error> {
+    match kind {
         // Thumbnail, label and macro images stand in strips among the tiled levels.
-        let stated = aperio(&first.description, "MPP");
-        ("Aperio", pages.into_iter().filter(|p| p.tiled).collect(), stated)
-    } else if is_ome(&first.description) {
-        if first.samples == 1 && first.colour == Colour::Grey && ome_channels(&first.description) > 1 {
-            let what = "its colour channels in separate images; save it with interleaved RGB".into();
-            return Err(Error::Unsupported { what });
+        Kind::Aperio => Ok(pages.into_iter().filter(|p| p.tiled).collect()),
+        Kind::Ome => {
+            let scenes = ome_images(&pages[0].description);
+            if scenes > 1 {
+                notes.push(format!("the file holds {scenes} images (scenes); the first one is read"));
+            }
+            let first = pages.into_iter().next().ok_or_else(|| damaged("it holds no image"))?;
+            if first.samples == 1 && first.colour == Colour::Grey && ome_channels(&first.description) > 1 {
+                let what = "its colour channels in separate images; save it with interleaved RGB".into();
+                return Err(Error::Unsupported { what });
+            }
+            Ok(with_children(first))
         }
-        let mut list = vec![first.clone()];
-        list.extend(first.children.iter().cloned());
-        ("OME-TIFF", list, ome(&first.description))
-    } else {
-        let pages = pages.into_iter().flat_map(|p| {
-            let children = p.children.clone();
-            std::iter::once(p).chain(children)
-        });
-        ("TIFF", pages.collect::<Vec<_>>(), None)
-    };
-    let largest = candidates.iter().rev().max_by_key(|p| p.width.saturating_mul(p.height));
-    let Some(base) = largest.cloned() else {
-        return Err(Error::Format { reason: "it holds no tiled image".into() });
-    };
-    usable(&base)?;
-    let mut levels: Vec<Page> = vec![base.clone()];
-    let mut others: Vec<Page> = candidates;
-    others.sort_by_key(|p| std::cmp::Reverse(p.width));
-    for p in others {
+        _ => Ok(pages.into_iter().filter(|p| !p.mask).flat_map(with_children).collect()),
+    }
+}
+
+/// An image followed by the copies that it refers to.
+fn with_children(mut page: Page) -> Vec<Page> {
+    let children = std::mem::take(&mut page.children);
+    std::iter::once(page).chain(children).collect()
+}
+
+/// The largest image and its smaller copies, the finest first.
+fn pyramid(candidates: Vec<Page>, kind: Kind, notes: &mut Vec<String>) -> Result<Vec<Page>, Error> {
+    let area = |p: &Page| p.width.saturating_mul(p.height);
+    // The first of those that are equally large.
+    let base = (0..candidates.len()).rev().max_by_key(|&i| area(&candidates[i]));
+    let Some(base) = base else { return Err(damaged("it holds no tiled image")) };
+    let largest = candidates.iter().filter(|p| area(p) == area(&candidates[base])).count();
+    if largest > 1 {
+        notes.push(format!(
+            "the file holds {largest} images of {}x{} pixels; the first one is read",
+            candidates[base].width, candidates[base].height
+        ));
+    }
+    let mut candidates = candidates;
+    let base = candidates.remove(base);
+    tif::usable(&base)?;
+    let mut levels = vec![base];
+    candidates.sort_by_key(|p| std::cmp::Reverse(p.width));
+    let mut aside = 0;
+    for p in candidates {
         let smaller = p.width < levels[levels.len() - 1].width;
         // Untiled copies of tiled slides are thumbnails, unless the file calls them smaller copies.
-        let copy = p.tiled || p.reduced && kind != "Aperio";
-        if smaller && copy && same_shape(&base, &p) {
-            match usable(&p) {
+        let copy = p.tiled || p.reduced && kind != Kind::Aperio;
+        if smaller && copy && same_shape(&levels[0], &p) {
+            match tif::usable(&p) {
                 Ok(()) => levels.push(p),
                 Err(e) => notes.push(format!("a level of {}x{} pixels is left out: {e}", p.width, p.height)),
             }
+        } else if p.width.saturating_mul(p.height) < area(&levels[0]) {
+            aside += 1;
         }
     }
-    if base.bits > 8 {
-        notes.push("more than eight bits a channel were rounded to eight".into());
+    if aside > 0 {
+        notes.push(format!(
+            "{aside} more images of the file (labels, overviews or other scenes) are no copies of the largest one \
+             and are not read"
+        ));
     }
-    let extra = match base.colour {
-        Colour::Rgb | Colour::YCbCr => 3,
-        _ => 1,
+    if levels.iter().any(|p| tif::wide(p) && (p.bits, p.numbers) != (16, tif::Numbers::Unsigned)) {
+        let what = "samples that are floating-point, signed or 32-bit numbers; save it with 8 or 16 bits";
+        return Err(Error::Unsupported { what: what.into() });
+    }
+    Ok(levels)
+}
+
+/// Microns a pixel: what the description states, else the resolution tags, else the objective.
+fn pixel_size(kind: Kind, description: &str, base: &Page, notes: &mut Vec<String>) -> Option<f64> {
+    let stated = match kind {
+        Kind::Aperio => aperio(description, "MPP"),
+        Kind::Ome => tif::ome_size(description),
+        _ => None,
     };
-    if base.samples > extra {
-        notes.push("transparency was dropped".into());
-    }
     let mut believed = |v: &f64| {
         let fine = MICRONS.contains(v);
         if !fine {
@@ -77,12 +127,11 @@ pub(super) fn choose(pages: Vec<Page>) -> Result<Found, Error> {
     };
     let stated = stated.filter(&mut believed);
     let tagged = base.mpp.filter(|_| stated.is_none()).filter(|m| believed(&m[0]) && believed(&m[1]));
-    let mpp = stated.or_else(|| tagged.map(|[x, y]| mean(x, y, &mut notes))).or_else(|| {
-        let power = aperio(&first.description, "AppMag").filter(|_| kind == "Aperio")?;
+    stated.or_else(|| tagged.map(|[x, y]| mean(x, y, notes))).or_else(|| {
+        let power = aperio(description, "AppMag").filter(|_| kind == Kind::Aperio)?;
         notes.push(format!("the pixel size is estimated from the objective ({power}x)"));
         Some(10.0 / power)
-    });
-    Ok(Found { pages: levels, mpp, notes, kind })
+    })
 }
 
 /// Pixels that are not square count as squares of their mean size.
@@ -93,75 +142,19 @@ fn mean(x: f64, y: f64, notes: &mut Vec<String>) -> f64 {
     (x + y) / 2.0
 }
 
-/// A copy has the shape of its original within what rounding each level to whole pixels can do.
-fn same_shape(base: &Page, p: &Page) -> bool {
-    let across = base.width as f64 / p.width as f64;
-    let down = base.height as f64 / p.height as f64;
-    let slack = 0.01 + 2.0 / p.width.min(p.height) as f64;
-    (across / down - 1.0).abs() < slack
-}
-
-/// Sizes, counts and kinds that can be worked with.
-fn usable(p: &Page) -> Result<(), Error> {
-    let bad = |reason: String| Err(Error::Format { reason });
-    let (w, h, [cw, ch]) = (p.width, p.height, p.chunk);
-    if w == 0 || h == 0 || w >= 1 << 30 || h >= 1 << 30 {
-        return bad(format!("an image of {w}x{h} pixels"));
-    }
-    if cw == 0 || ch == 0 {
-        return bad("tiles without a size".into());
-    }
-    supported(p)?;
-    if cw.saturating_mul(ch) > PIXELS {
-        let what = format!("strips or tiles of {cw}x{ch} pixels, too large to decode at once; save it tiled");
-        return Err(Error::Unsupported { what });
-    }
-    let planes = if p.planar { p.samples as u64 } else { 1 };
-    let wanted = w.div_ceil(cw).checked_mul(h.div_ceil(ch)).and_then(|n| n.checked_mul(planes));
-    let Some(wanted) = wanted else {
-        return bad(format!("an image of {w}x{h} pixels in tiles of {cw}x{ch}"));
-    };
-    let found = p.offsets.len().min(p.counts.len()) as u64;
-    if found < wanted {
-        return bad(format!("{wanted} tiles are needed, {found} are listed"));
-    }
-    Ok(())
-}
-
 /// A number in Aperio's description: `…|MPP = 0.4990|AppMag = 20|…`; `None` where it is not above 0.
 fn aperio(text: &str, key: &str) -> Option<f64> {
     let field = text.split('|').filter_map(|f| f.split_once('=')).find(|f| f.0.trim() == key)?;
     field.1.trim().replace(',', ".").parse().ok().filter(|v: &f64| *v > 0.0)
 }
 
-/// The value of an attribute in the first `Pixels` element.
-fn attribute<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
-    let pixels = &xml[xml.find("<Pixels").or_else(|| xml.find(":Pixels"))?..];
-    let pixels = &pixels[..pixels.find('>')?];
-    let after = &pixels[pixels.find(&format!(" {name}=\""))? + name.len() + 3..];
-    after.split('"').next()
-}
-
-/// Whether a description is OME's XML.
-pub(super) fn is_ome(text: &str) -> bool {
-    text.contains("<OME") || text.contains(":OME")
-}
-
 fn ome_channels(xml: &str) -> u64 {
-    attribute(xml, "SizeC").and_then(|v| v.parse().ok()).unwrap_or(1)
+    tif::ome_attribute(xml, "SizeC").and_then(|v| v.parse().ok()).unwrap_or(1)
 }
 
-/// The pixel size in OME's XML; the standard's unit is the micron where none is given.
-fn ome(xml: &str) -> Option<f64> {
-    let factor = match attribute(xml, "PhysicalSizeXUnit") {
-        None | Some("µm" | "um" | "\u{3bc}m" | "\u{fffd}m" | "&#181;m" | "&#xb5;m" | "&#xB5;m") => 1.0,
-        Some("nm") => 1e-3,
-        Some("mm") => 1e3,
-        Some("cm") => 1e4,
-        _ => return None,
-    };
-    let v: f64 = attribute(xml, "PhysicalSizeX")?.parse().ok()?;
-    (v > 0.0).then_some(v * factor)
+/// Images that OME's XML lists: levels of one image are not among them.
+fn ome_images(xml: &str) -> usize {
+    xml.matches("<Image ").count() + xml.matches(":Image ").count()
 }
 
 #[cfg(test)]
@@ -177,7 +170,7 @@ mod tests {
         assert_eq!(aperio("Aperio|MPP = 0", "MPP"), None);
         let xml =
             "<OME><Image><Pixels SizeC=\"3\" PhysicalSizeX=\"500\" PhysicalSizeXUnit=\"nm\"/></Image></OME>";
-        assert_eq!((ome(xml), ome_channels(xml)), (Some(0.5), 3));
-        assert_eq!(ome("<OME><Pixels PhysicalSizeX=\"0.5\" PhysicalSizeXUnit=\"pixel\"/>"), None);
+        assert_eq!((tif::ome_size(xml), ome_channels(xml)), (Some(0.5), 3));
+        assert_eq!(tif::ome_size("<OME><Pixels PhysicalSizeX=\"0.5\" PhysicalSizeXUnit=\"pixel\"/>"), None);
     }
 }

@@ -1,7 +1,6 @@
 //! Where windows lie on a slide, and from which level they are read.
 
-use crate::photos::Task;
-use crate::photos::recipe::{PhotoRecipe, SlidePart};
+use crate::recipe::{Recipe, Slide as Part, Step};
 use ampoule_imaging::Volume;
 use ampoule_imaging::slide::Slide;
 use ampoule_imaging::window::{Style, starts};
@@ -55,7 +54,7 @@ pub(super) type Tissue<'a> = (&'a Volume<u8>, f64);
 
 /// Pixels of level 0 along a side of one that the network sees, `k` of whose training pixels are reduced to
 /// one.
-fn wanted_scale(slide: &Slide, part: &SlidePart, mpp: Option<f64>, k: usize) -> Result<f64, String> {
+fn wanted_scale(slide: &Slide, part: &Part, mpp: Option<f64>, k: usize) -> Result<f64, String> {
     let scale = match (part.mpp, part.level) {
         (Some(wanted), _) => {
             let Some(own) = mpp else {
@@ -81,7 +80,17 @@ fn wanted_scale(slide: &Slide, part: &SlidePart, mpp: Option<f64>, k: usize) -> 
     Ok(scale)
 }
 
-/// Where windows of `w` pixels begin along `n` pixels. Classifiers: one a stride. Networks that delineate: the
+/// By how much the recipe's steps reduce a tile.
+fn reduced(recipe: &Recipe) -> usize {
+    recipe.steps().map(|s| if let Step::Reduce { by } = s { *by } else { 1 }).product()
+}
+
+/// Sizes that the recipe's steps raise tiles to multiples of.
+fn multiple(recipe: &Recipe) -> usize {
+    recipe.steps().map(|s| if let Step::Pad { multiple, .. } = s { *multiple } else { 1 }).max().unwrap_or(1)
+}
+
+/// Where windows of `w` pixels begin along `n` pixels. Classifiers: one a stride. Segmentations: the
 /// last window ends at the border.
 fn starts_of(whole: bool, n: u64, w: u64, stride: u64, overlap: f64) -> Vec<u64> {
     let span = n.saturating_sub(w);
@@ -98,15 +107,10 @@ fn starts_of(whole: bool, n: u64, w: u64, stride: u64, overlap: f64) -> Vec<u64>
 impl Grid {
     /// The grid for a recipe, without windows; `mpp` is the size of the slide's pixels. The words of an
     /// error say what to do.
-    pub fn new(
-        slide: &Slide,
-        recipe: &PhotoRecipe,
-        part: &SlidePart,
-        mpp: Option<f64>,
-    ) -> Result<Grid, String> {
-        let whole = recipe.task == Task::Classification;
-        // A classifier's patches are reduced as photos are; a delineation reads reduced pixels at once.
-        let k = if whole { 1 } else { recipe.input.reduce };
+    pub fn new(slide: &Slide, recipe: &Recipe, part: &Part, mpp: Option<f64>) -> Result<Grid, String> {
+        let whole = recipe.whole();
+        // A classifier's patches are reduced as photos are; for a segmentation reduced pixels are read at once.
+        let k = if whole { 1 } else { reduced(recipe) };
         let mut notes = Vec::new();
         let scale = wanted_scale(slide, part, mpp, k)?;
         let level = slide.level_for(scale);
@@ -125,7 +129,7 @@ impl Grid {
         let scale = factor * downsample;
         let l = &slide.levels[level];
         let size = [l.width, l.height].map(|n| ((n as f64 / factor) as u64).max(1));
-        let multiple = if whole { 1 } else { recipe.input.multiple };
+        let multiple = if whole { 1 } else { multiple(recipe) };
         let window = size.map(|n| (part.window / k).min((n as usize).next_multiple_of(multiple)));
         let step = |w: usize| ((w as f64 * (1.0 - part.overlap)) as usize).max(1);
         // A classifier's cells are squares, also where the slide is narrower than a window.

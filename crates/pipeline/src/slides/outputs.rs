@@ -1,11 +1,14 @@
 //! The files of a slide while they are written, and their final names.
 
-use super::easel::Done;
-use super::files::{Features, SlideFiles};
+use super::SlideFiles;
+use super::assembler::Done;
+use super::features::Features;
 use super::overlay::Overlay;
-use super::sink::{Clip, Place, Sink};
-use crate::photos::recipe::PhotoRecipe;
-use crate::{Error, Result};
+use super::sink::{Place, Sink, Tissue};
+use crate::recipe::Recipe;
+use crate::run::Written;
+use crate::table::field;
+use crate::{Error, Result, sha256_file};
 use ampoule_imaging::nifti::write_atomic;
 use ampoule_imaging::pending::Pending;
 use std::fs::File;
@@ -29,9 +32,9 @@ impl<'a> Outputs<'a> {
     /// header.
     pub fn begin(
         files: &'a SlideFiles,
-        recipe: &'a PhotoRecipe,
+        recipe: &'a Recipe,
         place: Place,
-        clip: Option<Clip<'a>>,
+        tissue: Option<Tissue<'a>>,
         overlay: Overlay,
         seed: &str,
     ) -> Result<(Self, Sink<'a>, BufWriter<File>)> {
@@ -40,8 +43,7 @@ impl<'a> Outputs<'a> {
         let drawn = Features::new(file, gzip, seed).map_err(Error::io(&files.geojson))?;
         let (table, file) = create(&files.table)?;
         let mut rows = BufWriter::with_capacity(1 << 16, file);
-        let header: Vec<String> =
-            recipe.classes.iter().map(|c| crate::cases::quoted(&format!("prob_{c}"))).collect();
+        let header: Vec<String> = recipe.label.iter().map(|l| field(&format!("prob_{}", l.name))).collect();
         writeln!(rows, "minx,miny,width,height,{}", header.join(",")).map_err(Error::io(&files.table))?;
         let (mut maps, mut map_files) = (Vec::new(), Vec::new());
         for (class, path) in &files.maps {
@@ -49,25 +51,26 @@ impl<'a> Outputs<'a> {
             maps.push(pending);
             map_files.push((*class, file));
         }
-        let sink = Sink::new(recipe, files, place, clip, drawn, map_files, overlay)?;
+        let sink = Sink::new(recipe, files, place, tissue, drawn, map_files, overlay)?;
         Ok((Outputs { files, features, table, maps }, sink, rows))
     }
 
-    /// Gives all files their final names; `placed` hears which have them.
-    pub fn place(self, done: &Done, placed: &mut Vec<PathBuf>) -> Result<()> {
+    /// Gives all files their final names.
+    pub fn place(self, done: &Done) -> Result<Vec<Written>> {
         let files = self.files;
-        let mut one = |pending: Pending, file: &File| {
+        let one = |pending: Pending, file: &File| {
             let path = pending.path().to_owned();
-            pending.commit(file).map_err(Error::io(&path))?;
-            placed.push(path);
-            Ok::<(), Error>(())
+            pending.commit(file).map_err(Error::io(&path))
         };
         one(self.features, &done.finished.features)?;
         one(self.table, &done.table)?;
         self.maps.into_iter().zip(&done.finished.maps).try_for_each(|(p, f)| one(p, f))?;
         let overlay = &done.finished.overlay;
         write_atomic(&files.overlay, |out| overlay.write(out)).map_err(Error::io(&files.overlay))?;
-        placed.push(files.overlay.clone());
-        Ok(())
+        let written = |(kind, path): (&str, &PathBuf)| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Ok(Written { kind: kind.into(), file, sha256: sha256_file(path)? })
+        };
+        files.all().into_iter().map(written).collect()
     }
 }

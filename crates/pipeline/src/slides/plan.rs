@@ -1,10 +1,11 @@
 //! What a slide takes in memory, and how many threads that leaves room for.
 
-use super::canvas::planned_bytes;
+use super::assembler::placed;
 use super::grid::Grid;
-use crate::photos::{PhotoModel, Task};
-use crate::{Error, Result};
+use crate::{Error, Model, Result};
+use ampoule_imaging::pyramid::TILE;
 use ampoule_imaging::slide::Slide;
+use std::collections::HashSet;
 
 /// Longest side of the thumbnail in pixels.
 pub(super) const THUMBNAIL: u64 = 2048;
@@ -21,7 +22,7 @@ fn tile_bytes(slide: &Slide, level: usize) -> u64 {
 }
 
 /// Threads that decode the thumbnail, as memory allows.
-pub(super) fn decoders(model: &PhotoModel, slide: &Slide) -> Result<usize> {
+pub(super) fn decoders(model: &Model, slide: &Slide) -> Result<usize> {
     let (own, limit) = memory(model);
     // Sums of the thumbnail's pixels, and the thumbnail twice.
     let fixed = own + THUMBNAIL * THUMBNAIL * 22;
@@ -31,7 +32,7 @@ pub(super) fn decoders(model: &PhotoModel, slide: &Slide) -> Result<usize> {
 }
 
 /// Bytes in use, and bytes that may be.
-fn memory(model: &PhotoModel) -> (u64, u64) {
+fn memory(model: &Model) -> (u64, u64) {
     let own = crate::system::rss_bytes().unwrap_or(0);
     let free = || own + crate::available_memory().unwrap_or(4 << 30) * 3 / 4;
     (own, model.max_ram.unwrap_or_else(free))
@@ -46,11 +47,33 @@ fn enough(needed: u64, limit: u64) -> Result<()> {
     Err(Error::Engine(ampoule_engine::Error::Memory { needed_mib, limit_mib }))
 }
 
+/// Most bytes of blocks at one time when the grid's tiles are added in order. Blocks stay until their row is done.
+fn blocks(grid: &Grid, classes: usize, whole: bool) -> u64 {
+    let side = TILE as u64;
+    let mut alive: HashSet<[u64; 2]> = HashSet::new();
+    let (mut most, mut row) = (0, 0);
+    for w in &grid.windows {
+        let (at, size) = placed(grid, w, whole);
+        if at[1] != row {
+            row = at[1];
+            alive.retain(|b| (b[1] + 1) * side > row);
+        }
+        let last = [0, 1].map(|i| (at[i] + size[i] as u64 - 1) / side);
+        for y in at[1] / side..=last[1] {
+            for x in at[0] / side..=last[0] {
+                alive.insert([x, y]);
+            }
+        }
+        most = most.max(alive.len() as u64);
+    }
+    most * side * side * 4 * (classes as u64 + 1)
+}
+
 /// Threads that work side by side, and bytes of decoded tiles to keep, so that all fits into memory.
-pub(super) fn plan(model: &PhotoModel, slide: &Slide, grid: &Grid) -> Result<(usize, u64)> {
+pub(super) fn plan(model: &Model, slide: &Slide, grid: &Grid) -> Result<(usize, u64)> {
     let (own, limit) = memory(model);
-    let whole = model.recipe.task == Task::Classification;
-    let classes = model.recipe.classes.len() as u64;
+    let whole = model.recipe.whole();
+    let classes = model.recipe.label.len() as u64;
     let pixels = (grid.window[0] * grid.window[1]) as u64;
     let seen = (pixels as f64 * grid.factor * grid.factor) as u64;
     // A window's pixels as they are stored, as values, and as probabilities with copies.
@@ -62,7 +85,7 @@ pub(super) fn plan(model: &PhotoModel, slide: &Slide, grid: &Grid) -> Result<(us
     let width = if whole { grid.cells()[0] } else { grid.size[0] };
     let rows = width * 256 * 5 + THUMBNAIL * THUMBNAIL * 4 * classes;
     let stain = STAIN_PIXELS as u64 * 80;
-    let fixed = own + planned_bytes(grid, classes as usize, whole) + rows + stain + CACHE[0];
+    let fixed = own + blocks(grid, classes as usize, whole) + rows + stain + CACHE[0];
     // A classifier has run once already; of other networks nothing is touched yet.
     let first = if whole { 0 } else { model.arena_bytes() };
     let needed = fixed + window + first;

@@ -1,80 +1,89 @@
 //! One slide, start to end.
 
-use super::batch::SlideBatch;
-use super::easel::{Done, Easel, Told};
-use super::eyes::Eyes;
-use super::files::{ClassArea, SlideFiles, SlideSidecar, round};
+use super::SlideFiles;
+use super::assembler::{Done, TileAssembler, Told};
 use super::grid::Grid;
-use super::lanes::{Times, work};
 use super::outputs::Outputs;
 use super::overlay::Overlay;
 use super::plan::{THUMBNAIL, decoders, plan};
-use super::sink::Place;
-use crate::photos::recipe::{SlidePart, TissueRule, Weighting};
-use crate::photos::{PhotoModel, Task};
-use crate::{Error, Result};
+use super::reader::TileReader;
+use super::sink::{PARTS, Place, Tissue};
+use super::workers::{Times, steps, work};
+use crate::case::Case;
+use crate::measure::{Measured, round};
+use crate::predict::tile_scores;
+use crate::prepare::Image;
+use crate::recipe::{Slide as Part, Step, TissueRule, Weighting};
+use crate::run::claim::Claim;
+use crate::run::{Batch, OnSlide, Place as Spot, Record};
+use crate::write::{Names, legend};
+use crate::{Error, Model, Result};
 use ampoule_imaging::photo::Photo;
 use ampoule_imaging::slide::Slide;
 use ampoule_imaging::window::{Style, importance};
 use ampoule_imaging::{Volume, tissue};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Objects of tissue and holes in it that are smaller do not count, in square microns (200 and 190 microns
 /// a side, as in WSInfer).
 const TISSUE_LEAST: [f64; 2] = [40_000.0, 36_100.0];
 
-/// Hashes that the sidecar records.
-pub(super) struct Hashes {
-    pub input: String,
-    pub settings: String,
-}
-
-/// Runs a slide and writes its files, all at the end; `placed` hears which have got their final names.
-pub(super) fn run_slide<'t>(
-    model: &mut PhotoModel,
-    input: &Path,
-    files: &SlideFiles,
-    batch: &SlideBatch,
-    hashes: Hashes,
-    told: &'t mut Told<'t>,
-    placed: &mut Vec<PathBuf>,
-) -> Result<SlideSidecar> {
+/// Runs a slide and writes its files, all at the end.
+pub(crate) fn run(
+    model: &mut Model,
+    case: &Case,
+    spot: &Spot,
+    batch: &Batch,
+    record: &mut Record,
+    claim: &mut Claim,
+    told: &mut Told,
+) -> Result<()> {
     let start = Instant::now();
+    let input = case.main();
+    let recipe = model.recipe.clone();
+    let names = Names { recipe: &recipe, case, wanted: &batch.wanted };
+    let files = SlideFiles::new(&names, batch.gzip, &spot.folder);
     let broken = |source| Error::Slide { path: input.into(), source };
     let mut slide = Slide::open(input, 0).map_err(broken)?;
-    let Some(part) = model.recipe.slide.clone() else {
+    let Some(part) = recipe.slide.clone() else {
         let reason = "it is a slide, and the recipe has no section [slide] (docs/recipes.md)".into();
         return Err(Error::Content { path: input.into(), reason });
     };
     let survey = survey(model, &slide, &part, batch, input)?;
     let surveyed = start.elapsed();
     let grid = &survey.grid;
-    let mut warnings = [&slide.notes[..], &grid.notes].concat();
+    record.warnings.extend([&slide.notes[..], &grid.notes].concat());
     if grid.windows.is_empty() {
-        warnings.push("no tissue was found; there is nothing to outline".into());
+        record.warnings.push("no tissue was found; there is nothing to outline".into());
     }
-    warm(model, grid)?;
+    warm(model, grid, input)?;
     let (lanes, cache) = plan(model, &slide, grid)?;
     slide.set_cache(cache);
-    let mut eyes = Eyes { slide: &slide, grid, change: None };
-    if let (Some(wanted), false) = (model.recipe.input.stain, grid.windows.is_empty())
-        && !eyes.normalise(wanted, &survey.thumbnail).map_err(broken)?
+    let mut reader = TileReader { slide: &slide, grid, change: None };
+    let stain = recipe.steps().find_map(|s| if let Step::Stain(s) = s { Some(*s) } else { None });
+    if let (Some(wanted), false) = (stain, grid.windows.is_empty())
+        && !reader.normalise(wanted, &survey.thumbnail).map_err(broken)?
     {
-        warnings.push("too little of it is stained to estimate stains; colours stay as they are".into());
+        record
+            .warnings
+            .push("too little of it is stained to estimate stains; colours stay as they are".into());
     }
 
-    let recipe = model.recipe.clone();
-    let whole = recipe.task == Task::Classification;
-    let place = place(&slide, grid, whole);
+    let place = place(&slide, grid, recipe.whole());
     let ratio = place.scale / survey.k;
-    let overlay = Overlay::new(survey.thumbnail.clone(), ratio, recipe.classes.len() - 1);
-    let clip = survey.mask.as_ref().filter(|_| part.clip).map(|m| (m, ratio));
-    let (outputs, sink, table) = Outputs::begin(files, &recipe, place, clip, overlay, &hashes.input)?;
-    let easel = Easel::new(files, grid, weights(grid, part.blend, whole), sink, table, told);
-    let (easel, times) = work(model, lanes, &eyes, input, easel)?;
-    let done = easel.finish()?;
-    outputs.place(&done, placed)?;
+    let colours: Vec<[u8; 3]> = legend(&recipe).iter().map(|l| l.colour).collect();
+    let overlay = Overlay::new(survey.thumbnail.clone(), ratio, &colours);
+    let tissue = survey.mask.as_ref().map(|mask| Tissue { mask, ratio, clip: part.clip });
+    let seed = record.inputs.first().map_or("", |i| &i.sha256);
+    let (outputs, sink, table) = Outputs::begin(&files, &recipe, place, tissue, overlay, seed)?;
+    let weights = weights(grid, part.blend, recipe.whole());
+    let assembler = TileAssembler::new(&files, grid, weights, sink, table, told);
+    let mut models = (0..lanes).map(|_| model.beside()).collect::<Result<Vec<_>>>()?;
+    let (assembler, times) = work(&mut models, &reader, input, assembler)?;
+    let done = assembler.finish()?;
+    claim.writing()?;
+    record.outputs = outputs.place(&done)?;
 
     let spent = [
         ("tissue", surveyed),
@@ -83,34 +92,23 @@ pub(super) fn run_slide<'t>(
         ("windows", times.worked),
         ("total", start.elapsed()),
     ];
-    let millis = spent.iter().map(|(k, d)| ((*k).into(), round(d.as_secs_f64() * 1e3, 10.0).into()));
-    let n = grid.windows.len();
-    Ok(SlideSidecar {
-        generated_by: format!("ampoule {}", env!("CARGO_PKG_VERSION")),
-        model: recipe.name.clone(),
-        model_sha256: model.sha256.clone(),
-        settings_sha256: hashes.settings,
-        input: input.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
-        input_sha256: hashes.input,
+    record.timings_ms = crate::run::millis(&spent.to_vec());
+    let [w, h] = [slide.levels[0].width, slide.levels[0].height];
+    record.shape = [w, h, 1];
+    record.spacing_mm = survey.mpp.map(|m| [m / 1000.0, m / 1000.0, 1.0]);
+    record.threads = lanes;
+    record.labels = areas(model, &done, place.mpp);
+    record.slide = Some(OnSlide {
         format: slide.kind.into(),
-        size: [slide.levels[0].width, slide.levels[0].height],
         mpp: survey.mpp,
         level: grid.level,
         downsample: round(grid.scale, 1e6),
-        tiles: n,
-        tiles_per_second: round(n as f64 / times.worked.as_secs_f64().max(1e-9), 1e3),
+        tiles: grid.windows.len(),
+        tiles_per_second: round(grid.windows.len() as f64 / times.worked.as_secs_f64().max(1e-9), 1e3),
         network_share: share(&times, lanes),
-        tissue_mm2: survey.tissue_mm2(),
-        classes: areas(model, &done, place.mpp),
-        outputs: files.written()?,
-        precision: model.precision().name().into(),
-        isa: batch.isa.clone(),
-        threads: lanes,
-        cpu: crate::cpu_model().unwrap_or_default(),
-        timings_ms: millis.collect(),
-        peak_rss_mib: crate::peak_rss_bytes().unwrap_or(0) >> 20,
-        warnings,
-    })
+        tissue_mm2: survey.mask.as_ref().and_then(|_| looked_at(model, &done, place.mpp)),
+    });
+    Ok(())
 }
 
 /// What the thumbnail shows, and the windows that follow.
@@ -125,13 +123,7 @@ struct Survey {
     grid: Grid,
 }
 
-fn survey(
-    model: &PhotoModel,
-    slide: &Slide,
-    part: &SlidePart,
-    batch: &SlideBatch,
-    input: &Path,
-) -> Result<Survey> {
+fn survey(model: &Model, slide: &Slide, part: &Part, batch: &Batch, input: &Path) -> Result<Survey> {
     let content = |reason: String| Error::Content { path: input.into(), reason };
     let mpp = batch.mpp.or(slide.mpp);
     // What is wrong with sizes is said before anything is decoded.
@@ -154,21 +146,17 @@ fn survey(
     Ok(Survey { mpp, thumbnail, k, mask, grid })
 }
 
-impl Survey {
-    /// Area of tissue in square millimetres, where it was looked for and the size of a pixel is known.
-    fn tissue_mm2(&self) -> Option<f64> {
-        let pixels = self.mask.as_ref()?.data.iter().filter(|&&v| v != 0).count() as u64;
-        mm2(pixels, self.mpp.map(|m| m * self.k))
-    }
-}
-
-/// Makes the sessions, so that what they take is known.
-fn warm(model: &mut PhotoModel, grid: &Grid) -> Result<()> {
-    if model.recipe.task == Task::Delineation {
-        return model.prepare(grid.window);
-    }
+/// Runs an empty tile, so that what sessions take is known.
+fn warm(model: &mut Model, grid: &Grid, input: &Path) -> Result<()> {
     let [w, h] = grid.window;
-    model.predict_patch(&Photo::new(w, h, vec![255; 3 * w * h])).map(|_| ())
+    let colours = model.recipe.input[0].colours;
+    let left = steps(&model.recipe);
+    let glass = match model.recipe.whole() {
+        true => Image::of_photo(std::borrow::Cow::Owned(Photo::new(w, h, vec![255; 3 * w * h])), colours),
+        false => Image::of_levels(&vec![255.0; 3 * w * h], [w, h], colours),
+    };
+    let content = |reason| Error::Content { path: input.into(), reason };
+    tile_scores(model, glass, &left)?.map(|_| ()).map_err(content)
 }
 
 /// Weights of a window's pixels where windows overlap.
@@ -194,21 +182,28 @@ fn share(times: &Times, lanes: usize) -> f64 {
     round(times.network.as_secs_f64() / all, 1e4)
 }
 
-/// Square millimetres of pixels of `mpp` microns.
-fn mm2(pixels: u64, mpp: Option<f64>) -> Option<f64> {
-    mpp.map(|m| round(pixels as f64 * m * m / 1e6, 1e6))
+/// Square millimetres of so many counted parts of pixels of `mpp` microns.
+fn mm2(model: &Model, parts: u64, mpp: Option<f64>) -> Option<f64> {
+    let each = if model.recipe.whole() { PARTS as f64 } else { 1.0 };
+    mpp.map(|m| round(parts as f64 / each * m * m / 1e6, 1e6))
 }
 
-/// Class by class, without the background.
-fn areas(model: &PhotoModel, done: &Done, mpp: Option<f64>) -> Vec<ClassArea> {
-    let (recipe, found) = (&model.recipe, &done.finished);
-    let whole = recipe.task == Task::Classification;
-    let drawn = (0..recipe.classes.len()).filter(|&c| c != recipe.background());
-    let one = |c: usize| ClassArea {
-        class: recipe.classes[c].clone(),
-        area_mm2: mm2(found.pixels[c], mpp),
-        share: round(found.pixels[c] as f64 / found.covered.max(1) as f64, 1e6),
-        regions: if whole { found.pixels[c] } else { found.regions[c] },
+/// Area of the tissue that was looked at.
+fn looked_at(model: &Model, done: &Done, mpp: Option<f64>) -> Option<f64> {
+    mm2(model, done.finished.counts.covered, mpp)
+}
+
+/// Label by label, without the background: shares are of the tissue that was looked at.
+fn areas(model: &Model, done: &Done, mpp: Option<f64>) -> Vec<Measured> {
+    let counts = &done.finished.counts;
+    let one = |(k, l): (usize, &crate::recipe::Label)| Measured {
+        name: l.name.clone(),
+        value: l.value,
+        voxels: counts.pixels[k] / if model.recipe.whole() { PARTS } else { 1 },
+        share: round(counts.pixels[k] as f64 / counts.covered.max(1) as f64, 1e6),
+        ml: None,
+        mm2: mm2(model, counts.pixels[k], mpp),
+        regions: Some(counts.regions[k]),
     };
-    drawn.map(one).collect()
+    model.recipe.label.iter().enumerate().filter(|(_, l)| l.value != 0).map(one).collect()
 }

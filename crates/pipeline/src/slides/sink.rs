@@ -1,10 +1,12 @@
 //! What becomes of finished rows: outlines, areas, probability maps and the picture.
 
-use super::canvas::Row;
-use super::files::{Features, SlideFiles};
+use super::SlideFiles;
+use super::assembler::Row;
+use super::features::Features;
 use super::overlay::Overlay;
-use crate::photos::Task;
-use crate::photos::recipe::PhotoRecipe;
+use crate::decide::Decider;
+use crate::recipe::Recipe;
+use crate::write::legend;
 use crate::{Error, Result};
 use ampoule_imaging::Volume;
 use ampoule_imaging::contour::{Region, Tracer};
@@ -14,8 +16,14 @@ use std::io::{self, BufWriter};
 
 const SIDE: u64 = TILE as u64;
 
-/// Where there is tissue, and how many pixels of the mask one of the canvas's is along a side.
-pub(super) type Clip<'a> = (&'a Volume<u8>, f64);
+/// Where there is tissue: its mask, and pixels of the mask along a side of one of the canvas's.
+#[derive(Clone, Copy)]
+pub(super) struct Tissue<'a> {
+    pub mask: &'a Volume<u8>,
+    pub ratio: f64,
+    /// Regions end where tissue ends.
+    pub clip: bool,
+}
 
 /// How canvas pixels lie on the slide.
 #[derive(Clone, Copy, Debug)]
@@ -31,104 +39,130 @@ pub(super) struct Place {
 }
 
 pub(super) struct Sink<'a> {
-    recipe: &'a PhotoRecipe,
+    recipe: &'a Recipe,
+    decider: Decider,
+    /// Colour of each label, grey for the background.
+    colours: Vec<[u8; 3]>,
     files: &'a SlideFiles,
     place: Place,
-    clip: Option<Clip<'a>>,
-    /// Outlines by class; none for a classifier, whose windows are drawn as they are.
+    tissue: Option<Tissue<'a>>,
+    /// Outlines by label; none for a classifier, whose tiles are drawn as they are.
     tracers: Vec<(usize, Tracer)>,
-    /// Outlines and windows so far.
-    pub features: Features,
+    features: Features,
     maps: Vec<(usize, Pyramid<BufWriter<File>>)>,
     overlay: Overlay,
-    /// Pixels of each class, and pixels that windows cover.
-    pub pixels: Vec<u64>,
-    pub covered: u64,
-    /// Regions of each class.
-    pub regions: Vec<u64>,
+    counts: Counts,
     row: u64,
 }
+
+/// Exact counts of the canvas's pixels.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    /// Pixels of each label that were looked at, on tissue where that was looked for. For a classifier tenths of a
+    /// promille of tiles, by how much of each is tissue.
+    pub pixels: Vec<u64>,
+    /// All such pixels.
+    pub covered: u64,
+    /// Regions of each label, or tiles of a classifier.
+    pub regions: Vec<u64>,
+}
+
+/// Parts that a classifier's tile is counted in.
+pub(super) const PARTS: u64 = 10_000;
 
 /// What is left when all rows are through.
 pub(super) struct Finished {
     pub features: File,
     pub maps: Vec<File>,
     pub overlay: Overlay,
-    pub pixels: Vec<u64>,
-    pub covered: u64,
-    pub regions: Vec<u64>,
+    pub counts: Counts,
 }
 
 impl<'a> Sink<'a> {
     pub fn new(
-        recipe: &'a PhotoRecipe,
+        recipe: &'a Recipe,
         files: &'a SlideFiles,
         place: Place,
-        clip: Option<Clip<'a>>,
+        tissue: Option<Tissue<'a>>,
         features: Features,
         maps: Vec<(usize, File)>,
         overlay: Overlay,
     ) -> Result<Self> {
-        let n = recipe.classes.len();
-        let outlines = recipe.task == Task::Delineation;
-        let drawn = (0..n).filter(|&c| outlines && c != recipe.background());
+        let n = recipe.label.len();
+        let outlines = !recipe.whole();
+        let drawn = (0..n).filter(|&c| outlines && recipe.label[c].value != 0);
         let begin = |(c, file): (usize, File)| {
             let out = BufWriter::with_capacity(1 << 18, file);
             let map = Pyramid::new(out, place.size[0], place.size[1], place.mpp);
             Ok((c, map.map_err(Error::io(files.map(c)))?))
         };
+        let named = legend(recipe);
+        let colour = |v: u16| named.iter().find(|l| l.value == v).map_or([180; 3], |l| l.colour);
         Ok(Sink {
             recipe,
+            decider: Decider::new(recipe),
+            colours: recipe.label.iter().map(|l| colour(l.value)).collect(),
             files,
             place,
-            clip,
+            tissue,
             tracers: drawn.map(|c| (c, Tracer::new(place.size[0] as usize))).collect(),
             features,
             maps: maps.into_iter().map(begin).collect::<Result<_>>()?,
             overlay,
-            pixels: vec![0; n],
-            covered: 0,
-            regions: vec![0; n],
+            counts: Counts { pixels: vec![0; n], covered: 0, regions: vec![0; n] },
             row: 0,
         })
     }
 
     /// The recipe in force.
-    pub fn recipe(&self) -> &'a PhotoRecipe {
+    pub fn recipe(&self) -> &'a Recipe {
         self.recipe
+    }
+
+    /// A classifier's tile at `rect` (pixels of level 0) with its scores.
+    pub fn tile(&mut self, rect: [f64; 4], scores: &[f32]) -> Result<()> {
+        let Some(k) = self.decider.choose(scores) else { return Ok(()) };
+        let all: Vec<_> =
+            self.recipe.label.iter().map(|l| l.name.clone()).zip(scores.iter().copied()).collect();
+        self.counts.regions[k] += 1;
+        let class = (self.recipe.label[k].name.as_str(), self.colours[k]);
+        self.features.tile(rect, class, &all).map_err(Error::io(&self.files.geojson))
     }
 
     /// Takes row `by` of blocks; rows in between hold nothing.
     pub fn take(&mut self, by: u64, blocks: &Row) -> Result<()> {
         self.blank_until(by * SIDE)?;
-        let n = self.recipe.classes.len();
+        let n = self.recipe.label.len();
         let width = self.place.size[0] as usize;
         let rows = SIDE.min(self.place.size[1] - by * SIDE) as usize;
-        let mut labels = vec![0u8; width * rows];
+        // The label's number in the recipe and one, 0 where there is none.
+        let mut labels = vec![0u32; width * rows];
         let mut chosen = vec![0f32; width * rows];
-        let mut p = vec![0f32; n];
         for (&bx, block) in blocks {
-            let columns = (width - bx as usize * TILE).min(TILE);
+            let columns = block.size[0];
             let mut tiles = vec![vec![0u8; TILE * TILE]; self.maps.len()];
-            for y in 0..rows {
+            for y in 0..rows.min(block.size[1]) {
                 for x in 0..columns {
-                    if !block.mean(y * TILE + x, n, &mut p) {
+                    let p = &block.scores[n * (y * columns + x)..n * (y * columns + x + 1)];
+                    if p[0].is_nan() {
                         continue;
                     }
                     let [u, v] = [bx * SIDE + x as u64, by * SIDE + y as u64];
-                    self.covered += 1;
-                    if !self.on_tissue(u, v) {
+                    let share = self.on_tissue(u, v);
+                    self.counts.covered += share;
+                    if share == 0 && self.tissue.is_some_and(|t| t.clip) {
                         continue;
                     }
-                    let class = self.recipe.decide(&p);
+                    let Some(k) = self.decider.choose(p) else { continue };
+                    self.counts.pixels[k] += share;
                     let at = y * width + bx as usize * TILE + x;
-                    (labels[at], chosen[at]) = (self.recipe.label(class), p[class]);
-                    self.pixels[class] += 1;
+                    (labels[at], chosen[at]) = (k as u32 + 1, p[k]);
                     for (tile, (c, _)) in tiles.iter_mut().zip(&self.maps) {
                         tile[y * TILE + x] = (p[*c] * 255.0).round().clamp(0.0, 255.0) as u8;
                     }
-                    if labels[at] > 0 {
-                        self.overlay.mark(u, v, labels[at]);
+                    if self.recipe.label[k].value != 0 {
+                        let drawn = self.recipe.label[..k].iter().filter(|l| l.value != 0).count();
+                        self.overlay.mark(u, v, drawn);
                     }
                 }
             }
@@ -138,19 +172,37 @@ impl<'a> Sink<'a> {
         }
         for y in 0..rows {
             let (labels, chosen) = (&labels[y * width..][..width], &chosen[y * width..][..width]);
-            self.trace(|t, label, ended| {
-                t.push(|x| (labels[x] == label).then_some(chosen[x]), ended);
+            self.trace(|t, k, ended| {
+                t.push(|x| (labels[x] == k as u32 + 1).then_some(chosen[x]), ended);
             })?;
         }
         self.row += rows as u64;
         Ok(())
     }
 
-    /// Whether a pixel counts: all do unless regions end with tissue.
-    fn on_tissue(&self, x: u64, y: u64) -> bool {
-        let Some((mask, ratio)) = self.clip else { return true };
-        let at = |v: u64, n: usize| (((v as f64 + 0.5) * ratio) as usize).min(n - 1);
-        mask.at(at(x, mask.dims[0]), at(y, mask.dims[1]), 0) != 0
+    /// How much of a pixel counts as tissue: all of it where that was not looked for; for a classifier, whose pixels
+    /// are tiles, in parts.
+    fn on_tissue(&self, x: u64, y: u64) -> u64 {
+        let all = if self.recipe.whole() { PARTS } else { 1 };
+        let Some(t) = self.tissue else { return all };
+        let at = |v: f64, n: usize| (v as usize).min(n - 1);
+        let dims = t.mask.dims;
+        if !self.recipe.whole() {
+            let middle = |v: u64, n: usize| at((v as f64 + 0.5) * t.ratio, n);
+            return (t.mask.at(middle(x, dims[0]), middle(y, dims[1]), 0) != 0) as u64;
+        }
+        let range = |v: u64, n: usize| {
+            let from = at(v as f64 * t.ratio, n);
+            from..at(((v + 1) as f64 * t.ratio).ceil(), n).max(from + 1)
+        };
+        let (mut tissue, mut pixels) = (0, 0);
+        for v in range(y, dims[1]) {
+            for u in range(x, dims[0]) {
+                pixels += 1;
+                tissue += (t.mask.at(u, v, 0) != 0) as u64;
+            }
+        }
+        tissue * PARTS / u64::max(pixels, 1)
     }
 
     fn blank_until(&mut self, row: u64) -> Result<()> {
@@ -162,24 +214,24 @@ impl<'a> Sink<'a> {
     }
 
     /// Lets every tracer take a row, and writes the regions that end by it.
-    fn trace(&mut self, step: impl Fn(&mut Tracer, u8, &mut dyn FnMut(Region))) -> Result<()> {
+    fn trace(&mut self, step: impl Fn(&mut Tracer, usize, &mut dyn FnMut(Region))) -> Result<()> {
         let mut tracers = std::mem::take(&mut self.tracers);
         let mut ended = Vec::new();
-        for (class, tracer) in &mut tracers {
-            step(tracer, self.recipe.label(*class), &mut |r| ended.push((*class, r)));
+        for (k, tracer) in &mut tracers {
+            step(tracer, *k, &mut |r| ended.push((*k, r)));
         }
         self.tracers = tracers;
-        ended.into_iter().try_for_each(|(class, r)| self.region(class, &r))
+        ended.into_iter().try_for_each(|(k, r)| self.region(k, &r))
     }
 
-    fn region(&mut self, class: usize, r: &Region) -> Result<()> {
+    fn region(&mut self, k: usize, r: &Region) -> Result<()> {
         let p = self.place;
         let smallest = self.recipe.slide.as_ref().map_or(0.0, |s| s.smallest);
         if p.mpp.is_some_and(|mpp| (r.pixels as f64) * mpp * mpp < smallest) {
             return Ok(());
         }
-        self.regions[class] += 1;
-        let name = (self.recipe.classes[class].as_str(), self.recipe.label(class));
+        self.counts.regions[k] += 1;
+        let name = (self.recipe.label[k].name.as_str(), self.colours[k]);
         let written = self.features.region(r, name, p.scale, p.bounds, p.mpp);
         written.map_err(Error::io(&self.files.geojson))
     }
@@ -187,10 +239,10 @@ impl<'a> Sink<'a> {
     /// Ends all outputs.
     pub fn finish(mut self) -> Result<Finished> {
         let mut ended = Vec::new();
-        for (class, tracer) in std::mem::take(&mut self.tracers) {
-            tracer.finish(&mut |r| ended.push((class, r)));
+        for (k, tracer) in std::mem::take(&mut self.tracers) {
+            tracer.finish(&mut |r| ended.push((k, r)));
         }
-        ended.iter().try_for_each(|(class, r)| self.region(*class, r))?;
+        ended.iter().try_for_each(|(k, r)| self.region(*k, r))?;
         let files = self.files;
         let end = |(c, map): (usize, Pyramid<BufWriter<File>>)| {
             let whole = || map.finish()?.into_inner().map_err(io::IntoInnerError::into_error);
@@ -200,9 +252,7 @@ impl<'a> Sink<'a> {
             features: self.features.finish().map_err(Error::io(&files.geojson))?,
             maps: self.maps.into_iter().map(end).collect::<Result<_>>()?,
             overlay: self.overlay,
-            pixels: self.pixels,
-            covered: self.covered,
-            regions: self.regions,
+            counts: self.counts,
         })
     }
 }

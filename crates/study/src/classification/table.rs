@@ -2,11 +2,9 @@
 
 use super::measures::Sample;
 use crate::{Error, Result};
+use ampoule_pipeline::Table;
 use std::collections::HashMap;
 use std::path::Path;
-
-/// Most bytes of a table: millions of photos.
-const LARGEST: u64 = 1 << 30;
 
 /// What `run` wrote.
 pub(super) struct Predictions {
@@ -18,33 +16,30 @@ pub(super) struct Predictions {
 /// File, class and group.
 pub(crate) type Truth = Vec<(String, usize, String)>;
 
-fn read(path: &Path) -> Result<(Vec<String>, Vec<csv::StringRecord>)> {
-    let fail = |reason: String| Error::Input { path: path.into(), reason };
-    let meta = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?;
-    if !meta.is_file() || meta.len() > LARGEST {
-        return Err(fail("not a table (a plain file of at most 1 GiB)".into()));
-    }
-    let mut reader = csv::Reader::from_path(path).map_err(|e| fail(e.to_string()))?;
-    let header = reader.headers().map_err(|e| fail(e.to_string()))?;
-    let header = header.iter().map(|h| h.trim_start_matches('\u{feff}').trim().to_owned()).collect();
-    let rows: Result<Vec<_>, _> = reader.records().collect();
-    Ok((header, rows.map_err(|e| fail(e.to_string()))?))
+fn read(path: &Path) -> Result<Table> {
+    Ok(Table::read(path)?)
 }
 
-fn column(path: &Path, header: &[String], name: &str) -> Result<usize> {
-    let reason = || format!("there is no column `{name}`; there are {}", header.join(", "));
-    let at = header.iter().position(|h| h == name);
-    at.ok_or_else(|| Error::Input { path: path.into(), reason: reason() })
+fn column(path: &Path, table: &Table, name: &str) -> Result<usize> {
+    let reason = || format!("there is no column `{name}`; there are {}", table.header.join(", "));
+    table.column(&[name]).ok_or_else(|| Error::Input { path: path.into(), reason: reason() })
+}
+
+/// A number with a point, or with the comma of other languages.
+fn number(text: &str) -> Option<f64> {
+    text.parse().or_else(|_| text.replace(',', ".").parse()).ok()
 }
 
 pub(super) fn predictions(path: &Path) -> Result<Predictions> {
-    let (header, records) = read(path)?;
+    let table = read(path)?;
+    let header = &table.header;
     let fail = |line: usize, reason: String| Error::Input {
         path: path.into(),
-        reason: format!("line {}: {reason}", line + 2),
+        reason: format!("line {line}: {reason}"),
     };
-    let (file, class) = (column(path, &header, "file")?, column(path, &header, "class")?);
-    let scores: Vec<usize> = (0..header.len()).filter(|i| ![file, class].contains(i)).collect();
+    let (file, class) = (column(path, &table, "file")?, column(path, &table, "class")?);
+    let own = |i: &usize| ![file, class].contains(i) && !header[*i].is_empty();
+    let scores: Vec<usize> = (0..header.len()).filter(own).collect();
     // Columns of probabilities may be named as `run` names them, or by the class alone.
     let prefixed = scores.iter().all(|&i| header[i].starts_with("prob_"));
     let name = |h: &String| if prefixed { h["prob_".len()..].to_owned() } else { h.clone() };
@@ -53,12 +48,12 @@ pub(super) fn predictions(path: &Path) -> Result<Predictions> {
         let reason = "it has fewer than two columns of probabilities".to_owned();
         return Err(Error::Input { path: path.into(), reason });
     }
-    let rows = records.iter().enumerate().map(|(line, r)| {
+    let rows = table.rows.iter().map(|(line, r)| {
         let own = classes.iter().position(|c| c == &r[class]);
-        let own = own.ok_or_else(|| fail(line, format!("`{}` is none of the classes", &r[class])))?;
+        let own = own.ok_or_else(|| fail(*line, format!("`{}` is none of the classes", &r[class])))?;
         let number = |&i: &usize| {
-            let v: Option<f64> = r[i].trim().parse().ok().filter(|v: &f64| (0.0..=1.0 + 1e-6).contains(v));
-            v.ok_or_else(|| fail(line, format!("`{}` is not a probability", &r[i])))
+            let v = number(&r[i]).filter(|v: &f64| (0.0..=1.0 + 1e-6).contains(v));
+            v.ok_or_else(|| fail(*line, format!("`{}` is not a probability", &r[i])))
         };
         Ok((r[file].to_owned(), own, scores.iter().map(number).collect::<Result<_>>()?))
     });
@@ -67,16 +62,16 @@ pub(super) fn predictions(path: &Path) -> Result<Predictions> {
 
 /// Labels are names of classes, or their numbers from 0.
 pub(crate) fn truth(path: &Path, classes: &[String]) -> Result<Truth> {
-    let (header, records) = read(path)?;
-    let (file, label) = (column(path, &header, "file")?, column(path, &header, "label")?);
-    let group = header.iter().position(|h| h == "group");
-    let rows = records.iter().enumerate().map(|(line, r)| {
-        let name = r[label].trim();
+    let table = read(path)?;
+    let (file, label) = (column(path, &table, "file")?, column(path, &table, "label")?);
+    let group = table.column(&["group"]);
+    let rows = table.rows.iter().map(|(line, r)| {
+        let name = r[label].as_str();
         let number = || name.parse::<usize>().ok().filter(|&n| n < classes.len());
         let own = classes.iter().position(|c| c == name).or_else(number);
         let own = own.ok_or_else(|| Error::Input {
             path: path.into(),
-            reason: format!("line {}: `{name}` is none of {}", line + 2, classes.join(", ")),
+            reason: format!("line {line}: `{name}` is none of {}", classes.join(", ")),
         })?;
         Ok((r[file].to_owned(), own, r[group.unwrap_or(file)].to_owned()))
     });

@@ -8,9 +8,9 @@ use crate::cases::Runner;
 use crate::{Error, Result};
 use ampoule_engine::{Observe, Observed, Options, Session};
 use ampoule_graph::{Dim, Graph, Op, ValueId, passes};
+use ampoule_pipeline::Case;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// A quantized layer beside the original.
@@ -41,18 +41,18 @@ struct Layer {
 }
 
 /// Compares the layers of `b` that are quantized with those of `a` of the same names, the worst alone first, on what the
-/// networks see of the case at `path`: the first run of each layer, where windows or mirrors run it more than once.
+/// networks see of a case: the first run of each layer, where windows or mirrors run it more than once.
 /// `recipe` prepares the case for both.
 pub fn compare_layers(
     [a, b]: [&Graph; 2],
     recipe: &str,
     options: &[Options; 2],
-    path: &Path,
+    case: &Case,
     fast: bool,
 ) -> Result<Vec<LayerParity>> {
     let run = |g: &Graph, observe: Observe, options: &Options| -> Result<()> {
         let options = Options { observe: Some(observe), ..options.clone() };
-        Runner::new(g, recipe, &options, fast)?.run(path).map(|_| ())
+        Runner::new(g, recipe, &options, fast)?.run(case).map(|_| ())
     };
     let graph = |g: &Graph| -> Result<Graph> {
         let mut g = g.clone();

@@ -1,6 +1,7 @@
 //! One process of a study: what it is told and what it tells.
 
 use super::spec::Profile;
+use ampoule_pipeline::Case;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -45,9 +46,9 @@ pub(super) struct Task {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Work {
     /// Load, a first run, a warm-up, and steady runs of the cases for so many seconds.
-    Time { cases: Vec<PathBuf>, seconds: f64 },
+    Time { cases: Vec<Case>, seconds: f64 },
     /// Every case once; labels go to this folder.
-    Label { cases: Vec<PathBuf>, folder: PathBuf },
+    Label { cases: Vec<Case>, folder: PathBuf },
 }
 
 /// Time of a network's step, summed over the runs of one case.
@@ -93,12 +94,14 @@ pub(super) struct Round {
 /// What a model made of a case; the labels are in a file beside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Labelled {
-    pub case: PathBuf,
+    pub case: Case,
     pub dims: [usize; 3],
     pub spacing: [f64; 3],
     pub classes: usize,
+    /// Values of the labels that are measured.
+    pub values: Vec<u16>,
     pub scores: Vec<f32>,
-    /// Bytes, the first axis fastest.
+    /// Two bytes each, little-endian, the first axis fastest.
     pub labels: PathBuf,
     /// Why there are none.
     pub error: Option<String>,

@@ -7,7 +7,7 @@ use crate::cases::dice;
 use crate::{Error, Result};
 use ampoule_imaging::geometry::Orientation;
 use ampoule_imaging::photo::{Photo, write_rgb};
-use ampoule_imaging::{Nifti, Volume, normalise};
+use ampoule_imaging::{Volume, formats, normalise};
 use std::path::Path;
 
 /// Longest side of a picture in pixels.
@@ -39,8 +39,8 @@ pub(super) fn worst(
     let case = &baseline[i].case;
     let (a, b) = (foreground(found(&baseline[i])?.labels), foreground(found(&variant[i])?.labels));
     let photo = match a.dims[2] {
-        1 => tile(case, &a, &b)?,
-        _ => slice(case, &a, &b, baseline[i].spacing)?,
+        1 => tile(case.main(), &a, &b)?,
+        _ => slice(case.main(), &a, &b, baseline[i].spacing)?,
     };
     let path = folder.join(file);
     let fail = |e: std::io::Error| Error::Input { path: path.clone(), reason: e.to_string() };
@@ -50,35 +50,30 @@ pub(super) fn worst(
     let mut bytes = Vec::new();
     write_rgb(&mut bytes, &photo).map_err(|e| Error::Input { path: path.clone(), reason: e.to_string() })?;
     std::fs::write(&path, bytes).map_err(fail)?;
-    let case = case.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let case = case.main().file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Some(Picture { file: file.into(), case, dice }))
 }
 
-fn foreground(labels: Volume<u8>) -> Volume<u8> {
-    labels.map(|l| (l > 0) as u8)
+fn foreground(labels: Volume<u16>) -> Volume<u16> {
+    labels.map(|l| (l > 0) as u16)
 }
 
 /// A tile with outlines, made smaller by whole steps.
-fn tile(case: &Path, a: &Volume<u8>, b: &Volume<u8>) -> Result<Photo> {
+fn tile(case: &Path, a: &Volume<u16>, b: &Volume<u16>) -> Result<Photo> {
     let photo = Photo::read(case).map_err(|e| Error::Input { path: case.into(), reason: e.to_string() })?;
     let step = photo.width.max(photo.height).div_ceil(SIDE).max(1);
     let (w, h) = (photo.width.div_ceil(step), photo.height.div_ceil(step));
     let pixel =
         |u: usize, v: usize| photo.at((u * step).min(photo.width - 1), (v * step).min(photo.height - 1));
-    let inside = |m: &Volume<u8>, u: usize, v: usize| m.at(u * step, v * step, 0) != 0;
+    let inside = |m: &Volume<u16>, u: usize, v: usize| m.at(u * step, v * step, 0) != 0;
     Ok(draw([w, h], pixel, |u, v| inside(a, u, v), |u, v| inside(b, u, v)))
 }
 
 /// The plane across the third axis where the results differ most.
-fn slice(case: &Path, a: &Volume<u8>, b: &Volume<u8>, spacing: [f64; 3]) -> Result<Photo> {
-    let image =
-        Nifti::read(case, None).map_err(|e| Error::Input { path: case.into(), reason: e.to_string() })?;
-    let (stored, _) = image.to_f32();
-    let mut volume = Orientation::of(&image.affine()).to_canonical(&stored);
-    if volume.dims != a.dims {
-        // The recipe takes images as they are stored.
-        volume = stored;
-    }
+fn slice(case: &Path, a: &Volume<u16>, b: &Volume<u16>, spacing: [f64; 3]) -> Result<Photo> {
+    let image = formats::read_volume(case, None, u64::MAX)
+        .map_err(|e| Error::Input { path: case.into(), reason: e.to_string() })?;
+    let volume = Orientation::of(&image.affine()).to_canonical(&image.to_f32().0);
     if volume.dims != a.dims {
         return Err(Error::Input { path: case.into(), reason: "its result has another grid".into() });
     }
@@ -101,7 +96,7 @@ fn slice(case: &Path, a: &Volume<u8>, b: &Volume<u8>, spacing: [f64; 3]) -> Resu
         let [x, y] = at(u, v);
         [(((grey[y * a.dims[0] + x] - low) / range).clamp(0.0, 1.0) * 255.0) as u8; 3]
     };
-    let inside = |m: &Volume<u8>, u: usize, v: usize| {
+    let inside = |m: &Volume<u16>, u: usize, v: usize| {
         let [x, y] = at(u, v);
         m.at(x, y, z) != 0
     };

@@ -124,7 +124,7 @@ pub struct Utility {
     /// Metric.
     pub metric: String,
     /// Class, where there are several.
-    pub class: Option<u8>,
+    pub class: Option<u16>,
     /// Cases.
     pub n: usize,
     /// The baseline's mean (or its value, for metrics of all cases together).

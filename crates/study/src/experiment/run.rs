@@ -10,8 +10,7 @@ use super::summary::{MEMORY, Rounds, cell};
 use super::{picture, utility};
 use crate::cases::{Truth, cases, disjoint};
 use crate::{Error, Result};
-use ampoule_pipeline::photos::PhotoRecipe;
-use ampoule_pipeline::{sha256_file, sha256_hex};
+use ampoule_pipeline::{Case, Fingerprint, Recipe, sha256_file, sha256_hex};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -82,9 +81,9 @@ pub enum Event {
 
 /// Cases of a workload.
 struct Sets {
-    calibrate: Vec<PathBuf>,
-    validate: Vec<PathBuf>,
-    test: Vec<PathBuf>,
+    calibrate: Vec<Case>,
+    validate: Vec<Case>,
+    test: Vec<Case>,
     sha256: String,
     truth: Option<Truth>,
 }
@@ -161,22 +160,24 @@ pub fn run(study: &Study, told: &mut dyn FnMut(Event)) -> Result<Results> {
 
 /// Finds the cases of a workload; those of two sets must differ.
 fn sets(w: &Workload, original: &Original) -> Result<Sets> {
-    let photos = PhotoRecipe::is_one(&original.recipe);
-    let list = |p: &Option<PathBuf>| p.as_deref().map(|p| cases(p, photos)).transpose();
+    let recipe = Recipe::parse(&original.recipe, "recipe")?;
+    let list = |p: &Option<PathBuf>| p.as_deref().map(|p| cases(p, &recipe)).transpose();
     let calibrate = list(&w.calibrate)?.unwrap_or_default();
     let validate = list(&w.validate)?.unwrap_or_default();
-    let test = cases(&w.test, photos)?;
+    let test = cases(&w.test, &recipe)?;
     let mut sha256 = disjoint(&[("calibration", &calibrate), ("validation", &validate), ("test", &test)])?;
     // What is trained on may be calibrated on.
     if let Some(learned) = list(&w.finetune)? {
         let own = disjoint(&[("fine-tuning", &learned), ("validation", &validate), ("test", &test)])?;
         sha256 = sha256_hex(format!("{sha256} {own}").as_bytes());
     }
-    let classes = match photos {
-        true => PhotoRecipe::parse(&original.recipe)?.classes,
-        false => vec!["background".into(), "foreground".into()],
-    };
-    let truth = w.truth.as_deref().map(|p| Truth::read(p, &classes)).transpose()?;
+    let truth = w.truth.as_deref().map(|p| Truth::read(p, &recipe)).transpose()?;
+    // Ground truth is part of what results are of.
+    if let Some(path) = &w.truth {
+        let mut of = Fingerprint::new("truth");
+        of.text("cases", &sha256).tree("truth", path)?;
+        sha256 = of.hex();
+    }
     Ok(Sets { calibrate, validate, test, sha256, truth })
 }
 

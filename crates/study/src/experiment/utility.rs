@@ -9,8 +9,8 @@ use crate::cases::{Found, Truth, agreement, dice, hd95};
 use crate::classification::measures::{Sample, together};
 use crate::{Error, Result};
 use ampoule_imaging::Volume;
+use ampoule_pipeline::Case as File;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Cases below which nothing is established: no exact paired test can reach 2.5 % with fewer.
 pub(super) const FEW: usize = 6;
@@ -41,7 +41,7 @@ pub(super) fn measure(
 /// Values of one metric (and class), case by case.
 struct Row {
     metric: String,
-    class: Option<u8>,
+    class: Option<u16>,
     /// The baseline's value and the variant's.
     values: Vec<[f64; 2]>,
     /// Cases in which one of the masks is empty and the other is not.
@@ -88,7 +88,7 @@ impl Table {
         });
         self.identical &= same;
         self.classes = first.classes;
-        let truth = truth.map(|t| t.of(&a.case, first.labels.dims, first.classes)).transpose()?;
+        let truth = truth.map(|t| t.of(&a.case, &first)).transpose()?;
         let truth = truth.as_ref().unwrap_or(&first.labels);
         let mut case = Case { case: name(&a.case), error: b.error.clone(), ..Case::default() };
         let whole = first.labels.data.len() == 1;
@@ -100,12 +100,12 @@ impl Table {
         });
         if second.labels.dims != first.labels.dims {
             let reason = "the variant's result has another size than the baseline's".into();
-            return Err(Error::Input { path: a.case.clone(), reason });
+            return Err(Error::Input { path: a.case.main().into(), reason });
         }
         let failed = b.error.is_some();
         for metric in margins.keys() {
             let per_class = matches!(metric.as_str(), "dice" | "hd95") && !whole;
-            let classes: Vec<u8> = if per_class { (1..first.classes as u8).collect() } else { vec![0] };
+            let classes: Vec<u16> = if per_class { first.values.clone() } else { vec![0] };
             for &c in &classes {
                 let value = |f: &Found| -> Option<f64> {
                     Some(match metric.as_str() {
@@ -121,7 +121,7 @@ impl Table {
                 let y = if failed && metric == "accuracy" { 0.0 } else { y };
                 let class = (classes.len() > 1).then_some(c);
                 let lost = |f: &Found| {
-                    let any = |v: &Volume<u8>| v.data.iter().any(|l| *l == c.max(1));
+                    let any = |v: &Volume<u16>| v.data.iter().any(|l| *l == c.max(1));
                     per_class && any(&f.labels) != any(truth)
                 };
                 let (lost, key) = ([lost(&first), lost(&second) || failed], (metric.clone(), class));
@@ -244,12 +244,12 @@ pub(super) fn verdict(difference: Option<Estimate>, margin: f64, n: usize) -> Ve
 }
 
 /// Name of a metric with its class.
-fn title(metric: &str, class: Option<u8>) -> String {
+fn title(metric: &str, class: Option<u16>) -> String {
     class.map_or(metric.to_owned(), |c| format!("{metric}:{c}"))
 }
 
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+fn name(case: &File) -> String {
+    case.main().file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Millilitres of foreground of a volume, or its share of a tile's pixels; the class of a photo.
@@ -266,11 +266,13 @@ fn volume(f: &Found) -> f64 {
 pub(super) fn found(l: &Labelled) -> Result<Found> {
     let fail = |reason: String| Error::Input { path: l.labels.clone(), reason };
     let data = std::fs::read(&l.labels).map_err(|e| fail(e.to_string()))?;
-    if data.len() != l.dims.iter().product::<usize>() {
+    if data.len() != 2 * l.dims.iter().product::<usize>() {
         return Err(fail("it has not the size that was noted; delete the study's folder".into()));
     }
+    let data = data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
     let labels = Volume { dims: l.dims, data };
-    Ok(Found { labels, spacing: l.spacing, classes: l.classes, scores: l.scores.clone() })
+    let (values, scores) = (l.values.clone(), l.scores.clone());
+    Ok(Found { labels, spacing: l.spacing, classes: l.classes, values, scores })
 }
 
 #[cfg(test)]
@@ -278,13 +280,22 @@ mod tests {
     use super::*;
 
     /// Cases of four pixels, with their files.
-    fn labelled(folder: &Path, rows: &[[u8; 4]]) -> Vec<Labelled> {
-        let one = |(i, row): (usize, &[u8; 4])| {
-            let labels = folder.join(format!("{i}.u8"));
-            std::fs::write(&labels, row).unwrap();
+    fn labelled(folder: &std::path::Path, rows: &[[u16; 4]]) -> Vec<Labelled> {
+        let one = |(i, row): (usize, &[u16; 4])| {
+            let labels = folder.join(format!("{i}.u16"));
+            std::fs::write(&labels, row.map(u16::to_le_bytes).concat()).unwrap();
             let (dims, spacing) = ([2, 2, 1], [1.0; 3]);
-            let (case, scores) = (format!("{i}.png").into(), Vec::new());
-            Labelled { case, dims, spacing, classes: 2, scores, labels, error: None }
+            let case = File::of_file(format!("{i}.png").as_ref());
+            Labelled {
+                case,
+                dims,
+                spacing,
+                classes: 2,
+                values: vec![1],
+                scores: Vec::new(),
+                labels,
+                error: None,
+            }
         };
         rows.iter().enumerate().map(one).collect()
     }

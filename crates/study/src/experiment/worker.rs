@@ -7,6 +7,7 @@ use crate::bench::{self, find_library};
 use crate::cases::{Runner, Stages};
 use ampoule_engine::{Elsewhere, Foreign, Options, Precision, Rewrites};
 use ampoule_graph::{Graph, onnx};
+use ampoule_pipeline::Case;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -197,13 +198,13 @@ impl Loaded {
     /// A case with its times, without what carrying values took.
     fn run(
         &mut self,
-        path: &Path,
+        case: &Case,
         sleep_ms: f64,
     ) -> Result<(crate::cases::Found, f64, f64, Stages), Trouble> {
         let carried = || self.carried.lock().unwrap_or_else(|e| e.into_inner()).ms;
         let before = carried();
         let start = Instant::now();
-        let (found, mut stages) = self.runner.timed(path)?;
+        let (found, mut stages) = self.runner.timed(case)?;
         std::thread::sleep(Duration::from_secs_f64(sleep_ms / 1e3));
         let total = start.elapsed().as_secs_f64() * 1e3;
         let carried = carried() - before;
@@ -219,7 +220,7 @@ impl Loaded {
 /// Steps of the slowest kinds that are told of.
 const LAYERS: usize = 40;
 
-fn time(task: &Task, cases: &[PathBuf], seconds: f64) -> Result<Round, Trouble> {
+fn time(task: &Task, cases: &[Case], seconds: f64) -> Result<Round, Trouble> {
     let ms = |t: Instant| t.elapsed().as_secs_f64() * 1e3;
     let start = Instant::now();
     let mut model = load(task, task.profile.threads)?;
@@ -277,7 +278,7 @@ fn layers(model: &Loaded) -> Vec<Layer> {
 }
 
 /// Cases a second of `lanes` one-thread models side by side.
-fn beside(task: &Task, lanes: usize, cases: &[PathBuf], seconds: f64) -> Result<f64, Trouble> {
+fn beside(task: &Task, lanes: usize, cases: &[Case], seconds: f64) -> Result<f64, Trouble> {
     let mut models: Vec<Loaded> = (0..lanes).map(|_| load(task, 1)).collect::<Result<_, _>>()?;
     let sleep = task.ready.sleep_ms;
     let all = |models: &mut [Loaded], seconds: f64| -> Result<(usize, f64), Trouble> {
@@ -307,28 +308,29 @@ fn beside(task: &Task, lanes: usize, cases: &[PathBuf], seconds: f64) -> Result<
     Ok(done as f64 / took)
 }
 
-fn label(task: &Task, cases: &[PathBuf], folder: &Path) -> Result<Vec<Labelled>, Trouble> {
+fn label(task: &Task, cases: &[Case], folder: &Path) -> Result<Vec<Labelled>, Trouble> {
     std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let mut model = load(task, task.profile.threads)?;
     let mut out = Vec::new();
     for (i, case) in cases.iter().enumerate() {
         reply(json!({ "labelled": i, "of": cases.len() }))?;
-        let labels = folder.join(format!("{i}.u8"));
+        let labels = folder.join(format!("{i}.u16"));
         let mut row = Labelled {
             case: case.clone(),
             dims: [0; 3],
             spacing: [1.0; 3],
             classes: 0,
+            values: Vec::new(),
             scores: Vec::new(),
             labels: labels.clone(),
             error: None,
         };
         match model.run(case, 0.0) {
             Ok((found, ..)) => {
-                std::fs::write(&labels, &found.labels.data)
-                    .map_err(|e| format!("{}: {e}", labels.display()))?;
+                let bytes: Vec<u8> = found.labels.data.iter().flat_map(|v| v.to_le_bytes()).collect();
+                std::fs::write(&labels, &bytes).map_err(|e| format!("{}: {e}", labels.display()))?;
                 (row.dims, row.spacing, row.classes) = (found.labels.dims, found.spacing, found.classes);
-                row.scores = found.scores;
+                (row.values, row.scores) = (found.values, found.scores);
             }
             // A model that does not fit fails as a whole, as does an engine that is not there.
             Err(e) if i == 0 || e.memory => return Err(e),

@@ -8,8 +8,8 @@ use crate::{Error, Result};
 use ampoule_compress::{Plan, Ranges, Sample, quantize, sensitivities};
 use ampoule_engine::{Observe, Observed, Options};
 use ampoule_graph::Graph;
+use ampoule_pipeline::Case;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// Candidates and how they fare.
@@ -48,7 +48,7 @@ impl Candidates<'_> {
     pub fn try_one(
         &mut self,
         kept: &BTreeSet<String>,
-        validation: &[PathBuf],
+        validation: &[Case],
         journal: &mut Journal,
         told: &mut Told,
     ) -> Result<Vec<Verdict>> {
@@ -82,7 +82,7 @@ impl Candidates<'_> {
 pub(super) fn rank(
     runs: &mut Candidates,
     plan: &Plan,
-    cases: &[PathBuf],
+    cases: &[Case],
     journal: &mut Journal,
     told: &mut Told,
 ) -> Result<Vec<(String, f64, f64)>> {
@@ -137,7 +137,7 @@ pub(super) fn samples(
     recipe: &str,
     graph: &Graph,
     plan: &Plan,
-    case: &Path,
+    case: &Case,
 ) -> Result<BTreeMap<String, Sample>> {
     // A tensor of each network's own tells whose input was seen last.
     let mut own: BTreeMap<String, String> = BTreeMap::new();
@@ -193,7 +193,7 @@ pub(super) fn search(
     runs: &mut Candidates,
     ranked: &[(String, f64, f64)],
     kept: &BTreeSet<String>,
-    validation: &[PathBuf],
+    validation: &[Case],
     journal: &mut Journal,
     told: &mut Told,
 ) -> Result<(BTreeSet<String>, Vec<Verdict>)> {

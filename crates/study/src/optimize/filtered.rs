@@ -8,7 +8,7 @@ use crate::Result;
 use ampoule_compress::{Plan, Rounded, Transforms};
 use ampoule_engine::{Options, filtered};
 use ampoule_graph::Graph;
-use std::path::PathBuf;
+use ampoule_pipeline::Case;
 
 /// Notes in `quantized`, which meets the limits, the layers to be rounded; returns their nodes and the
 /// verdicts of what is noted, which are `verdicts` when that is nothing.
@@ -17,7 +17,7 @@ pub(super) fn choose(
     plan: &Plan,
     quantized: &mut Graph,
     verdicts: Vec<Verdict>,
-    (calibration, validation): (&[PathBuf], &[PathBuf]),
+    (calibration, validation): (&[Case], &[Case]),
     told: &mut Told,
 ) -> Result<(Vec<String>, Vec<Verdict>)> {
     let job = runs.job;

@@ -8,8 +8,8 @@ use crate::Result;
 use ampoule_compress::Plan;
 use ampoule_engine::narrow;
 use ampoule_graph::{Graph, ValueId};
+use ampoule_pipeline::Case;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// Values that are stored alike, and what storing them in two bytes gains.
 struct Group {
@@ -27,7 +27,7 @@ pub(super) fn choose(
     plan: &Plan,
     graph: &mut Graph,
     verdicts: Vec<Verdict>,
-    (calibration, validation): (&[PathBuf], &[PathBuf]),
+    (calibration, validation): (&[Case], &[Case]),
     told: &mut Told,
 ) -> Result<(Vec<String>, Vec<Verdict>)> {
     let job = runs.job;

@@ -7,8 +7,8 @@ use ampoule_compress::Sample;
 use ampoule_engine::{Options, Session};
 use ampoule_graph::{Graph, infer};
 use ampoule_kernels::Elem;
+use ampoule_pipeline::Case;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// A gain below which nothing is changed, as a share of the time before.
 pub(super) const WORTH: f64 = 0.05;
@@ -67,7 +67,7 @@ pub(super) fn most<T>(
     graph: &mut Graph,
     mut choices: Vec<T>,
     record: impl Fn(&mut Graph, &[T]),
-    validation: &[PathBuf],
+    validation: &[Case],
     told: &mut Told,
 ) -> Result<Option<(Vec<T>, Vec<Verdict>)>> {
     let job = runs.job;

@@ -5,8 +5,8 @@ use crate::cases::{Found, Truth, agreement, dice, hd95};
 use crate::classification::measures::{Sample, together};
 use crate::{Error, Result};
 use ampoule_imaging::Volume;
+use ampoule_pipeline::Case;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// A measure that may not get worse by more than a limit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,13 +82,13 @@ impl<'a> Utility<'a> {
     /// Adds a case. Without truth, the original is it.
     pub fn add(
         &mut self,
-        path: &Path,
+        case: &Case,
         original: &Found,
         candidate: &Found,
         truth: Option<&Truth>,
     ) -> Result<()> {
-        let truth = truth.map(|t| t.of(path, original.labels.dims, original.classes)).transpose()?;
-        let truth: &Volume<u8> = truth.as_ref().unwrap_or(&original.labels);
+        let truth = truth.map(|t| t.of(case, original)).transpose()?;
+        let truth: &Volume<u16> = truth.as_ref().unwrap_or(&original.labels);
         let (a, b) = (&original.labels, &candidate.labels);
         let whole = a.data.len() == 1;
         if let [class] = truth.data[..] {
@@ -100,9 +100,9 @@ impl<'a> Utility<'a> {
         }
         for limit in self.limits.iter().filter(|l| !TOGETHER.contains(&l.metric.as_str())) {
             let per_class = matches!(limit.metric.as_str(), "dice" | "hd95") && !whole;
-            let classes: Vec<u8> = if per_class { (1..original.classes as u8).collect() } else { vec![0] };
+            let classes: Vec<u16> = if per_class { original.values.clone() } else { vec![0] };
             for &c in &classes {
-                let value = |v: &Volume<u8>| match limit.metric.as_str() {
+                let value = |v: &Volume<u16>| match limit.metric.as_str() {
                     "dice" if whole => agreement(v, truth),
                     "dice" => dice(v, truth, c),
                     "hd95" => -hd95(v, truth, c, original.spacing),
@@ -215,21 +215,27 @@ mod tests {
 
     #[test]
     fn photos_are_judged_together() {
-        let found = |class: u8, p: f32| Found {
+        let found = |class: u16, p: f32| Found {
             labels: Volume { dims: [1; 3], data: vec![class] },
             spacing: [1.0; 3],
+            values: vec![1],
             classes: 2,
             scores: vec![1.0 - p, p],
         };
         let limits = ["balanced-accuracy=0.2", "auroc=0.2"].map(|l| Limit::parse(l).unwrap());
         let mut u = Utility::new(&limits);
-        for i in 0..40u8 {
-            let class = (i % 4 == 0) as u8;
+        for i in 0..40u16 {
+            let class = (i % 4 == 0) as u16;
             let sure = |wrong: bool| if (class == 1) != wrong { 0.9 } else { 0.1 };
             // The candidate errs in 2 of the 10 photos of the rare class, and ranks them last.
             let wrong = class == 1 && i < 8;
-            u.add(Path::new("x"), &found(class, sure(false)), &found(class ^ wrong as u8, sure(wrong)), None)
-                .unwrap();
+            u.add(
+                &Case::default(),
+                &found(class, sure(false)),
+                &found(class ^ wrong as u16, sure(wrong)),
+                None,
+            )
+            .unwrap();
         }
         let v = u.verdicts();
         assert_eq!((v[0].means, v[0].n), ([1.0, 0.9], 40));
@@ -237,21 +243,22 @@ mod tests {
         assert!(v[1].means[1] < 0.95 && v[1].upper >= v[1].drop);
         // Masks have no such measure.
         let mask = Found { labels: Volume { dims: [2, 1, 1], data: vec![0, 1] }, ..found(0, 0.5) };
-        assert!(Utility::new(&limits).add(Path::new("x"), &mask, &mask, None).is_err());
+        assert!(Utility::new(&limits).add(&Case::default(), &mask, &mask, None).is_err());
     }
 
     #[test]
     fn every_class_has_its_own_limit() {
-        let found = |labels: [u8; 4]| Found {
+        let found = |labels: [u16; 4]| Found {
             labels: Volume { dims: [2, 2, 1], data: labels.to_vec() },
             spacing: [1.0; 3],
+            values: vec![1, 2],
             classes: 3,
             scores: Vec::new(),
         };
         let limits = [Limit::parse("dice=0.1").unwrap(), Limit::parse("agreement=0.5").unwrap()];
         let mut u = Utility::new(&limits);
         // Class 2 vanishes; the mean hides it.
-        u.add(Path::new("x"), &found([1, 1, 0, 2]), &found([1, 1, 0, 0]), None).unwrap();
+        u.add(&Case::default(), &found([1, 1, 0, 2]), &found([1, 1, 0, 0]), None).unwrap();
         let v = u.verdicts();
         assert_eq!(
             v.iter().map(|v| v.metric.as_str()).collect::<Vec<_>>(),

@@ -1,18 +1,14 @@
 //! The cases that training learns from, read when they are needed and kept while there is room.
 
-use crate::cases::{Runner, Truth, volume_of};
+use crate::cases::{Runner, Truth};
 use crate::{Error, Result};
-use ampoule_imaging::Volume;
-use ampoule_imaging::photo::Photo;
-use ampoule_pipeline::photos::{PhotoRecipe, Task};
-use ampoule_pipeline::{Example, UNKNOWN};
+use ampoule_pipeline::{Case, Example, UNKNOWN};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// Cases with their truth, if there is any, as a network sees them.
 pub(super) struct Examples<'a> {
-    pub paths: Vec<PathBuf>,
+    pub paths: Vec<Case>,
     truth: Option<&'a Truth>,
     /// What prepares them; for volumes also what teaches.
     runner: Runner,
@@ -26,7 +22,7 @@ pub(super) struct Examples<'a> {
 
 impl<'a> Examples<'a> {
     pub fn new(
-        paths: Vec<PathBuf>,
+        paths: Vec<Case>,
         truth: Option<&'a Truth>,
         runner: Runner,
         taught: bool,
@@ -61,7 +57,7 @@ impl<'a> Examples<'a> {
                     *s = true;
                 } else if l != UNKNOWN {
                     let reason = format!("its truth holds class {l}, the model has {}", classes.len());
-                    return Err(Error::Input { path: self.paths[i].clone(), reason });
+                    return Err(Error::Input { path: self.paths[i].main().into(), reason });
                 }
             }
             if let [class] = e.labels[..] {
@@ -82,23 +78,9 @@ impl<'a> Examples<'a> {
 }
 
 /// Reads one case.
-fn read(path: &Path, runner: &mut Runner, truth: Option<&Truth>, taught: bool) -> Result<Example> {
-    let fail = |reason: String| Error::Input { path: path.into(), reason };
-    match runner {
-        Runner::Photos(model) => {
-            let recipe: &PhotoRecipe = &model.recipe;
-            let photo = Photo::read(path).map_err(|e| fail(e.to_string()))?;
-            let dims = match recipe.task {
-                Task::Classification => [1; 3],
-                Task::Delineation => [photo.width, photo.height, 1],
-            };
-            let truth = truth.map(|t| t.of(path, dims, recipe.classes.len())).transpose()?;
-            Ok(Example::of_photo(&photo, recipe, truth.as_ref()))
-        }
-        Runner::Volumes(model, settings) => {
-            let (volume, spacing) = volume_of(path, &model.recipe)?;
-            let truth: Option<Volume<u8>> = truth.map(|t| t.of(path, volume.dims, 2)).transpose()?;
-            Example::of_volume(model, &volume, spacing, truth.as_ref(), taught, *settings)?.map_err(fail)
-        }
-    }
+fn read(case: &Case, runner: &mut Runner, truth: Option<&Truth>, taught: bool) -> Result<Example> {
+    let settings = runner.settings;
+    let model = &mut runner.model;
+    let truth = truth.map(|t| t.stored(case, &model.recipe)).transpose()?;
+    Ok(Example::of_case(model, case, truth.as_ref(), taught, settings)?)
 }

@@ -6,7 +6,7 @@ use crate::cases::{Found, Runner, Truth, dice};
 use ampoule_engine::Options;
 use ampoule_graph::Graph;
 use ampoule_imaging::Volume;
-use std::path::PathBuf;
+use ampoule_pipeline::Case;
 
 /// Runs validation cases through the recipe.
 pub(super) struct Judge<'a> {
@@ -14,7 +14,7 @@ pub(super) struct Judge<'a> {
     pub whole: Whole,
     pub options: Options,
     pub fast: bool,
-    pub cases: Vec<PathBuf>,
+    pub cases: Vec<Case>,
     pub truth: Option<&'a Truth>,
     /// What the original made of the cases.
     pub originals: &'a [Found],
@@ -38,19 +38,18 @@ impl Judge<'_> {
         let (graph, recipe) = self.whole.with(network)?;
         let mut runner = Runner::new(&graph, &recipe, &self.options, self.fast)?;
         let mut dices = Vec::new();
-        let mut hits = std::collections::BTreeMap::<u8, [f64; 2]>::new();
-        for (path, original) in self.cases.iter().zip(self.originals) {
-            let found = runner.run(path)?;
-            let truth = self.truth.map(|t| t.of(path, original.labels.dims, original.classes)).transpose()?;
-            let truth: &Volume<u8> = truth.as_ref().unwrap_or(&original.labels);
+        let mut hits = std::collections::BTreeMap::<u16, [f64; 2]>::new();
+        for (case, original) in self.cases.iter().zip(self.originals) {
+            let found = runner.run(case)?;
+            let truth = self.truth.map(|t| t.of(case, original)).transpose()?;
+            let truth: &Volume<u16> = truth.as_ref().unwrap_or(&original.labels);
             if let [class] = truth.data[..] {
                 let n = hits.entry(class).or_default();
                 n[0] += (found.labels.data[0] == class) as u8 as f64;
                 n[1] += 1.0;
             } else {
-                let classes = 1..original.classes as u8;
-                let n = classes.len().max(1) as f64;
-                dices.push(classes.map(|c| dice(&found.labels, truth, c)).sum::<f64>() / n);
+                let n = original.values.len().max(1) as f64;
+                dices.push(original.values.iter().map(|c| dice(&found.labels, truth, *c)).sum::<f64>() / n);
             }
         }
         let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len().max(1) as f64;

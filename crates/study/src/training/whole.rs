@@ -3,8 +3,7 @@
 use crate::{Error, Result};
 use ampoule_graph::{Graph, passes};
 use ampoule_pipeline::Recipe;
-use ampoule_pipeline::photos::{PhotoRecipe, Task};
-use ampoule_pipeline::recipe::{Activation, Axes, Pad};
+use ampoule_pipeline::recipe::{Activation, Axes, Kind, PadMode, Side, Step};
 
 /// A model with one network in it that is trained: that of the last stage's first output. Where the recipe averages
 /// several, it takes the place of all of them and of their mirrors.
@@ -30,7 +29,9 @@ pub(super) struct Known {
     pub classes: Vec<String>,
     pub whole: bool,
     pub sigmoid: bool,
-    /// The foreground's channel in volumes.
+    /// Whether the network sees images of two axes.
+    pub flat: bool,
+    /// The foreground's channel, where one label is told from the rest.
     pub foreground: Option<usize>,
     /// Sizes are multiples of this.
     pub multiple: usize,
@@ -40,58 +41,54 @@ pub(super) struct Known {
     pub across: usize,
 }
 
+/// The step that raises sizes to multiples, of those before the last network.
+fn multiple(recipe: &Recipe) -> usize {
+    recipe.steps().map(|s| if let Step::Pad { multiple, .. } = s { *multiple } else { 1 }).max().unwrap_or(1)
+}
+
 impl Whole {
     pub fn new(graph: &Graph, recipe: &str, fast: bool) -> Result<Whole> {
-        let text = |e: toml::ser::Error| Error::Utility(format!("the recipe cannot be written: {e}"));
-        if PhotoRecipe::is_one(recipe) {
-            let mut r = PhotoRecipe::parse(recipe)?;
-            if let ([], [only]) = (&r.outputs[..], &graph.outputs[..]) {
-                r.outputs.push(graph.value(*only).name.clone());
-            }
-            let output = r.outputs.first().cloned();
-            let output =
-                output.ok_or_else(|| Error::Utility("the recipe names no output to train".into()))?;
-            let task = Known {
-                classes: r.classes.clone(),
-                whole: r.task == Task::Classification,
-                sigmoid: r.activation == Activation::Sigmoid,
-                foreground: None,
-                multiple: r.input.multiple,
-                window: None,
-                across: 2,
-            };
-            let replaced = r.outputs.clone();
-            let mut recipe = recipe.to_owned();
-            if replaced.len() > 1 {
-                (r.outputs, r.flips) = (vec![output.clone()], Vec::new());
-                recipe = toml::to_string(&r).map_err(text)?;
-            }
-            return Ok(Whole { graph: graph.clone(), output, replaced, others: Vec::new(), recipe, task });
-        }
-        let mut r = Recipe::parse(recipe)?;
-        let others = r.stages[..r.stages.len() - 1].iter().flat_map(|s| s.outputs.clone()).collect();
-        let zyx = r.axes == Axes::Zyx;
-        let Some(last) = r.stages.last_mut() else {
-            return Err(Error::Utility("the recipe has no stage to train".into()));
+        let mut r = Recipe::parse(recipe, "recipe")?;
+        let before = r.network.len() - 1;
+        let others = r.network[..before].iter().flat_map(|n| n.outputs.clone()).collect();
+        let zyx = r.last().axes == Axes::Zyx;
+        let flat = r.kind() == Kind::Image;
+        let foreground = match r.foreground().collect::<Vec<_>>()[..] {
+            [only] if !flat && !r.whole() => Some(only.channel),
+            _ => None,
         };
+        let mut classes = r.classes();
+        if classes.len() == 1 {
+            classes.insert(0, "background".into());
+        }
+        let (whole, multiple) = (r.whole(), multiple(&r));
+        let last = &mut r.network[before];
+        if let ([], [only]) = (&last.outputs[..], &graph.outputs[..]) {
+            last.outputs.push(graph.value(*only).name.clone());
+        }
         let replaced = last.active_outputs(fast).to_vec();
-        let output = replaced[0].clone();
-        let turned = |s: [usize; 3]| if zyx { [s[2], s[1], s[0]] } else { s };
+        let output = replaced.first().cloned();
+        let output = output.ok_or_else(|| Error::Utility("the recipe names no output to train".into()))?;
+        let turned = |s: &[usize]| match s {
+            [x, y, z] if zyx => Some([*z, *y, *x]),
+            [x, y, z] => Some([*x, *y, *z]),
+            [x, y] => Some([1, *y, *x]),
+            _ => None,
+        };
         let task = Known {
-            classes: vec!["background".into(), "foreground".into()],
-            whole: false,
+            classes,
+            whole,
             sigmoid: last.activation == Activation::Sigmoid,
-            foreground: Some(last.channel),
-            multiple: last.pad.map_or(1, |p| p.multiple),
-            window: last.window.as_ref().map(|w| turned(w.size)),
+            flat,
+            foreground,
+            multiple,
+            window: last.window.as_ref().and_then(|w| turned(&w.size)),
             across: if zyx { 2 } else { 0 },
         };
-        let mut recipe = recipe.to_owned();
         if last.outputs.len() > 1 {
-            (last.outputs, last.mirror, last.fast) = (vec![output.clone()], Vec::new(), None);
-            recipe = toml::to_string(&r).map_err(text)?;
+            (last.outputs, last.flips, last.fast) = (vec![output.clone()], Vec::new(), None);
         }
-        Ok(Whole { graph: graph.clone(), output, replaced, others, recipe, task })
+        Ok(Whole { graph: graph.clone(), output, replaced, others, recipe: r.to_text(), task })
     }
 
     /// Lets the recipe raise sizes to multiples of `multiple` at least: students halve them.
@@ -100,23 +97,20 @@ impl Whole {
         if self.task.whole || multiple == self.task.multiple {
             return Ok(());
         }
-        let text = |e: toml::ser::Error| Error::Utility(format!("the recipe cannot be written: {e}"));
-        self.recipe = match self.task.foreground {
+        let mut r = Recipe::parse(&self.recipe, "recipe")?;
+        let mode = if self.task.flat { PadMode::Reflect } else { PadMode::Constant };
+        let mut list =
+            r.preprocess.iter_mut().chain(r.network.iter_mut().flat_map(|n| n.preprocess.iter_mut()));
+        let own = list.find_map(|s| if let Step::Pad { multiple, .. } = s { Some(multiple) } else { None });
+        match own {
+            Some(m) => *m = multiple,
             None => {
-                let mut r = PhotoRecipe::parse(&self.recipe)?;
-                r.input.multiple = multiple;
-                r.input.frame = r.input.frame.next_multiple_of(multiple);
-                toml::to_string(&r).map_err(text)?
+                let pad = Step::Pad { multiple, size: Vec::new(), mode, value: 0.0, side: Side::End };
+                let last = r.network.len() - 1;
+                r.network[last].preprocess.push(pad);
             }
-            Some(_) => {
-                let mut r = Recipe::parse(&self.recipe)?;
-                if let Some(last) = r.stages.last_mut() {
-                    let minimum = last.pad.map_or(0, |p| p.minimum);
-                    last.pad = Some(Pad { multiple, minimum });
-                }
-                toml::to_string(&r).map_err(text)?
-            }
-        };
+        }
+        self.recipe = r.to_text();
         self.task.multiple = multiple;
         Ok(())
     }
@@ -206,19 +200,24 @@ mod tests {
     }
 
     const TWO: &str = r#"
-version = 1
+version = 2
+[model]
 name = "two"
-task = "brain-extraction"
-axes = "zyx"
-[[stage]]
+task = "segmentation"
+[[input]]
+name = "image"
+[[network]]
 outputs = ["box"]
-crop = { threshold = 0.5, plane_fraction = 0.02, margin = 0.1 }
-[[stage]]
+bounds = { threshold = 0.5, plane-fraction = 0.02, margin = 0.1 }
+[[network]]
 outputs = ["main", "more"]
-mirror = ["x"]
-[post]
-back = "nearest"
-threshold = 0.5
+flips = ["x"]
+[decide]
+rule = "threshold"
+[[label]]
+name = "brain"
+value = 1
+channel = 0
 "#;
 
     fn run(g: &Graph, output: &str) -> f32 {
@@ -240,8 +239,8 @@ threshold = 0.5
         assert!((run(&all, "box") - sigmoid(1.0)).abs() < 1e-6);
         assert!((run(&all, "main") - sigmoid(-1.0)).abs() < 1e-6);
         assert_eq!((all.inputs.len(), all.outputs.len()), (1, 2));
-        let last = Recipe::parse(&recipe).unwrap().stages.pop().unwrap();
-        assert_eq!((last.outputs, last.mirror), (vec!["main".to_owned()], vec![]));
+        let last = Recipe::parse(&recipe, "").unwrap().network.pop().unwrap();
+        assert_eq!((last.outputs, last.flips), (vec!["main".to_owned()], vec![]));
         // What was written can be read.
         let bytes = ampoule_graph::onnx::to_bytes(&all).unwrap();
         ampoule_graph::onnx::from_bytes(bytes.into(), None, &Default::default()).unwrap();
@@ -252,7 +251,7 @@ threshold = 0.5
         let g = networks(&[("box", 1.0), ("main", 2.0), ("more", 3.0)]);
         let mut whole = Whole::new(&g, TWO, false).unwrap();
         whole.in_multiples(8).unwrap();
-        let last = Recipe::parse(&whole.recipe).unwrap().stages.pop().unwrap();
-        assert_eq!((last.pad, whole.task.multiple), (Some(Pad { multiple: 8, minimum: 0 }), 8));
+        let last = Recipe::parse(&whole.recipe, "").unwrap().network.pop().unwrap();
+        assert!(matches!(last.preprocess[..], [Step::Pad { multiple: 8, .. }]) && whole.task.multiple == 8);
     }
 }

@@ -81,8 +81,8 @@ pub(super) fn speed(out: &mut String, r: &Results, w: &WorkloadResult) {
 
 pub(super) fn pareto(out: &mut String, r: &Results, w: &WorkloadResult) {
     // The metrics with a difference in them; the first of the study's otherwise.
-    let metrics: Vec<(String, Option<u8>)> = {
-        let mut list: Vec<(String, Option<u8>)> = Vec::new();
+    let metrics: Vec<(String, Option<u16>)> = {
+        let mut list: Vec<(String, Option<u16>)> = Vec::new();
         for u in w.variants.iter().flat_map(|v| &v.utility) {
             if !list.contains(&(u.metric.clone(), u.class)) {
                 list.push((u.metric.clone(), u.class));

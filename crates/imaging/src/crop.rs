@@ -1,0 +1,167 @@
+//! Boxes around what an image holds.
+
+use crate::Volume;
+use crate::regions::fill_holes;
+
+/// A box of voxels; `end` is one past the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// First voxel along x, y, z.
+    pub start: [usize; 3],
+    /// One past the last voxel along x, y, z.
+    pub end: [usize; 3],
+}
+
+impl Region {
+    /// Voxels along each axis.
+    pub fn dims(&self) -> [usize; 3] {
+        [0, 1, 2].map(|i| self.end[i] - self.start[i])
+    }
+
+    /// That part of a volume, which must contain the box.
+    pub fn of<T: Copy>(&self, v: &Volume<T>) -> Volume<T> {
+        v.crop(self.start, self.end)
+    }
+
+    /// A volume of `dims` with `part` at the box and `outside` elsewhere.
+    pub fn put_back<T: Copy>(&self, part: &Volume<T>, dims: [usize; 3], outside: T) -> Volume<T> {
+        let mut out = Volume::filled(dims, outside);
+        out.paste(part, self.start);
+        out
+    }
+}
+
+/// The smallest box around the voxels that are not 0; `None` where there are none.
+pub fn bounding_box(mask: &Volume<u8>) -> Option<Region> {
+    let [nx, ny, _] = mask.dims;
+    let (mut start, mut end) = ([usize::MAX; 3], [0; 3]);
+    for (row, line) in mask.data.chunks(nx.max(1)).enumerate() {
+        let Some(first) = line.iter().position(|&v| v != 0) else { continue };
+        let last = line.iter().rposition(|&v| v != 0).unwrap_or(first);
+        let ends = [(first, last), (row % ny, row % ny), (row / ny, row / ny)];
+        for (i, (low, high)) in ends.into_iter().enumerate() {
+            start[i] = start[i].min(low);
+            end[i] = end[i].max(high + 1);
+        }
+    }
+    (end[0] > 0).then_some(Region { start, end })
+}
+
+/// Where any channel passes the test; channels of other sizes than the first are passed over.
+fn any_channel(channels: &[&Volume<f32>], test: impl Fn(f32) -> bool) -> Option<Volume<u8>> {
+    let dims = channels.first()?.dims;
+    let mut mask = Volume::filled(dims, 0u8);
+    for channel in channels.iter().filter(|c| c.dims == dims) {
+        for (m, &v) in mask.data.iter_mut().zip(&channel.data) {
+            *m |= test(v) as u8;
+        }
+    }
+    Some(mask)
+}
+
+/// nnU-Net's `create_nonzero_mask`: 1 where any channel is not 0, holes in three dimensions filled
+/// (in a volume of one slice there are none, as in nnU-Net). `None` without channels.
+pub fn nonzero_mask(channels: &[&Volume<f32>]) -> Option<Volume<u8>> {
+    let mut mask = any_channel(channels, |v| v != 0.0)?;
+    fill_holes(&mut mask);
+    Some(mask)
+}
+
+/// nnU-Net's `crop_to_nonzero`: the box around [`nonzero_mask`] and the mask within it (nnU-Net's
+/// segmentation is -1 where that is 0). The box is the whole volume where everything is 0. `None`
+/// without channels.
+pub fn crop_to_nonzero(channels: &[&Volume<f32>]) -> Option<(Region, Volume<u8>)> {
+    let mask = nonzero_mask(channels)?;
+    let region = bounding_box(&mask).unwrap_or(Region { start: [0; 3], end: mask.dims });
+    let mask = region.of(&mask);
+    Some((region, mask))
+}
+
+/// A box that may reach beyond the volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// First voxel along x, y, z; below 0 outside of the volume.
+    pub start: [i64; 3],
+    /// One past the last voxel.
+    pub end: [i64; 3],
+}
+
+impl Frame {
+    /// That part of a volume, `outside` where the box reaches beyond it.
+    pub fn of<T: Copy>(&self, v: &Volume<T>, outside: T) -> Volume<T> {
+        let dims = [0, 1, 2].map(|i| (self.end[i] - self.start[i]).max(0) as usize);
+        let mut out = Volume::filled(dims, outside);
+        let inner = [0, 1, 2].map(|i| {
+            let n = v.dims[i] as i64;
+            (self.start[i].clamp(0, n) as usize, self.end[i].clamp(0, n) as usize)
+        });
+        if inner.iter().all(|(a, b)| a < b) {
+            let part = v.crop(inner.map(|r| r.0), inner.map(|r| r.1));
+            out.paste(&part, [0, 1, 2].map(|i| (inner[i].0 as i64 - self.start[i]) as usize));
+        }
+        out
+    }
+}
+
+/// How the box of [`foreground`] is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Foreground {
+    /// Voxels above this are foreground; MONAI's default is 0.
+    pub above: f32,
+    /// Voxels added at both ends of each axis.
+    pub margin: [usize; 3],
+    /// The box ends with the volume (MONAI's `allow_smaller`).
+    pub allow_smaller: bool,
+    /// Each side becomes a multiple of this, half of the growth in front, the odd voxel behind.
+    pub divisible: [usize; 3],
+}
+
+impl Default for Foreground {
+    fn default() -> Self {
+        Foreground { above: 0.0, margin: [0; 3], allow_smaller: false, divisible: [1; 3] }
+    }
+}
+
+/// MONAI's `CropForeground`: the box around the voxels of any channel that pass the threshold.
+/// `None` where none do (MONAI then makes an empty image).
+pub fn foreground(channels: &[&Volume<f32>], rule: &Foreground) -> Option<Frame> {
+    let mask = any_channel(channels, |v| v > rule.above)?;
+    let tight = bounding_box(&mask)?;
+    let mut frame = Frame { start: [0; 3], end: [0; 3] };
+    for i in 0..3 {
+        let margin = rule.margin[i] as i64;
+        let (mut start, mut end) = (tight.start[i] as i64 - margin, tight.end[i] as i64 + margin);
+        if rule.allow_smaller {
+            (start, end) = (start.max(0), end.min(mask.dims[i] as i64));
+        }
+        let (size, k) = (end - start, rule.divisible[i].max(1) as i64);
+        let grown = (size + k - 1) / k * k;
+        frame.start[i] = start - (grown - size) / 2;
+        frame.end[i] = frame.start[i] + grown;
+    }
+    Some(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boxes_of_nothing() {
+        assert_eq!(crop_to_nonzero(&[]), None);
+        let empty = Volume::filled([4, 3, 2], 0f32);
+        let (region, mask) = crop_to_nonzero(&[&empty]).unwrap();
+        assert_eq!((region.dims(), mask.dims), ([4, 3, 2], [4, 3, 2]));
+        assert_eq!(foreground(&[&empty], &Foreground::default()), None);
+        assert_eq!(bounding_box(&Volume::filled([0, 3, 2], 1)), None);
+    }
+
+    #[test]
+    fn a_box_beyond_the_volume_is_filled() {
+        let v = Volume::new([2, 1, 1], vec![1, 2]);
+        let f = Frame { start: [-1, 0, 0], end: [2, 2, 1] };
+        assert_eq!(f.of(&v, 9).data, [9, 1, 2, 9, 9, 9]);
+        let far = Frame { start: [5, 0, 0], end: [7, 1, 1] };
+        assert_eq!(far.of(&v, 9).data, [9, 9]);
+    }
+}

@@ -1,0 +1,436 @@
+//! From what was typed to cases: files, folders, BIDS data sets and manifests.
+
+use crate::case::{Case, stem};
+use crate::recipe::{Kind, Recipe};
+use crate::table::Table;
+use crate::{Error, Result};
+use ampoule_imaging::formats::{Family, Format};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+/// Folders within folders that are searched.
+const DEEPEST: usize = 64;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// Cases in the order of their names.
+    pub cases: Vec<Case>,
+    /// Images of a kind that is not read, and files that belong to no whole case, with the reason.
+    pub skipped: Vec<(PathBuf, String)>,
+    /// Things a user should know.
+    pub notes: Vec<String>,
+}
+
+/// A file that may be one of a case.
+struct Candidate {
+    path: PathBuf,
+    /// Path within the output folder, with `/`, without the file's name.
+    folder: String,
+    bids: bool,
+}
+
+/// Finds the cases for a recipe. `output` is where results go; what lies there is no input.
+pub fn collect(recipe: &Recipe, inputs: &[PathBuf], output: Option<&Path>) -> Result<Collected> {
+    let mut out = Collected::default();
+    let mut candidates = Vec::new();
+    let mut ignored: BTreeMap<String, usize> = BTreeMap::new();
+    let folders = inputs.iter().filter(|p| p.is_dir()).count();
+    for input in inputs {
+        if input.is_dir() {
+            let mut walk =
+                Walk { recipe, output, seen: BTreeSet::new(), ignored: &mut ignored, out: &mut out };
+            let bids = input.join("dataset_description.json").is_file();
+            // Several folders keep their own names, so that equal files in them are different cases.
+            let prefix = if folders > 1 { name_of(input) } else { String::new() };
+            walk.folder(input, &prefix, bids, 0, &mut candidates)?;
+        } else if is_table(input) {
+            out.cases.extend(manifest(recipe, input)?);
+        } else {
+            candidates.push(Candidate { path: input.clone(), folder: String::new(), bids: false });
+        }
+    }
+    let absolute = |p: &Path| std::path::absolute(p).unwrap_or_else(|_| p.into());
+    let (mut seen, given) = (BTreeSet::new(), candidates.len());
+    candidates.retain(|c| seen.insert(absolute(&c.path)));
+    if candidates.len() < given {
+        out.notes
+            .push(format!("{} files were given more than once and are run once", given - candidates.len()));
+    }
+    group(recipe, candidates, &mut out);
+    distinguish(&mut out.cases);
+    if !ignored.is_empty() {
+        let list: Vec<String> = ignored.iter().map(|(what, n)| format!("{n} {what}")).collect();
+        out.notes.push(format!("files of other kinds were left alone: {}", list.join(", ")));
+    }
+    Ok(out)
+}
+
+fn name_of(path: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    absolute.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Whether a file is a manifest.
+fn is_table(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    ["csv", "tsv"].contains(&ending.as_str())
+}
+
+fn joined(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+struct Walk<'a> {
+    recipe: &'a Recipe,
+    output: Option<&'a Path>,
+    /// Folders that were searched, so that links cannot lead in circles.
+    seen: BTreeSet<PathBuf>,
+    ignored: &'a mut BTreeMap<String, usize>,
+    out: &'a mut Collected,
+}
+
+impl Walk<'_> {
+    fn folder(
+        &mut self,
+        path: &Path,
+        within: &str,
+        bids: bool,
+        depth: usize,
+        into: &mut Vec<Candidate>,
+    ) -> Result<()> {
+        let real = path.canonicalize().map_err(Error::io(path))?;
+        if depth > DEEPEST || !self.seen.insert(real.clone()) {
+            return Ok(());
+        }
+        let mut entries: Vec<PathBuf> = std::fs::read_dir(path)
+            .map_err(Error::io(path))?
+            .map(|e| e.map(|e| e.path()).map_err(Error::io(path)))
+            .collect::<Result<_>>()?;
+        entries.sort();
+        let made = made_here(&entries);
+        for entry in entries {
+            let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.starts_with('.') {
+                continue;
+            }
+            if entry.is_dir() {
+                let results = self
+                    .output
+                    .is_some_and(|o| o.canonicalize().is_ok_and(|o| Some(o) == entry.canonicalize().ok()));
+                let other =
+                    bids && depth == 0 && ["derivatives", "sourcedata", "code"].contains(&name.as_str());
+                if !results && !other {
+                    self.folder(&entry, &joined(within, &name), bids, depth + 1, into)?;
+                }
+                continue;
+            }
+            if !made.contains(&name) {
+                self.file(entry, &name, within, bids, into);
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: PathBuf, name: &str, within: &str, bids: bool, into: &mut Vec<Candidate>) {
+        let format = match Format::of(&path) {
+            Ok(Some(format)) => format,
+            // What cannot be read fails as a case; what is no image is none of ours.
+            Err(_) if ending_is_ours(self.recipe.kind(), name) => {
+                into.push(Candidate { path, folder: within.into(), bids });
+                return;
+            }
+            Ok(None) if ending_is_ours(self.recipe.kind(), name) => {
+                into.push(Candidate { path, folder: within.into(), bids });
+                return;
+            }
+            Ok(None) | Err(_) => return,
+        };
+        let wanted = match format.family() {
+            Family::Volume => self.recipe.kind() == Kind::Volume,
+            Family::Image | Family::Slide => self.recipe.kind() == Kind::Image,
+        };
+        if !wanted {
+            *self.ignored.entry(format.name().into()).or_insert(0) += 1;
+            return;
+        }
+        match format.support() {
+            Ok(()) => into.push(Candidate { path, folder: within.into(), bids }),
+            Err(reason) => self.out.skipped.push((path, reason.to_string())),
+        }
+    }
+}
+
+/// Whether a name ends as images of a kind do, whose content says otherwise: such a file is damaged, and told.
+fn ending_is_ours(kind: Kind, name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let endings: &[&str] = match kind {
+        Kind::Volume => &[".nii", ".nii.gz", ".mgh", ".mgz"],
+        Kind::Image => &[".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".svs"],
+    };
+    endings.iter().any(|e| lower.ends_with(e))
+}
+
+/// Names of files in a folder that an earlier run wrote, by its records.
+fn made_here(entries: &[PathBuf]) -> BTreeSet<String> {
+    let mut made = BTreeSet::new();
+    for path in entries {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(crate::run::RECORD_ENDING)
+            && let Some(record) = crate::run::Record::read(path)
+        {
+            made.extend(record.outputs.into_iter().map(|w| w.file));
+        }
+    }
+    made
+}
+
+/// The end of a name by which a file is that of an input.
+fn suffix_of(recipe: &Recipe, input: usize, bids: bool) -> Vec<&str> {
+    let i = &recipe.input[input];
+    let given: Vec<&str> = i.suffix.iter().map(String::as_str).collect();
+    // In a BIDS data set a channel named as a modality is that modality.
+    match given.is_empty() && bids && BIDS_SUFFIXES.contains(&i.name.as_str()) {
+        true => vec![i.name.as_str()],
+        false => given,
+    }
+}
+
+const BIDS_SUFFIXES: [&str; 9] = ["T1w", "T2w", "FLAIR", "PDw", "T2starw", "T1map", "T2map", "bold", "dwi"];
+
+/// Puts files together into cases.
+fn group(recipe: &Recipe, candidates: Vec<Candidate>, out: &mut Collected) {
+    let n = recipe.input.len();
+    if n > 1 && all_in_order(recipe, &candidates) {
+        let files: Vec<PathBuf> = candidates.into_iter().map(|c| c.path).collect();
+        out.notes.push("the files were taken as the channels of one case, in the order given".into());
+        out.cases.push(Case { name: stem(&files[0]), files, ..Case::default() });
+        return;
+    }
+    // Files of one case lie in one folder; equal names in others are other cases.
+    type Key = (String, PathBuf, String);
+    let mut found: BTreeMap<Key, (Vec<Option<PathBuf>>, bool)> = BTreeMap::new();
+    let mut others = 0;
+    for c in candidates {
+        let own = stem(&c.path);
+        let hit = (0..n).find_map(|i| {
+            let list = suffix_of(recipe, i, c.bids);
+            list.iter()
+                .find_map(|s| own.strip_suffix(s))
+                .map(|base| (i, base.trim_end_matches(['_', '-']).to_owned()))
+        });
+        match hit {
+            Some((i, base)) => {
+                let name = if base.is_empty() { own.clone() } else { base };
+                let parent = c.path.parent().unwrap_or(Path::new("")).to_owned();
+                let entry = found.entry((c.folder, parent, name)).or_insert_with(|| (vec![None; n], c.bids));
+                match &entry.0[i] {
+                    None => entry.0[i] = Some(c.path),
+                    Some(first) => {
+                        let first = first.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                        let what = &recipe.input[i].name;
+                        let reason = format!("{first} is `{what}` of the same case; only one of them can be");
+                        out.skipped.push((c.path, reason));
+                    }
+                }
+            }
+            None if n == 1
+                && (recipe.input[0].suffix.is_empty() || c.folder.is_empty())
+                && suffix_of(recipe, 0, c.bids).is_empty() =>
+            {
+                out.cases.push(Case {
+                    name: joined(&c.folder, &own),
+                    files: vec![c.path],
+                    bids: c.bids,
+                    ..Case::default()
+                });
+            }
+            None if n == 1 && c.folder.is_empty() && !c.bids => {
+                out.cases.push(Case { name: own, files: vec![c.path], ..Case::default() });
+            }
+            None if n == 1 => others += 1,
+            None => out
+                .skipped
+                .push((c.path, format!("its name ends as none of the channels do ({})", endings(recipe)))),
+        }
+    }
+    if others > 0 {
+        out.notes
+            .push(format!("{others} files were left alone whose names do not end in {}", endings(recipe)));
+    }
+    for ((folder, _, name), (files, bids)) in found {
+        let beside = complete(recipe, files, bids);
+        match beside {
+            Ok(files) => {
+                out.cases.push(Case { name: joined(&folder, &name), files, bids, ..Case::default() })
+            }
+            Err((path, reason)) => out.skipped.push((path, reason)),
+        }
+    }
+}
+
+fn endings(recipe: &Recipe) -> String {
+    let list: Vec<&str> = recipe.input.iter().flat_map(|i| i.suffix.iter().map(String::as_str)).collect();
+    if list.is_empty() { "a channel's suffix".into() } else { list.join(", ") }
+}
+
+/// Whether files given one by one are the channels of one case: as many as there are, and none told by its name.
+fn all_in_order(recipe: &Recipe, candidates: &[Candidate]) -> bool {
+    let told = |c: &Candidate| {
+        let own = stem(&c.path);
+        (0..recipe.input.len()).any(|i| suffix_of(recipe, i, c.bids).iter().any(|s| own.ends_with(s)))
+    };
+    candidates.len() == recipe.input.len()
+        && candidates.iter().all(|c| c.folder.is_empty() && !c.bids)
+        && !candidates.iter().any(told)
+}
+
+/// All channels of a case; those that were not named are looked for beside one that was.
+fn complete(
+    recipe: &Recipe,
+    files: Vec<Option<PathBuf>>,
+    bids: bool,
+) -> std::result::Result<Vec<PathBuf>, (PathBuf, String)> {
+    let Some((k, known)) = files.iter().enumerate().find_map(|(i, f)| f.clone().map(|f| (i, f))) else {
+        return Err((PathBuf::new(), "it has no file".into()));
+    };
+    let name = known.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let own = stem(&known);
+    let ending = name[own.len()..].to_owned();
+    let base = suffix_of(recipe, k, bids).iter().find_map(|s| own.strip_suffix(s)).unwrap_or(&own).to_owned();
+    let mut out = Vec::new();
+    for (i, f) in files.into_iter().enumerate() {
+        let beside = || {
+            suffix_of(recipe, i, bids)
+                .iter()
+                .map(|s| known.with_file_name(format!("{base}{s}{ending}")))
+                .find(|p| p.is_file())
+        };
+        match f.or_else(beside) {
+            Some(path) => out.push(path),
+            None => {
+                let input = &recipe.input[i];
+                let reason = format!(
+                    "its channel `{}` is missing: no file {base}{}{ending} lies beside it",
+                    input.name,
+                    suffix_of(recipe, i, bids).first().copied().unwrap_or("…")
+                );
+                return Err((known, reason));
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Cases of a table with one line each.
+fn manifest(recipe: &Recipe, path: &Path) -> Result<Vec<Case>> {
+    let table = Table::read(path)?;
+    let wrong = |line: usize, reason: String| Error::Manifest { path: path.into(), line, reason };
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = table.header.iter().find(|h| !h.is_empty() && !seen.insert(h.to_lowercase())) {
+        return Err(wrong(1, format!("its column `{twice}` occurs twice")));
+    }
+    let mut columns = Vec::new();
+    for (i, input) in recipe.input.iter().enumerate() {
+        let other = format!("channel{}", i + 1);
+        let mut names = vec![input.name.as_str(), other.as_str()];
+        if recipe.input.len() == 1 {
+            names.extend(["file", "image", "path", "input"]);
+        }
+        match table.column(&names) {
+            Some(c) => columns.push(c),
+            None => {
+                let have = table.header.join(", ");
+                return Err(wrong(1, format!("it has no column `{}`; its columns are {have}", input.name)));
+            }
+        }
+    }
+    let name = table.column(&["case", "id", "subjectid"]);
+    let truth = table.column(&["truth", "reference", "mask"]);
+    let group = table.column(&["group", "patient", "subject"]);
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut lines: HashMap<String, usize> = HashMap::new();
+    let mut cases = Vec::new();
+    for (line, fields) in &table.rows {
+        let value = |c: Option<usize>| c.map(|c| fields[c].clone()).filter(|v| !v.is_empty());
+        let file = |c: usize| {
+            let given = Path::new(&fields[c]);
+            if fields[c].is_empty() {
+                return Err(wrong(*line, format!("its column `{}` is empty", table.header[c])));
+            }
+            Ok(if given.is_absolute() { given.to_owned() } else { folder.join(given) })
+        };
+        let files = columns.iter().map(|c| file(*c)).collect::<Result<Vec<_>>>()?;
+        let own = match value(name) {
+            Some(n) => clean(&n).ok_or_else(|| wrong(*line, format!("`{n}` is no name for results")))?,
+            None => stem(&files[0]),
+        };
+        if let Some(first) = lines.insert(own.clone(), *line).filter(|_| name.is_some()) {
+            return Err(wrong(*line, format!("the case `{own}` stands in line {first} already")));
+        }
+        let truth = value(truth).map(|t| folder.join(t));
+        cases.push(Case { name: own, files, truth, group: value(group), bids: false });
+    }
+    if cases.is_empty() {
+        return Err(wrong(1, "it names no cases".into()));
+    }
+    Ok(cases)
+}
+
+/// A name that stays within the output folder.
+fn clean(name: &str) -> Option<String> {
+    let fits = |part: &str| {
+        !part.is_empty()
+            && part != "."
+            && part != ".."
+            && !part.contains(['\\', ':'])
+            && !part.chars().any(char::is_control)
+    };
+    name.split('/').all(fits).then(|| name.to_owned())
+}
+
+/// Gives cases of equal names different ones: by their endings, else by the folders that they lie in, else by numbers.
+fn distinguish(cases: &mut [Case]) {
+    for way in [by_ending as fn(&Case) -> String, by_folder, Case::clone_name] {
+        let mut seen: HashMap<String, Vec<usize>> = HashMap::new();
+        for (i, c) in cases.iter().enumerate() {
+            seen.entry(c.name.to_lowercase()).or_default().push(i);
+        }
+        for list in seen.values().filter(|l| l.len() > 1) {
+            let names: Vec<String> = list.iter().map(|i| way(&cases[*i])).collect();
+            let different: BTreeSet<String> = names.iter().map(|n| n.to_lowercase()).collect();
+            if different.len() == names.len() {
+                list.iter().zip(names).for_each(|(i, n)| cases[*i].name = n);
+            }
+        }
+    }
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for c in cases {
+        let n = seen.entry(c.name.to_lowercase()).or_insert(0);
+        *n += 1;
+        if *n > 1 {
+            c.name = format!("{}-{n}", c.name);
+        }
+    }
+}
+
+impl Case {
+    fn clone_name(&self) -> String {
+        self.name.clone()
+    }
+}
+
+fn by_ending(c: &Case) -> String {
+    let name = c.main().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let ending = name[stem(c.main()).len()..].replace('.', "_");
+    format!("{}{ending}", c.name)
+}
+
+fn by_folder(c: &Case) -> String {
+    let absolute = std::path::absolute(c.main()).unwrap_or_else(|_| c.main().into());
+    let parent = absolute.parent().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
+    match parent {
+        Some(p) if c.folder().is_empty() => format!("{p}/{}", c.name),
+        _ => c.name.clone(),
+    }
+}

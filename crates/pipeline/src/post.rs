@@ -1,0 +1,78 @@
+//! What happens to labels after they are decided.
+
+use crate::recipe::{Neighbours, Post, PostStep, Recipe};
+use ampoule_imaging::Volume;
+use ampoule_imaging::postprocess::{self as imaging, Holes, Operation, Others, Select, Structure, Ties};
+use ampoule_imaging::regions::Connectivity;
+
+/// Does all steps of the recipe to `labels`, whose voxels have `spacing` mm.
+pub(crate) fn postprocess(recipe: &Recipe, labels: &mut Volume<u16>, spacing: [f64; 3], flat: bool) {
+    for post in &recipe.postprocess {
+        let values = values(recipe, post);
+        // Together, the labels are one set; else each is one.
+        let sets: Vec<Vec<u16>> =
+            if post.together { vec![values] } else { values.into_iter().map(|v| vec![v]).collect() };
+        for set in &sets {
+            apply(recipe, post, labels, set, spacing, flat);
+        }
+    }
+}
+
+fn values(recipe: &Recipe, post: &Post) -> Vec<u16> {
+    let named = |n: &String| recipe.label.iter().find(|l| &l.name == n).map(|l| l.value);
+    match post.labels.is_empty() {
+        true => recipe.foreground().map(|l| l.value).collect(),
+        false => post.labels.iter().filter_map(named).collect(),
+    }
+}
+
+fn connectivity(n: Neighbours) -> Connectivity {
+    match n {
+        Neighbours::Faces => Connectivity::Faces,
+        Neighbours::Full => Connectivity::Full,
+    }
+}
+
+fn apply(recipe: &Recipe, post: &Post, labels: &mut Volume<u16>, set: &[u16], spacing: [f64; 3], flat: bool) {
+    let Some(&first) = set.first() else { return };
+    let select = Select::Labels(set);
+    let axes = [true, true, !flat];
+    let mut morph = |operation, by| {
+        let structure = Structure { full: false, axes };
+        imaging::morphology_of(labels, select, first, operation, structure, by, false);
+    };
+    match &post.step {
+        PostStep::Largest { neighbours } => {
+            imaging::keep_largest(labels, select, connectivity(*neighbours), Ties::First);
+        }
+        PostStep::RemoveSmall { neighbours, voxels, mm } => {
+            let size = if flat { [spacing[0], spacing[1], 1.0] } else { spacing };
+            let least = voxels.map_or_else(|| mm.map_or(0, |m| imaging::voxels_of(m, size)), |n| n as u64);
+            imaging::remove_small(labels, select, connectivity(*neighbours), least);
+        }
+        PostStep::FillHoles { slices } => {
+            let holes = match slices {
+                None if flat => Holes::Slices(2),
+                None => Holes::Volume,
+                Some(axis) => Holes::Slices(axis.index()),
+            };
+            imaging::fill_holes(labels, select, first, holes);
+        }
+        PostStep::Dilate { by } => morph(Operation::Dilate, *by),
+        PostStep::Erode { by } => morph(Operation::Erode, *by),
+        PostStep::Open { by } => morph(Operation::Open, *by),
+        PostStep::Close { by } => morph(Operation::Close, *by),
+        PostStep::Map { from, to } => {
+            let pairs: Vec<(u16, u16)> = from.iter().zip(to).map(|(a, b)| (*a as u16, *b as u16)).collect();
+            imaging::map(labels, &pairs, Others::Keep);
+        }
+        PostStep::KeepInside { label } => {
+            if let Some(l) = recipe.label.iter().find(|l| &l.name == label) {
+                let mut mask = Select::Label(l.value).mask(labels);
+                imaging::fill_holes(&mut mask, Select::Label(1), 1, Holes::Volume);
+                // The label itself counts as lying within its own outline.
+                imaging::remove_outside(labels, select, &mask);
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! From scores on the network's grid to labels on the image's, while scores arrive.
+//!
+//! Where every pixel of the image takes one pixel of the network's grid, labels are decided there and then. Where
+//! scores are interpolated, that happens plane by plane: a plane of the network's grid is resampled when it is
+//! complete, and given up when no plane of the image needs it any more. So scores of many labels never fill a volume.
+
+use crate::decide::Decider;
+use crate::grid::AxisMap;
+use ampoule_imaging::{Volume, resample};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+
+/// Takes scores and makes labels.
+pub(crate) struct Labelling<'a> {
+    decider: &'a Decider,
+    back: [AxisMap; 3],
+    grid: [usize; 3],
+    selects: bool,
+    /// Labels of the recipe that the present scores are of.
+    part: std::ops::Range<usize>,
+    /// All labels come at once.
+    together: bool,
+    /// On the network's grid where labels are selected, else on the image's.
+    labels: Volume<u16>,
+    /// The score of each label so far, where scores come in parts.
+    top: Vec<f32>,
+    /// Scores of the labels that are asked for, on the grid of `labels`.
+    kept: Vec<(usize, Volume<f32>)>,
+    planes: Planes,
+}
+
+/// Planes of the network's grid that are on their way.
+#[derive(Default)]
+struct Planes {
+    /// Scores that have arrived, and how many pixels are missing.
+    arriving: BTreeMap<usize, (Vec<f32>, usize)>,
+    /// Whole planes, resampled in the plane.
+    ready: BTreeMap<usize, Vec<f32>>,
+    /// The image's plane whose turn it is.
+    next: usize,
+}
+
+/// Labels on the image's grid.
+pub(crate) struct Labelled {
+    pub labels: Volume<u16>,
+    /// Scores of the labels that were asked for.
+    pub scores: Vec<(usize, Volume<f32>)>,
+}
+
+impl<'a> Labelling<'a> {
+    /// For scores on a grid of `grid`, whose way back to the image is `back`. Scores of the labels in `keep` are kept.
+    pub fn new(
+        decider: &'a Decider,
+        back: [AxisMap; 3],
+        grid: [usize; 3],
+        keep: &[usize],
+        parts: usize,
+    ) -> Self {
+        let selects = back.iter().all(AxisMap::selects);
+        let own = if selects { grid } else { [0, 1, 2].map(|i| back[i].outputs()) };
+        let voxels = own.iter().product();
+        Labelling {
+            decider,
+            selects,
+            part: 0..decider.scores(),
+            together: parts <= 1,
+            labels: Volume::filled(own, 0),
+            top: if parts > 1 { vec![f32::NAN; voxels] } else { Vec::new() },
+            kept: keep.iter().map(|k| (*k, Volume::filled(own, 0f32))).collect(),
+            planes: Planes::default(),
+            back,
+            grid,
+        }
+    }
+
+    /// Bytes that are held beside the scores of windows, for `scores` at a time.
+    pub fn bytes(back: &[AxisMap; 3], grid: [usize; 3], scores: usize, keep: usize, parts: usize) -> u64 {
+        let image = [0, 1, 2].map(|i| back[i].outputs());
+        let voxels = |d: [usize; 3]| d.iter().product::<usize>() as u64;
+        let plane = |d: [usize; 3]| (d[0] * d[1]) as u64;
+        let each = 2 + 4 * keep as u64 + if parts > 1 { 4 } else { 0 };
+        if back.iter().all(AxisMap::selects) {
+            return voxels(grid) * each + voxels(image) * (2 + 4 * keep as u64);
+        }
+        // Planes that arrive: as thick as a block and a half; planes that wait: as many as a row of the way back has.
+        let taps = (0..back[2].outputs()).map(|i| back[2].row(i).1.len()).max().unwrap_or(1) as u64;
+        let n = 4 * scores as u64;
+        voxels(image) * each + n * (plane(grid) * 6 + plane(image) * (taps + 2))
+    }
+
+    /// Begins with the scores of the labels `part` of the recipe.
+    pub fn begin(&mut self, part: std::ops::Range<usize>) {
+        self.part = part;
+        self.planes = Planes::default();
+    }
+
+    /// Takes the scores of a box of the network's grid, scores innermost.
+    pub fn take(&mut self, start: [usize; 3], size: [usize; 3], scores: &[f32]) {
+        if self.selects {
+            return self.decide(start, size, scores);
+        }
+        let n = self.part.len();
+        let [nx, ny, _] = self.grid;
+        for z in 0..size[2] {
+            let plane = nx * ny;
+            let entry = self.planes.arriving.entry(start[2] + z);
+            let (values, missing) = entry.or_insert_with(|| (vec![0.0; plane * n], plane));
+            for y in 0..size[1] {
+                let to = n * (start[0] + nx * (start[1] + y));
+                let from = n * (size[0] * (y + size[1] * z));
+                values[to..to + n * size[0]].copy_from_slice(&scores[from..from + n * size[0]]);
+            }
+            *missing -= size[0] * size[1];
+        }
+        self.advance();
+    }
+
+    /// Decides the labels of a box of the grid that labels lie on.
+    fn decide(&mut self, start: [usize; 3], size: [usize; 3], scores: &[f32]) {
+        let n = self.part.len();
+        let mut own = vec![0f32; n];
+        for z in 0..size[2] {
+            for y in 0..size[1] {
+                let to = self.labels.index(start[0], start[1] + y, start[2] + z);
+                let from = size[0] * (y + size[1] * z);
+                for x in 0..size[0] {
+                    let raw = &scores[n * (from + x)..n * (from + x + 1)];
+                    self.one(to + x, raw, &mut own);
+                }
+            }
+        }
+    }
+
+    fn one(&mut self, at: usize, raw: &[f32], own: &mut [f32]) {
+        own.copy_from_slice(raw);
+        if self.together {
+            self.decider.activate(own);
+            self.labels.data[at] = self.decider.label(own);
+        } else {
+            let held = (self.labels.data[at], self.top[at]);
+            (self.labels.data[at], self.top[at]) = self.decider.fold(held, self.part.start, raw);
+            if !self.kept.is_empty() {
+                self.decider.activate(own);
+            }
+        }
+        for (k, v) in &mut self.kept {
+            if self.part.contains(k) {
+                v.data[at] = own[*k - self.part.start];
+            }
+        }
+    }
+
+    /// Resamples planes that are whole, and decides the image's planes whose turn it is.
+    fn advance(&mut self) {
+        let whole: Vec<usize> =
+            self.planes.arriving.iter().filter(|(_, p)| p.1 == 0).map(|(z, _)| *z).collect();
+        for z in whole {
+            if let Some((plane, _)) = self.planes.arriving.remove(&z) {
+                let resampled = in_plane(&plane, self.part.len(), &self.back[0], &self.back[1]);
+                self.planes.ready.insert(z, resampled);
+            }
+        }
+        while self.planes.next < self.back[2].outputs() {
+            let z = self.planes.next;
+            let (first, weights) = self.back[2].row(z);
+            if !(first..first + weights.len()).all(|i| self.planes.ready.contains_key(&i)) {
+                break;
+            }
+            let weights = weights.to_vec();
+            if !weights.is_empty() {
+                self.plane(z, first, &weights);
+            }
+            self.planes.next += 1;
+            let needed = (self.planes.next..self.back[2].outputs())
+                .find(|z| !self.back[2].row(*z).1.is_empty())
+                .map_or(usize::MAX, |z| self.back[2].row(z).0);
+            self.planes.ready.retain(|z, _| *z >= needed);
+        }
+    }
+
+    /// Plane `z` of the image from planes of the network's grid.
+    fn plane(&mut self, z: usize, first: usize, weights: &[f32]) {
+        let [nx, ny] = [self.back[0].outputs(), self.back[1].outputs()];
+        let n = self.part.len();
+        let mut sum = vec![0f32; n * nx * ny];
+        for (k, w) in weights.iter().enumerate() {
+            let plane = &self.planes.ready[&(first + k)];
+            let set = k == 0;
+            sum.par_chunks_mut(n * nx).zip(plane.par_chunks(n * nx)).for_each(|(s, p)| {
+                s.iter_mut().zip(p).for_each(|(s, p)| *s = if set { w * p } else { *s + w * p });
+            });
+        }
+        let outside =
+            |x: usize, y: usize| self.back[0].row(x).1.is_empty() || self.back[1].row(y).1.is_empty();
+        let beyond: Vec<bool> = (0..nx * ny).map(|i| outside(i % nx, i / nx)).collect();
+        let mut own = vec![0f32; n];
+        for (i, beyond) in beyond.into_iter().enumerate() {
+            if !beyond {
+                let at = self.labels.index(0, 0, z) + i;
+                self.one(at, &sum[n * i..n * (i + 1)], &mut own);
+            }
+        }
+    }
+
+    /// Labels and scores on the image's grid.
+    pub fn finish(self) -> Labelled {
+        let image = [0, 1, 2].map(|i| self.back[i].outputs());
+        if !self.selects || self.back.iter().all(AxisMap::is_identity) {
+            return Labelled { labels: self.labels, scores: self.kept };
+        }
+        let at = [0, 1, 2].map(|i| self.back[i].selection());
+        let labels = select(&self.labels, &at, image, 0);
+        let kept = self.kept.into_iter().map(|(k, v)| (k, select(&v, &at, image, 0.0)));
+        Labelled { labels, scores: kept.collect() }
+    }
+}
+
+/// A plane of scores resampled along x and y.
+fn in_plane(plane: &[f32], n: usize, along_x: &AxisMap, along_y: &AxisMap) -> Vec<f32> {
+    let (nx, mx, my) = (along_x.inputs, along_x.outputs(), along_y.outputs());
+    let mut across = vec![0f32; n * mx * along_y.inputs];
+    let row = |(out, line): (&mut [f32], &[f32])| {
+        for x in 0..mx {
+            let (first, weights) = along_x.row(x);
+            for (k, w) in weights.iter().enumerate() {
+                let from = &line[n * (first + k)..n * (first + k + 1)];
+                let set = k == 0;
+                let out = &mut out[n * x..n * (x + 1)];
+                out.iter_mut().zip(from).for_each(|(o, v)| *o = if set { w * v } else { *o + w * v });
+            }
+        }
+    };
+    across.par_chunks_mut((n * mx).max(1)).zip(plane.par_chunks((n * nx).max(1))).for_each(row);
+    if along_y.is_identity() {
+        return across;
+    }
+    let mut out = vec![0f32; n * mx * my];
+    out.par_chunks_mut((n * mx).max(1)).enumerate().for_each(|(y, out)| {
+        let (first, weights) = along_y.row(y);
+        for (k, w) in weights.iter().enumerate() {
+            let from = &across[n * mx * (first + k)..n * mx * (first + k + 1)];
+            let set = k == 0;
+            out.iter_mut().zip(from).for_each(|(o, v)| *o = if set { w * v } else { *o + w * v });
+        }
+    });
+    out
+}
+
+/// The voxels at the given positions along each axis; `outside` where there is none.
+pub(crate) fn select<T: Copy + Send + Sync>(
+    v: &Volume<T>,
+    at: &[Vec<Option<usize>>; 3],
+    dims: [usize; 3],
+    outside: T,
+) -> Volume<T> {
+    // The inner part lies without gaps, so it is gathered and put in its place.
+    let inner = [0, 1, 2].map(|i| at[i].iter().flatten().copied().collect::<Vec<_>>());
+    let part = resample::gather(v, [&inner[0], &inner[1], &inner[2]]);
+    if part.dims == dims {
+        return part;
+    }
+    let start = [0, 1, 2].map(|i| at[i].iter().position(Option::is_some).unwrap_or(0));
+    let mut out = Volume::filled(dims, outside);
+    if part.data.is_empty() {
+        return out;
+    }
+    out.paste(&part, start);
+    out
+}

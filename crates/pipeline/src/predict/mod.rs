@@ -1,0 +1,380 @@
+//! A case through the networks of a recipe.
+
+mod labelling;
+mod plan;
+mod run;
+mod whole;
+
+pub(crate) use labelling::Labelling;
+pub(crate) use plan::Plan;
+pub(crate) use run::run;
+
+use crate::decide::Decider;
+use crate::grid::AxisMap;
+use crate::prepare::{Content, Image, Kept, contrast, prepare};
+use crate::recipe::{Bounds, Combine, Network, Rule, Step, Task};
+use crate::tensor::Reading;
+use crate::{Error, Model, Result};
+use ampoule_imaging::Volume;
+use ampoule_imaging::regions::{Connectivity, keep_largest};
+use std::time::{Duration, Instant};
+
+/// Choices of one run.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// Fewer networks and flips, as the recipe says.
+    pub fast: bool,
+    /// Return the scores of the labels too.
+    pub scores: bool,
+}
+
+/// Time spent per kind of work.
+pub type Timings = Vec<(&'static str, Duration)>;
+
+/// What is measured while a case runs.
+#[derive(Default)]
+pub struct Workspace {
+    timings: Timings,
+}
+
+impl Workspace {
+    /// Times `f` as work of a kind.
+    pub(crate) fn time<T>(&mut self, what: &'static str, f: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let out = f();
+        self.add(what, start.elapsed());
+        out
+    }
+
+    pub(crate) fn add(&mut self, what: &'static str, d: Duration) {
+        match self.timings.iter_mut().find(|t| t.0 == what) {
+            Some(t) => t.1 += d,
+            None => self.timings.push((what, d)),
+        }
+    }
+
+    /// What was measured so far.
+    pub(crate) fn timings(&self) -> &Timings {
+        &self.timings
+    }
+}
+
+/// What the networks made of an image, on the grid of the image as it was read (in the recipe's orientation).
+pub(crate) enum Found {
+    /// Labels of all voxels, before postprocessing, and the scores of labels that were asked for, by their number.
+    Labels { labels: Volume<u16>, scores: Vec<(usize, Volume<f32>)> },
+    /// One number for each label of the recipe.
+    Numbers(Vec<f32>),
+}
+
+/// Runs the recipe's networks on an image. The inner error says what is wrong with its content.
+pub(crate) fn predict(
+    model: &mut Model,
+    mut image: Image<'_>,
+    settings: Settings,
+    ws: &mut Workspace,
+) -> Result<Content<Found>> {
+    let recipe = model.recipe.clone();
+    let dims = image.dims();
+    if !image.flat
+        && let Err(reason) = contrast(image.floats())
+    {
+        return Ok(Err(reason));
+    }
+    let mut kept = Kept::new();
+    if let Err(reason) = ws.time("prepare", || prepare(&mut image, &recipe.preprocess, &mut kept)) {
+        return Ok(Err(reason));
+    }
+    let seen = match narrowed(model, image, settings.fast, &mut kept, ws)? {
+        Ok(seen) => seen,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    debug_assert!(
+        recipe.whole() || seen.trail.back(seen.dims()).iter().zip(dims).all(|(m, n)| m.outputs() == n)
+    );
+    match recipe.model.task {
+        Task::Segmentation => segment(model, seen, settings, ws).map(Ok),
+        Task::Classification | Task::Regression => {
+            whole::numbers(model, seen, settings.fast, ws).map(|n| Ok(Found::Numbers(n)))
+        }
+    }
+}
+
+/// Runs all networks but the last, which cut the image down to what the last one is to see, and prepares that.
+pub(crate) fn narrowed<'a>(
+    model: &mut Model,
+    mut image: Image<'a>,
+    fast: bool,
+    kept: &mut Kept,
+    ws: &mut Workspace,
+) -> Result<Content<Image<'a>>> {
+    let networks = model.recipe.network.clone();
+    let last = networks.len() - 1;
+    for (i, network) in networks.iter().enumerate() {
+        let only = networks.len() == 1;
+        // The image is needed again where another network follows.
+        let mut own = match i == last {
+            true => std::mem::replace(&mut image, Image::of_volumes(Vec::new(), [1.0; 3])),
+            false => image.clone(),
+        };
+        if let Err(reason) = ws.time("prepare", || prepare(&mut own, &network.preprocess, kept)) {
+            return Ok(Err(reason));
+        }
+        own.floats();
+        let Some(bounds) = network.bounds.filter(|_| i < last) else { return Ok(Ok(own)) };
+        let scores = coarse(model, i, &mut own, bounds, fast, ws)?;
+        if !only {
+            network.active_outputs(fast).iter().for_each(|o| model.forget(0, o));
+        }
+        match ws.time("box", || bounding_box(&scores, image.dims(), bounds)) {
+            Some((start, end)) => image = image.part(start, end),
+            None => {
+                return Ok(Err(
+                    "nothing was found in it by the first network; is it an image of the right kind?".into(),
+                ));
+            }
+        }
+    }
+    Ok(Err("the recipe has no last network".into()))
+}
+
+/// The scores of one channel of a network that finds a box.
+fn coarse(
+    model: &mut Model,
+    i: usize,
+    image: &mut Image<'_>,
+    bounds: Bounds,
+    fast: bool,
+    ws: &mut Workspace,
+) -> Result<Volume<f32>> {
+    let dims = image.dims();
+    let plan = Plan::new(model, i, dims)?;
+    let mut scores = Volume::filled(plan.grid, 0f32);
+    let activation = model.recipe.network[i].activation;
+    let what = Reading { activation, channels: &[bounds.channel], logits: false };
+    run(model, i, &plan, image.floats(), &what, fast, ws, &mut |start, size, values| {
+        for z in 0..size[2] {
+            for y in 0..size[1] {
+                let to = scores.index(start[0], start[1] + y, start[2] + z);
+                let from = size[0] * (y + size[1] * z);
+                scores.data[to..to + size[0]].copy_from_slice(&values[from..from + size[0]]);
+            }
+        }
+    })?;
+    // What was added so that the image fills a window is no part of it.
+    Ok(match plan.changes.first() {
+        Some(crate::grid::Change::Window { start, .. }) if plan.changes.len() == 1 => {
+            crate::grid::window(&scores, start.map(|s| -s), dims, 0.0)
+        }
+        _ => scores,
+    })
+}
+
+/// The box of planes where enough voxels are foreground, grown by a margin, in voxels of `dims`.
+/// Centre and size are rounded to even halves and truncated as deepbet does with tensors.
+fn bounding_box(p: &Volume<f32>, dims: [usize; 3], c: Bounds) -> Option<([usize; 3], [usize; 3])> {
+    let mut mask = p.map(|v| (v as f64 > c.threshold) as u8);
+    keep_largest(&mut mask, Connectivity::Full);
+    let mut planes = [0, 1, 2].map(|i| vec![0u32; mask.dims[i]]);
+    for (i, &m) in mask.data.iter().enumerate() {
+        if m != 0 {
+            planes[0][i % mask.dims[0]] += 1;
+            planes[1][i / mask.dims[0] % mask.dims[1]] += 1;
+            planes[2][i / mask.dims[0] / mask.dims[1]] += 1;
+        }
+    }
+    let (mut start, mut end) = ([0; 3], dims);
+    for i in 0..3 {
+        let area = (mask.data.len() / mask.dims[i]) as f32;
+        let full = |n: &u32| *n as f32 / area > c.plane_fraction as f32;
+        let (first, last) = (planes[i].iter().position(full)?, planes[i].iter().rposition(full)?);
+        let scale = dims[i] as f32 / mask.dims[i] as f32;
+        let centre = (scale * ((last + 1 + first) as f32 / 2.0)).round_ties_even();
+        let size = ((1.0 + 2.0 * c.margin as f32) * (scale * (last + 1 - first) as f32)).round_ties_even();
+        start[i] = ((centre - size / 2.0) as i64).max(0) as usize;
+        end[i] = ((centre + size / 2.0) as i64).clamp(0, dims[i] as i64) as usize;
+        if end[i] <= start[i] {
+            return None;
+        }
+    }
+    Some((start, end))
+}
+
+/// How the scores of an image become labels: the plan of the last network, the way back, and in how many parts the
+/// labels are gone through so that all fits into memory.
+pub(crate) struct Segmenting {
+    pub plan: Plan,
+    pub back: [AxisMap; 3],
+    /// Labels at a time.
+    pub part: usize,
+    /// Most bytes of scores and labels, the networks' own memory not counted.
+    pub bytes: u64,
+}
+
+impl Segmenting {
+    /// For the last network on an image whose way to it is `trail`. `room` is how many bytes there are for scores.
+    pub fn new(
+        model: &Model,
+        dims: [usize; 3],
+        trail: &crate::grid::Trail,
+        keep: usize,
+        room: u64,
+    ) -> Result<Segmenting> {
+        let last = model.recipe.network.len() - 1;
+        let plan = Plan::new(model, last, dims)?;
+        let mut whole = trail.clone();
+        whole.0.extend(plan.changes.iter().cloned());
+        let back = whole.back(plan.grid);
+        let decider = Decider::new(&model.recipe);
+        let all = decider.scores();
+        let bytes = |part: usize| {
+            let parts = all.div_ceil(part);
+            plan.bytes(part) + Labelling::bytes(&back, plan.grid, part, keep, parts)
+        };
+        let (mut part, mut needed) = (all, bytes(all));
+        while needed > room && part > 1 && decider.by_parts() {
+            part = part.div_ceil(2);
+            needed = bytes(part);
+        }
+        if needed > room {
+            let mib = |b: u64| b.div_ceil(1 << 20);
+            return Err(Error::Memory {
+                what: "the scores of its labels".into(),
+                needed_mib: mib(needed),
+                room_mib: mib(room),
+            });
+        }
+        Ok(Segmenting { plan, back, part, bytes: needed })
+    }
+}
+
+/// What running the recipe's last network on an image of a size takes beside the network's own memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Planned {
+    /// Windows that the network runs on.
+    pub windows: usize,
+    /// Sizes of an input along x, y, z.
+    pub input: [usize; 3],
+    /// Bytes of scores and labels at the peak.
+    pub bytes: u64,
+    /// Labels that are decided at a time.
+    pub labels_at_a_time: usize,
+}
+
+/// Plans a segmentation of an image of `dims` voxels on the network's grid within `room` bytes; `None` for models that
+/// give numbers for a whole image.
+pub fn planned(model: &Model, dims: [usize; 3], room: Option<u64>) -> Result<Option<Planned>> {
+    if model.recipe.whole() {
+        return Ok(None);
+    }
+    let how = Segmenting::new(model, dims, &Default::default(), 0, room.unwrap_or(u64::MAX))?;
+    Ok(Some(Planned {
+        windows: how.plan.regions.len(),
+        input: how.plan.input,
+        bytes: how.bytes,
+        labels_at_a_time: how.part,
+    }))
+}
+
+fn segment(model: &mut Model, mut image: Image<'_>, settings: Settings, ws: &mut Workspace) -> Result<Found> {
+    let recipe = model.recipe.clone();
+    let last = recipe.network.len() - 1;
+    let keep: Vec<usize> = match settings.scores {
+        true => (0..recipe.label.len()).filter(|k| recipe.label[*k].value != 0).collect(),
+        false => heat(&recipe),
+    };
+    let room = room(model);
+    let how = Segmenting::new(model, image.dims(), &image.trail, keep.len(), room)?;
+    let decider = Decider::new(&recipe);
+    let parts = decider.scores().div_ceil(how.part);
+    let mut labelling = Labelling::new(&decider, how.back.clone(), how.plan.grid, &keep, parts);
+    let probable = settings.scores || matches!(recipe.decide.rule, Rule::Threshold | Rule::Regions);
+    for first in (0..decider.scores()).step_by(how.part) {
+        let part = first..(first + how.part).min(decider.scores());
+        let channels: Vec<usize> = recipe.label[part.clone()].iter().map(|l| l.channel).collect();
+        labelling.begin(part);
+        let what = reading(recipe.last(), &channels);
+        let mut range = [f32::INFINITY, f32::NEG_INFINITY];
+        run(model, last, &how.plan, image.floats(), &what, settings.fast, ws, &mut |start, size, scores| {
+            if probable {
+                range = scores.iter().fold(range, |[a, b], v| [a.min(*v), b.max(*v)]);
+            }
+            labelling.take(start, size, scores);
+        })?;
+        if probable && !what.logits {
+            probability(range)?;
+        }
+    }
+    drop(image);
+    let found = ws.time("resample", || labelling.finish());
+    Ok(Found::Labels { labels: found.labels, scores: found.scores })
+}
+
+/// Labels whose scores are drawn, by their number.
+fn heat(recipe: &crate::Recipe) -> Vec<usize> {
+    let drawn = |l: &crate::recipe::Label| recipe.outputs.heat.contains(&l.name);
+    (0..recipe.label.len()).filter(|k| drawn(&recipe.label[*k])).collect()
+}
+
+/// How a network's output is read for the labels of some channels.
+pub(crate) fn reading<'a>(network: &Network, channels: &'a [usize]) -> Reading<'a> {
+    Reading { activation: network.activation, channels, logits: network.combine == Combine::Logits }
+}
+
+/// Refuses scores that are no probabilities where a threshold or a file takes them for such.
+pub(crate) fn probability([low, high]: [f32; 2]) -> Result<()> {
+    // Rounding of INT8 networks may go a little beyond.
+    let off = [low, high].into_iter().find(|v| v.is_finite() && !(-0.05..=1.05).contains(v));
+    match off {
+        Some(v) => Err(Error::mismatch(format!(
+            "the network's output ({v}) is no probability; set `activation` to \"softmax\" or \"sigmoid\""
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Bytes that scores may take beside what the process holds and what its networks will.
+fn room(model: &Model) -> u64 {
+    let own = crate::system::rss_bytes().unwrap_or(0);
+    match model.max_ram {
+        Some(most) => most.saturating_sub(own),
+        None => crate::available_memory().unwrap_or(u64::MAX),
+    }
+}
+
+/// The scores of a tile, one for each label and pixel, labels innermost: what the last network makes of an image whose
+/// remaining steps are `steps`. For a network that gives numbers for a whole image, those.
+pub(crate) fn tile_scores(
+    model: &mut Model,
+    mut image: Image<'_>,
+    steps: &[Step],
+) -> Result<Content<Vec<f32>>> {
+    let mut ws = Workspace::default();
+    if let Err(reason) = prepare(&mut image, steps, &mut Kept::new()) {
+        return Ok(Err(reason));
+    }
+    if model.recipe.whole() {
+        return whole::numbers(model, image, false, &mut ws).map(Ok);
+    }
+    let recipe = model.recipe.clone();
+    let last = recipe.network.len() - 1;
+    let all: Vec<usize> = (0..recipe.label.len()).collect();
+    let how = Segmenting::new(model, image.dims(), &image.trail, all.len(), u64::MAX)?;
+    let decider = Decider::new(&recipe);
+    let channels: Vec<usize> = recipe.label.iter().map(|l| l.channel).collect();
+    let what = reading(recipe.last(), &channels);
+    let mut labelling = Labelling::new(&decider, how.back.clone(), how.plan.grid, &all, 1);
+    run(model, last, &how.plan, image.floats(), &what, false, &mut ws, &mut |start, size, scores| {
+        labelling.take(start, size, scores);
+    })?;
+    let kept = labelling.finish().scores;
+    let n = kept.len();
+    let pixels = kept.first().map_or(0, |(_, v)| v.data.len());
+    let mut out = vec![0f32; n * pixels];
+    for (k, v) in &kept {
+        v.data.iter().enumerate().for_each(|(i, s)| out[i * n + k] = *s);
+    }
+    let range = out.iter().fold([f32::INFINITY, f32::NEG_INFINITY], |[a, b], v| [a.min(*v), b.max(*v)]);
+    probability(range)?;
+    Ok(Ok(out))
+}

@@ -1,0 +1,279 @@
+//! How a network covers a grid: on which windows it runs, and where its output lies.
+
+use crate::canvas::{self, Placed};
+use crate::grid::{Change, Return};
+use crate::model::{Model, Shape};
+use crate::recipe::{Back, Network, OutputGrid, PadMode, Weighting, Window, WindowStyle};
+use crate::tensor::{Region, output_size};
+use crate::{Error, Result};
+use ampoule_imaging::Volume;
+use ampoule_imaging::window::{Style, importance, starts};
+
+/// Blocks of volumes and of images in which windows are blended.
+const BLOCK: [usize; 3] = [64, 64, 4];
+const FLAT_BLOCK: [usize; 3] = [256, 256, 1];
+
+/// How far overlapping windows reach where a network has a fixed size and the recipe names no window.
+const USUAL_OVERLAP: f64 = 0.25;
+
+/// How the output of a run lies on its input.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Lie {
+    Same,
+    /// So many input pixels along one of the output, or so many output pixels along one of the input.
+    Scaled,
+    /// So many input pixels are lost on each side.
+    Valid([usize; 3]),
+}
+
+/// A network over a grid.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// What the network takes.
+    pub shape: Shape,
+    /// Sizes of an input.
+    pub input: [usize; 3],
+    /// The part of the image that each run sees.
+    pub regions: Vec<Region>,
+    /// Where the output of each run lies on the grid of scores.
+    pub placed: Vec<Placed>,
+    /// Sizes of the grid of scores.
+    pub grid: [usize; 3],
+    /// Changes from the image's grid to that of scores.
+    pub changes: Vec<Change>,
+    /// What lies beyond the image.
+    pub border: PadMode,
+    /// Weights of an output's pixels where windows overlap; `None` where one covers all.
+    pub weights: Option<Volume<f32>>,
+    block: [usize; 3],
+}
+
+impl Plan {
+    /// The plan for an image of `dims`.
+    pub fn new(model: &Model, i: usize, dims: [usize; 3]) -> Result<Plan> {
+        let network = &model.recipe.network[i];
+        let shape = model.shape(i).clone();
+        let window = size(network, &shape, dims)?;
+        let (mut input, lie) = lie(model, i, network, &shape, window.size)?;
+        let border = match lie {
+            Lie::Valid(_) => network.border,
+            Lie::Same | Lie::Scaled => network.window.as_ref().map_or(PadMode::Constant, |w| w.border),
+        };
+        let mut covered = match lie {
+            Lie::Valid(lost) => [0, 1, 2].map(|k| input[k] - 2 * lost[k]),
+            Lie::Same | Lie::Scaled => input,
+        };
+        if window.whole
+            && let Lie::Valid(lost) = lie
+        {
+            // The input grows until the output covers the image.
+            (input, covered) = grow(model, i, &shape, dims, lost)?;
+        }
+        let output = output_dims(model, i, &shape, input)?.unwrap_or(input);
+        let covered = if let Lie::Valid(_) = lie { output } else { covered };
+        let ratio = [0, 1, 2].map(|k| input[k] as f64 / output[k].max(1) as f64);
+        let step = |k: usize| match lie {
+            Lie::Scaled if ratio[k].fract() == 0.0 => ratio[k] as usize,
+            _ => 1,
+        };
+        let padded = [0, 1, 2].map(|k| dims[k].max(covered[k]).next_multiple_of(step(k)));
+        let before = [0, 1, 2].map(|k| (padded[k] - dims[k]) / 2);
+        let style = style_of(network.window.as_ref());
+        let list = [0, 1, 2].map(|k| {
+            let mut list = starts(style, padded[k], covered[k], window.overlap[k]);
+            list.iter_mut().for_each(|s| *s -= *s % step(k));
+            list.dedup();
+            list
+        });
+        let lost = if let Lie::Valid(lost) = lie { lost } else { [0; 3] };
+        let (mut regions, mut placed) = (Vec::new(), Vec::new());
+        for &z in &list[2] {
+            for &y in &list[1] {
+                for &x in &list[0] {
+                    let at = [x, y, z];
+                    let start = [0, 1, 2].map(|k| at[k] as i64 - (before[k] + lost[k]) as i64);
+                    regions.push(Region { start, size: input });
+                    let to = [0, 1, 2].map(|k| match lie {
+                        Lie::Scaled => (at[k] as f64 / ratio[k]).round() as u64,
+                        _ => at[k] as u64,
+                    });
+                    placed.push((to, output));
+                }
+            }
+        }
+        let grid = match lie {
+            Lie::Scaled if regions.len() == 1 => output,
+            Lie::Scaled => [0, 1, 2].map(|k| (padded[k] as f64 / ratio[k]).round() as usize),
+            Lie::Same | Lie::Valid(_) => padded,
+        };
+        let mut changes = Vec::new();
+        if padded != dims {
+            let start = before.map(|b| -(b as i64));
+            changes.push(Change::Window { start, from: dims, to: padded });
+        }
+        if grid != padded {
+            changes.push(Change::Scale { from: padded, to: grid, back: [Return::Corner(Back::Linear); 3] });
+        }
+        let alone = regions.len() == 1;
+        let through = |k: usize| !shape.axes.contains(&k);
+        let weights = (!alone).then(|| match window.blend {
+            Weighting::Average => Volume::filled(output, 1.0),
+            Weighting::Gaussian => {
+                // Slices do not overlap, so nothing is weighted across them.
+                let own = [0, 1, 2].map(|k| if through(k) { 1 } else { output[k] });
+                importance(style, own)
+            }
+        });
+        let block = if dims[2] == 1 { FLAT_BLOCK } else { BLOCK };
+        Ok(Plan { shape, input, regions, placed, grid, changes, border, weights, block })
+    }
+
+    /// The grid of scores, as a canvas takes it.
+    pub fn canvas(&self, scores: usize) -> canvas::Canvas {
+        canvas::Canvas::new(scores, self.grid.map(|n| n as u64), self.block, self.placed.iter().copied())
+    }
+
+    /// Most bytes of scores that are held at one time.
+    pub fn bytes(&self, scores: usize) -> u64 {
+        let pixels = |d: [usize; 3]| d.iter().product::<usize>() as u64;
+        let output = self.placed.first().map_or(0, |p| pixels(p.1));
+        let blocks = match self.weights {
+            Some(_) => canvas::peak_bytes(
+                scores,
+                self.grid.map(|n| n as u64),
+                self.block,
+                self.placed.iter().copied(),
+            ),
+            None => 0,
+        };
+        blocks + output * 4 * scores as u64
+    }
+}
+
+fn style_of(window: Option<&Window>) -> Style {
+    match window.map(|w| w.style) {
+        Some(WindowStyle::Nnunet) => Style::NnUnet,
+        Some(WindowStyle::Monai) | None => Style::Monai,
+    }
+}
+
+/// What one run is to see.
+struct Wanted {
+    size: [usize; 3],
+    overlap: [f64; 3],
+    blend: Weighting,
+    /// The whole image.
+    whole: bool,
+}
+
+fn size(network: &Network, shape: &Shape, dims: [usize; 3]) -> Result<Wanted> {
+    let fixed = shape.wanted();
+    let mut named = [None; 3];
+    if let Some(w) = &network.window {
+        let along: Vec<usize> = (0..3).filter(|a| shape.axes.contains(a)).collect();
+        let list: Vec<usize> = match (w.size.len(), along.len()) {
+            (3, 2) => along.iter().map(|a| w.size[*a]).collect(),
+            (a, b) if a == b => w.size.clone(),
+            (a, b) => {
+                return Err(Error::mismatch(format!("`window` has {a} sizes, the network {b} spatial axes")));
+            }
+        };
+        along.into_iter().zip(list).for_each(|(a, n)| named[a] = Some(n));
+    }
+    for k in 0..3 {
+        if let (Some(a), Some(b)) = (named[k], fixed[k])
+            && a != b
+        {
+            let reason = format!("`window` is {a} along {}, the model takes {b} only", ["x", "y", "z"][k]);
+            return Err(Error::mismatch(reason));
+        }
+    }
+    let size = [0, 1, 2].map(|k| named[k].or(fixed[k]).unwrap_or(dims[k]));
+    let usual = if network.window.is_some() {
+        network.window.as_ref().map_or(0.0, |w| w.overlap)
+    } else {
+        USUAL_OVERLAP
+    };
+    // Slices follow one another.
+    let overlap = [0, 1, 2].map(|k| if shape.axes.contains(&k) { usual } else { 0.0 });
+    let blend = network.window.as_ref().map_or(Weighting::Gaussian, |w| w.blend);
+    Ok(Wanted {
+        size,
+        overlap,
+        blend,
+        whole: named == [None; 3] && fixed.iter().all(|f| matches!(f, None | Some(1))),
+    })
+}
+
+/// Sizes along the image's axes of the output for an input of `input`, where they are known before.
+fn output_dims(model: &Model, i: usize, shape: &Shape, input: [usize; 3]) -> Result<Option<[usize; 3]>> {
+    let dims = model.output_dims(i, shape, input)?;
+    Ok(dims.and_then(|d| output_size(shape, &d)).map(|s| s.0))
+}
+
+/// The input of a run and how its output lies on it.
+fn lie(
+    model: &Model,
+    i: usize,
+    network: &Network,
+    shape: &Shape,
+    input: [usize; 3],
+) -> Result<([usize; 3], Lie)> {
+    let Some(output) = output_dims(model, i, shape, input)? else { return Ok((input, Lie::Same)) };
+    let valid = || Lie::Valid([0, 1, 2].map(|k| input[k].saturating_sub(output[k]) / 2));
+    let found = match network.output {
+        _ if output == input => Lie::Same,
+        OutputGrid::Same => {
+            let reason = format!("`output` is \"same\", and the network makes {output:?} of {input:?}");
+            return Err(Error::mismatch(reason));
+        }
+        OutputGrid::Scaled => Lie::Scaled,
+        OutputGrid::Valid => valid(),
+        OutputGrid::Auto => match loses(model, i, shape, input, output)? {
+            true => valid(),
+            false => Lie::Scaled,
+        },
+    };
+    if let (Lie::Valid(_), Some(k)) = (found, (0..3).find(|k| output[*k] > input[*k])) {
+        let reason = format!("its output is larger than its input along {}", ["x", "y", "z"][k]);
+        return Err(Error::mismatch(reason));
+    }
+    Ok((input, found))
+}
+
+/// Whether a network loses a border rather than resolution: the same number of pixels whatever the size; for networks
+/// of one size, a number of pixels of which the size is no multiple.
+fn loses(model: &Model, i: usize, shape: &Shape, input: [usize; 3], output: [usize; 3]) -> Result<bool> {
+    if (0..3).any(|k| output[k] > input[k]) {
+        return Ok(false);
+    }
+    let wanted = shape.wanted();
+    if wanted.iter().any(|f| f.is_some_and(|n| n > 1)) {
+        return Ok((0..3).any(|k| !input[k].is_multiple_of(output[k].max(1))));
+    }
+    let larger = [0, 1, 2].map(|k| if wanted[k] == Some(1) { 1 } else { 2 * input[k] });
+    let Ok(Some(other)) = output_dims(model, i, shape, larger) else { return Ok(false) };
+    Ok((0..3).all(|k| input[k] - output[k] == larger[k].saturating_sub(other[k])))
+}
+
+/// Most pixels by which an input is grown beyond what its output needs.
+const GROWN: usize = 64;
+
+/// The least input whose output covers `dims`, and that output.
+fn grow(
+    model: &Model,
+    i: usize,
+    shape: &Shape,
+    dims: [usize; 3],
+    lost: [usize; 3],
+) -> Result<([usize; 3], [usize; 3])> {
+    let along = |k: usize| shape.axes.contains(&k);
+    for more in 0..GROWN {
+        let input = [0, 1, 2].map(|k| if along(k) { dims[k] + 2 * lost[k] + more } else { 1 });
+        let Ok(Some(output)) = output_dims(model, i, shape, input) else { continue };
+        if (0..3).filter(|k| along(*k)).all(|k| output[k] >= dims[k] && (input[k] - output[k]) % 2 == 0) {
+            return Ok((input, output));
+        }
+    }
+    Err(Error::mismatch(format!("no input was found whose output covers {dims:?}; name a `window`")))
+}

@@ -1,0 +1,247 @@
+//! Running a network, or an ensemble of them, on the windows of a plan.
+
+use super::{Plan, Workspace};
+use crate::model::{Key, Seat};
+use crate::tensor::{Reading, fill, output, tile};
+use crate::{Error, Model, Result};
+use ampoule_imaging::Volume;
+use std::borrow::Cow;
+use std::time::Instant;
+
+/// Takes the scores of a box of the plan's grid, scores innermost, x fastest.
+pub(crate) type Take<'a> = dyn FnMut([usize; 3], [usize; 3], &[f32]) + 'a;
+
+/// Slices whose scores are read at a time where a single run gives them.
+const SLICES: usize = 4;
+
+/// Runs network `i` of the recipe on all windows of `plan`, averaged over its outputs, the models of the ensemble and
+/// its flips, and gives the scores to `take` box by box.
+pub(crate) fn run(
+    model: &mut Model,
+    i: usize,
+    plan: &Plan,
+    channels: &[Volume<f32>],
+    what: &Reading,
+    fast: bool,
+    ws: &mut Workspace,
+    take: &mut Take,
+) -> Result<()> {
+    let network = model.recipe.network[i].clone();
+    let outputs = network.active_outputs(fast).to_vec();
+    let nets: Vec<(usize, String)> =
+        (0..model.folds()).flat_map(|f| outputs.iter().map(move |o| (f, o.clone()))).collect();
+    let job = Job {
+        i,
+        plan,
+        channels,
+        what,
+        versions: network.versions(fast),
+        nets,
+        labels: model.gives_labels(i),
+        dims: plan.shape.tensor(plan.input),
+    };
+    match &plan.weights {
+        None => job.single(model, ws, take),
+        Some(weights) => job.windows(model, weights, ws, take),
+    }
+}
+
+struct Job<'a> {
+    i: usize,
+    plan: &'a Plan,
+    channels: &'a [Volume<f32>],
+    what: &'a Reading<'a>,
+    /// The upright version and the mirrored ones.
+    versions: Vec<[bool; 3]>,
+    /// Model of the ensemble and output.
+    nets: Vec<(usize, String)>,
+    labels: bool,
+    dims: Vec<usize>,
+}
+
+impl Job<'_> {
+    fn key(&self, (fold, output): &(usize, String)) -> Key {
+        (*fold, output.clone(), self.dims.clone())
+    }
+
+    fn runs(&self) -> usize {
+        self.nets.len() * self.versions.len()
+    }
+
+    /// One window that covers all.
+    fn single(&self, model: &mut Model, ws: &mut Workspace, take: &mut Take) -> Result<()> {
+        let size = self.plan.placed[0].1;
+        let n = self.what.channels.len();
+        let boxes = [tile(self.channels, self.plan.regions[0], self.plan.border)];
+        let mut sum: Vec<f32> = Vec::new();
+        for (k, net) in self.nets.iter().enumerate() {
+            let begun = Instant::now();
+            let seat = model.seat(self.i, &self.key(net))?;
+            ws.add("load network", begun.elapsed());
+            let begun = Instant::now();
+            for (m, mirror) in self.versions.iter().enumerate() {
+                fill(seat, &self.plan.shape, &boxes, *mirror)?;
+                seat.run()?;
+                let out = output(&seat.session, &self.plan.shape, 0, *mirror, self.labels)?;
+                self.expect(out.size, out.channels)?;
+                if self.runs() == 1 {
+                    // Slices go their way at once.
+                    let mut part = vec![0f32; n * size[0] * size[1] * SLICES.min(size[2])];
+                    for z in (0..size[2]).step_by(SLICES) {
+                        let range = z..(z + SLICES).min(size[2]);
+                        let thick = range.len();
+                        let part = &mut part[..n * size[0] * size[1] * thick];
+                        finite(out.add(self.what, range, part, true))?;
+                        take([0, 0, z], [size[0], size[1], thick], part);
+                    }
+                } else {
+                    sum.resize(n * size.iter().product::<usize>(), 0.0);
+                    finite(out.add(self.what, 0..size[2], &mut sum, (k, m) == (0, 0)))?;
+                }
+            }
+            seat.session.release();
+            let spent = begun.elapsed();
+            ws.add("network", spent);
+            model.network_time += spent;
+            // One network in memory at a time: the weights of an ensemble are large.
+            if self.nets.len() > 1 {
+                model.forget(net.0, &net.1);
+            }
+        }
+        if self.runs() > 1 {
+            let count = self.runs() as f32;
+            sum.iter_mut().for_each(|v| *v /= count);
+            take([0; 3], size, &sum);
+        }
+        Ok(())
+    }
+
+    /// Window by window, blended.
+    fn windows(
+        &self,
+        model: &mut Model,
+        weights: &Volume<f32>,
+        ws: &mut Workspace,
+        take: &mut Take,
+    ) -> Result<()> {
+        let begun = Instant::now();
+        let n = self.what.channels.len();
+        let mut canvas = self.plan.canvas(n);
+        let batch = self.plan.shape.batch;
+        let jobs = self.plan.regions.len().div_ceil(batch);
+        let lanes = model.seats(self.i, &self.key(&self.nets[0]), jobs)?.len();
+        let tight = self.nets.len() > 1 && short_of_memory(model);
+        let all: Vec<usize> = (0..self.plan.regions.len()).collect();
+        for round in all.chunks(batch * lanes) {
+            let tiles: Vec<Vec<Cow<[Volume<f32>]>>> =
+                round.chunks(batch).map(|list| self.tiles(list)).collect();
+            let mut sums: Vec<Vec<f32>> = vec![Vec::new(); tiles.len()];
+            for (k, net) in self.nets.iter().enumerate() {
+                let seats = model.seats(self.i, &self.key(net), jobs)?;
+                self.together(seats, &tiles, &mut sums, k == 0)?;
+                if tight {
+                    model.release();
+                }
+            }
+            let count = self.runs() as f32;
+            for (list, sum) in round.chunks(batch).zip(&mut sums) {
+                if count > 1.0 {
+                    sum.iter_mut().for_each(|v| *v /= count);
+                }
+                let entry = sum.len() / list.len();
+                // In the order of windows, whatever ran first: sums have the same bits for all threads.
+                for (i, scores) in list.iter().zip(sum.chunks_exact(entry)) {
+                    for f in canvas.add(self.plan.placed[*i], weights, scores) {
+                        take(f.start.map(|v| v as usize), f.size, &f.scores);
+                    }
+                }
+            }
+        }
+        let spent = begun.elapsed();
+        ws.add("network", spent);
+        model.network_time += spent;
+        Ok(())
+    }
+
+    fn tiles(&self, list: &[usize]) -> Vec<Cow<'_, [Volume<f32>]>> {
+        list.iter().map(|i| tile(self.channels, self.plan.regions[*i], self.plan.border)).collect()
+    }
+
+    /// Runs one batch of windows on each seat, side by side.
+    fn together(
+        &self,
+        seats: &mut [Seat],
+        tiles: &[Vec<Cow<[Volume<f32>]>>],
+        sums: &mut [Vec<f32>],
+        first: bool,
+    ) -> Result<()> {
+        if let ([seat], [boxes], [sum]) = (&mut *seats, tiles, &mut *sums) {
+            return self.add(seat, boxes, sum, first);
+        }
+        if seats.len() < tiles.len() {
+            let seat = seats.first_mut().ok_or_else(|| Error::mismatch("no session".into()))?;
+            return tiles.iter().zip(sums).try_for_each(|(boxes, sum)| self.add(seat, boxes, sum, first));
+        }
+        std::thread::scope(|s| {
+            let jobs = seats.iter_mut().zip(tiles).zip(sums);
+            let jobs: Vec<_> =
+                jobs.map(|((seat, boxes), sum)| s.spawn(move || self.add(seat, boxes, sum, first))).collect();
+            jobs.into_iter().try_for_each(|j| match j.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+        })
+    }
+
+    /// Adds the scores of a batch of windows, over all versions, to `sum`.
+    fn add(
+        &self,
+        seat: &mut Seat,
+        boxes: &[Cow<[Volume<f32>]>],
+        sum: &mut Vec<f32>,
+        first: bool,
+    ) -> Result<()> {
+        let size = self.plan.placed[0].1;
+        let entry = self.what.channels.len() * size.iter().product::<usize>();
+        sum.resize(entry * boxes.len(), 0.0);
+        for (m, mirror) in self.versions.iter().enumerate() {
+            fill(seat, &self.plan.shape, boxes, *mirror)?;
+            seat.run()?;
+            for (b, sum) in sum.chunks_exact_mut(entry).enumerate() {
+                let out = output(&seat.session, &self.plan.shape, b, *mirror, self.labels)?;
+                self.expect(out.size, out.channels)?;
+                finite(out.add(self.what, 0..size[2], sum, first && m == 0))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn expect(&self, size: [usize; 3], channels: usize) -> Result<()> {
+        let wanted = self.plan.placed[0].1;
+        if size != wanted {
+            let reason =
+                format!("the network's output is {size:?} pixels along x, y and z; {wanted:?} were expected");
+            return Err(Error::mismatch(reason));
+        }
+        self.what.fits(channels, self.labels)
+    }
+}
+
+fn finite(yes: bool) -> Result<()> {
+    match yes {
+        true => Ok(()),
+        false => Err(Error::mismatch(
+            "the network's output is not finite; the model or the image is damaged".into(),
+        )),
+    }
+}
+
+/// Whether the activations of several networks should not be held at one time.
+fn short_of_memory(model: &Model) -> bool {
+    let arena = model.arena_bytes();
+    let own = crate::system::rss_bytes().unwrap_or(0);
+    match model.max_ram {
+        Some(most) => own + arena * model.recipe.last().outputs.len() as u64 > most,
+        None => arena > crate::available_memory().unwrap_or(u64::MAX) / 8,
+    }
+}

@@ -1,0 +1,158 @@
+//! Numbers for a whole image: the scores of its classes, or the values of a regression.
+
+use super::Workspace;
+use crate::model::{Key, Seat, Shape};
+use crate::prepare::Image;
+use crate::recipe::{Activation, Combine, Network, Task};
+use crate::tensor::{Region, fill, sigmoid, softmax, tile};
+use crate::{Error, Model, Result};
+use ampoule_imaging::window::{Style, starts};
+use std::time::Instant;
+
+/// One number for each label of the recipe, averaged over the ensemble, its flips, and windows or slices where the
+/// network sees the image in parts.
+pub(super) fn numbers(
+    model: &mut Model,
+    mut image: Image<'_>,
+    fast: bool,
+    ws: &mut Workspace,
+) -> Result<Vec<f32>> {
+    let i = model.recipe.network.len() - 1;
+    let network = model.recipe.network[i].clone();
+    let shape = model.shape(i).clone();
+    let (size, regions) = regions(&network, &shape, image.dims())?;
+    let dims = shape.tensor(size);
+    let border = network.window.as_ref().map_or(network.border, |w| w.border);
+    let channels = image.floats();
+    let mut sum: Vec<f64> = Vec::new();
+    let mut plain: Vec<f32> = Vec::new();
+    let mut runs = 0usize;
+    let outputs = network.active_outputs(fast).to_vec();
+    for fold in 0..model.folds() {
+        for output in &outputs {
+            let key: Key = (fold, output.clone(), dims.clone());
+            let begun = Instant::now();
+            let seat = model.seat(i, &key)?;
+            ws.add("load network", begun.elapsed());
+            let begun = Instant::now();
+            for r in &regions {
+                let boxes = [tile(channels, *r, border)];
+                for mirror in network.versions(fast) {
+                    fill(seat, &shape, &boxes, mirror)?;
+                    seat.run()?;
+                    let scores = read(seat, &network)?;
+                    runs += 1;
+                    sum.resize(scores.len(), 0.0);
+                    if sum.len() != scores.len() {
+                        return Err(Error::mismatch("outputs of the ensemble have different sizes".into()));
+                    }
+                    sum.iter_mut().zip(&scores).for_each(|(s, v)| *s += *v as f64);
+                    plain = scores;
+                }
+            }
+            let spent = begun.elapsed();
+            ws.add("network", spent);
+            model.network_time += spent;
+        }
+    }
+    let mut all = match runs {
+        1 => plain,
+        n => sum.iter().map(|s| (s / n as f64) as f32).collect(),
+    };
+    if network.combine == Combine::Logits {
+        activate(&mut all, network.activation);
+    }
+    by_label(model, all)
+}
+
+/// Sizes of an input, and the parts of the image that are looked at.
+fn regions(network: &Network, shape: &Shape, dims: [usize; 3]) -> Result<([usize; 3], Vec<Region>)> {
+    let fixed = shape.wanted();
+    let mut size = [0, 1, 2].map(|k| fixed[k].unwrap_or(dims[k]));
+    let mut overlap = [0.0; 3];
+    if let Some(w) = &network.window {
+        let along: Vec<usize> = (0..3).filter(|a| shape.axes.contains(a)).collect();
+        let list: Vec<usize> = match w.size.len() == along.len() {
+            true => w.size.clone(),
+            false => along.iter().map(|a| w.size.get(*a).copied().unwrap_or(1)).collect(),
+        };
+        for (a, n) in along.into_iter().zip(list) {
+            (size[a], overlap[a]) = (n, w.overlap);
+        }
+    }
+    let tiled = |k: usize| network.window.is_some() || !shape.axes.contains(&k);
+    if let Some(k) = (0..3).find(|k| size[*k] != dims[*k] && !tiled(*k)) {
+        let name = ["x", "y", "z"][k];
+        return Err(Error::mismatch(format!(
+            "the model takes {} pixels along {name} and the image has {} after its steps; add a step `resize`, or a `window`",
+            size[k], dims[k]
+        )));
+    }
+    let padded = [0, 1, 2].map(|k| dims[k].max(size[k]));
+    let list = [0, 1, 2].map(|k| starts(Style::Monai, padded[k], size[k], overlap[k]));
+    let before = [0, 1, 2].map(|k| ((padded[k] - dims[k]) / 2) as i64);
+    let mut regions = Vec::new();
+    for &z in &list[2] {
+        for &y in &list[1] {
+            for &x in &list[0] {
+                let at = [x, y, z];
+                regions.push(Region { start: [0, 1, 2].map(|k| at[k] as i64 - before[k]), size });
+            }
+        }
+    }
+    Ok((size, regions))
+}
+
+/// All values of a run's output, which must be one for each channel.
+fn read(seat: &Seat, network: &Network) -> Result<Vec<f32>> {
+    let out = seat.session.output(0);
+    let values = out.to_vec();
+    let entries = out.dims.first().copied().unwrap_or(1).max(1);
+    let spread = out.dims.iter().skip(1).filter(|n| **n != 1).count();
+    if spread > 1 || out.dims.is_empty() {
+        return Err(Error::mismatch(format!(
+            "the network's output is {:?}; a classification or regression has one number for each label",
+            out.dims
+        )));
+    }
+    let mut first = values[..values.len() / entries].to_vec();
+    if first.iter().any(|v| !v.is_finite()) {
+        let reason = "the network's output is not finite; the model or the image is damaged";
+        return Err(Error::mismatch(reason.into()));
+    }
+    if network.combine == Combine::Probabilities {
+        activate(&mut first, network.activation);
+    }
+    Ok(first)
+}
+
+fn activate(v: &mut [f32], activation: Activation) {
+    match activation {
+        Activation::None => {}
+        Activation::Sigmoid => v.iter_mut().for_each(|x| *x = sigmoid(*x)),
+        Activation::Softmax => softmax(v),
+    }
+}
+
+/// The numbers of the recipe's labels; one channel stands for the second of two classes.
+fn by_label(model: &Model, all: Vec<f32>) -> Result<Vec<f32>> {
+    let labels = &model.recipe.label;
+    let class = model.recipe.model.task == Task::Classification;
+    if class && all.len() == 1 && labels.len() == 2 {
+        super::probability([all[0]; 2])?;
+        return Ok(labels.iter().map(|l| if l.channel == 0 { 1.0 - all[0] } else { all[0] }).collect());
+    }
+    if class && all.len() != labels.len() || labels.iter().any(|l| l.channel >= all.len()) {
+        return Err(Error::mismatch(format!(
+            "the network's output has {} numbers; the recipe has {} labels",
+            all.len(),
+            labels.len()
+        )));
+    }
+    let out: Vec<f32> = labels.iter().map(|l| all[l.channel]).collect();
+    if class {
+        let range = out.iter().fold([f32::INFINITY, f32::NEG_INFINITY], |[a, b], v| [a.min(*v), b.max(*v)]);
+        super::probability(range)?;
+    }
+    Ok(out)
+}

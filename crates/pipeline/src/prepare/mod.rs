@@ -1,0 +1,220 @@
+//! From an image to a network's input: the steps of a recipe, one after the other.
+
+mod geometry;
+mod intensity;
+
+use crate::grid::{Change, Trail};
+use crate::recipe::{Colours, Step};
+use ampoule_imaging::Volume;
+use ampoule_imaging::photo::Photo;
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// Why an image's content cannot be processed, with an error message; the caller knows the file.
+pub(crate) type Content<T> = Result<T, String>;
+
+/// Intensity ranges that a network's steps keep for a later one, by name.
+pub(crate) type Kept = HashMap<String, Vec<(f32, f32)>>;
+
+/// Values of an image: eight-bit colours as long as nothing changes them, float32 channels then. They are those of
+/// the file, unchanged and not copied, until a step changes them.
+#[derive(Clone, Debug)]
+pub(crate) enum Pixels<'a> {
+    /// Red, green and blue.
+    Bytes(Cow<'a, Photo>),
+    /// One volume a channel, all of one size; images are one voxel thick.
+    Floats(Cow<'a, [Volume<f32>]>),
+}
+
+/// An image on its way to a network.
+#[derive(Clone, Debug)]
+pub(crate) struct Image<'a> {
+    /// Its values.
+    pub pixels: Pixels<'a>,
+    /// Channels that an eight-bit image is to have.
+    pub colours: Colours,
+    /// Whether it has two axes only, so that nothing is done along z.
+    pub flat: bool,
+    /// Size of a voxel in mm; 1 where nothing is known.
+    pub spacing: [f64; 3],
+    /// What `crop-nonzero` found, on the image's present grid.
+    pub mask: Option<Volume<u8>>,
+    /// Changes of grid so far.
+    pub trail: Trail,
+}
+
+impl<'a> Image<'a> {
+    /// Channels of a volume.
+    pub fn of_volumes(channels: impl Into<Cow<'a, [Volume<f32>]>>, spacing: [f64; 3]) -> Image<'a> {
+        Image {
+            pixels: Pixels::Floats(channels.into()),
+            colours: Colours::Grey,
+            flat: false,
+            spacing,
+            mask: None,
+            trail: Trail::default(),
+        }
+    }
+
+    /// An eight-bit photo or tile.
+    pub fn of_photo(photo: Cow<'a, Photo>, colours: Colours) -> Image<'a> {
+        let spacing = photo.mpp.map_or([1.0; 3], |m| [m / 1000.0, m / 1000.0, 1.0]);
+        Image {
+            pixels: Pixels::Bytes(photo),
+            colours,
+            flat: true,
+            spacing,
+            mask: None,
+            trail: Trail::default(),
+        }
+    }
+
+    /// A tile of grey levels, red, green and blue innermost, 0 to 255 and not rounded.
+    pub fn of_levels(levels: &[f32], [width, height]: [usize; 2], colours: Colours) -> Image<'a> {
+        let dims = [width, height, 1];
+        let channel = |c: usize| Volume { dims, data: levels.iter().skip(c).step_by(3).copied().collect() };
+        let list: Vec<Volume<f32>> = match colours {
+            Colours::Rgb => vec![channel(0), channel(1), channel(2)],
+            Colours::Bgr => vec![channel(2), channel(1), channel(0)],
+            Colours::Grey => {
+                let grey = |p: &[f32]| 0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2];
+                vec![Volume { dims, data: levels.chunks_exact(3).map(grey).collect() }]
+            }
+        };
+        Image { flat: true, ..Image::of_volumes(list, [1.0; 3]) }
+    }
+
+    /// Voxels along x, y, z.
+    pub fn dims(&self) -> [usize; 3] {
+        match &self.pixels {
+            Pixels::Bytes(p) => [p.width, p.height, 1],
+            Pixels::Floats(list) => list.first().map_or([0; 3], |v| v.dims),
+        }
+    }
+
+    /// Its channels as float32.
+    pub fn floats(&mut self) -> &[Volume<f32>] {
+        if let Pixels::Bytes(photo) = &self.pixels {
+            self.pixels = Pixels::Floats(Cow::Owned(channels(photo, self.colours)));
+        }
+        match &self.pixels {
+            Pixels::Floats(list) => list,
+            Pixels::Bytes(_) => &[],
+        }
+    }
+
+    /// Its channels as float32, to be changed in place.
+    fn floats_mut(&mut self) -> &mut [Volume<f32>] {
+        self.floats();
+        match &mut self.pixels {
+            Pixels::Floats(list) => list.to_mut(),
+            Pixels::Bytes(_) => &mut [],
+        }
+    }
+
+    /// Replaces every channel by what `f` makes of it.
+    fn replace(&mut self, f: impl Fn(&Volume<f32>) -> Volume<f32>) {
+        let list: Vec<Volume<f32>> = self.floats().iter().map(f).collect();
+        self.pixels = Pixels::Floats(Cow::Owned(list));
+    }
+
+    /// The box from `start` to one before `end`, as an image of its own whose trail ends with that cut.
+    pub fn part(&self, start: [usize; 3], end: [usize; 3]) -> Image<'a> {
+        let to = [0, 1, 2].map(|i| end[i] - start[i]);
+        if to == self.dims() {
+            return self.clone();
+        }
+        let pixels = match &self.pixels {
+            Pixels::Bytes(p) => {
+                Pixels::Bytes(Cow::Owned(p.cropped(start[0] as i64, start[1] as i64, to[0], to[1])))
+            }
+            Pixels::Floats(list) => Pixels::Floats(list.iter().map(|v| v.crop(start, end)).collect()),
+        };
+        let mut trail = self.trail.clone();
+        trail.0.push(Change::Window { start: start.map(|s| s as i64), from: self.dims(), to });
+        let mask = self.mask.as_ref().map(|m| m.crop(start, end));
+        Image { pixels, mask, trail, ..*self }
+    }
+}
+
+/// The channels of an eight-bit image.
+fn channels(photo: &Photo, colours: Colours) -> Vec<Volume<f32>> {
+    let dims = [photo.width, photo.height, 1];
+    let channel =
+        |c: usize| Volume { dims, data: photo.rgb.iter().skip(c).step_by(3).map(|&v| v as f32).collect() };
+    match colours {
+        Colours::Rgb => vec![channel(0), channel(1), channel(2)],
+        Colours::Bgr => vec![channel(2), channel(1), channel(0)],
+        Colours::Grey => {
+            vec![Volume { dims, data: photo.grey().into_iter().map(f32::from).collect() }]
+        }
+    }
+}
+
+pub(crate) use geometry::pad_fill;
+
+/// Does all `steps` to an image. The error tells what is wrong with its content.
+pub(crate) fn prepare(image: &mut Image, steps: &[Step], kept: &mut Kept) -> Content<()> {
+    for step in steps {
+        apply(image, step, kept)?;
+    }
+    Ok(())
+}
+
+fn apply(image: &mut Image, step: &Step, kept: &mut Kept) -> Content<()> {
+    match step {
+        // The reader of volumes has turned them already.
+        Step::Orient { .. } => Ok(()),
+        Step::CropNonzero { margin } => geometry::crop_nonzero(image, *margin),
+        Step::CentreCrop { size } => geometry::centre_crop(image, size),
+        Step::Resize { size, method, back } => geometry::resize(image, size, *method, *back),
+        Step::Resample { spacing, method, rule, separate, across, back } => {
+            let how = geometry::How {
+                method: *method,
+                rule: *rule,
+                separate: *separate,
+                across: *across,
+                back: *back,
+            };
+            geometry::resample(image, *spacing, &how)
+        }
+        Step::Reduce { by } => geometry::reduce(image, *by),
+        Step::Pad { multiple, size, mode, value, side } => {
+            geometry::pad(image, *multiple, size, *mode, *value as f32, *side)
+        }
+        Step::Stain(stain) => {
+            if let Pixels::Bytes(photo) = &mut image.pixels
+                && let Some(change) = ampoule_imaging::stain::change(photo, &(*stain).into())
+            {
+                change.apply(&mut photo.to_mut().rgb);
+            }
+            Ok(())
+        }
+        Step::ZScore { .. }
+        | Step::Clip { .. }
+        | Step::Ct { .. }
+        | Step::PercentileRescale { .. }
+        | Step::KeptRescale { .. }
+        | Step::MeanDeviation { .. }
+        | Step::MinMax { .. }
+        | Step::Divide { .. }
+        | Step::Scale { .. }
+        | Step::Brainmage {}
+        | Step::HistogramMatch { .. } => intensity::apply(image, step, kept),
+    }
+}
+
+/// Refuses images without contrast, where a volume has none in any channel.
+pub(crate) fn contrast(channels: &[Volume<f32>]) -> Content<()> {
+    for v in channels {
+        let (low, high) =
+            v.data.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |r, &x| (r.0.min(x), r.1.max(x)));
+        if low < high {
+            return Ok(());
+        }
+        if channels.len() == 1 {
+            return Err(format!("all voxels have the value {low}; there is nothing to segment"));
+        }
+    }
+    Err("no channel has any contrast; there is nothing to segment".into())
+}

@@ -1,0 +1,246 @@
+//! The files of a case, read into one image.
+
+use crate::case::Case;
+use crate::prepare::Image;
+use crate::recipe::{Agree, Colours, Kind, Recipe, Step};
+use crate::{Error, Result};
+use ampoule_imaging::geometry::{Affine, Orientation};
+use ampoule_imaging::photo::Photo;
+use ampoule_imaging::{Nifti, Volume, formats, resample};
+use std::borrow::Cow;
+use std::path::Path;
+
+/// Positions in space that may differ between files of one grid, in mm.
+const SAME_MM: f64 = 1e-2;
+
+/// How a file's axes lie to those that the recipe works in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Turn {
+    file: Orientation,
+    to: Option<Orientation>,
+}
+
+impl Turn {
+    /// Axes as they are.
+    pub const NONE: Turn = Turn { file: Orientation::STORED, to: None };
+
+    /// From a file with this affine to the axes that a recipe asks for.
+    fn new(recipe: &Recipe, affine: &Affine) -> Turn {
+        match recipe.preprocess.first() {
+            Some(Step::Orient { to }) => {
+                let to = Orientation::parse(to).filter(|o| o.codes() != "RAS");
+                Turn { file: Orientation::of(affine), to }
+            }
+            _ => Turn::NONE,
+        }
+    }
+
+    /// Whether the recipe's axes are canonical ones, for a file of this orientation.
+    pub fn is_canonical(&self, file: Orientation) -> bool {
+        self.file == file && self.to.is_none()
+    }
+
+    /// The volume along the recipe's axes.
+    pub fn forward<T: Copy>(&self, v: Volume<T>) -> Volume<T> {
+        let canonical = if self.file == Orientation::STORED { v } else { self.file.to_canonical(&v) };
+        match self.to {
+            Some(to) => to.from_canonical(&canonical),
+            None => canonical,
+        }
+    }
+
+    /// The volume along the file's axes.
+    pub fn back<T: Copy>(&self, v: Volume<T>) -> Volume<T> {
+        let canonical = match self.to {
+            Some(to) => to.to_canonical(&v),
+            None => v,
+        };
+        if self.file == Orientation::STORED { canonical } else { self.file.from_canonical(&canonical) }
+    }
+
+    /// Sizes of voxels along the recipe's axes.
+    fn spacing(&self, file: [f64; 3]) -> [f64; 3] {
+        let canonical = self.file.spacing(file);
+        match self.to {
+            Some(to) => [0, 1, 2].map(|i| canonical[to.axis[i]]),
+            None => canonical,
+        }
+    }
+}
+
+/// Where an image comes from: what results are written back onto.
+pub(crate) enum Source {
+    /// The first volume of the case.
+    Volume {
+        nifti: Box<Nifti>,
+        turn: Turn,
+        /// Orientation of the file's axes.
+        orientation: Orientation,
+    },
+    /// A photo or tile.
+    Photo(Photo),
+}
+
+/// A case in memory.
+pub(crate) struct Loaded {
+    /// Channels along the recipe's axes; none of a photo.
+    channels: Vec<Volume<f32>>,
+    /// Size of their voxels in mm.
+    turned: [f64; 3],
+    pub source: Source,
+    /// Things a user should know.
+    pub notes: Vec<String>,
+}
+
+impl Loaded {
+    /// The image as it is before the first step.
+    pub fn image(&self, colours: Colours) -> Image<'_> {
+        match &self.source {
+            Source::Volume { .. } => Image::of_volumes(&self.channels[..], self.turned),
+            Source::Photo(p) => Image::of_photo(Cow::Borrowed(p), colours),
+        }
+    }
+
+    /// Sizes of voxels along the recipe's axes in mm; 1 where nothing is known.
+    pub fn turned(&self) -> [f64; 3] {
+        match &self.source {
+            Source::Volume { .. } => self.turned,
+            Source::Photo(_) => self.spacing(),
+        }
+    }
+
+    /// The first channel along the recipe's axes.
+    pub fn first(&self) -> Option<&Volume<f32>> {
+        self.channels.first()
+    }
+
+    /// Voxels along the file's axes.
+    pub fn dims(&self) -> [usize; 3] {
+        match &self.source {
+            Source::Volume { nifti, .. } => nifti.dims(),
+            Source::Photo(p) => [p.width, p.height, 1],
+        }
+    }
+
+    /// Sizes of voxels along the file's axes in mm; 1 where nothing is known.
+    pub fn spacing(&self) -> [f64; 3] {
+        match &self.source {
+            Source::Volume { nifti, .. } => nifti.spacing(),
+            Source::Photo(p) => p.mpp.map_or([1.0; 3], |m| [m / 1000.0, m / 1000.0, 1.0]),
+        }
+    }
+}
+
+/// Reads a case as the recipe has it. `frame` chooses one of 4D files; at most `most` bytes may be taken.
+pub(crate) fn load(
+    recipe: &Recipe,
+    case: &Case,
+    frame: Option<usize>,
+    most: u64,
+    keep_header: bool,
+) -> Result<Loaded> {
+    for path in &case.files {
+        plain(path)?;
+    }
+    match recipe.kind() {
+        Kind::Volume => volumes(recipe, case, frame, most, keep_header),
+        Kind::Image => photo(case, most),
+    }
+}
+
+/// Refuses what is not a plain file: folders, devices, pipes.
+pub(crate) fn plain(path: &Path) -> Result<()> {
+    let meta = std::fs::metadata(path).map_err(Error::io(path))?;
+    match meta.is_file() {
+        true => Ok(()),
+        false => Err(Error::Content { path: path.into(), reason: "it is not a plain file".into() }),
+    }
+}
+
+fn photo(case: &Case, most: u64) -> Result<Loaded> {
+    let [path] = &case.files[..] else {
+        let reason = "several images of a case are not supported; combine them into one".into();
+        return Err(Error::Content { path: case.files[0].clone(), reason });
+    };
+    let read =
+        Photo::read_within(path, most).map_err(|source| Error::Photo { path: path.clone(), source })?;
+    let notes = read.notes.clone();
+    Ok(Loaded { channels: Vec::new(), turned: [1.0; 3], source: Source::Photo(read), notes })
+}
+
+fn volumes(
+    recipe: &Recipe,
+    case: &Case,
+    frame: Option<usize>,
+    most: u64,
+    keep_header: bool,
+) -> Result<Loaded> {
+    let mut first: Option<(Nifti, Turn, Orientation)> = None;
+    let (mut channels, mut notes) = (Vec::new(), Vec::new());
+    // Every file is held while its values are made.
+    let share = most / (case.files.len() as u64).max(1);
+    for (path, input) in case.files.iter().zip(&recipe.input) {
+        let mut nifti = formats::read_volume(path, input.frame.or(frame), share)
+            .map_err(|source| Error::Image { path: path.clone(), source })?;
+        nifti.keep_header = keep_header;
+        let name = if case.files.len() > 1 { format!("{}: ", input.name) } else { String::new() };
+        notes.extend(nifti.warnings.iter().map(|w| format!("{name}{w}")));
+        // Values that are not finite are 0 and noted by the reader.
+        let (stored, _) = nifti.to_f32();
+        let content = |reason: String| Error::Content { path: path.clone(), reason };
+        notes.extend(crate::plausible::volume(&stored).into_iter().map(|w| format!("{name}{w}")));
+        let affine = nifti.affine();
+        let stored = match &first {
+            None => stored,
+            Some((grid, ..)) => match differs(grid, &nifti) {
+                None => stored,
+                Some(how) if input.grid == Agree::Same => {
+                    return Err(content(format!(
+                        "it lies on another grid than {} ({how}); resample it, or set `grid = \"resample\"` in its [[input]]",
+                        case.files[0].display()
+                    )));
+                }
+                Some(how) => {
+                    notes.push(format!("{name}resampled to the grid of the first file ({how})"));
+                    resample::onto(&stored, &affine, grid.dims(), &grid.affine())
+                        .ok_or_else(|| content("its affine does not span space".into()))?
+                }
+            },
+        };
+        let turn = first.as_ref().map_or_else(|| Turn::new(recipe, &affine), |f| f.1);
+        channels.push(turn.forward(stored));
+        if first.is_none() {
+            first = Some((nifti, turn, Orientation::of(&affine)));
+        }
+    }
+    let Some((nifti, turn, orientation)) = first else {
+        return Err(Error::Manifest {
+            path: case.name.clone().into(),
+            line: 0,
+            reason: "it names no files".into(),
+        });
+    };
+    let spacing = turn.spacing(nifti.spacing());
+    Ok(Loaded {
+        channels,
+        turned: spacing,
+        source: Source::Volume { nifti: Box::new(nifti), turn, orientation },
+        notes,
+    })
+}
+
+/// How far two files are from lying on one grid; `None` where they do.
+pub(crate) fn differs(a: &Nifti, b: &Nifti) -> Option<String> {
+    if a.dims() != b.dims() {
+        let text = |d: [usize; 3]| format!("{}x{}x{}", d[0], d[1], d[2]);
+        return Some(format!("{} voxels, the other {}", text(b.dims()), text(a.dims())));
+    }
+    let (p, q) = (a.affine(), b.affine());
+    let mut most = 0f64;
+    for corner in 0..8 {
+        let at = [0, 1, 2].map(|i| if corner >> i & 1 == 1 { a.dims()[i] as f64 - 1.0 } else { 0.0 });
+        let (u, v) = (p.apply(at), q.apply(at));
+        most = most.max((0..3).map(|i| (u[i] - v[i]).powi(2)).sum::<f64>().sqrt());
+    }
+    (most > SAME_MM).then(|| format!("up to {most:.2} mm apart"))
+}

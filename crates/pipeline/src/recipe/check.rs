@@ -1,0 +1,205 @@
+//! What must hold between the sections of a recipe.
+
+use super::schema::Section;
+use super::{Kind, PostStep, Recipe, Rule, Step, Task};
+use std::collections::BTreeSet;
+
+/// Notes everything about `r` that does not fit together.
+pub(super) fn check(r: &Recipe, top: &Section) {
+    inputs(r, top);
+    networks(r, top);
+    labels(r, top);
+    names(r, top);
+    for (i, n) in r.network.iter().enumerate() {
+        steps(r, &n.preprocess, &mut |_, m| top.wrong_item("network", i, m));
+    }
+    steps(r, &r.preprocess, &mut |k, m| top.wrong_item("preprocess", k, m));
+    slide(r, top);
+}
+
+fn inputs(r: &Recipe, top: &Section) {
+    if top.has("input") && r.input.is_empty() {
+        top.wrong("input", "names no file");
+    }
+    let kind = r.kind();
+    let (mut seen, mut suffixes) = (BTreeSet::new(), BTreeSet::new());
+    for (i, input) in r.input.iter().enumerate() {
+        if input.kind != kind {
+            top.wrong_item("input", i, "all files of a case must be of one kind, volumes or images");
+        }
+        if i > 0 && input.kind == Kind::Image {
+            top.wrong_item("input", i, "a case has one image; only volumes come as several files");
+        }
+        if let Some(twice) = input.suffix.iter().find(|s| !suffixes.insert(s.as_str())) {
+            top.wrong_item("input", i, format_args!("the suffix `{twice}` occurs twice"));
+        }
+        if !seen.insert(input.name.to_lowercase()) {
+            top.wrong_item("input", i, format_args!("the name `{}` occurs twice", input.name));
+        }
+        if ["case", "truth", "group", "file", ""].contains(&input.name.to_lowercase().trim()) {
+            top.wrong_item("input", i, "its name is that of another column of manifests");
+        }
+    }
+}
+
+fn networks(r: &Recipe, top: &Section) {
+    let Some((last, before)) = r.network.split_last() else {
+        top.wrong_here("[[network]] is missing: at least one network");
+        return;
+    };
+    if last.bounds.is_some() {
+        top.wrong_item("network", before.len(), "the last network gives the result and takes no `bounds`");
+    }
+    for (i, n) in before.iter().enumerate() {
+        if n.bounds.is_none() {
+            top.wrong_item("network", i, "every network but the last must have `bounds`");
+        }
+        if n.outputs.is_empty() {
+            top.wrong_item("network", i, "a recipe with several networks must name their `outputs`");
+        }
+    }
+    if !before.is_empty() && last.outputs.is_empty() {
+        top.wrong_item("network", before.len(), "a recipe with several networks must name their `outputs`");
+    }
+    for (i, n) in r.network.iter().enumerate() {
+        if n.bounds.is_some() && r.kind() == Kind::Image {
+            top.wrong_item("network", i, "`bounds` are for volumes");
+        }
+        if r.kind() == Kind::Image {
+            let third = n.window.as_ref().is_some_and(|w| w.size.len() != 2);
+            if third {
+                top.wrong_item("network", i, "windows of images have two sizes");
+            }
+            if n.flips.iter().any(|f| f.0[2]) {
+                top.wrong_item("network", i, "an image is not mirrored along z");
+            }
+        }
+        if n.fast.as_ref().is_some_and(|f| f.outputs.is_empty() && !n.outputs.is_empty()) {
+            top.wrong_item("network", i, "`fast` names no outputs");
+        }
+    }
+}
+
+fn labels(r: &Recipe, top: &Section) {
+    let needed = match r.model.task {
+        Task::Segmentation if r.label.iter().all(|l| l.value == 0) => "a label with a value above 0",
+        Task::Classification if r.label.is_empty() => "[[label]] for each class",
+        Task::Regression if r.label.is_empty() => "[[label]] for each number",
+        _ => "",
+    };
+    if !needed.is_empty() {
+        top.wrong_here(format_args!("a {} needs {needed}", super::Choice::name(r.model.task)));
+    }
+    let (mut names, mut values, mut channels) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for (i, l) in r.label.iter().enumerate() {
+        if !names.insert(&l.name) {
+            top.wrong_item("label", i, format_args!("the name `{}` occurs twice", l.name));
+        }
+        if !values.insert(l.value) {
+            top.wrong_item("label", i, format_args!("the value {} occurs twice", l.value));
+        }
+        if !channels.insert(l.channel) {
+            top.wrong_item("label", i, format_args!("the channel {} occurs twice", l.channel));
+        }
+    }
+    if r.decide.rule == Rule::Several && r.label.len() > 1024 {
+        top.wrong("decide", "`several` takes at most 1024 labels");
+    }
+}
+
+/// Names that must be those of labels.
+fn names(r: &Recipe, top: &Section) {
+    let known: Vec<&str> = r.label.iter().map(|l| l.name.as_str()).collect();
+    let missing = |name: &String| {
+        let text = super::schema::unknown(name, &known);
+        (!known.contains(&name.as_str())).then(|| format!("the label `{name}` {text}"))
+    };
+    for (i, p) in r.postprocess.iter().enumerate() {
+        let other = match &p.step {
+            PostStep::KeepInside { label } => Some(label),
+            _ => None,
+        };
+        for m in p.labels.iter().chain(other).filter_map(missing) {
+            top.wrong_item("postprocess", i, m);
+        }
+        if r.model.task != Task::Segmentation {
+            top.wrong_item("postprocess", i, "is for segmentation");
+        }
+    }
+    for m in r.outputs.heat.iter().filter_map(missing) {
+        top.wrong("outputs", m);
+    }
+    if !r.outputs.masked.is_empty() && (r.kind() != Kind::Volume || r.model.task != Task::Segmentation) {
+        top.wrong("outputs", "`masked` is for segmentations of volumes");
+    }
+}
+
+/// The order of steps; `wrong` takes the number of a step and what is wrong with it.
+fn steps(r: &Recipe, list: &[Step], wrong: &mut dyn FnMut(usize, &str)) {
+    let mut floats = false;
+    let mut kept = BTreeSet::new();
+    for n in &r.network {
+        let before = r.preprocess.iter().chain(&n.preprocess);
+        kept.extend(before.filter_map(|s| match s {
+            Step::PercentileRescale { keep, .. } if !keep.is_empty() => Some(keep.clone()),
+            _ => None,
+        }));
+    }
+    for (i, s) in list.iter().enumerate() {
+        let bytes = match s {
+            Step::Resize { method, .. } => method.filter().is_some(),
+            Step::Stain(_) => true,
+            _ => false,
+        };
+        if bytes && floats {
+            wrong(i, "works on eight-bit images and must come before steps that change intensities");
+        }
+        if bytes && r.channels() != 3 {
+            wrong(i, "needs an image with three colours");
+        }
+        match s {
+            Step::Orient { .. } if i > 0 || !std::ptr::eq(list, &r.preprocess[..]) => {
+                wrong(i, "`orient` must be the first step of all")
+            }
+            Step::KeptRescale { from } if !kept.contains(from) => {
+                wrong(i, "names a range that no step keeps (`keep` of percentile-rescale)")
+            }
+            Step::MeanDeviation { mean, deviation, .. }
+                if [mean.len(), deviation.len()] != [r.channels(); 2] =>
+            {
+                wrong(i, "`mean` and `deviation` must have one number for each channel")
+            }
+            Step::Resample { .. } | Step::CropNonzero { .. } if r.kind() == Kind::Image => {
+                wrong(i, "is for volumes")
+            }
+            _ => {}
+        }
+        let stays = matches!(s, Step::CentreCrop { .. } | Step::Orient { .. }) || bytes;
+        floats |= !stays;
+    }
+}
+
+fn slide(r: &Recipe, top: &Section) {
+    let Some(part) = &r.slide else { return };
+    if r.kind() != Kind::Image {
+        top.wrong("slide", "is for images; its [[input]] must be of kind \"image\"");
+    }
+    if r.input.len() > 1 {
+        top.wrong("slide", "takes one [[input]]");
+    }
+    if r.whole() {
+        return;
+    }
+    let all = || r.preprocess.iter().chain(r.network.iter().flat_map(|n| &n.preprocess));
+    let shrinks = |s: &Step| matches!(s, Step::Resize { .. } | Step::CentreCrop { .. });
+    if all().any(shrinks) {
+        top.wrong(
+            "slide",
+            "its windows go through the network as they are; use `mpp` instead of resize and centre-crop",
+        );
+    }
+    let k: usize = all().map(|s| if let Step::Reduce { by } = s { *by } else { 1 }).product();
+    if !part.window.is_multiple_of(k) {
+        top.wrong("slide", format_args!("`window` must be a multiple of {k}, by which it is reduced"));
+    }
+}

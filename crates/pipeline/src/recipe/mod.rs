@@ -1,0 +1,277 @@
+//! The recipe: how a file becomes the network's input, and the network's output a result.
+//!
+//! One schema for volumes, tiles, slides and photos. It is TOML, rides in the model file under
+//! `ampoule.recipe`, and every key is documented in `docs/recipes.md`. All errors of a text are reported at once.
+
+mod check;
+mod decide;
+mod foreign;
+mod input;
+mod network;
+mod post;
+mod schema;
+mod skeleton;
+mod slide;
+mod step;
+
+pub use decide::{Decide, Label, Rule};
+pub use input::{Agree, Colours, Input, Kind};
+pub use network::{
+    Activation, Axes, Axis, Bounds, Combine, Fast, Flip, Layout, Network, OutputGrid, Weighting, Window,
+    WindowStyle,
+};
+pub use post::{Neighbours, Post, PostStep};
+pub use schema::{Choice, Problem};
+pub use skeleton::skeleton;
+pub use slide::{Slide, TissueRule};
+pub use step::{
+    Across, Back, Channels, Divisor, Method, Outside, Over, PadMode, Rule as SpacingRule, Side, SizeKey,
+    Stain, Step,
+};
+
+use crate::{Error, Result};
+use schema::{Problems, Section, choices};
+use serde::Serialize;
+use toml::de::DeTable;
+
+/// The version of recipes that this program reads.
+pub const VERSION: u32 = 2;
+
+/// A whole recipe.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Recipe {
+    /// Format version, [`VERSION`].
+    pub version: u32,
+    /// What the model is.
+    pub model: About,
+    /// The files of a case and their channels, in the order of the network's channels.
+    pub input: Vec<Input>,
+    /// What happens to a case before all networks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preprocess: Vec<Step>,
+    /// Networks in order; all but the last find a box for the next.
+    pub network: Vec<Network>,
+    /// From scores to labels.
+    pub decide: Decide,
+    /// What the network tells apart, in the order of its channels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub label: Vec<Label>,
+    /// What happens to labels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub postprocess: Vec<Post>,
+    /// How slides are cut into windows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slide: Option<Slide>,
+    /// What is written beside the labels.
+    pub outputs: Outputs,
+}
+
+choices! {
+    /// What a model gives.
+    Task {
+        /// A label for every voxel or pixel.
+        Segmentation = "segmentation",
+        /// A class for the whole image.
+        Classification = "classification",
+        /// Numbers for the whole image.
+        Regression = "regression",
+    }
+}
+
+/// What the model is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct About {
+    /// Short name, used in files and tables.
+    pub name: String,
+    /// What it gives.
+    pub task: Task,
+    /// One sentence for people.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Publication.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reference: String,
+    /// Licence of the weights.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub license: String,
+    /// On whose images, and for what, it may be used.
+    #[serde(rename = "intended-use", skip_serializing_if = "String::is_empty")]
+    pub intended_use: String,
+}
+
+/// What is written beside the labels.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Outputs {
+    /// Ending of a copy of the (first) image whose voxels outside the labels are 0; none where empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub masked: String,
+    /// Names of labels whose scores are drawn as a heat map, `NAME_heat_LABEL.png`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub heat: Vec<String>,
+}
+
+impl Recipe {
+    /// Parses and checks a recipe: ours, WSInfer's `config.json`, or a MONAI bundle's `metadata.json`. `origin` is
+    /// where the text comes from, for messages.
+    pub fn parse(text: &str, origin: &str) -> Result<Self> {
+        let fail = |problems: Vec<Problem>| Error::Recipe { origin: origin.into(), problems };
+        if text.trim_start().starts_with('{') {
+            return foreign::parse(text).map_err(|message| fail(vec![Problem { line: 1, message }]));
+        }
+        let problems = Problems::new(text);
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for e in &errors {
+            problems.add(e.span().map_or(0, |s| s.start), e.message());
+        }
+        let found = if errors.is_empty() { read(table.get_ref(), &problems) } else { None };
+        let list = problems.into_list();
+        match found {
+            Some(recipe) if list.is_empty() => Ok(recipe),
+            _ => Err(fail(list)),
+        }
+    }
+
+    /// The recipe as text, for model files and for hashing.
+    pub fn to_text(&self) -> String {
+        toml::to_string(self).unwrap_or_default()
+    }
+
+    /// The steps before the last network, in their order.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.preprocess.iter().chain(&self.last().preprocess)
+    }
+
+    /// The network that gives the result.
+    pub fn last(&self) -> &Network {
+        // A recipe without networks does not parse.
+        &self.network[self.network.len() - 1]
+    }
+
+    /// Whether cases are volumes, images or slides.
+    pub fn kind(&self) -> Kind {
+        self.input.first().map_or(Kind::Volume, |i| i.kind)
+    }
+
+    /// Channels of the network's input.
+    pub fn channels(&self) -> usize {
+        self.input.iter().map(Input::channels).sum()
+    }
+
+    /// Whether the result is one for the whole image.
+    pub fn whole(&self) -> bool {
+        match self.model.task {
+            Task::Segmentation => false,
+            Task::Classification | Task::Regression => true,
+        }
+    }
+
+    /// All outputs of the model that are used.
+    pub fn used_outputs(&self, fast: bool) -> Vec<&str> {
+        self.network.iter().flat_map(|n| n.active_outputs(fast)).map(String::as_str).collect()
+    }
+
+    /// Names of the labels, in the order of the network's channels.
+    pub fn classes(&self) -> Vec<String> {
+        self.label.iter().map(|l| l.name.clone()).collect()
+    }
+
+    /// The label with value 0, which is neither drawn nor measured.
+    pub fn background(&self) -> Option<&Label> {
+        self.label.iter().find(|l| l.value == 0)
+    }
+
+    /// Labels that are drawn and measured.
+    pub fn foreground(&self) -> impl Iterator<Item = &Label> {
+        self.label.iter().filter(|l| l.value != 0)
+    }
+}
+
+fn read(table: &DeTable, problems: &Problems) -> Option<Recipe> {
+    let top = Section::new(table, 0, "", problems);
+    match top.integer("version", 0..=i64::MAX) {
+        Some(v) if v == VERSION as i64 => {}
+        Some(1) => {
+            top.wrong("version", "is 1, of an earlier program; `ampoule generate recipe MODEL` writes a new one to fill in (docs/recipes.md shows what became of each key)");
+            return None;
+        }
+        Some(v) => {
+            top.wrong("version", format_args!("is {v}; this program reads {VERSION}"));
+            return None;
+        }
+        None => {
+            top.needed::<u32>("version", None);
+            return None;
+        }
+    }
+    let model = top.needed("model", top.section("model").and_then(about));
+    let input: Vec<Option<Input>> = top.sections("input").into_iter().map(Input::read).collect();
+    if !top.has("input") {
+        top.wrong_here("[[input]] is missing: at least one file with its channels");
+    }
+    let kind = input.iter().flatten().next().map_or(Kind::Volume, |i| i.kind);
+    let task = model.as_ref().map_or(Task::Segmentation, |m| m.task);
+    let preprocess: Vec<Option<Step>> =
+        top.sections("preprocess").into_iter().map(|s| Step::read(s, kind)).collect();
+    let network: Vec<Option<Network>> =
+        top.sections("network").into_iter().map(|s| Network::read(s, kind)).collect();
+    let label: Vec<Option<Label>> =
+        top.sections("label").into_iter().enumerate().map(|(i, s)| Label::read(s, i, task)).collect();
+    let decide = match top.section("decide") {
+        Some(s) => Decide::read(s, task),
+        None => Some(Decide::default()),
+    };
+    let postprocess: Vec<Option<Post>> = top.sections("postprocess").into_iter().map(Post::read).collect();
+    let slide = match top.section("slide") {
+        Some(s) => Slide::read(s).map(Some),
+        None => Some(None),
+    };
+    let outputs = match top.section("outputs") {
+        Some(s) => Some(outputs(s)),
+        None => Some(Outputs::default()),
+    };
+    let recipe = (|| {
+        Some(Recipe {
+            version: VERSION,
+            model: model?,
+            input: input.into_iter().collect::<Option<_>>()?,
+            preprocess: preprocess.into_iter().collect::<Option<_>>()?,
+            network: network.into_iter().collect::<Option<_>>()?,
+            decide: decide?,
+            label: label.into_iter().collect::<Option<_>>()?,
+            postprocess: postprocess.into_iter().collect::<Option<_>>()?,
+            slide: slide?,
+            outputs: outputs?,
+        })
+    })();
+    if let Some(r) = &recipe {
+        check::check(r, &top);
+    }
+    top.done();
+    recipe
+}
+
+fn about(s: Section) -> Option<About> {
+    let name = s.needed("name", s.text("name"));
+    if name.as_ref().is_some_and(|n| n.trim().is_empty() || n.chars().any(char::is_control)) {
+        s.wrong("name", "must be a short name without control characters");
+    }
+    let task = s.needed("task", s.choice("task"));
+    let text = |key| s.text(key).unwrap_or_default();
+    let [description, reference, license, intended_use] =
+        ["description", "reference", "license", "intended-use"].map(text);
+    s.done();
+    Some(About { name: name?, task: task?, description, reference, license, intended_use })
+}
+
+fn outputs(s: Section) -> Outputs {
+    let masked = s.text("masked").unwrap_or_default();
+    if !masked.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        s.wrong("masked", "must be a word of letters, digits and `-`");
+    }
+    let heat = s.texts("heat").unwrap_or_default();
+    s.done();
+    Outputs { masked, heat }
+}
+
+#[cfg(test)]
+mod tests;

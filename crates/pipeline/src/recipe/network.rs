@@ -1,0 +1,380 @@
+//! `[[network]]`: which outputs run, on what windows, and what their numbers are.
+
+use super::input::Kind;
+use super::schema::{Section, choices};
+use super::step::{PadMode, Step};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use std::collections::BTreeMap;
+
+choices! {
+    /// Function on the network's output.
+    #[derive(Default)]
+    Activation {
+        /// The output is a score as it is.
+        #[default]
+        None = "none",
+        /// Logistic function of each channel.
+        Sigmoid = "sigmoid",
+        /// Softmax over channels.
+        Softmax = "softmax",
+    }
+}
+
+choices! {
+    /// What is averaged over windows, flips and networks.
+    #[derive(Default)]
+    Combine {
+        /// Scores after the activation.
+        #[default]
+        Probabilities = "probabilities",
+        /// The network's output before the activation (nnU-Net).
+        Logits = "logits",
+    }
+}
+
+choices! {
+    /// Where the network has its channels.
+    #[derive(Default)]
+    Layout {
+        /// Told by the sizes of its input.
+        #[default]
+        Auto = "auto",
+        /// Second, as in PyTorch.
+        Nchw = "nchw",
+        /// Last, as in TensorFlow.
+        Nhwc = "nhwc",
+    }
+}
+
+choices! {
+    /// Order of the tensor's spatial axes, slowest first.
+    #[derive(Default)]
+    Axes {
+        /// z slowest, as SimpleITK gives arrays; rows before columns in images.
+        #[default]
+        Zyx = "zyx",
+        /// x slowest, as nibabel gives arrays.
+        Xyz = "xyz",
+    }
+}
+
+choices! {
+    /// An axis of the image.
+    Axis {
+        /// Across; right and left in canonical volumes.
+        X = "x",
+        /// Down; front and back in canonical volumes.
+        Y = "y",
+        /// Through slices; top and bottom in canonical volumes.
+        Z = "z",
+    }
+}
+
+choices! {
+    /// How the network's output lies on its input.
+    #[derive(Default)]
+    OutputGrid {
+        /// Told by their sizes.
+        #[default]
+        Auto = "auto",
+        /// Pixel on pixel.
+        Same = "same",
+        /// It covers all of the input with larger pixels.
+        Scaled = "scaled",
+        /// It covers the middle of the input (convolutions without padding).
+        Valid = "valid",
+    }
+}
+
+choices! {
+    /// Weights of a window's pixels where windows overlap.
+    #[derive(Default)]
+    Weighting {
+        /// A bell about the middle.
+        #[default]
+        Gaussian = "gaussian",
+        /// All alike.
+        Average = "average",
+    }
+}
+
+choices! {
+    /// Whose positions and bells windows have.
+    #[derive(Default)]
+    WindowStyle {
+        /// MONAI's.
+        #[default]
+        Monai = "monai",
+        /// nnU-Net's.
+        Nnunet = "nnunet",
+    }
+}
+
+/// Axes along which an image is mirrored, by its letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flip(pub [bool; 3]);
+
+impl Flip {
+    /// `x`, `xy`, `xyz` and the like; each letter once.
+    pub fn parse(text: &str) -> Option<Flip> {
+        let mut axes = [false; 3];
+        for c in text.chars() {
+            let i = "xyz".find(c)?;
+            if std::mem::replace(&mut axes[i], true) {
+                return None;
+            }
+        }
+        axes.contains(&true).then_some(Flip(axes))
+    }
+}
+
+impl Serialize for Flip {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let text: String = "xyz".chars().zip(self.0).filter(|(_, on)| *on).map(|(c, _)| c).collect();
+        s.serialize_str(&text)
+    }
+}
+
+impl Axis {
+    /// 0, 1 or 2.
+    pub fn index(self) -> usize {
+        match self {
+            Axis::X => 0,
+            Axis::Y => 1,
+            Axis::Z => 2,
+        }
+    }
+}
+
+/// Sliding windows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Window {
+    /// Voxels along x, y, z; pixels across and down for networks of images.
+    pub size: Vec<usize>,
+    /// Overlap of neighbours as a share of the window, 0 to below 0.95.
+    pub overlap: f64,
+    /// Weights of a window's voxels.
+    pub blend: Weighting,
+    /// Positions and bell.
+    pub style: WindowStyle,
+    /// What lies beyond the image where it is smaller than a window.
+    pub border: PadMode,
+}
+
+/// How a coarse mask becomes the box that the next network sees.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Bounds {
+    /// Score above which a voxel counts.
+    pub threshold: f64,
+    /// The network's channel with that score.
+    pub channel: usize,
+    /// Share of a plane's voxels that must count.
+    #[serde(rename = "plane-fraction")]
+    pub plane_fraction: f64,
+    /// Margin added on each side, as a share of the box.
+    pub margin: f64,
+}
+
+/// What `--fast` changes of a network.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fast {
+    /// Outputs instead of the network's.
+    pub outputs: Vec<String>,
+    /// Flips instead of the network's.
+    pub flips: Vec<Flip>,
+}
+
+/// One network, or an ensemble of networks that see the same.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Network {
+    /// Outputs of the model that are averaged; empty for a model with one output.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
+    /// Function that makes outputs scores, where the network ends before it.
+    pub activation: Activation,
+    /// What is averaged.
+    pub combine: Combine,
+    /// Where the network has its channels.
+    pub layout: Layout,
+    /// Order of its spatial axes.
+    pub axes: Axes,
+    /// The axis whose slices a network of images sees of a volume, one by one.
+    pub slices: Axis,
+    /// Mirrored versions that are averaged with the upright one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flips: Vec<Flip>,
+    /// How the output lies on the input.
+    pub output: OutputGrid,
+    /// What a network without padding sees beyond the image.
+    pub border: PadMode,
+    /// Values of other inputs of the network, the same for every case.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "constants")]
+    pub constants: BTreeMap<String, Vec<f32>>,
+    /// Sliding windows instead of the whole image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// Makes a box for the next network instead of a result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bounds: Option<Bounds>,
+    /// What `--fast` changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fast: Option<Fast>,
+    /// What happens to the image for this network alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preprocess: Vec<Step>,
+}
+
+fn constants<S: Serializer>(all: &BTreeMap<String, Vec<f32>>, s: S) -> Result<S::Ok, S::Error> {
+    // Shortest decimals that read back as the same float32.
+    let mut map = s.serialize_map(Some(all.len()))?;
+    for (name, values) in all {
+        let values: Vec<f64> = values.iter().map(|v| v.to_string().parse().unwrap_or(*v as f64)).collect();
+        map.serialize_entry(name, &values)?;
+    }
+    map.end()
+}
+
+impl Network {
+    /// A network of which nothing is said.
+    pub fn plain() -> Network {
+        Network {
+            outputs: Vec::new(),
+            activation: Activation::None,
+            combine: Combine::Probabilities,
+            layout: Layout::Auto,
+            axes: Axes::Zyx,
+            slices: Axis::Z,
+            flips: Vec::new(),
+            output: OutputGrid::Auto,
+            border: PadMode::Reflect,
+            constants: BTreeMap::new(),
+            window: None,
+            bounds: None,
+            fast: None,
+            preprocess: Vec::new(),
+        }
+    }
+
+    /// Outputs that run.
+    pub fn active_outputs(&self, fast: bool) -> &[String] {
+        match &self.fast {
+            Some(f) if fast => &f.outputs,
+            _ => &self.outputs,
+        }
+    }
+
+    /// The upright version and the mirrored ones that run.
+    pub fn versions(&self, fast: bool) -> Vec<[bool; 3]> {
+        let flips = match &self.fast {
+            Some(f) if fast => &f.flips,
+            _ => &self.flips,
+        };
+        std::iter::once([false; 3]).chain(flips.iter().map(|f| f.0)).collect()
+    }
+
+    pub(super) fn read(s: Section, kind: Kind) -> Option<Network> {
+        let plain = Network::plain();
+        let outputs = s.texts("outputs").unwrap_or_default();
+        let activation = s.choice("activation").unwrap_or_default();
+        let combine = s.choice("combine").unwrap_or_default();
+        let layout = s.choice("layout").unwrap_or_default();
+        let axes = s.choice("axes").unwrap_or_default();
+        let slices = s.choice("slices").unwrap_or(plain.slices);
+        let flips = flips(&s);
+        let output = s.choice("output").unwrap_or_default();
+        let border = s.choice("border").unwrap_or(plain.border);
+        let constants = constants_of(&s);
+        let window = match s.section("window") {
+            Some(w) => Window::read(w).map(Some),
+            None => Some(None),
+        };
+        let bounds = match s.section("bounds") {
+            Some(b) => Bounds::read(b).map(Some),
+            None => Some(None),
+        };
+        let fast = s.section("fast").map(|f| {
+            let fast =
+                Fast { outputs: f.texts("outputs").unwrap_or(outputs.clone()), flips: self::flips(&f) };
+            f.done();
+            fast
+        });
+        let preprocess: Vec<Option<Step>> =
+            s.sections("preprocess").into_iter().map(|p| Step::read(p, kind)).collect();
+        s.done();
+        Some(Network {
+            outputs,
+            activation,
+            combine,
+            layout,
+            axes,
+            slices,
+            flips,
+            output,
+            border,
+            constants,
+            window: window?,
+            bounds: bounds?,
+            fast,
+            preprocess: preprocess.into_iter().collect::<Option<_>>()?,
+        })
+    }
+}
+
+fn flips(s: &Section) -> Vec<Flip> {
+    let texts = s.texts("flips").unwrap_or_default();
+    let found: Vec<Option<Flip>> = texts.iter().map(|t| Flip::parse(t)).collect();
+    if let Some(i) = found.iter().position(Option::is_none) {
+        s.wrong(
+            "flips",
+            format_args!("has `{}`; axes are x, y and z, as in [\"x\", \"y\", \"xy\"]", texts[i]),
+        );
+    }
+    found.into_iter().flatten().collect()
+}
+
+fn constants_of(s: &Section) -> BTreeMap<String, Vec<f32>> {
+    use toml::de::DeValue;
+    let mut out = BTreeMap::new();
+    let Some(value) = s.value("constants") else { return out };
+    let DeValue::Table(table) = value else {
+        s.wrong("constants", "must be a table of lists of numbers");
+        return out;
+    };
+    for (name, values) in table {
+        let name = name.get_ref();
+        let list = values.get_ref().as_array();
+        let list: Option<Vec<f32>> = list
+            .and_then(|l| l.iter().map(|v| super::schema::number(v.get_ref()).map(|v| v as f32)).collect());
+        match list {
+            Some(list) => drop(out.insert(name.to_string(), list)),
+            None => s.wrong("constants", format_args!("`{name}` must be a list of numbers")),
+        }
+    }
+    out
+}
+
+impl Window {
+    fn read(s: Section) -> Option<Window> {
+        let size = s.needed("size", s.sizes("size", 2..=3, 1..=8192));
+        let overlap =
+            s.number_where("overlap", "0 to below 0.95", |v| (0.0..0.95).contains(&v)).unwrap_or(0.5);
+        let blend = s.choice("blend").unwrap_or_default();
+        let style = s.choice("style").unwrap_or_default();
+        let border = s.choice("border").unwrap_or(PadMode::Constant);
+        s.done();
+        Some(Window { size: size?, overlap, blend, style, border })
+    }
+}
+
+impl Bounds {
+    fn read(s: Section) -> Option<Bounds> {
+        let threshold = s.number("threshold").unwrap_or(0.5);
+        let channel = s.size("channel", 0..=65_535).unwrap_or(0);
+        let plane_fraction =
+            s.number_where("plane-fraction", "0 to 1", |v| (0.0..=1.0).contains(&v)).unwrap_or(0.0);
+        let margin = s.number_where("margin", "0 to 10", |v| (0.0..=10.0).contains(&v)).unwrap_or(0.0);
+        s.done();
+        Some(Bounds { threshold, channel, plane_fraction, margin })
+    }
+}

@@ -1,0 +1,159 @@
+//! Claims: any number of processes may share an output folder, and each case is worked on by one.
+//!
+//! A claim is a lock of the operating system on a file beside the results, which ends with the process that holds
+//! it, however that ends; what it says (host and process) is for people. A file that is left without a lock is taken
+//! over.
+
+use crate::{Error, Result};
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A case, or the tables of a folder, that this process works on. It ends when it is dropped.
+pub(crate) struct Claim {
+    path: PathBuf,
+    file: File,
+    /// A process that had it before was killed while it wrote results.
+    pub interrupted: bool,
+    begun: bool,
+    settled: bool,
+}
+
+/// What a claim says while results are written.
+const WRITING: &str = "writing";
+
+impl Claim {
+    /// Claims what the file at `path` stands for; `None` where another process has it.
+    pub fn take(path: &Path) -> Result<Option<Claim>> {
+        let fail = |e: std::io::Error| Error::Io { path: path.into(), source: e };
+        loop {
+            if std::fs::symlink_metadata(path).is_ok_and(|m| !m.is_file()) {
+                let reason =
+                    "something that is no plain file stands in the place of a lock; remove it".into();
+                return Err(Error::Content { path: path.into(), reason });
+            }
+            let mut file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)
+                .map_err(fail)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(e)) => return Err(fail(e)),
+            }
+            // Whoever had it before may have removed the name just now; then the lock is on nothing.
+            if !same_file(&file, path) {
+                continue;
+            }
+            let mut before = String::new();
+            let _ = Read::take(&mut file, 4096).read_to_string(&mut before);
+            let interrupted = before.lines().any(|l| l == WRITING);
+            let text = format!("{} {}\n", crate::system::host(), std::process::id());
+            // That results were half-written must stay known when this process is killed too.
+            let emptied = if interrupted { Ok(()) } else { file.set_len(0) };
+            emptied
+                .and_then(|()| file.seek(SeekFrom::End(0)))
+                .and_then(|_| file.write_all(text.as_bytes()))
+                .map_err(fail)?;
+            return Ok(Some(Claim { path: path.into(), file, interrupted, begun: false, settled: false }));
+        }
+    }
+
+    /// Notes that results begin to take their final names.
+    pub fn writing(&mut self) -> Result<()> {
+        self.begun = true;
+        writeln!(self.file, "{WRITING}").map_err(Error::io(&self.path))
+    }
+
+    /// Whether results began to take their final names.
+    pub fn begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Notes that what an interrupted process left was dealt with. Until then its mark stays.
+    pub fn settle(&mut self) {
+        self.settled = true;
+    }
+
+    /// Claims it as soon as nobody else has it.
+    pub fn wait(path: &Path) -> Result<Claim> {
+        loop {
+            if let Some(claim) = Claim::take(path)? {
+                return Ok(claim);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // The name goes while the lock is held, so that nobody locks a file that is about to go.
+        if self.settled || !self.interrupted {
+            let _ = std::fs::remove_file(&self.path);
+        }
+        let _ = self.file.unlock();
+    }
+}
+
+#[cfg(unix)]
+fn same_file(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |m: std::fs::Metadata| (m.dev(), m.ino());
+    let (a, b) = (file.metadata().map(id), std::fs::symlink_metadata(path).map(id));
+    matches!((a, b), (Ok(a), Ok(b)) if a == b)
+}
+
+#[cfg(not(unix))]
+fn same_file(_: &File, path: &Path) -> bool {
+    // A file that is open keeps its name here.
+    path.exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn one_at_a_time_and_nothing_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".x.lock");
+        // What a killed process left.
+        std::fs::write(&path, "elsewhere 1\n").unwrap();
+        let held = Claim::take(&path).unwrap().unwrap();
+        assert!(Claim::take(&path).unwrap().is_none());
+        assert!(std::fs::read_to_string(&path).unwrap().contains(&std::process::id().to_string()));
+        assert!(!held.interrupted);
+        drop(held);
+        assert!(!path.exists());
+        std::fs::write(&path, "elsewhere 1\nwriting\n").unwrap();
+        // The mark stays until someone has dealt with it.
+        for _ in 0..2 {
+            assert!(Claim::take(&path).unwrap().unwrap().interrupted);
+        }
+        let mut held = Claim::take(&path).unwrap().unwrap();
+        assert!(held.interrupted);
+        held.settle();
+        drop(held);
+        assert!(!path.exists());
+        let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|s| {
+            for _ in 0..8 {
+                s.spawn(|| {
+                    for _ in 0..20 {
+                        let _claim = Claim::wait(&path).unwrap();
+                        most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(most.into_inner(), 1);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,106 @@
+//! `qc.html`: all cases of an output folder with their pictures.
+
+use super::{RECORD_ENDING, Record};
+use crate::gallery::{self, Head, Quantity, Row, Status};
+use crate::table::Table;
+use crate::{Error, Model, Result};
+use ampoule_imaging::nifti::write_atomic;
+use std::path::{Path, PathBuf};
+
+/// Writes the page of the cases in `cases.csv` and the files in `failures.csv`.
+pub(super) fn write(model: &Model, output: &Path) -> Result<()> {
+    let cases = Table::read(&output.join("cases.csv"))?;
+    let failures = output.join("failures.csv");
+    let failed = match failures.is_file() {
+        true => Table::read(&failures)?,
+        false => Table::default(),
+    };
+    let rows = rows(output, &cases, &failed);
+    let head = Head {
+        title: model.recipe.model.name.clone(),
+        recipe: model.recipe.model.name.clone(),
+        model: model.recipe.model.description.clone(),
+        model_sha256: model.sha256.clone(),
+        program: format!("ampoule {}", env!("CARGO_PKG_VERSION")),
+        date: String::new(),
+    };
+    let path = output.join("qc.html");
+    write_atomic(&path, |out| gallery::write(out, &head, &mut rows.iter().cloned())).map_err(Error::io(&path))
+}
+
+fn rows(output: &Path, cases: &Table, failed: &Table) -> Vec<Row> {
+    let mut out = Vec::new();
+    let column = |t: &Table, name: &str| t.column(&[name]);
+    let (Some(name), Some(file), Some(status)) =
+        (column(cases, "case"), column(cases, "file"), column(cases, "status"))
+    else {
+        return out;
+    };
+    let reasons: Vec<(String, String)> = match (failed.column(&["file"]), failed.column(&["reason"])) {
+        (Some(f), Some(r)) => failed.rows.iter().map(|(_, x)| (x[f].clone(), x[r].clone())).collect(),
+        _ => Vec::new(),
+    };
+    for (_, fields) in &cases.rows {
+        let case = &fields[name];
+        let reason = reasons.iter().find(|r| r.0 == fields[file]).map(|r| r.1.clone());
+        let record = record(output, case);
+        out.push(Row {
+            name: case.clone(),
+            status: match fields[status].as_str() {
+                "done" => Status::Done,
+                "kept" => Status::Kept,
+                _ => Status::Failed(reason.unwrap_or_default()),
+            },
+            picture: record.as_ref().and_then(|r| picture(case, r)),
+            class: record.as_ref().filter(|r| !r.classes.is_empty()).map(|r| r.classes.join(", ")),
+            quantities: record.as_ref().map(quantities).unwrap_or_default(),
+            seconds: record.as_ref().and_then(|r| r.timings_ms.get("total")?.as_f64()).map(|ms| ms / 1e3),
+            warnings: record.map(|r| r.warnings).unwrap_or_default(),
+        });
+    }
+    let known: Vec<&String> = cases.rows.iter().map(|r| &r.1[file]).collect();
+    for (path, reason) in reasons.iter().filter(|r| !known.contains(&&r.0)) {
+        out.push(Row {
+            name: path.clone(),
+            status: Status::Skipped(reason.clone()),
+            picture: None,
+            class: None,
+            quantities: Vec::new(),
+            seconds: None,
+            warnings: Vec::new(),
+        });
+    }
+    out
+}
+
+fn record(output: &Path, case: &str) -> Option<Record> {
+    let place = |root: &Path| {
+        let (folder, stem) = case.rsplit_once('/').unwrap_or(("", case));
+        root.join(folder).join(format!("{stem}{RECORD_ENDING}"))
+    };
+    Record::read(&place(output)).or_else(|| Record::read(&place(&output.join(super::RECORDS))))
+}
+
+/// The picture of a case, as a path from the page.
+fn picture(case: &str, record: &Record) -> Option<PathBuf> {
+    let file = &record.outputs.iter().find(|w| w.kind == "picture")?.file;
+    let folder = case.rsplit_once('/').map_or("", |p| p.0);
+    Some(Path::new(folder).join(file))
+}
+
+fn quantities(r: &Record) -> Vec<Quantity> {
+    if r.labels.is_empty() {
+        let score =
+            |(n, v): &(String, f32)| Quantity { name: n.clone(), value: *v as f64, unit: String::new() };
+        return r.scores.iter().map(score).collect();
+    }
+    let one = |m: &crate::measure::Measured| {
+        let (value, unit) = match (m.ml, m.mm2) {
+            (Some(v), _) => (v, "ml"),
+            (_, Some(v)) => (v, "mm²"),
+            _ => (100.0 * m.share, "%"),
+        };
+        Quantity { name: m.name.clone(), value, unit: unit.into() }
+    };
+    r.labels.iter().map(one).collect()
+}

@@ -1,0 +1,347 @@
+//! One case, start to end.
+
+use super::claim::Claim;
+use super::record::{State, inputs, millis};
+use super::{Batch, Outcome, Place, Record};
+use crate::case::Case;
+use crate::measure::{Voxel, measure};
+use crate::predict::{Found, predict};
+use crate::read::{Loaded, Source, load};
+use crate::recipe::{Choice, Recipe, Rule, Task};
+use crate::write::{Names, Segmented, place, write_all};
+use crate::{Error, Fingerprint, Model, Result, Workspace, plausible, post, slides};
+use ampoule_imaging::Volume;
+use ampoule_imaging::geometry::Orientation;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Told how many parts of a case are done, and how many there are.
+pub(super) type Told<'a> = dyn FnMut(usize, usize) + Send + 'a;
+
+/// Runs a case into `output`; `None` where another process works on it.
+pub(super) fn run_case(
+    model: &mut Model,
+    case: &Case,
+    output: &Path,
+    batch: &Batch,
+    inputs_of_all: &BTreeSet<PathBuf>,
+    told: &mut Told,
+) -> Result<Option<Outcome>> {
+    for path in &case.files {
+        crate::read::plain(path)?;
+    }
+    let slide = slides::is_slide(&model.recipe, case);
+    let spot = Place::new(output, case, model.recipe.whole() && !slide);
+    for folder in [&spot.folder, spot.record.parent().unwrap_or(&spot.folder)] {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    }
+    let Some(mut claim) = Claim::take(&spot.lock)? else { return Ok(None) };
+    let names: Vec<String> = model.recipe.input.iter().map(|i| i.name.clone()).collect();
+    let given = inputs(case, &names)?;
+    let fingerprint = fingerprint(model, batch);
+    let files = files(&model.recipe, case, batch, slide);
+    let paths: Vec<PathBuf> =
+        files.iter().map(|(kind, f)| place(&batch.wanted, kind, &spot.folder, f)).collect();
+    apart(inputs_of_all, &paths, &spot)?;
+    if !batch.overwrite
+        && let Some(record) = usable(&spot, &fingerprint, &given, &files, &paths, claim.interrupted)?
+    {
+        claim.settle();
+        return Ok(Some(Outcome::Kept(Box::new(record))));
+    }
+    // Nobody else works on this case, so what lies there half-written is nobody's.
+    paths.iter().chain([&spot.record]).for_each(|p| remove_temporaries(p));
+    let mut record = Record {
+        generated_by: format!("ampoule {}", env!("CARGO_PKG_VERSION")),
+        case: case.name.clone(),
+        model: model.recipe.model.name.clone(),
+        task: model.recipe.model.task.name().into(),
+        model_sha256: model.sha256.clone(),
+        recipe_sha256: crate::sha256_hex(model.recipe.to_text().as_bytes()),
+        fingerprint,
+        settings: settings(model, batch),
+        inputs: given,
+        precision: model.precision().name().into(),
+        isa: batch.isa.clone(),
+        threads: model.threads(),
+        cpu: crate::cpu_model().unwrap_or_default(),
+        ..Record::default()
+    };
+    let made = match slide {
+        true => slides::run(model, case, &spot, batch, &mut record, &mut claim, told),
+        false => in_memory(model, case, &spot, batch, &mut record, &mut claim),
+    };
+    let recorded = made.and_then(|()| {
+        record.peak_rss_mib = crate::peak_rss_bytes().unwrap_or(0) >> 20;
+        record.write(&spot.record)
+    });
+    if let Err(e) = recorded {
+        // Files that were replaced are gone, so a record of them is one of nothing.
+        if claim.begun() || claim.interrupted {
+            paths.iter().chain([&spot.record]).for_each(|p| drop(std::fs::remove_file(p)));
+        }
+        claim.settle();
+        return Err(e);
+    }
+    claim.settle();
+    Ok(Some(Outcome::Done(Box::new(record))))
+}
+
+/// All that results depend on beside the inputs.
+fn fingerprint(model: &Model, batch: &Batch) -> String {
+    let mut f = Fingerprint::new("run");
+    f.text("model", &model.sha256).text("recipe", &model.recipe.to_text());
+    f.text("settings", &settings(model, batch));
+    f.hex()
+}
+
+/// Options that change results.
+fn settings(model: &Model, batch: &Batch) -> String {
+    format!(
+        "fast={} frame={:?} mpp={:?} precision={} keep-header={}",
+        batch.settings.fast,
+        batch.frame,
+        batch.mpp,
+        model.precision().name(),
+        batch.wanted.keep_header
+    )
+}
+
+/// Names of a case's files with their kinds.
+fn files(recipe: &Recipe, case: &Case, batch: &Batch, slide: bool) -> Vec<(&'static str, String)> {
+    let names = Names { recipe, case, wanted: &batch.wanted };
+    match (slide, recipe.whole()) {
+        (true, _) => slides::files(&names, batch.gzip),
+        (false, true) => Vec::new(),
+        (false, false) => names.all(),
+    }
+}
+
+/// No output may take the place of an input of any case, or of another output.
+fn apart(inputs: &BTreeSet<PathBuf>, outputs: &[PathBuf], spot: &Place) -> Result<()> {
+    let absolute = |p: &PathBuf| std::path::absolute(p).unwrap_or_else(|_| p.clone());
+    let all: Vec<PathBuf> = outputs.iter().chain([&spot.record]).map(absolute).collect();
+    if let Some(i) = (1..all.len()).find(|i| all[..*i].contains(&all[*i])) {
+        let reason = "it is the place of another output too".into();
+        return Err(Error::Content { path: all[i].clone(), reason });
+    }
+    let clash = outputs.iter().find(|o| o.canonicalize().is_ok_and(|o| inputs.contains(&o)));
+    match clash {
+        Some(path) => {
+            let reason = "an output would overwrite an input; choose another output folder".into();
+            Err(Error::Content { path: path.clone(), reason })
+        }
+        None => Ok(()),
+    }
+}
+
+/// The record of results that stand already, where they are what would be made again. Files that stand there and are
+/// not this program's are an error.
+fn usable(
+    spot: &Place,
+    fingerprint: &str,
+    given: &[super::Written],
+    files: &[(&'static str, String)],
+    paths: &[PathBuf],
+    interrupted: bool,
+) -> Result<Option<Record>> {
+    let record = Record::read(&spot.record);
+    if let Some(r) = &record
+        && r.describes(fingerprint, given)
+    {
+        match r.state(&spot.folder) {
+            State::Whole
+                if files.iter().all(|(k, f)| r.outputs.iter().any(|w| w.kind == *k && w.file == *f)) =>
+            {
+                return Ok(record);
+            }
+            // More is asked for, or some files are gone: they are made again.
+            State::Whole | State::Missing => {
+                let own = |p: &PathBuf| r.outputs.iter().any(|w| spot.folder.join(&w.file) == *p);
+                let strange = paths.iter().find(|p| p.symlink_metadata().is_ok() && !own(p));
+                return match strange.filter(|_| !interrupted) {
+                    Some(path) => Err(Error::Exists { path: path.clone() }),
+                    None => Ok(None),
+                };
+            }
+            State::Changed => {}
+        }
+    }
+    if interrupted {
+        return Ok(None);
+    }
+    let there = |p: &&PathBuf| p.symlink_metadata().is_ok();
+    let record_there = record.is_some().then_some(&spot.record);
+    match paths.iter().find(there).or(record_there) {
+        Some(path) => Err(Error::Exists { path: path.clone() }),
+        None => Ok(None),
+    }
+}
+
+/// Removes temporary files that a killed process left for `path`.
+pub(super) fn remove_temporaries(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if ampoule_imaging::pending::is_temporary_of(&entry.file_name(), name) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// A volume, photo or tile: all of it in memory.
+fn in_memory(
+    model: &mut Model,
+    case: &Case,
+    spot: &Place,
+    batch: &Batch,
+    record: &mut Record,
+    claim: &mut Claim,
+) -> Result<()> {
+    let begun = Instant::now();
+    let mut ws = Workspace::default();
+    let most = model.max_ram.or_else(crate::total_memory).unwrap_or(u64::MAX);
+    let recipe = model.recipe.clone();
+    let loaded = load(&recipe, case, batch.frame, most, batch.wanted.keep_header)?;
+    ws.add("read", begun.elapsed());
+    describe(record, &loaded);
+    let content = |reason| Error::Content { path: case.main().into(), reason };
+    let settings = crate::Settings { scores: batch.wanted.probabilities, ..batch.settings };
+    let found = predict(model, loaded.image(recipe.input[0].colours), settings, &mut ws)?.map_err(content)?;
+    match found {
+        Found::Numbers(numbers) => decide(record, &recipe, &numbers),
+        Found::Labels { labels, scores } => {
+            let (labels, scores) = finish(&recipe, &loaded, labels, scores, record, &mut ws);
+            let begun = Instant::now();
+            claim.writing()?;
+            let wanted = &batch.wanted;
+            let segmented = Segmented {
+                recipe: &recipe,
+                case,
+                loaded: &loaded,
+                labels: &labels,
+                scores: &scores,
+                wanted,
+            };
+            record.outputs = write_all(&segmented, &spot.folder)?;
+            ws.add("write", begun.elapsed());
+        }
+    }
+    ws.add("total", begun.elapsed());
+    record.timings_ms = millis(ws.timings());
+    Ok(())
+}
+
+/// What the file says.
+fn describe(record: &mut Record, loaded: &Loaded) {
+    record.shape = loaded.dims().map(|n| n as u64);
+    record.warnings.extend(loaded.notes.iter().cloned());
+    match &loaded.source {
+        Source::Volume { orientation, .. } => {
+            record.spacing_mm = Some(loaded.spacing());
+            record.orientation = orientation.codes();
+        }
+        Source::Photo(p) => record.spacing_mm = p.mpp.map(|_| loaded.spacing()),
+    }
+}
+
+/// The class, or the numbers, of a whole image.
+pub(crate) fn decide(record: &mut Record, recipe: &Recipe, numbers: &[f32]) {
+    record.scores = recipe.label.iter().map(|l| l.name.clone()).zip(numbers.iter().copied()).collect();
+    if recipe.model.task == Task::Regression {
+        for (l, v) in recipe.label.iter().zip(numbers) {
+            if let Some([low, high]) = l.range
+                && !(low..=high).contains(&(*v as f64))
+            {
+                record.warnings.push(format!("{} is {v}, outside the plausible {low} to {high}", l.name));
+            }
+        }
+        return;
+    }
+    let decider = crate::decide::Decider::new(recipe);
+    let chosen = match recipe.decide.rule {
+        Rule::Several => decider.several(numbers),
+        _ => decider.choose(numbers).into_iter().collect(),
+    };
+    record.classes = chosen.into_iter().map(|k| recipe.label[k].name.clone()).collect();
+}
+
+/// Postprocessing, measures and warnings; labels and scores along the file's axes.
+fn finish(
+    recipe: &Recipe,
+    loaded: &Loaded,
+    mut labels: Volume<u16>,
+    scores: Vec<(usize, Volume<f32>)>,
+    record: &mut Record,
+    ws: &mut Workspace,
+) -> (Volume<u16>, Vec<(usize, Volume<f32>)>) {
+    let flat = matches!(loaded.source, Source::Photo(_));
+    ws.time("post-process", || post::postprocess(recipe, &mut labels, loaded.turned(), flat));
+    let voxel = match &loaded.source {
+        Source::Volume { nifti, .. } => Voxel::Volume(nifti.affine().determinant().abs()),
+        Source::Photo(p) => p.mpp.map_or(Voxel::Unknown, |m| Voxel::Area((m / 1000.0).powi(2))),
+    };
+    record.labels = measure(recipe, &labels, voxel);
+    record.warnings.extend(plausible::result(recipe, &labels, &record.labels, flat));
+    if !recipe.outputs.masked.is_empty()
+        && let Some(image) = loaded.first()
+    {
+        record.warnings.extend(plausible::stripped(image, &labels));
+    }
+    match &loaded.source {
+        Source::Photo(_) => (labels, scores),
+        Source::Volume { turn, .. } => {
+            (turn.back(labels), scores.into_iter().map(|(k, v)| (k, turn.back(v))).collect())
+        }
+    }
+}
+
+/// A prediction in memory, for those that compare and measure.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// Labels along the file's axes; none of a classification or regression.
+    pub labels: Option<Volume<u16>>,
+    /// Scores of the labels above 0, by their number in the recipe, where they were asked for.
+    pub scores: Vec<(usize, Volume<f32>)>,
+    /// One number for each label of the recipe, for a classification or regression.
+    pub numbers: Vec<f32>,
+    /// Size of a voxel along the file's axes in mm; 1 where nothing is known.
+    pub spacing: [f64; 3],
+    /// Orientation of a volume's axes.
+    pub orientation: Option<Orientation>,
+    /// Time per kind of work.
+    pub timings: crate::Timings,
+    /// Things a user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Runs a case and writes nothing.
+pub fn predict_case(model: &mut Model, case: &Case, settings: crate::Settings) -> Result<Prediction> {
+    let mut ws = Workspace::default();
+    let most = model.max_ram.or_else(crate::total_memory).unwrap_or(u64::MAX);
+    let recipe = model.recipe.clone();
+    let loaded = ws.time("read", || load(&recipe, case, None, most, false))?;
+    let content = |reason| Error::Content { path: case.main().into(), reason };
+    let found = predict(model, loaded.image(recipe.input[0].colours), settings, &mut ws)?.map_err(content)?;
+    let mut record = Record::default();
+    describe(&mut record, &loaded);
+    let (labels, scores, numbers) = match found {
+        Found::Numbers(n) => (None, Vec::new(), n),
+        Found::Labels { labels, scores } => {
+            let (labels, scores) = finish(&recipe, &loaded, labels, scores, &mut record, &mut ws);
+            (Some(labels), scores, Vec::new())
+        }
+    };
+    Ok(Prediction {
+        labels,
+        scores,
+        numbers,
+        spacing: loaded.spacing(),
+        orientation: match &loaded.source {
+            Source::Volume { orientation, .. } => Some(*orientation),
+            Source::Photo(_) => None,
+        },
+        timings: ws.timings().clone(),
+        warnings: record.warnings,
+    })
+}

@@ -1,0 +1,267 @@
+//! The tables of an output folder: what every case gave, what failed, and with which settings. Several runs, and
+//! several processes, write into the same tables, row by row.
+
+use super::claim::Claim;
+use super::{Batch, CaseResult, Outcome, Record, Summary};
+use crate::case::Case;
+use crate::recipe::{Kind, Recipe, Task};
+use crate::table::{Table, field};
+use crate::{Error, Model, Result};
+use ampoule_imaging::nifti::write_atomic;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Writes all tables of a run into `output`.
+pub(super) fn write(model: &Model, output: &Path, summary: &Summary, batch: &Batch) -> Result<()> {
+    std::fs::create_dir_all(output).map_err(Error::io(output))?;
+    let _claim = Claim::wait(&output.join(".tables.ampoule-lock"))?;
+    // Whoever has the claim is the only one to write these.
+    for name in
+        ["cases.csv", "predictions.csv", "failures.csv", "runs.json", "qc.html", "dataset_description.json"]
+    {
+        super::one::remove_temporaries(&output.join(name));
+    }
+    failures(output, summary)?;
+    if summary.results.is_empty() {
+        return Ok(());
+    }
+    let recipe = &model.recipe;
+    let all = output.join("cases.csv");
+    let stand = standing(&all)?;
+    // A case whose results were made otherwise and stay keeps its row.
+    let refused = |r: &CaseResult| matches!(r.outcome, Outcome::Failed(Error::Exists { .. }));
+    let new = summary.results.iter().filter(|r| !(refused(r) && stand.contains(&r.case.name)));
+    merge(&all, "case", new.map(|r| cases_row(recipe, &r.case, &r.outcome)).collect())?;
+    if recipe.whole() || recipe.kind() == Kind::Image {
+        let rows: Vec<Row> =
+            summary.results.iter().filter_map(|r| prediction(recipe, &r.case, &r.outcome)).collect();
+        if !rows.is_empty() {
+            merge(&output.join("predictions.csv"), "file", rows)?;
+        }
+    }
+    runs(model, output, batch, summary)?;
+    crate::run::gallery::write(model, output)?;
+    if summary.results.iter().any(|r| r.case.bids) {
+        bids(output)?;
+    }
+    Ok(())
+}
+
+/// Cases of a table that have results.
+fn standing(path: &Path) -> Result<BTreeSet<String>> {
+    if path.symlink_metadata().is_err() {
+        return Ok(BTreeSet::new());
+    }
+    let table = Table::read(path)?;
+    let (Some(case), Some(status)) = (table.column(&["case"]), table.column(&["status"])) else {
+        return Ok(BTreeSet::new());
+    };
+    let made = table.rows.into_iter().filter(|(_, r)| r[status] != "failed");
+    Ok(made.map(|(_, mut r)| std::mem::take(&mut r[case])).collect())
+}
+
+/// Columns and their values.
+type Row = Vec<(String, String)>;
+
+fn main_file(case: &Case) -> String {
+    case.main().display().to_string()
+}
+
+fn cases_row(recipe: &Recipe, case: &Case, outcome: &Outcome) -> Row {
+    let mut row: Row = Vec::new();
+    let mut add = |k: &str, v: String| row.push((k.to_owned(), v));
+    let (status, record) = match outcome {
+        Outcome::Done(r) => ("done", Some(r)),
+        Outcome::Kept(r) => ("kept", Some(r)),
+        Outcome::Failed(_) => ("failed", None),
+    };
+    add("case", case.name.clone());
+    add("file", main_file(case));
+    add("status", status.into());
+    add("model", recipe.model.name.clone());
+    if let Some(group) = &case.group {
+        add("group", group.clone());
+    }
+    let Some(r) = record else { return row };
+    if recipe.model.task == Task::Classification && r.slide.is_none() {
+        add("class", r.classes.join("; "));
+    }
+    for (name, value) in &r.scores {
+        let unit = recipe.label.iter().find(|l| &l.name == name).map_or("", |l| l.unit.as_str());
+        let title = match (recipe.model.task, unit) {
+            (Task::Regression, "") => name.clone(),
+            (Task::Regression, unit) => format!("{name} ({unit})"),
+            _ => format!("prob_{name}"),
+        };
+        add(&title, format!("{value:.7}"));
+    }
+    for m in &r.labels {
+        add(&format!("voxels_{}", m.name), m.voxels.to_string());
+        if let Some(ml) = m.ml {
+            add(&format!("ml_{}", m.name), ml.to_string());
+        }
+        if let Some(mm2) = m.mm2 {
+            add(&format!("mm2_{}", m.name), mm2.to_string());
+        }
+    }
+    add("run", r.fingerprint.chars().take(12).collect());
+    let seconds = r.timings_ms.get("total").and_then(|v| v.as_f64()).unwrap_or(0.0) / 1e3;
+    add("seconds", format!("{seconds:.3}"));
+    add("peak_mib", r.peak_rss_mib.to_string());
+    add("warnings", r.warnings.len().to_string());
+    add("warning_texts", r.warnings.join("; "));
+    row
+}
+
+/// A row of `predictions.csv`: the class and its probabilities, or the pixels of every class.
+fn prediction(recipe: &Recipe, case: &Case, outcome: &Outcome) -> Option<Row> {
+    let record = match outcome {
+        Outcome::Done(r) | Outcome::Kept(r) => r,
+        Outcome::Failed(_) => return None,
+    };
+    if record.slide.is_some() {
+        return None;
+    }
+    let mut row: Row = vec![("file".into(), main_file(case))];
+    match recipe.model.task {
+        Task::Regression => {
+            row.extend(record.scores.iter().map(|(n, v)| (n.clone(), v.to_string())));
+        }
+        Task::Classification => {
+            row.push(("class".into(), record.classes.join("; ")));
+            row.extend(record.scores.iter().map(|(n, v)| (format!("prob_{n}"), format!("{v:.7}"))));
+        }
+        Task::Segmentation => {
+            let all: u64 = record.shape.iter().product();
+            let covered: u64 = record.labels.iter().map(|m| m.voxels).sum();
+            let pixels = |l: &crate::recipe::Label| match l.value {
+                0 => all - covered.min(all),
+                _ => record.labels.iter().find(|m| m.value == l.value).map_or(0, |m| m.voxels),
+            };
+            let most = recipe.label.iter().max_by_key(|l| (pixels(l), std::cmp::Reverse(l.channel)));
+            row.push(("class".into(), most.map_or(String::new(), |l| l.name.clone())));
+            row.extend(recipe.label.iter().map(|l| (format!("area_{}", l.name), pixels(l).to_string())));
+        }
+    }
+    Some(row)
+}
+
+/// Puts rows into a table; rows with the same value of column `key` are replaced, columns that are new are added.
+fn merge(path: &Path, key: &str, rows: Vec<Row>) -> Result<()> {
+    let old = match path.symlink_metadata() {
+        Ok(_) => Table::read(path)?,
+        Err(_) => Table::default(),
+    };
+    let mut header: Vec<String> = Vec::new();
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    let new = rows.iter().flat_map(|r| r.iter().map(|c| &c.0));
+    for name in new.chain(&old.header) {
+        if known.insert(name.clone()) {
+            header.push(name.clone());
+        }
+    }
+    let at =
+        |row: &Row, name: &str| row.iter().find(|c| c.0 == name).map(|c| c.1.clone()).unwrap_or_default();
+    let old = old.rows.into_iter().map(|(_, fields)| old.header.iter().cloned().zip(fields).collect::<Row>());
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    let mut all: Vec<Row> = Vec::new();
+    for row in old.chain(rows) {
+        match places.get(&at(&row, key)) {
+            Some(&i) => all[i] = row,
+            None => {
+                places.insert(at(&row, key), all.len());
+                all.push(row);
+            }
+        }
+    }
+    let mut text = header.iter().map(|h| field(h)).collect::<Vec<_>>().join(",") + "\n";
+    for row in &all {
+        let fields: Vec<String> = header.iter().map(|h| field(&at(row, h))).collect();
+        text += &(fields.join(",") + "\n");
+    }
+    write_atomic(path, |out| out.write_all(text.as_bytes())).map_err(Error::io(path))
+}
+
+/// `failures.csv`: what failed or was skipped, in this run and in others whose cases are none of this one's.
+/// What failed once stays until it is done.
+fn failures(output: &Path, summary: &Summary) -> Result<()> {
+    let path = output.join("failures.csv");
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    let mut order: Vec<String> = Vec::new();
+    if path.symlink_metadata().is_ok() {
+        let old = Table::read(&path)?;
+        if let (Some(f), Some(r)) = (old.column(&["file"]), old.column(&["reason"])) {
+            for (_, fields) in old.rows {
+                order.push(fields[f].clone());
+                all.insert(fields[f].clone(), fields[r].clone());
+            }
+        }
+    }
+    for r in &summary.results {
+        all.remove(&main_file(&r.case));
+    }
+    let failed = summary.failures().into_iter().map(|(p, e)| (p.display().to_string(), e.to_string()));
+    let skipped = summary.skipped.iter().map(|(p, reason)| (p.display().to_string(), reason.clone()));
+    for (file, reason) in failed.chain(skipped) {
+        order.push(file.clone());
+        all.insert(file, reason);
+    }
+    if all.is_empty() {
+        return match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::Io { path, source: e }),
+            _ => Ok(()),
+        };
+    }
+    let mut text = String::from("file,reason\n");
+    for file in order {
+        if let Some(reason) = all.remove(&file) {
+            text += &format!("{},{}\n", field(&file), field(&reason));
+        }
+    }
+    write_atomic(&path, |out| out.write_all(text.as_bytes())).map_err(Error::io(&path))
+}
+
+/// `runs.json`: model, recipe and settings of every kind of run that wrote into this folder.
+fn runs(model: &Model, output: &Path, batch: &Batch, summary: &Summary) -> Result<()> {
+    let path = output.join("runs.json");
+    let old =
+        std::fs::read(&path).ok().and_then(|b| serde_json::from_slice::<Vec<serde_json::Value>>(&b).ok());
+    let any = summary.results.iter().find_map(|r| match &r.outcome {
+        Outcome::Done(r) | Outcome::Kept(r) => Some(r),
+        Outcome::Failed(_) => None,
+    });
+    let Some(record): Option<&Record> = any.map(|r| &**r) else { return Ok(()) };
+    let entry = serde_json::json!({
+        "generated_by": record.generated_by,
+        "model": record.model,
+        "model_sha256": record.model_sha256,
+        "fingerprint": record.fingerprint,
+        "settings": record.settings,
+        "recipe": model.recipe.to_text(),
+        "isa": batch.isa,
+        "threads": model.threads(),
+        "cpu": record.cpu,
+        "host": crate::system::host(),
+    });
+    let same = |v: &serde_json::Value| v.get("fingerprint") == entry.get("fingerprint");
+    let mut all: Vec<serde_json::Value> = old.unwrap_or_default().into_iter().filter(|v| !same(v)).collect();
+    all.push(entry);
+    let text = serde_json::to_string_pretty(&all).unwrap_or_default() + "\n";
+    write_atomic(&path, |out| out.write_all(text.as_bytes())).map_err(Error::io(&path))
+}
+
+/// What makes the output folder a BIDS derivative data set.
+fn bids(output: &Path) -> Result<()> {
+    let path = output.join("dataset_description.json");
+    if path.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    let text = serde_json::json!({
+        "Name": "Ampoule",
+        "BIDSVersion": "1.8.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{ "Name": "Ampoule", "Version": env!("CARGO_PKG_VERSION") }],
+    });
+    let text = serde_json::to_string_pretty(&text).unwrap_or_default() + "\n";
+    write_atomic(&path, |out| out.write_all(text.as_bytes())).map_err(Error::io(&path))
+}

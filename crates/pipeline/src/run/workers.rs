@@ -1,0 +1,182 @@
+//! Who works on which case: all threads on one case, or one case a thread where cases are small.
+
+use super::one::run_case;
+use super::{Batch, CaseResult, Outcome, Progress, Summary, tables};
+use crate::case::Case;
+use crate::recipe::Kind;
+use crate::{Error, Model, Result, slides};
+use std::collections::{BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+/// How long to wait before looking again at a case that another process works on.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// After how long of this a user is told.
+const TOLD: Duration = Duration::from_secs(5);
+
+/// Runs all cases into `output` and writes the tables there. Other processes may do the same at the same time: each
+/// case is worked on by one, and this ends when all are done.
+pub fn run_cases(
+    model: &mut Model,
+    cases: &[Case],
+    skipped: Vec<(PathBuf, String)>,
+    output: &Path,
+    batch: &Batch,
+    progress: &mut dyn Progress,
+) -> Result<Summary> {
+    let files = cases.iter().flat_map(|c| c.files.iter().chain(&c.truth));
+    let shared = Shared {
+        cases,
+        inputs: files.filter_map(|p| p.canonicalize().ok()).collect(),
+        output,
+        batch,
+        queue: Mutex::new(Queue {
+            waiting: (0..cases.len()).collect(),
+            ended: 0,
+            missed: 0,
+            waited: Duration::ZERO,
+        }),
+        results: Mutex::new((0..cases.len()).map(|_| None).collect()),
+        progress: Mutex::new(progress),
+    };
+    // The first case that is run here shows the size and the memory that others will need.
+    for _ in cases {
+        if !shared.next(model) || model.arena_bytes() > 0 {
+            break;
+        }
+    }
+    let lanes = lanes(model, cases);
+    if lanes > 1 {
+        model.release();
+        let models: Result<Vec<Model>> = (0..lanes).map(|_| model.beside()).collect();
+        std::thread::scope(|s| {
+            let jobs: Vec<_> = models?.into_iter().map(|own| s.spawn(|| shared.all(own))).collect();
+            for j in jobs {
+                if let Err(panic) = j.join() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+            Ok::<(), Error>(())
+        })?;
+    }
+    while shared.next(model) {}
+    let missing = || Outcome::Failed(Error::mismatch("the case was left out".into()));
+    let results = shared.results.into_inner().unwrap_or_else(|e| e.into_inner());
+    let results = cases
+        .iter()
+        .zip(results)
+        .map(|(c, r)| CaseResult { case: c.clone(), outcome: r.unwrap_or_else(missing) })
+        .collect();
+    let mut summary = Summary { results, skipped, tables: None };
+    let progress = shared.progress.into_inner().unwrap_or_else(|e| e.into_inner());
+    if !batch.wanted.alone
+        && let Err(e) = tables::write(model, output, &summary, batch)
+    {
+        progress.note(&format!("the tables could not be written: {e}"));
+        summary.tables = Some(e);
+    }
+    Ok(summary)
+}
+
+/// How many cases run at once: one a thread where a case is a single image, as far as memory goes.
+fn lanes(model: &Model, cases: &[Case]) -> usize {
+    let small = model.recipe.kind() == Kind::Image && model.recipe.last().window.is_none();
+    let slide = || cases.iter().any(|c| slides::is_slide(&model.recipe, c));
+    if !small || model.threads() == 1 || cases.len() < 3 || model.is_foreign() || slide() {
+        return 1;
+    }
+    // Nothing was run here, so nothing is known of the memory.
+    if model.arena_bytes() == 0 {
+        return 1;
+    }
+    let room = match model.max_ram {
+        Some(most) => most.saturating_sub(crate::system::rss_bytes().unwrap_or(0)),
+        None => crate::available_memory().unwrap_or(0) / 2,
+    };
+    let more = (room / model.arena_bytes().max(1)) as usize;
+    model.threads().min(cases.len()).min(more).max(1)
+}
+
+struct Queue {
+    waiting: VecDeque<usize>,
+    ended: usize,
+    /// Cases in a row that other processes work on.
+    missed: usize,
+    /// How long nothing but them was left.
+    waited: Duration,
+}
+
+/// What the threads share.
+struct Shared<'a> {
+    cases: &'a [Case],
+    /// Files of all cases and their truths: no output may take their place.
+    inputs: BTreeSet<PathBuf>,
+    output: &'a Path,
+    batch: &'a Batch,
+    queue: Mutex<Queue>,
+    results: Mutex<Vec<Option<Outcome>>>,
+    progress: Mutex<&'a mut dyn Progress>,
+}
+
+impl<'a> Shared<'a> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn progress(&self) -> MutexGuard<'_, &'a mut dyn Progress> {
+        self.progress.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn all(&self, mut model: Model) {
+        while self.next(&mut model) {}
+    }
+
+    /// Puts a case back that another process works on, and waits where all that are left are such. True once, when
+    /// that has lasted so long that a user should know.
+    fn missed(&self, case: usize) -> bool {
+        let mut q = self.queue();
+        q.waiting.push_back(case);
+        q.missed += 1;
+        if q.missed < q.waiting.len() {
+            return false;
+        }
+        let before = q.waited;
+        q.waited += AGAIN;
+        let long = before < TOLD && q.waited >= TOLD;
+        drop(q);
+        std::thread::sleep(AGAIN);
+        long
+    }
+
+    /// Works on the next case. False where none is left.
+    fn next(&self, model: &mut Model) -> bool {
+        let Some(i) = self.queue().waiting.pop_front() else { return false };
+        let (case, total) = (&self.cases[i], self.cases.len());
+        self.progress().begin(i, total, case);
+        let mut told = |done: usize, of: usize| self.progress().part(case, done, of);
+        let outcome = match run_case(model, case, self.output, self.batch, &self.inputs, &mut told) {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => {
+                // Another process has it; it comes again after all others.
+                if self.missed(i) {
+                    self.progress()
+                        .note(&format!("waiting for {}, which another process works on", case.name));
+                }
+                return true;
+            }
+            Err(e) => Outcome::Failed(e),
+        };
+        let result = CaseResult { case: case.clone(), outcome };
+        let ended = {
+            let mut q = self.queue();
+            q.ended += 1;
+            q.missed = 0;
+            q.ended
+        };
+        self.progress().end(ended, total, &result);
+        self.results.lock().unwrap_or_else(|e| e.into_inner())[i] = Some(result.outcome);
+        true
+    }
+}

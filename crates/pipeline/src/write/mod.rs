@@ -1,0 +1,152 @@
+//! The files of a case: one writer for each kind of output.
+
+mod heat;
+mod labels;
+mod masked;
+mod picture;
+mod probability;
+
+use crate::case::{Case, nifti_ending};
+use crate::read::{Loaded, Source};
+use crate::recipe::{Kind, Recipe};
+use crate::run::Written;
+use crate::{Error, Result, sha256_file};
+use ampoule_imaging::Volume;
+use ampoule_imaging::picture::Legend;
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+
+/// What is asked for beside the usual outputs.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Scores of the labels.
+    pub probabilities: bool,
+    /// Free texts and extensions of the input's header are kept in what is written.
+    pub keep_header: bool,
+    /// The labels' file itself, for a single case.
+    pub labels: Option<PathBuf>,
+    /// Nothing else but the picture and the record is written beside it, and no tables.
+    pub alone: bool,
+}
+
+/// A segmented case, along the axes of its (first) file.
+pub(crate) struct Segmented<'a> {
+    pub recipe: &'a Recipe,
+    pub case: &'a Case,
+    pub loaded: &'a Loaded,
+    pub labels: &'a Volume<u16>,
+    /// Scores by the label's number in the recipe.
+    pub scores: &'a [(usize, Volume<f32>)],
+    pub wanted: &'a Wanted,
+}
+
+/// One kind of output.
+trait Writer: Sync {
+    /// What it is, in records.
+    fn kind(&self) -> &'static str;
+    /// Its files of a case, in its folder, without any where it is not wanted.
+    fn files(&self, names: &Names) -> Vec<String>;
+    /// Writes file `i` of those.
+    fn write(&self, i: usize, s: &Segmented, path: &Path) -> std::io::Result<()>;
+}
+
+/// All kinds of output. What takes longest comes first.
+const WRITERS: [&dyn Writer; 5] =
+    [&masked::Masked, &labels::Labels, &probability::Probability, &picture::Picture, &heat::Heat];
+
+/// What the names of a case's files are made of.
+pub(crate) struct Names<'a> {
+    pub recipe: &'a Recipe,
+    pub case: &'a Case,
+    pub wanted: &'a Wanted,
+}
+
+impl Names<'_> {
+    /// The name of a file: `NAME_PART.ENDING`, or in a BIDS data set `ENTITIES_desc-MODEL_PART.ENDING`.
+    pub fn file(&self, part: &str, ending: &str) -> String {
+        let stem = self.case.stem();
+        match self.case.bids {
+            false => format!("{stem}_{part}{ending}"),
+            true => {
+                let plain: String =
+                    self.recipe.model.name.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+                format!("{}_desc-{plain}_{part}{ending}", entities(stem))
+            }
+        }
+    }
+
+    /// The ending of volumes.
+    pub fn ending(&self) -> &'static str {
+        nifti_ending(self.case.main())
+    }
+
+    pub fn volume(&self) -> bool {
+        self.recipe.kind() == Kind::Volume
+    }
+
+    /// All files of the case, with their kinds.
+    pub fn all(&self) -> Vec<(&'static str, String)> {
+        WRITERS.iter().flat_map(|w| w.files(self).into_iter().map(|f| (w.kind(), f))).collect()
+    }
+}
+
+/// A BIDS name without its suffix.
+fn entities(stem: &str) -> &str {
+    stem.rsplit_once('_').filter(|(_, s)| !s.contains('-')).map_or(stem, |p| p.0)
+}
+
+/// The name of a label as part of a file's name; labels whose names differ in other signs only are told apart by
+/// their numbers.
+pub(crate) fn plain(recipe: &Recipe, k: usize) -> String {
+    let plain = |i: usize| recipe.label[i].name.replace(|c: char| !c.is_alphanumeric(), "-");
+    let unique = (0..recipe.label.len()).all(|o| o == k || plain(o) != plain(k));
+    if unique { plain(k) } else { format!("{}-{k}", plain(k)) }
+}
+
+/// Labels as pictures name and colour them.
+pub(crate) fn legend(recipe: &Recipe) -> Vec<Legend> {
+    let one = |(i, l): (usize, &crate::recipe::Label)| Legend {
+        value: l.value,
+        name: l.name.clone(),
+        colour: l.colour.unwrap_or_else(|| ampoule_imaging::picture::palette(i)),
+    };
+    recipe.foreground().enumerate().map(one).collect()
+}
+
+/// Writes all files of a case into `folder`; none is left where one fails.
+pub(crate) fn write_all(s: &Segmented, folder: &Path) -> Result<Vec<Written>> {
+    let names = Names { recipe: s.recipe, case: s.case, wanted: s.wanted };
+    let jobs: Vec<(&dyn Writer, usize, String)> = WRITERS
+        .iter()
+        .flat_map(|w| w.files(&names).into_iter().enumerate().map(|(i, f)| (*w, i, f)))
+        .collect();
+    let write = |(writer, i, file): &(&dyn Writer, usize, String)| -> Result<Written> {
+        let path = place(s.wanted, writer.kind(), folder, file);
+        writer.write(*i, s, &path).map_err(Error::io(&path))?;
+        Ok(Written { kind: writer.kind().into(), file: file.clone(), sha256: sha256_file(&path)? })
+    };
+    // Compression takes longest; files go side by side.
+    let written: Result<Vec<Written>> = jobs.par_iter().map(write).collect();
+    if written.is_err() {
+        for (writer, _, file) in &jobs {
+            let _ = std::fs::remove_file(place(s.wanted, writer.kind(), folder, file));
+        }
+    }
+    written
+}
+
+/// Where a file goes: labels may have a place of their own.
+pub(crate) fn place(wanted: &Wanted, kind: &str, folder: &Path, file: &str) -> PathBuf {
+    match &wanted.labels {
+        Some(path) if kind == "labels" => path.clone(),
+        _ => folder.join(file),
+    }
+}
+
+/// The volume that a case's results are written onto.
+fn nifti<'a>(s: &Segmented<'a>) -> std::io::Result<&'a ampoule_imaging::Nifti> {
+    match &s.loaded.source {
+        Source::Volume { nifti, .. } => Ok(nifti),
+        Source::Photo(_) => Err(std::io::Error::other("the case is no volume")),
+    }
+}

@@ -1,0 +1,49 @@
+//! Scores of the labels: float32 NIfTI on the volume's grid, grey PNG (255 is 1) on the image's.
+
+use super::{Names, Segmented, Writer, nifti, plain};
+use crate::read::Source;
+use ampoule_imaging::nifti::write_atomic;
+use ampoule_imaging::photo::write_grey;
+use std::path::Path;
+
+pub(super) struct Probability;
+
+/// Labels whose scores are written, by their number in the recipe.
+fn labels(n: &Names) -> Vec<usize> {
+    let foreground = |k: &usize| n.recipe.label[*k].value != 0;
+    (0..n.recipe.label.len()).filter(|_| n.wanted.probabilities).filter(foreground).collect()
+}
+
+impl Writer for Probability {
+    fn kind(&self) -> &'static str {
+        "probability"
+    }
+
+    fn files(&self, n: &Names) -> Vec<String> {
+        let ending = if n.volume() { n.ending() } else { ".png" };
+        let part = if n.case.bids { "probseg" } else { "prob" };
+        match labels(n)[..] {
+            [_] => vec![n.file(part, ending)],
+            ref list if n.case.bids => list
+                .iter()
+                .map(|k| n.file(&format!("label-{}_{part}", plain(n.recipe, *k)), ending))
+                .collect(),
+            ref list => {
+                list.iter().map(|k| n.file(&format!("{part}_{}", plain(n.recipe, *k)), ending)).collect()
+            }
+        }
+    }
+
+    fn write(&self, i: usize, s: &Segmented, path: &Path) -> std::io::Result<()> {
+        let names = Names { recipe: s.recipe, case: s.case, wanted: s.wanted };
+        let k = labels(&names)[i];
+        let found = s.scores.iter().find(|(own, _)| *own == k);
+        let (_, scores) = found.ok_or_else(|| std::io::Error::other("its scores were not kept"))?;
+        if let Source::Volume { .. } = s.loaded.source {
+            return nifti(s)?.with_floats(scores).write(path);
+        }
+        let bytes: Vec<u8> =
+            scores.data.iter().map(|v| (v * 255.0).round().clamp(0.0, 255.0) as u8).collect();
+        write_atomic(path, |out| write_grey(out, scores.dims[0], scores.dims[1], &bytes))
+    }
+}
