@@ -305,7 +305,7 @@ over = "nonzero"
 channels = "each"
 outside = "keep"
 ddof = 0
-least-deviation = 1.0
+least-deviation = 1e-8
 
 [[network]]
 activation = "sigmoid"

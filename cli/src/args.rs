@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-/// Trained medical networks on a plain CPU: masks of head scans, classes of photos, glands in tissue.
+/// Trained medical networks on a plain CPU: segmentation and classification of scans, slides, tiles and photos.
 ///
 /// Research use only; not a medical device.
 #[derive(Parser, Debug)]
@@ -17,6 +17,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Threads; 0 for as many as this process may use. `bench` takes a list, for example 1,2.
     #[arg(long, global = true, default_value = "0", value_delimiter = ',', value_name = "N")]
@@ -27,9 +28,9 @@ pub struct Global {
     #[arg(long, global = true, value_name = "TIER")]
     pub isa: Option<String>,
     /// How values are stored and multiplied: fp32, bf16 (half the memory) or bf16-fast (on CPUs with
-    /// fast bfloat16, also with the error of eight-bit integers) [default: fp32]. `compare` runs its
-    /// second model so. For `optimize`: int8 (the default); auto for the fastest of eight bits, bfloat16 and
-    /// float32 in each layer; bf16 or fp32 for the whole network.
+    /// fast bfloat16, also with the error of INT8) [default: fp32]. `compare` runs its second model so.
+    /// For `optimize`: int8 (the default); auto for the fastest of INT8, bfloat16 and float32 in each layer;
+    /// bf16 or fp32 for the whole network.
     #[arg(long, global = true, value_name = "TYPE", value_parser = ["fp32", "bf16", "bf16-fast", "int8", "auto"])]
     pub precision: Option<String>,
     /// Most memory to use, for example 2G or 700M; refused with exit code 5 when it is too little.
@@ -55,7 +56,7 @@ pub struct Global {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// The main job on a built-in model and a built-in head, start to report.
+    /// Brain extraction with a built-in model on a built-in head, from file to report.
     Demo {
         /// Folder for the results.
         #[arg(long, short, default_value = "ampoule-demo")]
@@ -80,7 +81,7 @@ pub enum Command {
         #[arg(long)]
         profile: bool,
     },
-    /// Run a model on images: files in, masks out.
+    /// Run a model on scans, slides, tiles or photos.
     Run {
         /// Model file or fetched name.
         model: String,
@@ -92,22 +93,22 @@ pub enum Command {
         /// mask.nii.gz.
         #[arg(long, short)]
         output: PathBuf,
-        /// Path of the mask, for a single case.
+        /// File of the labels for a single case; everything else goes to --output.
         #[arg(long, short)]
         mask: Option<PathBuf>,
-        /// Fewer networks and no mirroring, as the recipe says: several times faster.
+        /// Smaller ensemble and no test-time augmentation, as the recipe says: several times faster.
         #[arg(long)]
         fast: bool,
-        /// Write probabilities too.
+        /// Also write the scores of every label: NAME_prob[_LABEL].nii.gz, .png, or .tif for slides.
         #[arg(long)]
         save_probabilities: bool,
         /// Frame of 4D images, counted from 0.
         #[arg(long, value_name = "N")]
         frame: Option<usize>,
-        /// Classes named for each photo, the likeliest first.
+        /// Classes printed for each photo, the likeliest first.
         #[arg(long, value_name = "N", default_value_t = 1)]
         top: usize,
-        /// Another model of the same ensemble, for photos, tiles and slides: probabilities are averaged.
+        /// Another model of the same ensemble; scores are averaged. Repeatable.
         #[arg(long, value_name = "MODEL")]
         fold: Vec<String>,
         /// Microns a pixel of the slides' finest level, whatever the files say.
@@ -120,13 +121,13 @@ pub enum Command {
         #[arg(long)]
         keep_header: bool,
     },
-    /// Compare masks with truth: metrics per case and in total.
+    /// Compare masks, label maps or classes with the ground truth: metrics per case and in total.
     Evaluate {
-        /// Mask file or folder.
+        /// Mask or label map, a folder of them, or predictions.csv.
         predictions: PathBuf,
-        /// Truth file or folder.
+        /// Ground truth: a file or folder of the same kind, or a CSV file with the columns file and label.
         truth: PathBuf,
-        /// Write the table as CSV.
+        /// Write the table as CSV (masks only).
         #[arg(long, value_name = "FILE")]
         csv: Option<PathBuf>,
     },
@@ -136,21 +137,21 @@ pub enum Command {
         model_a: String,
         /// Second model.
         model_b: String,
-        /// NIfTI files, or `random` for seeded random tensors.
+        /// Images, as `run` takes them, or `random` for seeded random tensors.
         #[arg(default_value = "random")]
         inputs: Vec<String>,
         /// Size of spatial axes that the models leave free, for random input.
         #[arg(long, default_value_t = 64)]
         size: usize,
-        /// Fewer networks and no mirroring.
+        /// Smaller ensemble and no test-time augmentation.
         #[arg(long)]
         fast: bool,
         /// Compare the second model's quantized layers one by one, on one file: each alone and accumulated.
         #[arg(long)]
         layers: bool,
     },
-    /// Make a model smaller and faster (eight bits, pruning, fine-tuning, distillation), and prove that its results
-    /// did not get worse.
+    /// Make a model smaller and faster (INT8, pruning, fine-tuning, distillation), and prove that its results did not
+    /// get worse.
     Optimize(Box<Optimize>),
     /// Time models, on request side by side with other engines.
     Bench {
@@ -179,9 +180,9 @@ pub enum Command {
         /// What to do, as JSON.
         task: String,
     },
-    /// Models × variants × hardware profiles: speed, memory and utility side by side, and one report.
+    /// Compare models × variants × hardware profiles: speed, memory, utility, and one report.
     Study {
-        /// What to do, as docs/studies.md describes it.
+        /// Study file (TOML; docs/studies.md).
         study: PathBuf,
         /// Folder for results.json, results.csv and report.html; a killed study goes on there.
         #[arg(long, short)]
@@ -202,7 +203,7 @@ pub enum Command {
         /// File that says what to do.
         task: PathBuf,
     },
-    /// What this machine can do, measured.
+    /// Show CPU, memory and measured ceilings of this machine.
     Doctor,
     /// Print a manual page, shell completions or a recipe.
     Generate {
@@ -221,14 +222,14 @@ pub struct Optimize {
     /// File to write.
     #[arg(long, short)]
     pub output: PathBuf,
-    /// Images to take ranges of eight bits from: a folder or a file [default: some of --finetune].
+    /// Calibration images for INT8: a folder or a file [default: some of --finetune].
     #[arg(long, value_name = "FOLDER")]
     pub calibrate: Option<PathBuf>,
-    /// Other images to compare the results on.
+    /// Validation images, others than those of calibration, to compare the results on.
     #[arg(long, value_name = "FOLDER")]
     pub validate: Option<PathBuf>,
-    /// Their truth: a folder of masks, or a CSV file with the columns file and label. Without it the
-    /// original's own results are the truth.
+    /// Ground truth of the validation images: a folder of masks, or a CSV file with the columns file and label.
+    /// Without it the original's own results are the reference.
     #[arg(long, value_name = "PATH")]
     pub truth: Option<PathBuf>,
     /// Largest loss allowed, as METRIC=VALUE (dice, hd95 in mm, agreement, accuracy, balanced-accuracy, auroc); repeatable, each
@@ -236,29 +237,29 @@ pub struct Optimize {
     /// after training with --truth accuracy=0.01 or dice=0.01].
     #[arg(long, value_name = "METRIC=VALUE")]
     pub max_drop: Vec<String>,
-    /// performance: every layer but a first one of up to three channels; all: that too (part of --precision auto with --validate);
-    /// mixed: first and last layers and residuals stay float32.
+    /// Layers in INT8. performance: all but a first one of up to three channels; all: that too (part of --precision
+    /// auto with --validate); mixed: first and last layers and residuals stay float32.
     #[arg(long, default_value = "performance", value_parser = ["performance", "all", "mixed"])]
     pub preset: String,
-    /// How ranges are chosen: least squared error, least divergence, all values, mean of extremes, or
-    /// all but the outermost.
+    /// Calibration method: least squared error (mse), least KL divergence (kl), minimum and maximum (minmax),
+    /// mean of the cases' extremes (mean), or percentile.
     #[arg(long, default_value = "mse", value_parser = ["mse", "kl", "minmax", "mean", "percentile"])]
     pub ranges: String,
-    /// Also round 3×3 layers in Winograd's transform domain that are faster so, as many as the limits
-    /// allow. Other engines compute such layers as usual.
+    /// Winograd INT8, rounded in the transform domain, for those 3×3 layers that are faster so, as many as the
+    /// limits allow. Other engines compute such layers directly.
     #[arg(long)]
     pub winograd: bool,
-    /// Codes of weights: nearest to them, or those with which a layer's outputs on samples of its inputs
-    /// are nearest: by the choice of scales, or of either neighbouring code too (adaptive rounding).
+    /// Rounding of weights: to nearest; with scales that minimise the error of the layer's outputs on samples of
+    /// its inputs (outputs); or adaptive rounding, up or down by the same error (adaptive).
     #[arg(long, default_value = "nearest", value_parser = ["nearest", "outputs", "adaptive"])]
     pub rounding: String,
-    /// Bring channels that share a scale to similar ranges first, by factors between layers.
+    /// Cross-layer equalization: bring channels that share a scale to similar ranges first.
     #[arg(long)]
     pub equalize: bool,
-    /// Do not correct biases.
+    /// No bias correction.
     #[arg(long)]
     pub keep_bias: bool,
-    /// Fewer networks and no mirroring, as the recipe says.
+    /// Smaller ensemble and no test-time augmentation, as the recipe says.
     #[arg(long)]
     pub fast: bool,
     #[command(flatten)]
@@ -269,92 +270,92 @@ pub struct Optimize {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Pruning and fine-tuning")]
 pub struct TrainingArgs {
-    /// Images to train on: a folder or a file.
+    /// Training images: a folder or a file.
     #[arg(long, value_name = "FOLDER")]
     pub finetune: Option<PathBuf>,
-    /// Their truth: a folder of masks, or a CSV file with the columns file and label. Without it the teacher's
-    /// results are learned.
+    /// Ground truth of the training images: a folder of masks, or a CSV file with the columns file and label.
+    /// Without it the network is distilled from the teacher alone.
     #[arg(long, value_name = "PATH", requires = "finetune")]
     pub labels: Option<PathBuf>,
-    /// Network to learn from: `original`, or another model [default: original where there are no labels].
+    /// Teacher for distillation: `original`, or another model [default: original where there are no labels].
     #[arg(long, value_name = "MODEL", requires = "finetune")]
     pub teacher: Option<String>,
-    /// A small architecture in the network's place: unet-N, resunet-N or convnet-N, of N filters.
+    /// A small architecture to train instead of the network: unet-N, resunet-N or convnet-N, of N filters.
     #[arg(long, value_name = "NAME", requires = "finetune")]
     pub student: Option<String>,
-    /// Share of the channels to take away, above 0 and below 1, or `auto` for --speedup.
+    /// Share of the channels to prune, above 0 and below 1, or `auto` for --speedup.
     #[arg(long, value_name = "RATIO")]
     pub prune: Option<String>,
     /// How many times faster `--prune auto` makes the network.
     #[arg(long, value_name = "TIMES", default_value_t = 2.0)]
     pub speedup: f64,
-    /// Take the share of all channels, where they matter least, and not of every layer.
+    /// Rank channels across the whole network instead of within each layer.
     #[arg(long, requires = "prune")]
     pub global: bool,
-    /// Which channels go first: smallest norm, nearest to the geometric median, or least used by later layers.
+    /// Importance of channels: L1 or L2 norm, distance to the geometric median, or activation.
     #[arg(long, default_value = "median", value_parser = ["l1", "l2", "median", "activation"])]
     pub importance: String,
     /// Prune in so many steps, with training between them [default: 3 with --finetune, else 1].
     #[arg(long, value_name = "N", requires = "prune", value_parser = clap::value_parser!(u16).range(1..=20))]
     pub prune_steps: Option<u16>,
-    /// Do not let the channels that stay take over from those that go.
+    /// No least-squares reconstruction of pruned layers.
     #[arg(long, requires = "prune")]
     pub keep_weights: bool,
-    /// Train with quantizers in the end: eight bits.
+    /// Quantization-aware training at the end; the result is INT8.
     #[arg(long, requires = "finetune")]
     pub qat: bool,
-    /// Learn the quantizers' scales too.
+    /// Train the quantizers' scales too (LSQ).
     #[arg(long, requires = "qat")]
     pub learn_scales: bool,
-    /// Most passes over the images in float32.
+    /// Maximum epochs in float32.
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub epochs: u16,
-    /// Most passes with quantizers.
+    /// Maximum epochs of quantization-aware training.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub qat_epochs: u16,
-    /// Learning rate; a tenth of it with quantizers [default: 0.0003, 0.001 for a student, 0.01 for sgd].
+    /// Learning rate; a tenth of it in quantization-aware training [default: 0.0003, 0.001 for a student, 0.01 for sgd].
     #[arg(long, value_name = "RATE")]
     pub rate: Option<f32>,
-    /// What follows the gradients.
+    /// Optimizer.
     #[arg(long, default_value = "adamw", value_parser = ["adamw", "adam", "sgd"])]
     pub optimizer: String,
-    /// The learning rate over time: down half a cosine, a tenth after each third, or the same.
+    /// Learning-rate schedule: cosine decay, a tenth after each third (step), or constant.
     #[arg(long, default_value = "cosine", value_parser = ["cosine", "step", "constant"])]
     pub schedule: String,
     /// Weight decay.
     #[arg(long, value_name = "SHARE", default_value_t = 1e-4)]
     pub decay: f32,
-    /// Patches in a step [default: 16 photos, 4 tiles, 1 volume].
+    /// Batch size in patches [default: 16 photos, 4 tiles, 1 volume].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub batch: Option<u16>,
     /// Length of a patch's sides, for tiles and volumes [default: 256 and 128].
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u16).range(8..=4096))]
     pub patch: Option<u16>,
-    /// Steps of a pass [default: as many as cover all images].
+    /// Steps of an epoch [default: as many as cover all images].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub steps: Option<u32>,
-    /// Weight of the teacher beside the labels, 0 to 1.
+    /// Weight of the distillation loss against that of the labels, 0 to 1.
     #[arg(long, value_name = "WEIGHT", default_value_t = 0.5)]
     pub distill: f32,
-    /// Softness of what the teacher teaches.
+    /// Temperature of distillation.
     #[arg(long, value_name = "T", default_value_t = 2.0)]
     pub temperature: f32,
-    /// Learn the teacher's logits by their squared difference.
+    /// Distil logits by their squared difference.
     #[arg(long)]
     pub on_logits: bool,
-    /// Values inside the network that should be like the teacher's.
+    /// Names of inner values to distil by their squared difference (feature distillation).
     #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "finetune")]
     pub features: Vec<String>,
-    /// How images are changed: mirrored and turned (light), also scaled, brighter, noisier (full).
+    /// Augmentation: mirroring and quarter turns (light), also rotation, scale, brightness, colour and noise (full).
     #[arg(long, default_value = "light", value_parser = ["none", "light", "full"])]
     pub augment: String,
-    /// Passes without a better result after which training ends.
+    /// Epochs without a better result after which training ends.
     #[arg(long, value_name = "N", default_value_t = 8)]
     pub patience: u16,
-    /// Seed of all that is random.
+    /// Random seed.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// Products in bfloat16 where the processor has them.
+    /// Mixed precision: products in bfloat16 where the CPU has them.
     #[arg(long)]
     pub mixed: bool,
 }
@@ -378,7 +379,7 @@ pub enum Models {
     Import {
         /// PyTorch state dict, TorchScript archive or TensorFlow frozen graph.
         checkpoint: PathBuf,
-        /// Architecture.
+        /// Architecture: deepbet, hd-bet or deepbrain.
         #[arg(long)]
         arch: String,
         /// File to write.
@@ -402,11 +403,11 @@ pub struct Size(pub [usize; 3]);
 
 fn parse_size(s: &str) -> Result<Size, String> {
     let v: Option<Vec<usize>> =
-        s.split('x').map(|p| p.parse().ok().filter(|&n| (1..=4096).contains(&n))).collect();
+        s.split('x').map(|p| p.parse().ok().filter(|&n| (1..=65_536).contains(&n))).collect();
     match v.as_deref() {
         Some([n]) => Ok(Size([*n; 3])),
         Some([a, b, c]) => Ok(Size([*a, *b, *c])),
-        _ => Err("a size such as 128 or 128x160x128, each 1 to 4096".into()),
+        _ => Err("a size such as 128 or 128x160x128, each 1 to 65536".into()),
     }
 }
 

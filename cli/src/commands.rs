@@ -91,7 +91,7 @@ fn precision(g: &Global) -> Result<Precision, Failure> {
     let Some(name) = &g.precision else { return Ok(Precision::default()) };
     Precision::parse(name).ok_or_else(|| {
         Failure::usage(format!(
-            "--precision {name} is for `optimize`; a model in eight bits runs so by itself, with any precision"
+            "--precision {name} is for `optimize`; an INT8 model runs in INT8 with any precision"
         ))
     })
 }

@@ -1,5 +1,11 @@
 //! The binary from outside: outputs, exit codes, sentences, resume, bad input.
 
+#[path = "cli/folders.rs"]
+mod folders;
+#[path = "cli/outputs.rs"]
+mod outputs;
+#[path = "cli/refusals.rs"]
+mod refusals;
 #[path = "cli/slides.rs"]
 mod slides;
 #[path = "cli/study.rs"]
@@ -625,7 +631,7 @@ fn photos_become_a_table() {
     expect(&o, 0, &["a.png: bright 100.0 %", "b.png: dark 100.0 %", "dark 0.0 %"]);
     let table = std::fs::read_to_string(d.path("one/predictions.csv")).unwrap();
     let classes: Vec<&str> = table.lines().skip(1).map(|l| l.split(',').nth(1).unwrap()).collect();
-    assert_eq!(table.lines().next(), Some("file,class,prob_dark,prob_bright"));
+    assert_eq!(table.lines().next(), Some("file,class,prob_dark,prob_bright,model"));
     assert_eq!(classes, ["bright", "dark", "bright", "dark"]);
     // Any number of threads, the same table; an existing one is kept unless told otherwise.
     expect(&run("many", &["--threads", "3", "--json"]), 0, &["\"classes\":[\"bright\"]"]);
@@ -670,7 +676,7 @@ fn tiles_become_label_maps() {
     assert_eq!(d.results("out"), ["tile_ampoule.json", "tile_mask.png", "tile_overlay.png", "tile_prob.png"]);
     let table = std::fs::read_to_string(d.path("out/predictions.csv")).unwrap();
     assert!(
-        table.starts_with("file,class,area_dark,area_bright\n") && table.contains("bright,252,399\n"),
+        table.starts_with("file,class,area_dark,area_bright,model\n") && table.contains("bright,252,399,"),
         "{table}"
     );
     let evaluate = ["evaluate", "out/tile_mask.png", "out/tile_mask.png"];
@@ -875,23 +881,25 @@ fn optimize_says_when_a_limit_cannot_be_met() {
 #[test]
 fn optimize_goes_on_where_it_was_killed() {
     let d = optimize_setup();
-    let args = ["optimize", "deep.onnx", "-o", "small.onnx", "--calibrate", "cal", "--validate", "val"];
-    let args = [&args[..], &["--max-drop", "dice=0.1"]].concat();
-    // A run that ends before its model is written, and the last line of whose journal is cut.
-    std::fs::create_dir(d.path("small.onnx")).unwrap();
-    let o = ampoule(&d, &[&args[..], &["--overwrite"]].concat());
-    expect(&o, 3, &["small.onnx", "calibrate: 0 of 1", "validate: 0 of 1"]);
-    std::fs::remove_dir(d.path("small.onnx")).unwrap();
+    let run = |out: &str, more: &[&str]| {
+        let args = ["optimize", "deep.onnx", "-o", out, "--calibrate", "cal", "--validate", "val"];
+        ampoule(&d, &[&args[..], &["--max-drop", "dice=0.1"], more].concat())
+    };
+    // A run that ends when its model is written (the file beside it would have too long a name), and the last line of
+    // whose journal is cut.
+    let long = "n".repeat(247);
+    expect(&run(&long, &[]), 3, &["nnn", "calibrate: 0 of 1", "validate: 0 of 1"]);
     let journal = d.path("small.onnx.journal");
+    std::fs::rename(d.path(&format!("{long}.journal")), &journal).unwrap();
     let mut text_so_far = std::fs::read_to_string(&journal).unwrap();
     text_so_far += "{\"what\":\"tri";
     std::fs::write(&journal, text_so_far).unwrap();
-    let o = ampoule(&d, &args);
+    let o = run("small.onnx", &[]);
     expect(&o, 0, &["met"]);
     assert!(!text(&o).contains("calibrate:") && !text(&o).contains("validate:"), "{}", text(&o));
     assert!(!journal.exists());
     // Other choices begin anew.
-    let o = ampoule(&d, &[&args[..], &["--overwrite", "--ranges", "kl"]].concat());
+    let o = run("small.onnx", &["--overwrite", "--ranges", "kl"]);
     expect(&o, 0, &["calibrate: 0 of 1"]);
 }
 
@@ -917,6 +925,14 @@ fn optimize_refuses_what_would_mislead() {
     run("cal", "val", &["--max-drop", "speed=1"], 2, &["speed"]);
     run("cal", "val", &["--truth", "empty"], 3, &["no ground truth"]);
     run("cal", "val", &["--precision", "bf16-fast"], 2, &["when a model is run"]);
+    // Places that cannot be written are told before any work.
+    std::fs::create_dir(d.path("folder.onnx")).unwrap();
+    for (place, word) in [("folder.onnx", "is a folder"), ("cal/cal.nii.gz", "one of the files in cal")] {
+        let args = ["optimize", "deep.onnx", "-o", place, "--calibrate", "cal", "--overwrite"];
+        let o = ampoule(&d, &args);
+        expect(&o, 2, &[word]);
+        assert!(!text(&o).contains("calibrate:"), "{}", text(&o));
+    }
 }
 
 #[test]

@@ -50,9 +50,9 @@ pub fn run(g: &Global, folder: &Path) -> crate::exit::Outcome {
         s.timings_ms.iter().map(|(k, v)| format!("{k} {:.2} s", v.as_f64().unwrap_or(0.0) / 1e3)).collect();
     say(format!("time      {} ({}, {} threads)", times.join(", "), s.isa, s.threads));
     say(format!("memory    {} MiB at the peak", s.peak_rss_mib));
-    say(format!("agreement Dice {:.3} with the truth that comes with the head", m.dice));
-    say("          (that truth is tissue only: it leaves out the fluid between the folds, which deepbet");
-    say("          counts as brain; 0.936 is what the original implementation reaches)");
+    say(format!("agreement Dice {:.3} with the reference mask that comes with the head", m.dice));
+    say("          (the reference is tissue only; deepbet gives the intracranial mask, which includes CSF;");
+    say("          0.936 is what the original implementation reaches)");
     let at = |name: &str| folder.join(name).display().to_string();
     say(format!("picture   {}", at("colin27_qc.png")));
     say(format!("report    {}", at("colin27_ampoule.json")));

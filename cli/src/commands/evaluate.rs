@@ -3,6 +3,7 @@
 use super::{json, say};
 use crate::args::Global;
 use crate::exit::{Code, Failure, Outcome};
+use ampoule_study::{Evaluation, Summary};
 use std::path::Path;
 
 pub fn run(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Outcome {
@@ -22,15 +23,32 @@ pub fn run(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
     }
     if g.json {
         json(&e)?;
-        return Ok(Code::Done);
+        return Ok(left_out(&e.unpaired));
     }
+    table(&e);
+    match &e.total {
+        Some(t) => say(summary(t)),
+        None => e.labels.iter().for_each(|l| say(format!("label {}: {}", l.label, summary(&l.summary)))),
+    }
+    name_left_out(&e.unpaired);
+    Ok(left_out(&e.unpaired))
+}
+
+/// A line for each case, and for each label where there are several.
+fn table(e: &Evaluation) {
     let distance = |v: Option<f64>| v.map_or("missed".into(), |v| format!("{v:.2}"));
-    say("case                          Dice    IoU  HD95 mm  ASSD mm  within 1 mm  volume ml  truth ml");
+    let several = !e.labels.is_empty();
+    let label = |text: &str| if several { format!("{text:>5} ") } else { String::new() };
+    say(format!(
+        "case                         {} Dice    IoU  HD95 mm  ASSD mm  within 1 mm  volume ml   ref. ml",
+        label("label")
+    ));
     for c in &e.cases {
         let m = &c.metrics;
         say(format!(
-            "{:28} {:.4} {:.4} {:>8} {:>8} {:12.4} {:10.1} {:9.1}",
+            "{:28} {}{:.4} {:.4} {:>8} {:>8} {:12.4} {:10.1} {:9.1}",
             c.case,
+            label(&c.label.map_or(String::new(), |l| l.to_string())),
             m.dice,
             m.iou,
             distance(m.hd95_mm),
@@ -40,9 +58,11 @@ pub fn run(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
             m.truth_ml
         ));
     }
-    let t = &e.total;
+}
+
+fn summary(t: &Summary) -> String {
     let range = interval(t.dice_ci95);
-    say(format!(
+    format!(
         "{} cases, {} missed: Dice mean {:.4}{range}, median {:.4}, least {:.4}; HD95 mean {:.2}, most {:.2} mm; volume off by {:.2} %",
         t.n,
         t.missed,
@@ -52,19 +72,30 @@ pub fn run(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
         t.hd95_mm_mean,
         t.hd95_mm_max,
         t.volume_difference_percent
-    ));
-    for u in &e.unpaired {
-        say(format!("left out: {u}"));
-    }
-    Ok(Code::Done)
+    )
 }
 
-/// A 95 % interval in words; nothing where there is none.
+/// Files on one side only are counted and named.
+fn name_left_out(unpaired: &[String]) {
+    for u in unpaired {
+        say(format!("left out: {u}"));
+    }
+    if !unpaired.is_empty() {
+        say(format!("{} left out", unpaired.len()));
+    }
+}
+
+/// The exit code: files that were left out are no success.
+fn left_out(unpaired: &[String]) -> Code {
+    if unpaired.is_empty() { Code::Done } else { Code::SomeFailed }
+}
+
+/// A 95 % interval as text; nothing where there is none.
 fn interval(ends: Option<[f64; 2]>) -> String {
     ends.map_or(String::new(), |[low, high]| format!(" (95 % {low:.4} to {high:.4})"))
 }
 
-/// A table of classes against one of truth.
+/// A table of classes against one of ground truth.
 fn classes(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Outcome {
     if csv.is_some() {
         return Err(Failure::usage("--csv is for masks; classes have --json".to_owned()));
@@ -72,7 +103,7 @@ fn classes(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
     let e = ampoule_study::classification(predictions, truth)?;
     if g.json {
         json(&e)?;
-        return Ok(Code::Done);
+        return Ok(left_out(&e.unpaired));
     }
     let t = &e.total;
     let number = |v: Option<f64>| v.map_or("undefined".into(), |v| format!("{v:.4}"));
@@ -85,9 +116,9 @@ fn classes(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
     say(format!("AUROC              {}{interval}", number(t.auroc)));
     say(format!("PR-AUC             {}", number(t.pr_auc)));
     say(format!("calibration error  {:.4}, Brier {:.4}", t.calibration_error, t.brier));
-    say("class                 photos  sensitivity  specificity  precision      F1   AUROC  called");
+    say("class                 photos  sensitivity  specificity  precision      F1   AUROC  predicted");
     for (c, m) in t.classes.iter().enumerate() {
-        let called: Vec<String> = t.confusion[c].iter().map(usize::to_string).collect();
+        let predicted: Vec<String> = t.confusion[c].iter().map(usize::to_string).collect();
         say(format!(
             "{:20} {:7} {:>12} {:>12} {:>10} {:7.4} {:>7}  {}",
             m.name,
@@ -97,16 +128,14 @@ fn classes(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
             number(m.precision),
             m.f1,
             number(m.auroc),
-            called.join(" ")
+            predicted.join(" ")
         ));
     }
-    for u in &e.unpaired {
-        say(format!("left out: {u}"));
-    }
-    Ok(Code::Done)
+    name_left_out(&e.unpaired);
+    Ok(left_out(&e.unpaired))
 }
 
-/// Label maps against truth.
+/// Label maps against ground truth.
 fn tiles(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Outcome {
     if csv.is_some() {
         return Err(Failure::usage("--csv is for masks; label maps have --json".to_owned()));
@@ -114,20 +143,22 @@ fn tiles(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Ou
     let e = ampoule_study::tiles(predictions, truth)?;
     if g.json {
         json(&e)?;
-        return Ok(Code::Done);
+        return Ok(left_out(&e.unpaired));
     }
     let distance = |v: Option<f64>| v.map_or("missed".into(), |v| format!("{v:.1}"));
-    say("tile                         class    Dice    IoU  HD95 px  objects found/truth/called  F1");
+    say(
+        "tile                         class    Dice    IoU  HD95 px  objects matched/reference/predicted  F1",
+    );
     for t in &e.tiles {
-        let [truth, called, found] = t.objects;
+        let [reference, predicted, matched] = t.objects;
         say(format!(
-            "{:28} {:5} {:7.4} {:6.4} {:>8} {:>27} {:.4}",
+            "{:28} {:5} {:7.4} {:6.4} {:>8} {:>36} {:.4}",
             t.tile,
             t.class,
             t.dice,
             t.iou,
             distance(t.hd95_px),
-            format!("{found}/{truth}/{called}"),
+            format!("{matched}/{reference}/{predicted}"),
             t.object_f1
         ));
     }
@@ -146,8 +177,6 @@ fn tiles(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Ou
             interval(c.object_f1_ci95)
         ));
     }
-    for u in &e.unpaired {
-        say(format!("left out: {u}"));
-    }
-    Ok(Code::Done)
+    name_left_out(&e.unpaired);
+    Ok(left_out(&e.unpaired))
 }

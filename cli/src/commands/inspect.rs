@@ -5,6 +5,8 @@ use crate::args::Global;
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::Session;
 use ampoule_graph::{Dim, Graph, onnx};
+use ampoule_pipeline::Planned;
+use ampoule_pipeline::recipe::Kind;
 use serde_json::{Value, json as object};
 use std::collections::BTreeMap;
 
@@ -24,12 +26,22 @@ pub fn run(g: &Global, model: &str, size: [usize; 3], output: Option<&str>, prof
         graph.metadata.iter().filter(|(k, _)| k != ampoule_pipeline::RECIPE_KEY).cloned().collect();
     let recipe = graph.meta(ampoule_pipeline::RECIPE_KEY).map(str::to_owned);
     let mut networks = Vec::new();
+    let plan = match (unsupported.is_empty(), recipe.is_some() || g.recipe.is_some()) {
+        (true, true) => Some(Plan::of(g, model, size)),
+        _ => None,
+    };
+    if let Some(Err(e)) = &plan
+        && e.code == Code::Memory
+    {
+        return plan.transpose().map(|_| Code::Memory);
+    }
     if unsupported.is_empty() {
         let counts = ampoule_graph::passes::optimize(&mut graph).map_err(fail)?;
         let rewrites: BTreeMap<&str, usize> = counts.into_iter().filter(|c| c.1 > 0).collect();
         let names: Vec<String> = graph.outputs.iter().map(|o| graph.value(*o).name.clone()).collect();
         for name in names.iter().filter(|n| output.is_none_or(|o| o == *n)) {
-            let found = network(g, &graph, name, size, profile, &rewrites);
+            let input = plan.as_ref().and_then(|p| p.as_ref().ok()?.input(name));
+            let found = network(g, &graph, name, size, input, profile, &rewrites);
             networks.push(found.map_err(|e| e.about(path.display()))?);
         }
         if let (Some(o), true) = (output, networks.is_empty()) {
@@ -37,8 +49,10 @@ pub fn run(g: &Global, model: &str, size: [usize; 3], output: Option<&str>, prof
         }
     }
     let unsupported: Vec<String> = unsupported.iter().map(|u| format!("{} ({})", u.op, u.reason)).collect();
+    let plan = plan.transpose()?;
     if g.json {
         json(&object!({
+            "plan": plan.as_ref().and_then(Plan::json),
             "file": path.display().to_string(), "parameters": parameters, "inputs": inputs, "outputs": outputs,
             "operators": operators, "unsupported": unsupported, "metadata": meta, "networks": networks,
         }))?;
@@ -54,8 +68,8 @@ pub fn run(g: &Global, model: &str, size: [usize; 3], output: Option<&str>, prof
     for n in &networks {
         print_network(n, g.verbose || profile);
     }
-    if recipe.is_some() || g.recipe.is_some() {
-        print_plan(g, model, size)?;
+    if let Some(text) = plan.as_ref().and_then(Plan::text) {
+        say(text);
     }
     if let (Some(r), true) = (recipe, g.verbose) {
         say(format!("recipe:\n{r}"));
@@ -63,28 +77,58 @@ pub fn run(g: &Global, model: &str, size: [usize; 3], output: Option<&str>, prof
     Ok(Code::Done)
 }
 
-/// What the recipe's labels take beside the network, for an image of `size` on the network's grid.
-fn print_plan(g: &Global, model: &str, size: [usize; 3]) -> Result<(), Failure> {
-    let loaded = super::load(g, model)?;
-    // Sizes are given in the tensor's order, slowest first.
-    let dims = match loaded.recipe.kind() {
-        ampoule_pipeline::recipe::Kind::Image => [size[2], size[1], 1],
-        ampoule_pipeline::recipe::Kind::Volume => [size[2], size[1], size[0]],
-    };
-    if let Some(p) = ampoule_pipeline::planned(&loaded, dims, g.max_ram)? {
-        let [x, y, z] = p.input;
-        say(format!(
-            "recipe `{}` on {}x{}x{}: {} windows of {x}x{y}x{z}, scores and labels {:.0} MiB ({} labels at a time)",
-            loaded.recipe.model.name,
-            dims[0],
-            dims[1],
-            dims[2],
-            p.windows,
-            p.bytes as f64 / 1048576.0,
-            p.labels_at_a_time
-        ));
+/// What the recipe makes of an image.
+struct Plan {
+    recipe: String,
+    /// Sizes of the image on the network's grid along x, y and z.
+    dims: [usize; 3],
+    /// Outputs that give the result.
+    outputs: Vec<String>,
+    /// Segmentations only.
+    planned: Option<Planned>,
+}
+
+impl Plan {
+    /// For an image of `size`, slowest first, as the tensors of networks have it.
+    fn of(g: &Global, model: &str, size: [usize; 3]) -> Result<Plan, Failure> {
+        let mut loaded = super::load(g, model)?;
+        let dims = match loaded.recipe.kind() {
+            Kind::Image => [size[2], size[1], 1],
+            Kind::Volume => [size[2], size[1], size[0]],
+        };
+        let planned = ampoule_pipeline::planned(&mut loaded, dims)?;
+        let outputs = loaded.recipe.last().outputs.clone();
+        Ok(Plan { recipe: loaded.recipe.model.name.clone(), dims, outputs, planned })
     }
-    Ok(())
+
+    /// Sizes of the tensor that the network of an output takes, where the recipe says.
+    fn input(&self, output: &str) -> Option<Vec<usize>> {
+        let own = self.outputs.iter().any(|o| o == output);
+        self.planned.as_ref().filter(|_| own).map(|p| p.tensor.clone())
+    }
+
+    fn text(&self) -> Option<String> {
+        let p = self.planned.as_ref()?;
+        let ([a, b, c], [x, y, z]) = (self.dims, p.input);
+        let [image, network, scores, peak] = [p.image, p.network, p.scores, p.peak()].map(mib);
+        Some(format!(
+            "recipe `{}` on {a}x{b}x{c} of the network's grid: {} windows of {x}x{y}x{z}, {} labels at a time; peak about {peak:.0} MiB (image {image:.0}, network {network:.0}, scores and labels {scores:.0}), beside the program and the file itself",
+            self.recipe, p.windows, p.labels_at_a_time
+        ))
+    }
+
+    fn json(&self) -> Option<Value> {
+        let p = self.planned.as_ref()?;
+        Some(object!({
+            "recipe": self.recipe, "grid": self.dims, "windows": p.windows, "input": p.tensor,
+            "labels_at_a_time": p.labels_at_a_time, "image_mb": mib(p.image), "network_mb": mib(p.network),
+            "scores_mb": mib(p.scores), "peak_mb": mib(p.peak()),
+        }))
+    }
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / 1048576.0
 }
 
 fn describe(graph: &Graph, id: ampoule_graph::ValueId) -> String {
@@ -98,6 +142,7 @@ fn network(
     graph: &Graph,
     name: &str,
     size: [usize; 3],
+    input: Option<Vec<usize>>,
     profile: bool,
     rewrites: &BTreeMap<&str, usize>,
 ) -> Result<Value, Failure> {
@@ -113,7 +158,10 @@ fn network(
                 None if k < 2 => 1,
                 None => size[3 - spatial.min(3) + (k - 2).min(2)],
             };
-            shape.iter().enumerate().map(one).collect()
+            match &input {
+                Some(dims) if dims.len() == shape.len() => dims.clone(),
+                _ => shape.iter().enumerate().map(one).collect(),
+            }
         })
         .collect();
     let mut session = Session::new(part, &shapes, &options(g)?)?;

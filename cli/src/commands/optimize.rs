@@ -11,6 +11,10 @@ use ampoule_pipeline::total_memory;
 use ampoule_study::optimize::{Job, Limit, optimize, write};
 
 pub fn run(g: &Global, o: &Optimize) -> Outcome {
+    if o.output.is_dir() {
+        let message = format!("{} is a folder; give a file such as model.onnx", o.output.display());
+        return Err(Failure::usage(message));
+    }
     if o.output.exists() && !g.overwrite {
         let message = format!("{} exists; --overwrite replaces it", o.output.display());
         return Err(Failure::usage(message));
@@ -20,6 +24,20 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         let message = format!("{} is the model itself; choose another output", o.output.display());
         return Err(Failure::usage(message));
     }
+    for given in [&o.calibrate, &o.validate, &o.truth].into_iter().flatten() {
+        if let (Ok(output), Ok(folder)) = (o.output.canonicalize(), given.canonicalize())
+            && output.starts_with(&folder)
+        {
+            let message = format!(
+                "{} is one of the files in {}; choose another output",
+                o.output.display(),
+                given.display()
+            );
+            return Err(Failure::usage(message));
+        }
+    }
+    let folder = o.output.parent().filter(|p| !p.as_os_str().is_empty());
+    super::run::writable(folder.unwrap_or(std::path::Path::new(".")))?;
     let limits: Result<Vec<Limit>, String> = o.max_drop.iter().map(|l| Limit::parse(l)).collect();
     let limits = limits.map_err(|e| Failure::usage(format!("--max-drop: {e}")))?;
     if o.validate.is_none() && (!limits.is_empty() || o.truth.is_some()) {
@@ -27,7 +45,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
     }
     if o.winograd && o.validate.is_none() {
         return Err(Failure::usage(
-            "--winograd needs --validate: what it rounds is kept only within limits".to_owned(),
+            "--winograd needs --validate: Winograd INT8 is kept only within limits".to_owned(),
         ));
     }
     let training = training::plan(g, &o.training)?;
@@ -39,11 +57,11 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         return Err(Failure::usage(message.to_owned()));
     }
     if float && o.training.qat {
-        return Err(Failure::usage("--qat makes eight bits; leave --precision out".to_owned()));
+        return Err(Failure::usage("--qat makes INT8; leave --precision out".to_owned()));
     }
     let needs = !float || training.is_some();
     if needs && o.calibrate.is_none() && o.training.finetune.is_none() {
-        let message = "give --calibrate FOLDER: images to take the ranges of values from";
+        let message = "give --calibrate FOLDER: calibration images";
         return Err(Failure::usage(message.to_owned()));
     }
     without_effect(o, float)?;
@@ -104,7 +122,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
             training::tell(t);
         }
         say(format!(
-            "{}: {}; {codes} of {all} layers in eight bits, {} biases corrected",
+            "{}: {}; {codes} of {all} layers in INT8, {} biases corrected",
             o.output.display(),
             report.written,
             report.corrected
@@ -124,10 +142,10 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
             ));
         }
         if !report.kept.is_empty() {
-            say(format!("left in float32: {}", report.kept.join(", ")));
+            say(format!("fell back to FP32: {}", report.kept.join(", ")));
         }
         if !report.filtered.is_empty() {
-            say(format!("rounded in Winograd's transform domain: {}", report.filtered.join(", ")));
+            say(format!("Winograd INT8: {}", report.filtered.join(", ")));
         }
         if !report.narrowed.is_empty() && job.quantize {
             say(format!("stored as bfloat16: {}", report.narrowed.join(", ")));
@@ -141,7 +159,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
             (true, _) => "by this training",
             (_, "bf16") => "in bfloat16",
             (_, "fp32") => "even in float32",
-            _ => "in eight bits",
+            _ => "in INT8",
         };
         let message = format!("the limit cannot be met {how}; {} was written instead", report.written);
         return Err(Failure { code: Code::Utility, message });

@@ -169,8 +169,9 @@ fn print(summary: &Summary) -> Result<(), Failure> {
 pub fn code(summary: &Summary) -> Code {
     let [done, kept, failed, skipped] = summary.counts();
     // Whatever keeps the input itself from being read is a bad input.
-    let unreadable = |(input, e): &(&Path, &Error)| match e {
-        Error::Io { path, .. } => path == input,
+    let input = |path: &Path| summary.results.iter().any(|r| r.case.files.iter().any(|f| f == path));
+    let unreadable = |(_, e): &(&Path, &Error)| match e {
+        Error::Io { path, .. } => input(path),
         Error::Exists { .. } => false,
         _ => true,
     };
@@ -200,7 +201,5 @@ pub fn writable(folder: &Path) -> Result<(), Failure> {
         return Err(fail(what));
     }
     std::fs::create_dir_all(folder).map_err(fail)?;
-    let probe = folder.join(format!(".ampoule-probe-{}", std::process::id()));
-    std::fs::write(&probe, b"").map_err(fail)?;
-    std::fs::remove_file(&probe).map_err(fail)
+    tempfile::tempfile_in(folder).map(drop).map_err(fail)
 }

@@ -223,10 +223,7 @@ fn a_variant_is_pruned_and_trained() {
     let all = results(&dir, "out");
     let pruned = of(&all["workloads"][0]["variants"], "name", "pruned");
     let note = pruned["note"].as_str().unwrap();
-    assert!(
-        note.contains("27.2 % of the multiplications") && note.contains("layers in eight bits"),
-        "{note}"
-    );
+    assert!(note.contains("27.2 % of the multiplications") && note.contains("layers in INT8"), "{note}");
     let original = of(&all["workloads"][0]["variants"], "name", "original");
     assert!(3 * pruned["bytes"].as_u64().unwrap() < original["bytes"].as_u64().unwrap());
     assert!(pruned["utility"].as_array().is_some_and(|u| !u.is_empty()));

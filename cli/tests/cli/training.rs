@@ -47,7 +47,7 @@ fn pruning_with_quantizers_and_a_teacher_makes_a_smaller_model_that_runs() {
         ["--teacher", "original", "--prune", "0.5", "--prune-steps", "2", "--qat", "--qat-epochs", "1"];
     let limit = ["--max-drop", "dice=0.5", "--json", "--learn-scales", "--augment", "full"];
     let o = ampoule(&d, &[&BASE[..], &LEARN, &PROVE, &LITTLE, &more, &limit].concat());
-    expect(&o, 0, &["\"met\":true", "\"channels\":[16,8]", "train in eight bits", "\"metric\":"]);
+    expect(&o, 0, &["\"met\":true", "\"channels\":[16,8]", "train in INT8", "\"metric\":"]);
     assert!(!d.path("small.onnx.training").exists() && !d.path("small.onnx.partial").exists());
     let g = read(&d, "small.onnx");
     assert!(g.nodes.iter().any(|n| n.op.name() == "QuantizeLinear"));
@@ -69,7 +69,7 @@ fn pruning_at_once_needs_neither_labels_nor_training() {
         expect(&o, 0, &["not pruned:", "channels: 24 of 48", "the trained network in float32", "met"]);
     }
     let o = ampoule(&d, &[&base[..], &["--prune", "0.4", "--global", "--overwrite"]].concat());
-    expect(&o, 0, &["in eight bits", "not validated"]);
+    expect(&o, 0, &["layers in INT8", "not validated"]);
     let auto = ["--prune", "auto", "--speedup", "1.3", "--precision", "fp32", "--overwrite"];
     expect(&ampoule(&d, &[&base[..], &auto].concat()), 0, &["measure cuts", "channels:"]);
     // A speed that costs too much is given up step by step; what is left is the original.
@@ -139,7 +139,7 @@ fn bad_input_is_named() {
         assert!(!d.path("small.onnx").exists(), "{}", text(&o));
     };
     for (ratio, word) in
-        [("0", "takes nothing"), ("1", "leave nothing"), ("1.5", "below 1"), ("x", "a share")]
+        [("0", "prunes nothing"), ("1", "prune everything"), ("1.5", "below 1"), ("x", "a share")]
     {
         run(&["--calibrate", "learn", "--prune", ratio], 2, &["--prune", word]);
     }
@@ -235,5 +235,5 @@ fn volumes_are_learned_from_too() {
     expect(&ampoule(&d, &["run", "deep.onnx", "cal", "-o", "truth"]), 0, &[]);
     let more = ["--labels", "truth", "--qat", "--qat-epochs", "1", "--overwrite"];
     let o = ampoule(&d, &[&base[..], &little, &more].concat());
-    expect(&o, 0, &["train in eight bits, epoch 1"]);
+    expect(&o, 0, &["train in INT8, epoch 1"]);
 }

@@ -1,4 +1,4 @@
-//! Makes networks small: calibration, and quantization to eight bits.
+//! Makes networks small: calibration, and quantization to INT8.
 //!
 //! The way of a network: [`Plan::of`] decides which tensors get quantizers, a [`Collector`] watches
 //! them in float32 runs over calibration cases, [`Method`] turns what it saw into ranges, and

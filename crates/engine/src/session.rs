@@ -563,7 +563,10 @@ fn fit(
         return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
     }
     drop(lowered);
-    let mut cut = Cut::of(graph, &spare);
+    // Tiles leave inputs and outputs whole.
+    let dims = graph.inputs.iter().chain(&graph.outputs).filter_map(|v| graph.value(*v).dims());
+    let ends: u64 = dims.map(|d| 4 * d.iter().product::<usize>() as u64).sum();
+    let mut cut = if ends < limit { Cut::of(graph, &spare) } else { None };
     while let Some(cut) = cut.as_mut()
         && cut.shrink()
     {

@@ -28,7 +28,15 @@ pub enum Select<'a, T> {
     Labels(&'a [T]),
 }
 
-impl<T: Label> Select<'_, T> {
+impl<'a, T: Label> Select<'a, T> {
+    /// These labels as one region.
+    pub fn of(labels: &'a [T]) -> Self {
+        match labels {
+            [one] => Select::Label(*one),
+            several => Select::Labels(several),
+        }
+    }
+
     /// Whether a voxel of this label belongs; background does not, unless it is named.
     pub fn holds(&self, label: T) -> bool {
         match self {

@@ -136,29 +136,43 @@ fn means(block: Block, n: usize) -> Vec<f32> {
     sums
 }
 
-/// Most bytes of blocks at one time when windows are added in order.
+/// Most bytes of blocks at one time when windows are added in order. With `by_plane`, what is finished is copied into
+/// planes of the whole grid, which stay until all of their blocks are finished.
 pub(crate) fn peak_bytes(
     scores: usize,
     grid: [u64; 3],
     block: [usize; 3],
+    by_plane: bool,
     all: impl Iterator<Item = Placed> + Clone,
 ) -> u64 {
     let empty = Canvas::new(scores, grid, block, all.clone());
     let mut left = empty.touched.clone();
-    let (mut alive, mut most) = (HashMap::new(), 0u64);
-    let mut held = 0u64;
+    // Blocks that are still to finish, by their place along z.
+    let mut layers: HashMap<u32, u32> = HashMap::new();
+    left.keys().for_each(|p| *layers.entry(p[0]).or_insert(0) += 1);
+    let whole = layers.clone();
+    let (mut alive, mut most, mut held) = (HashMap::new(), 0u64, 0u64);
     for w in all {
         let mut ended = 0;
         for p in places(w, block) {
-            let bytes = empty.size_of(p).iter().product::<usize>() as u64 * 4 * (scores as u64 + 1);
+            let size = empty.size_of(p);
+            let bytes = size.iter().product::<usize>() as u64 * 4 * (scores as u64 + 1);
             if alive.insert(p, ()).is_none() {
                 held += bytes;
             }
             let n = left.entry(p).or_insert(1);
             *n -= 1;
-            if *n == 0 {
-                alive.remove(&p);
-                ended += bytes;
+            if *n > 0 {
+                continue;
+            }
+            alive.remove(&p);
+            ended += bytes;
+            if by_plane {
+                let planes = grid[0] * grid[1] * size[2] as u64 * 4 * scores as u64;
+                let open = layers.entry(p[0]).or_insert(1);
+                held += if *open == whole[&p[0]] { planes } else { 0 };
+                *open -= 1;
+                ended += if *open == 0 { planes } else { 0 };
             }
         }
         most = most.max(held);
@@ -200,7 +214,10 @@ mod tests {
         // The upper blocks are finished before the last row of windows begins.
         assert!(seen[..2].iter().all(|s| s[1] == 0), "{seen:?}");
         assert!(c.blocks.is_empty());
-        let most = peak_bytes(2, grid, block, at.iter().copied());
+        let most = peak_bytes(2, grid, block, false, at.iter().copied());
         assert!(most <= 4 * 256 * 256 * 12 && most > 0, "{most}");
+        // All of it is one plane.
+        let planes = peak_bytes(2, grid, block, true, at.iter().copied());
+        assert!(planes > most && planes <= most + 440 * 336 * 8, "{planes}");
     }
 }

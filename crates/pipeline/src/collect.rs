@@ -1,8 +1,8 @@
 //! From what was typed to cases: files, folders, BIDS data sets and manifests.
 
 use crate::case::{Case, stem};
+use crate::manifest::manifest;
 use crate::recipe::{Kind, Recipe};
-use crate::table::Table;
 use crate::{Error, Result};
 use ampoule_imaging::formats::{Family, Format};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -274,15 +274,11 @@ fn endings(recipe: &Recipe) -> String {
     if list.is_empty() { "a channel's suffix".into() } else { list.join(", ") }
 }
 
-/// Whether files given one by one are the channels of one case: as many as there are, and none told by its name.
+/// Whether files given one by one are the channels of one case: as many as there are, where names tell nothing.
 fn all_in_order(recipe: &Recipe, candidates: &[Candidate]) -> bool {
-    let told = |c: &Candidate| {
-        let own = stem(&c.path);
-        (0..recipe.input.len()).any(|i| suffix_of(recipe, i, c.bids).iter().any(|s| own.ends_with(s)))
-    };
     candidates.len() == recipe.input.len()
         && candidates.iter().all(|c| c.folder.is_empty() && !c.bids)
-        && !candidates.iter().any(told)
+        && recipe.input.iter().all(|i| i.suffix.is_empty())
 }
 
 /// All channels of a case; those that were not named are looked for beside one that was.
@@ -320,73 +316,6 @@ fn complete(
         }
     }
     Ok(out)
-}
-
-/// Cases of a table with one line each.
-fn manifest(recipe: &Recipe, path: &Path) -> Result<Vec<Case>> {
-    let table = Table::read(path)?;
-    let wrong = |line: usize, reason: String| Error::Manifest { path: path.into(), line, reason };
-    let mut seen = BTreeSet::new();
-    if let Some(twice) = table.header.iter().find(|h| !h.is_empty() && !seen.insert(h.to_lowercase())) {
-        return Err(wrong(1, format!("its column `{twice}` occurs twice")));
-    }
-    let mut columns = Vec::new();
-    for (i, input) in recipe.input.iter().enumerate() {
-        let other = format!("channel{}", i + 1);
-        let mut names = vec![input.name.as_str(), other.as_str()];
-        if recipe.input.len() == 1 {
-            names.extend(["file", "image", "path", "input"]);
-        }
-        match table.column(&names) {
-            Some(c) => columns.push(c),
-            None => {
-                let have = table.header.join(", ");
-                return Err(wrong(1, format!("it has no column `{}`; its columns are {have}", input.name)));
-            }
-        }
-    }
-    let name = table.column(&["case", "id", "subjectid"]);
-    let truth = table.column(&["truth", "reference", "mask"]);
-    let group = table.column(&["group", "patient", "subject"]);
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let mut lines: HashMap<String, usize> = HashMap::new();
-    let mut cases = Vec::new();
-    for (line, fields) in &table.rows {
-        let value = |c: Option<usize>| c.map(|c| fields[c].clone()).filter(|v| !v.is_empty());
-        let file = |c: usize| {
-            let given = Path::new(&fields[c]);
-            if fields[c].is_empty() {
-                return Err(wrong(*line, format!("its column `{}` is empty", table.header[c])));
-            }
-            Ok(if given.is_absolute() { given.to_owned() } else { folder.join(given) })
-        };
-        let files = columns.iter().map(|c| file(*c)).collect::<Result<Vec<_>>>()?;
-        let own = match value(name) {
-            Some(n) => clean(&n).ok_or_else(|| wrong(*line, format!("`{n}` is no name for results")))?,
-            None => stem(&files[0]),
-        };
-        if let Some(first) = lines.insert(own.clone(), *line).filter(|_| name.is_some()) {
-            return Err(wrong(*line, format!("the case `{own}` stands in line {first} already")));
-        }
-        let truth = value(truth).map(|t| folder.join(t));
-        cases.push(Case { name: own, files, truth, group: value(group), bids: false });
-    }
-    if cases.is_empty() {
-        return Err(wrong(1, "it names no cases".into()));
-    }
-    Ok(cases)
-}
-
-/// A name that stays within the output folder.
-fn clean(name: &str) -> Option<String> {
-    let fits = |part: &str| {
-        !part.is_empty()
-            && part != "."
-            && part != ".."
-            && !part.contains(['\\', ':'])
-            && !part.chars().any(char::is_control)
-    };
-    name.split('/').all(fits).then(|| name.to_owned())
 }
 
 /// Gives cases of equal names different ones: by their endings, else by the folders that they lie in, else by numbers.

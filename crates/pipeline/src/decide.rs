@@ -70,6 +70,21 @@ impl Decider {
         self.choose(scores).map_or(self.background, |k| self.values[k])
     }
 
+    /// Labels of pixels whose only score needs no activation and is compared with a threshold; tells whether that is so.
+    pub fn row(&self, scores: &[f32], labels: &mut [u16]) -> bool {
+        let (&[value], &[threshold]) = (&self.values[..], &self.thresholds[..]) else { return false };
+        if self.activation != Activation::None || self.rule == Rule::Several {
+            return false;
+        }
+        let pick = |yes: bool| if yes { value } else { self.background };
+        // Comparisons with what is not a number are false.
+        match self.at_least {
+            true => labels.iter_mut().zip(scores).for_each(|(l, s)| *l = pick(*s >= threshold)),
+            false => labels.iter_mut().zip(scores).for_each(|(l, s)| *l = pick(*s > threshold)),
+        }
+        true
+    }
+
     /// All labels whose score is above its threshold.
     pub fn several(&self, scores: &[f32]) -> Vec<usize> {
         (0..scores.len()).filter(|k| self.above(*k, scores[*k])).collect()
@@ -141,6 +156,18 @@ mod tests {
         assert_eq!([[0.6, 0.95], [0.6, 0.9], [0.1, 0.95], [0.5, 0.1]].map(|s| d.label(&s)), [7, 4, 7, 0]);
         let d = decider("regions\"\nat-least = true\nthreshold = 0.5 #\"", &labels[1..], "");
         assert_eq!(d.label(&[0.5, 0.9]), 7);
+    }
+
+    #[test]
+    fn rows_decide_as_pixels() {
+        for rule in ["argmax", "threshold", "regions", "threshold\"\nat-least = true #\""] {
+            let d = decider(rule, &[(3, 0.5)], "");
+            let scores = [0.1, 0.5, f32::NAN, 0.6, 0.500001];
+            let mut labels = [9; 5];
+            assert!(d.row(&scores, &mut labels));
+            assert_eq!(labels, scores.map(|s| d.label(&[s])), "{rule}");
+        }
+        assert!(!decider("argmax", &[(0, 0.5), (1, 0.5)], "").row(&[], &mut []));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What can go wrong with a case, a model or a recipe.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Shorthand for this crate's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -79,15 +79,13 @@ pub enum Error {
         /// How.
         reason: String,
     },
-    /// A table of cases is wrong.
-    #[error("{path}, line {line}: {reason}", path = path.display())]
+    /// A table of cases is wrong, with everything that is wrong with it.
+    #[error("{}", rows(path, problems))]
     Manifest {
         /// Which file.
         path: PathBuf,
-        /// Line, counted from 1.
-        line: usize,
-        /// What is wrong.
-        reason: String,
+        /// Lines, counted from 1, and what is wrong with them.
+        problems: Vec<(usize, String)>,
     },
     /// An image of a known kind that is not read, or a file that belongs to no case.
     #[error("{path}: {reason}", path = path.display())]
@@ -127,6 +125,12 @@ impl Error {
         )
     }
 
+    /// Too little memory for `what`, in bytes.
+    pub(crate) fn memory(what: &str, needed: u64, room: u64) -> Error {
+        let mib = |b: u64| b.div_ceil(1 << 20);
+        Error::Memory { what: what.into(), needed_mib: mib(needed), room_mib: mib(room) }
+    }
+
     /// A recipe that does not go with its network.
     pub(crate) fn mismatch(reason: String) -> Error {
         Error::Mismatch { reason }
@@ -136,6 +140,19 @@ impl Error {
         let path = path.into();
         move |source| Error::Io { path, source }
     }
+}
+
+/// Problems of a table that are listed.
+const LISTED: usize = 20;
+
+/// One line a problem of a table.
+fn rows(path: &Path, problems: &[(usize, String)]) -> String {
+    let one = |(line, reason): &(usize, String)| format!("{}, line {line}: {reason}", path.display());
+    let mut list: Vec<String> = problems.iter().take(LISTED).map(one).collect();
+    if problems.len() > LISTED {
+        list.push(format!("and {} more lines", problems.len() - LISTED));
+    }
+    list.join("\n")
 }
 
 /// One line a problem, each with where it stands.

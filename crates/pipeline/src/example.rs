@@ -2,7 +2,7 @@
 
 use crate::case::Case;
 use crate::predict::{Plan, narrowed, reading, run};
-use crate::prepare::{Kept, prepare};
+use crate::prepare::{Kept, Refused, prepare};
 use crate::read::{Source, load};
 use crate::recipe::Recipe;
 use crate::{Error, Model, Result, Settings, Workspace};
@@ -43,7 +43,7 @@ impl Example {
         settings: Settings,
     ) -> Result<Example> {
         let recipe = model.recipe.clone();
-        let content = |reason| Error::Content { path: case.main().into(), reason };
+        let content = |refused: Refused| refused.of(case.main());
         let most = model.max_ram.or_else(crate::total_memory).unwrap_or(u64::MAX);
         let loaded = load(&recipe, case, None, most, false)?;
         let mut image = loaded.image(recipe.input[0].colours);

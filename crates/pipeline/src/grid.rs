@@ -192,6 +192,13 @@ impl AxisMap {
         self.begin.push(self.weights.len() as u32);
     }
 
+    /// Outputs that have inputs; they lie without gaps.
+    pub fn covered(&self) -> std::ops::Range<usize> {
+        let some = |i: &usize| self.begin[*i] < self.begin[*i + 1];
+        let first = (0..self.outputs()).find(some).unwrap_or(0);
+        first..(0..self.outputs()).rfind(some).map_or(first, |i| i + 1)
+    }
+
     /// Each output is one input, or nothing.
     pub fn select(inputs: usize, list: impl IntoIterator<Item = Option<usize>>) -> AxisMap {
         let mut map = AxisMap::empty(inputs);

@@ -15,6 +15,7 @@ mod example;
 pub mod gallery;
 mod grid;
 mod hash;
+mod manifest;
 mod measure;
 mod model;
 mod plausible;
@@ -28,6 +29,7 @@ mod slides;
 mod system;
 mod table;
 mod tensor;
+mod walk;
 mod write;
 
 pub use case::{Case, stem};
@@ -38,6 +40,7 @@ pub use hash::{Fingerprint, sha256_file, sha256_hex};
 pub use measure::Measured;
 pub use model::{Model, RECIPE_KEY};
 pub use predict::{Planned, Settings, Timings, Workspace, planned};
+pub use read::grids_differ;
 pub use recipe::Recipe;
 pub use run::{
     Batch, CaseResult, OnSlide, Outcome, Prediction, Progress, Record, Summary, Written, predict_case,

@@ -25,6 +25,8 @@ pub struct Model {
     options: Options,
     /// Most resident memory of the whole process in bytes.
     pub max_ram: Option<u64>,
+    /// Bytes that the process held when the present case was planned, and will take for its scores.
+    spoken_for: u64,
     pool: Arc<Pool>,
     /// Whether inputs of one case may run side by side, one thread each.
     pub side_by_side: bool,
@@ -137,6 +139,7 @@ impl Model {
             sha256: String::new(),
             options,
             max_ram: None,
+            spoken_for: 0,
             pool: Arc::new(Pool::new(threads)),
             side_by_side: true,
             past: Vec::new(),
@@ -297,9 +300,7 @@ impl Model {
             .map(|c| c.as_ref().map_or_else(|| key.2.clone(), |v| vec![1, v.len()]))
             .collect();
         let mut options = self.options.clone();
-        // What the process holds already, and the scores that are read from the network.
-        let held =
-            crate::system::rss_bytes().unwrap_or(0) + 4 * key.2.iter().skip(2).product::<usize>() as u64;
+        let held = self.held();
         if let Some(m) = self.max_ram {
             options.max_bytes = Some(m.saturating_sub(held));
         }
@@ -315,6 +316,24 @@ impl Model {
         Ok(())
     }
 
+    /// Bytes that the process holds or is sure to take for the present case, without activations that are yet to be
+    /// made.
+    fn held(&self) -> u64 {
+        let networks: u64 = self.sessions().map(|s| s.arena_bytes() + s.weight_bytes()).sum();
+        crate::system::rss_bytes().unwrap_or(0).max(self.spoken_for + networks)
+    }
+
+    fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.seats.values().flatten().map(|s| &s.session)
+    }
+
+    /// Notes that the present case will take so many bytes beside what the process holds now and its networks.
+    pub(crate) fn reserve(&mut self, bytes: u64) {
+        let weights: u64 = self.sessions().map(Session::weight_bytes).sum();
+        let now = crate::system::rss_bytes().unwrap_or(0).saturating_sub(weights);
+        self.spoken_for = now + bytes;
+    }
+
     /// The session of a network for one input shape; all threads work on it.
     pub(crate) fn seat(&mut self, network: usize, key: &Key) -> Result<&mut Seat> {
         self.ready(network, key)?;
@@ -323,19 +342,22 @@ impl Model {
     }
 
     /// Sessions of a network to run side by side on up to `jobs` inputs, one thread each: as many as there are
-    /// threads and memory for. A single one if only that fits; it has all threads.
-    pub(crate) fn seats(&mut self, network: usize, key: &Key, jobs: usize) -> Result<&mut [Seat]> {
+    /// threads and memory for, where each takes `each` bytes beside its activations. A single one if only that fits;
+    /// it has all threads.
+    pub(crate) fn seats(&mut self, network: usize, key: &Key, jobs: usize, each: u64) -> Result<&mut [Seat]> {
         let first = self.seat(network, key)?;
         let (arena, foreign) = (first.session.arena_bytes(), first.session.is_foreign());
         // Who watches values sees them run by run.
         let alone = foreign || self.options.observe.is_some() || !self.side_by_side;
         let threads = self.threads();
+        let own = self.seats.get(key).map_or(0, Vec::len).saturating_sub(1) as u64;
         let room = match self.max_ram {
-            Some(most) => most.saturating_sub(crate::system::rss_bytes().unwrap_or(0) + arena),
+            // Those that are here already are counted as held.
+            Some(most) => most.saturating_sub(self.held()) + own * arena,
             // The first session's memory may be untouched so far.
             None => crate::available_memory().unwrap_or(0).saturating_sub(arena) / 2,
         };
-        let fits = (room / arena.max(1)) as usize;
+        let fits = (room / (arena + each).max(1)) as usize;
         let lanes = if threads.min(jobs) <= fits && !alone { threads.min(jobs) } else { 1 };
         let list = self.seats.get_mut(key).ok_or_else(|| Error::mismatch("no session".into()))?;
         if lanes > 1 && list.len() <= lanes {
@@ -359,6 +381,7 @@ impl Model {
             sha256: self.sha256.clone(),
             options: Options { threads: 1, ..self.options.clone() },
             max_ram: self.max_ram,
+            spoken_for: self.spoken_for,
             pool: one,
             side_by_side: false,
             past: Vec::new(),
@@ -370,6 +393,20 @@ impl Model {
     /// Bytes of activations of all sessions made so far.
     pub fn arena_bytes(&self) -> u64 {
         self.seats.values().flatten().map(|s| s.session.arena_bytes()).sum()
+    }
+
+    /// Bytes of weights and activations of all sessions made so far.
+    pub(crate) fn network_bytes(&self) -> u64 {
+        self.sessions().map(|s| s.arena_bytes() + s.weight_bytes()).sum()
+    }
+
+    /// Whether the activations of `networks` networks should not be held at one time.
+    pub(crate) fn short_of_memory(&self, networks: u64) -> bool {
+        let more = self.arena_bytes() * networks.saturating_sub(1);
+        match self.max_ram {
+            Some(most) => self.held() + more > most,
+            None => self.arena_bytes() > crate::available_memory().unwrap_or(u64::MAX) / 8,
+        }
     }
 
     /// Whether another engine computes.

@@ -3,7 +3,7 @@
 use crate::measure::Measured;
 use crate::recipe::Recipe;
 use ampoule_imaging::Volume;
-use ampoule_imaging::normalise::quantile;
+use rayon::prelude::*;
 
 /// Voxels that statistics of an image are taken over.
 const SAMPLE: usize = 200_000;
@@ -17,25 +17,21 @@ const FAR: f32 = 3.0;
 /// What is unlikely about the values of a volume.
 pub(crate) fn volume(v: &Volume<f32>) -> Vec<String> {
     let mut out = Vec::new();
-    let sample: Vec<f32> = v.data.iter().copied().step_by((v.data.len() / SAMPLE).max(1)).collect();
-    let (Some(low), Some(high)) = (quantile(&sample, 0.0), quantile(&sample, 0.99)) else { return out };
-    let rest: Vec<f32> = sample.iter().copied().filter(|x| *x != low).collect();
+    let mut sample: Vec<f32> = v.data.iter().copied().step_by((v.data.len() / SAMPLE).max(1)).collect();
+    sample.par_sort_unstable_by(f32::total_cmp);
+    let (Some(&low), Some(&high)) = (sample.first(), sample.last()) else { return out };
+    let rest = &sample[sample.partition_point(|x| *x <= low)..];
     let share = 1.0 - rest.len() as f64 / sample.len() as f64;
-    if share > 0.01
-        && let (Some(a), Some(b)) = (quantile(&rest, 0.01), quantile(&rest, 0.99))
-        && b > a
-        && a - low > FAR * (b - a)
-    {
+    let [a, b] = [0.01, 0.99].map(|q| rest.get((q * rest.len() as f64) as usize).copied().unwrap_or(low));
+    if share > 0.01 && b > a && a - low > FAR * (b - a) {
         out.push(format!(
             "{:.0} % of its voxels are {low}, far below the rest ({a} to {b}); padding that the scanner or a converter added may change the result",
             100.0 * share
         ));
     }
-    let mut values: Vec<u32> = sample.iter().map(|x| x.to_bits()).collect();
-    values.sort_unstable();
-    values.dedup();
-    if values.len() < FEW_VALUES && high > low {
-        out.push(format!("it has only {} different intensities; is it a mask?", values.len()));
+    sample.dedup();
+    if sample.len() < FEW_VALUES && high > low {
+        out.push(format!("it has only {} different intensities; is it a mask?", sample.len()));
     }
     if let Some(ratio) = roughness(v)
         && ratio > NOISE

@@ -35,7 +35,7 @@ fn connectivity(n: Neighbours) -> Connectivity {
 
 fn apply(recipe: &Recipe, post: &Post, labels: &mut Volume<u16>, set: &[u16], spacing: [f64; 3], flat: bool) {
     let Some(&first) = set.first() else { return };
-    let select = Select::Labels(set);
+    let select = Select::of(set);
     let axes = [true, true, !flat];
     let mut morph = |operation, by| {
         let structure = Structure { full: false, axes };

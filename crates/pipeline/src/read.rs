@@ -1,6 +1,7 @@
 //! The files of a case, read into one image.
 
 use crate::case::Case;
+use crate::measure::Voxel;
 use crate::prepare::Image;
 use crate::recipe::{Agree, Colours, Kind, Recipe, Step};
 use crate::{Error, Result};
@@ -122,11 +123,45 @@ impl Loaded {
         }
     }
 
-    /// Sizes of voxels along the file's axes in mm; 1 where nothing is known.
-    pub fn spacing(&self) -> [f64; 3] {
+    /// Sizes of voxels along the file's axes in mm, where they are known.
+    pub fn known_spacing(&self) -> Option<[f64; 3]> {
         match &self.source {
-            Source::Volume { nifti, .. } => nifti.spacing(),
-            Source::Photo(p) => p.mpp.map_or([1.0; 3], |m| [m / 1000.0, m / 1000.0, 1.0]),
+            Source::Volume { nifti, .. } => Some(nifti.spacing()),
+            Source::Photo(p) => p.mpp.map(|m| [m / 1000.0, m / 1000.0, 1.0]),
+        }
+    }
+
+    /// The same; 1 where nothing is known.
+    pub fn spacing(&self) -> [f64; 3] {
+        self.known_spacing().unwrap_or([1.0; 3])
+    }
+
+    /// Size of a voxel or pixel.
+    pub fn voxel(&self) -> Voxel {
+        match &self.source {
+            Source::Volume { nifti, .. } => Voxel::Volume(nifti.affine().determinant().abs()),
+            Source::Photo(p) => p.mpp.map_or(Voxel::Unknown, |m| Voxel::Area((m / 1000.0).powi(2))),
+        }
+    }
+
+    /// Orientation of a volume's axes in the file.
+    pub fn orientation(&self) -> Option<Orientation> {
+        match &self.source {
+            Source::Volume { orientation, .. } => Some(*orientation),
+            Source::Photo(_) => None,
+        }
+    }
+
+    /// Whether it is an image in a plane.
+    pub fn flat(&self) -> bool {
+        self.orientation().is_none()
+    }
+
+    /// From the recipe's axes to the file's.
+    pub fn back<T: Copy>(&self, v: Volume<T>) -> Volume<T> {
+        match &self.source {
+            Source::Volume { turn, .. } => turn.back(v),
+            Source::Photo(_) => v,
         }
     }
 }
@@ -214,11 +249,7 @@ fn volumes(
         }
     }
     let Some((nifti, turn, orientation)) = first else {
-        return Err(Error::Manifest {
-            path: case.name.clone().into(),
-            line: 0,
-            reason: "it names no files".into(),
-        });
+        return Err(Error::Content { path: case.name.clone().into(), reason: "it names no files".into() });
     };
     let spacing = turn.spacing(nifti.spacing());
     Ok(Loaded {
@@ -231,16 +262,16 @@ fn volumes(
 
 /// How far two files are from lying on one grid; `None` where they do.
 pub(crate) fn differs(a: &Nifti, b: &Nifti) -> Option<String> {
-    if a.dims() != b.dims() {
+    grids_differ((a.dims(), a.affine()), (b.dims(), b.affine()))
+}
+
+/// How the second grid differs from the first, each given by its size in voxels and its voxel-to-world map in mm:
+/// another size, or corners further apart than a hundredth of a millimetre. `None` where they are the same.
+pub fn grids_differ(a: ([usize; 3], Affine), b: ([usize; 3], Affine)) -> Option<String> {
+    if a.0 != b.0 {
         let text = |d: [usize; 3]| format!("{}x{}x{}", d[0], d[1], d[2]);
-        return Some(format!("{} voxels, the other {}", text(b.dims()), text(a.dims())));
+        return Some(format!("{} voxels, the other {}", text(b.0), text(a.0)));
     }
-    let (p, q) = (a.affine(), b.affine());
-    let mut most = 0f64;
-    for corner in 0..8 {
-        let at = [0, 1, 2].map(|i| if corner >> i & 1 == 1 { a.dims()[i] as f64 - 1.0 } else { 0.0 });
-        let (u, v) = (p.apply(at), q.apply(at));
-        most = most.max((0..3).map(|i| (u[i] - v[i]).powi(2)).sum::<f64>().sqrt());
-    }
+    let most = a.1.largest_displacement(&b.1, a.0);
     (most > SAME_MM).then(|| format!("up to {most:.2} mm apart"))
 }

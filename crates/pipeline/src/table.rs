@@ -25,7 +25,7 @@ impl Table {
             return Err(Error::Content { path: path.into(), reason });
         }
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
-        let bad = |line, reason| Error::Manifest { path: path.into(), line, reason };
+        let bad = |line, reason| Error::Manifest { path: path.into(), problems: vec![(line, reason)] };
         let text = decode(&bytes).map_err(|reason| bad(1, reason))?;
         Table::parse(&text).map_err(|(line, reason)| bad(line, reason))
     }

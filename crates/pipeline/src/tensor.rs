@@ -3,10 +3,16 @@
 use crate::model::{Seat, Shape};
 use crate::prepare::pad_fill;
 use crate::recipe::{Activation, PadMode};
+use crate::walk::{Walk, transfer};
 use crate::{Error, Result};
 use ampoule_engine::Session;
 use ampoule_imaging::{Volume, pad};
+use rayon::prelude::*;
 use std::borrow::Cow;
+use std::ops::Range;
+
+/// Slices that one thread reads or writes at a time: a cache line of floats.
+const THICK: usize = 16;
 
 /// A box of an image, of which some may lie beyond it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,45 +47,6 @@ pub(crate) fn tile(channels: &[Volume<f32>], r: Region, border: PadMode) -> Cow<
     Cow::Owned(channels.iter().map(cut).collect())
 }
 
-/// How positions along the image's axes step through a tensor.
-struct Walk {
-    base: isize,
-    step: [isize; 3],
-}
-
-impl Walk {
-    /// For a box of `size` whose tensor axes have `strides`; mirrored axes are walked backwards.
-    fn new(axes: &[usize], strides: &[usize], size: [usize; 3], mirror: [bool; 3]) -> Walk {
-        let mut walk = Walk { base: 0, step: [0; 3] };
-        for (&a, &s) in axes.iter().zip(strides) {
-            let s = s as isize;
-            walk.step[a] = if mirror[a] { -s } else { s };
-            walk.base += if mirror[a] { (size[a] as isize - 1) * s } else { 0 };
-        }
-        walk
-    }
-
-    fn at(&self, p: [usize; 3]) -> usize {
-        (self.base + (0..3).map(|i| p[i] as isize * self.step[i]).sum::<isize>()) as usize
-    }
-}
-
-/// Visits voxels in blocks, so that transposing orders stays inside the caches.
-fn each_voxel(d: [usize; 3], mut f: impl FnMut([usize; 3], usize)) {
-    const B: usize = 16;
-    for y in 0..d[1] {
-        for z0 in (0..d[2]).step_by(B) {
-            for x0 in (0..d[0]).step_by(B) {
-                for x in x0..(x0 + B).min(d[0]) {
-                    for z in z0..(z0 + B).min(d[2]) {
-                        f([x, y, z], x + d[0] * (y + d[1] * z));
-                    }
-                }
-            }
-        }
-    }
-}
-
 /// Row-major strides of sizes.
 fn strides(sizes: &[usize]) -> Vec<usize> {
     let mut out = vec![1; sizes.len()];
@@ -101,18 +68,14 @@ pub(crate) fn fill(
     let spatial: Vec<usize> = shape.axes.iter().map(|a| size[*a]).collect();
     // Both layouts end with channels: the engine keeps them innermost, and so does a file that does.
     let steps: Vec<usize> = strides(&spatial).into_iter().map(|s| s * c).collect();
-    let walk = Walk::new(&shape.axes, &steps, size, mirror);
     let entry = c * spatial.iter().product::<usize>();
     let write = |tensor: &mut [f32]| {
-        for (b, channels) in boxes.iter().enumerate() {
-            let tensor = &mut tensor[b * entry..(b + 1) * entry];
+        for (channels, tensor) in boxes.iter().zip(tensor.chunks_exact_mut(entry.max(1))) {
             // One channel in the volume's own order needs no walk.
-            if c == 1 && mirror == [false; 3] && steps.last() == Some(&1) && shape.axes == [2, 1, 0] {
+            if c == 1 && mirror == [false; 3] && shape.axes == [2, 1, 0] {
                 tensor.copy_from_slice(&channels[0].data);
-                continue;
-            }
-            for (k, v) in channels.iter().enumerate() {
-                each_voxel(size, |p, i| tensor[walk.at(p) + k] = v.data[i]);
+            } else {
+                write_channels(tensor, channels, &shape.axes, &steps, mirror);
             }
         }
         tensor[boxes.len() * entry..].fill(0.0);
@@ -129,6 +92,30 @@ pub(crate) fn fill(
     }
     write(tensor);
     Ok(())
+}
+
+/// Writes channels into a tensor whose `axes` step by `steps` values, channels innermost.
+fn write_channels(
+    tensor: &mut [f32],
+    channels: &[Volume<f32>],
+    axes: &[usize],
+    steps: &[usize],
+    mirror: [bool; 3],
+) {
+    let Some(size) = channels.first().map(|v| v.dims) else { return };
+    let (outer, step) = (axes[0], steps[0].max(1));
+    tensor.par_chunks_mut(step * THICK).enumerate().for_each(|(i, part)| {
+        let (first, thick) = (i * THICK, part.len() / step);
+        let mut start = [0; 3];
+        start[outer] = if mirror[outer] { size[outer] - first - thick } else { first };
+        let from = Walk::of_volume(size, 1).from(start);
+        let mut size = size;
+        size[outer] = thick;
+        let to = Walk::new(axes, steps, size, mirror);
+        for (k, v) in channels.iter().enumerate() {
+            transfer(size, &from, &to, |at| v.data[at], |at, value| part[at + k] = value);
+        }
+    });
 }
 
 /// A network's output, as the image's axes see it.
@@ -185,9 +172,8 @@ pub(crate) fn output<'a>(
         (true, false) => (2, steps[1]),
         (false, _) => (1, 0),
     };
-    let mut walk = Walk::new(&shape.axes, &steps[first..first + spatial], size, mirror);
-    walk.base += (entry * steps[0]) as isize;
-    Ok(Output { data, walk, channels, channel_stride, size, labels })
+    let walk = Walk::new(&shape.axes, &steps[first..first + spatial], size, mirror);
+    Ok(Output { data, walk: walk.offset(entry * steps[0]), channels, channel_stride, size, labels })
 }
 
 /// What is read of a network's output.
@@ -214,62 +200,126 @@ impl Reading<'_> {
     }
 }
 
+/// What makes a score of one value of an output.
+#[derive(Clone, Copy)]
+enum Score {
+    Value,
+    /// What the value leaves of 1.
+    Rest,
+    /// The logit of the rest.
+    Negated,
+    Sigmoid,
+    SigmoidRest,
+    /// Whether the value is this label.
+    Is(f32),
+}
+
+impl Score {
+    fn of(self, v: f32) -> f32 {
+        match self {
+            Score::Value => v,
+            Score::Rest => 1.0 - v,
+            Score::Negated => -v,
+            Score::Sigmoid => sigmoid(v),
+            Score::SigmoidRest => 1.0 - sigmoid(v),
+            Score::Is(label) => (v == label) as u8 as f32,
+        }
+    }
+}
+
+/// Scores a pixel up to which each is read by itself, in the order of memory.
+const FEW: usize = 3;
+
 impl Output<'_> {
     /// Adds the scores of the pixels of slices `z` to `into`, scores innermost, x fastest; or sets them. Tells whether
     /// all were finite.
-    pub fn add(&self, what: &Reading, z: std::ops::Range<usize>, into: &mut [f32], set: bool) -> bool {
+    pub fn add(&self, what: &Reading, z: Range<usize>, into: &mut [f32], set: bool) -> bool {
+        let part = what.channels.len() * self.size[0] * self.size[1] * THICK;
+        let parts = into.par_chunks_mut(part.max(1)).zip(z.into_par_iter().step_by(THICK));
+        let soft =
+            what.activation == Activation::Softmax && !what.logits && !self.labels && self.channels > 1;
+        let read = |(into, z): (&mut [f32], usize)| match soft {
+            true => self.softmax(what, z, into, set),
+            false if what.channels.len() <= FEW => self.by_score(what, z, into, set),
+            false => self.by_pixel(what, z, into, set),
+        };
+        parts.map(read).reduce(|| true, |a, b| a && b)
+    }
+
+    /// Sizes of a part of slices, by the number of its values.
+    fn sizes(&self, values: usize, scores: usize) -> [usize; 3] {
+        let [x, y, _] = self.size;
+        [x, y, values / (scores * x * y).max(1)]
+    }
+
+    /// Where channel `c` lies and what is made of it.
+    fn score(&self, what: &Reading, c: usize) -> (usize, Score) {
+        let sigmoid = what.activation == Activation::Sigmoid && !what.logits;
+        if self.labels {
+            return (0, Score::Is(c as f32));
+        }
+        // One channel stands for a label against the rest.
+        let rest = self.channels == 1 && c == 0 && what.channels.len() == 2;
+        let score = match (rest, sigmoid) {
+            (true, true) => Score::SigmoidRest,
+            (true, false) if what.logits => Score::Negated,
+            (true, false) => Score::Rest,
+            (false, true) => Score::Sigmoid,
+            (false, false) => Score::Value,
+        };
+        (if self.channels == 1 { 0 } else { c * self.channel_stride }, score)
+    }
+
+    fn by_score(&self, what: &Reading, z: usize, into: &mut [f32], set: bool) -> bool {
         let n = what.channels.len();
-        let mut all = vec![0f32; self.channels];
+        let size = self.sizes(into.len(), n);
+        let to = Walk::of_volume(size, n);
+        let from = self.walk.from([0, 0, z]);
         let mut finite = true;
-        let soft = what.activation == Activation::Softmax && !what.logits;
-        let scan = soft || self.labels || self.channels == 1;
-        let first = z.start;
-        each_voxel([self.size[0], self.size[1], z.len()], |[x, y, z], i| {
-            let at = self.walk.at([x, y, z + first]);
-            let out = &mut into[i * n..(i + 1) * n];
-            if scan {
-                for (k, v) in all.iter_mut().enumerate() {
-                    *v = self.data[at + k * self.channel_stride];
-                }
-                finite &= all.iter().all(|v| v.is_finite());
-                self.scores(what, &mut all, out, set);
-                return;
-            }
-            for (s, &c) in out.iter_mut().zip(what.channels) {
-                let v = self.data[at + c * self.channel_stride];
+        for (k, &c) in what.channels.iter().enumerate() {
+            let (offset, score) = self.score(what, c);
+            let get = |at: usize| {
+                let v = self.data[at + offset];
                 finite &= v.is_finite();
-                let v = if what.activation == Activation::Sigmoid && !what.logits { sigmoid(v) } else { v };
-                *s = if set { v } else { *s + v };
+                score.of(v)
+            };
+            match set {
+                true => transfer(size, &from, &to, get, |at, v| into[at + k] = v),
+                false => transfer(size, &from, &to, get, |at, v| into[at + k] += v),
+            }
+        }
+        finite
+    }
+
+    fn by_pixel(&self, what: &Reading, z: usize, into: &mut [f32], set: bool) -> bool {
+        let n = what.channels.len();
+        let list: Vec<_> = what.channels.iter().map(|c| self.score(what, *c)).collect();
+        let mut finite = true;
+        self.walk.from([0, 0, z]).each(self.sizes(into.len(), n), |at, i| {
+            for (s, (offset, score)) in into[i * n..(i + 1) * n].iter_mut().zip(&list) {
+                let v = self.data[at + offset];
+                finite &= v.is_finite();
+                *s = if set { score.of(v) } else { *s + score.of(v) };
             }
         });
         finite
     }
 
-    fn scores(&self, what: &Reading, all: &mut [f32], out: &mut [f32], set: bool) {
-        let label = all[0];
-        if !self.labels && self.channels > 1 && what.activation == Activation::Softmax && !what.logits {
-            softmax(all);
-        }
-        for (s, &c) in out.iter_mut().zip(what.channels) {
-            let v = match (self.labels, self.channels) {
-                (true, _) => (label == c as f32) as u8 as f32,
-                // One channel stands for a label against the rest.
-                (false, 1) => {
-                    let p = if what.activation == Activation::Sigmoid && !what.logits {
-                        sigmoid(label)
-                    } else {
-                        label
-                    };
-                    match c == 0 && what.channels.len() == 2 {
-                        true if what.logits => -p,
-                        true => 1.0 - p,
-                        false => p,
-                    }
-                }
-                (false, _) => all[c],
-            };
-            *s = if set { v } else { *s + v };
-        }
+    fn softmax(&self, what: &Reading, z: usize, into: &mut [f32], set: bool) -> bool {
+        let n = what.channels.len();
+        let mut all = vec![0f32; self.channels];
+        let mut finite = true;
+        self.walk.from([0, 0, z]).each(self.sizes(into.len(), n), |at, i| {
+            for (k, v) in all.iter_mut().enumerate() {
+                *v = self.data[at + k * self.channel_stride];
+                finite &= v.is_finite();
+            }
+            softmax(&mut all);
+            for (s, &c) in into[i * n..(i + 1) * n].iter_mut().zip(what.channels) {
+                *s = if set { all[c] } else { *s + all[c] };
+            }
+        });
+        finite
     }
 }
 

@@ -1,6 +1,8 @@
 //! Cases through a model, reduced to what decides whether a smaller model is as good.
 
 use crate::classification::measures::Sample;
+use crate::classification::table;
+use crate::pairing::Paths;
 use crate::{Error, Result};
 use ampoule_engine::{Options, StepInfo};
 use ampoule_graph::Graph;
@@ -12,6 +14,7 @@ use ampoule_pipeline::recipe::Kind;
 use ampoule_pipeline::{Case, Model, Recipe, Settings, collect, predict_case, sha256_file, sha256_hex};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A model with its recipe and the way it is run.
@@ -45,6 +48,12 @@ impl Found {
             probabilities: self.scores.iter().map(|p| *p as f64).collect(),
             group: String::new(),
         }
+    }
+
+    /// Whether another result is the same to the last bit.
+    pub fn identical(&self, other: &Found) -> bool {
+        let bits = |f: &Found| f.scores.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        self.labels == other.labels && bits(self) == bits(other)
     }
 }
 
@@ -144,7 +153,38 @@ pub(crate) fn disjoint(sets: &[(&str, &[Case])]) -> Result<String> {
 /// Ground truth of cases: masks of the same name, or a table of classes.
 pub(crate) enum Truth {
     Masks(PathBuf),
-    Classes(BTreeMap<String, u16>),
+    Classes(Classes),
+}
+
+/// A table of classes, by file.
+pub(crate) struct Classes {
+    files: Paths,
+    classes: Vec<u16>,
+    /// The case that each row was used for.
+    used: Mutex<BTreeMap<usize, PathBuf>>,
+}
+
+impl Classes {
+    fn read(path: &Path, names: &[String]) -> Result<Self> {
+        let rows = table::truth(path, names)?;
+        let files = table::paths(path, rows.iter().map(|r| &r.0))?;
+        let classes = rows.iter().map(|r| r.1 as u16).collect();
+        Ok(Classes { files, classes, used: Mutex::default() })
+    }
+
+    /// The class of a case. No row, several that match equally well, and a row that was another case's are errors.
+    fn of(&self, case: &Path) -> std::result::Result<u16, String> {
+        let row = self.files.find(&case.to_string_lossy())?;
+        let row = row.ok_or("the table of ground truth does not name it; add a row for it")?;
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        match used.entry(row).or_insert_with(|| case.into()) {
+            first if first == case => Ok(self.classes[row]),
+            first => Err(format!(
+                "its row of the table of ground truth is that of {} too; write their folders in the table",
+                first.display()
+            )),
+        }
+    }
 }
 
 /// Endings of masks, the first that is found.
@@ -158,9 +198,7 @@ impl Truth {
         if path.is_dir() {
             return Ok(Truth::Masks(path.into()));
         }
-        let rows = crate::classification::table::truth(path, &recipe.classes())?;
-        let short = |f: &str| f.rsplit(['/', '\\']).next().unwrap_or(f).to_owned();
-        Ok(Truth::Classes(rows.iter().map(|(file, class, _)| (short(file), *class as u16)).collect()))
+        Ok(Truth::Classes(Classes::read(path, &recipe.classes())?))
     }
 
     /// The ground truth of a case, which must have this size and no other labels than the model's.
@@ -173,12 +211,7 @@ impl Truth {
         let path = case.main();
         let fail = |reason: String| Error::Input { path: path.into(), reason };
         let truth = match self {
-            Truth::Classes(all) => {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                let class = all.get(name.as_ref()).copied();
-                let class = class.ok_or_else(|| fail("the table of classes does not name it".into()))?;
-                Volume { dims: [1, 1, 1], data: vec![class] }
-            }
+            Truth::Classes(all) => Volume { dims: [1, 1, 1], data: vec![all.of(path).map_err(fail)?] },
             Truth::Masks(folder) => mask(&self.file(folder, case)?, values)?,
         };
         if truth.dims != dims {
@@ -278,4 +311,26 @@ pub(crate) fn hd95(a: &Volume<u16>, b: &Volume<u16>, class: u16, spacing: [f64; 
 pub(crate) fn agreement(a: &Volume<u16>, b: &Volume<u16>) -> f64 {
     let same = a.data.iter().zip(&b.data).filter(|(x, y)| x == y).count();
     same as f64 / a.data.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_classes_is_looked_up_by_folder_too() {
+        let d = tempfile::tempdir().unwrap();
+        let path = d.path().join("truth.csv");
+        let table = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Classes::read(&path, &["a".into(), "b".into()])
+        };
+        let t = table("file,label\none/x.png,a\ntwo/x.png,b\n").unwrap();
+        let of = |p: &str| t.of(Path::new(p));
+        assert_eq!((of("val/one/x.png"), of("val/two/x.png"), of("val/two/x.png")), (Ok(0), Ok(1), Ok(1)));
+        assert!(of("val/three/x.png").unwrap_err().contains("does not name it"));
+        assert!(of("other/two/x.png").unwrap_err().contains("val/two/x.png"));
+        let e = table("file,label\nx.png,a\nx.png,b\n").map(drop).unwrap_err().to_string();
+        assert!(e.contains("truth.csv: `x.png` occurs in more than one row"), "{e}");
+    }
 }

@@ -84,14 +84,17 @@ pub struct Classification {
 }
 
 /// Compares a table of predictions (`file,class,` and one column a class, as `run` writes it) with one of
-/// truth (`file,label`, and `group` where photos belong together). Files are matched by name, without
-/// folders unless names repeat.
+/// truth (`file,label`, and `group` where photos belong together). Files are paired by the longest common end of
+/// their paths; two rows for one file, and two that match equally well, are errors.
 pub fn classification(predictions: &Path, truth: &Path) -> Result<Classification> {
     let p = table::predictions(predictions)?;
     let t = table::truth(truth, &p.classes)?;
-    let (samples, unpaired) = table::pair(&p, &t);
+    let (samples, unpaired) = table::pair((predictions, &p), (truth, &t))?;
     if samples.is_empty() {
-        let reason = "no file of it is in the table of truth; names must be equal".to_owned();
+        let reason = format!(
+            "none of its files is in {}; names must be equal, and folders where both tables name them",
+            truth.display()
+        );
         return Err(Error::Input { path: predictions.into(), reason });
     }
     let total = totals(&p.classes, &samples);

@@ -13,7 +13,7 @@ mod profile;
 pub mod results;
 mod run;
 mod spec;
-mod stats;
+pub(crate) mod stats;
 mod summary;
 mod torch;
 mod utility;

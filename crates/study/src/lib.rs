@@ -9,14 +9,17 @@ mod compare;
 mod evaluate;
 pub mod experiment;
 mod gandlf;
+mod labels;
+mod noninferiority;
 pub mod optimize;
+mod pairing;
 pub mod report;
 mod tiles;
 pub mod training;
 
 pub use classification::{ClassMetrics, Classification, Totals, classification};
 pub use compare::{LayerParity, Parity, compare_layers, compare_on_case, compare_random};
-pub use evaluate::{CaseMetrics, Evaluation, Metrics, Summary, evaluate, evaluate_pair};
+pub use evaluate::{CaseMetrics, Evaluation, LabelSummary, Metrics, Summary, evaluate, evaluate_pair};
 pub use tiles::{ClassTotals, TileMetrics, Tiles, holds_tiles, tiles};
 
 /// What can go wrong while judging.

@@ -3,9 +3,10 @@
 mod candidates;
 mod filtered;
 mod journal;
+mod layers;
 mod narrow;
 mod timing;
-mod utility;
+pub(crate) mod utility;
 
 use crate::cases::{Found, Runner, Truth, disjoint};
 use crate::training::{self, Subject, Trained, Training};
@@ -13,7 +14,7 @@ use crate::{Error, Result};
 use ampoule_compress::round_weights;
 use ampoule_compress::{Channels, Collector, Method, Patches, Plan, Preset, Ranges, Rounding, Shifts};
 use ampoule_engine::{Options, Rewrites};
-use ampoule_graph::{Graph, Node, Op, onnx, passes};
+use ampoule_graph::{Graph, onnx, passes};
 use ampoule_pipeline::recipe::Kind;
 use ampoule_pipeline::{Case, Fingerprint, RECIPE_KEY, Recipe, sha256_hex};
 use candidates::{Candidates, rank, search};
@@ -35,7 +36,7 @@ pub struct Job {
     pub options: Options,
     /// How the network is changed and trained before all else.
     pub training: Option<Training>,
-    /// Whether the result is to be in eight bits; those of training with quantizers are anyway.
+    /// Whether the result is to be in INT8; those of training with quantizers are anyway.
     pub quantize: bool,
     /// Store values between layers as bfloat16: all of them, or in a network that is quantized those whose layers
     /// are faster so, where the limits allow.
@@ -60,7 +61,7 @@ pub struct Job {
     pub fastest: bool,
     /// Round layers in Winograd's transform domain that are faster so, where the limits allow.
     pub filter: bool,
-    /// Tell what each layer in eight bits does to the output.
+    /// Tell what each layer in INT8 does to the output.
     pub sensitivity: bool,
     /// Correct biases.
     pub bias: bool,
@@ -75,7 +76,8 @@ pub struct Job {
 /// What came of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Optimized {
-    /// Layers of the network, and those on codes.
+    /// Layers of the network that is written (Conv, ConvTranspose, Gemm and MatMul with constant weights), and those of
+    /// them in INT8.
     pub layers: [usize; 2],
     /// Layers that stay float32 for the sake of the results or of speed.
     pub kept: Vec<String>,
@@ -100,7 +102,7 @@ pub struct Optimized {
     pub met: Option<bool>,
 }
 
-/// A layer by itself in eight bits.
+/// A layer by itself in INT8.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sensitive {
     /// Node.
@@ -153,7 +155,7 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     }
 
     // What findings are of: they are used again only where all of it is the same.
-    let mut of = Fingerprint::new("optimize");
+    let mut of = Fingerprint::new("optimize 2");
     of.text("model", &job.sha256).text("recipe", &recipe.to_text()).text("cases", &hashes);
     of.value("preset", &job.preset).value("method", &job.method).value("rounding", &job.rounding);
     of.value("equalize", &job.equalize).value("fastest", &job.fastest).value("bias", &job.bias);
@@ -268,10 +270,15 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
                 Some(list) => list,
                 None => rank(&mut runs, &plan, &validation, &mut journal, told)?,
             };
+            let first = verdicts.clone();
             (kept, verdicts) = search(&mut runs, &list, &kept, &validation, &mut journal, told)?;
-            // With nothing left in eight bits the results are the original's, which is no success.
+            // With nothing left in INT8 the results are the original's, which is no success.
             let left = plan.layers.iter().any(|&i| !kept.contains(graph.node_name(&graph.nodes[i])));
             good = left && verdicts.iter().all(Verdict::met);
+            // Where nothing in INT8 meets the limits, the report shows what the first choice does.
+            if !good {
+                verdicts = first;
+            }
         }
         met = Some(good);
     }
@@ -290,16 +297,14 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         let cases = (&calibration[..], &validation[..]);
         (narrowed, verdicts) = narrow::choose(&mut runs, &plan, &mut out, verdicts, cases, told)?;
     }
-    // Layers may be kept that could not be on codes anyway.
-    let on_codes = |i: &&usize| !kept.contains(graph.node_name(&graph.nodes[**i]));
-    let codes = if met == Some(false) { 0 } else { plan.layers.iter().filter(on_codes).count() };
-    let written = match (codes, &base.trained) {
+    let layers = layers::count(&out);
+    let written = match (layers[1], &base.trained) {
         (0, None) => "the original in float32",
         (0, Some(_)) => "the trained network in float32",
-        (_, None) => "the original in eight bits",
-        (_, Some(_)) => "the trained network in eight bits",
+        (_, None) => "the original in INT8",
+        (_, Some(_)) => "the trained network in INT8",
     };
-    // A trained network has limits of its own to meet, without eight bits too.
+    // A trained network has limits of its own to meet, without INT8 too.
     if met == Some(false) && base.trained.is_some() {
         let Candidates { truth, original, .. } = runs;
         let list = vec![base.graph.clone()];
@@ -310,7 +315,7 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     }
     let recipe = base.recipe.clone();
     let report = Optimized {
-        layers: [layer_count(&graph), codes],
+        layers,
         kept: kept.into_iter().collect(),
         filtered,
         narrowed,
@@ -326,7 +331,7 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     Ok((out, report))
 }
 
-/// Cases that eight bits are calibrated on if none are named.
+/// Cases that INT8 is calibrated on if none are named.
 const CALIBRATED_ON: usize = 300;
 
 /// What is to be quantized.
@@ -383,10 +388,10 @@ fn finished(
     let met = (!cases.is_empty()).then_some(out.is_some());
     let (mut out, recipe, written) = match out {
         Some(g) => {
-            let bits = match (coded(&g), narrowed.is_empty()) {
+            let bits = match (layers::count(&g)[1], narrowed.is_empty()) {
                 (0, true) => "float32",
                 (0, false) => "bfloat16",
-                _ => "eight bits",
+                _ => "INT8",
             };
             let which = if base.trained.is_some() { "trained network" } else { "original" };
             (g, base.recipe.as_str(), format!("the {which} in {bits}"))
@@ -399,7 +404,7 @@ fn finished(
         }
     };
     let report = Optimized {
-        layers: [layer_count(&out), coded(&out)],
+        layers: layers::count(&out),
         kept: Vec::new(),
         filtered: Vec::new(),
         narrowed,
@@ -442,25 +447,6 @@ fn verdicts_of(
         ))),
         None => Ok(verdicts),
     }
-}
-
-/// Whether a node is a layer, for counting.
-fn is_layer(n: &Node) -> bool {
-    matches!(n.op, Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Gemm { .. })
-}
-
-fn layer_count(g: &Graph) -> usize {
-    g.nodes.iter().filter(|n| is_layer(n)).count()
-}
-
-/// Layers whose weights are codes.
-fn coded(g: &Graph) -> usize {
-    let producers = g.producers();
-    let from_codes = |n: &&Node| {
-        let producer = n.input(1).and_then(|w| producers[w.0]);
-        producer.is_some_and(|p| matches!(g.nodes[p].op, Op::Dequantize { .. }))
-    };
-    g.nodes.iter().filter(|n| is_layer(n)).filter(from_codes).count()
 }
 
 /// Ranges of the plan's tensors, from the journal or from calibration.

@@ -1,7 +1,9 @@
 //! Label maps of tiles against truth, class by class.
 
 use crate::bootstrap::{RESAMPLES, interval, mean_interval, resample};
-use crate::evaluate::median;
+use crate::evaluate::{is_volume, median};
+use crate::labels::{Compared, mask_of, values};
+use crate::pairing::{Keyed, Naming, Pairs, keyed, pairs};
 use crate::{Error, Result, gandlf};
 use ampoule_imaging::Volume;
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
@@ -9,14 +11,14 @@ use ampoule_imaging::photo::{Photo, is_photo};
 use ampoule_imaging::regions::{Connectivity, components};
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// One class of one tile.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TileMetrics {
     /// Tile, without ending.
     pub tile: String,
-    /// Grey value of the class; 255 stands for anything above 0 when there is only one class.
+    /// Grey value of the class; 255 stands for anything above 0 where both sides are masks.
     pub class: u8,
     /// Overlap, 0 to 1.
     pub dice: f64,
@@ -116,88 +118,70 @@ fn name(path: &Path) -> String {
     short.unwrap_or(&stem).to_owned()
 }
 
-/// Label maps of a folder, or a single one; where there are files ending in `_mask` or `_labels`, only
-/// those.
-fn files(path: &Path) -> Result<Vec<(String, PathBuf)>> {
-    if path.is_file() {
-        return Ok(vec![(name(path), path.into())]);
-    }
-    let fail = |e: std::io::Error| Error::Input { path: path.into(), reason: e.to_string() };
-    let mut all: Vec<PathBuf> = std::fs::read_dir(path).map_err(fail)?.flatten().map(|e| e.path()).collect();
-    all.retain(|p| is_photo(p));
-    all.sort();
-    for ending in ["_labels", "_mask"] {
-        let labels = |p: &PathBuf| p.file_stem().is_some_and(|s| s.to_string_lossy().ends_with(ending));
-        if all.iter().any(labels) {
-            all.retain(labels);
-        }
-    }
-    Ok(all.into_iter().map(|p| (name(&p), p)).collect())
+fn ends(path: &Path, ending: &str) -> bool {
+    path.file_stem().is_some_and(|s| s.to_string_lossy().ends_with(ending))
 }
 
+/// Images; of several files of a folder those ending in `_labels` or `_mask`, where it has any.
+const NAMING: Naming =
+    Naming { wanted: is_photo, preferred: &[|p| ends(p, "_labels"), |p| ends(p, "_mask")], name };
+
 /// Whether a path holds label maps: one, or a folder with images and no volumes (whose runs leave
-/// pictures beside them).
+/// pictures beside them), subfolders included.
 pub fn holds_tiles(path: &Path) -> bool {
     if !path.is_dir() {
         return is_photo(path);
     }
-    let volume = |p: PathBuf| {
-        let name = p.to_string_lossy().to_ascii_lowercase();
-        name.ends_with(".nii") || name.ends_with(".nii.gz")
+    let any = |wanted: fn(&Path) -> bool| {
+        let naming = Naming { wanted, preferred: &[], name: |p| p.to_string_lossy().into_owned() };
+        keyed(path, &naming).is_ok_and(|f: Keyed| !f.is_empty())
     };
-    let volumes = std::fs::read_dir(path).is_ok_and(|mut d| d.any(|e| e.is_ok_and(|e| volume(e.path()))));
-    !volumes && files(path).is_ok_and(|f| !f.is_empty())
+    !any(is_volume) && any(is_photo)
 }
 
-/// Compares label maps (grey images, 0 for background) by name. When no truth has more than one value
-/// above 0, anything above 0 is the class.
-pub fn tiles(predictions: &Path, truth: &Path) -> Result<Tiles> {
-    let (p, t) = (files(predictions)?, files(truth)?);
-    let single = p.len() == 1 && t.len() == 1 && predictions.is_file() && truth.is_file();
-    let mut pairs = Vec::new();
-    let mut unpaired = Vec::new();
-    for (tile, path) in &p {
-        match t.iter().find(|x| x.0 == *tile || single) {
-            Some((_, other)) => pairs.push((tile.clone(), path, other)),
-            None => unpaired.push(format!("{tile} (no truth)")),
-        }
-    }
-    let lonely = t.iter().filter(|x| !single && !p.iter().any(|y| y.0 == x.0));
-    unpaired.extend(lonely.map(|x| format!("{} (no prediction)", x.0)));
-    if pairs.is_empty() {
-        let reason = format!("no tile has a name that occurs in {} too", truth.display());
-        return Err(Error::Input { path: predictions.into(), reason });
-    }
-    let mut maps = Vec::new();
-    for (tile, a, b) in pairs {
+/// A tile with its prediction and ground truth.
+type Maps = (String, Volume<u8>, Volume<u8>);
+
+/// Reads all pairs, which must have the same size in pixels.
+fn read_all(found: &Pairs) -> Result<Vec<Maps>> {
+    let one = |(tile, a, b): &(String, std::path::PathBuf, std::path::PathBuf)| {
         let (p, t) = (read(a)?, read(b)?);
         if p.dims != t.dims {
             let size = |v: &Volume<u8>| format!("{}x{}", v.dims[0], v.dims[1]);
             let reason = format!("it is {}, {} is {}", size(&p), b.display(), size(&t));
             return Err(Error::Input { path: a.clone(), reason });
         }
-        maps.push((tile, p, t));
-    }
-    let values = |v: &Volume<u8>| v.data.iter().copied().filter(|&x| x > 0).collect::<BTreeSet<u8>>();
-    let all: BTreeSet<u8> = maps.iter().flat_map(|m| values(&m.2)).collect();
-    let several = all.len() > 1;
-    let classes: Vec<u8> = if several { all.into_iter().collect() } else { vec![255] };
+        Ok((tile.clone(), p, t))
+    };
+    found.pairs.iter().map(one).collect()
+}
+
+/// Compares label maps (grey images, 0 for background) by their place in the folders. When neither predictions nor
+/// ground truth have more than one value above 0, anything above 0 is the class; otherwise each value that occurs in
+/// either is one.
+pub fn tiles(predictions: &Path, truth: &Path) -> Result<Tiles> {
+    let pairs = pairs(predictions, truth, &NAMING)?;
+    let maps = read_all(&pairs)?;
+    let all = |side: fn(&Maps) -> &Volume<u8>| -> BTreeSet<u16> {
+        maps.iter().flat_map(|m| values(side(m))).collect()
+    };
+    let compared = Compared::of(&all(|m| &m.1), &all(|m| &m.2))
+        .map_err(|reason| Error::Input { path: predictions.into(), reason })?;
+    let class = |label: Option<u16>| label.map_or(u8::MAX, |l| l as u8);
     let mut found = Vec::new();
     let mut named = serde_json::Map::new();
     for (tile, p, t) in &maps {
-        let own = |class: u8, v: &Volume<u8>| -> Volume<u8> {
-            let hit = |x: u8| if several || class == 0 { x == class } else { x > 0 };
-            Volume { dims: v.dims, data: v.data.iter().map(|&x| hit(x) as u8).collect() }
-        };
-        let masks: Vec<_> = [0].iter().chain(&classes).map(|&c| (own(c, p), own(c, t))).collect();
-        for (&class, (p, t)) in classes.iter().zip(&masks[1..]) {
-            found.push(one(tile, class, p, t));
+        let mut masks = vec![(mask_of(p, Some(0)), mask_of(t, Some(0)))];
+        for label in compared.labels() {
+            let (a, b) = (mask_of(p, label), mask_of(t, label));
+            found.push(one(tile, class(label), &a, &b));
+            masks.push((a, b));
         }
         let both = masks.iter().map(|(p, t)| (p, t));
         named.insert(tile.clone(), gandlf::segmentation(both, [1.0; 3]).into());
     }
-    let total = classes.iter().map(|&c| totals(c, &found)).collect();
-    Ok(Tiles { tiles: found, total, gandlf: named, unpaired })
+    let total = compared.labels().into_iter().map(|l| totals(class(l), &found)).collect();
+    Ok(Tiles { tiles: found, total, gandlf: named, unpaired: pairs.unpaired })
 }
 
 fn totals(class: u8, all: &[TileMetrics]) -> ClassTotals {

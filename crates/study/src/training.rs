@@ -1,4 +1,4 @@
-//! Training for the sake of a smaller network: what pruning and eight bits take is learned back, with labels or
+//! Training for the sake of a smaller network: what pruning and INT8 cost is learned back, with labels or
 //! from the original. `docs/training.md` describes the ways.
 
 mod augment;
@@ -75,7 +75,7 @@ pub struct Training {
     pub student: Option<String>,
     /// Channels to take away.
     pub prune: Option<Prune>,
-    /// Train with quantizers in the end; the result is in eight bits.
+    /// Train with quantizers in the end; the result is INT8.
     pub quantized: bool,
     /// Learn the quantizers' scales too (Esser and others, "Learned Step Size Quantization", 2020).
     pub learn_scales: bool,
@@ -180,7 +180,7 @@ pub struct Trained {
 pub(crate) struct Outcome {
     /// The model in floating point; none where a resumed run no longer has it.
     pub float: Option<Graph>,
-    /// The model in eight bits.
+    /// The model in INT8.
     pub quantized: Option<Graph>,
     pub recipe: String,
     pub report: Trained,

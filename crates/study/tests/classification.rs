@@ -70,6 +70,33 @@ fn tables_that_make_no_sense_are_refused_in_words() {
     }
     // Numbers are labels too; what has no partner is named.
     let found = classification(&p(good), &t("file,label\nx.png,0\nz.png,1\n")).unwrap();
-    assert_eq!((found.total.n, found.unpaired.len()), (1, 2));
+    assert_eq!(found.total.n, 1);
+    assert_eq!(found.unpaired, ["y.png (no truth)", "z.png (no prediction)"]);
     assert_eq!(found.total.auroc, None);
+}
+
+#[test]
+fn photos_are_paired_by_their_folders() {
+    let d = tempfile::tempdir().unwrap();
+    let [p, t] = ["p.csv", "t.csv"].map(|n| d.path().join(n));
+    let run = |predictions: &str, truth: &str| {
+        std::fs::write(&p, format!("file,class,a,b\n{predictions}")).unwrap();
+        std::fs::write(&t, format!("file,label\n{truth}")).unwrap();
+        classification(&p, &t).map_err(|e| e.to_string())
+    };
+    let both = "/w/one/x.png,a,0.9,0.1\n/w/two/x.png,b,0.2,0.8\n";
+    let found = run(both, "two/x.png,b\none/x.png,a\n").unwrap();
+    assert_eq!((found.total.n, found.total.accuracy), (2, 1.0));
+    // The photo of another folder is another photo.
+    let found = run(both, "two/x.png,b\nthree/x.png,b\n").unwrap();
+    assert_eq!(found.unpaired, ["/w/one/x.png (no truth)", "three/x.png (no prediction)"]);
+    for (predictions, truth, words) in [
+        (both, "x.png,a\n", "`x.png` matches `/w/one/x.png` and `/w/two/x.png` equally well"),
+        ("x.png,a,0.9,0.1\n", "one/x.png,a\ntwo/x.png,b\n", "`x.png` matches `one/x.png` and `two/x.png`"),
+        (both, "one/x.png,a\none/x.png,a\n", "t.csv: `one/x.png` occurs in more than one row"),
+        (both, "three/x.png,a\n", "none of its files is in"),
+    ] {
+        let e = run(predictions, truth).unwrap_err();
+        assert!(e.contains(words), "`{words}` is not in: {e}");
+    }
 }

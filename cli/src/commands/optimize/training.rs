@@ -15,7 +15,7 @@ pub fn plan(g: &Global, a: &TrainingArgs) -> Result<Option<Training>, Failure> {
     }
     let usage = |what: &str| Failure::usage(what.to_owned());
     if a.student.is_some() && a.prune.is_some() {
-        return Err(usage("--student takes the network's place, --prune makes it smaller; choose one"));
+        return Err(usage("--student replaces the network, --prune makes it smaller; choose one"));
     }
     if !(0.0..=1.0).contains(&a.distill) {
         return Err(usage("--distill must be 0 to 1"));
@@ -39,7 +39,7 @@ pub fn plan(g: &Global, a: &TrainingArgs) -> Result<Option<Training>, Failure> {
             let opened = open(g, model)?;
             let recipe = opened.graph.meta(RECIPE_KEY).map(str::to_owned).or(opened.recipe);
             let recipe = recipe.ok_or_else(|| {
-                Failure::input(format!("{model}: it carries no recipe, so it cannot teach"))
+                Failure::input(format!("{model}: it carries no recipe, so it cannot be a teacher"))
             })?;
             Some(Tutor::Model { graph: Box::new(opened.graph), recipe, sha256: opened.sha256 })
         }
@@ -98,10 +98,11 @@ fn amount(text: &str, a: &TrainingArgs) -> Result<Amount, Failure> {
     let ratio: f64 =
         text.parse().map_err(|_| Failure::usage(format!("--prune {text}: a share such as 0.5, or auto")))?;
     if ratio == 0.0 {
-        return Err(Failure::usage("--prune 0 takes nothing away; leave it out".to_owned()));
+        return Err(Failure::usage("--prune 0 prunes nothing; leave it out".to_owned()));
     }
     if !(ratio > 0.0 && ratio < 1.0) {
-        let message = format!("--prune {text}: the share must be above 0 and below 1; 1 would leave nothing");
+        let message =
+            format!("--prune {text}: the share must be above 0 and below 1; 1 would prune everything");
         return Err(Failure::usage(message));
     }
     Ok(if a.global { Amount::Global(ratio) } else { Amount::Each(ratio) })

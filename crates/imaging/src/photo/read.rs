@@ -147,7 +147,7 @@ impl Budget {
     /// Whether an image of this size may be decoded, taking `needed` bytes beside the file.
     pub fn allow(&self, width: u64, height: u64, needed: u64) -> Result<(), Error> {
         if width == 0 || height == 0 {
-            return Err(Error::Kind("an image without pixels"));
+            return Err(Error::Kind("an image without pixels (a width or height of 0); save it again"));
         }
         let needed = needed.saturating_add(self.file);
         if needed > self.most {

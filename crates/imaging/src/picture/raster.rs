@@ -36,24 +36,28 @@ fn spans(n: usize, count: usize) -> Vec<Span> {
 /// only where it holds nothing else: what is smaller than a cell is still seen.
 pub(super) fn raster(source: [usize; 2], size: [usize; 2], at: impl Fn(usize, usize) -> u16) -> Raster {
     let (across, down) = (spans(source[0], size[0]), spans(source[1], size[1]));
-    let finer = source[0] < size[0] && source[1] < size[1];
-    let mut counts = Vec::new();
     let mut labels = Vec::with_capacity(size[0] * size[1]);
-    for v in &down {
-        for u in &across {
-            labels.push(match finer {
-                true => heaviest(u, v, &at),
-                false => most_frequent(u, v, &at, &mut counts),
-            });
+    if source[0] < size[0] && source[1] < size[1] {
+        // Every pixel is looked at by several cells.
+        let pixels: Vec<u16> =
+            (0..source[1]).flat_map(|y| (0..source[0]).map(move |x| (x, y))).map(|(x, y)| at(x, y)).collect();
+        for v in &down {
+            let rows = [v.first, v.end - 1].map(|y| &pixels[y * source[0]..][..source[0]]);
+            labels.extend(across.iter().map(|u| heaviest(u, v, rows)));
+        }
+    } else {
+        let mut counts = Vec::new();
+        for v in &down {
+            labels.extend(across.iter().map(|u| most_frequent(u, v, &at, &mut counts)));
         }
     }
     Raster { width: size[0], height: size[1], labels }
 }
 
-/// The label with the largest sum of bilinear weights among four neighbours.
-fn heaviest(u: &Span, v: &Span, at: &impl Fn(usize, usize) -> u16) -> u16 {
-    let (right, below) = (u.end - 1, v.end - 1);
-    let four = [at(u.first, v.first), at(right, v.first), at(u.first, below), at(right, below)];
+/// The label with the largest sum of bilinear weights among four neighbours in two rows.
+fn heaviest(u: &Span, v: &Span, [upper, lower]: [&[u16]; 2]) -> u16 {
+    let right = u.end - 1;
+    let four = [upper[u.first], upper[right], lower[u.first], lower[right]];
     if four == [four[0]; 4] {
         return four[0];
     }

@@ -73,19 +73,33 @@ impl<'a> Labelling<'a> {
         }
     }
 
-    /// Bytes that are held beside the scores of windows, for `scores` at a time.
-    pub fn bytes(back: &[AxisMap; 3], grid: [usize; 3], scores: usize, keep: usize, parts: usize) -> u64 {
+    /// Whether scores on `grid` are interpolated on their `back` way to the image, plane by plane.
+    pub fn by_plane(back: &[AxisMap; 3]) -> bool {
+        !back.iter().all(AxisMap::selects)
+    }
+
+    /// Bytes that are held beside the scores of windows, for `scores` at a time of which planes arrive `thick` at once.
+    pub fn bytes(
+        back: &[AxisMap; 3],
+        grid: [usize; 3],
+        scores: usize,
+        keep: usize,
+        parts: usize,
+        thick: usize,
+    ) -> u64 {
         let image = [0, 1, 2].map(|i| back[i].outputs());
         let voxels = |d: [usize; 3]| d.iter().product::<usize>() as u64;
-        let plane = |d: [usize; 3]| (d[0] * d[1]) as u64;
         let each = 2 + 4 * keep as u64 + if parts > 1 { 4 } else { 0 };
-        if back.iter().all(AxisMap::selects) {
-            return voxels(grid) * each + voxels(image) * (2 + 4 * keep as u64);
+        if !Self::by_plane(back) {
+            let same = back.iter().all(AxisMap::is_identity);
+            return voxels(grid) * each + if same { 0 } else { voxels(image) * (2 + 4 * keep as u64) };
         }
-        // Planes that arrive: as thick as a block and a half; planes that wait: as many as a row of the way back has.
-        let taps = (0..back[2].outputs()).map(|i| back[2].row(i).1.len()).max().unwrap_or(1) as u64;
-        let n = 4 * scores as u64;
-        voxels(image) * each + n * (plane(grid) * 6 + plane(image) * (taps + 2))
+        // Planes that wait: those that came at once, and as many as a row of the way back has. Beside them one is
+        // resampled, along x and then along y, and one is summed.
+        let taps = (0..back[2].outputs()).map(|i| back[2].row(i).1.len()).max().unwrap_or(1);
+        let across = image[0] * grid[1];
+        let plane = image[0] * image[1];
+        voxels(image) * each + 4 * scores as u64 * (plane * (taps + thick + 2) + across) as u64
     }
 
     /// Begins with the scores of the labels `part` of the recipe.
@@ -117,17 +131,26 @@ impl<'a> Labelling<'a> {
 
     /// Decides the labels of a box of the grid that labels lie on.
     fn decide(&mut self, start: [usize; 3], size: [usize; 3], scores: &[f32]) {
-        let n = self.part.len();
-        let mut own = vec![0f32; n];
-        for z in 0..size[2] {
-            for y in 0..size[1] {
-                let to = self.labels.index(start[0], start[1] + y, start[2] + z);
-                let from = size[0] * (y + size[1] * z);
-                for x in 0..size[0] {
-                    let raw = &scores[n * (from + x)..n * (from + x + 1)];
-                    self.one(to + x, raw, &mut own);
-                }
+        let row = self.part.len() * size[0];
+        for (i, scores) in scores.chunks_exact(row.max(1)).enumerate() {
+            let at = self.labels.index(start[0], start[1] + i % size[1], start[2] + i / size[1]);
+            self.row(at, scores);
+        }
+    }
+
+    /// Decides pixels that follow one another from `at` on.
+    fn row(&mut self, at: usize, scores: &[f32]) {
+        let n = self.part.len().max(1);
+        let range = at..at + scores.len() / n;
+        if self.together && self.decider.row(scores, &mut self.labels.data[range.clone()]) {
+            for (_, v) in &mut self.kept {
+                v.data[range.clone()].copy_from_slice(scores);
             }
+            return;
+        }
+        let mut own = vec![0f32; n];
+        for (at, raw) in range.zip(scores.chunks_exact(n)) {
+            self.one(at, raw, &mut own);
         }
     }
 
@@ -190,15 +213,11 @@ impl<'a> Labelling<'a> {
                 s.iter_mut().zip(p).for_each(|(s, p)| *s = if set { w * p } else { *s + w * p });
             });
         }
-        let outside =
-            |x: usize, y: usize| self.back[0].row(x).1.is_empty() || self.back[1].row(y).1.is_empty();
-        let beyond: Vec<bool> = (0..nx * ny).map(|i| outside(i % nx, i / nx)).collect();
-        let mut own = vec![0f32; n];
-        for (i, beyond) in beyond.into_iter().enumerate() {
-            if !beyond {
-                let at = self.labels.index(0, 0, z) + i;
-                self.one(at, &sum[n * i..n * (i + 1)], &mut own);
-            }
+        // Pixels beyond the network's grid lie around the others.
+        let [xs, ys] = [0, 1].map(|i| self.back[i].covered());
+        for y in ys {
+            let at = self.labels.index(xs.start, y, z);
+            self.row(at, &sum[n * (xs.start + nx * y)..n * (xs.end + nx * y)]);
         }
     }
 

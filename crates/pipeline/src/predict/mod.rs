@@ -76,6 +76,12 @@ pub(crate) fn predict(
 ) -> Result<Content<Found>> {
     let recipe = model.recipe.clone();
     let dims = image.dims();
+    image.most = model.max_ram;
+    if model.max_ram.is_some() {
+        // Activations of the case before are none of what this one holds.
+        model.release();
+    }
+    model.reserve(0);
     if !image.flat
         && let Err(reason) = contrast(image.floats())
     {
@@ -149,6 +155,10 @@ fn coarse(
 ) -> Result<Volume<f32>> {
     let dims = image.dims();
     let plan = Plan::new(model, i, dims)?;
+    let network = &model.recipe.network[i];
+    let runs = model.folds() * network.active_outputs(fast).len() * network.versions(fast).len();
+    let voxels = plan.grid.iter().product::<usize>() as u64;
+    model.reserve(plan.bytes(1, runs, false) + 4 * voxels);
     let mut scores = Volume::filled(plan.grid, 0f32);
     let activation = model.recipe.network[i].activation;
     let what = Reading { activation, channels: &[bounds.channel], logits: false };
@@ -212,66 +222,100 @@ pub(crate) struct Segmenting {
 }
 
 impl Segmenting {
-    /// For the last network on an image whose way to it is `trail`. `room` is how many bytes there are for scores.
-    pub fn new(
-        model: &Model,
-        dims: [usize; 3],
-        trail: &crate::grid::Trail,
-        keep: usize,
-        room: u64,
-    ) -> Result<Segmenting> {
-        let last = model.recipe.network.len() - 1;
-        let plan = Plan::new(model, last, dims)?;
+    /// For the last network on an image whose way to it is `trail`, all labels at a time.
+    pub fn new(model: &Model, dims: [usize; 3], trail: &crate::grid::Trail) -> Result<Segmenting> {
+        let plan = Plan::new(model, model.recipe.network.len() - 1, dims)?;
         let mut whole = trail.clone();
         whole.0.extend(plan.changes.iter().cloned());
         let back = whole.back(plan.grid);
-        let decider = Decider::new(&model.recipe);
-        let all = decider.scores();
-        let bytes = |part: usize| {
-            let parts = all.div_ceil(part);
-            plan.bytes(part) + Labelling::bytes(&back, plan.grid, part, keep, parts)
-        };
-        let (mut part, mut needed) = (all, bytes(all));
-        while needed > room && part > 1 && decider.by_parts() {
-            part = part.div_ceil(2);
-            needed = bytes(part);
+        Ok(Segmenting { plan, back, part: model.recipe.label.len(), bytes: 0 })
+    }
+
+    /// Chooses how many labels are gone through at a time, with the scores of `keep` labels kept, makes the network
+    /// ready, and reserves the memory.
+    fn fit(mut self, model: &mut Model, keep: usize, fast: bool) -> Result<Segmenting> {
+        let last = model.recipe.network.len() - 1;
+        let by_parts = Decider::new(&model.recipe).by_parts();
+        let network = model.recipe.last();
+        let outputs = network.active_outputs(fast).to_vec();
+        let runs = model.folds() * outputs.len() * network.versions(fast).len();
+        let key = (0, outputs.first().cloned().unwrap_or_default(), self.plan.shape.tensor(self.plan.input));
+        // Passes over parts of the labels cost more time than a network in less memory does.
+        loop {
+            self.bytes = self.needed(model.recipe.label.len(), keep, runs);
+            let room = room(model);
+            let tried = match self.bytes > room {
+                true => Err(Error::memory("the scores of its labels", self.bytes, room)),
+                false => {
+                    model.reserve(self.bytes);
+                    model.seat(last, &key).map(|_| ())
+                }
+            };
+            match tried {
+                Ok(()) => return Ok(self),
+                Err(e) if e.is_memory() && self.part > 1 && by_parts => self.part = self.part.div_ceil(2),
+                Err(e) => return Err(e),
+            }
         }
-        if needed > room {
-            let mib = |b: u64| b.div_ceil(1 << 20);
-            return Err(Error::Memory {
-                what: "the scores of its labels".into(),
-                needed_mib: mib(needed),
-                room_mib: mib(room),
-            });
-        }
-        Ok(Segmenting { plan, back, part, bytes: needed })
+    }
+
+    /// Bytes of scores and labels at the peak.
+    fn needed(&self, labels: usize, keep: usize, runs: usize) -> u64 {
+        let Segmenting { plan, back, part, .. } = self;
+        let thick = plan.thick(*part, runs);
+        plan.bytes(*part, runs, Labelling::by_plane(back))
+            + Labelling::bytes(back, plan.grid, *part, keep, labels.div_ceil(*part), thick)
     }
 }
 
-/// What running the recipe's last network on an image of a size takes beside the network's own memory.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What running the recipe's last network on an image of a size takes.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Planned {
     /// Windows that the network runs on.
     pub windows: usize,
     /// Sizes of an input along x, y, z.
     pub input: [usize; 3],
+    /// Sizes of the tensor that holds it.
+    pub tensor: Vec<usize>,
+    /// Bytes of the image's channels.
+    pub image: u64,
+    /// Bytes of the network's weights and activations.
+    pub network: u64,
     /// Bytes of scores and labels at the peak.
-    pub bytes: u64,
+    pub scores: u64,
     /// Labels that are decided at a time.
     pub labels_at_a_time: usize,
 }
 
-/// Plans a segmentation of an image of `dims` voxels on the network's grid within `room` bytes; `None` for models that
-/// give numbers for a whole image.
-pub fn planned(model: &Model, dims: [usize; 3], room: Option<u64>) -> Result<Option<Planned>> {
+impl Planned {
+    /// Bytes of all of them, beside the program itself and the file as it is stored.
+    pub fn peak(&self) -> u64 {
+        self.image + self.network + self.scores
+    }
+}
+
+/// Plans a segmentation of an image of `dims` voxels on the network's grid within the model's memory; `None` for models
+/// that give numbers for a whole image.
+pub fn planned(model: &mut Model, dims: [usize; 3]) -> Result<Option<Planned>> {
     if model.recipe.whole() {
         return Ok(None);
     }
-    let how = Segmenting::new(model, dims, &Default::default(), 0, room.unwrap_or(u64::MAX))?;
+    let voxels = dims.iter().product::<usize>() as u64;
+    let image = 4 * model.recipe.channels() as u64 * voxels;
+    // It is not here, and takes its room.
+    let most = model.max_ram;
+    model.max_ram = most.map(|m| m.saturating_sub(image));
+    let keep = heat(&model.recipe).len();
+    let how = Segmenting::new(model, dims, &Default::default()).and_then(|how| how.fit(model, keep, false));
+    model.max_ram = most;
+    let how = how?;
     Ok(Some(Planned {
         windows: how.plan.regions.len(),
         input: how.plan.input,
-        bytes: how.bytes,
+        tensor: how.plan.shape.tensor(how.plan.input),
+        image,
+        network: model.network_bytes(),
+        scores: how.bytes,
         labels_at_a_time: how.part,
     }))
 }
@@ -283,8 +327,7 @@ fn segment(model: &mut Model, mut image: Image<'_>, settings: Settings, ws: &mut
         true => (0..recipe.label.len()).filter(|k| recipe.label[*k].value != 0).collect(),
         false => heat(&recipe),
     };
-    let room = room(model);
-    let how = Segmenting::new(model, image.dims(), &image.trail, keep.len(), room)?;
+    let how = Segmenting::new(model, image.dims(), &image.trail)?.fit(model, keep.len(), settings.fast)?;
     let decider = Decider::new(&recipe);
     let parts = decider.scores().div_ceil(how.part);
     let mut labelling = Labelling::new(&decider, how.back.clone(), how.plan.grid, &keep, parts);
@@ -294,16 +337,14 @@ fn segment(model: &mut Model, mut image: Image<'_>, settings: Settings, ws: &mut
         let channels: Vec<usize> = recipe.label[part.clone()].iter().map(|l| l.channel).collect();
         labelling.begin(part);
         let what = reading(recipe.last(), &channels);
-        let mut range = [f32::INFINITY, f32::NEG_INFINITY];
+        let mut off = None;
         run(model, last, &how.plan, image.floats(), &what, settings.fast, ws, &mut |start, size, scores| {
-            if probable {
-                range = scores.iter().fold(range, |[a, b], v| [a.min(*v), b.max(*v)]);
+            if probable && !what.logits {
+                off = off.or_else(|| improbable(scores));
             }
             labelling.take(start, size, scores);
         })?;
-        if probable && !what.logits {
-            probability(range)?;
-        }
+        probabilities(off)?;
     }
     drop(image);
     let found = ws.time("resample", || labelling.finish());
@@ -321,11 +362,18 @@ pub(crate) fn reading<'a>(network: &Network, channels: &'a [usize]) -> Reading<'
     Reading { activation: network.activation, channels, logits: network.combine == Combine::Logits }
 }
 
+/// A score that is no probability.
+pub(crate) fn improbable(scores: &[f32]) -> Option<f32> {
+    // Rounding of INT8 networks may go a little beyond; pixels without a window are not numbers.
+    let off = |v: f32| (v - 0.5).abs() > 0.55;
+    // By parts, so that each is looked at without a branch.
+    let part = scores.chunks(256).find(|part| part.iter().fold(false, |any, v| any | off(*v)))?;
+    part.iter().copied().find(|v| off(*v))
+}
+
 /// Refuses scores that are no probabilities where a threshold or a file takes them for such.
-pub(crate) fn probability([low, high]: [f32; 2]) -> Result<()> {
-    // Rounding of INT8 networks may go a little beyond.
-    let off = [low, high].into_iter().find(|v| v.is_finite() && !(-0.05..=1.05).contains(v));
-    match off {
+pub(crate) fn probabilities(improbable: Option<f32>) -> Result<()> {
+    match improbable {
         Some(v) => Err(Error::mismatch(format!(
             "the network's output ({v}) is no probability; set `activation` to \"softmax\" or \"sigmoid\""
         ))),
@@ -333,7 +381,7 @@ pub(crate) fn probability([low, high]: [f32; 2]) -> Result<()> {
     }
 }
 
-/// Bytes that scores may take beside what the process holds and what its networks will.
+/// Bytes that scores and the network may take beside what the process holds.
 fn room(model: &Model) -> u64 {
     let own = crate::system::rss_bytes().unwrap_or(0);
     match model.max_ram {
@@ -359,7 +407,7 @@ pub(crate) fn tile_scores(
     let recipe = model.recipe.clone();
     let last = recipe.network.len() - 1;
     let all: Vec<usize> = (0..recipe.label.len()).collect();
-    let how = Segmenting::new(model, image.dims(), &image.trail, all.len(), u64::MAX)?;
+    let how = Segmenting::new(model, image.dims(), &image.trail)?;
     let decider = Decider::new(&recipe);
     let channels: Vec<usize> = recipe.label.iter().map(|l| l.channel).collect();
     let what = reading(recipe.last(), &channels);
@@ -374,7 +422,6 @@ pub(crate) fn tile_scores(
     for (k, v) in &kept {
         v.data.iter().enumerate().for_each(|(i, s)| out[i * n + k] = *s);
     }
-    let range = out.iter().fold([f32::INFINITY, f32::NEG_INFINITY], |[a, b], v| [a.min(*v), b.max(*v)]);
-    probability(range)?;
+    probabilities(improbable(&out))?;
     Ok(Ok(out))
 }

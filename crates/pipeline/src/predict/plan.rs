@@ -6,8 +6,8 @@ use crate::model::{Model, Shape};
 use crate::recipe::{Back, Network, OutputGrid, PadMode, Weighting, Window, WindowStyle};
 use crate::tensor::{Region, output_size};
 use crate::{Error, Result};
-use ampoule_imaging::Volume;
 use ampoule_imaging::window::{Style, importance, starts};
+use ampoule_imaging::{Volume, resample};
 
 /// Blocks of volumes and of images in which windows are blended.
 const BLOCK: [usize; 3] = [64, 64, 4];
@@ -121,7 +121,10 @@ impl Plan {
             Weighting::Gaussian => {
                 // Slices do not overlap, so nothing is weighted across them.
                 let own = [0, 1, 2].map(|k| if through(k) { 1 } else { output[k] });
-                importance(style, own)
+                match lie {
+                    Lie::Scaled => scaled_importance(style, input, own),
+                    Lie::Same | Lie::Valid(_) => importance(style, own),
+                }
             }
         });
         let block = if dims[2] == 1 { FLAT_BLOCK } else { BLOCK };
@@ -133,28 +136,58 @@ impl Plan {
         canvas::Canvas::new(scores, self.grid.map(|n| n as u64), self.block, self.placed.iter().copied())
     }
 
-    /// Most bytes of scores that are held at one time.
-    pub fn bytes(&self, scores: usize) -> u64 {
-        let pixels = |d: [usize; 3]| d.iter().product::<usize>() as u64;
+    /// Planes of the grid that finish at once.
+    pub fn thick(&self, scores: usize, runs: usize) -> usize {
+        match self.weights {
+            Some(_) => self.block[2],
+            None if runs == 1 => super::run::slices(scores, self.grid),
+            None => self.grid[2],
+        }
+    }
+
+    /// Bytes that a run takes beside the network's own memory: its input and the scores read from it.
+    pub fn lane_bytes(&self, scores: usize) -> u64 {
         let output = self.placed.first().map_or(0, |p| pixels(p.1));
-        let blocks = match self.weights {
-            Some(_) => canvas::peak_bytes(
-                scores,
-                self.grid.map(|n| n as u64),
-                self.block,
-                self.placed.iter().copied(),
-            ),
-            None => 0,
-        };
-        blocks + output * 4 * scores as u64
+        4 * (scores as u64 * output + self.shape.channels as u64 * pixels(self.input))
+    }
+
+    /// Most bytes of scores that are held at one time where a network runs `runs` times on each window. With
+    /// `by_plane`, finished scores stay until all of their plane are.
+    pub fn bytes(&self, scores: usize, runs: usize, by_plane: bool) -> u64 {
+        let grid = self.grid.map(|n| n as u64);
+        match self.weights {
+            Some(_) => {
+                let windows = self.placed.iter().copied();
+                canvas::peak_bytes(scores, grid, self.block, by_plane, windows) + self.lane_bytes(scores)
+            }
+            // A single run is read slice by slice.
+            None if runs == 1 => {
+                let slice = 4 * scores as u64 * grid[0] * grid[1];
+                let some = super::run::slices(scores, self.grid) as u64 * slice;
+                self.lane_bytes(0) + some * if by_plane { 2 } else { 1 }
+            }
+            None => self.lane_bytes(scores) * if by_plane { 2 } else { 1 },
+        }
     }
 }
 
-fn style_of(window: Option<&Window>) -> Style {
+fn pixels(d: [usize; 3]) -> u64 {
+    d.iter().product::<usize>() as u64
+}
+
+pub(super) fn style_of(window: Option<&Window>) -> Style {
     match window.map(|w| w.style) {
         Some(WindowStyle::Nnunet) => Style::NnUnet,
         Some(WindowStyle::Monai) | None => Style::Monai,
     }
+}
+
+/// Weights of an output that is smaller or larger than its input: those of the input at the nearest pixels, as MONAI's
+/// sliding windows have them.
+fn scaled_importance(style: Style, input: [usize; 3], output: [usize; 3]) -> Volume<f32> {
+    let own = [0, 1, 2].map(|k| if output[k] == 1 { 1 } else { input[k] });
+    let at = [0, 1, 2].map(|k| resample::nearest_exact(own[k], output[k]));
+    resample::gather(&importance(style, own), [&at[0], &at[1], &at[2]])
 }
 
 /// What one run is to see.

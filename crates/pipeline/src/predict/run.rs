@@ -11,8 +11,10 @@ use std::time::Instant;
 /// Takes the scores of a box of the plan's grid, scores innermost, x fastest.
 pub(crate) type Take<'a> = dyn FnMut([usize; 3], [usize; 3], &[f32]) + 'a;
 
-/// Slices whose scores are read at a time where a single run gives them.
-const SLICES: usize = 4;
+/// Scores that are read at a time where a single run gives them, and the most slices of them: what lies side by side in
+/// the network's output is read together.
+const SCORES: usize = 1 << 22;
+const SLICES: usize = 16;
 
 /// Runs network `i` of the recipe on all windows of `plan`, averaged over its outputs, the models of the ensemble and
 /// its flips, and gives the scores to `take` box by box.
@@ -86,11 +88,13 @@ impl Job<'_> {
                 self.expect(out.size, out.channels)?;
                 if self.runs() == 1 {
                     // Slices go their way at once.
-                    let mut part = vec![0f32; n * size[0] * size[1] * SLICES.min(size[2])];
-                    for z in (0..size[2]).step_by(SLICES) {
-                        let range = z..(z + SLICES).min(size[2]);
+                    let slice = n * size[0] * size[1];
+                    let slices = slices(n, size);
+                    let mut part = vec![0f32; slice * slices];
+                    for z in (0..size[2]).step_by(slices) {
+                        let range = z..(z + slices).min(size[2]);
                         let thick = range.len();
-                        let part = &mut part[..n * size[0] * size[1] * thick];
+                        let part = &mut part[..slice * thick];
                         finite(out.add(self.what, range, part, true))?;
                         take([0, 0, z], [size[0], size[1], thick], part);
                     }
@@ -129,15 +133,16 @@ impl Job<'_> {
         let mut canvas = self.plan.canvas(n);
         let batch = self.plan.shape.batch;
         let jobs = self.plan.regions.len().div_ceil(batch);
-        let lanes = model.seats(self.i, &self.key(&self.nets[0]), jobs)?.len();
-        let tight = self.nets.len() > 1 && short_of_memory(model);
+        let each = self.plan.lane_bytes(n);
+        let lanes = model.seats(self.i, &self.key(&self.nets[0]), jobs, each)?.len();
+        let tight = self.nets.len() > 1 && model.short_of_memory(self.nets.len() as u64);
         let all: Vec<usize> = (0..self.plan.regions.len()).collect();
         for round in all.chunks(batch * lanes) {
             let tiles: Vec<Vec<Cow<[Volume<f32>]>>> =
                 round.chunks(batch).map(|list| self.tiles(list)).collect();
             let mut sums: Vec<Vec<f32>> = vec![Vec::new(); tiles.len()];
             for (k, net) in self.nets.iter().enumerate() {
-                let seats = model.seats(self.i, &self.key(net), jobs)?;
+                let seats = model.seats(self.i, &self.key(net), jobs, each)?;
                 self.together(seats, &tiles, &mut sums, k == 0)?;
                 if tight {
                     model.release();
@@ -227,21 +232,16 @@ impl Job<'_> {
     }
 }
 
+/// Slices of an output of `size` that are read at a time.
+pub(super) fn slices(scores: usize, size: [usize; 3]) -> usize {
+    (SCORES / (scores * size[0] * size[1]).max(1)).clamp(1, SLICES.min(size[2].max(1)))
+}
+
 fn finite(yes: bool) -> Result<()> {
     match yes {
         true => Ok(()),
         false => Err(Error::mismatch(
             "the network's output is not finite; the model or the image is damaged".into(),
         )),
-    }
-}
-
-/// Whether the activations of several networks should not be held at one time.
-fn short_of_memory(model: &Model) -> bool {
-    let arena = model.arena_bytes();
-    let own = crate::system::rss_bytes().unwrap_or(0);
-    match model.max_ram {
-        Some(most) => own + arena * model.recipe.last().outputs.len() as u64 > most,
-        None => arena > crate::available_memory().unwrap_or(u64::MAX) / 8,
     }
 }

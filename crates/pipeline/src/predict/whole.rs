@@ -6,7 +6,7 @@ use crate::prepare::Image;
 use crate::recipe::{Activation, Combine, Network, Task};
 use crate::tensor::{Region, fill, sigmoid, softmax, tile};
 use crate::{Error, Model, Result};
-use ampoule_imaging::window::{Style, starts};
+use ampoule_imaging::window::starts;
 use std::time::Instant;
 
 /// One number for each label of the recipe, averaged over the ensemble, its flips, and windows or slices where the
@@ -89,7 +89,8 @@ fn regions(network: &Network, shape: &Shape, dims: [usize; 3]) -> Result<([usize
         )));
     }
     let padded = [0, 1, 2].map(|k| dims[k].max(size[k]));
-    let list = [0, 1, 2].map(|k| starts(Style::Monai, padded[k], size[k], overlap[k]));
+    let style = super::plan::style_of(network.window.as_ref());
+    let list = [0, 1, 2].map(|k| starts(style, padded[k], size[k], overlap[k]));
     let before = [0, 1, 2].map(|k| ((padded[k] - dims[k]) / 2) as i64);
     let mut regions = Vec::new();
     for &z in &list[2] {
@@ -139,7 +140,7 @@ fn by_label(model: &Model, all: Vec<f32>) -> Result<Vec<f32>> {
     let labels = &model.recipe.label;
     let class = model.recipe.model.task == Task::Classification;
     if class && all.len() == 1 && labels.len() == 2 {
-        super::probability([all[0]; 2])?;
+        super::probabilities(super::improbable(&all))?;
         return Ok(labels.iter().map(|l| if l.channel == 0 { 1.0 - all[0] } else { all[0] }).collect());
     }
     if class && all.len() != labels.len() || labels.iter().any(|l| l.channel >= all.len()) {
@@ -151,8 +152,7 @@ fn by_label(model: &Model, all: Vec<f32>) -> Result<Vec<f32>> {
     }
     let out: Vec<f32> = labels.iter().map(|l| all[l.channel]).collect();
     if class {
-        let range = out.iter().fold([f32::INFINITY, f32::NEG_INFINITY], |[a, b], v| [a.min(*v), b.max(*v)]);
-        super::probability(range)?;
+        super::probabilities(super::improbable(&out))?;
     }
     Ok(out)
 }

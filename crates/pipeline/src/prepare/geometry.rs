@@ -25,10 +25,12 @@ fn three(size: &[usize], like: [usize; 3]) -> [usize; 3] {
     [0, 1, 2].map(|i| size.get(i).copied().unwrap_or(like[i]))
 }
 
-fn small_enough(to: [usize; 3]) -> Content<()> {
+fn small_enough(image: &Image, to: [usize; 3]) -> Content<()> {
     match to.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).filter(|n| *n <= MOST) {
-        Some(_) => Ok(()),
-        None => Err(format!("it would become {}x{}x{} voxels, which is too many", to[0], to[1], to[2])),
+        Some(voxels) => image.allow(voxels),
+        None => {
+            Err(format!("it would become {}x{}x{} voxels, which is too many", to[0], to[1], to[2]).into())
+        }
     }
 }
 
@@ -48,7 +50,7 @@ pub(super) fn crop_nonzero(image: &mut Image, margin: usize) -> Content<()> {
 pub(super) fn centre_crop(image: &mut Image, size: &[usize]) -> Content<()> {
     let from = image.dims();
     let to = three(size, from);
-    small_enough(to)?;
+    small_enough(image, to)?;
     // torchvision: halves of the difference, rounded to the even neighbour; smaller images are padded first.
     let start = [0, 1, 2].map(|i| match from[i] >= to[i] {
         true => ((from[i] - to[i]) as f64 / 2.0).round_ties_even() as i64,
@@ -76,7 +78,7 @@ pub(super) fn resize(image: &mut Image, size: &SizeKey, method: Method, back: Ba
         Some(n) => shorter(n, from),
         None => three(&size.size, from),
     };
-    small_enough(to)?;
+    small_enough(image, to)?;
     let scaled = [0, 1, 2].map(|i| image.spacing[i] * from[i] as f64 / to[i] as f64);
     match (&mut image.pixels, method.filter()) {
         (Pixels::Bytes(p), Some(filter)) => *p = Cow::Owned(p.resized(to[0], to[1], filter)),
@@ -119,7 +121,7 @@ pub(super) fn resample(image: &mut Image, wanted: [f64; 3], how: &How) -> Conten
         return Ok(());
     }
     let grid = spacing::grid(rule(how.rule), from, own, wanted).map_err(|e| e.to_string())?;
-    small_enough(grid.dims)?;
+    small_enough(image, grid.dims)?;
     let apart = how.separate.and_then(|t| resample::lowres_axis(own, wanted, t));
     // On the way back nnU-Net decides anew, and there the network's spacing comes first.
     let home = how.separate.and_then(|t| resample::lowres_axis(wanted, own, t));
@@ -211,7 +213,7 @@ pub(super) fn pad(
         true => 1,
         false => from[i].next_multiple_of(multiple).max(least[i]),
     });
-    small_enough(to)?;
+    small_enough(image, to)?;
     if to == from {
         return Ok(());
     }

@@ -1,18 +1,18 @@
 //! Steps that change intensities.
 
-use super::{Content, Image, Kept};
+use super::{Content, Image, Kept, Refused};
 use crate::recipe::{Channels, Divisor, Outside, Over, Step};
 use ampoule_imaging::Volume;
 use ampoule_imaging::normalise::{self as imaging, Degenerate, Flat, ZScore, histogram, range};
 
-fn flat() -> String {
-    "its intensities are constant where the network looks; there is nothing to see".to_owned()
+fn flat() -> Refused {
+    "its intensities are constant where the network looks; there is nothing to see".into()
 }
 
-fn refused(e: Degenerate) -> String {
+fn refused(e: Degenerate) -> Refused {
     match e {
         Degenerate::Constant => flat(),
-        other => format!("its intensities cannot be normalised: {other}"),
+        other => format!("its intensities cannot be normalised: {other}").into(),
     }
 }
 

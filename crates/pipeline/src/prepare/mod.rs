@@ -3,15 +3,49 @@
 mod geometry;
 mod intensity;
 
+use crate::Error;
 use crate::grid::{Change, Trail};
 use crate::recipe::{Colours, Step};
 use ampoule_imaging::Volume;
 use ampoule_imaging::photo::Photo;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::path::Path;
 
-/// Why an image's content cannot be processed, with an error message; the caller knows the file.
-pub(crate) type Content<T> = Result<T, String>;
+/// Why an image cannot be processed; the caller knows the file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Refused {
+    /// What is wrong with its content.
+    Content(String),
+    /// Bytes that a step needs, and those that are left.
+    Memory { needed: u64, room: u64 },
+}
+
+pub(crate) type Content<T> = Result<T, Refused>;
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Refused {
+        Refused::Content(reason)
+    }
+}
+
+impl From<&str> for Refused {
+    fn from(reason: &str) -> Refused {
+        Refused::Content(reason.into())
+    }
+}
+
+impl Refused {
+    /// The error for the file at `path`.
+    pub fn of(self, path: &Path) -> Error {
+        match self {
+            Refused::Content(reason) => Error::Content { path: path.into(), reason },
+            Refused::Memory { needed, room } => {
+                Error::memory("the voxels that its network sees", needed, room)
+            }
+        }
+    }
+}
 
 /// Intensity ranges that a network's steps keep for a later one, by name.
 pub(crate) type Kept = HashMap<String, Vec<(f32, f32)>>;
@@ -41,6 +75,8 @@ pub(crate) struct Image<'a> {
     pub mask: Option<Volume<u8>>,
     /// Changes of grid so far.
     pub trail: Trail,
+    /// Most bytes that the process may hold.
+    pub most: Option<u64>,
 }
 
 impl<'a> Image<'a> {
@@ -53,6 +89,7 @@ impl<'a> Image<'a> {
             spacing,
             mask: None,
             trail: Trail::default(),
+            most: None,
         }
     }
 
@@ -66,6 +103,7 @@ impl<'a> Image<'a> {
             spacing,
             mask: None,
             trail: Trail::default(),
+            most: None,
         }
     }
 
@@ -101,6 +139,19 @@ impl<'a> Image<'a> {
             Pixels::Floats(list) => list,
             Pixels::Bytes(_) => &[],
         }
+    }
+
+    /// Refuses to make `voxels` voxels of float32 channels where there is no memory for them.
+    pub fn allow(&self, voxels: usize) -> Content<()> {
+        let Some(most) = self.most else { return Ok(()) };
+        let channels = match &self.pixels {
+            Pixels::Bytes(_) if self.colours == Colours::Grey => 1,
+            Pixels::Bytes(_) => 3,
+            Pixels::Floats(list) => list.len() as u64,
+        };
+        let needed = 4 * channels * voxels as u64;
+        let room = most.saturating_sub(crate::system::rss_bytes().unwrap_or(0));
+        if needed > room { Err(Refused::Memory { needed, room }) } else { Ok(()) }
     }
 
     /// Its channels as float32, to be changed in place.
@@ -156,7 +207,20 @@ pub(crate) use geometry::pad_fill;
 /// Does all `steps` to an image. The error tells what is wrong with its content.
 pub(crate) fn prepare(image: &mut Image, steps: &[Step], kept: &mut Kept) -> Content<()> {
     for step in steps {
+        // Steps that make another grid ask for its voxels themselves; others make floats of bytes, or change a copy of
+        // what was read.
+        let copies = match &image.pixels {
+            Pixels::Bytes(_) => !matches!(step, Step::Stain(_)),
+            Pixels::Floats(Cow::Borrowed(_)) => true,
+            Pixels::Floats(Cow::Owned(_)) => false,
+        };
+        if copies && !step.moves() {
+            image.allow(image.dims().iter().product())?;
+        }
         apply(image, step, kept)?;
+    }
+    if let Pixels::Bytes(_) = image.pixels {
+        image.allow(image.dims().iter().product())?;
     }
     Ok(())
 }
@@ -213,7 +277,7 @@ pub(crate) fn contrast(channels: &[Volume<f32>]) -> Content<()> {
             return Ok(());
         }
         if channels.len() == 1 {
-            return Err(format!("all voxels have the value {low}; there is nothing to segment"));
+            return Err(format!("all voxels have the value {low}; there is nothing to segment").into());
         }
     }
     Err("no channel has any contrast; there is nothing to segment".into())

@@ -4,17 +4,41 @@ use super::schema::Section;
 use super::{Kind, PostStep, Recipe, Rule, Step, Task};
 use std::collections::BTreeSet;
 
-/// Notes everything about `r` that does not fit together.
-pub(super) fn check(r: &Recipe, top: &Section) {
-    inputs(r, top);
-    networks(r, top);
-    labels(r, top);
-    names(r, top);
-    for (i, n) in r.network.iter().enumerate() {
-        steps(r, &n.preprocess, &mut |_, m| top.wrong_item("network", i, m));
+/// Parts of a recipe that could be read.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub task: bool,
+    pub input: bool,
+    pub preprocess: bool,
+    pub network: bool,
+    pub label: bool,
+    pub postprocess: bool,
+}
+
+/// Notes everything about `r` that does not fit together, as far as its parts could be read.
+pub(super) fn check(r: &Recipe, parts: &Parts, top: &Section) {
+    if parts.input {
+        inputs(r, top);
     }
-    steps(r, &r.preprocess, &mut |k, m| top.wrong_item("preprocess", k, m));
-    slide(r, top);
+    if parts.network && parts.input {
+        networks(r, top);
+    }
+    if parts.label {
+        labels(r, top);
+        if parts.task {
+            needed(r, top);
+        }
+    }
+    names(r, parts, top);
+    if parts.network && parts.preprocess && parts.input && !r.network.is_empty() {
+        for (i, n) in r.network.iter().enumerate() {
+            steps(r, &n.preprocess, &mut |_, m| top.wrong_item("network", i, m));
+        }
+        steps(r, &r.preprocess, &mut |k, m| top.wrong_item("preprocess", k, m));
+        if parts.task {
+            slide(r, top);
+        }
+    }
 }
 
 fn inputs(r: &Recipe, top: &Section) {
@@ -74,13 +98,11 @@ fn networks(r: &Recipe, top: &Section) {
                 top.wrong_item("network", i, "an image is not mirrored along z");
             }
         }
-        if n.fast.as_ref().is_some_and(|f| f.outputs.is_empty() && !n.outputs.is_empty()) {
-            top.wrong_item("network", i, "`fast` names no outputs");
-        }
     }
 }
 
-fn labels(r: &Recipe, top: &Section) {
+/// The labels that a task cannot do without.
+fn needed(r: &Recipe, top: &Section) {
     let needed = match r.model.task {
         Task::Segmentation if r.label.iter().all(|l| l.value == 0) => "a label with a value above 0",
         Task::Classification if r.label.is_empty() => "[[label]] for each class",
@@ -90,6 +112,9 @@ fn labels(r: &Recipe, top: &Section) {
     if !needed.is_empty() {
         top.wrong_here(format_args!("a {} needs {needed}", super::Choice::name(r.model.task)));
     }
+}
+
+fn labels(r: &Recipe, top: &Section) {
     let (mut names, mut values, mut channels) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (i, l) in r.label.iter().enumerate() {
         if !names.insert(&l.name) {
@@ -107,14 +132,15 @@ fn labels(r: &Recipe, top: &Section) {
     }
 }
 
-/// Names that must be those of labels.
-fn names(r: &Recipe, top: &Section) {
+/// What must be the names of labels, and what is for segmentation.
+fn names(r: &Recipe, parts: &Parts, top: &Section) {
     let known: Vec<&str> = r.label.iter().map(|l| l.name.as_str()).collect();
     let missing = |name: &String| {
         let text = super::schema::unknown(name, &known);
-        (!known.contains(&name.as_str())).then(|| format!("the label `{name}` {text}"))
+        (parts.label && !known.contains(&name.as_str())).then(|| format!("the label `{name}` {text}"))
     };
-    for (i, p) in r.postprocess.iter().enumerate() {
+    let segmentation = !parts.task || r.model.task == Task::Segmentation;
+    for (i, p) in r.postprocess.iter().enumerate().filter(|_| parts.postprocess) {
         let other = match &p.step {
             PostStep::KeepInside { label } => Some(label),
             _ => None,
@@ -122,14 +148,15 @@ fn names(r: &Recipe, top: &Section) {
         for m in p.labels.iter().chain(other).filter_map(missing) {
             top.wrong_item("postprocess", i, m);
         }
-        if r.model.task != Task::Segmentation {
+        if !segmentation {
             top.wrong_item("postprocess", i, "is for segmentation");
         }
     }
     for m in r.outputs.heat.iter().filter_map(missing) {
         top.wrong("outputs", m);
     }
-    if !r.outputs.masked.is_empty() && (r.kind() != Kind::Volume || r.model.task != Task::Segmentation) {
+    let volumes = !parts.input || r.kind() == Kind::Volume;
+    if !(r.outputs.masked.is_empty() || volumes && segmentation) {
         top.wrong("outputs", "`masked` is for segmentations of volumes");
     }
 }

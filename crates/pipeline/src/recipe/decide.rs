@@ -39,14 +39,14 @@ impl Default for Decide {
 }
 
 impl Decide {
-    pub(super) fn read(s: Section, task: Task) -> Option<Decide> {
+    pub(super) fn read(s: Section, task: Option<Task>) -> Decide {
         let usual = Decide::default();
         let rule = s.choice("rule").unwrap_or(usual.rule);
         match (rule, task) {
-            (Rule::Several, Task::Segmentation) => {
+            (Rule::Several, Some(Task::Segmentation)) => {
                 s.wrong("rule", "`several` is for classification; a segmentation takes `regions`");
             }
-            (Rule::Regions, Task::Classification) => {
+            (Rule::Regions, Some(Task::Classification)) => {
                 s.wrong("rule", "`regions` is for segmentation; a classification takes `several`");
             }
             _ => {}
@@ -54,7 +54,7 @@ impl Decide {
         let threshold = s.number("threshold").unwrap_or(usual.threshold);
         let at_least = s.flag("at-least").unwrap_or(usual.at_least);
         s.done();
-        Some(Decide { rule, threshold, at_least })
+        Decide { rule, threshold, at_least }
     }
 }
 
@@ -111,7 +111,7 @@ impl Label {
         }
     }
 
-    pub(super) fn read(s: Section, i: usize, task: Task) -> Option<Label> {
+    pub(super) fn read(s: Section, i: usize, task: Option<Task>) -> Option<Label> {
         let name = s.needed("name", s.text("name"));
         if name.as_ref().is_some_and(|n| n.trim().is_empty() || n.chars().any(char::is_control)) {
             s.wrong("name", "must be a name without control characters");
@@ -124,7 +124,7 @@ impl Label {
         let unit = s.text("unit").unwrap_or_default();
         let [volume_ml, area_mm2, share, range] =
             ["volume-ml", "area-mm2", "share", "range"].map(|k| s.range(k));
-        if range.is_some() && task != Task::Regression {
+        if range.is_some() && task.is_some_and(|t| t != Task::Regression) {
             s.wrong("range", "is for regression; labels take `volume-ml`, `area-mm2` or `share`");
         }
         s.done();

@@ -67,10 +67,12 @@ impl Input {
 
     pub(super) fn read(s: Section) -> Option<Input> {
         let name = s.needed("name", s.text("name"));
-        let kind = s.choice("kind").unwrap_or(Kind::Volume);
+        let told = s.choice("kind");
+        let kind = told.unwrap_or(Kind::Volume);
         let default = if kind == Kind::Volume { Colours::Grey } else { Colours::Rgb };
         let colours = s.choice("colours").unwrap_or(default);
-        if kind == Kind::Volume && colours != Colours::Grey {
+        let unclear = told.is_none() && s.has("kind");
+        if kind == Kind::Volume && colours != Colours::Grey && !unclear {
             s.wrong("colours", "is for images; a volume has one channel");
         }
         let suffix = s.texts("suffix").unwrap_or_default();
@@ -80,6 +82,9 @@ impl Input {
         let frame = s.size("frame", 0..=65_535);
         let grid = s.choice("grid").unwrap_or_default();
         s.done();
+        if unclear {
+            return None;
+        }
         Some(Input { name: name?, kind, colours, suffix, frame, grid })
     }
 }

@@ -8,30 +8,32 @@ mod decide;
 mod foreign;
 mod input;
 mod network;
+mod options;
 mod post;
+mod read_step;
 mod schema;
 mod skeleton;
 mod slide;
 mod step;
 
+use crate::{Error, Result};
 pub use decide::{Decide, Label, Rule};
 pub use input::{Agree, Colours, Input, Kind};
 pub use network::{
     Activation, Axes, Axis, Bounds, Combine, Fast, Flip, Layout, Network, OutputGrid, Weighting, Window,
     WindowStyle,
 };
+pub use options::{
+    Across, Back, Channels, Divisor, Method, Outside, Over, PadMode, Rule as SpacingRule, Side, SizeKey,
+    Stain,
+};
 pub use post::{Neighbours, Post, PostStep};
 pub use schema::{Choice, Problem};
-pub use skeleton::skeleton;
-pub use slide::{Slide, TissueRule};
-pub use step::{
-    Across, Back, Channels, Divisor, Method, Outside, Over, PadMode, Rule as SpacingRule, Side, SizeKey,
-    Stain, Step,
-};
-
-use crate::{Error, Result};
 use schema::{Problems, Section, choices};
 use serde::Serialize;
+pub use skeleton::skeleton;
+pub use slide::{Slide, TissueRule};
+pub use step::Step;
 use toml::de::DeTable;
 
 /// The version of recipes that this program reads.
@@ -68,8 +70,10 @@ pub struct Recipe {
 
 choices! {
     /// What a model gives.
+    #[derive(Default)]
     Task {
         /// A label for every voxel or pixel.
+        #[default]
         Segmentation = "segmentation",
         /// A class for the whole image.
         Classification = "classification",
@@ -79,7 +83,7 @@ choices! {
 }
 
 /// What the model is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct About {
     /// Short name, used in files and tables.
     pub name: String,
@@ -203,54 +207,64 @@ fn read(table: &DeTable, problems: &Problems) -> Option<Recipe> {
             return None;
         }
     }
-    let model = top.needed("model", top.section("model").and_then(about));
-    let input: Vec<Option<Input>> = top.sections("input").into_iter().map(Input::read).collect();
+    let (model, task) = top.section("model").map_or((None, None), about);
+    if !top.has("model") {
+        top.needed::<About>("model", None);
+    }
     if !top.has("input") {
         top.wrong_here("[[input]] is missing: at least one file with its channels");
     }
-    let kind = input.iter().flatten().next().map_or(Kind::Volume, |i| i.kind);
-    let task = model.as_ref().map_or(Task::Segmentation, |m| m.task);
+    let input: Vec<Option<Input>> = top.sections("input").into_iter().map(Input::read).collect();
+    let kind = input.iter().flatten().next().map(|i| i.kind);
     let preprocess: Vec<Option<Step>> =
         top.sections("preprocess").into_iter().map(|s| Step::read(s, kind)).collect();
     let network: Vec<Option<Network>> =
         top.sections("network").into_iter().map(|s| Network::read(s, kind)).collect();
+    let before = problems.count();
     let label: Vec<Option<Label>> =
         top.sections("label").into_iter().enumerate().map(|(i, s)| Label::read(s, i, task)).collect();
-    let decide = match top.section("decide") {
-        Some(s) => Decide::read(s, task),
-        None => Some(Decide::default()),
-    };
+    // Values that were not understood have others in their place, which may stand there twice.
+    let label_sound = problems.count() == before;
+    let decide = top.section("decide").map_or_else(Decide::default, |s| Decide::read(s, task));
     let postprocess: Vec<Option<Post>> = top.sections("postprocess").into_iter().map(Post::read).collect();
-    let slide = match top.section("slide") {
-        Some(s) => Slide::read(s).map(Some),
-        None => Some(None),
+    // What was read is compared with other parts, so that no error has others that are none.
+    let parts = check::Parts {
+        task: task.is_some(),
+        input: input.iter().all(Option::is_some),
+        preprocess: preprocess.iter().all(Option::is_some),
+        network: network.iter().all(Option::is_some),
+        label: label_sound,
+        postprocess: postprocess.iter().all(Option::is_some),
     };
-    let outputs = match top.section("outputs") {
-        Some(s) => Some(outputs(s)),
-        None => Some(Outputs::default()),
+    let slide = top.section("slide").map(Slide::read);
+    let outputs = top.section("outputs").map_or_else(Outputs::default, outputs);
+    let slide_read = slide.as_ref().is_none_or(Option::is_some);
+    let whole = model.is_some()
+        && parts.input
+        && parts.preprocess
+        && parts.network
+        && parts.label
+        && parts.postprocess
+        && slide_read;
+    let recipe = Recipe {
+        version: VERSION,
+        model: model.unwrap_or_else(|| About { task: task.unwrap_or_default(), ..About::default() }),
+        input: input.into_iter().flatten().collect(),
+        preprocess: preprocess.into_iter().flatten().collect(),
+        network: network.into_iter().flatten().collect(),
+        decide,
+        label: label.into_iter().flatten().collect(),
+        postprocess: postprocess.into_iter().flatten().collect(),
+        slide: slide.flatten(),
+        outputs,
     };
-    let recipe = (|| {
-        Some(Recipe {
-            version: VERSION,
-            model: model?,
-            input: input.into_iter().collect::<Option<_>>()?,
-            preprocess: preprocess.into_iter().collect::<Option<_>>()?,
-            network: network.into_iter().collect::<Option<_>>()?,
-            decide: decide?,
-            label: label.into_iter().collect::<Option<_>>()?,
-            postprocess: postprocess.into_iter().collect::<Option<_>>()?,
-            slide: slide?,
-            outputs: outputs?,
-        })
-    })();
-    if let Some(r) = &recipe {
-        check::check(r, &top);
-    }
+    check::check(&recipe, &parts, &top);
     top.done();
-    recipe
+    whole.then_some(recipe)
 }
 
-fn about(s: Section) -> Option<About> {
+/// What the model is, and its task as far as that can be read.
+fn about(s: Section) -> (Option<About>, Option<Task>) {
     let name = s.needed("name", s.text("name"));
     if name.as_ref().is_some_and(|n| n.trim().is_empty() || n.chars().any(char::is_control)) {
         s.wrong("name", "must be a short name without control characters");
@@ -260,7 +274,8 @@ fn about(s: Section) -> Option<About> {
     let [description, reference, license, intended_use] =
         ["description", "reference", "license", "intended-use"].map(text);
     s.done();
-    Some(About { name: name?, task: task?, description, reference, license, intended_use })
+    let read = |name| Some(About { name, task: task?, description, reference, license, intended_use });
+    (name.and_then(read), task)
 }
 
 fn outputs(s: Section) -> Outputs {

@@ -1,8 +1,9 @@
 //! `[[network]]`: which outputs run, on what windows, and what their numbers are.
 
 use super::input::Kind;
+use super::options::PadMode;
 use super::schema::{Section, choices};
-use super::step::{PadMode, Step};
+use super::step::Step;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use std::collections::BTreeMap;
@@ -259,7 +260,7 @@ impl Network {
     /// Outputs that run.
     pub fn active_outputs(&self, fast: bool) -> &[String] {
         match &self.fast {
-            Some(f) if fast => &f.outputs,
+            Some(f) if fast && !f.outputs.is_empty() => &f.outputs,
             _ => &self.outputs,
         }
     }
@@ -273,7 +274,7 @@ impl Network {
         std::iter::once([false; 3]).chain(flips.iter().map(|f| f.0)).collect()
     }
 
-    pub(super) fn read(s: Section, kind: Kind) -> Option<Network> {
+    pub(super) fn read(s: Section, kind: Option<Kind>) -> Option<Network> {
         let plain = Network::plain();
         let outputs = s.texts("outputs").unwrap_or_default();
         let activation = s.choice("activation").unwrap_or_default();

@@ -95,7 +95,7 @@ pub enum PostStep {
         /// What they become, one each.
         to: Vec<usize>,
     },
-    /// Labels stay only where they touch or lie within components of another.
+    /// Voxels of the labels stay only where another label, with its holes filled, encloses them.
     KeepInside {
         /// The other label.
         label: String,

@@ -33,6 +33,11 @@ impl<'t> Problems<'t> {
         self.list.borrow_mut().push(Problem { line, message: message.into() });
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.list.borrow().len()
+    }
+
     /// All problems in the order of their lines.
     pub fn into_list(self) -> Vec<Problem> {
         let mut list = self.list.into_inner();

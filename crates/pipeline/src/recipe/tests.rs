@@ -162,6 +162,33 @@ fn ten_errors_are_ten_lines() {
 }
 
 #[test]
+fn no_error_has_others_that_are_none() {
+    for (from, to, line) in [
+        ("kind = \"image\"", "kind = \"pictures\"", 7),
+        ("value = 2", "valeu = 1", 18),
+        ("task = \"classification\"", "task = \"sorting\"", 4),
+    ] {
+        let text = "version = 2\n[model]\nname = \"x\"\ntask = \"classification\"\n[[input]]\nname = \"photo\"\nkind = \"image\"\ncolours = \"rgb\"\n[[preprocess]]\nstep = \"resize\"\nsize = [64, 64]\nmethod = \"bilinear\"\n[[network]]\n[[label]]\nname = \"a\"\nvalue = 1\n[[label]]\nname = \"b\"\nvalue = 2\n[decide]\nrule = \"several\"\n";
+        let line = line + usize::from(from.starts_with("value"));
+        let list = problems(&text.replacen(from, to, 1));
+        assert_eq!(list.iter().map(|p| p.line).collect::<Vec<_>>(), [line], "{list:#?}");
+    }
+}
+
+#[test]
+fn sections_that_are_sound_are_compared_beside_errors() {
+    let text = FULL
+        .replacen("[[preprocess]]", "[[preprocess]]\nstepp = 1", 1)
+        .replacen("heat = [\"core\"]", "heat = [\"cor\"]", 1)
+        .replacen("value = 3", "value = 1", 1);
+    let list = problems(&text);
+    for words in ["`stepp`", "did you mean `core`", "the value 1 occurs twice"] {
+        assert!(list.iter().any(|p| p.message.contains(words)), "{words}: {list:#?}");
+    }
+    assert_eq!(list.len(), 3, "{list:#?}");
+}
+
+#[test]
 fn what_does_not_fit_together_is_told() {
     for (from, to, words) in [
         ("version = 2", "version = 1", "an earlier program"),

@@ -6,7 +6,7 @@
 
 use crate::{Error, Result};
 use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,19 +27,21 @@ impl Claim {
     /// Claims what the file at `path` stands for; `None` where another process has it.
     pub fn take(path: &Path) -> Result<Option<Claim>> {
         let fail = |e: std::io::Error| Error::Io { path: path.into(), source: e };
+        let mut interrupted = false;
         loop {
             if std::fs::symlink_metadata(path).is_ok_and(|m| !m.is_file()) {
                 let reason =
                     "something that is no plain file stands in the place of a lock; remove it".into();
                 return Err(Error::Content { path: path.into(), reason });
             }
-            let mut file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)
-                .map_err(fail)?;
+            let (mut file, ours) = open(path).map_err(|e| match e.kind() {
+                ErrorKind::PermissionDenied if path.is_file() => {
+                    let reason =
+                        "another user's lock, which cannot be read; remove it once nobody runs this case";
+                    Error::Content { path: path.into(), reason: reason.into() }
+                }
+                _ => fail(e),
+            })?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Ok(None),
@@ -51,9 +53,17 @@ impl Claim {
             }
             let mut before = String::new();
             let _ = Read::take(&mut file, 4096).read_to_string(&mut before);
-            let interrupted = before.lines().any(|l| l == WRITING);
-            let text = format!("{} {}\n", crate::system::host(), std::process::id());
+            interrupted |= before.lines().any(|l| l == WRITING);
+            if !ours {
+                // Nobody holds it, and it cannot be written to: one of our own takes its place.
+                std::fs::remove_file(path).map_err(fail)?;
+                continue;
+            }
+            let mut text = format!("{} {}\n", crate::system::host(), std::process::id());
             // That results were half-written must stay known when this process is killed too.
+            if interrupted && !before.lines().any(|l| l == WRITING) {
+                text += &format!("{WRITING}\n");
+            }
             let emptied = if interrupted { Ok(()) } else { file.set_len(0) };
             emptied
                 .and_then(|()| file.seek(SeekFrom::End(0)))
@@ -87,6 +97,19 @@ impl Claim {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+/// Opens a lock, made if it is missing; whether it may be written to. Another user's may be only readable, which is
+/// enough to see whether a process holds it.
+fn open(path: &Path) -> std::io::Result<(File, bool)> {
+    let own = File::options().read(true).write(true).create(true).truncate(false).open(path);
+    match own {
+        Ok(file) => Ok((file, true)),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied && path.is_file() => {
+            Ok((File::open(path).map_err(|_| e)?, false))
+        }
+        Err(e) => Err(e),
     }
 }
 

@@ -22,10 +22,16 @@ pub(super) fn write(model: &Model, output: &Path) -> Result<()> {
         model: model.recipe.model.description.clone(),
         model_sha256: model.sha256.clone(),
         program: format!("ampoule {}", env!("CARGO_PKG_VERSION")),
-        date: String::new(),
+        date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
     };
     let path = output.join("qc.html");
     write_atomic(&path, |out| gallery::write(out, &head, &mut rows.iter().cloned())).map_err(Error::io(&path))
+}
+
+/// Whether a page was written here.
+pub(super) fn made(page: &[u8]) -> bool {
+    let name = b"ampoule ";
+    page.windows(name.len()).any(|w| w == name)
 }
 
 fn rows(output: &Path, cases: &Table, failed: &Table) -> Vec<Row> {

@@ -4,11 +4,11 @@ use super::claim::Claim;
 use super::record::{State, inputs, millis};
 use super::{Batch, Outcome, Place, Record};
 use crate::case::Case;
-use crate::measure::{Voxel, measure};
+use crate::measure::measure;
 use crate::predict::{Found, predict};
-use crate::read::{Loaded, Source, load};
+use crate::read::{Loaded, load};
 use crate::recipe::{Choice, Recipe, Rule, Task};
-use crate::write::{Names, Segmented, place, write_all};
+use crate::write::{Names, Segmented, place, remove_plain, write_all};
 use crate::{Error, Fingerprint, Model, Result, Workspace, plausible, post, slides};
 use ampoule_imaging::Volume;
 use ampoule_imaging::geometry::Orientation;
@@ -44,14 +44,14 @@ pub(super) fn run_case(
     let paths: Vec<PathBuf> =
         files.iter().map(|(kind, f)| place(&batch.wanted, kind, &spot.folder, f)).collect();
     apart(inputs_of_all, &paths, &spot)?;
+    // Nobody else works on this case, so what lies there half-written is nobody's.
+    paths.iter().chain([&spot.record]).for_each(|p| remove_temporaries(p));
     if !batch.overwrite
         && let Some(record) = usable(&spot, &fingerprint, &given, &files, &paths, claim.interrupted)?
     {
         claim.settle();
         return Ok(Some(Outcome::Kept(Box::new(record))));
     }
-    // Nobody else works on this case, so what lies there half-written is nobody's.
-    paths.iter().chain([&spot.record]).for_each(|p| remove_temporaries(p));
     let mut record = Record {
         generated_by: format!("ampoule {}", env!("CARGO_PKG_VERSION")),
         case: case.name.clone(),
@@ -79,7 +79,7 @@ pub(super) fn run_case(
     if let Err(e) = recorded {
         // Files that were replaced are gone, so a record of them is one of nothing.
         if claim.begun() || claim.interrupted {
-            paths.iter().chain([&spot.record]).for_each(|p| drop(std::fs::remove_file(p)));
+            paths.iter().chain([&spot.record]).for_each(|p| remove_plain(p));
         }
         claim.settle();
         return Err(e);
@@ -116,6 +116,14 @@ fn files(recipe: &Recipe, case: &Case, batch: &Batch, slide: bool) -> Vec<(&'sta
         (false, true) => Vec::new(),
         (false, false) => names.all(),
     }
+}
+
+/// The files that a case's results are written to, the record left out.
+pub(super) fn outputs(model: &Model, case: &Case, output: &Path, batch: &Batch) -> Vec<PathBuf> {
+    let slide = slides::is_slide(&model.recipe, case);
+    let spot = Place::new(output, case, model.recipe.whole() && !slide);
+    let files = files(&model.recipe, case, batch, slide);
+    files.iter().map(|(kind, f)| place(&batch.wanted, kind, &spot.folder, f)).collect()
 }
 
 /// No output may take the place of an input of any case, or of another output.
@@ -172,8 +180,7 @@ fn usable(
         return Ok(None);
     }
     let there = |p: &&PathBuf| p.symlink_metadata().is_ok();
-    let record_there = record.is_some().then_some(&spot.record);
-    match paths.iter().find(there).or(record_there) {
+    match paths.iter().chain([&spot.record]).find(there) {
         Some(path) => Err(Error::Exists { path: path.clone() }),
         None => Ok(None),
     }
@@ -205,9 +212,9 @@ fn in_memory(
     let loaded = load(&recipe, case, batch.frame, most, batch.wanted.keep_header)?;
     ws.add("read", begun.elapsed());
     describe(record, &loaded);
-    let content = |reason| Error::Content { path: case.main().into(), reason };
     let settings = crate::Settings { scores: batch.wanted.probabilities, ..batch.settings };
-    let found = predict(model, loaded.image(recipe.input[0].colours), settings, &mut ws)?.map_err(content)?;
+    let found = predict(model, loaded.image(recipe.input[0].colours), settings, &mut ws)?
+        .map_err(|refused| refused.of(case.main()))?;
     match found {
         Found::Numbers(numbers) => decide(record, &recipe, &numbers),
         Found::Labels { labels, scores } => {
@@ -236,13 +243,8 @@ fn in_memory(
 fn describe(record: &mut Record, loaded: &Loaded) {
     record.shape = loaded.dims().map(|n| n as u64);
     record.warnings.extend(loaded.notes.iter().cloned());
-    match &loaded.source {
-        Source::Volume { orientation, .. } => {
-            record.spacing_mm = Some(loaded.spacing());
-            record.orientation = orientation.codes();
-        }
-        Source::Photo(p) => record.spacing_mm = p.mpp.map(|_| loaded.spacing()),
-    }
+    record.spacing_mm = loaded.known_spacing();
+    record.orientation = loaded.orientation().map(|o| o.codes()).unwrap_or_default();
 }
 
 /// The class, or the numbers, of a whole image.
@@ -275,25 +277,16 @@ fn finish(
     record: &mut Record,
     ws: &mut Workspace,
 ) -> (Volume<u16>, Vec<(usize, Volume<f32>)>) {
-    let flat = matches!(loaded.source, Source::Photo(_));
+    let flat = loaded.flat();
     ws.time("post-process", || post::postprocess(recipe, &mut labels, loaded.turned(), flat));
-    let voxel = match &loaded.source {
-        Source::Volume { nifti, .. } => Voxel::Volume(nifti.affine().determinant().abs()),
-        Source::Photo(p) => p.mpp.map_or(Voxel::Unknown, |m| Voxel::Area((m / 1000.0).powi(2))),
-    };
-    record.labels = measure(recipe, &labels, voxel);
+    record.labels = measure(recipe, &labels, loaded.voxel());
     record.warnings.extend(plausible::result(recipe, &labels, &record.labels, flat));
     if !recipe.outputs.masked.is_empty()
         && let Some(image) = loaded.first()
     {
         record.warnings.extend(plausible::stripped(image, &labels));
     }
-    match &loaded.source {
-        Source::Photo(_) => (labels, scores),
-        Source::Volume { turn, .. } => {
-            (turn.back(labels), scores.into_iter().map(|(k, v)| (k, turn.back(v))).collect())
-        }
-    }
+    (loaded.back(labels), scores.into_iter().map(|(k, v)| (k, loaded.back(v))).collect())
 }
 
 /// A prediction in memory, for those that compare and measure.
@@ -321,8 +314,8 @@ pub fn predict_case(model: &mut Model, case: &Case, settings: crate::Settings) -
     let most = model.max_ram.or_else(crate::total_memory).unwrap_or(u64::MAX);
     let recipe = model.recipe.clone();
     let loaded = ws.time("read", || load(&recipe, case, None, most, false))?;
-    let content = |reason| Error::Content { path: case.main().into(), reason };
-    let found = predict(model, loaded.image(recipe.input[0].colours), settings, &mut ws)?.map_err(content)?;
+    let found = predict(model, loaded.image(recipe.input[0].colours), settings, &mut ws)?
+        .map_err(|refused| refused.of(case.main()))?;
     let mut record = Record::default();
     describe(&mut record, &loaded);
     let (labels, scores, numbers) = match found {
@@ -337,10 +330,7 @@ pub fn predict_case(model: &mut Model, case: &Case, settings: crate::Settings) -
         scores,
         numbers,
         spacing: loaded.spacing(),
-        orientation: match &loaded.source {
-            Source::Volume { orientation, .. } => Some(*orientation),
-            Source::Photo(_) => None,
-        },
+        orientation: loaded.orientation(),
         timings: ws.timings().clone(),
         warnings: record.warnings,
     })

@@ -2,8 +2,10 @@
 //! several processes, write into the same tables, row by row.
 
 use super::claim::Claim;
+use super::gallery;
 use super::{Batch, CaseResult, Outcome, Record, Summary};
 use crate::case::Case;
+use crate::measure::{Measured, round};
 use crate::recipe::{Kind, Recipe, Task};
 use crate::table::{Table, field};
 use crate::{Error, Model, Result};
@@ -40,11 +42,51 @@ pub(super) fn write(model: &Model, output: &Path, summary: &Summary, batch: &Bat
         }
     }
     runs(model, output, batch, summary)?;
-    crate::run::gallery::write(model, output)?;
+    gallery::write(model, output)?;
     if summary.results.iter().any(|r| r.case.bids) {
         bids(output)?;
     }
     Ok(())
+}
+
+/// Tables, and columns by which one is known to be this program's.
+const TABLES: [(&str, &[&[&str]]); 3] = [
+    ("cases.csv", &[&["case"], &["file"], &["status"]]),
+    ("predictions.csv", &[&["file"], &["model", "class"]]),
+    ("failures.csv", &[&["file"], &["reason"]]),
+];
+
+/// Refuses files of others that stand in the place of tables: rows are added to those.
+pub(super) fn ours(output: &Path) -> Result<()> {
+    let foreign = |path: &Path| {
+        let reason = "it is none of this program's tables, which results are added to; move it, or choose another output folder";
+        Err(Error::Content { path: path.into(), reason: reason.into() })
+    };
+    let filled = |path: &Path| path.metadata().is_ok_and(|m| m.len() > 0 || !m.is_file());
+    for (name, columns) in TABLES {
+        let path = output.join(name);
+        if filled(&path) {
+            let table = Table::read(&path)?;
+            if !columns.iter().all(|c| table.column(c).is_some()) {
+                return foreign(&path);
+            }
+        }
+    }
+    let path = output.join("runs.json");
+    if filled(&path) && listed(&path).is_none() {
+        return foreign(&path);
+    }
+    let path = output.join("qc.html");
+    if filled(&path) && !std::fs::read(&path).is_ok_and(|page| gallery::made(&page)) {
+        return foreign(&path);
+    }
+    Ok(())
+}
+
+/// The entries of `runs.json`.
+fn listed(path: &Path) -> Option<Vec<serde_json::Value>> {
+    let list: Vec<serde_json::Value> = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    list.iter().all(|v| v.get("fingerprint").is_some()).then_some(list)
 }
 
 /// Cases of a table that have results.
@@ -104,6 +146,15 @@ fn cases_row(recipe: &Recipe, case: &Case, outcome: &Outcome) -> Row {
             add(&format!("mm2_{}", m.name), mm2.to_string());
         }
     }
+    for (name, list) in groups(recipe, r) {
+        let sum = |size: fn(&Measured) -> Option<f64>| list.iter().map(|m| size(m)).sum::<Option<f64>>();
+        add(&format!("voxels_{name}"), list.iter().map(|m| m.voxels).sum::<u64>().to_string());
+        for (what, size) in [("ml", sum(|m| m.ml)), ("mm2", sum(|m| m.mm2))] {
+            if let Some(v) = size {
+                add(&format!("{what}_{name}"), round(v, 1e6).to_string());
+            }
+        }
+    }
     add("run", r.fingerprint.chars().take(12).collect());
     let seconds = r.timings_ms.get("total").and_then(|v| v.as_f64()).unwrap_or(0.0) / 1e3;
     add("seconds", format!("{seconds:.3}"));
@@ -111,6 +162,18 @@ fn cases_row(recipe: &Recipe, case: &Case, outcome: &Outcome) -> Row {
     add("warnings", r.warnings.len().to_string());
     add("warning_texts", r.warnings.join("; "));
     row
+}
+
+/// What a result holds of the labels of each group, by the group's name.
+fn groups<'a>(recipe: &Recipe, record: &'a Record) -> BTreeMap<String, Vec<&'a Measured>> {
+    let mut out: BTreeMap<String, Vec<&Measured>> = BTreeMap::new();
+    for m in &record.labels {
+        let label = recipe.label.iter().find(|l| l.name == m.name);
+        if let Some(l) = label.filter(|l| !l.group.is_empty()) {
+            out.entry(l.group.clone()).or_default().push(m);
+        }
+    }
+    out
 }
 
 /// A row of `predictions.csv`: the class and its probabilities, or the pixels of every class.
@@ -143,7 +206,13 @@ fn prediction(recipe: &Recipe, case: &Case, outcome: &Outcome) -> Option<Row> {
             row.extend(recipe.label.iter().map(|l| (format!("area_{}", l.name), pixels(l).to_string())));
         }
     }
+    row.push(("model".into(), recipe.model.name.clone()));
     Some(row)
+}
+
+/// One name for a file, however it is typed.
+fn absolute(path: &str) -> String {
+    std::path::absolute(path).map_or_else(|_| path.to_owned(), |p| p.display().to_string())
 }
 
 /// Puts rows into a table; rows with the same value of column `key` are replaced, columns that are new are added.
@@ -165,11 +234,15 @@ fn merge(path: &Path, key: &str, rows: Vec<Row>) -> Result<()> {
     let old = old.rows.into_iter().map(|(_, fields)| old.header.iter().cloned().zip(fields).collect::<Row>());
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut all: Vec<Row> = Vec::new();
+    let name = |row: &Row| match key {
+        "file" => absolute(&at(row, key)),
+        _ => at(row, key),
+    };
     for row in old.chain(rows) {
-        match places.get(&at(&row, key)) {
+        match places.get(&name(&row)) {
             Some(&i) => all[i] = row,
             None => {
-                places.insert(at(&row, key), all.len());
+                places.insert(name(&row), all.len());
                 all.push(row);
             }
         }
@@ -186,26 +259,25 @@ fn merge(path: &Path, key: &str, rows: Vec<Row>) -> Result<()> {
 /// What failed once stays until it is done.
 fn failures(output: &Path, summary: &Summary) -> Result<()> {
     let path = output.join("failures.csv");
-    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    // By their absolute paths: files as they were typed, with the reason.
+    let mut all: BTreeMap<String, (String, String)> = BTreeMap::new();
     let mut order: Vec<String> = Vec::new();
+    let mut add = |all: &mut BTreeMap<_, _>, file: String, reason: String| {
+        order.push(absolute(&file));
+        all.insert(absolute(&file), (file, reason));
+    };
     if path.symlink_metadata().is_ok() {
         let old = Table::read(&path)?;
         if let (Some(f), Some(r)) = (old.column(&["file"]), old.column(&["reason"])) {
-            for (_, fields) in old.rows {
-                order.push(fields[f].clone());
-                all.insert(fields[f].clone(), fields[r].clone());
-            }
+            old.rows.into_iter().for_each(|(_, row)| add(&mut all, row[f].clone(), row[r].clone()));
         }
     }
-    for r in &summary.results {
-        all.remove(&main_file(&r.case));
+    for file in summary.results.iter().flat_map(|r| &r.case.files) {
+        all.remove(&absolute(&file.display().to_string()));
     }
     let failed = summary.failures().into_iter().map(|(p, e)| (p.display().to_string(), e.to_string()));
     let skipped = summary.skipped.iter().map(|(p, reason)| (p.display().to_string(), reason.clone()));
-    for (file, reason) in failed.chain(skipped) {
-        order.push(file.clone());
-        all.insert(file, reason);
-    }
+    failed.chain(skipped).for_each(|(file, reason)| add(&mut all, file, reason));
     if all.is_empty() {
         return match std::fs::remove_file(&path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::Io { path, source: e }),
@@ -213,8 +285,8 @@ fn failures(output: &Path, summary: &Summary) -> Result<()> {
         };
     }
     let mut text = String::from("file,reason\n");
-    for file in order {
-        if let Some(reason) = all.remove(&file) {
+    for name in order {
+        if let Some((file, reason)) = all.remove(&name) {
             text += &format!("{},{}\n", field(&file), field(&reason));
         }
     }
@@ -224,8 +296,7 @@ fn failures(output: &Path, summary: &Summary) -> Result<()> {
 /// `runs.json`: model, recipe and settings of every kind of run that wrote into this folder.
 fn runs(model: &Model, output: &Path, batch: &Batch, summary: &Summary) -> Result<()> {
     let path = output.join("runs.json");
-    let old =
-        std::fs::read(&path).ok().and_then(|b| serde_json::from_slice::<Vec<serde_json::Value>>(&b).ok());
+    let old = listed(&path);
     let any = summary.results.iter().find_map(|r| match &r.outcome {
         Outcome::Done(r) | Outcome::Kept(r) => Some(r),
         Outcome::Failed(_) => None,

@@ -1,11 +1,11 @@
 //! Who works on which case: all threads on one case, or one case a thread where cases are small.
 
-use super::one::run_case;
-use super::{Batch, CaseResult, Outcome, Progress, Summary, tables};
+use super::one::{outputs, run_case};
+use super::{Batch, CaseResult, Outcome, Place, Progress, Summary, tables};
 use crate::case::Case;
 use crate::recipe::Kind;
 use crate::{Error, Model, Result, slides};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -26,8 +26,12 @@ pub fn run_cases(
     batch: &Batch,
     progress: &mut dyn Progress,
 ) -> Result<Summary> {
+    if !batch.wanted.alone {
+        tables::ours(output)?;
+    }
     let files = cases.iter().flat_map(|c| c.files.iter().chain(&c.truth));
     let shared = Shared {
+        clashes: clashes(model, cases, output, batch),
         cases,
         inputs: files.filter_map(|p| p.canonicalize().ok()).collect(),
         output,
@@ -68,6 +72,7 @@ pub fn run_cases(
         .iter()
         .zip(results)
         .map(|(c, r)| CaseResult { case: c.clone(), outcome: r.unwrap_or_else(missing) })
+        .map(|r| still_there(model, output, r))
         .collect();
     let mut summary = Summary { results, skipped, tables: None };
     let progress = shared.progress.into_inner().unwrap_or_else(|e| e.into_inner());
@@ -78,6 +83,39 @@ pub fn run_cases(
         summary.tables = Some(e);
     }
     Ok(summary)
+}
+
+/// Cases of which several would write the same file, with that file: names of results in a BIDS data set are without
+/// the modality, all others are made of the cases' own.
+fn clashes(model: &Model, cases: &[Case], output: &Path, batch: &Batch) -> HashMap<usize, PathBuf> {
+    let mut owners: HashMap<PathBuf, Vec<usize>> = HashMap::new();
+    for (i, case) in cases.iter().enumerate().filter(|c| c.1.bids) {
+        for path in outputs(model, case, output, batch) {
+            owners.entry(path).or_default().push(i);
+        }
+    }
+    let several = owners.into_iter().filter(|(_, list)| list.len() > 1);
+    several.flat_map(|(path, list)| list.into_iter().map(move |i| (i, path.clone()))).collect()
+}
+
+fn clash(case: &Case, file: &Path) -> Error {
+    let reason = format!(
+        "another case would write {} too; name the files that the recipe wants by `suffix` (in a BIDS data set the modality), or run them into different folders",
+        file.display()
+    );
+    Error::Content { path: case.main().into(), reason }
+}
+
+/// A case whose record was removed while the run went on has no results any more.
+fn still_there(model: &Model, output: &Path, mut r: CaseResult) -> CaseResult {
+    let place =
+        Place::new(output, &r.case, model.recipe.whole() && !slides::is_slide(&model.recipe, &r.case));
+    let made = matches!(r.outcome, Outcome::Done(_) | Outcome::Kept(_));
+    if made && !place.record.is_file() {
+        let reason = "its results were removed while the run went on; run it again".into();
+        r.outcome = Outcome::Failed(Error::Content { path: r.case.main().into(), reason });
+    }
+    r
 }
 
 /// How many cases run at once: one a thread where a case is a single image, as far as memory goes.
@@ -111,6 +149,8 @@ struct Queue {
 /// What the threads share.
 struct Shared<'a> {
     cases: &'a [Case],
+    /// Cases whose results would have the names of another's, with the file.
+    clashes: HashMap<usize, PathBuf>,
     /// Files of all cases and their truths: no output may take their place.
     inputs: BTreeSet<PathBuf>,
     output: &'a Path,
@@ -156,7 +196,8 @@ impl<'a> Shared<'a> {
         let (case, total) = (&self.cases[i], self.cases.len());
         self.progress().begin(i, total, case);
         let mut told = |done: usize, of: usize| self.progress().part(case, done, of);
-        let outcome = match run_case(model, case, self.output, self.batch, &self.inputs, &mut told) {
+        let run = || run_case(model, case, self.output, self.batch, &self.inputs, &mut told);
+        let outcome = match self.clashes.get(&i).map_or_else(run, |file| Err(clash(case, file))) {
             Ok(Some(outcome)) => outcome,
             Ok(None) => {
                 // Another process has it; it comes again after all others.

@@ -155,8 +155,7 @@ fn warm(model: &mut Model, grid: &Grid, input: &Path) -> Result<()> {
         true => Image::of_photo(std::borrow::Cow::Owned(Photo::new(w, h, vec![255; 3 * w * h])), colours),
         false => Image::of_levels(&vec![255.0; 3 * w * h], [w, h], colours),
     };
-    let content = |reason| Error::Content { path: input.into(), reason };
-    tile_scores(model, glass, &left)?.map(|_| ()).map_err(content)
+    tile_scores(model, glass, &left)?.map(|_| ()).map_err(|refused| refused.of(input))
 }
 
 /// Weights of a window's pixels where windows overlap.

@@ -5,7 +5,7 @@ use super::grid::Window;
 use super::plan::AHEAD;
 use super::reader::{TileReader, bytes};
 use crate::predict::tile_scores;
-use crate::prepare::Image;
+use crate::prepare::{Image, Refused};
 use crate::recipe::{Recipe, Step};
 use crate::{Error, Model, Result};
 use ampoule_imaging::photo::Photo;
@@ -132,7 +132,7 @@ impl<'a, 't> Shared<'_, 'a, 't> {
     fn scores(&self, model: &mut Model, w: &Window, levels: Vec<f32>) -> Result<Ready> {
         let inner = self.reader.grid.inner(w.at);
         let colours = model.recipe.input[0].colours;
-        let content = |reason| Error::Content { path: self.input.into(), reason };
+        let content = |refused: Refused| refused.of(self.input);
         if model.recipe.whole() {
             let tile = Photo::new(inner[0], inner[1], bytes(&levels));
             let image = Image::of_photo(Cow::Owned(tile), colours);

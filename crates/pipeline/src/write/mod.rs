@@ -129,10 +129,17 @@ pub(crate) fn write_all(s: &Segmented, folder: &Path) -> Result<Vec<Written>> {
     let written: Result<Vec<Written>> = jobs.par_iter().map(write).collect();
     if written.is_err() {
         for (writer, _, file) in &jobs {
-            let _ = std::fs::remove_file(place(s.wanted, writer.kind(), folder, file));
+            remove_plain(&place(s.wanted, writer.kind(), folder, file));
         }
     }
     written
+}
+
+/// Removes a file, but no link or pipe that stands in its place.
+pub(crate) fn remove_plain(path: &Path) {
+    if path.symlink_metadata().is_ok_and(|m| m.is_file()) {
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 /// Where a file goes: labels may have a place of their own.

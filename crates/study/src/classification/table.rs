@@ -1,9 +1,9 @@
 //! Tables of predictions and of truth.
 
 use super::measures::Sample;
+use crate::pairing::Paths;
 use crate::{Error, Result};
 use ampoule_pipeline::Table;
-use std::collections::HashMap;
 use std::path::Path;
 
 /// What `run` wrote.
@@ -39,9 +39,10 @@ pub(super) fn predictions(path: &Path) -> Result<Predictions> {
     };
     let (file, class) = (column(path, &table, "file")?, column(path, &table, "class")?);
     let own = |i: &usize| ![file, class].contains(i) && !header[*i].is_empty();
-    let scores: Vec<usize> = (0..header.len()).filter(own).collect();
-    // Columns of probabilities may be named as `run` names them, or by the class alone.
-    let prefixed = scores.iter().all(|&i| header[i].starts_with("prob_"));
+    // Columns of probabilities may be named as `run` names them, beside others, or by the class alone.
+    let prefixed = header.iter().any(|h| h.starts_with("prob_"));
+    let score = |i: &usize| own(i) && (!prefixed || header[*i].starts_with("prob_"));
+    let scores: Vec<usize> = (0..header.len()).filter(score).collect();
     let name = |h: &String| if prefixed { h["prob_".len()..].to_owned() } else { h.clone() };
     let classes: Vec<String> = scores.iter().map(|&i| name(&header[i])).collect();
     if classes.len() < 2 {
@@ -78,33 +79,34 @@ pub(crate) fn truth(path: &Path, classes: &[String]) -> Result<Truth> {
     rows.collect()
 }
 
-/// Photos that both tables have, and the names of the others.
-pub(super) fn pair(p: &Predictions, t: &Truth) -> (Vec<Sample>, Vec<String>) {
-    let short = |f: &str| f.rsplit(['/', '\\']).next().unwrap_or(f).to_owned();
-    let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
-    for (i, row) in t.iter().enumerate() {
-        by_name.entry(short(&row.0)).or_default().push(i);
-    }
+/// Paths of a table's rows, each of which must occur once.
+pub(crate) fn paths<'a>(path: &Path, rows: impl Iterator<Item = &'a String>) -> Result<Paths> {
+    Paths::new(rows.cloned().collect()).map_err(|reason| Error::Input { path: path.into(), reason })
+}
+
+/// Photos that both tables have, by the longest common end of their paths, and the names of the others.
+pub(super) fn pair(
+    (p_path, p): (&Path, &Predictions),
+    (t_path, t): (&Path, &Truth),
+) -> Result<(Vec<Sample>, Vec<String>)> {
+    let predicted = paths(p_path, p.rows.iter().map(|r| &r.0))?;
+    let reference = paths(t_path, t.iter().map(|r| &r.0))?;
+    let found = predicted.pair(&reference).map_err(|reason| Error::Input { path: p_path.into(), reason })?;
     let mut used = vec![false; t.len()];
     let mut unpaired = Vec::new();
     let mut samples = Vec::new();
-    for (file, predicted, probabilities) in &p.rows {
-        let candidates = by_name.get(&short(file)).map_or(&[][..], |v| v);
-        // Equal names in several folders: the whole path must agree.
-        let found = match candidates {
-            [one] => Some(*one),
-            many => many.iter().copied().find(|&i| t[i].0 == *file),
-        };
-        match found.filter(|&i| !used[i]) {
+    for ((file, predicted, probabilities), found) in p.rows.iter().zip(found) {
+        match found {
             Some(i) => {
                 used[i] = true;
                 let (truth, group) = (t[i].1, t[i].2.clone());
                 let probabilities = probabilities.clone();
                 samples.push(Sample { truth, predicted: *predicted, probabilities, group });
             }
-            None => unpaired.push(file.clone()),
+            None => unpaired.push(format!("{file} (no truth)")),
         }
     }
-    unpaired.extend(t.iter().zip(&used).filter(|(_, u)| !**u).map(|(r, _)| r.0.clone()));
-    (samples, unpaired)
+    let rest = t.iter().zip(&used).filter(|(_, used)| !**used);
+    unpaired.extend(rest.map(|(r, _)| format!("{} (no prediction)", r.0)));
+    Ok((samples, unpaired))
 }

@@ -192,7 +192,7 @@ fn trained(
         let [codes, all] = [report.layers[1], report.layers[0]];
         let share = 100.0 * t.macs[1] as f64 / t.macs[0].max(1) as f64;
         out.note = format!(
-            "{:.1} % of the multiplications, {codes} of {all} layers in eight bits; {} passes over {} cases",
+            "{:.1} % of the multiplications, {codes} of {all} layers in INT8; {} passes over {} cases",
             share,
             t.epochs.iter().filter(|e| e.epoch > 0).count(),
             t.cases[0]
@@ -252,10 +252,9 @@ fn quantized(
         let _ = std::fs::remove_file(journal);
     }
     let [all, codes] = report.layers;
-    out.note =
-        format!("{codes} of {all} layers in eight bits, {} calibration cases", report.calibration_cases);
+    out.note = format!("{codes} of {all} layers in INT8, {} calibration cases", report.calibration_cases);
     if report.met == Some(false) {
-        out.note += "; the limits cannot be met in eight bits, so this is the float32 model";
+        out.note += "; the limits cannot be met in INT8, so this is the float32 model";
     }
     out.sensitivity = report.sensitivity;
     Ok(())

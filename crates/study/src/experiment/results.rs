@@ -78,7 +78,7 @@ pub struct VariantResult {
     pub utility: Vec<Utility>,
     /// Case by case.
     pub cases: Vec<Case>,
-    /// What each layer by itself does to the output in eight bits, worst for its gain first.
+    /// What each layer by itself does to the output in INT8, worst for its gain first.
     pub sensitivity: Vec<Sensitive>,
     /// File of a picture of the case that lost most, in the study's folder.
     pub picture: Option<Picture>,

@@ -81,7 +81,7 @@ pub enum Kind {
     Fp32,
     /// Values stored as bfloat16.
     Bf16,
-    /// Post-training quantization to eight bits.
+    /// Post-training quantization to INT8.
     Int8,
     /// The same under accuracy control.
     Int8Controlled,
@@ -277,7 +277,7 @@ pub struct Workload {
     /// Variants of this workload; all otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<String>,
-    /// Measure what each layer in eight bits does to the output.
+    /// Measure what each layer in INT8 does to the output.
     #[serde(default)]
     pub sensitivity: bool,
 }
@@ -434,7 +434,7 @@ impl Spec {
         }
         let needs = |kind: Kind| self.of(w).any(|v| v.kind == kind);
         if w.calibrate.is_none() && (needs(Kind::Int8) || needs(Kind::Int8Controlled)) {
-            return Err("variants in eight bits need `calibrate`".into());
+            return Err("variants in INT8 need `calibrate`".into());
         }
         if w.validate.is_none() && needs(Kind::Int8Controlled) {
             return Err("kind `int8-controlled` needs `validate`".into());

@@ -53,7 +53,7 @@ fn student(df: usize) -> f64 {
 }
 
 /// Mean of `values` with its percentile bootstrap interval over cases.
-pub(super) fn mean(values: &[f64]) -> Option<Estimate> {
+pub(crate) fn mean(values: &[f64]) -> Option<Estimate> {
     let [low, high] = bootstrap::mean_interval(values)?;
     Some(Estimate { value: values.iter().sum::<f64>() / values.len() as f64, low, high })
 }
@@ -122,7 +122,7 @@ fn binomial_below(k: usize, n: usize) -> f64 {
 }
 
 /// Upper 97.5 % bound of a proportion of which `n` cases showed none (Clopper and Pearson 1934).
-pub(super) fn none_of(n: usize) -> f64 {
+pub(crate) fn none_of(n: usize) -> f64 {
     1.0 - 0.025f64.powf(1.0 / n.max(1) as f64)
 }
 

@@ -2,18 +2,15 @@
 //! they are inside the margin (non-inferiority; Piaggio et al. 2012 for the terms).
 
 use super::cell::Labelled;
-use super::results::{Case, Utility, Verdict, Worst};
-use super::stats::{self, Estimate};
-use crate::bootstrap::{RESAMPLES, interval, resample};
+use super::results::{Case, Utility, Worst};
+use super::stats;
 use crate::cases::{Found, Truth, agreement, dice, hd95};
-use crate::classification::measures::{Sample, together};
+use crate::classification::measures::Sample;
+use crate::noninferiority::{OfSet, Results, of_cases, of_set, verdict};
 use crate::{Error, Result};
 use ampoule_imaging::Volume;
 use ampoule_pipeline::Case as File;
 use std::collections::BTreeMap;
-
-/// Cases below which nothing is established: no exact paired test can reach 2.5 % with fewer.
-pub(super) const FEW: usize = 6;
 
 /// A loss of a single case that is worth counting.
 const MUCH: f64 = 0.05;
@@ -82,10 +79,7 @@ impl Table {
         if !self.begun {
             (self.identical, self.begun) = (true, true);
         }
-        let same = second.as_ref().is_some_and(|s| {
-            let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-            s.labels == first.labels && bits(&s.scores) == bits(&first.scores)
-        });
+        let same = second.as_ref().is_some_and(|s| first.identical(s));
         self.identical &= same;
         self.classes = first.classes;
         let truth = truth.map(|t| t.of(&a.case, &first)).transpose()?;
@@ -154,14 +148,14 @@ impl Table {
         let differences: Vec<f64> = row.values.iter().map(|[a, b]| sign * (b - a) + 0.0).collect();
         let n = differences.len();
         let mean = |k: usize| row.values.iter().map(|v| v[k]).sum::<f64>() / n.max(1) as f64;
-        let mut difference = stats::mean(&differences);
-        let yes_or_no = row.metric == "accuracy" || (self.classes > 0 && !self.samples.is_empty());
-        if let Some(d) = difference.as_mut().filter(|_| yes_or_no && !self.identical)
-            && differences.iter().all(|d| *d == 0.0)
-        {
-            // Resampling cases that all agree says nothing of the share that would not.
-            (d.low, d.high) = (-stats::none_of(n), stats::none_of(n));
-        }
+        // A photo has one label, which is right or wrong.
+        let yes_or_no = !self.samples.is_empty();
+        let results = match (self.identical, yes_or_no) {
+            (true, _) => Results::Identical,
+            (false, true) => Results::Labels,
+            (false, false) => Results::Amounts,
+        };
+        let difference = of_cases(&differences, results);
         let kept = self.cases.iter().filter(|c| c.values.contains_key(&title(&row.metric, row.class)));
         let worst = kept
             .zip(&differences)
@@ -189,31 +183,10 @@ impl Table {
 
     /// A metric of all photos together.
     fn of_the_set(&self, metric: &str, margin: f64) -> Option<Utility> {
-        let k = self.classes;
-        let value = |list: &[&Sample]| together(metric, k, list);
-        let both =
-            |list: &[&[Sample; 2]]| [0, 1].map(|i| value(&list.iter().map(|p| &p[i]).collect::<Vec<_>>()));
         let n = self.samples.len();
-        let all: Vec<&[Sample; 2]> = self.samples.iter().collect();
-        let [baseline, variant] = both(&all);
-        let groups: Vec<Vec<&[Sample; 2]>> = self.samples.iter().map(|p| vec![p]).collect();
-        let drawn = resample(&groups, RESAMPLES, |list| {
-            let [a, b] = both(list);
-            [b - a]
-        });
-        let bounds = interval(drawn.into_iter().map(|d| d[0]).filter(|d| d.is_finite()).collect());
-        let mut difference = bounds
-            .map(|[low, high]| Estimate { value: variant - baseline, low, high })
-            .filter(|d| d.value.is_finite());
+        let OfSet { means: [baseline, variant], difference } =
+            of_set(metric, self.classes, &self.samples, self.identical);
         let changed = self.samples.iter().filter(|[a, b]| a.predicted != b.predicted).count();
-        if let Some(d) = difference.as_mut().filter(|_| changed == 0 && !self.identical)
-            && metric == "balanced-accuracy"
-        {
-            let of = |c: usize| self.samples.iter().filter(|s| s[0].truth == c).count();
-            let bounds: Vec<f64> = (0..k).map(of).filter(|n| *n > 0).map(stats::none_of).collect();
-            let bound = bounds.iter().sum::<f64>() / bounds.len().max(1) as f64;
-            (d.low, d.high) = (-bound, bound);
-        }
         (n > 0).then(|| Utility {
             metric: metric.into(),
             class: None,
@@ -230,16 +203,6 @@ impl Table {
             wilcoxon_p: None,
             mcnemar_p: None,
         })
-    }
-}
-
-/// Non-inferior when the lower bound is inside the margin, inferior when the upper one is beyond it.
-pub(super) fn verdict(difference: Option<Estimate>, margin: f64, n: usize) -> Verdict {
-    match difference {
-        Some(_) if n < FEW => Verdict::NotEstablished,
-        Some(d) if d.low > -margin || (d.low == 0.0 && d.high == 0.0) => Verdict::NonInferior,
-        Some(d) if d.high < -margin => Verdict::Inferior,
-        _ => Verdict::NotEstablished,
     }
 }
 
@@ -277,6 +240,7 @@ pub(super) fn found(l: &Labelled) -> Result<Found> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::results::Verdict;
     use super::*;
 
     /// Cases of four pixels, with their files.
@@ -326,14 +290,52 @@ mod tests {
         let (u, _) = measure(&margins, &a[..5], &a[..5], None).unwrap();
         assert_eq!(u[0].verdict, Verdict::NotEstablished);
     }
-
     #[test]
-    fn the_verdict_is_the_interval_against_the_margin() {
-        let e = |low, high| Some(Estimate { value: (low + high) / 2.0, low, high });
-        assert_eq!(verdict(e(-0.009, 0.001), 0.01, 20), Verdict::NonInferior);
-        assert_eq!(verdict(e(-0.011, 0.001), 0.01, 20), Verdict::NotEstablished);
-        assert_eq!(verdict(e(-0.03, -0.011), 0.01, 20), Verdict::Inferior);
-        assert_eq!(verdict(e(0.0, 0.0), 0.0, 20), Verdict::NonInferior);
-        assert_eq!(verdict(None, 0.01, 20), Verdict::NotEstablished);
+    fn optimize_says_the_same_of_the_same_photos() {
+        use crate::optimize::Limit;
+        let dir = tempfile::tempdir().unwrap();
+        let photos = |name: &str, classes: &[u16], sure: f32| -> Vec<Labelled> {
+            let folder = dir.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            let one = |(i, class): (usize, &u16)| {
+                let labels = folder.join(format!("{i}.u16"));
+                std::fs::write(&labels, class.to_le_bytes()).unwrap();
+                let scores = if *class == 1 { vec![1.0 - sure, sure] } else { vec![sure, 1.0 - sure] };
+                let (case, spacing) = (File::of_file(format!("{i}.png").as_ref()), [1.0; 3]);
+                Labelled {
+                    case,
+                    dims: [1; 3],
+                    spacing,
+                    classes: 2,
+                    values: vec![1],
+                    scores,
+                    labels,
+                    error: None,
+                }
+            };
+            classes.iter().enumerate().map(one).collect()
+        };
+        let a = photos("a", &[0, 1, 0, 1, 0, 1], 0.9);
+        let candidates = [
+            photos("same", &[0, 1, 0, 1, 0, 1], 0.9),
+            photos("near", &[0, 1, 0, 1, 0, 1], 0.8),
+            photos("wrong", &[1, 0, 1, 0, 1, 0], 0.9),
+        ];
+        for b in &candidates {
+            for metric in ["accuracy", "agreement", "balanced-accuracy", "auroc"] {
+                let limits = [Limit { metric: metric.into(), drop: 0.01 }];
+                let (u, _) = measure(&[(metric.to_owned(), 0.01)].into(), &a, b, None).unwrap();
+                let mut optimized = crate::optimize::utility::Utility::new(&limits);
+                for (a, b) in a.iter().zip(b) {
+                    optimized.add(&a.case, &found(a).unwrap(), &found(b).unwrap(), None).unwrap();
+                }
+                let v = &optimized.verdicts()[0];
+                assert_eq!(
+                    (v.verdict, v.upper),
+                    (u[0].verdict, 0.0 - u[0].difference.unwrap().low),
+                    "{metric}"
+                );
+            }
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! What a smaller model loses, with the uncertainty of so many cases.
 
-use crate::bootstrap::{RESAMPLES, interval, resample};
 use crate::cases::{Found, Truth, agreement, dice, hd95};
-use crate::classification::measures::{Sample, together};
+use crate::classification::measures::Sample;
+use crate::experiment::results;
+use crate::noninferiority::{OfSet, Results, of_cases, of_set, verdict};
 use crate::{Error, Result};
 use ampoule_imaging::Volume;
 use ampoule_pipeline::Case;
@@ -49,12 +50,15 @@ pub struct Verdict {
     pub means: [f64; 2],
     /// Mean drop.
     pub drop: f64,
-    /// Upper bound of the mean drop: one-sided, 97.5 %, by bootstrap over cases.
+    /// Upper confidence bound of the mean drop (one-sided, 97.5 %), as `study` computes it: by bootstrap over cases, for
+    /// labels never below what so few cases can show, and the worst case of fewer than six.
     pub upper: f64,
     /// Largest drop of a case.
     pub worst: f64,
     /// The limit.
     pub limit: f64,
+    /// What a study says of the same cases with the limit as its margin; nothing is established with fewer than six.
+    pub verdict: results::Verdict,
 }
 
 impl Verdict {
@@ -65,18 +69,20 @@ impl Verdict {
 }
 
 /// Drops of each measure, case by case.
-pub(super) struct Utility<'a> {
+pub(crate) struct Utility<'a> {
     limits: &'a [Limit],
     /// By measure and class: the original's value and the candidate's of each case.
     values: Vec<(String, f64, Vec<[f64; 2]>)>,
     /// The original's and the candidate's results of classified photos.
     samples: Vec<[Sample; 2]>,
     classes: usize,
+    /// Whether every label and score of all cases is the same.
+    identical: bool,
 }
 
 impl<'a> Utility<'a> {
     pub fn new(limits: &'a [Limit]) -> Self {
-        Utility { limits, values: Vec::new(), samples: Vec::new(), classes: 0 }
+        Utility { limits, values: Vec::new(), samples: Vec::new(), classes: 0, identical: true }
     }
 
     /// Adds a case. Without truth, the original is it.
@@ -91,6 +97,7 @@ impl<'a> Utility<'a> {
         let truth: &Volume<u16> = truth.as_ref().unwrap_or(&original.labels);
         let (a, b) = (&original.labels, &candidate.labels);
         let whole = a.data.len() == 1;
+        self.identical &= original.identical(candidate);
         if let [class] = truth.data[..] {
             self.classes = original.classes;
             self.samples.push([original.sample(class), candidate.sample(class)]);
@@ -123,86 +130,85 @@ impl<'a> Utility<'a> {
     }
 
     pub fn verdicts(&self) -> Vec<Verdict> {
-        let one = |(metric, limit, pairs): &(String, f64, Vec<[f64; 2]>)| {
-            let drops: Vec<f64> = pairs.iter().map(|[a, b]| a - b).collect();
-            let n = drops.len();
-            let mean = |k: usize| pairs.iter().map(|p| p[k]).sum::<f64>() / n.max(1) as f64;
-            let sign = if metric.starts_with("hd95") { -1.0 } else { 1.0 };
-            Verdict {
-                metric: metric.clone(),
-                n,
-                means: [sign * mean(0), sign * mean(1)],
-                drop: drops.iter().sum::<f64>() / n.max(1) as f64,
-                upper: upper_bound(&drops),
-                worst: drops.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-                limit: *limit,
-            }
-        };
         let together = self.limits.iter().filter(|l| TOGETHER.contains(&l.metric.as_str()));
-        self.values.iter().map(one).chain(together.map(|l| self.of_all(l))).collect()
+        self.values.iter().map(|v| self.of_each(v)).chain(together.map(|l| self.of_all(l))).collect()
     }
 
-    /// A measure of all photos together, resampled photo by photo. Where it is not a number, because a class lacks
-    /// photos, no limit is met.
-    fn of_all(&self, limit: &Limit) -> Verdict {
-        let value = |list: &[&[Sample; 2]], k: usize| {
-            together(&limit.metric, self.classes, &list.iter().map(|p| &p[k]).collect::<Vec<_>>())
+    /// A measure of each case, of which higher is better.
+    fn of_each(&self, (metric, limit, pairs): &(String, f64, Vec<[f64; 2]>)) -> Verdict {
+        let results = match (self.identical, self.samples.is_empty()) {
+            (true, _) => Results::Identical,
+            (false, false) => Results::Labels,
+            (false, true) => Results::Amounts,
         };
-        let all: Vec<&[Sample; 2]> = self.samples.iter().collect();
-        let means = [value(&all, 0), value(&all, 1)];
-        let drop = means[0] - means[1];
-        let groups: Vec<Vec<&[Sample; 2]>> = all.iter().map(|p| vec![*p]).collect();
-        let drawn = resample(&groups, RESAMPLES, |list| [value(list, 0) - value(list, 1)]);
-        let bounds = interval(drawn.into_iter().map(|d| d[0]).filter(|d| d.is_finite()).collect());
-        let upper = bounds.filter(|_| drop.is_finite()).map_or(f64::INFINITY, |b| b[1]);
+        let differences: Vec<f64> = pairs.iter().map(|[a, b]| b - a).collect();
+        let n = differences.len();
+        let difference = of_cases(&differences, results);
+        let mean = |k: usize| pairs.iter().map(|p| p[k]).sum::<f64>() / n.max(1) as f64;
+        let sign = if metric.starts_with("hd95") { -1.0 } else { 1.0 };
         Verdict {
-            metric: limit.metric.clone(),
-            n: self.samples.len(),
-            means,
-            drop,
-            upper,
-            worst: drop,
-            limit: limit.drop,
+            metric: metric.clone(),
+            n,
+            means: [sign * mean(0), sign * mean(1)],
+            drop: difference.map_or(0.0, |d| 0.0 - d.value),
+            upper: difference.map_or(f64::NEG_INFINITY, |d| 0.0 - d.low),
+            worst: differences.iter().map(|d| 0.0 - d).fold(f64::NEG_INFINITY, f64::max),
+            limit: *limit,
+            verdict: verdict(difference, *limit, n),
         }
     }
-}
 
-/// The 97.5 % quantile of the mean over resampled cases, seeded. With a few cases resampling says little,
-/// so the bound is the worst case then.
-fn upper_bound(drops: &[f64]) -> f64 {
-    const FEW: usize = 6;
-    const ROUNDS: usize = 4000;
-    let n = drops.len();
-    if n < FEW {
-        return drops.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    /// A measure of all photos together. Where it is not a number, because a class lacks photos, no limit is met.
+    fn of_all(&self, limit: &Limit) -> Verdict {
+        let n = self.samples.len();
+        let OfSet { means, difference } = of_set(&limit.metric, self.classes, &self.samples, self.identical);
+        let drop = means[0] - means[1];
+        Verdict {
+            metric: limit.metric.clone(),
+            n,
+            means,
+            drop,
+            upper: difference.map_or(f64::INFINITY, |d| 0.0 - d.low),
+            worst: drop,
+            limit: limit.drop,
+            verdict: verdict(difference, limit.drop, n),
+        }
     }
-    let mut state = 0x9E37_79B9_7F4A_7C15u64;
-    let mut means: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let sum: f64 = (0..n)
-                .map(|_| {
-                    state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                    drops[((state >> 33) as usize) % n]
-                })
-                .sum();
-            sum / n as f64
-        })
-        .collect();
-    means.sort_by(f64::total_cmp);
-    means[(0.975 * ROUNDS as f64) as usize]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The result of a photo of two classes, the second with probability `p`.
+    fn photo(class: u16, p: f32) -> Found {
+        let labels = Volume { dims: [1; 3], data: vec![class] };
+        Found { labels, spacing: [1.0; 3], values: vec![1], classes: 2, scores: vec![1.0 - p, p] }
+    }
+
+    /// Verdicts on so many photos, of both classes in turns, none of which gets another label.
+    fn unchanged(limits: &[Limit], photos: u16, candidate: f32) -> Vec<Verdict> {
+        let mut u = Utility::new(limits);
+        for i in 0..photos {
+            let [a, b] = [0.9, candidate].map(|p| photo(i % 2, if i % 2 == 1 { p } else { 1.0 - p }));
+            u.add(&Case::default(), &a, &b, None).unwrap();
+        }
+        u.verdicts()
+    }
+
     #[test]
-    fn bounds_lie_above_the_mean_and_below_the_worst() {
-        let drops: Vec<f64> = (0..40).map(|i| i as f64 / 40.0).collect();
-        let upper = upper_bound(&drops);
-        assert!((0.55..0.60).contains(&upper), "{upper}");
-        assert_eq!(upper_bound(&[0.0, 0.3, 0.1]), 0.3);
-        assert_eq!(upper_bound(&[0.0; 30]), 0.0);
+    fn unchanged_labels_of_few_photos_do_not_meet_a_narrow_limit() {
+        let limits = ["accuracy=0.01", "agreement=0.01", "balanced-accuracy=0.01", "auroc=0.01"];
+        let limits = limits.map(|l| Limit::parse(l).unwrap());
+        for v in unchanged(&limits, 6, 0.8) {
+            assert!(v.upper > 0.4 && !v.met() && v.drop == 0.0, "{v:?}");
+            assert_eq!(v.verdict, results::Verdict::NotEstablished);
+        }
+        // Enough of them do, and results that are the same to the last bit.
+        let met = |v: &Verdict| v.met() && v.verdict == results::Verdict::NonInferior;
+        assert!(unchanged(&limits[..2], 400, 0.8).iter().all(met));
+        assert!(unchanged(&limits, 6, 0.9).iter().all(met));
+        assert!(unchanged(&limits, 5, 0.9).iter().all(|v| v.verdict == results::Verdict::NotEstablished));
     }
 
     #[test]
@@ -215,13 +221,7 @@ mod tests {
 
     #[test]
     fn photos_are_judged_together() {
-        let found = |class: u16, p: f32| Found {
-            labels: Volume { dims: [1; 3], data: vec![class] },
-            spacing: [1.0; 3],
-            values: vec![1],
-            classes: 2,
-            scores: vec![1.0 - p, p],
-        };
+        let found = photo;
         let limits = ["balanced-accuracy=0.2", "auroc=0.2"].map(|l| Limit::parse(l).unwrap());
         let mut u = Utility::new(&limits);
         for i in 0..40u16 {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// An epoch that is done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
-    /// Its phase: `prune 1`, `train`, `eight bits`.
+    /// Its phase: `prune 1`, `train`, `INT8`.
     pub phase: String,
     /// Counted from 1; 0 is the network as it came into the phase.
     pub epoch: usize,

@@ -140,7 +140,7 @@ fn phases(plan: &Training) -> Vec<Phase> {
     if plan.quantized {
         list.push(Phase {
             index: steps,
-            name: "train in eight bits".into(),
+            name: "train in INT8".into(),
             epochs: if plan.data.is_some() { plan.quantized_epochs } else { 0 },
             rate: 0.1 * plan.rate,
             masters: BTreeMap::new(),

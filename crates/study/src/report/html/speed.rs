@@ -209,7 +209,7 @@ pub(super) fn layers(out: &mut String, r: &Results, w: &WorkloadResult) {
             list.iter().take(SHOWN).map(|s| (s.node.clone(), -10.0 * s.error.log10(), i)).collect();
         let what = format!("{}, {}: sensitivity", w.name, v.name);
         let words = format!(
-            "{}: SQNR of the output with one layer alone in eight bits, the most sensitive of {} layers first",
+            "{}: SQNR of the output with one layer alone in INT8, the most sensitive of {} layers first",
             key(i, &v.name),
             v.sensitivity.len()
         );

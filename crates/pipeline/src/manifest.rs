@@ -1,0 +1,165 @@
+//! Manifests: tables with a case a line.
+
+use crate::case::{Case, stem};
+use crate::recipe::Recipe;
+use crate::table::Table;
+use crate::{Error, Result};
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+/// Cases of a table with one line each; all that is wrong with it is told at once.
+pub(crate) fn manifest(recipe: &Recipe, path: &Path) -> Result<Vec<Case>> {
+    let table = Table::read(path)?;
+    let wrong = |problems| Error::Manifest { path: path.into(), problems };
+    let columns = Columns::of(recipe, &table).map_err(wrong)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut lines: HashMap<String, usize> = HashMap::new();
+    let (mut cases, mut problems) = (Vec::new(), Vec::new());
+    for (line, fields) in &table.rows {
+        match columns.case(&table.header, fields, folder) {
+            Ok(case) => {
+                let first = lines.insert(case.name.clone(), *line).filter(|_| columns.name.is_some());
+                if let Some(first) = first {
+                    problems
+                        .push((*line, format!("the case `{}` stands in line {first} already", case.name)));
+                }
+                cases.push(case);
+            }
+            Err(reason) => problems.push((*line, reason)),
+        }
+    }
+    if cases.is_empty() && problems.is_empty() {
+        problems.push((1, "it names no cases".into()));
+    }
+    if problems.is_empty() { Ok(cases) } else { Err(wrong(problems)) }
+}
+
+/// Where a manifest has what.
+struct Columns {
+    /// Of each channel.
+    channels: Vec<usize>,
+    name: Option<usize>,
+    truth: Option<usize>,
+    group: Option<usize>,
+}
+
+impl Columns {
+    fn of(recipe: &Recipe, table: &Table) -> std::result::Result<Columns, Vec<(usize, String)>> {
+        let mut problems = Vec::new();
+        let mut seen = BTreeSet::new();
+        for twice in table.header.iter().filter(|h| !h.is_empty() && !seen.insert(h.to_lowercase())) {
+            problems.push((1, format!("its column `{twice}` occurs twice")));
+        }
+        let mut channels = Vec::new();
+        for (i, input) in recipe.input.iter().enumerate() {
+            let other = format!("channel{}", i + 1);
+            let mut names = vec![input.name.as_str(), other.as_str()];
+            if recipe.input.len() == 1 {
+                names.extend(["file", "image", "path", "input"]);
+            }
+            let have: Vec<&String> =
+                table.header.iter().filter(|h| names.iter().any(|n| n.eq_ignore_ascii_case(h))).collect();
+            if let [a, b, ..] = have[..] {
+                problems.push((1, format!("its columns `{a}` and `{b}` are the same channel")));
+            }
+            match table.column(&names) {
+                Some(c) => channels.push(c),
+                None => {
+                    let have = table.header.join(", ");
+                    problems.push((1, format!("it has no column `{}`; its columns are {have}", input.name)));
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Columns {
+            channels,
+            name: table.column(&["case", "id", "subjectid"]),
+            truth: table.column(&["truth", "reference", "mask"]),
+            group: table.column(&["group", "patient", "subject"]),
+        })
+    }
+
+    /// The case of a row; paths are relative to the manifest's folder.
+    fn case(&self, header: &[String], fields: &[String], folder: &Path) -> std::result::Result<Case, String> {
+        let value = |c: Option<usize>| c.map(|c| fields[c].clone()).filter(|v| !v.is_empty());
+        let mut files = Vec::new();
+        for &c in &self.channels {
+            if fields[c].is_empty() {
+                return Err(format!("its column `{}` is empty", header[c]));
+            }
+            let path = folder.join(&fields[c]);
+            if files.contains(&path) {
+                return Err(format!("`{}` stands there for two channels", fields[c]));
+            }
+            files.push(path);
+        }
+        let name = match value(self.name) {
+            Some(n) => clean(&n).ok_or_else(|| format!("`{n}` is no name for results"))?,
+            None => stem(&files[0]),
+        };
+        let truth = value(self.truth).map(|t| folder.join(t));
+        Ok(Case { name, files, truth, group: value(self.group), bids: false })
+    }
+}
+
+/// A name that stays within the output folder.
+fn clean(name: &str) -> Option<String> {
+    let fits = |part: &str| {
+        !part.is_empty()
+            && part != "."
+            && part != ".."
+            && !part.contains(['\\', ':'])
+            && !part.chars().any(char::is_control)
+    };
+    name.split('/').all(fits).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(inputs: &[&str]) -> Recipe {
+        let mut text = "version = 2\n[model]\nname = \"x\"\ntask = \"segmentation\"\n".to_owned();
+        inputs.iter().for_each(|i| text += &format!("[[input]]\nname = \"{i}\"\n"));
+        text += "[[network]]\n[[label]]\nname = \"a\"\nvalue = 1\n";
+        Recipe::parse(&text, "").unwrap()
+    }
+
+    fn told(recipe: &Recipe, text: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.csv");
+        std::fs::write(&path, text).unwrap();
+        match manifest(recipe, &path) {
+            Ok(cases) => format!("{} cases", cases.len()),
+            Err(e) => e.to_string(),
+        }
+    }
+
+    #[test]
+    fn all_wrong_lines_are_told_at_once() {
+        let r = recipe(&["T1", "T2"]);
+        let text = "case,T1,T2\na,1.nii,2.nii\nb,,2.nii\n../c,1.nii,2.nii\na,3.nii,4.nii\n";
+        let told = told(&r, text);
+        for want in
+            ["line 3: its column `T1` is empty", "line 4: `../c`", "line 5: the case `a` stands in line 2"]
+        {
+            assert!(told.contains(want), "{told}");
+        }
+        assert_eq!(told.lines().count(), 3);
+    }
+
+    #[test]
+    fn all_wrong_columns_are_told_at_once() {
+        let r = recipe(&["T1", "T2"]);
+        let told_by = told(&r, "case,case,T3\na,b,c\n");
+        for want in ["`case` occurs twice", "no column `T1`", "no column `T2`"] {
+            assert!(told_by.contains(want), "{told_by}");
+        }
+        assert_eq!(told(&r, "T1;channel2\n1.nii;2.nii\n"), "1 cases");
+        assert!(told(&r, "T1,T2\n").contains("names no cases"));
+        let long: String = (0..30).map(|_| ",\"\",x\n").collect();
+        assert!(told(&r, &format!("case,T1,T2\n{long}")).ends_with("and 10 more lines"));
+    }
+}

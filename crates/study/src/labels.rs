@@ -1,0 +1,84 @@
+//! Labels of label maps that are compared: one mask, or label by label.
+
+use ampoule_imaging::Volume;
+use std::collections::BTreeSet;
+
+/// How two sets of label maps are compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Compared {
+    /// Both are masks: anything above 0 is foreground, whatever its value.
+    Mask,
+    /// Each of these labels by itself.
+    Each(Vec<u16>),
+}
+
+/// Labels above 0 that occur.
+pub(crate) fn values<T: Copy + Into<u16>>(v: &Volume<T>) -> BTreeSet<u16> {
+    let mut seen = vec![false; 1 << 16];
+    v.data.iter().for_each(|&x| seen[x.into() as usize] = true);
+    (1..=u16::MAX).filter(|&x| seen[x as usize]).collect()
+}
+
+impl Compared {
+    /// From all labels above 0 of the predictions and of the reference. A mask cannot be compared with label maps of
+    /// several labels.
+    pub fn of(predicted: &BTreeSet<u16>, reference: &BTreeSet<u16>) -> Result<Compared, String> {
+        let each = || Compared::Each(predicted.union(reference).copied().collect());
+        match (predicted.len(), reference.len()) {
+            (0..=1, 0..=1) => Ok(Compared::Mask),
+            (0, 2..) | (2.., 0) | (2.., 2..) => Ok(each()),
+            (1, 2..) => Err(one_and_several("prediction", predicted, "ground truth", reference)),
+            (2.., 1) => Err(one_and_several("ground truth", reference, "prediction", predicted)),
+        }
+    }
+
+    /// The labels, `None` for a mask's only one.
+    pub fn labels(&self) -> Vec<Option<u16>> {
+        match self {
+            Compared::Mask => vec![None],
+            Compared::Each(labels) => labels.iter().copied().map(Some).collect(),
+        }
+    }
+}
+
+/// Where a label lies (anything above 0 for `None`): 1 there, 0 elsewhere.
+pub(crate) fn mask_of<T: Copy + Into<u16>>(v: &Volume<T>, label: Option<u16>) -> Volume<u8> {
+    let hit = |x: T| label.map_or(x.into() > 0, |l| x.into() == l) as u8;
+    Volume { dims: v.dims, data: v.data.iter().map(|&x| hit(x)).collect() }
+}
+
+fn one_and_several(mask: &str, one: &BTreeSet<u16>, maps: &str, several: &BTreeSet<u16>) -> String {
+    let list = |s: &BTreeSet<u16>| s.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+    format!(
+        "the {mask} is a mask with the single label {}, the {maps} has the labels {}; merge those into one mask, or give label maps on both sides",
+        list(one),
+        list(several)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_are_compared_with_masks_and_labels_with_labels() {
+        let of =
+            |p: &[u16], t: &[u16]| Compared::of(&p.iter().copied().collect(), &t.iter().copied().collect());
+        assert_eq!(of(&[255], &[1]), Ok(Compared::Mask));
+        assert_eq!(of(&[], &[7]), Ok(Compared::Mask));
+        assert_eq!(of(&[1, 2], &[2, 4]), Ok(Compared::Each(vec![1, 2, 4])));
+        // Nothing predicted is a result for each label.
+        assert_eq!(of(&[], &[1, 2]), Ok(Compared::Each(vec![1, 2])));
+        for (p, t, words) in [
+            (&[1][..], &[1, 2, 4][..], "the prediction is a mask with the single label 1"),
+            (&[1, 2], &[255], "the ground truth is a mask with the single label 255"),
+        ] {
+            let e = of(p, t).unwrap_err();
+            assert!(e.contains(words), "{e}");
+        }
+        let v = Volume { dims: [2, 2, 1], data: vec![0u8, 255, 3, 3] };
+        assert_eq!(values(&v).into_iter().collect::<Vec<_>>(), [3, 255]);
+        assert_eq!(mask_of(&v, Some(3)).data, [0, 0, 1, 1]);
+        assert_eq!(mask_of(&v, None).data, [0, 1, 1, 1]);
+    }
+}
