@@ -156,16 +156,18 @@ class Task:
         return 100.0 * float((labels == wanted).mean()), worst
 
 
-def nnunet_ct(t):
+def nnunet_ct(t, spacing=(0.9, 0.85, 5.0), target=(1.2, 1.1, 3.0), degrees=0):
     """CT with thick slices: crop, clip and scale, resampling with slices apart, windows, flips, logits back, argmax."""
     rng = np.random.default_rng(2)
-    dims, spacing, target = (62, 54, 15), (0.9, 0.85, 5.0), (1.2, 1.1, 3.0)
+    dims = (62, 54, 15)
     v = -60 + 90 * noise(rng, dims, (3, 3, 1)) + rng.normal(size=dims) * 12
     v = np.where(ball(dims, 1.25), v, -1000)
     v[:3], v[:, -4:], v[:, :, :1] = 0, 0, 0
     v = np.round(v).astype(np.float32)
     # Stored as scanners do: left and posterior first.
     affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1])
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    affine[:3, :3] = np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) @ affine[:3, :3]
     affine[:3, 3] = (30, 20, -100)
     t.volume("ct_0000", v, affine)
 
@@ -532,7 +534,18 @@ def photo256_tiled(t):
     return t.compare(scores.argmax(0), scores[1:], "photo", ("skin", "wound"), ".png")
 
 
-TASKS = dict(nnunet_ct=nnunet_ct, segresnet_regions=segresnet_regions, slices2d=slices2d, class3d=class3d,
+def nnunet_oblique(t):
+    """The same of a tilted gantry, where voxel sizes are no differences of coordinates."""
+    return nnunet_ct(t, spacing=(0.5, 0.5, 3.0), target=(1.0, 1.0, 3.0), degrees=17)
+
+
+def nnunet_apart(t):
+    """The same where another axis is the thick one on the way back."""
+    return nnunet_ct(t, target=(5.0, 1.0, 1.1))
+
+
+TASKS = dict(nnunet_ct=nnunet_ct, nnunet_oblique=nnunet_oblique, nnunet_apart=nnunet_apart,
+             segresnet_regions=segresnet_regions, slices2d=slices2d, class3d=class3d,
              photo256=photo256, photo256_tiled=photo256_tiled)
 
 

@@ -99,7 +99,7 @@ pub enum Command {
         /// Smaller ensemble and no test-time augmentation, as the recipe says: several times faster.
         #[arg(long)]
         fast: bool,
-        /// Also write the scores of every label: NAME_prob[_LABEL].nii.gz, .png, or .tif for slides.
+        /// Also write the scores of every label: `NAME_prob.nii.gz` (`.png`; `.tif` for slides), or `NAME_prob_LABEL` for each of several.
         #[arg(long)]
         save_probabilities: bool,
         /// Frame of 4D images, counted from 0.

@@ -3,6 +3,7 @@
 use crate::measure::Measured;
 use crate::recipe::Recipe;
 use ampoule_imaging::Volume;
+use ampoule_imaging::photo::Photo;
 use rayon::prelude::*;
 
 /// Voxels that statistics of an image are taken over.
@@ -39,6 +40,21 @@ pub(crate) fn volume(v: &Volume<f32>) -> Vec<String> {
         out.push("neighbouring voxels have nothing in common; it looks like noise".into());
     }
     out
+}
+
+/// Grey levels between the darkest and the brightest hundredth below which a photo shows hardly anything.
+const FLAT: u8 = 10;
+
+/// What is unlikely about a photo or tile.
+pub(crate) fn photo(p: &Photo) -> Option<String> {
+    let step = (p.rgb.len() / 3 / SAMPLE).max(1);
+    let mut grey: Vec<u8> = p.rgb.chunks_exact(3).step_by(step).map(|c| c[1].max(c[0]).max(c[2])).collect();
+    grey.sort_unstable();
+    let at = |q: f64| grey.get((q * grey.len().saturating_sub(1) as f64) as usize).copied();
+    let (low, high) = (at(0.01)?, at(0.99)?);
+    (high - low < FLAT).then(|| {
+        format!("it has hardly any contrast (levels {low} to {high} of 255); is it of the right kind?")
+    })
 }
 
 /// Mean difference of neighbours along x over the deviation of all.
@@ -171,6 +187,14 @@ mod tests {
             (h.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f32
         });
         assert!(volume(&noise).iter().any(|w| w.contains("noise")));
+    }
+
+    #[test]
+    fn photos_without_contrast_are_told() {
+        let rgb = |f: fn(usize) -> u8| (0..30 * 20 * 3).map(|i| f(i / 3)).collect();
+        assert!(photo(&Photo::new(30, 20, rgb(|_| 0))).unwrap().contains("0 to 0"));
+        assert!(photo(&Photo::new(30, 20, rgb(|i| 100 + (i % 5) as u8))).is_some());
+        assert_eq!(photo(&Photo::new(30, 20, rgb(|i| (i % 30) as u8))), None);
     }
 
     #[test]

@@ -199,7 +199,8 @@ fn photo(case: &Case, most: u64) -> Result<Loaded> {
     };
     let read =
         Photo::read_within(path, most).map_err(|source| Error::Photo { path: path.clone(), source })?;
-    let notes = read.notes.clone();
+    let mut notes = read.notes.clone();
+    notes.extend(crate::plausible::photo(&read));
     Ok(Loaded { channels: Vec::new(), turned: [1.0; 3], source: Source::Photo(read), notes })
 }
 
