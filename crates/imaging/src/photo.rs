@@ -7,6 +7,7 @@
 mod area;
 mod gif;
 mod jpeg;
+mod label_map;
 pub(crate) mod levels;
 mod png;
 mod read;
@@ -16,6 +17,7 @@ mod tif;
 mod write;
 
 pub use area::{area, linear};
+pub use label_map::read_labels;
 pub use read::{ENDINGS, Error, is_photo};
 pub use resize::Filter;
 pub use write::{write_grey, write_grey16, write_rgb};

@@ -103,10 +103,16 @@ impl Walk<'_> {
         if depth > DEEPEST || !self.seen.insert(real.clone()) {
             return Ok(());
         }
-        let mut entries: Vec<PathBuf> = std::fs::read_dir(path)
-            .map_err(Error::io(path))?
-            .map(|e| e.map(|e| e.path()).map_err(Error::io(path)))
-            .collect::<Result<_>>()?;
+        let listed = std::fs::read_dir(path).and_then(|l| l.map(|e| e.map(|e| e.path())).collect());
+        let mut entries: Vec<PathBuf> = match listed {
+            Ok(entries) => entries,
+            // One folder that may not be looked into keeps no others back.
+            Err(e) if depth > 0 => {
+                self.out.skipped.push((path.into(), format!("the folder cannot be read ({e})")));
+                return Ok(());
+            }
+            Err(e) => return Err(Error::Io { path: path.into(), source: e }),
+        };
         entries.sort();
         let made = made_here(&entries);
         for entry in entries {

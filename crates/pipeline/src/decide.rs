@@ -134,7 +134,10 @@ mod tests {
             "version = 2\n[model]\nname = \"x\"\ntask = \"segmentation\"\n[[input]]\nname = \"a\"\n[[network]]\n{more}\n[decide]\nrule = \"{rule}\"\n"
         );
         for (i, (value, threshold)) in labels.iter().enumerate() {
-            text += &format!("[[label]]\nname = \"l{i}\"\nvalue = {value}\nthreshold = {threshold:?}\n");
+            text += &format!("[[label]]\nname = \"l{i}\"\nvalue = {value}\n");
+            if !rule.starts_with("argmax") {
+                text += &format!("threshold = {threshold:?}\n");
+            }
         }
         Decider::new(&Recipe::parse(&text, "").unwrap())
     }

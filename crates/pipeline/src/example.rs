@@ -44,7 +44,7 @@ impl Example {
     ) -> Result<Example> {
         let recipe = model.recipe.clone();
         let content = |refused: Refused| refused.of(case.main());
-        let most = model.max_ram.or_else(crate::total_memory).unwrap_or(u64::MAX);
+        let most = model.room();
         let loaded = load(&recipe, case, None, most, false)?;
         let mut image = loaded.image(recipe.input[0].colours);
         let (mut kept, mut ws) = (Kept::new(), Workspace::default());
@@ -97,7 +97,8 @@ fn foreground(
     }
     let mut out = Volume::filled(plan.grid, 0f32);
     let channels = [channel];
-    let what = reading(recipe.last(), &channels);
+    let all = crate::predict::channels(&recipe);
+    let what = reading(&recipe, &channels, &all);
     run(model, last, &plan, seen.floats(), &what, settings.fast, ws, &mut |start, size, scores| {
         for z in 0..size[2] {
             for y in 0..size[1] {

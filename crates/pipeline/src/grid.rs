@@ -199,6 +199,12 @@ impl AxisMap {
         first..(0..self.outputs()).rfind(some).map_or(first, |i| i + 1)
     }
 
+    /// From the first input that any output has to the last.
+    pub fn needed(&self) -> std::ops::Range<usize> {
+        let rows = || self.covered().map(|i| self.row(i)).map(|(first, w)| first..first + w.len());
+        rows().map(|r| r.start).min().unwrap_or(0)..rows().map(|r| r.end).max().unwrap_or(0)
+    }
+
     /// Each output is one input, or nothing.
     pub fn select(inputs: usize, list: impl IntoIterator<Item = Option<usize>>) -> AxisMap {
         let mut map = AxisMap::empty(inputs);

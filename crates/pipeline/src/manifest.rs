@@ -73,11 +73,16 @@ impl Columns {
         if !problems.is_empty() {
             return Err(problems);
         }
+        // A channel's column is nothing else.
+        let other = |names: &[&str]| {
+            let is = |h: &String| names.iter().any(|n| n.eq_ignore_ascii_case(h));
+            (0..table.header.len()).find(|i| is(&table.header[*i]) && !channels.contains(i))
+        };
         Ok(Columns {
+            name: other(&["case", "id", "subjectid"]),
+            truth: other(&["truth", "reference", "mask"]),
+            group: other(&["group", "patient", "subject"]),
             channels,
-            name: table.column(&["case", "id", "subjectid"]),
-            truth: table.column(&["truth", "reference", "mask"]),
-            group: table.column(&["group", "patient", "subject"]),
         })
     }
 

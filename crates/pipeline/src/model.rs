@@ -1,6 +1,6 @@
 //! A model file, its recipe, and the networks in it made ready to run.
 
-use crate::recipe::{Axes, Kind, Layout, Network};
+use crate::recipe::{Activation, Axes, Kind, Layout, Network};
 use crate::{Error, Recipe, Result};
 use ampoule_engine::{Options, Pool, Precision, Session, StepInfo};
 use ampoule_graph::{DType, Dim, Graph, onnx};
@@ -27,6 +27,8 @@ pub struct Model {
     pub max_ram: Option<u64>,
     /// Bytes that the process held when the present case was planned, and will take for its scores.
     spoken_for: u64,
+    /// Those of its scores.
+    reserved: u64,
     pool: Arc<Pool>,
     /// Whether inputs of one case may run side by side, one thread each.
     pub side_by_side: bool,
@@ -80,6 +82,8 @@ pub(crate) struct Shape {
     pub fixed: Vec<Option<usize>>,
     /// The image's axis of each spatial axis of the tensor.
     pub axes: Vec<usize>,
+    /// Least and largest value where it takes whole numbers only.
+    pub whole: Option<[f32; 2]>,
 }
 
 impl Shape {
@@ -140,6 +144,7 @@ impl Model {
             options,
             max_ram: None,
             spoken_for: 0,
+            reserved: 0,
             pool: Arc::new(Pool::new(threads)),
             side_by_side: true,
             past: Vec::new(),
@@ -181,8 +186,28 @@ impl Model {
             Some(missing) => {
                 Err(Error::mismatch(format!("it names the output `{missing}`; the model has {have}")))
             }
-            None => Ok(()),
+            None => self.activates_once(graph),
         }
+    }
+
+    /// A network that ends with its activation takes no other one.
+    fn activates_once(&self, graph: &Graph) -> Result<()> {
+        for network in &self.recipe.network {
+            for name in &network.outputs {
+                let own = |o: &&ampoule_graph::ValueId| graph.value(**o).name == *name;
+                let Some(output) = graph.outputs.iter().find(own) else { continue };
+                let Some(last) = graph.nodes.iter().find(|n| n.outputs.contains(&Some(*output))) else {
+                    continue;
+                };
+                let does = last.op.name();
+                if ["Sigmoid", "Softmax"].contains(&does.as_ref()) && network.activation != Activation::None {
+                    return Err(Error::mismatch(format!(
+                        "the network ends with {does} already, and `activation` would be applied to that; set `activation = \"none\"`"
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The graph of the model file.
@@ -249,7 +274,15 @@ impl Model {
         }
         let first = if nhwc { 1 } else { 2 };
         let fixed = (0..spatial).map(|k| at(first + k)).collect();
-        Ok(Shape { batch: at(0).unwrap_or(1).max(1), channels, nhwc, fixed, axes: axes(network, spatial) })
+        let whole = match graph.value(id).dtype {
+            Some(DType::U8) => Some([0.0, 255.0]),
+            Some(DType::I8) => Some([-128.0, 127.0]),
+            // Beyond these float32 has no room between whole numbers.
+            Some(d) if !d.is_float() => Some([-16_777_216.0, 16_777_216.0]),
+            _ => None,
+        };
+        let batch = at(0).unwrap_or(1).max(1);
+        Ok(Shape { batch, channels, nhwc, fixed, axes: axes(network, spatial), whole })
     }
 
     /// Sizes of a network's output for an image box of `size`, without running it; `None` where they are not known
@@ -327,11 +360,33 @@ impl Model {
         self.seats.values().flatten().map(|s| &s.session)
     }
 
+    /// Bytes that the process may take beside what it holds.
+    pub(crate) fn room(&self) -> u64 {
+        let held = crate::system::rss_bytes().unwrap_or(0);
+        match self.max_ram {
+            Some(most) => most.saturating_sub(held),
+            None => crate::total_memory().unwrap_or(u64::MAX),
+        }
+    }
+
     /// Notes that the present case will take so many bytes beside what the process holds now and its networks.
     pub(crate) fn reserve(&mut self, bytes: u64) {
         let weights: u64 = self.sessions().map(Session::weight_bytes).sum();
         let now = crate::system::rss_bytes().unwrap_or(0).saturating_sub(weights);
         self.spoken_for = now + bytes;
+        self.reserved = bytes;
+    }
+
+    /// What was reserved last.
+    pub(crate) fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
+    /// Drops sessions of an earlier case that take too much beside what is reserved for this one.
+    pub(crate) fn replan(&mut self, key: &Key) {
+        if self.max_ram.is_some_and(|most| self.held() > most) {
+            self.seats.remove(key);
+        }
     }
 
     /// The session of a network for one input shape; all threads work on it.
@@ -382,6 +437,7 @@ impl Model {
             options: Options { threads: 1, ..self.options.clone() },
             max_ram: self.max_ram,
             spoken_for: self.spoken_for,
+            reserved: self.reserved,
             pool: one,
             side_by_side: false,
             past: Vec::new(),

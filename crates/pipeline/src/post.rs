@@ -8,6 +8,12 @@ use ampoule_imaging::regions::Connectivity;
 /// Does all steps of the recipe to `labels`, whose voxels have `spacing` mm.
 pub(crate) fn postprocess(recipe: &Recipe, labels: &mut Volume<u16>, spacing: [f64; 3], flat: bool) {
     for post in &recipe.postprocess {
+        if let PostStep::Map { from, to } = &post.step {
+            // All at once: what a label becomes is not mapped again.
+            let pairs: Vec<(u16, u16)> = from.iter().zip(to).map(|(a, b)| (*a as u16, *b as u16)).collect();
+            imaging::map(labels, &pairs, Others::Keep);
+            continue;
+        }
         let values = values(recipe, post);
         // Together, the labels are one set; else each is one.
         let sets: Vec<Vec<u16>> =
@@ -62,10 +68,7 @@ fn apply(recipe: &Recipe, post: &Post, labels: &mut Volume<u16>, set: &[u16], sp
         PostStep::Erode { by } => morph(Operation::Erode, *by),
         PostStep::Open { by } => morph(Operation::Open, *by),
         PostStep::Close { by } => morph(Operation::Close, *by),
-        PostStep::Map { from, to } => {
-            let pairs: Vec<(u16, u16)> = from.iter().zip(to).map(|(a, b)| (*a as u16, *b as u16)).collect();
-            imaging::map(labels, &pairs, Others::Keep);
-        }
+        PostStep::Map { .. } => {}
         PostStep::KeepInside { label } => {
             if let Some(l) = recipe.label.iter().find(|l| &l.name == label) {
                 let mut mask = Select::Label(l.value).mask(labels);
@@ -74,5 +77,19 @@ fn apply(recipe: &Recipe, post: &Post, labels: &mut Volume<u16>, set: &[u16], sp
                 imaging::remove_outside(labels, select, &mask);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_are_applied_once() {
+        let text = "version = 2\n[model]\nname = \"x\"\ntask = \"segmentation\"\n[[input]]\nname = \"a\"\n[[network]]\n[[label]]\nname = \"b\"\n[[label]]\nname = \"c\"\n[[label]]\nname = \"d\"\n[[postprocess]]\nstep = \"map\"\nfrom = [1, 2]\nto = [2, 1]\n";
+        let recipe = Recipe::parse(text, "").unwrap();
+        let mut v = Volume { dims: [4, 1, 1], data: vec![0, 1, 2, 1] };
+        postprocess(&recipe, &mut v, [1.0; 3], false);
+        assert_eq!(v.data, [0, 2, 1, 2]);
     }
 }

@@ -64,6 +64,14 @@ pub(crate) fn fill(
     mirror: [bool; 3],
 ) -> Result<()> {
     let Some(size) = boxes.first().and_then(|b| b.first()).map(|v| v.dims) else { return Ok(()) };
+    if let Some([least, most]) = shape.whole {
+        let odd = |v: &&f32| v.fract() != 0.0 || !(least..=most).contains(*v);
+        if let Some(v) = boxes.iter().flat_map(|b| b.iter()).flat_map(|v| &v.data).find(odd) {
+            return Err(Error::mismatch(format!(
+                "the network takes whole numbers from {least} to {most}, and the steps before it make {v}; leave out those that scale"
+            )));
+        }
+    }
     let (image, c) = (seat.image, shape.channels);
     let spatial: Vec<usize> = shape.axes.iter().map(|a| size[*a]).collect();
     // Both layouts end with channels: the engine keeps them innermost, and so does a file that does.
@@ -131,11 +139,26 @@ pub(crate) struct Output<'a> {
     pub labels: bool,
 }
 
-/// Sizes along the image's axes of an output of `dims`, and its channels. `None` where it has none of an image.
-pub(crate) fn output_size(shape: &Shape, dims: &[usize]) -> Option<([usize; 3], usize)> {
+/// Whether an output of `dims` has its channels last: where the file's layout of the input does not fit the sizes of an
+/// `input` and the other one does, the network changes from one to the other.
+fn channels_last(shape: &Shape, dims: &[usize], input: [usize; 3]) -> bool {
+    let spatial = shape.axes.len();
+    if dims.len() != spatial + 2 {
+        return shape.nhwc;
+    }
+    let own: Vec<usize> = shape.axes.iter().map(|a| input[*a]).collect();
+    match (dims[2..] == own, dims[1..=spatial] == own) {
+        (first, last) if first == last => shape.nhwc,
+        (_, last) => last,
+    }
+}
+
+/// Sizes along the image's axes of an output of `dims` for an `input`, and its channels. `None` where it has none of an
+/// image.
+pub(crate) fn output_size(shape: &Shape, dims: &[usize], input: [usize; 3]) -> Option<([usize; 3], usize)> {
     let spatial = shape.axes.len();
     let (sizes, channels) = match dims.len() {
-        n if n == spatial + 2 && shape.nhwc => (&dims[1..=spatial], dims[n - 1]),
+        n if n == spatial + 2 && channels_last(shape, dims, input) => (&dims[1..=spatial], dims[n - 1]),
         n if n == spatial + 2 => (&dims[2..], dims[1]),
         n if n == spatial + 1 => (&dims[1..], 1),
         _ => return None,
@@ -151,12 +174,13 @@ pub(crate) fn output_size(shape: &Shape, dims: &[usize]) -> Option<([usize; 3], 
 pub(crate) fn output<'a>(
     session: &'a Session,
     shape: &Shape,
+    input: [usize; 3],
     entry: usize,
     mirror: [bool; 3],
     labels: bool,
 ) -> Result<Output<'a>> {
     let out = session.output(0);
-    let found = output_size(shape, out.dims).filter(|_| entry < out.dims[0]);
+    let found = output_size(shape, out.dims, input).filter(|_| entry < out.dims[0]);
     let Some((size, channels)) = found else {
         let reason = format!(
             "the network's output is {:?}; a segmentation has a value for every pixel (classification and regression are other tasks)",
@@ -167,7 +191,8 @@ pub(crate) fn output<'a>(
     let (data, steps) =
         out.raw().ok_or_else(|| Error::mismatch("the network's output is reversed".into()))?;
     let spatial = shape.axes.len();
-    let (first, channel_stride) = match (out.dims.len() == spatial + 2, shape.nhwc) {
+    let (first, channel_stride) = match (out.dims.len() == spatial + 2, channels_last(shape, out.dims, input))
+    {
         (true, true) => (1, steps[spatial + 1]),
         (true, false) => (2, steps[1]),
         (false, _) => (1, 0),
@@ -185,18 +210,43 @@ pub(crate) struct Reading<'a> {
     pub channels: &'a [usize],
     /// Scores are to be combined before the activation, which is applied later.
     pub logits: bool,
+    /// Channels of all labels of the recipe, in whatever parts they are read: of two, one channel of a network stands
+    /// for both. None where a single channel is read.
+    pub all: &'a [usize],
+    /// The highest of all channels is the label.
+    pub highest: bool,
 }
 
 impl Reading<'_> {
+    /// Whether a value of a label map is one of the recipe's.
+    fn knows(&self, label: f32) -> bool {
+        self.all.is_empty() || self.all.iter().any(|c| *c as f32 == label)
+    }
+
+    /// One channel of a network stands for a label and the rest.
+    fn pair(&self) -> bool {
+        self.all.len() == 2
+    }
+
     /// What is wrong with an output of so many channels.
     pub fn fits(&self, channels: usize, labels: bool) -> Result<()> {
         let most = self.channels.iter().copied().max().unwrap_or(0);
-        if labels || most < channels || channels == 1 && most == 1 && self.channels.len() <= 2 {
+        let alone = channels == 1 && most == 1 && (self.pair() || self.all.is_empty());
+        let reason = if !labels && most >= channels && !alone {
+            format!(
+                "its labels use channel {most}; the network's output has {channels} channels, counted from 0"
+            )
+        } else if !labels && channels == 1 && self.activation == Activation::Softmax {
+            "softmax of one channel is always 1; set `activation = \"sigmoid\"`".to_owned()
+        } else if !labels && self.highest && self.all.len() > 1 && channels > self.all.len() {
+            format!(
+                "the network's output has {channels} channels and the recipe {} labels, so that the highest may be none of them; name a label for each channel",
+                self.all.len()
+            )
+        } else {
             return Ok(());
-        }
-        Err(Error::mismatch(format!(
-            "its labels use channel {most}; the network's output has {channels} channels, counted from 0"
-        )))
+        };
+        Err(Error::mismatch(reason))
     }
 }
 
@@ -231,9 +281,9 @@ impl Score {
 const FEW: usize = 3;
 
 impl Output<'_> {
-    /// Adds the scores of the pixels of slices `z` to `into`, scores innermost, x fastest; or sets them. Tells whether
-    /// all were finite.
-    pub fn add(&self, what: &Reading, z: Range<usize>, into: &mut [f32], set: bool) -> bool {
+    /// Adds the scores of the pixels of slices `z` to `into`, scores innermost, x fastest; or sets them. Refuses values
+    /// that are not finite, and labels that the recipe does not have.
+    pub fn add(&self, what: &Reading, z: Range<usize>, into: &mut [f32], set: bool) -> Result<()> {
         let part = what.channels.len() * self.size[0] * self.size[1] * THICK;
         let parts = into.par_chunks_mut(part.max(1)).zip(z.into_par_iter().step_by(THICK));
         let soft =
@@ -243,7 +293,16 @@ impl Output<'_> {
             false if what.channels.len() <= FEW => self.by_score(what, z, into, set),
             false => self.by_pixel(what, z, into, set),
         };
-        parts.map(read).reduce(|| true, |a, b| a && b)
+        if parts.map(read).reduce(|| true, |a, b| a && b) {
+            return Ok(());
+        }
+        let strange = self.data.iter().find(|v| self.labels && v.is_finite() && !what.knows(**v));
+        Err(Error::mismatch(match strange {
+            Some(v) => {
+                format!("the network gives the label {v}, which no [[label]] has as its `channel`; name all")
+            }
+            None => "the network's output is not finite; the model or the image is damaged".into(),
+        }))
     }
 
     /// Sizes of a part of slices, by the number of its values.
@@ -259,7 +318,7 @@ impl Output<'_> {
             return (0, Score::Is(c as f32));
         }
         // One channel stands for a label against the rest.
-        let rest = self.channels == 1 && c == 0 && what.channels.len() == 2;
+        let rest = self.channels == 1 && c == 0 && what.pair();
         let score = match (rest, sigmoid) {
             (true, true) => Score::SigmoidRest,
             (true, false) if what.logits => Score::Negated,
@@ -280,7 +339,7 @@ impl Output<'_> {
             let (offset, score) = self.score(what, c);
             let get = |at: usize| {
                 let v = self.data[at + offset];
-                finite &= v.is_finite();
+                finite &= v.is_finite() && (!self.labels || what.knows(v));
                 score.of(v)
             };
             match set {
@@ -298,7 +357,7 @@ impl Output<'_> {
         self.walk.from([0, 0, z]).each(self.sizes(into.len(), n), |at, i| {
             for (s, (offset, score)) in into[i * n..(i + 1) * n].iter_mut().zip(&list) {
                 let v = self.data[at + offset];
-                finite &= v.is_finite();
+                finite &= v.is_finite() && (!self.labels || what.knows(v));
                 *s = if set { score.of(v) } else { *s + score.of(v) };
             }
         });
@@ -334,4 +393,88 @@ pub(crate) fn softmax(v: &mut [f32]) {
     v.iter_mut().for_each(|x| *x = (*x - top).exp());
     let sum: f32 = v.iter().sum();
     v.iter_mut().for_each(|x| *x /= sum);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scores of `what` in an output of 3 x 2 pixels, `channels` innermost.
+    fn scores(data: &[f32], channels: usize, what: &Reading) -> Vec<f32> {
+        let size = [3, 2, 1];
+        let walk = Walk::of_volume(size, channels);
+        let out = Output { data, walk, channels, channel_stride: 1, size, labels: false };
+        let mut into = vec![0f32; 6 * what.channels.len()];
+        out.add(what, 0..1, &mut into, true).unwrap();
+        into
+    }
+
+    #[test]
+    fn one_channel_stands_for_two_labels_in_parts_too() {
+        let data = [0.1, 0.2, 0.3, 0.6, 0.7, 0.9];
+        for (activation, logits) in
+            [(Activation::None, false), (Activation::Sigmoid, false), (Activation::Sigmoid, true)]
+        {
+            let what = |channels| Reading { activation, channels, logits, all: &[0, 1], highest: true };
+            let both = scores(&data, 1, &what(&[0, 1]));
+            let (rest, own) = (scores(&data, 1, &what(&[0])), scores(&data, 1, &what(&[1])));
+            let joined: Vec<f32> = rest.iter().zip(&own).flat_map(|(a, b)| [*a, *b]).collect();
+            assert_eq!(both, joined, "{activation:?} {logits}");
+            assert!(what(&[1]).fits(1, false).is_ok() && what(&[0]).fits(1, false).is_ok());
+        }
+        let alone =
+            Reading { activation: Activation::None, channels: &[0], logits: false, all: &[0], highest: true };
+        assert_eq!(scores(&data, 1, &alone), data);
+    }
+
+    #[test]
+    fn few_and_many_channels_are_read_alike() {
+        let data: Vec<f32> = (0..30).map(|i| i as f32 / 30.0).collect();
+        let what = |channels| Reading {
+            activation: Activation::Sigmoid,
+            channels,
+            logits: false,
+            all: &[0, 1, 2, 3, 4],
+            highest: true,
+        };
+        let many = scores(&data, 5, &what(&[4, 3, 0, 1]));
+        let few = scores(&data, 5, &what(&[4, 3]));
+        assert!(many.chunks(4).zip(few.chunks(2)).all(|(a, b)| a[..2] == *b));
+        assert_eq!(few[0], sigmoid(data[4]));
+    }
+
+    #[test]
+    fn what_does_not_fit_the_labels_is_told() {
+        let what =
+            |all, activation| Reading { activation, channels: &[0, 1], logits: false, all, highest: true };
+        let said = |w: Reading, channels| w.fits(channels, false).unwrap_err().to_string();
+        assert!(said(what(&[0, 1], Activation::None), 3).contains("name a label for each channel"));
+        assert!(said(what(&[0, 1], Activation::Softmax), 1).contains("sigmoid"));
+        assert!(said(what(&[0, 1, 2], Activation::None), 1).contains("use channel 1"));
+        assert!(what(&[0, 1], Activation::Softmax).fits(2, false).is_ok());
+        let size = [3, 2, 1];
+        let data = [0.0, 1.0, 2.0, 0.0, 1.0, 1.0];
+        let walk = Walk::of_volume(size, 1);
+        let out = Output { data: &data, walk, channels: 1, channel_stride: 0, size, labels: true };
+        let mut into = [0f32; 12];
+        let e = out.add(&what(&[0, 1], Activation::None), 0..1, &mut into, true).unwrap_err();
+        assert!(e.to_string().contains("the label 2"), "{e}");
+        let mut into = [0f32; 12];
+        out.add(&what(&[0, 1, 2], Activation::None), 0..1, &mut into, true).unwrap();
+        assert_eq!(into, [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn networks_may_change_the_layout() {
+        let shape =
+            |nhwc| Shape { batch: 1, channels: 3, nhwc, fixed: vec![None; 2], axes: vec![1, 0], whole: None };
+        for nhwc in [false, true] {
+            let size = |dims: &[usize]| output_size(&shape(nhwc), dims, [20, 30, 1]);
+            assert_eq!(size(&[1, 3, 30, 20]), Some(([20, 30, 1], 3)));
+            assert_eq!(size(&[1, 30, 20, 3]), Some(([20, 30, 1], 3)));
+            assert_eq!(size(&[1, 30, 20]), Some(([20, 30, 1], 1)));
+        }
+        assert_eq!(output_size(&shape(false), &[1, 2, 15, 10], [20, 30, 1]), Some(([10, 15, 1], 2)));
+        assert_eq!(output_size(&shape(true), &[1, 15, 10, 2], [20, 30, 1]), Some(([10, 15, 1], 2)));
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::classification::measures::Sample;
 use crate::classification::table;
+use crate::labels::mask_of;
 use crate::pairing::Paths;
 use crate::{Error, Result};
 use ampoule_engine::{Options, StepInfo};
@@ -172,6 +173,10 @@ impl Classes {
         Ok(Classes { files, classes, used: Mutex::default() })
     }
 
+    fn of_case(&self, case: &Case) -> Result<u16> {
+        self.of(case.main()).map_err(|reason| Error::Input { path: case.main().into(), reason })
+    }
+
     /// The class of a case. No row, several that match equally well, and a row that was another case's are errors.
     fn of(&self, case: &Path) -> std::result::Result<u16, String> {
         let row = self.files.find(&case.to_string_lossy())?;
@@ -201,6 +206,14 @@ impl Truth {
         Ok(Truth::Classes(Classes::read(path, &recipe.classes())?))
     }
 
+    /// Looks the ground truth of all cases up without reading masks.
+    pub fn check(&self, cases: &[Case]) -> Result<()> {
+        cases.iter().try_for_each(|case| match self {
+            Truth::Classes(all) => all.of_case(case).map(drop),
+            Truth::Masks(folder) => self.file(folder, case).map(drop),
+        })
+    }
+
     /// The ground truth of a case, which must have this size and no other labels than the model's.
     pub fn of(&self, case: &Case, found: &Found) -> Result<Volume<u16>> {
         self.sized(case, found.labels.dims, &found.values)
@@ -211,7 +224,7 @@ impl Truth {
         let path = case.main();
         let fail = |reason: String| Error::Input { path: path.into(), reason };
         let truth = match self {
-            Truth::Classes(all) => Volume { dims: [1, 1, 1], data: vec![all.of(path).map_err(fail)?] },
+            Truth::Classes(all) => Volume { dims: [1, 1, 1], data: vec![all.of_case(case)?] },
             Truth::Masks(folder) => mask(&self.file(folder, case)?, values)?,
         };
         if truth.dims != dims {
@@ -276,7 +289,7 @@ fn mask(file: &Path, values: &[u16]) -> Result<Volume<u16>> {
             let whole = stored.map(|v| if values.len() == 1 { (v > 0.5) as u16 } else { v as u16 });
             Orientation::of(&image.affine()).to_canonical(&whole)
         }
-        false => crate::tiles::read(file)?.map(u16::from),
+        false => crate::tiles::read(file)?,
     };
     if let [only] = values {
         // Objects may be numbered, or white.
@@ -290,21 +303,24 @@ fn mask(file: &Path, values: &[u16]) -> Result<Volume<u16>> {
 
 /// Dice of class `class` in two label maps; 1 where neither has it.
 pub(crate) fn dice(a: &Volume<u16>, b: &Volume<u16>, class: u16) -> f64 {
-    let of = |v: &Volume<u16>| v.map(|x| (x == class) as u8);
+    let of = |v: &Volume<u16>| mask_of(v, Some(class));
     counts(&of(a), &of(b)).dice()
 }
 
 /// 95th percentile of the surface distance of class `class`, the image's diagonal where one lacks it.
 pub(crate) fn hd95(a: &Volume<u16>, b: &Volume<u16>, class: u16, spacing: [f64; 3]) -> f64 {
-    let of = |v: &Volume<u16>| v.map(|x| (x == class) as u8);
-    let (a, b) = (of(a), of(b));
+    let (a, b) = (mask_of(a, Some(class)), mask_of(b, Some(class)));
     let any = |v: &Volume<u8>| v.data.iter().any(|&x| x != 0);
-    let diagonal = (0..3).map(|i| (a.dims[i] as f64 * spacing[i]).powi(2)).sum::<f64>().sqrt();
     match (any(&a), any(&b)) {
         (false, false) => 0.0,
         (true, true) => SurfaceDistances::new(&a, &b, spacing).hd95(),
-        _ => diagonal,
+        _ => diagonal(a.dims, spacing),
     }
+}
+
+/// Length of an image's diagonal in mm.
+pub(crate) fn diagonal(dims: [usize; 3], spacing: [f64; 3]) -> f64 {
+    (0..3).map(|i| (dims[i] as f64 * spacing[i]).powi(2)).sum::<f64>().sqrt()
 }
 
 /// Share of equal labels.
@@ -332,5 +348,22 @@ mod tests {
         assert!(of("other/two/x.png").unwrap_err().contains("val/two/x.png"));
         let e = table("file,label\nx.png,a\nx.png,b\n").map(drop).unwrap_err().to_string();
         assert!(e.contains("truth.csv: `x.png` occurs in more than one row"), "{e}");
+    }
+
+    #[test]
+    fn missing_truth_is_found_by_looking() {
+        let d = tempfile::tempdir().unwrap();
+        std::fs::write(d.path().join("one_mask.png"), "").unwrap();
+        let case = |name: &str| Case::of_file(Path::new(name));
+        let masks = Truth::Masks(d.path().into());
+        masks.check(&[case("val/one.png")]).unwrap();
+        let e = masks.check(&[case("val/one.png"), case("val/two.png")]).unwrap_err().to_string();
+        assert!(e.contains("two.png: there is no ground truth for it"), "{e}");
+        let table = d.path().join("truth.csv");
+        std::fs::write(&table, "file,label\none.png,a\n").unwrap();
+        let classes = Truth::Classes(Classes::read(&table, &["a".into()]).unwrap());
+        classes.check(&[case("val/one.png")]).unwrap();
+        classes.check(&[case("val/one.png")]).unwrap();
+        assert!(classes.check(&[case("val/two.png")]).unwrap_err().to_string().contains("add a row"));
     }
 }

@@ -94,6 +94,8 @@ pub struct Evaluation {
     pub gandlf: serde_json::Map<String, serde_json::Value>,
     /// Predictions without truth and truths without prediction.
     pub unpaired: Vec<String>,
+    /// What to know before the numbers are believed.
+    pub notes: Vec<String>,
 }
 
 /// Two masks on the same grid, 0 and 1, voxels of `spacing` mm.
@@ -121,6 +123,8 @@ struct LabelMap {
     affine: Affine,
     /// Size of a voxel of `labels` in mm.
     spacing: [f64; 3],
+    /// What the reader noted.
+    notes: Vec<String>,
 }
 
 fn read(path: &Path) -> Result<LabelMap> {
@@ -133,6 +137,7 @@ fn read(path: &Path) -> Result<LabelMap> {
         labels: orientation.to_canonical(&labels(&stored).map_err(fail)?),
         affine: canonical(&orientation, &affine, stored.dims),
         spacing: orientation.spacing(affine.spacing()),
+        notes: image.warnings.iter().map(|w| format!("{}: {w}", path.display())).collect(),
     })
 }
 
@@ -180,15 +185,16 @@ fn read_pair(prediction: &Path, truth: &Path) -> Result<(LabelMap, LabelMap)> {
     }
 }
 
-/// Reads all files once, for the labels above 0 of the predictions and of the ground truth.
-fn survey(found: &Pairs) -> Result<(BTreeSet<u16>, BTreeSet<u16>)> {
-    let (mut predicted, mut reference) = (BTreeSet::new(), BTreeSet::new());
+/// Reads all files once, for the labels above 0 of the predictions and of the ground truth, and what was noted.
+fn survey(found: &Pairs) -> Result<(BTreeSet<u16>, BTreeSet<u16>, Vec<String>)> {
+    let (mut predicted, mut reference, mut notes) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
     for (_, prediction, truth) in &found.pairs {
         let (p, t) = read_pair(prediction, truth)?;
         predicted.extend(values(&p.labels));
         reference.extend(values(&t.labels));
+        notes.extend(p.notes.into_iter().chain(t.notes));
     }
-    Ok((predicted, reference))
+    Ok((predicted, reference, notes))
 }
 
 /// A case's metrics for each label, and those under GaNDLF's names.
@@ -239,7 +245,7 @@ const NAMING: Naming = Naming { wanted: is_volume, preferred: &[is_mask], name: 
 /// each is evaluated by itself.
 pub fn evaluate(predictions: &Path, truth: &Path) -> Result<Evaluation> {
     let found = pairs(predictions, truth, &NAMING)?;
-    let (predicted, reference) = survey(&found)?;
+    let (predicted, reference, mut notes) = survey(&found)?;
     let compared = Compared::of(&predicted, &reference)
         .map_err(|reason| Error::Input { path: predictions.into(), reason })?;
     let mut cases = Vec::new();
@@ -252,7 +258,8 @@ pub fn evaluate(predictions: &Path, truth: &Path) -> Result<Evaluation> {
     let of = |label: u16| LabelSummary { label, summary: summary(&cases, Some(label)) };
     let labels = compared.labels().into_iter().flatten().map(of).collect();
     let total = (compared == Compared::Mask).then(|| summary(&cases, None));
-    Ok(Evaluation { total, labels, cases, gandlf: named, unpaired: found.unpaired })
+    notes.extend(Compared::notes(&predicted, &reference));
+    Ok(Evaluation { total, labels, cases, gandlf: named, unpaired: found.unpaired, notes })
 }
 
 /// The middle of sorted values, or the mean of the two middle ones.
@@ -366,10 +373,15 @@ mod tests {
         let summaries: Vec<_> = e.labels.iter().map(|l| (l.label, l.summary.n, l.summary.missed)).collect();
         assert_eq!((summaries, e.total.is_none()), (vec![(1, 1, 0), (2, 1, 0), (4, 1, 1)], true));
         assert!(e.to_csv().starts_with("case,label,dice,") && e.to_csv().contains("\"a\",2,0.666667"));
+        // Labels that the ground truth lacks.
+        put(&t.join("a.nii"), voxels(&[1.0, 1.0]), 0.0, false);
+        let e = evaluate(&p, &t).unwrap();
+        let dice: Vec<_> = e.cases.iter().map(|c| (c.label, c.metrics.dice)).collect();
+        assert_eq!(dice, [(Some(1), 1.0), (Some(2), 0.0), (Some(4), 0.0)]);
         // A mask against label maps.
-        put(&t.join("a.nii"), voxels(&[1.0]), 0.0, false);
+        put(&t.join("a.nii"), voxels(&[255.0]), 0.0, false);
         let e = evaluate(&p, &t).unwrap_err().to_string();
-        assert!(e.contains("single label 1") && e.contains("labels 1, 2, 4"), "{e}");
+        assert!(e.contains("single label 255") && e.contains("labels 1, 2, 4"), "{e}");
         // What is no label.
         put(&t.join("a.nii"), voxels(&[1.0, 2.5]), 0.0, false);
         assert!(evaluate(&p, &t).unwrap_err().to_string().contains("2.5"));
@@ -390,6 +402,12 @@ mod tests {
         let cases: Vec<_> = e.cases.iter().map(|c| (c.case.as_str(), c.label, c.metrics.dice)).collect();
         assert_eq!((cases, e.total.unwrap().n), (vec![("one/a", None, 1.0)], 1));
         assert_eq!(e.unpaired, ["two/a (no truth)", "three/a (no prediction)"]);
+        assert!(e.notes.is_empty());
+        // A label that is another one's may be a mistake.
+        put(&t.join("one/a.nii"), voxels(&[2.0, 2.0]), 0.0, false);
+        put(&p.join("one/a_mask.nii"), voxels(&[1.0, 1.0]), 0.0, false);
+        let e = evaluate(&p.join("one"), &t.join("one")).unwrap();
+        assert_eq!((e.cases[0].metrics.dice, e.notes.len()), (1.0, 1));
     }
 
     #[test]

@@ -12,6 +12,9 @@ pub(crate) enum Compared {
     Each(Vec<u16>),
 }
 
+/// Value of foreground in masks that are pictures.
+const WHITE: u16 = 255;
+
 /// Labels above 0 that occur.
 pub(crate) fn values<T: Copy + Into<u16>>(v: &Volume<T>) -> BTreeSet<u16> {
     let mut seen = vec![false; 1 << 16];
@@ -20,15 +23,30 @@ pub(crate) fn values<T: Copy + Into<u16>>(v: &Volume<T>) -> BTreeSet<u16> {
 }
 
 impl Compared {
-    /// From all labels above 0 of the predictions and of the reference. A mask cannot be compared with label maps of
-    /// several labels.
+    /// From all labels above 0 of the predictions and of the reference. A single label beside several is one of them;
+    /// a mask of another value cannot be compared with label maps.
     pub fn of(predicted: &BTreeSet<u16>, reference: &BTreeSet<u16>) -> Result<Compared, String> {
-        let each = || Compared::Each(predicted.union(reference).copied().collect());
         match (predicted.len(), reference.len()) {
             (0..=1, 0..=1) => Ok(Compared::Mask),
-            (0, 2..) | (2.., 0) | (2.., 2..) => Ok(each()),
-            (1, 2..) => Err(one_and_several("prediction", predicted, "ground truth", reference)),
-            (2.., 1) => Err(one_and_several("ground truth", reference, "prediction", predicted)),
+            (1, 2..) if !predicted.is_subset(reference) => {
+                Err(one_and_several("prediction", predicted, "ground truth", reference))
+            }
+            (2.., 1) if !reference.is_subset(predicted) => {
+                Err(one_and_several("ground truth", reference, "prediction", predicted))
+            }
+            _ => Ok(Compared::Each(predicted.union(reference).copied().collect())),
+        }
+    }
+
+    /// What a reader should know of the values: that two masks were compared whose values differ. White (255) is a
+    /// mask's usual value and says nothing.
+    pub fn notes(predicted: &BTreeSet<u16>, reference: &BTreeSet<u16>) -> Vec<String> {
+        let one = |s: &BTreeSet<u16>| s.first().copied().filter(|_| s.len() == 1);
+        match (one(predicted), one(reference)) {
+            (Some(p), Some(t)) if p != t && ![p, t].contains(&WHITE) => vec![format!(
+                "the predictions' only label is {p}, the ground truth's is {t}; they were compared as masks, whatever their values"
+            )],
+            _ => Vec::new(),
         }
     }
 
@@ -69,8 +87,11 @@ mod tests {
         assert_eq!(of(&[1, 2], &[2, 4]), Ok(Compared::Each(vec![1, 2, 4])));
         // Nothing predicted is a result for each label.
         assert_eq!(of(&[], &[1, 2]), Ok(Compared::Each(vec![1, 2])));
+        // Nor are labels that were not predicted, or that should not have been.
+        assert_eq!(of(&[1], &[1, 2]), Ok(Compared::Each(vec![1, 2])));
+        assert_eq!(of(&[1, 2], &[2]), Ok(Compared::Each(vec![1, 2])));
         for (p, t, words) in [
-            (&[1][..], &[1, 2, 4][..], "the prediction is a mask with the single label 1"),
+            (&[255][..], &[1, 2, 4][..], "the prediction is a mask with the single label 255"),
             (&[1, 2], &[255], "the ground truth is a mask with the single label 255"),
         ] {
             let e = of(p, t).unwrap_err();
@@ -80,5 +101,17 @@ mod tests {
         assert_eq!(values(&v).into_iter().collect::<Vec<_>>(), [3, 255]);
         assert_eq!(mask_of(&v, Some(3)).data, [0, 0, 1, 1]);
         assert_eq!(mask_of(&v, None).data, [0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn masks_of_other_values_are_noted() {
+        let of = |p: &[u16], t: &[u16]| {
+            Compared::notes(&p.iter().copied().collect(), &t.iter().copied().collect())
+        };
+        let notes = of(&[2], &[1]);
+        assert!(notes.len() == 1 && notes[0].contains("is 2") && notes[0].contains("is 1"), "{notes:?}");
+        for (p, t) in [(&[1][..], &[1][..]), (&[1], &[255]), (&[255], &[2]), (&[], &[1]), (&[1], &[1, 2])] {
+            assert!(of(p, t).is_empty(), "{p:?} {t:?}");
+        }
     }
 }

@@ -10,6 +10,7 @@ mod evaluate;
 pub mod experiment;
 mod gandlf;
 mod labels;
+mod metric;
 mod noninferiority;
 pub mod optimize;
 mod pairing;

@@ -9,6 +9,7 @@ mod timing;
 pub(crate) mod utility;
 
 use crate::cases::{Found, Runner, Truth, disjoint};
+use crate::metric::needs_truth;
 use crate::training::{self, Subject, Trained, Training};
 use crate::{Error, Result};
 use ampoule_compress::round_weights;
@@ -148,14 +149,16 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         ([], false) => vec![Limit { metric: "dice".into(), drop: 0.005 }],
         (given, _) => given.to_vec(),
     };
-    let needy = |l: &&Limit| matches!(l.metric.as_str(), "accuracy" | "balanced-accuracy" | "auroc");
-    if let Some(l) = limits.iter().find(needy).filter(|_| truth.is_none()) {
+    if let Some(truth) = &truth {
+        truth.check(&validation)?;
+    }
+    if let Some(l) = limits.iter().find(|l| needs_truth(&l.metric)).filter(|_| truth.is_none()) {
         let words = format!("{} needs the truth of the validation cases (--truth)", l.metric);
         return Err(Error::Utility(words));
     }
 
     // What findings are of: they are used again only where all of it is the same.
-    let mut of = Fingerprint::new("optimize 2");
+    let mut of = Fingerprint::new("optimize 3");
     of.text("model", &job.sha256).text("recipe", &recipe.to_text()).text("cases", &hashes);
     of.value("preset", &job.preset).value("method", &job.method).value("rounding", &job.rounding);
     of.value("equalize", &job.equalize).value("fastest", &job.fastest).value("bias", &job.bias);
@@ -602,4 +605,47 @@ pub fn write(g: &Graph, path: &Path) -> Result<()> {
         let _ = std::fs::remove_file(&temporary);
     }
     renamed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_truth_is_found_before_any_work() {
+        let d = tempfile::tempdir().unwrap();
+        for name in ["cal/a.png", "val/b.png", "truth/none.txt"] {
+            let path = d.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, name).unwrap();
+        }
+        let of = |name: &str| Some(d.path().join(name));
+        let job = Job {
+            // No network at all: whatever is run fails in another way.
+            graph: Graph::default(),
+            recipe: include_str!("../../../recipes/discs.toml").into(),
+            sha256: String::new(),
+            options: Options::default(),
+            training: None,
+            quantize: true,
+            narrow: false,
+            calibrate: of("cal"),
+            validate: of("val"),
+            truth: of("truth"),
+            limits: Vec::new(),
+            preset: Preset::Performance,
+            method: Method::Mse,
+            equalize: false,
+            rounding: Rounding::Nearest,
+            fastest: false,
+            filter: false,
+            sensitivity: false,
+            bias: false,
+            fast: false,
+            journal: None,
+            checkpoint: None,
+        };
+        let e = optimize(&job, &mut |what, _, _| panic!("{what}")).map(drop).unwrap_err().to_string();
+        assert!(e.contains("b.png: there is no ground truth for it"), "{e}");
+    }
 }

@@ -1,77 +1,79 @@
 //! Which file belongs to which: rows of two tables by their paths, files of two folders by their place in them.
 
 use crate::{Error, Result};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Paths of a table, each once, that paths of other tables or cases are paired with.
 #[derive(Debug)]
 pub(crate) struct Paths {
     all: Vec<String>,
-    by_name: HashMap<String, Vec<usize>>,
+    /// Components of each path from its end, with its number, in order: paths with a common end are neighbours.
+    sorted: Vec<(Vec<String>, usize)>,
 }
 
-/// How well two paths match: components that are equal at their ends, and whether they are equal as a whole.
-type Match = (usize, bool);
-
-/// Components of a path, with either separator; empty ones and `.` are left out.
-fn components(path: &str) -> Vec<&str> {
-    path.split(['/', '\\']).filter(|c| !c.is_empty() && *c != ".").collect()
+/// Components of a path from its end, with either separator; empty ones and `.` are left out.
+fn reversed(path: &str) -> Vec<String> {
+    path.split(['/', '\\']).rev().filter(|c| !c.is_empty() && *c != ".").map(str::to_owned).collect()
 }
 
-/// How well two paths match. The file's name alone is enough where one of them has no more; where both name a
-/// folder, at least one folder must be equal too.
-fn compare(a: &str, b: &str) -> Option<Match> {
-    let (a, b) = (components(a), components(b));
-    let equal = a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count();
-    let whole = equal == a.len() || equal == b.len();
-    (equal > 1 || (equal == 1 && whole)).then_some((equal, a.len() == b.len() && whole))
+/// Components that two paths share at their ends.
+fn common(a: &[String], b: &[String]) -> usize {
+    a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }
 
 impl Paths {
     /// Paths as a table has them. A path that occurs twice is an error.
     pub fn new(all: Vec<String>) -> std::result::Result<Self, String> {
-        let mut seen = BTreeSet::new();
-        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
-        for (i, path) in all.iter().enumerate() {
-            let parts = components(path);
-            if let Some(name) = parts.last() {
-                by_name.entry((*name).to_owned()).or_default().push(i);
+        let mut sorted: Vec<_> = all.iter().enumerate().map(|(i, path)| (reversed(path), i)).collect();
+        sorted.sort();
+        match sorted.windows(2).find(|w| w[0].0 == w[1].0) {
+            Some(w) => {
+                Err(format!("`{}` occurs in more than one row; keep one row for each file", all[w[1].1]))
             }
-            if !seen.insert(parts) {
-                return Err(format!("`{path}` occurs in more than one row; keep one row for each file"));
-            }
+            None => Ok(Paths { all, sorted }),
         }
-        Ok(Paths { all, by_name })
     }
 
-    /// The path that shares the longest end (whole components) with `path`, and how well it matches. Two that match
-    /// equally well are an error that names both.
-    fn best(&self, path: &str) -> std::result::Result<Option<(usize, Match)>, String> {
-        let parts = components(path);
-        let same_name = parts.last().and_then(|name| self.by_name.get(*name)).map_or(&[][..], Vec::as_slice);
-        let matches = same_name.iter().filter_map(|&i| Some((i, compare(path, &self.all[i])?)));
-        let mut best: Option<(usize, Match)> = None;
-        let mut tie = None;
-        for (i, m) in matches {
-            match best {
-                Some((_, most)) if m < most => {}
-                Some((first, most)) if m == most => tie = Some((first, i)),
-                Some(_) | None => (best, tie) = (Some((i, m)), None),
-            }
+    /// The number of the path that shares the longest end (whole components) with `path`. The file's name alone is
+    /// enough where one of them has no more; where both name a folder, at least one folder must be equal too. Two that
+    /// match equally well are an error that names both.
+    fn best(&self, path: &str) -> std::result::Result<Option<usize>, String> {
+        let parts = reversed(path);
+        let at = match self.sorted.binary_search_by(|s| s.0.cmp(&parts)) {
+            Ok(same) => return Ok((!parts.is_empty()).then_some(self.sorted[same].1)),
+            Err(at) => at,
+        };
+        let shared = |i: usize| self.sorted.get(i).map_or(0, |s| common(&s.0, &parts));
+        let most = shared(at).max(at.checked_sub(1).map_or(0, shared));
+        if most == 0 {
+            return Ok(None);
         }
-        match tie {
-            Some((a, b)) => Err(format!(
-                "`{path}` matches `{}` and `{}` equally well; write the folders of each file in both tables",
-                self.all[a], self.all[b]
-            )),
-            None => Ok(best),
+        if most == 1 && parts.len() > 1 {
+            // Of the paths that share no folder, only the name by itself belongs to it.
+            let name = self.sorted.binary_search_by(|s| s.0[..].cmp(&parts[..1]));
+            return Ok(name.ok().map(|i| self.sorted[i].1));
         }
+        // Those that share the most lie side by side.
+        let first = if at > 0 && shared(at - 1) == most { at - 1 } else { at };
+        let second = if first < at && first > 0 && shared(at) < most { first - 1 } else { first + 1 };
+        match shared(second) == most {
+            true => Err(self.tie(path, self.sorted[first].1, self.sorted[second].1)),
+            false => Ok(Some(self.sorted[first].1)),
+        }
+    }
+
+    fn tie(&self, path: &str, a: usize, b: usize) -> String {
+        format!(
+            "`{path}` matches `{}` and `{}` equally well; write the folders of each file in both tables",
+            self.all[a.min(b)],
+            self.all[a.max(b)]
+        )
     }
 
     /// The number of the path that belongs to `path`, if one does.
     pub fn find(&self, path: &str) -> std::result::Result<Option<usize>, String> {
-        Ok(self.best(path)?.map(|b| b.0))
+        self.best(path)
     }
 
     /// For each of `self`'s paths the number of the one of `others` that belongs to it, if one does: each is the
@@ -79,8 +81,8 @@ impl Paths {
     pub fn pair(&self, others: &Paths) -> std::result::Result<Vec<Option<usize>>, String> {
         let mut found = vec![None; self.all.len()];
         for (i, path) in self.all.iter().enumerate() {
-            let Some((j, _)) = others.best(path)? else { continue };
-            if self.best(&others.all[j])?.is_some_and(|(back, _)| back == i) {
+            let Some(j) = others.best(path)? else { continue };
+            if self.best(&others.all[j])? == Some(i) {
                 found[i] = Some(j);
             }
         }
@@ -108,7 +110,7 @@ pub(crate) fn keyed(root: &Path, naming: &Naming) -> Result<Keyed> {
         return Ok(vec![((naming.name)(root), root.into())]);
     }
     let mut files = BTreeMap::new();
-    collect(root, "", naming, &mut BTreeSet::new(), &mut files)?;
+    collect(root, "", naming, &mut Vec::new(), &mut files)?;
     Ok(files.into_iter().collect())
 }
 
@@ -116,14 +118,16 @@ fn collect(
     folder: &Path,
     within: &str,
     naming: &Naming,
-    seen: &mut BTreeSet<PathBuf>,
+    above: &mut Vec<PathBuf>,
     into: &mut BTreeMap<String, PathBuf>,
 ) -> Result<()> {
     let fail = |e: std::io::Error| Error::Input { path: folder.into(), reason: e.to_string() };
-    // Links must not lead in circles.
-    if !seen.insert(folder.canonicalize().map_err(fail)?) {
+    // Links must not lead in circles; a link to another folder is a folder of its own.
+    let place = folder.canonicalize().map_err(fail)?;
+    if above.contains(&place) {
         return Ok(());
     }
+    above.push(place);
     let (folders, mut files) = entries(folder).map_err(fail)?;
     files.retain(|p| (naming.wanted)(p));
     for kind in naming.preferred {
@@ -140,8 +144,9 @@ fn collect(
     }
     for inner in folders {
         let within = format!("{within}{}/", inner.file_name().unwrap_or_default().to_string_lossy());
-        collect(&inner, &within, naming, seen, into)?;
+        collect(&inner, &within, naming, above, into)?;
     }
+    above.pop();
     Ok(())
 }
 
@@ -253,5 +258,66 @@ mod tests {
         assert_eq!(found.unpaired, ["b/x (no truth)", "x (no prediction)"]);
         assert!(pairs(&d.path().join("p/b"), &d.path().join("p/.old"), &naming).is_ok());
         assert!(pairs(&d.path().join("p/b"), &d.path().join("missing"), &naming).is_err());
+    }
+
+    #[test]
+    fn many_files_of_one_name_are_paired_soon() {
+        let list = |root: &str| {
+            Paths::new((0..20_000).map(|i| format!("{root}/case_{i}/image.png")).collect()).unwrap()
+        };
+        let (truth, predictions) = (list("/data/truth"), list("out"));
+        let start = std::time::Instant::now();
+        let found = predictions.pair(&truth).unwrap();
+        assert!(found.iter().enumerate().all(|(i, f)| *f == Some(i)));
+        assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
+    }
+
+    /// The rule in words, over all rows: the number of the best match, or the first two of a tie.
+    fn slowly(rows: &[&str], path: &str) -> std::result::Result<Option<usize>, ()> {
+        let q = reversed(path);
+        let score = |row: &&str| {
+            let r = reversed(row);
+            let n = common(&r, &q);
+            let whole = n == r.len() || n == q.len();
+            (n > 1 || (n == 1 && whole)).then_some((n, r == q))
+        };
+        let scores: Vec<_> = rows.iter().map(score).collect();
+        let Some(most) = scores.iter().flatten().max() else { return Ok(None) };
+        let mut best = (0..rows.len()).filter(|&i| scores[i].as_ref() == Some(most));
+        let first = best.next();
+        if best.next().is_some() { Err(()) } else { Ok(first) }
+    }
+
+    #[test]
+    fn neighbours_find_what_a_search_of_all_rows_finds() {
+        let names = ["x", "a/x", "b/x", "c/x", "b/a/x", "c/a/x", "d/b/a/x", "a/y", "b/a/y", "c/b/y", "y/x"];
+        let queries =
+            ["x", "y", "z", "a/x", "z/x", "e/a/x", "z/b/a/x", "e/d/b/a/x", "b/y", "z/y", "", "x/y/x"];
+        for chosen in 0..1u32 << names.len() {
+            let rows: Vec<&str> =
+                (0..names.len()).filter(|i| chosen >> i & 1 == 1).map(|i| names[i]).collect();
+            let table = paths(&rows);
+            for q in queries {
+                assert_eq!(table.find(q).map_err(drop), slowly(&rows, q), "{q} in {rows:?}");
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_folders_of_their_own_and_lead_in_no_circles() {
+        let d = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(d.path().join("real/inner")).unwrap();
+        std::fs::write(d.path().join("real/inner/x.txt"), "").unwrap();
+        std::os::unix::fs::symlink(d.path().join("real"), d.path().join("link")).unwrap();
+        std::os::unix::fs::symlink(d.path(), d.path().join("real/inner/up")).unwrap();
+        let naming = Naming {
+            wanted: |p| p.extension().is_some_and(|e| e == "txt"),
+            preferred: &[],
+            name: |p| p.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        let found = keyed(d.path(), &naming).unwrap();
+        let keys: Vec<&str> = found.iter().map(|f| f.0.as_str()).collect();
+        assert_eq!(keys, ["link/inner/x", "real/inner/x"]);
     }
 }

@@ -7,7 +7,7 @@ use crate::pairing::{Keyed, Naming, Pairs, keyed, pairs};
 use crate::{Error, Result, gandlf};
 use ampoule_imaging::Volume;
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
-use ampoule_imaging::photo::{Photo, is_photo};
+use ampoule_imaging::photo::{is_photo, read_labels};
 use ampoule_imaging::regions::{Connectivity, components};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ pub struct TileMetrics {
     /// Tile, without ending.
     pub tile: String,
     /// Grey value of the class; 255 stands for anything above 0 where both sides are masks.
-    pub class: u8,
+    pub class: u16,
     /// Overlap, 0 to 1.
     pub dice: f64,
     /// Intersection over union, 0 to 1.
@@ -36,7 +36,7 @@ pub struct TileMetrics {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassTotals {
     /// Grey value of the class.
-    pub class: u8,
+    pub class: u16,
     /// Tiles.
     pub n: usize,
     /// Mean over tiles.
@@ -68,10 +68,12 @@ pub struct Tiles {
     pub gandlf: serde_json::Map<String, serde_json::Value>,
     /// Predictions without truth and truths without prediction.
     pub unpaired: Vec<String>,
+    /// What to know before the numbers are believed.
+    pub notes: Vec<String>,
 }
 
 /// One class of two label maps of the same size, 0 and not 0.
-fn one(tile: &str, class: u8, p: &Volume<u8>, t: &Volume<u8>) -> TileMetrics {
+fn one(tile: &str, class: u16, p: &Volume<u8>, t: &Volume<u8>) -> TileMetrics {
     let c = counts(p, t);
     let hd95 = SurfaceDistances::new(p, t, [1.0; 3]).hd95();
     // Two objects that share more than half of their union share it with no other.
@@ -104,11 +106,9 @@ fn object_f1([truth, predicted, found]: [usize; 3]) -> f64 {
     if truth + predicted == 0 { 1.0 } else { 2.0 * found as f64 / (truth + predicted) as f64 }
 }
 
-/// The first channel of an image as a volume one voxel thick.
-pub(crate) fn read(path: &Path) -> Result<Volume<u8>> {
-    let photo = Photo::read(path).map_err(|e| Error::Input { path: path.into(), reason: e.to_string() })?;
-    let data = photo.rgb.iter().step_by(3).copied().collect();
-    Ok(Volume { dims: [photo.width, photo.height, 1], data })
+/// A label map, one voxel thick.
+pub(crate) fn read(path: &Path) -> Result<Volume<u16>> {
+    read_labels(path).map_err(|e| Error::Input { path: path.into(), reason: e.to_string() })
 }
 
 /// Name of a tile: the file name without ending, `_labels`, `_mask` and `_anno`.
@@ -139,15 +139,18 @@ pub fn holds_tiles(path: &Path) -> bool {
     !any(is_volume) && any(is_photo)
 }
 
+/// What the only class of masks is called.
+const MASK: u16 = 255;
+
 /// A tile with its prediction and ground truth.
-type Maps = (String, Volume<u8>, Volume<u8>);
+type Maps = (String, Volume<u16>, Volume<u16>);
 
 /// Reads all pairs, which must have the same size in pixels.
 fn read_all(found: &Pairs) -> Result<Vec<Maps>> {
     let one = |(tile, a, b): &(String, std::path::PathBuf, std::path::PathBuf)| {
         let (p, t) = (read(a)?, read(b)?);
         if p.dims != t.dims {
-            let size = |v: &Volume<u8>| format!("{}x{}", v.dims[0], v.dims[1]);
+            let size = |v: &Volume<u16>| format!("{}x{}", v.dims[0], v.dims[1]);
             let reason = format!("it is {}, {} is {}", size(&p), b.display(), size(&t));
             return Err(Error::Input { path: a.clone(), reason });
         }
@@ -162,12 +165,13 @@ fn read_all(found: &Pairs) -> Result<Vec<Maps>> {
 pub fn tiles(predictions: &Path, truth: &Path) -> Result<Tiles> {
     let pairs = pairs(predictions, truth, &NAMING)?;
     let maps = read_all(&pairs)?;
-    let all = |side: fn(&Maps) -> &Volume<u8>| -> BTreeSet<u16> {
+    let all = |side: fn(&Maps) -> &Volume<u16>| -> BTreeSet<u16> {
         maps.iter().flat_map(|m| values(side(m))).collect()
     };
-    let compared = Compared::of(&all(|m| &m.1), &all(|m| &m.2))
+    let (predicted, reference) = (all(|m| &m.1), all(|m| &m.2));
+    let compared = Compared::of(&predicted, &reference)
         .map_err(|reason| Error::Input { path: predictions.into(), reason })?;
-    let class = |label: Option<u16>| label.map_or(u8::MAX, |l| l as u8);
+    let class = |label: Option<u16>| label.unwrap_or(MASK);
     let mut found = Vec::new();
     let mut named = serde_json::Map::new();
     for (tile, p, t) in &maps {
@@ -181,10 +185,11 @@ pub fn tiles(predictions: &Path, truth: &Path) -> Result<Tiles> {
         named.insert(tile.clone(), gandlf::segmentation(both, [1.0; 3]).into());
     }
     let total = compared.labels().into_iter().map(|l| totals(class(l), &found)).collect();
-    Ok(Tiles { tiles: found, total, gandlf: named, unpaired: pairs.unpaired })
+    let notes = Compared::notes(&predicted, &reference);
+    Ok(Tiles { tiles: found, total, gandlf: named, unpaired: pairs.unpaired, notes })
 }
 
-fn totals(class: u8, all: &[TileMetrics]) -> ClassTotals {
+fn totals(class: u16, all: &[TileMetrics]) -> ClassTotals {
     let own: Vec<&TileMetrics> = all.iter().filter(|t| t.class == class).collect();
     let n = own.len() as f64;
     let mut distances: Vec<f64> = own.iter().filter_map(|t| t.hd95_px).collect();

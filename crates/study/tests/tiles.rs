@@ -33,7 +33,7 @@ fn label_maps_are_measured_as_elsewhere() {
             assert_eq!(serde_json::to_value(t.objects).unwrap(), want["objects"], "{key}");
             seen += 1;
         }
-        let classes: Vec<u8> = found.total.iter().map(|c| c.class).collect();
+        let classes: Vec<u16> = found.total.iter().map(|c| c.class).collect();
         assert_eq!(classes, if kind == "one" { vec![255] } else { vec![1, 2] });
     }
     assert_eq!(seen, want.as_object().unwrap().len());

@@ -1,8 +1,10 @@
 //! PNG: checksums of all chunks and of the pixels are verified, and the end mark must be there.
 
+use super::label_map::{of_samples, unpacked};
 use super::levels::{Range, Scale, Stored, scale};
 use super::read::{ALPHA, Budget};
 use super::{Error, Photo, plausible};
+use crate::Volume;
 use image::DynamicImage;
 use image::metadata::Orientation;
 use png::{BitDepth, ColorType, DecodeOptions, Decoder, Limits, Transformations};
@@ -39,22 +41,9 @@ impl Chunks {
 }
 
 pub(super) fn read(bytes: &[u8], budget: &Budget) -> Result<Photo, Error> {
-    let chunks = walk(bytes).map_err(|reason| budget.damaged(reason))?;
-    let pixels = chunks.width.saturating_mul(chunks.height);
-    budget.allow(chunks.width, chunks.height, pixels.saturating_mul(chunks.bytes()))?;
-    if (pixels.saturating_mul(chunks.bits) / 8) > chunks.data.saturating_mul(DEFLATE_LIMIT) + 64 {
-        return Err(budget.damaged(format!(
-            "{}x{} pixels cannot come out of {} bytes",
-            chunks.width, chunks.height, chunks.data
-        )));
-    }
+    let chunks = allowed(bytes, budget)?;
     let bad = |e: png::DecodingError| budget.damaged(e.to_string());
-    let mut options = DecodeOptions::default();
-    options.set_ignore_checksums(false);
-    options.set_ignore_text_chunk(true);
-    options.set_ignore_iccp_chunk(true);
-    let mut decoder = Decoder::new_with_options(Cursor::new(bytes), options);
-    decoder.set_limits(Limits { bytes: budget.most.min(usize::MAX as u64) as usize });
+    let mut decoder = decoder(bytes, budget);
     decoder.set_transformations(Transformations::EXPAND);
     let mut reader = decoder.read_info().map_err(bad)?;
     let size = reader.output_buffer_size().ok_or_else(|| budget.damaged("its size cannot be"))?;
@@ -78,6 +67,54 @@ pub(super) fn read(bytes: &[u8], budget: &Budget) -> Result<Photo, Error> {
     }
     (photo.notes, photo.mpp) = (notes, mpp);
     Ok(photo)
+}
+
+/// The chunks of a file whose pixels may be decoded.
+fn allowed(bytes: &[u8], budget: &Budget) -> Result<Chunks, Error> {
+    let chunks = walk(bytes).map_err(|reason| budget.damaged(reason))?;
+    let pixels = chunks.width.saturating_mul(chunks.height);
+    budget.allow(chunks.width, chunks.height, pixels.saturating_mul(chunks.bytes()))?;
+    if (pixels.saturating_mul(chunks.bits) / 8) > chunks.data.saturating_mul(DEFLATE_LIMIT) + 64 {
+        return Err(budget.damaged(format!(
+            "{}x{} pixels cannot come out of {} bytes",
+            chunks.width, chunks.height, chunks.data
+        )));
+    }
+    Ok(chunks)
+}
+
+fn decoder<'a>(bytes: &'a [u8], budget: &Budget) -> Decoder<Cursor<&'a [u8]>> {
+    let mut options = DecodeOptions::default();
+    options.set_ignore_checksums(false);
+    options.set_ignore_text_chunk(true);
+    options.set_ignore_iccp_chunk(true);
+    let mut decoder = Decoder::new_with_options(Cursor::new(bytes), options);
+    decoder.set_limits(Limits { bytes: budget.most.min(usize::MAX as u64) as usize });
+    decoder
+}
+
+/// The labels of a label map: values and indices as they are stored.
+pub(super) fn labels(bytes: &[u8], budget: &Budget) -> Result<Volume<u16>, Error> {
+    if allowed(bytes, budget)?.turn != Orientation::NoTransforms {
+        return Err(Error::Kind("an EXIF orientation, which label maps have none of; save it upright"));
+    }
+    let bad = |e: png::DecodingError| budget.damaged(e.to_string());
+    let mut decoder = decoder(bytes, budget);
+    decoder.set_transformations(Transformations::IDENTITY);
+    let mut reader = decoder.read_info().map_err(bad)?;
+    let size = reader.output_buffer_size().ok_or_else(|| budget.damaged("its size cannot be"))?;
+    let mut samples = vec![0; size];
+    let frame = reader.next_frame(&mut samples).map_err(bad)?;
+    reader.finish().map_err(bad)?;
+    let dims = [frame.width as usize, frame.height as usize];
+    let data = match (frame.color_type, frame.bit_depth) {
+        (ColorType::Grayscale | ColorType::Indexed, depth) => {
+            unpacked(&samples, dims, frame.line_size, depth as usize)
+        }
+        (kind, BitDepth::Eight) => of_samples(&samples[..frame.buffer_size()], kind.samples())?,
+        _ => return Err(Error::Kind("colours of 16 bits where a label map has one number a pixel")),
+    };
+    Ok(Volume { dims: [dims[0], dims[1], 1], data })
 }
 
 /// Samples of 16 bits, high byte first, as levels. Transparency has no say in how many bits are used.

@@ -5,6 +5,7 @@ use super::{Photo, gif, jpeg, png, riff, tif};
 use crate::formats::{Family, Format, plain};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
@@ -14,7 +15,7 @@ pub const ENDINGS: [&str; 8] = ["jpg", "jpeg", "png", "tif", "tiff", "webp", "bm
 /// Most pixels along a side; larger images are slides.
 pub(super) const LONGEST: u64 = 32_768;
 /// Most bytes that reading one photo may take where the caller names no limit.
-const BYTES: u64 = 2 << 30;
+pub(super) const BYTES: u64 = 2 << 30;
 /// Largest file that is read whole.
 const FILE: u64 = 1 << 30;
 
@@ -85,19 +86,8 @@ impl Photo {
     /// Reads a file, whatever its name ends in. Fails before anything is allocated where that would take
     /// more than `most_bytes` ([`Error::Memory`]); what is needed does not depend on the limit.
     pub fn read_within(path: &Path, most_bytes: u64) -> Result<Photo, Error> {
-        let mut file = plain::open(path)?;
-        let length = file.metadata()?.len();
-        let Some(format) = Format::of(path)? else {
-            let reason = if length == 0 { "it is empty" } else { "its first bytes are those of no image" };
-            return Err(Error::Format { reason: reason.into() });
-        };
-        if let Family::Volume = format.family() {
-            return Err(Error::Unreadable { format });
-        }
-        if format.support().is_err() {
-            return Err(Error::Unreadable { format });
-        }
-        let budget = Budget { format, file: length, most: most_bytes };
+        let (mut file, budget) = opened(path, most_bytes)?;
+        let (format, length) = (budget.format, budget.file);
         if !matches!(format, Format::Jpeg | Format::Png | Format::Webp | Format::Bmp | Format::Gif) {
             return tif::read(file, &budget);
         }
@@ -124,6 +114,20 @@ impl Photo {
             }
         }
     }
+}
+
+/// A file of a kind that is read as a photo, and what decoding it may take.
+pub(super) fn opened(path: &Path, most: u64) -> Result<(File, Budget), Error> {
+    let file = plain::open(path)?;
+    let length = file.metadata()?.len();
+    let Some(format) = Format::of(path)? else {
+        let reason = if length == 0 { "it is empty" } else { "its first bytes are those of no image" };
+        return Err(Error::Format { reason: reason.into() });
+    };
+    if matches!(format.family(), Family::Volume) || format.support().is_err() {
+        return Err(Error::Unreadable { format });
+    }
+    Ok((file, Budget { format, file: length, most }))
 }
 
 /// What a file's kind, size and the memory allowed say before it is decoded.

@@ -27,6 +27,8 @@ pub(crate) struct Labelling<'a> {
     /// Scores of the labels that are asked for, on the grid of `labels`.
     kept: Vec<(usize, Volume<f32>)>,
     planes: Planes,
+    /// Planes of the network's grid that the image needs.
+    needed: std::ops::Range<usize>,
 }
 
 /// Planes of the network's grid that are on their way.
@@ -68,6 +70,7 @@ impl<'a> Labelling<'a> {
             top: if parts > 1 { vec![f32::NAN; voxels] } else { Vec::new() },
             kept: keep.iter().map(|k| (*k, Volume::filled(own, 0f32))).collect(),
             planes: Planes::default(),
+            needed: back[2].needed(),
             back,
             grid,
         }
@@ -115,7 +118,8 @@ impl<'a> Labelling<'a> {
         }
         let n = self.part.len();
         let [nx, ny, _] = self.grid;
-        for z in 0..size[2] {
+        // Padding is on no way back.
+        for z in (0..size[2]).filter(|z| self.needed.contains(&(start[2] + z))) {
             let plane = nx * ny;
             let entry = self.planes.arriving.entry(start[2] + z);
             let (values, missing) = entry.or_insert_with(|| (vec![0.0; plane * n], plane));
@@ -285,4 +289,28 @@ pub(crate) fn select<T: Copy + Send + Sync>(
     }
     out.paste(&part, start);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_of_padding_are_not_kept() {
+        let text = "version = 2\n[model]\nname = \"x\"\ntask = \"segmentation\"\n[[input]]\nname = \"a\"\n[[network]]\n[[label]]\nname = \"b\"\n[[label]]\nname = \"c\"\n";
+        let decider = Decider::new(&crate::Recipe::parse(text, "").unwrap());
+        // Planes 20 and 21 of 40 are the image's; along x pixels are interpolated.
+        let along =
+            |from: usize, n: usize, to: usize| AxisMap::select(n, (0..to).map(move |i| Some(from + i)));
+        let x = AxisMap::corner(crate::recipe::Back::Linear, 4, 6);
+        let back = [x, along(0, 3, 3), along(20, 40, 2)];
+        let mut l = Labelling::new(&decider, back, [4, 3, 40], &[], 1);
+        for z in 0..40 {
+            let scores: Vec<f32> = (0..12).flat_map(|i| [0.5, if i % 4 < 2 { 0.1 } else { 0.9 }]).collect();
+            l.take([0, 0, z], [4, 3, 1], &scores);
+            assert!(l.planes.ready.len() + l.planes.arriving.len() <= 1, "{z}");
+        }
+        let labels = l.finish().labels;
+        assert_eq!((labels.dims, &labels.data[..6]), ([6, 3, 2], &[0, 0, 0, 1, 1, 1][..]));
+    }
 }

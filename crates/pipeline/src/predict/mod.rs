@@ -12,7 +12,7 @@ pub(crate) use run::run;
 use crate::decide::Decider;
 use crate::grid::AxisMap;
 use crate::prepare::{Content, Image, Kept, contrast, prepare};
-use crate::recipe::{Bounds, Combine, Network, Rule, Step, Task};
+use crate::recipe::{Bounds, Combine, Recipe, Rule, Step, Task};
 use crate::tensor::Reading;
 use crate::{Error, Model, Result};
 use ampoule_imaging::Volume;
@@ -117,7 +117,6 @@ pub(crate) fn narrowed<'a>(
     let networks = model.recipe.network.clone();
     let last = networks.len() - 1;
     for (i, network) in networks.iter().enumerate() {
-        let only = networks.len() == 1;
         // The image is needed again where another network follows.
         let mut own = match i == last {
             true => std::mem::replace(&mut image, Image::of_volumes(Vec::new(), [1.0; 3])),
@@ -129,8 +128,8 @@ pub(crate) fn narrowed<'a>(
         own.floats();
         let Some(bounds) = network.bounds.filter(|_| i < last) else { return Ok(Ok(own)) };
         let scores = coarse(model, i, &mut own, bounds, fast, ws)?;
-        if !only {
-            network.active_outputs(fast).iter().for_each(|o| model.forget(0, o));
+        for fold in 0..model.folds() {
+            network.active_outputs(fast).iter().for_each(|o| model.forget(fold, o));
         }
         match ws.time("box", || bounding_box(&scores, image.dims(), bounds)) {
             Some((start, end)) => image = image.part(start, end),
@@ -161,7 +160,7 @@ fn coarse(
     model.reserve(plan.bytes(1, runs, false) + 4 * voxels);
     let mut scores = Volume::filled(plan.grid, 0f32);
     let activation = model.recipe.network[i].activation;
-    let what = Reading { activation, channels: &[bounds.channel], logits: false };
+    let what = Reading { activation, channels: &[bounds.channel], logits: false, all: &[], highest: false };
     run(model, i, &plan, image.floats(), &what, fast, ws, &mut |start, size, values| {
         for z in 0..size[2] {
             for y in 0..size[1] {
@@ -248,6 +247,7 @@ impl Segmenting {
                 true => Err(Error::memory("the scores of its labels", self.bytes, room)),
                 false => {
                     model.reserve(self.bytes);
+                    model.replan(&key);
                     model.seat(last, &key).map(|_| ())
                 }
             };
@@ -331,12 +331,12 @@ fn segment(model: &mut Model, mut image: Image<'_>, settings: Settings, ws: &mut
     let decider = Decider::new(&recipe);
     let parts = decider.scores().div_ceil(how.part);
     let mut labelling = Labelling::new(&decider, how.back.clone(), how.plan.grid, &keep, parts);
+    let channels = channels(&recipe);
     let probable = settings.scores || matches!(recipe.decide.rule, Rule::Threshold | Rule::Regions);
     for first in (0..decider.scores()).step_by(how.part) {
         let part = first..(first + how.part).min(decider.scores());
-        let channels: Vec<usize> = recipe.label[part.clone()].iter().map(|l| l.channel).collect();
+        let what = reading(&recipe, &channels[part.clone()], &channels);
         labelling.begin(part);
-        let what = reading(recipe.last(), &channels);
         let mut off = None;
         run(model, last, &how.plan, image.floats(), &what, settings.fast, ws, &mut |start, size, scores| {
             if probable && !what.logits {
@@ -352,14 +352,22 @@ fn segment(model: &mut Model, mut image: Image<'_>, settings: Settings, ws: &mut
 }
 
 /// Labels whose scores are drawn, by their number.
-fn heat(recipe: &crate::Recipe) -> Vec<usize> {
+fn heat(recipe: &Recipe) -> Vec<usize> {
     let drawn = |l: &crate::recipe::Label| recipe.outputs.heat.contains(&l.name);
     (0..recipe.label.len()).filter(|k| drawn(&recipe.label[*k])).collect()
 }
 
 /// How a network's output is read for the labels of some channels.
-pub(crate) fn reading<'a>(network: &Network, channels: &'a [usize]) -> Reading<'a> {
-    Reading { activation: network.activation, channels, logits: network.combine == Combine::Logits }
+pub(crate) fn reading<'a>(recipe: &Recipe, channels: &'a [usize], all: &'a [usize]) -> Reading<'a> {
+    let network = recipe.last();
+    let logits = network.combine == Combine::Logits;
+    let highest = recipe.decide.rule == Rule::Argmax;
+    Reading { activation: network.activation, channels, logits, all, highest }
+}
+
+/// The network's channel of each label.
+pub(crate) fn channels(recipe: &Recipe) -> Vec<usize> {
+    recipe.label.iter().map(|l| l.channel).collect()
 }
 
 /// A score that is no probability.
@@ -409,8 +417,8 @@ pub(crate) fn tile_scores(
     let all: Vec<usize> = (0..recipe.label.len()).collect();
     let how = Segmenting::new(model, image.dims(), &image.trail)?;
     let decider = Decider::new(&recipe);
-    let channels: Vec<usize> = recipe.label.iter().map(|l| l.channel).collect();
-    let what = reading(recipe.last(), &channels);
+    let channels = channels(&recipe);
+    let what = reading(&recipe, &channels, &channels);
     let mut labelling = Labelling::new(&decider, how.back.clone(), how.plan.grid, &all, 1);
     run(model, last, &how.plan, image.floats(), &what, false, &mut ws, &mut |start, size, scores| {
         labelling.take(start, size, scores);

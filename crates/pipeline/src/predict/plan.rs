@@ -145,10 +145,13 @@ impl Plan {
         }
     }
 
-    /// Bytes that a run takes beside the network's own memory: its input and the scores read from it.
+    /// Bytes that a run takes beside the network's own memory: its inputs and the scores read from them.
     pub fn lane_bytes(&self, scores: usize) -> u64 {
         let output = self.placed.first().map_or(0, |p| pixels(p.1));
-        4 * (scores as u64 * output + self.shape.channels as u64 * pixels(self.input))
+        // Where channels lie innermost in the file, the input is put together first.
+        let copies = if self.shape.nhwc { 2 } else { 1 };
+        let input = copies * self.shape.channels as u64 * pixels(self.input);
+        4 * self.shape.batch as u64 * (scores as u64 * output + input)
     }
 
     /// Most bytes of scores that are held at one time where a network runs `runs` times on each window. With
@@ -241,7 +244,7 @@ fn size(network: &Network, shape: &Shape, dims: [usize; 3]) -> Result<Wanted> {
 /// Sizes along the image's axes of the output for an input of `input`, where they are known before.
 fn output_dims(model: &Model, i: usize, shape: &Shape, input: [usize; 3]) -> Result<Option<[usize; 3]>> {
     let dims = model.output_dims(i, shape, input)?;
-    Ok(dims.and_then(|d| output_size(shape, &d)).map(|s| s.0))
+    Ok(dims.and_then(|d| output_size(shape, &d, input)).map(|s| s.0))
 }
 
 /// The input of a run and how its output lies on it.
@@ -267,11 +270,25 @@ fn lie(
             false => Lie::Scaled,
         },
     };
+    if found == Lie::Scaled && !scales(input, output) {
+        let reason = format!(
+            "the network makes {output:?} (along x, y and z) of {input:?}, which is neither its image at another resolution nor a part of it; is it a segmentation, and its `layout` right?"
+        );
+        return Err(Error::mismatch(reason));
+    }
     if let (Lie::Valid(_), Some(k)) = (found, (0..3).find(|k| output[*k] > input[*k])) {
         let reason = format!("its output is larger than its input along {}", ["x", "y", "z"][k]);
         return Err(Error::mismatch(reason));
     }
     Ok((input, found))
+}
+
+/// Whether an output may be its input at another resolution: not larger along one axis and smaller along another, and
+/// more than a single value.
+fn scales(input: [usize; 3], output: [usize; 3]) -> bool {
+    let larger = (0..3).any(|k| output[k] > input[k]);
+    let smaller = (0..3).any(|k| output[k] < input[k]);
+    !(larger && smaller) && (output != [1; 3] || input.iter().all(|n| *n <= 4))
 }
 
 /// Whether a network loses a border rather than resolution: the same number of pixels whatever the size; for networks

@@ -84,7 +84,7 @@ impl Job<'_> {
             for (m, mirror) in self.versions.iter().enumerate() {
                 fill(seat, &self.plan.shape, &boxes, *mirror)?;
                 seat.run()?;
-                let out = output(&seat.session, &self.plan.shape, 0, *mirror, self.labels)?;
+                let out = output(&seat.session, &self.plan.shape, self.plan.input, 0, *mirror, self.labels)?;
                 self.expect(out.size, out.channels)?;
                 if self.runs() == 1 {
                     // Slices go their way at once.
@@ -95,12 +95,12 @@ impl Job<'_> {
                         let range = z..(z + slices).min(size[2]);
                         let thick = range.len();
                         let part = &mut part[..slice * thick];
-                        finite(out.add(self.what, range, part, true))?;
+                        out.add(self.what, range, part, true)?;
                         take([0, 0, z], [size[0], size[1], thick], part);
                     }
                 } else {
                     sum.resize(n * size.iter().product::<usize>(), 0.0);
-                    finite(out.add(self.what, 0..size[2], &mut sum, (k, m) == (0, 0)))?;
+                    out.add(self.what, 0..size[2], &mut sum, (k, m) == (0, 0))?;
                 }
             }
             seat.session.release();
@@ -213,9 +213,9 @@ impl Job<'_> {
             fill(seat, &self.plan.shape, boxes, *mirror)?;
             seat.run()?;
             for (b, sum) in sum.chunks_exact_mut(entry).enumerate() {
-                let out = output(&seat.session, &self.plan.shape, b, *mirror, self.labels)?;
+                let out = output(&seat.session, &self.plan.shape, self.plan.input, b, *mirror, self.labels)?;
                 self.expect(out.size, out.channels)?;
-                finite(out.add(self.what, 0..size[2], sum, first && m == 0))?;
+                out.add(self.what, 0..size[2], sum, first && m == 0)?;
             }
         }
         Ok(())
@@ -235,13 +235,4 @@ impl Job<'_> {
 /// Slices of an output of `size` that are read at a time.
 pub(super) fn slices(scores: usize, size: [usize; 3]) -> usize {
     (SCORES / (scores * size[0] * size[1]).max(1)).clamp(1, SLICES.min(size[2].max(1)))
-}
-
-fn finite(yes: bool) -> Result<()> {
-    match yes {
-        true => Ok(()),
-        false => Err(Error::mismatch(
-            "the network's output is not finite; the model or the image is damaged".into(),
-        )),
-    }
 }

@@ -1,7 +1,7 @@
 //! What must hold between the sections of a recipe.
 
 use super::schema::Section;
-use super::{Kind, PostStep, Recipe, Rule, Step, Task};
+use super::{Decide, Kind, PostStep, Recipe, Rule, Step, Task};
 use std::collections::BTreeSet;
 
 /// Parts of a recipe that could be read.
@@ -117,6 +117,10 @@ fn needed(r: &Recipe, top: &Section) {
 fn labels(r: &Recipe, top: &Section) {
     let (mut names, mut values, mut channels) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (i, l) in r.label.iter().enumerate() {
+        // Both are columns of the table.
+        if r.label.iter().any(|other| other.name == l.group) {
+            top.wrong_item("label", i, format_args!("the group `{}` is called as a label is", l.group));
+        }
         if !names.insert(&l.name) {
             top.wrong_item("label", i, format_args!("the name `{}` occurs twice", l.name));
         }
@@ -126,6 +130,13 @@ fn labels(r: &Recipe, top: &Section) {
         if !channels.insert(l.channel) {
             top.wrong_item("label", i, format_args!("the channel {} occurs twice", l.channel));
         }
+    }
+    let named =
+        r.decide.threshold != Decide::default().threshold || r.label.iter().any(|l| l.threshold.is_some());
+    if r.decide.rule == Rule::Argmax && r.label.len() > 1 && named {
+        top.wrong_here(
+            "a threshold has no effect on argmax, which takes the highest of several labels; set `rule = \"threshold\"`, or name the foreground label only",
+        );
     }
     if r.decide.rule == Rule::Several && r.label.len() > 1024 {
         top.wrong("decide", "`several` takes at most 1024 labels");

@@ -230,7 +230,7 @@ fn read(table: &DeTable, problems: &Problems) -> Option<Recipe> {
     // What was read is compared with other parts, so that no error has others that are none.
     let parts = check::Parts {
         task: task.is_some(),
-        input: input.iter().all(Option::is_some),
+        input: !input.is_empty() && input.iter().all(Option::is_some),
         preprocess: preprocess.iter().all(Option::is_some),
         network: network.iter().all(Option::is_some),
         label: label_sound,

@@ -167,6 +167,7 @@ fn no_error_has_others_that_are_none() {
         ("kind = \"image\"", "kind = \"pictures\"", 7),
         ("value = 2", "valeu = 1", 18),
         ("task = \"classification\"", "task = \"sorting\"", 4),
+        ("[[input]]\nname = \"photo\"\nkind = \"image\"\ncolours = \"rgb\"\n", "", 1),
     ] {
         let text = "version = 2\n[model]\nname = \"x\"\ntask = \"classification\"\n[[input]]\nname = \"photo\"\nkind = \"image\"\ncolours = \"rgb\"\n[[preprocess]]\nstep = \"resize\"\nsize = [64, 64]\nmethod = \"bilinear\"\n[[network]]\n[[label]]\nname = \"a\"\nvalue = 1\n[[label]]\nname = \"b\"\nvalue = 2\n[decide]\nrule = \"several\"\n";
         let line = line + usize::from(from.starts_with("value"));
@@ -197,9 +198,11 @@ fn what_does_not_fit_together_is_told() {
         ("value = 3", "value = 1", "occurs twice"),
         ("step = \"clip\"", "step = \"orient\"", "first step"),
         ("name = \"T2\"", "name = \"t1\"", "occurs twice"),
+        ("name = \"core\"", "name = \"core\"\ngroup = \"whole\"", "called as a label"),
         ("rule = \"regions\"", "rule = \"several\"", "for classification"),
         ("[outputs]", "[slide]\nlevel = 0\nwindow = 64\n[outputs]", "for images"),
         ("heat = [\"core\"]", "heat = [\"cores\"]", "did you mean"),
+        ("rule = \"regions\"", "rule = \"argmax\"", "no effect on argmax"),
         ("voxels = 20", "voxels = 20\nmm = 3.0", "either"),
         ("step = \"brainmage\"", "step = \"kept-rescale\"\nfrom = \"x\"", "no step keeps"),
         ("combine = \"logits\"", "bounds = { threshold = 0.5 }", "no `bounds`"),

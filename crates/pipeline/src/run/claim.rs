@@ -27,7 +27,6 @@ impl Claim {
     /// Claims what the file at `path` stands for; `None` where another process has it.
     pub fn take(path: &Path) -> Result<Option<Claim>> {
         let fail = |e: std::io::Error| Error::Io { path: path.into(), source: e };
-        let mut interrupted = false;
         loop {
             if std::fs::symlink_metadata(path).is_ok_and(|m| !m.is_file()) {
                 let reason =
@@ -53,17 +52,13 @@ impl Claim {
             }
             let mut before = String::new();
             let _ = Read::take(&mut file, 4096).read_to_string(&mut before);
-            interrupted |= before.lines().any(|l| l == WRITING);
+            let interrupted = before.lines().any(|l| l == WRITING);
             if !ours {
-                // Nobody holds it, and it cannot be written to: one of our own takes its place.
-                std::fs::remove_file(path).map_err(fail)?;
-                continue;
+                // Nobody holds it, and it cannot be written to: one of our own takes its place, with its mark.
+                file = replaced(path, &before).map_err(fail)?;
             }
-            let mut text = format!("{} {}\n", crate::system::host(), std::process::id());
+            let text = format!("{} {}\n", crate::system::host(), std::process::id());
             // That results were half-written must stay known when this process is killed too.
-            if interrupted && !before.lines().any(|l| l == WRITING) {
-                text += &format!("{WRITING}\n");
-            }
             let emptied = if interrupted { Ok(()) } else { file.set_len(0) };
             emptied
                 .and_then(|()| file.seek(SeekFrom::End(0)))
@@ -98,6 +93,21 @@ impl Claim {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// Puts a lock of our own, held and with the same text, in the place of another's that is held too.
+fn replaced(path: &Path, text: &str) -> std::io::Result<File> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let own = path.with_file_name(name);
+    let put = || {
+        let mut file = File::options().read(true).write(true).create(true).truncate(true).open(&own)?;
+        file.try_lock()?;
+        file.write_all(text.as_bytes())?;
+        std::fs::rename(&own, path)?;
+        Ok(file)
+    };
+    put().inspect_err(|_| drop(std::fs::remove_file(&own)))
 }
 
 /// Opens a lock, made if it is missing; whether it may be written to. Another user's may be only readable, which is

@@ -207,7 +207,7 @@ fn in_memory(
 ) -> Result<()> {
     let begun = Instant::now();
     let mut ws = Workspace::default();
-    let most = model.max_ram.or_else(crate::total_memory).unwrap_or(u64::MAX);
+    let most = model.room();
     let recipe = model.recipe.clone();
     let loaded = load(&recipe, case, batch.frame, most, batch.wanted.keep_header)?;
     ws.add("read", begun.elapsed());
@@ -311,7 +311,7 @@ pub struct Prediction {
 /// Runs a case and writes nothing.
 pub fn predict_case(model: &mut Model, case: &Case, settings: crate::Settings) -> Result<Prediction> {
     let mut ws = Workspace::default();
-    let most = model.max_ram.or_else(crate::total_memory).unwrap_or(u64::MAX);
+    let most = model.room();
     let recipe = model.recipe.clone();
     let loaded = ws.time("read", || load(&recipe, case, None, most, false))?;
     let found = predict(model, loaded.image(recipe.input[0].colours), settings, &mut ws)?

@@ -105,8 +105,9 @@ fn standing(path: &Path) -> Result<BTreeSet<String>> {
 /// Columns and their values.
 type Row = Vec<(String, String)>;
 
+/// The absolute path of a case's main file: rows are of runs in different folders.
 fn main_file(case: &Case) -> String {
-    case.main().display().to_string()
+    absolute(&case.main().display().to_string())
 }
 
 fn cases_row(recipe: &Recipe, case: &Case, outcome: &Outcome) -> Row {
@@ -210,7 +211,7 @@ fn prediction(recipe: &Recipe, case: &Case, outcome: &Outcome) -> Option<Row> {
     Some(row)
 }
 
-/// One name for a file, however it is typed.
+/// One name for a file, however and wherever it is typed.
 fn absolute(path: &str) -> String {
     std::path::absolute(path).map_or_else(|_| path.to_owned(), |p| p.display().to_string())
 }
@@ -234,15 +235,11 @@ fn merge(path: &Path, key: &str, rows: Vec<Row>) -> Result<()> {
     let old = old.rows.into_iter().map(|(_, fields)| old.header.iter().cloned().zip(fields).collect::<Row>());
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut all: Vec<Row> = Vec::new();
-    let name = |row: &Row| match key {
-        "file" => absolute(&at(row, key)),
-        _ => at(row, key),
-    };
     for row in old.chain(rows) {
-        match places.get(&name(&row)) {
+        match places.get(&at(&row, key)) {
             Some(&i) => all[i] = row,
             None => {
-                places.insert(name(&row), all.len());
+                places.insert(at(&row, key), all.len());
                 all.push(row);
             }
         }
@@ -259,17 +256,15 @@ fn merge(path: &Path, key: &str, rows: Vec<Row>) -> Result<()> {
 /// What failed once stays until it is done.
 fn failures(output: &Path, summary: &Summary) -> Result<()> {
     let path = output.join("failures.csv");
-    // By their absolute paths: files as they were typed, with the reason.
-    let mut all: BTreeMap<String, (String, String)> = BTreeMap::new();
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
     let mut order: Vec<String> = Vec::new();
-    let mut add = |all: &mut BTreeMap<_, _>, file: String, reason: String| {
-        order.push(absolute(&file));
-        all.insert(absolute(&file), (file, reason));
-    };
     if path.symlink_metadata().is_ok() {
         let old = Table::read(&path)?;
         if let (Some(f), Some(r)) = (old.column(&["file"]), old.column(&["reason"])) {
-            old.rows.into_iter().for_each(|(_, row)| add(&mut all, row[f].clone(), row[r].clone()));
+            for (_, row) in old.rows {
+                order.push(row[f].clone());
+                all.insert(row[f].clone(), row[r].clone());
+            }
         }
     }
     for file in summary.results.iter().flat_map(|r| &r.case.files) {
@@ -277,7 +272,10 @@ fn failures(output: &Path, summary: &Summary) -> Result<()> {
     }
     let failed = summary.failures().into_iter().map(|(p, e)| (p.display().to_string(), e.to_string()));
     let skipped = summary.skipped.iter().map(|(p, reason)| (p.display().to_string(), reason.clone()));
-    failed.chain(skipped).for_each(|(file, reason)| add(&mut all, file, reason));
+    for (file, reason) in failed.chain(skipped) {
+        order.push(absolute(&file));
+        all.insert(absolute(&file), reason);
+    }
     if all.is_empty() {
         return match std::fs::remove_file(&path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::Io { path, source: e }),
@@ -285,8 +283,8 @@ fn failures(output: &Path, summary: &Summary) -> Result<()> {
         };
     }
     let mut text = String::from("file,reason\n");
-    for name in order {
-        if let Some((file, reason)) = all.remove(&name) {
+    for file in order {
+        if let Some(reason) = all.remove(&file) {
             text += &format!("{},{}\n", field(&file), field(&reason));
         }
     }

@@ -133,7 +133,7 @@ fn lanes(model: &Model, cases: &[Case]) -> usize {
         Some(most) => most.saturating_sub(crate::system::rss_bytes().unwrap_or(0)),
         None => crate::available_memory().unwrap_or(0) / 2,
     };
-    let more = (room / model.arena_bytes().max(1)) as usize;
+    let more = (room / (model.arena_bytes() + model.reserved()).max(1)) as usize;
     model.threads().min(cases.len()).min(more).max(1)
 }
 

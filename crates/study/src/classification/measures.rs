@@ -4,6 +4,7 @@
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     pub truth: usize,
+    /// Any other number than those of the classes where there is no result.
     pub predicted: usize,
     pub probabilities: Vec<f64>,
     pub group: String,
@@ -21,13 +22,23 @@ pub(crate) fn confusion(samples: &[&Sample], classes: usize) -> Vec<Vec<usize>> 
 
 /// Mean recall over classes that occur.
 pub(crate) fn balanced_accuracy(m: &[Vec<usize>]) -> f64 {
-    let recalls: Vec<f64> = (0..m.len())
-        .filter_map(|c| {
-            let n: usize = m[c].iter().sum();
-            (n > 0).then(|| m[c][c] as f64 / n as f64)
-        })
-        .collect();
-    recalls.iter().sum::<f64>() / recalls.len().max(1) as f64
+    mean_recall(m.iter().enumerate().map(|(c, row)| [row[c], row.iter().sum()]))
+}
+
+/// The same of photos that may lack a result.
+fn balanced_accuracy_of(samples: &[&Sample], classes: usize) -> f64 {
+    let mut counts = vec![[0; 2]; classes];
+    for s in samples {
+        counts[s.truth][0] += (s.predicted == s.truth) as usize;
+        counts[s.truth][1] += 1;
+    }
+    mean_recall(counts.into_iter())
+}
+
+/// Mean of the shares of photos that were called right, by class: those that were, and all.
+fn mean_recall(classes: impl Iterator<Item = [usize; 2]>) -> f64 {
+    let shares: Vec<f64> = classes.filter(|c| c[1] > 0).map(|c| c[0] as f64 / c[1] as f64).collect();
+    shares.iter().sum::<f64>() / shares.len().max(1) as f64
 }
 
 /// Scores of a class, descending, with whether each photo is of it; equal scores are neighbours.
@@ -57,7 +68,7 @@ pub(crate) fn auroc(samples: &[&Sample], class: usize) -> Option<f64> {
 /// not a number where a class lacks photos.
 pub(crate) fn together(metric: &str, classes: usize, samples: &[&Sample]) -> f64 {
     match (metric, classes) {
-        ("balanced-accuracy", _) => balanced_accuracy(&confusion(samples, classes)),
+        ("balanced-accuracy", _) => balanced_accuracy_of(samples, classes),
         (_, 2) => auroc(samples, 1).unwrap_or(f64::NAN),
         _ => {
             let all: Option<Vec<f64>> = (0..classes).map(|c| auroc(samples, c)).collect();
@@ -93,4 +104,22 @@ pub(crate) fn calibration_error(samples: &[&Sample]) -> f64 {
     }
     let n = samples.len().max(1) as f64;
     bins.iter().filter(|b| b.0 > 0).map(|b| (b.1 - b.2 as f64).abs() / n).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_photo_without_a_result_is_of_no_class() {
+        let sample = |truth, predicted| {
+            let (probabilities, group) = (vec![0.5; 2], String::new());
+            Sample { truth, predicted, probabilities, group }
+        };
+        let samples = [sample(0, 0), sample(0, 2), sample(1, 1), sample(1, 1)];
+        let all: Vec<&Sample> = samples.iter().collect();
+        assert_eq!(together("balanced-accuracy", 2, &all), 0.75);
+        let whole = [&samples[0], &samples[2]];
+        assert_eq!(together("balanced-accuracy", 2, &whole), balanced_accuracy(&confusion(&whole, 2)));
+    }
 }

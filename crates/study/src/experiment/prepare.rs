@@ -2,7 +2,7 @@
 
 use super::cell::{Engine, Ready};
 use super::spec::{Kind, Spec, Variant, Workload};
-use crate::optimize::{self, Job, Limit, METRICS, Sensitive, Told};
+use crate::optimize::{self, Job, Limit, Sensitive, Told};
 use crate::{Error, Result};
 use ampoule_compress::{Method, Preset, Rounding};
 use ampoule_engine::Options;
@@ -237,8 +237,8 @@ fn quantized(
     out: &mut Prepared,
     told: &mut Told,
 ) -> Result<()> {
-    let limits = w.margins.iter().filter(|m| METRICS.contains(&m.0.as_str()));
-    let limits: Vec<Limit> = limits.map(|(m, d)| Limit { metric: m.clone(), drop: *d }).collect();
+    let limit = |(m, d): (&String, &f64)| Limit { metric: m.clone(), drop: *d };
+    let limits: Vec<Limit> = w.margins.iter().map(limit).collect();
     let job = Job {
         validate: w.validate.clone().filter(|_| controlled),
         truth: w.validate_truth.clone().filter(|_| controlled),

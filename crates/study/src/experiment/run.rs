@@ -172,6 +172,9 @@ fn sets(w: &Workload, original: &Original) -> Result<Sets> {
         sha256 = sha256_hex(format!("{sha256} {own}").as_bytes());
     }
     let truth = w.truth.as_deref().map(|p| Truth::read(p, &recipe)).transpose()?;
+    if let Some(truth) = &truth {
+        truth.check(&test)?;
+    }
     // Ground truth is part of what results are of.
     if let Some(path) = &w.truth {
         let mut of = Fingerprint::new("truth");

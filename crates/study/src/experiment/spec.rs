@@ -1,7 +1,7 @@
 //! The study's file.
 
 use super::nearest::{explain, hint};
-use crate::optimize::METRICS as LIMITED;
+use crate::metric::{METRICS, needs_truth};
 use crate::training::{Amount, Augment, Prune, Training, Tutor};
 use crate::{Error, Result};
 use ampoule_compress::prune::Importance;
@@ -286,9 +286,6 @@ fn single() -> usize {
     1
 }
 
-/// Metrics that a margin can be given for.
-pub(super) const METRICS: [&str; 6] = ["dice", "hd95", "agreement", "accuracy", "balanced-accuracy", "auroc"];
-
 impl Spec {
     /// Reads a study; relative paths in it are of the file's folder, and `${NAME}` is an environment variable.
     pub fn read(path: &Path) -> Result<Spec> {
@@ -418,9 +415,8 @@ impl Spec {
                 return Err(format!("the margin of `{metric}` must be 0 or more"));
             }
         }
-        let truth = |m: &str| matches!(m, "accuracy" | "balanced-accuracy" | "auroc");
         if w.truth.is_none()
-            && let Some(m) = w.margins.keys().find(|m| truth(m))
+            && let Some(m) = w.margins.keys().find(|m| needs_truth(m))
         {
             return Err(format!("`{m}` needs `truth`"));
         }
@@ -438,9 +434,6 @@ impl Spec {
         }
         if w.validate.is_none() && needs(Kind::Int8Controlled) {
             return Err("kind `int8-controlled` needs `validate`".into());
-        }
-        if needs(Kind::Int8Controlled) && !w.margins.keys().any(|m| LIMITED.contains(&m.as_str())) {
-            return Err(format!("kind `int8-controlled` needs a margin of {}", LIMITED.join(", ")));
         }
         Ok(())
     }

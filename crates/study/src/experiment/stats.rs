@@ -106,24 +106,41 @@ pub(super) fn mcnemar(only_first: usize, only_second: usize) -> f64 {
     if n == 0 {
         return 1.0;
     }
-    (2.0 * binomial_below(only_first.min(only_second), n)).min(1.0)
+    (2.0 * binomial_below(only_first.min(only_second), n, 0.5)).min(1.0)
 }
 
-/// Probability of at most `k` heads in `n` tosses.
-fn binomial_below(k: usize, n: usize) -> f64 {
-    // By logarithms, so that hundreds of tosses do not underflow.
-    let mut log = -(n as f64) * std::f64::consts::LN_2;
+/// Probability of at most `k` hits in `n` trials that hit with probability `p`, neither 0 nor 1.
+fn binomial_below(k: usize, n: usize, p: f64) -> f64 {
+    // By logarithms, so that hundreds of trials do not underflow.
+    let odds = p.ln() - (-p).ln_1p();
+    let mut log = n as f64 * (-p).ln_1p();
     let mut sum = 0.0;
     for i in 0..=k {
         sum += log.exp();
-        log += ((n - i) as f64).ln() - ((i + 1) as f64).ln();
+        log += ((n - i) as f64).ln() - ((i + 1) as f64).ln() + odds;
     }
     sum
 }
 
-/// Upper 97.5 % bound of a proportion of which `n` cases showed none (Clopper and Pearson 1934).
-pub(crate) fn none_of(n: usize) -> f64 {
-    1.0 - 0.025f64.powf(1.0 / n.max(1) as f64)
+/// Upper 97.5 % bound of a proportion of which `n` cases showed `k` (Clopper and Pearson 1934), by bisection.
+pub(crate) fn share_below(k: usize, n: usize) -> f64 {
+    if k >= n {
+        return 1.0;
+    }
+    let (mut low, mut high) = (k as f64 / n as f64, 1.0);
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        match binomial_below(k, n, middle) > 0.025 {
+            true => low = middle,
+            false => high = middle,
+        }
+    }
+    high
+}
+
+/// Lower 97.5 % bound of such a proportion.
+pub(crate) fn share_above(k: usize, n: usize) -> f64 {
+    if k == 0 { 0.0 } else { 1.0 - share_below(n - k, n) }
 }
 
 /// The normal distribution function: continued fraction of Mills's ratio in the tail, series near zero.
@@ -173,7 +190,25 @@ mod tests {
         }
         for case in golden()["none_of"].as_array().unwrap() {
             let n = case["n"].as_u64().unwrap() as usize;
-            assert!((none_of(n) - case["p"].as_f64().unwrap()).abs() < 1e-9);
+            assert!((share_below(0, n) - case["p"].as_f64().unwrap()).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn bounds_of_a_share_agree_with_scipy() {
+        // scipy.stats.beta.ppf(0.025, k, n - k + 1) and beta.ppf(0.975, k + 1, n - k).
+        let golden = [
+            (0, 6, 0.0, 0.45925812643990044),
+            (1, 6, 0.00421074451448947, 0.6412345789976748),
+            (6, 6, 0.5407418735600995, 1.0),
+            (3, 40, 0.01574217985104153, 0.20386474873289895),
+            (1, 100, 0.00025314603297742064, 0.054459385392080645),
+            (150, 400, 0.32738623872952, 0.42447821133857505),
+            (5000, 20_000, 0.24401053807526157, 0.25606221351981884),
+        ];
+        for (k, n, low, high) in golden {
+            let found = (share_above(k, n), share_below(k, n));
+            assert!((found.0 - low).abs() < 1e-9 && (found.1 - high).abs() < 1e-9, "{k} of {n}: {found:?}");
         }
     }
 

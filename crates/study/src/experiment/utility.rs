@@ -4,8 +4,9 @@
 use super::cell::Labelled;
 use super::results::{Case, Utility, Worst};
 use super::stats;
-use crate::cases::{Found, Truth, agreement, dice, hd95};
+use crate::cases::{Found, Truth, agreement};
 use crate::classification::measures::Sample;
+use crate::metric::{Measured, Pair, TOGETHER, sign, title};
 use crate::noninferiority::{OfSet, Results, of_cases, of_set, verdict};
 use crate::{Error, Result};
 use ampoule_imaging::Volume;
@@ -22,12 +23,12 @@ pub(super) fn measure(
     variant: &[Labelled],
     truth: Option<&Truth>,
 ) -> Result<(Vec<Utility>, Vec<Case>)> {
-    let mut table = Table::default();
+    let mut table = Table::new();
     for (a, b) in baseline.iter().zip(variant) {
         table.add(margins, a, b, truth)?;
     }
     let mut out: Vec<Utility> = table.rows.iter().map(|r| table.utility(r, margins)).collect();
-    for metric in ["balanced-accuracy", "auroc"] {
+    for metric in TOGETHER {
         if let Some(&margin) = margins.get(metric) {
             out.extend(table.of_the_set(metric, margin));
         }
@@ -45,7 +46,6 @@ struct Row {
     missed: [usize; 2],
 }
 
-#[derive(Default)]
 struct Table {
     rows: Vec<Row>,
     cases: Vec<Case>,
@@ -55,10 +55,13 @@ struct Table {
     classes: usize,
     /// Whether every label and probability is the same.
     identical: bool,
-    begun: bool,
 }
 
 impl Table {
+    fn new() -> Self {
+        Table { rows: Vec::new(), cases: Vec::new(), samples: Vec::new(), classes: 0, identical: true }
+    }
+
     fn add(
         &mut self,
         margins: &BTreeMap<String, f64>,
@@ -72,90 +75,54 @@ impl Table {
             return Ok(());
         }
         let first = found(a)?;
-        let second = match &b.error {
-            None => Some(found(b)?),
-            Some(_) => None,
-        };
-        if !self.begun {
-            (self.identical, self.begun) = (true, true);
-        }
-        let same = second.as_ref().is_some_and(|s| first.identical(s));
-        self.identical &= same;
-        self.classes = first.classes;
-        let truth = truth.map(|t| t.of(&a.case, &first)).transpose()?;
-        let truth = truth.as_ref().unwrap_or(&first.labels);
-        let mut case = Case { case: name(&a.case), error: b.error.clone(), ..Case::default() };
-        let whole = first.labels.data.len() == 1;
-        // A case without a result is as bad as one with an empty one.
-        let second = second.unwrap_or_else(|| Found {
-            labels: Volume { dims: first.labels.dims, data: vec![0; first.labels.data.len()] },
-            scores: if whole { vec![1.0 / first.classes as f32; first.classes] } else { Vec::new() },
-            ..first.clone()
-        });
-        if second.labels.dims != first.labels.dims {
+        // `None` where the variant failed.
+        let second = b.error.is_none().then(|| found(b)).transpose()?;
+        if second.as_ref().is_some_and(|s| s.labels.dims != first.labels.dims) {
             let reason = "the variant's result has another size than the baseline's".into();
             return Err(Error::Input { path: a.case.main().into(), reason });
         }
-        let failed = b.error.is_some();
+        self.identical &= second.as_ref().is_some_and(|s| first.identical(s));
+        self.classes = first.classes;
+        let truth = truth.map(|t| t.of(&a.case, &first)).transpose()?;
+        let measured = Measured { original: &first, truth: truth.as_ref().unwrap_or(&first.labels) };
+        if let [t] = measured.truth.data[..] {
+            let other = second.as_ref().map_or_else(|| failed(t, first.classes), |s| s.sample(t));
+            self.samples.push([first.sample(t), other]);
+        }
+        let mut case = about(a, b, &first, second.as_ref());
         for metric in margins.keys() {
-            let per_class = matches!(metric.as_str(), "dice" | "hd95") && !whole;
-            let classes: Vec<u16> = if per_class { first.values.clone() } else { vec![0] };
-            for &c in &classes {
-                let value = |f: &Found| -> Option<f64> {
-                    Some(match metric.as_str() {
-                        "dice" if whole => agreement(&f.labels, truth),
-                        "dice" => dice(&f.labels, truth, c),
-                        "hd95" => hd95(&f.labels, truth, c, first.spacing),
-                        "agreement" => agreement(&f.labels, &first.labels),
-                        "accuracy" => agreement(&f.labels, truth),
-                        _ => return None,
-                    })
-                };
-                let (Some(x), Some(y)) = (value(&first), value(&second)) else { continue };
-                let y = if failed && metric == "accuracy" { 0.0 } else { y };
-                let class = (classes.len() > 1).then_some(c);
-                let lost = |f: &Found| {
-                    let any = |v: &Volume<u16>| v.data.iter().any(|l| *l == c.max(1));
-                    per_class && any(&f.labels) != any(truth)
-                };
-                let (lost, key) = ([lost(&first), lost(&second) || failed], (metric.clone(), class));
-                let row = match self.rows.iter_mut().position(|r| (r.metric.clone(), r.class) == key) {
-                    Some(i) => &mut self.rows[i],
-                    None => {
-                        self.rows.push(Row { metric: key.0, class, values: Vec::new(), missed: [0; 2] });
-                        let last = self.rows.len() - 1;
-                        &mut self.rows[last]
-                    }
-                };
-                row.values.push([x, y]);
-                (0..2).for_each(|i| row.missed[i] += lost[i] as usize);
-                case.values.insert(title(metric, class), [x, y]);
+            for pair in measured.pairs(metric, second.as_ref().map(|s| &s.labels)) {
+                case.values.insert(title(metric, pair.class), pair.values);
+                self.put(metric, pair);
             }
         }
-        case.agreement = Some(agreement(&first.labels, &second.labels));
-        case.size = Some([volume(&first), volume(&second)]);
         self.cases.push(case);
-        if whole && let Some(&t) = truth.data.first() {
-            self.samples.push([first.sample(t), second.sample(t)]);
-        }
         Ok(())
+    }
+
+    /// Adds a value to the row of its metric and class.
+    fn put(&mut self, metric: &str, pair: Pair) {
+        let known = self.rows.iter().position(|r| r.metric == metric && r.class == pair.class);
+        let i = known.unwrap_or(self.rows.len());
+        if i == self.rows.len() {
+            let (metric, class) = (metric.to_owned(), pair.class);
+            self.rows.push(Row { metric, class, values: Vec::new(), missed: [0; 2] });
+        }
+        let row = &mut self.rows[i];
+        row.values.push(pair.values);
+        (0..2).for_each(|k| row.missed[k] += pair.missed[k] as usize);
     }
 
     /// What is said of a metric that every case has.
     fn utility(&self, row: &Row, margins: &BTreeMap<String, f64>) -> Utility {
         let margin = margins.get(&row.metric).copied().unwrap_or(0.0);
-        let sign = if row.metric == "hd95" { -1.0 } else { 1.0 };
+        let sign = sign(&row.metric);
         let differences: Vec<f64> = row.values.iter().map(|[a, b]| sign * (b - a) + 0.0).collect();
         let n = differences.len();
         let mean = |k: usize| row.values.iter().map(|v| v[k]).sum::<f64>() / n.max(1) as f64;
         // A photo has one label, which is right or wrong.
         let yes_or_no = !self.samples.is_empty();
-        let results = match (self.identical, yes_or_no) {
-            (true, _) => Results::Identical,
-            (false, true) => Results::Labels,
-            (false, false) => Results::Amounts,
-        };
-        let difference = of_cases(&differences, results);
+        let difference = of_cases(&differences, Results::of(self.identical, yes_or_no));
         let kept = self.cases.iter().filter(|c| c.values.contains_key(&title(&row.metric, row.class)));
         let worst = kept
             .zip(&differences)
@@ -206,9 +173,23 @@ impl Table {
     }
 }
 
-/// Name of a metric with its class.
-fn title(metric: &str, class: Option<u16>) -> String {
-    class.map_or(metric.to_owned(), |c| format!("{metric}:{c}"))
+/// What a photo is whose variant failed: of none of the classes.
+fn failed(truth: u16, classes: usize) -> Sample {
+    let probabilities = vec![1.0 / classes as f64; classes];
+    Sample { truth: truth as usize, predicted: classes, probabilities, group: String::new() }
+}
+
+/// A case before it is measured. A failed one has nothing of the baseline's, an empty mask, and as a photo no class.
+fn about(a: &Labelled, b: &Labelled, first: &Found, second: Option<&Found>) -> Case {
+    let photo = first.labels.data.len() == 1;
+    let size = second.map(volume).or((!photo).then_some(0.0));
+    Case {
+        case: name(&a.case),
+        agreement: Some(second.map_or(0.0, |s| agreement(&first.labels, &s.labels))),
+        size: size.map(|s| [volume(first), s]),
+        error: b.error.clone(),
+        ..Case::default()
+    }
 }
 
 fn name(case: &File) -> String {
@@ -290,35 +271,51 @@ mod tests {
         let (u, _) = measure(&margins, &a[..5], &a[..5], None).unwrap();
         assert_eq!(u[0].verdict, Verdict::NotEstablished);
     }
+
+    /// Photos of two classes, with their files.
+    fn photos(folder: &std::path::Path, classes: &[u16], sure: f32) -> Vec<Labelled> {
+        std::fs::create_dir(folder).unwrap();
+        let one = |(i, class): (usize, &u16)| {
+            let labels = folder.join(format!("{i}.u16"));
+            std::fs::write(&labels, class.to_le_bytes()).unwrap();
+            let scores = if *class == 1 { vec![1.0 - sure, sure] } else { vec![sure, 1.0 - sure] };
+            let (case, spacing) = (File::of_file(format!("{i}.png").as_ref()), [1.0; 3]);
+            let (dims, classes, values) = ([1; 3], 2, vec![1]);
+            Labelled { case, dims, spacing, classes, values, scores, labels, error: None }
+        };
+        classes.iter().enumerate().map(one).collect()
+    }
+
+    #[test]
+    fn a_photo_that_fails_is_wrong_whatever_its_class() {
+        let dir = tempfile::tempdir().unwrap();
+        let a = photos(&dir.path().join("a"), &[0, 1, 0, 1, 0, 1, 0, 1], 0.9);
+        let mut b = a.clone();
+        // Photos 0 and 1, of class 0 and 1.
+        b[..2].iter_mut().for_each(|l| l.error = Some("no".into()));
+        let metrics = ["accuracy", "agreement", "balanced-accuracy", "dice"];
+        let margins = metrics.map(|m| (m.to_owned(), 0.01)).into();
+        let (u, cases) = measure(&margins, &a, &b, None).unwrap();
+        assert_eq!(u.len(), 4);
+        for u in &u {
+            assert_eq!((u.baseline, u.variant, u.changed), (1.0, 0.75, 2), "{}", u.metric);
+        }
+        for c in &cases[..2] {
+            assert_eq!((c.agreement, c.size, c.values["accuracy"]), (Some(0.0), None, [1.0, 0.0]));
+        }
+        assert_eq!(cases[2].size, Some([0.0; 2]));
+    }
+
     #[test]
     fn optimize_says_the_same_of_the_same_photos() {
         use crate::optimize::Limit;
         let dir = tempfile::tempdir().unwrap();
-        let photos = |name: &str, classes: &[u16], sure: f32| -> Vec<Labelled> {
-            let folder = dir.path().join(name);
-            std::fs::create_dir(&folder).unwrap();
-            let one = |(i, class): (usize, &u16)| {
-                let labels = folder.join(format!("{i}.u16"));
-                std::fs::write(&labels, class.to_le_bytes()).unwrap();
-                let scores = if *class == 1 { vec![1.0 - sure, sure] } else { vec![sure, 1.0 - sure] };
-                let (case, spacing) = (File::of_file(format!("{i}.png").as_ref()), [1.0; 3]);
-                Labelled {
-                    case,
-                    dims: [1; 3],
-                    spacing,
-                    classes: 2,
-                    values: vec![1],
-                    scores,
-                    labels,
-                    error: None,
-                }
-            };
-            classes.iter().enumerate().map(one).collect()
-        };
+        let photos = |name: &str, classes: &[u16], sure: f32| photos(&dir.path().join(name), classes, sure);
         let a = photos("a", &[0, 1, 0, 1, 0, 1], 0.9);
         let candidates = [
             photos("same", &[0, 1, 0, 1, 0, 1], 0.9),
             photos("near", &[0, 1, 0, 1, 0, 1], 0.8),
+            photos("one", &[0, 1, 1, 1, 0, 1], 0.9),
             photos("wrong", &[1, 0, 1, 0, 1, 0], 0.9),
         ];
         for b in &candidates {

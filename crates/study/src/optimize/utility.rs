@@ -1,9 +1,11 @@
 //! What a smaller model loses, with the uncertainty of so many cases.
 
-use crate::cases::{Found, Truth, agreement, dice, hd95};
+use crate::cases::{Found, Truth};
 use crate::classification::measures::Sample;
 use crate::experiment::results;
-use crate::noninferiority::{OfSet, Results, of_cases, of_set, verdict};
+pub use crate::metric::METRICS;
+use crate::metric::{Measured, sign, title, together};
+use crate::noninferiority::{FEW, OfSet, Results, of_cases, of_set, verdict};
 use crate::{Error, Result};
 use ampoule_imaging::Volume;
 use ampoule_pipeline::Case;
@@ -17,12 +19,6 @@ pub struct Limit {
     /// Largest drop allowed (rise, for distances in mm).
     pub drop: f64,
 }
-
-/// Names of the measures.
-pub const METRICS: [&str; 6] = ["dice", "hd95", "agreement", "accuracy", "balanced-accuracy", "auroc"];
-
-/// Those of all photos together.
-const TOGETHER: [&str; 2] = ["balanced-accuracy", "auroc"];
 
 impl Limit {
     /// From `METRIC=VALUE`.
@@ -51,7 +47,7 @@ pub struct Verdict {
     /// Mean drop.
     pub drop: f64,
     /// Upper confidence bound of the mean drop (one-sided, 97.5 %), as `study` computes it: by bootstrap over cases, for
-    /// labels never below what so few cases can show, and the worst case of fewer than six.
+    /// labels never below the exact bound of their counts, and the worst case of fewer than six.
     pub upper: f64,
     /// Largest drop of a case.
     pub worst: f64,
@@ -62,17 +58,29 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether the upper bound is inside the limit.
+    /// Whether the candidate may be taken: it is non-inferior. Of fewer than six cases, of which nothing can be
+    /// established, the worst must be inside the limit.
     pub fn met(&self) -> bool {
-        self.upper <= self.limit
+        match self.n < FEW {
+            true => self.upper <= self.limit,
+            false => self.verdict == results::Verdict::NonInferior,
+        }
     }
+}
+
+/// A limit's metric, of one class where there are several.
+struct Row {
+    metric: String,
+    class: Option<u16>,
+    limit: f64,
+    /// The original's value and the candidate's of each case.
+    values: Vec<[f64; 2]>,
 }
 
 /// Drops of each measure, case by case.
 pub(crate) struct Utility<'a> {
     limits: &'a [Limit],
-    /// By measure and class: the original's value and the candidate's of each case.
-    values: Vec<(String, f64, Vec<[f64; 2]>)>,
+    rows: Vec<Row>,
     /// The original's and the candidate's results of classified photos.
     samples: Vec<[Sample; 2]>,
     classes: usize,
@@ -82,7 +90,7 @@ pub(crate) struct Utility<'a> {
 
 impl<'a> Utility<'a> {
     pub fn new(limits: &'a [Limit]) -> Self {
-        Utility { limits, values: Vec::new(), samples: Vec::new(), classes: 0, identical: true }
+        Utility { limits, rows: Vec::new(), samples: Vec::new(), classes: 0, identical: true }
     }
 
     /// Adds a case. Without truth, the original is it.
@@ -95,66 +103,59 @@ impl<'a> Utility<'a> {
     ) -> Result<()> {
         let truth = truth.map(|t| t.of(case, original)).transpose()?;
         let truth: &Volume<u16> = truth.as_ref().unwrap_or(&original.labels);
-        let (a, b) = (&original.labels, &candidate.labels);
-        let whole = a.data.len() == 1;
+        let measured = Measured { original, truth };
+        if let Some(l) = self.limits.iter().find(|l| !measured.has(&l.metric)) {
+            let cases = if measured.photo() { "photos with one class each" } else { "masks" };
+            return Err(Error::Utility(format!("{} is no measure of {cases}", l.metric)));
+        }
         self.identical &= original.identical(candidate);
         if let [class] = truth.data[..] {
             self.classes = original.classes;
             self.samples.push([original.sample(class), candidate.sample(class)]);
-        } else if let Some(l) = self.limits.iter().find(|l| TOGETHER.contains(&l.metric.as_str())) {
-            let reason = format!("{} is a measure of photos with one class each", l.metric);
-            return Err(Error::Utility(reason));
         }
-        for limit in self.limits.iter().filter(|l| !TOGETHER.contains(&l.metric.as_str())) {
-            let per_class = matches!(limit.metric.as_str(), "dice" | "hd95") && !whole;
-            let classes: Vec<u16> = if per_class { original.values.clone() } else { vec![0] };
-            for &c in &classes {
-                let value = |v: &Volume<u16>| match limit.metric.as_str() {
-                    "dice" if whole => agreement(v, truth),
-                    "dice" => dice(v, truth, c),
-                    "hd95" => -hd95(v, truth, c, original.spacing),
-                    // How far the candidate is from the original, whatever the truth.
-                    "agreement" => agreement(v, a),
-                    _ => agreement(v, truth),
-                };
-                let pair = [value(a), value(b)];
-                let name =
-                    if classes.len() > 1 { format!("{}:{c}", limit.metric) } else { limit.metric.clone() };
-                match self.values.iter_mut().find(|v| v.0 == name) {
-                    Some(v) => v.2.push(pair),
-                    None => self.values.push((name, limit.drop, vec![pair])),
-                }
+        for limit in self.limits {
+            for pair in measured.pairs(&limit.metric, Some(&candidate.labels)) {
+                self.row(limit, pair.class).values.push(pair.values);
             }
         }
         Ok(())
     }
 
-    pub fn verdicts(&self) -> Vec<Verdict> {
-        let together = self.limits.iter().filter(|l| TOGETHER.contains(&l.metric.as_str()));
-        self.values.iter().map(|v| self.of_each(v)).chain(together.map(|l| self.of_all(l))).collect()
+    fn row(&mut self, limit: &Limit, class: Option<u16>) -> &mut Row {
+        let known = self.rows.iter().position(|r| r.metric == limit.metric && r.class == class);
+        let i = known.unwrap_or(self.rows.len());
+        if i == self.rows.len() {
+            self.rows.push(Row {
+                metric: limit.metric.clone(),
+                class,
+                limit: limit.drop,
+                values: Vec::new(),
+            });
+        }
+        &mut self.rows[i]
     }
 
-    /// A measure of each case, of which higher is better.
-    fn of_each(&self, (metric, limit, pairs): &(String, f64, Vec<[f64; 2]>)) -> Verdict {
-        let results = match (self.identical, self.samples.is_empty()) {
-            (true, _) => Results::Identical,
-            (false, false) => Results::Labels,
-            (false, true) => Results::Amounts,
-        };
-        let differences: Vec<f64> = pairs.iter().map(|[a, b]| b - a).collect();
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        let of_all = self.limits.iter().filter(|l| together(&l.metric)).map(|l| self.of_all(l));
+        self.rows.iter().map(|r| self.of_each(r)).chain(of_all).collect()
+    }
+
+    /// A measure of each case.
+    fn of_each(&self, row: &Row) -> Verdict {
+        let sign = sign(&row.metric);
+        let differences: Vec<f64> = row.values.iter().map(|[a, b]| sign * (b - a) + 0.0).collect();
         let n = differences.len();
-        let difference = of_cases(&differences, results);
-        let mean = |k: usize| pairs.iter().map(|p| p[k]).sum::<f64>() / n.max(1) as f64;
-        let sign = if metric.starts_with("hd95") { -1.0 } else { 1.0 };
+        let difference = of_cases(&differences, Results::of(self.identical, !self.samples.is_empty()));
+        let mean = |k: usize| row.values.iter().map(|p| p[k]).sum::<f64>() / n.max(1) as f64;
         Verdict {
-            metric: metric.clone(),
+            metric: title(&row.metric, row.class),
             n,
-            means: [sign * mean(0), sign * mean(1)],
+            means: [mean(0), mean(1)],
             drop: difference.map_or(0.0, |d| 0.0 - d.value),
-            upper: difference.map_or(f64::NEG_INFINITY, |d| 0.0 - d.low),
+            upper: difference.map_or(f64::INFINITY, |d| 0.0 - d.low),
             worst: differences.iter().map(|d| 0.0 - d).fold(f64::NEG_INFINITY, f64::max),
-            limit: *limit,
-            verdict: verdict(difference, *limit, n),
+            limit: row.limit,
+            verdict: verdict(difference, row.limit, n),
         }
     }
 
@@ -243,7 +244,12 @@ mod tests {
         assert!(v[1].means[1] < 0.95 && v[1].upper >= v[1].drop);
         // Masks have no such measure.
         let mask = Found { labels: Volume { dims: [2, 1, 1], data: vec![0, 1] }, ..found(0, 0.5) };
-        assert!(Utility::new(&limits).add(&Case::default(), &mask, &mask, None).is_err());
+        let e = Utility::new(&limits).add(&Case::default(), &mask, &mask, None).unwrap_err().to_string();
+        assert!(e.contains("balanced-accuracy is no measure of masks"), "{e}");
+        let limits = [Limit::parse("hd95=1").unwrap()];
+        let photo = found(0, 0.5);
+        let e = Utility::new(&limits).add(&Case::default(), &photo, &photo, None).unwrap_err().to_string();
+        assert!(e.contains("hd95 is no measure of photos"), "{e}");
     }
 
     #[test]
@@ -266,5 +272,23 @@ mod tests {
         );
         assert!(v[0].met() && !v[1].met() && v[2].met());
         assert_eq!((v[1].drop, v[2].drop), (1.0, 0.25));
+    }
+
+    #[test]
+    fn limits_are_met_by_the_verdict_and_of_few_cases_by_the_worst() {
+        use results::Verdict::{Inferior, NonInferior, NotEstablished};
+        let of = |n, upper, verdict| Verdict {
+            metric: "dice".into(),
+            n,
+            means: [1.0; 2],
+            drop: 0.0,
+            upper,
+            worst: upper,
+            limit: 0.1,
+            verdict,
+        };
+        assert!(of(6, 0.05, NonInferior).met());
+        assert!(!of(6, 0.2, NotEstablished).met() && !of(6, 0.2, Inferior).met());
+        assert!(of(5, 0.05, NotEstablished).met() && !of(5, 0.2, NotEstablished).met());
     }
 }
