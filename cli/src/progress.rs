@@ -153,7 +153,10 @@ impl Reporter {
             all.sort_by(|a, b| b.1.total_cmp(&a.1));
             let list: Vec<String> =
                 all.iter().take(self.top).map(|(c, p)| format!("{c} {:.1} %", 100.0 * p)).collect();
-            return list.join(", ");
+            return match r.classes.is_empty() {
+                true => format!("no class above its threshold, the likeliest is {}", list.join(", ")),
+                false => list.join(", "),
+            };
         }
         let tissue = r.slide.as_ref().and_then(|s| s.tissue_mm2);
         let tissue = tissue.map_or(String::new(), |t| format!(" ({t:.3} mm² of tissue)"));

@@ -69,6 +69,12 @@ impl Seat {
     }
 }
 
+/// Bytes of a limit that are left free for what no plan knows: pictures, tables, decoders' buffers and what the allocator
+/// keeps.
+fn slack(limit: u64) -> u64 {
+    (8 << 20) + limit / 32
+}
+
 /// What the file says of a network's image input.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Shape {
@@ -353,7 +359,17 @@ impl Model {
     /// made.
     fn held(&self) -> u64 {
         let networks: u64 = self.sessions().map(|s| s.arena_bytes() + s.weight_bytes()).sum();
-        crate::system::rss_bytes().unwrap_or(0).max(self.spoken_for + networks)
+        self.used().max(self.spoken_for + networks)
+    }
+
+    /// Bytes that the process holds, with those that are left free of a limit.
+    pub(crate) fn used(&self) -> u64 {
+        crate::system::rss_bytes().unwrap_or(0) + self.max_ram.map_or(0, slack)
+    }
+
+    /// Most bytes that an image may make the process hold.
+    pub(crate) fn most(&self) -> Option<u64> {
+        self.max_ram.map(|most| most.saturating_sub(slack(most)))
     }
 
     fn sessions(&self) -> impl Iterator<Item = &Session> {
@@ -362,9 +378,8 @@ impl Model {
 
     /// Bytes that the process may take beside what it holds.
     pub(crate) fn room(&self) -> u64 {
-        let held = crate::system::rss_bytes().unwrap_or(0);
         match self.max_ram {
-            Some(most) => most.saturating_sub(held),
+            Some(most) => most.saturating_sub(self.used()),
             None => crate::total_memory().unwrap_or(u64::MAX),
         }
     }
@@ -372,7 +387,7 @@ impl Model {
     /// Notes that the present case will take so many bytes beside what the process holds now and its networks.
     pub(crate) fn reserve(&mut self, bytes: u64) {
         let weights: u64 = self.sessions().map(Session::weight_bytes).sum();
-        let now = crate::system::rss_bytes().unwrap_or(0).saturating_sub(weights);
+        let now = self.used().saturating_sub(weights);
         self.spoken_for = now + bytes;
         self.reserved = bytes;
     }

@@ -13,7 +13,7 @@ use crate::decide::Decider;
 use crate::grid::AxisMap;
 use crate::prepare::{Content, Image, Kept, contrast, prepare};
 use crate::recipe::{Bounds, Combine, Recipe, Rule, Step, Task};
-use crate::tensor::Reading;
+use crate::tensor::{Reading, output_size};
 use crate::{Error, Model, Result};
 use ampoule_imaging::Volume;
 use ampoule_imaging::regions::{Connectivity, keep_largest};
@@ -76,7 +76,7 @@ pub(crate) fn predict(
 ) -> Result<Content<Found>> {
     let recipe = model.recipe.clone();
     let dims = image.dims();
-    image.most = model.max_ram;
+    image.most = model.most();
     if model.max_ram.is_some() {
         // Activations of the case before are none of what this one holds.
         model.release();
@@ -234,6 +234,7 @@ impl Segmenting {
     /// ready, and reserves the memory.
     fn fit(mut self, model: &mut Model, keep: usize, fast: bool) -> Result<Segmenting> {
         let last = model.recipe.network.len() - 1;
+        self.labels_fit(model)?;
         let by_parts = Decider::new(&model.recipe).by_parts();
         let network = model.recipe.last();
         let outputs = network.active_outputs(fast).to_vec();
@@ -257,6 +258,15 @@ impl Segmenting {
                 Err(e) => return Err(e),
             }
         }
+    }
+
+    /// Whether the network has what the labels ask for, as far as that is known before it runs.
+    fn labels_fit(&self, model: &Model) -> Result<()> {
+        let last = model.recipe.network.len() - 1;
+        let Some(dims) = model.output_dims(last, &self.plan.shape, self.plan.input)? else { return Ok(()) };
+        let Some((_, found)) = output_size(&self.plan.shape, &dims, self.plan.input) else { return Ok(()) };
+        let all = channels(&model.recipe);
+        reading(&model.recipe, &all, &all).fits(found, model.gives_labels(last))
     }
 
     /// Bytes of scores and labels at the peak.
@@ -391,9 +401,8 @@ pub(crate) fn probabilities(improbable: Option<f32>) -> Result<()> {
 
 /// Bytes that scores and the network may take beside what the process holds.
 fn room(model: &Model) -> u64 {
-    let own = crate::system::rss_bytes().unwrap_or(0);
     match model.max_ram {
-        Some(most) => most.saturating_sub(own),
+        Some(_) => model.room(),
         None => crate::available_memory().unwrap_or(u64::MAX),
     }
 }

@@ -130,7 +130,7 @@ fn lanes(model: &Model, cases: &[Case]) -> usize {
         return 1;
     }
     let room = match model.max_ram {
-        Some(most) => most.saturating_sub(crate::system::rss_bytes().unwrap_or(0)),
+        Some(_) => model.room(),
         None => crate::available_memory().unwrap_or(0) / 2,
     };
     let more = (room / (model.arena_bytes() + model.reserved()).max(1)) as usize;

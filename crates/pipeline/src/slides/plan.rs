@@ -33,7 +33,7 @@ pub(super) fn decoders(model: &Model, slide: &Slide) -> Result<usize> {
 
 /// Bytes in use, and bytes that may be.
 fn memory(model: &Model) -> (u64, u64) {
-    let own = crate::system::rss_bytes().unwrap_or(0);
+    let own = model.used();
     let free = || own + crate::available_memory().unwrap_or(4 << 30) * 3 / 4;
     (own, model.max_ram.unwrap_or_else(free))
 }
