@@ -43,14 +43,22 @@ pub(crate) fn volume(v: &Volume<f32>) -> Vec<String> {
 }
 
 /// Grey levels between the darkest and the brightest hundredth below which a photo shows hardly anything.
-const FLAT: u8 = 10;
+const FLAT: usize = 10;
 
 /// What is unlikely about a photo or tile.
 pub(crate) fn photo(p: &Photo) -> Option<String> {
     let step = (p.rgb.len() / 3 / SAMPLE).max(1);
-    let mut grey: Vec<u8> = p.rgb.chunks_exact(3).step_by(step).map(|c| c[1].max(c[0]).max(c[2])).collect();
-    grey.sort_unstable();
-    let at = |q: f64| grey.get((q * grey.len().saturating_sub(1) as f64) as usize).copied();
+    let mut counts = [0usize; 256];
+    p.rgb.chunks_exact(3).step_by(step).for_each(|c| counts[c[0].max(c[1]).max(c[2]) as usize] += 1);
+    let all: usize = counts.iter().sum();
+    let at = |q: f64| {
+        let mut left = (q * all.saturating_sub(1) as f64) as usize;
+        counts.iter().position(|n| {
+            let here = left < *n;
+            left = left.saturating_sub(*n);
+            here
+        })
+    };
     let (low, high) = (at(0.01)?, at(0.99)?);
     (high - low < FLAT).then(|| {
         format!("it has hardly any contrast (levels {low} to {high} of 255); is it of the right kind?")
