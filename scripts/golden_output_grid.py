@@ -46,7 +46,12 @@ class Case:
     overlap: float = 0.25
     # Input pixels along one of the output.
     stride: int = 1
-    # Weights of a coarser output: MONAI's map of the tile taken at its pixels, or a map of the output's own size.
+    # Folder of the shared cases that the network is in.
+    folder: str = "onnx"
+
+    @property
+    def path(self):
+        return f"cases/{self.folder}/{self.network}.onnx"
 
 
 QUARTER = "{ size = [128, 128], overlap = 0.25 }"
@@ -71,6 +76,7 @@ CASES = [
     Case("quarter in windows", "r_stride4_out", "foot", tile=128, stride=4, window=QUARTER),
     Case("quarter in windows, odd size", "r_stride4_out", "tissue", tile=128, stride=4, window=QUARTER),
     Case("quarter in windows, small", "r_stride4_out", "tissue", crop=(101, 90), tile=128, stride=4, window=QUARTER),
+    Case("output of a half, fixed 64, one channel", "output_half_size_stardist", "tissue", tile=64, stride=2, folder="engine"),
 ]
 
 
@@ -146,7 +152,9 @@ def reference(case, session, photo):
     tensor = ((scaled - np.float32(case.mean)) / np.float32(case.deviation)).transpose(2, 0, 1)[None]
     # Averages are of what `combine` says.
     early = softmax if (case.activation, case.combine) == ("softmax", "probabilities") else lambda a: a
-    predict = lambda tile: early(session.run(None, {name: tile})[0])
+    # One channel is the probability of the second of two labels.
+    both = lambda a: np.concatenate([1 - a, a], 1) if a.shape[1] == 1 else a
+    predict = lambda tile: both(early(session.run(None, {name: tile})[0]))
     out = tiled(predict, tensor, case) if case.tile else resized(predict(tensor), *photo.shape[:2])
     return softmax(out)[0] if case.combine == "logits" else out[0]
 
@@ -184,7 +192,7 @@ def run(ampoule, network, case, photo, folder):
 
 def compare(ampoule, shared, case, folder):
     """A line of figures, and whether they are as they should be."""
-    network = shared / "cases" / "onnx" / f"{case.network}.onnx"
+    network = shared / case.path
     photo = np.asarray(Image.open(shared / PHOTOS[case.photo]).convert("RGB"))
     if case.crop:
         photo = photo[: case.crop[1], : case.crop[0]]
@@ -214,7 +222,7 @@ def main():
     parse.add_argument("ampoule")
     parse.add_argument("--shared", type=pathlib.Path, default=REPOSITORY.parent / "shared")
     given = parse.parse_args()
-    needed = [f"cases/onnx/{c.network}.onnx" for c in CASES] + list(PHOTOS.values())
+    needed = [c.path for c in CASES] + list(PHOTOS.values())
     missing = sorted({n for n in needed if not (given.shared / n).exists()})
     if missing:
         sys.exit(f"SKIPPED, nothing was compared: {given.shared} lacks {', '.join(missing)}")

@@ -8,16 +8,12 @@ use ampoule_imaging::regions::Connectivity;
 /// Does all steps of the recipe to `labels`, whose voxels have `spacing` mm.
 pub(crate) fn postprocess(recipe: &Recipe, labels: &mut Volume<u16>, spacing: [f64; 3], flat: bool) {
     for post in &recipe.postprocess {
-        if let PostStep::Map { from, to } = &post.step {
-            // All at once: what a label becomes is not mapped again.
-            let pairs: Vec<(u16, u16)> = from.iter().zip(to).map(|(a, b)| (*a as u16, *b as u16)).collect();
-            imaging::map(labels, &pairs, Others::Keep);
-            continue;
-        }
         let values = values(recipe, post);
-        // Together, the labels are one set; else each is one.
+        // Together, the labels are one set; else each is one. A table of labels is applied once: what a label becomes is
+        // not mapped again.
+        let one = post.together || matches!(post.step, PostStep::Map { .. });
         let sets: Vec<Vec<u16>> =
-            if post.together { vec![values] } else { values.into_iter().map(|v| vec![v]).collect() };
+            if one { vec![values] } else { values.into_iter().map(|v| vec![v]).collect() };
         for set in &sets {
             apply(recipe, post, labels, set, spacing, flat);
         }
@@ -68,7 +64,10 @@ fn apply(recipe: &Recipe, post: &Post, labels: &mut Volume<u16>, set: &[u16], sp
         PostStep::Erode { by } => morph(Operation::Erode, *by),
         PostStep::Open { by } => morph(Operation::Open, *by),
         PostStep::Close { by } => morph(Operation::Close, *by),
-        PostStep::Map { .. } => {}
+        PostStep::Map { from, to } => {
+            let pairs: Vec<(u16, u16)> = from.iter().zip(to).map(|(a, b)| (*a as u16, *b as u16)).collect();
+            imaging::map(labels, &pairs, Others::Keep);
+        }
         PostStep::KeepInside { label } => {
             if let Some(l) = recipe.label.iter().find(|l| &l.name == label) {
                 let mut mask = Select::Label(l.value).mask(labels);

@@ -85,7 +85,7 @@ impl Job<'_> {
                 fill(seat, &self.plan.shape, &boxes, *mirror)?;
                 seat.run()?;
                 let out = output(&seat.session, &self.plan.shape, self.plan.input, 0, *mirror, self.labels)?;
-                self.expect(out.size, out.channels)?;
+                self.fits(out.size, out.channels)?;
                 if self.runs() == 1 {
                     // Slices go their way at once.
                     let slice = n * size[0] * size[1];
@@ -214,14 +214,14 @@ impl Job<'_> {
             seat.run()?;
             for (b, sum) in sum.chunks_exact_mut(entry).enumerate() {
                 let out = output(&seat.session, &self.plan.shape, self.plan.input, b, *mirror, self.labels)?;
-                self.expect(out.size, out.channels)?;
+                self.fits(out.size, out.channels)?;
                 out.add(self.what, 0..size[2], sum, first && m == 0)?;
             }
         }
         Ok(())
     }
 
-    fn expect(&self, size: [usize; 3], channels: usize) -> Result<()> {
+    fn fits(&self, size: [usize; 3], channels: usize) -> Result<()> {
         let wanted = self.plan.placed[0].1;
         if size != wanted {
             let reason =
