@@ -3,7 +3,7 @@
 use super::{json, say};
 use crate::args::Global;
 use crate::exit::{Code, Failure, Outcome};
-use ampoule_study::bench::{Bench, Engine, Row, bench, serve};
+use ampoule_bench::{Bench, Engine, Row, bench, serve};
 use std::path::PathBuf;
 
 pub struct Job<'a> {

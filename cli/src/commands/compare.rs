@@ -3,9 +3,9 @@
 use super::{json, load, open, options, say};
 use crate::args::Global;
 use crate::exit::{Code, Failure, Outcome};
+use ampoule_eval::Parity;
 use ampoule_graph::{Graph, onnx};
 use ampoule_pipeline::{Case, Settings, collect};
-use ampoule_study::Parity;
 use std::path::PathBuf;
 
 pub fn run(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bool) -> Outcome {
@@ -19,7 +19,7 @@ pub fn run(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: b
             onnx::read_file(&path).map_err(|e| Failure::input(format!("{}: {e}", path.display())))
         };
         let options = [options(&reference)?, options(g)?];
-        let found = ampoule_study::compare_random(&read(a)?, &read(b)?, size, 1, &options);
+        let found = ampoule_eval::compare_random(&read(a)?, &read(b)?, size, 1, &options);
         all.extend(found.map_err(|e| Failure::from(e).about(format_args!("{a}, {b}")))?);
     }
     if !images.is_empty() {
@@ -34,7 +34,7 @@ pub fn run(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: b
             return Err(Failure::input(format!("{}: {reason}", path.display())));
         }
         for case in &found.cases {
-            all.push(ampoule_study::compare_on_case(&mut ma, &mut mb, case, settings)?);
+            all.push(ampoule_eval::compare_on_case(&mut ma, &mut mb, case, settings)?);
         }
     }
     for p in &all {
@@ -68,7 +68,7 @@ pub fn layers(g: &Global, a: &str, b: &str, inputs: &[String], fast: bool) -> Ou
         .clone()
         .ok_or_else(|| Failure::input(format!("{a}: it carries no recipe; give one with --recipe FILE")))?;
     let options = [options(&reference)?, options(g)?];
-    let found = ampoule_study::compare_layers(
+    let found = ampoule_eval::compare_layers(
         [&first.graph, &second.graph],
         &recipe,
         &options,

@@ -5,9 +5,8 @@ use crate::args::Global;
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
 use ampoule_imaging::nifti::write_atomic;
-use ampoule_study::experiment::results::{Results, Verdict};
-use ampoule_study::experiment::{Event, Spec, Study, run as run_study, serve};
-use ampoule_study::report;
+use ampoule_study::results::{Results, Verdict};
+use ampoule_study::{Event, Spec, Study, report, run as run_study, serve};
 use std::path::{Path, PathBuf};
 
 /// Runs a study and writes its results.
@@ -103,7 +102,7 @@ fn verdicts(r: &Results) {
                         "{}{} {}",
                         u.metric,
                         u.class.map_or(String::new(), |c| format!(":{c}")),
-                        u.verdict.words()
+                        u.verdict.name()
                     )
                 })
                 .collect();
