@@ -21,7 +21,9 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod array;
 pub mod build;
+mod dim;
 mod dtype;
 mod error;
 pub mod eval;
@@ -29,10 +31,12 @@ mod graph;
 pub mod infer;
 pub mod op;
 pub mod passes;
+mod shapes;
 mod tensor;
 
+pub use dim::Dim;
 pub use dtype::DType;
 pub use error::{Error, Result, UnsupportedOp};
-pub use graph::{Dim, Graph, MappedFile, Node, Value, ValueId};
+pub use graph::{Graph, MappedFile, Node, Value, ValueId};
 pub use op::Op;
 pub use tensor::{Tensor, element_count};
