@@ -1,21 +1,21 @@
 //! Sums of integer products and what becomes of them.
 //!
-//! Codes of inputs are unsigned bytes, those of weights signed ones; products are added up as 32-bit
+//! Requantize of inputs are unsigned bytes, those of weights signed ones; products are added up as 32-bit
 //! integers, exactly, so that every tier gives the same sums. Everything after that is one fused
 //! multiply-add and a few operations in float32 whose order is fixed, so results are the same
 //! bits too.
 
-use super::{Act, DotArgs, Operand};
-use crate::element::mapped;
+use super::{Act, GemmArgs, Operand};
+use crate::element::load_dequantized;
 use crate::eltwise::{self, Unary};
 use crate::simd::{Body, Scalar, Vector};
 use crate::{Elem, Element, bf16, f16};
 use std::marker::PhantomData;
 
 /// The epilogue of an integer sum: `y = f(act(sum·scale + bias + residual))`, where the residual
-/// is `code·map[0] + map[1]`.
+/// is `q·map[0] + map[1]` where it is quantized.
 #[derive(Clone, Copy, Debug)]
-pub struct Codes {
+pub struct Requantize {
     /// One factor per column of the panel. Null: C and the residual are the 32-bit sums themselves,
     /// and nothing else of the epilogue applies.
     pub scale: *const f32,
@@ -25,16 +25,16 @@ pub struct Codes {
     pub residual: (Elem, [f32; 2]),
     /// Applied last.
     pub post: Option<Unary>,
-    /// What a value is stored as, if that is a code: `round(y·code[0]) + code[1]`; `[1, 0]` where `y` is one.
-    pub code: [f32; 2],
+    /// Inverse scale and zero point of a quantized output, `round(y·output[0]) + output[1]`; `[1, 0]` where `y` is quantized already.
+    pub output: [f32; 2],
     /// Where the sums and their squares are added up per column, or null.
     pub totals: [*mut i64; 2],
 }
 
 /// What raw sums are added to (null for nothing), where sums are stored as they are.
 #[inline(always)]
-pub(super) fn raw(args: &DotArgs) -> Option<*const i32> {
-    let raw = args.epilogue.codes.is_some_and(|c| c.scale.is_null());
+pub(super) fn raw(args: &GemmArgs) -> Option<*const i32> {
+    let raw = args.epilogue.requantize.is_some_and(|c| c.scale.is_null());
     raw.then_some(args.epilogue.residual.cast())
 }
 
@@ -44,21 +44,21 @@ pub(super) const MOST: usize = 14 * 32;
 /// Stores a tile of sums, `nr` columns apart from row to row.
 ///
 /// # Safety
-/// See [`super::DotKernel::run`]; `sums` must hold the rows and 16 values more; the CPU must have the
+/// See [`super::MicroKernel::run`]; `sums` must hold the rows and 16 values more; the CPU must have the
 /// features of `V`.
 #[inline(always)]
-pub(crate) unsafe fn finish<V: Vector>(args: &DotArgs, sums: *const i32, nr: usize) {
-    let Some(codes) = &args.epilogue.codes else { return };
+pub(crate) unsafe fn finish<V: Vector>(args: &GemmArgs, sums: *const i32, nr: usize) {
+    let Some(requantize) = &args.epilogue.requantize else { return };
     // SAFETY: passed on from the caller.
     unsafe {
-        if !codes.totals[0].is_null() {
-            add_up(args, codes, sums, nr);
+        if !requantize.totals[0].is_null() {
+            add_totals(args, requantize, sums, nr);
         }
         match args.epilogue.elem {
-            Elem::F32 => store::<V, f32>(args, codes, sums, nr),
-            Elem::Bf16 => store::<V, bf16>(args, codes, sums, nr),
-            Elem::F16 => store::<V, f16>(args, codes, sums, nr),
-            Elem::U8 => store::<V, u8>(args, codes, sums, nr),
+            Elem::F32 => store::<V, f32>(args, requantize, sums, nr),
+            Elem::Bf16 => store::<V, bf16>(args, requantize, sums, nr),
+            Elem::F16 => store::<V, f16>(args, requantize, sums, nr),
+            Elem::U8 => store::<V, u8>(args, requantize, sums, nr),
         }
     }
 }
@@ -66,9 +66,9 @@ pub(crate) unsafe fn finish<V: Vector>(args: &DotArgs, sums: *const i32, nr: usi
 /// Adds the sums and their squares to the totals of their columns.
 /// Safety: as for [`finish`]; the totals hold as many columns as the tile stores.
 #[inline(always)]
-unsafe fn add_up(args: &DotArgs, codes: &Codes, sums: *const i32, nr: usize) {
+unsafe fn add_totals(args: &GemmArgs, requantize: &Requantize, sums: *const i32, nr: usize) {
     const WIDE: usize = 8;
-    let [total, squares] = codes.totals;
+    let [total, squares] = requantize.totals;
     for first in (0..args.n).step_by(WIDE) {
         let (mut s, mut q) = ([0i64; WIDE], [0i64; WIDE]);
         let width = (args.n - first).min(WIDE);
@@ -97,34 +97,39 @@ const FEW: usize = 4;
 /// registers.
 /// Safety: as for [`finish`]; C must be of type `C`.
 #[inline(always)]
-unsafe fn store<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, sums: *const i32, nr: usize) {
+unsafe fn store<V: Vector, C: Element>(
+    args: &GemmArgs,
+    requantize: &Requantize,
+    sums: *const i32,
+    nr: usize,
+) {
     let e = &args.epilogue;
     let (full, added) = (args.n.is_multiple_of(V::LANES), !e.residual.is_null());
-    let straight = C::ELEM != Elem::U8 || codes.code == [1.0, 0.0];
+    let straight = C::ELEM != Elem::U8 || requantize.output == [1.0, 0.0];
     // SAFETY: passed on from the caller.
     unsafe {
-        match (e.act, codes.post, codes.residual.0) {
+        match (e.act, requantize.post, requantize.residual.0) {
             _ if args.n <= FEW && V::LANES > 1 => {
-                V::apart(Store::<C, { way::FEW }> { args, codes, sums, nr, of: PhantomData })
+                V::outlined(Store::<C, { way::FEW }> { args, requantize, sums, nr, of: PhantomData })
             }
             (Act::None, None, _) if full && straight && !added => {
-                V::apart(Store::<C, { way::PLAIN }> { args, codes, sums, nr, of: PhantomData })
+                V::outlined(Store::<C, { way::PLAIN }> { args, requantize, sums, nr, of: PhantomData })
             }
             (Act::None, None, Elem::U8) if full && straight => {
-                V::apart(Store::<C, { way::SUM }> { args, codes, sums, nr, of: PhantomData })
+                V::outlined(Store::<C, { way::SUM }> { args, requantize, sums, nr, of: PhantomData })
             }
             (Act::None, Some(Unary::Swish(1.0)), _) if full && !added => {
-                V::apart(Store::<C, { way::SWISH }> { args, codes, sums, nr, of: PhantomData })
+                V::outlined(Store::<C, { way::SWISH }> { args, requantize, sums, nr, of: PhantomData })
             }
-            _ => V::apart(Store::<C, { way::GENERAL }> { args, codes, sums, nr, of: PhantomData }),
+            _ => V::outlined(Store::<C, { way::GENERAL }> { args, requantize, sums, nr, of: PhantomData }),
         }
     }
 }
 
 /// A tile of sums to be stored.
 struct Store<'a, C, const WAY: u8> {
-    args: &'a DotArgs<'a>,
-    codes: &'a Codes,
+    args: &'a GemmArgs<'a>,
+    requantize: &'a Requantize,
     sums: *const i32,
     nr: usize,
     of: PhantomData<C>,
@@ -135,22 +140,22 @@ impl<C: Element, const WAY: u8> Body for Store<'_, C, WAY> {
     // SAFETY: as the trait says, and as `finish` asks; the way must be that of the epilogue.
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Store { args, codes, sums, nr, .. } = self;
+        let Store { args, requantize, sums, nr, .. } = self;
         if WAY == way::FEW {
             // SAFETY: passed on from the caller.
-            return unsafe { store_few::<V, C>(args, codes, sums, nr) };
+            return unsafe { store_few::<V, C>(args, requantize, sums, nr) };
         }
         let e = &args.epilogue;
         for first in (0..args.n).step_by(V::LANES) {
             let n = if WAY == way::GENERAL { (args.n - first).min(V::LANES) } else { V::LANES };
             // SAFETY: passed on from the caller.
             unsafe {
-                let scale = f32::load_some::<V>(codes.scale.add(first), n);
+                let scale = f32::load_some::<V>(requantize.scale.add(first), n);
                 let bias = match e.bias.is_null() {
                     true => V::splat(0.0),
                     false => f32::load_some::<V>(e.bias.add(first), n),
                 };
-                Columns::<V> { args, codes, sums, nr, first, n, scale, bias }.all::<C, WAY>();
+                Columns::<V> { args, requantize, sums, nr, first, n, scale, bias }.all::<C, WAY>();
             }
         }
     }
@@ -158,13 +163,13 @@ impl<C: Element, const WAY: u8> Body for Store<'_, C, WAY> {
 
 /// What there is to do to a sum.
 mod way {
-    /// Residual, activation, function and code, as the epilogue says, of some or all lanes.
+    /// Residual, activation, function and quantization, as the epilogue says, of some or all lanes.
     pub const GENERAL: u8 = 0;
     /// Scale and bias.
     pub const PLAIN: u8 = 1;
-    /// Scale and bias, and a residual of codes.
+    /// Scale and bias, and a residual of requantize.
     pub const SUM: u8 = 2;
-    /// Scale and bias, `x·sigmoid(x)` and code.
+    /// Scale and bias, `x·sigmoid(x)` and quantization.
     pub const SWISH: u8 = 3;
     /// As the epilogue says, of so few columns that rows lie in the lanes.
     pub const FEW: u8 = 4;
@@ -172,8 +177,8 @@ mod way {
 
 /// `n` columns of a tile of sums from `first` on, with what is the same in all rows.
 struct Columns<'a, V: Vector> {
-    args: &'a DotArgs<'a>,
-    codes: &'a Codes,
+    args: &'a GemmArgs<'a>,
+    requantize: &'a Requantize,
     sums: *const i32,
     nr: usize,
     first: usize,
@@ -205,7 +210,7 @@ impl<V: Vector> Columns<'_, V> {
     /// Safety: as for [`Columns::all`]; the rows must exist.
     #[inline(always)]
     unsafe fn rows<C: Element, const WAY: u8, const N: usize>(&self, m: usize) {
-        let Columns { args, codes, first, n, .. } = *self;
+        let Columns { args, requantize, first, n, .. } = *self;
         let e = &args.epilogue;
         let at = |j: usize| (m + j) as isize;
         // SAFETY: passed on from the caller.
@@ -215,24 +220,24 @@ impl<V: Vector> Columns<'_, V> {
                 *y = V::fma(V::load_int(self.sums.add((m + j) * self.nr + first)), self.scale, *y);
             }
             if WAY == way::SUM {
-                let [factor, summand] = codes.residual.1;
+                let [factor, summand] = requantize.residual.1;
                 for (j, y) in y.iter_mut().enumerate() {
                     let row = e.residual.wrapping_offset(at(j) * e.residual_row).wrapping_add(first);
-                    *y = V::add(*y, V::fma(V::load_code(row), V::splat(factor), V::splat(summand)));
+                    *y = V::add(*y, V::fma(V::load_u8(row), V::splat(factor), V::splat(summand)));
                 }
             }
             if WAY == way::GENERAL && !e.residual.is_null() {
-                let size = codes.residual.0.size() as isize;
+                let size = requantize.residual.0.size() as isize;
                 for (j, y) in y.iter_mut().enumerate() {
                     let row = e.residual.wrapping_offset(at(j) * e.residual_row * size);
-                    *y = V::add(*y, mapped::<V>(codes.residual, row, first, n));
+                    *y = V::add(*y, load_dequantized::<V>(requantize.residual, row, first, n));
                 }
             }
             if WAY == way::GENERAL {
-                y = ended::<V, C, N>(args, codes, y);
+                y = finish_values::<V, C, N>(args, requantize, y);
             }
             if WAY == way::SWISH {
-                y = coded::<V, C, N>(codes, V::divided_swish(y, 1.0));
+                y = quantize_output::<V, C, N>(requantize, V::divided_swish(y, 1.0));
             }
             for (j, y) in y.into_iter().enumerate() {
                 let c = args.c.cast::<C>().wrapping_offset(at(j) * args.c_row).wrapping_add(first);
@@ -246,12 +251,12 @@ impl<V: Vector> Columns<'_, V> {
     }
 }
 
-/// The end of the epilogue of `N` registers: activation, function, code.
+/// The end of the epilogue of `N` registers: activation, function, quantization.
 /// Safety: the CPU must have the features of `V`.
 #[inline(always)]
-unsafe fn ended<V: Vector, C: Element, const N: usize>(
-    args: &DotArgs,
-    codes: &Codes,
+unsafe fn finish_values<V: Vector, C: Element, const N: usize>(
+    args: &GemmArgs,
+    requantize: &Requantize,
     mut y: [V::V; N],
 ) -> [V::V; N] {
     // SAFETY: register arithmetic only; the caller has the features.
@@ -262,22 +267,25 @@ unsafe fn ended<V: Vector, C: Element, const N: usize>(
                 *y = args.epilogue.act.vector::<V>(*y);
             }
         }
-        if let Some(f) = codes.post {
+        if let Some(f) = requantize.post {
             y = eltwise::exact::<V, N>(f, y);
         }
-        coded::<V, C, N>(codes, y)
+        quantize_output::<V, C, N>(requantize, y)
     }
 }
 
 /// What `N` registers are stored as.
 /// Safety: the CPU must have the features of `V`.
 #[inline(always)]
-unsafe fn coded<V: Vector, C: Element, const N: usize>(codes: &Codes, mut y: [V::V; N]) -> [V::V; N] {
-    // Storing rounds: nothing is left to do where scale and bias are those of codes.
-    if C::ELEM == Elem::U8 && codes.code != [1.0, 0.0] {
+unsafe fn quantize_output<V: Vector, C: Element, const N: usize>(
+    requantize: &Requantize,
+    mut y: [V::V; N],
+) -> [V::V; N] {
+    // Storing rounds: nothing is left to do where scale and bias are those of requantize.
+    if C::ELEM == Elem::U8 && requantize.output != [1.0, 0.0] {
         // SAFETY: register arithmetic only; the caller has the features.
         unsafe {
-            let (scale, zero) = (V::splat(codes.code[0]), V::splat(codes.code[1]));
+            let (scale, zero) = (V::splat(requantize.output[0]), V::splat(requantize.output[1]));
             for y in &mut y {
                 *y = V::add(V::round(V::mul(*y, scale)), zero);
             }
@@ -289,10 +297,15 @@ unsafe fn coded<V: Vector, C: Element, const N: usize>(codes: &Codes, mut y: [V:
 /// [`store`] column by column, for functions that cost more than the gathering.
 /// Safety: as there.
 #[inline(always)]
-unsafe fn store_few<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, sums: *const i32, nr: usize) {
+unsafe fn store_few<V: Vector, C: Element>(
+    args: &GemmArgs,
+    requantize: &Requantize,
+    sums: *const i32,
+    nr: usize,
+) {
     const ROWS: usize = 32;
     let e = &args.epilogue;
-    let size = codes.residual.0.size();
+    let size = requantize.residual.0.size();
     let mut column = [0i32; ROWS];
     let mut added = [0f32; ROWS];
     for j in 0..args.n {
@@ -304,18 +317,18 @@ unsafe fn store_few<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, sums: 
                 if !e.residual.is_null() {
                     let row = e.residual.wrapping_offset(m as isize * e.residual_row * size as isize);
                     let mut lanes = [0f32; 16];
-                    V::store(lanes.as_mut_ptr(), mapped::<V>(codes.residual, row, j, 1));
+                    V::store(lanes.as_mut_ptr(), load_dequantized::<V>(requantize.residual, row, j, 1));
                     added[m] = lanes[0];
                 }
             }
             for first in (0..args.m).step_by(V::LANES) {
-                let (scale, bias) = (V::splat(*codes.scale.add(j)), V::splat(bias));
+                let (scale, bias) = (V::splat(*requantize.scale.add(j)), V::splat(bias));
                 let mut y = V::fma(V::load_int(column.as_ptr().add(first)), scale, bias);
                 if !e.residual.is_null() {
                     y = V::add(y, V::load(added.as_ptr().add(first)));
                 }
                 let mut out = [C::of(0.0); 16];
-                let [y] = ended::<V, C, 1>(args, codes, [y]);
+                let [y] = finish_values::<V, C, 1>(args, requantize, [y]);
                 C::store::<V>(out.as_mut_ptr(), y);
                 for (i, v) in out.iter().enumerate().take((args.m - first).min(V::LANES)) {
                     let row = (first + i) as isize * args.c_row;
@@ -329,27 +342,27 @@ unsafe fn store_few<V: Vector, C: Element>(args: &DotArgs, codes: &Codes, sums: 
 /// The reference tile, in plain loops over inputs of 16 bits.
 ///
 /// # Safety
-/// See [`super::DotKernel::run`].
-pub(super) unsafe fn scalar(args: &DotArgs) {
+/// See [`super::MicroKernel::run`].
+pub(super) unsafe fn scalar(args: &GemmArgs) {
     const NR: usize = 8;
     const ROWS: usize = 4;
     debug_assert!(args.m <= ROWS);
-    let per = Operand::I16.per_word();
+    let per = Operand::I16.per_group();
     let mut sums = [0i32; ROWS * NR + 16];
-    // SAFETY: the contract of `DotKernel::run`.
+    // SAFETY: the contract of `MicroKernel::run`.
     unsafe {
         for m in 0..args.m {
             for n in 0..NR {
-                let mut sum = match args.epilogue.codes {
+                let mut sum = match args.epilogue.requantize {
                     Some(c) if !c.start.is_null() => *c.start.add(n),
                     _ => 0,
                 };
                 for tap in args.taps {
                     let a = args.a.cast::<i16>().wrapping_offset(tap.a + m as isize * args.a_row);
                     for k in 0..args.run {
-                        let word = args.b.add(tap.b + k / per * NR + n).cast::<[i16; 2]>().read_unaligned();
+                        let group = args.b.add(tap.b + k / per * NR + n).cast::<[i16; 2]>().read_unaligned();
                         // As the instructions do; callers see to it that sums fit.
-                        sum = sum.wrapping_add(*a.wrapping_add(k) as i32 * word[k % per] as i32);
+                        sum = sum.wrapping_add(*a.wrapping_add(k) as i32 * group[k % per] as i32);
                     }
                 }
                 sums[m * NR + n] = sum;

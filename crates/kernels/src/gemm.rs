@@ -5,23 +5,23 @@
 //! gathered or copied; a GEMM is one tap. Sums run in one fixed order per output element, so the
 //! bits do not depend on how work is divided.
 
-mod codes;
+mod requantize;
 #[cfg(target_arch = "x86_64")]
-mod x86;
+mod x86_float;
 #[cfg(target_arch = "x86_64")]
-pub(crate) mod x86_codes;
+pub(crate) mod x86_int8;
 
 use crate::simd::Vector;
 use crate::{Elem, Element, Floats, Isa, bf16};
-pub use codes::Codes;
-pub(crate) use codes::finish as finish_codes;
+pub use requantize::Requantize;
+pub(crate) use requantize::finish as requantize_tile;
 
 /// One contiguous run of the reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tap {
     /// Offset into A, in elements, relative to the tile's first row.
     pub a: isize,
-    /// Offset into the packed panel of B, in words of 32 bits.
+    /// Offset into the packed panel of B, in groups of 32 bits.
     pub b: usize,
 }
 
@@ -38,31 +38,31 @@ pub struct Epilogue {
     pub act: Act,
     /// How C is stored, and the residual of float sums: those of floats are float32 or bfloat16.
     pub elem: Elem,
-    /// What integer sums need besides.
-    pub codes: Option<Codes>,
+    /// What INT8 sums need besides.
+    pub requantize: Option<Requantize>,
 }
 
-/// What A and the words of B are made of.
+/// What A and the 32-bit groups of B are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operand {
-    /// float32; a word is one of them.
+    /// float32; a group is one of them.
     F32,
-    /// bfloat16; a word is a pair of neighbouring k.
+    /// bfloat16; a group is a pair of neighbouring k.
     Bf16,
-    /// Codes of eight bits; a word is four signed codes of weights.
+    /// Unsigned INT8; B is packed 4-wide (VNNI): a group is four signed INT8 weights of neighbouring k.
     U8,
-    /// Codes less their zero point in 16 bits; a word is a pair of weights.
+    /// INT8 less its zero point in 16 bits; a group is a pair of weights.
     I16,
 }
 
 impl Operand {
     /// Bytes of a value of A.
     pub fn size(self) -> usize {
-        4 / self.per_word()
+        4 / self.per_group()
     }
 
-    /// Values of a run that a word of B holds.
-    pub const fn per_word(self) -> usize {
+    /// Values of a run that a group of B holds.
+    pub const fn per_group(self) -> usize {
         match self {
             Operand::F32 => 1,
             Operand::Bf16 | Operand::I16 => 2,
@@ -85,8 +85,8 @@ impl Operand {
         }
     }
 
-    /// The word of values that `at` gives for places 0 to `count` below [`Operand::per_word`].
-    pub(crate) fn word(self, count: usize, at: impl Fn(usize) -> f32) -> f32 {
+    /// The group of values that `at` gives for places 0 to `count` below [`Operand::per_group`].
+    pub(crate) fn group(self, count: usize, at: impl Fn(usize) -> f32) -> f32 {
         let value = |i: usize| if i < count { at(i) } else { 0.0 };
         match self {
             Operand::F32 => value(0),
@@ -154,7 +154,7 @@ impl Act {
 
 /// Arguments of a tile.
 #[derive(Clone, Copy, Debug)]
-pub struct DotArgs<'a> {
+pub struct GemmArgs<'a> {
     /// A at the tile's first row, before tap offsets; of the kernel's type.
     pub a: *const u8,
     /// Distance between rows of A, in elements.
@@ -163,7 +163,7 @@ pub struct DotArgs<'a> {
     pub taps: &'a [Tap],
     /// Length of each run.
     pub run: usize,
-    /// The packed panel: `nr` words for each k, pair or four of them.
+    /// The packed panel: `nr` groups for each k, pair or four of them.
     pub b: *const f32,
     /// C at the tile's first row and column.
     pub c: *mut u8,
@@ -178,12 +178,12 @@ pub struct DotArgs<'a> {
 }
 
 /// One register tile.
-pub struct DotKernel {
+pub struct MicroKernel {
     /// `{types}_{op}_{mr}x{nr}_{isa}`.
     pub name: &'static str,
     /// The tier it needs.
     pub isa: Isa,
-    /// What A and the words of B are made of.
+    /// What A and the 32-bit groups of B are made of.
     pub a: Operand,
     /// Most rows.
     pub mr: usize,
@@ -194,91 +194,96 @@ pub struct DotKernel {
     /// # Safety
     /// The tier must be supported; for all rows and taps A and the residual must be readable, the
     /// panel must hold `tap.b + run·nr` elements, the bias `nr`, and C must be writable.
-    pub run: unsafe fn(&DotArgs),
+    pub run: unsafe fn(&GemmArgs),
 }
 
 /// An entry of [`KERNELS`] for float32.
-const fn wide(isa: Isa, [mr, nr]: [usize; 2], name: &'static str, run: unsafe fn(&DotArgs)) -> DotKernel {
-    DotKernel { name, isa, a: Operand::F32, mr, nr, run }
+const fn wide(isa: Isa, [mr, nr]: [usize; 2], name: &'static str, run: unsafe fn(&GemmArgs)) -> MicroKernel {
+    MicroKernel { name, isa, a: Operand::F32, mr, nr, run }
 }
 
 /// An entry of [`KERNELS`] for products of bfloat16 pairs.
 #[cfg(target_arch = "x86_64")]
-const fn pairs([mr, nr]: [usize; 2], name: &'static str, run: unsafe fn(&DotArgs)) -> DotKernel {
-    DotKernel { name, isa: Isa::Avx512Bf16, a: Operand::Bf16, mr, nr, run }
+const fn pairs([mr, nr]: [usize; 2], name: &'static str, run: unsafe fn(&GemmArgs)) -> MicroKernel {
+    MicroKernel { name, isa: Isa::Avx512Bf16, a: Operand::Bf16, mr, nr, run }
 }
 
 /// An entry of [`KERNELS`] for integers of 16 bits.
-const fn integers(isa: Isa, [mr, nr]: [usize; 2], name: &'static str, run: unsafe fn(&DotArgs)) -> DotKernel {
-    DotKernel { name, isa, a: Operand::I16, mr, nr, run }
+const fn integers(
+    isa: Isa,
+    [mr, nr]: [usize; 2],
+    name: &'static str,
+    run: unsafe fn(&GemmArgs),
+) -> MicroKernel {
+    MicroKernel { name, isa, a: Operand::I16, mr, nr, run }
 }
 
 /// An entry of [`KERNELS`] for products of bytes.
 #[cfg(target_arch = "x86_64")]
-const fn bytes(isa: Isa, [mr, nr]: [usize; 2], name: &'static str, run: unsafe fn(&DotArgs)) -> DotKernel {
-    DotKernel { name, isa, a: Operand::U8, mr, nr, run }
+const fn bytes(isa: Isa, [mr, nr]: [usize; 2], name: &'static str, run: unsafe fn(&GemmArgs)) -> MicroKernel {
+    MicroKernel { name, isa, a: Operand::U8, mr, nr, run }
 }
 
 /// Every tile, by tier and type with ascending width. The scalar ones are the reference.
-pub static KERNELS: &[DotKernel] = &[
-    wide(Isa::Scalar, [4, 8], "f32_dot_4x8_scalar", scalar),
+pub static KERNELS: &[MicroKernel] = &[
+    wide(Isa::Scalar, [4, 8], "f32_gemm_4x8_scalar", scalar),
     #[cfg(target_arch = "x86_64")]
-    wide(Isa::Avx2, [4, 1], "f32_dot_4x1_avx2", x86::avx2_4x1),
+    wide(Isa::Avx2, [4, 1], "f32_gemm_4x1_avx2", x86_float::avx2_4x1),
     #[cfg(target_arch = "x86_64")]
-    wide(Isa::Avx2, [12, 8], "f32_dot_12x8_avx2", x86::avx2_12x8),
+    wide(Isa::Avx2, [12, 8], "f32_gemm_12x8_avx2", x86_float::avx2_12x8),
     #[cfg(target_arch = "x86_64")]
-    wide(Isa::Avx2, [6, 16], "f32_dot_6x16_avx2", x86::avx2_6x16),
+    wide(Isa::Avx2, [6, 16], "f32_gemm_6x16_avx2", x86_float::avx2_6x16),
     #[cfg(target_arch = "x86_64")]
-    wide(Isa::Avx2, [4, 24], "f32_dot_4x24_avx2", x86::avx2_4x24),
+    wide(Isa::Avx2, [4, 24], "f32_gemm_4x24_avx2", x86_float::avx2_4x24),
     #[cfg(target_arch = "x86_64")]
-    wide(Isa::Avx512, [8, 1], "f32_dot_8x1_avx512", x86::avx512_8x1),
+    wide(Isa::Avx512, [8, 1], "f32_gemm_8x1_avx512", x86_float::avx512_8x1),
     #[cfg(target_arch = "x86_64")]
-    wide(Isa::Avx512, [24, 16], "f32_dot_24x16_avx512", x86::avx512_24x16),
+    wide(Isa::Avx512, [24, 16], "f32_gemm_24x16_avx512", x86_float::avx512_24x16),
     #[cfg(target_arch = "x86_64")]
-    wide(Isa::Avx512, [14, 32], "f32_dot_14x32_avx512", x86::avx512_14x32),
+    wide(Isa::Avx512, [14, 32], "f32_gemm_14x32_avx512", x86_float::avx512_14x32),
     #[cfg(target_arch = "x86_64")]
-    wide(Isa::Avx512, [9, 48], "f32_dot_9x48_avx512", x86::avx512_9x48),
+    wide(Isa::Avx512, [9, 48], "f32_gemm_9x48_avx512", x86_float::avx512_9x48),
     #[cfg(target_arch = "x86_64")]
-    pairs([8, 1], "bf16_dot_8x1_avx512bf16", x86::pairs_8x1),
+    pairs([8, 1], "bf16_gemm_8x1_avx512bf16", x86_float::pairs_8x1),
     #[cfg(target_arch = "x86_64")]
-    pairs([24, 16], "bf16_dot_24x16_avx512bf16", x86::pairs_24x16),
+    pairs([24, 16], "bf16_gemm_24x16_avx512bf16", x86_float::pairs_24x16),
     #[cfg(target_arch = "x86_64")]
-    pairs([14, 32], "bf16_dot_14x32_avx512bf16", x86::pairs_14x32),
+    pairs([14, 32], "bf16_gemm_14x32_avx512bf16", x86_float::pairs_14x32),
     #[cfg(target_arch = "x86_64")]
-    pairs([9, 48], "bf16_dot_9x48_avx512bf16", x86::pairs_9x48),
-    integers(Isa::Scalar, [4, 8], "i16_dot_4x8_scalar", codes::scalar),
+    pairs([9, 48], "bf16_gemm_9x48_avx512bf16", x86_float::pairs_9x48),
+    integers(Isa::Scalar, [4, 8], "i16_gemm_4x8_scalar", requantize::scalar),
     #[cfg(target_arch = "x86_64")]
-    integers(Isa::Avx2, [4, 1], "i16_dot_4x1_avx2", x86_codes::avx2_4x1),
+    integers(Isa::Avx2, [4, 1], "i16_gemm_4x1_avx2", x86_int8::avx2_4x1),
     #[cfg(target_arch = "x86_64")]
-    integers(Isa::Avx2, [12, 8], "i16_dot_12x8_avx2", x86_codes::avx2_12x8),
+    integers(Isa::Avx2, [12, 8], "i16_gemm_12x8_avx2", x86_int8::avx2_12x8),
     #[cfg(target_arch = "x86_64")]
-    integers(Isa::Avx2, [6, 16], "i16_dot_6x16_avx2", x86_codes::avx2_6x16),
+    integers(Isa::Avx2, [6, 16], "i16_gemm_6x16_avx2", x86_int8::avx2_6x16),
     #[cfg(target_arch = "x86_64")]
-    integers(Isa::Avx2, [3, 24], "i16_dot_3x24_avx2", x86_codes::avx2_3x24),
+    integers(Isa::Avx2, [3, 24], "i16_gemm_3x24_avx2", x86_int8::avx2_3x24),
     #[cfg(target_arch = "x86_64")]
-    bytes(Isa::Avx2Vnni, [4, 1], "u8_dot_4x1_avx2vnni", x86_codes::avx2vnni_4x1),
+    bytes(Isa::Avx2Vnni, [4, 1], "u8_gemm_4x1_avx2vnni", x86_int8::avx2vnni_4x1),
     #[cfg(target_arch = "x86_64")]
-    bytes(Isa::Avx2Vnni, [12, 8], "u8_dot_12x8_avx2vnni", x86_codes::avx2vnni_12x8),
+    bytes(Isa::Avx2Vnni, [12, 8], "u8_gemm_12x8_avx2vnni", x86_int8::avx2vnni_12x8),
     #[cfg(target_arch = "x86_64")]
-    bytes(Isa::Avx2Vnni, [6, 16], "u8_dot_6x16_avx2vnni", x86_codes::avx2vnni_6x16),
+    bytes(Isa::Avx2Vnni, [6, 16], "u8_gemm_6x16_avx2vnni", x86_int8::avx2vnni_6x16),
     #[cfg(target_arch = "x86_64")]
-    bytes(Isa::Avx2Vnni, [3, 24], "u8_dot_3x24_avx2vnni", x86_codes::avx2vnni_3x24),
+    bytes(Isa::Avx2Vnni, [3, 24], "u8_gemm_3x24_avx2vnni", x86_int8::avx2vnni_3x24),
     #[cfg(target_arch = "x86_64")]
-    integers(Isa::Avx512, [8, 1], "i16_dot_8x1_avx512", x86_codes::avx512_8x1),
+    integers(Isa::Avx512, [8, 1], "i16_gemm_8x1_avx512", x86_int8::avx512_8x1),
     #[cfg(target_arch = "x86_64")]
-    integers(Isa::Avx512, [24, 16], "i16_dot_24x16_avx512", x86_codes::avx512_24x16),
+    integers(Isa::Avx512, [24, 16], "i16_gemm_24x16_avx512", x86_int8::avx512_24x16),
     #[cfg(target_arch = "x86_64")]
-    integers(Isa::Avx512, [12, 32], "i16_dot_12x32_avx512", x86_codes::avx512_12x32),
+    integers(Isa::Avx512, [12, 32], "i16_gemm_12x32_avx512", x86_int8::avx512_12x32),
     #[cfg(target_arch = "x86_64")]
-    integers(Isa::Avx512, [8, 48], "i16_dot_8x48_avx512", x86_codes::avx512_8x48),
+    integers(Isa::Avx512, [8, 48], "i16_gemm_8x48_avx512", x86_int8::avx512_8x48),
     #[cfg(target_arch = "x86_64")]
-    bytes(Isa::Avx512Vnni, [8, 1], "u8_dot_8x1_avx512vnni", x86_codes::avx512vnni_8x1),
+    bytes(Isa::Avx512Vnni, [8, 1], "u8_gemm_8x1_avx512vnni", x86_int8::avx512vnni_8x1),
     #[cfg(target_arch = "x86_64")]
-    bytes(Isa::Avx512Vnni, [24, 16], "u8_dot_24x16_avx512vnni", x86_codes::avx512vnni_24x16),
+    bytes(Isa::Avx512Vnni, [24, 16], "u8_gemm_24x16_avx512vnni", x86_int8::avx512vnni_24x16),
     #[cfg(target_arch = "x86_64")]
-    bytes(Isa::Avx512Vnni, [14, 32], "u8_dot_14x32_avx512vnni", x86_codes::avx512vnni_14x32),
+    bytes(Isa::Avx512Vnni, [14, 32], "u8_gemm_14x32_avx512vnni", x86_int8::avx512vnni_14x32),
     #[cfg(target_arch = "x86_64")]
-    bytes(Isa::Avx512Vnni, [9, 48], "u8_dot_9x48_avx512vnni", x86_codes::avx512vnni_9x48),
+    bytes(Isa::Avx512Vnni, [9, 48], "u8_gemm_9x48_avx512vnni", x86_int8::avx512vnni_9x48),
 ];
 
 /// What a tier multiplies tensors of type `stored` as: bfloat16 and bytes themselves only where there
@@ -294,28 +299,28 @@ pub fn operand(isa: Isa, stored: Elem) -> Operand {
 
 /// The tiles for A of type `a`, an [`operand`] of the tier, by ascending width: those of the best tier
 /// that it implies.
-pub fn of(isa: Isa, a: Operand) -> impl Iterator<Item = &'static DotKernel> {
-    let fits = move |k: &&DotKernel| k.a == a && k.isa <= isa;
+pub fn of(isa: Isa, a: Operand) -> impl Iterator<Item = &'static MicroKernel> {
+    let fits = move |k: &&MicroKernel| k.a == a && k.isa <= isa;
     let best = KERNELS.iter().filter(fits).map(|k| k.isa).max();
     KERNELS.iter().filter(move |k| fits(k) && Some(k.isa) == best)
 }
 
-impl DotKernel {
+impl MicroKernel {
     /// Columns of a tile counted as the multiplications that it costs: thin tiles wait for loads.
     pub(crate) fn weight(&self) -> f64 {
         if self.nr == 1 { 3.0 } else { self.nr as f64 }
     }
 
-    /// Words of a packed column for a run of `k`.
-    pub fn words(&self, k: usize) -> usize {
-        k.div_ceil(self.a.per_word())
+    /// IntAccumulators of a packed column for a run of `k`.
+    pub fn groups(&self, k: usize) -> usize {
+        k.div_ceil(self.a.per_group())
     }
 
-    /// Packs one column of a run of `k`, given by `at`, into words `nr` apart.
+    /// Packs one column of a run of `k`, given by `at`, into groups `nr` apart.
     pub(crate) fn column(&self, k: usize, at: impl Fn(usize) -> f32, mut put: impl FnMut(usize, f32)) {
-        let per = self.a.per_word();
+        let per = self.a.per_group();
         for (i, k0) in (0..k).step_by(per).enumerate() {
-            put(i * self.nr, self.a.word((k - k0).min(per), |j| at(k0 + j)));
+            put(i * self.nr, self.a.group((k - k0).min(per), |j| at(k0 + j)));
         }
     }
 }
@@ -347,13 +352,13 @@ const THIN: usize = 4;
 ///
 /// Rule: a few columns over long runs take one thin tile each. Otherwise the padding of the last
 /// panel is minimised first; among equals wide panels win, because they reload A less often.
-pub fn panels(isa: Isa, a: Operand, columns: usize, run: usize) -> Vec<&'static DotKernel> {
+pub fn panels(isa: Isa, a: Operand, columns: usize, run: usize) -> Vec<&'static MicroKernel> {
     let thin = of(isa, a).find(|k| k.nr == 1);
-    let kernels: Vec<&DotKernel> = of(isa, a).filter(|k| k.nr > 1).collect();
+    let kernels: Vec<&MicroKernel> = of(isa, a).filter(|k| k.nr > 1).collect();
     let lanes = kernels[0].nr;
     if let Some(thin) = thin
         && columns <= THIN
-        && run >= if a == Operand::U8 { 1 } else { 2 } * lanes * a.per_word()
+        && run >= if a == Operand::U8 { 1 } else { 2 } * lanes * a.per_group()
     {
         return vec![thin; columns];
     }
@@ -371,15 +376,15 @@ pub fn panels(isa: Isa, a: Operand, columns: usize, run: usize) -> Vec<&'static 
 }
 
 /// Packs a `[k][columns]` matrix, given by `at(k, column)`, into the panels' layout: panel after
-/// panel, `nr` words for each k (or pair of them), missing columns zero.
-pub fn pack(panels: &[&DotKernel], columns: usize, k: usize, at: impl Fn(usize, usize) -> f32) -> Floats {
-    let total: usize = panels.iter().map(|p| p.nr * p.words(k)).sum();
+/// panel, `nr` groups for each k (or pair of them), missing columns zero.
+pub fn pack(panels: &[&MicroKernel], columns: usize, k: usize, at: impl Fn(usize, usize) -> f32) -> Floats {
+    let total: usize = panels.iter().map(|p| p.nr * p.groups(k)).sum();
     let mut out = Floats::zeroed(total);
     let (mut first, mut rest) = (0, &mut out[..]);
     for p in panels {
-        let (panel, tail) = rest.split_at_mut(p.nr * p.words(k));
+        let (panel, tail) = rest.split_at_mut(p.nr * p.groups(k));
         for n in 0..columns.saturating_sub(first).min(p.nr) {
-            p.column(k, |i| at(i, first + n), |offset, word| panel[offset + n] = word);
+            p.column(k, |i| at(i, first + n), |offset, group| panel[offset + n] = group);
         }
         first += p.nr;
         rest = tail;
@@ -390,10 +395,10 @@ pub fn pack(panels: &[&DotKernel], columns: usize, k: usize, at: impl Fn(usize, 
 /// The reference tile, in plain loops.
 ///
 /// # Safety
-/// See [`DotKernel::run`].
-unsafe fn scalar(args: &DotArgs) {
+/// See [`MicroKernel::run`].
+unsafe fn scalar(args: &GemmArgs) {
     const NR: usize = 8;
-    // SAFETY: the contract of `DotKernel::run`.
+    // SAFETY: the contract of `MicroKernel::run`.
     unsafe {
         for m in 0..args.m {
             let mut acc = [0f32; NR];
@@ -424,10 +429,10 @@ unsafe fn scalar(args: &DotArgs) {
 /// The epilogue of one sum, its bias included, at row `m` and column `n`.
 ///
 /// # Safety
-/// See [`DotKernel::run`]; C must be of type `C`.
-unsafe fn finish_one<C: Element>(args: &DotArgs, m: usize, n: usize, mut y: f32) {
+/// See [`MicroKernel::run`]; C must be of type `C`.
+unsafe fn finish_one<C: Element>(args: &GemmArgs, m: usize, n: usize, mut y: f32) {
     let e = &args.epilogue;
-    // SAFETY: the contract of `DotKernel::run`.
+    // SAFETY: the contract of `MicroKernel::run`.
     unsafe {
         if !e.residual.is_null() {
             let r = e.residual.cast::<C>().wrapping_offset(m as isize * e.residual_row);
@@ -441,11 +446,11 @@ unsafe fn finish_one<C: Element>(args: &DotArgs, m: usize, n: usize, mut y: f32)
 /// The body of the thin tiles: `M` rows of one column, the reduction in the lanes.
 ///
 /// # Safety
-/// See [`DotKernel::run`]; the CPU must have the features of `V`.
+/// See [`MicroKernel::run`]; the CPU must have the features of `V`.
 #[inline(always)]
 #[allow(dead_code)]
-unsafe fn thin<V: Vector, const M: usize>(args: &DotArgs) {
-    // SAFETY: the contract of `DotKernel::run`.
+unsafe fn thin<V: Vector, const M: usize>(args: &GemmArgs) {
+    // SAFETY: the contract of `MicroKernel::run`.
     unsafe {
         let mut acc = [V::splat(0.0); M];
         for tap in args.taps {
@@ -476,11 +481,11 @@ unsafe fn thin<V: Vector, const M: usize>(args: &DotArgs) {
 /// Adds up the lanes of each row's sums and stores the results.
 ///
 /// # Safety
-/// See [`DotKernel::run`]; the CPU must have the features of `V`.
+/// See [`MicroKernel::run`]; the CPU must have the features of `V`.
 #[inline(always)]
 #[allow(dead_code)]
-unsafe fn finish_thin<V: Vector, const M: usize>(args: &DotArgs, acc: [V::V; M]) {
-    // SAFETY: the contract of `DotKernel::run`; the buffer holds a register.
+unsafe fn finish_thin<V: Vector, const M: usize>(args: &GemmArgs, acc: [V::V; M]) {
+    // SAFETY: the contract of `MicroKernel::run`; the buffer holds a register.
     unsafe {
         let bias = if args.epilogue.bias.is_null() { 0.0 } else { *args.epilogue.bias };
         for (m, v) in acc.into_iter().enumerate() {
@@ -509,11 +514,11 @@ const AHEAD: usize = 512;
 /// Sums that begin with the bias.
 ///
 /// # Safety
-/// See [`DotKernel::run`]; the CPU must have the features of `V`.
+/// See [`MicroKernel::run`]; the CPU must have the features of `V`.
 #[inline(always)]
 #[allow(dead_code)]
-unsafe fn begin<V: Vector, const M: usize, const NV: usize>(args: &DotArgs) -> [[V::V; NV]; M] {
-    // SAFETY: the contract of `DotKernel::run`.
+unsafe fn begin<V: Vector, const M: usize, const NV: usize>(args: &GemmArgs) -> [[V::V; NV]; M] {
+    // SAFETY: the contract of `MicroKernel::run`.
     unsafe {
         let mut acc = [[V::splat(0.0); NV]; M];
         if !args.epilogue.bias.is_null() {
@@ -531,11 +536,11 @@ unsafe fn begin<V: Vector, const M: usize, const NV: usize>(args: &DotArgs) -> [
 /// The body of every other vector tile: `M` rows by `NV` registers of columns.
 ///
 /// # Safety
-/// See [`DotKernel::run`]; the CPU must have the features of `V`.
+/// See [`MicroKernel::run`]; the CPU must have the features of `V`.
 #[inline(always)]
 #[allow(dead_code)]
-unsafe fn tile<V: Vector, const M: usize, const NV: usize>(args: &DotArgs) {
-    // SAFETY: the contract of `DotKernel::run`.
+unsafe fn tile<V: Vector, const M: usize, const NV: usize>(args: &GemmArgs) {
+    // SAFETY: the contract of `MicroKernel::run`.
     unsafe {
         let nr = NV * V::LANES;
         let mut acc = begin::<V, M, NV>(args);
@@ -568,14 +573,14 @@ unsafe fn tile<V: Vector, const M: usize, const NV: usize>(args: &DotArgs) {
 /// The epilogue of a tile.
 ///
 /// # Safety
-/// See [`DotKernel::run`]; the CPU must have the features of `V`, and C must be of type `C`.
+/// See [`MicroKernel::run`]; the CPU must have the features of `V`, and C must be of type `C`.
 #[inline(always)]
 #[allow(dead_code)]
 unsafe fn finish<V: Vector, C: Element, const M: usize, const NV: usize>(
-    args: &DotArgs,
+    args: &GemmArgs,
     mut acc: [[V::V; NV]; M],
 ) {
-    // SAFETY: the contract of `DotKernel::run`.
+    // SAFETY: the contract of `MicroKernel::run`.
     unsafe {
         // Each step is a loop of constant bounds with a small body, so that all of them unroll and
         // the accumulators never leave their registers.

@@ -1,19 +1,19 @@
 //! The register tiles of integer products.
 
-use super::codes::{MOST, finish, raw};
-use super::x86::{Tile, rows};
-use super::{DotArgs, Operand};
+use super::requantize::{MOST, finish, raw};
+use super::x86_float::{Tile, rows};
+use super::{GemmArgs, Operand};
 use crate::simd::{Avx2, Avx512};
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
-/// Integer sums in the 32-bit lanes of a register, and how words of operands are multiplied into them.
+/// Integer sums in the 32-bit lanes of a register, and how groups of operands are multiplied into them.
 ///
 /// # Safety
 /// Every function may be called only where the CPU has the instance's features; loads and stores need
 /// valid pointers (no alignment).
 #[allow(clippy::missing_safety_doc)]
-pub(crate) unsafe trait Words {
+pub(crate) unsafe trait IntAccumulators {
     /// The register.
     type R: Copy;
     const LANES: usize;
@@ -24,19 +24,19 @@ pub(crate) unsafe trait Words {
     unsafe fn load_part(p: *const u8, bytes: usize) -> Self::R;
     unsafe fn store(p: *mut i32, v: Self::R);
     unsafe fn add(a: Self::R, b: Self::R) -> Self::R;
-    /// `acc + Σ a·b` over the values of each word.
+    /// `acc + Σ a·b` over the values of each group.
     unsafe fn dot(acc: Self::R, a: Self::R, b: Self::R) -> Self::R;
-    /// Words of the codes of `n <= LANES` channels, those at `p` side by side; all lanes when `FULL`. As many
-    /// places count as a word holds values.
-    unsafe fn beside<const FULL: bool>(p: [*const u8; 4], n: usize) -> Self::R;
+    /// Interleaves the values of `n <= LANES` channels at each `p` into groups, one a lane; all lanes when `FULL`. As many
+    /// pointers count as a group holds values.
+    unsafe fn interleave<const FULL: bool>(p: [*const u8; 4], n: usize) -> Self::R;
     /// [`finish`] compiled for the tier.
-    unsafe fn finish(args: &DotArgs, sums: *const i32, nr: usize);
+    unsafe fn finish(args: &GemmArgs, sums: *const i32, nr: usize);
 }
 
 /// # Safety
 /// As for [`finish`]; the CPU must have AVX2, FMA and F16C.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn finish_avx2(args: &DotArgs, sums: *const i32, nr: usize) {
+unsafe fn finish_avx2(args: &GemmArgs, sums: *const i32, nr: usize) {
     // SAFETY: passed on from the caller.
     unsafe { finish::<Avx2>(args, sums, nr) }
 }
@@ -44,7 +44,7 @@ unsafe fn finish_avx2(args: &DotArgs, sums: *const i32, nr: usize) {
 /// # Safety
 /// As for [`finish`]; the CPU must have AVX-512 F, BW, DQ and VL.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-unsafe fn finish_avx512(args: &DotArgs, sums: *const i32, nr: usize) {
+unsafe fn finish_avx512(args: &GemmArgs, sums: *const i32, nr: usize) {
     // SAFETY: passed on from the caller.
     unsafe { finish::<Avx512>(args, sums, nr) }
 }
@@ -60,7 +60,7 @@ const fn operand(vnni: bool) -> Operand {
 
 // SAFETY: each function only wraps intrinsics of the named features.
 #[allow(clippy::undocumented_unsafe_blocks)]
-unsafe impl<const VNNI: bool> Words for Ymm<VNNI> {
+unsafe impl<const VNNI: bool> IntAccumulators for Ymm<VNNI> {
     type R = __m256i;
     const LANES: usize = 8;
     const OPERAND: Operand = operand(VNNI);
@@ -98,7 +98,7 @@ unsafe impl<const VNNI: bool> Words for Ymm<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn beside<const FULL: bool>(p: [*const u8; 4], n: usize) -> __m256i {
+    unsafe fn interleave<const FULL: bool>(p: [*const u8; 4], n: usize) -> __m256i {
         let load = |p: *const u8| unsafe {
             if FULL {
                 return _mm_loadl_epi64(p.cast());
@@ -117,14 +117,14 @@ unsafe impl<const VNNI: bool> Words for Ymm<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn finish(args: &DotArgs, sums: *const i32, nr: usize) {
+    unsafe fn finish(args: &GemmArgs, sums: *const i32, nr: usize) {
         unsafe { finish_avx2(args, sums, nr) }
     }
 }
 
 // SAFETY: each function only wraps intrinsics of the named features.
 #[allow(clippy::undocumented_unsafe_blocks)]
-unsafe impl<const VNNI: bool> Words for Zmm<VNNI> {
+unsafe impl<const VNNI: bool> IntAccumulators for Zmm<VNNI> {
     type R = __m512i;
     const LANES: usize = 16;
     const OPERAND: Operand = operand(VNNI);
@@ -159,7 +159,7 @@ unsafe impl<const VNNI: bool> Words for Zmm<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn beside<const FULL: bool>(p: [*const u8; 4], n: usize) -> __m512i {
+    unsafe fn interleave<const FULL: bool>(p: [*const u8; 4], n: usize) -> __m512i {
         let load = |p: *const u8| unsafe {
             if FULL {
                 return _mm_loadu_si128(p.cast());
@@ -183,46 +183,46 @@ unsafe impl<const VNNI: bool> Words for Zmm<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn finish(args: &DotArgs, sums: *const i32, nr: usize) {
+    unsafe fn finish(args: &GemmArgs, sums: *const i32, nr: usize) {
         unsafe { finish_avx512(args, sums, nr) }
     }
 }
 
 /// Where the sums of column `first` on begin, or null.
-fn start(args: &DotArgs) -> *const i32 {
-    args.epilogue.codes.map_or(std::ptr::null(), |c| c.start)
+fn start(args: &GemmArgs) -> *const i32 {
+    args.epilogue.requantize.map_or(std::ptr::null(), |c| c.start)
 }
 
-/// The last `rest` bytes of a run of `bytes`, which begin at `p`, as a word that zeros fill.
+/// The last `rest` bytes of a run of `bytes`, which begin at `p`, as a group that zeros fill.
 /// Safety: the run must be readable; nothing else is read.
 #[inline(always)]
 unsafe fn end_of_run(p: *const u8, rest: usize, bytes: usize) -> u32 {
     // SAFETY: passed on from the caller.
     unsafe {
         if bytes >= 4 {
-            // One load of the run's last word: copying so few bytes is a call.
+            // One load of the run's last 32 bits: copying so few bytes is a call.
             let last = p.wrapping_sub(4 - rest).cast::<u32>().read_unaligned();
             return last >> (8 * (4 - rest));
         }
-        let mut word = [0u8; 4];
-        for (i, byte) in word.iter_mut().enumerate().take(rest) {
+        let mut group = [0u8; 4];
+        for (i, byte) in group.iter_mut().enumerate().take(rest) {
             *byte = *p.wrapping_add(i);
         }
-        u32::from_le_bytes(word)
+        u32::from_le_bytes(group)
     }
 }
 
 /// `NV` registers of columns.
 struct Columns<W, const NV: usize>(PhantomData<W>);
 
-impl<W: Words, const NV: usize> Tile for Columns<W, NV> {
-    /// The end of a run that does not fill a word is filled with zeros of A; those of B are zero too.
+impl<W: IntAccumulators, const NV: usize> Tile for Columns<W, NV> {
+    /// The end of a run that does not fill a group is filled with zeros of A; those of B are zero too.
     #[inline(always)]
-    unsafe fn run<const M: usize>(args: &DotArgs) {
-        let (size, per) = (W::OPERAND.size(), W::OPERAND.per_word());
+    unsafe fn run<const M: usize>(args: &GemmArgs) {
+        let (size, per) = (W::OPERAND.size(), W::OPERAND.per_group());
         let row = args.a_row * size as isize;
         let begin = start(args);
-        // SAFETY: the contract of `DotKernel::run`.
+        // SAFETY: the contract of `MicroKernel::run`.
         unsafe {
             let mut acc = [[W::splat(0); NV]; M];
             if !begin.is_null() {
@@ -253,14 +253,14 @@ impl<W: Words, const NV: usize> Tile for Columns<W, NV> {
                 }
                 let rest = args.run % per * size;
                 if rest > 0 {
-                    // Words first: a loop over sums that is too long to be unrolled would have them in
+                    // IntAccumulators first: a loop over sums that is too long to be unrolled would have them in
                     // memory everywhere.
-                    let mut words = [0u32; M];
-                    for (m, word) in words.iter_mut().enumerate() {
-                        *word = end_of_run(a.wrapping_offset(m as isize * row), rest, args.run * size);
+                    let mut groups = [0u32; M];
+                    for (m, group) in groups.iter_mut().enumerate() {
+                        *group = end_of_run(a.wrapping_offset(m as isize * row), rest, args.run * size);
                     }
                     for (m, sums) in acc.iter_mut().enumerate() {
-                        let av = W::splat(words[m] as i32);
+                        let av = W::splat(groups[m] as i32);
                         for v in 0..NV {
                             sums[v] = W::dot(sums[v], av, W::load(b.add(4 * v * W::LANES)));
                         }
@@ -297,14 +297,14 @@ impl<W: Words, const NV: usize> Tile for Columns<W, NV> {
 /// One column, the reduction in the lanes.
 struct Thin<W>(PhantomData<W>);
 
-impl<W: Words> Tile for Thin<W> {
+impl<W: IntAccumulators> Tile for Thin<W> {
     #[inline(always)]
-    unsafe fn run<const M: usize>(args: &DotArgs) {
+    unsafe fn run<const M: usize>(args: &GemmArgs) {
         let size = W::OPERAND.size();
         let row = args.a_row * size as isize;
         let (bytes, step) = (args.run * size, 4 * W::LANES);
         let begin = start(args);
-        // SAFETY: the contract of `DotKernel::run`; partial loads touch only what the run holds.
+        // SAFETY: the contract of `MicroKernel::run`; partial loads touch only what the run holds.
         unsafe {
             let mut acc = [W::splat(0); M];
             for tap in args.taps {
@@ -340,129 +340,129 @@ impl<W: Words> Tile for Thin<W> {
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_12x8(args: &DotArgs) {
+pub(super) unsafe fn avx2_12x8(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Ymm<false>, 1>, 12>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_6x16(args: &DotArgs) {
+pub(super) unsafe fn avx2_6x16(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Ymm<false>, 2>, 6>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_3x24(args: &DotArgs) {
+pub(super) unsafe fn avx2_3x24(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Ymm<false>, 3>, 3>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_4x1(args: &DotArgs) {
+pub(super) unsafe fn avx2_4x1(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Thin<Ymm<false>>, 4>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx2,fma,avxvnni")]
-pub(super) unsafe fn avx2vnni_12x8(args: &DotArgs) {
+pub(super) unsafe fn avx2vnni_12x8(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Ymm<true>, 1>, 12>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx2,fma,avxvnni")]
-pub(super) unsafe fn avx2vnni_6x16(args: &DotArgs) {
+pub(super) unsafe fn avx2vnni_6x16(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Ymm<true>, 2>, 6>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx2,fma,avxvnni")]
-pub(super) unsafe fn avx2vnni_3x24(args: &DotArgs) {
+pub(super) unsafe fn avx2vnni_3x24(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Ymm<true>, 3>, 3>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx2,fma,avxvnni")]
-pub(super) unsafe fn avx2vnni_4x1(args: &DotArgs) {
+pub(super) unsafe fn avx2vnni_4x1(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Thin<Ymm<true>>, 4>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_24x16(args: &DotArgs) {
+pub(super) unsafe fn avx512_24x16(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Zmm<false>, 1>, 24>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_12x32(args: &DotArgs) {
+pub(super) unsafe fn avx512_12x32(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Zmm<false>, 2>, 12>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_8x48(args: &DotArgs) {
+pub(super) unsafe fn avx512_8x48(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Zmm<false>, 3>, 8>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_8x1(args: &DotArgs) {
+pub(super) unsafe fn avx512_8x1(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Thin<Zmm<false>>, 8>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-pub(super) unsafe fn avx512vnni_24x16(args: &DotArgs) {
+pub(super) unsafe fn avx512vnni_24x16(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Zmm<true>, 1>, 24>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-pub(super) unsafe fn avx512vnni_14x32(args: &DotArgs) {
+pub(super) unsafe fn avx512vnni_14x32(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Zmm<true>, 2>, 14>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-pub(super) unsafe fn avx512vnni_9x48(args: &DotArgs) {
+pub(super) unsafe fn avx512vnni_9x48(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Zmm<true>, 3>, 9>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-pub(super) unsafe fn avx512vnni_8x1(args: &DotArgs) {
+pub(super) unsafe fn avx512vnni_8x1(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Thin<Zmm<true>>, 8>(args) }
 }

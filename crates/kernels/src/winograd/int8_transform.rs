@@ -1,13 +1,13 @@
-//! The transforms of F(2×2, 3×3) over codes, in integers.
+//! The transforms of F(2×2, 3×3) over quantized values, in integers.
 //!
-//! Codes less their zero point lie within ±255, so what `Bᵀ·d·B` makes of them lies within ±1020 and is
+//! Requantize less their zero point lie within ±255, so what `Bᵀ·d·B` makes of them lies within ±1020 and is
 //! exact in 16 bits. With twice `G` along each axis transformed weights are integers too, and `Aᵀ·m·A`
 //! gives four times the sums of the direct convolution: the same integers, as long as four times a sum
 //! fits 32 bits. Where inputs and weights are rounded to bytes in the transform domain instead, sums are
 //! scaled back per position and column in float32, in a fixed order, and rounded to integers; they are
 //! then an approximation, the same on every tier.
 
-use crate::dot::{Codes, DotArgs, Epilogue, finish_codes};
+use crate::gemm::{Epilogue, GemmArgs, Requantize, requantize_tile};
 use crate::simd::{Body, Ints, Vector};
 use crate::{Elem, Grid};
 
@@ -17,7 +17,7 @@ pub(super) const POINTS: usize = 16;
 /// Output pixels that go through the epilogue at once.
 const ROWS: usize = 32;
 
-/// How transformed codes are stored: as they are; rounded to bytes but stored in 16 bits; bytes, 128
+/// How transformed values are stored: as they are; rounded to bytes but stored in 16 bits; bytes, 128
 /// higher.
 pub(super) const EXACT: u8 = 0;
 pub(super) const ROUNDED: u8 = 1;
@@ -29,7 +29,7 @@ pub(super) struct Gather<'a, const HOW: u8> {
     pub src: *const u8,
     pub grid: Grid,
     pub channels: usize,
-    /// Code of 0.
+    /// Zero point.
     pub zero: i16,
     /// Position of the first tile's first row and column; outside the slice counts as zero.
     pub y: i64,
@@ -108,7 +108,7 @@ impl<const HOW: u8> Gather<'_, HOW> {
                     let mut d = [none; 4];
                     for (i, v) in d.iter_mut().enumerate() {
                         if inside || rows[i] {
-                            *v = I::sub(I::codes(p.wrapping_add(i * sy), count), zero);
+                            *v = I::sub(I::load_u8(p.wrapping_add(i * sy), count), zero);
                         }
                     }
                     columns[j] = input::<I>(d);
@@ -160,7 +160,7 @@ pub(super) struct Scatter<'a> {
     pub columns: usize,
     /// The epilogue of a direct sum.
     pub epilogue: Epilogue,
-    pub codes: Codes,
+    pub requantize: Requantize,
 }
 
 impl Body for Scatter<'_> {
@@ -254,12 +254,12 @@ impl Scatter<'_> {
         for i in 0..rows {
             for x in (0..across).step_by(ROWS) {
                 let at = |strides: [usize; 2]| i * strides[0] + x * strides[1];
-                let mut epilogue = Epilogue { codes: Some(self.codes), ..self.epilogue };
+                let mut epilogue = Epilogue { requantize: Some(self.requantize), ..self.epilogue };
                 if !self.residual.is_null() {
-                    let size = self.codes.residual.0.size();
+                    let size = self.requantize.residual.0.size();
                     epilogue.residual = self.residual.wrapping_add(size * at(self.residual_strides));
                 }
-                let args = DotArgs {
+                let args = GemmArgs {
                     a: std::ptr::null(),
                     a_row: 0,
                     taps: &[],
@@ -272,7 +272,7 @@ impl Scatter<'_> {
                     epilogue,
                 };
                 // SAFETY: the item's own part of the output; the sums were just written.
-                unsafe { finish_codes::<V>(&args, self.place(i, x), self.row) };
+                unsafe { requantize_tile::<V>(&args, self.place(i, x), self.row) };
             }
         }
     }

@@ -1,17 +1,17 @@
-//! Items of integer convolutions: what [`super::codes`] transforms lies where, and what their sums become.
+//! Items of integer convolutions: what [`super::int8_transform`] transforms lies where, and what their sums become.
 
-use super::codes::{Gather, Scatter};
+use super::int8_transform::{Gather, Scatter};
 use super::{Item, Steps};
 use crate::conv::ConvPointers;
-use crate::dot::{Codes, Epilogue, Operand};
+use crate::gemm::{Epilogue, Operand, Requantize};
 use crate::norm::ItemSums;
 use crate::simd::dispatch;
 use crate::{Elem, Grid};
 
 impl Item<'_> {
     /// A slice of zeros as bytes, 128 higher: sums of those begin with what all taps add to them.
-    pub(super) fn gather_nothing(&self, at: i64) {
-        let size = self.count() * self.plan.cut.channels;
+    pub(super) fn gather_zeros(&self, at: i64) {
+        let size = self.count() * self.plan.tiling.channels;
         for point in 0..self.plan.variant.points() {
             let slot = self.v.wrapping_add(point * self.plan.plane() + self.slot(at));
             // SAFETY: the ring has room for the slice.
@@ -19,13 +19,13 @@ impl Item<'_> {
         }
     }
 
-    /// Safety: as for [`Winograd::run`]; the input must hold codes.
-    pub(super) unsafe fn gather_codes<const HOW: u8>(&self, at: i64, first: usize, p: ConvPointers) {
+    /// Safety: as for [`Winograd::run`]; the input must be quantized.
+    pub(super) unsafe fn gather_quantized<const HOW: u8>(&self, at: i64, first: usize, p: ConvPointers) {
         let s = &self.plan.shape;
         let [n, y0, x0] = self.origin;
-        let channels = self.plan.cut.channels;
+        let channels = self.plan.tiling.channels;
         let slice = n * s.input.strides[0] + at as usize * s.input.strides[1] + first;
-        let rounding = self.weights.codes.as_ref().and_then(|c| c.rounding.as_ref());
+        let rounding = self.weights.factors.as_ref().and_then(|c| c.rounding.as_ref());
         let steps = rounding.map_or(Steps::default(), |r| r.steps);
         for ty in 0..self.tiles[0] {
             let row = self.slot(at) + ty * self.tiles[1] * channels;
@@ -33,7 +33,7 @@ impl Item<'_> {
                 src: p.input.wrapping_add(slice),
                 grid: s.input,
                 channels: channels.min(s.input.channels() - first),
-                zero: s.codes.map_or(0, |q| q.zero) as i16,
+                zero: s.quantized.map_or(0, |q| q.zero_point) as i16,
                 y: (y0 + ty * 2) as i64 - s.pad[1],
                 x: x0 as i64 - s.pad[2],
                 tiles: self.tiles[1],
@@ -48,27 +48,27 @@ impl Item<'_> {
     }
 
     /// What makes sums of integer products of input channels from `first` on.
-    pub(super) fn raw(&self, point: usize, column: usize, first: usize) -> Option<Codes> {
-        let rounding = self.weights.codes.as_ref()?.rounding.as_ref();
+    pub(super) fn raw(&self, point: usize, column: usize, first: usize) -> Option<Requantize> {
+        let rounding = self.weights.factors.as_ref()?.rounding.as_ref();
         let start = match rounding {
             Some(r) if first == 0 && self.plan.operand == Operand::U8 => {
                 r.start[point * self.plan.width() + column..].as_ptr()
             }
             _ => std::ptr::null(),
         };
-        Some(Codes {
+        Some(Requantize {
             scale: std::ptr::null(),
             start,
             residual: (Elem::F32, [1.0, 0.0]),
             post: None,
-            code: [1.0, 0.0],
+            output: [1.0, 0.0],
             totals: [std::ptr::null_mut(); 2],
         })
     }
 
     /// [`Item::scatter`] of integer sums.
     /// Safety: as for [`Winograd::run`].
-    pub(super) unsafe fn scatter_codes(
+    pub(super) unsafe fn scatter_quantized(
         &self,
         z: usize,
         k: usize,
@@ -76,7 +76,7 @@ impl Item<'_> {
         mut sums: Option<&mut ItemSums>,
     ) {
         let s = &self.plan.shape;
-        let (Some(q), Some(factors)) = (s.codes, &self.weights.codes) else { return };
+        let (Some(q), Some(factors)) = (s.quantized, &self.weights.factors) else { return };
         let [n, y0, x0] = self.origin;
         let (width, first) = (self.width(), self.first_column());
         let columns = width.min(s.output.channels() - first);
@@ -113,14 +113,14 @@ impl Item<'_> {
                     residual_row: s.residual.map_or(0, |g| g.strides[3] as isize),
                     act: s.act,
                     elem: s.elems[1],
-                    codes: None,
+                    requantize: None,
                 },
-                codes: Codes {
+                requantize: Requantize {
                     scale: factors.scale[first..].as_ptr(),
                     start: std::ptr::null(),
                     residual: q.residual,
                     post: q.post,
-                    code: q.code,
+                    output: q.output,
                     totals,
                 },
             };

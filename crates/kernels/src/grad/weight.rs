@@ -1,4 +1,4 @@
-//! Gradients of weights: products summed over positions,
+//! Weight gradients: products summed over positions,
 //! `acc[m, n] += Σ_rows Σ_i a[row·a_row + i·a_step + m] · b[row·b_row + i·b_step + n]`.
 //!
 //! On channels-last data the `m` of one row of kernel taps are contiguous (kernel width × channels),
@@ -9,7 +9,7 @@ use crate::simd::{Body, Vector, dispatch};
 
 /// Arguments of a tile.
 #[derive(Clone, Copy, Debug)]
-pub struct Outer {
+pub struct WeightGradient {
     /// First value of A.
     pub a: *const f32,
     /// Distance between rows of A, in values.
@@ -49,13 +49,13 @@ const WIDE: usize = 2;
 /// # Safety
 /// A must be readable for `m` values and B for `n` at every position, the sums writable and apart
 /// from both, and `isa` supported.
-pub unsafe fn outer(isa: Isa, args: Outer) {
+pub unsafe fn weight_gradient(isa: Isa, args: WeightGradient) {
     let (width, parts) = (WIDE * isa.lanes(), args.m.div_ceil(tallest(isa)).max(1));
     let mut m = 0;
     for part in 0..parts {
         let rows = (args.m - m).div_ceil(parts - part);
         for n in (0..args.n).step_by(width) {
-            let tile = Outer {
+            let tile = WeightGradient {
                 a: args.a.wrapping_add(m),
                 b: args.b.wrapping_add(n),
                 acc: args.acc.wrapping_add(m * args.acc_row + n),
@@ -77,8 +77,8 @@ pub unsafe fn outer(isa: Isa, args: Outer) {
     }
 }
 
-/// Safety: as for [`outer`], for at most [`tallest`] rows and `N` vectors of columns.
-unsafe fn tall<const N: usize, const FULL: bool>(isa: Isa, t: Outer) {
+/// Safety: as for [`weight_gradient`], for at most [`tallest`] rows and `N` vectors of columns.
+unsafe fn tall<const N: usize, const FULL: bool>(isa: Isa, t: WeightGradient) {
     // SAFETY: passed on from the caller.
     unsafe {
         match t.m {
@@ -102,7 +102,7 @@ unsafe fn tall<const N: usize, const FULL: bool>(isa: Isa, t: Outer) {
 }
 
 /// A tile of `M` rows and `N` vectors, the last of which is whole if `FULL`.
-struct Tile<const M: usize, const N: usize, const FULL: bool>(Outer);
+struct Tile<const M: usize, const N: usize, const FULL: bool>(WeightGradient);
 
 impl<const M: usize, const N: usize, const FULL: bool> Body for Tile<M, N, FULL> {
     type Out = ();

@@ -3,7 +3,7 @@
 
 /// Runs of cache lines, handed out in equal shares.
 #[derive(Default)]
-pub(super) struct Ahead {
+pub(super) struct Prefetch {
     runs: Vec<(*const u8, usize, bool)>,
     lines: usize,
     run: usize,
@@ -13,7 +13,7 @@ pub(super) struct Ahead {
 /// Bytes per cache line.
 const LINE: usize = 64;
 
-impl Ahead {
+impl Prefetch {
     /// Forgets all runs.
     pub fn clear(&mut self) {
         self.runs.clear();

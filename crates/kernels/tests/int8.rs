@@ -4,8 +4,8 @@ mod common;
 
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Quantized, Spec, TOTALLED, Weights};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
-use ampoule_kernels::dot::Act;
 use ampoule_kernels::eltwise::{self, Unary};
+use ampoule_kernels::gemm::Act;
 use ampoule_kernels::norm::{self, ItemSums};
 use ampoule_kernels::winograd::{Operands, Shape, Steps, Variant, Winograd};
 use ampoule_kernels::{Elem, Grid, Isa, f16, serial};
@@ -46,10 +46,10 @@ impl Case {
         let map = if self.residual == Some(Elem::U8) { [0.37, -41.0] } else { [1.0, 0.0] };
         let residual = (self.residual.unwrap_or(Elem::F32), map);
         Quantized {
-            zero: self.zero,
+            zero_point: self.zero,
             residual,
             post: self.post,
-            code: [1.5, 119.0],
+            output: [1.5, 119.0],
             totals: Some(TOTALLED.start),
         }
     }
@@ -96,8 +96,8 @@ fn cases() -> Vec<Case> {
     list
 }
 
-/// Codes between 0 and 255, extremes among them.
-fn codes(n: usize, seed: u64) -> Vec<f32> {
+/// Requantize between 0 and 255, extremes among them.
+fn quantized_values(n: usize, seed: u64) -> Vec<f32> {
     random(n, seed).iter().map(|x| (x * 160.0 + 128.0).round().clamp(0.0, 255.0)).collect()
 }
 
@@ -138,14 +138,14 @@ fn run(c: &Case, isa: Isa, x: &[f32], w: &[f32], r: &[f32], totals: bool) -> (Ve
     let scale: Vec<f32> =
         random(m, 6).iter().map(|s| (s * 0.5 + 1.0) * 40.0 / (ci * taps) as f32 / 128.0).collect();
     let elems = [Elem::U8, c.output];
-    let (codes, residual) = (Some(c.quantized()), c.residual.map(|_| go));
+    let (quantized, residual) = (Some(c.quantized()), c.residual.map(|_| go));
     let conv = Conv::new(
-        Spec { input: gi, output: go, residual, axes: c.axes, act: c.act, elems, codes },
+        Spec { input: gi, output: go, residual, axes: c.axes, act: c.act, elems, quantized },
         isa,
         true,
     );
     let at = |t: usize, a: usize, b: usize| w[(t * ci + a) * m + b];
-    let weights = Weights::pack_codes(conv.panels(isa), [taps, ci, m], &scale, Some(&bias), &serial, at);
+    let weights = Weights::pack_quantized(conv.panels(isa), [taps, ci, m], &scale, Some(&bias), &serial, at);
     let mut got = Stored::new(&vec![0.0; go.extent()], c.output);
     let mut x = Stored::new(x, Elem::U8);
     let mut r = Stored::new(r, c.residual.unwrap_or(Elem::F32));
@@ -169,9 +169,10 @@ fn every_tier_gives_the_bits_of_plain_loops() {
     for (i, c) in cases().iter().enumerate() {
         let [gi, go] = c.grids();
         let taps: usize = c.axes.iter().map(|a| a.kernel).product();
-        let x = codes(gi.extent(), i as u64 + 1);
-        let w: Vec<f32> = codes(taps * gi.channels() * c.outputs, 77).iter().map(|v| v - 128.0).collect();
-        let r = codes(go.extent(), 9);
+        let x = quantized_values(gi.extent(), i as u64 + 1);
+        let w: Vec<f32> =
+            quantized_values(taps * gi.channels() * c.outputs, 77).iter().map(|v| v - 128.0).collect();
+        let r = quantized_values(go.extent(), 9);
         let (want, _) = run(c, Isa::Scalar, &x, &w, &r, false);
         // The scalar tier against the formula, the others against its bits.
         let exact = sums(c, [gi, go], &x, &w);
@@ -227,7 +228,7 @@ fn every_tier_gives_the_bits_of_plain_loops() {
     }
 }
 
-/// [`run`] by Winograd's filtering.
+/// [`run`] by Winograd.
 fn run_winograd(
     c: &Case,
     (isa, variant): (Isa, Variant),
@@ -241,16 +242,16 @@ fn run_winograd(
     let bias: Vec<f32> = random(m, 5).iter().map(|b| b * 20.0).collect();
     let scale: Vec<f32> =
         random(m, 6).iter().map(|s| (s * 0.5 + 1.0) * 40.0 / (ci * kd * 9) as f32 / 128.0).collect();
-    let (codes, residual) = (
+    let (quantized, residual) = (
         Some(Quantized { totals: totals.then_some(TOTALLED.start), ..c.quantized() }),
         c.residual.map(|_| go),
     );
     let (pad, elems) = (c.axes.map(|a| a.pad), [Elem::U8, c.output]);
-    let shape = Shape { input: gi, output: go, residual, depth_taps: kd, pad, act: c.act, elems, codes };
+    let shape = Shape { input: gi, output: go, residual, depth_taps: kd, pad, act: c.act, elems, quantized };
     let plan = Winograd::new(isa, shape, variant);
     let at = |t: usize, a: usize, b: usize| std::array::from_fn(|k| w[((t * 9 + k) * ci + a) * m + b]);
     let steps = Steps::of(std::array::from_fn(|i| if i % 4 == 1 && i / 4 == 1 { 900.0 } else { 450.0 }));
-    let weights = plan.pack_codes((&scale, Some(steps)), Some(&bias), &serial, at);
+    let weights = plan.pack_quantized((&scale, Some(steps)), Some(&bias), &serial, at);
     let mut got = Stored::new(&vec![0.0; go.extent()], c.output);
     let (mut x, mut r) = (Stored::new(x, Elem::U8), Stored::new(r, c.residual.unwrap_or(Elem::F32)));
     let pointers = ConvPointers { input: x.ptr(), output: got.ptr(), residual: r.ptr() };
@@ -267,8 +268,8 @@ fn run_winograd(
     (got.values(), sum)
 }
 
-/// Cases that Winograd's filtering computes: those of stride 1 with 3×3 taps, and some of many channels.
-fn filtered() -> Vec<Case> {
+/// Cases that Winograd computes: those of stride 1 with 3×3 taps, and some of many channels.
+fn winograd_cases() -> Vec<Case> {
     let (one, k3) = (axis(1, 1, 1, 0), axis(3, 1, 1, 1));
     let square = |c: &Case| c.axes[1..].iter().all(|a| (a.kernel, a.stride, a.dilation) == (3, 1, 1));
     let mut list: Vec<Case> = cases().into_iter().filter(|c| square(c) && c.axes[0].dilation == 1).collect();
@@ -287,12 +288,13 @@ fn filtered() -> Vec<Case> {
 #[test]
 fn integer_winograd_has_the_bits_of_the_direct_convolution() {
     let tiers = tiers();
-    for (i, c) in filtered().iter().enumerate() {
+    for (i, c) in winograd_cases().iter().enumerate() {
         let [gi, go] = c.grids();
         let taps: usize = c.axes.iter().map(|a| a.kernel).product();
-        let x = codes(gi.extent(), i as u64 + 1);
-        let w: Vec<f32> = codes(taps * gi.channels() * c.outputs, 77).iter().map(|v| v - 128.0).collect();
-        let r = codes(go.extent(), 9);
+        let x = quantized_values(gi.extent(), i as u64 + 1);
+        let w: Vec<f32> =
+            quantized_values(taps * gi.channels() * c.outputs, 77).iter().map(|v| v - 128.0).collect();
+        let r = quantized_values(go.extent(), 9);
         let (want, _) = run(c, Isa::Scalar, &x, &w, &r, false);
         let exact = sums(c, [gi, go], &x, &w);
         for &isa in &tiers {
@@ -312,15 +314,16 @@ fn integer_winograd_has_the_bits_of_the_direct_convolution() {
 #[test]
 fn rounding_in_the_transform_domain_is_close_and_the_same_on_every_tier() {
     let tiers = tiers();
-    for (i, c) in filtered().iter().enumerate() {
+    for (i, c) in winograd_cases().iter().enumerate() {
         let [gi, go] = c.grids();
         let taps: usize = c.axes.iter().map(|a| a.kernel).product();
-        let x = codes(gi.extent(), i as u64 + 1);
-        let w: Vec<f32> = codes(taps * gi.channels() * c.outputs, 77).iter().map(|v| v - 128.0).collect();
-        let r = codes(go.extent(), 9);
-        let (want, totals) = run_winograd(c, (Isa::Scalar, Variant::F2_BYTES), &x, &w, &r, true);
+        let x = quantized_values(gi.extent(), i as u64 + 1);
+        let w: Vec<f32> =
+            quantized_values(taps * gi.channels() * c.outputs, 77).iter().map(|v| v - 128.0).collect();
+        let r = quantized_values(go.extent(), 9);
+        let (want, totals) = run_winograd(c, (Isa::Scalar, Variant::F2_INT8), &x, &w, &r, true);
         for &isa in &tiers {
-            let got = run_winograd(c, (isa, Variant::F2_BYTES), &x, &w, &r, true);
+            let got = run_winograd(c, (isa, Variant::F2_INT8), &x, &w, &r, true);
             assert!(got == (want.clone(), totals.clone()), "case {i} on {}", isa.name());
         }
         // Two roundings of seven bits: a few hundredths of the sums' spread.
@@ -368,7 +371,7 @@ fn sums_at_the_ends_of_the_range_do_not_saturate() {
 }
 
 #[test]
-fn depthwise_codes_are_exact() {
+fn int8_depthwise_is_exact() {
     for (c, k, s, d, pad, zero) in [
         (1, 3, 1, 1, 1, 0),
         (7, 3, 2, 1, 1, 128),
@@ -385,8 +388,8 @@ fn depthwise_codes_are_exact() {
         let a = axis(k, s, d, pad);
         let gi = Grid::dense([2, 1, 11, 13, c]);
         let go = Grid::dense([2, 1, out_size(11, &a, pad), out_size(13, &a, pad), c]);
-        let (x, r) = (codes(gi.extent(), 1), codes(go.extent(), 2));
-        let weights: Vec<f32> = codes(k * k * c, 3).iter().map(|w| w - 128.0).collect();
+        let (x, r) = (quantized_values(gi.extent(), 1), quantized_values(go.extent(), 2));
+        let weights: Vec<f32> = quantized_values(k * k * c, 3).iter().map(|w| w - 128.0).collect();
         let bias = random(c, 4);
         let scale: Vec<f32> = random(c, 5).iter().map(|s| (s + 1.5) / 900.0).collect();
         for output in [Elem::U8, Elem::F32, Elem::F16] {
@@ -394,11 +397,11 @@ fn depthwise_codes_are_exact() {
             let every = [Isa::Scalar].into_iter().chain(tiers());
             for (isa, packed) in every.flat_map(|i| [(i, false), (i, true)]) {
                 let residual = (Elem::U8, [0.25, -3.0]);
-                let codes = Some(Quantized {
-                    zero,
+                let quantized = Some(Quantized {
+                    zero_point: zero,
                     residual,
                     post: Some(Unary::Swish(1.0)),
-                    code: [0.75, 50.0],
+                    output: [0.75, 50.0],
                     totals: None,
                 });
                 let plan = Depthwise {
@@ -408,7 +411,7 @@ fn depthwise_codes_are_exact() {
                     axes: [axis(1, 1, 1, 0), a, a],
                     act: Act::None,
                     elems: [Elem::U8, output],
-                    codes,
+                    quantized,
                 };
                 let mut filters = Filters {
                     weights: weights.clone(),
@@ -454,10 +457,10 @@ fn depthwise_codes_are_exact() {
 }
 
 #[test]
-fn normalisation_to_codes_is_the_same_everywhere() {
+fn normalisation_to_int8_is_the_same_everywhere() {
     let (c, n) = (19, 23);
     let x: Vec<f16> = random(n * 21, 1).iter().map(|v| f16::from_f32(v * 3.0)).collect();
-    let r: Vec<u8> = codes(n * 20, 2).iter().map(|v| *v as u8).collect();
+    let r: Vec<u8> = quantized_values(n * 20, 2).iter().map(|v| *v as u8).collect();
     let (scale, shift) = (random(c, 3), random(c, 4));
     let mut all: Vec<Vec<u8>> = Vec::new();
     for isa in [Isa::Scalar].into_iter().chain(tiers()) {
@@ -471,7 +474,7 @@ fn normalisation_to_codes_is_the_same_everywhere() {
             scale: &scale,
             shift: &shift,
             act: Act::Leaky(0.1),
-            code: [2.0, 30.0],
+            output: [2.0, 30.0],
         };
         // SAFETY: buffers hold n pixels of the pitches given.
         unsafe { norm::affine(isa, args) };

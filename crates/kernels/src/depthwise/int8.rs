@@ -1,28 +1,28 @@
-//! Depthwise convolution of codes with the integer dot products of the tier.
+//! INT8 depthwise convolution with the integer dot products of the CPU.
 //!
-//! A word holds codes of one channel at neighbouring columns, four bytes or two values of 16 bits. Once made, it
-//! serves every output whose window touches those columns, with the weights shifted accordingly: words
+//! A group holds values of one channel at neighbouring columns, four bytes or two values of 16 bits. Once made, it
+//! serves every output whose window touches those columns, with the weights shifted accordingly: groups
 //! cost more than products here.
 
 use super::{Depthwise, ROWS, valid};
 use crate::conv::ConvPointers;
-use crate::dot::x86_codes::{Words, Ymm, Zmm};
-use crate::dot::{self, Codes, DotArgs, Epilogue};
+use crate::gemm::x86_int8::{IntAccumulators, Ymm, Zmm};
+use crate::gemm::{self, Epilogue, GemmArgs, Requantize};
 use crate::{Elem, Isa};
 use std::ops::Range;
 
 /// Outputs whose sums are in registers at once.
 const N: usize = 8;
 
-/// Weights of a depthwise convolution of codes for the words of a tier.
+/// Weights of an INT8 depthwise convolution, packed for one kernel.
 #[derive(Clone, Debug)]
 pub struct Packed {
     isa: Isa,
     /// Channels that a register holds.
     lanes: usize,
-    /// `[block of channels][line of the kernel][shift][channel]`; with shift `s`, place `i` of the word has
+    /// `[block of channels][line of the kernel][shift][channel]`; with shift `s`, place `i` of the group has
     /// the weight of column `s - (places - 1) + i` of the kernel, or 0.
-    words: Vec<i32>,
+    groups: Vec<i32>,
     /// What the sum of each channel begins with: what the zero point adds, taken off.
     start: Vec<i32>,
     /// A pixel outside the image.
@@ -37,33 +37,34 @@ fn compiled(kernel: usize, stride: usize) -> bool {
 impl Packed {
     /// Packs `weights` (`[tap][channel]`, integers of a signed byte) for `plan`, if it suits it.
     pub(super) fn of(plan: &Depthwise, isa: Isa, weights: &[f32]) -> Option<Self> {
-        let codes = plan.codes.as_ref()?;
+        let quantized = plan.quantized.as_ref()?;
         let across = plan.axes[2];
-        let zero = u8::try_from(codes.zero).ok()?;
+        let zero = u8::try_from(quantized.zero_point).ok()?;
         if isa == Isa::Scalar || across.dilation != 1 || !compiled(across.kernel, across.stride) {
             return None;
         }
         let lanes = if isa >= Isa::Avx512 { 16 } else { 8 };
-        let operand = dot::operand(isa, Elem::U8);
-        let (per, kernel, c) = (operand.per_word(), across.kernel, plan.output.channels());
+        let operand = gemm::operand(isa, Elem::U8);
+        let (per, kernel, c) = (operand.per_group(), across.kernel, plan.output.channels());
         let lines = plan.axes[0].kernel * plan.axes[1].kernel;
-        let mut words = Vec::with_capacity(c.next_multiple_of(lanes) * lines * (kernel + per - 1));
+        let mut groups = Vec::with_capacity(c.next_multiple_of(lanes) * lines * (kernel + per - 1));
         for first in (0..c).step_by(lanes) {
             for line in 0..lines {
                 for shift in 0..kernel + per - 1 {
-                    words.extend((first..first + lanes).map(|ch| {
-                        let word = operand.word(per, |i| match (shift + i).checked_sub(per - 1) {
+                    groups.extend((first..first + lanes).map(|ch| {
+                        let group = operand.group(per, |i| match (shift + i).checked_sub(per - 1) {
                             Some(t) if t < kernel && ch < c => weights[(line * kernel + t) * c + ch],
                             _ => 0.0,
                         });
-                        word.to_bits() as i32
+                        group.to_bits() as i32
                     }));
                 }
             }
         }
         let sum = |ch: usize| (0..lines * kernel).map(|t| weights[t * c + ch] as i32).sum::<i32>();
-        let start = (0..c.next_multiple_of(lanes)).map(|ch| if ch < c { -codes.zero * sum(ch) } else { 0 });
-        Some(Packed { isa, lanes, words, start: start.collect(), outside: vec![zero; c] })
+        let start =
+            (0..c.next_multiple_of(lanes)).map(|ch| if ch < c { -quantized.zero_point * sum(ch) } else { 0 });
+        Some(Packed { isa, lanes, groups, start: start.collect(), outside: vec![zero; c] })
     }
 }
 
@@ -116,8 +117,8 @@ impl Item<'_> {
 
     /// Safety: as for [`Item::run`]; `W` must be of the tier.
     #[inline(always)]
-    unsafe fn lines<W: Words, const K: usize, const S: usize>(&self) {
-        let per = W::OPERAND.per_word();
+    unsafe fn lines<W: IntAccumulators, const K: usize, const S: usize>(&self) {
+        let per = W::OPERAND.per_group();
         let columns = ((N - 1) * S + K).next_multiple_of(per);
         let (width, c) = (self.plan.output.dims[3], self.plan.output.channels());
         let lines = self.plan.axes[0].kernel * self.plan.axes[1].kernel;
@@ -169,14 +170,14 @@ impl Item<'_> {
     /// when `FULL`.
     /// Safety: as for [`Item::run`]; the table must lead to pixels.
     #[inline(always)]
-    unsafe fn block<W: Words, const K: usize, const S: usize, const FULL: bool>(
+    unsafe fn block<W: IntAccumulators, const K: usize, const S: usize, const FULL: bool>(
         &self,
         table: &[*const u8],
         columns: usize,
         first: usize,
         [y, x]: [usize; 2],
     ) {
-        let per = W::OPERAND.per_word();
+        let per = W::OPERAND.per_group();
         let count = if FULL { W::LANES } else { self.plan.output.channels() - first };
         let shifts = K + per - 1;
         let lines = table.len() / columns;
@@ -185,7 +186,7 @@ impl Item<'_> {
         unsafe {
             let start = W::load(self.packed.start.as_ptr().add(first).cast());
             let mut acc = [start; N];
-            let mut weights = self.packed.words.as_ptr().add(first * lines * shifts);
+            let mut weights = self.packed.groups.as_ptr().add(first * lines * shifts);
             for line in 0..lines {
                 let row = table.as_ptr().add(line * columns);
                 for g in 0..((N - 1) * S + K).div_ceil(per) {
@@ -193,13 +194,13 @@ impl Item<'_> {
                     for (i, p) in at.iter_mut().enumerate().take(per) {
                         *p = (*row.add(g * per + i)).wrapping_add(first);
                     }
-                    let word = W::beside::<FULL>(at, count);
+                    let group = W::interleave::<FULL>(at, count);
                     for (m, sum) in acc.iter_mut().enumerate() {
-                        // The column of the kernel at the word's last place.
+                        // The column of the kernel at the group's last place.
                         let shift = (g * per + per - 1) as isize - (m * S) as isize;
                         if (0..shifts as isize).contains(&shift) {
                             let w = W::load(weights.add(shift as usize * W::LANES).cast());
-                            *sum = W::dot(*sum, word, w);
+                            *sum = W::dot(*sum, group, w);
                         }
                     }
                 }
@@ -210,26 +211,26 @@ impl Item<'_> {
             for (m, sum) in acc.into_iter().enumerate() {
                 W::store(to.add(m * W::LANES), sum);
             }
-            W::finish(&self.ended(first, count, [y, x]), to, W::LANES);
+            W::finish(&self.epilogue(first, count, [y, x]), to, W::LANES);
         }
     }
 
     /// What becomes of the sums of `count` channels from `first` on.
     #[inline(always)]
-    fn ended(&self, first: usize, count: usize, [y, x]: [usize; 2]) -> DotArgs<'_> {
+    fn epilogue(&self, first: usize, count: usize, [y, x]: [usize; 2]) -> GemmArgs<'_> {
         let plan = self.plan;
         let [n, z] = self.at;
         let place = |g: &crate::Grid| {
             n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3] + first
         };
-        let (stored, map, post, code) = match &plan.codes {
-            Some(q) => (q.residual.0, q.residual.1, q.post, q.code),
+        let (stored, map, post, output) = match &plan.quantized {
+            Some(q) => (q.residual.0, q.residual.1, q.post, q.output),
             None => (Elem::F32, [1.0, 0.0], None, [1.0, 0.0]),
         };
         let elem = plan.elems[1];
         let residual = plan.residual.as_ref();
         let from = |g| self.p.residual.wrapping_add(stored.size() * place(g));
-        DotArgs {
+        GemmArgs {
             a: std::ptr::null(),
             a_row: 0,
             taps: &[],
@@ -245,12 +246,12 @@ impl Item<'_> {
                 residual_row: residual.map_or(0, |g| g.strides[3] as isize),
                 act: plan.act,
                 elem,
-                codes: Some(Codes {
+                requantize: Some(Requantize {
                     scale: self.scale[first..].as_ptr(),
                     start: std::ptr::null(),
                     residual: (stored, map),
                     post,
-                    code,
+                    output,
                     totals: [std::ptr::null_mut(); 2],
                 }),
             },

@@ -1,7 +1,7 @@
 //! The register tiles of AVX2 and AVX-512: one instantiation of [`tile`] per row count, so that
 //! every accumulator stays in a register.
 
-use super::{DotArgs, begin, finish, finish_thin, thin, tile};
+use super::{GemmArgs, begin, finish, finish_thin, thin, tile};
 use crate::simd::{Avx2, Avx512, Avx512Bf16, Vector};
 use crate::{Elem, bf16};
 use std::arch::x86_64::*;
@@ -12,16 +12,16 @@ pub(super) trait Tile {
     /// The tile of `M` rows.
     ///
     /// # Safety
-    /// See [`super::DotKernel::run`]; the CPU must have the features of the tile.
-    unsafe fn run<const M: usize>(args: &DotArgs);
+    /// See [`super::MicroKernel::run`]; the CPU must have the features of the tile.
+    unsafe fn run<const M: usize>(args: &GemmArgs);
 }
 
 /// Calls the instantiation for `args.m` rows.
 ///
 /// # Safety
-/// See [`super::DotKernel::run`]; the CPU must have the features of the tile.
+/// See [`super::MicroKernel::run`]; the CPU must have the features of the tile.
 #[inline(always)]
-pub(super) unsafe fn rows<T: Tile, const MR: usize>(args: &DotArgs) {
+pub(super) unsafe fn rows<T: Tile, const MR: usize>(args: &GemmArgs) {
     macro_rules! pick {
         ($($m:literal)*) => {
             match args.m {
@@ -40,7 +40,7 @@ struct Columns<V, const NV: usize>(PhantomData<V>);
 
 impl<V: Vector, const NV: usize> Tile for Columns<V, NV> {
     #[inline(always)]
-    unsafe fn run<const M: usize>(args: &DotArgs) {
+    unsafe fn run<const M: usize>(args: &GemmArgs) {
         // SAFETY: passed on from the caller.
         unsafe { tile::<V, M, NV>(args) }
     }
@@ -51,7 +51,7 @@ struct Thin<V>(PhantomData<V>);
 
 impl<V: Vector> Tile for Thin<V> {
     #[inline(always)]
-    unsafe fn run<const M: usize>(args: &DotArgs) {
+    unsafe fn run<const M: usize>(args: &GemmArgs) {
         // SAFETY: passed on from the caller.
         unsafe { thin::<V, M>(args) }
     }
@@ -62,7 +62,7 @@ struct Pairs<const NV: usize>;
 
 impl<const NV: usize> Tile for Pairs<NV> {
     #[inline(always)]
-    unsafe fn run<const M: usize>(args: &DotArgs) {
+    unsafe fn run<const M: usize>(args: &GemmArgs) {
         // SAFETY: passed on from the caller.
         unsafe { tile_pairs::<M, NV>(args) }
     }
@@ -73,77 +73,77 @@ struct ThinPairs;
 
 impl Tile for ThinPairs {
     #[inline(always)]
-    unsafe fn run<const M: usize>(args: &DotArgs) {
+    unsafe fn run<const M: usize>(args: &GemmArgs) {
         // SAFETY: passed on from the caller.
         unsafe { thin_pairs::<M>(args) }
     }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_12x8(args: &DotArgs) {
+pub(super) unsafe fn avx2_12x8(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Avx2, 1>, 12>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_6x16(args: &DotArgs) {
+pub(super) unsafe fn avx2_6x16(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Avx2, 2>, 6>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_4x24(args: &DotArgs) {
+pub(super) unsafe fn avx2_4x24(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Avx2, 3>, 4>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_24x16(args: &DotArgs) {
+pub(super) unsafe fn avx512_24x16(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Avx512, 1>, 24>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_14x32(args: &DotArgs) {
+pub(super) unsafe fn avx512_14x32(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Avx512, 2>, 14>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_9x48(args: &DotArgs) {
+pub(super) unsafe fn avx512_9x48(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Columns<Avx512, 3>, 9>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_4x1(args: &DotArgs) {
+pub(super) unsafe fn avx2_4x1(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Thin<Avx2>, 4>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_8x1(args: &DotArgs) {
+pub(super) unsafe fn avx512_8x1(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Thin<Avx512>, 8>(args) }
 }
 
-/// How far ahead of its use a panel of pairs is asked for, in words.
+/// How far ahead of its use a panel of pairs is asked for, in groups.
 const AHEAD: usize = 512;
 
 /// `a` and `b` as pairs of bfloat16: `acc + a0·b0 + a1·b1` per lane.
@@ -160,9 +160,9 @@ unsafe fn dot2(acc: __m512, a: __m512i, b: __m512i) -> __m512 {
 /// The tile over pairs of bfloat16; an odd end of a run is paired with a zero of B and of A.
 ///
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[inline(always)]
-unsafe fn tile_pairs<const M: usize, const NV: usize>(args: &DotArgs) {
+unsafe fn tile_pairs<const M: usize, const NV: usize>(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe {
         let mut acc = begin::<Avx512Bf16, M, NV>(args);
@@ -202,25 +202,25 @@ unsafe fn tile_pairs<const M: usize, const NV: usize>(args: &DotArgs) {
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-pub(super) unsafe fn pairs_24x16(args: &DotArgs) {
+pub(super) unsafe fn pairs_24x16(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Pairs<1>, 24>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-pub(super) unsafe fn pairs_14x32(args: &DotArgs) {
+pub(super) unsafe fn pairs_14x32(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Pairs<2>, 14>(args) }
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-pub(super) unsafe fn pairs_9x48(args: &DotArgs) {
+pub(super) unsafe fn pairs_9x48(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<Pairs<3>, 9>(args) }
 }
@@ -228,9 +228,9 @@ pub(super) unsafe fn pairs_9x48(args: &DotArgs) {
 /// `M` rows of one column of pairs, the reduction in the lanes.
 ///
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[inline(always)]
-unsafe fn thin_pairs<const M: usize>(args: &DotArgs) {
+unsafe fn thin_pairs<const M: usize>(args: &GemmArgs) {
     // SAFETY: passed on from the caller; masked loads touch only what the run holds.
     unsafe {
         let mut acc = [_mm512_setzero_ps(); M];
@@ -252,9 +252,9 @@ unsafe fn thin_pairs<const M: usize>(args: &DotArgs) {
 }
 
 /// # Safety
-/// See [`super::DotKernel::run`].
+/// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-pub(super) unsafe fn pairs_8x1(args: &DotArgs) {
+pub(super) unsafe fn pairs_8x1(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe { rows::<ThinPairs, 8>(args) }
 }
