@@ -15,7 +15,8 @@ mod study;
 use crate::args::{Cli, Command, Global};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::{Options, Precision};
-use ampoule_graph::{Graph, onnx};
+use ampoule_graph::Graph;
+use ampoule_onnx as onnx;
 use ampoule_pipeline::{Error as PipelineError, Model, RECIPE_KEY, Recipe};
 
 /// Runs what was typed.

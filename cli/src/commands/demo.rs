@@ -5,7 +5,7 @@ use super::{options, say};
 use crate::args::Global;
 use crate::exit::{Code, Failure};
 use crate::progress::Reporter;
-use ampoule_graph::onnx;
+use ampoule_onnx as onnx;
 use ampoule_pipeline::{Batch, Case, Model, Outcome, run_cases, sha256_hex};
 use std::path::Path;
 
