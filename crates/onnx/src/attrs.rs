@@ -1,7 +1,8 @@
 //! Typed access to a node's attributes that remembers which were read, so that an attribute which
 //! nobody understood makes the node unsupported instead of silently wrong.
 
-use super::proto::{AttributeProto, AttributeType, NodeProto};
+use crate::proto::{AttributeProto, AttributeType, NodeProto};
+use ampoule_graph::Tensor;
 use std::cell::RefCell;
 
 type R<T> = Result<T, String>;
@@ -68,10 +69,10 @@ impl<'a> Attrs<'a> {
         String::from_utf8(a.s.to_vec()).map_err(|_| format!("attribute {name} is not UTF-8"))
     }
 
-    pub fn tensor(&self, name: &str) -> R<Option<crate::Tensor>> {
+    pub fn tensor(&self, name: &str) -> R<Option<Tensor>> {
         let Some(a) = self.get(name, AttributeType::Tensor)? else { return Ok(None) };
         let t = a.t.as_ref().ok_or_else(|| format!("attribute {name} holds no tensor"))?;
-        super::tensor_from_proto(t, None, u64::MAX).map(Some).map_err(|e| e.to_string())
+        crate::tensor_from_proto(t, None, u64::MAX).map(Some).map_err(|e| e.to_string())
     }
 
     /// Fails when an attribute was never asked for.

@@ -1,9 +1,10 @@
 //! From bytes to a checked [`Graph`].
 
-use super::proto::*;
-use super::{Mapped, qlinear, read_ops, scan, tensors};
-use crate::op::Unknown;
-use crate::{DType, Dim, Error, Graph, Node, Op, Result, Value, ValueId};
+use crate::mapped::Mapped;
+use crate::proto::*;
+use crate::{Error, NEWEST_OPSET, OLDEST_OPSET, Result, qlinear, read_ops, scan, tensors};
+use ampoule_graph::op::Unknown;
+use ampoule_graph::{DType, Dim, Graph, Node, Op, Tensor, Value, ValueId};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::HashMap;
@@ -60,7 +61,7 @@ pub fn read_file(path: &Path) -> Result<Graph> {
     let file = std::fs::File::open(path).map_err(io)?;
     let mapped = Mapped::new(&file, meta.len() as usize).map_err(io)?;
     let mut graph = from_bytes(Bytes::from_owner(mapped.clone()), Some(folder), &limits)?;
-    graph.mapped = Some(mapped);
+    graph.set_file(std::sync::Arc::new(mapped));
     Ok(graph)
 }
 
@@ -76,13 +77,13 @@ pub fn from_bytes(bytes: Bytes, folder: Option<&Path>, limits: &Limits) -> Resul
     let default = |d: &str| d.is_empty() || d == "ai.onnx";
     let opset = opset_import.iter().filter(|o| default(&o.domain)).map(|o| o.version).max();
     // A model of other domains only may leave the default one out.
-    let opset = opset.unwrap_or(super::NEWEST_OPSET);
-    if !(super::OLDEST_OPSET..=super::NEWEST_OPSET).contains(&opset) {
-        return Err(Error::Opset { found: opset, newest: super::NEWEST_OPSET });
+    let opset = opset.unwrap_or(NEWEST_OPSET);
+    if !(OLDEST_OPSET..=NEWEST_OPSET).contains(&opset) {
+        return Err(Error::Opset { found: opset, oldest: OLDEST_OPSET, newest: NEWEST_OPSET });
     }
     let mut reader = Reader { graph: Graph::new(&graph.name), ids: HashMap::new(), taken: 0 };
     reader.graph.opset = opset;
-    reader.graph.functions = functions;
+    reader.graph.functions = functions.iter().map(|f| f.encode_to_vec().into()).collect();
     reader.graph.other_opsets =
         opset_import.iter().filter(|o| !default(&o.domain)).map(|o| (o.domain.clone(), o.version)).collect();
     reader.graph.metadata = metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
@@ -120,7 +121,7 @@ impl Reader {
     }
 
     /// A constant that the file does not name.
-    pub fn extra_constant(&mut self, hint: &str, t: crate::Tensor) -> ValueId {
+    pub fn extra_constant(&mut self, hint: &str, t: Tensor) -> ValueId {
         let id = self.extra(hint);
         self.graph.set_constant(id, t);
         id
@@ -168,7 +169,7 @@ impl Reader {
             self.graph.outputs.push(id);
         }
         self.graph.sort()?;
-        self.graph.check()
+        Ok(self.graph.check()?)
     }
 
     fn value_info(&mut self, v: &ValueInfoProto) -> Result<ValueId> {
@@ -219,7 +220,7 @@ impl Reader {
         if let Err(reason) = converted {
             node.inputs = resolve(self, &n.input);
             node.outputs = resolve(self, &n.output);
-            node.op = Op::Unknown(Unknown { proto: Box::new(n), reason });
+            node.op = Op::Unknown(unknown(&n, reason));
         }
         self.graph.nodes.push(node);
         Ok(())
@@ -236,5 +237,17 @@ impl Reader {
         let tensor = read_ops::constant_value(n).map_err(|reason| Error::tensor(out, reason))?;
         self.graph.set_constant(id, tensor);
         Ok(())
+    }
+}
+
+/// Keeps a node that is not supported, in the file's own encoding.
+fn unknown(n: &NodeProto, reason: String) -> Unknown {
+    let subgraphs = n.attribute.iter().any(|a| a.g.is_some() || !a.graphs.is_empty());
+    Unknown {
+        name: n.op_type.clone(),
+        domain: n.domain.clone(),
+        reason,
+        subgraphs,
+        encoded: n.encode_to_vec().into(),
     }
 }

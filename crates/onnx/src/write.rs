@@ -1,9 +1,9 @@
 //! From a [`Graph`] back to an ONNX file, written whole or not at all.
 
-use super::proto::*;
-use super::tensors;
-use crate::op::*;
-use crate::{DType, Dim, Error, Graph, Node, Op, Result, ValueId};
+use crate::proto::*;
+use crate::{Error, Result, tensors};
+use ampoule_graph::op::*;
+use ampoule_graph::{DType, Dim, Graph, Node, Op, ValueId};
 use bytes::Bytes;
 use prost::Message;
 use std::io::Write;
@@ -28,7 +28,7 @@ pub fn write_file(graph: &Graph, path: &Path) -> Result<()> {
 
 /// Serializes `graph` for opset 18, or newer where an operator or an unsupported node needs it.
 pub fn to_bytes(graph: &Graph) -> Result<Vec<u8>> {
-    let proto = to_proto(graph);
+    let proto = to_proto(graph)?;
     if proto.encoded_len() > i32::MAX as usize {
         let found = proto.encoded_len() as u64;
         return Err(Error::Limit { what: "bytes of a protobuf file", found, limit: i32::MAX as u64 });
@@ -36,7 +36,7 @@ pub fn to_bytes(graph: &Graph) -> Result<Vec<u8>> {
     Ok(proto.encode_to_vec())
 }
 
-fn to_proto(graph: &Graph) -> ModelProto {
+fn to_proto(graph: &Graph) -> Result<ModelProto> {
     let unknown = graph.nodes.iter().any(|n| matches!(n.op, Op::Unknown(_)));
     let needed = graph.nodes.iter().map(|n| since(&n.op)).max().unwrap_or(18);
     let opset = if unknown { needed.max(graph.opset) } else { needed };
@@ -46,10 +46,10 @@ fn to_proto(graph: &Graph) -> ModelProto {
     }
     let info = |id: &ValueId| value_info(graph, *id);
     let uses = graph.uses();
-    let subgraphs = graph.nodes.iter().any(|n| holds_subgraph(&n.op));
+    let subgraphs = graph.nodes.iter().any(|n| matches!(&n.op, Op::Unknown(u) if u.subgraphs));
     let proto = GraphProto {
         name: if graph.name.is_empty() { "model".into() } else { graph.name.clone() },
-        node: graph.nodes.iter().map(|n| node(graph, n)).collect(),
+        node: graph.nodes.iter().map(|n| node(graph, n)).collect::<Result<_>>()?,
         initializer: graph
             .constants
             .iter()
@@ -60,7 +60,7 @@ fn to_proto(graph: &Graph) -> ModelProto {
         output: graph.outputs.iter().map(info).collect(),
         ..Default::default()
     };
-    ModelProto {
+    Ok(ModelProto {
         ir_version: if opset >= 21 { 10 } else { 8 },
         producer_name: "ampoule".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
@@ -71,15 +71,9 @@ fn to_proto(graph: &Graph) -> ModelProto {
             .iter()
             .map(|(key, value)| StringStringEntryProto { key: key.clone(), value: value.clone() })
             .collect(),
-        functions: graph.functions.clone(),
+        functions: graph.functions.iter().map(decoded).collect::<Result<_>>()?,
         ..Default::default()
-    }
-}
-
-/// Whether an unsupported node carries subgraphs, which may read outer values by name.
-pub(crate) fn holds_subgraph(op: &Op) -> bool {
-    let Op::Unknown(u) = op else { return false };
-    u.proto.attribute.iter().any(|a| a.g.is_some() || !a.graphs.is_empty())
+    })
 }
 
 /// The opset at which an operator took the form that is written.
@@ -120,23 +114,29 @@ fn value_info(graph: &Graph, id: ValueId) -> ValueInfoProto {
     }
 }
 
-fn node(graph: &Graph, n: &Node) -> NodeProto {
+/// What the reader kept in this format's own encoding.
+fn decoded<M: Message + Default>(encoded: &Bytes) -> Result<M> {
+    M::decode(encoded.clone()).map_err(|e| Error::NotOnnx { reason: e.to_string() })
+}
+
+fn node(graph: &Graph, n: &Node) -> Result<NodeProto> {
     let names = |ids: &[Option<ValueId>]| -> Vec<String> {
         // Left out at the end they need no place, and OpenVINO fails on one that is empty.
         let n = ids.iter().rposition(Option::is_some).map_or(0, |i| i + 1);
         ids[..n].iter().map(|id| id.map_or(String::new(), |id| graph.value(id).name.clone())).collect()
     };
     if let Op::Unknown(u) = &n.op {
-        return NodeProto { input: names(&n.inputs), output: names(&n.outputs), ..(*u.proto).clone() };
+        let kept: NodeProto = decoded(&u.encoded)?;
+        return Ok(NodeProto { input: names(&n.inputs), output: names(&n.outputs), ..kept });
     }
-    NodeProto {
+    Ok(NodeProto {
         input: names(&n.inputs),
         output: names(&n.outputs),
         name: n.name.clone(),
         op_type: n.op.name(),
         attribute: attributes(&n.op, n),
         ..Default::default()
-    }
+    })
 }
 
 fn int(name: &str, i: i64) -> AttributeProto {

@@ -1,10 +1,10 @@
 //! `NodeProto` to [`Op`], bringing older operator forms to the newest.
 
-use super::attrs::Attrs;
-use super::proto::NodeProto;
-use super::read::Reader;
-use crate::op::*;
-use crate::{DType, Node, Tensor};
+use crate::attrs::Attrs;
+use crate::proto::NodeProto;
+use crate::read::Reader;
+use ampoule_graph::op::*;
+use ampoule_graph::{DType, Node, Op, Tensor};
 
 type R<T> = Result<T, String>;
 

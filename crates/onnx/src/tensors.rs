@@ -1,8 +1,7 @@
 //! `TensorProto` to [`Tensor`], in all encodings.
 
-use super::{external, proto::TensorProto};
-use crate::tensor::count;
-use crate::{DType, Error, Result, Tensor};
+use crate::{Error, Result, external, proto::TensorProto};
+use ampoule_graph::{DType, Tensor, element_count};
 use bytes::Bytes;
 use half::{bf16, f16};
 use prost::Message;
@@ -23,7 +22,7 @@ pub fn tensor_from_proto(t: &TensorProto, folder: Option<&Path>, most: u64) -> R
         DType::from_code(t.data_type).ok_or_else(|| err(format!("unknown element type {}", t.data_type)))?;
     let dims: Option<Vec<usize>> = t.dims.iter().map(|&d| usize::try_from(d).ok()).collect();
     let dims = dims.ok_or_else(|| err(format!("negative dimension in {:?}", t.dims)))?;
-    let n = count(&dims).ok_or_else(|| err(format!("{dims:?} overflows")))?;
+    let n = element_count(&dims).ok_or_else(|| err(format!("{dims:?} overflows")))?;
     if dtype == DType::Str {
         return Tensor::from_strings(dims, t.string_data.clone())
             .map_err(|_| err("the number of strings does not fit the shape".into()));

@@ -116,8 +116,8 @@ pub(super) fn model(bytes: &[u8], max_messages: u64, max_depth: u64) -> Result<C
 
 #[cfg(test)]
 mod tests {
-    use super::super::proto::*;
     use super::*;
+    use crate::proto::*;
     use prost::Message;
 
     fn nested(depth: usize) -> Vec<u8> {

@@ -4,7 +4,7 @@
 //! one hard link, offsets or lengths outside the file, unknown keys (see ONNX's own
 //! `ExternalDataSecurity` for the attacks behind each rule).
 
-use super::proto::TensorProto;
+use crate::proto::TensorProto;
 use crate::{Error, Result};
 use bytes::Bytes;
 use std::fs::File;

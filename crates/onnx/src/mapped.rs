@@ -1,6 +1,7 @@
 //! Large model files, mapped rather than read: what has been packed can be given back to the system
 //! and comes back from the file if it is asked for again.
 
+use ampoule_graph::MappedFile;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::ffi::c_void;
 use std::fs::File;
@@ -38,9 +39,10 @@ impl Mapped {
         };
         Ok(Mapped(Arc::new(Mapping { base, len })))
     }
+}
 
-    /// Gives the pages back to the system until they are read again.
-    pub fn release(&self) {
+impl MappedFile for Mapped {
+    fn release(&self) {
         // SAFETY: pages of an unmodified private file mapping are read from the file again.
         let _ = unsafe { rustix::mm::madvise(self.0.base, self.0.len, Advice::LinuxDontNeed) };
     }

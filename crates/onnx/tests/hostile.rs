@@ -2,7 +2,8 @@
 
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::*;
-use ampoule_graph::{Dim, Op, Tensor, infer, onnx, passes};
+use ampoule_graph::{Dim, Op, Tensor, infer, passes};
+use ampoule_onnx as onnx;
 use proptest::prelude::*;
 
 fn model() -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! Operators on codes (`QLinearConv` and its kin, ONNX's and ONNX Runtime's) as what they mean:
 //! dequantizers, the operator on values, a quantizer. The engine puts them together again.
 
-use super::proto::{AttributeProto, AttributeType, NodeProto};
+use crate::proto::{AttributeProto, AttributeType, NodeProto};
 
 /// Where a tensor's codes, scale and zero point are among the inputs.
 type Coded = [usize; 3];
