@@ -18,7 +18,7 @@ const TRIES: usize = 1000;
 /// Temporary files that this process has begun.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 
-/// A file that is being written beside its final place. It is removed unless it is committed.
+/// A file that is being written in the folder of its final place. It is removed unless it is committed.
 #[derive(Debug)]
 pub struct Pending {
     path: PathBuf,
@@ -48,7 +48,7 @@ impl Pending {
         let name = path.file_name().ok_or_else(|| invalid("the path of the output has no file name"))?;
         for _ in 0..TRIES {
             let count = BEGUN.fetch_add(1, Ordering::Relaxed);
-            let temporary = path.with_file_name(beside(name, std::process::id(), count));
+            let temporary = path.with_file_name(temporary_name(name, std::process::id(), count));
             match File::options().read(true).write(true).create_new(true).open(&temporary) {
                 Ok(file) => {
                     return Ok((Pending { path: path.to_owned(), temporary, committed: false }, file));
@@ -108,7 +108,7 @@ fn replaceable(path: &Path) -> Result<()> {
 
 /// The name of a temporary file, hidden, no longer than names can be: of a long name the beginning and a
 /// hash stay.
-fn beside(name: &OsStr, process: u32, count: u64) -> OsString {
+fn temporary_name(name: &OsStr, process: u32, count: u64) -> OsString {
     let end = format!(".tmp-{process}-{count}");
     let mut out = OsString::from(".");
     if name.len() + end.len() < NAME {
@@ -169,11 +169,11 @@ mod tests {
             assert!(names(d.path()).contains(&name));
         }
         for length in 1..=255 {
-            let name = beside(OsStr::new(&"n".repeat(length)), u32::MAX, u64::MAX);
+            let name = temporary_name(OsStr::new(&"n".repeat(length)), u32::MAX, u64::MAX);
             assert!(name.len() <= NAME, "{length}: {}", name.len());
         }
         // Long names that begin alike do not share one.
-        let long = |last: &str| beside(OsStr::new(&("n".repeat(250) + last)), 1, 1);
+        let long = |last: &str| temporary_name(OsStr::new(&("n".repeat(250) + last)), 1, 1);
         assert_ne!(long("a"), long("b"));
     }
 
@@ -196,7 +196,7 @@ mod tests {
         let third = d.path().join("z.csv");
         let next = BEGUN.load(Ordering::Relaxed);
         for count in next..next + 50 {
-            let name = beside(third.file_name().unwrap(), std::process::id(), count);
+            let name = temporary_name(third.file_name().unwrap(), std::process::id(), count);
             symlink(&victim, d.path().join(name)).unwrap();
         }
         write(&third, "x").unwrap();

@@ -5,6 +5,7 @@
 
 pub(crate) mod chunks;
 mod directory;
+mod fit;
 mod jpeg;
 mod jpeg2000;
 mod kind;
@@ -45,7 +46,7 @@ pub enum Error {
     #[error("{advice}")]
     Unreadable {
         /// The kind.
-        format: crate::formats::Format,
+        format: super::kind::Format,
         /// What to do, a sentence.
         advice: &'static str,
     },

@@ -1,7 +1,7 @@
 //! JPEG tiles.
 
+use super::fit::{fitted, possible, to_rgb};
 use super::page::{Colour, Page};
-use super::pixels::{fitted, possible};
 use super::{Error, damaged, early, unsupported};
 use std::borrow::Cow;
 use zune_core::bytestream::ZCursor;
@@ -49,14 +49,4 @@ pub(crate) fn stream<'a>(p: &Page, data: &'a [u8]) -> Cow<'a, [u8]> {
         }
         _ => Cow::Borrowed(data),
     }
-}
-
-/// Full-range luma and chroma (JFIF) to red, green and blue, in fixed point with 16 bits of fraction.
-pub(super) fn to_rgb(p: &mut [u8]) {
-    let [y, cb, cr] = [p[0] as i32, p[1] as i32 - 128, p[2] as i32 - 128];
-    let half = 1 << 15;
-    let level = |v: i32| v.clamp(0, 255) as u8;
-    p[0] = level(y + ((91_881 * cr + half) >> 16));
-    p[1] = level(y + ((-22_554 * cb - 46_802 * cr + half) >> 16));
-    p[2] = level(y + ((116_130 * cb + half) >> 16));
 }

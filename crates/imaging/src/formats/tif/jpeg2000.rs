@@ -1,6 +1,6 @@
 //! JPEG 2000 tiles.
 
-use super::pixels::{fitted, possible};
+use super::fit::{fitted, possible, to_rgb};
 use super::{Error, damaged, unsupported};
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 
@@ -31,7 +31,7 @@ pub(super) fn decode(data: &[u8], chroma: bool, chunk: [u64; 2], size: [usize; 2
         }
     }
     if chroma && n == 3 && !halved(data) {
-        pixels.chunks_exact_mut(3).for_each(super::jpeg::to_rgb);
+        pixels.chunks_exact_mut(3).for_each(to_rgb);
     }
     fitted(&pixels, found, n, size)
 }

@@ -1,6 +1,7 @@
 //! Which scanner or program wrote a TIFF file.
 
 use super::page::{Colour, Page};
+use crate::formats::kind::Format;
 
 /// Kinds of TIFF that are told apart by what stands in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,23 @@ pub(crate) enum Kind {
     /// Smaller copies of a tiled image, written by no known scanner.
     Pyramid,
     Plain,
+}
+
+impl Kind {
+    /// As a format of image files.
+    pub fn format(self) -> Format {
+        match self {
+            Kind::Aperio => Format::Svs,
+            Kind::Ome => Format::OmeTiff,
+            Kind::Ndpi => Format::Ndpi,
+            Kind::Scn => Format::Scn,
+            Kind::Philips => Format::PhilipsTiff,
+            Kind::Ventana => Format::VentanaBif,
+            Kind::CameraRaw => Format::CameraRaw,
+            Kind::Pyramid => Format::PyramidTiff,
+            Kind::Plain => Format::Tiff,
+        }
+    }
 }
 
 /// The kind of a file with these images.

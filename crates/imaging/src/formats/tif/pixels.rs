@@ -239,35 +239,6 @@ impl<'a> Source<'a> {
     }
 }
 
-/// A tile that claims to be much larger than its page says would only take memory.
-pub(super) fn possible(found: [usize; 2], chunk: [u64; 2]) -> Result<(), Error> {
-    if (0..2).all(|i| found[i] as u64 <= chunk[i] + 64) {
-        return Ok(());
-    }
-    Err(damaged(format!("a tile claims {}x{} pixels", found[0], found[1])))
-}
-
-/// Pixels of `n` components as RGB of the wanted size: decoders may give a chunk's padding or leave it
-/// out.
-pub(super) fn fitted(
-    pixels: &[u8],
-    [fw, fh]: [usize; 2],
-    n: usize,
-    [w, h]: [usize; 2],
-) -> Result<Vec<u8>, Error> {
-    if fw < w || fh < h || pixels.len() < n * fw * fh {
-        return Err(damaged(format!("a tile has {fw}x{fh} pixels; {w}x{h} are needed")));
-    }
-    let mut out = Vec::with_capacity(3 * w * h);
-    for row in pixels.chunks_exact(n * fw).take(h) {
-        match n {
-            3 => out.extend_from_slice(&row[..3 * w]),
-            _ => out.extend(row[..n * w].iter().step_by(n).flat_map(|&v| [v; 3])),
-        }
-    }
-    Ok(out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use crate::measure::Measured;
 use crate::{Error, Result, sha256_file};
-use ampoule_imaging::nifti::write_atomic;
+use ampoule_imaging::fs::write_atomic;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
