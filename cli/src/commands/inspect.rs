@@ -1,7 +1,7 @@
 //! `ampoule inspect`.
 
-use super::{json, options, say};
-use crate::args::Global;
+use super::{json, options, resolve, say};
+use crate::args::{Global, Inspect};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::Session;
 use ampoule_graph::{Dim, Graph};
@@ -11,8 +11,9 @@ use ampoule_pipeline::recipe::Kind;
 use serde_json::{Value, json as object};
 use std::collections::BTreeMap;
 
-pub fn run(g: &Global, model: &str, size: [usize; 3], output: Option<&str>, profile: bool) -> Outcome {
-    let path = ampoule_zoo::resolve(model)?;
+pub fn run(g: &Global, a: &Inspect) -> Outcome {
+    let (model, size, output, profile) = (&a.model, a.size.0, a.output.as_deref(), a.profile);
+    let path = resolve(model)?;
     let fail = |e: &dyn std::error::Error| Failure::input(format!("{}: {e}", path.display()));
     let mut graph = onnx::read_file(&path).map_err(|e| fail(&e))?;
     let mut operators: BTreeMap<String, usize> = BTreeMap::new();
