@@ -1,6 +1,6 @@
 //! Arrays that the references compute with: float64 or int64, rounded to the element type at the end.
 
-use crate::op::{OpError, OpResult};
+use crate::op_error::{OpError, OpResult};
 use crate::{DType, Tensor};
 
 /// Numbers while they are computed with.

@@ -1,6 +1,6 @@
 //! What can be wrong with a model.
 
-use crate::op::OpError;
+use crate::op_error::OpError;
 
 /// Shorthand for this crate's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -5,7 +5,7 @@
 pub use crate::op::{AxisTaps, axis_taps};
 
 use crate::array::{Array, Inputs};
-use crate::op::OpResult;
+use crate::op_error::OpResult;
 use crate::{Error, Graph, Op, Result, Tensor};
 
 /// Computes one node. `outputs` is how many outputs it has (`Split` needs to know).

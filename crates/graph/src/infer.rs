@@ -6,7 +6,7 @@
 pub use crate::op::{pad_plan, resize_geometry, slice_plan, split_sizes};
 pub use crate::shapes::{axes, axis};
 
-use crate::op::OpResult;
+use crate::op_error::OpResult;
 use crate::shapes::{Args, Info};
 use crate::{Dim, Error, Graph, Node, Result, Tensor, ValueId};
 use std::collections::BTreeMap;

@@ -30,6 +30,7 @@ pub mod eval;
 mod graph;
 pub mod infer;
 pub mod op;
+mod op_error;
 pub mod passes;
 mod shapes;
 mod tensor;

@@ -8,7 +8,6 @@
 mod binary;
 mod conv;
 mod elements;
-mod error;
 mod functions;
 mod join;
 mod norm;
@@ -25,8 +24,8 @@ mod slice;
 mod unary;
 mod window;
 
+pub use crate::op_error::{OpError, OpResult};
 pub use binary::{Binary, Variadic};
-pub use error::{OpError, OpResult};
 pub use join::split_sizes;
 pub use pool::Pool;
 pub use reduce::Reduction;

@@ -1,6 +1,6 @@
 //! What is known of shapes while they are inferred, and what shape rules have in common.
 
-use crate::op::{OpError, OpResult};
+use crate::op_error::{OpError, OpResult};
 use crate::{DType, Dim, Tensor};
 
 /// What is known of one value.

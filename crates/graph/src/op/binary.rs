@@ -1,9 +1,9 @@
 //! Element-wise functions of two or more inputs, with numpy broadcasting.
 
-use super::error::OpResult;
 use super::functions::functions;
 use crate::DType;
 use crate::array::{Array, Data, Inputs, broadcast};
+use crate::op_error::OpResult;
 
 functions! {
     /// Element-wise functions of two inputs, with numpy broadcasting.

@@ -1,9 +1,9 @@
 //! Convolution and transposed convolution.
 
-use super::error::{OpError, OpResult};
 use super::window::{Resolved, Window};
 use crate::Dim;
 use crate::array::{Array, Inputs, dot, indices, nchw, strides};
+use crate::op_error::{OpError, OpResult};
 use crate::shapes::{Args, Info, windowed};
 
 pub(super) fn conv_shape(args: &Args, w: &Window, group: usize) -> OpResult<Option<Vec<Dim>>> {

@@ -1,9 +1,9 @@
 //! Concatenation and splitting.
 
-use super::error::{OpError, OpResult};
 use super::slice::gather_affine;
 use crate::Dim;
 use crate::array::{Array, Data, Inputs};
+use crate::op_error::{OpError, OpResult};
 use crate::shapes::{Args, Info, axis, shaped};
 
 pub(super) fn concat_shape(args: &Args, a: i64) -> OpResult<Option<Vec<Dim>>> {

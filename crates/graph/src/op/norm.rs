@@ -1,8 +1,8 @@
 //! Normalisations.
 
-use super::error::{OpError, OpResult};
 use crate::Dim;
 use crate::array::{Array, Inputs};
+use crate::op_error::{OpError, OpResult};
 use crate::shapes::{Args, Info, axis};
 
 /// Checks that every parameter has one value per channel.

@@ -1,10 +1,10 @@
 //! Pooling over windows and over whole images.
 
 use super::conv::source;
-use super::error::{OpError, OpResult};
 use super::window::Window;
 use crate::Dim;
 use crate::array::{Array, Data, indices, nchw, strides};
+use crate::op_error::{OpError, OpResult};
 use crate::shapes::{Args, windowed};
 
 /// Attributes of pooling.

@@ -1,8 +1,8 @@
 //! Products of matrices.
 
-use super::error::{OpError, OpResult};
 use crate::Dim;
 use crate::array::{self, Array, Inputs};
+use crate::op_error::{OpError, OpResult};
 use crate::shapes::{Args, broadcast};
 
 pub(super) fn matmul_shape(args: &Args) -> OpResult<Option<Vec<Dim>>> {

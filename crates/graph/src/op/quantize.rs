@@ -1,8 +1,8 @@
 //! Quantization and dequantization.
 
-use super::error::{OpError, OpResult};
 use crate::DType;
 use crate::array::{Array, Data, Inputs};
+use crate::op_error::{OpError, OpResult};
 use crate::shapes::axis;
 
 /// For every element of input 0 the index of its scale and zero point.

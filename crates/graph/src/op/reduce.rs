@@ -1,8 +1,8 @@
 //! Reductions over axes, the position of an extreme, and softmax.
 
-use super::error::OpResult;
 use super::functions::functions;
 use crate::array::{Array, Inputs, fibres};
+use crate::op_error::OpResult;
 use crate::shapes::{Args, axes, axis, reduced};
 use crate::{DType, Dim};
 

@@ -1,7 +1,7 @@
 //! The same elements under other axes, repeated, or in blocks.
 
-use super::error::{OpError, OpResult};
 use crate::array::{Array, Inputs, indices, strides};
+use crate::op_error::{OpError, OpResult};
 use crate::shapes::{Args, Info, axes, axis, broadcast, known, reduced, target_dims};
 use crate::{Dim, Tensor, element_count};
 

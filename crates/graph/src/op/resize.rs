@@ -1,8 +1,8 @@
 //! Resampling.
 
-use super::error::{OpError, OpResult};
 use crate::Dim;
 use crate::array::{Array, Data, Inputs, dot, indices, strides};
+use crate::op_error::{OpError, OpResult};
 use crate::shapes::{Args, Info, axis, known};
 
 /// Interpolation of [`Resize`].

@@ -1,8 +1,8 @@
 //! Element-wise choices and conversions: clip, where, cast.
 
-use super::error::OpResult;
 use crate::DType;
 use crate::array::{Array, Data, Inputs, broadcast};
+use crate::op_error::OpResult;
 
 pub(super) fn clip(x: &Inputs) -> OpResult<Array> {
     let a = x.x(0)?;

@@ -1,7 +1,7 @@
 //! Tensors made from shapes, and shapes as tensors.
 
-use super::error::{OpError, OpResult};
 use crate::array::{Array, Inputs};
+use crate::op_error::{OpError, OpResult};
 use crate::shapes::Args;
 use crate::{DType, Dim, Tensor, element_count};
 

@@ -1,8 +1,8 @@
 //! Parts of tensors: slices, pads, gathered elements.
 
-use super::error::{OpError, OpResult};
 use crate::Dim;
 use crate::array::{Array, Inputs, indices, strides};
+use crate::op_error::{OpError, OpResult};
 use crate::shapes::{Args, axes, axis};
 
 /// Border handling of `Pad`.

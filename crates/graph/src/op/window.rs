@@ -1,6 +1,6 @@
 //! Sliding windows: sizes, strides, dilations, pads.
 
-use super::error::{OpError, OpResult};
+use crate::op_error::{OpError, OpResult};
 
 /// How spatial pads are decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
