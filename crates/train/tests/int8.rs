@@ -102,7 +102,7 @@ fn quantized(mut g: Graph) -> (Graph, BTreeMap<String, Vec<f32>>) {
     let collector = Collector::new(names.clone());
     let options = Run { observe: Some(collector.observe()), threads: 2, ..Run::default() };
     let mut s = Session::new(g.clone(), &[SHAPE.to_vec()], &options).unwrap();
-    s.input(0).copy_from_slice(&input());
+    s.input(0).unwrap().copy_from_slice(&input());
     s.run().unwrap();
     collector.end_case("x").unwrap();
     let ranges = collector.ranges(&names, Method::Mse).unwrap();
@@ -139,9 +139,9 @@ fn engine(g: &Graph, isa: Isa) -> Vec<f32> {
     ampoule_graph::infer::infer(&mut g).unwrap();
     let options = Run { isa: Some(isa.name().into()), threads: 2, ..Run::default() };
     let mut s = Session::new(logits(&g), &[SHAPE.to_vec()], &options).unwrap();
-    s.input(0).copy_from_slice(&input());
+    s.input(0).unwrap().copy_from_slice(&input());
     s.run().unwrap();
-    let out = s.output(0);
+    let out = s.output(0).unwrap();
     let (n, c) = (out.dims[0], out.dims[1]);
     let (rows, pixels) = (out.to_vec(), out.dims[2..].iter().product::<usize>());
     let at = |i: usize| rows[(i / (pixels * c) * c + i % c) * pixels + i / c % pixels];
