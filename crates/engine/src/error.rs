@@ -66,5 +66,5 @@ pub enum Error {
     },
     /// The instruction-set tier is unknown or missing.
     #[error(transparent)]
-    Isa(#[from] ampoule_kernels::IsaError),
+    Isa(#[from] ampoule_kernels::FeatureSetError),
 }

@@ -18,7 +18,7 @@ use crate::{Error, Pool, Precision, Result};
 use ampoule_graph::op::{Binary, Unary};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
 use ampoule_kernels::gemm::Act;
-use ampoule_kernels::{Elem, Grid, Isa};
+use ampoule_kernels::{Elem, Features, Grid};
 use quantized::Code;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -39,7 +39,7 @@ pub(crate) struct Lowered {
 /// State of lowering.
 pub(crate) struct Lower<'g> {
     graph: &'g Graph,
-    isa: Isa,
+    isa: Features,
     precision: Precision,
     pool: &'g Pool,
     /// Whether steps must be able to run slice by slice.
@@ -95,7 +95,7 @@ enum Residual {
 pub(crate) fn lower(
     graph: &Graph,
     constants: BTreeMap<ValueId, Tensor>,
-    isa: Isa,
+    isa: Features,
     precision: Precision,
     pool: &Pool,
     stream: bool,

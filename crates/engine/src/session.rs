@@ -12,7 +12,7 @@ use crate::view::{View, channels_last};
 use crate::{Error, Observe, Observed, Plan, Pool, Precision, Result};
 use ampoule_graph::{DType, Dim, Graph, Tensor, ValueId};
 use ampoule_kernels::eltwise::Unary;
-use ampoule_kernels::{Elem, Isa};
+use ampoule_kernels::{Elem, Features};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,7 +87,7 @@ struct Network {
     offsets: Vec<isize>,
     stream: Option<Stream>,
     tiles: Option<Tiles>,
-    isa: Isa,
+    isa: Features,
     precision: Precision,
     weight_bytes: u64,
     observe: Option<Observe>,
@@ -475,7 +475,7 @@ impl Session {
     }
 
     /// The tier in use.
-    pub fn isa(&self) -> Isa {
+    pub fn isa(&self) -> Features {
         self.network.isa
     }
 
@@ -529,7 +529,7 @@ const BLOCKS: [usize; 4] = [16, 8, 4, 2];
 fn fit(
     graph: &Graph,
     constants: BTreeMap<ValueId, Tensor>,
-    isa: Isa,
+    isa: Features,
     pool: &Pool,
     options: &Options,
 ) -> Result<Fitted> {

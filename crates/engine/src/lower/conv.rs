@@ -12,7 +12,7 @@ use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::eltwise;
 use ampoule_kernels::gemm::{self, Act, Operand};
 use ampoule_kernels::winograd::{Shape, Steps, Variant, Winograd};
-use ampoule_kernels::{Elem, Grid, Isa};
+use ampoule_kernels::{Elem, Features, Grid};
 use bytes::Bytes;
 
 /// Places per-axis values of a 1D to 3D window at the end of three axes.
@@ -371,7 +371,7 @@ impl Lower<'_> {
         let suits = axes.iter().all(|a| a.stride == 1 && a.dilation == 1)
             && axes[1].kernel == 3
             && axes[2].kernel == 3;
-        let fewest = if self.isa >= Isa::Avx512 { 1 } else { FEWEST };
+        let fewest = if self.isa.contains(Features::AVX512) { 1 } else { FEWEST };
         let shape = || {
             let (pad, depth_taps) = (axes.map(|a| a.pad), axes[0].kernel);
             Shape { input, output, residual, depth_taps, pad, act, elems, quantized }
