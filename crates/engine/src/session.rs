@@ -32,7 +32,7 @@ pub enum Rewrites {
 /// How to make a session.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Tier by name; `None` for `AMPOULE_ISA` or the best.
+    /// Feature set by name (`scalar`, `avx2`, …); `None` for the best of this CPU.
     pub isa: Option<String>,
     /// Threads; 0 for as many as the process may use.
     pub threads: usize,

@@ -8,8 +8,9 @@ pub(crate) use peers::{OnnxRuntime, OpenVino};
 mod worker;
 
 use crate::{Error, Result};
-use ampoule_graph::{Dim, Graph, onnx};
+use ampoule_graph::{Dim, Graph};
 use ampoule_kernels::{Elem, Features, gemm, measure::kernel_macs};
+use ampoule_onnx as onnx;
 use serde::Serialize;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
