@@ -133,7 +133,7 @@ pub enum Error {
     },
     /// The instruction-set tier is unknown or missing.
     #[error(transparent)]
-    Isa(#[from] ampoule_kernels::IsaError),
+    Isa(#[from] ampoule_kernels::FeatureSetError),
 }
 
 /// Dimensions with crosses between them.

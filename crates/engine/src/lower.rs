@@ -17,7 +17,7 @@ use crate::{Error, Precision, Result};
 use ampoule_graph::op::{Binary, Unary};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
 use ampoule_kernels::gemm::Act;
-use ampoule_kernels::{Elem, Grid, Isa};
+use ampoule_kernels::{Elem, Features, Grid};
 use ampoule_runtime::Pool;
 use ampoule_runtime::view::{Home, View, channels_last, row_major};
 use quantized::Code;
@@ -40,7 +40,7 @@ pub(crate) struct Lowered {
 /// State of lowering.
 pub(crate) struct Lower<'g> {
     graph: &'g Graph,
-    isa: Isa,
+    isa: Features,
     precision: Precision,
     pool: &'g Pool,
     /// Whether steps must be able to run slice by slice.
@@ -96,7 +96,7 @@ enum Residual {
 pub(crate) fn lower(
     graph: &Graph,
     constants: BTreeMap<ValueId, Tensor>,
-    isa: Isa,
+    isa: Features,
     precision: Precision,
     pool: &Pool,
     stream: bool,

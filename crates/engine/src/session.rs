@@ -10,7 +10,7 @@ use crate::tiling::{Tiles, Tiling};
 use crate::{Error, Observe, Observed, Precision, Result};
 use ampoule_graph::{DType, Dim, Graph, Tensor, ValueId};
 use ampoule_kernels::eltwise::Unary;
-use ampoule_kernels::{Elem, Isa};
+use ampoule_kernels::{Elem, Features};
 use ampoule_runtime::Arena;
 use ampoule_runtime::view::{View, channels_last};
 use ampoule_runtime::{Plan, Pool};
@@ -33,7 +33,7 @@ pub enum Rewrites {
 /// How to make a session.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Tier by name; `None` for `AMPOULE_ISA` or the best.
+    /// Feature set by name (`scalar`, `avx2`, …); `None` for the best of this CPU.
     pub isa: Option<String>,
     /// Threads; 0 for as many as the process may use.
     pub threads: usize,
@@ -88,7 +88,7 @@ struct Network {
     offsets: Vec<isize>,
     stream: Option<Stream>,
     tiles: Option<Tiles>,
-    isa: Isa,
+    isa: Features,
     precision: Precision,
     weight_bytes: u64,
     observe: Option<Observe>,
@@ -496,7 +496,7 @@ impl Session {
     }
 
     /// The tier in use.
-    pub fn isa(&self) -> Isa {
+    pub fn isa(&self) -> Features {
         self.network.isa
     }
 
@@ -553,7 +553,7 @@ const BLOCKS: [usize; 4] = [16, 8, 4, 2];
 fn fit(
     graph: &Graph,
     constants: BTreeMap<ValueId, Tensor>,
-    isa: Isa,
+    isa: Features,
     pool: &Pool,
     options: &Options,
 ) -> Result<Fitted> {

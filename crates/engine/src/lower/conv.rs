@@ -11,7 +11,7 @@ use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::eltwise;
 use ampoule_kernels::gemm::{self, Act, Operand};
 use ampoule_kernels::winograd::{Shape, Steps, Variant, Winograd};
-use ampoule_kernels::{Elem, Grid, Isa};
+use ampoule_kernels::{Elem, Features, Grid};
 use ampoule_runtime::axes;
 use ampoule_runtime::view::{Home, View, channels_last};
 use bytes::Bytes;
@@ -358,7 +358,7 @@ impl Lower<'_> {
         let suits = axes.iter().all(|a| a.stride == 1 && a.dilation == 1)
             && axes[1].kernel == 3
             && axes[2].kernel == 3;
-        let fewest = if self.isa >= Isa::Avx512 { 1 } else { FEWEST };
+        let fewest = if self.isa.contains(Features::AVX512) { 1 } else { FEWEST };
         let shape = || {
             let (pad, depth_taps) = (axes.map(|a| a.pad), axes[0].kernel);
             Shape { input, output, residual, depth_taps, pad, act, elems, quantized }

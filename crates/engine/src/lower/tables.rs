@@ -8,7 +8,7 @@ use super::Lower;
 use super::quantized::Code;
 use crate::step::{Kind, Loops};
 use ampoule_graph::{Node, Op, Tensor, ValueId, eval};
-use ampoule_kernels::{Isa, eltwise};
+use ampoule_kernels::{Features, eltwise};
 use std::collections::{BTreeSet, HashMap};
 
 /// The codes of a value as a function of other codes.
@@ -144,7 +144,7 @@ impl Lower<'_> {
         let mut table: Table = Box::new([0; 256]);
         let f = eltwise::Unary::Quantize { scale: code.scale, zero: code.zero, low: 0.0, high: 255.0 };
         // SAFETY: both hold 256 elements; the scalar tier needs no features.
-        unsafe { eltwise::unary(Isa::Scalar, f, values.as_ptr(), table.as_mut_ptr(), table.len()) };
+        unsafe { eltwise::unary(Features::NONE, f, values.as_ptr(), table.as_mut_ptr(), table.len()) };
         Some(table)
     }
 

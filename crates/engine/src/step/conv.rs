@@ -2,10 +2,10 @@
 
 use super::{Affine, Context, Norm, Raw, Step, grid, unary_in_place};
 use ampoule_kernels::Elem;
-use ampoule_kernels::conv::{Conv, ConvPointers, Weights};
+use ampoule_kernels::conv::{Conv, ConvPointers, Prologue, Weights};
 use ampoule_kernels::eltwise::Unary;
 use ampoule_kernels::norm::ItemSums;
-use ampoule_kernels::winograd::{self, Operands, Prologue, Winograd};
+use ampoule_kernels::winograd::{self, Operands, Winograd};
 use std::ops::Range;
 use std::sync::{Mutex, RwLock};
 
