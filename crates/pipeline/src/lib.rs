@@ -2,12 +2,11 @@
 //! case. One path for volumes, tiles, slides and photos:
 //!
 //! ```text
-//! collect -> read -> prepare -> predict (windows -> canvas -> labelling) -> post -> measure -> write -> record
+//! collect -> read -> prepare -> predict (windows -> accumulator -> labelling) -> post -> measure -> write -> record
 //! ```
 #![forbid(unsafe_code)]
 
 mod batch;
-mod canvas;
 mod case;
 mod claim;
 mod collect;
@@ -33,7 +32,6 @@ mod slides;
 mod system;
 mod table;
 mod tensor;
-mod walk;
 mod write;
 
 pub use batch::Batch;

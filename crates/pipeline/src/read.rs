@@ -7,7 +7,7 @@ use crate::recipe::{Agree, Colours, Kind, Recipe, Step};
 use crate::{Error, Result};
 use ampoule_imaging::geometry::{Affine, Orientation};
 use ampoule_imaging::photo::Photo;
-use ampoule_imaging::{Nifti, Volume, formats, resample};
+use ampoule_imaging::{Nifti, Volume, formats, plausible, resample};
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -200,7 +200,7 @@ fn photo(case: &Case, most: u64) -> Result<Loaded> {
     let read =
         Photo::read_within(path, most).map_err(|source| Error::Photo { path: path.clone(), source })?;
     let mut notes = read.notes.clone();
-    notes.extend(crate::plausible::photo(&read));
+    notes.extend(plausible::photo(&read));
     Ok(Loaded { channels: Vec::new(), turned: [1.0; 3], source: Source::Photo(read), notes })
 }
 
@@ -224,7 +224,7 @@ fn volumes(
         // Values that are not finite are 0 and noted by the reader.
         let (stored, _) = nifti.to_f32();
         let content = |reason: String| Error::Content { path: path.clone(), reason };
-        notes.extend(crate::plausible::volume(&stored).into_iter().map(|w| format!("{name}{w}")));
+        notes.extend(plausible::volume(&stored).into_iter().map(|w| format!("{name}{w}")));
         let affine = nifti.affine();
         let stored = match &first {
             None => stored,

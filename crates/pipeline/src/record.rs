@@ -3,6 +3,7 @@
 use crate::measure::Measured;
 use crate::{Error, Result, sha256_file};
 use ampoule_imaging::fs::write_atomic;
+use ampoule_imaging::rounding::round_to;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -195,7 +196,7 @@ pub(crate) fn millis(timings: &crate::Timings) -> serde_json::Map<String, serde_
     // In the order in which work began.
     for (k, _) in timings {
         if let Some(v) = all.remove(k) {
-            out.insert((*k).to_owned(), crate::measure::round(v, 10.0).into());
+            out.insert((*k).to_owned(), round_to(v, 10.0).into());
         }
     }
     out

@@ -10,13 +10,13 @@ pub(crate) use plan::Plan;
 pub(crate) use run::run;
 
 use crate::decide::Decider;
-use crate::grid::AxisMap;
 use crate::prepare::{Content, Image, Kept, contrast, prepare};
 use crate::recipe::{Bounds, Combine, Recipe, Rule, Step, Task};
 use crate::tensor::{Reading, output_size};
 use crate::{Error, Model, Result};
 use ampoule_imaging::Volume;
-use ampoule_imaging::regions::{Connectivity, keep_largest};
+use ampoule_imaging::crop::{Frame, PlaneRule, foreground_planes};
+use ampoule_imaging::resample::AxisMap;
 use std::time::{Duration, Instant};
 
 /// Choices of one run.
@@ -131,8 +131,13 @@ pub(crate) fn narrowed<'a>(
         for fold in 0..model.folds() {
             network.active_outputs(fast).iter().for_each(|o| model.forget(fold, o));
         }
-        match ws.time("box", || bounding_box(&scores, image.dims(), bounds)) {
-            Some((start, end)) => image = image.part(start, end),
+        let rule = PlaneRule {
+            threshold: bounds.threshold,
+            plane_fraction: bounds.plane_fraction,
+            margin: bounds.margin,
+        };
+        match ws.time("box", || foreground_planes(&scores, image.dims(), rule)) {
+            Some(found) => image = image.part(found.start, found.end),
             None => {
                 return Ok(Err(
                     "nothing was found in it by the first network; is it an image of the right kind?".into(),
@@ -173,40 +178,10 @@ fn coarse(
     // What was added so that the image fills a window is no part of it.
     Ok(match plan.changes.first() {
         Some(crate::grid::Change::Window { start, .. }) if plan.changes.len() == 1 => {
-            crate::grid::window(&scores, start.map(|s| -s), dims, 0.0)
+            Frame::sized(start.map(|s| -s), dims).of(&scores, 0.0)
         }
         _ => scores,
     })
-}
-
-/// The box of planes where enough voxels are foreground, grown by a margin, in voxels of `dims`.
-/// Centre and size are rounded to even halves and truncated as deepbet does with tensors.
-fn bounding_box(p: &Volume<f32>, dims: [usize; 3], c: Bounds) -> Option<([usize; 3], [usize; 3])> {
-    let mut mask = p.map(|v| (v as f64 > c.threshold) as u8);
-    keep_largest(&mut mask, Connectivity::Full);
-    let mut planes = [0, 1, 2].map(|i| vec![0u32; mask.dims[i]]);
-    for (i, &m) in mask.data.iter().enumerate() {
-        if m != 0 {
-            planes[0][i % mask.dims[0]] += 1;
-            planes[1][i / mask.dims[0] % mask.dims[1]] += 1;
-            planes[2][i / mask.dims[0] / mask.dims[1]] += 1;
-        }
-    }
-    let (mut start, mut end) = ([0; 3], dims);
-    for i in 0..3 {
-        let area = (mask.data.len() / mask.dims[i]) as f32;
-        let full = |n: &u32| *n as f32 / area > c.plane_fraction as f32;
-        let (first, last) = (planes[i].iter().position(full)?, planes[i].iter().rposition(full)?);
-        let scale = dims[i] as f32 / mask.dims[i] as f32;
-        let centre = (scale * ((last + 1 + first) as f32 / 2.0)).round_ties_even();
-        let size = ((1.0 + 2.0 * c.margin as f32) * (scale * (last + 1 - first) as f32)).round_ties_even();
-        start[i] = ((centre - size / 2.0) as i64).max(0) as usize;
-        end[i] = ((centre + size / 2.0) as i64).clamp(0, dims[i] as i64) as usize;
-        if end[i] <= start[i] {
-            return None;
-        }
-    }
-    Some((start, end))
 }
 
 /// How the scores of an image become labels: the plan of the last network, the way back, and in how many parts the

@@ -1,12 +1,11 @@
 //! How a network covers a grid: on which windows it runs, and where its output lies.
 
-use crate::canvas::{self, Placed};
 use crate::grid::{Change, Return};
 use crate::model::{Model, Shape};
 use crate::recipe::{Back, Network, OutputGrid, PadMode, Weighting, Window, WindowStyle};
 use crate::tensor::{Region, output_size};
 use crate::{Error, Result};
-use ampoule_imaging::window::{Style, importance, starts};
+use ampoule_imaging::window::{Accumulator, Placed, Style, importance, peak_bytes, starts};
 use ampoule_imaging::{Volume, resample};
 
 /// Blocks of volumes and of images in which windows are blended.
@@ -136,9 +135,9 @@ impl Plan {
         Ok(Plan { shape, input, regions, placed, grid, changes, border, weights, block })
     }
 
-    /// The grid of scores, as a canvas takes it.
-    pub fn canvas(&self, scores: usize) -> canvas::Canvas {
-        canvas::Canvas::new(scores, self.grid.map(|n| n as u64), self.block, self.placed.iter().copied())
+    /// An accumulator of the windows' scores on the grid of scores.
+    pub fn accumulator(&self, scores: usize) -> Accumulator {
+        Accumulator::new(scores, self.grid.map(|n| n as u64), self.block, self.placed.iter().copied())
     }
 
     /// Planes of the grid that finish at once.
@@ -166,7 +165,7 @@ impl Plan {
         match self.weights {
             Some(_) => {
                 let windows = self.placed.iter().copied();
-                canvas::peak_bytes(scores, grid, self.block, by_plane, windows) + self.lane_bytes(scores)
+                peak_bytes(scores, grid, self.block, by_plane, windows) + self.lane_bytes(scores)
             }
             // A single run is read slice by slice.
             None if runs == 1 => {

@@ -126,7 +126,7 @@ impl Job<'_> {
     ) -> Result<()> {
         let begun = Instant::now();
         let n = self.what.channels.len();
-        let mut canvas = self.plan.canvas(n);
+        let mut accumulator = self.plan.accumulator(n);
         let batch = self.plan.shape.batch;
         let jobs = self.plan.regions.len().div_ceil(batch);
         let each = self.plan.lane_bytes(n);
@@ -152,7 +152,7 @@ impl Job<'_> {
                 let entry = sum.len() / list.len();
                 // In the order of windows, whatever ran first: sums have the same bits for all threads.
                 for (i, scores) in list.iter().zip(sum.chunks_exact(entry)) {
-                    for f in canvas.add(self.plan.placed[*i], weights, scores) {
+                    for f in accumulator.add(self.plan.placed[*i], weights, scores) {
                         take(f.start.map(|v| v as usize), f.size, &f.scores);
                     }
                 }

@@ -286,7 +286,7 @@ fn finish(
     if !recipe.outputs.masked.is_empty()
         && let Some(image) = loaded.first()
     {
-        record.warnings.extend(plausible::stripped(image, &labels));
+        record.warnings.extend(ampoule_imaging::plausible::stripped(image, &labels));
     }
     (loaded.back(labels), scores.into_iter().map(|(k, v)| (k, loaded.back(v))).collect())
 }

@@ -6,12 +6,13 @@ use super::{CaseResult, Outcome, Summary};
 use crate::batch::Batch;
 use crate::case::Case;
 use crate::claim::Claim;
-use crate::measure::{Measured, round};
+use crate::measure::Measured;
 use crate::recipe::{Kind, Recipe, Task};
 use crate::record::Record;
 use crate::table::{Table, field};
 use crate::{Error, Model, Result};
 use ampoule_imaging::fs::write_atomic;
+use ampoule_imaging::rounding::round_to;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -154,7 +155,7 @@ fn cases_row(recipe: &Recipe, case: &Case, outcome: &Outcome) -> Row {
         add(&format!("voxels_{name}"), list.iter().map(|m| m.voxels).sum::<u64>().to_string());
         for (what, size) in [("ml", sum(|m| m.ml)), ("mm2", sum(|m| m.mm2))] {
             if let Some(v) = size {
-                add(&format!("{what}_{name}"), round(v, 1e6).to_string());
+                add(&format!("{what}_{name}"), round_to(v, 1e6).to_string());
             }
         }
     }

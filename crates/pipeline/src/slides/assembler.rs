@@ -3,10 +3,10 @@
 use super::SlideFiles;
 use super::grid::{Grid, Window};
 use super::sink::{Finished, Row, Sink};
-use crate::canvas::{Canvas, Placed};
 use crate::{Error, Result};
 use ampoule_imaging::Volume;
 use ampoule_imaging::pyramid::TILE;
+use ampoule_imaging::window::{Accumulator, Placed};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -32,7 +32,7 @@ pub(super) struct TileAssembler<'a, 't> {
     whole: bool,
     /// Weights of a tile's pixels.
     weights: Volume<f32>,
-    canvas: Canvas,
+    accumulator: Accumulator,
     /// Rows of blocks to which later tiles may add more.
     rows: BTreeMap<u64, Row>,
     sink: Sink<'a>,
@@ -48,7 +48,7 @@ pub(super) struct Done {
     pub table: File,
 }
 
-/// Where a tile lies on the canvas, which has one pixel for each tile of a classifier.
+/// Where a tile lies on the grid of scores, which has one pixel for each tile of a classifier.
 pub(super) fn placed(grid: &Grid, w: &Window, whole: bool) -> Placed {
     if whole {
         return ([w.cell[0], w.cell[1], 0], [1; 3]);
@@ -69,13 +69,14 @@ impl<'a, 't> TileAssembler<'a, 't> {
         let whole = sink.recipe().whole();
         let size = if whole { grid.cells() } else { grid.size };
         let all = grid.windows.iter().map(|w| placed(grid, w, whole));
-        let canvas = Canvas::new(sink.recipe().label.len(), [size[0], size[1], 1], [TILE, TILE, 1], all);
+        let accumulator =
+            Accumulator::new(sink.recipe().label.len(), [size[0], size[1], 1], [TILE, TILE, 1], all);
         TileAssembler {
             files,
             grid,
             whole,
             weights,
-            canvas,
+            accumulator,
             rows: BTreeMap::new(),
             sink,
             table,
@@ -121,7 +122,7 @@ impl<'a, 't> TileAssembler<'a, 't> {
         }
         let (at, _) = placed(self.grid, &w, self.whole);
         let size = [r.inner[0], r.inner[1], 1];
-        for block in self.canvas.add((at, size), &self.weights, &r.values) {
+        for block in self.accumulator.add((at, size), &self.weights, &r.values) {
             let [x, y, _] = block.start;
             self.rows.entry(y / SIDE).or_default().insert(x / SIDE, block);
         }

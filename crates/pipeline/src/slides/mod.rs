@@ -5,10 +5,8 @@
 //! outlines, areas, tiles of a pyramid and parts of a picture.
 
 mod assembler;
-mod features;
 mod grid;
 mod outputs;
-mod overlay;
 mod plan;
 mod reader;
 mod run;

@@ -4,7 +4,6 @@ use super::SlideFiles;
 use super::assembler::{Done, TileAssembler, Told};
 use super::grid::Grid;
 use super::outputs::Outputs;
-use super::overlay::Overlay;
 use super::plan::{THUMBNAIL, decoders, plan};
 use super::reader::TileReader;
 use super::sink::{PARTS, Place, Tissue};
@@ -12,7 +11,7 @@ use super::workers::{Times, steps, work};
 use crate::batch::Batch;
 use crate::case::Case;
 use crate::claim::Claim;
-use crate::measure::{Measured, round};
+use crate::measure::Measured;
 use crate::place::Place as Spot;
 use crate::predict::tile_scores;
 use crate::prepare::Image;
@@ -20,10 +19,13 @@ use crate::recipe::{Slide as Part, Step, TissueRule, Weighting};
 use crate::record::{OnSlide, Record, millis};
 use crate::write::{Names, legend};
 use crate::{Error, Model, Result};
+use ampoule_imaging::Volume;
 use ampoule_imaging::photo::Photo;
+use ampoule_imaging::picture::Coverage;
+use ampoule_imaging::rounding::round_to;
 use ampoule_imaging::slide::Slide;
+use ampoule_imaging::tissue::{self, OnTissue};
 use ampoule_imaging::window::{Style, importance};
-use ampoule_imaging::{Volume, tissue};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -75,8 +77,8 @@ pub(crate) fn run(
     let place = place(&slide, grid, recipe.whole());
     let ratio = place.scale / survey.k;
     let colours: Vec<[u8; 3]> = legend(&recipe).iter().map(|l| l.colour).collect();
-    let overlay = Overlay::new(survey.thumbnail.clone(), ratio, &colours);
-    let tissue = survey.mask.as_ref().map(|mask| Tissue { mask, ratio, clip: part.clip });
+    let overlay = Coverage::new(survey.thumbnail.clone(), ratio, &colours);
+    let tissue = survey.mask.as_ref().map(|mask| Tissue { cover: OnTissue { mask, ratio }, clip: part.clip });
     let seed = record.inputs.first().map_or("", |i| &i.sha256);
     let (outputs, sink, table) = Outputs::begin(&files, &recipe, place, tissue, overlay, seed)?;
     let weights = weights(grid, part.blend, recipe.whole());
@@ -104,9 +106,9 @@ pub(crate) fn run(
         format: slide.kind.into(),
         mpp: survey.mpp,
         level: grid.level,
-        downsample: round(grid.scale, 1e6),
+        downsample: round_to(grid.scale, 1e6),
         tiles: grid.windows.len(),
-        tiles_per_second: round(grid.windows.len() as f64 / times.worked.as_secs_f64().max(1e-9), 1e3),
+        tiles_per_second: round_to(grid.windows.len() as f64 / times.worked.as_secs_f64().max(1e-9), 1e3),
         network_share: share(&times, lanes),
         tissue_mm2: survey.mask.as_ref().and_then(|_| looked_at(model, &done, place.mpp)),
     });
@@ -169,7 +171,7 @@ fn weights(grid: &Grid, blend: Weighting, whole: bool) -> Volume<f32> {
     }
 }
 
-/// How the canvas lies on the slide: the network's grid, or one pixel a window of a classifier.
+/// How the grid of scores lies on the slide: the network's grid, or one pixel a window of a classifier.
 fn place(slide: &Slide, grid: &Grid, whole: bool) -> Place {
     let bounds = [slide.levels[0].width as f64, slide.levels[0].height as f64];
     let step = if whole { grid.stride[0] as f64 } else { 1.0 };
@@ -180,13 +182,13 @@ fn place(slide: &Slide, grid: &Grid, whole: bool) -> Place {
 /// Share of the threads' time that was spent in the network.
 fn share(times: &Times, lanes: usize) -> f64 {
     let all = times.worked.max(Duration::from_nanos(1)).as_secs_f64() * lanes as f64;
-    round(times.network.as_secs_f64() / all, 1e4)
+    round_to(times.network.as_secs_f64() / all, 1e4)
 }
 
 /// Square millimetres of so many counted parts of pixels of `mpp` microns.
 fn mm2(model: &Model, parts: u64, mpp: Option<f64>) -> Option<f64> {
     let each = if model.recipe.whole() { PARTS as f64 } else { 1.0 };
-    mpp.map(|m| round(parts as f64 / each * m * m / 1e6, 1e6))
+    mpp.map(|m| round_to(parts as f64 / each * m * m / 1e6, 1e6))
 }
 
 /// Area of the tissue that was looked at.
@@ -201,7 +203,7 @@ fn areas(model: &Model, done: &Done, mpp: Option<f64>) -> Vec<Measured> {
         name: l.name.clone(),
         value: l.value,
         voxels: counts.pixels[k] / if model.recipe.whole() { PARTS } else { 1 },
-        share: round(counts.pixels[k] as f64 / counts.covered.max(1) as f64, 1e6),
+        share: round_to(counts.pixels[k] as f64 / counts.covered.max(1) as f64, 1e6),
         ml: None,
         mm2: mm2(model, counts.pixels[k], mpp),
         regions: Some(counts.regions[k]),

@@ -1,16 +1,16 @@
 //! What becomes of finished rows: outlines, areas, probability maps and the picture.
 
 use super::SlideFiles;
-use super::features::Features;
-use super::overlay::Overlay;
-use crate::canvas::Finished as Block;
 use crate::decide::Decider;
 use crate::recipe::Recipe;
 use crate::write::legend;
 use crate::{Error, Result};
-use ampoule_imaging::Volume;
 use ampoule_imaging::contour::{Region, Tracer};
+use ampoule_imaging::geojson::Features;
+use ampoule_imaging::picture::Coverage;
 use ampoule_imaging::pyramid::{Pyramid, TILE};
+use ampoule_imaging::tissue::OnTissue;
+use ampoule_imaging::window::Finished as Block;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -20,23 +20,22 @@ const SIDE: u64 = TILE as u64;
 /// Blocks of a row by their columns.
 pub(super) type Row = BTreeMap<u64, Block>;
 
-/// Where there is tissue: its mask, and pixels of the mask along a side of one of the canvas's.
+/// Where there is tissue.
 #[derive(Clone, Copy)]
 pub(super) struct Tissue<'a> {
-    pub mask: &'a Volume<u8>,
-    pub ratio: f64,
+    pub cover: OnTissue<'a>,
     /// Regions end where tissue ends.
     pub clip: bool,
 }
 
-/// How canvas pixels lie on the slide.
+/// How the pixels of the grid of scores lie on the slide.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     /// Pixels across and down.
     pub size: [u64; 2],
-    /// Pixels of level 0 along a side of one of the canvas's.
+    /// Pixels of level 0 along a side of one of the grid's.
     pub scale: f64,
-    /// Microns along a side of one of the canvas's pixels.
+    /// Microns along a side of one of the grid's pixels.
     pub mpp: Option<f64>,
     /// Pixels across and down level 0.
     pub bounds: [f64; 2],
@@ -54,12 +53,12 @@ pub(super) struct Sink<'a> {
     tracers: Vec<(usize, Tracer)>,
     features: Features,
     maps: Vec<(usize, Pyramid<BufWriter<File>>)>,
-    overlay: Overlay,
+    overlay: Coverage,
     counts: Counts,
     row: u64,
 }
 
-/// Exact counts of the canvas's pixels.
+/// Exact counts of the grid's pixels.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     /// Pixels of each label that were looked at, on tissue where that was looked for. For a classifier tenths of a
@@ -78,7 +77,7 @@ pub(super) const PARTS: u64 = 10_000;
 pub(super) struct Finished {
     pub features: File,
     pub maps: Vec<File>,
-    pub overlay: Overlay,
+    pub overlay: Coverage,
     pub counts: Counts,
 }
 
@@ -90,7 +89,7 @@ impl<'a> Sink<'a> {
         tissue: Option<Tissue<'a>>,
         features: Features,
         maps: Vec<(usize, File)>,
-        overlay: Overlay,
+        overlay: Coverage,
     ) -> Result<Self> {
         let n = recipe.label.len();
         let outlines = !recipe.whole();
@@ -189,24 +188,10 @@ impl<'a> Sink<'a> {
     fn on_tissue(&self, x: u64, y: u64) -> u64 {
         let all = if self.recipe.whole() { PARTS } else { 1 };
         let Some(t) = self.tissue else { return all };
-        let at = |v: f64, n: usize| (v as usize).min(n - 1);
-        let dims = t.mask.dims;
-        if !self.recipe.whole() {
-            let middle = |v: u64, n: usize| at((v as f64 + 0.5) * t.ratio, n);
-            return (t.mask.at(middle(x, dims[0]), middle(y, dims[1]), 0) != 0) as u64;
+        match self.recipe.whole() {
+            true => t.cover.parts(x, y, PARTS),
+            false => t.cover.middle(x, y) as u64,
         }
-        let range = |v: u64, n: usize| {
-            let from = at(v as f64 * t.ratio, n);
-            from..at(((v + 1) as f64 * t.ratio).ceil(), n).max(from + 1)
-        };
-        let (mut tissue, mut pixels) = (0, 0);
-        for v in range(y, dims[1]) {
-            for u in range(x, dims[0]) {
-                pixels += 1;
-                tissue += (t.mask.at(u, v, 0) != 0) as u64;
-            }
-        }
-        tissue * PARTS / u64::max(pixels, 1)
     }
 
     fn blank_until(&mut self, row: u64) -> Result<()> {
