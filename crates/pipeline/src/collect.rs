@@ -5,7 +5,7 @@ use crate::manifest::manifest;
 use crate::recipe::{Kind, Recipe};
 use crate::record::{RECORD_ENDING, Record};
 use crate::{Error, Result};
-use ampoule_imaging::formats::{Family, Format};
+use ampoule_imaging::formats::{Family, Format, has_ending_of};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -170,12 +170,10 @@ impl Walk<'_> {
 
 /// Whether a name ends as images of a kind do, whose content says otherwise: such a file is damaged, and told.
 fn ending_is_ours(kind: Kind, name: &str) -> bool {
-    let lower = name.to_ascii_lowercase();
-    let endings: &[&str] = match kind {
-        Kind::Volume => &[".nii", ".nii.gz", ".mgh", ".mgz"],
-        Kind::Image => &[".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".svs"],
-    };
-    endings.iter().any(|e| lower.ends_with(e))
+    match kind {
+        Kind::Volume => has_ending_of(name, &[Family::Volume]),
+        Kind::Image => has_ending_of(name, &[Family::Image, Family::Slide]),
+    }
 }
 
 /// Names of files in a folder that an earlier run wrote, by its records.
