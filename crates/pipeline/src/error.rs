@@ -55,7 +55,7 @@ pub enum Error {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: ampoule_graph::Error,
+        source: ampoule_onnx::Error,
     },
     /// The network cannot be run.
     #[error(transparent)]
