@@ -1,6 +1,6 @@
 //! How grids lie on one another: the way from an image to what a network sees, and back.
 //!
-//! Every change of grid that a recipe can ask for treats the three axes apart, so the way back is a sparse linear
+//! Every change of grid that a recipe can ask for treats the three axes independently, so the way back is a sparse linear
 //! map along each axis ([`AxisMap`]), and changes that follow one another are one map.
 
 use crate::recipe::Back;
@@ -106,9 +106,9 @@ fn half_pixel(back: Back, n: usize, m: usize) -> AxisMap {
 
 /// The way from an image to a network's grid.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Trail(pub Vec<Change>);
+pub(crate) struct GridHistory(pub Vec<Change>);
 
-impl Trail {
+impl GridHistory {
     /// The way back, along each axis, for a network's grid of `dims`.
     pub fn back(&self, dims: [usize; 3]) -> [AxisMap; 3] {
         [0, 1, 2].map(|axis| {
@@ -134,30 +134,30 @@ mod tests {
     #[test]
     fn the_way_back_undoes_crops_and_pads() {
         // 10 voxels, of which 3 to 8 stay, become 12, and are padded to 16.
-        let trail = Trail(vec![
+        let history = GridHistory(vec![
             Change::Window { start: [3, 0, 0], from: [10, 1, 1], to: [6, 1, 1] },
             Change::Scale { from: [6, 1, 1], to: [12, 1, 1], back: [Return::Corner(Back::Linear); 3] },
             Change::Window { start: [-1, 0, 0], from: [12, 1, 1], to: [16, 1, 1] },
         ]);
-        let [x, y, _] = trail.back([16, 1, 1]);
+        let [x, y, _] = history.back([16, 1, 1]);
         assert_eq!((x.inputs, x.outputs(), y.is_identity()), (16, 10, true));
         assert!(x.row(0).1.is_empty() && x.row(9).1.is_empty());
         // Halving by half-pixel coordinates is the mean of two, one further by the padding.
         assert_eq!(x.row(3), (1, &[0.5, 0.5][..]));
         assert_eq!(x.row(8), (11, &[0.5, 0.5][..]));
         let labels = Volume { dims: [10, 1, 1], data: (0..10).collect() };
-        let seen = trail.labels(&labels, 99);
+        let seen = history.labels(&labels, 99);
         assert_eq!(seen.data, [99, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 99, 99, 99]);
     }
 
     #[test]
     fn blocks_repeat_and_the_last_covers_the_rest() {
-        let trail = Trail(vec![Change::Blocks { from: [5, 4, 1], by: 2 }]);
-        let [x, y, z] = trail.back([2, 2, 1]);
+        let history = GridHistory(vec![Change::Blocks { from: [5, 4, 1], by: 2 }]);
+        let [x, y, z] = history.back([2, 2, 1]);
         assert_eq!(x.selection(), [0, 0, 1, 1, 1].map(Some));
         assert_eq!((y.selection().len(), z.is_identity()), (4, true));
         let labels = Volume { dims: [5, 4, 1], data: (0..20).map(|i| (i % 5 >= 2) as u16).collect() };
-        assert_eq!(trail.labels(&labels, 9).data, [0, 1, 0, 1]);
+        assert_eq!(history.labels(&labels, 9).data, [0, 1, 0, 1]);
         assert_eq!(blocks::most_common(&labels, 4).data, [0], "of as many, the smallest");
     }
 }

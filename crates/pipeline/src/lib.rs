@@ -52,4 +52,4 @@ pub use run::{CaseResult, Outcome, Prediction, Progress, Summary, predict_case, 
 pub use slides::is_slide;
 pub use system::{available_memory, cpu_model, peak_rss_bytes, total_memory};
 pub use table::Table;
-pub use write::Wanted;
+pub use write::OutputOptions;

@@ -16,23 +16,23 @@ const SAME_MM: f64 = 1e-2;
 
 /// How a file's axes lie to those that the recipe works in.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Turn {
+pub(crate) struct Reorientation {
     file: Orientation,
     to: Option<Orientation>,
 }
 
-impl Turn {
+impl Reorientation {
     /// Axes as they are.
-    pub const NONE: Turn = Turn { file: Orientation::STORED, to: None };
+    pub const NONE: Reorientation = Reorientation { file: Orientation::STORED, to: None };
 
     /// From a file with this affine to the axes that a recipe asks for.
-    fn new(recipe: &Recipe, affine: &Affine) -> Turn {
+    fn new(recipe: &Recipe, affine: &Affine) -> Reorientation {
         match recipe.preprocess.first() {
             Some(Step::Orient { to }) => {
                 let to = Orientation::parse(to).filter(|o| o.codes() != "RAS");
-                Turn { file: Orientation::of(affine), to }
+                Reorientation { file: Orientation::of(affine), to }
             }
-            _ => Turn::NONE,
+            _ => Reorientation::NONE,
         }
     }
 
@@ -74,7 +74,7 @@ pub(crate) enum Source {
     /// The first volume of the case.
     Volume {
         nifti: Box<Nifti>,
-        turn: Turn,
+        turn: Reorientation,
         /// Orientation of the file's axes.
         orientation: Orientation,
     },
@@ -211,7 +211,7 @@ fn volumes(
     most: u64,
     keep_header: bool,
 ) -> Result<Loaded> {
-    let mut first: Option<(Nifti, Turn, Orientation)> = None;
+    let mut first: Option<(Nifti, Reorientation, Orientation)> = None;
     let (mut channels, mut notes) = (Vec::new(), Vec::new());
     // Every file is held while its values are made.
     let share = most / (case.files.len() as u64).max(1);
@@ -243,7 +243,7 @@ fn volumes(
                 }
             },
         };
-        let turn = first.as_ref().map_or_else(|| Turn::new(recipe, &affine), |f| f.1);
+        let turn = first.as_ref().map_or_else(|| Reorientation::new(recipe, &affine), |f| f.1);
         channels.push(turn.forward(stored));
         if first.is_none() {
             first = Some((nifti, turn, Orientation::of(&affine)));

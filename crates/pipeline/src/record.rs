@@ -1,4 +1,4 @@
-//! The record of a case, written last beside its results: what resuming trusts.
+//! The record of a case, written last next to its results: what resuming trusts.
 
 use crate::measure::Measured;
 use crate::{Error, Result, sha256_file};
@@ -22,7 +22,7 @@ pub struct Written {
     pub sha256: String,
 }
 
-/// What is told of a slide besides.
+/// What is recorded of a slide besides.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OnSlide {
     /// How the file was understood.
@@ -80,7 +80,7 @@ pub struct Record {
     /// Score of each class, or the numbers of a regression, in the order of the recipe.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scores: Vec<(String, f32)>,
-    /// What is told of slides besides.
+    /// What is recorded of slides besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slide: Option<OnSlide>,
     /// Files written.
@@ -144,7 +144,7 @@ impl Record {
         state
     }
 
-    /// The number that is told of a case in one line: its class, or what its labels cover.
+    /// The result of a case in one line: its class, or what its labels cover.
     pub fn summary(&self) -> String {
         if self.task == "regression" {
             let one = |(name, v): &(String, f32)| format!("{name} {v}");

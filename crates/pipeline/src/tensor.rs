@@ -1,6 +1,6 @@
 //! Between an image's axes and a network's tensors.
 
-use crate::model::{Seat, Shape};
+use crate::model::{Shape, Slot};
 use crate::prepare::pad_fill;
 use crate::recipe::{Activation, PadMode};
 use crate::{Error, Result};
@@ -42,7 +42,7 @@ fn strides(sizes: &[usize]) -> Vec<usize> {
 
 /// Writes the channels of boxes, one an entry of the batch, into the image's input; entries without a box are 0.
 pub(crate) fn fill(
-    seat: &mut Seat,
+    slot: &mut Slot,
     shape: &Shape,
     boxes: &[Cow<[Volume<f32>]>],
     mirror: [bool; 3],
@@ -56,7 +56,7 @@ pub(crate) fn fill(
             )));
         }
     }
-    let (image, c) = (seat.image, shape.channels);
+    let (image, c) = (slot.image, shape.channels);
     let spatial: Vec<usize> = shape.axes.iter().map(|a| size[*a]).collect();
     // Both layouts end with channels: the engine keeps them innermost, and so does a file that does.
     let steps: Vec<usize> = strides(&spatial).into_iter().map(|s| s * c).collect();
@@ -75,9 +75,9 @@ pub(crate) fn fill(
     if shape.nhwc {
         let mut values = vec![0f32; shape.batch * entry];
         write(&mut values);
-        return Ok(seat.session.set_input(image, &values)?);
+        return Ok(slot.session.set_input(image, &values)?);
     }
-    let tensor = seat.session.input(image);
+    let tensor = slot.session.input(image);
     if tensor.len() != shape.batch * entry {
         let reason = format!("the network's input has {} values, the image gives {}", tensor.len(), entry);
         return Err(Error::mismatch(reason));

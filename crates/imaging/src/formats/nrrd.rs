@@ -116,7 +116,9 @@ fn datatype(name: &str) -> Result<DataType, Error> {
         "float" => DataType::F32,
         "double" => DataType::F64,
         _ => {
-            return Err(Error::Unsupported(format!("its voxels are of the type `{name}`, which is not read")));
+            return Err(Error::Unsupported(format!(
+                "its voxels are of the type `{name}`, which is not read"
+            )));
         }
     })
 }

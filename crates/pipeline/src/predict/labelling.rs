@@ -81,7 +81,7 @@ impl<'a> Labelling<'a> {
         !back.iter().all(AxisMap::selects)
     }
 
-    /// Bytes that are held beside the scores of windows, for `scores` at a time of which planes arrive `thick` at once.
+    /// Bytes that are held in addition to the scores of windows, for `scores` at a time of which planes arrive `thick` at once.
     pub fn bytes(
         back: &[AxisMap; 3],
         grid: [usize; 3],

@@ -60,7 +60,7 @@ impl Workspace {
 }
 
 /// What the networks made of an image, on the grid of the image as it was read (in the recipe's orientation).
-pub(crate) enum Found {
+pub(crate) enum Predicted {
     /// Labels of all voxels, before postprocessing, and the scores of labels that were asked for, by their number.
     Labels { labels: Volume<u16>, scores: Vec<(usize, Volume<f32>)> },
     /// One number for each label of the recipe.
@@ -73,7 +73,7 @@ pub(crate) fn predict(
     mut image: Image<'_>,
     settings: Settings,
     ws: &mut Workspace,
-) -> Result<Content<Found>> {
+) -> Result<Content<Predicted>> {
     let recipe = model.recipe.clone();
     let dims = image.dims();
     image.most = model.most();
@@ -91,23 +91,24 @@ pub(crate) fn predict(
     if let Err(reason) = ws.time("prepare", || prepare(&mut image, &recipe.preprocess, &mut kept)) {
         return Ok(Err(reason));
     }
-    let seen = match narrowed(model, image, settings.fast, &mut kept, ws)? {
+    let seen = match crop_by_coarse_networks(model, image, settings.fast, &mut kept, ws)? {
         Ok(seen) => seen,
         Err(reason) => return Ok(Err(reason)),
     };
     debug_assert!(
-        recipe.whole() || seen.trail.back(seen.dims()).iter().zip(dims).all(|(m, n)| m.outputs() == n)
+        recipe.is_image_level()
+            || seen.history.back(seen.dims()).iter().zip(dims).all(|(m, n)| m.outputs() == n)
     );
     match recipe.model.task {
         Task::Segmentation => segment(model, seen, settings, ws).map(Ok),
         Task::Classification | Task::Regression => {
-            whole::numbers(model, seen, settings.fast, ws).map(|n| Ok(Found::Numbers(n)))
+            whole::numbers(model, seen, settings.fast, ws).map(|n| Ok(Predicted::Numbers(n)))
         }
     }
 }
 
 /// Runs all networks but the last, which cut the image down to what the last one is to see, and prepares that.
-pub(crate) fn narrowed<'a>(
+pub(crate) fn crop_by_coarse_networks<'a>(
     model: &mut Model,
     mut image: Image<'a>,
     fast: bool,
@@ -196,10 +197,10 @@ pub(crate) struct Segmenting {
 }
 
 impl Segmenting {
-    /// For the last network on an image whose way to it is `trail`, all labels at a time.
-    pub fn new(model: &Model, dims: [usize; 3], trail: &crate::grid::Trail) -> Result<Segmenting> {
+    /// For the last network on an image whose way to it is `history`, all labels at a time.
+    pub fn new(model: &Model, dims: [usize; 3], history: &crate::grid::GridHistory) -> Result<Segmenting> {
         let plan = Plan::new(model, model.recipe.network.len() - 1, dims)?;
-        let mut whole = trail.clone();
+        let mut whole = history.clone();
         whole.0.extend(plan.changes.iter().cloned());
         let back = whole.back(plan.grid);
         Ok(Segmenting { plan, back, part: model.recipe.label.len(), bytes: 0 })
@@ -224,7 +225,7 @@ impl Segmenting {
                 false => {
                     model.reserve(self.bytes);
                     model.replan(&key);
-                    model.seat(last, &key).map(|_| ())
+                    model.slot(last, &key).map(|_| ())
                 }
             };
             match tried {
@@ -273,7 +274,7 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Bytes of all of them, beside the program itself and the file as it is stored.
+    /// Bytes of all of them, without the program itself and the file as it is stored.
     pub fn peak(&self) -> u64 {
         self.image + self.network + self.scores
     }
@@ -282,7 +283,7 @@ impl Planned {
 /// Plans a segmentation of an image of `dims` voxels on the network's grid within the model's memory; `None` for models
 /// that give numbers for a whole image.
 pub fn planned(model: &mut Model, dims: [usize; 3]) -> Result<Option<Planned>> {
-    if model.recipe.whole() {
+    if model.recipe.is_image_level() {
         return Ok(None);
     }
     let voxels = dims.iter().product::<usize>() as u64;
@@ -305,14 +306,19 @@ pub fn planned(model: &mut Model, dims: [usize; 3]) -> Result<Option<Planned>> {
     }))
 }
 
-fn segment(model: &mut Model, mut image: Image<'_>, settings: Settings, ws: &mut Workspace) -> Result<Found> {
+fn segment(
+    model: &mut Model,
+    mut image: Image<'_>,
+    settings: Settings,
+    ws: &mut Workspace,
+) -> Result<Predicted> {
     let recipe = model.recipe.clone();
     let last = recipe.network.len() - 1;
     let keep: Vec<usize> = match settings.scores {
         true => (0..recipe.label.len()).filter(|k| recipe.label[*k].value != 0).collect(),
         false => heat(&recipe),
     };
-    let how = Segmenting::new(model, image.dims(), &image.trail)?.fit(model, keep.len(), settings.fast)?;
+    let how = Segmenting::new(model, image.dims(), &image.history)?.fit(model, keep.len(), settings.fast)?;
     let decider = Decider::new(&recipe);
     let parts = decider.scores().div_ceil(how.part);
     let mut labelling = Labelling::new(&decider, how.back.clone(), how.plan.grid, &keep, parts);
@@ -333,7 +339,7 @@ fn segment(model: &mut Model, mut image: Image<'_>, settings: Settings, ws: &mut
     }
     drop(image);
     let found = ws.time("resample", || labelling.finish());
-    Ok(Found::Labels { labels: found.labels, scores: found.scores })
+    Ok(Predicted::Labels { labels: found.labels, scores: found.scores })
 }
 
 /// Labels whose scores are drawn, by their number.
@@ -374,7 +380,7 @@ pub(crate) fn probabilities(improbable: Option<f32>) -> Result<()> {
     }
 }
 
-/// Bytes that scores and the network may take beside what the process holds.
+/// Bytes that scores and the network may take in addition to what the process holds.
 fn room(model: &Model) -> u64 {
     match model.max_ram {
         Some(_) => model.room(),
@@ -393,13 +399,13 @@ pub(crate) fn tile_scores(
     if let Err(reason) = prepare(&mut image, steps, &mut Kept::new()) {
         return Ok(Err(reason));
     }
-    if model.recipe.whole() {
+    if model.recipe.is_image_level() {
         return whole::numbers(model, image, false, &mut ws).map(Ok);
     }
     let recipe = model.recipe.clone();
     let last = recipe.network.len() - 1;
     let all: Vec<usize> = (0..recipe.label.len()).collect();
-    let how = Segmenting::new(model, image.dims(), &image.trail)?;
+    let how = Segmenting::new(model, image.dims(), &image.history)?;
     let decider = Decider::new(&recipe);
     let channels = channels(&recipe);
     let what = reading(&recipe, &channels, &channels);

@@ -58,7 +58,7 @@ pub(super) fn centre_crop(image: &mut Image, size: &[usize]) -> Content<()> {
         Pixels::Floats(_) => image.replace(|v| Frame::sized(start, to).of(v, 0.0)),
     }
     image.mask = image.mask.take().map(|m| Frame::sized(start, to).of(&m, 0));
-    image.trail.0.push(Change::Window { start, from, to });
+    image.history.0.push(Change::Window { start, from, to });
     Ok(())
 }
 
@@ -87,7 +87,7 @@ pub(super) fn resize(image: &mut Image, size: &SizeKey, method: Method, back: Ba
     }
     image.mask = image.mask.take().map(|m| nearest(&m, to));
     image.spacing = scaled;
-    image.trail.0.push(Change::Scale { from, to, back: [Return::Corner(back); 3] });
+    image.history.0.push(Change::Scale { from, to, back: [Return::Corner(back); 3] });
     Ok(())
 }
 
@@ -115,7 +115,7 @@ pub(super) fn resample(image: &mut Image, wanted: [f64; 3], how: &How) -> Conten
     }
     let grid = spacing::grid(rule(how.rule), from, own, wanted).map_err(|e| e.to_string())?;
     small_enough(image, grid.dims)?;
-    let apart = how.separate.and_then(|t| resample::lowres_axis(own, wanted, t));
+    let separate = how.separate.and_then(|t| resample::lowres_axis(own, wanted, t));
     // On the way back nnU-Net decides anew, and there the network's spacing comes first.
     let home = how.separate.and_then(|t| resample::lowres_axis(wanted, own, t));
     let order = match how.method {
@@ -124,7 +124,7 @@ pub(super) fn resample(image: &mut Image, wanted: [f64; 3], how: &How) -> Conten
         Method::Linear | Method::Bilinear | Method::LinearAntialiased => Order::Linear,
     };
     let across = if how.across == Across::Nearest { Order::Nearest } else { Order::Linear };
-    image.replace(|v| match (how.rule, apart) {
+    image.replace(|v| match (how.rule, separate) {
         (SpacingRule::Nnunet, Some(axis)) => resample::separate(v, grid.dims, axis, order, across),
         (SpacingRule::Nnunet, None) => resampled(v, grid.dims, how.method),
         _ => grid.resample(v, order),
@@ -139,7 +139,7 @@ pub(super) fn resample(image: &mut Image, wanted: [f64; 3], how: &How) -> Conten
     });
     image.mask = image.mask.take().map(|m| nearest(&m, grid.dims));
     image.spacing = wanted;
-    image.trail.0.push(Change::Scale { from, to: grid.dims, back });
+    image.history.0.push(Change::Scale { from, to: grid.dims, back });
     Ok(())
 }
 
@@ -162,7 +162,7 @@ pub(super) fn reduce(image: &mut Image, by: usize) -> Content<()> {
     }
     image.mask = None;
     if by > 1 {
-        image.trail.0.push(Change::Blocks { from, by });
+        image.history.0.push(Change::Blocks { from, by });
     }
     Ok(())
 }
@@ -192,7 +192,7 @@ pub(super) fn pad(
     let after = [0, 1, 2].map(|i| to[i] - from[i] - before[i]);
     image.replace(|v| pad::pad(v, before, after, pad_fill(mode, value)));
     image.mask = image.mask.take().map(|m| Frame::sized(before.map(|b| -(b as i64)), to).of(&m, 0));
-    image.trail.0.push(Change::Window { start: before.map(|b| -(b as i64)), from, to });
+    image.history.0.push(Change::Window { start: before.map(|b| -(b as i64)), from, to });
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use super::SlideFiles;
 use super::grid::{Grid, Window};
 use super::sink::{Finished, Row, Sink};
+use crate::batch::OnProgress;
 use crate::{Error, Result};
 use ampoule_imaging::Volume;
 use ampoule_imaging::pyramid::TILE;
@@ -22,9 +23,6 @@ pub(super) struct Ready {
     pub means: Vec<f32>,
 }
 
-/// Told how many tiles are done, and how many there are.
-pub(super) type Told<'a> = dyn FnMut(usize, usize) + Send + 'a;
-
 pub(super) struct TileAssembler<'a, 't> {
     files: &'a SlideFiles,
     grid: &'a Grid,
@@ -39,7 +37,7 @@ pub(super) struct TileAssembler<'a, 't> {
     table: BufWriter<File>,
     waiting: BTreeMap<usize, Ready>,
     next: usize,
-    told: &'t mut Told<'t>,
+    on_progress: &'t mut OnProgress<'t>,
 }
 
 /// Everything on the slide, and the table of tiles.
@@ -64,9 +62,9 @@ impl<'a, 't> TileAssembler<'a, 't> {
         weights: Volume<f32>,
         sink: Sink<'a>,
         table: BufWriter<File>,
-        told: &'t mut Told<'t>,
+        on_progress: &'t mut OnProgress<'t>,
     ) -> Self {
-        let whole = sink.recipe().whole();
+        let whole = sink.recipe().is_image_level();
         let size = if whole { grid.cells() } else { grid.size };
         let all = grid.windows.iter().map(|w| placed(grid, w, whole));
         let accumulator =
@@ -82,7 +80,7 @@ impl<'a, 't> TileAssembler<'a, 't> {
             table,
             waiting: BTreeMap::new(),
             next: 0,
-            told,
+            on_progress,
         }
     }
 
@@ -104,7 +102,7 @@ impl<'a, 't> TileAssembler<'a, 't> {
                 let (by, row) = first.remove_entry();
                 self.sink.take(by, &row)?;
             }
-            (self.told)(self.next, self.grid.windows.len());
+            (self.on_progress)(self.next, self.grid.windows.len());
         }
         Ok(())
     }

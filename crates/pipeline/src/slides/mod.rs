@@ -41,7 +41,7 @@ pub(crate) fn files(names: &Names, gzip: bool) -> Vec<(&'static str, String)> {
     ];
     list.extend(
         (0..recipe.label.len())
-            .filter(|k| names.wanted.probabilities && recipe.label[*k].value != 0)
+            .filter(|k| names.outputs.probabilities && recipe.label[*k].value != 0)
             .map(|k| ("probability", format!("{stem}_prob_{}.tif", plain(recipe, k)))),
     );
     list

@@ -2,7 +2,7 @@
 
 use super::SlideFiles;
 use super::assembler::Done;
-use super::sink::{Place, Sink, Tissue};
+use super::sink::{ScoreGrid, Sink, Tissue};
 use crate::recipe::Recipe;
 use crate::record::Written;
 use crate::table::field;
@@ -38,7 +38,7 @@ impl<'a> Outputs<'a> {
     pub fn begin(
         files: &'a SlideFiles,
         recipe: &'a Recipe,
-        place: Place,
+        grid: ScoreGrid,
         tissue: Option<Tissue<'a>>,
         overlay: Coverage,
         seed: &str,
@@ -58,7 +58,7 @@ impl<'a> Outputs<'a> {
             maps.push(pending);
             map_files.push((*class, file));
         }
-        let sink = Sink::new(recipe, files, place, tissue, drawn, map_files, overlay)?;
+        let sink = Sink::new(recipe, files, grid, tissue, drawn, map_files, overlay)?;
         Ok((Outputs { files, features, table, maps }, sink, rows))
     }
 

@@ -30,7 +30,7 @@ pub(super) struct Tissue<'a> {
 
 /// How the pixels of the grid of scores lie on the slide.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct ScoreGrid {
     /// Pixels across and down.
     pub size: [u64; 2],
     /// Pixels of level 0 along a side of one of the grid's.
@@ -47,7 +47,7 @@ pub(super) struct Sink<'a> {
     /// Colour of each label, grey for the background.
     colours: Vec<[u8; 3]>,
     files: &'a SlideFiles,
-    place: Place,
+    grid: ScoreGrid,
     tissue: Option<Tissue<'a>>,
     /// Outlines by label; none for a classifier, whose tiles are drawn as they are.
     tracers: Vec<(usize, Tracer)>,
@@ -85,18 +85,18 @@ impl<'a> Sink<'a> {
     pub fn new(
         recipe: &'a Recipe,
         files: &'a SlideFiles,
-        place: Place,
+        grid: ScoreGrid,
         tissue: Option<Tissue<'a>>,
         features: Features,
         maps: Vec<(usize, File)>,
         overlay: Coverage,
     ) -> Result<Self> {
         let n = recipe.label.len();
-        let outlines = !recipe.whole();
+        let outlines = !recipe.is_image_level();
         let drawn = (0..n).filter(|&c| outlines && recipe.label[c].value != 0);
         let begin = |(c, file): (usize, File)| {
             let out = BufWriter::with_capacity(1 << 18, file);
-            let map = Pyramid::new(out, place.size[0], place.size[1], place.mpp);
+            let map = Pyramid::new(out, grid.size[0], grid.size[1], grid.mpp);
             Ok((c, map.map_err(Error::io(files.map(c)))?))
         };
         let named = legend(recipe);
@@ -106,9 +106,9 @@ impl<'a> Sink<'a> {
             decider: Decider::new(recipe),
             colours: recipe.label.iter().map(|l| colour(l.value)).collect(),
             files,
-            place,
+            grid,
             tissue,
-            tracers: drawn.map(|c| (c, Tracer::new(place.size[0] as usize))).collect(),
+            tracers: drawn.map(|c| (c, Tracer::new(grid.size[0] as usize))).collect(),
             features,
             maps: maps.into_iter().map(begin).collect::<Result<_>>()?,
             overlay,
@@ -136,8 +136,8 @@ impl<'a> Sink<'a> {
     pub fn take(&mut self, by: u64, blocks: &Row) -> Result<()> {
         self.blank_until(by * SIDE)?;
         let n = self.recipe.label.len();
-        let width = self.place.size[0] as usize;
-        let rows = SIDE.min(self.place.size[1] - by * SIDE) as usize;
+        let width = self.grid.size[0] as usize;
+        let rows = SIDE.min(self.grid.size[1] - by * SIDE) as usize;
         // The label's number in the recipe and one, 0 where there is none.
         let mut labels = vec![0u32; width * rows];
         let mut chosen = vec![0f32; width * rows];
@@ -186,9 +186,9 @@ impl<'a> Sink<'a> {
     /// How much of a pixel counts as tissue: all of it where that was not looked for; for a classifier, whose pixels
     /// are tiles, in parts.
     fn on_tissue(&self, x: u64, y: u64) -> u64 {
-        let all = if self.recipe.whole() { PARTS } else { 1 };
+        let all = if self.recipe.is_image_level() { PARTS } else { 1 };
         let Some(t) = self.tissue else { return all };
-        match self.recipe.whole() {
+        match self.recipe.is_image_level() {
             true => t.cover.parts(x, y, PARTS),
             false => t.cover.middle(x, y) as u64,
         }
@@ -214,7 +214,7 @@ impl<'a> Sink<'a> {
     }
 
     fn region(&mut self, k: usize, r: &Region) -> Result<()> {
-        let p = self.place;
+        let p = self.grid;
         let smallest = self.recipe.slide.as_ref().map_or(0.0, |s| s.smallest);
         if p.mpp.is_some_and(|mpp| (r.pixels as f64) * mpp * mpp < smallest) {
             return Ok(());
