@@ -49,7 +49,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         ));
     }
     let training = training::plan(g, &o.training)?;
-    let to = g.precision.as_deref().unwrap_or("int8");
+    let to = g.precision.map_or("int8", |p| p.name());
     let float = matches!(to, "fp32" | "bf16");
     if to == "bf16-fast" {
         let message =
@@ -81,7 +81,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         recipe,
         sha256: opened.sha256,
         options: ampoule_engine::Options {
-            max_bytes: g.max_ram.or_else(total_memory),
+            max_bytes: g.memory_limit().or_else(total_memory),
             ..options(&Global { precision: None, ..g.clone() })?
         },
         quantize: !float,

@@ -90,7 +90,7 @@ pub fn infer(graph: &mut Graph) -> Result<()> {
         for (o, info) in n.outputs.iter().zip(outs) {
             if let Some(o) = o {
                 if let Some(d) = info.dims()
-                    && crate::tensor::count(&d).is_none_or(|n| n > LARGEST)
+                    && crate::element_count(&d).is_none_or(|n| n > LARGEST)
                 {
                     let name = &graph.value(*o).name;
                     return Err(Error::invalid(format!(

@@ -5,7 +5,7 @@
 //! reader converts, so nothing behind it sees an opset.
 
 use crate::DType;
-use crate::onnx::proto::NodeProto;
+use bytes::Bytes;
 
 /// How spatial pads are decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -408,18 +408,25 @@ pub struct Pool {
 /// An operator that is not supported, kept as it was for a round trip.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unknown {
-    /// The node as read.
-    pub proto: Box<NodeProto>,
+    /// Operator type.
+    pub name: String,
+    /// Operator set; empty for the default one.
+    pub domain: String,
     /// Why it is not supported.
     pub reason: String,
+    /// Whether it holds graphs of its own, which may read values outside it by name.
+    pub subgraphs: bool,
+    /// The node in the encoding of the file that it was read from. Only the crate that reads and
+    /// writes that format looks inside.
+    pub encoded: Bytes,
 }
 
 impl Unknown {
     /// `OpType`, or `domain::OpType` outside the default domain.
     pub fn qualified_name(&self) -> String {
-        match self.proto.domain.as_str() {
-            "" | "ai.onnx" => self.proto.op_type.clone(),
-            d => format!("{d}::{}", self.proto.op_type),
+        match self.domain.as_str() {
+            "" | "ai.onnx" => self.name.clone(),
+            d => format!("{d}::{}", self.name),
         }
     }
 }

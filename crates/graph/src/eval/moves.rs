@@ -55,7 +55,7 @@ pub(super) fn compute(op: &Op, x: &Inputs, outputs: usize) -> R<Vec<Array>> {
         Op::ConstantOfShape { value } => {
             let dims: Option<Vec<usize>> = x.x(0)?.i().iter().map(|&d| usize::try_from(d).ok()).collect();
             let dims = dims.ok_or("a negative size")?;
-            let n = crate::tensor::count(&dims).filter(|&n| n < 1 << 26).ok_or("the shape is too large")?;
+            let n = crate::element_count(&dims).filter(|&n| n < 1 << 26).ok_or("the shape is too large")?;
             let v = Array::new(value)?;
             v.take(dims, &vec![Some(0); n], 0.0)
         }
@@ -188,7 +188,7 @@ fn reshape(x: &Inputs, allow_zero: bool) -> R<Array> {
         });
     }
     if let Some(i) = free {
-        let rest = crate::tensor::count(&dims).ok_or("size overflow")?;
+        let rest = crate::element_count(&dims).ok_or("size overflow")?;
         if rest == 0 || t.len() % rest != 0 {
             return Err(format!("{} elements cannot take the shape {target:?}", t.len()));
         }
@@ -228,7 +228,7 @@ fn expand(t: &Array, target: &[i64]) -> R<Array> {
             steps[k] = st[i];
         }
     }
-    if crate::tensor::count(&dims).is_none_or(|n| n > 1 << 26) {
+    if crate::element_count(&dims).is_none_or(|n| n > 1 << 26) {
         return Err("the shape is too large".into());
     }
     let index: Vec<_> =
@@ -245,7 +245,7 @@ fn tile(t: &Array, repeats: &[i64]) -> R<Array> {
         let n = usize::try_from(r).ok().and_then(|r| d.checked_mul(r));
         dims.push(n.ok_or_else(|| format!("repeats {repeats:?}"))?);
     }
-    if crate::tensor::count(&dims).is_none_or(|n| n > 1 << 26) {
+    if crate::element_count(&dims).is_none_or(|n| n > 1 << 26) {
         return Err("the shape is too large".into());
     }
     let st = strides(&t.dims);

@@ -189,7 +189,7 @@ pub(super) fn reshape(args: &Args, allow_zero: bool) -> R<Option<Vec<Dim>>> {
     let fixed: Option<Vec<usize>> =
         out.iter().enumerate().filter(|(i, _)| Some(*i) != free).map(|(_, d)| d.known()).collect();
     if let (Some(total), Some(fixed)) = (total, fixed) {
-        let product = crate::tensor::count(&fixed).ok_or("size overflow")?;
+        let product = crate::element_count(&fixed).ok_or("size overflow")?;
         match free {
             Some(i) if product > 0 && total % product == 0 => out[i] = Dim::Known(total / product),
             None if product == total => {}
