@@ -9,107 +9,85 @@ mod generate;
 mod inspect;
 mod models;
 mod optimize;
+mod report;
 mod run;
 mod study;
 
 use crate::args::{Cli, Command, Global};
+use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::{Options, Precision};
-use ampoule_graph::{Graph, onnx};
+use ampoule_graph::Graph;
+use ampoule_onnx as onnx;
 use ampoule_pipeline::{Error as PipelineError, Model, RECIPE_KEY, Recipe};
+use std::path::PathBuf;
 
 /// Runs what was typed.
 pub fn run(cli: &Cli) -> Outcome {
     let g = &cli.global;
     match &cli.command {
-        Command::Demo { output } => demo::run(g, output),
+        Command::Demo(a) => demo::run(g, a),
         Command::Models { action } => models::run(g, action.as_ref()),
-        Command::Inspect { model, size, output, profile } => {
-            inspect::run(g, model, size.0, output.as_deref(), *profile)
-        }
-        Command::Run {
-            model,
-            inputs,
-            output,
-            mask,
-            fast,
-            save_probabilities,
-            frame,
-            top,
-            fold,
-            mpp,
-            gzip,
-            keep_header,
-        } => {
-            let job = run::Job {
-                model,
-                inputs,
-                output,
-                mask: mask.as_deref(),
-                fast: *fast,
-                probabilities: *save_probabilities,
-                frame: *frame,
-                top: *top,
-                folds: fold,
-                mpp: *mpp,
-                gzip: *gzip,
-                keep_header: *keep_header,
-            };
-            run::run(g, &job)
-        }
-        Command::Evaluate { predictions, truth, csv } => evaluate::run(g, predictions, truth, csv.as_deref()),
-        Command::Compare { model_a, model_b, inputs, layers: true, fast, .. } => {
-            compare::layers(g, model_a, model_b, inputs, *fast)
-        }
-        Command::Compare { model_a, model_b, inputs, size, fast, .. } => {
-            compare::run(g, model_a, model_b, inputs, *size, *fast)
-        }
-        Command::Bench { models, against, size, seconds, environment, profile } => {
-            let job = bench::Job {
-                models,
-                precision: precision(g)?.name(),
-                against,
-                size: size.0,
-                seconds: *seconds,
-                environment,
-                profile: *profile,
-            };
-            bench::run(g, &job)
-        }
+        Command::Inspect(a) => inspect::run(g, a),
+        Command::Run(a) => run::run(g, a),
+        Command::Evaluate(a) => evaluate::run(g, a),
+        Command::Compare(a) => compare::run(g, a),
+        Command::Bench(a) => bench::run(g, a),
         Command::BenchWorker { task } => bench::worker(task),
-        Command::Optimize(o) => optimize::run(g, o),
-        Command::Study { study, output } => study::run(g, study, output),
-        Command::Report { studies, output } => study::merge(g, studies, output),
+        Command::Optimize(a) => optimize::run(g, a),
+        Command::Study(a) => study::run(g, a),
+        Command::Report(a) => report::run(g, a),
         Command::StudyWorker { task } => study::worker(task),
         Command::Doctor => doctor::run(g),
-        Command::Generate { what, model } => generate::run(*what, model.as_deref()),
+        Command::Generate(a) => generate::run(a),
     }
 }
 
 /// The precision to run with.
 fn precision(g: &Global) -> Result<Precision, Failure> {
-    let Some(name) = &g.precision else { return Ok(Precision::default()) };
-    Precision::parse(name).ok_or_else(|| {
+    let Some(asked) = g.precision else { return Ok(Precision::default()) };
+    Precision::parse(asked.name()).ok_or_else(|| {
         Failure::usage(format!(
-            "--precision {name} is for `optimize`; an INT8 model runs in INT8 with any precision"
+            "--precision {} is for `optimize`; an INT8 model runs in INT8 with any precision",
+            asked.name()
         ))
     })
 }
 
+/// The tier to run, where one is asked for: by `--isa`, or by `AMPOULE_ISA`.
+fn tier(g: &Global) -> Result<Option<String>, Failure> {
+    match &g.isa[..] {
+        [] => Ok(environment::isa()),
+        [one] => Ok(Some(one.clone())),
+        _ => Err(Failure::usage("--isa takes one tier here")),
+    }
+}
+
+/// Name of the tier that runs.
+fn tier_name(g: &Global) -> Result<String, Failure> {
+    let chosen = ampoule_kernels::choose(tier(g)?.as_deref()).map_err(|e| Failure::usage(e.to_string()))?;
+    Ok(chosen.name().to_owned())
+}
+
+/// The file that MODEL means: an existing path, else a fetched name.
+fn resolve(model: &str) -> Result<PathBuf, Failure> {
+    Ok(ampoule_zoo::resolve(model, environment::models().as_deref())?)
+}
+
 /// Engine options from what was typed; the tier is checked before any work.
 fn options(g: &Global) -> Result<Options, Failure> {
-    ampoule_kernels::choose(g.isa.as_deref()).map_err(|e| Failure::usage(e.to_string()))?;
+    tier_name(g)?;
     let [threads] = g.threads[..] else {
-        return Err(Failure::usage("--threads takes one number here".to_owned()));
+        return Err(Failure::usage("--threads takes one number here"));
     };
     Ok(Options {
-        isa: g.isa.clone(),
+        isa: tier(g)?,
         threads,
-        max_bytes: g.max_ram.or_else(ampoule_pipeline::total_memory),
+        max_bytes: g.memory_limit().or_else(ampoule_pipeline::total_memory),
         precision: precision(g)?,
         observe: None,
         rewrites: Default::default(),
-        elsewhere: None,
+        external: None,
     })
 }
 
@@ -122,7 +100,7 @@ struct Opened {
 
 /// Reads a model by file or name.
 fn open(g: &Global, model: &str) -> Result<Opened, Failure> {
-    let path = ampoule_zoo::resolve(model)?;
+    let path = resolve(model)?;
     let given = g.recipe.as_deref().map(read_recipe).transpose()?;
     let graph =
         onnx::read_file(&path).map_err(|source| PipelineError::Model { path: path.clone(), source })?;
@@ -137,7 +115,7 @@ impl Opened {
     /// As a model that is ready to be run.
     fn model(self, g: &Global) -> Result<Model, Failure> {
         let mut m = Model::from_graph(self.graph, self.recipe.as_deref(), self.sha256, options(g)?)?;
-        m.max_ram = g.max_ram;
+        m.max_ram = g.memory_limit();
         Ok(m)
     }
 

@@ -1,58 +1,39 @@
 //! `ampoule bench`.
 
-use super::{json, say};
-use crate::args::Global;
+use super::{json, precision, resolve, say};
+use crate::args::{self, Global, Peer};
+use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_bench::{Bench, Engine, Row, bench, serve};
-use std::path::PathBuf;
 
-pub struct Job<'a> {
-    pub models: &'a [String],
-    pub precision: &'a str,
-    pub against: &'a [String],
-    pub size: [usize; 3],
-    pub seconds: f64,
-    pub environment: &'a PathBuf,
-    pub profile: bool,
-}
-
-pub fn run(g: &Global, job: &Job) -> Outcome {
-    let mut tiers = Vec::new();
-    for name in g.isa.iter().flat_map(|list| list.split(',')) {
-        ampoule_kernels::choose(Some(name)).map_err(|e| Failure::usage(e.to_string()))?;
-        tiers.push(Some(name.to_owned()));
-    }
-    if tiers.is_empty() {
-        tiers.push(None);
-    }
-    let all = || std::thread::available_parallelism().map_or(1, |n| n.get());
-    let counts = g.threads.iter().map(|&n| if n == 0 { all() } else { n });
-    let settings: Vec<_> = counts.flat_map(|n| tiers.iter().map(move |t| (n, t.clone()))).collect();
+pub fn run(g: &Global, a: &args::Bench) -> Outcome {
+    let settings = settings(g)?;
+    let precision = precision(g)?.name();
     let mut engines = vec![Engine::Ampoule];
-    for name in job.against {
-        let unknown = || Failure::usage(format!("`{name}` is not an engine; use onnxruntime or openvino"));
-        engines.push(Engine::parse(name).filter(|e| *e != Engine::Ampoule).ok_or_else(unknown)?);
-    }
+    engines.extend(a.against.iter().map(|peer| match peer {
+        Peer::OnnxRuntime => Engine::OnnxRuntime,
+        Peer::OpenVino => Engine::OpenVino,
+    }));
     let program = std::env::current_exe().map_err(|e| Failure::input(e.to_string()))?;
     let (mut failed, mut too_large) = (false, true);
-    for model in job.models {
-        let path = ampoule_zoo::resolve(model)?;
+    for model in &a.models {
+        let path = resolve(model)?;
         for (threads, isa) in settings.iter().cloned() {
             let b = Bench {
                 model: path.clone(),
                 engines: engines.clone(),
-                precision: job.precision.into(),
+                precision: precision.into(),
                 threads,
                 isa,
-                size: job.size,
-                seconds: job.seconds,
-                environment: job.environment.clone(),
-                max_ram: g.max_ram,
+                size: a.size.0,
+                seconds: a.seconds,
+                environment: a.environment.clone(),
+                max_ram: g.memory_limit(),
             };
             let rows = bench(&program, &b)?;
             failed |= rows[0].error.is_some();
             too_large &= rows[0].too_large;
-            print(g, &rows, job.profile)?;
+            print(g, &rows, a.profile)?;
         }
     }
     Ok(match (failed, too_large) {
@@ -60,6 +41,19 @@ pub fn run(g: &Global, job: &Job) -> Outcome {
         (true, false) => Code::SomeFailed,
         (true, true) => Code::Memory,
     })
+}
+
+/// Every number of threads with every tier that was asked for; `None` is the best tier.
+fn settings(g: &Global) -> Result<Vec<(usize, Option<String>)>, Failure> {
+    let asked = if g.isa.is_empty() { environment::isa().into_iter().collect() } else { g.isa.clone() };
+    for name in &asked {
+        ampoule_kernels::choose(Some(name)).map_err(|e| Failure::usage(e.to_string()))?;
+    }
+    let tiers: Vec<Option<String>> =
+        if asked.is_empty() { vec![None] } else { asked.into_iter().map(Some).collect() };
+    let all = || std::thread::available_parallelism().map_or(1, |n| n.get());
+    let counts = g.threads.iter().map(|&n| if n == 0 { all() } else { n });
+    Ok(counts.flat_map(|n| tiers.iter().map(move |t| (n, t.clone()))).collect())
 }
 
 fn print(g: &Global, rows: &[Row], profile: bool) -> Result<(), Failure> {

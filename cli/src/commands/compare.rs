@@ -1,21 +1,31 @@
 //! `ampoule compare`.
 
-use super::{json, load, open, options, say};
-use crate::args::Global;
+use super::{json, load, open, options, resolve, say};
+use crate::args::{Compare, Global};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_eval::Parity;
-use ampoule_graph::{Graph, onnx};
+use ampoule_graph::Graph;
+use ampoule_onnx as onnx;
 use ampoule_pipeline::{Case, Settings, collect};
 use std::path::PathBuf;
 
-pub fn run(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bool) -> Outcome {
+pub fn run(g: &Global, a: &Compare) -> Outcome {
+    let (first, second) = (&a.model_a, &a.model_b);
+    match a.layers {
+        true => layers(g, first, second, &a.inputs, a.fast),
+        false => models(g, first, second, &a.inputs, a.size, a.fast),
+    }
+}
+
+/// Two models as they are, on images or random values.
+fn models(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bool) -> Outcome {
     // A precision is judged against float32.
     let reference = Global { precision: None, ..g.clone() };
     let mut all: Vec<Parity> = Vec::new();
     let (images, random): (Vec<&String>, Vec<&String>) = inputs.iter().partition(|i| *i != "random");
     if !random.is_empty() {
         let read = |m: &str| -> Result<Graph, Failure> {
-            let path = ampoule_zoo::resolve(m)?;
+            let path = resolve(m)?;
             onnx::read_file(&path).map_err(|e| Failure::input(format!("{}: {e}", path.display())))
         };
         let options = [options(&reference)?, options(g)?];
@@ -56,7 +66,7 @@ pub fn run(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: b
 }
 
 /// The layers of two models one by one.
-pub fn layers(g: &Global, a: &str, b: &str, inputs: &[String], fast: bool) -> Outcome {
+fn layers(g: &Global, a: &str, b: &str, inputs: &[String], fast: bool) -> Outcome {
     let file = match inputs {
         [one] if one != "random" => std::path::Path::new(one),
         _ => return Err(Failure::usage("--layers takes one image: give a file after the models")),

@@ -1,13 +1,12 @@
 //! `ampoule demo`: the main job with nothing but the binary.
 
 use super::run::writable;
-use super::{options, say};
-use crate::args::Global;
+use super::{options, say, tier_name};
+use crate::args::{Demo, Global};
 use crate::exit::{Code, Failure};
 use crate::progress::Reporter;
-use ampoule_graph::onnx;
+use ampoule_onnx as onnx;
 use ampoule_pipeline::{Batch, Case, Model, Outcome, run_cases, sha256_hex};
-use std::path::Path;
 
 /// deepbet's two networks, float16 weights (MIT, see THIRD_PARTY.md), made by the zoo example `demo_model`.
 static MODEL: &[u8] = include_bytes!("../../../assets/deepbet_f16.onnx");
@@ -15,7 +14,8 @@ static MODEL: &[u8] = include_bytes!("../../../assets/deepbet_f16.onnx");
 static HEAD: &[u8] = include_bytes!("../../../assets/colin27.nii.gz");
 static TRUTH: &[u8] = include_bytes!("../../../assets/colin27_tissue.nii.gz");
 
-pub fn run(g: &Global, folder: &Path) -> crate::exit::Outcome {
+pub fn run(g: &Global, a: &Demo) -> crate::exit::Outcome {
+    let folder = &a.output;
     writable(folder)?;
     let fail = |e: std::io::Error| Failure::usage(format!("{}: {e}", folder.display()));
     let head = folder.join("colin27.nii.gz");
@@ -27,10 +27,9 @@ pub fn run(g: &Global, folder: &Path) -> crate::exit::Outcome {
         .map_err(|e| Failure::input(format!("the built-in model: {e}")))?;
     let recipe = ampoule_zoo::entry("deepbet")?.recipe;
     let mut model = Model::from_graph(graph, Some(recipe), sha256_hex(MODEL), options(g)?)?;
-    model.max_ram = g.max_ram;
-    let isa = ampoule_kernels::choose(g.isa.as_deref()).map_or(String::new(), |i| i.name().to_owned());
+    model.max_ram = g.memory_limit();
     // The demonstration shows times, so it runs again even where its results stand already.
-    let batch = Batch { overwrite: true, isa, ..Default::default() };
+    let batch = Batch { overwrite: true, isa: tier_name(g)?, ..Default::default() };
     let quiet = Global { quiet: true, ..g.clone() };
     let cases = [Case::of_file(&head)];
     let summary = run_cases(&mut model, &cases, Vec::new(), folder, &batch, &mut Reporter::new(&quiet))?;

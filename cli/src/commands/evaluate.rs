@@ -1,13 +1,14 @@
 //! `ampoule evaluate`.
 
 use super::{json, say};
-use crate::args::Global;
+use crate::args::{Evaluate, Global};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_eval::{Evaluation, Summary};
 use std::io::Write;
 use std::path::Path;
 
-pub fn run(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Outcome {
+pub fn run(g: &Global, a: &Evaluate) -> Outcome {
+    let (predictions, truth, csv) = (&a.predictions, &a.truth, a.csv.as_deref());
     if predictions.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
         return classes(g, predictions, truth, csv);
     }
@@ -20,7 +21,7 @@ pub fn run(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
         if path.exists() && !g.overwrite {
             return Err(Failure::usage(format!("{} exists; use --overwrite to replace it", path.display())));
         }
-        ampoule_imaging::nifti::write_atomic(path, |out| out.write_all(e.to_csv().as_bytes()))
+        ampoule_imaging::fs::write_atomic(path, |out| out.write_all(e.to_csv().as_bytes()))
             .map_err(|x| Failure::usage(format!("{}: {x}", path.display())))?;
     }
     if g.json {

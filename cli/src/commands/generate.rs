@@ -1,29 +1,31 @@
 //! `ampoule generate`.
 
-use super::say;
-use crate::args::{Cli, Generate};
+use super::{resolve, say};
+use crate::args::{Cli, Document, Generate};
 use crate::exit::{Code, Failure, Outcome};
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-pub fn run(what: Generate, model: Option<&str>) -> Outcome {
+pub fn run(a: &Generate) -> Outcome {
     let mut command = Cli::command();
-    let shell = match what {
-        Generate::Man => {
+    let shell = match a.what {
+        Document::Man => {
             let mut page = Vec::new();
             clap_mangen::Man::new(command).render(&mut page).map_err(|e| Failure::input(e.to_string()))?;
             say(String::from_utf8_lossy(&page));
             return Ok(Code::Done);
         }
-        Generate::Recipe => {
-            let name =
-                model.ok_or_else(|| Failure::usage("say whose recipe: `ampoule generate recipe deepbet`"))?;
+        Document::Recipe => {
+            let name = a
+                .model
+                .as_deref()
+                .ok_or_else(|| Failure::usage("say whose recipe: `ampoule generate recipe deepbet`"))?;
             say(recipe(name)?);
             return Ok(Code::Done);
         }
-        Generate::CompleteBash => Shell::Bash,
-        Generate::CompleteZsh => Shell::Zsh,
-        Generate::CompleteFish => Shell::Fish,
+        Document::CompleteBash => Shell::Bash,
+        Document::CompleteZsh => Shell::Zsh,
+        Document::CompleteFish => Shell::Fish,
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "ampoule", &mut script);
@@ -36,9 +38,9 @@ fn recipe(model: &str) -> Result<String, Failure> {
     if let Some(text) = ampoule_zoo::shipped_recipe(model) {
         return Ok(text.to_owned());
     }
-    let path = ampoule_zoo::resolve(model)?;
-    let graph = ampoule_graph::onnx::read_file(&path)
-        .map_err(|e| Failure::input(format!("{}: {e}", path.display())))?;
+    let path = resolve(model)?;
+    let graph =
+        ampoule_onnx::read_file(&path).map_err(|e| Failure::input(format!("{}: {e}", path.display())))?;
     match graph.meta(ampoule_pipeline::RECIPE_KEY) {
         Some(text) => Ok(text.to_owned()),
         None => {

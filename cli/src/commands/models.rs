@@ -1,21 +1,21 @@
 //! `ampoule models`.
 
 use super::{json, say};
-use crate::args::{Global, Models};
+use crate::args::{Fetch, Global, Import, Models};
+use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_zoo::CATALOG;
-use std::path::{Path, PathBuf};
 
 pub fn run(g: &Global, action: Option<&Models>) -> Outcome {
     match action {
         None | Some(Models::List) => list(g),
-        Some(Models::Fetch { name, from, output }) => fetch(g, name, from.as_deref(), output.clone()),
-        Some(Models::Import { checkpoint, arch, output }) => import(g, checkpoint, arch, output),
+        Some(Models::Fetch(a)) => fetch(g, a),
+        Some(Models::Import(a)) => import(g, a),
     }
 }
 
 fn list(g: &Global) -> Outcome {
-    let folder = ampoule_zoo::default_folder();
+    let folder = environment::models();
     for e in CATALOG {
         let path = folder.as_ref().map(|f| f.join(format!("{}.onnx", e.name)));
         let fetched = path.as_ref().is_some_and(|p| p.is_file());
@@ -40,30 +40,31 @@ fn list(g: &Global) -> Outcome {
     Ok(Code::Done)
 }
 
-fn fetch(g: &Global, name: &str, from: Option<&Path>, output: Option<PathBuf>) -> Outcome {
-    let folder = output.or_else(ampoule_zoo::default_folder).ok_or_else(|| {
+fn fetch(g: &Global, a: &Fetch) -> Outcome {
+    let folder = a.output.clone().or_else(environment::models).ok_or_else(|| {
         Failure::usage("neither AMPOULE_MODELS nor HOME is set; say where with --output FOLDER")
     })?;
-    let path = ampoule_zoo::fetch(name, from, &folder)?;
+    let path = ampoule_zoo::fetch(&a.name, a.from.as_deref(), &folder)?;
     if g.json {
-        json(&serde_json::json!({ "name": name, "path": path.display().to_string() }))?;
+        json(&serde_json::json!({ "name": a.name, "path": path.display().to_string() }))?;
     } else if !g.quiet {
         say(path.display());
     }
     Ok(Code::Done)
 }
 
-fn import(g: &Global, checkpoint: &Path, arch: &str, output: &Path) -> Outcome {
+fn import(g: &Global, a: &Import) -> Outcome {
+    let output = &a.output;
     if output.exists() && !g.overwrite {
         return Err(Failure::usage(format!("{} exists; use --overwrite to replace it", output.display())));
     }
-    let mut graph = ampoule_zoo::import(checkpoint, arch)?;
+    let mut graph = ampoule_zoo::import(&a.checkpoint, &a.arch)?;
     if let Some(recipe) = &g.recipe {
         let text = super::read_recipe(recipe)?;
         ampoule_pipeline::Recipe::parse(&text, "recipe")?;
         graph.set_meta(ampoule_pipeline::RECIPE_KEY, text);
     }
-    ampoule_graph::onnx::write_file(&graph, output).map_err(|e| Failure::input(e.to_string()))?;
+    ampoule_onnx::write_file(&graph, output).map_err(|e| Failure::input(e.to_string()))?;
     if !g.quiet {
         say(output.display());
     }

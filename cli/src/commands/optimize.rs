@@ -3,12 +3,11 @@
 mod training;
 
 use super::{json, open, say};
-use crate::args::{Global, Optimize};
+use crate::args::{self, Global, Optimize};
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
 use ampoule_optimize::{Job, Model, Options, Precision, Report, Teacher, optimize, write};
 use ampoule_pipeline::{RECIPE_KEY, total_memory};
-use clap::ValueEnum;
 use std::path::Path;
 
 pub fn run(g: &Global, o: &Optimize) -> Outcome {
@@ -33,7 +32,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
     let job = Job {
         model: Model { graph: opened.graph, recipe, sha256: opened.sha256 },
         engine: ampoule_engine::Options {
-            max_bytes: g.max_ram.or_else(total_memory),
+            max_bytes: g.memory_limit().or_else(total_memory),
             ..super::options(&Global { precision: None, ..g.clone() })?
         },
         data: o.data.clone(),
@@ -94,13 +93,15 @@ fn check_output(g: &Global, o: &Optimize) -> Result<(), Failure> {
 /// The options with the precision that the global option asks for.
 fn with_precision(g: &Global, options: &Options) -> Result<Options, Failure> {
     let mut options = options.clone();
-    options.precision.precision = match g.precision.as_deref() {
-        None => Precision::default(),
-        Some(name) => Precision::from_str(name, false).map_err(|_| {
-            Failure::usage(format!(
-                "--precision {name} is chosen when a model is run; `optimize` makes int8, auto, bf16 or fp32"
-            ))
-        })?,
+    options.precision.precision = match g.precision {
+        None | Some(args::Precision::Int8) => Precision::Int8,
+        Some(args::Precision::Auto) => Precision::Auto,
+        Some(args::Precision::Bf16) => Precision::Bf16,
+        Some(args::Precision::Fp32) => Precision::Fp32,
+        Some(args::Precision::Bf16Fast) => {
+            let message = "--precision bf16-fast is chosen when a model is run; `optimize` makes int8, auto, bf16 or fp32";
+            return Err(Failure::usage(message));
+        }
     };
     Ok(options)
 }

@@ -1,46 +1,31 @@
 //! `ampoule run`.
 
-use super::{json, open};
-use crate::args::Global;
+use super::{json, open, tier_name};
+use crate::args::{Global, Run};
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
 use ampoule_pipeline::recipe::Kind;
 use ampoule_pipeline::{
-    Batch, Case, Collected, Error, Model, Outcome as Became, Recipe, Settings, Summary, Wanted, collect,
-    run_cases,
+    Batch, Case, Collected, Error, Model, Outcome as Became, OutputOptions, Recipe, Settings, Summary,
+    collect, run_cases,
 };
 use std::path::{Path, PathBuf};
 
-pub struct Job<'a> {
-    pub model: &'a str,
-    pub inputs: &'a [PathBuf],
-    pub output: &'a Path,
-    pub mask: Option<&'a Path>,
-    pub fast: bool,
-    pub probabilities: bool,
-    pub frame: Option<usize>,
-    pub top: usize,
-    pub folds: &'a [String],
-    pub mpp: Option<f64>,
-    pub gzip: bool,
-    pub keep_header: bool,
-}
-
-pub fn run(g: &Global, job: &Job) -> Outcome {
+pub fn run(g: &Global, a: &Run) -> Outcome {
     // What is wrong with the inputs is said before a model is read, as far as any model would mind.
-    if let [one] = job.inputs
+    if let [one] = &a.inputs[..]
         && !one.exists()
     {
         let path = one.clone();
         let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file or folder");
         return Err(Error::Io { path, source }.into());
     }
-    let opened = open(g, job.model)?;
+    let opened = open(g, &a.model)?;
     let recipe = opened.recipe()?;
-    let (folder, own) = target(job)?;
-    let mut found = collect(&recipe, job.inputs, Some(&folder))?;
+    let (folder, own) = target(a)?;
+    let mut found = collect(&recipe, &a.inputs, Some(&folder))?;
     if found.cases.is_empty() && found.skipped.is_empty() {
-        let list: Vec<String> = job.inputs.iter().map(|p| p.display().to_string()).collect();
+        let list: Vec<String> = a.inputs.iter().map(|p| p.display().to_string()).collect();
         let notes = found.notes.iter().map(|n| format!("; {n}")).collect::<String>();
         let message = format!("there are no {} in {}{notes}", kind(&recipe), list.join(", "));
         return Err(Failure::usage(message));
@@ -52,32 +37,31 @@ pub fn run(g: &Global, job: &Job) -> Outcome {
     if let (Some(file), [case]) = (&own, &mut found.cases[..]) {
         takes(&recipe, case, file)?;
         // Whatever else is written beside it is named as it is.
-        if job.mask.is_none() {
+        if a.mask.is_none() {
             case.name = Case::of_file(file).name;
         }
     }
     writable(&folder)?;
     let mut model = opened.model(g)?;
-    for fold in job.folds {
+    for fold in &a.fold {
         let other = open(g, fold)?;
         model.join(other.graph, &other.sha256)?;
     }
-    let isa = ampoule_kernels::choose(g.isa.as_deref()).map_or(String::new(), |i| i.name().to_owned());
     let batch = Batch {
-        settings: Settings { fast: job.fast, scores: job.probabilities },
-        frame: job.frame,
-        mpp: job.mpp,
-        gzip: job.gzip,
+        settings: Settings { fast: a.fast, scores: a.save_probabilities },
+        frame: a.frame,
+        mpp: a.mpp,
+        gzip: a.gzip,
         overwrite: g.overwrite,
-        wanted: Wanted {
-            probabilities: job.probabilities,
-            keep_header: job.keep_header,
-            alone: own.is_some() && job.mask.is_none(),
+        outputs: OutputOptions {
+            probabilities: a.save_probabilities,
+            keep_header: a.keep_header,
+            alone: own.is_some() && a.mask.is_none(),
             labels: own,
         },
-        isa,
+        isa: tier_name(g)?,
     };
-    all(g, &mut model, found, &folder, &batch, job.top)
+    all(g, &mut model, found, &folder, &batch, a.top)
 }
 
 /// What cases of a recipe are, for people.
@@ -89,24 +73,24 @@ fn kind(recipe: &Recipe) -> &'static str {
 }
 
 /// The output folder, and the file of the labels where a single case has one of its own.
-fn target(job: &Job) -> Result<(PathBuf, Option<PathBuf>), Failure> {
-    let name = job.output.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    let file = [".nii", ".nii.gz", ".png"].iter().any(|e| name.ends_with(e)) && !job.output.is_dir();
+fn target(a: &Run) -> Result<(PathBuf, Option<PathBuf>), Failure> {
+    let name = a.output.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let file = [".nii", ".nii.gz", ".png"].iter().any(|e| name.ends_with(e)) && !a.output.is_dir();
     let parent = |p: &Path| match p.parent() {
         Some(p) if !p.as_os_str().is_empty() => p.to_owned(),
         _ => PathBuf::from("."),
     };
-    match (file, job.mask) {
+    match (file, a.mask.as_deref()) {
         (true, Some(_)) => Err(Failure::usage("--output names a file already; leave out --mask".to_owned())),
-        (true, None) => Ok((parent(job.output), Some(job.output.to_owned()))),
-        (false, None) => Ok((job.output.to_owned(), None)),
+        (true, None) => Ok((parent(&a.output), Some(a.output.to_owned()))),
+        (false, None) => Ok((a.output.to_owned(), None)),
         (false, Some(mask)) => {
             if !parent(mask).is_dir() {
                 let folder = parent(mask);
                 let message = format!("{}: there is no such folder for the mask", folder.display());
                 return Err(Failure::usage(message));
             }
-            Ok((job.output.to_owned(), Some(mask.to_owned())))
+            Ok((a.output.to_owned(), Some(mask.to_owned())))
         }
     }
 }
@@ -118,7 +102,7 @@ fn takes(recipe: &Recipe, case: &Case, file: &Path) -> Result<(), Failure> {
         Kind::Volume => (&[".nii", ".nii.gz"], "a volume are written as .nii or .nii.gz"),
         Kind::Image => (&[".png"], "an image are written as .png"),
     };
-    let reason = if recipe.whole() {
+    let reason = if recipe.is_image_level() {
         "this model writes tables and no labels; give a folder".to_owned()
     } else if ampoule_pipeline::is_slide(recipe, case) {
         "a slide has several files of results; give a folder".to_owned()

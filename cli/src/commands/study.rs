@@ -1,17 +1,20 @@
-//! `ampoule study` and `ampoule report`.
+//! `ampoule study`.
 
-use super::{json, say};
-use crate::args::Global;
+use super::{json, resolve, say};
+use crate::args::{self, Global};
+use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
-use ampoule_imaging::nifti::write_atomic;
+use ampoule_imaging::fs::write_atomic;
+use ampoule_study::report;
 use ampoule_study::results::{Results, Verdict};
-use ampoule_study::{Event, Spec, Study, report, run as run_study, serve};
-use std::path::{Path, PathBuf};
+use ampoule_study::{Event, Spec, Study, run as run_study, serve};
+use std::path::Path;
 
 /// Runs a study and writes its results.
-pub fn run(g: &Global, file: &Path, output: &Path) -> Outcome {
-    if g.isa.is_some()
+pub fn run(g: &Global, a: &args::Study) -> Outcome {
+    let (file, output) = (&a.study, &a.output);
+    if !g.isa.is_empty()
         || g.threads != [0]
         || g.max_ram.is_some()
         || g.precision.is_some()
@@ -20,11 +23,11 @@ pub fn run(g: &Global, file: &Path, output: &Path) -> Outcome {
         let message = "--isa, --threads, --max-ram, --precision and --recipe are set by the study's file";
         return Err(Failure::usage(message));
     }
-    let spec = Spec::read(file)?;
+    let spec = Spec::read(file, &environment::variable)?;
     super::run::writable(output)?;
     let program = std::env::current_exe()
         .map_err(|e| Failure::input(format!("this program's own file cannot be found: {e}")))?;
-    let resolve = |name: &str| ampoule_zoo::resolve(name).map_err(|e| e.to_string());
+    let resolve = |name: &str| resolve(name).map_err(|e| e.message);
     let study = Study {
         spec,
         folder: output.into(),
@@ -127,21 +130,8 @@ fn verdicts(r: &Results) {
     }
 }
 
-/// Merges the results of several studies into one report.
-pub fn merge(g: &Global, folders: &[PathBuf], output: &Path) -> Outcome {
-    if output.exists() && !g.overwrite {
-        return Err(Failure::usage(format!("{} exists; --overwrite replaces it", output.display())));
-    }
-    let all: Vec<Results> = folders.iter().map(|f| report::read(f)).collect::<Result<_, _>>()?;
-    let notes = report::comparison(&all)?;
-    write(output, report::html(&all, &notes, folders).as_bytes())?;
-    notes.iter().for_each(|n| say(format!("note: {n}")));
-    say(output.display());
-    Ok(Code::Done)
-}
-
 /// Writes a file under a temporary name and renames it.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write_atomic(path, |out| out.write_all(bytes))
         .map_err(|e| Failure::input(format!("{}: {e}", path.display())))
 }

@@ -10,7 +10,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: ampoule_graph::Error,
+        source: ampoule_onnx::Error,
     },
     /// The instruction-set tier is unknown or not that of this CPU.
     #[error("{path}: {source}", path = path.display())]
@@ -18,7 +18,7 @@ pub enum Error {
         /// The model's file.
         path: PathBuf,
         /// Why.
-        source: ampoule_kernels::IsaError,
+        source: ampoule_kernels::FeatureSetError,
     },
     /// A temporary folder for the engines' outputs cannot be made.
     #[error("{path}: {source}", path = path.display())]

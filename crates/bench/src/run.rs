@@ -3,8 +3,9 @@
 use crate::process::EngineProcess;
 use crate::rows::{Bench, Row};
 use crate::{Error, Result};
-use ampoule_graph::{Dim, Graph, onnx};
-use ampoule_kernels::{Elem, Isa, dot, measure::tile_macs};
+use ampoule_graph::{Dim, Graph};
+use ampoule_kernels::{Elem, Features, gemm, measure::kernel_macs};
+use ampoule_onnx as onnx;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -59,9 +60,9 @@ pub fn bench(program: &Path, b: &Bench) -> Result<Vec<Row>> {
 }
 
 /// GMAC/s of the best tile of a tier for values stored as `elem`, on one core.
-fn ceiling(isa: Isa, elem: Elem) -> f64 {
-    let tiles = dot::of(isa, dot::operand(isa, elem));
-    tiles.filter_map(|k| tile_macs(k, Duration::from_millis(10))).fold(0.0, f64::max) / 1e9
+fn ceiling(isa: Features, elem: Elem) -> f64 {
+    let tiles = gemm::micro_kernels(isa, gemm::operand(isa, elem));
+    tiles.filter_map(|k| kernel_macs(k, Duration::from_millis(10))).fold(0.0, f64::max) / 1e9
 }
 
 /// Lets every engine write its outputs and compares them with the first's, before any timing.

@@ -2,7 +2,7 @@
 
 use crate::task::{Loaded, MARK, Share, Task, Trouble, seeded};
 use ampoule_engine::{Options, Precision, Session};
-use ampoule_graph::onnx;
+use ampoule_onnx as onnx;
 use serde_json::json;
 use std::io::{BufRead, Write};
 use std::time::Instant;
@@ -46,7 +46,7 @@ impl Loaded for Ampoule {
     }
 
     fn outputs(&mut self) -> Result<Vec<Vec<f32>>, String> {
-        Ok((0..self.session.outputs()).map(|i| self.session.output(i).to_vec()).collect())
+        Ok(self.session.iter_outputs().map(|o| o.to_vec()).collect())
     }
 
     fn profile(&self) -> Vec<Share> {

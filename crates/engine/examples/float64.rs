@@ -3,7 +3,8 @@
 //! (spatial axes of SIZE each; the reference is plain code, so large networks take minutes).
 
 use ampoule_engine::{Options, Session};
-use ampoule_graph::{Tensor, eval, infer, onnx};
+use ampoule_graph::{Tensor, eval, infer};
+use ampoule_onnx as onnx;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut session = Session::new(graph.clone(), std::slice::from_ref(&dims), &options)?;
     session.set_input(0, &input)?;
     session.run()?;
-    let got = session.output(0).to_vec();
+    let got = session.output(0)?.to_vec();
     infer::infer(&mut graph)?;
     let want = eval::run(&graph, &[Tensor::f32(&dims, &input)])?[0].to_f32().ok_or("not numeric")?;
     let square = |x: f64| x * x;

@@ -9,11 +9,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dims: Vec<usize> = dims.split('x').map(str::parse).collect::<Result<_, _>>()?;
     let bytes = std::fs::read(input)?;
     let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-    let graph = ampoule_graph::onnx::read_file(model.as_ref())?;
+    let graph = ampoule_onnx::read_file(model.as_ref())?;
     let mut session = Session::new(graph, &[dims], &Options::default())?;
     session.set_input(0, &values)?;
     session.run()?;
-    let out: Vec<u8> = session.output(0).to_vec().iter().flat_map(|v| v.to_le_bytes()).collect();
+    let out: Vec<u8> = session.output(0)?.to_vec().iter().flat_map(|v| v.to_le_bytes()).collect();
     std::fs::write(output, out)?;
     Ok(())
 }

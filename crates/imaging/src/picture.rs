@@ -6,6 +6,7 @@
 
 mod canvas;
 mod colour;
+mod coverage;
 mod frame;
 mod heat;
 mod label;
@@ -19,6 +20,7 @@ mod survey;
 mod volume;
 
 pub use colour::palette;
+pub use coverage::Coverage;
 pub use heat::heat_map;
 pub use label::{label_picture, write_label_png};
 pub use overlay::overlay;
@@ -59,7 +61,7 @@ pub fn write(path: &Path, image: &Volume<f32>, mask: &Volume<u8>, spacing: [f64;
     // Whatever is not background is the mask.
     let mask = mask.map(|v| u8::from(v != 0));
     let picture = volume_qc(image, &mask, spacing, &legend, title);
-    crate::nifti::write_atomic(path, |out| write_png(out, &picture))
+    crate::fs::write_atomic(path, |out| write_png(out, &picture))
 }
 
 #[cfg(test)]

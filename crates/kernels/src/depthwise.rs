@@ -1,13 +1,14 @@
 //! Depthwise convolution: one kernel per channel, vectors along channels.
 
 #[cfg(target_arch = "x86_64")]
-mod codes;
+pub(crate) mod int8;
 
 use crate::conv::{Axis, ConvPointers, Quantized};
-use crate::dot::Act;
-use crate::element::mapped;
+use crate::gemm::Act;
+use crate::operation::Operation;
+use crate::simd::load_dequantized;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Elem, Element, Grid, Isa, bf16, eltwise, f16};
+use crate::{Elem, Element, Features, Grid, bf16, eltwise, f16};
 
 /// A depthwise convolution planned for one shape; one item is a block of output rows.
 pub struct Depthwise {
@@ -24,14 +25,14 @@ pub struct Depthwise {
     /// How the input and the output (with the residual of a float convolution) are stored; both alike
     /// for floats.
     pub elems: [Elem; 2],
-    /// What codes mean, when the input holds codes.
-    pub codes: Option<Quantized>,
+    /// Quantization parameters, when the input is quantized.
+    pub quantized: Option<Quantized>,
 }
 
 /// The parameters of a depthwise convolution.
 #[derive(Clone, Debug, Default)]
 pub struct Filters {
-    /// `[tap][channel]`, taps in d, h, w order; codes of an integer convolution are integers.
+    /// `[tap][channel]`, taps in d, h, w order; those of an INT8 convolution are integers.
     pub weights: Vec<f32>,
     /// One value per channel.
     pub bias: Vec<f32>,
@@ -39,7 +40,7 @@ pub struct Filters {
     pub scale: Vec<f32>,
     /// The weights once more for the integer products of a tier; see [`Depthwise::pack`].
     #[cfg(target_arch = "x86_64")]
-    pub packed: Option<Box<codes::Packed>>,
+    pub packed: Option<Box<int8::Packed>>,
 }
 
 /// Output rows of an item at most: input lines stay in cache for all of them.
@@ -104,12 +105,12 @@ impl Depthwise {
         }
     }
 
-    /// Packs weights of codes for the integer products of `isa` where the plan suits them: the results are the
+    /// Packs quantized weights for the integer products of `isa` where the plan suits them: the results are the
     /// same bits.
-    pub fn pack(&self, isa: Isa, filters: &mut Filters) {
+    pub fn pack(&self, isa: Features, filters: &mut Filters) {
         #[cfg(target_arch = "x86_64")]
         {
-            filters.packed = codes::Packed::of(self, isa, &filters.weights).map(Box::new);
+            filters.packed = int8::Packed::of(self, isa, &filters.weights).map(Box::new);
         }
     }
 
@@ -117,34 +118,50 @@ impl Depthwise {
     ///
     /// # Safety
     /// Pointers must be valid for the plan's grids and `isa` supported.
-    pub unsafe fn run(&self, isa: Isa, index: usize, filters: &Filters, p: ConvPointers) {
+    pub unsafe fn run(&self, isa: Features, index: usize, filters: &Filters, p: ConvPointers) {
         let c = self.output.channels();
         let taps: usize = self.axes.iter().map(|a| a.kernel).product();
         assert!(filters.weights.len() == taps * c && filters.bias.len() == c, "weights of another shape");
-        assert_eq!(filters.scale.len(), if self.codes.is_some() { c } else { 0 }, "factors of another shape");
+        assert_eq!(
+            filters.scale.len(),
+            if self.quantized.is_some() { c } else { 0 },
+            "factors of another shape"
+        );
         #[cfg(target_arch = "x86_64")]
         if let Some(packed) = &filters.packed {
             let [n, z, first, last] = self.region(index);
             let (bias, scale) = (&filters.bias[..], &filters.scale[..]);
-            let item = codes::Item { plan: self, packed, bias, scale, p, at: [n, z], rows: first..last };
+            let item = int8::Item { plan: self, packed, bias, scale, p, at: [n, z], rows: first..last };
             // SAFETY: passed on from the caller; packed for a tier that the CPU has.
             return unsafe { item.run() };
         }
         // SAFETY: passed on from the caller.
         unsafe {
             match self.elems {
-                [Elem::F32, _] => self.typed::<f32, f32>(isa, index, filters, p),
+                [Elem::F32, Elem::F32] => self.typed::<f32, f32>(isa, index, filters, p),
+                [Elem::Bf16, Elem::Bf16] => self.typed::<bf16, bf16>(isa, index, filters, p),
                 [Elem::U8, Elem::U8] => self.typed::<u8, u8>(isa, index, filters, p),
                 [Elem::U8, Elem::F32] => self.typed::<u8, f32>(isa, index, filters, p),
                 [Elem::U8, Elem::F16] => self.typed::<u8, f16>(isa, index, filters, p),
                 [Elem::U8, Elem::Bf16] => self.typed::<u8, bf16>(isa, index, filters, p),
-                [Elem::Bf16 | Elem::F16, _] => self.typed::<bf16, bf16>(isa, index, filters, p),
+                // Whoever plans one of these would get wrong numbers, so it must not run.
+                [Elem::F32, Elem::Bf16 | Elem::F16 | Elem::U8]
+                | [Elem::Bf16, Elem::F32 | Elem::F16 | Elem::U8]
+                | [Elem::F16, Elem::F32 | Elem::Bf16 | Elem::F16 | Elem::U8] => {
+                    panic!("a depthwise convolution from {:?} to {:?}", self.elems[0], self.elems[1])
+                }
             }
         }
     }
 
     /// Safety: as for [`Depthwise::run`], and the pointers must be of types `E` and `O`.
-    unsafe fn typed<E: Element, O: Element>(&self, isa: Isa, index: usize, f: &Filters, p: ConvPointers) {
+    unsafe fn typed<E: Element, O: Element>(
+        &self,
+        isa: Features,
+        index: usize,
+        f: &Filters,
+        p: ConvPointers,
+    ) {
         let [n, z, first, last] = self.region(index);
         let (input, output, residual) = (p.input.cast::<E>(), p.output.cast::<O>(), p.residual);
         let (at, rows) = ([n, z], (first, last));
@@ -173,6 +190,7 @@ fn valid(a: &Axis, o: usize, size: usize) -> (i64, std::ops::Range<i64>) {
 }
 
 impl<E: Element, O: Element> Body for Rows<'_, E, O> {
+    const OPERATION: Operation = Operation::Depthwise;
     type Out = ();
     // SAFETY: as the trait says, and as `Depthwise::run` asks of its pointers.
     #[inline(always)]
@@ -278,9 +296,9 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
         unsafe {
             let base = self.input.wrapping_add(done * step + k);
             let bias = load::<V, f32, FULL>(self.bias.add(k), count);
-            let codes = self.plan.codes.as_ref();
-            // Products of codes and their sums are integers below 2^24, which float32 holds.
-            let zero = V::splat(codes.map_or(0.0, |q| q.zero as f32));
+            let quantized = self.plan.quantized.as_ref();
+            // Products of quantized values and their sums are integers below 2^24, which float32 holds.
+            let zero = V::splat(quantized.map_or(0.0, |q| q.zero_point as f32));
             let mut acc = [if E::ELEM == Elem::U8 { V::splat(0.0) } else { bias }; N];
             for tap in taps {
                 let a = base.wrapping_offset(tap.input);
@@ -298,22 +316,22 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
                 acc.iter_mut().for_each(|v| *v = V::fma(*v, scale, bias));
             }
             if let Some(g) = &self.plan.residual {
-                let (elem, map) = codes.map_or((O::ELEM, [1.0, 0.0]), |q| q.residual);
+                let (elem, map) = quantized.map_or((O::ELEM, [1.0, 0.0]), |q| q.residual);
                 for (m, v) in acc.iter_mut().enumerate() {
                     let at = place(g) + m * g.strides[3];
-                    *v = V::add(*v, mapped::<V>((elem, map), self.residual, at, count));
+                    *v = V::add(*v, load_dequantized::<V>((elem, map), self.residual, at, count));
                 }
             }
             let go = &self.plan.output;
             let out = self.output.add(place(go));
             for (m, v) in acc.into_iter().enumerate() {
                 let mut v = self.plan.act.vector::<V>(v);
-                if let Some(q) = codes {
+                if let Some(q) = quantized {
                     if let Some(f) = q.post {
                         [v] = eltwise::exact::<V, 1>(f, [v]);
                     }
-                    if O::ELEM == Elem::U8 && q.code != [1.0, 0.0] {
-                        v = V::add(V::round(V::mul(v, V::splat(q.code[0]))), V::splat(q.code[1]));
+                    if O::ELEM == Elem::U8 && q.output != [1.0, 0.0] {
+                        v = V::add(V::round(V::mul(v, V::splat(q.output[0]))), V::splat(q.output[1]));
                     }
                 }
                 let q = out.add(m * go.strides[3]);

@@ -4,10 +4,11 @@
 //! in float64 across blocks, so a volume with a large mean loses nothing (the shifted form of the
 //! two-sum variance; see Chan, Golub and LeVeque, 1983).
 
-use crate::dot::Act;
-use crate::element::mapped;
+use crate::act::Act;
+use crate::operation::Operation;
+use crate::simd::load_dequantized;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Elem, Element, Grid, Isa};
+use crate::{Elem, Element, Features, Grid};
 
 /// Pixels whose shifted sums are added up in float32 before they join the float64 totals.
 const BLOCK: usize = 64;
@@ -77,7 +78,7 @@ impl ItemSums {
     /// `p` must be readable for the pixels, and `isa` supported.
     pub unsafe fn add<E: Element>(
         &mut self,
-        isa: Isa,
+        isa: Features,
         p: *const E,
         pixel: usize,
         pixels: usize,
@@ -134,7 +135,7 @@ struct Sums<'a, E> {
 /// `src` must be readable for the pixels; the slices must have one entry per channel; `isa` must
 /// be supported.
 pub unsafe fn partial_sums<E: Element>(
-    isa: Isa,
+    isa: Features,
     src: *const E,
     pixel: usize,
     count: usize,
@@ -148,6 +149,7 @@ pub unsafe fn partial_sums<E: Element>(
 }
 
 impl<E: Element> Body for Sums<'_, E> {
+    const OPERATION: Operation = Operation::ChannelSums;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -206,7 +208,7 @@ pub struct Affine<'a, E, O = E> {
     pub dst: (*mut O, usize),
     /// Residual, and distance between its pixels; null for none.
     pub residual: (*const u8, usize),
-    /// How the residual is stored; factor and summand that make codes of it values.
+    /// How the residual is stored; scale and offset that dequantize it.
     pub stored: (Elem, [f32; 2]),
     /// Pixels.
     pub count: usize,
@@ -216,16 +218,16 @@ pub struct Affine<'a, E, O = E> {
     pub shift: &'a [f32],
     /// Activation.
     pub act: Act,
-    /// What a value is stored as, if that is a code: `y·code[0] + code[1]`, rounded to nearest even. Where activation
+    /// Inverse scale and zero point of a quantized output: `y·output[0] + output[1]`, rounded to nearest even. Where activation
     /// and residual allow, factors and summands are multiplied out once, before.
-    pub code: [f32; 2],
+    pub output: [f32; 2],
 }
 
 /// Applies the map.
 ///
 /// # Safety
 /// Pointers must be valid for `count` pixels of `scale.len()` channels; `isa` must be supported.
-pub unsafe fn affine<E: Element, O: Element>(isa: Isa, args: Affine<E, O>) {
+pub unsafe fn affine<E: Element, O: Element>(isa: Features, args: Affine<E, O>) {
     assert_eq!(args.scale.len(), args.shift.len());
     // SAFETY: passed on from the caller.
     unsafe { dispatch(isa, args) }
@@ -233,13 +235,13 @@ pub unsafe fn affine<E: Element, O: Element>(isa: Isa, args: Affine<E, O>) {
 
 /// How an output is made of what the fused multiply-add gives.
 mod way {
-    /// Residual, activation and code one after another.
+    /// Residual, activation and quantization one after.
     pub const GENERAL: u8 = 0;
-    /// A code: the map goes straight to codes.
+    /// Quantized: the map goes straight to quantized values.
     pub const CODE: u8 = 1;
-    /// A code after a leaky ReLU: the larger of two such maps.
+    /// Quantized after a leaky ReLU: the larger of two such maps.
     pub const LEAKY: u8 = 2;
-    /// A code after a leaky ReLU of a sum with codes.
+    /// Quantized after a leaky ReLU of a sum with a quantized residual.
     pub const ADDED: u8 = 3;
 }
 
@@ -247,13 +249,14 @@ mod way {
 struct Maps<V: Vector> {
     /// Factor and summand.
     own: [V::V; 2],
-    /// Those of negative values; for [`way::ADDED`] the slope and the code of 0.
+    /// Those of negative values; for [`way::ADDED`] the slope and the zero point.
     below: [V::V; 2],
     /// Factor and summand of the residual.
     residual: [f32; 2],
 }
 
 impl<E: Element, O: Element> Body for Affine<'_, E, O> {
+    const OPERATION: Operation = Operation::Affine;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -304,7 +307,7 @@ impl<E: Element, O: Element> Affine<'_, E, O> {
         unsafe {
             let a = f32::load_some::<V>(self.scale.as_ptr().add(k), m);
             let b = f32::load_some::<V>(self.shift.as_ptr().add(k), m);
-            let (factor, zero, slope) = (V::splat(self.code[0]), V::splat(self.code[1]), V::splat(slope));
+            let (factor, zero, slope) = (V::splat(self.output[0]), V::splat(self.output[1]), V::splat(slope));
             let [r, s] = self.stored.1;
             let maps = match WAY {
                 way::CODE | way::LEAKY => Maps::<V> {
@@ -315,7 +318,7 @@ impl<E: Element, O: Element> Affine<'_, E, O> {
                 way::ADDED => Maps::<V> {
                     own: [V::mul(a, factor), V::mul(b, factor)],
                     below: [slope, zero],
-                    residual: [r * self.code[0], s * self.code[0]],
+                    residual: [r * self.output[0], s * self.output[0]],
                 },
                 _ => Maps::<V> { own: [a, b], below: [factor, zero], residual: [r, s] },
             };
@@ -356,7 +359,10 @@ impl<E: Element, O: Element> Affine<'_, E, O> {
             if WAY == way::ADDED || (WAY == way::GENERAL && !self.residual.0.is_null()) {
                 for (j, v) in v.iter_mut().enumerate() {
                     let at = (i + j) * self.residual.1 + k;
-                    *v = V::add(*v, mapped::<V>((self.stored.0, maps.residual), self.residual.0, at, m));
+                    *v = V::add(
+                        *v,
+                        load_dequantized::<V>((self.stored.0, maps.residual), self.residual.0, at, m),
+                    );
                 }
             }
             for v in &mut v {

@@ -2,8 +2,9 @@
 //! [winograd]`;
 //! with `winograd`, layers of 32 channels and more are Winograd INT8.
 
-use ampoule_engine::{Options, Session, filtered};
-use ampoule_graph::{Graph, infer, onnx, passes};
+use ampoule_engine::{Options, Session, winograd_int8};
+use ampoule_graph::{Graph, infer, passes};
+use ampoule_onnx as onnx;
 use ampoule_optimize::{Collector, LayerSteps, Method, Plan, Preset, Transforms, quantize};
 use std::collections::BTreeSet;
 
@@ -40,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let all = transforms.steps();
         let layers = LayerSteps::record(all.iter().filter(wide));
         println!("{} layers in Winograd INT8", layers.len());
-        filtered::record(&mut q, &layers);
+        winograd_int8::record(&mut q, &layers);
     }
     onnx::write_file(&q, output.as_ref())?;
     Ok(())
@@ -51,7 +52,7 @@ fn run(g: &Graph, shapes: &[Vec<usize>], options: &Options) -> Result<(), Box<dy
     let mut session = Session::new(g.clone(), shapes, options)?;
     for i in 0..session.inputs() {
         let mut s = 7u64;
-        session.input(i).iter_mut().for_each(|v| {
+        session.input(i)?.iter_mut().for_each(|v| {
             s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             *v = (s >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
         });

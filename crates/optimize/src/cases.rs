@@ -129,7 +129,7 @@ fn limits(recipe: &Recipe, truth: Option<&GroundTruth>, from: &Sources) -> Vec<L
     if !from.limits.is_empty() {
         return from.limits.to_vec();
     }
-    let photos = recipe.kind() == Kind::Image || recipe.whole();
+    let photos = recipe.kind() == Kind::Image || recipe.is_image_level();
     // A network that learned from the ground truth need not agree with the original where that is wrong.
     let (metric, drop) = match (photos, truth.filter(|_| from.trains)) {
         (false, _) => ("dice", 0.005),

@@ -15,6 +15,9 @@ pub enum Error {
     /// The graph is broken or holds what cannot be rewritten.
     #[error(transparent)]
     Graph(#[from] ampoule_graph::Error),
+    /// An ONNX file that cannot be read or written.
+    #[error(transparent)]
+    Onnx(#[from] ampoule_onnx::Error),
     /// A network could not be run.
     #[error(transparent)]
     Engine(#[from] ampoule_engine::Error),
@@ -32,7 +35,7 @@ pub enum Error {
     Options(#[from] crate::OptionsError),
     /// An instruction-set tier that is unknown or not that of this CPU.
     #[error(transparent)]
-    Isa(#[from] ampoule_kernels::IsaError),
+    Isa(#[from] ampoule_kernels::FeatureSetError),
     /// There are no cases to calibrate on.
     #[error("there are no cases to calibrate on (--calibrate)")]
     NoCalibration,

@@ -3,7 +3,7 @@
 use crate::Result;
 use ampoule_engine::{Options, Session};
 use ampoule_graph::Graph;
-use ampoule_graph::onnx::{self, Limits};
+use ampoule_onnx::{self as onnx, Limits};
 
 /// `g` for inputs of `shape`, whatever the file says of them. Nothing is computed in advance, so that it stays a network
 /// for any size.
@@ -36,5 +36,5 @@ pub(crate) fn as_stored(g: &Graph) -> Result<Graph> {
 /// Dimensions of all outputs of `g` for inputs of `shape`.
 pub(crate) fn output_dims(g: &Graph, shape: &[usize], options: &Options) -> Result<Vec<Vec<usize>>> {
     let s = Session::new(g.clone(), &[shape.to_vec()], options)?;
-    Ok((0..s.outputs()).map(|i| s.output(i).dims.to_vec()).collect())
+    Ok(s.iter_outputs().map(|o| o.dims.to_vec()).collect())
 }

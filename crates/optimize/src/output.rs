@@ -5,7 +5,8 @@ use crate::options::Options;
 use crate::quantize::Preset;
 use crate::report::Report;
 use crate::{Error, Result};
-use ampoule_graph::{Graph, onnx};
+use ampoule_graph::Graph;
+use ampoule_onnx as onnx;
 use ampoule_pipeline::RECIPE_KEY;
 use std::path::{Path, PathBuf};
 

@@ -1,10 +1,11 @@
 //! Quantized networks in the engine: close to the graph's reference, and the same bits on every tier,
 //! thread count and schedule.
 
-use ampoule_engine::{Options, Rewrites, Session, filtered};
+use ampoule_engine::{Options, Rewrites, Session, winograd_int8};
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::*;
-use ampoule_graph::{Dim, Graph, Op, Tensor, ValueId, eval, onnx, passes};
+use ampoule_graph::{Dim, Graph, Op, Tensor, ValueId, eval, passes};
+use ampoule_onnx as onnx;
 use ampoule_optimize::{
     BiasCorrection, ChannelRanges, Collector, LayerSteps, Method, Patches, Plan, Preset, Rounding,
 };
@@ -177,7 +178,7 @@ fn run(g: &Graph, dims: &[usize], options: &Options) -> Vec<f32> {
     let mut s = Session::new(g.clone(), &[dims.to_vec()], options).unwrap();
     s.set_input(0, &input(dims)).unwrap();
     s.run().unwrap();
-    s.output(0).to_vec()
+    s.output(0).unwrap().to_vec()
 }
 
 fn relative(a: &[f32], b: &[f32]) -> f64 {
@@ -275,7 +276,7 @@ fn few_channels_are_multiplied_by_rows_of_the_kernel() {
             let first = inferred.nodes.iter().find(|n| matches!(n.op, Op::Conv { .. })).unwrap();
             let name = inferred.value(first.output().unwrap()).name.clone();
             let mut g = q.clone();
-            filtered::record(&mut g, &[(name, filtered::Steps([900; 16]))].into_iter().collect());
+            winograd_int8::record(&mut g, &[(name, winograd_int8::Steps([900; 16]))].into_iter().collect());
             let s = Session::new(g, std::slice::from_ref(&dims), &Options::default()).unwrap();
             assert!(s.steps().iter().any(|s| s.kernel.starts_with("winograd")), "{c} channels: not rounded");
         }
@@ -388,7 +389,7 @@ fn equalized_networks_compute_the_same_bits_and_suffer_less() {
     let (graph, dims) = unet3d();
     let mut g = graph.clone();
     passes::optimize(&mut g).unwrap();
-    // ChannelRanges of very different ranges, as trained networks have.
+    // Channels of very different ranges, as trained networks have.
     let norms: Vec<usize> =
         (0..g.nodes.len()).filter(|&i| matches!(g.nodes[i].op, Op::InstanceNorm { .. })).collect();
     for &i in &norms {
@@ -448,7 +449,7 @@ fn layers_rounded_in_the_transform_domain_are_the_same_bits_everywhere() {
     run(&g, &dims, &Options { observe: Some(transforms.observe()), ..Options::default() });
     let all = transforms.steps();
     assert!(all.len() > 1 && all.iter().all(|r| r.error > 0.0 && r.error < 0.01));
-    filtered::record(&mut q, &LayerSteps::record(&all));
+    winograd_int8::record(&mut q, &LayerSteps::record(&all));
     // What is written says so too.
     let file = std::env::temp_dir().join(format!("ampoule-filtered-{}.onnx", std::process::id()));
     onnx::write_file(&q, &file).unwrap();
@@ -468,7 +469,7 @@ fn layers_rounded_in_the_transform_domain_are_the_same_bits_everywhere() {
         }
     }
     let mut broken = q.clone();
-    broken.set_meta(filtered::KEY, "x");
+    broken.set_meta(winograd_int8::KEY, "x");
     let refused = Session::new(broken, &[dims], &Options::default()).err().unwrap().to_string();
     assert!(refused.contains("16 steps"), "{refused}");
 }

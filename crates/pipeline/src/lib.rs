@@ -2,12 +2,13 @@
 //! case. One path for volumes, tiles, slides and photos:
 //!
 //! ```text
-//! collect -> read -> prepare -> predict (windows -> canvas -> labelling) -> post -> measure -> write -> record
+//! collect -> read -> prepare -> predict (windows -> accumulator -> labelling) -> post -> measure -> write -> record
 //! ```
 #![forbid(unsafe_code)]
 
-mod canvas;
+mod batch;
 mod case;
+mod claim;
 mod collect;
 mod decide;
 mod error;
@@ -17,36 +18,38 @@ mod grid;
 mod hash;
 mod manifest;
 mod measure;
+mod memory;
 mod model;
+mod place;
 mod plausible;
 mod post;
 mod predict;
 mod prepare;
 mod read;
 pub mod recipe;
+mod record;
 mod run;
 mod slides;
 mod system;
 mod table;
 mod tensor;
-mod walk;
 mod write;
 
+pub use batch::Batch;
 pub use case::{Case, stem};
 pub use collect::{Collected, collect};
 pub use error::{Error, Result};
 pub use example::{Example, UNKNOWN};
 pub use hash::{Fingerprint, sha256_file, sha256_hex};
 pub use measure::Measured;
+pub use memory::{container_memory, memory_limit};
 pub use model::{Model, RECIPE_KEY};
 pub use predict::{Planned, Settings, Timings, Workspace, planned};
 pub use read::grids_differ;
 pub use recipe::Recipe;
-pub use run::{
-    Batch, CaseResult, OnSlide, Outcome, Prediction, Progress, Record, Summary, Written, predict_case,
-    run_cases,
-};
+pub use record::{OnSlide, Record, Written};
+pub use run::{CaseResult, Outcome, Prediction, Progress, Summary, predict_case, run_cases};
 pub use slides::is_slide;
 pub use system::{available_memory, cpu_model, peak_rss_bytes, total_memory};
 pub use table::Table;
-pub use write::Wanted;
+pub use write::OutputOptions;

@@ -26,7 +26,7 @@ pub enum Error {
         /// The profile.
         profile: String,
         /// Why.
-        source: ampoule_kernels::IsaError,
+        source: ampoule_kernels::FeatureSetError,
     },
     /// A case that cannot be run through the recipe.
     #[error(transparent)]

@@ -253,11 +253,11 @@ fn single() -> usize {
 }
 
 impl Spec {
-    /// Reads a study; relative paths in it are of the file's folder, and `${NAME}` is an environment variable.
-    pub fn read(path: &Path) -> Result<Spec> {
+    /// Reads a study; relative paths in it are of the file's folder, and `${NAME}` is what `variable` gives for NAME.
+    pub fn read(path: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Spec> {
         let fail = |reason: String| Error::File { path: path.into(), reason };
         let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
-        let text = expand(&text, |name| std::env::var(name).ok()).map_err(fail)?;
+        let text = expand(&text, variable).map_err(fail)?;
         let mut spec = Spec::parse(&text).map_err(fail)?;
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         spec.locate(folder);

@@ -6,10 +6,11 @@ use crate::profile;
 use crate::results::Layer;
 use crate::torch;
 use ampoule_bench::find_library;
-use ampoule_engine::{Elsewhere, Foreign, Options, Precision, Rewrites};
+use ampoule_engine::{ExternalBackend, ExternalNetwork, Options, Precision, Rewrites};
 use ampoule_eval::statistics::median;
 use ampoule_eval::{Prediction, Runner, StageTimes};
-use ampoule_graph::{Graph, onnx};
+use ampoule_graph::Graph;
+use ampoule_onnx as onnx;
 use ampoule_pipeline::Case;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -67,7 +68,7 @@ pub fn serve(path: &Path) -> Result<(), String> {
 /// Bytes that the program takes beside what models plan.
 const PROGRAM: u64 = 48 << 20;
 
-/// A loaded model, and what its foreign engine spent on carrying values.
+/// A loaded model, and what its external engine spent on carrying values.
 struct Loaded {
     runner: Runner,
     carried: Arc<Mutex<Carried>>,
@@ -77,9 +78,9 @@ fn load(task: &Task, threads: usize) -> Result<Loaded, Trouble> {
     let ready = &task.ready;
     let graph = onnx::read_file(&ready.model).map_err(|e| format!("{}: {e}", ready.model.display()))?;
     let carried: Arc<Mutex<Carried>> = Arc::default();
-    let elsewhere = match ready.engine {
+    let external = match ready.engine {
         Engine::Ampoule => None,
-        _ => Some(Elsewhere(loader(task, threads, carried.clone())?)),
+        _ => Some(ExternalBackend(loader(task, threads, carried.clone())?)),
     };
     let most = task.profile.memory_mib.map(|m| (m << 20).saturating_sub(PROGRAM));
     let options = Options {
@@ -88,7 +89,7 @@ fn load(task: &Task, threads: usize) -> Result<Loaded, Trouble> {
         precision: Precision::parse(&ready.precision).ok_or("an unknown precision")?,
         rewrites: if ready.plain { Rewrites::Fold } else { Rewrites::All },
         max_bytes: most.or_else(ampoule_pipeline::total_memory),
-        elsewhere,
+        external,
         ..Options::default()
     };
     let mut runner = Runner::new(&graph, &ready.recipe, &options, ready.fast)?;
@@ -99,11 +100,11 @@ fn load(task: &Task, threads: usize) -> Result<Loaded, Trouble> {
 /// Most networks that another engine holds.
 const KEPT: usize = 4;
 
-/// A foreign network that outlives its session.
+/// An external network that outlives its session.
 #[derive(Clone)]
-struct Kept(Arc<Mutex<Box<dyn Foreign>>>);
+struct Kept(Arc<Mutex<Box<dyn ExternalNetwork>>>);
 
-impl Foreign for Kept {
+impl ExternalNetwork for Kept {
     fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> {
         self.0.lock().unwrap_or_else(|e| e.into_inner()).run(inputs)
     }
@@ -146,7 +147,7 @@ fn loader(
             (v.name.clone(), v.dims().unwrap_or_default())
         };
         let inputs: Vec<(String, Vec<usize>)> = graph.inputs.iter().map(input).collect();
-        let loaded = foreign(&ready, &file, &inputs, threads, folder, carried.clone())?;
+        let loaded = load_external(&ready, &file, &inputs, threads, folder, carried.clone())?;
         let loaded = Kept(Arc::new(Mutex::new(loaded)));
         kept.insert(key, loaded.clone());
         Ok(Box::new(loaded))
@@ -154,14 +155,14 @@ fn loader(
 }
 
 /// Loads one network file into another engine.
-fn foreign(
+fn load_external(
     ready: &Ready,
     file: &Path,
     inputs: &[(String, Vec<usize>)],
     threads: usize,
     folder: tempfile::TempDir,
     carried: Arc<Mutex<Carried>>,
-) -> Result<Box<dyn Foreign>, String> {
+) -> Result<Box<dyn ExternalNetwork>, String> {
     let library = |prefix: &str| -> Result<PathBuf, String> {
         find_library(&ready.environment, prefix)
             .ok_or_else(|| format!("not installed in {}; run tools/peers.sh", ready.environment.display()))

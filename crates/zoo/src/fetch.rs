@@ -3,7 +3,8 @@
 use crate::archive::Archive;
 use crate::catalog::{Entry, Source, entry};
 use crate::{Error, Result, arch, torch};
-use ampoule_graph::{Graph, onnx};
+use ampoule_graph::Graph;
+use ampoule_onnx as onnx;
 use ampoule_pipeline::RECIPE_KEY;
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -16,23 +17,14 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::Io { path, source }
 }
 
-/// Folder of fetched models: `AMPOULE_MODELS`, else `ampoule/models` below `XDG_DATA_HOME` or
-/// `~/.local/share`; `None` when none of these is set.
-pub fn default_folder() -> Option<PathBuf> {
-    let var = |k: &str| std::env::var_os(k).filter(|v| !v.is_empty()).map(PathBuf::from);
-    var("AMPOULE_MODELS")
-        .or_else(|| var("XDG_DATA_HOME").map(|p| p.join("ampoule/models")))
-        .or_else(|| var("HOME").map(|p| p.join(".local/share/ampoule/models")))
-}
-
-/// The file that MODEL means: an existing path, else a fetched name.
-pub fn resolve(model: &str) -> Result<PathBuf> {
+/// The file that MODEL means: an existing path, else the name of a model in `folder`, where fetched ones are.
+pub fn resolve(model: &str, folder: Option<&Path>) -> Result<PathBuf> {
     let path = PathBuf::from(model);
     if path.is_file() {
         return Ok(path);
     }
     let plain_name = !model.contains(['/', '\\']) && !model.ends_with(".onnx");
-    if let (true, Some(folder)) = (plain_name, default_folder()) {
+    if let (true, Some(folder)) = (plain_name, folder) {
         let fetched = folder.join(format!("{model}.onnx"));
         if fetched.is_file() {
             return Ok(fetched);

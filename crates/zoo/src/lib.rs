@@ -21,5 +21,5 @@ mod weights;
 pub use archive::Archive;
 pub use catalog::{CATALOG, Entry, entry, shipped_recipe, shipped_recipes};
 pub use error::{Error, Result};
-pub use fetch::{build, default_folder, download, fetch, import, resolve};
+pub use fetch::{build, download, fetch, import, resolve};
 pub use weights::{Weights, half_weights};

@@ -231,7 +231,8 @@ fn alone(l: &Layer, kept: &Values, options: &Options) -> Result<Option<f64>> {
         s.set_input(i, v)?;
     }
     s.run()?;
-    Ok(kept.get(&l.outputs[0]).and_then(|(_, signal)| sqnr(signal, &s.output(0).to_vec())))
+    let got = s.output(0)?.to_vec();
+    Ok(kept.get(&l.outputs[0]).and_then(|(_, signal)| sqnr(signal, &got)))
 }
 
 /// Signal to noise in dB; `None` when both are equal.

@@ -1,7 +1,7 @@
 //! A file read from front to back, unpacked where it is gzipped, with its checksums verified.
 
-use super::plain;
-use crate::nifti::Error;
+use super::error::Error;
+use crate::fs::open_plain;
 use flate2::bufread::GzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
@@ -35,7 +35,7 @@ enum Source {
 
 impl Stream {
     pub fn open(path: &Path) -> Result<Stream, Error> {
-        let file = plain::open(path)?;
+        let file = open_plain(path)?;
         let size = file.metadata()?.len();
         if size == 0 {
             return Err(Error::NotNifti("it is empty".into()));
@@ -47,6 +47,20 @@ impl Stream {
             false => Source::Plain(buffered),
         };
         Ok(Stream { source, size, gzip, position: 0 })
+    }
+
+    /// Unpacks all that follows, which is gzipped in a file that is not.
+    pub fn unpack(&mut self) -> Result<(), Error> {
+        match std::mem::replace(&mut self.source, Source::Ended(false)) {
+            Source::Plain(rest) => {
+                self.source = Source::Gzip(Box::new(GzDecoder::new(rest)));
+                self.gzip = true;
+                Ok(())
+            }
+            Source::Gzip(_) | Source::Ended(_) => {
+                Err(Error::Unsupported("its voxels are gzipped within a gzipped file; save it anew".into()))
+            }
+        }
     }
 
     /// Whether `needed` bytes from the beginning can be there; the words name the numbers.

@@ -1,10 +1,10 @@
 //! Where an item finds its input: as it is stored, or widened to float32 or to 16 bits for tiles that
 //! multiply those.
 
-use super::{Conv, ConvPointers, Segment};
-use crate::dot::Operand;
-use crate::simd::{Body, Vector, dispatch};
-use crate::winograd::Prologue;
+use super::axis::Segment;
+use super::widen::{subtract_zero_point, widen};
+use super::{Conv, ConvPointers, Prologue};
+use crate::gemm::Operand;
 use crate::{Elem, bf16, norm};
 
 /// Where the tiles read the input of an item: as it is stored, or widened.
@@ -15,56 +15,6 @@ pub(super) struct Source {
     pub steps: [usize; 3],
     /// Bytes of an element.
     pub size: usize,
-}
-
-/// bfloat16 to float32.
-struct Widen {
-    src: *const bf16,
-    dst: *mut f32,
-    n: usize,
-}
-
-impl Body for Widen {
-    type Out = ();
-    // SAFETY: as the trait says; both pointers must be valid for `n` values.
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        let mut i = 0;
-        // SAFETY: i + LANES <= n or the partial forms are used.
-        unsafe {
-            while i + V::LANES <= self.n {
-                V::store(self.dst.add(i), V::load_half(self.src.add(i)));
-                i += V::LANES;
-            }
-            if i < self.n {
-                let m = self.n - i;
-                V::store_part(self.dst.add(i), V::load_half_part(self.src.add(i), m), m);
-            }
-        }
-    }
-}
-
-/// Codes to integers of 16 bits, less the code of 0.
-struct Centre {
-    src: *const u8,
-    dst: *mut i16,
-    n: usize,
-    zero: i16,
-}
-
-impl Body for Centre {
-    type Out = ();
-    // SAFETY: as the trait says; both pointers must be valid for `n` values.
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        // SAFETY: passed on from the caller.
-        let (from, to) = unsafe {
-            (std::slice::from_raw_parts(self.src, self.n), std::slice::from_raw_parts_mut(self.dst, self.n))
-        };
-        for (t, f) in to.iter_mut().zip(from) {
-            *t = *f as i16 - self.zero;
-        }
-    }
 }
 
 impl Conv {
@@ -101,14 +51,14 @@ impl Conv {
             let (src, dst) = (src + x * pixel, dst + x * c);
             // SAFETY: passed on from the caller.
             unsafe {
-                match self.spec.codes {
+                match self.spec.quantized {
                     None => {
                         let (src, dst) = (input.cast::<bf16>().add(src), scratch.add(dst));
-                        dispatch(self.isa, Widen { src, dst, n });
+                        widen(self.isa, src, dst, n);
                     }
                     Some(q) => {
                         let (src, dst) = (input.add(src), scratch.cast::<i16>().add(dst));
-                        dispatch(self.isa, Centre { src, dst, n, zero: q.zero as i16 });
+                        subtract_zero_point(self.isa, src, dst, n, q.zero_point as i16);
                     }
                 }
             }
@@ -128,7 +78,8 @@ impl Conv {
     ) -> Source {
         let g = &self.spec.input;
         let [az, ay, ax] = &self.spec.axes;
-        let (rows, pixels) = (ay.reach(ys.0..ys.1, g.dims[2]), ax.reach(xs.0..xs.1, g.dims[3]));
+        let (rows, pixels) =
+            (ay.receptive_field(ys.0..ys.1, g.dims[2]), ax.receptive_field(xs.0..xs.1, g.dims[3]));
         let c = g.channels();
         let (line, slice) = (pixels.len() * c, rows.len() * pixels.len() * c);
         for (k, tap) in (taps.first..taps.last).enumerate() {
@@ -140,7 +91,7 @@ impl Conv {
                 let to = scratch.wrapping_add(place);
                 let source = match self.spec.elems[0] {
                     Elem::F32 => (p.input.cast::<f32>().wrapping_add(at), g.pixel()),
-                    _ => {
+                    Elem::Bf16 | Elem::F16 | Elem::U8 => {
                         // SAFETY: valid taps read inside the input; the scratch has room for them all.
                         unsafe { self.widen(p.input, at, scratch, place, pixels.len()) };
                         (to.cast_const(), c)
@@ -148,8 +99,8 @@ impl Conv {
                 };
                 if let Some(Prologue { scale, shift, act }) = prologue {
                     let (src, dst, residual) = (source, (to, c), (std::ptr::null(), 0));
-                    let (stored, count, code) = ((Elem::F32, [1.0, 0.0]), pixels.len(), [1.0, 0.0]);
-                    let map = norm::Affine { src, dst, residual, stored, count, scale, shift, act, code };
+                    let (stored, count, output) = ((Elem::F32, [1.0, 0.0]), pixels.len(), [1.0, 0.0]);
+                    let map = norm::Affine { src, dst, residual, stored, count, scale, shift, act, output };
                     // SAFETY: as above; the map may work in place.
                     unsafe { norm::affine(self.isa, map) };
                 }

@@ -1,11 +1,20 @@
 //! One lane in portable Rust: the reference tier.
 
-use super::{Body, Vector};
-use crate::element::{Element, bf16, f16};
+use super::{Body, Element, Vector};
+use crate::elem::{bf16, f16};
 
 /// One float32.
 #[derive(Clone, Copy)]
 pub struct Scalar;
+
+/// Runs `body` on single values.
+///
+/// # Safety
+/// The body's own needs must hold.
+pub(super) unsafe fn enter<B: Body>(body: B) -> B::Out {
+    // SAFETY: passed on from the caller.
+    unsafe { body.run::<Scalar>() }
+}
 
 // SAFETY: portable code; pointer validity is the caller's.
 unsafe impl Vector for Scalar {
@@ -14,7 +23,7 @@ unsafe impl Vector for Scalar {
     const LANES: usize = 1;
 
     #[inline(always)]
-    unsafe fn apart<B: Body>(body: B) -> B::Out {
+    unsafe fn outlined<B: Body>(body: B) -> B::Out {
         // SAFETY: passed on from the caller.
         unsafe { body.run::<Self>() }
     }
@@ -45,29 +54,29 @@ unsafe impl Vector for Scalar {
         }
     }
     #[inline(always)]
-    unsafe fn load_half(p: *const bf16) -> f32 {
+    unsafe fn load_bf16(p: *const bf16) -> f32 {
         // SAFETY: valid by the trait's contract.
         unsafe { (*p).get() }
     }
     #[inline(always)]
-    unsafe fn load_half_part(p: *const bf16, n: usize) -> f32 {
+    unsafe fn load_bf16_part(p: *const bf16, n: usize) -> f32 {
         // SAFETY: valid by the trait's contract.
         if n == 0 { 0.0 } else { unsafe { (*p).get() } }
     }
     #[inline(always)]
-    unsafe fn store_half(p: *mut bf16, v: f32) {
+    unsafe fn store_bf16(p: *mut bf16, v: f32) {
         // SAFETY: valid by the trait's contract.
         unsafe { *p = bf16::of(v) }
     }
     #[inline(always)]
-    unsafe fn store_half_part(p: *mut bf16, v: f32, n: usize) {
+    unsafe fn store_bf16_part(p: *mut bf16, v: f32, n: usize) {
         if n > 0 {
             // SAFETY: valid by the trait's contract.
             unsafe { *p = bf16::of(v) }
         }
     }
     #[inline(always)]
-    unsafe fn splat_half(p: *const bf16) -> f32 {
+    unsafe fn splat_bf16(p: *const bf16) -> f32 {
         // SAFETY: valid by the trait's contract.
         unsafe { (*p).get() }
     }
@@ -94,22 +103,22 @@ unsafe impl Vector for Scalar {
         }
     }
     #[inline(always)]
-    unsafe fn load_code(p: *const u8) -> f32 {
+    unsafe fn load_u8(p: *const u8) -> f32 {
         // SAFETY: valid by the trait's contract.
         unsafe { (*p).get() }
     }
     #[inline(always)]
-    unsafe fn load_code_part(p: *const u8, n: usize) -> f32 {
+    unsafe fn load_u8_part(p: *const u8, n: usize) -> f32 {
         // SAFETY: valid by the trait's contract.
         if n == 0 { 0.0 } else { unsafe { (*p).get() } }
     }
     #[inline(always)]
-    unsafe fn store_code(p: *mut u8, v: f32) {
+    unsafe fn store_u8(p: *mut u8, v: f32) {
         // SAFETY: valid by the trait's contract.
         unsafe { *p = <u8 as Element>::of(v) }
     }
     #[inline(always)]
-    unsafe fn store_code_part(p: *mut u8, v: f32, n: usize) {
+    unsafe fn store_u8_part(p: *mut u8, v: f32, n: usize) {
         if n > 0 {
             // SAFETY: valid by the trait's contract.
             unsafe { *p = <u8 as Element>::of(v) }

@@ -2,8 +2,8 @@
 
 use crate::report::Epoch;
 use crate::{Error, Result};
-use ampoule_graph::onnx::{self, Limits};
 use ampoule_graph::{Graph, Tensor};
+use ampoule_onnx::{self as onnx, Limits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read, Write};

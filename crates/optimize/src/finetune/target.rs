@@ -55,14 +55,14 @@ impl TargetModel {
         let zyx = r.last().axes == Axes::Zyx;
         let flat = r.kind() == Kind::Image;
         let foreground = match r.foreground().collect::<Vec<_>>()[..] {
-            [only] if !flat && !r.whole() => Some(only.channel),
+            [only] if !flat && !r.is_image_level() => Some(only.channel),
             _ => None,
         };
         let mut classes = r.classes();
         if classes.len() == 1 {
             classes.insert(0, "background".into());
         }
-        let (whole, multiple) = (r.whole(), multiple(&r));
+        let (whole, multiple) = (r.is_image_level(), multiple(&r));
         let last = &mut r.network[before];
         if let ([], [only]) = (&last.outputs[..], &graph.outputs[..]) {
             last.outputs.push(graph.value(*only).name.clone());
@@ -202,9 +202,9 @@ channel = 0
     fn run(g: &Graph, output: &str) -> f32 {
         let g = g.extract(&[output]).unwrap();
         let mut s = ampoule_engine::Session::new(g, &[vec![1, 1, 8, 8, 8]], &Default::default()).unwrap();
-        s.input(0).fill(1.0);
+        s.input(0).unwrap().fill(1.0);
         s.run().unwrap();
-        s.output(0).to_vec()[0]
+        s.output(0).unwrap().to_vec()[0]
     }
 
     #[test]
@@ -221,8 +221,8 @@ channel = 0
         let last = Recipe::parse(&recipe, "").unwrap().network.pop().unwrap();
         assert_eq!((last.outputs, last.flips), (vec!["main".to_owned()], vec![]));
         // What was written can be read.
-        let bytes = ampoule_graph::onnx::to_bytes(&all).unwrap();
-        ampoule_graph::onnx::from_bytes(bytes.into(), None, &Default::default()).unwrap();
+        let bytes = ampoule_onnx::to_bytes(&all).unwrap();
+        ampoule_onnx::from_bytes(bytes.into(), None, &Default::default()).unwrap();
     }
 
     #[test]

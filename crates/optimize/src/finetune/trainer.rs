@@ -12,7 +12,7 @@ use crate::report::Epoch;
 use crate::{Error, Result};
 use ampoule_engine::Pool;
 use ampoule_graph::Graph;
-use ampoule_kernels::Isa;
+use ampoule_kernels::Features;
 use ampoule_train::{Head as Activation, Machine, Net, Optimizer, Options, Schedule, build, clip, loss};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub(super) struct Head {
 /// Everything that phases share.
 pub(super) struct Trainer<'a> {
     pub plan: &'a Plan,
-    pub isa: Isa,
+    pub isa: Features,
     pub pool: Arc<Pool>,
     pub max_bytes: Option<u64>,
     pub examples: Examples<'a>,

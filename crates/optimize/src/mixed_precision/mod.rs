@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::search::{most_within_limits, samples};
 use crate::state::State;
 use crate::timing::{NodeTime, WORTH, node_times};
-use ampoule_engine::narrow;
+use ampoule_engine::mixed_precision;
 use ampoule_graph::{Graph, ValueId};
 use std::collections::BTreeMap;
 
@@ -41,17 +41,18 @@ fn within_limits(state: &mut State, progress: &mut Progress) -> Result<()> {
     let calibration = &state.cases.calibration;
     let samples = samples(state, calibration)?;
     let engine = state.cases.engine;
-    let found = narrow::groups(&graph);
+    let found = mixed_precision::groups(&graph);
     let all: Vec<String> = found.iter().map(|f| graph.value(f[0]).name.clone()).collect();
     progress("time bfloat16", 0, 2);
     let wide = node_times(&graph, &samples, engine)?;
     progress("time bfloat16", 1, 2);
     let mut halved = graph.clone();
-    narrow::record(&mut halved, all.iter().map(String::as_str));
+    mixed_precision::record(&mut halved, all.iter().map(String::as_str));
     let halved = node_times(&halved, &samples, engine)?;
     let mut list = gains(&graph, &found, &wide, &halved);
     list.sort_by(|a, b| b.gain_ms.total_cmp(&a.gain_ms));
-    let record = |g: &mut Graph, list: &[Group]| narrow::record(g, list.iter().map(|l| l.name.as_str()));
+    let record =
+        |g: &mut Graph, list: &[Group]| mixed_precision::record(g, list.iter().map(|l| l.name.as_str()));
     let chosen = most_within_limits(state, list, record, progress)?;
     state.bf16 = chosen.into_iter().flat_map(|l| l.nodes).collect();
     Ok(())
@@ -59,9 +60,9 @@ fn within_limits(state: &mut State, progress: &mut Progress) -> Result<()> {
 
 /// Notes all values between layers in `graph` and returns the nodes that write them.
 fn store_all(graph: &mut Graph) -> Vec<String> {
-    let groups = narrow::groups(graph);
+    let groups = mixed_precision::groups(graph);
     let names: Vec<String> = groups.iter().map(|g| graph.value(g[0]).name.clone()).collect();
-    narrow::record(graph, names.iter().map(String::as_str));
+    mixed_precision::record(graph, names.iter().map(String::as_str));
     let producers = graph.producers();
     let of = |v: &ValueId| producers[v.0].map(|p| graph.node_name(&graph.nodes[p]).to_owned());
     groups.iter().flatten().filter_map(of).collect()

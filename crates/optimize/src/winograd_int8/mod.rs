@@ -12,7 +12,7 @@ use crate::progress::Progress;
 use crate::search::{most_within_limits, samples};
 use crate::state::State;
 use crate::timing::{WORTH, node_times};
-use ampoule_engine::{Options, filtered};
+use ampoule_engine::{Options, winograd_int8};
 use ampoule_graph::Graph;
 
 /// Notes in the quantized network, which meets the limits, the layers to be rounded in the transform domain.
@@ -34,7 +34,7 @@ pub(crate) fn apply(state: &mut State, progress: &mut Progress) -> Result<()> {
     let direct = node_times(&quantized, &samples, engine)?;
     progress("time transforms", 1, 2);
     let mut changed = quantized;
-    filtered::record(&mut changed, &LayerSteps::record(&all));
+    winograd_int8::record(&mut changed, &LayerSteps::record(&all));
     let changed = node_times(&changed, &samples, engine)?;
     let gain = |l: &LayerSteps| match (direct.get(&l.node), changed.get(&l.node)) {
         (Some(a), Some(b)) if b.ms < (1.0 - WORTH) * a.ms => a.ms - b.ms,
@@ -44,7 +44,7 @@ pub(crate) fn apply(state: &mut State, progress: &mut Progress) -> Result<()> {
     // The least error for the time that is won comes first.
     list.sort_by(|a, b| (a.error / gain(a)).total_cmp(&(b.error / gain(b))));
     let record = |g: &mut Graph, list: &[&LayerSteps]| {
-        filtered::record(g, &LayerSteps::record(list.iter().copied()));
+        winograd_int8::record(g, &LayerSteps::record(list.iter().copied()));
     };
     let chosen = most_within_limits(state, list, record, progress)?;
     state.quantized()?.winograd = chosen.iter().map(|l| l.node.clone()).collect();

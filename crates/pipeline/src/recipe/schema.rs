@@ -1,20 +1,12 @@
 //! Reading TOML by a schema, so that one pass tells everything that is wrong: file, line, and for an
 //! unknown key the nearest that is known.
 
+use crate::error::Problem;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-/// One thing that is wrong with a recipe.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Line of the text, counted from 1.
-    pub line: usize,
-    /// What is wrong, and what to write instead.
-    pub message: String,
-}
 
 /// Collects what is wrong while a text is read.
 pub(super) struct Problems<'t> {
@@ -163,7 +155,7 @@ impl<'a, 't> Section<'a, 't> {
         self.want(key, "a number", number)
     }
 
-    /// A number for which `fits` holds; `range` says in words which those are.
+    /// A number for which `fits` holds; `range` describes those for the error message.
     pub fn number_where(&self, key: &'static str, range: &str, fits: impl Fn(f64) -> bool) -> Option<f64> {
         let v = self.number(key)?;
         if fits(v) {

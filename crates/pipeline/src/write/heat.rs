@@ -2,7 +2,7 @@
 
 use super::{Names, Segmented, Writer, plain};
 use crate::read::Source;
-use ampoule_imaging::nifti::write_atomic;
+use ampoule_imaging::fs::write_atomic;
 use ampoule_imaging::photo::write_rgb;
 use ampoule_imaging::picture::heat_map;
 use std::path::Path;
@@ -24,7 +24,7 @@ impl Writer for Heat {
     }
 
     fn write(&self, i: usize, s: &Segmented, path: &Path) -> std::io::Result<()> {
-        let names = Names { recipe: s.recipe, case: s.case, wanted: s.wanted };
+        let names = Names { recipe: s.recipe, case: s.case, outputs: s.outputs };
         let k = labels(&names)[i];
         let (Source::Photo(photo), Some((_, scores))) =
             (&s.loaded.source, s.scores.iter().find(|(own, _)| *own == k))

@@ -2,7 +2,7 @@
 
 use super::{Names, Segmented, Writer, nifti};
 use crate::read::Source;
-use ampoule_imaging::nifti::write_atomic;
+use ampoule_imaging::fs::write_atomic;
 use ampoule_imaging::photo::{write_grey, write_grey16};
 use std::path::Path;
 
@@ -14,7 +14,7 @@ impl Writer for Labels {
     }
 
     fn files(&self, n: &Names) -> Vec<String> {
-        if let Some(name) = n.wanted.labels.as_ref().and_then(|p| p.file_name()) {
+        if let Some(name) = n.outputs.labels.as_ref().and_then(|p| p.file_name()) {
             return vec![name.to_string_lossy().into_owned()];
         }
         let several = n.recipe.foreground().count() > 1;

@@ -1,0 +1,49 @@
+use clap::Args;
+use std::path::PathBuf;
+
+/// Arguments of `run`.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// Model file or fetched name.
+    pub model: String,
+    /// Volumes, photos, tiles or slides, as the model's recipe says; folders of them (searched recursively; BIDS
+    /// data sets by their layout); or CSV manifests with a row a case.
+    #[arg(required = true)]
+    pub inputs: Vec<PathBuf>,
+    /// Folder for the results, made if it is missing; or, for a single case, the file of its labels, such as
+    /// mask.nii.gz.
+    #[arg(long, short)]
+    pub output: PathBuf,
+    /// File of the labels for a single case; everything else goes to --output.
+    #[arg(long, short)]
+    pub mask: Option<PathBuf>,
+    /// Smaller ensemble and no test-time augmentation, as the recipe says: several times faster.
+    #[arg(long)]
+    pub fast: bool,
+    /// Also write the scores of every label: `NAME_prob.nii.gz` (`.png`; `.tif` for slides), or `NAME_prob_LABEL` for each of several.
+    #[arg(long)]
+    pub save_probabilities: bool,
+    /// Frame of 4D images, counted from 0.
+    #[arg(long, value_name = "N")]
+    pub frame: Option<usize>,
+    /// Classes printed for each photo, the likeliest first.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub top: usize,
+    /// Another model of the same ensemble; scores are averaged. Repeatable.
+    #[arg(long, value_name = "MODEL")]
+    pub fold: Vec<String>,
+    /// Microns a pixel of the slides' finest level, whatever the files say.
+    #[arg(long, value_name = "MICRONS", value_parser = parse_mpp)]
+    pub mpp: Option<f64>,
+    /// Write outlines of slides compressed, as .geojson.gz.
+    #[arg(long)]
+    pub gzip: bool,
+    /// Keep the free texts and extensions of the input's header in what is written; they may name a patient.
+    #[arg(long)]
+    pub keep_header: bool,
+}
+
+fn parse_mpp(text: &str) -> Result<f64, String> {
+    let fine = |v: &f64| (0.02..=50.0).contains(v);
+    text.parse().ok().filter(fine).ok_or_else(|| "microns a pixel, 0.02 to 50; for example 0.25".into())
+}

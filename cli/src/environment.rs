@@ -1,0 +1,47 @@
+//! Environment variables. Only this file reads any; libraries are told.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Tier to run where `--isa` is not given: `AMPOULE_ISA`.
+pub fn isa() -> Option<String> {
+    std::env::var("AMPOULE_ISA").ok().filter(|s| !s.is_empty())
+}
+
+/// Folder of fetched models: `AMPOULE_MODELS`, else `ampoule/models` below `XDG_DATA_HOME` or `~/.local/share`; `None`
+/// where none of these is set.
+pub fn models() -> Option<PathBuf> {
+    models_by(&|name| std::env::var_os(name))
+}
+
+fn models_by(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let folder = |name: &str| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    folder("AMPOULE_MODELS")
+        .or_else(|| folder("XDG_DATA_HOME").map(|p| p.join("ampoule/models")))
+        .or_else(|| folder("HOME").map(|p| p.join(".local/share/ampoule/models")))
+}
+
+/// The variable of this name, for texts that name one themselves.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_specific_folder_counts() {
+        let of = |set: &[(&str, &str)]| {
+            models_by(&|name| set.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()))
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[("HOME", "/h")]), Some("/h/.local/share/ampoule/models".into()));
+        assert_eq!(of(&[("HOME", "/h"), ("XDG_DATA_HOME", "/x")]), Some("/x/ampoule/models".into()));
+        assert_eq!(of(&[("HOME", "/h"), ("AMPOULE_MODELS", "/m")]), Some("/m".into()));
+        assert_eq!(
+            of(&[("HOME", "/h"), ("AMPOULE_MODELS", "")]),
+            Some("/h/.local/share/ampoule/models".into())
+        );
+    }
+}
