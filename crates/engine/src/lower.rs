@@ -185,7 +185,8 @@ pub(crate) fn lower(
         }
     }
     for id in &graph.outputs {
-        let mut view = l.get(*id).map_err(|reason| Error::Graph(ampoule_graph::Error::Invalid { reason }))?;
+        let fail = |reason| Error::Lower { node: graph.value(*id).name.clone(), op: "output".into(), reason };
+        let mut view = l.get(*id).map_err(fail)?;
         if view.elem != Elem::F32
             && let Some(n) = graph.nodes.last()
         {
