@@ -65,7 +65,7 @@ impl Seat {
     }
 
     fn beside(&self, pool: Arc<Pool>) -> Result<Seat> {
-        let session = self.session.beside(pool)?;
+        let session = self.session.sharing_weights(pool)?;
         Ok(Seat { session, constants: self.constants.clone(), image: self.image })
     }
 }
@@ -417,9 +417,9 @@ impl Model {
     /// it has all threads.
     pub(crate) fn seats(&mut self, network: usize, key: &Key, jobs: usize, each: u64) -> Result<&mut [Seat]> {
         let first = self.seat(network, key)?;
-        let (arena, foreign) = (first.session.arena_bytes(), first.session.is_foreign());
+        let (arena, external) = (first.session.arena_bytes(), first.session.is_external());
         // Who watches values sees them run by run.
-        let alone = foreign || self.options.observe.is_some() || !self.side_by_side;
+        let alone = external || self.options.observe.is_some() || !self.side_by_side;
         let threads = self.threads();
         let own = self.seats.get(key).map_or(0, Vec::len).saturating_sub(1) as u64;
         let room = match self.max_ram {
@@ -482,8 +482,8 @@ impl Model {
     }
 
     /// Whether another engine computes.
-    pub(crate) fn is_foreign(&self) -> bool {
-        self.seats.values().flatten().any(|s| s.session.is_foreign())
+    pub(crate) fn is_external(&self) -> bool {
+        self.seats.values().flatten().any(|s| s.session.is_external())
     }
 
     /// Gives back the memory of activations until the next run.

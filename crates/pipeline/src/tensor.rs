@@ -93,7 +93,7 @@ pub(crate) fn fill(
         write(&mut values);
         return Ok(seat.session.set_input(image, &values)?);
     }
-    let tensor = seat.session.input(image);
+    let tensor = seat.session.input(image)?;
     if tensor.len() != shape.batch * entry {
         let reason = format!("the network's input has {} values, the image gives {}", tensor.len(), entry);
         return Err(Error::mismatch(reason));
@@ -179,7 +179,7 @@ pub(crate) fn output<'a>(
     mirror: [bool; 3],
     labels: bool,
 ) -> Result<Output<'a>> {
-    let out = session.output(0);
+    let out = session.output(0)?;
     let found = output_size(shape, out.dims, input).filter(|_| entry < out.dims[0]);
     let Some((size, channels)) = found else {
         let reason = format!(

@@ -124,7 +124,7 @@ fn still_there(model: &Model, output: &Path, mut r: CaseResult) -> CaseResult {
 fn lanes(model: &Model, cases: &[Case]) -> usize {
     let small = model.recipe.kind() == Kind::Image && model.recipe.last().window.is_none();
     let slide = || cases.iter().any(|c| slides::is_slide(&model.recipe, c));
-    if !small || model.threads() == 1 || cases.len() < 3 || model.is_foreign() || slide() {
+    if !small || model.threads() == 1 || cases.len() < 3 || model.is_external() || slide() {
         return 1;
     }
     // Nothing was run here, so nothing is known of the memory.

@@ -84,8 +84,8 @@ mod tests {
                 for j in 0..i {
                     let (a, b) = (blocks[i], blocks[j]);
                     if a.first <= b.last && b.first <= a.last && a.size > 0 && b.size > 0 {
-                        let apart = p.offsets[i] + a.size <= p.offsets[j] || p.offsets[j] + b.size <= p.offsets[i];
-                        prop_assert!(apart, "{:?} {:?}", a, b);
+                        let separate = p.offsets[i] + a.size <= p.offsets[j] || p.offsets[j] + b.size <= p.offsets[i];
+                        prop_assert!(separate, "{:?} {:?}", a, b);
                     }
                 }
             }

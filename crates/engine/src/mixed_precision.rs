@@ -41,7 +41,7 @@ pub fn groups(graph: &Graph) -> Vec<Vec<ValueId>> {
 }
 
 /// For each value whether it is stored as bfloat16.
-pub(crate) fn narrow(graph: &Graph) -> Vec<bool> {
+pub(crate) fn bf16_values(graph: &Graph) -> Vec<bool> {
     let Some(text) = graph.meta(KEY) else { return vec![false; graph.values.len()] };
     let (own, open) = joined(graph);
     let mut chosen = vec![false; graph.values.len()];

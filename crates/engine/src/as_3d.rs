@@ -12,7 +12,7 @@ const RANK: usize = 4;
 const NEW: usize = 3;
 
 /// The 3D network and its constants; `None` if some operator has no such form.
-pub(crate) fn lift(
+pub(crate) fn as_3d(
     graph: &Graph,
     constants: &BTreeMap<ValueId, Tensor>,
 ) -> Option<(Graph, BTreeMap<ValueId, Tensor>)> {
@@ -69,7 +69,7 @@ fn window(w: &mut Window) -> Option<()> {
 /// Replaces input `i` of `n`, a constant, by what `f` makes of it.
 fn replace(g: &mut Graph, n: &mut Node, i: usize, f: impl FnOnce(&Tensor) -> Option<Tensor>) -> Option<()> {
     let t = f(g.constants.get(&n.input(i)?)?)?;
-    n.inputs[i] = Some(g.constant("lifted", t));
+    n.inputs[i] = Some(g.constant("as_3d", t));
     Some(())
 }
 

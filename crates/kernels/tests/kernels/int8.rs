@@ -1,15 +1,13 @@
 //! Integer convolutions of every tier against plain integer loops: the same bits everywhere.
 
-mod common;
-
+use crate::common::{Stored, random, relative};
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Quantized, Spec, TOTALLED, Weights};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::eltwise::{self, Unary};
 use ampoule_kernels::gemm::Act;
 use ampoule_kernels::norm::{self, ItemSums};
 use ampoule_kernels::winograd::{Operands, Shape, Steps, Variant, Winograd};
-use ampoule_kernels::{Elem, Grid, Isa, f16, serial};
-use common::{Stored, random, tiers};
+use ampoule_kernels::{Elem, Features, Grid, f16, serial};
 
 struct Case {
     input: [usize; 5],
@@ -130,7 +128,7 @@ fn sums(c: &Case, [gi, go]: [Grid; 2], x: &[f32], w: &[f32]) -> Vec<i64> {
     out
 }
 
-fn run(c: &Case, isa: Isa, x: &[f32], w: &[f32], r: &[f32], totals: bool) -> (Vec<f32>, Vec<i128>) {
+fn run(c: &Case, isa: Features, x: &[f32], w: &[f32], r: &[f32], totals: bool) -> (Vec<f32>, Vec<i128>) {
     let [gi, go] = c.grids();
     let (ci, m) = (gi.channels(), c.outputs);
     let taps: usize = c.axes.iter().map(|a| a.kernel).product();
@@ -163,9 +161,8 @@ fn run(c: &Case, isa: Isa, x: &[f32], w: &[f32], r: &[f32], totals: bool) -> (Ve
     (got.values(), sum)
 }
 
-#[test]
-fn every_tier_gives_the_bits_of_plain_loops() {
-    let tiers = tiers();
+/// Direct convolutions: the reference against the formula, the others against its bits.
+pub fn convolutions(isa: Features) {
     for (i, c) in cases().iter().enumerate() {
         let [gi, go] = c.grids();
         let taps: usize = c.axes.iter().map(|a| a.kernel).product();
@@ -173,7 +170,7 @@ fn every_tier_gives_the_bits_of_plain_loops() {
         let w: Vec<f32> =
             quantized_values(taps * gi.channels() * c.outputs, 77).iter().map(|v| v - 128.0).collect();
         let r = quantized_values(go.extent(), 9);
-        let (want, _) = run(c, Isa::Scalar, &x, &w, &r, false);
+        let (want, _) = run(c, Features::NONE, &x, &w, &r, false);
         // The scalar tier against the formula, the others against its bits.
         let exact = sums(c, [gi, go], &x, &w);
         let (m, q) = (c.outputs, c.quantized());
@@ -207,22 +204,14 @@ fn every_tier_gives_the_bits_of_plain_loops() {
                 assert!((want[at] as f64 - y).abs() <= e, "case {i}: {} instead of {y}", want[at]);
             }
         }
-        let mut whole = None;
-        for &isa in &tiers {
-            let (got, totals) = run(c, isa, &x, &w, &r, true);
-            assert_eq!(got, want, "case {i} on {}", isa.name());
-            if totals.iter().any(|t| *t != 0) {
-                assert_eq!(
-                    *whole.get_or_insert(totals.clone()),
-                    totals,
-                    "totals of case {i} on {}",
-                    isa.name()
-                );
-                for o in 0..m {
-                    let all = (0..go.pixels()).map(|p| exact[p * go.pixel() + o] as i128);
-                    let (s, q) = all.fold((0, 0), |(s, q), v| (s + v, q + v * v));
-                    assert_eq!((totals[o], totals[m + o]), (s, q), "column {o} of case {i}");
-                }
+        let (got, totals) = run(c, isa, &x, &w, &r, true);
+        assert_eq!(got, want, "case {i} on {}", isa.name());
+        if totals.iter().any(|t| *t != 0) {
+            for o in 0..m {
+                let all = (0..go.pixels()).map(|p| exact[p * go.pixel() + o] as i128);
+                let (s, q) = all.fold((0, 0), |(s, q), v| (s + v, q + v * v));
+                let what = format!("column {o} of case {i} on {}", isa.name());
+                assert_eq!((totals[o], totals[m + o]), (s, q), "{what}");
             }
         }
     }
@@ -231,7 +220,7 @@ fn every_tier_gives_the_bits_of_plain_loops() {
 /// [`run`] by Winograd.
 fn run_winograd(
     c: &Case,
-    (isa, variant): (Isa, Variant),
+    (isa, variant): (Features, Variant),
     x: &[f32],
     w: &[f32],
     r: &[f32],
@@ -285,9 +274,8 @@ fn winograd_cases() -> Vec<Case> {
     list
 }
 
-#[test]
-fn integer_winograd_has_the_bits_of_the_direct_convolution() {
-    let tiers = tiers();
+/// Exact Winograd has the bits of the direct convolution.
+pub fn winograd(isa: Features) {
     for (i, c) in winograd_cases().iter().enumerate() {
         let [gi, go] = c.grids();
         let taps: usize = c.axes.iter().map(|a| a.kernel).product();
@@ -295,25 +283,22 @@ fn integer_winograd_has_the_bits_of_the_direct_convolution() {
         let w: Vec<f32> =
             quantized_values(taps * gi.channels() * c.outputs, 77).iter().map(|v| v - 128.0).collect();
         let r = quantized_values(go.extent(), 9);
-        let (want, _) = run(c, Isa::Scalar, &x, &w, &r, false);
+        let (want, _) = run(c, Features::NONE, &x, &w, &r, false);
         let exact = sums(c, [gi, go], &x, &w);
-        for &isa in &tiers {
-            let (got, _) = run_winograd(c, (isa, Variant::F2_EXACT), &x, &w, &r, false);
-            assert_eq!(got, want, "case {i} on {}", isa.name());
-            let (got, totals) = run_winograd(c, (isa, Variant::F2_EXACT), &x, &w, &r, true);
-            assert_eq!(got, want, "case {i} with totals on {}", isa.name());
-            for o in 0..c.outputs {
-                let all = (0..go.pixels()).map(|p| exact[p * go.pixel() + o] as i128);
-                let (s, q) = all.fold((0, 0), |(s, q), v| (s + v, q + v * v));
-                assert_eq!((totals[o], totals[c.outputs + o]), (s, q), "column {o} of case {i}");
-            }
+        let (got, _) = run_winograd(c, (isa, Variant::F2_EXACT), &x, &w, &r, false);
+        assert_eq!(got, want, "case {i} on {}", isa.name());
+        let (got, totals) = run_winograd(c, (isa, Variant::F2_EXACT), &x, &w, &r, true);
+        assert_eq!(got, want, "case {i} with totals on {}", isa.name());
+        for o in 0..c.outputs {
+            let all = (0..go.pixels()).map(|p| exact[p * go.pixel() + o] as i128);
+            let (s, q) = all.fold((0, 0), |(s, q), v| (s + v, q + v * v));
+            assert_eq!((totals[o], totals[c.outputs + o]), (s, q), "column {o} of case {i}");
         }
     }
 }
 
-#[test]
-fn rounding_in_the_transform_domain_is_close_and_the_same_on_every_tier() {
-    let tiers = tiers();
+/// Winograd INT8 is close to the direct convolution, and the same bits with all features.
+pub fn rounded_winograd(isa: Features) {
     for (i, c) in winograd_cases().iter().enumerate() {
         let [gi, go] = c.grids();
         let taps: usize = c.axes.iter().map(|a| a.kernel).product();
@@ -321,57 +306,53 @@ fn rounding_in_the_transform_domain_is_close_and_the_same_on_every_tier() {
         let w: Vec<f32> =
             quantized_values(taps * gi.channels() * c.outputs, 77).iter().map(|v| v - 128.0).collect();
         let r = quantized_values(go.extent(), 9);
-        let (want, totals) = run_winograd(c, (Isa::Scalar, Variant::F2_INT8), &x, &w, &r, true);
-        for &isa in &tiers {
-            let got = run_winograd(c, (isa, Variant::F2_INT8), &x, &w, &r, true);
-            assert!(got == (want.clone(), totals.clone()), "case {i} on {}", isa.name());
-        }
+        let (want, totals) = run_winograd(c, (Features::NONE, Variant::F2_INT8), &x, &w, &r, true);
+        let got = run_winograd(c, (isa, Variant::F2_INT8), &x, &w, &r, true);
+        assert!(got == (want.clone(), totals.clone()), "case {i} on {}", isa.name());
         // Two roundings of seven bits: a few hundredths of the sums' spread.
         let exact = sums(c, [gi, go], &x, &w);
         let all = |f: &dyn Fn(f64) -> f64| exact.iter().map(|s| f(*s as f64)).sum::<f64>();
         let square: f64 = totals[c.outputs..].iter().map(|q| *q as f64).sum();
         let off = (square / all(&|s| s * s) - 1.0).abs();
         assert!(off < 0.05, "case {i}: squares of sums are off by {off}");
-        let (direct, _) = run(c, Isa::Scalar, &x, &w, &r, false);
+        let (direct, _) = run(c, Features::NONE, &x, &w, &r, false);
         if c.output != Elem::U8 {
-            let e = common::relative(&want, &direct);
+            let e = relative(&want, &direct);
             assert!(e < 0.04, "case {i}: {e}");
         }
     }
 }
 
-#[test]
-fn sums_at_the_ends_of_the_range_do_not_saturate() {
+/// Sums at the ends of the range do not saturate.
+pub fn extreme_sums(isa: Features) {
     // 255·-128 over a long run: pairs of such products do not fit 16 bits.
     let one = axis(1, 1, 1, 0);
-    for isa in tiers() {
-        for zero in [0, 255] {
-            let input = [1, 1, 1, 5, 4096];
-            let (output, act) = (Elem::F32, Act::None);
-            let c = Case {
-                input,
-                outputs: 17,
-                axes: [one; 3],
-                end: [0; 3],
-                gap: 0,
-                residual: None,
-                output,
-                zero,
-                act,
-                post: None,
-            };
-            let x = vec![255.0 - zero as f32; 5 * 4096];
-            let (got, _) = run(&c, isa, &x, &vec![-128.0; 4096 * 17], &[], false);
-            let (want, _) = run(&c, Isa::Scalar, &x, &vec![-128.0; 4096 * 17], &[], false);
-            assert_eq!(got, want, "{}", isa.name());
-            let sign = if zero == 0 { -1.0 } else { 1.0 };
-            assert!(got.iter().all(|y| sign * y > 5000.0), "{got:?}");
-        }
+    for zero in [0, 255] {
+        let input = [1, 1, 1, 5, 4096];
+        let (output, act) = (Elem::F32, Act::None);
+        let c = Case {
+            input,
+            outputs: 17,
+            axes: [one; 3],
+            end: [0; 3],
+            gap: 0,
+            residual: None,
+            output,
+            zero,
+            act,
+            post: None,
+        };
+        let x = vec![255.0 - zero as f32; 5 * 4096];
+        let (got, _) = run(&c, isa, &x, &vec![-128.0; 4096 * 17], &[], false);
+        let (want, _) = run(&c, Features::NONE, &x, &vec![-128.0; 4096 * 17], &[], false);
+        assert_eq!(got, want, "{}", isa.name());
+        let sign = if zero == 0 { -1.0 } else { 1.0 };
+        assert!(got.iter().all(|y| sign * y > 5000.0), "{got:?}");
     }
 }
 
-#[test]
-fn int8_depthwise_is_exact() {
+/// Depthwise convolutions, with packed weights and without.
+pub fn depthwise(isa: Features) {
     for (c, k, s, d, pad, zero) in [
         (1, 3, 1, 1, 1, 0),
         (7, 3, 2, 1, 1, 128),
@@ -394,8 +375,8 @@ fn int8_depthwise_is_exact() {
         let scale: Vec<f32> = random(c, 5).iter().map(|s| (s + 1.5) / 900.0).collect();
         for output in [Elem::U8, Elem::F32, Elem::F16] {
             let mut all = Vec::new();
-            let every = [Isa::Scalar].into_iter().chain(tiers());
-            for (isa, packed) in every.flat_map(|i| [(i, false), (i, true)]) {
+            let every = [Features::NONE, isa];
+            for (isa, packed) in every.into_iter().flat_map(|i| [(i, false), (i, true)]) {
                 let residual = (Elem::U8, [0.25, -3.0]);
                 let quantized = Some(Quantized {
                     zero_point: zero,
@@ -456,14 +437,14 @@ fn int8_depthwise_is_exact() {
     }
 }
 
-#[test]
-fn normalisation_to_int8_is_the_same_everywhere() {
+/// Normalisation to quantized values has the same bits everywhere.
+pub fn normalisation(isa: Features) {
     let (c, n) = (19, 23);
     let x: Vec<f16> = random(n * 21, 1).iter().map(|v| f16::from_f32(v * 3.0)).collect();
     let r: Vec<u8> = quantized_values(n * 20, 2).iter().map(|v| *v as u8).collect();
     let (scale, shift) = (random(c, 3), random(c, 4));
     let mut all: Vec<Vec<u8>> = Vec::new();
-    for isa in [Isa::Scalar].into_iter().chain(tiers()) {
+    for isa in [Features::NONE, isa] {
         let mut got = vec![7u8; n * 22];
         let args = norm::Affine {
             src: (x.as_ptr(), 21),
@@ -491,8 +472,8 @@ fn normalisation_to_int8_is_the_same_everywhere() {
     assert!(all.iter().all(|a| *a == all[0]));
 }
 
-#[test]
-fn quantizers_round_ties_to_even_and_saturate() {
+/// Quantizers round ties to even and saturate.
+pub fn quantizers(isa: Features) {
     let x = [
         -1e30,
         -1.25,
@@ -512,26 +493,24 @@ fn quantizers_round_ties_to_even_and_saturate() {
         7.0,
         0.1,
     ];
-    for isa in tiers() {
-        let mut got = [9u8; 17];
-        let f = Unary::Quantize { scale: 0.5, zero: 129.0, low: 0.0, high: 255.0 };
-        // SAFETY: both hold 17 values.
-        unsafe { eltwise::unary(isa, f, x.as_ptr(), got.as_mut_ptr(), 17) };
-        // Rounded to even before the zero point is added.
-        let want = [0, 127, 127, 129, 129, 129, 131, 131, 255, 0, 136, 122, 255, 255, 1, 143, 129];
-        assert_eq!(got, want, "{}", isa.name());
-        let mut back = [0f32; 17];
-        // SAFETY: as above.
-        unsafe {
-            eltwise::unary(
-                isa,
-                Unary::Dequantize { scale: 0.5, zero: 129.0 },
-                got.as_ptr(),
-                back.as_mut_ptr(),
-                17,
-            )
-        };
-        assert_eq!(back[1], -1.0);
-        assert_eq!(back[12], 63.0);
-    }
+    let mut got = [9u8; 17];
+    let f = Unary::Quantize { scale: 0.5, zero: 129.0, low: 0.0, high: 255.0 };
+    // SAFETY: both hold 17 values.
+    unsafe { eltwise::unary(isa, f, x.as_ptr(), got.as_mut_ptr(), 17) };
+    // Rounded to even before the zero point is added.
+    let want = [0, 127, 127, 129, 129, 129, 131, 131, 255, 0, 136, 122, 255, 255, 1, 143, 129];
+    assert_eq!(got, want, "{}", isa.name());
+    let mut back = [0f32; 17];
+    // SAFETY: as above.
+    unsafe {
+        eltwise::unary(
+            isa,
+            Unary::Dequantize { scale: 0.5, zero: 129.0 },
+            got.as_ptr(),
+            back.as_mut_ptr(),
+            17,
+        )
+    };
+    assert_eq!(back[1], -1.0);
+    assert_eq!(back[12], 63.0);
 }

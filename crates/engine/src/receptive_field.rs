@@ -1,9 +1,10 @@
-//! Which rows of its inputs a range of rows of a network's outputs needs, along one spatial axis.
+//! The receptive field of a network along one spatial axis: which rows of its inputs a range of rows of
+//! its outputs needs.
 //!
 //! Rows of a value move with rows of the input: output row `r` of a network cut out of a larger image
 //! from row `s` on is row `r + s·scale` of the whole, as long as `s` is a multiple of every stride
 //! between them. Operators for which that does not hold (statistics of the whole image, products over
-//! flattened pixels) have no reach, and networks with one cannot be cut.
+//! flattened pixels) have no such range, and networks with one cannot be tiled.
 
 use ampoule_graph::infer::axis;
 use ampoule_graph::op::{Coordinates, Interpolation, PadMode, Window};
@@ -50,13 +51,13 @@ pub(crate) struct Rows<'g> {
     along: Vec<Along>,
     scales: HashMap<ValueId, Scale>,
     axis: usize,
-    /// Every place where a cut may begin is a multiple of this many input rows.
+    /// Every place where a tile may begin is a multiple of this many input rows.
     pub stride: usize,
 }
 
 impl<'g> Rows<'g> {
     /// Follows axis `at` (2 is the first spatial one) of the only size that all inputs have along it;
-    /// `None` if the network cannot be cut along it.
+    /// `None` if the network cannot be tiled along it.
     pub fn of(graph: &'g Graph, constants: &BTreeMap<ValueId, Tensor>, at: usize) -> Option<Self> {
         let rank = graph.value(*graph.inputs.first()?).dims()?.len();
         let mut scales = HashMap::new();
@@ -184,8 +185,8 @@ fn along_of(
         let extent = (r.kernel[k] as i64 - 1) * r.dilations[k] as i64 + 1;
         Some(Along::Window { extent, stride: r.strides[k] as i64, begin: r.begin[k] })
     };
-    // An axis other than the one that is cut.
-    let elsewhere = |a: i64| (axis(a, rank).ok()? != at).then_some(Along::Same);
+    // An axis other than the one that is tiled.
+    let other_axis = |a: i64| (axis(a, rank).ok()? != at).then_some(Along::Same);
     let explicit = |w: &Window| w.explicit_pads(rank - 2).is_some();
     match &n.op {
         Op::Conv { window: w, .. } if explicit(w) => window(w, &kernel()?, false),
@@ -238,8 +239,8 @@ fn along_of(
         }
         Op::Unary(_) | Op::Binary(_) | Op::Variadic(_) | Op::Clip | Op::BatchNorm { .. } => Some(Along::Same),
         Op::Identity | Op::Cast { .. } | Op::Where => Some(Along::Same),
-        Op::Softmax { axis: a, .. } | Op::Concat { axis: a } | Op::Split { axis: a } => elsewhere(*a),
-        Op::ArgExtreme { axis: a, keep_dims: true, .. } => elsewhere(*a),
+        Op::Softmax { axis: a, .. } | Op::Concat { axis: a } | Op::Split { axis: a } => other_axis(*a),
+        Op::ArgExtreme { axis: a, keep_dims: true, .. } => other_axis(*a),
         _ => None,
     }
 }

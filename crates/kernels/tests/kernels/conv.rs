@@ -1,13 +1,13 @@
 //! Convolutions of every tier against plain loops.
 
-mod common;
-
-use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Spec, Weights, phases};
+use crate::common::{ELEMS, Stored, error, random, relative, rounded};
+use ampoule_kernels::conv::{
+    Axis, Conv, ConvPointers, Prologue, Spec, Weights, phases, subtract_zero_point, widen,
+};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
-use ampoule_kernels::gemm::{Act, KERNELS, Operand, of, operand, panels};
-use ampoule_kernels::winograd::{Operands, Prologue, Shape, Variant, Winograd};
-use ampoule_kernels::{Elem, Grid, Isa, serial};
-use common::{ELEMS, Stored, error, random, relative, rounded, tiers};
+use ampoule_kernels::gemm::{Act, Operand, micro_kernels, operand, panels};
+use ampoule_kernels::winograd::{Operands, Shape, Variant, Winograd};
+use ampoule_kernels::{Elem, FEATURE_SETS, Features, Grid, bf16, serial};
 
 struct Case {
     input: [usize; 5],
@@ -123,8 +123,8 @@ fn allowed(elem: Elem) -> f32 {
     }
 }
 
-#[test]
-fn every_tier_matches_plain_loops() {
+/// Direct convolutions of every kind.
+pub fn convolutions(isa: Features) {
     for (i, c) in cases().iter().enumerate() {
         let gi = Grid::pitched(c.input, c.input[4] + c.gap);
         let [n, d, h, w, ci] = c.input;
@@ -138,7 +138,7 @@ fn every_tier_matches_plain_loops() {
         let bias = random(c.outputs, 5);
         let r = rounded(&random(go.extent(), 9), Elem::Bf16);
         let want = naive(c, &gi, &go, &x, &wv, &bias, &r);
-        for (isa, elems) in tiers().into_iter().flat_map(|isa| ELEMS.map(|e| (isa, e))) {
+        for elems in ELEMS {
             let residual = c.residual.then_some(go);
             let spec =
                 Spec { input: gi, output: go, residual, axes: c.axes, act: c.act, elems, quantized: None };
@@ -170,8 +170,8 @@ const VARIANTS: [(Variant, [Elem; 2], f32); 6] = [
     (Variant::F4_BF16, [Elem::F32, Elem::Bf16], 4e-2),
 ];
 
-#[test]
-fn winograd_matches_plain_loops_on_every_tier() {
+/// Winograd convolutions of every variant.
+pub fn winograd(isa: Features) {
     let one = axis(1, 1, 1, 0);
     let k3 = axis(3, 1, 1, 1);
     let mut list = Vec::new();
@@ -217,7 +217,7 @@ fn winograd_matches_plain_loops_on_every_tier() {
             }
         }
         let want = naive(c, &gi, &go, &seen, &wv, &bias, &r);
-        for (isa, (variant, elems, most)) in tiers().into_iter().flat_map(|isa| VARIANTS.map(|v| (isa, v))) {
+        for (variant, elems, most) in VARIANTS {
             let residual = c.residual.then_some(go);
             let pad = c.axes.map(|a| a.pad);
             let shape = Shape {
@@ -261,92 +261,81 @@ fn winograd_matches_plain_loops_on_every_tier() {
     }
 }
 
-#[test]
-fn transposed_convolutions_are_their_phases() {
-    for isa in tiers() {
-        for (kernel, stride, pad, extra, size) in [
-            (3, 2, 1, 1, 5),
-            (2, 2, 0, 0, 4),
-            (3, 1, 1, 0, 6),
-            (4, 2, 1, 0, 3),
-            (3, 3, 0, 2, 4),
-            (1, 2, 0, 1, 3),
-        ] {
-            let out = stride * (size - 1) + extra + kernel - 2 * pad as usize;
-            let (ci, co) = (3, 5);
-            let x = random(size * size * ci, 3);
-            let w = random(kernel * kernel * ci * co, 4);
-            let mut want = vec![0f32; out * out * co];
-            for y in 0..size {
-                for xx in 0..size {
-                    for ky in 0..kernel {
-                        for kx in 0..kernel {
-                            let oy = (y * stride + ky) as i64 - pad;
-                            let ox = (xx * stride + kx) as i64 - pad;
-                            if !(0..out as i64).contains(&oy) || !(0..out as i64).contains(&ox) {
-                                continue;
-                            }
-                            for a in 0..ci {
-                                for b in 0..co {
-                                    want[(oy as usize * out + ox as usize) * co + b] += x
-                                        [(y * size + xx) * ci + a]
-                                        * w[((ky * kernel + kx) * ci + a) * co + b];
-                                }
+/// Transposed convolutions as their phases.
+pub fn transposed_convolutions(isa: Features) {
+    for (kernel, stride, pad, extra, size) in
+        [(3, 2, 1, 1, 5), (2, 2, 0, 0, 4), (3, 1, 1, 0, 6), (4, 2, 1, 0, 3), (3, 3, 0, 2, 4), (1, 2, 0, 1, 3)]
+    {
+        let out = stride * (size - 1) + extra + kernel - 2 * pad as usize;
+        let (ci, co) = (3, 5);
+        let x = random(size * size * ci, 3);
+        let w = random(kernel * kernel * ci * co, 4);
+        let mut want = vec![0f32; out * out * co];
+        for y in 0..size {
+            for xx in 0..size {
+                for ky in 0..kernel {
+                    for kx in 0..kernel {
+                        let oy = (y * stride + ky) as i64 - pad;
+                        let ox = (xx * stride + kx) as i64 - pad;
+                        if !(0..out as i64).contains(&oy) || !(0..out as i64).contains(&ox) {
+                            continue;
+                        }
+                        for a in 0..ci {
+                            for b in 0..co {
+                                want[(oy as usize * out + ox as usize) * co + b] +=
+                                    x[(y * size + xx) * ci + a] * w[((ky * kernel + kx) * ci + a) * co + b];
                             }
                         }
                     }
                 }
             }
-            let mut got = vec![f32::NAN; out * out * co];
-            let gi = Grid::dense([1, 1, size, size, ci]);
-            let full = Grid::dense([1, 1, out, out, co]);
-            let list = phases(kernel, stride, 1, pad, out);
-            for py in &list {
-                for px in &list {
-                    let mut go = full;
-                    go.dims[2] = py.count;
-                    go.dims[3] = px.count;
-                    go.strides[2] *= stride;
-                    go.strides[3] *= stride;
-                    let axes = [axis(1, 1, 1, 0), py.axis, px.axis];
-                    let n = px.taps.len();
-                    let elems = [Elem::F32; 2];
-                    let spec = Spec {
-                        input: gi,
-                        output: go,
-                        residual: None,
-                        axes,
-                        act: Act::None,
-                        elems,
-                        quantized: None,
+        }
+        let mut got = vec![f32::NAN; out * out * co];
+        let gi = Grid::dense([1, 1, size, size, ci]);
+        let full = Grid::dense([1, 1, out, out, co]);
+        let list = phases(kernel, stride, 1, pad, out);
+        for py in &list {
+            for px in &list {
+                let mut go = full;
+                go.dims[2] = py.count;
+                go.dims[3] = px.count;
+                go.strides[2] *= stride;
+                go.strides[3] *= stride;
+                let axes = [axis(1, 1, 1, 0), py.axis, px.axis];
+                let n = px.taps.len();
+                let elems = [Elem::F32; 2];
+                let spec = Spec {
+                    input: gi,
+                    output: go,
+                    residual: None,
+                    axes,
+                    act: Act::None,
+                    elems,
+                    quantized: None,
+                };
+                let conv = Conv::new(spec, isa, true);
+                let weights =
+                    Weights::pack(conv.panels(isa), [py.taps.len() * n, ci, co], None, &serial, |t, a, b| {
+                        w[((py.taps[t / n] * kernel + px.taps[t % n]) * ci + a) * co + b]
+                    });
+                let at = py.offset * full.strides[2] + px.offset * full.strides[3];
+                let p = ConvPointers::new(x.as_ptr(), got[at..].as_mut_ptr(), std::ptr::null());
+                for item in 0..conv.items() {
+                    // SAFETY: buffers have the grids' extents.
+                    unsafe {
+                        conv.run(item, &weights, p, (&mut Vec::new(), std::ptr::null_mut()), None, None)
                     };
-                    let conv = Conv::new(spec, isa, true);
-                    let weights = Weights::pack(
-                        conv.panels(isa),
-                        [py.taps.len() * n, ci, co],
-                        None,
-                        &serial,
-                        |t, a, b| w[((py.taps[t / n] * kernel + px.taps[t % n]) * ci + a) * co + b],
-                    );
-                    let at = py.offset * full.strides[2] + px.offset * full.strides[3];
-                    let p = ConvPointers::new(x.as_ptr(), got[at..].as_mut_ptr(), std::ptr::null());
-                    for item in 0..conv.items() {
-                        // SAFETY: buffers have the grids' extents.
-                        unsafe {
-                            conv.run(item, &weights, p, (&mut Vec::new(), std::ptr::null_mut()), None, None)
-                        };
-                    }
                 }
             }
-            let e = error(&got, &want);
-            assert!(e < 1e-5, "k{kernel} s{stride} p{pad} on {}: {e}", isa.name());
         }
+        let e = error(&got, &want);
+        assert!(e < 1e-5, "k{kernel} s{stride} p{pad} on {}: {e}", isa.name());
     }
 }
 
-#[test]
-fn depthwise_matches_plain_loops() {
-    for (isa, elem) in tiers().into_iter().flat_map(|isa| [(isa, Elem::F32), (isa, Elem::Bf16)]) {
+/// Depthwise convolutions of floats.
+pub fn depthwise(isa: Features) {
+    for elem in [Elem::F32, Elem::Bf16] {
         for (c, k, s, d, pad) in
             [(1, 3, 1, 1, 1), (7, 3, 2, 1, 1), (16, 5, 1, 1, 2), (33, 3, 1, 3, 3), (40, 5, 2, 2, 9)]
         {
@@ -400,14 +389,28 @@ fn depthwise_matches_plain_loops() {
     }
 }
 
-#[test]
-fn the_table_names_tell_the_tile() {
-    for k in KERNELS {
-        assert_eq!(k.name, format!("{}_gemm_{}x{}_{}", k.a.name(), k.mr, k.nr, k.isa.name()));
+/// Inputs widened for products of wider values, over tails of registers.
+pub fn widened_inputs(isa: Features) {
+    for n in [1, 7, 8, 15, 16, 17, 31, 32, 33, 100] {
+        let x: Vec<bf16> = random(n, 1).into_iter().map(bf16::from_f32).collect();
+        let mut wide = vec![7.0; n + 1];
+        // SAFETY: both hold n values.
+        unsafe { widen(isa, x.as_ptr(), wide.as_mut_ptr(), n) };
+        assert!(wide[..n].iter().zip(&x).all(|(w, x)| *w == x.to_f32()) && wide[n] == 7.0, "{isa:?}");
+        let q: Vec<u8> = (0..n).map(|i| (i * 37 % 256) as u8).collect();
+        let mut centred = vec![7i16; n + 1];
+        // SAFETY: as above.
+        unsafe { subtract_zero_point(isa, q.as_ptr(), centred.as_mut_ptr(), n, 131) };
+        assert!(centred[..n].iter().zip(&q).all(|(c, q)| *c == *q as i16 - 131), "{isa:?}");
+        assert_eq!(centred[n], 7);
     }
-    for isa in Isa::ALL.into_iter().filter(|i| i.supported()) {
+}
+
+#[test]
+fn panels_cover_all_columns() {
+    for isa in FEATURE_SETS.iter().map(|s| s.features) {
         for a in [Operand::F32, operand(isa, Elem::Bf16), operand(isa, Elem::U8)] {
-            let widths: Vec<usize> = of(isa, a).map(|k| k.nr).filter(|&n| n > 1).collect();
+            let widths: Vec<usize> = micro_kernels(isa, a).map(|k| k.nr).filter(|&n| n > 1).collect();
             assert!(widths.is_sorted() && !widths.is_empty());
             for n in 1..200 {
                 let total: usize = panels(isa, a, n, 1).iter().map(|p| p.nr).sum();

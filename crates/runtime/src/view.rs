@@ -5,7 +5,7 @@ use ampoule_kernels::{Elem, Grid};
 
 /// Which memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Home {
+pub enum Home {
     /// Buffer of the arena.
     Arena(usize),
     /// Constant of the session.
@@ -15,16 +15,21 @@ pub(crate) enum Home {
 /// A value's place. Dimensions are in ONNX order (channels second); strides say how they lie. Offset
 /// and strides are in elements.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct View {
+pub struct View {
+    /// Memory that it lies in.
     pub home: Home,
+    /// How its elements are stored.
     pub elem: Elem,
+    /// Its first element, counted from the start of the memory.
     pub offset: usize,
+    /// Sizes, in ONNX order.
     pub dims: Vec<usize>,
+    /// Distance between neighbours along each dimension.
     pub strides: Vec<isize>,
 }
 
 /// Row-major strides.
-pub(crate) fn row_major(dims: &[usize]) -> Vec<isize> {
+pub fn row_major(dims: &[usize]) -> Vec<isize> {
     let mut s = vec![1isize; dims.len()];
     for i in (1..dims.len()).rev() {
         s[i - 1] = s[i] * dims[i].max(1) as isize;
@@ -33,7 +38,7 @@ pub(crate) fn row_major(dims: &[usize]) -> Vec<isize> {
 }
 
 /// Strides of `[n, c, spatial…]` stored as `[n, spatial…, c]` with pixels `pixel` apart.
-pub(crate) fn channels_last(dims: &[usize], pixel: usize) -> Vec<isize> {
+pub fn channels_last(dims: &[usize], pixel: usize) -> Vec<isize> {
     let mut s = vec![1isize; dims.len()];
     let mut step = pixel as isize;
     for i in (2..dims.len()).rev() {
@@ -45,6 +50,7 @@ pub(crate) fn channels_last(dims: &[usize], pixel: usize) -> Vec<isize> {
 }
 
 impl View {
+    /// Number of elements.
     pub fn len(&self) -> usize {
         self.dims.iter().product()
     }
@@ -72,6 +78,12 @@ impl View {
         self.dims.iter().zip(&self.strides).zip(strides).all(|((&d, a), b)| d <= 1 || a == b)
     }
 
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the elements lie densely in row-major order.
     pub fn is_row_major(&self) -> bool {
         self.lies_as(&row_major(&self.dims))
     }

@@ -6,7 +6,7 @@ use ampoule_engine::{Options as Run, Pool, Session};
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::{Binary, Pool as Pooling, Unary, Window};
 use ampoule_graph::{Dim, Graph, Op, Tensor, ValueId, passes};
-use ampoule_kernels::{Isa, available};
+use ampoule_kernels::{Features, available};
 use ampoule_train::{Kind, Machine, Net, Optimizer, Options, build, logits, loss};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -102,7 +102,7 @@ fn quantized(mut g: Graph) -> (Graph, BTreeMap<String, Vec<f32>>) {
     let collector = Collector::new(names.clone());
     let options = Run { observe: Some(collector.observe()), threads: 2, ..Run::default() };
     let mut s = Session::new(g.clone(), &[SHAPE.to_vec()], &options).unwrap();
-    s.input(0).copy_from_slice(&input());
+    s.input(0).unwrap().copy_from_slice(&input());
     s.run().unwrap();
     collector.end_case("x").unwrap();
     let ranges = collector.ranges(&names, Method::Mse).unwrap();
@@ -118,7 +118,7 @@ fn input() -> Vec<f32> {
     random(SHAPE.iter().product(), 77).iter().map(|v| 2.0 * v).collect()
 }
 
-fn net(g: &Graph, isa: Isa, exact: bool, masters: BTreeMap<String, Vec<f32>>) -> Net {
+fn net(g: &Graph, isa: Features, exact: bool, masters: BTreeMap<String, Vec<f32>>) -> Net {
     let mut machine = Machine::new(isa, Arc::new(Pool::new(2)));
     machine.exact = exact;
     let options = Options { masters, ..Options::default() };
@@ -134,21 +134,21 @@ fn output(net: &mut Net) -> Vec<f32> {
 }
 
 /// The engine's logits, channels innermost.
-fn engine(g: &Graph, isa: Isa) -> Vec<f32> {
+fn engine(g: &Graph, isa: Features) -> Vec<f32> {
     let mut g = g.clone();
     ampoule_graph::infer::infer(&mut g).unwrap();
     let options = Run { isa: Some(isa.name().into()), threads: 2, ..Run::default() };
     let mut s = Session::new(logits(&g), &[SHAPE.to_vec()], &options).unwrap();
-    s.input(0).copy_from_slice(&input());
+    s.input(0).unwrap().copy_from_slice(&input());
     s.run().unwrap();
-    let out = s.output(0);
+    let out = s.output(0).unwrap();
     let (n, c) = (out.dims[0], out.dims[1]);
     let (rows, pixels) = (out.to_vec(), out.dims[2..].iter().product::<usize>());
     let at = |i: usize| rows[(i / (pixels * c) * c + i % c) * pixels + i / c % pixels];
     (0..n * c * pixels).map(at).collect()
 }
 
-fn tiers() -> Vec<Isa> {
+fn tiers() -> Vec<Features> {
     match std::env::var("AMPOULE_ISA") {
         Ok(name) if !name.is_empty() => vec![ampoule_kernels::choose(Some(&name)).unwrap()],
         _ => available(),

@@ -3,13 +3,14 @@
 //! those outputs are kept. Sums run over the same terms as on the whole image; a tile may be computed by
 //! another algorithm than the whole, so results are equal up to rounding.
 
+use crate::Result;
 use crate::lower::Lowered;
-use crate::reach::Rows;
+use crate::receptive_field::Rows;
 use crate::step::{Kind, Loops, Step};
-use crate::view::{Home, View, channels_last};
-use crate::{Plan, Result};
 use ampoule_graph::{Graph, Tensor, ValueId, infer};
 use ampoule_kernels::Elem;
+use ampoule_runtime::Plan;
+use ampoule_runtime::view::{Home, View, channels_last};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -30,22 +31,22 @@ pub(crate) struct Tiles {
     pub list: Vec<(Vec<Step>, Vec<Step>)>,
 }
 
-/// A way to cut an image.
-pub(crate) struct Cut<'g> {
+/// A way to divide an image into tiles.
+pub(crate) struct Tiling<'g> {
     rows: Vec<Option<Rows<'g>>>,
     /// Size of the whole and of a tile along each spatial axis.
     whole: Vec<usize>,
     pub tile: Vec<usize>,
 }
 
-impl<'g> Cut<'g> {
-    /// The whole image as one tile; `None` if the network cannot be cut.
+impl<'g> Tiling<'g> {
+    /// The whole image as one tile; `None` if the network cannot be tiled.
     pub fn of(graph: &'g Graph, constants: &BTreeMap<ValueId, Tensor>) -> Option<Self> {
         let whole = graph.value(*graph.inputs.first()?).dims()?.get(2..)?.to_vec();
         let same = |id: &ValueId| graph.value(*id).dims().is_some_and(|d| d.get(2..) == Some(&whole));
         let rows: Vec<_> = (0..whole.len()).map(|i| Rows::of(graph, constants, i + 2)).collect();
-        let cuts = graph.inputs.iter().all(same) && rows.iter().any(Option::is_some);
-        cuts.then(|| Cut { rows, tile: whole.clone(), whole })
+        let tileable = graph.inputs.iter().all(same) && rows.iter().any(Option::is_some);
+        tileable.then(|| Tiling { rows, tile: whole.clone(), whole })
     }
 
     /// Makes tiles smaller along the axis that has most left to give; `false` if none has.
@@ -65,7 +66,7 @@ impl<'g> Cut<'g> {
         true
     }
 
-    /// Rows that a tile in the middle of the image needs beside its core.
+    /// Rows that a tile in the middle of the image needs besides its core.
     fn halo(&self, i: usize) -> Option<usize> {
         let rows = self.rows[i].as_ref()?;
         let middle = self.whole[i] / 2 / rows.stride * rows.stride;
@@ -83,8 +84,8 @@ impl<'g> Cut<'g> {
         let rows = self.rows[i].as_ref()?;
         let (mut list, mut from) = (Vec::new(), 0);
         while from < whole {
-            let reach = rows.needed(from..(from + rows.stride).min(whole));
-            let start = (reach.start - reach.start % rows.stride).min(whole - size);
+            let field = rows.needed(from..(from + rows.stride).min(whole));
+            let start = (field.start - field.start % rows.stride).min(whole - size);
             let inside = |to: usize| {
                 let need = rows.needed(from..to);
                 need.start >= start && need.end <= start + size
@@ -127,7 +128,7 @@ impl<'g> Cut<'g> {
             let home = Home::Arena(plan.offsets.len());
             let strides = match dims.len() {
                 3..=5 => channels_last(&dims, dims[1]),
-                _ => crate::view::row_major(&dims),
+                _ => ampoule_runtime::view::row_major(&dims),
             };
             plan.offsets.push(plan.size);
             plan.size += (dims.iter().product::<usize>() * Elem::F32.size()).next_multiple_of(64);
@@ -169,7 +170,7 @@ impl<'g> Cut<'g> {
                 let mut inner: Vec<(usize, usize, i64)> = channels.collect();
                 let mut outer = inner.clone();
                 for (i, s) in at.iter().enumerate() {
-                    // An axis that is not cut is copied whole.
+                    // An axis with one tile is copied whole.
                     let (first, end, origin) = match self.rows[i].as_ref().filter(|_| strips[i].len() > 1) {
                         None => (0, to.dims[i + 2], 0),
                         Some(rows) => {

@@ -1,15 +1,26 @@
 //! Shared by the kernel tests: seeded data, tiers, comparison.
-#![allow(dead_code)]
 
-use ampoule_kernels::{Elem, Element, Isa, available, bf16, f16};
+use ampoule_kernels::registry::{Choice, kernels};
+use ampoule_kernels::{Elem, Element, Features, Operation, bf16, choose, f16};
 
-/// Tiers under test: all of this CPU, or only the one that `AMPOULE_ISA` forces. Printed, so that
-/// a skipped tier is seen.
-pub fn tiers() -> Vec<Isa> {
-    let list = match std::env::var("AMPOULE_ISA") {
-        Ok(name) if !name.is_empty() => vec![ampoule_kernels::choose(Some(&name)).unwrap()],
-        _ => available(),
+/// The feature sets to test operations with: what each of their kernels needs, as far as this CPU has
+/// it, and all that it has; or, where `AMPOULE_ISA` names a set, what the kernels need that it runs, and
+/// the set. Printed, so that a skipped set is seen.
+pub fn sets(operations: &[Operation]) -> Vec<Features> {
+    let asked = std::env::var("AMPOULE_ISA").ok().filter(|name| !name.is_empty());
+    let allowed = choose(asked.as_deref()).unwrap();
+    let needs = |o: &Operation| -> Vec<Features> {
+        match asked {
+            Some(_) => Choice::of(*o, allowed).needs().into_iter().collect(),
+            None => kernels().iter().filter(|k| k.operation == *o).map(|k| k.features).collect(),
+        }
     };
+    let mut list: Vec<Features> = vec![allowed];
+    for features in operations.iter().flat_map(needs).filter(|f| f.supported()) {
+        if !list.contains(&features) {
+            list.push(features);
+        }
+    }
     println!("tiers tested: {}", list.iter().map(|i| i.name()).collect::<Vec<_>>().join(" "));
     list
 }

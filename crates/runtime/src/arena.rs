@@ -1,11 +1,11 @@
 //! One block of memory for all activations, in huge pages where the system grants them.
 
-use crate::{Error, Result};
+use crate::OutOfMemory;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::ffi::c_void;
 
 /// Anonymous pages, zero until first written; untouched pages take no memory.
-pub(crate) struct Arena {
+pub struct Arena {
     base: *mut c_void,
     bytes: usize,
 }
@@ -17,9 +17,9 @@ unsafe impl Sync for Arena {}
 
 impl Arena {
     /// Reserves `bytes`, at least one page.
-    pub fn new(bytes: usize) -> Result<Self> {
+    pub fn new(bytes: usize) -> Result<Self, OutOfMemory> {
         let bytes = bytes.max(4096);
-        let refused = |_| Error::OutOfMemory { mib: (bytes >> 20) as u64 };
+        let refused = |_| OutOfMemory { bytes: bytes as u64 };
         // SAFETY: a fresh private anonymous mapping aliases nothing.
         let base = unsafe {
             rustix::mm::mmap_anonymous(

@@ -6,7 +6,7 @@ use crate::machine::{CHUNK, Shared, part};
 use crate::param::{ParamId, Params};
 
 /// `(clamp(round(x / scale) + zero, 0, 255) - zero) · scale`.
-pub(crate) struct Fake {
+pub(crate) struct FakeQuantize {
     pub dims: Dims,
     pub scale: ParamId,
     pub zero: f32,
@@ -17,13 +17,13 @@ pub(crate) struct Fake {
 /// Largest code of a value.
 const LAST: f32 = 255.0;
 
-impl Fake {
+impl FakeQuantize {
     fn scale(&self, params: &Params) -> f32 {
         params.get(self.scale).values[0]
     }
 }
 
-impl Layer for Fake {
+impl Layer for FakeQuantize {
     fn reads(&self) -> Reads {
         Reads::INPUTS
     }
