@@ -559,6 +559,7 @@ impl<'g> Lower<'g> {
             Op::Concat { axis } => self.concat(n, *axis)?,
             Op::Pad { mode } => self.pad(n, *mode)?,
             Op::Cast { to } => self.cast(n, *to)?,
+            // Views. What is none, the reference computes, so that every operator runs.
             _ => self.as_view(n)?,
         };
         if !done {

@@ -444,7 +444,15 @@ impl Op {
 
     /// Whether output channels are weighted sums of input channels: what users call a layer.
     pub fn is_layer(&self) -> bool {
-        matches!(self.row().channels, Channels::Mixed { .. })
+        self.weight_axes().is_some()
+    }
+
+    /// For a layer, the axes of its weights (input 1) that output and input channels lie on.
+    pub fn weight_axes(&self) -> Option<[usize; 2]> {
+        match self.row().channels {
+            Channels::Mixed { output, input } => Some([output, input]),
+            Channels::Kept | Channels::KeptWithParameters | Channels::Other => None,
+        }
     }
 
     /// How many of `given` inputs are data rather than parameters, for operators that carry quantized values.
