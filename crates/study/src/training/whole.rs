@@ -54,14 +54,14 @@ impl Whole {
         let zyx = r.last().axes == Axes::Zyx;
         let flat = r.kind() == Kind::Image;
         let foreground = match r.foreground().collect::<Vec<_>>()[..] {
-            [only] if !flat && !r.whole() => Some(only.channel),
+            [only] if !flat && !r.is_image_level() => Some(only.channel),
             _ => None,
         };
         let mut classes = r.classes();
         if classes.len() == 1 {
             classes.insert(0, "background".into());
         }
-        let (whole, multiple) = (r.whole(), multiple(&r));
+        let (whole, multiple) = (r.is_image_level(), multiple(&r));
         let last = &mut r.network[before];
         if let ([], [only]) = (&last.outputs[..], &graph.outputs[..]) {
             last.outputs.push(graph.value(*only).name.clone());

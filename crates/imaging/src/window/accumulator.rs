@@ -1,6 +1,9 @@
-//! Windows blended into blocks of a grid, which exist only where windows lie, and only until the last of them is added.
+//! Weighted means of overlapping windows, accumulated in blocks of a grid.
+//!
+//! A block exists only where windows lie, and only until the last of its windows is added: memory grows with the
+//! blocks that are open, not with the grid.
 
-use ampoule_imaging::Volume;
+use crate::Volume;
 use std::collections::{BTreeMap, HashMap};
 
 /// Position of a block: its place along z, y and x, in blocks.
@@ -14,18 +17,18 @@ struct Block {
     left: u32,
 }
 
-/// A block to which no window will be added any more: means of scores, scores innermost, x fastest.
-pub(crate) struct Finished {
+/// A block to which no window will be added any more.
+pub struct Finished {
     /// First pixel along x, y, z.
     pub start: [u64; 3],
     /// Pixels along x, y, z.
     pub size: [usize; 3],
-    /// Scores of all pixels; not a number where no window lies.
+    /// Weighted means of the scores of all pixels, scores innermost, x fastest; NaN where no window lies.
     pub scores: Vec<f32>,
 }
 
-/// Where windows are put together.
-pub(crate) struct Canvas {
+/// Accumulates weighted windows and gives their means block by block.
+pub struct Accumulator {
     scores: usize,
     /// Pixels of the whole grid and of a block.
     grid: [u64; 3],
@@ -35,8 +38,8 @@ pub(crate) struct Canvas {
     blocks: BTreeMap<Place, Block>,
 }
 
-/// A window's place: its first pixel and its sizes.
-pub(crate) type Placed = ([u64; 3], [usize; 3]);
+/// A window's place: its first pixel and its sizes along x, y, z.
+pub type Placed = ([u64; 3], [usize; 3]);
 
 /// The blocks that a window touches, along z, y and x.
 fn places((at, size): Placed, block: [usize; 3]) -> impl Iterator<Item = Place> {
@@ -47,19 +50,19 @@ fn places((at, size): Placed, block: [usize; 3]) -> impl Iterator<Item = Place> 
     range(2).flat_map(move |z| range(1).flat_map(move |y| range(0).map(move |x| [z, y, x])))
 }
 
-impl Canvas {
-    /// A canvas for `scores` scores a pixel, to which the windows of `all` will be added, each once.
+impl Accumulator {
+    /// An accumulator for `scores` scores a pixel of a `grid` (pixels along x, y, z) in blocks of `block` pixels, to which the windows of `all` will be added, each once.
     pub fn new(
         scores: usize,
         grid: [u64; 3],
         block: [usize; 3],
         all: impl Iterator<Item = Placed>,
-    ) -> Canvas {
+    ) -> Accumulator {
         let mut touched = HashMap::new();
         for w in all {
             places(w, block).for_each(|p| *touched.entry(p).or_insert(0) += 1);
         }
-        Canvas { scores, grid, block, touched, blocks: BTreeMap::new() }
+        Accumulator { scores, grid, block, touched, blocks: BTreeMap::new() }
     }
 
     fn size_of(&self, p: Place) -> [usize; 3] {
@@ -83,7 +86,7 @@ impl Canvas {
             });
             let start = [place[2], place[1], place[0]];
             let start = [0, 1, 2].map(|i| start[i] as u64 * self.block[i] as u64);
-            paint(block, start, size, n, window, map, values);
+            add_to_block(block, start, size, n, window, map, values);
             block.left = block.left.saturating_sub(1);
             if block.left == 0
                 && let Some(block) = self.blocks.remove(&place)
@@ -96,7 +99,7 @@ impl Canvas {
 }
 
 /// Adds the part of a window that lies on a block.
-fn paint(
+fn add_to_block(
     block: &mut Block,
     start: [u64; 3],
     size: [usize; 3],
@@ -138,14 +141,14 @@ fn means(block: Block, n: usize) -> Vec<f32> {
 
 /// Most bytes of blocks at one time when windows are added in order. With `by_plane`, what is finished is copied into
 /// planes of the whole grid, which stay until all of their blocks are finished.
-pub(crate) fn peak_bytes(
+pub fn peak_bytes(
     scores: usize,
     grid: [u64; 3],
     block: [usize; 3],
     by_plane: bool,
     all: impl Iterator<Item = Placed> + Clone,
 ) -> u64 {
-    let empty = Canvas::new(scores, grid, block, all.clone());
+    let empty = Accumulator::new(scores, grid, block, all.clone());
     let mut left = empty.touched.clone();
     // Blocks that are still to finish, by their place along z.
     let mut layers: HashMap<u32, u32> = HashMap::new();
@@ -184,7 +187,7 @@ pub(crate) fn peak_bytes(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ampoule_imaging::window::{Style, importance};
+    use crate::window::{Style, importance};
 
     #[test]
     fn windows_of_one_value_blend_to_it_across_blocks() {
@@ -194,10 +197,10 @@ mod tests {
             .flat_map(|y| [200, 270, 340].map(|x| ([x, y, 0], [100, 80, 1])))
             .collect();
         let (grid, block) = ([440, 336, 1], [256, 256, 1]);
-        let mut c = Canvas::new(2, grid, block, at.iter().copied());
+        let mut accumulator = Accumulator::new(2, grid, block, at.iter().copied());
         let mut seen = Vec::new();
         for w in &at {
-            for f in c.add(*w, &map, &[0.25, 0.75].repeat(8000)) {
+            for f in accumulator.add(*w, &map, &[0.25, 0.75].repeat(8000)) {
                 let pixel = |x: u64, y: u64| {
                     let i = (x - f.start[0]) as usize + f.size[0] * (y - f.start[1]) as usize;
                     [f.scores[2 * i], f.scores[2 * i + 1]]
@@ -213,7 +216,7 @@ mod tests {
         assert_eq!(seen.len(), 4);
         // The upper blocks are finished before the last row of windows begins.
         assert!(seen[..2].iter().all(|s| s[1] == 0), "{seen:?}");
-        assert!(c.blocks.is_empty());
+        assert!(accumulator.blocks.is_empty());
         let most = peak_bytes(2, grid, block, false, at.iter().copied());
         assert!(most <= 4 * 256 * 256 * 12 && most > 0, "{most}");
         // All of it is one plane.

@@ -1,8 +1,8 @@
-//! Walking through strided memory in an order that suits the caches.
+//! Stridesing through strided memory in an order that suits the caches.
 
-/// How positions along the image's axes step through memory.
+/// Where positions along an image's axes lie in memory: the place of the first, and a stride along x, y and z.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Walk {
+pub struct Strides {
     base: isize,
     step: [isize; 3],
 }
@@ -10,39 +10,45 @@ pub(crate) struct Walk {
 /// Pixels along each side of a tile that is transposed at a time: a cache line of floats.
 const TILE: usize = 16;
 
-impl Walk {
-    /// For a box of `size` whose tensor axes have `strides`; mirrored axes are walked backwards.
-    pub fn new(axes: &[usize], strides: &[usize], size: [usize; 3], mirror: [bool; 3]) -> Walk {
-        let mut walk = Walk { base: 0, step: [0; 3] };
+impl Strides {
+    /// For a box of `size` whose tensor axes have `strides`; mirrored axes have negative strides.
+    #[inline]
+    pub fn new(axes: &[usize], strides: &[usize], size: [usize; 3], mirror: [bool; 3]) -> Strides {
+        let mut strided = Strides { base: 0, step: [0; 3] };
         for (&a, &s) in axes.iter().zip(strides) {
             let s = s as isize;
-            walk.step[a] = if mirror[a] { -s } else { s };
-            walk.base += if mirror[a] { (size[a] as isize - 1) * s } else { 0 };
+            strided.step[a] = if mirror[a] { -s } else { s };
+            strided.base += if mirror[a] { (size[a] as isize - 1) * s } else { 0 };
         }
-        walk
+        strided
     }
 
     /// For pixels of `each` values one after the other, x fastest.
-    pub fn of_volume(size: [usize; 3], each: usize) -> Walk {
+    #[inline]
+    pub fn of_volume(size: [usize; 3], each: usize) -> Strides {
         let step = [each, each * size[0], each * size[0] * size[1]];
-        Walk { base: 0, step: step.map(|s| s as isize) }
+        Strides { base: 0, step: step.map(|s| s as isize) }
     }
 
     /// The same, starting at position `p`.
-    pub fn from(&self, p: [usize; 3]) -> Walk {
-        Walk { base: self.at(p), step: self.step }
+    #[inline]
+    pub fn from(&self, p: [usize; 3]) -> Strides {
+        Strides { base: self.at(p), step: self.step }
     }
 
     /// The same, so much further in memory.
-    pub fn offset(&self, by: usize) -> Walk {
-        Walk { base: self.base + by as isize, step: self.step }
+    #[inline]
+    pub fn offset(&self, by: usize) -> Strides {
+        Strides { base: self.base + by as isize, step: self.step }
     }
 
+    #[inline]
     fn at(&self, p: [usize; 3]) -> isize {
         self.base + (0..3).map(|i| p[i] as isize * self.step[i]).sum::<isize>()
     }
 
     /// The axis whose steps are the smallest, of those along which a box has more than one pixel.
+    #[inline]
     fn fastest(&self, size: [usize; 3]) -> usize {
         (0..3).filter(|i| size[*i] > 1).min_by_key(|i| self.step[*i].unsigned_abs()).unwrap_or(0)
     }
@@ -68,10 +74,10 @@ impl Walk {
 /// Moves the values of a box of `size` from one order in memory to another, tile by tile, so that a cache line stays
 /// until all of it was used. Within a tile the innermost loop writes along memory: reads that miss do not wait for one
 /// another.
-pub(crate) fn transfer(
+pub fn copy(
     size: [usize; 3],
-    from: &Walk,
-    to: &Walk,
+    from: &Strides,
+    to: &Strides,
     mut get: impl FnMut(usize) -> f32,
     mut put: impl FnMut(usize, f32),
 ) {
@@ -100,7 +106,7 @@ pub(crate) fn transfer(
 }
 
 /// Visits a box by rows along an axis, with the place of each pixel in both orders.
-fn rows(size: [usize; 3], along: usize, from: &Walk, to: &Walk, mut f: impl FnMut(usize, usize)) {
+fn rows(size: [usize; 3], along: usize, from: &Strides, to: &Strides, mut f: impl FnMut(usize, usize)) {
     let [u, v] = [(along + 1) % 3, (along + 2) % 3];
     let (middle, last) = if to.step[u].unsigned_abs() < to.step[v].unsigned_abs() { (u, v) } else { (v, u) };
     let mut p = [0; 3];
@@ -127,16 +133,16 @@ mod tests {
             for axes in orders {
                 for mirror in [[false; 3], [true, false, true]] {
                     let [_, b, c] = axes.map(|a| size[a]);
-                    let walk = Walk::new(&axes, &[2 * b * c, 2 * c, 2], size, mirror);
-                    let plain = Walk::of_volume(size, 1);
+                    let strided = Strides::new(&axes, &[2 * b * c, 2 * c, 2], size, mirror);
+                    let plain = Strides::of_volume(size, 1);
                     let source: Vec<f32> = (0..n).map(|i| i as f32).collect();
                     let mut there = vec![-1f32; 2 * n];
-                    transfer(size, &plain, &walk, |a| source[a], |b, v| there[b] = v);
+                    copy(size, &plain, &strided, |a| source[a], |b, v| there[b] = v);
                     let mut back = vec![-1f32; n];
-                    transfer(size, &walk, &plain, |a| there[a], |b, v| back[b] = v);
+                    copy(size, &strided, &plain, |a| there[a], |b, v| back[b] = v);
                     assert_eq!(back, source, "{size:?} {axes:?} {mirror:?}");
                     let mut seen = vec![-1f32; n];
-                    walk.each(size, |at, i| seen[i] = there[at]);
+                    strided.each(size, |at, i| seen[i] = there[at]);
                     assert_eq!(seen, source);
                     let step = |p: [usize; 3]| {
                         let q = [0, 1, 2].map(|i| if mirror[i] { size[i] - 1 - p[i] } else { p[i] });

@@ -1,8 +1,7 @@
 //! A GeoJSON feature collection as QuPath reads it, written feature by feature.
 
-use crate::measure::round;
-use crate::sha256_hex;
-use ampoule_imaging::contour::{Region, Ring};
+use crate::contour::{Region, Ring};
+use crate::rounding::round_to;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::fs::File;
@@ -13,23 +12,27 @@ enum Out {
     Gzip(Box<GzEncoder<BufWriter<File>>>),
 }
 
+/// Gives the id of a feature by its number.
+pub type Ids = Box<dyn Fn(u64) -> String + Send>;
+
 /// A GeoJSON feature collection as QuPath reads it, written feature by feature. Coordinates are pixels of
 /// level 0 from the top left.
-pub(super) struct Features {
+pub struct Features {
     out: Out,
-    /// Makes ids that differ between slides and are the same in every run.
-    seed: String,
+    ids: Ids,
     count: u64,
 }
 
 impl Features {
-    pub fn new(file: File, gzip: bool, seed: &str) -> io::Result<Self> {
+    /// Begins a collection in `file`, packed where `gzip`; `ids` gives the id of the feature of a number, counted
+    /// from 0.
+    pub fn new(file: File, gzip: bool, ids: Ids) -> io::Result<Self> {
         let file = BufWriter::with_capacity(1 << 18, file);
         let out = match gzip {
             true => Out::Gzip(Box::new(GzEncoder::new(file, Compression::new(4)))),
             false => Out::Plain(file),
         };
-        let mut features = Features { out, seed: seed.into(), count: 0 };
+        let mut features = Features { out, ids, count: 0 };
         features.text("{\"type\":\"FeatureCollection\",\"features\":[")?;
         Ok(features)
     }
@@ -39,12 +42,6 @@ impl Features {
             Out::Plain(w) => w.write_all(text.as_bytes()),
             Out::Gzip(w) => w.write_all(text.as_bytes()),
         }
-    }
-
-    /// A random-looking UUID (version 8: of own making) that depends on the slide and the number alone.
-    fn id(&self) -> String {
-        let h = sha256_hex(format!("{} {}", self.seed, self.count).as_bytes());
-        format!("{}-{}-8{}-8{}-{}", &h[..8], &h[8..12], &h[13..16], &h[17..20], &h[20..32])
     }
 
     fn feature(
@@ -63,13 +60,14 @@ impl Features {
         let comma = if self.count > 0 { "," } else { "" };
         let text = format!(
             "{comma}\n{{\"type\":\"Feature\",\"id\":\"{}\",\"geometry\":{{\"type\":\"Polygon\",\"coordinates\":[{rings}]}},\"properties\":{properties}}}",
-            self.id()
+            (self.ids)(self.count)
         );
         self.count += 1;
         self.text(&text)
     }
 
-    /// A region with its holes; `scale` level-0 pixels a canvas pixel, `bounds` of the slide.
+    /// A region with its holes; `scale` is how many pixels of level 0 one of the
+    /// region's is along a side, `bounds` are the slide's width and height.
     pub fn region(
         &mut self,
         region: &Region,
@@ -81,7 +79,7 @@ impl Features {
         let ring = |r: &Ring| {
             let point = |v: &[i32; 2]| {
                 let [x, y] = [0, 1].map(|i| (v[i] as f64 / 2.0 * scale).clamp(0.0, bounds[i]));
-                format!("[{},{}]", round(x, 100.0), round(y, 100.0))
+                format!("[{},{}]", round_to(x, 100.0), round_to(y, 100.0))
             };
             let mut text: Vec<String> = r.iter().map(point).collect();
             text.extend(text.first().cloned());
@@ -90,9 +88,9 @@ impl Features {
         let rings: Vec<String> = std::iter::once(&region.outer).chain(&region.holes).map(ring).collect();
         let mut m = serde_json::Map::new();
         if let Some(mpp) = mpp {
-            m.insert("Area µm^2".into(), round(region.pixels as f64 * mpp * mpp, 100.0).into());
+            m.insert("Area µm^2".into(), round_to(region.pixels as f64 * mpp * mpp, 100.0).into());
         }
-        m.insert("Mean probability".into(), round(region.sum / region.pixels.max(1) as f64, 1e5).into());
+        m.insert("Mean probability".into(), round_to(region.sum / region.pixels.max(1) as f64, 1e5).into());
         self.feature(&rings.join(","), "annotation", class, &m)
     }
 
@@ -106,7 +104,7 @@ impl Features {
         let [x, y, w, h] = [x, y, w, h].map(f64::round);
         let corners = [[x, y], [x + w, y], [x + w, y + h], [x, y + h], [x, y]];
         let ring: Vec<String> = corners.iter().map(|[x, y]| format!("[{x},{y}]")).collect();
-        let m = probabilities.iter().map(|(k, v)| (format!("prob_{k}"), round(*v as f64, 1e6).into()));
+        let m = probabilities.iter().map(|(k, v)| (format!("prob_{k}"), round_to(*v as f64, 1e6).into()));
         self.feature(&format!("[{}]", ring.join(",")), "tile", class, &m.collect())
     }
 

@@ -1,4 +1,4 @@
-//! Recipes of others: WSInfer's `config.json` and `metadata.json` of MONAI bundles.
+//! Recipes in formats of other programs: WSInfer's `config.json` and `metadata.json` of MONAI bundles.
 
 use super::{
     About, Activation, Back, Colours, Decide, Divisor, Input, Kind, Label, Method, Network, Outputs, Recipe,

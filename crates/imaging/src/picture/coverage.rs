@@ -1,27 +1,29 @@
-//! The picture to check a slide by: its thumbnail with labels in colour.
+//! The picture to check a slide by: its thumbnail, tinted by how much of each pixel a label covers.
 
-use ampoule_imaging::photo::{Photo, write_rgb};
+use crate::photo::{Photo, write_rgb};
 use std::io::{self, Write};
 
 /// Opacity of a colour where a class covers a pixel.
 const OPACITY: f32 = 0.45;
 
-pub(super) struct Overlay {
+/// A thumbnail and how much of each of its pixels every label covers.
+pub struct Coverage {
     thumbnail: Photo,
-    /// Pixels of the thumbnail along a side of one of the canvas's.
+    /// Pixels of the thumbnail along a side of one of the labels' grid.
     ratio: f64,
     /// For each label that is drawn, its colour and how much of each pixel it covers.
     covers: Vec<([u8; 3], Vec<f32>)>,
 }
 
-impl Overlay {
-    /// `ratio` is how many pixels of the thumbnail one of the canvas's is along a side.
+impl Coverage {
+    /// Nothing covered yet; `ratio` is how many pixels of the thumbnail one of the labels' grid is along a side,
+    /// `colours` are those of the labels that are drawn.
     pub fn new(thumbnail: Photo, ratio: f64, colours: &[[u8; 3]]) -> Self {
         let n = thumbnail.width * thumbnail.height;
-        Overlay { thumbnail, ratio, covers: colours.iter().map(|c| (*c, vec![0.0; n])).collect() }
+        Coverage { thumbnail, ratio, covers: colours.iter().map(|c| (*c, vec![0.0; n])).collect() }
     }
 
-    /// The canvas's pixel (`x`, `y`) has the drawn label of this number.
+    /// The pixel (`x`, `y`) of the labels' grid has the drawn label of this number.
     pub fn mark(&mut self, x: u64, y: u64, drawn: usize) {
         let r = self.ratio;
         let range = |v: u64, n: usize| {
