@@ -7,13 +7,13 @@ mod norm;
 mod reference;
 mod slices;
 
-use crate::Pool;
-use crate::view::{Home, View};
 use ampoule_graph::{DType, Op, Tensor};
 use ampoule_kernels::conv::ConvPointers;
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::gemm::Act;
 use ampoule_kernels::{Elem, Element, Features, Grid, bf16, eltwise, f16, layer_norm, pool, resize, softmax};
+use ampoule_runtime::Pool;
+use ampoule_runtime::view::{Home, View};
 use std::ops::Range;
 
 pub(crate) use conv::{Algorithm, ConvPart, Convolution, Sums};

@@ -1,7 +1,7 @@
 //! What layers run on: a tier, a thread pool, and memory for intermediate results.
 
-use ampoule_engine::Pool;
 use ampoule_kernels::{Features, Floats};
+use ampoule_runtime::Pool;
 use std::sync::{Arc, Mutex};
 
 /// A tier, threads, and how products are taken.

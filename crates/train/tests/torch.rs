@@ -1,10 +1,10 @@
 //! Whole networks against PyTorch: outputs, gradients, and three steps of every optimizer, on every tier
 //! (scripts/golden_train.py).
 
-use ampoule_engine::Pool;
 use ampoule_graph::passes;
 use ampoule_kernels::{Features, available};
 use ampoule_onnx as onnx;
+use ampoule_runtime::Pool;
 use ampoule_train::{Dims, Kind, Machine, Net, Optimizer, Options, build, loss};
 use std::collections::BTreeMap;
 use std::path::Path;

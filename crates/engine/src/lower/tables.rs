@@ -42,7 +42,7 @@ impl Lower<'_> {
             };
             let Ok(Some(code)) = self.code(n, *to) else { continue };
             let mut region = Region::default();
-            if !self.bytes[y.0] || !self.reach(x, &mut region) {
+            if !self.bytes[y.0] || !self.elementwise(x, &mut region) {
                 continue;
             }
             if let Some((source, begin)) = self.common(&region.leaves)
@@ -57,7 +57,7 @@ impl Lower<'_> {
     }
 
     /// Adds what computes `id` to the region; whether all of it works element by element.
-    fn reach(&self, id: ValueId, region: &mut Region) -> bool {
+    fn elementwise(&self, id: ValueId, region: &mut Region) -> bool {
         if let Some(t) = self.constants.get(&id) {
             return t.dims().iter().product::<usize>() == 1 && t.dtype().is_float();
         }
@@ -77,7 +77,7 @@ impl Lower<'_> {
         region.nodes.insert(p);
         n.inputs.iter().flatten().all(|&x| {
             let alike = self.constants.contains_key(&x) || self.graph.value(x).dims() == dims;
-            alike && self.is_float(x) && self.reach(x, region)
+            alike && self.is_float(x) && self.elementwise(x, region)
         })
     }
 
