@@ -342,9 +342,10 @@ fn maps(bencher: Bencher, k: &Kernel) {
             match k.operation {
                 Operation::MapForward => forward(isa, map, dx),
                 Operation::MapSums => sums(isa, map, dy.as_ptr(), &mut s, &mut p),
-                _ => {
+                Operation::MapBackward => {
                     back(isa, Back { map, dy: dy.as_ptr(), dx, add: false, terms: [&scale, &shift, &shift] })
                 }
+                other => unreachable!("{other:?} is no map"),
             }
         }
     });
