@@ -7,7 +7,7 @@
 use super::{Depthwise, ROWS, valid};
 use crate::conv::ConvPointers;
 use crate::features::{Features, best};
-use crate::gemm::x86_int8::{IntAccumulators, Ymm, Zmm};
+use crate::gemm::x86_accumulators::{IntAccumulators, Ymm, Zmm};
 use crate::gemm::{Epilogue, GemmArgs, Operand, Requantize};
 use crate::{Elem, Grid};
 use std::ops::Range;
