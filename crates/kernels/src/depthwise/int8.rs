@@ -150,7 +150,7 @@ impl Item<'_> {
     /// Computes the item.
     ///
     /// # Safety
-    /// As for [`Depthwise::run`]; the weights must be packed for the plan and a tier that the CPU has.
+    /// As for [`Depthwise::run`]; the weights must be packed for the plan and a kernel whose features the CPU has.
     pub(super) unsafe fn run(&self) {
         debug_assert!(self.rows.len() <= ROWS);
         // SAFETY: passed on from the caller.

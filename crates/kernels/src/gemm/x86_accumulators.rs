@@ -27,7 +27,7 @@ pub(crate) unsafe trait IntAccumulators {
     /// Interleaves the values of `n <= LANES` channels at each `p` into groups, one a lane; all lanes when `FULL`. As many
     /// pointers count as a group holds values.
     unsafe fn interleave<const FULL: bool>(p: [*const u8; 4], n: usize) -> Self::R;
-    /// [`finish`] compiled for the tier.
+    /// [`finish`] compiled for the features.
     unsafe fn finish(args: &GemmArgs, sums: *const i32, nr: usize);
 }
 
