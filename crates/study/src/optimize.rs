@@ -167,7 +167,7 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
     if let Some(path) = &job.truth {
         of.tree("truth", path)?;
     }
-    for truth in validation.iter().filter_map(|c| c.truth.as_ref()) {
+    for truth in validation.iter().filter_map(|c| c.ground_truth.as_ref()) {
         of.file("truth", truth)?;
     }
     let mut originals = Vec::new();
