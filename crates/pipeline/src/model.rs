@@ -65,7 +65,7 @@ impl Slot {
     }
 
     fn sharing_weights(&self, pool: Arc<Pool>) -> Result<Slot> {
-        let session = self.session.beside(pool)?;
+        let session = self.session.sharing_weights(pool)?;
         Ok(Slot { session, constants: self.constants.clone(), image: self.image })
     }
 }
@@ -417,7 +417,7 @@ impl Model {
     /// it has all threads.
     pub(crate) fn slots(&mut self, network: usize, key: &Key, jobs: usize, each: u64) -> Result<&mut [Slot]> {
         let first = self.slot(network, key)?;
-        let (arena, external) = (first.session.arena_bytes(), first.session.is_foreign());
+        let (arena, external) = (first.session.arena_bytes(), first.session.is_external());
         // Who watches values sees them run by run.
         let alone = external || self.options.observe.is_some() || !self.parallel_inputs;
         let threads = self.threads();
@@ -484,7 +484,7 @@ impl Model {
 
     /// Whether an external backend computes.
     pub(crate) fn is_external(&self) -> bool {
-        self.slots.values().flatten().any(|s| s.session.is_foreign())
+        self.slots.values().flatten().any(|s| s.session.is_external())
     }
 
     /// Gives back the memory of activations until the next run.

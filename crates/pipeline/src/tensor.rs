@@ -77,7 +77,7 @@ pub(crate) fn fill(
         write(&mut values);
         return Ok(slot.session.set_input(image, &values)?);
     }
-    let tensor = slot.session.input(image);
+    let tensor = slot.session.input(image)?;
     if tensor.len() != shape.batch * entry {
         let reason = format!("the network's input has {} values, the image gives {}", tensor.len(), entry);
         return Err(Error::mismatch(reason));
@@ -163,7 +163,7 @@ pub(crate) fn output<'a>(
     mirror: [bool; 3],
     labels: bool,
 ) -> Result<Output<'a>> {
-    let out = session.output(0);
+    let out = session.output(0)?;
     let found = output_size(shape, out.dims, input).filter(|_| entry < out.dims[0]);
     let Some((size, channels)) = found else {
         let reason = format!(

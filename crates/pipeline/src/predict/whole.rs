@@ -106,7 +106,7 @@ fn regions(network: &Network, shape: &Shape, dims: [usize; 3]) -> Result<([usize
 
 /// All values of a run's output, which must be one for each channel.
 fn read(slot: &Slot, network: &Network) -> Result<Vec<f32>> {
-    let out = slot.session.output(0);
+    let out = slot.session.output(0)?;
     let values = out.to_vec();
     let entries = out.dims.first().copied().unwrap_or(1).max(1);
     let spread = out.dims.iter().skip(1).filter(|n| **n != 1).count();

@@ -223,9 +223,9 @@ channel = 0
     fn run(g: &Graph, output: &str) -> f32 {
         let g = g.extract(&[output]).unwrap();
         let mut s = ampoule_engine::Session::new(g, &[vec![1, 1, 8, 8, 8]], &Default::default()).unwrap();
-        s.input(0).fill(1.0);
+        s.input(0).unwrap().fill(1.0);
         s.run().unwrap();
-        s.output(0).to_vec()[0]
+        s.output(0).unwrap().to_vec()[0]
     }
 
     #[test]
