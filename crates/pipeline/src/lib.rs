@@ -49,6 +49,6 @@ pub use run::{
     run_cases,
 };
 pub use slides::is_slide;
-pub use system::{available_memory, cpu_model, peak_rss_bytes, total_memory};
+pub use system::{available_memory, cpu_model, peak_rss_bytes, rss_bytes, total_memory};
 pub use table::Table;
 pub use write::Wanted;

@@ -152,6 +152,14 @@ impl Loaded {
         }
     }
 
+    /// From a volume's voxels to millimetres.
+    pub fn affine(&self) -> Option<Affine> {
+        match &self.source {
+            Source::Volume { nifti, .. } => Some(nifti.affine()),
+            Source::Photo(_) => None,
+        }
+    }
+
     /// Whether it is an image in a plane.
     pub fn flat(&self) -> bool {
         self.orientation().is_none()
