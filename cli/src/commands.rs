@@ -17,7 +17,8 @@ use crate::args::{Cli, Command, Global};
 use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::{Options, Precision};
-use ampoule_graph::{Graph, onnx};
+use ampoule_graph::Graph;
+use ampoule_onnx as onnx;
 use ampoule_pipeline::{Error as PipelineError, Model, RECIPE_KEY, Recipe};
 use std::path::PathBuf;
 

@@ -15,9 +15,10 @@ mod training;
 
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::{Unary, Window};
-use ampoule_graph::{Dim, Tensor, onnx};
+use ampoule_graph::{Dim, Tensor};
 use ampoule_imaging::geometry::{Affine, Orientation};
 use ampoule_imaging::{Nifti, Volume};
+use ampoule_onnx as onnx;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -3,7 +3,8 @@
 use super::{json, load, open, options, resolve, say};
 use crate::args::{Compare, Global};
 use crate::exit::{Code, Failure, Outcome};
-use ampoule_graph::{Graph, onnx};
+use ampoule_graph::Graph;
+use ampoule_onnx as onnx;
 use ampoule_pipeline::{Case, Settings, collect};
 use ampoule_study::Parity;
 use std::path::PathBuf;

@@ -5,7 +5,7 @@ use super::{options, say, tier_name};
 use crate::args::{Demo, Global};
 use crate::exit::{Code, Failure};
 use crate::progress::Reporter;
-use ampoule_graph::onnx;
+use ampoule_onnx as onnx;
 use ampoule_pipeline::{Batch, Case, Model, Outcome, run_cases, sha256_hex};
 
 /// deepbet's two networks, float16 weights (MIT, see THIRD_PARTY.md), made by the zoo example `demo_model`.

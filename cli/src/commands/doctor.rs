@@ -3,7 +3,7 @@
 use super::{json, options, say, tier_name};
 use crate::args::Global;
 use crate::exit::{Code, Outcome};
-use ampoule_kernels::{Isa, dot::KERNELS, measure};
+use ampoule_kernels::{Isa, gemm::KERNELS, measure};
 use serde_json::json as object;
 use std::time::Duration;
 

@@ -39,8 +39,8 @@ fn recipe(model: &str) -> Result<String, Failure> {
         return Ok(text.to_owned());
     }
     let path = resolve(model)?;
-    let graph = ampoule_graph::onnx::read_file(&path)
-        .map_err(|e| Failure::input(format!("{}: {e}", path.display())))?;
+    let graph =
+        ampoule_onnx::read_file(&path).map_err(|e| Failure::input(format!("{}: {e}", path.display())))?;
     match graph.meta(ampoule_pipeline::RECIPE_KEY) {
         Some(text) => Ok(text.to_owned()),
         None => {

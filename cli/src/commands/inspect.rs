@@ -4,7 +4,8 @@ use super::{json, options, resolve, say};
 use crate::args::{Global, Inspect};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::Session;
-use ampoule_graph::{Dim, Graph, onnx};
+use ampoule_graph::{Dim, Graph};
+use ampoule_onnx as onnx;
 use ampoule_pipeline::Planned;
 use ampoule_pipeline::recipe::Kind;
 use serde_json::{Value, json as object};
@@ -13,8 +14,8 @@ use std::collections::BTreeMap;
 pub fn run(g: &Global, a: &Inspect) -> Outcome {
     let (model, size, output, profile) = (&a.model, a.size.0, a.output.as_deref(), a.profile);
     let path = resolve(model)?;
-    let fail = |e: ampoule_graph::Error| Failure::input(format!("{}: {e}", path.display()));
-    let mut graph = onnx::read_file(&path).map_err(fail)?;
+    let fail = |e: &dyn std::error::Error| Failure::input(format!("{}: {e}", path.display()));
+    let mut graph = onnx::read_file(&path).map_err(|e| fail(&e))?;
     let mut operators: BTreeMap<String, usize> = BTreeMap::new();
     for n in &graph.nodes {
         *operators.entry(n.op.name()).or_default() += 1;
@@ -37,7 +38,7 @@ pub fn run(g: &Global, a: &Inspect) -> Outcome {
         return plan.transpose().map(|_| Code::Memory);
     }
     if unsupported.is_empty() {
-        let counts = ampoule_graph::passes::optimize(&mut graph).map_err(fail)?;
+        let counts = ampoule_graph::passes::optimize(&mut graph).map_err(|e| fail(&e))?;
         let rewrites: BTreeMap<&str, usize> = counts.into_iter().filter(|c| c.1 > 0).collect();
         let names: Vec<String> = graph.outputs.iter().map(|o| graph.value(*o).name.clone()).collect();
         for name in names.iter().filter(|n| output.is_none_or(|o| o == *n)) {

@@ -64,7 +64,7 @@ fn import(g: &Global, a: &Import) -> Outcome {
         ampoule_pipeline::Recipe::parse(&text, "recipe")?;
         graph.set_meta(ampoule_pipeline::RECIPE_KEY, text);
     }
-    ampoule_graph::onnx::write_file(&graph, output).map_err(|e| Failure::input(e.to_string()))?;
+    ampoule_onnx::write_file(&graph, output).map_err(|e| Failure::input(e.to_string()))?;
     if !g.quiet {
         say(output.display());
     }

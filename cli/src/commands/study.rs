@@ -5,7 +5,7 @@ use crate::args::{self, Global};
 use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
-use ampoule_imaging::nifti::write_atomic;
+use ampoule_imaging::fs::write_atomic;
 use ampoule_study::experiment::results::{Results, Verdict};
 use ampoule_study::experiment::{Event, Spec, Study, run as run_study, serve};
 use ampoule_study::report;

@@ -3,8 +3,9 @@
 use super::{Dir, RECIPE, ampoule, expect, model, plain};
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::{Unary, Window};
-use ampoule_graph::{Dim, Tensor, onnx};
+use ampoule_graph::{Dim, Tensor};
 use ampoule_imaging::{Nifti, Volume};
+use ampoule_onnx as onnx;
 use std::path::Path;
 
 /// A recipe of two channels, told apart by the ends of names.

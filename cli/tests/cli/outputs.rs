@@ -2,7 +2,7 @@
 
 use super::folders::{read, write_volume};
 use super::{Dir, ampoule, expect, model, optimize_setup, photo_model, text, write_photo};
-use ampoule_graph::onnx;
+use ampoule_onnx as onnx;
 use ampoule_pipeline::RECIPE_KEY;
 use std::os::unix::fs::symlink;
 use std::path::Path;

@@ -1,9 +1,9 @@
 //! Slides from outside.
 
 use super::{Dir, ampoule, expect, photo_model, write_photo};
-use ampoule_graph::onnx;
 use ampoule_imaging::pyramid::{Pyramid, TILE};
 use ampoule_imaging::slide::Slide;
+use ampoule_onnx as onnx;
 use ampoule_pipeline::RECIPE_KEY;
 use std::path::Path;
 

@@ -3,7 +3,8 @@
 use super::{Dir, ampoule, expect, text};
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::{Unary, Window};
-use ampoule_graph::{Dim, Graph, Tensor, onnx};
+use ampoule_graph::{Dim, Graph, Tensor};
+use ampoule_onnx as onnx;
 use std::path::Path;
 
 /// The network of discs, with tiles to learn from (`learn`, masks in `truth`) and others (`val`).

@@ -4,7 +4,8 @@
 
 use ampoule_compress::{Collector, Method, Plan, Preset, Rounded, Transforms, quantize};
 use ampoule_engine::{Options, Session, filtered};
-use ampoule_graph::{Graph, infer, onnx, passes};
+use ampoule_graph::{Graph, infer, passes};
+use ampoule_onnx as onnx;
 use std::collections::BTreeSet;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

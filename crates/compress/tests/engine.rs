@@ -6,7 +6,8 @@ use ampoule_compress::{Transforms, quantize, round_weights};
 use ampoule_engine::{Options, Rewrites, Session, filtered};
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::*;
-use ampoule_graph::{Dim, Graph, Op, Tensor, ValueId, eval, onnx, passes};
+use ampoule_graph::{Dim, Graph, Op, Tensor, ValueId, eval, passes};
+use ampoule_onnx as onnx;
 use std::collections::BTreeSet;
 
 fn random(n: usize, seed: u64) -> Vec<f32> {

@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let input: Vec<f32> = (0..dims.iter().product()).map(|_| random()).collect();
     let run = |max_bytes| -> Result<(u64, Vec<f32>), Box<dyn std::error::Error>> {
-        let mut graph = ampoule_graph::onnx::read_file(model.as_ref())?;
+        let mut graph = ampoule_onnx::read_file(model.as_ref())?;
         graph.set_input_dims(0, &dims);
         let mut session =
             Session::new(graph, std::slice::from_ref(&dims), &Options { max_bytes, ..Default::default() })?;

@@ -3,7 +3,8 @@
 //! (spatial axes of SIZE each; the reference is plain code, so large networks take minutes).
 
 use ampoule_engine::{Options, Session};
-use ampoule_graph::{Tensor, eval, infer, onnx};
+use ampoule_graph::{Tensor, eval, infer};
+use ampoule_onnx as onnx;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

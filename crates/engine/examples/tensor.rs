@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dims: Vec<usize> = dims.split('x').map(str::parse).collect::<Result<_, _>>()?;
     let bytes = std::fs::read(input)?;
     let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-    let graph = ampoule_graph::onnx::read_file(model.as_ref())?;
+    let graph = ampoule_onnx::read_file(model.as_ref())?;
     let mut session = Session::new(graph, &[dims], &Options::default())?;
     session.set_input(0, &values)?;
     session.run()?;

@@ -5,7 +5,7 @@
 //!
 //! ```no_run
 //! use ampoule_engine::{Options, Session};
-//! let graph = ampoule_graph::onnx::read_file("model.onnx".as_ref())?;
+//! let graph = ampoule_onnx::read_file("model.onnx".as_ref())?;
 //! let mut session = Session::new(graph, &[vec![1, 1, 128, 128, 128]], &Options::default())?;
 //! session.input(0).fill(0.5);
 //! session.run()?;

@@ -17,7 +17,7 @@ use crate::view::{Home, View, channels_last, row_major};
 use crate::{Error, Pool, Precision, Result};
 use ampoule_graph::op::{Binary, Unary};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
-use ampoule_kernels::dot::Act;
+use ampoule_kernels::gemm::Act;
 use ampoule_kernels::{Elem, Grid, Isa};
 use quantized::Code;
 use std::collections::{BTreeMap, HashMap, HashSet};

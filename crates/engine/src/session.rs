@@ -615,7 +615,7 @@ fn streamed(lowered: &Lowered, limit: u64, least: &mut u64) -> Option<Stream> {
 fn kernel_name(kind: &Kind) -> String {
     match kind {
         Kind::Conv(c) => c.parts.first().map_or(String::new(), |p| p.name()),
-        Kind::Depthwise { plan, .. } if plan.codes.is_some() => "depthwise u8".into(),
+        Kind::Depthwise { plan, .. } if plan.quantized.is_some() => "depthwise u8".into(),
         Kind::Depthwise { .. } => "depthwise".into(),
         Kind::Scale(_) => "scale".into(),
         Kind::LayerNorm { .. } => "layer_norm".into(),

@@ -12,7 +12,7 @@ use crate::view::{Home, View};
 use ampoule_graph::{DType, Op, Tensor};
 use ampoule_kernels::conv::ConvPointers;
 use ampoule_kernels::depthwise::{Depthwise, Filters};
-use ampoule_kernels::dot::Act;
+use ampoule_kernels::gemm::Act;
 use ampoule_kernels::{Elem, Element, Grid, Isa, bf16, eltwise, f16, layer_norm, pool, resize, softmax};
 use std::ops::Range;
 

@@ -6,7 +6,8 @@
 //! `AMPOULE_WRITE_TABLE` is set.
 
 use ampoule_engine::{Options, Session};
-use ampoule_graph::{DType, Tensor, eval, onnx};
+use ampoule_graph::{DType, Tensor, eval};
+use ampoule_onnx as onnx;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -62,7 +63,7 @@ fn numeric(t: DType) -> bool {
 fn run(dir: &Path) -> Verdict {
     let graph = match onnx::read_file(&dir.join("model.onnx")) {
         Ok(g) => g,
-        Err(ampoule_graph::Error::Opset { .. }) => return Verdict::Unsupported,
+        Err(onnx::Error::Opset { .. }) => return Verdict::Unsupported,
         Err(e) => return Verdict::Failed(e.to_string()),
     };
     let data = dir.join("test_data_set_0");

@@ -1,6 +1,6 @@
 //! What can be wrong with a model.
 
-use std::path::PathBuf;
+use crate::op_error::OpError;
 
 /// Shorthand for this crate's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -20,54 +20,12 @@ pub struct UnsupportedOp {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused.
-    #[error("{path}: {source}", path = path.display())]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What it said.
-        source: std::io::Error,
-    },
-    /// The bytes are not an ONNX protobuf, or one cut short.
-    #[error("not a readable ONNX model ({reason}); it may be truncated or another format")]
-    NotOnnx {
-        /// What the decoder said.
-        reason: String,
-    },
-    /// The model needs more than a limit allows.
-    #[error("the model exceeds a safety limit: {what} is {found}, at most {limit} is accepted")]
-    Limit {
-        /// What was counted.
-        what: &'static str,
-        /// How many there are.
-        found: u64,
-        /// How many are allowed.
-        limit: u64,
-    },
-    /// The operator set version is outside what is read.
-    #[error("opset {found} is not supported (11 to {newest} are); re-export the model")]
-    Opset {
-        /// The version in the file.
-        found: i64,
-        /// The newest version that is read.
-        newest: i64,
-    },
     /// A tensor whose description and data disagree.
     #[error("tensor `{name}`: {reason}")]
     Tensor {
         /// Name of the tensor.
         name: String,
         /// What is wrong.
-        reason: String,
-    },
-    /// External data that must not or cannot be read.
-    #[error("tensor `{name}`: external data `{location}` {reason}")]
-    External {
-        /// Name of the tensor.
-        name: String,
-        /// The location that the model gives.
-        location: String,
-        /// What is wrong with it.
         reason: String,
     },
     /// The graph is not well formed.
@@ -77,7 +35,7 @@ pub enum Error {
         reason: String,
     },
     /// A node whose attributes or input shapes do not fit its operator.
-    #[error("node `{node}` ({op}, inputs {inputs}): {reason}")]
+    #[error("node `{node}` ({op}, inputs {inputs}): {source}")]
     Node {
         /// Node name, or its first output's.
         node: String,
@@ -86,7 +44,7 @@ pub enum Error {
         /// Shapes of all inputs.
         inputs: String,
         /// What is wrong.
-        reason: String,
+        source: OpError,
     },
     /// Operators that are not supported, all of them.
     #[error("{}", list_unsupported(.0))]
@@ -113,7 +71,8 @@ fn list_unsupported(ops: &[UnsupportedOp]) -> String {
 }
 
 impl Error {
-    pub(crate) fn invalid(reason: impl Into<String>) -> Self {
+    /// The graph is not well formed, with `reason`.
+    pub fn invalid(reason: impl Into<String>) -> Self {
         Error::Invalid { reason: reason.into() }
     }
 

@@ -1,42 +1,13 @@
 //! The graph: values, nodes in topological order, constants, metadata.
 
-use crate::{DType, Error, Op, Result, Tensor, UnsupportedOp};
+use crate::{DType, Dim, Error, Op, Result, Tensor, UnsupportedOp};
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Index of a [`Value`] in [`Graph::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub usize);
-
-/// One dimension of a shape.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Dim {
-    /// Known size.
-    Known(usize),
-    /// Named but unknown until run time; equal names mean equal sizes.
-    Symbol(String),
-    /// Nothing is known.
-    Unknown,
-}
-
-impl Dim {
-    /// The size when known.
-    pub fn known(&self) -> Option<usize> {
-        match self {
-            Dim::Known(n) => Some(*n),
-            _ => None,
-        }
-    }
-}
-
-impl std::fmt::Display for Dim {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Dim::Known(n) => write!(f, "{n}"),
-            Dim::Symbol(s) => write!(f, "{s}"),
-            Dim::Unknown => write!(f, "?"),
-        }
-    }
-}
 
 /// A named tensor-valued edge.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +52,12 @@ impl Node {
     }
 }
 
+/// A mapped file that constants lie in.
+pub trait MappedFile: std::fmt::Debug + Send + Sync {
+    /// Gives its pages back to the system until they are read again.
+    fn release(&self);
+}
+
 /// A model: nodes in topological order over named values.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
@@ -100,12 +77,13 @@ pub struct Graph {
     pub outputs: Vec<ValueId>,
     /// Constant values.
     pub constants: BTreeMap<ValueId, Tensor>,
-    /// The file behind constants, if it is mapped.
-    pub(crate) mapped: Option<crate::onnx::Mapped>,
+    /// The file that constants lie in, if it is mapped.
+    pub(crate) file: Option<Arc<dyn MappedFile>>,
     /// Free key-value pairs of the file, in order.
     pub metadata: Vec<(String, String)>,
-    /// Local functions of the file, kept for a round trip.
-    pub functions: Vec<crate::onnx::proto::FunctionProto>,
+    /// Local functions that [`Op::Unknown`] nodes may call, in the encoding of the file that they were
+    /// read from: kept for a round trip, never looked into here.
+    pub functions: Vec<Bytes>,
 }
 
 impl Graph {
@@ -171,16 +149,21 @@ impl Graph {
         }
     }
 
+    /// Says that constants lie in `file`.
+    pub fn set_file(&mut self, file: Arc<dyn MappedFile>) {
+        self.file = Some(file);
+    }
+
     /// Gives pages of the model's file back to the system; constants stay valid.
     pub fn release(&self) {
-        if let Some(m) = &self.mapped {
-            m.release();
+        if let Some(file) = &self.file {
+            file.release();
         }
     }
 
     /// Lets go of the model's file; constants that lie in it keep it mapped as long as they live.
     pub fn forget_file(&mut self) {
-        self.mapped = None;
+        self.file = None;
     }
 
     /// The index of the node that computes each value, `None` for inputs and constants.

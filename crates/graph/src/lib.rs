@@ -1,33 +1,43 @@
-//! Tensors as data, the operator enum, the graph, ONNX in and out, shape inference, and the
-//! portable passes.
+//! The intermediate representation: tensors as data, the operators, the graph, shape inference, and
+//! the portable passes.
 //!
-//! Nothing here knows of a CPU: a [`Graph`] is what a model *means*. [`onnx::read_file`] makes one
-//! from a file that may be hostile, [`passes`] rewrite it without changing its outputs,
-//! [`infer::infer`] gives every value its shape, [`eval`] computes it slowly in double precision
-//! (the reference that the engine is tested against), and [`onnx::write_file`] puts it back.
+//! Nothing here knows of a CPU or of a file format: a [`Graph`] is what a model *means*. The crate
+//! `ampoule-onnx` reads and writes files, [`build`] makes graphs in code, [`passes`] rewrite one
+//! without changing its outputs, [`infer::infer`] gives every value its shape, and [`eval`] computes
+//! it slowly in double precision (the reference that the engine is tested against).
 //!
-//! ```no_run
-//! let mut graph = ampoule_graph::onnx::read_file("model.onnx".as_ref())?;
-//! ampoule_graph::passes::optimize(&mut graph)?;
-//! println!("{} nodes", graph.nodes.len());
+//! ```
+//! use ampoule_graph::{Dim, Tensor, build::Builder, eval, op::Window, passes};
+//!
+//! let mut b = Builder::new("mean of three");
+//! let x = b.input("x", &[Dim::Known(1), Dim::Known(1), Dim::Symbol("n".into())]);
+//! let y = b.conv(x, Tensor::f32(&[1, 1, 3], &[1.0 / 3.0; 3]), None, Window::of(&[3]));
+//! b.output(y, "y", &[Dim::Known(1), Dim::Known(1), Dim::Unknown]);
+//! let mut graph = b.finish();
+//! passes::optimize(&mut graph)?;
+//! let out = eval::run(&graph, &[Tensor::f32(&[1, 1, 4], &[1.0, 2.0, 3.0, 7.0])])?;
+//! assert_eq!(out[0].to_f32().unwrap(), [2.0, 4.0]);
 //! # Ok::<(), ampoule_graph::Error>(())
 //! ```
-// Only the mapping of large files needs unsafe code.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
+mod array;
 pub mod build;
+mod dim;
 mod dtype;
 mod error;
 pub mod eval;
 mod graph;
 pub mod infer;
-pub mod onnx;
 pub mod op;
+mod op_error;
 pub mod passes;
+mod shapes;
 mod tensor;
 
+pub use dim::Dim;
 pub use dtype::DType;
 pub use error::{Error, Result, UnsupportedOp};
-pub use graph::{Dim, Graph, Node, Value, ValueId};
+pub use graph::{Graph, MappedFile, Node, Value, ValueId};
 pub use op::Op;
-pub use tensor::Tensor;
+pub use tensor::{Tensor, element_count};

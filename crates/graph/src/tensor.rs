@@ -15,14 +15,14 @@ pub struct Tensor {
 }
 
 /// Number of elements of `dims`, or `None` on overflow.
-pub(crate) fn count(dims: &[usize]) -> Option<usize> {
+pub fn element_count(dims: &[usize]) -> Option<usize> {
     dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d))
 }
 
 impl Tensor {
     /// A tensor of raw bytes; fails when their number is not what `dtype` and `dims` need.
     pub fn from_bytes(dtype: DType, dims: Vec<usize>, data: Bytes) -> Result<Self> {
-        let want = count(&dims).and_then(|n| dtype.bytes_of(n));
+        let want = element_count(&dims).and_then(|n| dtype.bytes_of(n));
         if want != Some(data.len()) || dtype == DType::Str {
             let reason = format!("{} {dims:?} does not take {} bytes", dtype.name(), data.len());
             return Err(Error::tensor("", reason));
@@ -32,7 +32,7 @@ impl Tensor {
 
     /// A tensor of strings.
     pub fn from_strings(dims: Vec<usize>, strings: Vec<Bytes>) -> Result<Self> {
-        if count(&dims) != Some(strings.len()) {
+        if element_count(&dims) != Some(strings.len()) {
             return Err(Error::tensor("", format!("{dims:?} does not hold {} strings", strings.len())));
         }
         Ok(Tensor { dtype: DType::Str, dims, data: Bytes::new(), strings })
@@ -40,14 +40,14 @@ impl Tensor {
 
     /// A float32 tensor. Panics when `values` does not fill `dims` (a programming error).
     pub fn f32(dims: &[usize], values: &[f32]) -> Self {
-        assert_eq!(count(dims), Some(values.len()), "float32 {dims:?}");
+        assert_eq!(element_count(dims), Some(values.len()), "float32 {dims:?}");
         let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         Tensor { dtype: DType::F32, dims: dims.to_vec(), data: data.into(), strings: Vec::new() }
     }
 
     /// An int64 tensor. Panics when `values` does not fill `dims` (a programming error).
     pub fn i64(dims: &[usize], values: &[i64]) -> Self {
-        assert_eq!(count(dims), Some(values.len()), "int64 {dims:?}");
+        assert_eq!(element_count(dims), Some(values.len()), "int64 {dims:?}");
         let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         Tensor { dtype: DType::I64, dims: dims.to_vec(), data: data.into(), strings: Vec::new() }
     }
@@ -89,7 +89,7 @@ impl Tensor {
 
     /// The same data under other dimensions of the same count.
     pub fn reshaped(&self, dims: Vec<usize>) -> Result<Self> {
-        if count(&dims) != Some(self.len()) {
+        if element_count(&dims) != Some(self.len()) {
             return Err(Error::tensor("", format!("{:?} cannot become {dims:?}", self.dims)));
         }
         Ok(Tensor { dims, ..self.clone() })

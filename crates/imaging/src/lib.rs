@@ -7,12 +7,11 @@
 pub mod contour;
 pub mod crop;
 pub mod formats;
+pub mod fs;
 pub mod geometry;
 pub mod metrics;
-pub mod nifti;
 pub mod normalise;
 pub mod pad;
-pub mod pending;
 pub mod photo;
 pub mod picture;
 pub mod postprocess;
@@ -22,10 +21,10 @@ pub mod resample;
 pub mod slide;
 pub mod spacing;
 pub mod stain;
-mod tif;
 pub mod tissue;
 mod volume;
 pub mod window;
 
-pub use nifti::{Error, Nifti};
+pub use formats::Error;
+pub use formats::nifti::{self, Nifti};
 pub use volume::Volume;

@@ -5,6 +5,8 @@
 //! `convert("RGB")` does. Files that are cut short or fail a checksum are errors.
 
 mod area;
+mod budget;
+mod error;
 mod gif;
 mod jpeg;
 mod label_map;
@@ -13,12 +15,15 @@ mod png;
 mod read;
 mod resize;
 mod riff;
+mod samples;
 mod tif;
+mod upright;
 mod write;
 
 pub use area::{area, linear};
+pub use error::Error;
 pub use label_map::read_labels;
-pub use read::{ENDINGS, Error, is_photo};
+pub use read::is_photo;
 pub use resize::Filter;
 pub use write::{write_grey, write_grey16, write_rgb};
 

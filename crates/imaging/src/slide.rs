@@ -8,10 +8,11 @@ mod levels;
 mod thumbnail;
 mod white;
 
-use crate::formats::{Family, Format, plain};
+pub use crate::formats::tif::Error;
+use crate::formats::tif::{self, Page, damaged};
+use crate::formats::{Family, Format};
+use crate::fs::open_plain;
 use crate::photo::Photo;
-pub use crate::tif::Error;
-use crate::tif::{self, Page, damaged};
 use cache::Cache;
 use std::fs::File;
 use std::io::BufReader;
@@ -54,7 +55,7 @@ type Pixels = Option<Arc<Vec<u8>>>;
 impl Slide {
     /// Opens a slide; decoded tiles up to `cache_bytes` are kept.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Slide, Error> {
-        let mut file = plain::open(path)?;
+        let mut file = open_plain(path)?;
         let length = file.metadata()?.len();
         let mut found = levels::choose(tif::pages(BufReader::new(file.try_clone()?))?)?;
         let white = white::of(&mut file, length, &mut found)?;
@@ -90,7 +91,7 @@ impl Slide {
         if format != Format::Tiff {
             return format.family() == Family::Slide;
         }
-        let Ok(file) = plain::open(path) else { return false };
+        let Ok(file) = open_plain(path) else { return false };
         match tif::summaries(BufReader::new(file)) {
             Ok(pages) => pages.iter().any(|p| p.width.max(p.height) > most),
             Err(e) => !matches!(e, Error::Io(_)),

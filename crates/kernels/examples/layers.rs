@@ -2,7 +2,7 @@
 //! `cargo run --release -p ampoule-kernels --example layers [-- TIER...]`
 
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Quantized, Spec, Weights};
-use ampoule_kernels::dot::{Act, KERNELS};
+use ampoule_kernels::gemm::{Act, KERNELS};
 use ampoule_kernels::winograd::{Operands, Shape, Steps, Variant, Winograd};
 use ampoule_kernels::{Elem, Grid, Isa, available, measure, serial};
 use std::time::{Duration, Instant};
@@ -78,15 +78,15 @@ fn measure_layer(isa: Isa, elem: Elem, ([d, h, w], ci, co, k): ([usize; 3], usiz
     let elems = [elem; 2];
     let act = Act::None;
     let residual = (Elem::F32, [1.0, 0.0]);
-    let quantized = Quantized { zero: 3, residual, post: None, code: [1.0, 128.0], totals: None };
-    let codes = (elem == Elem::U8).then_some(quantized);
-    let spec = Spec { input, output, residual: None, axes: [az, a, a], act, elems, codes };
+    let quantized = Quantized { zero_point: 3, residual, post: None, output: [1.0, 128.0], totals: None };
+    let quantized = (elem == Elem::U8).then_some(quantized);
+    let spec = Spec { input, output, residual: None, axes: [az, a, a], act, elems, quantized };
     let conv = Conv::new(spec, isa, true);
-    let unit = if codes.is_some() { 1.0 } else { 1e-4 };
+    let unit = if quantized.is_some() { 1.0 } else { 1e-4 };
     let at = |t, i, o| ((t + i + o) % 100) as f32 * unit;
     let (sizes, scale) = ([kd * k * k, ci, co], vec![1e-4; co]);
-    let weights = match codes {
-        Some(_) => Weights::pack_codes(conv.panels(isa), sizes, &scale, None, &serial, at),
+    let weights = match quantized {
+        Some(_) => Weights::pack_quantized(conv.panels(isa), sizes, &scale, None, &serial, at),
         None => Weights::pack(conv.panels(isa), sizes, None, &serial, at),
     };
     // Large enough for either type; all bits zero but the sign are valid in both.
@@ -105,17 +105,17 @@ fn measure_layer(isa: Isa, elem: Elem, ([d, h, w], ci, co, k): ([usize; 3], usiz
     print!("{:10} {elem:?} {d}x{h}x{w} {ci}->{co} k{k}: direct {:6.1} GMAC/s", isa.name(), rate(seconds));
     let variants: &[Variant] = match elem {
         _ if k != 3 => &[],
-        Elem::U8 => &[Variant::F2_EXACT, Variant::F2_BYTES],
+        Elem::U8 => &[Variant::F2_EXACT, Variant::F2_INT8],
         Elem::Bf16 if isa == Isa::Avx512Bf16 => &[Variant::F4, Variant::F2_BF16, Variant::F4_BF16],
         _ => &[Variant::F4, Variant::F2],
     };
     for &variant in variants {
         let pad = [az.pad, a.pad, a.pad];
-        let shape = Shape { input, output, residual: None, depth_taps: kd, pad, act, elems, codes };
+        let shape = Shape { input, output, residual: None, depth_taps: kd, pad, act, elems, quantized };
         let plan = Winograd::new(isa, shape, variant);
         let nine = |t, i, o| std::array::from_fn(|k| at(t, i, o + k));
-        let weights = match codes {
-            Some(_) => plan.pack_codes((&scale, Some(Steps::of([900.0; 16]))), None, &serial, nine),
+        let weights = match quantized {
+            Some(_) => plan.pack_quantized((&scale, Some(Steps::of([900.0; 16]))), None, &serial, nine),
             None => plan.pack(None, &serial, nine),
         };
         let mut scratch = vec![0f32; plan.scratch()];

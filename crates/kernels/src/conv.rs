@@ -9,8 +9,8 @@ mod phases;
 mod source;
 mod weights;
 
-use crate::dot::{self, Act, Codes, DotArgs, DotKernel, Epilogue, Operand, Tap};
 use crate::eltwise::Unary;
+use crate::gemm::{self, Act, Epilogue, GemmArgs, MicroKernel, Operand, Requantize, Tap};
 use crate::norm::ItemSums;
 use crate::winograd::Prologue;
 use crate::{Elem, Element, Grid, Isa, bf16};
@@ -43,7 +43,7 @@ struct Segment {
 
 impl Axis {
     /// Input positions inside `0..size` that outputs `o` read.
-    pub fn reach(&self, o: std::ops::Range<usize>, size: usize) -> std::ops::Range<usize> {
+    pub fn receptive_field(&self, o: std::ops::Range<usize>, size: usize) -> std::ops::Range<usize> {
         if o.is_empty() {
             return 0..0;
         }
@@ -69,8 +69,8 @@ impl Axis {
             o += 1;
             // All positions up to the far border see all taps, like this one.
             if (first, last) == (0, self.kernel) && self.kernel > 0 {
-                let reach = ((self.kernel - 1) * self.dilation) as i64 - self.pad;
-                let end = ((size as i64 - 1 - reach) / self.stride as i64 + 1).clamp(0, out as i64);
+                let last = ((self.kernel - 1) * self.dilation) as i64 - self.pad;
+                let end = ((size as i64 - 1 - last) / self.stride as i64 + 1).clamp(0, out as i64);
                 if let Some(s) = list.last_mut().filter(|s| s.end < end as usize) {
                     s.end = end as usize;
                     o = s.end;
@@ -97,21 +97,21 @@ pub struct Spec {
     pub act: Act,
     /// How the input and the output (with the residual of a float convolution) are stored.
     pub elems: [Elem; 2],
-    /// What codes mean, when the input holds codes.
-    pub codes: Option<Quantized>,
+    /// Quantization parameters, when the input is quantized.
+    pub quantized: Option<Quantized>,
 }
 
 /// What an integer convolution needs to know of its input, residual and output.
 #[derive(Clone, Copy, Debug)]
 pub struct Quantized {
-    /// Code of 0 in the input.
-    pub zero: i32,
-    /// How the residual is stored, and factor and summand that make codes of it values.
+    /// Zero point of the input.
+    pub zero_point: i32,
+    /// How the residual is stored, and scale and offset that dequantize it.
     pub residual: (Elem, [f32; 2]),
     /// Applied after everything else.
     pub post: Option<Unary>,
-    /// Factor and summand that make values codes of the output, if that holds codes.
-    pub code: [f32; 2],
+    /// Inverse scale and zero point of the output, if that is quantized.
+    pub output: [f32; 2],
     /// Over how many pixels 64 bits hold the total of the sums' squares, if those are to be added up:
     /// at least [`TOTALLED`]`.start` and a line of the output.
     pub totals: Option<usize>,
@@ -238,13 +238,13 @@ impl Conv {
     /// multiplied as float32.
     pub fn prepared(spec: Spec, isa: Isa, merge: bool) -> Self {
         assert!(spec.axes.iter().all(|a| a.kernel == 1 && a.pad == 0), "a prologue would meet padding");
-        assert_eq!(dot::operand(isa, spec.elems[0]), Operand::F32);
+        assert_eq!(gemm::operand(isa, spec.elems[0]), Operand::F32);
         Self::plan(spec, isa, merge, true)
     }
 
     fn plan(mut spec: Spec, isa: Isa, merge: bool, prepared: bool) -> Self {
         let panels = panels(isa, &spec);
-        let operand = dot::operand(isa, spec.elems[0]);
+        let operand = gemm::operand(isa, spec.elems[0]);
         let Spec { input, output, residual, axes, .. } = &mut spec;
         let pointwise = axes.iter().all(|a| a.kernel == 1 && a.stride == 1 && a.pad == 0);
         let flat = input.dims[..4] == output.dims[..4]
@@ -269,9 +269,13 @@ impl Conv {
             weight_bytes: size * (taps * input.channels() * output.channels()) as f64,
             tile: panels.first().map_or(1, |p| p.mr),
             // Items that share columns would each prepare the same input, and exact totals are of all.
-            panels: if prepared || spec.codes.is_some_and(|q| q.totals.is_some()) { 1 } else { panels.len() },
+            panels: if prepared || spec.quantized.is_some_and(|q| q.totals.is_some()) {
+                1
+            } else {
+                panels.len()
+            },
             flat: h <= 1,
-            most: spec.codes.and_then(|q| q.totals).unwrap_or(usize::MAX),
+            most: spec.quantized.and_then(|q| q.totals).unwrap_or(usize::MAX),
         };
         let (block_h, block_w, panel_split) = sizes.cut();
         let items = n * d * h.div_ceil(block_h) * w.div_ceil(block_w) * panel_split;
@@ -284,12 +288,12 @@ impl Conv {
         let width: f64 = self.panels(isa).iter().map(|p| p.weight()).sum();
         let weights = (taps * inputs) as f64 * width;
         let size = self.operand.size() as f64;
-        self.spec.output.pixels() as f64 * weights / dot::rate(isa, self.operand)
-            + size * weights * dot::BEYOND
+        self.spec.output.pixels() as f64 * weights / gemm::rate(isa, self.operand)
+            + size * weights * gemm::BEYOND
     }
 
     /// The tiles that its weights should be packed for.
-    pub fn panels(&self, isa: Isa) -> Vec<&'static DotKernel> {
+    pub fn panels(&self, isa: Isa) -> Vec<&'static MicroKernel> {
         panels(isa, &self.spec)
     }
 
@@ -307,8 +311,8 @@ impl Conv {
     }
 
     /// Input slices that output slices `z` read.
-    pub fn reach(&self, z: std::ops::Range<usize>) -> std::ops::Range<usize> {
-        self.spec.axes[0].reach(z, self.spec.input.dims[1])
+    pub fn receptive_field(&self, z: std::ops::Range<usize>) -> std::ops::Range<usize> {
+        self.spec.axes[0].receptive_field(z, self.spec.input.dims[1])
     }
 
     /// Output slices.
@@ -334,7 +338,7 @@ impl Conv {
         sums: Option<&mut ItemSums>,
     ) {
         debug_assert_eq!(prologue.is_some(), self.prepared, "planned otherwise");
-        debug_assert_eq!(self.spec.codes.is_some(), weights.codes.is_some(), "weights of another kind");
+        debug_assert_eq!(self.spec.quantized.is_some(), weights.factors.is_some(), "weights of another kind");
         let ([n, z], ys, xs, part) = self.place(index);
         let Some(sz) = self.segments[0].iter().find(|s| (s.start..s.end).contains(&z)) else { return };
         let source = match self.widens() {
@@ -343,7 +347,7 @@ impl Conv {
             true => unsafe { self.widened([n, z], sz, (ys, xs), p, scratch, prologue) },
         };
         let mut sums = sums;
-        let limit = self.spec.codes.and_then(|q| q.totals);
+        let limit = self.spec.quantized.and_then(|q| q.totals);
         let totals = match (&mut sums, limit) {
             (Some(sums), Some(limit)) => sums.exact((ys.1 - ys.0) * (xs.1 - xs.0), weights.columns, limit),
             _ => [std::ptr::null_mut(); 2],
@@ -358,7 +362,7 @@ impl Conv {
                 unsafe { self.block([n, z], (&sy, &sx), run, taps, integers, (weights, part), &source, p) };
             }
         }
-        let (Some(sums), None) = (sums, &weights.codes) else { return };
+        let (Some(sums), None) = (sums, &weights.factors) else { return };
         let isa = self.isa;
         debug_assert_eq!(self.panel_split, 1, "sums need all columns in one item");
         let st = self.spec.output.strides;
@@ -413,7 +417,7 @@ impl Conv {
     /// Whether every item writes all columns of its pixels, so that it can add them up; integer sums only
     /// in a plan that was made for it.
     pub fn adds_up(&self) -> bool {
-        self.panel_split == 1 && self.spec.codes.is_none_or(|q| q.totals.is_some())
+        self.panel_split == 1 && self.spec.quantized.is_none_or(|q| q.totals.is_some())
     }
 
     /// Floats of scratch that [`Conv::run`] needs.
@@ -422,11 +426,11 @@ impl Conv {
             return 0;
         }
         let [_, _, h, w, c] = self.spec.input.dims;
-        let reach = |a: &Axis, block: usize, size: usize| {
+        let span = |a: &Axis, block: usize, size: usize| {
             ((block.max(1) - 1) * a.stride + (a.kernel.max(1) - 1) * a.dilation + 1).min(size)
         };
         let [kz, ky, kx] = &self.spec.axes;
-        let values = kz.kernel * reach(ky, self.block_h, h) * reach(kx, self.block_w, w) * c;
+        let values = kz.kernel * span(ky, self.block_h, h) * span(kx, self.block_w, w) * c;
         (values * self.operand.size()).div_ceil(4)
     }
 
@@ -440,11 +444,11 @@ impl Conv {
     ) -> usize {
         let c = self.spec.input.channels();
         debug_assert_eq!(c, weights.inputs, "weights of other channels");
-        let words = weights.panels.first().map_or(c, |p| p.words(c));
+        let groups = weights.panels.first().map_or(c, |p| p.groups(c));
         let st = source.steps;
         let [_, ky, kx] = self.spec.axes;
-        // A run through several taps must not begin in the middle of a word.
-        let whole = c.is_multiple_of(self.operand.per_word());
+        // A run through several taps must not begin in the middle of a group.
+        let whole = c.is_multiple_of(self.operand.per_group());
         let contiguous = kx.dilation == 1 && st[2] == c && whole;
         let (steps, run) = match contiguous {
             true => (sx.first..(sx.first + 1).min(sx.last), (sx.last - sx.first) * c),
@@ -455,7 +459,7 @@ impl Conv {
             for y in sy.first..sy.last {
                 for x in steps.clone() {
                     let a = z * st[0] + y * ky.dilation * st[1] + x * kx.dilation * st[2];
-                    let b = ((z * ky.kernel + y) * kx.kernel + x) * words;
+                    let b = ((z * ky.kernel + y) * kx.kernel + x) * groups;
                     taps.push(Tap { a: a as isize, b });
                 }
             }
@@ -463,12 +467,12 @@ impl Conv {
         run
     }
 
-    /// What integer sums of bytes over the taps of some segments begin with: codes are taken as they are,
-    /// and 0 has a code of its own. Empty for 0.
+    /// What integer sums of bytes over the taps of some segments begin with: the input is taken as it is stored,
+    /// and 0 is stored as the zero point. Empty for a zero point of 0.
     fn starts(&self, (sz, sy, sx): (&Segment, &Segment, &Segment), weights: &Weights, start: &mut Vec<i32>) {
         start.clear();
-        let (Some(q), Some(factors)) = (&self.spec.codes, &weights.codes) else { return };
-        if self.operand != Operand::U8 || q.zero == 0 {
+        let (Some(q), Some(factors)) = (&self.spec.quantized, &weights.factors) else { return };
+        if self.operand != Operand::U8 || q.zero_point == 0 {
             return;
         }
         let width = factors.scale.len();
@@ -479,7 +483,7 @@ impl Conv {
                 for x in sx.first..sx.last {
                     let tap = (z * ky.kernel + y) * kx.kernel + x;
                     for (s, w) in start.iter_mut().zip(&factors.sums[tap * width..]) {
-                        *s -= q.zero * w;
+                        *s -= q.zero_point * w;
                     }
                 }
             }
@@ -487,20 +491,20 @@ impl Conv {
     }
 
     /// What the integer sums of the panel whose first column is `column` need besides.
-    fn integers(
+    fn requantize(
         &self,
         weights: &Weights,
         (start, totals): (&[i32], [*mut i64; 2]),
         column: usize,
-    ) -> Option<Codes> {
-        let (q, factors) = (self.spec.codes?, weights.codes.as_ref()?);
+    ) -> Option<Requantize> {
+        let (q, factors) = (self.spec.quantized?, weights.factors.as_ref()?);
         let moved = |p: *mut i64| if p.is_null() { p } else { p.wrapping_add(column) };
-        Some(Codes {
+        Some(Requantize {
             scale: factors.scale[column..].as_ptr(),
             start: start.get(column..).filter(|s| !s.is_empty()).map_or(std::ptr::null(), <[i32]>::as_ptr),
             residual: q.residual,
             post: q.post,
-            code: q.code,
+            output: q.output,
             totals: totals.map(moved),
         })
     }
@@ -534,7 +538,7 @@ impl Conv {
         let c_row = self.spec.output.strides[axis] as isize;
         let residual_row = self.spec.residual.map_or(0, |r| r.strides[axis] as isize);
         let size_c = self.spec.elems[1].size();
-        let size_r = self.spec.codes.map_or(size_c, |q| q.residual.0.size());
+        let size_r = self.spec.quantized.map_or(size_c, |q| q.residual.0.size());
         let (mut first, mut offset) = (0, 0);
         for (i, panel) in weights.panels.iter().enumerate() {
             let (column, base) = (first, offset);
@@ -549,7 +553,7 @@ impl Conv {
             let bias = weights.bias.as_ref().map_or(std::ptr::null(), |b| b[column..].as_ptr());
             let b = weights.data[base..].as_ptr();
             let columns = (weights.columns - column).min(panel.nr);
-            let codes = self.integers(weights, integers, column);
+            let requantize = self.requantize(weights, integers, column);
             let tiles = length.div_ceil(panel.mr);
             for line in 0..lines {
                 let mut done = 0;
@@ -564,7 +568,7 @@ impl Conv {
                         Some(g) => p.residual.wrapping_add(size_r * (place(g, y, x) + column)),
                         None => std::ptr::null(),
                     };
-                    let args = DotArgs {
+                    let args = GemmArgs {
                         a: source.base.wrapping_offset(source.size as isize * at(y, x)),
                         a_row,
                         taps,
@@ -580,7 +584,7 @@ impl Conv {
                             residual_row,
                             act: self.spec.act,
                             elem: self.spec.elems[1],
-                            codes,
+                            requantize,
                         },
                     };
                     // SAFETY: segments hold only positions whose taps lie inside the input; the
@@ -597,10 +601,10 @@ impl Conv {
 }
 
 /// The tiles for a convolution.
-fn panels(isa: Isa, s: &Spec) -> Vec<&'static DotKernel> {
+fn panels(isa: Isa, s: &Spec) -> Vec<&'static MicroKernel> {
     let merged = s.axes[2].dilation == 1 && s.input.strides[3] == s.input.channels();
     let run = s.input.channels() * if merged { s.axes[2].kernel } else { 1 };
-    dot::panels(isa, dot::operand(isa, s.elems[0]), s.output.channels(), run)
+    gemm::panels(isa, gemm::operand(isa, s.elems[0]), s.output.channels(), run)
 }
 
 /// The parts of `segments` inside `range`.

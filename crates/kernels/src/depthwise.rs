@@ -1,11 +1,11 @@
 //! Depthwise convolution: one kernel per channel, vectors along channels.
 
 #[cfg(target_arch = "x86_64")]
-mod codes;
+mod int8;
 
 use crate::conv::{Axis, ConvPointers, Quantized};
-use crate::dot::Act;
-use crate::element::mapped;
+use crate::element::load_dequantized;
+use crate::gemm::Act;
 use crate::simd::{Body, Vector, dispatch};
 use crate::{Elem, Element, Grid, Isa, bf16, eltwise, f16};
 
@@ -24,14 +24,14 @@ pub struct Depthwise {
     /// How the input and the output (with the residual of a float convolution) are stored; both alike
     /// for floats.
     pub elems: [Elem; 2],
-    /// What codes mean, when the input holds codes.
-    pub codes: Option<Quantized>,
+    /// Quantization parameters, when the input is quantized.
+    pub quantized: Option<Quantized>,
 }
 
 /// The parameters of a depthwise convolution.
 #[derive(Clone, Debug, Default)]
 pub struct Filters {
-    /// `[tap][channel]`, taps in d, h, w order; codes of an integer convolution are integers.
+    /// `[tap][channel]`, taps in d, h, w order; those of an INT8 convolution are integers.
     pub weights: Vec<f32>,
     /// One value per channel.
     pub bias: Vec<f32>,
@@ -39,7 +39,7 @@ pub struct Filters {
     pub scale: Vec<f32>,
     /// The weights once more for the integer products of a tier; see [`Depthwise::pack`].
     #[cfg(target_arch = "x86_64")]
-    pub packed: Option<Box<codes::Packed>>,
+    pub packed: Option<Box<int8::Packed>>,
 }
 
 /// Output rows of an item at most: input lines stay in cache for all of them.
@@ -104,12 +104,12 @@ impl Depthwise {
         }
     }
 
-    /// Packs weights of codes for the integer products of `isa` where the plan suits them: the results are the
+    /// Packs quantized weights for the integer products of `isa` where the plan suits them: the results are the
     /// same bits.
     pub fn pack(&self, isa: Isa, filters: &mut Filters) {
         #[cfg(target_arch = "x86_64")]
         {
-            filters.packed = codes::Packed::of(self, isa, &filters.weights).map(Box::new);
+            filters.packed = int8::Packed::of(self, isa, &filters.weights).map(Box::new);
         }
     }
 
@@ -121,12 +121,16 @@ impl Depthwise {
         let c = self.output.channels();
         let taps: usize = self.axes.iter().map(|a| a.kernel).product();
         assert!(filters.weights.len() == taps * c && filters.bias.len() == c, "weights of another shape");
-        assert_eq!(filters.scale.len(), if self.codes.is_some() { c } else { 0 }, "factors of another shape");
+        assert_eq!(
+            filters.scale.len(),
+            if self.quantized.is_some() { c } else { 0 },
+            "factors of another shape"
+        );
         #[cfg(target_arch = "x86_64")]
         if let Some(packed) = &filters.packed {
             let [n, z, first, last] = self.region(index);
             let (bias, scale) = (&filters.bias[..], &filters.scale[..]);
-            let item = codes::Item { plan: self, packed, bias, scale, p, at: [n, z], rows: first..last };
+            let item = int8::Item { plan: self, packed, bias, scale, p, at: [n, z], rows: first..last };
             // SAFETY: passed on from the caller; packed for a tier that the CPU has.
             return unsafe { item.run() };
         }
@@ -278,9 +282,9 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
         unsafe {
             let base = self.input.wrapping_add(done * step + k);
             let bias = load::<V, f32, FULL>(self.bias.add(k), count);
-            let codes = self.plan.codes.as_ref();
-            // Products of codes and their sums are integers below 2^24, which float32 holds.
-            let zero = V::splat(codes.map_or(0.0, |q| q.zero as f32));
+            let quantized = self.plan.quantized.as_ref();
+            // Products of quantized values and their sums are integers below 2^24, which float32 holds.
+            let zero = V::splat(quantized.map_or(0.0, |q| q.zero_point as f32));
             let mut acc = [if E::ELEM == Elem::U8 { V::splat(0.0) } else { bias }; N];
             for tap in taps {
                 let a = base.wrapping_offset(tap.input);
@@ -298,22 +302,22 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
                 acc.iter_mut().for_each(|v| *v = V::fma(*v, scale, bias));
             }
             if let Some(g) = &self.plan.residual {
-                let (elem, map) = codes.map_or((O::ELEM, [1.0, 0.0]), |q| q.residual);
+                let (elem, map) = quantized.map_or((O::ELEM, [1.0, 0.0]), |q| q.residual);
                 for (m, v) in acc.iter_mut().enumerate() {
                     let at = place(g) + m * g.strides[3];
-                    *v = V::add(*v, mapped::<V>((elem, map), self.residual, at, count));
+                    *v = V::add(*v, load_dequantized::<V>((elem, map), self.residual, at, count));
                 }
             }
             let go = &self.plan.output;
             let out = self.output.add(place(go));
             for (m, v) in acc.into_iter().enumerate() {
                 let mut v = self.plan.act.vector::<V>(v);
-                if let Some(q) = codes {
+                if let Some(q) = quantized {
                     if let Some(f) = q.post {
                         [v] = eltwise::exact::<V, 1>(f, [v]);
                     }
-                    if O::ELEM == Elem::U8 && q.code != [1.0, 0.0] {
-                        v = V::add(V::round(V::mul(v, V::splat(q.code[0]))), V::splat(q.code[1]));
+                    if O::ELEM == Elem::U8 && q.output != [1.0, 0.0] {
+                        v = V::add(V::round(V::mul(v, V::splat(q.output[0]))), V::splat(q.output[1]));
                     }
                 }
                 let q = out.add(m * go.strides[3]);

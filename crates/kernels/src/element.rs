@@ -15,7 +15,7 @@ pub enum Elem {
     /// IEEE 754 binary16. Only what lies between an integer convolution and the normalisation after
     /// it is stored so, scaled into its range.
     F16,
-    /// A code of eight bits, 0 to 255; signed codes are stored 128 higher. What it means is the
+    /// A quantized value, 0 to 255; signed ones are stored 128 higher. Scale and zero point are the
     /// business of whoever reads it.
     U8,
 }
@@ -42,7 +42,7 @@ pub unsafe trait Element: Copy + Send + Sync + 'static {
     const ELEM: Elem;
     /// To float32, exactly.
     fn get(self) -> f32;
-    /// From float32, rounded to nearest even; codes saturate, and not a number is code 0.
+    /// From float32, rounded to nearest even; quantized values saturate, and NaN becomes 0.
     fn of(x: f32) -> Self;
     /// `LANES` values.
     unsafe fn load<V: Vector>(p: *const Self) -> V::V;
@@ -116,23 +116,23 @@ unsafe impl Element for bf16 {
     }
     #[inline(always)]
     unsafe fn load<V: Vector>(p: *const bf16) -> V::V {
-        unsafe { V::load_half(p) }
+        unsafe { V::load_bf16(p) }
     }
     #[inline(always)]
     unsafe fn load_part<V: Vector>(p: *const bf16, n: usize) -> V::V {
-        unsafe { V::load_half_part(p, n) }
+        unsafe { V::load_bf16_part(p, n) }
     }
     #[inline(always)]
     unsafe fn store<V: Vector>(p: *mut bf16, v: V::V) {
-        unsafe { V::store_half(p, v) }
+        unsafe { V::store_bf16(p, v) }
     }
     #[inline(always)]
     unsafe fn store_part<V: Vector>(p: *mut bf16, v: V::V, n: usize) {
-        unsafe { V::store_half_part(p, v, n) }
+        unsafe { V::store_bf16_part(p, v, n) }
     }
     #[inline(always)]
     unsafe fn splat<V: Vector>(p: *const bf16) -> V::V {
-        unsafe { V::splat_half(p) }
+        unsafe { V::splat_bf16(p) }
     }
 }
 
@@ -170,7 +170,7 @@ unsafe impl Element for f16 {
     }
 }
 
-// SAFETY: a code is one byte that the instance's conversions read and write.
+// SAFETY: a quantized value is one byte that the instance's conversions read and write.
 #[allow(clippy::undocumented_unsafe_blocks)]
 unsafe impl Element for u8 {
     const ELEM: Elem = Elem::U8;
@@ -180,24 +180,24 @@ unsafe impl Element for u8 {
     }
     #[inline(always)]
     fn of(x: f32) -> u8 {
-        // Not a number becomes the lowest code, as on the vector tiers; `as` saturates.
+        // NaN becomes the lowest value, as in the vector kernels; `as` saturates.
         x.round_ties_even() as u8
     }
     #[inline(always)]
     unsafe fn load<V: Vector>(p: *const u8) -> V::V {
-        unsafe { V::load_code(p) }
+        unsafe { V::load_u8(p) }
     }
     #[inline(always)]
     unsafe fn load_part<V: Vector>(p: *const u8, n: usize) -> V::V {
-        unsafe { V::load_code_part(p, n) }
+        unsafe { V::load_u8_part(p, n) }
     }
     #[inline(always)]
     unsafe fn store<V: Vector>(p: *mut u8, v: V::V) {
-        unsafe { V::store_code(p, v) }
+        unsafe { V::store_u8(p, v) }
     }
     #[inline(always)]
     unsafe fn store_part<V: Vector>(p: *mut u8, v: V::V, n: usize) {
-        unsafe { V::store_code_part(p, v, n) }
+        unsafe { V::store_u8_part(p, v, n) }
     }
     #[inline(always)]
     unsafe fn splat<V: Vector>(p: *const u8) -> V::V {
@@ -205,13 +205,13 @@ unsafe impl Element for u8 {
     }
 }
 
-/// `n <= LANES` values from the `at`th after `base` on, stored as `elem`; codes become values by a
+/// `n <= LANES` values from the `at`th after `base` on, stored as `elem`; quantized values are dequantized by a
 /// factor and a summand.
 ///
 /// # Safety
 /// The CPU must have the features of `V`, and the values must be readable.
 #[inline(always)]
-pub(crate) unsafe fn mapped<V: Vector>(
+pub(crate) unsafe fn load_dequantized<V: Vector>(
     (elem, [factor, summand]): (Elem, [f32; 2]),
     base: *const u8,
     at: usize,
@@ -224,8 +224,8 @@ pub(crate) unsafe fn mapped<V: Vector>(
             Elem::Bf16 => bf16::load_some::<V>(base.cast::<bf16>().add(at), n),
             Elem::F16 => f16::load_some::<V>(base.cast::<f16>().add(at), n),
             Elem::U8 => {
-                let code = u8::load_some::<V>(base.add(at), n);
-                V::fma(code, V::splat(factor), V::splat(summand))
+                let q = u8::load_some::<V>(base.add(at), n);
+                V::fma(q, V::splat(factor), V::splat(summand))
             }
         }
     }

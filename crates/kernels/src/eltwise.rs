@@ -26,14 +26,14 @@ pub enum Unary {
     Neg,
     Abs,
     Reciprocal,
-    /// The code of a value, `clamp(round(x / scale) + zero, low, high)`, ties to even.
+    /// Quantizes: `clamp(round(x / scale) + zero, low, high)`, ties to even.
     Quantize {
         scale: f32,
         zero: f32,
         low: f32,
         high: f32,
     },
-    /// The value of a code, `(x - zero) · scale`.
+    /// Dequantizes: `(x - zero) · scale`.
     Dequantize {
         scale: f32,
         zero: f32,
@@ -151,7 +151,7 @@ pub(crate) unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
         let clamp01 = |v: V::V| V::min(V::max(v, zero), one);
         match f {
             Unary::Leaky(s) => V::select_lt(x, zero, V::mul(x, V::splat(s)), x),
-            Unary::Clamp(a, b) => crate::dot::Act::Clamp(a, b).vector::<V>(x),
+            Unary::Clamp(a, b) => crate::gemm::Act::Clamp(a, b).vector::<V>(x),
             Unary::Sigmoid => V::sigmoid(x),
             Unary::Tanh => V::tanh(x),
             Unary::Swish(a) => V::mul(x, V::sigmoid(V::mul(x, V::splat(a)))),
@@ -182,7 +182,7 @@ pub(crate) unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
             Unary::Reciprocal => V::div(one, x),
             Unary::Quantize { scale, zero, low, high } => {
                 let q = V::add(V::round(V::div(x, V::splat(scale))), V::splat(zero));
-                // Not a number becomes the lowest code.
+                // NaN becomes the lowest value.
                 V::min(V::splat(high), V::max(q, V::splat(low)))
             }
             Unary::Dequantize { scale, zero } => V::mul(V::sub(x, V::splat(zero)), V::splat(scale)),

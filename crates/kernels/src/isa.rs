@@ -1,6 +1,6 @@
 //! Instruction-set tiers: what this CPU has, and which one is asked for.
 
-use crate::dot::Operand;
+use crate::gemm::Operand;
 
 /// A tier of instructions, slowest first. A tier implies those before it, but for AVX-VNNI, which
 /// CPUs with AVX-512 may lack.
@@ -105,7 +105,7 @@ fn pairs_pay() -> bool {
     static PAY: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *PAY.get_or_init(|| {
         let best = |a: Operand| {
-            let tiles = crate::dot::of(Isa::Avx512Bf16, a).filter(|k| k.nr > 1);
+            let tiles = crate::gemm::of(Isa::Avx512Bf16, a).filter(|k| k.nr > 1);
             tiles
                 .filter_map(|k| crate::measure::tile_macs(k, std::time::Duration::from_micros(200)))
                 .fold(0.0, f64::max)

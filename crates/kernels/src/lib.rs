@@ -5,15 +5,15 @@
 //! channels-last; 1D and 2D data are 3D with ones ([`Grid`]). Element-wise code is written once
 //! against [`simd::Vector`] and instantiated per tier by [`simd::dispatch`].
 //!
-//! Naming rule of tiles: `{types}_{op}_{mr}x{nr}_{isa}`, for example `f32_dot_14x32_avx512`.
+//! Naming rule of tiles: `{types}_{op}_{mr}x{nr}_{isa}`, for example `f32_gemm_14x32_avx512`.
 
 pub mod conv;
 mod denormals;
 pub mod depthwise;
-pub mod dot;
 mod element;
 pub mod eltwise;
 mod floats;
+pub mod gemm;
 pub mod grad;
 mod grid;
 mod isa;

@@ -3,12 +3,12 @@
 //! for the choice of the best tier.
 
 use crate::Elem;
-use crate::dot::{Act, Codes, DotArgs, DotKernel, Epilogue, Tap};
+use crate::gemm::{Act, Epilogue, GemmArgs, MicroKernel, Requantize, Tap};
 use std::time::{Duration, Instant};
 
 /// Multiply-accumulates per second of one core on `kernel`, best of several rounds that
 /// last `round` each. The tier must be supported, otherwise `None`.
-pub fn tile_macs(kernel: &DotKernel, round: Duration) -> Option<f64> {
+pub fn tile_macs(kernel: &MicroKernel, round: Duration) -> Option<f64> {
     if !kernel.isa.supported() {
         return None;
     }
@@ -19,15 +19,15 @@ pub fn tile_macs(kernel: &DotKernel, round: Duration) -> Option<f64> {
     let mut c = vec![0f32; kernel.mr * kernel.nr];
     let taps = [Tap { a: 0, b: 0 }];
     let scale = vec![1f32; kernel.nr];
-    let codes = Codes {
+    let requantize = Requantize {
         scale: scale.as_ptr(),
         start: std::ptr::null(),
         residual: (Elem::F32, [1.0, 0.0]),
         post: None,
-        code: [1.0, 0.0],
+        output: [1.0, 0.0],
         totals: [std::ptr::null_mut(); 2],
     };
-    let args = DotArgs {
+    let args = GemmArgs {
         a: a.as_ptr().cast(),
         a_row: k as isize,
         taps: &taps,
@@ -43,7 +43,7 @@ pub fn tile_macs(kernel: &DotKernel, round: Duration) -> Option<f64> {
             residual_row: 0,
             act: Act::None,
             elem: Elem::F32,
-            codes: kernel.a.integer().then_some(codes),
+            requantize: kernel.a.integer().then_some(requantize),
         },
     };
     let macs = (kernel.mr * kernel.nr * k) as f64;

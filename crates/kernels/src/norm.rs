@@ -4,8 +4,8 @@
 //! in float64 across blocks, so a volume with a large mean loses nothing (the shifted form of the
 //! two-sum variance; see Chan, Golub and LeVeque, 1983).
 
-use crate::dot::Act;
-use crate::element::mapped;
+use crate::element::load_dequantized;
+use crate::gemm::Act;
 use crate::simd::{Body, Vector, dispatch};
 use crate::{Elem, Element, Grid, Isa};
 
@@ -206,7 +206,7 @@ pub struct Affine<'a, E, O = E> {
     pub dst: (*mut O, usize),
     /// Residual, and distance between its pixels; null for none.
     pub residual: (*const u8, usize),
-    /// How the residual is stored; factor and summand that make codes of it values.
+    /// How the residual is stored; scale and offset that dequantize it.
     pub stored: (Elem, [f32; 2]),
     /// Pixels.
     pub count: usize,
@@ -216,9 +216,9 @@ pub struct Affine<'a, E, O = E> {
     pub shift: &'a [f32],
     /// Activation.
     pub act: Act,
-    /// What a value is stored as, if that is a code: `y·code[0] + code[1]`, rounded to nearest even. Where activation
+    /// Inverse scale and zero point of a quantized output: `y·output[0] + output[1]`, rounded to nearest even. Where activation
     /// and residual allow, factors and summands are multiplied out once, before.
-    pub code: [f32; 2],
+    pub output: [f32; 2],
 }
 
 /// Applies the map.
@@ -233,13 +233,13 @@ pub unsafe fn affine<E: Element, O: Element>(isa: Isa, args: Affine<E, O>) {
 
 /// How an output is made of what the fused multiply-add gives.
 mod way {
-    /// Residual, activation and code one after another.
+    /// Residual, activation and quantization one after.
     pub const GENERAL: u8 = 0;
-    /// A code: the map goes straight to codes.
+    /// Quantized: the map goes straight to quantized values.
     pub const CODE: u8 = 1;
-    /// A code after a leaky ReLU: the larger of two such maps.
+    /// Quantized after a leaky ReLU: the larger of two such maps.
     pub const LEAKY: u8 = 2;
-    /// A code after a leaky ReLU of a sum with codes.
+    /// Quantized after a leaky ReLU of a sum with a quantized residual.
     pub const ADDED: u8 = 3;
 }
 
@@ -247,7 +247,7 @@ mod way {
 struct Maps<V: Vector> {
     /// Factor and summand.
     own: [V::V; 2],
-    /// Those of negative values; for [`way::ADDED`] the slope and the code of 0.
+    /// Those of negative values; for [`way::ADDED`] the slope and the zero point.
     below: [V::V; 2],
     /// Factor and summand of the residual.
     residual: [f32; 2],
@@ -304,7 +304,7 @@ impl<E: Element, O: Element> Affine<'_, E, O> {
         unsafe {
             let a = f32::load_some::<V>(self.scale.as_ptr().add(k), m);
             let b = f32::load_some::<V>(self.shift.as_ptr().add(k), m);
-            let (factor, zero, slope) = (V::splat(self.code[0]), V::splat(self.code[1]), V::splat(slope));
+            let (factor, zero, slope) = (V::splat(self.output[0]), V::splat(self.output[1]), V::splat(slope));
             let [r, s] = self.stored.1;
             let maps = match WAY {
                 way::CODE | way::LEAKY => Maps::<V> {
@@ -315,7 +315,7 @@ impl<E: Element, O: Element> Affine<'_, E, O> {
                 way::ADDED => Maps::<V> {
                     own: [V::mul(a, factor), V::mul(b, factor)],
                     below: [slope, zero],
-                    residual: [r * self.code[0], s * self.code[0]],
+                    residual: [r * self.output[0], s * self.output[0]],
                 },
                 _ => Maps::<V> { own: [a, b], below: [factor, zero], residual: [r, s] },
             };
@@ -356,7 +356,10 @@ impl<E: Element, O: Element> Affine<'_, E, O> {
             if WAY == way::ADDED || (WAY == way::GENERAL && !self.residual.0.is_null()) {
                 for (j, v) in v.iter_mut().enumerate() {
                     let at = (i + j) * self.residual.1 + k;
-                    *v = V::add(*v, mapped::<V>((self.stored.0, maps.residual), self.residual.0, at, m));
+                    *v = V::add(
+                        *v,
+                        load_dequantized::<V>((self.stored.0, maps.residual), self.residual.0, at, m),
+                    );
                 }
             }
             for v in &mut v {

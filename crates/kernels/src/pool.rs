@@ -25,7 +25,7 @@ pub struct Pool {
     pub axes: [Axis; 3],
     /// What to compute.
     pub kind: PoolKind,
-    /// How input and output are stored; codes of both mean the same.
+    /// How input and output are stored; quantized input and output share scale and zero point.
     pub elem: Elem,
 }
 

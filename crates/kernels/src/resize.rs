@@ -57,7 +57,7 @@ pub struct Resize {
     pub output: Grid,
     /// Depth, height, width.
     pub axes: [Samples; 3],
-    /// How input and output are stored; codes of both mean the same.
+    /// How input and output are stored; quantized input and output share scale and zero point.
     pub elem: Elem,
 }
 
@@ -142,7 +142,7 @@ impl<E: Element> Body for Row<'_, E> {
         let (c, wide) = (gi.channels(), gi.dims[3]);
         let [sz, sy, sx] = &plan.axes;
         let dense = gi.pixel() == c;
-        // SAFETY: positions lie inside the input, rows inside the output, by the caller's word.
+        // SAFETY: positions lie inside the input, rows inside the output, as the caller vouches.
         unsafe {
             let mut first = true;
             for i in 0..sz.width {

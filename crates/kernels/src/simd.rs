@@ -43,15 +43,15 @@ pub unsafe trait Vector: Copy {
     /// The first `n <= LANES` values to `p`.
     unsafe fn store_part(p: *mut f32, v: Self::V, n: usize);
     /// `LANES` bfloat16 from `p`, widened.
-    unsafe fn load_half(p: *const bf16) -> Self::V;
+    unsafe fn load_bf16(p: *const bf16) -> Self::V;
     /// `n <= LANES` bfloat16 from `p`, widened, the other lanes zero.
-    unsafe fn load_half_part(p: *const bf16, n: usize) -> Self::V;
+    unsafe fn load_bf16_part(p: *const bf16, n: usize) -> Self::V;
     /// `LANES` values to `p`, rounded to bfloat16 (to nearest even; NaN stays NaN).
-    unsafe fn store_half(p: *mut bf16, v: Self::V);
+    unsafe fn store_bf16(p: *mut bf16, v: Self::V);
     /// The first `n <= LANES` values to `p`, rounded to bfloat16.
-    unsafe fn store_half_part(p: *mut bf16, v: Self::V, n: usize);
+    unsafe fn store_bf16_part(p: *mut bf16, v: Self::V, n: usize);
     /// The bfloat16 at `p`, widened, in all lanes.
-    unsafe fn splat_half(p: *const bf16) -> Self::V;
+    unsafe fn splat_bf16(p: *const bf16) -> Self::V;
     /// `LANES` binary16 from `p`, widened.
     unsafe fn load_f16(p: *const f16) -> Self::V;
     /// `n <= LANES` binary16 from `p`, widened, the other lanes zero.
@@ -60,14 +60,14 @@ pub unsafe trait Vector: Copy {
     unsafe fn store_f16(p: *mut f16, v: Self::V);
     /// The first `n <= LANES` values to `p`, rounded to binary16.
     unsafe fn store_f16_part(p: *mut f16, v: Self::V, n: usize);
-    /// `LANES` codes from `p`.
-    unsafe fn load_code(p: *const u8) -> Self::V;
-    /// `n <= LANES` codes from `p`, the other lanes zero.
-    unsafe fn load_code_part(p: *const u8, n: usize) -> Self::V;
+    /// `LANES` bytes from `p`, widened.
+    unsafe fn load_u8(p: *const u8) -> Self::V;
+    /// `n <= LANES` bytes from `p`, widened, the other lanes zero.
+    unsafe fn load_u8_part(p: *const u8, n: usize) -> Self::V;
     /// `LANES` values to `p`, rounded to nearest even, between 0 and 255 (NaN is 0).
-    unsafe fn store_code(p: *mut u8, v: Self::V);
-    /// The first `n <= LANES` values to `p` as [`Vector::store_code`] does.
-    unsafe fn store_code_part(p: *mut u8, v: Self::V, n: usize);
+    unsafe fn store_u8(p: *mut u8, v: Self::V);
+    /// The first `n <= LANES` values to `p` as [`Vector::store_u8`] does.
+    unsafe fn store_u8_part(p: *mut u8, v: Self::V, n: usize);
     /// `LANES` integers from `p`, rounded to nearest even.
     unsafe fn load_int(p: *const i32) -> Self::V;
     /// `LANES` values below 2^31 in magnitude to `p`, rounded to nearest even.
@@ -97,7 +97,7 @@ pub unsafe trait Vector: Copy {
     /// `t` where `a < b`, else `f` (also where either is NaN).
     unsafe fn select_lt(a: Self::V, b: Self::V, t: Self::V, f: Self::V) -> Self::V;
     /// Runs `body` as a function of its own that has the instance's features.
-    unsafe fn apart<B: Body>(body: B) -> B::Out;
+    unsafe fn outlined<B: Body>(body: B) -> B::Out;
     /// Asks for the cache line of `p`, which may be any address.
     #[inline(always)]
     unsafe fn prefetch(_p: *const u8) {}

@@ -8,21 +8,21 @@
 //! ring; per transform position it is a GEMM of the ordinary dot tiles, `[tiles × taps·inputs] ·
 //! [taps·inputs × outputs]`. Only the block's slices are ever held, never a transformed tensor.
 
-mod ahead;
-mod codes;
-mod cut;
-mod integer;
+mod int8_item;
+mod int8_transform;
+mod prefetch;
+mod tiling;
 mod transform;
 mod variant;
 mod weights;
 
 use crate::conv::{Axis, ConvPointers, Quantized};
-use crate::dot::{self, Act, DotArgs, DotKernel, Epilogue, Operand, Tap};
+use crate::gemm::{self, Act, Epilogue, GemmArgs, MicroKernel, Operand, Tap};
 use crate::norm::ItemSums;
 use crate::simd::dispatch;
 use crate::{Elem, Element, Grid, Isa, bf16};
-use ahead::Ahead;
-use cut::Cut;
+use prefetch::Prefetch;
+use tiling::Tiling;
 use transform::{Gather, Scatter};
 pub use variant::{Steps, Variant};
 pub use weights::Weights;
@@ -45,8 +45,8 @@ pub struct Shape {
     pub act: Act,
     /// How the input and the output (with the residual of a float convolution) are stored.
     pub elems: [Elem; 2],
-    /// What codes mean, when the input holds codes.
-    pub codes: Option<Quantized>,
+    /// Quantization parameters, when the input is quantized.
+    pub quantized: Option<Quantized>,
 }
 
 /// What is applied to the input as it is read: `act(x·scale + shift)` per channel. Padding stays 0.
@@ -80,8 +80,8 @@ pub struct Winograd {
     variant: Variant,
     /// What products are made of: the variant's domain, or what stands for it on the tier.
     operand: Operand,
-    panels: Vec<&'static DotKernel>,
-    cut: Cut,
+    panels: Vec<&'static MicroKernel>,
+    tiling: Tiling,
     /// Most columns of a part.
     part_width: usize,
 }
@@ -91,28 +91,33 @@ impl Winograd {
     /// is float32, or integers of 16 bits for bytes.
     pub fn new(isa: Isa, shape: Shape, variant: Variant) -> Self {
         let operand = match variant.domain {
-            Operand::Bf16 => dot::operand(isa, Elem::Bf16),
-            Operand::U8 => dot::operand(isa, Elem::U8),
+            Operand::Bf16 => gemm::operand(isa, Elem::Bf16),
+            Operand::U8 => gemm::operand(isa, Elem::U8),
             domain => domain,
         };
         let variant = Variant { domain: operand, ..variant };
         assert!(variant.tile == 4 || variant.tile == 2, "tiles of {}", variant.tile);
-        assert!(variant.domain.integer() == shape.codes.is_some(), "{:?} of {:?}", variant, shape.codes);
+        assert!(
+            variant.domain.integer() == shape.quantized.is_some(),
+            "{:?} of {:?}",
+            variant,
+            shape.quantized
+        );
         assert!(variant.tile == 2 || !variant.domain.integer(), "integers need tiles of 2");
-        let panels = dot::panels(isa, operand, shape.output.channels(), 0);
-        let (cut, _) = cut::choose(isa, &shape, variant, &panels);
-        let part_width = (0..cut.parts).map(|p| part(&panels, p, cut.parts).1).max().unwrap_or(0);
-        Winograd { isa, shape, variant, operand, panels, cut, part_width }
+        let panels = gemm::panels(isa, operand, shape.output.channels(), 0);
+        let (tiling, _) = tiling::choose(isa, &shape, variant, &panels);
+        let part_width = (0..tiling.parts).map(|p| part(&panels, p, tiling.parts).1).max().unwrap_or(0);
+        Winograd { isa, shape, variant, operand, panels, tiling, part_width }
     }
 
     /// Estimated nanoseconds of one run on one core, to compare with [`crate::conv::Conv::cost`].
     pub fn cost(&self) -> f64 {
-        cut::cost(self.isa, &self.shape, self.variant, &self.panels, &self.cut)
+        tiling::cost(self.isa, &self.shape, self.variant, &self.panels, &self.tiling)
     }
 
-    /// Words of a packed column for `k` channels.
-    fn words(&self, k: usize) -> usize {
-        self.panels.first().map_or(k, |p| p.words(k))
+    /// IntAccumulators of a packed column for `k` channels.
+    fn groups(&self, k: usize) -> usize {
+        self.panels.first().map_or(k, |p| p.groups(k))
     }
 
     /// Which minimal filtering it is.
@@ -132,12 +137,12 @@ impl Winograd {
 
     fn blocks(&self) -> [usize; 2] {
         let [_, _, h, w, _] = self.shape.output.dims;
-        let [down, across] = self.cut.block;
+        let [down, across] = self.tiling.block;
         [h.div_ceil(self.variant.tile).div_ceil(down), w.div_ceil(self.variant.tile).div_ceil(across)]
     }
 
     fn spans(&self) -> usize {
-        self.shape.output.dims[1].div_ceil(self.cut.span)
+        self.shape.output.dims[1].div_ceil(self.tiling.span)
     }
 
     /// Number of independent items of work.
@@ -152,24 +157,24 @@ impl Winograd {
     /// the first span.
     pub fn items_per_span(&self) -> usize {
         let [down, across] = self.blocks();
-        down * across * self.cut.parts
+        down * across * self.tiling.parts
     }
 
     /// Slices that the ring of transformed input holds.
     fn ring(&self) -> usize {
-        self.cut.round + self.shape.depth_taps - 1
+        self.tiling.round + self.shape.depth_taps - 1
     }
 
     /// Distance between transform positions of the transformed input, in elements: not a multiple
     /// of a power of two, so that the positions of a tile fall into different cache sets.
     fn plane(&self) -> usize {
-        let [down, across] = self.cut.block;
-        odd_lines(self.ring() * down * across * self.cut.channels, self.operand.size())
+        let [down, across] = self.tiling.block;
+        odd_lines(self.ring() * down * across * self.tiling.channels, self.operand.size())
     }
 
     fn product_plane(&self) -> usize {
-        let [down, across] = self.cut.block;
-        odd_lines(self.cut.round * down * across * self.part_width, 4)
+        let [down, across] = self.tiling.block;
+        odd_lines(self.tiling.round * down * across * self.part_width, 4)
     }
 
     /// Floats of scratch that a call of [`Winograd::run`] needs.
@@ -178,33 +183,33 @@ impl Winograd {
         planes + self.variant.points() * self.product_plane() + self.buffer() + 16
     }
 
-    /// Sums of the output pixels of a row of tiles of codes.
+    /// Sums of the output pixels of a row of INT8 tiles.
     fn buffer(&self) -> usize {
-        if self.shape.codes.is_some() { 4 * self.cut.block[1] * self.part_width + 16 } else { 0 }
+        if self.shape.quantized.is_some() { 4 * self.tiling.block[1] * self.part_width + 16 } else { 0 }
     }
 
     /// Whether all items can add up what they write: exact totals are of all columns at once.
     pub fn adds_up(&self) -> bool {
-        self.shape.codes.is_none_or(|q| q.totals.is_some())
+        self.shape.quantized.is_none_or(|q| q.totals.is_some())
     }
 
     /// Output region of item `index`: batch entry, and ranges of depth, height and width.
     pub fn region(&self, index: usize) -> (usize, [(usize, usize); 3]) {
-        let (index, [down, across]) = (index / self.cut.parts, self.blocks());
+        let (index, [down, across]) = (index / self.tiling.parts, self.blocks());
         let (bx, rest) = (index % across, index / across);
         let (by, rest) = (rest % down, rest / down);
         let (s, n) = (rest % self.spans(), rest / self.spans());
         let [_, d, h, w, _] = self.shape.output.dims;
         let range = |i: usize, step: usize, size: usize| (i * step, ((i + 1) * step).min(size));
-        let [rows, columns] = self.cut.block.map(|b| b * self.variant.tile);
-        (n, [range(s, self.cut.span, d), range(by, rows, h), range(bx, columns, w)])
+        let [rows, columns] = self.tiling.block.map(|b| b * self.variant.tile);
+        (n, [range(s, self.tiling.span, d), range(by, rows, h), range(bx, columns, w)])
     }
 
     /// Calls `f` with the offset and length of every contiguous run of outputs that item `index`
     /// writes in slices `z`.
     pub fn runs(&self, index: usize, z: std::ops::Range<usize>, mut f: impl FnMut(usize, usize)) {
         let (n, [_, (y0, y1), (x0, x1)]) = self.region(index);
-        let (panels, width) = part(&self.panels, index % self.cut.parts, self.cut.parts);
+        let (panels, width) = part(&self.panels, index % self.tiling.parts, self.tiling.parts);
         let first: usize = self.panels[..panels.start].iter().map(|p| p.nr).sum();
         let g = &self.shape.output;
         let columns = width.min(g.channels() - first);
@@ -232,9 +237,9 @@ impl Winograd {
     }
 
     /// Input slices that output slices `z` read.
-    pub fn reach(&self, z: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    pub fn receptive_field(&self, z: std::ops::Range<usize>) -> std::ops::Range<usize> {
         let axis = Axis { kernel: self.shape.depth_taps, stride: 1, dilation: 1, pad: self.shape.pad[0] };
-        axis.reach(z, self.shape.input.dims[1])
+        axis.receptive_field(z, self.shape.input.dims[1])
     }
 
     /// Output slices.
@@ -268,41 +273,41 @@ impl Winograd {
             plan: self,
             weights: on.weights,
             prologue: on.prologue,
-            panels: part(&self.panels, index % self.cut.parts, self.cut.parts).0,
+            panels: part(&self.panels, index % self.tiling.parts, self.tiling.parts).0,
             tiles: [(y1 - y0).div_ceil(self.variant.tile), (x1 - x0).div_ceil(self.variant.tile)],
             origin: [n, y0, x0],
             end: [y1, x1],
             v,
             m: v.wrapping_add(planes.next_multiple_of(4)).cast(),
         };
-        let whole = self.cut.channels >= inputs;
-        let mut ahead = Ahead::default();
+        let whole = self.tiling.channels >= inputs;
+        let mut prefetch = Prefetch::default();
         let mut ready = item.source(z0);
         let mut z = z0;
         while z < z1 {
-            let round = self.cut.round.min(z1 - z);
+            let round = self.tiling.round.min(z1 - z);
             let last = item.source(z + round - 1) + s.depth_taps as i64;
-            for first in (0..inputs).step_by(self.cut.channels) {
+            for first in (0..inputs).step_by(self.tiling.channels) {
                 // All channels at once: slices of the round before are still there.
                 let from = if whole { ready } else { item.source(z) };
-                let next = first + self.cut.channels;
-                ahead.clear();
+                let next = first + self.tiling.channels;
+                prefetch.clear();
                 match (next < inputs, z + round < z1) {
-                    (true, _) => item.foresee(&mut ahead, item.source(z)..last, next, p),
+                    (true, _) => item.plan_prefetch(&mut prefetch, item.source(z)..last, next, p),
                     (false, true) => {
-                        let after = self.cut.round.min(z1 - z - round) as i64;
+                        let after = self.tiling.round.min(z1 - z - round) as i64;
                         let from = if whole { last } else { item.source(z + round) };
-                        item.foresee(&mut ahead, from..last + after, 0, p);
+                        item.plan_prefetch(&mut prefetch, from..last + after, 0, p);
                     }
                     (false, false) => {}
                 }
                 if next >= inputs {
-                    item.foresee_outputs(&mut ahead, z..z + round, p);
+                    item.plan_output_prefetch(&mut prefetch, z..z + round, p);
                 }
                 // SAFETY: passed on from the caller.
                 unsafe {
                     (from..last).for_each(|at| item.gather(at, first, p));
-                    item.multiply([z, round], first, &mut ahead);
+                    item.multiply([z, round], first, &mut prefetch);
                 }
             }
             ready = last;
@@ -343,7 +348,7 @@ impl Item<'_> {
 
     /// Offset of an input slice in the ring.
     fn slot(&self, at: i64) -> usize {
-        at.rem_euclid(self.plan.ring() as i64) as usize * self.count() * self.plan.cut.channels
+        at.rem_euclid(self.plan.ring() as i64) as usize * self.count() * self.plan.tiling.channels
     }
 
     fn inside(&self, at: i64) -> bool {
@@ -358,8 +363,14 @@ impl Item<'_> {
         self.plan.panels[..self.panels.start].iter().map(|p| p.nr).sum()
     }
 
-    /// Notes what [`Item::gather`] will read of `slices` and of channels from `first` on.
-    fn foresee(&self, ahead: &mut Ahead, slices: std::ops::Range<i64>, first: usize, p: ConvPointers) {
+    /// Plans to prefetch what [`Item::gather`] will read of `slices` and of channels from `first` on.
+    fn plan_prefetch(
+        &self,
+        prefetch: &mut Prefetch,
+        slices: std::ops::Range<i64>,
+        first: usize,
+        p: ConvPointers,
+    ) {
         let g = &self.plan.shape.input;
         let pad = &self.plan.shape.pad;
         let [_, _, h, w, inputs] = g.dims;
@@ -370,23 +381,23 @@ impl Item<'_> {
         let tile = self.plan.variant.tile;
         let ys = clip(self.origin[1] as i64 - pad[1], self.tiles[0] * tile + 2, h);
         let xs = clip(self.origin[2] as i64 - pad[2], self.tiles[1] * tile + 2, w);
-        let channels = self.plan.cut.channels.min(inputs - first);
+        let channels = self.plan.tiling.channels.min(inputs - first);
         let size = self.plan.shape.elems[0].size();
         for at in slices.filter(|&at| self.inside(at)) {
             for y in ys.clone() {
                 let line = self.origin[0] * g.strides[0] + at as usize * g.strides[1] + y * g.strides[2];
                 let at = |x: usize| p.input.wrapping_add(size * (line + x * g.strides[3] + first));
                 if channels == g.strides[3] {
-                    ahead.add(at(xs.start), size * xs.len() * channels, false);
+                    prefetch.add(at(xs.start), size * xs.len() * channels, false);
                 } else {
-                    xs.clone().for_each(|x| ahead.add(at(x), size * channels, false));
+                    xs.clone().for_each(|x| prefetch.add(at(x), size * channels, false));
                 }
             }
         }
     }
 
     /// Notes what [`Item::scatter`] will write to `slices`.
-    fn foresee_outputs(&self, ahead: &mut Ahead, slices: std::ops::Range<usize>, p: ConvPointers) {
+    fn plan_output_prefetch(&self, prefetch: &mut Prefetch, slices: std::ops::Range<usize>, p: ConvPointers) {
         let g = &self.plan.shape.output;
         let [n, y0, x0] = self.origin;
         let (first, width) = (self.first_column(), self.width());
@@ -397,9 +408,9 @@ impl Item<'_> {
                 let at =
                     |x: usize| p.output.wrapping_add(size * (line + x * g.strides[3] + first)).cast_const();
                 if width == g.strides[3] {
-                    ahead.add(at(x0), size * (self.end[1] - x0) * width, true);
+                    prefetch.add(at(x0), size * (self.end[1] - x0) * width, true);
                 } else {
-                    (x0..self.end[1]).for_each(|x| ahead.add(at(x), size * width, true));
+                    (x0..self.end[1]).for_each(|x| prefetch.add(at(x), size * width, true));
                 }
             }
         }
@@ -410,7 +421,7 @@ impl Item<'_> {
     unsafe fn gather(&self, at: i64, first: usize, p: ConvPointers) {
         if !self.inside(at) {
             if self.plan.operand == Operand::U8 {
-                self.gather_nothing(at);
+                self.gather_zeros(at);
             }
             return;
         }
@@ -418,9 +429,11 @@ impl Item<'_> {
         // SAFETY: passed on from the caller.
         unsafe {
             match (self.plan.shape.elems[0], domain, tile) {
-                (_, Operand::I16, _) if rounded => self.gather_codes::<{ codes::ROUNDED }>(at, first, p),
-                (_, Operand::I16, _) => self.gather_codes::<{ codes::EXACT }>(at, first, p),
-                (_, Operand::U8, _) => self.gather_codes::<{ codes::BYTES }>(at, first, p),
+                (_, Operand::I16, _) if rounded => {
+                    self.gather_quantized::<{ int8_transform::ROUNDED }>(at, first, p)
+                }
+                (_, Operand::I16, _) => self.gather_quantized::<{ int8_transform::EXACT }>(at, first, p),
+                (_, Operand::U8, _) => self.gather_quantized::<{ int8_transform::BYTES }>(at, first, p),
                 (Elem::F32, Operand::F32, 2) => self.gather_as::<f32, f32, 2>(at, first, p),
                 (Elem::F32, Operand::F32, _) => self.gather_as::<f32, f32, 4>(at, first, p),
                 (Elem::F32, _, 2) => self.gather_as::<f32, bf16, 2>(at, first, p),
@@ -442,7 +455,7 @@ impl Item<'_> {
     ) {
         let s = &self.plan.shape;
         let [n, y0, x0] = self.origin;
-        let channels = self.plan.cut.channels;
+        let channels = self.plan.tiling.channels;
         let slice = n * s.input.strides[0] + at as usize * s.input.strides[1] + first;
         for ty in 0..self.tiles[0] {
             let gather = Gather::<E, D, T> {
@@ -469,28 +482,28 @@ impl Item<'_> {
     /// Products of channels from `first` on, for `round` output slices from `z` on; added to those
     /// of earlier channels.
     /// Safety: as for [`Winograd::run`].
-    unsafe fn multiply(&self, [z, round]: [usize; 2], first: usize, ahead: &mut Ahead) {
+    unsafe fn multiply(&self, [z, round]: [usize; 2], first: usize, prefetch: &mut Prefetch) {
         let plan = self.plan;
         let (inputs, kd) = (plan.shape.input.channels(), plan.shape.depth_taps);
-        let run = plan.cut.channels.min(inputs - first);
+        let run = plan.tiling.channels.min(inputs - first);
         let (count, width, total) = (self.count(), self.width(), plan.width());
         let (plane, product_plane) = (plan.plane(), plan.product_plane());
         let offset = self.first_column();
         let size = plan.operand.size();
-        let (words, points) = (plan.words(run), plan.variant.points());
+        let (groups, points) = (plan.groups(run), plan.variant.points());
         let mut taps = Vec::with_capacity(kd);
         for point in 0..points {
-            ahead.ask(point, points);
-            let block = kd * total * (point * plan.words(inputs) + plan.words(first));
+            prefetch.ask(point, points);
+            let block = kd * total * (point * plan.groups(inputs) + plan.groups(first));
             let mut column = offset;
             for panel in &plan.panels[self.panels.clone()] {
-                let b = self.weights.data[block + kd * words * column..].as_ptr();
+                let b = self.weights.data[block + kd * groups * column..].as_ptr();
                 for k in 0..round {
                     taps.clear();
                     for t in 0..kd {
                         let at = self.source(z + k) + t as i64;
                         if self.inside(at) || plan.operand == Operand::U8 {
-                            taps.push(Tap { a: self.slot(at) as isize, b: t * words * panel.nr });
+                            taps.push(Tap { a: self.slot(at) as isize, b: t * groups * panel.nr });
                         }
                     }
                     let parts = count.div_ceil(panel.mr);
@@ -501,9 +514,9 @@ impl Item<'_> {
                             point * product_plane + (k * count + done) * width + column - offset,
                         );
                         let more = if first > 0 { c.cast_const().cast() } else { std::ptr::null() };
-                        let args = DotArgs {
-                            a: self.v.wrapping_add(size * (point * plane + done * plan.cut.channels)),
-                            a_row: plan.cut.channels as isize,
+                        let args = GemmArgs {
+                            a: self.v.wrapping_add(size * (point * plane + done * plan.tiling.channels)),
+                            a_row: plan.tiling.channels as isize,
                             taps: &taps,
                             run,
                             b,
@@ -517,7 +530,7 @@ impl Item<'_> {
                                 residual_row: width as isize,
                                 act: Act::None,
                                 elem: Elem::F32,
-                                codes: self.raw(point, column, first),
+                                requantize: self.raw(point, column, first),
                             },
                         };
                         // SAFETY: the ring's valid slices were filled; the rest is the caller's.
@@ -536,7 +549,7 @@ impl Item<'_> {
         // SAFETY: passed on from the caller.
         unsafe {
             match (self.plan.shape.elems[1], self.plan.variant.tile) {
-                _ if self.weights.codes.is_some() => self.scatter_codes(z, k, p, sums),
+                _ if self.weights.factors.is_some() => self.scatter_quantized(z, k, p, sums),
                 (Elem::F32, 2) => self.scatter_as::<f32, 2>(z, k, p, sums),
                 (Elem::F32, _) => self.scatter_as::<f32, 4>(z, k, p, sums),
                 (_, 2) => self.scatter_as::<bf16, 2>(z, k, p, sums),
@@ -592,7 +605,7 @@ impl Item<'_> {
 }
 
 /// Panels of part `index` of `parts`, and their columns.
-fn part(panels: &[&DotKernel], index: usize, parts: usize) -> (std::ops::Range<usize>, usize) {
+fn part(panels: &[&MicroKernel], index: usize, parts: usize) -> (std::ops::Range<usize>, usize) {
     let n = panels.len();
     let range = index * n / parts..(index + 1) * n / parts;
     let width = panels[range.clone()].iter().map(|p| p.nr).sum();

@@ -4,7 +4,7 @@ mod common;
 
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Spec, Weights, phases};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
-use ampoule_kernels::dot::{Act, KERNELS, Operand, of, operand, panels};
+use ampoule_kernels::gemm::{Act, KERNELS, Operand, of, operand, panels};
 use ampoule_kernels::winograd::{Operands, Prologue, Shape, Variant, Winograd};
 use ampoule_kernels::{Elem, Grid, Isa, serial};
 use common::{ELEMS, Stored, error, random, relative, rounded, tiers};
@@ -140,7 +140,8 @@ fn every_tier_matches_plain_loops() {
         let want = naive(c, &gi, &go, &x, &wv, &bias, &r);
         for (isa, elems) in tiers().into_iter().flat_map(|isa| ELEMS.map(|e| (isa, e))) {
             let residual = c.residual.then_some(go);
-            let spec = Spec { input: gi, output: go, residual, axes: c.axes, act: c.act, elems, codes: None };
+            let spec =
+                Spec { input: gi, output: go, residual, axes: c.axes, act: c.act, elems, quantized: None };
             let conv = Conv::new(spec, isa, true);
             let at = |t: usize, a: usize, b: usize| wv[(t * ci + a) * c.outputs + b];
             let weights = Weights::pack(conv.panels(isa), [taps, ci, c.outputs], Some(&bias), &serial, at);
@@ -227,7 +228,7 @@ fn winograd_matches_plain_loops_on_every_tier() {
                 pad,
                 act: c.act,
                 elems,
-                codes: None,
+                quantized: None,
             };
             let plan = Winograd::new(isa, shape, variant);
             let weights = plan.pack(Some(&bias), &serial, |t, a, b| {
@@ -317,7 +318,7 @@ fn transposed_convolutions_are_their_phases() {
                         axes,
                         act: Act::None,
                         elems,
-                        codes: None,
+                        quantized: None,
                     };
                     let conv = Conv::new(spec, isa, true);
                     let weights = Weights::pack(
@@ -363,7 +364,7 @@ fn depthwise_matches_plain_loops() {
                 axes: [axis(1, 1, 1, 0), a, a],
                 act: Act::Clamp(-0.5, 0.5),
                 elems: [elem, elem],
-                codes: None,
+                quantized: None,
             };
             let filters = Filters { weights: wv.clone(), bias: bias.clone(), ..Filters::default() };
             let mut got = Stored::new(&vec![0.0; go.extent()], elem);
@@ -402,7 +403,7 @@ fn depthwise_matches_plain_loops() {
 #[test]
 fn the_table_names_tell_the_tile() {
     for k in KERNELS {
-        assert_eq!(k.name, format!("{}_dot_{}x{}_{}", k.a.name(), k.mr, k.nr, k.isa.name()));
+        assert_eq!(k.name, format!("{}_gemm_{}x{}_{}", k.a.name(), k.mr, k.nr, k.isa.name()));
     }
     for isa in Isa::ALL.into_iter().filter(|i| i.supported()) {
         for a in [Operand::F32, operand(isa, Elem::Bf16), operand(isa, Elem::U8)] {

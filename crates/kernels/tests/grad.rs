@@ -3,8 +3,8 @@
 mod common;
 
 use ampoule_kernels::grad::norm::{Back, Map, accumulate, back, forward, sums};
-use ampoule_kernels::grad::outer::{Outer, outer};
-use ampoule_kernels::grad::{Curve, pool::MaxBack};
+use ampoule_kernels::grad::weight::{WeightGradient, weight_gradient};
+use ampoule_kernels::grad::{Curve, pool::MaxPoolBackward};
 use ampoule_kernels::{Grid, conv::Axis};
 use common::{error, random, tiers};
 
@@ -19,7 +19,7 @@ fn products_are_summed_over_positions() {
             let b = random(rows * b_row + n, 2);
             let before = random(m * (n + 1), 3);
             let mut acc = before.clone();
-            let args = Outer {
+            let args = WeightGradient {
                 a: a.as_ptr(),
                 a_row,
                 a_step,
@@ -34,7 +34,7 @@ fn products_are_summed_over_positions() {
                 n,
             };
             // SAFETY: buffers of these sizes.
-            unsafe { outer(isa, args) };
+            unsafe { weight_gradient(isa, args) };
             let mut want = before;
             for i in 0..m {
                 for j in 0..n {
@@ -175,7 +175,7 @@ fn pooling_gives_to_the_first_largest() {
                     }
                 }
                 let mut dx = vec![0.0; input.extent()];
-                let plan = MaxBack { input, output, axes };
+                let plan = MaxPoolBackward { input, output, axes };
                 for n in 0..2 {
                     // SAFETY: buffers of the grids.
                     unsafe { plan.run(isa, n, [x.as_ptr(), y.as_ptr(), dy.as_ptr()], dx.as_mut_ptr()) };

@@ -5,8 +5,8 @@ mod common;
 
 use ampoule_kernels::Isa;
 use ampoule_kernels::conv::{Axis, ConvPointers};
-use ampoule_kernels::dot::Act;
 use ampoule_kernels::eltwise::{self, Binary, Unary};
+use ampoule_kernels::gemm::Act;
 use ampoule_kernels::layer_norm::{Rows, layer_norm};
 use ampoule_kernels::pool::{Pool, PoolKind};
 use ampoule_kernels::resize::{Resize, Samples};
@@ -193,7 +193,7 @@ fn affine_with_residual_and_gaps() {
             scale: &scale,
             shift: &shift,
             act: Act::Leaky(0.1),
-            code: [1.0, 0.0],
+            output: [1.0, 0.0],
         };
         // SAFETY: buffers hold n pixels of the pitches given.
         unsafe { norm::affine(isa, args) };
@@ -435,7 +435,7 @@ fn bfloat16_is_float32_rounded() {
                     scale,
                     shift,
                     act: Act::Leaky(0.1),
-                    code: [1.0, 0.0],
+                    output: [1.0, 0.0],
                 };
                 unsafe { norm::affine(isa, args) };
             }

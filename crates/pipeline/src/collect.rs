@@ -3,6 +3,7 @@
 use crate::case::{Case, stem};
 use crate::manifest::manifest;
 use crate::recipe::{Kind, Recipe};
+use crate::record::{RECORD_ENDING, Record};
 use crate::{Error, Result};
 use ampoule_imaging::formats::{Family, Format};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -182,8 +183,8 @@ fn made_here(entries: &[PathBuf]) -> BTreeSet<String> {
     let mut made = BTreeSet::new();
     for path in entries {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.ends_with(crate::run::RECORD_ENDING)
-            && let Some(record) = crate::run::Record::read(path)
+        if name.ends_with(RECORD_ENDING)
+            && let Some(record) = Record::read(path)
         {
             made.extend(record.outputs.into_iter().map(|w| w.file));
         }

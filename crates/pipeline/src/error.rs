@@ -55,7 +55,7 @@ pub enum Error {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: ampoule_graph::Error,
+        source: ampoule_onnx::Error,
     },
     /// The network cannot be run.
     #[error(transparent)]
@@ -66,7 +66,7 @@ pub enum Error {
         /// Where the recipe comes from.
         origin: String,
         /// What is wrong, line by line.
-        problems: Vec<crate::recipe::Problem>,
+        problems: Vec<Problem>,
     },
     /// There is no recipe.
     #[error(
@@ -113,6 +113,15 @@ pub enum Error {
     },
 }
 
+/// One thing that is wrong with a recipe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Line of the text, counted from 1.
+    pub line: usize,
+    /// What is wrong, and what to write instead.
+    pub message: String,
+}
+
 impl Error {
     /// Whether the memory limit is the reason (exit code 5).
     pub fn is_memory(&self) -> bool {
@@ -156,8 +165,8 @@ fn rows(path: &Path, problems: &[(usize, String)]) -> String {
 }
 
 /// One line a problem, each with where it stands.
-fn listed(origin: &str, problems: &[crate::recipe::Problem]) -> String {
-    let one = |p: &crate::recipe::Problem| match origin {
+fn listed(origin: &str, problems: &[Problem]) -> String {
+    let one = |p: &Problem| match origin {
         "" => format!("line {}: {}", p.line, p.message),
         _ => format!("{origin}:{}: {}", p.line, p.message),
     };

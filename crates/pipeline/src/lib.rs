@@ -6,8 +6,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod batch;
 mod canvas;
 mod case;
+mod claim;
 mod collect;
 mod decide;
 mod error;
@@ -19,12 +21,14 @@ mod manifest;
 mod measure;
 mod memory;
 mod model;
+mod place;
 mod plausible;
 mod post;
 mod predict;
 mod prepare;
 mod read;
 pub mod recipe;
+mod record;
 mod run;
 mod slides;
 mod system;
@@ -33,6 +37,7 @@ mod tensor;
 mod walk;
 mod write;
 
+pub use batch::Batch;
 pub use case::{Case, stem};
 pub use collect::{Collected, collect};
 pub use error::{Error, Result};
@@ -44,10 +49,8 @@ pub use model::{Model, RECIPE_KEY};
 pub use predict::{Planned, Settings, Timings, Workspace, planned};
 pub use read::grids_differ;
 pub use recipe::Recipe;
-pub use run::{
-    Batch, CaseResult, OnSlide, Outcome, Prediction, Progress, Record, Summary, Written, predict_case,
-    run_cases,
-};
+pub use record::{OnSlide, Record, Written};
+pub use run::{CaseResult, Outcome, Prediction, Progress, Summary, predict_case, run_cases};
 pub use slides::is_slide;
 pub use system::{available_memory, cpu_model, peak_rss_bytes, rss_bytes, total_memory};
 pub use table::Table;

@@ -3,7 +3,8 @@
 use crate::recipe::{Activation, Axes, Kind, Layout, Network};
 use crate::{Error, Recipe, Result};
 use ampoule_engine::{Options, Pool, Precision, Session, StepInfo};
-use ampoule_graph::{DType, Dim, Graph, onnx};
+use ampoule_graph::{DType, Dim, Graph};
+use ampoule_onnx as onnx;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;

@@ -8,8 +8,9 @@ pub(crate) use peers::{OnnxRuntime, OpenVino};
 mod worker;
 
 use crate::{Error, Result};
-use ampoule_graph::{Dim, Graph, onnx};
-use ampoule_kernels::{Elem, Isa, dot, measure::tile_macs};
+use ampoule_graph::{Dim, Graph};
+use ampoule_kernels::{Elem, Isa, gemm, measure::tile_macs};
+use ampoule_onnx as onnx;
 use serde::Serialize;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -212,7 +213,7 @@ pub fn bench(program: &Path, b: &Bench) -> Result<Vec<Row>> {
 
 /// GMAC/s of the best tile of a tier for values stored as `elem`, on one core.
 fn ceiling(isa: Isa, elem: Elem) -> f64 {
-    let tiles = dot::of(isa, dot::operand(isa, elem));
+    let tiles = gemm::of(isa, gemm::operand(isa, elem));
     tiles.filter_map(|k| tile_macs(k, Duration::from_millis(10))).fold(0.0, f64::max) / 1e9
 }
 

@@ -41,6 +41,9 @@ pub enum Error {
     /// A network that cannot be made smaller.
     #[error(transparent)]
     Compress(#[from] ampoule_compress::Error),
+    /// An ONNX file that cannot be read or written.
+    #[error(transparent)]
+    Onnx(#[from] ampoule_onnx::Error),
     /// A network that cannot be trained, or no longer.
     #[error(transparent)]
     Train(#[from] ampoule_train::Error),

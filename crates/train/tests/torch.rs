@@ -2,8 +2,9 @@
 //! (scripts/golden_train.py).
 
 use ampoule_engine::Pool;
-use ampoule_graph::{onnx, passes};
+use ampoule_graph::passes;
 use ampoule_kernels::{Isa, available};
+use ampoule_onnx as onnx;
 use ampoule_train::{Dims, Kind, Machine, Net, Optimizer, Options, build, loss};
 use std::collections::BTreeMap;
 use std::path::Path;

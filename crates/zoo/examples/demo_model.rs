@@ -8,7 +8,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut graph = ampoule_zoo::build(ampoule_zoo::entry("deepbet")?, wheel.as_ref())?;
     let error = ampoule_zoo::half_weights(&mut graph, 64);
-    ampoule_graph::onnx::write_file(&graph, out.as_ref())?;
+    ampoule_onnx::write_file(&graph, out.as_ref())?;
     println!("largest relative rounding error of a tensor: {error:.1e}");
     Ok(())
 }

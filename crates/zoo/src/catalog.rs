@@ -106,7 +106,7 @@ fn onnx_in(zip: &mut Archive<Box<dyn Source>>, folder: &str, name: &str, others:
         let bytes = zip.read(&format!("{folder}/{file}"))?;
         std::fs::write(&path, bytes).map_err(|source| Error::Io { path: path.clone(), source })?;
     }
-    Ok(ampoule_graph::onnx::read_file(&unpacked.path().join(name))?)
+    Ok(ampoule_onnx::read_file(&unpacked.path().join(name))?)
 }
 
 /// Recipes that come with the program, by name: those of the catalogue, and some for networks of one's own.

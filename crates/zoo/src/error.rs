@@ -62,4 +62,7 @@ pub enum Error {
     /// The network that was built is not valid (a defect of ours).
     #[error(transparent)]
     Graph(#[from] ampoule_graph::Error),
+    /// An ONNX file that cannot be read or written.
+    #[error(transparent)]
+    Onnx(#[from] ampoule_onnx::Error),
 }

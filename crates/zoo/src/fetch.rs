@@ -3,7 +3,8 @@
 use crate::archive::Archive;
 use crate::catalog::{Entry, Source, entry};
 use crate::{Error, Result, arch, torch};
-use ampoule_graph::{Graph, onnx};
+use ampoule_graph::Graph;
+use ampoule_onnx as onnx;
 use ampoule_pipeline::RECIPE_KEY;
 use sha2::{Digest, Sha256};
 use std::fs::File;

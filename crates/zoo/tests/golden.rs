@@ -102,7 +102,7 @@ fn hd_bet_folds_agree() {
 fn deepbrain_agrees_with_its_export() {
     let (Some(wheel), Some(onnx)) = (wheel("deepbrain-"), shared("deepbrain_unet.onnx")) else { return };
     let graph = build(entry("deepbrain").unwrap(), &wheel).unwrap();
-    let export = ampoule_graph::onnx::read_file(&onnx).unwrap();
+    let export = ampoule_onnx::read_file(&onnx).unwrap();
     let name = export.value(export.outputs[0]).name.clone();
     let dims = [1, 1, 128, 128, 128];
     let input: Vec<f32> =

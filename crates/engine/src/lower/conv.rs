@@ -9,8 +9,8 @@ use ampoule_graph::op::{Resolved, Window};
 use ampoule_graph::{DType, Node, Op, Tensor, ValueId};
 use ampoule_kernels::conv::{Axis, Conv, Phase, Quantized, Spec, TOTALLED, Weights, phases};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
-use ampoule_kernels::dot::{self, Act, Operand};
 use ampoule_kernels::eltwise;
+use ampoule_kernels::gemm::{self, Act, Operand};
 use ampoule_kernels::winograd::{Shape, Steps, Variant, Winograd};
 use ampoule_kernels::{Elem, Grid, Isa};
 use bytes::Bytes;
@@ -175,7 +175,7 @@ impl Lower<'_> {
         let axes = axes(&r);
         let pointwise = axes.iter().all(|a| a.kernel == 1 && a.stride == 1 && a.pad == 0);
         let mut prologue = None;
-        if integer.is_none() && group == 1 && pointwise && dot::operand(self.isa, x.elem) == Operand::F32 {
+        if integer.is_none() && group == 1 && pointwise && gemm::operand(self.isa, x.elem) == Operand::F32 {
             prologue = self.absorb(n, &mut x, true);
             gx = x.grid().ok_or("the input is not channels-last")?;
         }
@@ -203,21 +203,21 @@ impl Lower<'_> {
         let macs = (t.grid.pixels() * m * cg * taps) as u64;
         let mut reads = reads(x, &t);
         let elems = [reads[0].elem, t.output.elem];
-        let mut codes = Self::quantized(&integer, &t);
+        let mut quantized = Self::quantized(&integer, &t);
         let mut scale = integer.as_ref().map(|i| Self::factors(i, m));
-        if let (Some(i), Some(out), Some(q), Some(scale)) = (&integer, t.code, &mut codes, &mut scale) {
+        if let (Some(i), Some(out), Some(q), Some(scale)) = (&integer, t.code, &mut quantized, &mut scale) {
             Self::straight(i, (out, t.residual.is_some()), q, &mut t.act, scale, (&mut bias, m));
         }
-        let post = if codes.is_some() { None } else { t.post };
+        let post = if quantized.is_some() { None } else { t.post };
         if cg == 1 && group == m && group > 1 {
             let weights = (0..taps * m).map(|i| w.get(i % m * taps + i / m)).collect();
             let bias = bias.unwrap_or_else(|| vec![0.0; m]);
             let residual = t.residual.as_ref().map(|r| r.1);
-            if codes.is_none() && elems[0] != elems[1] {
+            if quantized.is_none() && elems[0] != elems[1] {
                 reads[0] = self.stored_as(n, reads[0].clone(), elems[1]);
             }
             let elems = [reads[0].elem, elems[1]];
-            let plan = Depthwise { input: gx, output: t.grid, residual, axes, act: t.act, elems, codes };
+            let plan = Depthwise { input: gx, output: t.grid, residual, axes, act: t.act, elems, quantized };
             let scale = scale.unwrap_or_default();
             let mut filters = Filters { weights, bias, scale, ..Filters::default() };
             plan.pack(self.isa, &mut filters);
@@ -235,7 +235,7 @@ impl Lower<'_> {
                 };
                 let residual = t.residual.as_ref().map(|r| narrow(r.1, mg));
                 let (input, output) = (narrow(gx, wide), narrow(t.grid, mg));
-                let spec = Spec { input, output, residual, axes, act: t.act, elems, codes };
+                let spec = Spec { input, output, residual, axes, act: t.act, elems, quantized };
                 let filters = |t: usize, i: usize, o: usize| {
                     let (t, i) = (t * (wide / cg) + i / cg, i % cg);
                     w.get(((g * mg + o) * cg + i) * taps + t)
@@ -289,9 +289,14 @@ impl Lower<'_> {
         }
         let totals = Some(limit.min(TOTALLED.end));
         let zero = integer.code.zero as i32;
-        let codes =
-            Some(Quantized { zero, residual: (Elem::F32, [1.0, 0.0]), post: None, code: [1.0, 0.0], totals });
-        let spec = Spec { input: gx, output, residual: None, axes, act: Act::None, elems, codes };
+        let quantized = Some(Quantized {
+            zero_point: zero,
+            residual: (Elem::F32, [1.0, 0.0]),
+            post: None,
+            output: [1.0, 0.0],
+            totals,
+        });
+        let spec = Spec { input: gx, output, residual: None, axes, act: Act::None, elems, quantized };
         let t = self.raw_target(y)?;
         debug_assert_eq!(t.grid.dims, output.dims);
         // The largest sum fits binary16.
@@ -359,7 +364,7 @@ impl Lower<'_> {
         prepared: bool,
         filters: &(impl Fn(usize, usize, usize) -> f32 + Sync),
     ) -> Algorithm {
-        let Spec { input, output, residual, axes, act, elems, codes } = spec;
+        let Spec { input, output, residual, axes, act, elems, quantized } = spec;
         let sizes = [axes.iter().map(|a| a.kernel).product(), input.channels(), output.channels()];
         let plan = if prepared { Conv::prepared } else { Conv::new };
         let conv = plan(spec, self.isa, !self.stream);
@@ -369,22 +374,22 @@ impl Lower<'_> {
         let fewest = if self.isa >= Isa::Avx512 { 1 } else { FEWEST };
         let shape = || {
             let (pad, depth_taps) = (axes.map(|a| a.pad), axes[0].kernel);
-            Shape { input, output, residual, depth_taps, pad, act, elems, codes }
+            Shape { input, output, residual, depth_taps, pad, act, elems, quantized }
         };
         let nine = |t: usize, i: usize, o: usize| std::array::from_fn(|k| filters(t * 9 + k, i, o));
         if let Some((scale, steps)) = coded {
             // Where memory is short the smaller weights of the direct way give the same bits.
-            let wide = !self.stream && dot::operand(self.isa, elems[0]) == Operand::I16;
-            let variant = if steps.is_some() { Variant::F2_BYTES } else { Variant::F2_EXACT };
+            let wide = !self.stream && gemm::operand(self.isa, elems[0]) == Operand::I16;
+            let variant = if steps.is_some() { Variant::F2_INT8 } else { Variant::F2_EXACT };
             if suits && (steps.is_some() || wide) && quadruples(sizes, filters) {
                 let plan = Winograd::new(self.isa, shape(), variant);
                 if steps.is_some() || plan.cost() < conv.cost(self.isa, [sizes[0], sizes[1]]) {
-                    let weights = plan.pack_codes((scale, steps), bias, &self.spread(), nine);
+                    let weights = plan.pack_quantized((scale, steps), bias, &self.spread(), nine);
                     return Algorithm::Winograd(plan, weights);
                 }
             }
             let panels = conv.panels(self.isa);
-            let weights = Weights::pack_codes(panels, sizes, scale, bias, &self.spread(), filters);
+            let weights = Weights::pack_quantized(panels, sizes, scale, bias, &self.spread(), filters);
             return Algorithm::Direct(conv, weights);
         }
         if suits && sizes[1] >= fewest {
@@ -404,7 +409,7 @@ impl Lower<'_> {
 
     /// The variants of Winograd's algorithm that may be used on an input stored as `elem`.
     fn variants(&self, elem: Elem) -> &'static [Variant] {
-        match (dot::operand(self.isa, elem), self.precision) {
+        match (gemm::operand(self.isa, elem), self.precision) {
             (Operand::Bf16, Precision::Bf16Fast) => &[Variant::F4_BF16, Variant::F2_BF16, Variant::F4],
             (Operand::Bf16, _) => &[Variant::F2_BF16, Variant::F4],
             _ => &[Variant::F4, Variant::F2],
@@ -444,10 +449,10 @@ impl Lower<'_> {
         let r = window.resolve_transposed(&x.dims[2..], &wd[2..], output_padding, output_shape)?;
         let (x, gx) = self.channels_last(n, x)?;
         let mut t = self.target(y, integer.is_some())?;
-        let mut codes = Self::quantized(&integer, &t);
+        let mut quantized = Self::quantized(&integer, &t);
         // The channels of every group share the factors.
         let mut scale = integer.as_ref().map(|i| Self::factors(i, wd[1]));
-        if let (Some(i), Some(out), Some(q), Some(scale)) = (&integer, t.code, &mut codes, &mut scale) {
+        if let (Some(i), Some(out), Some(q), Some(scale)) = (&integer, t.code, &mut quantized, &mut scale) {
             let channels = group * wd[1];
             Self::straight(i, (out, t.residual.is_some()), q, &mut t.act, scale, (&mut bias, channels));
         }
@@ -485,7 +490,8 @@ impl Lower<'_> {
                         let axes = [pz.axis, py.axis, px.axis];
                         let grid_r = residual.map(|r| r.0);
                         let act = t.act;
-                        let spec = Spec { input: gi, output: go, residual: grid_r, axes, act, elems, codes };
+                        let spec =
+                            Spec { input: gi, output: go, residual: grid_r, axes, act, elems, quantized };
                         let conv = Conv::new(spec, self.isa, !self.stream);
                         let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
                         let at = |k: usize, i: usize, o: usize| {
@@ -496,7 +502,9 @@ impl Lower<'_> {
                         };
                         let (panels, sizes) = (conv.panels(self.isa), [count, cg, mg]);
                         let weights = match &scale {
-                            Some(scale) => Weights::pack_codes(panels, sizes, scale, b, &self.spread(), at),
+                            Some(scale) => {
+                                Weights::pack_quantized(panels, sizes, scale, b, &self.spread(), at)
+                            }
                             None => Weights::pack(panels, sizes, b, &self.spread(), at),
                         };
                         parts.push(ConvPart {
@@ -514,7 +522,7 @@ impl Lower<'_> {
         self.packed_weights(n, &integer);
         let macs = (gx.pixels() * wd[0] * mg * taps) as u64;
         let reads = reads(x, &t);
-        let post = if codes.is_some() { None } else { t.post };
+        let post = if quantized.is_some() { None } else { t.post };
         let kind = Kind::Conv(Convolution { parts, post, prologue: None, sums: None });
         self.push(n, kind, reads, vec![t.output], macs);
         Ok(true)
@@ -543,24 +551,24 @@ impl Lower<'_> {
         self.set(id, output.clone());
         let one = Axis { kernel: 1, stride: 1, dilation: 1, pad: 0 };
         let elems = [x.elem, output.elem];
-        let mut codes = integer.as_ref().map(|i| Quantized {
-            zero: i.code.zero as i32,
+        let mut quantized = integer.as_ref().map(|i| Quantized {
+            zero_point: i.code.zero as i32,
             residual: (Elem::F32, [1.0, 0.0]),
             post: None,
-            code: code.map_or([1.0, 0.0], Code::codes),
+            output: code.map_or([1.0, 0.0], Code::codes),
             totals: None,
         });
         let mut scale = integer.as_ref().map(|i| Self::factors(i, m));
         let mut bias = bias.map(<[f32]>::to_vec);
-        if let (Some(i), Some(out), Some(q), Some(scale)) = (integer, code, &mut codes, &mut scale) {
+        if let (Some(i), Some(out), Some(q), Some(scale)) = (integer, code, &mut quantized, &mut scale) {
             Self::straight(i, (out, false), q, &mut act, scale, (&mut bias, m));
         }
         let bias = bias.as_deref();
-        let spec = Spec { input: gx, output: go, residual: None, axes: [one; 3], act, elems, codes };
+        let spec = Spec { input: gx, output: go, residual: None, axes: [one; 3], act, elems, quantized };
         let conv = Conv::new(spec, self.isa, true);
         let (panels, sizes, at) = (conv.panels(self.isa), [1, k, m], |_, i: usize, o: usize| at(i, o));
         let weights = match &scale {
-            Some(scale) => Weights::pack_codes(panels, sizes, scale, bias, &self.spread(), at),
+            Some(scale) => Weights::pack_quantized(panels, sizes, scale, bias, &self.spread(), at),
             None => Weights::pack(panels, sizes, bias, &self.spread(), at),
         };
         let algorithm = Algorithm::Direct(conv, weights);
@@ -653,8 +661,8 @@ impl Lower<'_> {
         let batch = oa.iter().zip(&ob).enumerate().map(|(i, (a, b))| [*a, *b, i * m * cols]).collect();
         let output = self.fresh(&dims, crate::view::row_major(&dims), self.elem(y));
         self.set(y, output.clone());
-        let operand = dot::operand(self.isa, a.elem);
-        let product = MatMul { m, k, n: cols, batch, panels: dot::panels(self.isa, operand, cols, 0) };
+        let operand = gemm::operand(self.isa, a.elem);
+        let product = MatMul { m, k, n: cols, batch, panels: gemm::panels(self.isa, operand, cols, 0) };
         let macs = (product.batch.len() * m * k * cols) as u64;
         self.push(n, Kind::MatMul(product), vec![a, b], vec![output], macs);
         Ok(true)

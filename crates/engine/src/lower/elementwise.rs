@@ -9,7 +9,7 @@ use ampoule_graph::infer::{axis, resize_geometry};
 use ampoule_graph::op::{Binary, Pool, Resize, Unary, Variadic};
 use ampoule_graph::{Node, Op, Tensor, ValueId, eval};
 use ampoule_kernels::conv::Axis;
-use ampoule_kernels::dot::Act;
+use ampoule_kernels::gemm::Act;
 use ampoule_kernels::pool::{Pool as PoolPlan, PoolKind};
 use ampoule_kernels::resize::{Resize as ResizePlan, Samples};
 use ampoule_kernels::{Elem, eltwise};

@@ -7,7 +7,7 @@ use crate::step::Kind;
 use crate::view::{View, channels_last};
 use ampoule_graph::Node;
 use ampoule_kernels::conv::{Axis, Quantized};
-use ampoule_kernels::dot::{self, Act};
+use ampoule_kernels::gemm::{self, Act};
 use ampoule_kernels::{Elem, Grid};
 
 impl Lower<'_> {
@@ -15,10 +15,10 @@ impl Lower<'_> {
     pub(super) fn quantized(integer: &Option<Integer>, t: &Target) -> Option<Quantized> {
         let integer = integer.as_ref()?;
         Some(Quantized {
-            zero: integer.code.zero as i32,
+            zero_point: integer.code.zero as i32,
             residual: (t.residual.as_ref().map_or(Elem::F32, |r| r.0.elem), t.map),
             post: t.post,
-            code: t.code.map_or([1.0, 0.0], Code::codes),
+            output: t.code.map_or([1.0, 0.0], Code::codes),
             totals: None,
         })
     }
@@ -65,7 +65,7 @@ impl Lower<'_> {
             other => other,
         };
         q.residual.1 = q.residual.1.map(one);
-        q.code = [1.0, out.zero - zero];
+        q.output = [1.0, out.zero - zero];
     }
 
     /// For a convolution of few channels, whose words would be mostly empty: a copy of its input with columns of
@@ -78,7 +78,7 @@ impl Lower<'_> {
         width: usize,
         zero: f32,
     ) -> Option<(View, Grid)> {
-        let per = dot::operand(self.isa, x.elem).per_word();
+        let per = gemm::operand(self.isa, x.elem).per_group();
         let (c, last) = (gx.channels(), x.dims.len() - 1);
         let few = c < 4 && !c.is_multiple_of(per) && axis.kernel > 1 && axis.dilation == 1;
         let pad = usize::try_from(axis.pad).ok()?;

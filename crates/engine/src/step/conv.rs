@@ -150,8 +150,8 @@ impl ConvPart {
     /// Input slices that slices `z` of the step read.
     fn reach(&self, z: &Range<usize>) -> Range<usize> {
         match &self.algorithm {
-            Algorithm::Direct(conv, _) => conv.reach(self.own(z)),
-            Algorithm::Winograd(plan, _) => plan.reach(self.own(z)),
+            Algorithm::Direct(conv, _) => conv.receptive_field(self.own(z)),
+            Algorithm::Winograd(plan, _) => plan.receptive_field(self.own(z)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Products of two computed matrices: the right one is packed panel by panel as it is used.
 
 use super::{Context, Raw, Step};
-use ampoule_kernels::dot::{self, Act, DotArgs, DotKernel, Epilogue, Operand, Tap};
+use ampoule_kernels::gemm::{self, Act, Epilogue, GemmArgs, MicroKernel, Operand, Tap};
 use ampoule_kernels::{Elem, Element};
 
 /// Batched `[m, k] · [k, n]`.
@@ -11,7 +11,7 @@ pub(crate) struct MatMul {
     pub n: usize,
     /// Offsets of each product's operands and result.
     pub batch: Vec<[usize; 3]>,
-    pub panels: Vec<&'static DotKernel>,
+    pub panels: Vec<&'static MicroKernel>,
 }
 
 impl MatMul {
@@ -37,7 +37,7 @@ impl MatMul {
             let columns = (self.n - first).min(panel.nr);
             // SAFETY: columns first..first+columns of operand b.
             let at = |k: usize, n: usize| unsafe { *b.get().add(ob + k * self.n + first + n) }.get();
-            let packed = dot::pack(&[panel], columns, self.k, at);
+            let packed = gemm::pack(&[panel], columns, self.k, at);
             let taps = [Tap { a: 0, b: 0 }];
             let mut wide = Vec::new();
             for row in (0..self.m).step_by(panel.mr) {
@@ -50,7 +50,7 @@ impl MatMul {
                     wide.extend(stored.iter().map(|x| x.get()));
                     operand = wide.as_ptr().cast();
                 }
-                let args = DotArgs {
+                let args = GemmArgs {
                     a: operand,
                     a_row: self.k as isize,
                     taps: &taps,
@@ -66,7 +66,7 @@ impl MatMul {
                         residual_row: 0,
                         act: Act::None,
                         elem: E::ELEM,
-                        codes: None,
+                        requantize: None,
                     },
                 };
                 // SAFETY: rows and columns lie inside the operands; items write disjoint columns.

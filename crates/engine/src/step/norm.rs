@@ -2,7 +2,7 @@
 
 use super::{Affine, Context, Exact, Norm, Raw, Step, grid};
 use crate::view::View;
-use ampoule_kernels::dot::Act;
+use ampoule_kernels::gemm::Act;
 use ampoule_kernels::{Elem, Element, Grid, bf16, f16, norm};
 
 impl Step {
@@ -113,7 +113,7 @@ impl Step {
                     scale: &scale,
                     shift: &shift,
                     act: n.act,
-                    code,
+                    output: code,
                 };
                 // SAFETY: pixels of the views, chunks are disjoint.
                 unsafe { norm::affine(cx.isa, args) };
@@ -152,7 +152,7 @@ impl Step {
                     scale: &scale,
                     shift: &zeros,
                     act: Act::None,
-                    code,
+                    output: code,
                 };
                 // SAFETY: pixels of the views, chunks are disjoint.
                 unsafe { norm::affine(cx.isa, args) };

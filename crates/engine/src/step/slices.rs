@@ -51,7 +51,7 @@ impl Step {
     pub fn reach(&self, read: usize, z: Range<usize>) -> Range<usize> {
         let size = self.reads[read].dims[DEPTH];
         let main = read == 0;
-        let along = |a: &Axis| a.reach(z.clone(), size);
+        let along = |a: &Axis| a.receptive_field(z.clone(), size);
         // Statistics that nobody has added up before are taken from the whole input every time.
         if main && self.statistics().is_some_and(|n| n.sums.is_none()) {
             return 0..size;

@@ -1,6 +1,5 @@
 //! Nodes that do nothing, or whose results nobody reads.
 
-use crate::onnx::holds_subgraph;
 use crate::{Graph, Op, Result, ValueId};
 
 /// Removes `Identity` (dropout at inference included), casts to the type a value already has and
@@ -40,7 +39,7 @@ pub(super) fn remove_identities(g: &mut Graph, budget: usize) -> Result<usize> {
 
 /// Removes nodes and constants that no output depends on.
 pub(super) fn remove_dead(g: &mut Graph, budget: usize) -> Result<usize> {
-    if g.nodes.iter().any(|n| holds_subgraph(&n.op)) {
+    if g.nodes.iter().any(|n| matches!(&n.op, Op::Unknown(u) if u.subgraphs)) {
         // Subgraphs may read any outer value by name.
         return Ok(0);
     }

@@ -1,16 +1,15 @@
 //! FreeSurfer's MGH and, gzipped, MGZ: 284 bytes of header (big-endian, 256 of them kept free), frames of
 //! voxels, then optional scan parameters and tags, which are not needed here.
 
+use super::error::Error;
+use super::kind::Format;
+use super::nifti::{DataType, Frames, Header, Nifti};
 use super::stream::Stream;
-use super::{Format, VolumeReader};
 use crate::geometry::Affine;
-use crate::nifti::{DataType, Error, Header, Nifti};
 use std::path::Path;
 
 /// Where the voxels begin.
 const DATA: u64 = 284;
-
-pub(super) struct Reader;
 
 /// What the header says.
 struct Mgh {
@@ -39,7 +38,7 @@ fn datatype(code: i32) -> Option<DataType> {
 
 /// Whether these are the first bytes of one. The format has no mark but its version, so sizes and type
 /// must make sense too. (The second byte of the version holds what newer files are meant for.)
-pub(super) fn is_one(head: &[u8]) -> bool {
+fn is_one(head: &[u8]) -> bool {
     let sizes = [4, 8, 12, 16].iter().all(|&at| int(head, at).is_some_and(|n| (1..1 << 24).contains(&n)));
     let version = int(head, 0).is_some_and(|v| v & 0xff == 1 && (0..1 << 16).contains(&v));
     version && sizes && int(head, 20).is_some_and(|t| (0..=10).contains(&t))
@@ -80,33 +79,31 @@ impl Mgh {
     }
 }
 
-impl VolumeReader for Reader {
-    fn format(&self) -> Format {
-        Format::Mgh
-    }
+/// Recognises one by its first bytes.
+pub(super) fn sniff(head: &[u8]) -> Option<Format> {
+    is_one(head).then_some(Format::Mgh)
+}
 
-    fn read(&self, path: &Path, frame: Option<usize>, most_bytes: u64) -> Result<Nifti, Error> {
-        let mut stream = Stream::open(path)?;
-        let mut head = [0; DATA as usize];
-        stream.fill(&mut head, "the header")?;
-        let mgh = Mgh::parse(&head)?;
-        if !mgh.affine.usable() {
-            return Err(Error::Unsupported(
-                "its MGH header has axes that do not span space; convert it with mri_convert".into(),
-            ));
-        }
-        let header = Header::new(mgh.dims, mgh.datatype, &mgh.affine);
-        header.check_dims()?;
-        let (_, mut notes) = header.affine()?;
-        if mgh.assumed {
-            notes.push(
-                "the file states no orientation; FreeSurfer's default (coronal, 1 mm) is assumed".into(),
-            );
-        }
-        let body = crate::nifti::Frames { at: DATA, frames: mgh.frames, big_endian: true, frame };
-        let raw = body.read(&mut stream, &header, most_bytes)?;
-        // Scan parameters and tags of any length follow.
-        stream.finish(u64::MAX, &mut notes)?;
-        Nifti::assembled(header, raw, vec![0; 4], notes)
+/// Reads one ([`super::read_volume`]).
+pub(super) fn read(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result<Nifti, Error> {
+    let mut stream = Stream::open(path)?;
+    let mut head = [0; DATA as usize];
+    stream.fill(&mut head, "the header")?;
+    let mgh = Mgh::parse(&head)?;
+    if !mgh.affine.usable() {
+        return Err(Error::Unsupported(
+            "its MGH header has axes that do not span space; convert it with mri_convert".into(),
+        ));
     }
+    let header = Header::new(mgh.dims, mgh.datatype, &mgh.affine);
+    header.check_dims()?;
+    let (_, mut notes) = header.affine()?;
+    if mgh.assumed {
+        notes.push("the file states no orientation; FreeSurfer's default (coronal, 1 mm) is assumed".into());
+    }
+    let body = Frames { at: DATA, frames: mgh.frames, big_endian: true, frame };
+    let raw = body.read(&mut stream, &header, most_bytes)?;
+    // Scan parameters and tags of any length follow.
+    stream.finish(u64::MAX, &mut notes)?;
+    Nifti::assembled(header, raw, vec![0; 4], notes)
 }

@@ -1,7 +1,8 @@
-//! The first bytes of every kind.
+//! Which format a file has.
 
-use super::{Format, plain};
-use crate::tif;
+use super::kind::Format;
+use super::{VOLUMES, tif};
+use crate::fs::open_plain;
 use flate2::bufread::GzDecoder;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -12,8 +13,18 @@ const HEAD: u64 = 1024;
 /// Compressed bytes that are read to get at them; a gzip header may hold a file name and a comment.
 const COMPRESSED: u64 = 1 << 16;
 
-pub(super) fn of(path: &Path) -> io::Result<Option<Format>> {
-    let mut file = plain::open(path)?;
+impl Format {
+    /// The format of the file at `path`; `None` for what is no image of a known format.
+    ///
+    /// At most a few kilobytes are read, of a TIFF its directories. An error where the file cannot be read,
+    /// or is not a plain file (a pipe, device, socket or folder), which is never opened.
+    pub fn of(path: &Path) -> io::Result<Option<Format>> {
+        of(path)
+    }
+}
+
+fn of(path: &Path) -> io::Result<Option<Format>> {
+    let mut file = open_plain(path)?;
     let mut head = Vec::new();
     file.by_ref().take(HEAD).read_to_end(&mut head)?;
     file.rewind()?;
@@ -45,23 +56,8 @@ fn inside_gzip(file: File) -> Option<Vec<u8>> {
 
 /// Kinds that begin with a mark of their own.
 fn magic(head: &[u8]) -> Option<Format> {
-    let marks: [(&[u8], Format); 14] = [
-        (&[0xff, 0xd8, 0xff], Format::Jpeg),
-        (b"\x89PNG\r\n\x1a\n", Format::Png),
-        (b"GIF87a", Format::Gif),
-        (b"GIF89a", Format::Gif),
-        (&[0xff, 0x4f, 0xff, 0x51], Format::Jpeg2000),
-        (b"\0\0\0\x0cjP  \r\n\x87\n", Format::Jpeg2000),
-        (b"\0\0\0\x0cJXL \r\n\x87\n", Format::JpegXl),
-        (&[0xff, 0x0a], Format::JpegXl),
-        (b"ZISRAWFILE", Format::Czi),
-        (b"8BPS", Format::Photoshop),
-        (b"II*\0\x10\0\0\0CR", Format::CameraRaw),
-        (b"IIU\0", Format::CameraRaw),
-        (b"FUJIFILMCCD-RAW", Format::CameraRaw),
-        (b"NRRD000", Format::Nrrd),
-    ];
-    if let Some((_, format)) = marks.iter().find(|(mark, _)| head.starts_with(mark)) {
+    let begins = |f: &&Format| f.marks().iter().any(|mark| head.starts_with(mark));
+    if let Some(format) = Format::ALL.iter().find(begins) {
         return Some(*format);
     }
     let at = |i: usize, mark: &[u8]| head.get(i..).is_some_and(|h| h.starts_with(mark));
@@ -111,34 +107,15 @@ fn tiff(file: File, head: &[u8], ending: &str) -> Format {
     // An NDPI file of more than 4 GiB has places of eight bytes behind marks of the classic kind, so that
     // its first directory may not be found where the header says.
     match tif::summaries(BufReader::new(file)) {
-        Ok(pages) => Format::of_tiff(tif::kind(&pages)),
+        Ok(pages) => tif::kind(&pages).format(),
         Err(_) if ending == "ndpi" && head.starts_with(b"II*\0") => Format::Ndpi,
         Err(_) => Format::Tiff,
     }
 }
 
-/// Volumes, whose marks may be inside a gzip stream.
+/// Volumes, whose first bytes may be inside a gzip stream.
 fn volume(head: &[u8]) -> Option<Format> {
-    let size = i32::from_le_bytes(*head.first_chunk()?);
-    let sizes = [size, size.swap_bytes()];
-    let at = |i: usize, mark: &[u8]| head.get(i..).is_some_and(|h| h.starts_with(mark));
-    if sizes.contains(&348) {
-        return Some(match head.get(344..348) {
-            Some(b"ni1\0") => Format::NiftiPair,
-            // ANALYZE has no mark; the letter r stands where it says that the file is a regular one.
-            Some(b"\0\0\0\0") => Format::Analyze,
-            Some(b"n+1\0") | None => Format::Nifti,
-            Some(_) if at(38, b"r") => Format::Analyze,
-            Some(_) => Format::Nifti,
-        });
-    }
-    if sizes.contains(&540) && (at(4, b"n+2") || at(4, b"ni2")) {
-        return Some(if at(4, b"ni2") { Format::NiftiPair } else { Format::Nifti });
-    }
-    if at(0, b"NRRD000") {
-        return Some(Format::Nrrd);
-    }
-    super::mgh::is_one(head).then_some(Format::Mgh)
+    VOLUMES.iter().find_map(|v| (v.sniff)(head))
 }
 
 /// Where content cannot tell.

@@ -1,7 +1,7 @@
 //! A file read from front to back, unpacked where it is gzipped, with its checksums verified.
 
-use super::plain;
-use crate::nifti::Error;
+use super::error::Error;
+use crate::fs::open_plain;
 use flate2::bufread::GzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
@@ -35,7 +35,7 @@ enum Source {
 
 impl Stream {
     pub fn open(path: &Path) -> Result<Stream, Error> {
-        let file = plain::open(path)?;
+        let file = open_plain(path)?;
         let size = file.metadata()?.len();
         if size == 0 {
             return Err(Error::NotNifti("it is empty".into()));

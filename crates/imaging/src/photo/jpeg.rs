@@ -5,8 +5,10 @@ mod bits;
 mod complete;
 mod frame;
 
-use super::read::{Budget, upright};
-use super::{Error, Photo};
+use super::Photo;
+use super::budget::Budget;
+use super::error::Error;
+use super::upright::upright;
 use frame::Frame;
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};

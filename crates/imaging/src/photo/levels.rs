@@ -1,7 +1,7 @@
 //! From samples of more than eight bits, signed or floating-point ones to eight bits, by what their values
 //! say, or a refusal.
 
-use super::Error;
+use super::error::Error;
 
 /// What samples are stored as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

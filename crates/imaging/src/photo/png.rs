@@ -1,9 +1,11 @@
 //! PNG: checksums of all chunks and of the pixels are verified, and the end mark must be there.
 
-use super::label_map::{of_samples, unpacked};
+use super::budget::Budget;
+use super::error::Error;
 use super::levels::{Range, Scale, Stored, scale};
-use super::read::{ALPHA, Budget};
-use super::{Error, Photo, plausible};
+use super::samples::{of_samples, unpacked};
+use super::upright::{ALPHA, upright};
+use super::{Photo, plausible};
 use crate::Volume;
 use image::DynamicImage;
 use image::metadata::Orientation;
@@ -143,7 +145,7 @@ fn rgb(samples: Vec<u8>, [w, h]: [u32; 2], kind: ColorType, turn: Orientation) -
         _ => samples,
     };
     let image = image::RgbImage::from_raw(w, h, samples)?;
-    let mut photo = super::read::upright(DynamicImage::ImageRgb8(image), turn);
+    let mut photo = upright(DynamicImage::ImageRgb8(image), turn);
     if has_alpha(kind) {
         photo.notes.push(ALPHA.into());
     }

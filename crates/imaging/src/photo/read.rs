@@ -1,80 +1,24 @@
 //! Reading photos: the kind is told by content, sizes are held against the file and the memory allowed
 //! before anything is allocated, and what is cut short or fails a checksum is an error.
 
+use super::budget::{BYTES, Budget, opened};
+use super::error::Error;
+use super::upright::upright;
 use super::{Photo, gif, jpeg, png, riff, tif};
-use crate::formats::{Family, Format, plain};
+use crate::formats::{Family, Format};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
-use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-/// Endings of files that are taken from folders, in lower case.
-pub const ENDINGS: [&str; 8] = ["jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "gif"];
-
-/// Most pixels along a side; larger images are slides.
-pub(super) const LONGEST: u64 = 32_768;
-/// Most bytes that reading one photo may take where the caller names no limit.
-pub(super) const BYTES: u64 = 2 << 30;
 /// Largest file that is read whole.
 const FILE: u64 = 1 << 30;
 
-/// Why a photo cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The operating system refused.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
-    /// Not a readable image.
-    #[error("not a JPEG, PNG, TIFF, WebP, BMP or GIF that can be read ({reason})")]
-    Format {
-        /// What is wrong.
-        reason: String,
-    },
-    /// Cut short, or changed after it was written.
-    #[error("the {} file is damaged or cut short: {reason}; get a whole copy of it", .format.name())]
-    Damaged {
-        /// Its kind.
-        format: Format,
-        /// What is wrong.
-        reason: String,
-    },
-    /// An image of a kind that is known and not read as a photo.
-    #[error("{}", .format.support().err().unwrap_or("it is a volume or a slide, not a photo"))]
-    Unreadable {
-        /// The kind.
-        format: Format,
-    },
-    /// Readable, and of no use.
-    #[error("{0}")]
-    Kind(&'static str),
-    /// Readable, with a feature that is not supported or values whose meaning is not known.
-    #[error("it has {what}")]
-    Unsupported {
-        /// The feature, and what helps.
-        what: String,
-    },
-    /// The image does not fit in memory.
-    #[error(
-        "the image of {width}x{height} pixels needs about {needed_mib} MiB of memory, {limit_mib} MiB are allowed"
-    )]
-    Memory {
-        /// Pixels across.
-        width: u64,
-        /// Pixels down.
-        height: u64,
-        /// The file, the decoder's buffers, and the pixels.
-        needed_mib: u64,
-        /// What is allowed.
-        limit_mib: u64,
-    },
-}
-
 /// Whether the name ends as those of photos do.
 pub fn is_photo(path: &Path) -> bool {
-    let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    ENDINGS.contains(&ending.as_str())
+    let ending = format!(".{}", path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase());
+    let photos = Format::ALL.iter().filter(|f| f.family() == Family::Image && f.support().is_ok());
+    photos.flat_map(|f| f.endings()).any(|e| *e == ending)
 }
 
 impl Photo {
@@ -113,56 +57,6 @@ impl Photo {
                 Ok(photo)
             }
         }
-    }
-}
-
-/// A file of a kind that is read as a photo, and what decoding it may take.
-pub(super) fn opened(path: &Path, most: u64) -> Result<(File, Budget), Error> {
-    let file = plain::open(path)?;
-    let length = file.metadata()?.len();
-    let Some(format) = Format::of(path)? else {
-        let reason = if length == 0 { "it is empty" } else { "its first bytes are those of no image" };
-        return Err(Error::Format { reason: reason.into() });
-    };
-    if matches!(format.family(), Family::Volume) || format.support().is_err() {
-        return Err(Error::Unreadable { format });
-    }
-    Ok((file, Budget { format, file: length, most }))
-}
-
-/// What a file's kind, size and the memory allowed say before it is decoded.
-pub(super) struct Budget {
-    pub format: Format,
-    /// Bytes of the file.
-    pub file: u64,
-    /// Bytes of memory allowed.
-    pub most: u64,
-}
-
-impl Budget {
-    pub fn damaged(&self, reason: impl Into<String>) -> Error {
-        Error::Damaged { format: self.format, reason: reason.into() }
-    }
-
-    fn refuse(&self, width: u64, height: u64, needed: u64) -> Error {
-        Error::Memory { width, height, needed_mib: needed.div_ceil(1 << 20), limit_mib: self.most >> 20 }
-    }
-
-    /// Whether an image of this size may be decoded, taking `needed` bytes beside the file.
-    pub fn allow(&self, width: u64, height: u64, needed: u64) -> Result<(), Error> {
-        if width == 0 || height == 0 {
-            return Err(Error::Kind("an image without pixels (a width or height of 0); save it again"));
-        }
-        let needed = needed.saturating_add(self.file);
-        if needed > self.most {
-            return Err(self.refuse(width, height, needed));
-        }
-        if width.max(height) > LONGEST {
-            return Err(Error::Kind(
-                "more than 32768 pixels along a side; save it as a tiled, pyramidal TIFF and run it as a slide",
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -216,22 +110,3 @@ fn bmp_holds(bytes: &[u8], width: u64, height: u64) -> Result<(), String> {
     }
     Ok(())
 }
-
-/// RGB of a decoded image, turned as its orientation says.
-pub(super) fn upright(mut image: DynamicImage, orientation: Orientation) -> Photo {
-    image.apply_orientation(orientation);
-    let mut notes = Vec::new();
-    // Decoders of GIF give transparency to every image.
-    let transparent = match &image {
-        DynamicImage::ImageRgba8(i) => i.pixels().any(|p| p.0[3] < 255),
-        i => i.color().has_alpha(),
-    };
-    if transparent {
-        notes.push(ALPHA.to_owned());
-    }
-    let rgb = image.into_rgb8();
-    let (width, height) = (rgb.width() as usize, rgb.height() as usize);
-    Photo { notes, ..Photo::new(width, height, rgb.into_raw()) }
-}
-
-pub(super) const ALPHA: &str = "transparency was dropped";

@@ -1,9 +1,11 @@
 //! TIFF as a photo: the first whole image of the file, its samples read by what they mean.
 
+use super::budget::Budget;
+use super::error::Error;
 use super::levels::{Range, Stored, scale};
-use super::read::{ALPHA, Budget, upright};
-use super::{Error, Photo, jpeg, plausible};
-use crate::tif::{self, Colour, Numbers, Packing, Page};
+use super::upright::{ALPHA, upright};
+use super::{Photo, jpeg, plausible};
+use crate::formats::tif::{self, Colour, Numbers, Packing, Page};
 use image::DynamicImage;
 use image::metadata::Orientation;
 use std::fs::File;
@@ -13,20 +15,20 @@ use std::io::BufReader;
 const RATIO: u64 = 4096;
 
 pub(super) fn read(mut file: File, budget: &Budget) -> Result<Photo, Error> {
-    let pages = tif::pages(BufReader::new(file.try_clone()?)).map_err(|e| words(e, budget))?;
+    let pages = tif::pages(BufReader::new(file.try_clone()?)).map_err(|e| as_photo_error(e, budget))?;
     let mut notes = Vec::new();
     let page = choose(&pages, &mut notes);
     if page.colour == Colour::Other(5) {
         return Err(Error::Kind("a CMYK image; convert it to RGB first"));
     }
-    tif::usable(page).map_err(|e| words(e, budget))?;
+    tif::usable(page).map_err(|e| as_photo_error(e, budget))?;
     let turn = Orientation::from_exif(page.orientation).unwrap_or(Orientation::NoTransforms);
     allow(page, turn, budget)?;
     holds(page, budget)?;
     let mut canvas = Canvas::new(page);
     let [across, down] = page.grid();
     for at in (0..down).flat_map(|y| (0..across).map(move |x| [x, y])) {
-        canvas.add(&mut file, at, budget).map_err(|e| words(e, budget))?;
+        canvas.add(&mut file, at, budget).map_err(|e| as_photo_error(e, budget))?;
     }
     let rgb = canvas.finish(&mut notes)?;
     if page.samples > page.colours() && page.alpha {
@@ -41,8 +43,8 @@ pub(super) fn read(mut file: File, budget: &Budget) -> Result<Photo, Error> {
     Ok(photo)
 }
 
-/// The errors of the layer below in the words of photos.
-fn words(e: tif::Error, budget: &Budget) -> Error {
+/// The error of a TIFF file as one of a photo.
+fn as_photo_error(e: tif::Error, budget: &Budget) -> Error {
     match e {
         tif::Error::Io(e) if e.kind() != std::io::ErrorKind::UnexpectedEof => Error::Io(e),
         tif::Error::Io(_) => budget.damaged("it ends early"),

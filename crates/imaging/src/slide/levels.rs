@@ -1,8 +1,7 @@
 //! Which images of a file are its pyramid, and how large a pixel is.
 
 use super::Error;
-use crate::formats::Format;
-use crate::tif::{self, Colour, Kind, Page, damaged, same_shape};
+use crate::formats::tif::{self, Colour, Kind, Page, damaged, same_shape};
 
 /// The pyramid of a file.
 pub(super) struct Found {
@@ -17,7 +16,7 @@ const MICRONS: std::ops::RangeInclusive<f64> = 0.02..=50.0;
 
 pub(super) fn choose(pages: Vec<Page>) -> Result<Found, Error> {
     let kind = tif::kind(&pages);
-    let format = Format::of_tiff(kind);
+    let format = kind.format();
     if let Err(advice) = format.support() {
         return Err(Error::Unreadable { format, advice });
     }

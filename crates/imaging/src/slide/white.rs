@@ -2,8 +2,8 @@
 
 use super::Error;
 use super::levels::Found;
+use crate::formats::tif;
 use crate::photo::levels::{Range, Stored, scale};
-use crate::tif;
 use std::fs::File;
 
 /// Most pixels that are looked at when a slide is opened.

@@ -2,7 +2,7 @@
 //! multiply those.
 
 use super::{Conv, ConvPointers, Segment};
-use crate::dot::Operand;
+use crate::gemm::Operand;
 use crate::simd::{Body, Vector, dispatch};
 use crate::winograd::Prologue;
 use crate::{Elem, bf16, norm};
@@ -33,26 +33,26 @@ impl Body for Widen {
         // SAFETY: i + LANES <= n or the partial forms are used.
         unsafe {
             while i + V::LANES <= self.n {
-                V::store(self.dst.add(i), V::load_half(self.src.add(i)));
+                V::store(self.dst.add(i), V::load_bf16(self.src.add(i)));
                 i += V::LANES;
             }
             if i < self.n {
                 let m = self.n - i;
-                V::store_part(self.dst.add(i), V::load_half_part(self.src.add(i), m), m);
+                V::store_part(self.dst.add(i), V::load_bf16_part(self.src.add(i), m), m);
             }
         }
     }
 }
 
-/// Codes to integers of 16 bits, less the code of 0.
-struct Centre {
+/// INT8 to integers of 16 bits, less the zero point.
+struct SubtractZeroPoint {
     src: *const u8,
     dst: *mut i16,
     n: usize,
     zero: i16,
 }
 
-impl Body for Centre {
+impl Body for SubtractZeroPoint {
     type Out = ();
     // SAFETY: as the trait says; both pointers must be valid for `n` values.
     #[inline(always)]
@@ -101,14 +101,14 @@ impl Conv {
             let (src, dst) = (src + x * pixel, dst + x * c);
             // SAFETY: passed on from the caller.
             unsafe {
-                match self.spec.codes {
+                match self.spec.quantized {
                     None => {
                         let (src, dst) = (input.cast::<bf16>().add(src), scratch.add(dst));
                         dispatch(self.isa, Widen { src, dst, n });
                     }
                     Some(q) => {
                         let (src, dst) = (input.add(src), scratch.cast::<i16>().add(dst));
-                        dispatch(self.isa, Centre { src, dst, n, zero: q.zero as i16 });
+                        dispatch(self.isa, SubtractZeroPoint { src, dst, n, zero: q.zero_point as i16 });
                     }
                 }
             }
@@ -128,7 +128,8 @@ impl Conv {
     ) -> Source {
         let g = &self.spec.input;
         let [az, ay, ax] = &self.spec.axes;
-        let (rows, pixels) = (ay.reach(ys.0..ys.1, g.dims[2]), ax.reach(xs.0..xs.1, g.dims[3]));
+        let (rows, pixels) =
+            (ay.receptive_field(ys.0..ys.1, g.dims[2]), ax.receptive_field(xs.0..xs.1, g.dims[3]));
         let c = g.channels();
         let (line, slice) = (pixels.len() * c, rows.len() * pixels.len() * c);
         for (k, tap) in (taps.first..taps.last).enumerate() {
@@ -148,8 +149,8 @@ impl Conv {
                 };
                 if let Some(Prologue { scale, shift, act }) = prologue {
                     let (src, dst, residual) = (source, (to, c), (std::ptr::null(), 0));
-                    let (stored, count, code) = ((Elem::F32, [1.0, 0.0]), pixels.len(), [1.0, 0.0]);
-                    let map = norm::Affine { src, dst, residual, stored, count, scale, shift, act, code };
+                    let (stored, count, output) = ((Elem::F32, [1.0, 0.0]), pixels.len(), [1.0, 0.0]);
+                    let map = norm::Affine { src, dst, residual, stored, count, scale, shift, act, output };
                     // SAFETY: as above; the map may work in place.
                     unsafe { norm::affine(self.isa, map) };
                 }

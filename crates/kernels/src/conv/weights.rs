@@ -1,40 +1,40 @@
 //! Weights packed for the tiles.
 
-use crate::dot::{DotKernel, Operand};
+use crate::gemm::{MicroKernel, Operand};
 use crate::{Floats, Spread};
 
-/// Words of a column that packing writes before it goes to the next.
+/// IntAccumulators of a column that packing writes before it goes to the next.
 const PACKED: usize = 256;
 /// Items of packing to aim at.
 const SHARES: usize = 16;
 
 /// Packed weights of a convolution for one tier.
 pub struct Weights {
-    pub(super) panels: Vec<&'static DotKernel>,
+    pub(super) panels: Vec<&'static MicroKernel>,
     pub(super) data: Floats,
     pub(super) bias: Option<Vec<f32>>,
     /// Of integer convolutions.
-    pub(super) codes: Option<Factors>,
-    /// Input channels, and words of k per column: taps × packed input channels.
+    pub(super) factors: Option<Factors>,
+    /// Input channels, and groups of k per column: taps × packed input channels.
     pub(super) inputs: usize,
     pub(super) depth: usize,
     pub(super) columns: usize,
 }
 
-/// What an integer convolution needs of its weights besides the codes.
+/// What an integer convolution needs of its weights besides the packed ones.
 pub(super) struct Factors {
     /// Of each column, padded to whole panels.
     pub scale: Vec<f32>,
-    /// Sums of codes over the input channels: `[tap][column]`, padded likewise.
+    /// Sums of weights over the input channels: `[tap][column]`, padded likewise.
     pub sums: Vec<i32>,
 }
 
 impl Weights {
-    /// Packs codes of weights given as `at(tap, input channel, output channel)`, integers from -128 to
+    /// Packs quantized weights given as `at(tap, input channel, output channel)`, integers from -128 to
     /// 127, for an integer convolution whose sums become values by the factors `scale` of the output
     /// channels.
-    pub fn pack_codes(
-        panels: Vec<&'static DotKernel>,
+    pub fn pack_quantized(
+        panels: Vec<&'static MicroKernel>,
         sizes: [usize; 3],
         scale: &[f32],
         bias: Option<&[f32]>,
@@ -51,40 +51,40 @@ impl Weights {
         }
         let mut scale = scale.to_vec();
         scale.resize(width, 0.0);
-        let codes = Some(Factors { scale, sums });
-        Weights { codes, ..Self::pack(panels, sizes, bias, spread, at) }
+        let factors = Some(Factors { scale, sums });
+        Weights { factors, ..Self::pack(panels, sizes, bias, spread, at) }
     }
 
     /// Packs weights given as `at(tap, input channel, output channel)`, taps in d, h, w order.
     pub fn pack(
-        panels: Vec<&'static DotKernel>,
+        panels: Vec<&'static MicroKernel>,
         [taps, inputs, outputs]: [usize; 3],
         bias: Option<&[f32]>,
         spread: &Spread,
         at: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> Self {
-        let (a, words) = panels.first().map_or((Operand::F32, inputs), |p| (p.a, p.words(inputs)));
+        let (a, groups) = panels.first().map_or((Operand::F32, inputs), |p| (p.a, p.groups(inputs)));
         debug_assert!(panels.iter().all(|p| p.a == a), "panels of several types");
-        let depth = taps * words;
+        let depth = taps * groups;
         let width: usize = panels.iter().map(|p| p.nr).sum();
-        let step = a.per_word();
-        // One item is a share of the words of one panel. Weights are read in the order in which a file
+        let step = a.per_group();
+        // One item is a share of the groups of one panel. Weights are read in the order in which a file
         // holds them, by output channel first, so that large ones go through memory once; what is
         // written meanwhile stays in the second-level cache.
-        let blocks = SHARES.div_ceil(panels.len().max(1)).min(words.div_ceil(PACKED)).max(1);
-        let share = words.div_ceil(blocks);
+        let blocks = SHARES.div_ceil(panels.len().max(1)).min(groups.div_ceil(PACKED)).max(1);
+        let share = groups.div_ceil(blocks);
         let fill = |item: usize, data: *mut f32| {
             let (p, from) = (panels[item / blocks], item % blocks * share);
             let first: usize = panels[..item / blocks].iter().map(|p| p.nr).sum();
-            let last = (from + share).min(words);
+            let last = (from + share).min(groups);
             for from in (from..last).step_by(PACKED) {
                 for n in 0..p.nr {
-                    for word in from..(from + PACKED).min(last) {
-                        let i = word * step;
+                    for group in from..(from + PACKED).min(last) {
+                        let i = group * step;
                         for tap in 0..taps {
                             let inside = first + n < outputs;
                             let value = |k: usize| if inside { at(tap, i + k, first + n) } else { 0.0 };
-                            let place = first * depth + (tap * words + word) * p.nr + n;
+                            let place = first * depth + (tap * groups + group) * p.nr + n;
                             // SAFETY: below depth · width, and each place is one item's.
                             p.column((inputs - i).min(step), value, |_, v| unsafe { *data.add(place) = v });
                         }
@@ -96,12 +96,12 @@ impl Weights {
         // SAFETY: items, panels, taps and columns cover the whole.
         let data = unsafe { Floats::filled(depth * width, items, spread, &fill) };
         let bias = bias.map(|b| (0..width).map(|n| b.get(n).copied().unwrap_or(0.0)).collect());
-        Weights { panels, data, bias, codes: None, inputs, depth, columns: outputs }
+        Weights { panels, data, bias, factors: None, inputs, depth, columns: outputs }
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        let factors = self.codes.as_ref().map_or(0, |c| c.scale.len() + c.sums.len());
+        let factors = self.factors.as_ref().map_or(0, |c| c.scale.len() + c.sums.len());
         4 * (self.data.len() + self.bias.as_ref().map_or(0, Vec::len) + factors)
     }
 

@@ -4,7 +4,7 @@ use crate::simd::{Body, Vector, dispatch};
 use crate::{Grid, Isa, conv::Axis};
 
 /// The way back of a maximum pooling over dense grids; one item is a batch entry.
-pub struct MaxBack {
+pub struct MaxPoolBackward {
     /// Input grid.
     pub input: Grid,
     /// Output grid.
@@ -14,14 +14,14 @@ pub struct MaxBack {
 }
 
 struct Entry<'a> {
-    plan: &'a MaxBack,
+    plan: &'a MaxPoolBackward,
     x: *const f32,
     y: *const f32,
     dy: *const f32,
     dx: *mut f32,
 }
 
-impl MaxBack {
+impl MaxPoolBackward {
     /// Adds the gradient of batch entry `index`; the others may be computed at the same time.
     ///
     /// # Safety
@@ -47,7 +47,7 @@ impl Body for Entry<'_> {
         let p = self.plan;
         let [_, od, oh, ow, c] = p.output.dims;
         let sizes = [p.input.dims[1], p.input.dims[2], p.input.dims[3]];
-        let reach = |axis: usize, o: usize| {
+        let inside = |axis: usize, o: usize| {
             let a = &p.axes[axis];
             (0..a.kernel)
                 .map(move |k| (o * a.stride + k * a.dilation) as i64 - a.pad)
@@ -65,9 +65,9 @@ impl Body for Entry<'_> {
                             let top = V::load_part(self.y.add(o + k), m);
                             // What is left of the gradient in each lane: nothing once it found its place.
                             let mut rest = V::load_part(self.dy.add(o + k), m);
-                            for iz in reach(0, z) {
-                                for iy in reach(1, y) {
-                                    for ix in reach(2, x) {
+                            for iz in inside(0, z) {
+                                for iy in inside(1, y) {
+                                    for ix in inside(2, x) {
                                         let i = iz * p.input.strides[1]
                                             + iy * p.input.strides[2]
                                             + ix * p.input.strides[3]

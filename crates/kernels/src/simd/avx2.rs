@@ -29,7 +29,7 @@ unsafe fn mask(n: usize) -> __m256i {
 
 /// Rounds to bfloat16 in the low half of each 32-bit lane; NaN becomes a quiet NaN.
 #[inline(always)]
-unsafe fn round_half(v: __m256) -> __m128i {
+unsafe fn round_to_bf16(v: __m256) -> __m128i {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
         let bits = _mm256_castps_si256(v);
@@ -43,9 +43,9 @@ unsafe fn round_half(v: __m256) -> __m128i {
     }
 }
 
-/// Rounds to codes between 0 and 255, in the low eight bytes.
+/// Rounds to integers between 0 and 255, in the low eight bytes.
 #[inline(always)]
-unsafe fn codes(v: __m256) -> __m128i {
+unsafe fn round_to_u8(v: __m256) -> __m128i {
     // SAFETY: register arithmetic only; the caller has the features. The second operand of the
     // maximum is returned for NaN; beyond 2^31 the conversion would give the smallest integer.
     unsafe {
@@ -64,7 +64,7 @@ unsafe impl Vector for Avx2 {
     const LANES: usize = 8;
 
     #[inline(always)]
-    unsafe fn apart<B: Body>(body: B) -> B::Out {
+    unsafe fn outlined<B: Body>(body: B) -> B::Out {
         unsafe { enter(body) }
     }
     #[inline(always)]
@@ -92,34 +92,34 @@ unsafe impl Vector for Avx2 {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
     #[inline(always)]
-    unsafe fn load_half(p: *const bf16) -> __m256 {
+    unsafe fn load_bf16(p: *const bf16) -> __m256 {
         unsafe {
             let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
         }
     }
     #[inline(always)]
-    unsafe fn load_half_part(p: *const bf16, n: usize) -> __m256 {
+    unsafe fn load_bf16_part(p: *const bf16, n: usize) -> __m256 {
         let mut lanes = [bf16::ZERO; 8];
         unsafe {
             std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
-            Self::load_half(lanes.as_ptr())
+            Self::load_bf16(lanes.as_ptr())
         }
     }
     #[inline(always)]
-    unsafe fn store_half(p: *mut bf16, v: __m256) {
-        unsafe { _mm_storeu_si128(p.cast(), round_half(v)) }
+    unsafe fn store_bf16(p: *mut bf16, v: __m256) {
+        unsafe { _mm_storeu_si128(p.cast(), round_to_bf16(v)) }
     }
     #[inline(always)]
-    unsafe fn store_half_part(p: *mut bf16, v: __m256, n: usize) {
+    unsafe fn store_bf16_part(p: *mut bf16, v: __m256, n: usize) {
         let mut lanes = [bf16::ZERO; 8];
         unsafe {
-            Self::store_half(lanes.as_mut_ptr(), v);
+            Self::store_bf16(lanes.as_mut_ptr(), v);
             std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
         }
     }
     #[inline(always)]
-    unsafe fn splat_half(p: *const bf16) -> __m256 {
+    unsafe fn splat_bf16(p: *const bf16) -> __m256 {
         unsafe {
             let both = _mm256_set1_epi16((*p).to_bits() as i16);
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(both))
@@ -150,26 +150,26 @@ unsafe impl Vector for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn load_code(p: *const u8) -> __m256 {
+    unsafe fn load_u8(p: *const u8) -> __m256 {
         unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast()))) }
     }
     #[inline(always)]
-    unsafe fn load_code_part(p: *const u8, n: usize) -> __m256 {
+    unsafe fn load_u8_part(p: *const u8, n: usize) -> __m256 {
         let mut lanes = [0u8; 8];
         unsafe {
             std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
-            Self::load_code(lanes.as_ptr())
+            Self::load_u8(lanes.as_ptr())
         }
     }
     #[inline(always)]
-    unsafe fn store_code(p: *mut u8, v: __m256) {
-        unsafe { _mm_storel_epi64(p.cast(), codes(v)) }
+    unsafe fn store_u8(p: *mut u8, v: __m256) {
+        unsafe { _mm_storel_epi64(p.cast(), round_to_u8(v)) }
     }
     #[inline(always)]
-    unsafe fn store_code_part(p: *mut u8, v: __m256, n: usize) {
+    unsafe fn store_u8_part(p: *mut u8, v: __m256, n: usize) {
         let mut lanes = [0u8; 8];
         unsafe {
-            Self::store_code(lanes.as_mut_ptr(), v);
+            Self::store_u8(lanes.as_mut_ptr(), v);
             std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
         }
     }

@@ -37,7 +37,7 @@ pub(super) unsafe fn enter_bf16<B: Body>(body: B) -> B::Out {
 
 /// Rounds to bfloat16; NaN becomes a quiet NaN.
 #[inline(always)]
-unsafe fn round_half<const BF16: bool>(v: __m512) -> __m256i {
+unsafe fn round_to_bf16<const BF16: bool>(v: __m512) -> __m256i {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
         if BF16 {
@@ -52,9 +52,9 @@ unsafe fn round_half<const BF16: bool>(v: __m512) -> __m256i {
     }
 }
 
-/// Rounds to codes between 0 and 255.
+/// Rounds to integers between 0 and 255.
 #[inline(always)]
-unsafe fn codes(v: __m512) -> __m128i {
+unsafe fn round_to_u8(v: __m512) -> __m128i {
     // SAFETY: register arithmetic only; the caller has the features. The second operand of the
     // maximum is returned for NaN; beyond 2^31 the conversion would give the smallest integer.
     unsafe {
@@ -77,7 +77,7 @@ unsafe impl<const BF16: bool> Vector for Wide<BF16> {
     const LANES: usize = 16;
 
     #[inline(always)]
-    unsafe fn apart<B: Body>(body: B) -> B::Out {
+    unsafe fn outlined<B: Body>(body: B) -> B::Out {
         unsafe { if BF16 { enter_bf16(body) } else { enter(body) } }
     }
     #[inline(always)]
@@ -101,29 +101,29 @@ unsafe impl<const BF16: bool> Vector for Wide<BF16> {
         unsafe { _mm512_mask_storeu_ps(p, mask(n), v) }
     }
     #[inline(always)]
-    unsafe fn load_half(p: *const bf16) -> __m512 {
+    unsafe fn load_bf16(p: *const bf16) -> __m512 {
         unsafe {
             let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
         }
     }
     #[inline(always)]
-    unsafe fn load_half_part(p: *const bf16, n: usize) -> __m512 {
+    unsafe fn load_bf16_part(p: *const bf16, n: usize) -> __m512 {
         unsafe {
             let wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask(n), p.cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
         }
     }
     #[inline(always)]
-    unsafe fn store_half(p: *mut bf16, v: __m512) {
-        unsafe { _mm256_storeu_si256(p.cast(), round_half::<BF16>(v)) }
+    unsafe fn store_bf16(p: *mut bf16, v: __m512) {
+        unsafe { _mm256_storeu_si256(p.cast(), round_to_bf16::<BF16>(v)) }
     }
     #[inline(always)]
-    unsafe fn store_half_part(p: *mut bf16, v: __m512, n: usize) {
-        unsafe { _mm256_mask_storeu_epi16(p.cast(), mask(n), round_half::<BF16>(v)) }
+    unsafe fn store_bf16_part(p: *mut bf16, v: __m512, n: usize) {
+        unsafe { _mm256_mask_storeu_epi16(p.cast(), mask(n), round_to_bf16::<BF16>(v)) }
     }
     #[inline(always)]
-    unsafe fn splat_half(p: *const bf16) -> __m512 {
+    unsafe fn splat_bf16(p: *const bf16) -> __m512 {
         unsafe {
             let both = _mm512_set1_epi16((*p).to_bits() as i16);
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(both))
@@ -149,20 +149,20 @@ unsafe impl<const BF16: bool> Vector for Wide<BF16> {
         }
     }
     #[inline(always)]
-    unsafe fn load_code(p: *const u8) -> __m512 {
+    unsafe fn load_u8(p: *const u8) -> __m512 {
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()))) }
     }
     #[inline(always)]
-    unsafe fn load_code_part(p: *const u8, n: usize) -> __m512 {
+    unsafe fn load_u8_part(p: *const u8, n: usize) -> __m512 {
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask(n), p.cast()))) }
     }
     #[inline(always)]
-    unsafe fn store_code(p: *mut u8, v: __m512) {
-        unsafe { _mm_storeu_si128(p.cast(), codes(v)) }
+    unsafe fn store_u8(p: *mut u8, v: __m512) {
+        unsafe { _mm_storeu_si128(p.cast(), round_to_u8(v)) }
     }
     #[inline(always)]
-    unsafe fn store_code_part(p: *mut u8, v: __m512, n: usize) {
-        unsafe { _mm_mask_storeu_epi8(p.cast(), mask(n), codes(v)) }
+    unsafe fn store_u8_part(p: *mut u8, v: __m512, n: usize) {
+        unsafe { _mm_mask_storeu_epi8(p.cast(), mask(n), round_to_u8(v)) }
     }
     #[inline(always)]
     unsafe fn load_int(p: *const i32) -> __m512 {

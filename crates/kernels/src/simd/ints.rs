@@ -1,4 +1,4 @@
-//! Registers of integers, for transforms of codes.
+//! Registers of integers, for transforms of quantized values.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
@@ -21,8 +21,8 @@ pub unsafe trait Ints: Copy {
 
     /// All lanes `x`.
     unsafe fn splat(x: i16) -> Self::Short;
-    /// `n <= SHORTS` codes from `p`, the other lanes any.
-    unsafe fn codes(p: *const u8, n: usize) -> Self::Short;
+    /// `n <= SHORTS` bytes from `p`, widened, the other lanes any.
+    unsafe fn load_u8(p: *const u8, n: usize) -> Self::Short;
     /// Sum.
     unsafe fn add(a: Self::Short, b: Self::Short) -> Self::Short;
     /// Difference.
@@ -59,7 +59,7 @@ unsafe impl Ints for super::Scalar {
         x
     }
     #[inline(always)]
-    unsafe fn codes(p: *const u8, n: usize) -> i16 {
+    unsafe fn load_u8(p: *const u8, n: usize) -> i16 {
         // SAFETY: valid by the trait's contract.
         if n == 0 { 0 } else { unsafe { *p as i16 } }
     }
@@ -131,7 +131,7 @@ unsafe impl Ints for super::Avx2 {
         unsafe { _mm256_set1_epi16(x) }
     }
     #[inline(always)]
-    unsafe fn codes(p: *const u8, n: usize) -> __m256i {
+    unsafe fn load_u8(p: *const u8, n: usize) -> __m256i {
         unsafe {
             if n >= 16 {
                 return _mm256_cvtepu8_epi16(_mm_loadu_si128(p.cast()));
@@ -217,7 +217,7 @@ unsafe impl<const BF16: bool> Ints for super::avx512::Wide<BF16> {
         unsafe { _mm512_set1_epi16(x) }
     }
     #[inline(always)]
-    unsafe fn codes(p: *const u8, n: usize) -> __m512i {
+    unsafe fn load_u8(p: *const u8, n: usize) -> __m512i {
         unsafe { _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(first(n), p.cast())) }
     }
     #[inline(always)]

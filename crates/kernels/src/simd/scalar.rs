@@ -14,7 +14,7 @@ unsafe impl Vector for Scalar {
     const LANES: usize = 1;
 
     #[inline(always)]
-    unsafe fn apart<B: Body>(body: B) -> B::Out {
+    unsafe fn outlined<B: Body>(body: B) -> B::Out {
         // SAFETY: passed on from the caller.
         unsafe { body.run::<Self>() }
     }
@@ -45,29 +45,29 @@ unsafe impl Vector for Scalar {
         }
     }
     #[inline(always)]
-    unsafe fn load_half(p: *const bf16) -> f32 {
+    unsafe fn load_bf16(p: *const bf16) -> f32 {
         // SAFETY: valid by the trait's contract.
         unsafe { (*p).get() }
     }
     #[inline(always)]
-    unsafe fn load_half_part(p: *const bf16, n: usize) -> f32 {
+    unsafe fn load_bf16_part(p: *const bf16, n: usize) -> f32 {
         // SAFETY: valid by the trait's contract.
         if n == 0 { 0.0 } else { unsafe { (*p).get() } }
     }
     #[inline(always)]
-    unsafe fn store_half(p: *mut bf16, v: f32) {
+    unsafe fn store_bf16(p: *mut bf16, v: f32) {
         // SAFETY: valid by the trait's contract.
         unsafe { *p = bf16::of(v) }
     }
     #[inline(always)]
-    unsafe fn store_half_part(p: *mut bf16, v: f32, n: usize) {
+    unsafe fn store_bf16_part(p: *mut bf16, v: f32, n: usize) {
         if n > 0 {
             // SAFETY: valid by the trait's contract.
             unsafe { *p = bf16::of(v) }
         }
     }
     #[inline(always)]
-    unsafe fn splat_half(p: *const bf16) -> f32 {
+    unsafe fn splat_bf16(p: *const bf16) -> f32 {
         // SAFETY: valid by the trait's contract.
         unsafe { (*p).get() }
     }
@@ -94,22 +94,22 @@ unsafe impl Vector for Scalar {
         }
     }
     #[inline(always)]
-    unsafe fn load_code(p: *const u8) -> f32 {
+    unsafe fn load_u8(p: *const u8) -> f32 {
         // SAFETY: valid by the trait's contract.
         unsafe { (*p).get() }
     }
     #[inline(always)]
-    unsafe fn load_code_part(p: *const u8, n: usize) -> f32 {
+    unsafe fn load_u8_part(p: *const u8, n: usize) -> f32 {
         // SAFETY: valid by the trait's contract.
         if n == 0 { 0.0 } else { unsafe { (*p).get() } }
     }
     #[inline(always)]
-    unsafe fn store_code(p: *mut u8, v: f32) {
+    unsafe fn store_u8(p: *mut u8, v: f32) {
         // SAFETY: valid by the trait's contract.
         unsafe { *p = <u8 as Element>::of(v) }
     }
     #[inline(always)]
-    unsafe fn store_code_part(p: *mut u8, v: f32, n: usize) {
+    unsafe fn store_u8_part(p: *mut u8, v: f32, n: usize) {
         if n > 0 {
             // SAFETY: valid by the trait's contract.
             unsafe { *p = <u8 as Element>::of(v) }

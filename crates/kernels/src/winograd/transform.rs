@@ -2,7 +2,7 @@
 //! size, 4 or 2; lines of `T + 2` values are the first of arrays of six.
 
 use super::Prologue;
-use crate::dot::Act;
+use crate::gemm::Act;
 use crate::simd::{Body, Vector};
 use crate::{Element, Grid};
 

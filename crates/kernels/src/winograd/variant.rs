@@ -1,6 +1,6 @@
 //! The variants of the algorithm.
 
-use crate::dot::Operand;
+use crate::gemm::Operand;
 
 /// Which minimal filtering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,12 +9,12 @@ pub struct Variant {
     pub tile: usize,
     /// How transformed inputs and weights are stored and multiplied.
     pub domain: Operand,
-    /// Whether codes are rounded to bytes in the transform domain: then it is another function than
+    /// Whether values are rounded to INT8 in the transform domain (Winograd INT8): then it is another function than
     /// the direct convolution, though the same one on every tier.
     pub rounded: bool,
 }
 
-/// What each transform position of codes less their zero point is multiplied by before it is rounded to
+/// What each transform position of values less their zero point is multiplied by before it is rounded to
 /// a signed byte, times 2^15: `(d·step + 2^14) >> 15`, row by row. Between 1 and 32767.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Steps(pub [i16; 16]);
@@ -33,12 +33,12 @@ impl Variant {
     pub const F2: Variant = Variant { tile: 2, domain: Operand::F32, rounded: false };
     /// F(2×2, 3×3) in bfloat16: hardly less exact than a direct product of bfloat16.
     pub const F2_BF16: Variant = Variant { tile: 2, domain: Operand::Bf16, rounded: false };
-    /// F(4×4, 3×3) in bfloat16: the fastest; its error is that of eight-bit integers.
+    /// F(4×4, 3×3) in bfloat16: the fastest; its error is that of INT8.
     pub const F4_BF16: Variant = Variant { tile: 4, domain: Operand::Bf16, rounded: false };
-    /// F(2×2, 3×3) of codes in 16 bits: the sums of the direct convolution, bit for bit.
+    /// F(2×2, 3×3) of INT8 in 16 bits: the sums of the direct convolution, bit for bit.
     pub const F2_EXACT: Variant = Variant { tile: 2, domain: Operand::I16, rounded: false };
-    /// F(2×2, 3×3) of codes rounded to bytes in the transform domain.
-    pub const F2_BYTES: Variant = Variant { tile: 2, domain: Operand::U8, rounded: true };
+    /// F(2×2, 3×3) with values rounded to INT8 in the transform domain.
+    pub const F2_INT8: Variant = Variant { tile: 2, domain: Operand::U8, rounded: true };
 
     /// Positions of the transform: (tile + 3 - 1)².
     pub fn points(self) -> usize {

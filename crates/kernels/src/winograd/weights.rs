@@ -1,17 +1,17 @@
 //! Weights in the transform domain.
 
-use super::codes::POINTS;
+use super::int8_transform::POINTS;
 use super::transform::{FILTERS, Filters};
 use super::{Steps, Winograd};
-use crate::dot::Operand;
+use crate::gemm::Operand;
 use crate::simd::dispatch;
 use crate::{Floats, Spread};
 
-/// Words of input channels that one item of packing writes.
+/// IntAccumulators of input channels that one item of packing writes.
 const PACKED: usize = 4;
 
-/// Most values of a word.
-const MOST_PER_WORD: usize = 4;
+/// Most values of a group.
+const MOST_PER_GROUP: usize = 4;
 
 /// A transformed weight as a signed byte.
 fn rounded(u: f32, inverse: f32) -> f32 {
@@ -24,14 +24,14 @@ pub struct Weights {
     pub(super) data: Floats,
     pub(super) bias: Vec<f32>,
     /// Of integer convolutions.
-    pub(super) codes: Option<Factors>,
+    pub(super) factors: Option<Factors>,
 }
 
 /// What an integer convolution needs of its weights besides.
 pub(super) struct Factors {
     /// Factor of each column that makes sums of the direct convolution values.
     pub scale: Vec<f32>,
-    /// Where codes are rounded in the transform domain.
+    /// Where quantized values are rounded in the transform domain.
     pub rounding: Option<Rounding>,
 }
 
@@ -50,7 +50,7 @@ impl Weights {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let factors = self
-            .codes
+            .factors
             .as_ref()
             .map_or(0, |c| c.scale.len() + c.rounding.as_ref().map_or(0, |r| 3 * r.ratio.len()));
         4 * (self.data.len() + self.bias.len() + factors)
@@ -58,12 +58,12 @@ impl Weights {
 }
 
 impl Winograd {
-    /// Transforms and packs codes of weights, given as for [`Winograd::pack`] as integers from -128 to
+    /// Transforms and packs quantized weights, given as for [`Winograd::pack`] as integers from -128 to
     /// 127, for a convolution whose sums become values by the factors `scale` of the output channels.
     /// Four times any sum must fit 32 bits.
     ///
     /// A rounded variant needs `steps`.
-    pub fn pack_codes(
+    pub fn pack_quantized(
         &self,
         (scale, steps): (&[f32], Option<Steps>),
         bias: Option<&[f32]>,
@@ -73,14 +73,14 @@ impl Winograd {
         let mut scale = scale.to_vec();
         scale.resize(self.width(), 0.0);
         let rounding = self.variant.rounded.then(|| self.rounding(steps.unwrap_or_default(), spread, &at));
-        let codes = Some(Factors { scale, rounding });
-        let rounding = codes.as_ref().and_then(|c| c.rounding.as_ref());
+        let factors = Some(Factors { scale, rounding });
+        let rounding = factors.as_ref().and_then(|c| c.rounding.as_ref());
         let exact = |u: f32, point: usize, column: usize| match rounding {
             Some(r) => rounded(u, r.inverse[column][point]),
             None => 4.0 * u,
         };
         let weights = self.packed(bias, spread, at, exact);
-        Weights { codes, ..weights }
+        Weights { factors, ..weights }
     }
 
     /// How the weights of each position and column are rounded.
@@ -183,23 +183,23 @@ impl Winograd {
         let columns = self.shape.output.channels();
         let points = self.variant.points();
         let width = self.width();
-        let (rows, step) = (kd * self.words(inputs), self.operand.per_word());
-        // One item is a few words of input channels: all their rows of all panels and positions.
+        let (rows, step) = (kd * self.groups(inputs), self.operand.per_group());
+        // One item is a few groups of input channels: all their rows of all panels and positions.
         // Weights are read by output channel first, as a file holds them.
-        let words = self.words(inputs);
+        let groups = self.groups(inputs);
         let fill = |item: usize, data: *mut f32| {
-            let own = item * PACKED..((item + 1) * PACKED).min(words);
+            let own = item * PACKED..((item + 1) * PACKED).min(groups);
             let mut first = 0;
             for p in &self.panels {
                 for n in (0..p.nr).step_by(FILTERS) {
-                    for word in own.clone() {
-                        let i = word * step;
-                        let first_input = i - i % self.cut.channels;
-                        let block = self.words(self.cut.channels.min(inputs - first_input));
-                        let base = kd * self.words(first_input) * width + kd * block * first;
+                    for group in own.clone() {
+                        let i = group * step;
+                        let first_input = i - i % self.tiling.channels;
+                        let block = self.groups(self.tiling.channels.min(inputs - first_input));
+                        let base = kd * self.groups(first_input) * width + kd * block * first;
                         for t in 0..kd {
                             let lanes = columns.saturating_sub(first + n).min(FILTERS);
-                            let mut u = [[[0f32; FILTERS]; 36]; MOST_PER_WORD];
+                            let mut u = [[[0f32; FILTERS]; 36]; MOST_PER_GROUP];
                             let held = step.min(inputs - i);
                             for (k, u) in u.iter_mut().enumerate().take(held) {
                                 *u = self.transformed([t, i + k, first + n], lanes, &at);
@@ -209,10 +209,11 @@ impl Winograd {
                                 let place = point * rows * width + base + row * p.nr + n;
                                 for lane in 0..FILTERS.min(p.nr - n) {
                                     let column = first + n + lane;
-                                    let word =
-                                        Operand::word(p.a, held, |k| value(u[k][point][lane], point, column));
+                                    let group = Operand::group(p.a, held, |k| {
+                                        value(u[k][point][lane], point, column)
+                                    });
                                     // SAFETY: below points · rows · width, and each place is one item's.
-                                    unsafe { *data.add(place + lane) = word };
+                                    unsafe { *data.add(place + lane) = group };
                                 }
                             }
                         }
@@ -221,10 +222,10 @@ impl Winograd {
                 first += p.nr;
             }
         };
-        let items = words.div_ceil(PACKED);
+        let items = groups.div_ceil(PACKED);
         // SAFETY: items, panels, taps, columns and positions cover the whole.
         let data = unsafe { Floats::filled(points * rows * width, items, spread, &fill) };
         let bias = (0..width).map(|n| bias.and_then(|b| b.get(n).copied()).unwrap_or(0.0)).collect();
-        Weights { data, bias, codes: None }
+        Weights { data, bias, factors: None }
     }
 }

@@ -16,6 +16,11 @@ const FLAT_BLOCK: [usize; 3] = [256, 256, 1];
 /// How far overlapping windows reach where a network has a fixed size and the recipe names no window.
 const USUAL_OVERLAP: f64 = 0.25;
 
+/// Scores that are read at a time where a single run gives them, and the most slices of them: what lies side by side in
+/// the network's output is read together.
+const SCORES: usize = 1 << 22;
+const SLICES: usize = 16;
+
 /// How the output of a run lies on its input.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Lie {
@@ -140,7 +145,7 @@ impl Plan {
     pub fn thick(&self, scores: usize, runs: usize) -> usize {
         match self.weights {
             Some(_) => self.block[2],
-            None if runs == 1 => super::run::slices(scores, self.grid),
+            None if runs == 1 => slices(scores, self.grid),
             None => self.grid[2],
         }
     }
@@ -166,12 +171,17 @@ impl Plan {
             // A single run is read slice by slice.
             None if runs == 1 => {
                 let slice = 4 * scores as u64 * grid[0] * grid[1];
-                let some = super::run::slices(scores, self.grid) as u64 * slice;
+                let some = slices(scores, self.grid) as u64 * slice;
                 self.lane_bytes(0) + some * if by_plane { 2 } else { 1 }
             }
             None => self.lane_bytes(scores) * if by_plane { 2 } else { 1 },
         }
     }
+}
+
+/// Slices of an output of `size` that are read at a time.
+pub(super) fn slices(scores: usize, size: [usize; 3]) -> usize {
+    (SCORES / (scores * size[0] * size[1]).max(1)).clamp(1, SLICES.min(size[2].max(1)))
 }
 
 fn pixels(d: [usize; 3]) -> u64 {

@@ -1,6 +1,7 @@
 //! Running a network, or an ensemble of them, on the windows of a plan.
 
-use super::{Plan, Workspace};
+use super::Workspace;
+use super::plan::{Plan, slices};
 use crate::model::{Key, Seat};
 use crate::tensor::{Reading, fill, output, tile};
 use crate::{Error, Model, Result};
@@ -10,11 +11,6 @@ use std::time::Instant;
 
 /// Takes the scores of a box of the plan's grid, scores innermost, x fastest.
 pub(crate) type Take<'a> = dyn FnMut([usize; 3], [usize; 3], &[f32]) + 'a;
-
-/// Scores that are read at a time where a single run gives them, and the most slices of them: what lies side by side in
-/// the network's output is read together.
-const SCORES: usize = 1 << 22;
-const SLICES: usize = 16;
 
 /// Runs network `i` of the recipe on all windows of `plan`, averaged over its outputs, the models of the ensemble and
 /// its flips, and gives the scores to `take` box by box.
@@ -230,9 +226,4 @@ impl Job<'_> {
         }
         self.what.fits(channels, self.labels)
     }
-}
-
-/// Slices of an output of `size` that are read at a time.
-pub(super) fn slices(scores: usize, size: [usize; 3]) -> usize {
-    (SCORES / (scores * size[0] * size[1]).max(1)).clamp(1, SLICES.min(size[2].max(1)))
 }

@@ -16,6 +16,7 @@ mod skeleton;
 mod slide;
 mod step;
 
+pub use crate::error::Problem;
 use crate::{Error, Result};
 pub use decide::{Decide, Label, Rule};
 pub use input::{Agree, Colours, Input, Kind};
@@ -28,7 +29,7 @@ pub use options::{
     Stain,
 };
 pub use post::{Neighbours, Post, PostStep};
-pub use schema::{Choice, Problem};
+pub use schema::Choice;
 use schema::{Problems, Section, choices};
 use serde::Serialize;
 pub use skeleton::skeleton;

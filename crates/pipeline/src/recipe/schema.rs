@@ -1,20 +1,12 @@
 //! Reading TOML by a schema, so that one pass tells everything that is wrong: file, line, and for an
 //! unknown key the nearest that is known.
 
+use crate::error::Problem;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-/// One thing that is wrong with a recipe.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Line of the text, counted from 1.
-    pub line: usize,
-    /// What is wrong, and what to write instead.
-    pub message: String,
-}
 
 /// Collects what is wrong while a text is read.
 pub(super) struct Problems<'t> {

@@ -1,10 +1,11 @@
 //! `qc.html`: all cases of an output folder with their pictures.
 
-use super::{RECORD_ENDING, Record};
 use crate::gallery::{self, Head, Quantity, Row, Status};
+use crate::place::RECORDS;
+use crate::record::{RECORD_ENDING, Record};
 use crate::table::Table;
 use crate::{Error, Model, Result};
-use ampoule_imaging::nifti::write_atomic;
+use ampoule_imaging::fs::write_atomic;
 use std::path::{Path, PathBuf};
 
 /// Writes the page of the cases in `cases.csv` and the files in `failures.csv`.
@@ -84,7 +85,7 @@ fn record(output: &Path, case: &str) -> Option<Record> {
         let (folder, stem) = case.rsplit_once('/').unwrap_or(("", case));
         root.join(folder).join(format!("{stem}{RECORD_ENDING}"))
     };
-    Record::read(&place(output)).or_else(|| Record::read(&place(&output.join(super::RECORDS))))
+    Record::read(&place(output)).or_else(|| Record::read(&place(&output.join(RECORDS))))
 }
 
 /// The picture of a case, as a path from the page.

@@ -1,13 +1,15 @@
 //! One case, start to end.
 
-use super::claim::Claim;
-use super::record::{State, inputs, millis};
-use super::{Batch, Outcome, Place, Record};
+use super::Outcome;
+use crate::batch::Batch;
 use crate::case::Case;
+use crate::claim::Claim;
 use crate::measure::measure;
+use crate::place::Place;
 use crate::predict::{Found, predict};
 use crate::read::{Loaded, load};
 use crate::recipe::{Choice, Recipe, Rule, Task};
+use crate::record::{Record, State, Written, inputs, millis};
 use crate::write::{Names, Segmented, place, remove_plain, write_all};
 use crate::{Error, Fingerprint, Model, Result, Workspace, plausible, post, slides};
 use ampoule_imaging::Volume;
@@ -149,7 +151,7 @@ fn apart(inputs: &BTreeSet<PathBuf>, outputs: &[PathBuf], spot: &Place) -> Resul
 fn usable(
     spot: &Place,
     fingerprint: &str,
-    given: &[super::Written],
+    given: &[Written],
     files: &[(&'static str, String)],
     paths: &[PathBuf],
     interrupted: bool,
@@ -190,7 +192,7 @@ fn usable(
 pub(super) fn remove_temporaries(path: &Path) {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if ampoule_imaging::pending::is_temporary_of(&entry.file_name(), name) {
+        if ampoule_imaging::fs::is_temporary_of(&entry.file_name(), name) {
             let _ = std::fs::remove_file(entry.path());
         }
     }

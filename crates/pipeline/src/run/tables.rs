@@ -1,15 +1,17 @@
 //! The tables of an output folder: what every case gave, what failed, and with which settings. Several runs, and
 //! several processes, write into the same tables, row by row.
 
-use super::claim::Claim;
 use super::gallery;
-use super::{Batch, CaseResult, Outcome, Record, Summary};
+use super::{CaseResult, Outcome, Summary};
+use crate::batch::Batch;
 use crate::case::Case;
+use crate::claim::Claim;
 use crate::measure::{Measured, round};
 use crate::recipe::{Kind, Recipe, Task};
+use crate::record::Record;
 use crate::table::{Table, field};
 use crate::{Error, Model, Result};
-use ampoule_imaging::nifti::write_atomic;
+use ampoule_imaging::fs::write_atomic;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

@@ -1,8 +1,10 @@
 //! Who works on which case: all threads on one case, or one case a thread where cases are small.
 
 use super::one::{outputs, run_case};
-use super::{Batch, CaseResult, Outcome, Place, Progress, Summary, tables};
+use super::{CaseResult, Outcome, Progress, Summary, tables};
+use crate::batch::Batch;
 use crate::case::Case;
+use crate::place::Place;
 use crate::recipe::Kind;
 use crate::{Error, Model, Result, slides};
 use std::collections::{BTreeSet, HashMap, VecDeque};

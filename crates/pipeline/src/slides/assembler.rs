@@ -2,8 +2,8 @@
 
 use super::SlideFiles;
 use super::grid::{Grid, Window};
-use super::sink::{Finished, Sink};
-use crate::canvas::{Canvas, Finished as Block, Placed};
+use super::sink::{Finished, Row, Sink};
+use crate::canvas::{Canvas, Placed};
 use crate::{Error, Result};
 use ampoule_imaging::Volume;
 use ampoule_imaging::pyramid::TILE;
@@ -24,9 +24,6 @@ pub(super) struct Ready {
 
 /// Told how many tiles are done, and how many there are.
 pub(super) type Told<'a> = dyn FnMut(usize, usize) + Send + 'a;
-
-/// Blocks of a row by their columns.
-pub(super) type Row = BTreeMap<u64, Block>;
 
 pub(super) struct TileAssembler<'a, 't> {
     files: &'a SlideFiles,

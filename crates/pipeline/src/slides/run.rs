@@ -9,13 +9,15 @@ use super::plan::{THUMBNAIL, decoders, plan};
 use super::reader::TileReader;
 use super::sink::{PARTS, Place, Tissue};
 use super::workers::{Times, steps, work};
+use crate::batch::Batch;
 use crate::case::Case;
+use crate::claim::Claim;
 use crate::measure::{Measured, round};
+use crate::place::Place as Spot;
 use crate::predict::tile_scores;
 use crate::prepare::Image;
 use crate::recipe::{Slide as Part, Step, TissueRule, Weighting};
-use crate::run::claim::Claim;
-use crate::run::{Batch, OnSlide, Place as Spot, Record};
+use crate::record::{OnSlide, Record, millis};
 use crate::write::{Names, legend};
 use crate::{Error, Model, Result};
 use ampoule_imaging::photo::Photo;
@@ -92,7 +94,7 @@ pub(crate) fn run(
         ("windows", times.worked),
         ("total", start.elapsed()),
     ];
-    record.timings_ms = crate::run::millis(&spent.to_vec());
+    record.timings_ms = millis(&spent.to_vec());
     let [w, h] = [slide.levels[0].width, slide.levels[0].height];
     record.shape = [w, h, 1];
     record.spacing_mm = survey.mpp.map(|m| [m / 1000.0, m / 1000.0, 1.0]);

@@ -1,9 +1,9 @@
 //! What becomes of finished rows: outlines, areas, probability maps and the picture.
 
 use super::SlideFiles;
-use super::assembler::Row;
 use super::features::Features;
 use super::overlay::Overlay;
+use crate::canvas::Finished as Block;
 use crate::decide::Decider;
 use crate::recipe::Recipe;
 use crate::write::legend;
@@ -11,10 +11,14 @@ use crate::{Error, Result};
 use ampoule_imaging::Volume;
 use ampoule_imaging::contour::{Region, Tracer};
 use ampoule_imaging::pyramid::{Pyramid, TILE};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter};
 
 const SIDE: u64 = TILE as u64;
+
+/// Blocks of a row by their columns.
+pub(super) type Row = BTreeMap<u64, Block>;
 
 /// Where there is tissue: its mask, and pixels of the mask along a side of one of the canvas's.
 #[derive(Clone, Copy)]

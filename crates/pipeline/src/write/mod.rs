@@ -9,7 +9,7 @@ mod probability;
 use crate::case::{Case, nifti_ending};
 use crate::read::{Loaded, Source};
 use crate::recipe::{Kind, Recipe};
-use crate::run::Written;
+use crate::record::Written;
 use crate::{Error, Result, sha256_file};
 use ampoule_imaging::Volume;
 use ampoule_imaging::picture::Legend;

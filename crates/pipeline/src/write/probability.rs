@@ -2,7 +2,7 @@
 
 use super::{Names, Segmented, Writer, nifti, plain};
 use crate::read::Source;
-use ampoule_imaging::nifti::write_atomic;
+use ampoule_imaging::fs::write_atomic;
 use ampoule_imaging::photo::write_grey;
 use std::path::Path;
 

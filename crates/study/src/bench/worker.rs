@@ -2,7 +2,7 @@
 
 use super::{Share, noise};
 use ampoule_engine::{Options, Precision, Session};
-use ampoule_graph::onnx;
+use ampoule_onnx as onnx;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::io::{BufRead, Write};

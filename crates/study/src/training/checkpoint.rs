@@ -1,8 +1,8 @@
 //! Where training stands, so that a killed run goes on and a spoilt one has something to go back to.
 
 use crate::{Error, Result};
-use ampoule_graph::onnx::{self, Limits};
 use ampoule_graph::{Graph, Tensor};
+use ampoule_onnx::{self as onnx, Limits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read, Write};

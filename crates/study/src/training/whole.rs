@@ -242,8 +242,8 @@ channel = 0
         let last = Recipe::parse(&recipe, "").unwrap().network.pop().unwrap();
         assert_eq!((last.outputs, last.flips), (vec!["main".to_owned()], vec![]));
         // What was written can be read.
-        let bytes = ampoule_graph::onnx::to_bytes(&all).unwrap();
-        ampoule_graph::onnx::from_bytes(bytes.into(), None, &Default::default()).unwrap();
+        let bytes = ampoule_onnx::to_bytes(&all).unwrap();
+        ampoule_onnx::from_bytes(bytes.into(), None, &Default::default()).unwrap();
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::machine::{Machine, Shared};
 use crate::param::ParamId;
 use ampoule_kernels::conv::{Axis, ConvPointers};
 use ampoule_kernels::depthwise::{Depthwise as Plan, Filters};
-use ampoule_kernels::dot::Act;
+use ampoule_kernels::gemm::Act;
 use ampoule_kernels::{Elem, Grid};
 
 /// Channels whose gradients one item computes: a cache line.
@@ -133,7 +133,7 @@ impl Layer for Depthwise {
             axes: self.axes,
             act: Act::None,
             elems: [Elem::F32; 2],
-            codes: None,
+            quantized: None,
         };
         let p = ConvPointers::new(run.x[0].as_ptr(), run.y.as_mut_ptr(), std::ptr::null());
         // SAFETY: slices of the grids' sizes; items are disjoint.

@@ -10,7 +10,7 @@ use super::{Backward, Forward, Gradient, Layer, Reads, nearest};
 use crate::machine::{CHUNK, Machine, Shared, part};
 use crate::param::{ParamId, Params};
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Spec, Weights, phases};
-use ampoule_kernels::dot::{Act, Operand};
+use ampoule_kernels::gemm::{Act, Operand};
 use ampoule_kernels::norm::partial_sums;
 use ampoule_kernels::winograd::{self, Operands, Shape, Variant, Winograd};
 use ampoule_kernels::{Elem, Grid};
@@ -203,7 +203,7 @@ fn plan(m: &Meeting, on: &Machine, up: bool, add: bool) -> Way {
 fn one(on: &Machine, input: Grid, output: Grid, axes: [Axis; 3], add: bool) -> Plan {
     let residual = add.then_some(output);
     let elems = [Elem::F32; 2];
-    let spec = Spec { input, output, residual, axes, act: Act::None, elems, codes: None };
+    let spec = Spec { input, output, residual, axes, act: Act::None, elems, quantized: None };
     let conv = Conv::new(spec, on.isa, true);
     let square = axes[1..].iter().all(|a| (a.kernel, a.stride, a.dilation) == (3, 1, 1));
     if square && !on.exact && axes[0].stride == 1 && axes[0].dilation == 1 {
@@ -215,7 +215,7 @@ fn one(on: &Machine, input: Grid, output: Grid, axes: [Axis; 3], add: bool) -> P
             pad: axes.map(|a| a.pad),
             act: Act::None,
             elems,
-            codes: None,
+            quantized: None,
         };
         let variants = match on.mixed {
             true => vec![Variant::F2_BF16, Variant::F4, Variant::F2],

@@ -3,7 +3,7 @@
 use super::{Backward, Dims, Forward, Gradient, Layer, Reads, len};
 use crate::machine::{Machine, Shared};
 use ampoule_kernels::conv::{Axis, ConvPointers};
-use ampoule_kernels::grad::pool::MaxBack;
+use ampoule_kernels::grad::pool::MaxPoolBackward;
 use ampoule_kernels::pool::{Pool, PoolKind};
 use ampoule_kernels::resize::{Resize, Samples};
 use ampoule_kernels::{Elem, Grid};
@@ -99,14 +99,14 @@ pub(crate) fn mean(size: usize) -> Samples {
 /// Maximum pooling.
 pub(crate) struct Largest {
     pool: Pool,
-    back: MaxBack,
+    back: MaxPoolBackward,
 }
 
 impl Largest {
     pub fn new(input: Dims, output: Dims, axes: [Axis; 3]) -> Self {
         let (input, output) = (Grid::dense(input), Grid::dense(output));
         let pool = Pool { input, output, axes, kind: PoolKind::Max, elem: Elem::F32 };
-        Largest { pool, back: MaxBack { input, output, axes } }
+        Largest { pool, back: MaxPoolBackward { input, output, axes } }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Markers, and the header of the frame.
 
-use super::super::Error;
+use super::super::error::Error;
 
 /// One colour component.
 #[derive(Clone, Debug)]

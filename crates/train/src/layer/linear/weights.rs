@@ -4,7 +4,7 @@
 use super::Meeting;
 use crate::machine::{Machine, Shared};
 use ampoule_kernels::Grid;
-use ampoule_kernels::grad::outer::{Outer, outer};
+use ampoule_kernels::grad::weight::{WeightGradient, weight_gradient};
 
 /// Floats of both sides that a block of rows should stay below: half of the second-level cache.
 const BLOCK: usize = 1 << 16;
@@ -159,7 +159,7 @@ unsafe fn add(
         for ky in 0..ay.kernel {
             for kx in 0..steps {
                 let tap = (kz * ay.kernel + ky) * ax.kernel + kx;
-                let args = Outer {
+                let args = WeightGradient {
                     a: a.wrapping_add(ky * ay.dilation * a_row + kx * ax.dilation * a_step),
                     a_row: ay.stride * a_row,
                     a_step: ax.stride * a_step,
@@ -174,7 +174,7 @@ unsafe fn add(
                     n: columns.len(),
                 };
                 // SAFETY: positions of both sides, or of the copy.
-                unsafe { outer(on.isa, args) };
+                unsafe { weight_gradient(on.isa, args) };
             }
         }
     }

@@ -1,0 +1,9 @@
+//! Files: opening nothing but plain ones, and writing whole ones or none.
+
+mod atomic;
+mod pending;
+mod plain;
+
+pub use atomic::write_atomic;
+pub use pending::{Pending, is_temporary_of};
+pub use plain::open as open_plain;

@@ -1,0 +1,288 @@
+//! INT8 depthwise convolution with the integer dot products of the CPU.
+//!
+//! A group holds values of one channel at neighbouring columns, four bytes or two values of 16 bits. Once made, it
+//! serves every output whose window touches those columns, with the weights shifted accordingly: groups
+//! cost more than products here.
+
+use super::{Depthwise, ROWS, valid};
+use crate::conv::ConvPointers;
+use crate::gemm::x86_int8::{IntAccumulators, Ymm, Zmm};
+use crate::gemm::{self, Epilogue, GemmArgs, Requantize};
+use crate::{Elem, Isa};
+use std::ops::Range;
+
+/// Outputs whose sums are in registers at once.
+const N: usize = 8;
+
+/// Weights of an INT8 depthwise convolution, packed for one kernel.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    isa: Isa,
+    /// Channels that a register holds.
+    lanes: usize,
+    /// `[block of channels][line of the kernel][shift][channel]`; with shift `s`, place `i` of the group has
+    /// the weight of column `s - (places - 1) + i` of the kernel, or 0.
+    groups: Vec<i32>,
+    /// What the sum of each channel begins with: what the zero point adds, taken off.
+    start: Vec<i32>,
+    /// A pixel outside the image.
+    outside: Vec<u8>,
+}
+
+/// Widths and strides of kernels along rows that are compiled.
+fn compiled(kernel: usize, stride: usize) -> bool {
+    matches!((kernel, stride), (3 | 5 | 7, 1 | 2))
+}
+
+impl Packed {
+    /// Packs `weights` (`[tap][channel]`, integers of a signed byte) for `plan`, if it suits it.
+    pub(super) fn of(plan: &Depthwise, isa: Isa, weights: &[f32]) -> Option<Self> {
+        let quantized = plan.quantized.as_ref()?;
+        let across = plan.axes[2];
+        let zero = u8::try_from(quantized.zero_point).ok()?;
+        if isa == Isa::Scalar || across.dilation != 1 || !compiled(across.kernel, across.stride) {
+            return None;
+        }
+        let lanes = if isa >= Isa::Avx512 { 16 } else { 8 };
+        let operand = gemm::operand(isa, Elem::U8);
+        let (per, kernel, c) = (operand.per_group(), across.kernel, plan.output.channels());
+        let lines = plan.axes[0].kernel * plan.axes[1].kernel;
+        let mut groups = Vec::with_capacity(c.next_multiple_of(lanes) * lines * (kernel + per - 1));
+        for first in (0..c).step_by(lanes) {
+            for line in 0..lines {
+                for shift in 0..kernel + per - 1 {
+                    groups.extend((first..first + lanes).map(|ch| {
+                        let group = operand.group(per, |i| match (shift + i).checked_sub(per - 1) {
+                            Some(t) if t < kernel && ch < c => weights[(line * kernel + t) * c + ch],
+                            _ => 0.0,
+                        });
+                        group.to_bits() as i32
+                    }));
+                }
+            }
+        }
+        let sum = |ch: usize| (0..lines * kernel).map(|t| weights[t * c + ch] as i32).sum::<i32>();
+        let start =
+            (0..c.next_multiple_of(lanes)).map(|ch| if ch < c { -quantized.zero_point * sum(ch) } else { 0 });
+        Some(Packed { isa, lanes, groups, start: start.collect(), outside: vec![zero; c] })
+    }
+}
+
+/// An item.
+pub(super) struct Item<'a> {
+    pub plan: &'a Depthwise,
+    pub packed: &'a Packed,
+    pub bias: &'a [f32],
+    pub scale: &'a [f32],
+    pub p: ConvPointers,
+    /// Batch entry and slice.
+    pub at: [usize; 2],
+    pub rows: Range<usize>,
+}
+
+impl Item<'_> {
+    /// Computes the item.
+    ///
+    /// # Safety
+    /// As for [`Depthwise::run`]; the weights must be packed for the plan and a tier that the CPU has.
+    pub(super) unsafe fn run(&self) {
+        debug_assert!(self.rows.len() <= ROWS);
+        let across = &self.plan.axes[2];
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match (across.kernel, across.stride) {
+                (3, 1) => self.kernel::<3, 1>(),
+                (3, 2) => self.kernel::<3, 2>(),
+                (5, 1) => self.kernel::<5, 1>(),
+                (5, 2) => self.kernel::<5, 2>(),
+                (7, 1) => self.kernel::<7, 1>(),
+                (7, 2) => self.kernel::<7, 2>(),
+                _ => unreachable!("a kernel that is not packed"),
+            }
+        }
+    }
+
+    /// Safety: as for [`Item::run`].
+    unsafe fn kernel<const K: usize, const S: usize>(&self) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match self.packed.isa {
+                Isa::Avx512Vnni | Isa::Avx512Bf16 => avx512vnni::<K, S>(self),
+                Isa::Avx512 => avx512::<K, S>(self),
+                Isa::Avx2Vnni => avx2vnni::<K, S>(self),
+                _ => avx2::<K, S>(self),
+            }
+        }
+    }
+
+    /// Safety: as for [`Item::run`]; `W` must be of the tier.
+    #[inline(always)]
+    unsafe fn lines<W: IntAccumulators, const K: usize, const S: usize>(&self) {
+        let per = W::OPERAND.per_group();
+        let columns = ((N - 1) * S + K).next_multiple_of(per);
+        let (width, c) = (self.plan.output.dims[3], self.plan.output.channels());
+        let lines = self.plan.axes[0].kernel * self.plan.axes[1].kernel;
+        let mut table = vec![std::ptr::null(); lines * columns];
+        for y in self.rows.clone() {
+            for x in (0..width).step_by(N) {
+                self.fill(&mut table, columns, [y, x]);
+                for first in (0..c).step_by(W::LANES) {
+                    // SAFETY: the table leads to pixels of the input or the one outside; outputs of the item.
+                    unsafe {
+                        if first + W::LANES <= c {
+                            self.block::<W, K, S, true>(&table, columns, first, [y, x]);
+                        } else {
+                            self.block::<W, K, S, false>(&table, columns, first, [y, x]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the columns that outputs from `x` of row `y` on see begin, in each line of the kernel.
+    fn fill(&self, table: &mut [*const u8], columns: usize, [y, x]: [usize; 2]) {
+        let [az, ay, ax] = &self.plan.axes;
+        let g = &self.plan.input;
+        let [n, z] = self.at;
+        let (pz, zs) = valid(az, z, g.dims[1]);
+        let (py, ys) = valid(ay, y, g.dims[2]);
+        let left = (x * ax.stride) as i64 - ax.pad;
+        for (line, row) in table.chunks_mut(columns).enumerate() {
+            let (i, j) = ((line / ay.kernel) as i64, (line % ay.kernel) as i64);
+            if !zs.contains(&i) || !ys.contains(&j) {
+                row.fill(self.packed.outside.as_ptr());
+                continue;
+            }
+            let at = n * g.strides[0]
+                + (pz + i * az.dilation as i64) as usize * g.strides[1]
+                + (py + j * ay.dilation as i64) as usize * g.strides[2];
+            for (column, p) in row.iter_mut().enumerate() {
+                *p = match usize::try_from(left + column as i64) {
+                    Ok(x) if x < g.dims[3] => self.p.input.wrapping_add(at + x * g.strides[3]),
+                    _ => self.packed.outside.as_ptr(),
+                };
+            }
+        }
+    }
+
+    /// Channels from `first` on of up to `N` outputs from `x` of row `y` on; as many as a register holds
+    /// when `FULL`.
+    /// Safety: as for [`Item::run`]; the table must lead to pixels.
+    #[inline(always)]
+    unsafe fn block<W: IntAccumulators, const K: usize, const S: usize, const FULL: bool>(
+        &self,
+        table: &[*const u8],
+        columns: usize,
+        first: usize,
+        [y, x]: [usize; 2],
+    ) {
+        let per = W::OPERAND.per_group();
+        let count = if FULL { W::LANES } else { self.plan.output.channels() - first };
+        let shifts = K + per - 1;
+        let lines = table.len() / columns;
+        debug_assert_eq!(self.packed.lanes, W::LANES);
+        // SAFETY: the caller vouches for the pointers; weights are packed by whole registers.
+        unsafe {
+            let start = W::load(self.packed.start.as_ptr().add(first).cast());
+            let mut acc = [start; N];
+            let mut weights = self.packed.groups.as_ptr().add(first * lines * shifts);
+            for line in 0..lines {
+                let row = table.as_ptr().add(line * columns);
+                for g in 0..((N - 1) * S + K).div_ceil(per) {
+                    let mut at = [std::ptr::null(); 4];
+                    for (i, p) in at.iter_mut().enumerate().take(per) {
+                        *p = (*row.add(g * per + i)).wrapping_add(first);
+                    }
+                    let group = W::interleave::<FULL>(at, count);
+                    for (m, sum) in acc.iter_mut().enumerate() {
+                        // The column of the kernel at the group's last place.
+                        let shift = (g * per + per - 1) as isize - (m * S) as isize;
+                        if (0..shifts as isize).contains(&shift) {
+                            let w = W::load(weights.add(shift as usize * W::LANES).cast());
+                            *sum = W::dot(*sum, group, w);
+                        }
+                    }
+                }
+                weights = weights.add(shifts * W::LANES);
+            }
+            let mut sums = [const { std::mem::MaybeUninit::<i32>::uninit() }; N * 16 + 16];
+            let to = sums.as_mut_ptr().cast::<i32>();
+            for (m, sum) in acc.into_iter().enumerate() {
+                W::store(to.add(m * W::LANES), sum);
+            }
+            W::finish(&self.epilogue(first, count, [y, x]), to, W::LANES);
+        }
+    }
+
+    /// What becomes of the sums of `count` channels from `first` on.
+    #[inline(always)]
+    fn epilogue(&self, first: usize, count: usize, [y, x]: [usize; 2]) -> GemmArgs<'_> {
+        let plan = self.plan;
+        let [n, z] = self.at;
+        let place = |g: &crate::Grid| {
+            n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3] + first
+        };
+        let (stored, map, post, output) = match &plan.quantized {
+            Some(q) => (q.residual.0, q.residual.1, q.post, q.output),
+            None => (Elem::F32, [1.0, 0.0], None, [1.0, 0.0]),
+        };
+        let elem = plan.elems[1];
+        let residual = plan.residual.as_ref();
+        let from = |g| self.p.residual.wrapping_add(stored.size() * place(g));
+        GemmArgs {
+            a: std::ptr::null(),
+            a_row: 0,
+            taps: &[],
+            run: 0,
+            b: std::ptr::null(),
+            c: self.p.output.wrapping_add(elem.size() * place(&plan.output)),
+            c_row: plan.output.strides[3] as isize,
+            m: (plan.output.dims[3] - x).min(N),
+            n: count,
+            epilogue: Epilogue {
+                bias: self.bias[first..].as_ptr(),
+                residual: residual.map_or(std::ptr::null(), from),
+                residual_row: residual.map_or(0, |g| g.strides[3] as isize),
+                act: plan.act,
+                elem,
+                requantize: Some(Requantize {
+                    scale: self.scale[first..].as_ptr(),
+                    start: std::ptr::null(),
+                    residual: (stored, map),
+                    post,
+                    output,
+                    totals: [std::ptr::null_mut(); 2],
+                }),
+            },
+        }
+    }
+}
+
+/// Safety: as for [`Item::run`]; the CPU must have the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+unsafe fn avx512vnni<const K: usize, const S: usize>(item: &Item) {
+    // SAFETY: passed on from the caller.
+    unsafe { item.lines::<Zmm<true>, K, S>() }
+}
+
+/// Safety: as for [`Item::run`]; the CPU must have the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn avx512<const K: usize, const S: usize>(item: &Item) {
+    // SAFETY: passed on from the caller.
+    unsafe { item.lines::<Zmm<false>, K, S>() }
+}
+
+/// Safety: as for [`Item::run`]; the CPU must have the features.
+#[target_feature(enable = "avx2,fma,avxvnni")]
+unsafe fn avx2vnni<const K: usize, const S: usize>(item: &Item) {
+    // SAFETY: passed on from the caller.
+    unsafe { item.lines::<Ymm<true>, K, S>() }
+}
+
+/// Safety: as for [`Item::run`]; the CPU must have the features.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2<const K: usize, const S: usize>(item: &Item) {
+    // SAFETY: passed on from the caller.
+    unsafe { item.lines::<Ymm<false>, K, S>() }
+}

@@ -1,0 +1,260 @@
+//! The register tiles of AVX2 and AVX-512: one instantiation of [`tile`] per row count, so that
+//! every accumulator stays in a register.
+
+use super::{GemmArgs, begin, finish, finish_thin, thin, tile};
+use crate::simd::{Avx2, Avx512, Avx512Bf16, Vector};
+use crate::{Elem, bf16};
+use std::arch::x86_64::*;
+use std::marker::PhantomData;
+
+/// A tile of any number of rows.
+pub(super) trait Tile {
+    /// The tile of `M` rows.
+    ///
+    /// # Safety
+    /// See [`super::MicroKernel::run`]; the CPU must have the features of the tile.
+    unsafe fn run<const M: usize>(args: &GemmArgs);
+}
+
+/// Calls the instantiation for `args.m` rows.
+///
+/// # Safety
+/// See [`super::MicroKernel::run`]; the CPU must have the features of the tile.
+#[inline(always)]
+pub(super) unsafe fn rows<T: Tile, const MR: usize>(args: &GemmArgs) {
+    macro_rules! pick {
+        ($($m:literal)*) => {
+            match args.m {
+                // Row counts beyond MR are never asked for; the guard keeps them from being compiled.
+                // SAFETY: passed on from the caller.
+                $($m if $m <= MR => unsafe { T::run::<$m>(args) },)*
+                _ => debug_assert!(false, "{} rows in a tile of {MR}", args.m),
+            }
+        };
+    }
+    pick!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24)
+}
+
+/// `NV` registers of float32 columns.
+struct Columns<V, const NV: usize>(PhantomData<V>);
+
+impl<V: Vector, const NV: usize> Tile for Columns<V, NV> {
+    #[inline(always)]
+    unsafe fn run<const M: usize>(args: &GemmArgs) {
+        // SAFETY: passed on from the caller.
+        unsafe { tile::<V, M, NV>(args) }
+    }
+}
+
+/// One float32 column.
+struct Thin<V>(PhantomData<V>);
+
+impl<V: Vector> Tile for Thin<V> {
+    #[inline(always)]
+    unsafe fn run<const M: usize>(args: &GemmArgs) {
+        // SAFETY: passed on from the caller.
+        unsafe { thin::<V, M>(args) }
+    }
+}
+
+/// `NV` registers of columns of bfloat16 pairs.
+struct Pairs<const NV: usize>;
+
+impl<const NV: usize> Tile for Pairs<NV> {
+    #[inline(always)]
+    unsafe fn run<const M: usize>(args: &GemmArgs) {
+        // SAFETY: passed on from the caller.
+        unsafe { tile_pairs::<M, NV>(args) }
+    }
+}
+
+/// One column of bfloat16 pairs.
+struct ThinPairs;
+
+impl Tile for ThinPairs {
+    #[inline(always)]
+    unsafe fn run<const M: usize>(args: &GemmArgs) {
+        // SAFETY: passed on from the caller.
+        unsafe { thin_pairs::<M>(args) }
+    }
+}
+
+/// # Safety
+/// See [`super::MicroKernel::run`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn avx2_12x8(args: &GemmArgs) {
+    // SAFETY: passed on from the caller.
+    unsafe { rows::<Columns<Avx2, 1>, 12>(args) }
+}
+
+/// # Safety
+/// See [`super::MicroKernel::run`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn avx2_6x16(args: &GemmArgs) {
+    // SAFETY: passed on from the caller.
+    unsafe { rows::<Columns<Avx2, 2>, 6>(args) }
+}
+
+/// # Safety
+/// See [`super::MicroKernel::run`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn avx2_4x24(args: &GemmArgs) {
+    // SAFETY: passed on from the caller.
+    unsafe { rows::<Columns<Avx2, 3>, 4>(args) }
+}
+
+/// # Safety
+/// See [`super::MicroKernel::run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) unsafe fn avx512_24x16(args: &GemmArgs) {
+    // SAFETY: passed on from the caller.
+    unsafe { rows::<Columns<Avx512, 1>, 24>(args) }
+}
+
+/// # Safety
+/// See [`super::MicroKernel::run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) unsafe fn avx512_14x32(args: &GemmArgs) {
+    // SAFETY: passed on from the caller.
+    unsafe { rows::<Columns<Avx512, 2>, 14>(args) }
+}
+
+/// # Safety
+/// See [`super::MicroKernel::run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) unsafe fn avx512_9x48(args: &GemmArgs) {
+    // SAFETY: passed on from the caller.
+    unsafe { rows::<Columns<Avx512, 3>, 9>(args) }
+}
+
+/// # Safety
+/// See [`super::MicroKernel::run`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn avx2_4x1(args: &GemmArgs) {
+    // SAFETY: passed on from the caller.
+    unsafe { rows::<Thin<Avx2>, 4>(args) }
+}
+
+/// # Safety
+/// See [`super::MicroKernel::run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) unsafe fn avx512_8x1(args: &GemmArgs) {
+    // SAFETY: passed on from the caller.
+    unsafe { rows::<Thin<Avx512>, 8>(args) }
+}
+
+/// How far ahead of its use a panel of pairs is asked for, in groups.
+const AHEAD: usize = 512;
+
+/// `a` and `b` as pairs of bfloat16: `acc + a0·b0 + a1·b1` per lane.
+/// Safety: the CPU must have AVX-512 BF16.
+#[inline(always)]
+unsafe fn dot2(acc: __m512, a: __m512i, b: __m512i) -> __m512 {
+    // SAFETY: the types differ in name only; the caller has the feature.
+    unsafe {
+        let a = std::mem::transmute::<__m512i, __m512bh>(a);
+        _mm512_dpbf16_ps(acc, a, std::mem::transmute::<__m512i, __m512bh>(b))
+    }
+}
+
+/// The tile over pairs of bfloat16; an odd end of a run is paired with a zero of B and of A.
+///
+/// # Safety
+/// See [`super::MicroKernel::run`].
+#[inline(always)]
+unsafe fn tile_pairs<const M: usize, const NV: usize>(args: &GemmArgs) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let mut acc = begin::<Avx512Bf16, M, NV>(args);
+        for tap in args.taps {
+            let mut a = args.a.cast::<u16>().wrapping_offset(tap.a);
+            let mut b = args.b.add(tap.b);
+            for _ in 0..args.run / 2 {
+                let mut bv = [_mm512_setzero_si512(); NV];
+                for (v, r) in bv.iter_mut().enumerate() {
+                    *r = _mm512_loadu_si512(b.add(v * 16).cast());
+                    Avx512Bf16::prefetch(b.wrapping_add(v * 16 + AHEAD).cast());
+                }
+                for (m, row) in acc.iter_mut().enumerate() {
+                    let pair = a.wrapping_offset(m as isize * args.a_row).cast::<i32>().read_unaligned();
+                    let av = _mm512_set1_epi32(pair);
+                    for v in 0..NV {
+                        row[v] = dot2(row[v], av, bv[v]);
+                    }
+                }
+                a = a.wrapping_add(2);
+                b = b.wrapping_add(NV * 16);
+            }
+            if args.run % 2 == 1 {
+                for (m, row) in acc.iter_mut().enumerate() {
+                    let av = _mm512_set1_epi32(*a.wrapping_offset(m as isize * args.a_row) as i32);
+                    for v in 0..NV {
+                        row[v] = dot2(row[v], av, _mm512_loadu_si512(b.add(v * 16).cast()));
+                    }
+                }
+            }
+        }
+        match args.epilogue.elem {
+            Elem::F32 => finish::<Avx512Bf16, f32, M, NV>(args, acc),
+            _ => finish::<Avx512Bf16, bf16, M, NV>(args, acc),
+        }
+    }
+}
+
+/// # Safety
+/// See [`super::MicroKernel::run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+pub(super) unsafe fn pairs_24x16(args: &GemmArgs) {
+    // SAFETY: passed on from the caller.
+    unsafe { rows::<Pairs<1>, 24>(args) }
+}
+
+/// # Safety
+/// See [`super::MicroKernel::run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+pub(super) unsafe fn pairs_14x32(args: &GemmArgs) {
+    // SAFETY: passed on from the caller.
+    unsafe { rows::<Pairs<2>, 14>(args) }
+}
+
+/// # Safety
+/// See [`super::MicroKernel::run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+pub(super) unsafe fn pairs_9x48(args: &GemmArgs) {
+    // SAFETY: passed on from the caller.
+    unsafe { rows::<Pairs<3>, 9>(args) }
+}
+
+/// `M` rows of one column of pairs, the reduction in the lanes.
+///
+/// # Safety
+/// See [`super::MicroKernel::run`].
+#[inline(always)]
+unsafe fn thin_pairs<const M: usize>(args: &GemmArgs) {
+    // SAFETY: passed on from the caller; masked loads touch only what the run holds.
+    unsafe {
+        let mut acc = [_mm512_setzero_ps(); M];
+        for tap in args.taps {
+            let a = args.a.cast::<i16>().wrapping_offset(tap.a);
+            let b = args.b.add(tap.b).cast::<i16>();
+            for k in (0..args.run).step_by(32) {
+                let n = (args.run - k).min(32);
+                let mask = (u32::MAX) >> (32 - n);
+                let bv = _mm512_maskz_loadu_epi16(mask, b.add(k));
+                for (m, v) in acc.iter_mut().enumerate() {
+                    let p = a.wrapping_offset(m as isize * args.a_row).wrapping_add(k);
+                    *v = dot2(*v, _mm512_maskz_loadu_epi16(mask, p), bv);
+                }
+            }
+        }
+        finish_thin::<Avx512Bf16, M>(args, acc);
+    }
+}
+
+/// # Safety
+/// See [`super::MicroKernel::run`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+pub(super) unsafe fn pairs_8x1(args: &GemmArgs) {
+    // SAFETY: passed on from the caller.
+    unsafe { rows::<ThinPairs, 8>(args) }
+}

@@ -1,0 +1,131 @@
+//! How a convolution is tiled into items and rounds: the candidate of least estimated time.
+//!
+//! The estimate counts multiplications, transforms and the traffic of what does not stay in the
+//! second-level cache, with constants measured by the `layers` example. It depends on shapes alone,
+//! so a model always runs the same way, and with the same bits, on one tier.
+
+use super::{Shape, Variant, odd_lines, part};
+use crate::Isa;
+use crate::gemm::{BEYOND, MicroKernel, rate};
+
+/// A way to tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tiling {
+    /// Tiles of a block down and across.
+    pub block: [usize; 2],
+    /// Output slices per round of products.
+    pub round: usize,
+    /// Output slices per item.
+    pub span: usize,
+    /// Items among which the output panels are divided.
+    pub parts: usize,
+    /// Input channels per round of products.
+    pub channels: usize,
+}
+
+/// Bytes of the second-level cache that scratch and weights may take before they spill.
+const CACHE: f64 = 1.4e6;
+/// Nanoseconds to transform one register of one tile of 4×4 in and out, in cache, and of 2×2.
+const TRANSFORM: [f64; 2] = [60.0, 70.0];
+const TRANSFORM_2: [f64; 2] = [24.0, 22.0];
+/// The same for INT8, of which a register takes in twice as many.
+const TRANSFORM_CODES: [f64; 2] = [16.0, 30.0];
+/// Work that should run beside other work in equal shares.
+const LANES: usize = 4;
+
+/// The best tiling and its estimated nanoseconds on one core.
+pub(super) fn choose(isa: Isa, shape: &Shape, variant: Variant, panels: &[&MicroKernel]) -> (Tiling, f64) {
+    let [_, d, h, w, _] = shape.output.dims;
+    let (th, tw) = (h.div_ceil(variant.tile).max(1), w.div_ceil(variant.tile).max(1));
+    let c = shape.input.channels();
+    let most = d.max(1);
+    let totals = shape.quantized.is_some_and(|q| q.totals.is_some());
+    let mut best: Option<(Tiling, f64)> = None;
+    let halves = |n: usize| (0..).map(move |i| n.div_ceil(1 << i)).take_while(move |&k| k > 1).chain([1]);
+    for across in halves(tw).filter(|&a| a <= 64) {
+        let downs: Vec<usize> = if across == tw { halves(th).collect() } else { vec![1] };
+        for down in downs.into_iter().filter(|&k| k * across <= 256) {
+            for item_span in halves(most).filter(|&s| s == most || s >= 2 * shape.depth_taps) {
+                for round in halves(item_span).filter(|&r| r * down * across <= 256) {
+                    let most = if totals { 1 } else { panels.len() };
+                    for parts in (0..).map(|i| 1 << i).take_while(|&p| p <= most) {
+                        for channels in [c, 128, 64, 32, 16].into_iter().filter(|&k| k <= c) {
+                            let tiling =
+                                Tiling { block: [down, across], round, span: item_span, parts, channels };
+                            let t = cost(isa, shape, variant, panels, &tiling);
+                            if best.is_none_or(|b| t < b.1) {
+                                best = Some((tiling, t));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let smallest = Tiling { block: [1, tw.min(64)], round: 1, span: most, parts: 1, channels: c };
+    best.unwrap_or((smallest, f64::INFINITY))
+}
+
+/// Estimated nanoseconds of `tiling` on one core, items in equal shares for a few threads included.
+pub(super) fn cost(
+    isa: Isa,
+    shape: &Shape,
+    variant: Variant,
+    panels: &[&MicroKernel],
+    tiling: &Tiling,
+) -> f64 {
+    let Variant { tile, domain, .. } = variant;
+    let points = variant.points();
+    let transform = match tile {
+        _ if domain.integer() => TRANSFORM_CODES,
+        2 => TRANSFORM_2,
+        _ => TRANSFORM,
+    };
+    let [n, d, h, w, _] = shape.output.dims;
+    let (c, kd) = (shape.input.channels(), shape.depth_taps);
+    let [down, across] = tiling.block;
+    let tiles = down * across;
+    let blocks = h.div_ceil(tile).div_ceil(down) * w.div_ceil(tile).div_ceil(across);
+    let items = n * d.div_ceil(tiling.span) * blocks * tiling.parts;
+    let widest = (0..tiling.parts).map(|p| part(panels, p, tiling.parts).1).max().unwrap_or(0);
+    let lanes = isa.lanes();
+    let lanes_in = if domain.integer() { 2 * lanes } else { lanes };
+    let rounds = tiling.span.div_ceil(tiling.round);
+    let ring = tiling.round + kd - 1;
+    let steps = c.div_ceil(tiling.channels);
+    // Slices transformed by an item.
+    let slices = if steps == 1 { tiling.span + kd - 1 } else { rounds * ring };
+    let bytes = |floats: usize| 4.0 * floats as f64;
+    let size = domain.size() as f64;
+    let planes = size * (points * odd_lines(ring * tiles * tiling.channels, domain.size())) as f64;
+    let products = bytes(points * odd_lines(tiling.round * tiles * widest, 4));
+    // Multiplications. Rows are shared evenly among tiles of at most `mr`; short ones wait for the
+    // latency of their sums, and each call starts and stores a tile.
+    let calls = tiles.div_ceil(panels[0].mr) as f64;
+    let each = tiles as f64 / calls;
+    let rows = calls
+        * match domain.integer() {
+            // Sums that wait for one another are in all registers of a row.
+            true => each.max(8.0 * lanes as f64 / panels[0].nr as f64) + 1.0,
+            false => each.max(5.0) + 2.0,
+        };
+    let run = (kd * tiling.channels.min(c)) as f64;
+    let multiplications = points as f64 * tiling.span as f64 * rows * (kd * c) as f64 * widest as f64;
+    let gemm = multiplications * (1.0 + 6.0 / run) / rate(isa, domain);
+    let transforms = transform[0] * (slices * tiles * c.div_ceil(lanes_in)) as f64
+        + transform[1] * (tiling.span * tiles * widest.div_ceil(lanes)) as f64;
+    // Traffic past the second-level cache: weights once a round, and scratch that does not fit.
+    let scratch = planes + products;
+    let part_weights = size * (points * kd * c * widest) as f64;
+    let mut traffic = if part_weights + scratch > CACHE { part_weights * rounds as f64 } else { 0.0 };
+    if scratch > CACHE {
+        let share = ((scratch - CACHE) / CACHE).min(1.0);
+        let v = size * (points * (slices + tiling.span * kd.min(2)) * tiles * c) as f64;
+        let m = bytes(points * tiling.span * tiles * widest) * 2.0 * steps as f64;
+        traffic += share * (v + m);
+    }
+    let item = gemm + transforms + traffic * BEYOND;
+    // Items run in waves of LANES; the last may be partly empty.
+    let waves = items.div_ceil(LANES) * LANES;
+    item * waves as f64
+}

@@ -1,0 +1,23 @@
+//! The options of a run over many cases.
+
+use crate::Settings;
+use crate::write::Wanted;
+
+/// What to run.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Choices that change results.
+    pub settings: Settings,
+    /// Frame of 4D images.
+    pub frame: Option<usize>,
+    /// Microns a pixel of a slide's finest level, whatever the files say.
+    pub mpp: Option<f64>,
+    /// Outlines of slides are written as `.geojson.gz`.
+    pub gzip: bool,
+    /// Replace files of other runs.
+    pub overwrite: bool,
+    /// What is written.
+    pub wanted: Wanted,
+    /// The instruction-set tier, for the record.
+    pub isa: String,
+}

@@ -1,0 +1,202 @@
+//! The record of a case, written last beside its results: what resuming trusts.
+
+use crate::measure::Measured;
+use crate::{Error, Result, sha256_file};
+use ampoule_imaging::fs::write_atomic;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// How the names of records end.
+pub(crate) const RECORD_ENDING: &str = "_ampoule.json";
+
+/// A file with its content's hash.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Written {
+    /// What it is: `labels`, `masked`, `probability`, `picture`, `heat`, `outlines`, `table` or an input's name.
+    pub kind: String,
+    /// Name, without folder.
+    pub file: String,
+    /// Hash.
+    pub sha256: String,
+}
+
+/// What is told of a slide besides.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OnSlide {
+    /// How the file was understood.
+    pub format: String,
+    /// Microns a pixel of level 0, where known.
+    pub mpp: Option<f64>,
+    /// Level that was read.
+    pub level: usize,
+    /// Pixels of level 0 along a side of one pixel that the network saw.
+    pub downsample: f64,
+    /// Windows that were looked at.
+    pub tiles: usize,
+    /// Windows per second, of all threads together.
+    pub tiles_per_second: f64,
+    /// Share of the threads' time that was spent in the network while windows were worked on.
+    pub network_share: f64,
+    /// Area of tissue in square millimetres, where it was looked for and the size of a pixel is known.
+    pub tissue_mm2: Option<f64>,
+}
+
+/// What is recorded of a case.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Program and version.
+    pub generated_by: String,
+    /// Name of the case.
+    pub case: String,
+    /// Name of the model, as its recipe has it.
+    pub model: String,
+    /// What it gives: `segmentation`, `classification` or `regression`.
+    pub task: String,
+    /// Hash of the model files.
+    pub model_sha256: String,
+    /// Hash of the recipe.
+    pub recipe_sha256: String,
+    /// Hash of everything that the results depend on, the inputs left out.
+    pub fingerprint: String,
+    /// Options that change results, for people.
+    pub settings: String,
+    /// The files of the case.
+    pub inputs: Vec<Written>,
+    /// Voxels along x, y, z of the (first) file.
+    pub shape: [u64; 3],
+    /// Voxel size in mm, where known.
+    pub spacing_mm: Option<[f64; 3]>,
+    /// Orientation of a volume's axes, for example `LAS`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub orientation: String,
+    /// What each label covers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Measured>,
+    /// The class, or the classes, of a classification.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
+    /// Score of each class, or the numbers of a regression, in the order of the recipe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scores: Vec<(String, f32)>,
+    /// What is told of slides besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slide: Option<OnSlide>,
+    /// Files written.
+    pub outputs: Vec<Written>,
+    /// How values were stored and multiplied.
+    pub precision: String,
+    /// Instruction-set tier.
+    pub isa: String,
+    /// Threads.
+    pub threads: usize,
+    /// CPU.
+    pub cpu: String,
+    /// Milliseconds per kind of work.
+    pub timings_ms: serde_json::Map<String, serde_json::Value>,
+    /// Peak resident memory of the process so far, MiB.
+    pub peak_rss_mib: u64,
+    /// Things a user should know.
+    pub warnings: Vec<String>,
+}
+
+impl Record {
+    /// Reads a record; `None` when it is absent or damaged.
+    pub fn read(path: &Path) -> Option<Self> {
+        let meta = std::fs::symlink_metadata(path).ok()?;
+        if !meta.is_file() || meta.len() > 64 << 20 {
+            return None;
+        }
+        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    }
+
+    /// Writes the record.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).unwrap_or_default();
+        let write = |out: &mut dyn std::io::Write| {
+            out.write_all(text.as_bytes())?;
+            out.write_all(b"\n")
+        };
+        write_atomic(path, write).map_err(Error::io(path))
+    }
+
+    /// Whether this describes what would be made again of these inputs.
+    pub(crate) fn describes(&self, fingerprint: &str, inputs: &[Written]) -> bool {
+        let same = |a: &Written, b: &Written| a.sha256 == b.sha256;
+        self.fingerprint == fingerprint
+            && self.inputs.len() == inputs.len()
+            && self.inputs.iter().zip(inputs).all(|(a, b)| same(a, b))
+    }
+
+    /// The state of the files that it lists, in `folder`.
+    pub(crate) fn state(&self, folder: &Path) -> State {
+        let mut state = State::Whole;
+        for w in &self.outputs {
+            let path = folder.join(&w.file);
+            match sha256_file(&path) {
+                Ok(hash) if hash == w.sha256 => {}
+                Ok(_) => return State::Changed,
+                Err(_) if path.symlink_metadata().is_err() => state = State::Missing,
+                Err(_) => return State::Changed,
+            }
+        }
+        state
+    }
+
+    /// The number that is told of a case in one line: its class, or what its labels cover.
+    pub fn summary(&self) -> String {
+        if self.task == "regression" {
+            let one = |(name, v): &(String, f32)| format!("{name} {v}");
+            return self.scores.iter().map(one).collect::<Vec<_>>().join(", ");
+        }
+        if self.task == "classification" && self.slide.is_none() {
+            return match self.classes.len() {
+                0 => "none".into(),
+                _ => self.classes.join(", "),
+            };
+        }
+        let one = |m: &Measured| match (m.ml, m.mm2) {
+            (Some(v), _) => format!("{} {v:.1} ml", m.name),
+            (_, Some(v)) => format!("{} {v:.2} mm²", m.name),
+            _ => format!("{} {:.1} %", m.name, 100.0 * m.share),
+        };
+        self.labels.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// What became of a record's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// All are there as they were written.
+    Whole,
+    /// Some are gone; the others are as they were written.
+    Missing,
+    /// Some were changed.
+    Changed,
+}
+
+/// The inputs of a case with their hashes.
+pub(crate) fn inputs(case: &crate::Case, names: &[String]) -> Result<Vec<Written>> {
+    let one = |(i, path): (usize, &PathBuf)| {
+        Ok(Written {
+            kind: names.get(i).cloned().unwrap_or_default(),
+            file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            sha256: sha256_file(path)?,
+        })
+    };
+    case.files.iter().enumerate().map(one).collect()
+}
+
+/// Milliseconds per kind of work.
+pub(crate) fn millis(timings: &crate::Timings) -> serde_json::Map<String, serde_json::Value> {
+    let mut all: BTreeMap<&str, f64> = BTreeMap::new();
+    timings.iter().for_each(|(k, d)| *all.entry(k).or_insert(0.0) += d.as_secs_f64() * 1e3);
+    let mut out = serde_json::Map::new();
+    // In the order in which work began.
+    for (k, _) in timings {
+        if let Some(v) = all.remove(k) {
+            out.insert((*k).to_owned(), crate::measure::round(v, 10.0).into());
+        }
+    }
+    out
+}
