@@ -1,5 +1,5 @@
-use crate::{Error, Model, Precision, Result};
-use ampoule_graph::onnx;
+use crate::{Model, Precision, Result};
+use ampoule_onnx as onnx;
 use std::path::Path;
 
 /// How a model is opened and run.
@@ -92,7 +92,8 @@ impl Builder {
     pub fn from_bytes(self, bytes: impl Into<Vec<u8>>) -> Result<Model> {
         let bytes = bytes::Bytes::from(bytes.into());
         let sha256 = ampoule_pipeline::sha256_hex(&bytes);
-        let graph = onnx::from_bytes(bytes, None, &onnx::Limits::default()).map_err(Error::from)?;
+        let graph = onnx::from_bytes(bytes, None, &onnx::Limits::default())
+            .map_err(|source| ampoule_pipeline::Error::Model { path: "model in memory".into(), source })?;
         Model::new(self, graph, sha256)
     }
 }

@@ -1,9 +1,9 @@
 //! The library from outside.
 
 use ampoule::{Error, Kind, Model, Tensor};
+use ampoule_graph::Dim;
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::Unary;
-use ampoule_graph::{Dim, onnx};
 use std::path::{Path, PathBuf};
 
 fn own(name: &str) -> PathBuf {
@@ -25,7 +25,7 @@ fn two_inputs(path: &Path) {
     let root = b.unary(second, Unary::Sqrt);
     b.output(negative, "negative", &x);
     b.output(root, "root", &y);
-    onnx::write_file(&b.finish(), path).unwrap();
+    ampoule_onnx::write_file(&b.finish(), path).unwrap();
 }
 
 #[test]
