@@ -78,7 +78,9 @@ impl Error {
         match self {
             Error::Pipeline(e) if e.is_memory() => Kind::Memory,
             Error::Pipeline(ampoule_pipeline::Error::Engine(
-                ampoule_engine::Error::Isa(_) | ampoule_engine::Error::Input { .. },
+                ampoule_engine::Error::Isa(_)
+                | ampoule_engine::Error::InputSize { .. }
+                | ampoule_engine::Error::InputRange { .. },
             )) => Kind::Usage,
             Error::Pipeline(_) => Kind::Input,
             Error::Values { .. }

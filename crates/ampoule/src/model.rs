@@ -95,7 +95,8 @@ impl Model {
     pub fn run(&mut self, inputs: &[(&str, Tensor)]) -> Result<Outputs> {
         let given = self.in_order(inputs)?;
         let shapes: Vec<Vec<usize>> = given.iter().map(|t| t.shape().to_vec()).collect();
-        let ready = |s: &Session| shapes.iter().enumerate().all(|(i, d)| s.input_dims(i) == d);
+        let ready =
+            |s: &Session| shapes.iter().enumerate().all(|(i, d)| s.input_dims(i).is_ok_and(|own| own == d));
         let mut session = match self.session.take().filter(ready) {
             Some(session) => session,
             None => Session::new(self.graph.clone(), &shapes, &self.options(true))?,
@@ -104,10 +105,11 @@ impl Model {
             session.set_input(i, t.values())?;
         }
         session.run()?;
-        let list = self.outputs.iter().enumerate().map(|(i, info)| {
-            let output = session.output(i);
-            Ok((info.name.clone(), Tensor::new(output.dims, output.to_vec())?))
-        });
+        let list = self
+            .outputs
+            .iter()
+            .zip(session.iter_outputs())
+            .map(|(info, output)| Ok((info.name.clone(), Tensor::new(output.dims, output.to_vec())?)));
         let list = list.collect::<Result<_>>()?;
         self.session = Some(session);
         Ok(Outputs { list })

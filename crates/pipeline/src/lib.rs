@@ -45,7 +45,7 @@ pub use measure::Measured;
 pub use memory::{container_memory, memory_limit};
 pub use model::{Model, RECIPE_KEY};
 pub use predict::{Planned, Settings, Timings, Workspace, planned};
-pub use read::grids_differ;
+pub use read::{file_kind, grids_differ};
 pub use recipe::Recipe;
 pub use record::{OnSlide, Record, Written};
 pub use run::{CaseResult, Outcome, Prediction, Progress, Summary, predict_case, run_cases};
