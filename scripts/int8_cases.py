@@ -1,4 +1,4 @@
-"""The cases of docs/measuring.md, "Eight bits": `int8_cases.py SHARED WORK`.
+"""The cases of docs/measuring.md, "INT8": `int8_cases.py SHARED WORK`.
 
 Writes WORK/he/{cal,val} (train and dev tiles), WORK/dfu/{cal,val} (300 train patches, the dev patches) with
 WORK/dfu/val.csv, and WORK/brain/{cal,val} (Colin27 of assets/ and the heads of SHARED). Needs pillow.

@@ -32,8 +32,8 @@ for tier in $(printf '%s\n' "${tiers[@]}" | tac); do
   # Formats, metrics and documentation examples do not depend on the tier; the bfloat16 tier differs
   # from the one before in products of bfloat16 only, and those with VNNI in products of bytes. Always the whole workspace, so that nothing is
   # built twice for other sets of features.
-  kernels=(--lib --test conv --test int8 --test codes --test others --test networks --test engine --test grad --test torch)
-  int8=(--test int8 --test codes --test engine)
+  kernels=(--lib --test kernels --test codes --test networks --test engine --test torch)
+  int8=(--test kernels --test codes --test engine)
   packages=(--workspace)
   skipped=()
   case "$tier" in

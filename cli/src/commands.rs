@@ -87,7 +87,7 @@ fn options(g: &Global) -> Result<Options, Failure> {
         precision: precision(g)?,
         observe: None,
         rewrites: Default::default(),
-        elsewhere: None,
+        external: None,
     })
 }
 

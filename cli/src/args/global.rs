@@ -73,7 +73,7 @@ impl Precision {
 
 /// Names of the tiers, as the kernels list them.
 fn tiers() -> PossibleValuesParser {
-    PossibleValuesParser::new(ampoule_kernels::Isa::ALL.iter().map(|i| i.name()))
+    PossibleValuesParser::new(ampoule_kernels::FEATURE_SETS.iter().map(|s| s.name))
 }
 
 fn parse_bytes(text: &str) -> Result<u64, String> {

@@ -3,7 +3,7 @@
 use super::{json, options, say, tier_name};
 use crate::args::Global;
 use crate::exit::{Code, Outcome};
-use ampoule_kernels::{Isa, gemm::KERNELS, measure};
+use ampoule_kernels::{FEATURE_SETS, gemm::KERNELS, measure};
 use serde_json::json as object;
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ pub fn run(g: &Global) -> Outcome {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     let chosen = tier_name(g)?;
     let mib = |b: Option<u64>| b.map(|b| b >> 20);
-    let tiers: Vec<_> = Isa::ALL.iter().map(|i| (i.name(), i.supported())).collect();
+    let tiers: Vec<_> = FEATURE_SETS.iter().map(|s| (s.name, s.features.supported())).collect();
     let tiles: Vec<(&str, f64)> = KERNELS
         .iter()
-        .filter_map(|k| measure::tile_macs(k, Duration::from_millis(10)).map(|m| (k.name, m / 1e9)))
+        .filter_map(|k| measure::kernel_macs(k, Duration::from_millis(10)).map(|m| (k.name, m / 1e9)))
         .collect();
     let bandwidth = measure::triad_bytes(128 << 20) / 1e9;
     let folder = crate::environment::models();

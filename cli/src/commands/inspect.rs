@@ -169,7 +169,7 @@ fn network(
     let mut session = Session::new(part, &shapes, &options(g)?)?;
     if profile {
         for i in 0..session.inputs() {
-            session.input(i).iter_mut().enumerate().for_each(|(k, v)| *v = (k % 97) as f32 / 97.0);
+            session.input(i)?.iter_mut().enumerate().for_each(|(k, v)| *v = (k % 97) as f32 / 97.0);
         }
         session.run()?;
     }

@@ -6,8 +6,8 @@ use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
 use ampoule_pipeline::recipe::Kind;
 use ampoule_pipeline::{
-    Batch, Case, Collected, Error, Model, Outcome as Became, Recipe, Settings, Summary, Wanted, collect,
-    run_cases,
+    Batch, Case, Collected, Error, Model, Outcome as Became, OutputOptions, Recipe, Settings, Summary,
+    collect, run_cases,
 };
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,7 @@ pub fn run(g: &Global, a: &Run) -> Outcome {
         mpp: a.mpp,
         gzip: a.gzip,
         overwrite: g.overwrite,
-        wanted: Wanted {
+        outputs: OutputOptions {
             probabilities: a.save_probabilities,
             keep_header: a.keep_header,
             alone: own.is_some() && a.mask.is_none(),
@@ -102,7 +102,7 @@ fn takes(recipe: &Recipe, case: &Case, file: &Path) -> Result<(), Failure> {
         Kind::Volume => (&[".nii", ".nii.gz"], "a volume are written as .nii or .nii.gz"),
         Kind::Image => (&[".png"], "an image are written as .png"),
     };
-    let reason = if recipe.whole() {
+    let reason = if recipe.is_image_level() {
         "this model writes tables and no labels; give a folder".to_owned()
     } else if ampoule_pipeline::is_slide(recipe, case) {
         "a slide has several files of results; give a folder".to_owned()

@@ -88,7 +88,7 @@ fn kinds_that_are_not_read_are_named_and_counted() {
     std::fs::write(d.path("in/slide.ndpi"), ndpi()).unwrap();
     // Content counts, not the name.
     std::fs::write(d.path("in/renamed.png"), b"\0\0\0\x18ftypheic\0\0\0\0mif1heic").unwrap();
-    std::fs::write(d.path("in/scan.nrrd"), b"NRRD0004\n").unwrap();
+    std::fs::write(d.path("in/scan.mha"), b"ObjectType = Image\nNDims = 3\n").unwrap();
     std::fs::write(d.path("in/scan.dcm"), [&[0; 128][..], b"DICM"].concat()).unwrap();
     let run = |model: &str, out: &str| ampoule(&d, &["run", model, "in", "-o", out]);
     let kinds = ["phone.heic: ", "(HEIC)", "renamed.png: ", "(CZI)", "(NDPI)", "are not read"];
@@ -105,7 +105,11 @@ fn kinds_that_are_not_read_are_named_and_counted() {
     let mgz = mgh_of([10, 9, 8]);
     std::fs::write(d.path("in/brain.mgz"), mgz).unwrap();
     let o = run("tiny.onnx", "volumes");
-    expect(&o, 1, &["scan.nrrd: NRRD", "scan.dcm: DICOM", "1 done, 0 kept, 0 failed, 2 skipped", "1 PNG"]);
+    expect(
+        &o,
+        1,
+        &["scan.mha: MetaImage", "scan.dcm: DICOM", "1 done, 0 kept, 0 failed, 2 skipped", "1 PNG"],
+    );
     assert!(d.path("volumes/brain_mask.nii.gz").exists());
     assert!(!text(&o).contains("ok.png:"), "{}", text(&o));
 }

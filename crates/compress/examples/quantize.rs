@@ -3,7 +3,7 @@
 //! with `winograd`, layers of 32 channels and more are rounded in the transform domain.
 
 use ampoule_compress::{Collector, Method, Plan, Preset, Rounded, Transforms, quantize};
-use ampoule_engine::{Options, Session, filtered};
+use ampoule_engine::{Options, Session, winograd_int8};
 use ampoule_graph::{Graph, infer, passes};
 use ampoule_onnx as onnx;
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let all = transforms.rounded();
         let layers = Rounded::record(all.iter().filter(wide));
         println!("{} layers rounded in the transform domain", layers.len());
-        filtered::record(&mut q, &layers);
+        winograd_int8::record(&mut q, &layers);
     }
     onnx::write_file(&q, output.as_ref())?;
     Ok(())
@@ -52,7 +52,7 @@ fn run(g: &Graph, shapes: &[Vec<usize>], options: &Options) -> Result<(), Box<dy
     let mut session = Session::new(g.clone(), shapes, options)?;
     for i in 0..session.inputs() {
         let mut s = 7u64;
-        session.input(i).iter_mut().for_each(|v| {
+        session.input(i)?.iter_mut().for_each(|v| {
             s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             *v = (s >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
         });

@@ -2,7 +2,7 @@
 //! times fewer of them, for a little more rounding. The steps of each transform position are chosen from
 //! the layers' own inputs over calibration cases.
 
-use ampoule_engine::filtered::{Filtered, Steps};
+use ampoule_engine::winograd_int8::{Layers, Steps};
 use ampoule_engine::{Observe, Observed};
 use ampoule_graph::{Graph, Op, ValueId};
 use std::collections::{BTreeMap, HashMap};
@@ -126,7 +126,7 @@ impl Transforms {
 
 impl Rounded {
     /// What a model notes of these layers.
-    pub fn record<'a>(list: impl IntoIterator<Item = &'a Rounded>) -> Filtered {
+    pub fn record<'a>(list: impl IntoIterator<Item = &'a Rounded>) -> Layers {
         list.into_iter().map(|r| (r.output.clone(), r.steps)).collect::<BTreeMap<_, _>>()
     }
 }

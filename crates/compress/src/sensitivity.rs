@@ -69,7 +69,7 @@ pub fn sensitivities(
         session.set_input(i, &sample.values)?;
     }
     session.run()?;
-    let reference: Vec<Vec<f32>> = (0..session.outputs()).map(|i| session.output(i).to_vec()).collect();
+    let reference: Vec<Vec<f32>> = session.iter_outputs().map(|o| o.to_vec()).collect();
     drop(session);
     let kept = std::mem::take(&mut *kept.lock().unwrap_or_else(|e| e.into_inner()));
 
@@ -122,7 +122,7 @@ pub fn sensitivities(
         session.run()?;
         let mut ratio = 0f64;
         for (i, want) in reference.iter().enumerate() {
-            let got = session.output(i).to_vec();
+            let got = session.output(i)?.to_vec();
             let noise: f64 = got.iter().zip(want).map(|(a, b)| ((a - b) as f64).powi(2)).sum();
             let power: f64 = want.iter().map(|b| (*b as f64).powi(2)).sum();
             ratio = ratio.max(noise / power.max(f64::MIN_POSITIVE));

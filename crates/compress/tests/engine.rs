@@ -3,7 +3,7 @@
 
 use ampoule_compress::{Channels, Collector, Method, Patches, Plan, Preset, Rounded, Rounding, Shifts};
 use ampoule_compress::{Transforms, quantize, round_weights};
-use ampoule_engine::{Options, Rewrites, Session, filtered};
+use ampoule_engine::{Options, Rewrites, Session, winograd_int8};
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::*;
 use ampoule_graph::{Dim, Graph, Op, Tensor, ValueId, eval, passes};
@@ -176,7 +176,7 @@ fn run(g: &Graph, dims: &[usize], options: &Options) -> Vec<f32> {
     let mut s = Session::new(g.clone(), &[dims.to_vec()], options).unwrap();
     s.set_input(0, &input(dims)).unwrap();
     s.run().unwrap();
-    s.output(0).to_vec()
+    s.output(0).unwrap().to_vec()
 }
 
 fn relative(a: &[f32], b: &[f32]) -> f64 {
@@ -274,7 +274,7 @@ fn few_channels_are_multiplied_by_rows_of_the_kernel() {
             let first = inferred.nodes.iter().find(|n| matches!(n.op, Op::Conv { .. })).unwrap();
             let name = inferred.value(first.output().unwrap()).name.clone();
             let mut g = q.clone();
-            filtered::record(&mut g, &[(name, filtered::Steps([900; 16]))].into_iter().collect());
+            winograd_int8::record(&mut g, &[(name, winograd_int8::Steps([900; 16]))].into_iter().collect());
             let s = Session::new(g, std::slice::from_ref(&dims), &Options::default()).unwrap();
             assert!(s.steps().iter().any(|s| s.kernel.starts_with("winograd")), "{c} channels: not rounded");
         }
@@ -448,7 +448,7 @@ fn layers_rounded_in_the_transform_domain_are_the_same_bits_everywhere() {
     run(&g, &dims, &Options { observe: Some(transforms.observe()), ..Options::default() });
     let all = transforms.rounded();
     assert!(all.len() > 1 && all.iter().all(|r| r.error > 0.0 && r.error < 0.01));
-    filtered::record(&mut q, &Rounded::record(&all));
+    winograd_int8::record(&mut q, &Rounded::record(&all));
     // What is written says so too.
     let file = std::env::temp_dir().join(format!("ampoule-filtered-{}.onnx", std::process::id()));
     onnx::write_file(&q, &file).unwrap();
@@ -468,7 +468,7 @@ fn layers_rounded_in_the_transform_domain_are_the_same_bits_everywhere() {
         }
     }
     let mut broken = q.clone();
-    broken.set_meta(filtered::KEY, "x");
+    broken.set_meta(winograd_int8::KEY, "x");
     let refused = Session::new(broken, &[dims], &Options::default()).err().unwrap().to_string();
     assert!(refused.contains("16 steps"), "{refused}");
 }

@@ -119,7 +119,7 @@ fn run(g: &Graph, observe: Option<&Moments>) -> Vec<f32> {
     let mut s = Session::new(g.clone(), &[vec![2, 3, 16, 12]], &options).unwrap();
     s.set_input(0, &random(2 * 3 * 16 * 12, 77)).unwrap();
     s.run().unwrap();
-    s.output(0).to_vec()
+    s.output(0).unwrap().to_vec()
 }
 
 fn error(a: &[f32], b: &[f32]) -> f32 {

@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Session::new(graph, std::slice::from_ref(&dims), &Options { max_bytes, ..Default::default() })?;
         session.set_input(0, &input)?;
         session.run()?;
-        Ok((session.arena_bytes() + session.weight_bytes(), session.output(0).to_vec()))
+        Ok((session.arena_bytes() + session.weight_bytes(), session.output(0)?.to_vec()))
     };
     let ((free, want), (held, got)) = (run(None)?, run(Some(limit.parse()?))?);
     let same = want.iter().zip(&got).filter(|(a, b)| a.to_bits() == b.to_bits()).count();

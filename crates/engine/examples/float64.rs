@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut session = Session::new(graph.clone(), std::slice::from_ref(&dims), &options)?;
     session.set_input(0, &input)?;
     session.run()?;
-    let got = session.output(0).to_vec();
+    let got = session.output(0)?.to_vec();
     infer::infer(&mut graph)?;
     let want = eval::run(&graph, &[Tensor::f32(&dims, &input)])?[0].to_f32().ok_or("not numeric")?;
     let square = |x: f64| x * x;

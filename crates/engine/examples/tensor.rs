@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut session = Session::new(graph, &[dims], &Options::default())?;
     session.set_input(0, &values)?;
     session.run()?;
-    let out: Vec<u8> = session.output(0).to_vec().iter().flat_map(|v| v.to_le_bytes()).collect();
+    let out: Vec<u8> = session.output(0)?.to_vec().iter().flat_map(|v| v.to_le_bytes()).collect();
     std::fs::write(output, out)?;
     Ok(())
 }

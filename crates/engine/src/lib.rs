@@ -7,36 +7,30 @@
 //! use ampoule_engine::{Options, Session};
 //! let graph = ampoule_onnx::read_file("model.onnx".as_ref())?;
 //! let mut session = Session::new(graph, &[vec![1, 1, 128, 128, 128]], &Options::default())?;
-//! session.input(0).fill(0.5);
+//! session.input(0)?.fill(0.5);
 //! session.run()?;
-//! let probabilities: Vec<f32> = session.output(0).to_vec();
+//! let probabilities: Vec<f32> = session.output(0)?.to_vec();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod arena;
+mod as_3d;
 mod error;
-pub mod filtered;
-mod foreign;
-mod lift;
+mod external;
 mod lower;
-pub mod narrow;
+pub mod mixed_precision;
 mod observe;
 mod place;
-mod plan;
-mod pool;
 mod precision;
-mod reach;
+mod receptive_field;
 mod session;
 mod step;
 mod stream;
-mod tiles;
-mod view;
+mod tiling;
+pub mod winograd_int8;
 
+pub use ampoule_runtime::Pool;
 pub use error::{Error, Result};
-pub use foreign::{Elsewhere, Foreign, Loader};
-pub use lower::conv::axes;
+pub use external::{ExternalBackend, ExternalNetwork, Loader};
 pub use observe::{Observe, Observed};
-pub use plan::{Block, Plan, plan};
-pub use pool::Pool;
 pub use precision::Precision;
 pub use session::{InputMut, Options, OutputRef, Rewrites, Session, StepInfo};

@@ -11,14 +11,15 @@ mod quantized;
 mod shape;
 mod tables;
 
-use crate::filtered::Filtered;
 use crate::step::{Arg, Exact, Kind, Loops, Step, Stored};
-use crate::view::{Home, View, channels_last, row_major};
-use crate::{Error, Pool, Precision, Result};
+use crate::winograd_int8::Layers;
+use crate::{Error, Precision, Result};
 use ampoule_graph::op::{Binary, Unary};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
 use ampoule_kernels::gemm::Act;
-use ampoule_kernels::{Elem, Grid, Isa};
+use ampoule_kernels::{Elem, Features, Grid};
+use ampoule_runtime::Pool;
+use ampoule_runtime::view::{Home, View, channels_last, row_major};
 use quantized::Code;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -39,7 +40,7 @@ pub(crate) struct Lowered {
 /// State of lowering.
 pub(crate) struct Lower<'g> {
     graph: &'g Graph,
-    isa: Isa,
+    isa: Features,
     precision: Precision,
     pool: &'g Pool,
     /// Whether steps must be able to run slice by slice.
@@ -66,9 +67,9 @@ pub(crate) struct Lower<'g> {
     /// Constants that are still needed: those packed for good are dropped one by one.
     constants: BTreeMap<ValueId, Tensor>,
     /// Layers whose codes are rounded in the transform domain, by output.
-    filtered: Filtered,
+    winograd_int8: Layers,
     /// Values that the model wants stored as bfloat16.
-    narrow: Vec<bool>,
+    bf16: Vec<bool>,
     /// Values that must be seen as they are.
     watched: HashSet<ValueId>,
     /// Nodes already covered by a fusion.
@@ -91,11 +92,11 @@ enum Residual {
     Codes,
 }
 
-/// Lowers `graph`, whose shapes must all be known and whose constants are given apart.
+/// Lowers `graph`, whose shapes must all be known and whose constants are given separately.
 pub(crate) fn lower(
     graph: &Graph,
     constants: BTreeMap<ValueId, Tensor>,
-    isa: Isa,
+    isa: Features,
     precision: Precision,
     pool: &Pool,
     stream: bool,
@@ -133,8 +134,8 @@ pub(crate) fn lower(
         computed: vec![false; graph.values.len()],
         slices: HashMap::new(),
         constants,
-        filtered: crate::filtered::recorded(graph).map_err(|reason| Error::Recorded { reason })?,
-        narrow: crate::narrow::narrow(graph),
+        winograd_int8: crate::winograd_int8::recorded(graph).map_err(|reason| Error::Recorded { reason })?,
+        bf16: crate::mixed_precision::bf16_values(graph),
         watched: watched.iter().filter_map(|n| graph.value_named(n)).collect(),
         fused: vec![false; graph.nodes.len()],
         out: Lowered {
@@ -159,7 +160,7 @@ pub(crate) fn lower(
     for (index, &id) in graph.inputs.iter().enumerate() {
         let v = graph.value(id);
         let Some(dims) = v.dims() else {
-            return Err(Error::Input { index, reason: "its shape is not known".into() });
+            return Err(Error::InputSize { index, name: v.name.clone() });
         };
         l.slices.remove(&id);
         let strides = natural(&dims);
@@ -170,7 +171,7 @@ pub(crate) fn lower(
         if l.watched.contains(&id) {
             l.out.observed.push((0, graph.value(id).name.clone(), view.clone()));
         }
-        l.narrow_input(id, view);
+        l.store_input(id, view);
     }
     for (i, n) in graph.nodes.iter().enumerate() {
         if !l.fused[i] {
@@ -207,7 +208,7 @@ fn natural(dims: &[usize]) -> Vec<isize> {
 impl<'g> Lower<'g> {
     /// Converts an input once to how values are stored, unless only convolutions read it: they take
     /// float32 as it is.
-    fn narrow_input(&mut self, id: ValueId, view: View) {
+    fn store_input(&mut self, id: ValueId, view: View) {
         let elem = self.elem(id);
         let convolution = |&r: &usize| {
             let n = &self.graph.nodes[r];
@@ -218,8 +219,8 @@ impl<'g> Lower<'g> {
             return;
         }
         let Some(&first) = readers.first() else { return };
-        let narrow = self.stored_as(&self.graph.nodes[first], view, elem);
-        self.views[id.0] = Some(narrow);
+        let stored = self.stored_as(&self.graph.nodes[first], view, elem);
+        self.views[id.0] = Some(stored);
     }
 
     /// Finds values that can be written into the concatenation that reads them, and concatenations
@@ -275,7 +276,7 @@ impl<'g> Lower<'g> {
         if self.bytes[id.0] {
             return Elem::U8;
         }
-        match (self.is_float(id), self.narrow[id.0]) {
+        match (self.is_float(id), self.bf16[id.0]) {
             (true, true) => Elem::Bf16,
             (true, false) => self.precision.elem(),
             (false, _) => Elem::F32,

@@ -1,8 +1,8 @@
 //! Watching the values of a running network: for calibration, bias correction and comparisons.
 
 use crate::step::gather;
-use crate::view::View;
 use ampoule_kernels::Elem;
+use ampoule_runtime::view::View;
 use std::sync::Arc;
 
 /// Which values are watched, and who sees them. Watched values are not fused away, so a watched

@@ -6,9 +6,9 @@
 //! that a chain of layers needs one tensor and one shift.
 
 use crate::lower::Lowered;
-use crate::plan::{Block, Plan, plan};
 use crate::step::{Kind, Step};
-use crate::view::{Home, View};
+use ampoule_runtime::view::{Home, View};
+use ampoule_runtime::{Block, Plan, plan};
 use std::ops::Range;
 
 /// Slices computed between two points at which all workers wait for each other.
@@ -158,10 +158,10 @@ fn rounds(step: &Step, ascending: bool) -> (Vec<Range<usize>>, usize) {
     let gap = list
         .iter()
         .map(|z| {
-            let reach = c.reach(z.clone());
+            let field = c.receptive_field(z.clone());
             match ascending {
-                true => z.end.saturating_sub(reach.start),
-                false => reach.end.saturating_sub(z.start),
+                true => z.end.saturating_sub(field.start),
+                false => field.end.saturating_sub(z.start),
             }
         })
         .max()

@@ -1,18 +1,19 @@
 //! A model made ready for one set of input shapes.
 
-use crate::arena::Arena;
-use crate::foreign::{Elsewhere, Foreign};
-use crate::lift::lift;
+use crate::as_3d::as_3d;
+use crate::external::{ExternalBackend, ExternalNetwork};
 use crate::lower::{Lowered, lower};
 use crate::place::place;
 use crate::step::{Context, Kind, Raw, Step, Stored, Sums, gather, scatter, tensor};
-use crate::stream::{self, Act, Stream};
-use crate::tiles::{Cut, Tiles};
-use crate::view::{View, channels_last};
-use crate::{Error, Observe, Observed, Plan, Pool, Precision, Result};
+use crate::stream::{self, Action, Stream};
+use crate::tiling::{Tiles, Tiling};
+use crate::{Error, Observe, Observed, Precision, Result};
 use ampoule_graph::{DType, Dim, Graph, Tensor, ValueId};
 use ampoule_kernels::eltwise::Unary;
-use ampoule_kernels::{Elem, Isa};
+use ampoule_kernels::{Elem, Features};
+use ampoule_runtime::Arena;
+use ampoule_runtime::view::{View, channels_last};
+use ampoule_runtime::{Plan, Pool};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,7 +33,7 @@ pub enum Rewrites {
 /// How to make a session.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Tier by name; `None` for `AMPOULE_ISA` or the best.
+    /// Feature set by name (`scalar`, `avx2`, …); `None` for the best of this CPU.
     pub isa: Option<String>,
     /// Threads; 0 for as many as the process may use.
     pub threads: usize,
@@ -44,8 +45,8 @@ pub struct Options {
     pub observe: Option<Observe>,
     /// Which graph passes run first.
     pub rewrites: Rewrites,
-    /// Another engine that computes in this one's place; other options are then its own affair.
-    pub elsewhere: Option<Elsewhere>,
+    /// An external backend that computes instead; other options are then its own affair.
+    pub external: Option<ExternalBackend>,
 }
 
 /// One step, for reports.
@@ -74,8 +75,8 @@ pub struct Session {
     pool: Arc<Pool>,
     sums: Vec<Sums>,
     times: Vec<Duration>,
-    /// Another engine that computes, and how many inputs it takes.
-    foreign: Option<(Box<dyn Foreign>, usize)>,
+    /// The external backend's network, and how many inputs it takes.
+    external: Option<(Box<dyn ExternalNetwork>, usize)>,
 }
 
 /// What sessions of one network share: all that a run only reads.
@@ -87,7 +88,7 @@ struct Network {
     offsets: Vec<isize>,
     stream: Option<Stream>,
     tiles: Option<Tiles>,
-    isa: Isa,
+    isa: Features,
     precision: Precision,
     weight_bytes: u64,
     observe: Option<Observe>,
@@ -119,6 +120,7 @@ pub struct OutputRef<'a> {
     pub strides: &'a [isize],
     /// Declared element type.
     pub dtype: DType,
+    index: usize,
     base: *const f32,
     view: &'a View,
     exact: Option<&'a Tensor>,
@@ -146,7 +148,7 @@ impl<'a> OutputRef<'a> {
             return Ok(t.clone());
         }
         let t = tensor(self.dtype, self.dims, &self.to_vec());
-        t.ok_or_else(|| Error::Input { index: 0, reason: format!("an output of type {}", self.dtype.name()) })
+        t.ok_or(Error::OutputType { index: self.index, dtype: self.dtype })
     }
 }
 
@@ -169,16 +171,16 @@ impl Session {
     ) -> Result<Self> {
         let isa = ampoule_kernels::choose(options.isa.as_deref())?;
         fit_inputs(&mut graph, shapes)?;
-        if let Some(Elsewhere(load)) = &options.elsewhere {
+        if let Some(ExternalBackend(load)) = &options.external {
             ampoule_graph::infer::infer(&mut graph)?;
             let inputs = graph.inputs.len();
-            let foreign = load(&graph).map_err(|reason| Error::Foreign { reason })?;
-            let shell = crate::foreign::shell(&graph)?;
+            let external = load(&graph).map_err(|reason| Error::External { reason })?;
+            let shell = crate::external::shell(&graph)?;
             drop(graph);
             let shapes: Vec<Vec<usize>> =
                 shell.inputs.iter().filter_map(|i| shell.value(*i).dims()).collect();
             let mut session = Self::with_pool(shell, &shapes, &Options::default(), pool)?;
-            session.foreign = Some((foreign, inputs));
+            session.external = Some((external, inputs));
             return Ok(session);
         }
         match options.rewrites {
@@ -223,15 +225,15 @@ impl Session {
         let arena = Arena::new(network.plan.size)?;
         let times = vec![Duration::ZERO; network.lowered.steps.len()];
         let sums = (0..network.lowered.sums).map(|_| Sums::default()).collect();
-        Ok(Session { network, arena, pool, sums, times, foreign: None })
+        Ok(Session { network, arena, pool, sums, times, external: None })
     }
 
-    /// Another session of the same network, with the same weights and memory of its own, to run beside
-    /// this one. `pool` may have as many threads as this session's at most.
-    pub fn beside(&self, pool: Arc<Pool>) -> Result<Self> {
+    /// Another session of the same network that shares the weights and has activations of its own, to run
+    /// at the same time. `pool` may have as many threads as this session's at most.
+    pub fn sharing_weights(&self, pool: Arc<Pool>) -> Result<Self> {
         assert!(pool.threads() <= self.network.threads, "more threads than were planned for");
-        if self.foreign.is_some() {
-            return Err(Error::Foreign { reason: "another engine's network runs alone".into() });
+        if self.external.is_some() {
+            return Err(Error::External { reason: "the network of an external backend runs alone".into() });
         }
         Self::of(self.network.clone(), pool)
     }
@@ -261,25 +263,30 @@ impl Session {
         self.network.outputs().len()
     }
 
+    /// Where input `i` lies.
+    fn input_view(&self, i: usize) -> Result<&View> {
+        let inputs = self.network.inputs();
+        inputs.get(i).ok_or(Error::NoInput { index: i, inputs: inputs.len() })
+    }
+
     /// Dimensions of input `i` in ONNX order.
-    pub fn input_dims(&self, i: usize) -> &[usize] {
-        &self.network.inputs()[i].dims
+    pub fn input_dims(&self, i: usize) -> Result<&[usize]> {
+        Ok(&self.input_view(i)?.dims)
     }
 
     /// The memory of input `i`; fill it before every [`Session::run`], which may overwrite it.
-    pub fn input(&mut self, i: usize) -> InputMut<'_> {
-        let v = &self.network.inputs()[i];
+    pub fn input(&mut self, i: usize) -> Result<InputMut<'_>> {
+        let v = self.input_view(i)?;
         let p = self.context().at::<f32>(v);
         // SAFETY: inputs are dense float32 buffers of the arena, and the session is borrowed mutably.
-        unsafe { std::slice::from_raw_parts_mut(p, v.len()) }
+        Ok(unsafe { std::slice::from_raw_parts_mut(p, v.len()) })
     }
 
     /// Sets input `i` from row-major (ONNX order) values.
     pub fn set_input(&mut self, i: usize, values: &[f32]) -> Result<()> {
-        let v = &self.network.inputs()[i];
+        let v = self.input_view(i)?;
         if values.len() != v.len() {
-            let reason = format!("{} values given for shape {:?}", values.len(), v.dims);
-            return Err(Error::Input { index: i, reason });
+            return Err(Error::InputLength { index: i, given: values.len(), dims: v.dims.clone() });
         }
         let [n, c] = [0, 1].map(|i| v.dims.get(i).copied().unwrap_or(1));
         let pixels = v.len() / (n * c).max(1);
@@ -309,9 +316,9 @@ impl Session {
 
     /// Runs the network on the inputs set before.
     pub fn run(&mut self) -> Result<()> {
-        if let Some((mut foreign, inputs)) = self.foreign.take() {
-            let done = self.run_foreign(foreign.as_mut(), inputs);
-            self.foreign = Some((foreign, inputs));
+        if let Some((mut external, inputs)) = self.external.take() {
+            let done = self.run_external(external.as_mut(), inputs);
+            self.external = Some((external, inputs));
             done?;
         }
         let network = self.network.clone();
@@ -333,13 +340,13 @@ impl Session {
         Ok(())
     }
 
-    /// Lets another engine compute the outputs, which are inputs of this one's empty network.
-    fn run_foreign(&mut self, foreign: &mut dyn Foreign, inputs: usize) -> Result<()> {
-        let bad = |reason: String| Error::Foreign { reason };
+    /// Lets the external backend compute the outputs, which are inputs of this one's empty network.
+    fn run_external(&mut self, external: &mut dyn ExternalNetwork, inputs: usize) -> Result<()> {
+        let bad = |reason: String| Error::External { reason };
         // SAFETY: inputs are views of the arena, and the session is borrowed.
         let read = |v: &View| unsafe { gather(self.context().at::<f32>(v).cast(), v) };
         let given: Vec<Vec<f32>> = self.network.inputs()[..inputs].iter().map(read).collect();
-        let found = foreign.run(&given).map_err(bad)?;
+        let found = external.run(&given).map_err(bad)?;
         let wanted = self.network.inputs().len() - inputs;
         if found.len() != wanted {
             return Err(bad(format!("{} outputs came back, {wanted} are wanted", found.len())));
@@ -347,9 +354,9 @@ impl Session {
         found.iter().enumerate().try_for_each(|(i, v)| self.set_input(inputs + i, v))
     }
 
-    /// Whether another engine computes.
-    pub fn is_foreign(&self) -> bool {
-        self.foreign.is_some()
+    /// Whether an external backend computes.
+    pub fn is_external(&self) -> bool {
+        self.external.is_some()
     }
 
     /// Shows the values that are whole after `steps` steps.
@@ -386,10 +393,10 @@ impl Session {
     fn run_stream(&mut self, network: &Network, stream: &Stream) -> Result<()> {
         self.times.iter_mut().for_each(|t| *t = Duration::ZERO);
         let mut offsets = network.offsets.clone();
-        for act in &stream.acts {
+        for action in &stream.actions {
             let start = Instant::now();
-            match act {
-                Act::Run(i, z) => {
+            match action {
+                Action::Run(i, z) => {
                     let step = &network.lowered.steps[*i];
                     // SAFETY: the schedule runs a step only on slices that are there.
                     let done = unsafe { step.run_slices(&self.context_at(&offsets), z.clone()) };
@@ -397,7 +404,7 @@ impl Session {
                     done.map_err(|reason| Error::Run { node: node.clone(), op: op.clone(), reason })?;
                     self.times[*i] += start.elapsed();
                 }
-                Act::Move(b, z, first) => {
+                Action::Move(b, z, first) => {
                     let slice = stream.slice[*b];
                     let base = self.arena.base().wrapping_add(self.network.plan.offsets[*b]);
                     // SAFETY: both ranges lie inside the buffer's window.
@@ -422,29 +429,43 @@ impl Session {
     /// Sets all inputs from tensors, runs, and returns all outputs as tensors.
     pub fn run_tensors(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         if inputs.len() != self.inputs() {
-            let reason = format!("{} inputs given, {} expected", inputs.len(), self.inputs());
-            return Err(Error::Input { index: inputs.len(), reason });
+            return Err(Error::InputCount { given: inputs.len(), inputs: self.inputs() });
         }
-        for (i, t) in inputs.iter().enumerate() {
-            let bad = |reason: String| Error::Input { index: i, reason };
-            if t.dims() != self.input_dims(i) {
-                return Err(bad(format!("shape {:?}, expected {:?}", t.dims(), self.input_dims(i))));
+        for (index, t) in inputs.iter().enumerate() {
+            let dims = self.input_dims(index)?;
+            if t.dims() != dims {
+                return Err(Error::InputShape {
+                    index,
+                    given: t.dims().to_vec(),
+                    expected: dims.iter().map(|d| Dim::Known(*d)).collect(),
+                });
             }
-            let v = t.to_f32().ok_or_else(|| bad(format!("{} is not numeric", t.dtype().name())))?;
-            if t.dtype().is_int() && v.iter().any(|x| x.abs() > 16_777_216.0) {
-                return Err(bad("an integer beyond 2^24 cannot be carried; give it as a constant".into()));
+            let v = t.to_f32().ok_or_else(|| Error::InputType { index, dtype: t.dtype() })?;
+            if t.dtype().is_int() && v.iter().any(|x| x.abs() > EXACT_INTEGERS) {
+                return Err(Error::InputRange { index, dtype: t.dtype() });
             }
-            self.set_input(i, &v)?;
+            self.set_input(index, &v)?;
         }
         self.run()?;
-        (0..self.outputs()).map(|i| self.output(i).tensor()).collect()
+        self.iter_outputs().map(|o| o.tensor()).collect()
     }
 
     /// Output `i` of the most recent run.
-    pub fn output(&self, i: usize) -> OutputRef<'_> {
-        let view = &self.network.outputs()[i];
+    pub fn output(&self, i: usize) -> Result<OutputRef<'_>> {
+        let views = self.network.outputs();
+        let view = views.get(i).ok_or(Error::NoOutput { index: i, outputs: views.len() })?;
+        Ok(self.output_at(i, view))
+    }
+
+    /// All outputs of the most recent run, in the order of the graph.
+    pub fn iter_outputs(&self) -> impl Iterator<Item = OutputRef<'_>> {
+        self.network.outputs().iter().enumerate().map(|(i, view)| self.output_at(i, view))
+    }
+
+    fn output_at<'a>(&'a self, i: usize, view: &'a View) -> OutputRef<'a> {
         let id = self.network.graph.outputs[i];
         OutputRef {
+            index: i,
             dims: &view.dims,
             strides: &view.strides,
             dtype: self.network.graph.value(id).dtype.unwrap_or(DType::F32),
@@ -475,7 +496,7 @@ impl Session {
     }
 
     /// The tier in use.
-    pub fn isa(&self) -> Isa {
+    pub fn isa(&self) -> Features {
         self.network.isa
     }
 
@@ -512,6 +533,9 @@ struct Fitted {
     tiles: Option<Tiles>,
 }
 
+/// Integers up to this are exact in float32, which carries them.
+const EXACT_INTEGERS: f32 = 16_777_216.0;
+
 /// How many times the limit a single value may be: streaming holds a part of it.
 const BEYOND: u64 = 8;
 
@@ -529,7 +553,7 @@ const BLOCKS: [usize; 4] = [16, 8, 4, 2];
 fn fit(
     graph: &Graph,
     constants: BTreeMap<ValueId, Tensor>,
-    isa: Isa,
+    isa: Features,
     pool: &Pool,
     options: &Options,
 ) -> Result<Fitted> {
@@ -566,21 +590,21 @@ fn fit(
     // Tiles leave inputs and outputs whole.
     let dims = graph.inputs.iter().chain(&graph.outputs).filter_map(|v| graph.value(*v).dims());
     let ends: u64 = dims.map(|d| 4 * d.iter().product::<usize>() as u64).sum();
-    let mut cut = if ends < limit { Cut::of(graph, &spare) } else { None };
-    while let Some(cut) = cut.as_mut()
-        && cut.shrink()
+    let mut tiling = if ends < limit { Tiling::of(graph, &spare) } else { None };
+    while let Some(tiling) = tiling.as_mut()
+        && tiling.shrink()
     {
-        let Ok(small) = cut.graph(graph, &spare) else { break };
+        let Ok(small) = tiling.graph(graph, &spare) else { break };
         let mut lowered = lower(&small, spare.clone(), isa, options.precision, pool, false, &[])?;
         let mut plan = place(&mut lowered, true);
-        let Some(tiles) = cut.tiles(graph, &lowered, &mut plan) else { break };
+        let Some(tiles) = tiling.tiles(graph, &lowered, &mut plan) else { break };
         let needed = needs(&plan, weight_bytes(&lowered));
         least = least.min(needed);
         if needed <= limit {
             return Ok(Fitted { lowered, plan, stream: None, tiles: Some(tiles) });
         }
     }
-    if let Some((deep, constants)) = lift(graph, &spare) {
+    if let Some((deep, constants)) = as_3d(graph, &spare) {
         let mut lowered = lower(&deep, constants, isa, options.precision, pool, true, &[])?;
         if let Some(s) = streamed(&lowered, limit, &mut least) {
             let flat = |v: &mut View| {
@@ -655,17 +679,15 @@ fn weight_bytes(l: &Lowered) -> u64 {
 /// Checks `shapes` against the declared ones and sets them.
 fn fit_inputs(graph: &mut Graph, shapes: &[Vec<usize>]) -> Result<()> {
     if shapes.len() != graph.inputs.len() {
-        let reason = format!("{} shapes given, the model has {} inputs", shapes.len(), graph.inputs.len());
-        return Err(Error::Input { index: shapes.len().min(graph.inputs.len()), reason });
+        return Err(Error::InputCount { given: shapes.len(), inputs: graph.inputs.len() });
     }
     for (i, dims) in shapes.iter().enumerate() {
         if let Some(declared) = &graph.value(graph.inputs[i]).shape {
             let fits = declared.len() == dims.len()
                 && declared.iter().zip(dims).all(|(d, n)| d.known().is_none_or(|d| d == *n));
             if !fits {
-                let want = declared.iter().map(Dim::to_string).collect::<Vec<_>>().join("x");
-                let reason = format!("shape {dims:?} given, the model takes {want}");
-                return Err(Error::Input { index: i, reason });
+                let (given, expected) = (dims.clone(), declared.clone());
+                return Err(Error::InputShape { index: i, given, expected });
             }
         }
         graph.set_input_dims(i, dims);

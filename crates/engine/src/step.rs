@@ -7,13 +7,13 @@ mod norm;
 mod reference;
 mod slices;
 
-use crate::Pool;
-use crate::view::{Home, View};
 use ampoule_graph::{DType, Op, Tensor};
 use ampoule_kernels::conv::ConvPointers;
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::gemm::Act;
-use ampoule_kernels::{Elem, Element, Grid, Isa, bf16, eltwise, f16, layer_norm, pool, resize, softmax};
+use ampoule_kernels::{Elem, Element, Features, Grid, bf16, eltwise, f16, layer_norm, pool, resize, softmax};
+use ampoule_runtime::Pool;
+use ampoule_runtime::view::{Home, View};
 use std::ops::Range;
 
 pub(crate) use conv::{Algorithm, ConvPart, Convolution, Sums};
@@ -125,7 +125,7 @@ pub(crate) struct Step {
 
 /// What a running step needs to know of its session.
 pub(crate) struct Context<'a> {
-    pub isa: Isa,
+    pub isa: Features,
     pub pool: &'a Pool,
     pub arena: *mut u8,
     /// First byte of each buffer; below zero where only later slices are held.
@@ -212,7 +212,14 @@ impl Context<'_> {
 ///
 /// # Safety
 /// The elements must be valid and `isa` supported.
-unsafe fn unary_in_place(isa: Isa, f: eltwise::Unary, elem: Elem, base: *mut u8, offset: usize, n: usize) {
+unsafe fn unary_in_place(
+    isa: Features,
+    f: eltwise::Unary,
+    elem: Elem,
+    base: *mut u8,
+    offset: usize,
+    n: usize,
+) {
     let at = base.wrapping_add(offset * elem.size());
     // SAFETY: passed on from the caller.
     unsafe {

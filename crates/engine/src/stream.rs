@@ -10,9 +10,9 @@
 //! aside, whose parts are cut otherwise and which are then equal up to rounding).
 
 use crate::lower::Lowered;
-use crate::plan::{Block, Plan, plan};
 use crate::step::{DEPTH, Kind, Step};
-use crate::view::{Home, View};
+use ampoule_runtime::view::{Home, View};
+use ampoule_runtime::{Block, Plan, plan};
 use std::ops::Range;
 
 /// Most slices of a network that is streamed: far more than any scan has, and schedules stay short.
@@ -20,7 +20,7 @@ const DEEPEST: usize = 1 << 13;
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Act {
+pub(crate) enum Action {
     /// Compute slices of a step.
     Run(usize, Range<usize>),
     /// Move the slices of a buffer that are still needed to its start: buffer, slices, and the slice
@@ -30,7 +30,7 @@ pub(crate) enum Act {
 
 /// A schedule and the place of every buffer.
 pub(crate) struct Stream {
-    pub acts: Vec<Act>,
+    pub actions: Vec<Action>,
     pub plan: Plan,
     /// Bytes of a slice of each buffer; 0 for buffers that are not streamed.
     pub slice: Vec<usize>,
@@ -138,7 +138,7 @@ impl Sim<'_> {
             for (k, v) in step.reads.iter().enumerate() {
                 let Home::Arena(b) = v.home else { continue };
                 let whole = k == 0 && step.waits();
-                let need = if whole { self.buffers[b].depth } else { step.reach(k, z.clone()).end };
+                let need = if whole { self.buffers[b].depth } else { step.receptive_field(k, z.clone()).end };
                 for w in self.buffers[b].writers.clone() {
                     // Steps are in order, so this ends.
                     self.pull(w, need.min(self.depth(w)))?;
@@ -181,7 +181,7 @@ impl Sim<'_> {
                 return buffer.depth;
             }
             // All that is left, since windows of a resampling need not begin in order.
-            self.l.steps[i].reach(k, self.done[i]..depth).start
+            self.l.steps[i].receptive_field(k, self.done[i]..depth).start
         };
         buffer.readers.iter().map(next).min().unwrap_or(buffer.depth).min(self.high(b))
     }
@@ -206,7 +206,7 @@ pub(crate) fn schedule(l: &Lowered, block: usize) -> Option<Stream> {
         block,
         deepest,
     };
-    // The last step is what everything before it leads to; what leads elsewhere follows.
+    // The last step is what everything before it leads to; what leads to nothing later follows.
     for i in (0..l.steps.len()).rev() {
         sim.pull(i, sim.depth(i))?;
     }
@@ -236,7 +236,7 @@ fn arrange(
     let (mut start, mut low) = (vec![0usize; n], vec![0usize; n]);
     let mut high = vec![0usize; n];
     let mut life = vec![(usize::MAX, 0usize); n];
-    let mut acts = Vec::new();
+    let mut actions = Vec::new();
     let touch = |life: &mut Vec<(usize, usize)>, v: &View, at: usize| {
         if let Home::Arena(b) = v.home {
             life[b].0 = life[b].0.min(at);
@@ -248,17 +248,17 @@ fn arrange(
         let step = &l.steps[i];
         if let Home::Arena(b) = step.writes[0].home {
             if z.end - start[b] > capacity[b] {
-                acts.push(Act::Move(b, low[b]..high[b].max(low[b]), start[b]));
+                actions.push(Action::Move(b, low[b]..high[b].max(low[b]), start[b]));
                 start[b] = low[b];
             }
             high[b] = high[b].max(z.end);
         }
-        let at = acts.len();
+        let at = actions.len();
         step.reads.iter().chain(&step.writes).chain(&step.scratch).for_each(|v| touch(&mut life, v, at));
-        acts.push(Act::Run(i, z));
+        actions.push(Action::Run(i, z));
         changed.iter().for_each(|&(b, k)| low[b] = k);
     }
-    l.outputs.iter().for_each(|v| touch(&mut life, v, acts.len()));
+    l.outputs.iter().for_each(|v| touch(&mut life, v, actions.len()));
     let size = |b: usize| if buffers[b].depth > 0 { capacity[b] * buffers[b].slice } else { l.buffers[b] };
     // What a normalisation wrote takes the place of what it read, where both are held whole.
     let mut place: Vec<usize> = (0..n).collect();
@@ -279,7 +279,7 @@ fn arrange(
         .map(|b| match life[b].0 {
             usize::MAX => Block { size: 0, first: 0, last: 0 },
             _ if place[b] != b => Block { size: 0, first: 0, last: 0 },
-            _ if Some(b) == shared => Block { size: size(b), first: 0, last: acts.len() },
+            _ if Some(b) == shared => Block { size: size(b), first: 0, last: actions.len() },
             _ if buffers[b].depth == 0 => Block { size: 0, first: 0, last: 0 },
             first => Block { size: size(b), first, last: life[b].1 },
         })
@@ -292,7 +292,7 @@ fn arrange(
         plan.offsets[b] = plan.offsets[place[b]];
     }
     let slice = buffers.iter().map(|b| if b.depth > 0 { b.slice } else { 0 }).collect();
-    Stream { acts, plan, slice }
+    Stream { actions, plan, slice }
 }
 
 /// The buffer that a normalisation reads and no other step does, and the one that it alone writes.

@@ -1,7 +1,7 @@
 //! Whole networks in the engine against the float64 reference, on every tier, with and without the
 //! graph passes, and bit for bit the same on every thread count.
 
-use ampoule_engine::{Elsewhere, Error, Foreign, Options, Precision, Rewrites, Session};
+use ampoule_engine::{Error, ExternalBackend, ExternalNetwork, Options, Precision, Rewrites, Session};
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::*;
 use ampoule_graph::{DType, Dim, Graph, Op, Tensor, ValueId, eval, passes};
@@ -382,7 +382,7 @@ fn networks_match_the_reference_on_every_tier() {
                     s.set_input(0, &input).unwrap();
                     s.run().unwrap();
                 }
-                let got = s.output(0).to_vec();
+                let got = s.output(0).unwrap().to_vec();
                 let e = relative(&got, &want);
                 let what = format!("{} in {} on {:?}", graph.name, precision.name(), options.isa);
                 assert!(e < most, "{what}, {threads} threads: {e:.2e}");
@@ -401,7 +401,7 @@ fn networks_match_the_reference_on_every_tier() {
 /// The reference in another engine's place.
 struct Reference(Graph);
 
-impl Foreign for Reference {
+impl ExternalNetwork for Reference {
     fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> {
         let dims = |i: usize| self.0.value(self.0.inputs[i]).dims().unwrap();
         let given: Vec<Tensor> = inputs.iter().enumerate().map(|(i, v)| Tensor::f32(&dims(i), v)).collect();
@@ -414,9 +414,9 @@ impl Foreign for Reference {
 fn another_engine_takes_this_ones_place() {
     let (graph, dims) = unet3d();
     let input = random(dims.iter().product(), 42);
-    let load = |g: &Graph| -> Result<Box<dyn Foreign>, String> { Ok(Box::new(Reference(g.clone()))) };
-    let elsewhere = Some(Elsewhere(std::sync::Arc::new(load)));
-    let options = Options { elsewhere, ..Default::default() };
+    let load = |g: &Graph| -> Result<Box<dyn ExternalNetwork>, String> { Ok(Box::new(Reference(g.clone()))) };
+    let external = Some(ExternalBackend(std::sync::Arc::new(load)));
+    let options = Options { external, ..Default::default() };
     let mut s = Session::new(graph.clone(), std::slice::from_ref(&dims), &options).unwrap();
     let mut own = Session::new(graph, std::slice::from_ref(&dims), &Options::default()).unwrap();
     // Twice, set as a whole and in its own layout.
@@ -425,19 +425,20 @@ fn another_engine_takes_this_ones_place() {
         own.run().unwrap();
         s.set_input(0, &input).unwrap();
         s.run().unwrap();
-        assert_eq!(s.output(0).dims, own.output(0).dims);
-        assert!(relative(&own.output(0).to_vec(), &s.output(0).to_vec()) < 1e-5);
+        assert_eq!(s.output(0).unwrap().dims, own.output(0).unwrap().dims);
+        assert!(relative(&own.output(0).unwrap().to_vec(), &s.output(0).unwrap().to_vec()) < 1e-5);
     }
     assert!(
-        s.is_foreign()
-            && !own.is_foreign()
-            && s.beside(std::sync::Arc::new(ampoule_engine::Pool::new(1))).is_err()
+        s.is_external()
+            && !own.is_external()
+            && s.sharing_weights(std::sync::Arc::new(ampoule_engine::Pool::new(1))).is_err()
     );
-    let fails = |_: &Graph| -> Result<Box<dyn Foreign>, String> { Err("it is not there".into()) };
-    let options = Options { elsewhere: Some(Elsewhere(std::sync::Arc::new(fails))), ..Default::default() };
+    let fails = |_: &Graph| -> Result<Box<dyn ExternalNetwork>, String> { Err("it is not there".into()) };
+    let options =
+        Options { external: Some(ExternalBackend(std::sync::Arc::new(fails))), ..Default::default() };
     let (graph, dims) = unet3d();
     let refused = Session::new(graph, &[dims], &options);
-    assert!(matches!(refused, Err(Error::Foreign { reason }) if reason == "it is not there"));
+    assert!(matches!(refused, Err(Error::External { reason }) if reason == "it is not there"));
 }
 
 #[test]
@@ -448,7 +449,7 @@ fn what_should_be_chosen_is_chosen() {
         s.steps().into_iter().map(|s| s.kernel).collect()
     };
     let wide = kernels(wide3d());
-    if ampoule_kernels::choose(None).unwrap() != ampoule_kernels::Isa::Scalar {
+    if ampoule_kernels::choose(None).unwrap() != ampoule_kernels::Features::NONE {
         assert!(wide.iter().any(|k| k.starts_with("winograd")), "{wide:?}");
         assert!(wide.iter().any(|k| k.contains("x1_")), "{wide:?}");
     }
@@ -575,7 +576,7 @@ fn limited(
         (false, 1) => How::Planned,
         (false, _) => How::Tiled,
     };
-    Some((s.output(0).to_vec(), need, how))
+    Some((s.output(0).unwrap().to_vec(), need, how))
 }
 
 #[test]
@@ -663,12 +664,12 @@ fn the_plan_is_a_promise_and_limits_hold() {
     let refused = Session::new(graph.clone(), std::slice::from_ref(&dims), &with(need - 1));
     assert!(matches!(refused, Err(ampoule_engine::Error::Memory { .. })));
     let wrong = Session::new(graph, &[vec![1, 3, 12, 10, 9]], &Options::default());
-    assert!(matches!(wrong, Err(ampoule_engine::Error::Input { .. })));
+    assert!(matches!(wrong, Err(ampoule_engine::Error::InputShape { .. })));
 }
 
 #[test]
 fn groups_of_values_may_be_stored_as_bfloat16() {
-    use ampoule_engine::narrow;
+    use ampoule_engine::mixed_precision;
     use ampoule_kernels::Elem;
     for (graph, dims) in [unet3d(), finished_classifier(), dressed(), wide3d(), dense(), pooled_codes()] {
         let input = random(dims.iter().product(), 42);
@@ -677,7 +678,7 @@ fn groups_of_values_may_be_stored_as_bfloat16() {
         let want = eval::run(&base, &[Tensor::f32(&dims, &input)]).unwrap()[0].to_f32().unwrap();
         let name = |g: &Graph, v: &ValueId| g.value(*v).name.clone();
         let groups: Vec<String> =
-            narrow::groups(&base).iter().map(|g| name(&base, &g[g.len() - 1])).collect();
+            mixed_precision::groups(&base).iter().map(|g| name(&base, &g[g.len() - 1])).collect();
         assert!(!groups.is_empty(), "{}: no groups", graph.name);
         let whole = [groups.clone()];
         let mut stored = 0;
@@ -685,14 +686,14 @@ fn groups_of_values_may_be_stored_as_bfloat16() {
             groups.iter().map(|g| vec![g.clone()]).chain(whole.clone()).map(move |g| (i.clone(), g))
         }) {
             let mut g = base.clone();
-            narrow::record(&mut g, chosen.iter().map(String::as_str));
+            mixed_precision::record(&mut g, chosen.iter().map(String::as_str));
             let mut first: Option<Vec<f32>> = None;
             for threads in [1, 3] {
                 let options = Options { isa: Some(isa.clone()), threads, ..Default::default() };
                 let mut s = Session::new(g.clone(), std::slice::from_ref(&dims), &options).unwrap();
                 s.set_input(0, &input).unwrap();
                 s.run().unwrap();
-                let got = s.output(0).to_vec();
+                let got = s.output(0).unwrap().to_vec();
                 let e = relative(&got, &want);
                 assert!(e < 6e-2, "{} with {chosen:?} on {isa}: {e:.2e}", graph.name);
                 assert!(*first.get_or_insert_with(|| got.clone()) == got, "{}: other bits", graph.name);
@@ -701,11 +702,11 @@ fn groups_of_values_may_be_stored_as_bfloat16() {
         }
         assert!(stored > 0, "{}: nothing is stored as bfloat16", graph.name);
         // Nothing recorded, or what no value is called: float32.
-        narrow::record(&mut base, ["nobody"]);
+        mixed_precision::record(&mut base, ["nobody"]);
         let s = Session::new(base.clone(), std::slice::from_ref(&dims), &Options::default()).unwrap();
         assert!(s.steps().iter().all(|s| s.stored != Some(Elem::Bf16)));
-        narrow::record(&mut base, []);
-        assert!(base.meta(narrow::KEY).is_none());
+        mixed_precision::record(&mut base, []);
+        assert!(base.meta(mixed_precision::KEY).is_none());
     }
 }
 
@@ -753,7 +754,7 @@ fn activations_between_codes_are_tables() {
         let mut s = Session::new(graph.clone(), std::slice::from_ref(&dims), options).unwrap();
         s.set_input(0, &input).unwrap();
         s.run().unwrap();
-        (s.output(0).to_vec(), s.steps().into_iter().map(|s| s.kernel).collect::<Vec<_>>())
+        (s.output(0).unwrap().to_vec(), s.steps().into_iter().map(|s| s.kernel).collect::<Vec<_>>())
     };
     for isa in tiers() {
         for (threads, rewrites) in [(1, Rewrites::All), (3, Rewrites::All), (1, Rewrites::None)] {

@@ -1,5 +1,7 @@
 //! What can be wrong with a model.
 
+use crate::op_error::OpError;
+
 /// Shorthand for this crate's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -33,7 +35,7 @@ pub enum Error {
         reason: String,
     },
     /// A node whose attributes or input shapes do not fit its operator.
-    #[error("node `{node}` ({op}, inputs {inputs}): {reason}")]
+    #[error("node `{node}` ({op}, inputs {inputs}): {source}")]
     Node {
         /// Node name, or its first output's.
         node: String,
@@ -42,7 +44,7 @@ pub enum Error {
         /// Shapes of all inputs.
         inputs: String,
         /// What is wrong.
-        reason: String,
+        source: OpError,
     },
     /// Operators that are not supported, all of them.
     #[error("{}", list_unsupported(.0))]

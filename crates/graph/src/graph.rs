@@ -1,6 +1,6 @@
 //! The graph: values, nodes in topological order, constants, metadata.
 
-use crate::{DType, Error, Op, Result, Tensor, UnsupportedOp};
+use crate::{DType, Dim, Error, Op, Result, Tensor, UnsupportedOp};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,37 +8,6 @@ use std::sync::Arc;
 /// Index of a [`Value`] in [`Graph::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub usize);
-
-/// One dimension of a shape.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Dim {
-    /// Known size.
-    Known(usize),
-    /// Named but unknown until run time; equal names mean equal sizes.
-    Symbol(String),
-    /// Nothing is known.
-    Unknown,
-}
-
-impl Dim {
-    /// The size when known.
-    pub fn known(&self) -> Option<usize> {
-        match self {
-            Dim::Known(n) => Some(*n),
-            _ => None,
-        }
-    }
-}
-
-impl std::fmt::Display for Dim {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Dim::Known(n) => write!(f, "{n}"),
-            Dim::Symbol(s) => write!(f, "{s}"),
-            Dim::Unknown => write!(f, "?"),
-        }
-    }
-}
 
 /// A named tensor-valued edge.
 #[derive(Clone, Debug, Default)]

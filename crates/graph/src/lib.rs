@@ -21,18 +21,23 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod array;
 pub mod build;
+mod dim;
 mod dtype;
 mod error;
 pub mod eval;
 mod graph;
 pub mod infer;
 pub mod op;
+mod op_error;
 pub mod passes;
+mod shapes;
 mod tensor;
 
+pub use dim::Dim;
 pub use dtype::DType;
 pub use error::{Error, Result, UnsupportedOp};
-pub use graph::{Dim, Graph, MappedFile, Node, Value, ValueId};
+pub use graph::{Graph, MappedFile, Node, Value, ValueId};
 pub use op::Op;
 pub use tensor::{Tensor, element_count};

@@ -1,409 +1,45 @@
-//! The closed set of operators.
+//! The operator table: the closed set of operators, and for each one row with all that the rest of the
+//! program asks of it, its shape rule and its reference.
 //!
 //! Attributes only: tensors that an operator takes (weights, axes, pads, sizes) are node inputs.
-//! Operators whose form changed between opsets 11 and 21 are held in their newest form; the ONNX
-//! reader converts, so nothing behind it sees an opset.
+//! Operators whose form changed between opsets are held in their newest form; the ONNX reader
+//! converts, so nothing behind it sees an opset. `docs/adding-an-operator.md` says how to add one.
 
-use crate::DType;
+mod binary;
+mod conv;
+mod elements;
+mod functions;
+mod join;
+mod norm;
+mod pool;
+mod product;
+mod quantize;
+mod reduce;
+mod reshape;
+mod resize;
+mod row;
+mod select;
+mod shape_of;
+mod slice;
+mod unary;
+mod window;
+
+pub use crate::op_error::{OpError, OpResult};
+pub use binary::{Binary, Variadic};
+pub use join::split_sizes;
+pub use pool::Pool;
+pub use reduce::Reduction;
+pub use resize::{AxisTaps, Coordinates, Interpolation, Nearest, Resize, axis_taps, resize_geometry};
+pub use row::{BASE_OPSET, Channels, Field, Gradient, Quantized, Row};
+pub(crate) use shape_of::shape_range;
+pub use slice::{PadMode, pad_plan, slice_plan};
+pub use unary::Unary;
+pub use window::{Padding, Resolved, Window};
+
+use crate::array::{Array, Inputs};
+use crate::shapes::{Args, Info, broadcast_all, like, same_dtype, shaped, target_dims};
+use crate::{DType, Dim, Tensor};
 use bytes::Bytes;
-
-/// How spatial pads are decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Padding {
-    /// `[begin per axis…, end per axis…]`, in elements; may be negative.
-    Explicit(Vec<i64>),
-    /// Output size = ceil(input / stride), the odd element at the end.
-    SameUpper,
-    /// Output size = ceil(input / stride), the odd element at the beginning.
-    SameLower,
-}
-
-/// Sliding-window attributes shared by convolutions and pooling. Empty vectors mean the default
-/// (ones, or the weight's own size for the kernel).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Kernel size per spatial axis.
-    pub kernel: Vec<usize>,
-    /// Stride per spatial axis.
-    pub strides: Vec<usize>,
-    /// Dilation per spatial axis.
-    pub dilations: Vec<usize>,
-    /// Pads.
-    pub padding: Padding,
-}
-
-/// A [`Window`] with all sizes filled in for one input shape.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resolved {
-    /// Kernel size per axis.
-    pub kernel: Vec<usize>,
-    /// Stride per axis.
-    pub strides: Vec<usize>,
-    /// Dilation per axis.
-    pub dilations: Vec<usize>,
-    /// Pad before each axis.
-    pub begin: Vec<i64>,
-    /// Pad after each axis.
-    pub end: Vec<i64>,
-    /// Output size per axis.
-    pub out: Vec<usize>,
-}
-
-impl Window {
-    /// A window with default strides, dilations and pads.
-    pub fn of(kernel: &[usize]) -> Self {
-        Window {
-            kernel: kernel.to_vec(),
-            strides: Vec::new(),
-            dilations: Vec::new(),
-            padding: Padding::Explicit(Vec::new()),
-        }
-    }
-
-    /// Sets one stride for all axes.
-    pub fn stride(mut self, s: usize) -> Self {
-        self.strides = vec![s; self.kernel.len()];
-        self
-    }
-
-    /// Sets one pad for both ends of all axes.
-    pub fn pad(mut self, p: i64) -> Self {
-        self.padding = Padding::Explicit(vec![p; 2 * self.kernel.len()]);
-        self
-    }
-
-    /// Explicit pads when `padding` holds some for `n` axes, zeros where it is empty.
-    pub fn explicit_pads(&self, n: usize) -> Option<(Vec<i64>, Vec<i64>)> {
-        match &self.padding {
-            Padding::Explicit(p) if p.is_empty() => Some((vec![0; n], vec![0; n])),
-            Padding::Explicit(p) if p.len() == 2 * n => Some((p[..n].to_vec(), p[n..].to_vec())),
-            _ => None,
-        }
-    }
-
-    fn parts(&self, spatial: &[usize], weight: &[usize]) -> Result<[Vec<usize>; 3], String> {
-        let n = spatial.len();
-        let kernel = if self.kernel.is_empty() { weight.to_vec() } else { self.kernel.clone() };
-        let or_ones = |v: &Vec<usize>| if v.is_empty() { vec![1; n] } else { v.clone() };
-        let (strides, dilations) = (or_ones(&self.strides), or_ones(&self.dilations));
-        if !weight.is_empty() && kernel != weight {
-            return Err(format!("kernel_shape {kernel:?} but weights {weight:?}"));
-        }
-        if kernel.iter().try_fold(1usize, |n, &k| n.checked_mul(k)).is_none_or(|n| n > 1 << 24) {
-            return Err(format!("a kernel of {kernel:?} has too many taps"));
-        }
-        let pads = match &self.padding {
-            Padding::Explicit(p) => p.as_slice(),
-            _ => &[],
-        };
-        if strides.iter().chain(&dilations).any(|&s| s > 1 << 30)
-            || pads.iter().any(|p| p.unsigned_abs() > 1 << 20)
-        {
-            return Err("strides, dilations or pads out of range".into());
-        }
-        for (what, v) in [("kernel", &kernel), ("strides", &strides), ("dilations", &dilations)] {
-            if v.len() != n || v.contains(&0) {
-                return Err(format!("{what} {v:?} does not fit {n} spatial axes"));
-            }
-        }
-        Ok([kernel, strides, dilations])
-    }
-
-    /// Sizes of a convolution or pooling over `spatial`; `weight` is the kernel size of the weights
-    /// (empty for pooling), `ceil` rounds output sizes up as pooling's `ceil_mode` does.
-    pub fn resolve(&self, spatial: &[usize], weight: &[usize], ceil: bool) -> Result<Resolved, String> {
-        let n = spatial.len();
-        let [kernel, strides, dilations] = self.parts(spatial, weight)?;
-        let (mut begin, mut end) = match self.explicit_pads(n) {
-            Some(p) => p,
-            None if matches!(self.padding, Padding::Explicit(_)) => {
-                return Err(format!("pads do not fit {n} spatial axes"));
-            }
-            None => (vec![0; n], vec![0; n]),
-        };
-        let mut out = vec![0; n];
-        for i in 0..n {
-            let extent = reach(kernel[i], dilations[i])?;
-            let (size, stride) = (spatial[i] as i64, strides[i] as i64);
-            if !matches!(self.padding, Padding::Explicit(_)) {
-                let want = spatial[i].div_ceil(strides[i]) as i64;
-                let total = ((want - 1) * stride + extent - size).max(0);
-                let small = total / 2;
-                let upper = self.padding == Padding::SameUpper;
-                (begin[i], end[i]) = if upper { (small, total - small) } else { (total - small, small) };
-            }
-            let span = size.checked_add(begin[i]).and_then(|s| s.checked_add(end[i]));
-            let room = span.ok_or("pads overflow")? - extent;
-            if room < 0 {
-                return Err(format!("kernel of extent {extent} exceeds the padded size {}", room + extent));
-            }
-            let mut o = if ceil { (room + stride - 1) / stride + 1 } else { room / stride + 1 };
-            // A window that would start in the end padding is dropped (ONNX pooling rule).
-            if ceil && (o - 1) * stride >= size + begin[i] {
-                o -= 1;
-            }
-            out[i] = o as usize;
-        }
-        Ok(Resolved { kernel, strides, dilations, begin, end, out })
-    }
-
-    /// Sizes of a transposed convolution over `spatial`. `output_shape` (empty when not given)
-    /// overrides the pads as ONNX says.
-    pub fn resolve_transposed(
-        &self,
-        spatial: &[usize],
-        weight: &[usize],
-        output_padding: &[usize],
-        output_shape: &[usize],
-    ) -> Result<Resolved, String> {
-        let n = spatial.len();
-        let [kernel, strides, dilations] = self.parts(spatial, weight)?;
-        // Every output phase is a convolution of its own.
-        if strides.iter().try_fold(1usize, |n, &s| n.checked_mul(s)).is_none_or(|n| n > 1 << 16) {
-            return Err(format!("strides {strides:?} are too large"));
-        }
-        let opad = if output_padding.is_empty() { vec![0; n] } else { output_padding.to_vec() };
-        if opad.len() != n || (!output_shape.is_empty() && output_shape.len() != n) {
-            return Err(format!("output_padding or output_shape does not fit {n} spatial axes"));
-        }
-        let explicit = self.explicit_pads(n);
-        if explicit.is_none() && matches!(self.padding, Padding::Explicit(_)) {
-            return Err(format!("pads do not fit {n} spatial axes"));
-        }
-        let (mut begin, mut end) = explicit.unwrap_or((vec![0; n], vec![0; n]));
-        let mut out = vec![0; n];
-        for i in 0..n {
-            let extent = reach(kernel[i], dilations[i])?;
-            if spatial[i] == 0 || spatial[i] > (1 << 31) || strides[i] > (1 << 31) || opad[i] > (1 << 31) {
-                return Err("sizes out of range".into());
-            }
-            let full = strides[i] as i64 * (spatial[i] as i64 - 1) + opad[i] as i64 + extent;
-            let wanted = match (output_shape.get(i), &self.padding) {
-                (Some(&o), _) => Some(o as i64),
-                (None, Padding::Explicit(_)) => None,
-                _ => Some((spatial[i] * strides[i]) as i64),
-            };
-            let size = match wanted {
-                Some(o) => {
-                    let total = (full - o).max(0);
-                    let small = total / 2;
-                    let upper = self.padding == Padding::SameUpper;
-                    (begin[i], end[i]) = if upper { (small, total - small) } else { (total - small, small) };
-                    o
-                }
-                None => full - begin[i] - end[i],
-            };
-            if size < 1 {
-                return Err(format!("output size {size} on spatial axis {i}"));
-            }
-            out[i] = size as usize;
-        }
-        Ok(Resolved { kernel, strides, dilations, begin, end, out })
-    }
-}
-
-fn reach(kernel: usize, dilation: usize) -> Result<i64, String> {
-    let span = (kernel - 1).checked_mul(dilation).filter(|&s| s < 1 << 40);
-    span.map(|s| s as i64 + 1).ok_or_else(|| format!("dilation {dilation} is too large"))
-}
-
-/// Element-wise functions of one input.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs)]
-pub enum Unary {
-    Relu,
-    LeakyRelu {
-        alpha: f32,
-    },
-    Elu {
-        alpha: f32,
-    },
-    Celu {
-        alpha: f32,
-    },
-    Selu {
-        alpha: f32,
-        gamma: f32,
-    },
-    ThresholdedRelu {
-        alpha: f32,
-    },
-    HardSigmoid {
-        alpha: f32,
-        beta: f32,
-    },
-    Sigmoid,
-    Tanh,
-    Softplus,
-    Softsign,
-    /// `x · sigmoid(alpha·x)`; SiLU with alpha 1.
-    Swish {
-        alpha: f32,
-    },
-    HardSwish,
-    Mish,
-    /// Exact (erf) or the tanh approximation.
-    Gelu {
-        tanh: bool,
-    },
-    Erf,
-    Exp,
-    Log,
-    Sqrt,
-    Reciprocal,
-    Neg,
-    Abs,
-    Sign,
-    Floor,
-    Ceil,
-    /// Ties to even.
-    Round,
-    Sin,
-    Cos,
-    Tan,
-    Asin,
-    Acos,
-    Atan,
-    Sinh,
-    Cosh,
-    Asinh,
-    Acosh,
-    Atanh,
-    Not,
-    IsNan,
-}
-
-/// Element-wise functions of two inputs, with numpy broadcasting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Binary {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    Pow,
-    /// Remainder; `fmod` keeps the dividend's sign.
-    Mod {
-        fmod: bool,
-    },
-    /// `x` where positive, else `slope · x`.
-    PRelu,
-    Equal,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-    And,
-    Or,
-    Xor,
-}
-
-impl Binary {
-    /// Whether the result is boolean.
-    pub fn is_predicate(self) -> bool {
-        use Binary::*;
-        matches!(self, Equal | Less | LessOrEqual | Greater | GreaterOrEqual | And | Or | Xor)
-    }
-}
-
-/// Element-wise functions of any number of inputs, with numpy broadcasting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Variadic {
-    Sum,
-    Mean,
-    Max,
-    Min,
-}
-
-/// Reductions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Reduction {
-    Sum,
-    Mean,
-    Max,
-    Min,
-    Prod,
-    L1,
-    L2,
-    SumSquare,
-    LogSum,
-    LogSumExp,
-}
-
-/// Interpolation of [`Op::Resize`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Interpolation {
-    /// Nearest sample; ties and rounding by [`Nearest`].
-    Nearest(Nearest),
-    /// Separable linear.
-    Linear,
-    /// Separable cubic convolution with this coefficient.
-    Cubic {
-        /// Keys' coefficient, usually -0.75 or -0.5.
-        a: f32,
-        /// Drop samples outside and renormalise instead of clamping.
-        exclude_outside: bool,
-    },
-}
-
-/// Rounding of a nearest-neighbour coordinate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Nearest {
-    RoundPreferFloor,
-    RoundPreferCeil,
-    Floor,
-    Ceil,
-}
-
-/// How an output coordinate becomes an input coordinate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Coordinates {
-    HalfPixel,
-    HalfPixelSymmetric,
-    PytorchHalfPixel,
-    AlignCorners,
-    Asymmetric,
-}
-
-/// Attributes of `Resize`; inputs are `x, roi, scales, sizes` as in ONNX.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Resize {
-    /// Interpolation.
-    pub interpolation: Interpolation,
-    /// Coordinate convention.
-    pub coordinates: Coordinates,
-    /// Widen the filter when shrinking.
-    pub antialias: bool,
-    /// Axes that scales or sizes speak of; empty for all.
-    pub axes: Vec<i64>,
-    /// `keep_aspect_ratio_policy` other than `stretch`: 0 stretch, 1 not_larger, 2 not_smaller.
-    pub aspect: u8,
-}
-
-/// Border handling of `Pad`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum PadMode {
-    Constant,
-    Reflect,
-    Edge,
-    Wrap,
-}
-
-/// Attributes of pooling.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pool {
-    /// The window.
-    pub window: Window,
-    /// Round output sizes up.
-    pub ceil_mode: bool,
-    /// Average pooling divides by the whole window, padding included.
-    pub count_include_pad: bool,
-}
 
 /// An operator that is not supported, kept as it was for a round trip.
 #[derive(Clone, Debug, PartialEq)]
@@ -545,7 +181,7 @@ pub enum Op {
     },
     Size,
     ConstantOfShape {
-        value: crate::Tensor,
+        value: Tensor,
     },
     Range,
     Identity,
@@ -559,72 +195,260 @@ pub enum Op {
     Unknown(Unknown),
 }
 
+/// Any number of inputs or outputs.
+const ANY: usize = usize::MAX;
+
+fn row(
+    name: &'static str,
+    inputs: (usize, usize),
+    outputs: usize,
+    since: i64,
+    field: Field,
+    quantized: Quantized,
+    channels: Channels,
+    gradient: Gradient,
+) -> Row {
+    Row { name, inputs, outputs, since, field, quantized, channels, gradient }
+}
+
 impl Op {
-    /// ONNX operator type.
-    pub fn name(&self) -> String {
-        let s = match self {
-            Op::Conv { .. } => "Conv",
-            Op::ConvTranspose { .. } => "ConvTranspose",
-            Op::MaxPool(_) => "MaxPool",
-            Op::AveragePool(_) => "AveragePool",
-            Op::GlobalAveragePool => "GlobalAveragePool",
-            Op::GlobalMaxPool => "GlobalMaxPool",
-            Op::BatchNorm { .. } => "BatchNormalization",
-            Op::InstanceNorm { .. } => "InstanceNormalization",
-            Op::LayerNorm { .. } => "LayerNormalization",
-            Op::GroupNorm { .. } => "GroupNormalization",
-            Op::Unary(u) => match u {
-                Unary::LeakyRelu { .. } => "LeakyRelu",
-                Unary::Elu { .. } => "Elu",
-                Unary::Celu { .. } => "Celu",
-                Unary::Selu { .. } => "Selu",
-                Unary::ThresholdedRelu { .. } => "ThresholdedRelu",
-                Unary::HardSigmoid { .. } => "HardSigmoid",
-                Unary::Swish { .. } => "Swish",
-                Unary::Gelu { .. } => "Gelu",
-                Unary::IsNan => "IsNaN",
-                other => return format!("{other:?}"),
-            },
-            Op::Binary(b) => match b {
-                Binary::Mod { .. } => "Mod",
-                Binary::PRelu => "PRelu",
-                other => return format!("{other:?}"),
-            },
-            Op::Variadic(v) => return format!("{v:?}"),
-            Op::Clip => "Clip",
-            Op::Where => "Where",
-            Op::Cast { .. } => "Cast",
-            Op::Quantize { .. } => "QuantizeLinear",
-            Op::Dequantize { .. } => "DequantizeLinear",
-            Op::MatMul => "MatMul",
-            Op::Gemm { .. } => "Gemm",
-            Op::Softmax { log: false, .. } => "Softmax",
-            Op::Softmax { log: true, .. } => "LogSoftmax",
-            Op::Reduce { kind, .. } => return format!("Reduce{kind:?}"),
-            Op::ArgExtreme { max: true, .. } => "ArgMax",
-            Op::ArgExtreme { max: false, .. } => "ArgMin",
-            Op::Resize(_) => "Resize",
-            Op::Concat { .. } => "Concat",
-            Op::Split { .. } => "Split",
-            Op::Slice => "Slice",
-            Op::Pad { .. } => "Pad",
-            Op::Reshape { .. } => "Reshape",
-            Op::Flatten { .. } => "Flatten",
-            Op::Transpose { .. } => "Transpose",
-            Op::Squeeze => "Squeeze",
-            Op::Unsqueeze => "Unsqueeze",
-            Op::Expand => "Expand",
-            Op::Tile => "Tile",
-            Op::Gather { .. } => "Gather",
-            Op::Shape { .. } => "Shape",
-            Op::Size => "Size",
-            Op::ConstantOfShape { .. } => "ConstantOfShape",
-            Op::Range => "Range",
-            Op::Identity => "Identity",
-            Op::DepthToSpace { .. } => "DepthToSpace",
-            Op::SpaceToDepth { .. } => "SpaceToDepth",
-            Op::Unknown(u) => return u.qualified_name(),
+    /// The operator's row of the table.
+    #[rustfmt::skip]
+    pub fn row(&self) -> Row {
+        use Channels::{Kept, KeptWithParameters, Mixed, Other};
+        use Field::{Axis, Pointwise, Whole, Windowed};
+        use Gradient::{Known, None};
+        use Quantized::{Carried, No, Product, View};
+        let by_row = Mixed { output: 0, input: 1 };
+        let by_column = Mixed { output: 1, input: 0 };
+        // Forms that newer operator sets brought.
+        let if_newer = |newer: bool, since: i64| if newer { since } else { BASE_OPSET };
+        match self {
+            // name, inputs, outputs, since, receptive field, quantized inputs, channels, gradient
+            Op::Conv { .. } => row("Conv", (2, 3), 1, 18, Windowed, Product, by_row, Known),
+            Op::ConvTranspose { .. } => row("ConvTranspose", (2, 3), 1, 18, Windowed, Product, by_column, Known),
+            Op::MaxPool(_) => row("MaxPool", (1, 1), 1, 18, Windowed, Carried, Kept, Known),
+            Op::AveragePool(p) => {
+                let since = if_newer(p.window.dilations.iter().any(|&d| d > 1), 19);
+                // A zero of the padding is not the quantized zero.
+                let quantized = if p.count_include_pad { No } else { Carried };
+                row("AveragePool", (1, 1), 1, since, Windowed, quantized, Kept, Known)
+            }
+            Op::GlobalAveragePool => row("GlobalAveragePool", (1, 1), 1, 18, Whole, No, Kept, Known),
+            Op::GlobalMaxPool => row("GlobalMaxPool", (1, 1), 1, 18, Whole, No, Kept, None),
+            Op::BatchNorm { .. } => row("BatchNormalization", (5, 5), 1, 18, Pointwise, No, KeptWithParameters, Known),
+            Op::InstanceNorm { .. } => row("InstanceNormalization", (3, 3), 1, 18, Whole, No, KeptWithParameters, Known),
+            Op::LayerNorm { .. } => row("LayerNormalization", (2, 3), 1, 18, Whole, No, Other, None),
+            Op::GroupNorm { .. } => row("GroupNormalization", (3, 3), 1, 21, Whole, No, Other, Known),
+            Op::Unary(u) => row(u.name(), (1, 1), 1, u.since(), Pointwise, No, Kept, u.gradient()),
+            Op::Binary(b) => row(b.name(), (2, 2), 1, b.since(), Pointwise, No, Other, b.gradient()),
+            Op::Variadic(v) => row(v.name(), (1, ANY), 1, v.since(), Pointwise, No, Other, v.gradient()),
+            Op::Clip => row("Clip", (1, 3), 1, 18, Pointwise, No, Kept, Known),
+            Op::Where => row("Where", (3, 3), 1, 18, Pointwise, No, Other, None),
+            Op::Cast { .. } => row("Cast", (1, 1), 1, 18, Pointwise, No, Kept, None),
+            Op::Quantize { to, .. } => {
+                let since = if_newer(matches!(to, DType::U16 | DType::I16), 21);
+                row("QuantizeLinear", (2, 3), 1, since, Pointwise, No, Other, Known)
+            }
+            Op::Dequantize { .. } => row("DequantizeLinear", (2, 3), 1, 18, Pointwise, No, Other, Known),
+            Op::MatMul => row("MatMul", (2, 2), 1, 18, Whole, Product, by_column, Known),
+            Op::Gemm { alpha, trans_a, trans_b, .. } => {
+                let quantized = if !trans_a && *alpha == 1.0 { Product } else { No };
+                row("Gemm", (2, 3), 1, 18, Whole, quantized, if *trans_b { by_row } else { by_column }, Known)
+            }
+            Op::Softmax { axis, log: false } => row("Softmax", (1, 1), 1, 18, Axis(*axis), No, Other, Known),
+            Op::Softmax { axis, log: true } => row("LogSoftmax", (1, 1), 1, 18, Axis(*axis), No, Other, None),
+            Op::Reduce { kind, .. } => row(kind.name(), (1, 2), 1, kind.since(), Whole, No, Other, kind.gradient()),
+            Op::ArgExtreme { max, axis, keep_dims, .. } => {
+                let field = if *keep_dims { Axis(*axis) } else { Whole };
+                row(if *max { "ArgMax" } else { "ArgMin" }, (1, 1), 1, 18, field, No, Other, None)
+            }
+            Op::Resize(r) => {
+                let since = if_newer(r.coordinates == Coordinates::HalfPixelSymmetric, 19);
+                row("Resize", (1, 4), 1, since, Windowed, Carried, Kept, Known)
+            }
+            Op::Concat { axis } => row("Concat", (1, ANY), 1, 18, Axis(*axis), Carried, Other, Known),
+            Op::Split { axis } => row("Split", (1, 2), ANY, 18, Axis(*axis), View, Other, None),
+            Op::Slice => row("Slice", (3, 5), 1, 18, Whole, View, Other, None),
+            Op::Pad { mode } => row("Pad", (2, 4), 1, if_newer(*mode == PadMode::Wrap, 19), Windowed, No, Kept, None),
+            Op::Reshape { .. } => row("Reshape", (2, 2), 1, 18, Whole, View, Other, Known),
+            Op::Flatten { .. } => row("Flatten", (1, 1), 1, 18, Whole, View, Other, Known),
+            Op::Transpose { .. } => row("Transpose", (1, 1), 1, 18, Whole, View, Other, None),
+            Op::Squeeze => row("Squeeze", (1, 2), 1, 18, Whole, View, Other, Known),
+            Op::Unsqueeze => row("Unsqueeze", (2, 2), 1, 18, Whole, View, Other, Known),
+            Op::Expand => row("Expand", (2, 2), 1, 18, Whole, No, Other, None),
+            Op::Tile => row("Tile", (2, 2), 1, 18, Whole, No, Other, None),
+            Op::Gather { .. } => row("Gather", (2, 2), 1, 18, Whole, No, Other, None),
+            Op::Shape { .. } => row("Shape", (1, 1), 1, 18, Whole, No, Other, None),
+            Op::Size => row("Size", (1, 1), 1, 18, Whole, No, Other, None),
+            Op::ConstantOfShape { .. } => row("ConstantOfShape", (1, 1), 1, 18, Whole, No, Other, None),
+            Op::Range => row("Range", (3, 3), 1, 18, Whole, No, Other, None),
+            Op::Identity => row("Identity", (1, 1), 1, 18, Pointwise, View, Kept, Known),
+            Op::DepthToSpace { .. } => row("DepthToSpace", (1, 1), 1, 18, Windowed, No, Other, None),
+            Op::SpaceToDepth { .. } => row("SpaceToDepth", (1, 1), 1, 18, Windowed, No, Other, None),
+            Op::Unknown(_) => row("(not supported)", (0, ANY), ANY, 18, Whole, No, Other, None),
+        }
+    }
+
+    /// Types and shapes of the outputs, as far as the inputs' are known.
+    pub(crate) fn shapes(&self, args: &Args, outputs: usize) -> OpResult<Vec<Info>> {
+        if let Some(out) = elements::follow(self, args) {
+            return Ok(vec![out]);
+        }
+        let x = args.info(0);
+        let dtype = x.and_then(|x| x.dtype);
+        let one = match self {
+            Op::Conv { window, group } => {
+                same_dtype(args, 0..3)?;
+                shaped(dtype, conv::conv_shape(args, window, *group)?)
+            }
+            Op::ConvTranspose { window, group, output_padding, output_shape } => {
+                same_dtype(args, 0..3)?;
+                shaped(dtype, conv::conv_transpose_shape(args, window, *group, output_padding, output_shape)?)
+            }
+            Op::MaxPool(p) | Op::AveragePool(p) => shaped(dtype, pool::pool_shape(args, p)?),
+            Op::GlobalAveragePool | Op::GlobalMaxPool => shaped(dtype, pool::global_shape(args)),
+            Op::BatchNorm { .. } | Op::InstanceNorm { .. } | Op::GroupNorm { .. } => {
+                norm::per_channel(args)?;
+                like(x)
+            }
+            Op::Unary(Unary::IsNan) => shaped(Some(DType::Bool), args.shape(0).cloned()),
+            Op::Unary(_) | Op::Clip | Op::Softmax { .. } | Op::LayerNorm { .. } => like(x),
+            Op::Quantize { to, .. } | Op::Cast { to } => shaped(Some(*to), args.shape(0).cloned()),
+            Op::Dequantize { .. } => shaped(Some(DType::F32), args.shape(0).cloned()),
+            Op::Identity => x.cloned().unwrap_or_default(),
+            Op::Binary(b) => {
+                if *b != Binary::Pow {
+                    same_dtype(args, 0..2)?;
+                }
+                let d = if b.is_predicate() { Some(DType::Bool) } else { dtype };
+                shaped(d, broadcast_all(args)?)
+            }
+            Op::Variadic(_) => {
+                same_dtype(args, 0..args.infos.len())?;
+                shaped(dtype, broadcast_all(args)?)
+            }
+            Op::Where => shaped(args.info(1).and_then(|i| i.dtype), broadcast_all(args)?),
+            Op::MatMul => {
+                same_dtype(args, 0..2)?;
+                shaped(dtype, product::matmul_shape(args)?)
+            }
+            Op::Gemm { trans_a, trans_b, .. } => {
+                shaped(dtype, product::gemm_shape(args, *trans_a, *trans_b)?)
+            }
+            Op::Reduce { keep_dims, noop_with_empty_axes, .. } => {
+                shaped(dtype, reduce::reduce_shape(args, *keep_dims, *noop_with_empty_axes)?)
+            }
+            Op::ArgExtreme { axis, keep_dims, .. } => {
+                shaped(Some(DType::I64), reduce::arg_extreme_shape(args, *axis, *keep_dims)?)
+            }
+            Op::Resize(r) => shaped(dtype, resize::resize_shape(args, r)?),
+            Op::Concat { axis } => {
+                same_dtype(args, 0..args.infos.len())?;
+                shaped(dtype, join::concat_shape(args, *axis)?)
+            }
+            Op::Split { axis } => return join::split_shapes(args, *axis, outputs),
+            Op::Slice => shaped(dtype, slice::slice_shape(args)?),
+            Op::Pad { .. } => shaped(dtype, slice::pad_shape(args)?),
+            Op::Reshape { allow_zero } => shaped(dtype, reshape::reshape_shape(args, *allow_zero)?),
+            Op::Flatten { axis } => shaped(dtype, reshape::flatten_shape(args, *axis)?),
+            Op::Transpose { perm } => shaped(dtype, reshape::transpose_shape(args, perm)?),
+            Op::Squeeze => shaped(dtype, reshape::squeeze_shape(args)?),
+            Op::Unsqueeze => shaped(dtype, reshape::unsqueeze_shape(args)?),
+            Op::Expand => shaped(dtype, reshape::expand_shape(args)?),
+            Op::Tile => shaped(dtype, reshape::tile_shape(args)?),
+            Op::Gather { axis } => shaped(dtype, slice::gather_shape(args, *axis)?),
+            Op::Shape { start, end } => {
+                let length = |s: &Vec<Dim>| {
+                    let (a, b) = shape_range(s.len(), *start, *end);
+                    vec![Dim::Known(b - a)]
+                };
+                shaped(Some(DType::I64), args.shape(0).map(length))
+            }
+            Op::Size => shaped(Some(DType::I64), Some(vec![])),
+            Op::ConstantOfShape { value } => shaped(Some(value.dtype()), target_dims(args, 0)),
+            Op::Range => shaped(dtype, Some(vec![shape_of::range_len(args)])),
+            Op::DepthToSpace { block, .. } => shaped(dtype, reshape::depth_to_space_shape(args, *block)?),
+            Op::SpaceToDepth { block } => shaped(dtype, reshape::space_to_depth_shape(args, *block)?),
+            Op::Unknown(_) => return Ok(vec![Info::default(); outputs]),
         };
-        s.to_owned()
+        Ok(vec![one])
+    }
+
+    /// The reference: the outputs in float64 or int64.
+    pub(crate) fn compute(&self, x: &Inputs, outputs: usize) -> OpResult<Vec<Array>> {
+        let one = match self {
+            Op::Conv { window, group } => conv::conv(x, window, *group)?,
+            Op::ConvTranspose { window, group, output_padding, output_shape } => {
+                conv::conv_transpose(x, window, *group, output_padding, output_shape)?
+            }
+            Op::MaxPool(p) => pool::pool(x.x(0)?, p, true)?,
+            Op::AveragePool(p) => pool::pool(x.x(0)?, p, false)?,
+            Op::GlobalAveragePool => pool::global_pool(x.x(0)?, false)?,
+            Op::GlobalMaxPool => pool::global_pool(x.x(0)?, true)?,
+            Op::BatchNorm { epsilon } => norm::batch_norm(x, *epsilon)?,
+            Op::InstanceNorm { epsilon } => norm::instance_norm(x, *epsilon)?,
+            Op::GroupNorm { groups, epsilon } => norm::group_norm(x, *groups, *epsilon)?,
+            Op::LayerNorm { axis, epsilon } => norm::layer_norm(x, *axis, *epsilon)?,
+            Op::Unary(u) => unary::unary(*u, x.x(0)?),
+            Op::Binary(b) => binary::binary(*b, x.x(0)?, x.x(1)?)?,
+            Op::Variadic(v) => binary::variadic(*v, x)?,
+            Op::Clip => select::clip(x)?,
+            Op::Where => select::select(x.x(0)?, x.x(1)?, x.x(2)?)?,
+            Op::Cast { to } => select::cast(x.x(0)?, *to),
+            Op::Quantize { axis, to } => quantize::quantize(x, *axis, *to)?,
+            Op::Dequantize { axis } => quantize::dequantize(x, *axis)?,
+            Op::MatMul => product::matmul(x.x(0)?, x.x(1)?)?,
+            Op::Gemm { alpha, beta, trans_a, trans_b } => {
+                product::gemm(x, *alpha, *beta, *trans_a, *trans_b)?
+            }
+            Op::Softmax { axis, log } => reduce::softmax(x.x(0)?, *axis, *log)?,
+            Op::Reduce { kind, keep_dims, noop_with_empty_axes } => {
+                reduce::reduce(*kind, x, *keep_dims, *noop_with_empty_axes)?
+            }
+            Op::ArgExtreme { max, axis, keep_dims, last } => {
+                reduce::arg_extreme(x.x(0)?, *max, *axis, *keep_dims, *last)?
+            }
+            Op::Resize(r) => resize::resize(x, r)?,
+            Op::Concat { axis } => join::concat(x, *axis)?,
+            Op::Split { axis } => return join::split(x, *axis, outputs),
+            Op::Slice => slice::slice(x)?,
+            Op::Pad { mode } => slice::pad(x, *mode)?,
+            Op::Reshape { allow_zero } => reshape::reshape(x, *allow_zero)?,
+            Op::Flatten { axis } => reshape::flatten(x.x(0)?, *axis)?,
+            Op::Transpose { perm } => reshape::transpose(x.x(0)?, perm)?,
+            Op::Squeeze => reshape::squeeze(x)?,
+            Op::Unsqueeze => reshape::unsqueeze(x)?,
+            Op::Expand => reshape::expand(x.x(0)?, &x.x(1)?.i())?,
+            Op::Tile => reshape::tile(x.x(0)?, &x.x(1)?.i())?,
+            Op::Gather { axis } => slice::gather(x.x(0)?, x.x(1)?, *axis)?,
+            Op::Shape { start, end } => shape_of::shape(x.x(0)?, *start, *end),
+            Op::Size => Array::int(DType::I64, vec![], vec![x.x(0)?.len() as i64]),
+            Op::ConstantOfShape { value } => shape_of::constant_of_shape(x, value)?,
+            Op::Range => shape_of::range(x)?,
+            Op::Identity => x.x(0)?.clone(),
+            Op::DepthToSpace { block, column_row } => reshape::depth_to_space(x.x(0)?, *block, *column_row)?,
+            Op::SpaceToDepth { block } => reshape::space_to_depth(x.x(0)?, *block)?,
+            Op::Unknown(u) => return Err(OpError::NoReference { name: u.qualified_name() }),
+        };
+        Ok(vec![one])
+    }
+
+    /// ONNX operator type, with its domain in front when that is not the default one.
+    pub fn name(&self) -> String {
+        match self {
+            Op::Unknown(u) => u.qualified_name(),
+            op => op.row().name.to_owned(),
+        }
+    }
+
+    /// Whether output channels are weighted sums of input channels: what users call a layer.
+    pub fn is_layer(&self) -> bool {
+        matches!(self.row().channels, Channels::Mixed { .. })
+    }
+
+    /// How many of `given` inputs are data rather than parameters, for operators that carry quantized values.
+    pub fn data_inputs(&self, given: usize) -> usize {
+        if self.row().inputs.1 == ANY { given } else { given.min(1) }
     }
 }

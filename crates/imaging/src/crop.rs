@@ -1,7 +1,7 @@
 //! Boxes around what an image holds.
 
 use crate::Volume;
-use crate::regions::fill_holes;
+use crate::regions::{Connectivity, fill_holes, keep_largest};
 
 /// A box of voxels; `end` is one past the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,15 @@ pub fn crop_to_nonzero(channels: &[&Volume<f32>]) -> Option<(Region, Volume<u8>)
     Some((region, mask))
 }
 
+/// Where the middle `part` of `whole` voxels begins, as torchvision's `CenterCrop` has it: half of the difference,
+/// rounded to the even neighbour. Below 0 where `part` is larger, as torchvision pads first and rounds that down.
+pub fn centre_start(whole: usize, part: usize) -> i64 {
+    match whole >= part {
+        true => ((whole - part) as f64 / 2.0).round_ties_even() as i64,
+        false => -(((part - whole) / 2) as i64),
+    }
+}
+
 /// A box that may reach beyond the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -87,17 +96,29 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// The box of `size` voxels from `start` on.
+    pub fn sized(start: [i64; 3], size: [usize; 3]) -> Frame {
+        Frame { start, end: [0, 1, 2].map(|i| start[i] + size[i] as i64) }
+    }
+
     /// That part of a volume, `outside` where the box reaches beyond it.
     pub fn of<T: Copy>(&self, v: &Volume<T>, outside: T) -> Volume<T> {
         let dims = [0, 1, 2].map(|i| (self.end[i] - self.start[i]).max(0) as usize);
         let mut out = Volume::filled(dims, outside);
-        let inner = [0, 1, 2].map(|i| {
+        let inner = |i: usize| {
             let n = v.dims[i] as i64;
             (self.start[i].clamp(0, n) as usize, self.end[i].clamp(0, n) as usize)
-        });
-        if inner.iter().all(|(a, b)| a < b) {
-            let part = v.crop(inner.map(|r| r.0), inner.map(|r| r.1));
-            out.paste(&part, [0, 1, 2].map(|i| (inner[i].0 as i64 - self.start[i]) as usize));
+        };
+        let [(x0, x1), (y0, y1), (z0, z1)] = [0, 1, 2].map(inner);
+        if x0 >= x1 {
+            return out;
+        }
+        let to = |i: usize, at: usize| (at as i64 - self.start[i]) as usize;
+        for z in z0..z1 {
+            for y in y0..y1 {
+                let (to, from) = (out.index(to(0, x0), to(1, y), to(2, z)), v.index(x0, y, z));
+                out.data[to..to + (x1 - x0)].copy_from_slice(&v.data[from..from + (x1 - x0)]);
+            }
         }
         out
     }
@@ -140,6 +161,48 @@ pub fn foreground(channels: &[&Volume<f32>], rule: &Foreground) -> Option<Frame>
         frame.end[i] = frame.start[i] + grown;
     }
     Some(frame)
+}
+
+/// How the box of [`foreground_planes`] is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlaneRule {
+    /// Scores above this are foreground.
+    pub threshold: f64,
+    /// A plane counts where more than this share of its voxels is foreground.
+    pub plane_fraction: f64,
+    /// Added on each side, as a share of the box.
+    pub margin: f64,
+}
+
+/// deepbet's box: from the first to the last plane along each axis that holds enough of the largest component of the
+/// foreground of `scores`, grown by a margin, in voxels of an image of `dims` voxels over the same space. Centre and
+/// size are rounded to even halves and truncated as deepbet does with tensors. `None` where there is no such plane.
+pub fn foreground_planes(scores: &Volume<f32>, dims: [usize; 3], c: PlaneRule) -> Option<Region> {
+    let mut mask = scores.map(|v| (v as f64 > c.threshold) as u8);
+    keep_largest(&mut mask, Connectivity::Full);
+    let mut planes = [0, 1, 2].map(|i| vec![0u32; mask.dims[i]]);
+    for (i, &m) in mask.data.iter().enumerate() {
+        if m != 0 {
+            planes[0][i % mask.dims[0]] += 1;
+            planes[1][i / mask.dims[0] % mask.dims[1]] += 1;
+            planes[2][i / mask.dims[0] / mask.dims[1]] += 1;
+        }
+    }
+    let (mut start, mut end) = ([0; 3], dims);
+    for i in 0..3 {
+        let area = (mask.data.len() / mask.dims[i]) as f32;
+        let full = |n: &u32| *n as f32 / area > c.plane_fraction as f32;
+        let (first, last) = (planes[i].iter().position(full)?, planes[i].iter().rposition(full)?);
+        let scale = dims[i] as f32 / mask.dims[i] as f32;
+        let centre = (scale * ((last + 1 + first) as f32 / 2.0)).round_ties_even();
+        let size = ((1.0 + 2.0 * c.margin as f32) * (scale * (last + 1 - first) as f32)).round_ties_even();
+        start[i] = ((centre - size / 2.0) as i64).max(0) as usize;
+        end[i] = ((centre + size / 2.0) as i64).clamp(0, dims[i] as i64) as usize;
+        if end[i] <= start[i] {
+            return None;
+        }
+    }
+    Some(Region { start, end })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod error;
 mod kind;
 mod mgh;
 pub mod nifti;
+mod nrrd;
 mod sniff;
 mod stream;
 pub(crate) mod tif;
@@ -29,8 +30,9 @@ struct VolumeFormat {
 }
 
 /// Formats of volumes that are read. The first that recognises a file has it.
-const VOLUMES: [VolumeFormat; 2] = [
+const VOLUMES: [VolumeFormat; 3] = [
     VolumeFormat { format: Format::Nifti, sniff: nifti::sniff, read: Nifti::read_within },
+    VolumeFormat { format: Format::Nrrd, sniff: nrrd::sniff, read: nrrd::read },
     VolumeFormat { format: Format::Mgh, sniff: mgh::sniff, read: mgh::read },
 ];
 
@@ -42,7 +44,7 @@ const VOLUMES: [VolumeFormat; 2] = [
 pub fn read_volume(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result<Nifti, Error> {
     let Some(format) = Format::of(path)? else {
         return Err(Error::NotNifti(
-            "its first bytes are not those of a volume; NIfTI, MGH and MGZ are read".into(),
+            "its first bytes are not those of a volume; NIfTI, MGH, MGZ and NRRD are read".into(),
         ));
     };
     match VOLUMES.iter().find(|v| v.format == format) {

@@ -4,23 +4,28 @@
 //! geometry is explicit ([`geometry::Affine`]) and never guessed silently.
 #![forbid(unsafe_code)]
 
+pub mod blocks;
 pub mod contour;
 pub mod crop;
 pub mod formats;
 pub mod fs;
+pub mod geojson;
 pub mod geometry;
 pub mod metrics;
 pub mod normalise;
 pub mod pad;
 pub mod photo;
 pub mod picture;
+pub mod plausible;
 pub mod postprocess;
 pub mod pyramid;
 pub mod regions;
 pub mod resample;
+pub mod rounding;
 pub mod slide;
 pub mod spacing;
 pub mod stain;
+pub mod strides;
 pub mod tissue;
 mod volume;
 pub mod window;

@@ -93,6 +93,20 @@ pub fn pad<T: Copy>(v: &Volume<T>, before: [usize; 3], after: [usize; 3], fill: 
     Volume { dims: [x.len(), y.len(), z.len()], data }
 }
 
+/// The box of `size` voxels from `start` on; where it reaches beyond the volume, that is continued as `fill` says.
+pub fn cut<T: Copy>(v: &Volume<T>, start: [i64; 3], size: [usize; 3], fill: Fill<T>) -> Volume<T> {
+    let inside = [0, 1, 2].map(|i| {
+        let from = start[i].clamp(0, v.dims[i] as i64) as usize;
+        let to = (start[i] + size[i] as i64).clamp(from as i64, v.dims[i] as i64) as usize;
+        (from, to)
+    });
+    let (from, to) = (inside.map(|r| r.0), inside.map(|r| r.1));
+    let before = [0, 1, 2].map(|i| (from[i] as i64 - start[i]) as usize);
+    let after = [0, 1, 2].map(|i| size[i] - before[i] - (to[i] - from[i]));
+    let part = v.crop(from, to);
+    if (before, after) == ([0; 3], [0; 3]) { part } else { pad(&part, before, after, fill) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

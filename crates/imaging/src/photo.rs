@@ -20,6 +20,7 @@ mod tif;
 mod upright;
 mod write;
 
+use crate::crop::centre_start;
 pub use area::{area, linear};
 pub use error::Error;
 pub use label_map::read_labels;
@@ -47,6 +48,14 @@ pub struct Photo {
 /// The mean of a pixel's width and height in microns, where both are plausible.
 fn plausible(size: [f64; 2]) -> Option<f64> {
     size.iter().all(|v| (0.05..=20.0).contains(v)).then_some((size[0] + size[1]) / 2.0)
+}
+
+/// Width and height of an image of size `from` (width, height) whose shorter side becomes `n`, the longer in
+/// proportion, rounded down, as torchvision's `Resize(n)`.
+pub fn shorter_side(from: [usize; 2], n: usize) -> [usize; 2] {
+    let (short, long) = (from[0].min(from[1]).max(1), from[0].max(from[1]));
+    let longer = (n as u64 * long as u64 / short as u64) as usize;
+    if from[0] <= from[1] { [n, longer] } else { [longer, n] }
 }
 
 impl Photo {
@@ -95,12 +104,7 @@ impl Photo {
     /// The middle, as torchvision's `CenterCrop`: offsets are halves of the difference, rounded to the
     /// even neighbour; smaller photos get black borders.
     pub fn centre(&self, width: usize, height: usize) -> Photo {
-        // Smaller photos are padded first, so the offset rounds differently there.
-        let offset = |whole: usize, part: usize| match whole >= part {
-            true => ((whole - part) as f64 / 2.0).round_ties_even() as i64,
-            false => -(((part - whole) / 2) as i64),
-        };
-        self.cropped(offset(self.width, width), offset(self.height, height), width, height)
+        self.cropped(centre_start(self.width, width), centre_start(self.height, height), width, height)
     }
 
     /// Mirrored left to right, or upside down.
@@ -128,12 +132,8 @@ impl Photo {
     /// Resampled so that the shorter side is `size`, the longer in proportion, rounded down, as
     /// torchvision's `Resize(size)`.
     pub fn shorter_side(&self, size: usize, filter: Filter) -> Photo {
-        let (short, long) = (self.width.min(self.height).max(1), self.width.max(self.height));
-        let longer = (size as u64 * long as u64 / short as u64) as usize;
-        match self.width <= self.height {
-            true => self.resized(size, longer, filter),
-            false => self.resized(longer, size, filter),
-        }
+        let [width, height] = shorter_side([self.width, self.height], size);
+        self.resized(width, height, filter)
     }
 }
 

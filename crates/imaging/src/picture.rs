@@ -6,6 +6,7 @@
 
 mod canvas;
 mod colour;
+mod coverage;
 mod frame;
 mod heat;
 mod label;
@@ -19,6 +20,7 @@ mod survey;
 mod volume;
 
 pub use colour::palette;
+pub use coverage::Coverage;
 pub use heat::heat_map;
 pub use label::{label_picture, write_label_png};
 pub use overlay::overlay;

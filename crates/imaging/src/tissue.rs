@@ -124,6 +124,42 @@ pub fn find(thumbnail: &Photo, s: &Settings) -> Volume<u8> {
     mask
 }
 
+/// Which pixels of a grid over a slide lie on tissue.
+#[derive(Clone, Copy, Debug)]
+pub struct OnTissue<'a> {
+    /// 1 for tissue.
+    pub mask: &'a Volume<u8>,
+    /// Pixels of the mask along a side of one of the grid's.
+    pub ratio: f64,
+}
+
+impl OnTissue<'_> {
+    /// Whether the middle of the grid's pixel (`x`, `y`) lies on tissue.
+    pub fn middle(&self, x: u64, y: u64) -> bool {
+        let dims = self.mask.dims;
+        let middle = |v: u64, n: usize| (((v as f64 + 0.5) * self.ratio) as usize).min(n - 1);
+        self.mask.at(middle(x, dims[0]), middle(y, dims[1]), 0) != 0
+    }
+
+    /// How many of `parts` parts of the grid's pixel (`x`, `y`) are tissue, rounded down.
+    pub fn parts(&self, x: u64, y: u64, parts: u64) -> u64 {
+        let at = |v: f64, n: usize| (v as usize).min(n - 1);
+        let range = |v: u64, n: usize| {
+            let from = at(v as f64 * self.ratio, n);
+            from..at(((v + 1) as f64 * self.ratio).ceil(), n).max(from + 1)
+        };
+        let dims = self.mask.dims;
+        let (mut tissue, mut pixels) = (0, 0);
+        for v in range(y, dims[1]) {
+            for u in range(x, dims[0]) {
+                pixels += 1;
+                tissue += (self.mask.at(u, v, 0) != 0) as u64;
+            }
+        }
+        tissue * parts / u64::max(pixels, 1)
+    }
+}
+
 /// Turns components of `value` with fewer than `least` pixels into the other value; those that touch the
 /// border only if `at_border`.
 pub(crate) fn flip_small(mask: &mut Volume<u8>, least: u64, value: u8, at_border: bool) {

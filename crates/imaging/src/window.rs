@@ -1,6 +1,9 @@
 //! Sliding windows over volumes: positions, importance maps, blending, mirroring.
 
+mod accumulator;
+
 use crate::Volume;
+pub use accumulator::{Accumulator, Finished, Placed, peak_bytes};
 
 /// Whose conventions to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,46 +201,6 @@ pub fn importance(style: Style, window: [usize; 3]) -> Volume<f32> {
     )
 }
 
-/// Accumulates weighted windows.
-pub struct Blend {
-    channels: Vec<Volume<f32>>,
-    weights: Volume<f32>,
-}
-
-impl Blend {
-    /// An accumulator of `channels` volumes.
-    pub fn new(dims: [usize; 3], channels: usize) -> Self {
-        Blend { channels: vec![Volume::filled(dims, 0.0); channels], weights: Volume::filled(dims, 0.0) }
-    }
-
-    /// Adds a window of `map`'s size at `start`; `value(channel, voxel)` with voxels x fastest.
-    pub fn add(&mut self, start: [usize; 3], map: &Volume<f32>, value: impl Fn(usize, usize) -> f32) {
-        for z in 0..map.dims[2] {
-            for y in 0..map.dims[1] {
-                let to = self.weights.index(start[0], start[1] + y, start[2] + z);
-                let from = map.index(0, y, z);
-                for x in 0..map.dims[0] {
-                    let w = map.data[from + x];
-                    self.weights.data[to + x] += w;
-                    for (c, v) in self.channels.iter_mut().enumerate() {
-                        v.data[to + x] += w * value(c, from + x);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The weighted means.
-    pub fn finish(mut self) -> Vec<Volume<f32>> {
-        for v in &mut self.channels {
-            for (x, w) in v.data.iter_mut().zip(&self.weights.data) {
-                *x /= w.max(f32::MIN_POSITIVE);
-            }
-        }
-        self.channels
-    }
-}
-
 /// All combinations of mirrored axes, none first: `2^k` for `k` allowed axes.
 pub fn mirrors(allowed: [bool; 3]) -> Vec<[bool; 3]> {
     (0..8u8)
@@ -297,19 +260,9 @@ mod tests {
     }
 
     #[test]
-    fn blending_equal_windows_returns_the_value() {
+    fn weights_are_positive_and_mirrors_begin_with_none() {
         for style in [Style::NnUnet, Style::Monai] {
-            let map = importance(style, [8, 8, 16]);
-            assert!(map.data.iter().all(|&w| w > 0.0));
-            let mut b = Blend::new([12, 8, 24], 2);
-            for x in starts(style, 12, 8, 0.5) {
-                for z in starts(style, 24, 16, 0.5) {
-                    b.add([x, 0, z], &map, |c, _| c as f32 + 0.5);
-                }
-            }
-            for (c, v) in b.finish().iter().enumerate() {
-                assert!(v.data.iter().all(|x| (x - (c as f32 + 0.5)).abs() < 1e-5));
-            }
+            assert!(importance(style, [8, 8, 16]).data.iter().all(|&w| w > 0.0));
         }
         assert_eq!(mirrors([true; 3]).len(), 8);
         assert_eq!(mirrors([true, false, true])[0], [false; 3]);

@@ -300,7 +300,7 @@ fn labels_take_the_type_that_they_need() {
 #[test]
 fn what_is_no_volume_is_named() {
     for (start, words) in [
-        (&b"NRRD0005\n"[..], "NRRD volumes are not read"),
+        (&b"NRRD0005\n"[..], "it ends inside the header"),
         (b"\x89PNG\r\n\x1a\n", "it is an image, not a volume"),
         (b"case,image\n", "its first bytes are not those of a volume"),
         (b"", "not those of a volume"),

@@ -4,12 +4,12 @@
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Quantized, Spec, Weights};
 use ampoule_kernels::gemm::{Act, KERNELS};
 use ampoule_kernels::winograd::{Operands, Shape, Steps, Variant, Winograd};
-use ampoule_kernels::{Elem, Grid, Isa, available, measure, serial};
+use ampoule_kernels::{Elem, Features, Grid, available, measure, serial};
 use std::time::{Duration, Instant};
 
 fn main() {
     for k in KERNELS {
-        if let Some(m) = measure::tile_macs(k, Duration::from_millis(10)) {
+        if let Some(m) = measure::kernel_macs(k, Duration::from_millis(10)) {
             println!("{:24} {:6.1} GMAC/s in cache", k.name, m / 1e9);
         }
     }
@@ -49,8 +49,8 @@ fn main() {
         ([1, 7, 7], 2048, 512, 1),
     ];
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let fits = |isa: Isa| arguments.is_empty() || arguments.iter().any(|a| a == isa.name());
-    for isa in available().into_iter().filter(|&i| i != Isa::Scalar && fits(i)) {
+    let fits = |isa: Features| arguments.is_empty() || arguments.iter().any(|a| a == isa.name());
+    for isa in available().into_iter().filter(|&i| i != Features::NONE && fits(i)) {
         for elem in [Elem::F32, Elem::Bf16, Elem::U8] {
             for layer in layers {
                 measure_layer(isa, elem, layer);
@@ -69,7 +69,7 @@ fn best(mut f: impl FnMut()) -> f64 {
     [(); 3].map(time).into_iter().fold(f64::MAX, f64::min)
 }
 
-fn measure_layer(isa: Isa, elem: Elem, ([d, h, w], ci, co, k): ([usize; 3], usize, usize, usize)) {
+fn measure_layer(isa: Features, elem: Elem, ([d, h, w], ci, co, k): ([usize; 3], usize, usize, usize)) {
     let input = Grid::dense([1, d, h, w, ci]);
     let output = Grid::dense([1, d, h, w, co]);
     let a = Axis { kernel: k, stride: 1, dilation: 1, pad: (k as i64 - 1) / 2 };
@@ -106,7 +106,9 @@ fn measure_layer(isa: Isa, elem: Elem, ([d, h, w], ci, co, k): ([usize; 3], usiz
     let variants: &[Variant] = match elem {
         _ if k != 3 => &[],
         Elem::U8 => &[Variant::F2_EXACT, Variant::F2_INT8],
-        Elem::Bf16 if isa == Isa::Avx512Bf16 => &[Variant::F4, Variant::F2_BF16, Variant::F4_BF16],
+        Elem::Bf16 if isa.contains(Features::AVX512_BF16) => {
+            &[Variant::F4, Variant::F2_BF16, Variant::F4_BF16]
+        }
         _ => &[Variant::F4, Variant::F2],
     };
     for &variant in variants {

@@ -1,13 +1,14 @@
 //! Depthwise convolution: one kernel per channel, vectors along channels.
 
 #[cfg(target_arch = "x86_64")]
-mod int8;
+pub(crate) mod int8;
 
 use crate::conv::{Axis, ConvPointers, Quantized};
-use crate::element::load_dequantized;
 use crate::gemm::Act;
+use crate::operation::Operation;
+use crate::simd::load_dequantized;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Elem, Element, Grid, Isa, bf16, eltwise, f16};
+use crate::{Elem, Element, Features, Grid, bf16, eltwise, f16};
 
 /// A depthwise convolution planned for one shape; one item is a block of output rows.
 pub struct Depthwise {
@@ -106,7 +107,7 @@ impl Depthwise {
 
     /// Packs quantized weights for the integer products of `isa` where the plan suits them: the results are the
     /// same bits.
-    pub fn pack(&self, isa: Isa, filters: &mut Filters) {
+    pub fn pack(&self, isa: Features, filters: &mut Filters) {
         #[cfg(target_arch = "x86_64")]
         {
             filters.packed = int8::Packed::of(self, isa, &filters.weights).map(Box::new);
@@ -117,7 +118,7 @@ impl Depthwise {
     ///
     /// # Safety
     /// Pointers must be valid for the plan's grids and `isa` supported.
-    pub unsafe fn run(&self, isa: Isa, index: usize, filters: &Filters, p: ConvPointers) {
+    pub unsafe fn run(&self, isa: Features, index: usize, filters: &Filters, p: ConvPointers) {
         let c = self.output.channels();
         let taps: usize = self.axes.iter().map(|a| a.kernel).product();
         assert!(filters.weights.len() == taps * c && filters.bias.len() == c, "weights of another shape");
@@ -137,18 +138,30 @@ impl Depthwise {
         // SAFETY: passed on from the caller.
         unsafe {
             match self.elems {
-                [Elem::F32, _] => self.typed::<f32, f32>(isa, index, filters, p),
+                [Elem::F32, Elem::F32] => self.typed::<f32, f32>(isa, index, filters, p),
+                [Elem::Bf16, Elem::Bf16] => self.typed::<bf16, bf16>(isa, index, filters, p),
                 [Elem::U8, Elem::U8] => self.typed::<u8, u8>(isa, index, filters, p),
                 [Elem::U8, Elem::F32] => self.typed::<u8, f32>(isa, index, filters, p),
                 [Elem::U8, Elem::F16] => self.typed::<u8, f16>(isa, index, filters, p),
                 [Elem::U8, Elem::Bf16] => self.typed::<u8, bf16>(isa, index, filters, p),
-                [Elem::Bf16 | Elem::F16, _] => self.typed::<bf16, bf16>(isa, index, filters, p),
+                // Whoever plans one of these would get wrong numbers, so it must not run.
+                [Elem::F32, Elem::Bf16 | Elem::F16 | Elem::U8]
+                | [Elem::Bf16, Elem::F32 | Elem::F16 | Elem::U8]
+                | [Elem::F16, Elem::F32 | Elem::Bf16 | Elem::F16 | Elem::U8] => {
+                    panic!("a depthwise convolution from {:?} to {:?}", self.elems[0], self.elems[1])
+                }
             }
         }
     }
 
     /// Safety: as for [`Depthwise::run`], and the pointers must be of types `E` and `O`.
-    unsafe fn typed<E: Element, O: Element>(&self, isa: Isa, index: usize, f: &Filters, p: ConvPointers) {
+    unsafe fn typed<E: Element, O: Element>(
+        &self,
+        isa: Features,
+        index: usize,
+        f: &Filters,
+        p: ConvPointers,
+    ) {
         let [n, z, first, last] = self.region(index);
         let (input, output, residual) = (p.input.cast::<E>(), p.output.cast::<O>(), p.residual);
         let (at, rows) = ([n, z], (first, last));
@@ -177,6 +190,7 @@ fn valid(a: &Axis, o: usize, size: usize) -> (i64, std::ops::Range<i64>) {
 }
 
 impl<E: Element, O: Element> Body for Rows<'_, E, O> {
+    const OPERATION: Operation = Operation::Depthwise;
     type Out = ();
     // SAFETY: as the trait says, and as `Depthwise::run` asks of its pointers.
     #[inline(always)]

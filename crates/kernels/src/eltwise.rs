@@ -1,7 +1,9 @@
 //! Element-wise functions over contiguous runs.
 
+use crate::act::Act;
+use crate::operation::Operation;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Element, Isa};
+use crate::{Element, Features};
 
 /// Functions of one value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,7 +100,7 @@ struct UnaryRun<E, O> {
 ///
 /// # Safety
 /// Both must be valid for `n` elements and either equal or disjoint; `isa` must be supported.
-pub unsafe fn unary<E: Element, O: Element>(isa: Isa, f: Unary, src: *const E, dst: *mut O, n: usize) {
+pub unsafe fn unary<E: Element, O: Element>(isa: Features, f: Unary, src: *const E, dst: *mut O, n: usize) {
     // SAFETY: passed on from the caller.
     unsafe { dispatch(isa, UnaryRun { f, src, dst, n }) }
 }
@@ -151,7 +153,7 @@ pub(crate) unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
         let clamp01 = |v: V::V| V::min(V::max(v, zero), one);
         match f {
             Unary::Leaky(s) => V::select_lt(x, zero, V::mul(x, V::splat(s)), x),
-            Unary::Clamp(a, b) => crate::gemm::Act::Clamp(a, b).vector::<V>(x),
+            Unary::Clamp(a, b) => Act::Clamp(a, b).vector::<V>(x),
             Unary::Sigmoid => V::sigmoid(x),
             Unary::Tanh => V::tanh(x),
             Unary::Swish(a) => V::mul(x, V::sigmoid(V::mul(x, V::splat(a)))),
@@ -191,6 +193,7 @@ pub(crate) unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
 }
 
 impl<E: Element, O: Element> Body for UnaryRun<E, O> {
+    const OPERATION: Operation = Operation::Unary;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -241,7 +244,7 @@ struct BinaryRun<E> {
 /// Pointers must be valid for `n` elements (`b` for one when `b_scalar`), `dst` equal to or
 /// disjoint from the inputs; `isa` must be supported.
 pub unsafe fn binary<E: Element>(
-    isa: Isa,
+    isa: Features,
     f: Binary,
     a: *const E,
     b: *const E,
@@ -274,6 +277,7 @@ unsafe fn combine<V: Vector>(f: Binary, x: V::V, y: V::V) -> V::V {
 }
 
 impl<E: Element> Body for BinaryRun<E> {
+    const OPERATION: Operation = Operation::Binary;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

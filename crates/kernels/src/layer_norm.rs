@@ -1,8 +1,9 @@
 //! Layer normalisation: rows to mean 0 and variance 1, then a factor and a summand per column (Ba,
 //! Kiros and Hinton, 2016).
 
+use crate::operation::Operation;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Element, Isa};
+use crate::{Element, Features};
 
 /// Dense rows of `scale.len()` values each.
 pub struct Rows<'a, E> {
@@ -25,7 +26,7 @@ pub struct Rows<'a, E> {
 ///
 /// # Safety
 /// Pointers must be valid for the rows; `isa` must be supported.
-pub unsafe fn layer_norm<E: Element>(isa: Isa, rows: Rows<E>) {
+pub unsafe fn layer_norm<E: Element>(isa: Features, rows: Rows<E>) {
     assert_eq!(rows.scale.len(), rows.shift.len());
     // SAFETY: passed on from the caller.
     unsafe { dispatch(isa, rows) }
@@ -41,6 +42,7 @@ unsafe fn total<V: Vector>(v: V::V) -> f64 {
 }
 
 impl<E: Element> Body for Rows<'_, E> {
+    const OPERATION: Operation = Operation::LayerNorm;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

@@ -1,33 +1,44 @@
-//! Every SIMD kernel, the detection of what this CPU can run, and the one table of tiles that
-//! dispatch, tests and `doctor` iterate over.
+//! Every kernel, the detection of what this CPU can run, and the registry that dispatch, tests,
+//! micro-benchmarks and `ampoule doctor` share.
 //!
 //! The crate knows no tensor type: kernels take pointers, strides and plain structs. Layout is
-//! channels-last; 1D and 2D data are 3D with ones ([`Grid`]). Element-wise code is written once
-//! against [`simd::Vector`] and instantiated per tier by [`simd::dispatch`].
+//! channels-last; 1D and 2D data are 3D with ones ([`Grid`]). A kernel needs a set of CPU
+//! [`Features`]; of those that compute an [`Operation`] the first one in its table runs whose set is
+//! allowed. Generic kernels are written once against [`simd::Vector`] and compiled by
+//! [`simd::dispatch`] for every backend.
 //!
-//! Naming rule of tiles: `{types}_{op}_{mr}x{nr}_{isa}`, for example `f32_gemm_14x32_avx512`.
+//! Names: micro-kernels are `{operand}_gemm_{mr}x{nr}_{feature set}`, for example
+//! `f32_gemm_14x32_avx512`; others are `{operation}_{backend}`.
 
+mod act;
+mod choose;
 pub mod conv;
 mod denormals;
 pub mod depthwise;
-mod element;
+mod elem;
 pub mod eltwise;
+mod features;
 mod floats;
 pub mod gemm;
 pub mod grad;
 mod grid;
-mod isa;
 pub mod layer_norm;
 pub mod measure;
 pub mod norm;
+mod operation;
 pub mod pool;
+pub mod registry;
 pub mod resize;
 pub mod simd;
 pub mod softmax;
 pub mod winograd;
 
+pub use act::Act;
+pub use choose::{FeatureSetError, available, choose, detect};
 pub use denormals::flushed;
-pub use element::{Elem, Element, bf16, f16};
+pub use elem::{Elem, bf16, f16};
+pub use features::{FEATURE_SETS, Feature, FeatureSet, Features};
 pub use floats::{Floats, Spread, serial};
 pub use grid::Grid;
-pub use isa::{Isa, IsaError, available, choose, detect};
+pub use operation::{Family, Operation, Source};
+pub use simd::Element;

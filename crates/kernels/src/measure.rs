@@ -7,9 +7,9 @@ use crate::gemm::{Act, Epilogue, GemmArgs, MicroKernel, Requantize, Tap};
 use std::time::{Duration, Instant};
 
 /// Multiply-accumulates per second of one core on `kernel`, best of several rounds that
-/// last `round` each. The tier must be supported, otherwise `None`.
-pub fn tile_macs(kernel: &MicroKernel, round: Duration) -> Option<f64> {
-    if !kernel.isa.supported() {
+/// last `round` each. `None` where the CPU lacks what it needs.
+pub fn kernel_macs(kernel: &MicroKernel, round: Duration) -> Option<f64> {
+    if !kernel.features.supported() {
         return None;
     }
     let k = 288;
@@ -52,7 +52,7 @@ pub fn tile_macs(kernel: &MicroKernel, round: Duration) -> Option<f64> {
         let (start, mut runs) = (Instant::now(), 0u32);
         while start.elapsed() < round {
             for _ in 0..64 {
-                // SAFETY: the tier is supported and the buffers have the sizes that the arguments say.
+                // SAFETY: the CPU has the features and the buffers have the sizes that the arguments say.
                 unsafe { (kernel.run)(&args) };
             }
             runs += 64;

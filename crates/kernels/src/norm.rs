@@ -4,10 +4,11 @@
 //! in float64 across blocks, so a volume with a large mean loses nothing (the shifted form of the
 //! two-sum variance; see Chan, Golub and LeVeque, 1983).
 
-use crate::element::load_dequantized;
-use crate::gemm::Act;
+use crate::act::Act;
+use crate::operation::Operation;
+use crate::simd::load_dequantized;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Elem, Element, Grid, Isa};
+use crate::{Elem, Element, Features, Grid};
 
 /// Pixels whose shifted sums are added up in float32 before they join the float64 totals.
 const BLOCK: usize = 64;
@@ -77,7 +78,7 @@ impl ItemSums {
     /// `p` must be readable for the pixels, and `isa` supported.
     pub unsafe fn add<E: Element>(
         &mut self,
-        isa: Isa,
+        isa: Features,
         p: *const E,
         pixel: usize,
         pixels: usize,
@@ -134,7 +135,7 @@ struct Sums<'a, E> {
 /// `src` must be readable for the pixels; the slices must have one entry per channel; `isa` must
 /// be supported.
 pub unsafe fn partial_sums<E: Element>(
-    isa: Isa,
+    isa: Features,
     src: *const E,
     pixel: usize,
     count: usize,
@@ -148,6 +149,7 @@ pub unsafe fn partial_sums<E: Element>(
 }
 
 impl<E: Element> Body for Sums<'_, E> {
+    const OPERATION: Operation = Operation::ChannelSums;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -225,7 +227,7 @@ pub struct Affine<'a, E, O = E> {
 ///
 /// # Safety
 /// Pointers must be valid for `count` pixels of `scale.len()` channels; `isa` must be supported.
-pub unsafe fn affine<E: Element, O: Element>(isa: Isa, args: Affine<E, O>) {
+pub unsafe fn affine<E: Element, O: Element>(isa: Features, args: Affine<E, O>) {
     assert_eq!(args.scale.len(), args.shift.len());
     // SAFETY: passed on from the caller.
     unsafe { dispatch(isa, args) }
@@ -254,6 +256,7 @@ struct Maps<V: Vector> {
 }
 
 impl<E: Element, O: Element> Body for Affine<'_, E, O> {
+    const OPERATION: Operation = Operation::Affine;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

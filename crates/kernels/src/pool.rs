@@ -1,8 +1,9 @@
 //! Maximum and average pooling, vectors along channels.
 
 use crate::conv::{Axis, ConvPointers};
+use crate::operation::Operation;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Elem, Element, Grid, Isa, bf16, f16};
+use crate::{Elem, Element, Features, Grid, bf16, f16};
 
 /// What a window becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl Pool {
     ///
     /// # Safety
     /// Pointers must be valid for the plan's grids and `isa` supported.
-    pub unsafe fn run(&self, isa: Isa, index: usize, p: ConvPointers) {
+    pub unsafe fn run(&self, isa: Features, index: usize, p: ConvPointers) {
         let [_, d, h, _, _] = self.output.dims;
         let at = [index / (d * h), index / h % d, index % h];
         // SAFETY: passed on from the caller.
@@ -61,7 +62,7 @@ impl Pool {
     }
 
     /// Safety: as for [`Pool::run`], and the pointers must be of type `E`.
-    unsafe fn row<E: Element>(&self, isa: Isa, at: [usize; 3], p: ConvPointers) {
+    unsafe fn row<E: Element>(&self, isa: Features, at: [usize; 3], p: ConvPointers) {
         let (input, output) = (p.input.cast::<E>(), p.output.cast());
         // SAFETY: passed on from the caller.
         unsafe { dispatch(isa, Row { plan: self, input, output, at }) }
@@ -85,6 +86,7 @@ impl Pool {
 }
 
 impl<E: Element> Body for Row<'_, E> {
+    const OPERATION: Operation = Operation::Pool;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

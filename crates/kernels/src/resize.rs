@@ -2,8 +2,9 @@
 //! position, blended along channels.
 
 use crate::conv::ConvPointers;
+use crate::operation::Operation;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Elem, Element, Grid, Isa, bf16, f16};
+use crate::{Elem, Element, Features, Grid, bf16, f16};
 
 /// The samples of one axis: for output `o`, entries `o·width .. (o+1)·width` of positions and
 /// weights (unused ones have weight 0 and a valid position).
@@ -85,7 +86,7 @@ impl Resize {
     /// # Safety
     /// Pointers must be valid for the plan's grids, the plan's positions inside the input, `line`
     /// as long as [`Resize::scratch`] says, and `isa` supported.
-    pub unsafe fn run(&self, isa: Isa, index: usize, p: ConvPointers, line: &mut [f32]) {
+    pub unsafe fn run(&self, isa: Features, index: usize, p: ConvPointers, line: &mut [f32]) {
         let [_, d, h, _, _] = self.output.dims;
         assert!(line.len() >= self.scratch());
         let at = [index / (d * h), index / h % d, index % h];
@@ -101,7 +102,7 @@ impl Resize {
     }
 
     /// Safety: as for [`Resize::run`], and the pointers must be of type `E`.
-    unsafe fn row<E: Element>(&self, isa: Isa, at: [usize; 3], p: ConvPointers, line: &mut [f32]) {
+    unsafe fn row<E: Element>(&self, isa: Features, at: [usize; 3], p: ConvPointers, line: &mut [f32]) {
         let (input, output) = (p.input.cast::<E>(), p.output.cast());
         // SAFETY: passed on from the caller.
         unsafe { dispatch(isa, Row { plan: self, input, output, at, line }) }
@@ -134,6 +135,7 @@ unsafe fn blend<V: Vector, E: Element>(acc: *mut f32, src: *const E, w: f32, n: 
 }
 
 impl<E: Element> Body for Row<'_, E> {
+    const OPERATION: Operation = Operation::Resize;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

@@ -1,18 +1,22 @@
-//! The vector that element-wise code is written against, and its three instances.
+//! The vector that generic kernels are written against, and its backends.
 //!
-//! Bodies are `#[inline(always)]` and free of features; the `#[target_feature]` functions in
-//! [`dispatch`] compile them whole for each tier. See `docs/adding-a-kernel.md`.
+//! Bodies are `#[inline(always)]` and free of features; the `#[target_feature]` functions that
+//! [`dispatch`] calls compile them whole for each backend. See `docs/adding-a-kernel.md`.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod element;
 mod ints;
 mod math;
 mod scalar;
 
-use crate::Isa;
-use crate::element::{bf16, f16};
+use crate::elem::{bf16, f16};
+use crate::features::{Features, best};
+use crate::operation::{Operation, Source};
+pub use element::Element;
+pub(crate) use element::load_dequantized;
 pub use ints::Ints;
 pub use scalar::Scalar;
 #[cfg(target_arch = "x86_64")]
@@ -145,8 +149,10 @@ pub unsafe trait Vector: Copy {
     }
 }
 
-/// Code that is compiled for each tier. Implementations of `run` must be `#[inline(always)]`.
+/// Code that is compiled for each backend. Implementations of `run` must be `#[inline(always)]`.
 pub trait Body {
+    /// The operation that it is a kernel of.
+    const OPERATION: Operation;
     /// What it returns.
     type Out;
     /// Runs on vectors `V`.
@@ -156,21 +162,63 @@ pub trait Body {
     unsafe fn run<V: Vector>(self) -> Self::Out;
 }
 
-/// Runs `body` on the vectors of `isa`.
-///
-/// # Safety
-/// `isa` must be supported, and whatever the body's pointers need must hold.
-pub unsafe fn dispatch<B: Body>(isa: Isa, body: B) -> B::Out {
-    // SAFETY: the caller vouches for `isa` and for the body.
-    unsafe {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Bf16 => avx512::enter_bf16(body),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx512Vnni => avx512::enter(body),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx2Vnni => avx2::enter(body),
-            _ => body.run::<Scalar>(),
+/// Registers that generic kernels are compiled for.
+#[derive(Clone, Copy, Debug)]
+pub struct Backend {
+    /// Lower-case name, the end of those of kernels.
+    pub name: &'static str,
+    /// What it needs.
+    pub features: Features,
+    /// Lanes of float32 in a register.
+    pub lanes: usize,
+    /// Registers.
+    pub registers: usize,
+}
+
+/// Defines [`BACKENDS`] and [`dispatch`] from one list, preferred backends first.
+macro_rules! backends {
+    ($($(#[$cfg:meta])* $name:literal, $vector:ty, $registers:literal, $features:expr, $enter:path;)*) => {
+        /// All backends of this architecture, preferred ones first; the last one runs everywhere.
+        pub static BACKENDS: &[Backend] = &[
+            $($(#[$cfg])* Backend {
+                name: $name,
+                features: $features,
+                lanes: <$vector as Vector>::LANES,
+                registers: $registers,
+            },)*
+        ];
+
+        /// Runs `body` on the preferred vectors that `isa` allows.
+        ///
+        /// # Safety
+        /// The CPU must have the features `isa`, and whatever the body's pointers need must hold.
+        pub unsafe fn dispatch<B: Body>(isa: Features, body: B) -> B::Out {
+            const { assert!(matches!(B::OPERATION.source(), Source::Generic)) };
+            // SAFETY: the caller vouches for the features, which include the backend's, and for the body.
+            unsafe {
+                $($(#[$cfg])* {
+                    if isa.contains($features) {
+                        return $enter(body);
+                    }
+                })*
+                scalar::enter(body)
+            }
         }
-    }
+    };
+}
+
+backends! {
+    #[cfg(target_arch = "x86_64")]
+    "avx512bf16", Avx512Bf16, 32, Features::AVX512_BF16, avx512::enter_bf16;
+    #[cfg(target_arch = "x86_64")]
+    "avx512", Avx512, 32, Features::AVX512, avx512::enter;
+    #[cfg(target_arch = "x86_64")]
+    "avx2", Avx2, 16, Features::AVX2, avx2::enter;
+    "scalar", Scalar, 16, Features::NONE, scalar::enter;
+}
+
+/// The backend that [`dispatch`] takes with `isa`.
+pub fn backend(isa: Features) -> &'static Backend {
+    let needs = best(BACKENDS.iter().map(|b| b.features), isa);
+    BACKENDS.iter().find(|b| Some(b.features) == needs).unwrap_or(&BACKENDS[BACKENDS.len() - 1])
 }

@@ -1,7 +1,8 @@
 //! Softmax over rows.
 
+use crate::operation::Operation;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Element, Isa};
+use crate::{Element, Features};
 
 struct Rows<E> {
     src: (*const E, usize),
@@ -15,7 +16,7 @@ struct Rows<E> {
 /// # Safety
 /// Pointers must be valid, `dst` equal to or disjoint from `src`; `isa` must be supported.
 pub unsafe fn softmax<E: Element>(
-    isa: Isa,
+    isa: Features,
     src: (*const E, usize),
     dst: (*mut E, usize),
     rows: usize,
@@ -28,6 +29,7 @@ pub unsafe fn softmax<E: Element>(
 /// `softmax([a, b])` for many pairs at once is a sigmoid of the difference: written for vectors of
 /// interleaved pairs would need shuffles, so pairs go through registers of one value each.
 impl<E: Element> Body for Rows<E> {
+    const OPERATION: Operation = Operation::Softmax;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

@@ -17,14 +17,16 @@
 #![deny(unsafe_code)]
 
 mod attrs;
+mod draft;
 mod error;
 pub mod external;
 #[allow(unsafe_code)]
 mod mapped;
+mod ops;
 pub mod proto;
 mod qlinear;
 mod read;
-mod read_ops;
+mod refusal;
 mod scan;
 mod tensors;
 mod write;

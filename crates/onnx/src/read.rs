@@ -1,10 +1,12 @@
 //! From bytes to a checked [`Graph`].
 
+use crate::draft::Draft;
 use crate::mapped::Mapped;
 use crate::proto::*;
-use crate::{Error, NEWEST_OPSET, OLDEST_OPSET, Result, qlinear, read_ops, scan, tensors};
+use crate::refusal::Refusal;
+use crate::{Error, NEWEST_OPSET, OLDEST_OPSET, Result, ops, qlinear, scan, tensors};
 use ampoule_graph::op::Unknown;
-use ampoule_graph::{DType, Dim, Graph, Node, Op, Tensor, Value, ValueId};
+use ampoule_graph::{DType, Dim, Graph, Node, Op, ValueId};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::HashMap;
@@ -81,52 +83,25 @@ pub fn from_bytes(bytes: Bytes, folder: Option<&Path>, limits: &Limits) -> Resul
     if !(OLDEST_OPSET..=NEWEST_OPSET).contains(&opset) {
         return Err(Error::Opset { found: opset, oldest: OLDEST_OPSET, newest: NEWEST_OPSET });
     }
-    let mut reader = Reader { graph: Graph::new(&graph.name), ids: HashMap::new(), taken: 0 };
-    reader.graph.opset = opset;
-    reader.graph.functions = functions.iter().map(|f| f.encode_to_vec().into()).collect();
-    reader.graph.other_opsets =
+    let draft = Draft { graph: Graph::new(&graph.name), ids: HashMap::new() };
+    let mut reader = Reader { draft, taken: 0 };
+    reader.draft.graph.opset = opset;
+    reader.draft.graph.functions = functions.iter().map(|f| f.encode_to_vec().into()).collect();
+    reader.draft.graph.other_opsets =
         opset_import.iter().filter(|o| !default(&o.domain)).map(|o| (o.domain.clone(), o.version)).collect();
-    reader.graph.metadata = metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
+    reader.draft.graph.metadata = metadata_props.into_iter().map(|e| (e.key, e.value)).collect();
     reader.read(graph, folder, limits)?;
-    Ok(reader.graph)
+    Ok(reader.draft.graph)
 }
 
-/// Builds the graph while names are being resolved.
-pub(super) struct Reader {
-    pub graph: Graph,
-    ids: HashMap<String, ValueId>,
+/// Reads the parts of a file in order.
+struct Reader {
+    draft: Draft,
+    /// Bytes of constants so far.
     taken: u64,
 }
 
 impl Reader {
-    fn id(&mut self, name: &str) -> ValueId {
-        if let Some(&id) = self.ids.get(name) {
-            return id;
-        }
-        self.graph.values.push(Value { name: name.into(), ..Default::default() });
-        let id = ValueId(self.graph.values.len() - 1);
-        self.ids.insert(name.into(), id);
-        id
-    }
-
-    /// A value that the file does not name.
-    pub fn extra(&mut self, hint: &str) -> ValueId {
-        let mut n = self.graph.values.len();
-        let mut name = format!("{hint}__{n}");
-        while self.ids.contains_key(&name) {
-            n += 1;
-            name = format!("{hint}__{n}");
-        }
-        self.id(&name)
-    }
-
-    /// A constant that the file does not name.
-    pub fn extra_constant(&mut self, hint: &str, t: Tensor) -> ValueId {
-        let id = self.extra(hint);
-        self.graph.set_constant(id, t);
-        id
-    }
-
     fn read(&mut self, g: GraphProto, folder: Option<&Path>, limits: &Limits) -> Result<()> {
         if g.node.len() as u64 > limits.nodes {
             let (found, limit) = (g.node.len() as u64, limits.nodes);
@@ -143,21 +118,21 @@ impl Reader {
                 let (found, limit) = (self.taken, limits.constant_bytes);
                 return Err(Error::Limit { what: "bytes of constants", found, limit });
             }
-            let id = self.id(&t.name);
-            if t.name.is_empty() || self.graph.constants.contains_key(&id) {
+            let id = self.draft.id(&t.name);
+            if t.name.is_empty() || self.draft.graph.constants.contains_key(&id) {
                 return Err(Error::invalid(format!("two initializers are named `{}`", t.name)));
             }
-            self.graph.set_constant(id, tensor);
+            self.draft.graph.set_constant(id, tensor);
         }
         for v in &g.input {
             let id = self.value_info(v)?;
             // IR versions before 4 list initializers among the inputs too.
-            if !self.graph.constants.contains_key(&id) {
-                self.graph.inputs.push(id);
+            if !self.draft.graph.constants.contains_key(&id) {
+                self.draft.graph.inputs.push(id);
             }
         }
         for v in &g.value_info {
-            if self.ids.get(&v.name).is_none_or(|id| !self.graph.constants.contains_key(id)) {
+            if self.draft.ids.get(&v.name).is_none_or(|id| !self.draft.graph.constants.contains_key(id)) {
                 self.value_info(v)?;
             }
         }
@@ -166,19 +141,19 @@ impl Reader {
         }
         for v in &g.output {
             let id = self.value_info(v)?;
-            self.graph.outputs.push(id);
+            self.draft.graph.outputs.push(id);
         }
-        self.graph.sort()?;
-        Ok(self.graph.check()?)
+        self.draft.graph.sort()?;
+        Ok(self.draft.graph.check()?)
     }
 
     fn value_info(&mut self, v: &ValueInfoProto) -> Result<ValueId> {
-        let id = self.id(&v.name);
-        if self.graph.constants.contains_key(&id) {
+        let id = self.draft.id(&v.name);
+        if self.draft.graph.constants.contains_key(&id) {
             return Ok(id);
         }
         let Some(TypeProto { value: Some(TypeValue::Tensor(t)), .. }) = &v.r#type else { return Ok(id) };
-        let slot = &mut self.graph.values[id.0];
+        let slot = &mut self.draft.graph.values[id.0];
         slot.dtype = DType::from_code(t.elem_type);
         if let Some(shape) = &t.shape {
             let dims = shape.dim.iter().map(|d| match &d.value {
@@ -197,14 +172,14 @@ impl Reader {
             return self.constant_node(&n);
         }
         let mut fresh = |hint: &str| {
-            let id = self.extra(hint);
-            self.graph.value(id).name.clone()
+            let id = self.draft.extra(hint);
+            self.draft.graph.value(id).name.clone()
         };
         if let Some(list) = qlinear::expand(&n, &mut fresh) {
             return list.into_iter().try_for_each(|n| self.node(n));
         }
         let resolve = |r: &mut Self, names: &[String]| -> Vec<Option<ValueId>> {
-            names.iter().map(|s| (!s.is_empty()).then(|| r.id(s))).collect()
+            names.iter().map(|s| (!s.is_empty()).then(|| r.draft.id(s))).collect()
         };
         let inputs = resolve(self, &n.input);
         let outputs = resolve(self, &n.output);
@@ -213,16 +188,16 @@ impl Reader {
         }
         let mut node = Node { name: n.name.clone(), op: Op::Identity, inputs, outputs };
         let converted = if default_domain {
-            read_ops::convert(self, &n, &mut node)
+            ops::read(&mut self.draft, &n, &mut node)
         } else {
-            Err(format!("domain {} is not supported", n.domain))
+            Err(Refusal::Domain { domain: n.domain.clone() })
         };
-        if let Err(reason) = converted {
+        if let Err(refusal) = converted {
             node.inputs = resolve(self, &n.input);
             node.outputs = resolve(self, &n.output);
-            node.op = Op::Unknown(unknown(&n, reason));
+            node.op = Op::Unknown(unknown(&n, refusal.to_string()));
         }
-        self.graph.nodes.push(node);
+        self.draft.graph.nodes.push(node);
         Ok(())
     }
 
@@ -230,12 +205,12 @@ impl Reader {
         let [out] = n.output.as_slice() else {
             return Err(Error::invalid("a Constant node must have one output"));
         };
-        let id = self.id(out);
-        if self.graph.constants.contains_key(&id) {
+        let id = self.draft.id(out);
+        if self.draft.graph.constants.contains_key(&id) {
             return Err(Error::invalid(format!("`{out}` is defined twice")));
         }
-        let tensor = read_ops::constant_value(n).map_err(|reason| Error::tensor(out, reason))?;
-        self.graph.set_constant(id, tensor);
+        let tensor = ops::constant_value(n).map_err(|refusal| Error::tensor(out, refusal.to_string()))?;
+        self.draft.graph.set_constant(id, tensor);
         Ok(())
     }
 }

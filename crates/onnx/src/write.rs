@@ -1,9 +1,9 @@
 //! From a [`Graph`] back to an ONNX file, written whole or not at all.
 
 use crate::proto::*;
-use crate::{Error, Result, tensors};
-use ampoule_graph::op::*;
-use ampoule_graph::{DType, Dim, Graph, Node, Op, ValueId};
+use crate::{Error, Result, ops, tensors};
+use ampoule_graph::op::BASE_OPSET;
+use ampoule_graph::{Dim, Graph, Node, Op, ValueId};
 use bytes::Bytes;
 use prost::Message;
 use std::io::Write;
@@ -38,7 +38,7 @@ pub fn to_bytes(graph: &Graph) -> Result<Vec<u8>> {
 
 fn to_proto(graph: &Graph) -> Result<ModelProto> {
     let unknown = graph.nodes.iter().any(|n| matches!(n.op, Op::Unknown(_)));
-    let needed = graph.nodes.iter().map(|n| since(&n.op)).max().unwrap_or(18);
+    let needed = graph.nodes.iter().map(|n| n.op.row().since).max().unwrap_or(BASE_OPSET);
     let opset = if unknown { needed.max(graph.opset) } else { needed };
     let mut opset_import = vec![OperatorSetIdProto { domain: String::new(), version: opset }];
     for (domain, version) in &graph.other_opsets {
@@ -74,20 +74,6 @@ fn to_proto(graph: &Graph) -> Result<ModelProto> {
         functions: graph.functions.iter().map(decoded).collect::<Result<_>>()?,
         ..Default::default()
     })
-}
-
-/// The opset at which an operator took the form that is written.
-fn since(op: &Op) -> i64 {
-    match op {
-        Op::Unary(Unary::Gelu { .. }) => 20,
-        Op::GroupNorm { .. } => 21,
-        Op::Unary(Unary::Swish { .. }) => 24,
-        Op::AveragePool(p) if p.window.dilations.iter().any(|&d| d > 1) => 19,
-        Op::Quantize { to: DType::U16 | DType::I16, .. } => 21,
-        Op::Pad { mode: PadMode::Wrap } => 19,
-        Op::Resize(r) if r.coordinates == Coordinates::HalfPixelSymmetric => 19,
-        _ => 18,
-    }
 }
 
 fn value_info(graph: &Graph, id: ValueId) -> ValueInfoProto {
@@ -134,192 +120,7 @@ fn node(graph: &Graph, n: &Node) -> Result<NodeProto> {
         output: names(&n.outputs),
         name: n.name.clone(),
         op_type: n.op.name(),
-        attribute: attributes(&n.op, n),
+        attribute: ops::write(&n.op, n),
         ..Default::default()
     })
-}
-
-fn int(name: &str, i: i64) -> AttributeProto {
-    AttributeProto { name: name.into(), i, r#type: AttributeType::Int as i32, ..Default::default() }
-}
-
-fn float(name: &str, f: f32) -> AttributeProto {
-    AttributeProto { name: name.into(), f, r#type: AttributeType::Float as i32, ..Default::default() }
-}
-
-fn text(name: &str, s: &str) -> AttributeProto {
-    let s = Bytes::copy_from_slice(s.as_bytes());
-    AttributeProto { name: name.into(), s, r#type: AttributeType::String as i32, ..Default::default() }
-}
-
-fn ints(name: &str, v: impl IntoIterator<Item = i64>) -> AttributeProto {
-    let ints = v.into_iter().collect();
-    AttributeProto { name: name.into(), ints, r#type: AttributeType::Ints as i32, ..Default::default() }
-}
-
-fn sizes(out: &mut Vec<AttributeProto>, name: &str, v: &[usize]) {
-    if !v.is_empty() {
-        out.push(ints(name, v.iter().map(|&x| x as i64)));
-    }
-}
-
-fn window(out: &mut Vec<AttributeProto>, w: &Window) {
-    sizes(out, "kernel_shape", &w.kernel);
-    sizes(out, "strides", &w.strides);
-    sizes(out, "dilations", &w.dilations);
-    match &w.padding {
-        Padding::Explicit(p) if p.is_empty() => {}
-        Padding::Explicit(p) => out.push(ints("pads", p.iter().copied())),
-        Padding::SameUpper => out.push(text("auto_pad", "SAME_UPPER")),
-        Padding::SameLower => out.push(text("auto_pad", "SAME_LOWER")),
-    }
-}
-
-fn attributes(op: &Op, n: &Node) -> Vec<AttributeProto> {
-    let mut out = Vec::new();
-    match op {
-        Op::Conv { window: w, group } => {
-            window(&mut out, w);
-            out.push(int("group", *group as i64));
-        }
-        Op::ConvTranspose { window: w, group, output_padding, output_shape } => {
-            window(&mut out, w);
-            out.push(int("group", *group as i64));
-            sizes(&mut out, "output_padding", output_padding);
-            sizes(&mut out, "output_shape", output_shape);
-        }
-        Op::MaxPool(p) | Op::AveragePool(p) => {
-            let mut w = p.window.clone();
-            if matches!(op, Op::AveragePool(_)) && w.dilations.iter().all(|&d| d == 1) {
-                w.dilations.clear();
-            }
-            window(&mut out, &w);
-            out.push(int("ceil_mode", p.ceil_mode as i64));
-            if matches!(op, Op::AveragePool(_)) {
-                out.push(int("count_include_pad", p.count_include_pad as i64));
-            }
-        }
-        Op::BatchNorm { epsilon } | Op::InstanceNorm { epsilon } => out.push(float("epsilon", *epsilon)),
-        Op::LayerNorm { axis, epsilon } => out.extend([int("axis", *axis), float("epsilon", *epsilon)]),
-        Op::GroupNorm { groups, epsilon } => {
-            out.extend([int("num_groups", *groups as i64), float("epsilon", *epsilon)])
-        }
-        Op::Unary(u) => match *u {
-            Unary::LeakyRelu { alpha }
-            | Unary::Elu { alpha }
-            | Unary::Celu { alpha }
-            | Unary::ThresholdedRelu { alpha }
-            | Unary::Swish { alpha } => out.push(float("alpha", alpha)),
-            Unary::Selu { alpha, gamma } => out.extend([float("alpha", alpha), float("gamma", gamma)]),
-            Unary::HardSigmoid { alpha, beta } => out.extend([float("alpha", alpha), float("beta", beta)]),
-            Unary::Gelu { tanh } => out.push(text("approximate", if tanh { "tanh" } else { "none" })),
-            _ => {}
-        },
-        Op::Binary(Binary::Mod { fmod }) => out.push(int("fmod", *fmod as i64)),
-        Op::Cast { to } => out.push(int("to", to.code() as i64)),
-        Op::Quantize { axis, .. } | Op::Dequantize { axis } => out.push(int("axis", *axis)),
-        Op::Gemm { alpha, beta, trans_a, trans_b } => out.extend([
-            float("alpha", *alpha),
-            float("beta", *beta),
-            int("transA", *trans_a as i64),
-            int("transB", *trans_b as i64),
-        ]),
-        Op::Softmax { axis, .. } | Op::Concat { axis } | Op::Gather { axis } | Op::Flatten { axis } => {
-            out.push(int("axis", *axis))
-        }
-        Op::Reduce { keep_dims, noop_with_empty_axes, .. } => out.extend([
-            int("keepdims", *keep_dims as i64),
-            int("noop_with_empty_axes", *noop_with_empty_axes as i64),
-        ]),
-        Op::ArgExtreme { axis, keep_dims, last, .. } => out.extend([
-            int("axis", *axis),
-            int("keepdims", *keep_dims as i64),
-            int("select_last_index", *last as i64),
-        ]),
-        Op::Resize(r) => resize(&mut out, r),
-        Op::Split { axis } => {
-            out.push(int("axis", *axis));
-            if n.input(1).is_none() {
-                out.push(int("num_outputs", n.outputs.len() as i64));
-            }
-        }
-        Op::Pad { mode } => out.push(text("mode", &format!("{mode:?}").to_lowercase())),
-        Op::Reshape { allow_zero } => out.push(int("allowzero", *allow_zero as i64)),
-        Op::Transpose { perm } => sizes(&mut out, "perm", perm),
-        Op::Shape { start, end } => {
-            out.push(int("start", *start));
-            out.extend(end.map(|e| int("end", e)));
-        }
-        Op::ConstantOfShape { value } => out.push(AttributeProto {
-            name: "value".into(),
-            t: Some(tensors::to_proto("", value)),
-            r#type: AttributeType::Tensor as i32,
-            ..Default::default()
-        }),
-        Op::DepthToSpace { block, column_row } => {
-            out.push(int("blocksize", *block as i64));
-            out.push(text("mode", if *column_row { "CRD" } else { "DCR" }));
-        }
-        Op::SpaceToDepth { block } => out.push(int("blocksize", *block as i64)),
-        Op::GlobalAveragePool
-        | Op::GlobalMaxPool
-        | Op::Binary(_)
-        | Op::Variadic(_)
-        | Op::Clip
-        | Op::Where
-        | Op::MatMul
-        | Op::Slice
-        | Op::Squeeze
-        | Op::Unsqueeze
-        | Op::Expand
-        | Op::Tile
-        | Op::Size
-        | Op::Range
-        | Op::Identity
-        | Op::Unknown(_) => {}
-    }
-    out
-}
-
-fn resize(out: &mut Vec<AttributeProto>, r: &Resize) {
-    match r.interpolation {
-        Interpolation::Nearest(n) => {
-            out.push(text("mode", "nearest"));
-            out.push(text(
-                "nearest_mode",
-                match n {
-                    Nearest::RoundPreferFloor => "round_prefer_floor",
-                    Nearest::RoundPreferCeil => "round_prefer_ceil",
-                    Nearest::Floor => "floor",
-                    Nearest::Ceil => "ceil",
-                },
-            ));
-        }
-        Interpolation::Linear => out.push(text("mode", "linear")),
-        Interpolation::Cubic { a, exclude_outside } => {
-            out.push(text("mode", "cubic"));
-            out.push(float("cubic_coeff_a", a));
-            out.push(int("exclude_outside", exclude_outside as i64));
-        }
-    }
-    out.push(text(
-        "coordinate_transformation_mode",
-        match r.coordinates {
-            Coordinates::HalfPixel => "half_pixel",
-            Coordinates::HalfPixelSymmetric => "half_pixel_symmetric",
-            Coordinates::PytorchHalfPixel => "pytorch_half_pixel",
-            Coordinates::AlignCorners => "align_corners",
-            Coordinates::Asymmetric => "asymmetric",
-        },
-    ));
-    if r.antialias {
-        out.push(int("antialias", 1));
-    }
-    if !r.axes.is_empty() {
-        out.push(ints("axes", r.axes.iter().copied()));
-    }
-    if r.aspect != 0 {
-        let policy = if r.aspect == 1 { "not_larger" } else { "not_smaller" };
-        out.push(text("keep_aspect_ratio_policy", policy));
-    }
 }

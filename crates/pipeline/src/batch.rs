@@ -1,7 +1,7 @@
-//! The options of a run over many cases.
+//! The options of a run over many cases, and how its progress is reported.
 
 use crate::Settings;
-use crate::write::Wanted;
+use crate::write::OutputOptions;
 
 /// What to run.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +17,10 @@ pub struct Batch {
     /// Replace files of other runs.
     pub overwrite: bool,
     /// What is written.
-    pub wanted: Wanted,
+    pub outputs: OutputOptions,
     /// The instruction-set tier, for the record.
     pub isa: String,
 }
+
+/// Called with how many parts of a case are done (tiles of a slide), and how many there are.
+pub(crate) type OnProgress<'a> = dyn FnMut(usize, usize) + Send + 'a;

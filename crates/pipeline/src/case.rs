@@ -1,5 +1,6 @@
 //! A case: its files, its name, and where its results go.
 
+use ampoule_imaging::formats::double_ending;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -40,17 +41,11 @@ impl Case {
     }
 }
 
-/// Endings that belong to one format together.
-const DOUBLE: [&str; 5] = [".nii.gz", ".mgh.gz", ".ome.tif", ".ome.tiff", ".nrrd.gz"];
-
 /// The name of a file without its ending.
 pub fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let lower = name.to_ascii_lowercase();
-    for ending in DOUBLE {
-        if lower.ends_with(ending) && name.len() > ending.len() {
-            return name[..name.len() - ending.len()].to_owned();
-        }
+    if let Some(ending) = double_ending(&name) {
+        return name[..name.len() - ending.len()].to_owned();
     }
     match name.rsplit_once('.') {
         Some((stem, ending)) if !stem.is_empty() && ending.len() <= 5 => stem.to_owned(),

@@ -5,7 +5,7 @@ use crate::manifest::manifest;
 use crate::recipe::{Kind, Recipe};
 use crate::record::{RECORD_ENDING, Record};
 use crate::{Error, Result};
-use ampoule_imaging::formats::{Family, Format};
+use ampoule_imaging::formats::{Family, Format, has_ending_of};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -168,14 +168,12 @@ impl Walk<'_> {
     }
 }
 
-/// Whether a name ends as images of a kind do, whose content says otherwise: such a file is damaged, and told.
+/// Whether a name ends as images of a kind do, whose content says otherwise: such a file is damaged, and an error says so.
 fn ending_is_ours(kind: Kind, name: &str) -> bool {
-    let lower = name.to_ascii_lowercase();
-    let endings: &[&str] = match kind {
-        Kind::Volume => &[".nii", ".nii.gz", ".mgh", ".mgz"],
-        Kind::Image => &[".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".svs"],
-    };
-    endings.iter().any(|e| lower.ends_with(e))
+    match kind {
+        Kind::Volume => has_ending_of(name, &[Family::Volume]),
+        Kind::Image => has_ending_of(name, &[Family::Image, Family::Slide]),
+    }
 }
 
 /// Names of files in a folder that an earlier run wrote, by its records.
@@ -266,8 +264,7 @@ fn group(recipe: &Recipe, candidates: Vec<Candidate>, out: &mut Collected) {
             .push(format!("{others} files were left alone whose names do not end in {}", endings(recipe)));
     }
     for ((folder, _, name), (files, bids)) in found {
-        let beside = complete(recipe, files, bids);
-        match beside {
+        match complete(recipe, files, bids) {
             Ok(files) => {
                 out.cases.push(Case { name: joined(&folder, &name), files, bids, ..Case::default() })
             }
@@ -288,7 +285,7 @@ fn all_in_order(recipe: &Recipe, candidates: &[Candidate]) -> bool {
         && recipe.input.iter().all(|i| i.suffix.is_empty())
 }
 
-/// All channels of a case; those that were not named are looked for beside one that was.
+/// All channels of a case; those that were not named are looked for in the folder of one that was.
 fn complete(
     recipe: &Recipe,
     files: Vec<Option<PathBuf>>,
@@ -303,13 +300,13 @@ fn complete(
     let base = suffix_of(recipe, k, bids).iter().find_map(|s| own.strip_suffix(s)).unwrap_or(&own).to_owned();
     let mut out = Vec::new();
     for (i, f) in files.into_iter().enumerate() {
-        let beside = || {
+        let same_folder = || {
             suffix_of(recipe, i, bids)
                 .iter()
                 .map(|s| known.with_file_name(format!("{base}{s}{ending}")))
                 .find(|p| p.is_file())
         };
-        match f.or_else(beside) {
+        match f.or_else(same_folder) {
             Some(path) => out.push(path),
             None => {
                 let input = &recipe.input[i];

@@ -1,7 +1,7 @@
 //! Cases as networks see them, with their ground truth on the network's own grid: what training learns from.
 
 use crate::case::Case;
-use crate::predict::{Plan, narrowed, reading, run};
+use crate::predict::{Plan, crop_by_coarse_networks, reading, run};
 use crate::prepare::{Kept, Refused, prepare};
 use crate::read::{Source, load};
 use crate::recipe::Recipe;
@@ -49,19 +49,20 @@ impl Example {
         let mut image = loaded.image(recipe.input[0].colours);
         let (mut kept, mut ws) = (Kept::new(), Workspace::default());
         prepare(&mut image, &recipe.preprocess, &mut kept).map_err(content)?;
-        let mut seen = narrowed(model, image, settings.fast, &mut kept, &mut ws)?.map_err(content)?;
+        let mut seen =
+            crop_by_coarse_networks(model, image, settings.fast, &mut kept, &mut ws)?.map_err(content)?;
         let dims = seen.dims();
         let axes = model.shape(recipe.network.len() - 1).axes.clone();
         let order = Order::new(dims, &axes);
         let labels = match truth {
             None => Vec::new(),
-            Some(t) if recipe.whole() => t.data.iter().map(|v| *v as u8).collect(),
+            Some(t) if recipe.is_image_level() => t.data.iter().map(|v| *v as u8).collect(),
             Some(t) => {
                 let turned = match &loaded.source {
                     Source::Volume { turn, .. } => turn.forward(t.clone()),
                     Source::Photo(_) => t.clone(),
                 };
-                let own = seen.trail.labels(&turned, u16::MAX);
+                let own = seen.history.labels(&turned, u16::MAX);
                 let channel = channels(&recipe)?;
                 order.lay(&own.map(channel))
             }

@@ -2,12 +2,11 @@
 //! case. One path for volumes, tiles, slides and photos:
 //!
 //! ```text
-//! collect -> read -> prepare -> predict (windows -> canvas -> labelling) -> post -> measure -> write -> record
+//! collect -> read -> prepare -> predict (windows -> accumulator -> labelling) -> post -> measure -> write -> record
 //! ```
 #![forbid(unsafe_code)]
 
 mod batch;
-mod canvas;
 mod case;
 mod claim;
 mod collect;
@@ -34,7 +33,6 @@ mod slides;
 mod system;
 mod table;
 mod tensor;
-mod walk;
 mod write;
 
 pub use batch::Batch;
@@ -54,4 +52,4 @@ pub use run::{CaseResult, Outcome, Prediction, Progress, Summary, predict_case, 
 pub use slides::is_slide;
 pub use system::{available_memory, cpu_model, peak_rss_bytes, total_memory};
 pub use table::Table;
-pub use write::Wanted;
+pub use write::OutputOptions;

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-/// Cases of a table with one line each; all that is wrong with it is told at once.
+/// Cases of a table with one line each; an error lists all that is wrong with it.
 pub(crate) fn manifest(recipe: &Recipe, path: &Path) -> Result<Vec<Case>> {
     let table = Table::read(path)?;
     let wrong = |problems| Error::Manifest { path: path.into(), problems };
@@ -132,7 +132,7 @@ mod tests {
         Recipe::parse(&text, "").unwrap()
     }
 
-    fn told(recipe: &Recipe, text: &str) -> String {
+    fn outcome(recipe: &Recipe, text: &str) -> String {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.csv");
         std::fs::write(&path, text).unwrap();
@@ -143,28 +143,28 @@ mod tests {
     }
 
     #[test]
-    fn all_wrong_lines_are_told_at_once() {
+    fn all_wrong_lines_are_listed_at_once() {
         let r = recipe(&["T1", "T2"]);
         let text = "case,T1,T2\na,1.nii,2.nii\nb,,2.nii\n../c,1.nii,2.nii\na,3.nii,4.nii\n";
-        let told = told(&r, text);
+        let message = outcome(&r, text);
         for want in
             ["line 3: its column `T1` is empty", "line 4: `../c`", "line 5: the case `a` stands in line 2"]
         {
-            assert!(told.contains(want), "{told}");
+            assert!(message.contains(want), "{message}");
         }
-        assert_eq!(told.lines().count(), 3);
+        assert_eq!(message.lines().count(), 3);
     }
 
     #[test]
-    fn all_wrong_columns_are_told_at_once() {
+    fn all_wrong_columns_are_listed_at_once() {
         let r = recipe(&["T1", "T2"]);
-        let told_by = told(&r, "case,case,T3\na,b,c\n");
+        let message = outcome(&r, "case,case,T3\na,b,c\n");
         for want in ["`case` occurs twice", "no column `T1`", "no column `T2`"] {
-            assert!(told_by.contains(want), "{told_by}");
+            assert!(message.contains(want), "{message}");
         }
-        assert_eq!(told(&r, "T1;channel2\n1.nii;2.nii\n"), "1 cases");
-        assert!(told(&r, "T1,T2\n").contains("names no cases"));
+        assert_eq!(outcome(&r, "T1;channel2\n1.nii;2.nii\n"), "1 cases");
+        assert!(outcome(&r, "T1,T2\n").contains("names no cases"));
         let long: String = (0..30).map(|_| ",\"\",x\n").collect();
-        assert!(told(&r, &format!("case,T1,T2\n{long}")).ends_with("and 10 more lines"));
+        assert!(outcome(&r, &format!("case,T1,T2\n{long}")).ends_with("and 10 more lines"));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::recipe::Recipe;
 use ampoule_imaging::Volume;
+use ampoule_imaging::rounding::round_to;
 use serde::{Deserialize, Serialize};
 
 /// What a result holds of one label: exact counts, and sizes where those of a voxel are known.
@@ -50,24 +51,19 @@ pub(crate) fn measure(recipe: &Recipe, labels: &Volume<u16>, voxel: Voxel) -> Ve
     let one = |l: &crate::recipe::Label| {
         let voxels = counts[l.value as usize];
         let (ml, mm2) = match voxel {
-            Voxel::Volume(v) => (Some(round(voxels as f64 * v / 1000.0, 1e3)), None),
-            Voxel::Area(a) => (None, Some(round(voxels as f64 * a, 1e6))),
+            Voxel::Volume(v) => (Some(round_to(voxels as f64 * v / 1000.0, 1e3)), None),
+            Voxel::Area(a) => (None, Some(round_to(voxels as f64 * a, 1e6))),
             Voxel::Unknown => (None, None),
         };
         Measured {
             name: l.name.clone(),
             value: l.value,
             voxels,
-            share: round(voxels as f64 / all, 1e6),
+            share: round_to(voxels as f64 / all, 1e6),
             ml,
             mm2,
             regions: None,
         }
     };
     recipe.foreground().map(one).collect()
-}
-
-/// `v` rounded to multiples of `1 / per`.
-pub(crate) fn round(v: f64, per: f64) -> f64 {
-    (v * per).round() / per
 }

@@ -27,16 +27,16 @@ pub struct Model {
     /// Most resident memory of the whole process in bytes.
     pub max_ram: Option<u64>,
     /// Bytes that the process held when the present case was planned, and will take for its scores.
-    spoken_for: u64,
+    committed: u64,
     /// Those of its scores.
     reserved: u64,
     pool: Arc<Pool>,
     /// Whether inputs of one case may run side by side, one thread each.
-    pub side_by_side: bool,
+    pub parallel_inputs: bool,
     /// Steps of sessions that are gone, with their last times.
     past: Vec<(Key, Vec<StepInfo>)>,
     /// One or several side by side for each network and input shape.
-    seats: HashMap<Key, Vec<Seat>>,
+    slots: HashMap<Key, Vec<Slot>>,
     /// Time spent in networks so far.
     pub network_time: Duration,
 }
@@ -45,14 +45,14 @@ pub struct Model {
 pub(crate) type Key = (usize, String, Vec<usize>);
 
 /// A session, and what each of its inputs takes: a constant, or the image.
-pub(crate) struct Seat {
+pub(crate) struct Slot {
     pub session: Session,
     constants: Vec<Option<Vec<f32>>>,
     /// Which input is the image.
     pub image: usize,
 }
 
-impl Seat {
+impl Slot {
     /// Runs the network; the image's input was filled before.
     pub fn run(&mut self) -> Result<()> {
         for (i, constant) in self.constants.iter().enumerate() {
@@ -64,9 +64,9 @@ impl Seat {
         Ok(self.session.run()?)
     }
 
-    fn beside(&self, pool: Arc<Pool>) -> Result<Seat> {
-        let session = self.session.beside(pool)?;
-        Ok(Seat { session, constants: self.constants.clone(), image: self.image })
+    fn sharing_weights(&self, pool: Arc<Pool>) -> Result<Slot> {
+        let session = self.session.sharing_weights(pool)?;
+        Ok(Slot { session, constants: self.constants.clone(), image: self.image })
     }
 }
 
@@ -150,12 +150,12 @@ impl Model {
             sha256: String::new(),
             options,
             max_ram: None,
-            spoken_for: 0,
+            committed: 0,
             reserved: 0,
             pool: Arc::new(Pool::new(threads)),
-            side_by_side: true,
+            parallel_inputs: true,
             past: Vec::new(),
-            seats: HashMap::new(),
+            slots: HashMap::new(),
             network_time: Duration::ZERO,
         };
         model.with(graph, sha256)
@@ -325,8 +325,8 @@ impl Model {
     /// Makes the session of a network for a shape, where there is none. Sessions of other shapes are dropped: cases
     /// differ in size, and memory is short.
     fn ready(&mut self, network: usize, key: &Key) -> Result<()> {
-        self.seats.retain(|k, _| (k.0, &k.1) != (key.0, &key.1) || k.2 == key.2);
-        if self.seats.contains_key(key) {
+        self.slots.retain(|k, _| (k.0, &k.1) != (key.0, &key.1) || k.2 == key.2);
+        if self.slots.contains_key(key) {
             return Ok(());
         }
         let network = &self.recipe.network[network];
@@ -352,7 +352,7 @@ impl Model {
             }
             (e, _) => e,
         })?;
-        self.seats.insert(key.clone(), vec![Seat { session, constants, image }]);
+        self.slots.insert(key.clone(), vec![Slot { session, constants, image }]);
         Ok(())
     }
 
@@ -360,7 +360,7 @@ impl Model {
     /// made.
     fn held(&self) -> u64 {
         let networks: u64 = self.sessions().map(|s| s.arena_bytes() + s.weight_bytes()).sum();
-        self.used().max(self.spoken_for + networks)
+        self.used().max(self.committed + networks)
     }
 
     /// Bytes that the process holds, with those that are left free of a limit.
@@ -374,10 +374,10 @@ impl Model {
     }
 
     fn sessions(&self) -> impl Iterator<Item = &Session> {
-        self.seats.values().flatten().map(|s| &s.session)
+        self.slots.values().flatten().map(|s| &s.session)
     }
 
-    /// Bytes that the process may take beside what it holds.
+    /// Bytes that the process may take in addition to what it holds.
     pub(crate) fn room(&self) -> u64 {
         match self.max_ram {
             Some(most) => most.saturating_sub(self.used()),
@@ -385,11 +385,11 @@ impl Model {
         }
     }
 
-    /// Notes that the present case will take so many bytes beside what the process holds now and its networks.
+    /// Notes that the present case will take so many bytes in addition to what the process holds now and its networks.
     pub(crate) fn reserve(&mut self, bytes: u64) {
         let weights: u64 = self.sessions().map(Session::weight_bytes).sum();
         let now = self.used().saturating_sub(weights);
-        self.spoken_for = now + bytes;
+        self.committed = now + bytes;
         self.reserved = bytes;
     }
 
@@ -398,30 +398,30 @@ impl Model {
         self.reserved
     }
 
-    /// Drops sessions of an earlier case that take too much beside what is reserved for this one.
+    /// Drops sessions of an earlier case that take too much in addition to what is reserved for this one.
     pub(crate) fn replan(&mut self, key: &Key) {
         if self.max_ram.is_some_and(|most| self.held() > most) {
-            self.seats.remove(key);
+            self.slots.remove(key);
         }
     }
 
     /// The session of a network for one input shape; all threads work on it.
-    pub(crate) fn seat(&mut self, network: usize, key: &Key) -> Result<&mut Seat> {
+    pub(crate) fn slot(&mut self, network: usize, key: &Key) -> Result<&mut Slot> {
         self.ready(network, key)?;
-        let list = self.seats.get_mut(key);
+        let list = self.slots.get_mut(key);
         list.and_then(|l| l.first_mut()).ok_or_else(|| Error::mismatch("no session".into()))
     }
 
     /// Sessions of a network to run side by side on up to `jobs` inputs, one thread each: as many as there are
-    /// threads and memory for, where each takes `each` bytes beside its activations. A single one if only that fits;
+    /// threads and memory for, where each takes `each` bytes in addition to its activations. A single one if only that fits;
     /// it has all threads.
-    pub(crate) fn seats(&mut self, network: usize, key: &Key, jobs: usize, each: u64) -> Result<&mut [Seat]> {
-        let first = self.seat(network, key)?;
-        let (arena, foreign) = (first.session.arena_bytes(), first.session.is_foreign());
+    pub(crate) fn slots(&mut self, network: usize, key: &Key, jobs: usize, each: u64) -> Result<&mut [Slot]> {
+        let first = self.slot(network, key)?;
+        let (arena, external) = (first.session.arena_bytes(), first.session.is_external());
         // Who watches values sees them run by run.
-        let alone = foreign || self.options.observe.is_some() || !self.side_by_side;
+        let alone = external || self.options.observe.is_some() || !self.parallel_inputs;
         let threads = self.threads();
-        let own = self.seats.get(key).map_or(0, Vec::len).saturating_sub(1) as u64;
+        let own = self.slots.get(key).map_or(0, Vec::len).saturating_sub(1) as u64;
         let room = match self.max_ram {
             // Those that are here already are counted as held.
             Some(most) => most.saturating_sub(self.held()) + own * arena,
@@ -429,22 +429,23 @@ impl Model {
             None => crate::available_memory().unwrap_or(0).saturating_sub(arena) / 2,
         };
         let fits = (room / (arena + each).max(1)) as usize;
-        let lanes = if threads.min(jobs) <= fits && !alone { threads.min(jobs) } else { 1 };
-        let list = self.seats.get_mut(key).ok_or_else(|| Error::mismatch("no session".into()))?;
-        if lanes > 1 && list.len() <= lanes {
-            for _ in list.len()..=lanes {
-                let next = list[0].beside(Arc::new(Pool::new(1)))?;
+        let workers = if threads.min(jobs) <= fits && !alone { threads.min(jobs) } else { 1 };
+        let list = self.slots.get_mut(key).ok_or_else(|| Error::mismatch("no session".into()))?;
+        if workers > 1 && list.len() <= workers {
+            for _ in list.len()..=workers {
+                let next = list[0].sharing_weights(Arc::new(Pool::new(1)))?;
                 list.push(next);
             }
         }
-        Ok(if lanes > 1 { &mut list[1..=lanes] } else { &mut list[..1] })
+        Ok(if workers > 1 { &mut list[1..=workers] } else { &mut list[..1] })
     }
 
-    /// Another model with the same weights and one thread, to run other cases beside this one's.
-    pub fn beside(&self) -> Result<Self> {
+    /// Another model with the same weights and one thread, to run other cases in parallel.
+    pub fn sharing_weights(&self) -> Result<Self> {
         let one = Arc::new(Pool::new(1));
-        let copy = |(k, list): (&Key, &Vec<Seat>)| Ok((k.clone(), vec![list[0].beside(one.clone())?]));
-        let seats = self.seats.iter().map(copy).collect::<Result<_>>()?;
+        let copy =
+            |(k, list): (&Key, &Vec<Slot>)| Ok((k.clone(), vec![list[0].sharing_weights(one.clone())?]));
+        let slots = self.slots.iter().map(copy).collect::<Result<_>>()?;
         Ok(Model {
             graphs: self.graphs.clone(),
             shapes: self.shapes.clone(),
@@ -452,19 +453,19 @@ impl Model {
             sha256: self.sha256.clone(),
             options: Options { threads: 1, ..self.options.clone() },
             max_ram: self.max_ram,
-            spoken_for: self.spoken_for,
+            committed: self.committed,
             reserved: self.reserved,
             pool: one,
-            side_by_side: false,
+            parallel_inputs: false,
             past: Vec::new(),
-            seats,
+            slots,
             network_time: Duration::ZERO,
         })
     }
 
     /// Bytes of activations of all sessions made so far.
     pub fn arena_bytes(&self) -> u64 {
-        self.seats.values().flatten().map(|s| s.session.arena_bytes()).sum()
+        self.slots.values().flatten().map(|s| s.session.arena_bytes()).sum()
     }
 
     /// Bytes of weights and activations of all sessions made so far.
@@ -481,22 +482,22 @@ impl Model {
         }
     }
 
-    /// Whether another engine computes.
-    pub(crate) fn is_foreign(&self) -> bool {
-        self.seats.values().flatten().any(|s| s.session.is_foreign())
+    /// Whether an external backend computes.
+    pub(crate) fn is_external(&self) -> bool {
+        self.slots.values().flatten().any(|s| s.session.is_external())
     }
 
     /// Gives back the memory of activations until the next run.
     pub(crate) fn release(&mut self) {
-        self.seats.values_mut().flatten().for_each(|s| s.session.release());
+        self.slots.values_mut().flatten().for_each(|s| s.session.release());
     }
 
     /// Steps of the networks with their times in the most recent run of each.
     pub fn steps(&self) -> Vec<StepInfo> {
         let mut all: Vec<StepInfo> = self.past.iter().flat_map(|p| p.1.clone()).collect();
-        let mut keys: Vec<_> = self.seats.keys().collect();
+        let mut keys: Vec<_> = self.slots.keys().collect();
         keys.sort();
-        all.extend(keys.into_iter().flat_map(|k| steps_of(&self.seats[k])));
+        all.extend(keys.into_iter().flat_map(|k| steps_of(&self.slots[k])));
         all
     }
 
@@ -504,18 +505,18 @@ impl Model {
     pub(crate) fn forget(&mut self, fold: usize, output: &str) {
         let own = |k: &Key| k.0 == fold && k.1 == output;
         if let Some((key, steps)) =
-            self.seats.iter().find(|(k, _)| own(k)).map(|(k, s)| (k.clone(), steps_of(s)))
+            self.slots.iter().find(|(k, _)| own(k)).map(|(k, s)| (k.clone(), steps_of(s)))
         {
             self.past.retain(|p| !own(&p.0));
             self.past.push((key, steps));
         }
-        self.seats.retain(|k, _| !own(k));
+        self.slots.retain(|k, _| !own(k));
     }
 }
 
 /// Steps of the session among those side by side that ran last: the first where it is alone.
-fn steps_of(seats: &[Seat]) -> Vec<StepInfo> {
-    seats.last().map_or(Vec::new(), |s| s.session.steps())
+fn steps_of(slots: &[Slot]) -> Vec<StepInfo> {
+    slots.last().map_or(Vec::new(), |s| s.session.steps())
 }
 
 /// The image's axis of each spatial axis of a network's tensor, slowest first.

@@ -7,7 +7,7 @@ use crate::recipe::{Agree, Colours, Kind, Recipe, Step};
 use crate::{Error, Result};
 use ampoule_imaging::geometry::{Affine, Orientation};
 use ampoule_imaging::photo::Photo;
-use ampoule_imaging::{Nifti, Volume, formats, resample};
+use ampoule_imaging::{Nifti, Volume, formats, plausible, resample};
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -16,23 +16,23 @@ const SAME_MM: f64 = 1e-2;
 
 /// How a file's axes lie to those that the recipe works in.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Turn {
+pub(crate) struct Reorientation {
     file: Orientation,
     to: Option<Orientation>,
 }
 
-impl Turn {
+impl Reorientation {
     /// Axes as they are.
-    pub const NONE: Turn = Turn { file: Orientation::STORED, to: None };
+    pub const NONE: Reorientation = Reorientation { file: Orientation::STORED, to: None };
 
     /// From a file with this affine to the axes that a recipe asks for.
-    fn new(recipe: &Recipe, affine: &Affine) -> Turn {
+    fn new(recipe: &Recipe, affine: &Affine) -> Reorientation {
         match recipe.preprocess.first() {
             Some(Step::Orient { to }) => {
                 let to = Orientation::parse(to).filter(|o| o.codes() != "RAS");
-                Turn { file: Orientation::of(affine), to }
+                Reorientation { file: Orientation::of(affine), to }
             }
-            _ => Turn::NONE,
+            _ => Reorientation::NONE,
         }
     }
 
@@ -74,7 +74,7 @@ pub(crate) enum Source {
     /// The first volume of the case.
     Volume {
         nifti: Box<Nifti>,
-        turn: Turn,
+        turn: Reorientation,
         /// Orientation of the file's axes.
         orientation: Orientation,
     },
@@ -200,7 +200,7 @@ fn photo(case: &Case, most: u64) -> Result<Loaded> {
     let read =
         Photo::read_within(path, most).map_err(|source| Error::Photo { path: path.clone(), source })?;
     let mut notes = read.notes.clone();
-    notes.extend(crate::plausible::photo(&read));
+    notes.extend(plausible::photo(&read));
     Ok(Loaded { channels: Vec::new(), turned: [1.0; 3], source: Source::Photo(read), notes })
 }
 
@@ -211,7 +211,7 @@ fn volumes(
     most: u64,
     keep_header: bool,
 ) -> Result<Loaded> {
-    let mut first: Option<(Nifti, Turn, Orientation)> = None;
+    let mut first: Option<(Nifti, Reorientation, Orientation)> = None;
     let (mut channels, mut notes) = (Vec::new(), Vec::new());
     // Every file is held while its values are made.
     let share = most / (case.files.len() as u64).max(1);
@@ -224,7 +224,7 @@ fn volumes(
         // Values that are not finite are 0 and noted by the reader.
         let (stored, _) = nifti.to_f32();
         let content = |reason: String| Error::Content { path: path.clone(), reason };
-        notes.extend(crate::plausible::volume(&stored).into_iter().map(|w| format!("{name}{w}")));
+        notes.extend(plausible::volume(&stored).into_iter().map(|w| format!("{name}{w}")));
         let affine = nifti.affine();
         let stored = match &first {
             None => stored,
@@ -243,7 +243,7 @@ fn volumes(
                 }
             },
         };
-        let turn = first.as_ref().map_or_else(|| Turn::new(recipe, &affine), |f| f.1);
+        let turn = first.as_ref().map_or_else(|| Reorientation::new(recipe, &affine), |f| f.1);
         channels.push(turn.forward(stored));
         if first.is_none() {
             first = Some((nifti, turn, Orientation::of(&affine)));

@@ -1,8 +1,9 @@
-//! The record of a case, written last beside its results: what resuming trusts.
+//! The record of a case, written last next to its results: what resuming trusts.
 
 use crate::measure::Measured;
 use crate::{Error, Result, sha256_file};
 use ampoule_imaging::fs::write_atomic;
+use ampoule_imaging::rounding::round_to;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub struct Written {
     pub sha256: String,
 }
 
-/// What is told of a slide besides.
+/// What is recorded of a slide besides.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OnSlide {
     /// How the file was understood.
@@ -79,7 +80,7 @@ pub struct Record {
     /// Score of each class, or the numbers of a regression, in the order of the recipe.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scores: Vec<(String, f32)>,
-    /// What is told of slides besides.
+    /// What is recorded of slides besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slide: Option<OnSlide>,
     /// Files written.
@@ -143,7 +144,7 @@ impl Record {
         state
     }
 
-    /// The number that is told of a case in one line: its class, or what its labels cover.
+    /// The result of a case in one line: its class, or what its labels cover.
     pub fn summary(&self) -> String {
         if self.task == "regression" {
             let one = |(name, v): &(String, f32)| format!("{name} {v}");
@@ -195,7 +196,7 @@ pub(crate) fn millis(timings: &crate::Timings) -> serde_json::Map<String, serde_
     // In the order in which work began.
     for (k, _) in timings {
         if let Some(v) = all.remove(k) {
-            out.insert((*k).to_owned(), crate::measure::round(v, 10.0).into());
+            out.insert((*k).to_owned(), round_to(v, 10.0).into());
         }
     }
     out

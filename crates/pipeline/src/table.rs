@@ -39,18 +39,18 @@ impl Table {
             .has_headers(true)
             .flexible(true)
             .from_reader(text.as_bytes());
-        let told = |e: csv::Error| {
+        let as_problem = |e: csv::Error| {
             let line = e.position().map_or(1, |p| p.line() as usize);
             (line, format!("it is not a table: {e}"))
         };
         let header: Vec<String> =
-            reader.headers().map_err(told)?.iter().map(|h| h.trim().to_owned()).collect();
+            reader.headers().map_err(as_problem)?.iter().map(|h| h.trim().to_owned()).collect();
         if header.iter().all(String::is_empty) {
             return Err((1, "it has no header".into()));
         }
         let mut rows = Vec::new();
         for record in reader.records() {
-            let record = record.map_err(told)?;
+            let record = record.map_err(as_problem)?;
             let line = record.position().map_or(0, |p| line_of(text, p.byte() as usize));
             let mut fields: Vec<String> = record.iter().map(|f| f.trim().to_owned()).collect();
             if fields.iter().all(String::is_empty) {

@@ -1,11 +1,11 @@
 //! Between an image's axes and a network's tensors.
 
-use crate::model::{Seat, Shape};
+use crate::model::{Shape, Slot};
 use crate::prepare::pad_fill;
 use crate::recipe::{Activation, PadMode};
-use crate::walk::{Walk, transfer};
 use crate::{Error, Result};
 use ampoule_engine::Session;
+use ampoule_imaging::strides::{self, Strides};
 use ampoule_imaging::{Volume, pad};
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -27,23 +27,7 @@ pub(crate) fn tile(channels: &[Volume<f32>], r: Region, border: PadMode) -> Cow<
     if r.start == [0; 3] && r.size == dims {
         return Cow::Borrowed(channels);
     }
-    let inside = |i: usize| {
-        let from = r.start[i].clamp(0, dims[i] as i64) as usize;
-        let to = (r.start[i] + r.size[i] as i64).clamp(from as i64, dims[i] as i64) as usize;
-        (from, to)
-    };
-    let [x, y, z] = [0, 1, 2].map(inside);
-    let (from, to) = ([x.0, y.0, z.0], [x.1, y.1, z.1]);
-    let before = [0, 1, 2].map(|i| (from[i] as i64 - r.start[i]) as usize);
-    let after = [0, 1, 2].map(|i| r.size[i] - before[i] - (to[i] - from[i]));
-    let cut = |v: &Volume<f32>| {
-        let part = v.crop(from, to);
-        if (before, after) == ([0; 3], [0; 3]) {
-            part
-        } else {
-            pad::pad(&part, before, after, pad_fill(border, 0.0))
-        }
-    };
+    let cut = |v: &Volume<f32>| pad::cut(v, r.start, r.size, pad_fill(border, 0.0));
     Cow::Owned(channels.iter().map(cut).collect())
 }
 
@@ -58,7 +42,7 @@ fn strides(sizes: &[usize]) -> Vec<usize> {
 
 /// Writes the channels of boxes, one an entry of the batch, into the image's input; entries without a box are 0.
 pub(crate) fn fill(
-    seat: &mut Seat,
+    slot: &mut Slot,
     shape: &Shape,
     boxes: &[Cow<[Volume<f32>]>],
     mirror: [bool; 3],
@@ -72,14 +56,14 @@ pub(crate) fn fill(
             )));
         }
     }
-    let (image, c) = (seat.image, shape.channels);
+    let (image, c) = (slot.image, shape.channels);
     let spatial: Vec<usize> = shape.axes.iter().map(|a| size[*a]).collect();
     // Both layouts end with channels: the engine keeps them innermost, and so does a file that does.
     let steps: Vec<usize> = strides(&spatial).into_iter().map(|s| s * c).collect();
     let entry = c * spatial.iter().product::<usize>();
     let write = |tensor: &mut [f32]| {
         for (channels, tensor) in boxes.iter().zip(tensor.chunks_exact_mut(entry.max(1))) {
-            // One channel in the volume's own order needs no walk.
+            // One channel in the volume's own order needs no strided copy.
             if c == 1 && mirror == [false; 3] && shape.axes == [2, 1, 0] {
                 tensor.copy_from_slice(&channels[0].data);
             } else {
@@ -91,9 +75,9 @@ pub(crate) fn fill(
     if shape.nhwc {
         let mut values = vec![0f32; shape.batch * entry];
         write(&mut values);
-        return Ok(seat.session.set_input(image, &values)?);
+        return Ok(slot.session.set_input(image, &values)?);
     }
-    let tensor = seat.session.input(image);
+    let tensor = slot.session.input(image)?;
     if tensor.len() != shape.batch * entry {
         let reason = format!("the network's input has {} values, the image gives {}", tensor.len(), entry);
         return Err(Error::mismatch(reason));
@@ -116,12 +100,12 @@ fn write_channels(
         let (first, thick) = (i * THICK, part.len() / step);
         let mut start = [0; 3];
         start[outer] = if mirror[outer] { size[outer] - first - thick } else { first };
-        let from = Walk::of_volume(size, 1).from(start);
+        let from = Strides::of_volume(size, 1).from(start);
         let mut size = size;
         size[outer] = thick;
-        let to = Walk::new(axes, steps, size, mirror);
+        let to = Strides::new(axes, steps, size, mirror);
         for (k, v) in channels.iter().enumerate() {
-            transfer(size, &from, &to, |at| v.data[at], |at, value| part[at + k] = value);
+            strides::copy(size, &from, &to, |at| v.data[at], |at, value| part[at + k] = value);
         }
     });
 }
@@ -129,7 +113,7 @@ fn write_channels(
 /// A network's output, as the image's axes see it.
 pub(crate) struct Output<'a> {
     data: &'a [f32],
-    walk: Walk,
+    strides: Strides,
     /// Channels of the output; 1 for label maps.
     pub channels: usize,
     channel_stride: usize,
@@ -179,7 +163,7 @@ pub(crate) fn output<'a>(
     mirror: [bool; 3],
     labels: bool,
 ) -> Result<Output<'a>> {
-    let out = session.output(0);
+    let out = session.output(0)?;
     let found = output_size(shape, out.dims, input).filter(|_| entry < out.dims[0]);
     let Some((size, channels)) = found else {
         let reason = format!(
@@ -197,8 +181,8 @@ pub(crate) fn output<'a>(
         (true, false) => (2, steps[1]),
         (false, _) => (1, 0),
     };
-    let walk = Walk::new(&shape.axes, &steps[first..first + spatial], size, mirror);
-    Ok(Output { data, walk: walk.offset(entry * steps[0]), channels, channel_stride, size, labels })
+    let strided = Strides::new(&shape.axes, &steps[first..first + spatial], size, mirror);
+    Ok(Output { data, strides: strided.offset(entry * steps[0]), channels, channel_stride, size, labels })
 }
 
 /// What is read of a network's output.
@@ -332,8 +316,8 @@ impl Output<'_> {
     fn by_score(&self, what: &Reading, z: usize, into: &mut [f32], set: bool) -> bool {
         let n = what.channels.len();
         let size = self.sizes(into.len(), n);
-        let to = Walk::of_volume(size, n);
-        let from = self.walk.from([0, 0, z]);
+        let to = Strides::of_volume(size, n);
+        let from = self.strides.from([0, 0, z]);
         let mut finite = true;
         for (k, &c) in what.channels.iter().enumerate() {
             let (offset, score) = self.score(what, c);
@@ -343,8 +327,8 @@ impl Output<'_> {
                 score.of(v)
             };
             match set {
-                true => transfer(size, &from, &to, get, |at, v| into[at + k] = v),
-                false => transfer(size, &from, &to, get, |at, v| into[at + k] += v),
+                true => strides::copy(size, &from, &to, get, |at, v| into[at + k] = v),
+                false => strides::copy(size, &from, &to, get, |at, v| into[at + k] += v),
             }
         }
         finite
@@ -354,7 +338,7 @@ impl Output<'_> {
         let n = what.channels.len();
         let list: Vec<_> = what.channels.iter().map(|c| self.score(what, *c)).collect();
         let mut finite = true;
-        self.walk.from([0, 0, z]).each(self.sizes(into.len(), n), |at, i| {
+        self.strides.from([0, 0, z]).each(self.sizes(into.len(), n), |at, i| {
             for (s, (offset, score)) in into[i * n..(i + 1) * n].iter_mut().zip(&list) {
                 let v = self.data[at + offset];
                 finite &= v.is_finite() && (!self.labels || what.knows(v));
@@ -368,7 +352,7 @@ impl Output<'_> {
         let n = what.channels.len();
         let mut all = vec![0f32; self.channels];
         let mut finite = true;
-        self.walk.from([0, 0, z]).each(self.sizes(into.len(), n), |at, i| {
+        self.strides.from([0, 0, z]).each(self.sizes(into.len(), n), |at, i| {
             for (k, v) in all.iter_mut().enumerate() {
                 *v = self.data[at + k * self.channel_stride];
                 finite &= v.is_finite();
@@ -402,8 +386,8 @@ mod tests {
     /// Scores of `what` in an output of 3 x 2 pixels, `channels` innermost.
     fn scores(data: &[f32], channels: usize, what: &Reading) -> Vec<f32> {
         let size = [3, 2, 1];
-        let walk = Walk::of_volume(size, channels);
-        let out = Output { data, walk, channels, channel_stride: 1, size, labels: false };
+        let strided = Strides::of_volume(size, channels);
+        let out = Output { data, strides: strided, channels, channel_stride: 1, size, labels: false };
         let mut into = vec![0f32; 6 * what.channels.len()];
         out.add(what, 0..1, &mut into, true).unwrap();
         into
@@ -454,8 +438,9 @@ mod tests {
         assert!(what(&[0, 1], Activation::Softmax).fits(2, false).is_ok());
         let size = [3, 2, 1];
         let data = [0.0, 1.0, 2.0, 0.0, 1.0, 1.0];
-        let walk = Walk::of_volume(size, 1);
-        let out = Output { data: &data, walk, channels: 1, channel_stride: 0, size, labels: true };
+        let strided = Strides::of_volume(size, 1);
+        let out =
+            Output { data: &data, strides: strided, channels: 1, channel_stride: 0, size, labels: true };
         let mut into = [0f32; 12];
         let e = out.add(&what(&[0, 1], Activation::None), 0..1, &mut into, true).unwrap_err();
         assert!(e.to_string().contains("the label 2"), "{e}");

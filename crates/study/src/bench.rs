@@ -9,7 +9,7 @@ mod worker;
 
 use crate::{Error, Result};
 use ampoule_graph::{Dim, Graph};
-use ampoule_kernels::{Elem, Isa, gemm, measure::tile_macs};
+use ampoule_kernels::{Elem, Features, gemm, measure::kernel_macs};
 use ampoule_onnx as onnx;
 use serde::Serialize;
 use std::io::{BufRead, BufReader, Write};
@@ -212,9 +212,9 @@ pub fn bench(program: &Path, b: &Bench) -> Result<Vec<Row>> {
 }
 
 /// GMAC/s of the best tile of a tier for values stored as `elem`, on one core.
-fn ceiling(isa: Isa, elem: Elem) -> f64 {
-    let tiles = gemm::of(isa, gemm::operand(isa, elem));
-    tiles.filter_map(|k| tile_macs(k, Duration::from_millis(10))).fold(0.0, f64::max) / 1e9
+fn ceiling(isa: Features, elem: Elem) -> f64 {
+    let tiles = gemm::micro_kernels(isa, gemm::operand(isa, elem));
+    tiles.filter_map(|k| kernel_macs(k, Duration::from_millis(10))).fold(0.0, f64::max) / 1e9
 }
 
 /// One engine's process and what is known of it.

@@ -238,7 +238,7 @@ impl Truth {
         let values: Vec<u16> = recipe.foreground().map(|l| l.value).collect();
         let path = case.main();
         let fail = |reason: String| Error::Input { path: path.into(), reason };
-        if recipe.whole() {
+        if recipe.is_image_level() {
             return self.sized(case, [1; 3], &values);
         }
         if recipe.kind() == Kind::Image {

@@ -95,7 +95,7 @@ pub fn compare_random(
         }
         s.run().map_err(engine)?;
         let name = |i: usize| g.value(g.outputs[i]).name.clone();
-        Ok((0..s.outputs()).map(|i| (name(i), s.output(i).dims.to_vec(), s.output(i).to_vec())).collect())
+        Ok(s.iter_outputs().enumerate().map(|(i, o)| (name(i), o.dims.to_vec(), o.to_vec())).collect())
     };
     let (ra, rb) = (run(a, &options[0])?, run(b, &options[1])?);
     if ra.len() != rb.len() {

@@ -138,7 +138,7 @@ pub fn optimize(job: &Job, told: &mut Told) -> Result<(Graph, Optimized)> {
         hashes += &disjoint(&[("fine-tuning", &learned), ("validation", &validation)])?;
     }
     let truth = job.truth.as_deref().map(|p| Truth::read(p, &recipe)).transpose()?;
-    let photos = recipe.kind() == Kind::Image || recipe.whole();
+    let photos = recipe.kind() == Kind::Image || recipe.is_image_level();
     // A network that learned from the truth need not agree with the original where that is wrong.
     let proven = truth.is_some() && job.training.is_some();
     let limits = match (&job.limits[..], photos) {

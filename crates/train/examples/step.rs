@@ -1,9 +1,9 @@
 //! How long a training step takes and what it needs:
 //! `step MODEL.onnx 4x3x256x256 [threads] [steps] [MiB] [mixed]`.
 
-use ampoule_engine::Pool;
 use ampoule_graph::passes;
 use ampoule_onnx as onnx;
+use ampoule_runtime::Pool;
 use ampoule_train::{Kind, Machine, Optimizer, Options, build, clip, loss};
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,7 +1,7 @@
 //! From a graph to a network of layers.
 
 use crate::layer::depthwise::Depthwise;
-use crate::layer::fake::Fake;
+use crate::layer::fake_quantize::FakeQuantize;
 use crate::layer::join::{Concat, Sum};
 use crate::layer::linear::{Codes, Linear, Meeting};
 use crate::layer::norm::{Kind, Norm};
@@ -13,7 +13,6 @@ use crate::layer::{Dims, Layer, len};
 use crate::net::{Head, Net, Output, Placed};
 use crate::param::{ParamId, Params, Role};
 use crate::{Error, Machine, Result};
-use ampoule_engine::axes;
 use ampoule_graph::eval::axis_taps;
 use ampoule_graph::infer::{infer, resize_geometry};
 use ampoule_graph::op::{Binary, Pool, Reduction, Resolved, Unary, Variadic, Window};
@@ -21,6 +20,7 @@ use ampoule_graph::{Graph, Node, Op, ValueId};
 use ampoule_kernels::Grid;
 use ampoule_kernels::grad::Curve;
 use ampoule_kernels::resize::Samples;
+use ampoule_runtime::axes;
 use std::collections::{BTreeMap, HashMap};
 
 /// How a network is made.
@@ -437,7 +437,14 @@ impl Building<'_> {
                 let dims = self.values[x];
                 // As the engine does: what a layer computed is multiplied by the reciprocal.
                 let first = n.input(0).is_some_and(|x| self.graph.inputs.contains(&x));
-                self.add(n, Box::new(Fake { dims, scale, zero, divide: first }), vec![x], dims, y, true);
+                self.add(
+                    n,
+                    Box::new(FakeQuantize { dims, scale, zero, divide: first }),
+                    vec![x],
+                    dims,
+                    y,
+                    true,
+                );
                 Ok(())
             }
             Op::Dequantize { .. } => {

@@ -1,7 +1,7 @@
 //! One operation with its way back.
 
 pub(crate) mod depthwise;
-pub(crate) mod fake;
+pub(crate) mod fake_quantize;
 pub(crate) mod join;
 pub(crate) mod linear;
 pub(crate) mod norm;

@@ -1,13 +1,13 @@
 //! What layers run on: a tier, a thread pool, and memory for intermediate results.
 
-use ampoule_engine::Pool;
-use ampoule_kernels::{Floats, Isa};
+use ampoule_kernels::{Features, Floats};
+use ampoule_runtime::Pool;
 use std::sync::{Arc, Mutex};
 
 /// A tier, threads, and how products are taken.
 pub struct Machine {
     /// The tier; it must be supported.
-    pub isa: Isa,
+    pub isa: Features,
     /// Threads.
     pub pool: Arc<Pool>,
     /// Multiply 3×3 layers in bfloat16 where the tier can, forward and back; sums, storage and the
@@ -41,7 +41,7 @@ impl Shared {
 
 impl Machine {
     /// A machine without reduced precision.
-    pub fn new(isa: Isa, pool: Arc<Pool>) -> Self {
+    pub fn new(isa: Features, pool: Arc<Pool>) -> Self {
         Machine { isa, pool, mixed: false, exact: false, scratch: Mutex::new(Floats::zeroed(0)) }
     }
 

@@ -5,7 +5,7 @@
 //! are too (Chen and others, "Training Deep Nets with Sublinear Memory Cost", 2016).
 
 use crate::layer::{Dims, Reads, len};
-use ampoule_engine::{Block, Plan, plan};
+use ampoule_runtime::{Block, Plan, plan};
 
 /// What the schedule needs to know of a layer.
 pub(crate) struct Link {

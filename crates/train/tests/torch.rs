@@ -1,10 +1,10 @@
 //! Whole networks against PyTorch: outputs, gradients, and three steps of every optimizer, on every tier
 //! (scripts/golden_train.py).
 
-use ampoule_engine::Pool;
 use ampoule_graph::passes;
-use ampoule_kernels::{Isa, available};
+use ampoule_kernels::{Features, available};
 use ampoule_onnx as onnx;
+use ampoule_runtime::Pool;
 use ampoule_train::{Dims, Kind, Machine, Net, Optimizer, Options, build, loss};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -58,7 +58,7 @@ fn relative(a: &[f32], b: &[f32]) -> f64 {
     difference / norm(&mut b.iter().map(|x| *x as f64)).max(1e-6)
 }
 
-fn tiers() -> Vec<Isa> {
+fn tiers() -> Vec<Features> {
     let list = match std::env::var("AMPOULE_ISA") {
         Ok(name) if !name.is_empty() => vec![ampoule_kernels::choose(Some(&name)).unwrap()],
         _ => available(),
@@ -67,7 +67,7 @@ fn tiers() -> Vec<Isa> {
     list
 }
 
-fn net(name: &str, g: &Golden, isa: Isa, threads: usize, max_bytes: Option<u64>) -> Net {
+fn net(name: &str, g: &Golden, isa: Features, threads: usize, max_bytes: Option<u64>) -> Net {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.onnx"));
     let mut graph = onnx::read_file(&file).unwrap();
     passes::trainable(&mut graph).unwrap();

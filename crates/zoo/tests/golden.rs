@@ -61,7 +61,7 @@ fn run(graph: &Graph, output: &str, dims: &[usize], input: &[f32]) -> Vec<f32> {
     let mut s = Session::new(g, &[dims.to_vec()], &Options { threads: 2, ..Default::default() }).unwrap();
     s.set_input(0, input).unwrap();
     s.run().unwrap();
-    let out = s.output(0);
+    let out = s.output(0).unwrap();
     let n: usize = dims[2..].iter().product();
     let all = out.to_vec();
     if out.dims[1] == 1 { all } else { all[n..2 * n].to_vec() }

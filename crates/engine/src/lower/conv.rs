@@ -4,30 +4,17 @@ use super::quantized::{Code, Integer};
 use super::{Lower, R, Residual};
 use crate::Precision;
 use crate::step::{Algorithm, ConvPart, Convolution, Exact, Kind, MatMul, Norm};
-use crate::view::{Home, View, channels_last};
-use ampoule_graph::op::{Resolved, Window};
+use ampoule_graph::op::Window;
 use ampoule_graph::{DType, Node, Op, Tensor, ValueId};
 use ampoule_kernels::conv::{Axis, Conv, Phase, Quantized, Spec, TOTALLED, Weights, phases};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::eltwise;
 use ampoule_kernels::gemm::{self, Act, Operand};
 use ampoule_kernels::winograd::{Shape, Steps, Variant, Winograd};
-use ampoule_kernels::{Elem, Grid, Isa};
+use ampoule_kernels::{Elem, Features, Grid};
+use ampoule_runtime::axes;
+use ampoule_runtime::view::{Home, View, channels_last};
 use bytes::Bytes;
-
-/// Places per-axis values of a 1D to 3D window at the end of three axes.
-fn three<T: Copy>(v: &[T], fill: T) -> [T; 3] {
-    let mut out = [fill; 3];
-    out[3 - v.len()..].copy_from_slice(v);
-    out
-}
-
-/// The axes of a window over depth, height and width; those that it lacks have one tap.
-pub fn axes(r: &Resolved) -> [Axis; 3] {
-    let (k, s, d) = (three(&r.kernel, 1), three(&r.strides, 1), three(&r.dilations, 1));
-    let p = three(&r.begin, 0);
-    [0, 1, 2].map(|i| Axis { kernel: k[i], stride: s[i], dilation: d[i], pad: p[i] })
-}
 
 /// What a fused step writes and adds.
 pub(super) struct Target {
@@ -350,7 +337,7 @@ impl Lower<'_> {
     /// How the codes of the layer that computes `y` are rounded in the transform domain, if the model
     /// says so.
     fn steps(&self, y: ValueId) -> Option<Steps> {
-        self.filtered.get(&self.graph.value(y).name).copied()
+        self.winograd_int8.get(&self.graph.value(y).name).copied()
     }
 
     /// The fastest of direct and Winograd convolution, by their estimates, with its weights packed;
@@ -371,7 +358,7 @@ impl Lower<'_> {
         let suits = axes.iter().all(|a| a.stride == 1 && a.dilation == 1)
             && axes[1].kernel == 3
             && axes[2].kernel == 3;
-        let fewest = if self.isa >= Isa::Avx512 { 1 } else { FEWEST };
+        let fewest = if self.isa.contains(Features::AVX512) { 1 } else { FEWEST };
         let shape = || {
             let (pad, depth_taps) = (axes.map(|a| a.pad), axes[0].kernel);
             Shape { input, output, residual, depth_taps, pad, act, elems, quantized }
@@ -547,7 +534,7 @@ impl Lower<'_> {
         let (id, _, mut act) = self.fuse(y, Residual::No)?;
         let (id, code) = if integer.is_some() { self.fuse_quantizer(id)? } else { (id, None) };
         let dims = self.dims(id)?;
-        let output = self.fresh(&dims, crate::view::row_major(&dims), self.elem(id));
+        let output = self.fresh(&dims, ampoule_runtime::view::row_major(&dims), self.elem(id));
         self.set(id, output.clone());
         let one = Axis { kernel: 1, stride: 1, dilation: 1, pad: 0 };
         let elems = [x.elem, output.elem];
@@ -641,7 +628,7 @@ impl Lower<'_> {
         let offsets = |v: &View, size: usize| -> Vec<usize> {
             let own = View {
                 dims: v.dims[..v.dims.len() - 2].to_vec(),
-                strides: crate::view::row_major(&v.dims[..v.dims.len() - 2]),
+                strides: ampoule_runtime::view::row_major(&v.dims[..v.dims.len() - 2]),
                 ..v.clone()
             };
             let wide = own.expanded(lead);
@@ -659,7 +646,7 @@ impl Lower<'_> {
         };
         let (oa, ob) = (offsets(&a, m * k), offsets(&b, k * cols));
         let batch = oa.iter().zip(&ob).enumerate().map(|(i, (a, b))| [*a, *b, i * m * cols]).collect();
-        let output = self.fresh(&dims, crate::view::row_major(&dims), self.elem(y));
+        let output = self.fresh(&dims, ampoule_runtime::view::row_major(&dims), self.elem(y));
         self.set(y, output.clone());
         let operand = gemm::operand(self.isa, a.elem);
         let product = MatMul { m, k, n: cols, batch, panels: gemm::panels(self.isa, operand, cols, 0) };

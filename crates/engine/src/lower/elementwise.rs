@@ -1,10 +1,8 @@
 //! Element-wise functions, normalisation, softmax, pooling, resampling.
 
-use super::conv::axes;
 use super::quantized::Code;
 use super::{Lower, R, Residual};
 use crate::step::{Codes, Kind, Loops, Norm};
-use crate::view::View;
 use ampoule_graph::infer::{axis, resize_geometry};
 use ampoule_graph::op::{Binary, Pool, Resize, Unary, Variadic};
 use ampoule_graph::{Node, Op, Tensor, ValueId, eval};
@@ -13,6 +11,8 @@ use ampoule_kernels::gemm::Act;
 use ampoule_kernels::pool::{Pool as PoolPlan, PoolKind};
 use ampoule_kernels::resize::{Resize as ResizePlan, Samples};
 use ampoule_kernels::{Elem, eltwise};
+use ampoule_runtime::axes;
+use ampoule_runtime::view::View;
 
 /// The vector function for an operator, if there is one.
 fn vectorised(u: Unary) -> Option<eltwise::Unary> {
@@ -112,7 +112,7 @@ impl Lower<'_> {
             return Ok(self.place(y, &dims));
         }
         if x.is_row_major() {
-            return Ok(self.fresh(&dims, crate::view::row_major(&dims), self.elem(y)));
+            return Ok(self.fresh(&dims, ampoule_runtime::view::row_major(&dims), self.elem(y)));
         }
         Ok(self.place(y, &dims))
     }

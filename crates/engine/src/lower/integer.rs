@@ -4,11 +4,11 @@ use super::Lower;
 use super::conv::Target;
 use super::quantized::{Code, Integer};
 use crate::step::Kind;
-use crate::view::{View, channels_last};
 use ampoule_graph::Node;
 use ampoule_kernels::conv::{Axis, Quantized};
 use ampoule_kernels::gemm::{self, Act};
 use ampoule_kernels::{Elem, Grid};
+use ampoule_runtime::view::{View, channels_last};
 
 impl Lower<'_> {
     /// What an integer convolution needs to know of its surroundings.

@@ -7,9 +7,9 @@
 use super::conv::Values;
 use super::{Lower, R};
 use crate::step::{Kind, Loops};
-use crate::view::View;
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId, eval};
 use ampoule_kernels::eltwise;
+use ampoule_runtime::view::View;
 use std::collections::BTreeMap;
 
 /// Scale of a whole tensor, and the stored code of 0.
@@ -43,7 +43,7 @@ pub(super) struct Integer {
 }
 
 /// How much higher codes of a type are stored.
-fn lift(t: DType) -> f32 {
+fn stored_offset(t: DType) -> f32 {
     if t == DType::I8 { 128.0 } else { 0.0 }
 }
 
@@ -123,7 +123,7 @@ impl Lower<'_> {
             }
         }
         Ok(match (&scale[..], zero.as_deref()) {
-            ([scale], Some([zero])) => Some(Code { scale: *scale, zero: *zero + lift(t) }),
+            ([scale], Some([zero])) => Some(Code { scale: *scale, zero: *zero + stored_offset(t) }),
             _ => None,
         })
     }
@@ -155,7 +155,7 @@ impl Lower<'_> {
             return Ok(true);
         }
         let stored = self.bytes[if matches!(n.op, Op::Quantize { .. }) { y.0 } else { x.0 }];
-        let plain = Code { zero: code.zero - lift(t), ..code };
+        let plain = Code { zero: code.zero - stored_offset(t), ..code };
         match &n.op {
             Op::Quantize { to, .. } if self.is_float(x) => {
                 let Some((low, high)) = to.range() else { return Ok(false) };

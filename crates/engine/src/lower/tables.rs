@@ -8,7 +8,7 @@ use super::Lower;
 use super::quantized::Code;
 use crate::step::{Kind, Loops};
 use ampoule_graph::{Node, Op, Tensor, ValueId, eval};
-use ampoule_kernels::{Isa, eltwise};
+use ampoule_kernels::{Features, eltwise};
 use std::collections::{BTreeSet, HashMap};
 
 /// The codes of a value as a function of other codes.
@@ -42,7 +42,7 @@ impl Lower<'_> {
             };
             let Ok(Some(code)) = self.code(n, *to) else { continue };
             let mut region = Region::default();
-            if !self.bytes[y.0] || !self.reach(x, &mut region) {
+            if !self.bytes[y.0] || !self.elementwise(x, &mut region) {
                 continue;
             }
             if let Some((source, begin)) = self.common(&region.leaves)
@@ -57,7 +57,7 @@ impl Lower<'_> {
     }
 
     /// Adds what computes `id` to the region; whether all of it works element by element.
-    fn reach(&self, id: ValueId, region: &mut Region) -> bool {
+    fn elementwise(&self, id: ValueId, region: &mut Region) -> bool {
         if let Some(t) = self.constants.get(&id) {
             return t.dims().iter().product::<usize>() == 1 && t.dtype().is_float();
         }
@@ -77,7 +77,7 @@ impl Lower<'_> {
         region.nodes.insert(p);
         n.inputs.iter().flatten().all(|&x| {
             let alike = self.constants.contains_key(&x) || self.graph.value(x).dims() == dims;
-            alike && self.is_float(x) && self.reach(x, region)
+            alike && self.is_float(x) && self.elementwise(x, region)
         })
     }
 
@@ -144,7 +144,7 @@ impl Lower<'_> {
         let mut table: Table = Box::new([0; 256]);
         let f = eltwise::Unary::Quantize { scale: code.scale, zero: code.zero, low: 0.0, high: 255.0 };
         // SAFETY: both hold 256 elements; the scalar tier needs no features.
-        unsafe { eltwise::unary(Isa::Scalar, f, values.as_ptr(), table.as_mut_ptr(), table.len()) };
+        unsafe { eltwise::unary(Features::NONE, f, values.as_ptr(), table.as_mut_ptr(), table.len()) };
         Some(table)
     }
 

@@ -2,10 +2,10 @@
 
 use super::{Affine, Context, Norm, Raw, Step, grid, unary_in_place};
 use ampoule_kernels::Elem;
-use ampoule_kernels::conv::{Conv, ConvPointers, Weights};
+use ampoule_kernels::conv::{Conv, ConvPointers, Prologue, Weights};
 use ampoule_kernels::eltwise::Unary;
 use ampoule_kernels::norm::ItemSums;
-use ampoule_kernels::winograd::{self, Operands, Prologue, Winograd};
+use ampoule_kernels::winograd::{self, Operands, Winograd};
 use std::ops::Range;
 use std::sync::{Mutex, RwLock};
 
@@ -148,7 +148,7 @@ impl ConvPart {
     }
 
     /// Input slices that slices `z` of the step read.
-    fn reach(&self, z: &Range<usize>) -> Range<usize> {
+    fn receptive_field(&self, z: &Range<usize>) -> Range<usize> {
         match &self.algorithm {
             Algorithm::Direct(conv, _) => conv.receptive_field(self.own(z)),
             Algorithm::Winograd(plan, _) => plan.receptive_field(self.own(z)),
@@ -226,8 +226,8 @@ impl Convolution {
     }
 
     /// Input slices that output slices `z` read.
-    pub fn reach(&self, z: Range<usize>) -> Range<usize> {
-        let all = self.parts.iter().map(|p| p.reach(&z)).filter(|r| !r.is_empty());
+    pub fn receptive_field(&self, z: Range<usize>) -> Range<usize> {
+        let all = self.parts.iter().map(|p| p.receptive_field(&z)).filter(|r| !r.is_empty());
         all.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0)
     }
 

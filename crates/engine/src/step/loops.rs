@@ -1,7 +1,7 @@
 //! Nested loops over views: axes merged where all operands allow it, cut into chunks for the pool.
 
-use crate::Pool;
-use crate::view::View;
+use ampoule_runtime::Pool;
+use ampoule_runtime::view::View;
 
 /// At most this many operands.
 const OPERANDS: usize = 3;
@@ -82,7 +82,7 @@ impl Loops {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::{Home, channels_last, row_major};
+    use ampoule_runtime::view::{Home, channels_last, row_major};
     use std::sync::Mutex;
 
     #[test]

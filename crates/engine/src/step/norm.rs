@@ -1,9 +1,9 @@
 //! Steps with statistics or factors per channel: normalisation, means, squeeze-and-excitation.
 
 use super::{Affine, Context, Exact, Norm, Raw, Step, grid};
-use crate::view::View;
 use ampoule_kernels::gemm::Act;
 use ampoule_kernels::{Elem, Element, Grid, bf16, f16, norm};
+use ampoule_runtime::view::View;
 
 impl Step {
     /// Totals per channel of batch entry `n`, from fixed chunks added up in order.

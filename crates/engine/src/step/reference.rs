@@ -1,9 +1,9 @@
 //! Steps that the graph's own reference computes: rare operators, correct and slow.
 
 use super::{Arg, Context, Step};
-use crate::view::{View, row_major};
 use ampoule_graph::{DType, Op, Tensor, eval};
 use ampoule_kernels::{Elem, Element, bf16, f16};
+use ampoule_runtime::view::{View, row_major};
 
 /// Every element of a view in row-major order.
 ///

@@ -1,8 +1,8 @@
 //! Running a step on some of its output slices, for networks that stream along depth.
 
 use super::{Context, Kind, Loops, Norm, Step, grid};
-use crate::view::View;
 use ampoule_kernels::conv::Axis;
+use ampoule_runtime::view::View;
 use std::ops::Range;
 
 /// The axis along which values of rank 5 are streamed.
@@ -48,7 +48,7 @@ impl Step {
     }
 
     /// Slices of input `read` that output slices `z` need.
-    pub fn reach(&self, read: usize, z: Range<usize>) -> Range<usize> {
+    pub fn receptive_field(&self, read: usize, z: Range<usize>) -> Range<usize> {
         let size = self.reads[read].dims[DEPTH];
         let main = read == 0;
         let along = |a: &Axis| a.receptive_field(z.clone(), size);
@@ -57,7 +57,7 @@ impl Step {
             return 0..size;
         }
         match &self.kind {
-            Kind::Conv(c) if main => c.reach(z),
+            Kind::Conv(c) if main => c.receptive_field(z),
             Kind::Depthwise { plan, .. } if main => along(&plan.axes[0]),
             Kind::Pool(plan) if main => along(&plan.axes[0]),
             Kind::Resize(plan) if main => {
@@ -76,7 +76,7 @@ impl Step {
     /// Computes output slices `z`.
     ///
     /// # Safety
-    /// As for [`Step::run`], but only the slices that [`Step::reach`] names need be readable.
+    /// As for [`Step::run`], but only the slices that [`Step::receptive_field`] names need be readable.
     pub unsafe fn run_slices(&self, cx: &Context, z: Range<usize>) -> Result<(), String> {
         let rows = |height: usize| z.start * height..z.end * height;
         let isa = cx.isa;

@@ -42,7 +42,7 @@ fn fold(g: &Graph, i: usize) -> Option<Vec<Tensor>> {
     if let (Op::Shape { start, end }, Some(x)) = (&node.op, node.input(0))
         && let Some(dims) = g.value(x).dims()
     {
-        let (a, b) = crate::infer::shape_range(dims.len(), *start, *end);
+        let (a, b) = crate::op::shape_range(dims.len(), *start, *end);
         let v: Vec<i64> = dims[a..b].iter().map(|&d| d as i64).collect();
         return Some(vec![Tensor::i64s(&v)]);
     }

@@ -15,6 +15,14 @@ pub enum Error {
     /// A NIfTI file with a field that makes no sense.
     #[error("invalid NIfTI header: {0}")]
     Header(String),
+    /// A file of another format with a header that makes no sense.
+    #[error("invalid {} header: {reason}", .format.name())]
+    Malformed {
+        /// Its format.
+        format: Format,
+        /// What is wrong.
+        reason: String,
+    },
     /// Fewer bytes than the header promises.
     #[error("the file is truncated or damaged: {0}")]
     Truncated(String),

@@ -96,7 +96,7 @@ formats! {
         family: Volume,
         endings: [".nrrd", ".nrrd.gz"],
         marks: [],
-        advice: "NRRD volumes are not read; convert them to NIfTI, with 3D Slicer or SimpleITK for example",
+        advice: "",
     }
     MetaImage {
         name: "MetaImage",

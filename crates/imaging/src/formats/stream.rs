@@ -49,6 +49,20 @@ impl Stream {
         Ok(Stream { source, size, gzip, position: 0 })
     }
 
+    /// Unpacks all that follows, which is gzipped in a file that is not.
+    pub fn unpack(&mut self) -> Result<(), Error> {
+        match std::mem::replace(&mut self.source, Source::Ended(false)) {
+            Source::Plain(rest) => {
+                self.source = Source::Gzip(Box::new(GzDecoder::new(rest)));
+                self.gzip = true;
+                Ok(())
+            }
+            Source::Gzip(_) | Source::Ended(_) => {
+                Err(Error::Unsupported("its voxels are gzipped within a gzipped file; save it anew".into()))
+            }
+        }
+    }
+
     /// Whether `needed` bytes from the beginning can be there; the words name the numbers.
     pub fn can_hold(&self, needed: Option<u64>, described: &str) -> Result<(), Error> {
         let most = if self.gzip { self.size.saturating_mul(DEFLATE_LIMIT) } else { self.size };

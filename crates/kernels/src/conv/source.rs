@@ -1,10 +1,10 @@
 //! Where an item finds its input: as it is stored, or widened to float32 or to 16 bits for tiles that
 //! multiply those.
 
-use super::{Conv, ConvPointers, Segment};
+use super::axis::Segment;
+use super::widen::{subtract_zero_point, widen};
+use super::{Conv, ConvPointers, Prologue};
 use crate::gemm::Operand;
-use crate::simd::{Body, Vector, dispatch};
-use crate::winograd::Prologue;
 use crate::{Elem, bf16, norm};
 
 /// Where the tiles read the input of an item: as it is stored, or widened.
@@ -15,56 +15,6 @@ pub(super) struct Source {
     pub steps: [usize; 3],
     /// Bytes of an element.
     pub size: usize,
-}
-
-/// bfloat16 to float32.
-struct Widen {
-    src: *const bf16,
-    dst: *mut f32,
-    n: usize,
-}
-
-impl Body for Widen {
-    type Out = ();
-    // SAFETY: as the trait says; both pointers must be valid for `n` values.
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        let mut i = 0;
-        // SAFETY: i + LANES <= n or the partial forms are used.
-        unsafe {
-            while i + V::LANES <= self.n {
-                V::store(self.dst.add(i), V::load_bf16(self.src.add(i)));
-                i += V::LANES;
-            }
-            if i < self.n {
-                let m = self.n - i;
-                V::store_part(self.dst.add(i), V::load_bf16_part(self.src.add(i), m), m);
-            }
-        }
-    }
-}
-
-/// INT8 to integers of 16 bits, less the zero point.
-struct SubtractZeroPoint {
-    src: *const u8,
-    dst: *mut i16,
-    n: usize,
-    zero: i16,
-}
-
-impl Body for SubtractZeroPoint {
-    type Out = ();
-    // SAFETY: as the trait says; both pointers must be valid for `n` values.
-    #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
-        // SAFETY: passed on from the caller.
-        let (from, to) = unsafe {
-            (std::slice::from_raw_parts(self.src, self.n), std::slice::from_raw_parts_mut(self.dst, self.n))
-        };
-        for (t, f) in to.iter_mut().zip(from) {
-            *t = *f as i16 - self.zero;
-        }
-    }
 }
 
 impl Conv {
@@ -104,11 +54,11 @@ impl Conv {
                 match self.spec.quantized {
                     None => {
                         let (src, dst) = (input.cast::<bf16>().add(src), scratch.add(dst));
-                        dispatch(self.isa, Widen { src, dst, n });
+                        widen(self.isa, src, dst, n);
                     }
                     Some(q) => {
                         let (src, dst) = (input.add(src), scratch.cast::<i16>().add(dst));
-                        dispatch(self.isa, SubtractZeroPoint { src, dst, n, zero: q.zero_point as i16 });
+                        subtract_zero_point(self.isa, src, dst, n, q.zero_point as i16);
                     }
                 }
             }
@@ -141,7 +91,7 @@ impl Conv {
                 let to = scratch.wrapping_add(place);
                 let source = match self.spec.elems[0] {
                     Elem::F32 => (p.input.cast::<f32>().wrapping_add(at), g.pixel()),
-                    _ => {
+                    Elem::Bf16 | Elem::F16 | Elem::U8 => {
                         // SAFETY: valid taps read inside the input; the scratch has room for them all.
                         unsafe { self.widen(p.input, at, scratch, place, pixels.len()) };
                         (to.cast_const(), c)

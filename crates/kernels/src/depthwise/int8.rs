@@ -6,18 +6,87 @@
 
 use super::{Depthwise, ROWS, valid};
 use crate::conv::ConvPointers;
+use crate::features::{Features, best};
 use crate::gemm::x86_int8::{IntAccumulators, Ymm, Zmm};
-use crate::gemm::{self, Epilogue, GemmArgs, Requantize};
-use crate::{Elem, Isa};
+use crate::gemm::{Epilogue, GemmArgs, Operand, Requantize};
+use crate::{Elem, Grid};
 use std::ops::Range;
 
 /// Outputs whose sums are in registers at once.
 const N: usize = 8;
 
+/// A kernel, compiled for some widths and strides of the kernel along rows.
+pub struct Kernel {
+    /// `int8_depthwise_{feature set}`.
+    pub name: &'static str,
+    /// What it needs.
+    pub features: Features,
+    /// How groups of the input are multiplied.
+    operand: Operand,
+    /// Channels that a register holds.
+    lanes: usize,
+    instances: [Instance; 6],
+}
+
+/// A kernel for one width and stride.
+#[derive(Clone, Copy)]
+struct Instance {
+    kernel: usize,
+    stride: usize,
+    run: Run,
+}
+
+/// Computes an item.
+///
+/// # Safety
+/// As for [`Item::run`]; the CPU must have the features of the kernel.
+type Run = unsafe fn(&Item);
+
+/// Kernels by name, features and accumulators: for each the `#[target_feature]` function around
+/// [`Item::lines`].
+macro_rules! kernels {
+    ($($name:literal, $features:ident, $enabled:literal, $entry:ident, $accumulators:ty;)*) => {
+        $(
+            /// Safety: as for [`Item::run`]; the CPU must have the features.
+            #[target_feature(enable = $enabled)]
+            unsafe fn $entry<const K: usize, const S: usize>(item: &Item) {
+                // SAFETY: passed on from the caller.
+                unsafe { item.lines::<$accumulators, K, S>() }
+            }
+        )*
+
+        /// All kernels, preferred ones first.
+        pub static KERNELS: &[Kernel] = &[
+            $(Kernel {
+                name: $name,
+                features: Features::$features,
+                operand: <$accumulators as IntAccumulators>::OPERAND,
+                lanes: <$accumulators as IntAccumulators>::LANES,
+                instances: [
+                    Instance { kernel: 3, stride: 1, run: $entry::<3, 1> },
+                    Instance { kernel: 3, stride: 2, run: $entry::<3, 2> },
+                    Instance { kernel: 5, stride: 1, run: $entry::<5, 1> },
+                    Instance { kernel: 5, stride: 2, run: $entry::<5, 2> },
+                    Instance { kernel: 7, stride: 1, run: $entry::<7, 1> },
+                    Instance { kernel: 7, stride: 2, run: $entry::<7, 2> },
+                ],
+            },)*
+        ];
+    };
+}
+
+kernels! {
+    "int8_depthwise_avx512vnni", AVX512_VNNI,
+        "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma", avx512vnni, Zmm<true>;
+    "int8_depthwise_avx2vnni", AVX2_VNNI, "avx2,fma,avxvnni", avx2vnni, Ymm<true>;
+    "int8_depthwise_avx512", AVX512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", avx512, Zmm<false>;
+    "int8_depthwise_avx2", AVX2, "avx2,fma", avx2, Ymm<false>;
+}
+
 /// Weights of an INT8 depthwise convolution, packed for one kernel.
 #[derive(Clone, Debug)]
 pub struct Packed {
-    isa: Isa,
+    run: Run,
     /// Channels that a register holds.
     lanes: usize,
     /// `[block of channels][line of the kernel][shift][channel]`; with shift `s`, place `i` of the group has
@@ -29,22 +98,19 @@ pub struct Packed {
     outside: Vec<u8>,
 }
 
-/// Widths and strides of kernels along rows that are compiled.
-fn compiled(kernel: usize, stride: usize) -> bool {
-    matches!((kernel, stride), (3 | 5 | 7, 1 | 2))
-}
-
 impl Packed {
     /// Packs `weights` (`[tap][channel]`, integers of a signed byte) for `plan`, if it suits it.
-    pub(super) fn of(plan: &Depthwise, isa: Isa, weights: &[f32]) -> Option<Self> {
+    pub(super) fn of(plan: &Depthwise, isa: Features, weights: &[f32]) -> Option<Self> {
         let quantized = plan.quantized.as_ref()?;
         let across = plan.axes[2];
         let zero = u8::try_from(quantized.zero_point).ok()?;
-        if isa == Isa::Scalar || across.dilation != 1 || !compiled(across.kernel, across.stride) {
+        if across.dilation != 1 {
             return None;
         }
-        let lanes = if isa >= Isa::Avx512 { 16 } else { 8 };
-        let operand = gemm::operand(isa, Elem::U8);
+        let needs = best(KERNELS.iter().map(|k| k.features), isa)?;
+        let &Kernel { operand, lanes, ref instances, .. } = KERNELS.iter().find(|k| k.features == needs)?;
+        let fits = |i: &&Instance| (i.kernel, i.stride) == (across.kernel, across.stride);
+        let run = instances.iter().find(fits)?.run;
         let (per, kernel, c) = (operand.per_group(), across.kernel, plan.output.channels());
         let lines = plan.axes[0].kernel * plan.axes[1].kernel;
         let mut groups = Vec::with_capacity(c.next_multiple_of(lanes) * lines * (kernel + per - 1));
@@ -64,7 +130,7 @@ impl Packed {
         let sum = |ch: usize| (0..lines * kernel).map(|t| weights[t * c + ch] as i32).sum::<i32>();
         let start =
             (0..c.next_multiple_of(lanes)).map(|ch| if ch < c { -quantized.zero_point * sum(ch) } else { 0 });
-        Some(Packed { isa, lanes, groups, start: start.collect(), outside: vec![zero; c] })
+        Some(Packed { run, lanes, groups, start: start.collect(), outside: vec![zero; c] })
     }
 }
 
@@ -87,35 +153,11 @@ impl Item<'_> {
     /// As for [`Depthwise::run`]; the weights must be packed for the plan and a tier that the CPU has.
     pub(super) unsafe fn run(&self) {
         debug_assert!(self.rows.len() <= ROWS);
-        let across = &self.plan.axes[2];
         // SAFETY: passed on from the caller.
-        unsafe {
-            match (across.kernel, across.stride) {
-                (3, 1) => self.kernel::<3, 1>(),
-                (3, 2) => self.kernel::<3, 2>(),
-                (5, 1) => self.kernel::<5, 1>(),
-                (5, 2) => self.kernel::<5, 2>(),
-                (7, 1) => self.kernel::<7, 1>(),
-                (7, 2) => self.kernel::<7, 2>(),
-                _ => unreachable!("a kernel that is not packed"),
-            }
-        }
+        unsafe { (self.packed.run)(self) }
     }
 
-    /// Safety: as for [`Item::run`].
-    unsafe fn kernel<const K: usize, const S: usize>(&self) {
-        // SAFETY: passed on from the caller.
-        unsafe {
-            match self.packed.isa {
-                Isa::Avx512Vnni | Isa::Avx512Bf16 => avx512vnni::<K, S>(self),
-                Isa::Avx512 => avx512::<K, S>(self),
-                Isa::Avx2Vnni => avx2vnni::<K, S>(self),
-                _ => avx2::<K, S>(self),
-            }
-        }
-    }
-
-    /// Safety: as for [`Item::run`]; `W` must be of the tier.
+    /// Safety: as for [`Item::run`]; the CPU must have the features of `W`.
     #[inline(always)]
     unsafe fn lines<W: IntAccumulators, const K: usize, const S: usize>(&self) {
         let per = W::OPERAND.per_group();
@@ -220,9 +262,8 @@ impl Item<'_> {
     fn epilogue(&self, first: usize, count: usize, [y, x]: [usize; 2]) -> GemmArgs<'_> {
         let plan = self.plan;
         let [n, z] = self.at;
-        let place = |g: &crate::Grid| {
-            n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3] + first
-        };
+        let place =
+            |g: &Grid| n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3] + first;
         let (stored, map, post, output) = match &plan.quantized {
             Some(q) => (q.residual.0, q.residual.1, q.post, q.output),
             None => (Elem::F32, [1.0, 0.0], None, [1.0, 0.0]),
@@ -257,32 +298,4 @@ impl Item<'_> {
             },
         }
     }
-}
-
-/// Safety: as for [`Item::run`]; the CPU must have the features.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-unsafe fn avx512vnni<const K: usize, const S: usize>(item: &Item) {
-    // SAFETY: passed on from the caller.
-    unsafe { item.lines::<Zmm<true>, K, S>() }
-}
-
-/// Safety: as for [`Item::run`]; the CPU must have the features.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn avx512<const K: usize, const S: usize>(item: &Item) {
-    // SAFETY: passed on from the caller.
-    unsafe { item.lines::<Zmm<false>, K, S>() }
-}
-
-/// Safety: as for [`Item::run`]; the CPU must have the features.
-#[target_feature(enable = "avx2,fma,avxvnni")]
-unsafe fn avx2vnni<const K: usize, const S: usize>(item: &Item) {
-    // SAFETY: passed on from the caller.
-    unsafe { item.lines::<Ymm<true>, K, S>() }
-}
-
-/// Safety: as for [`Item::run`]; the CPU must have the features.
-#[target_feature(enable = "avx2,fma")]
-unsafe fn avx2<const K: usize, const S: usize>(item: &Item) {
-    // SAFETY: passed on from the caller.
-    unsafe { item.lines::<Ymm<false>, K, S>() }
 }

@@ -1,13 +1,14 @@
 //! Sums of integer products and what becomes of them.
 //!
-//! Requantize of inputs are unsigned bytes, those of weights signed ones; products are added up as 32-bit
-//! integers, exactly, so that every tier gives the same sums. Everything after that is one fused
+//! Inputs are unsigned INT8, weights signed; products are added up as 32-bit
+//! integers, exactly, so that every kernel gives the same sums. Everything after that is one fused
 //! multiply-add and a few operations in float32 whose order is fixed, so results are the same
 //! bits too.
 
 use super::{Act, GemmArgs, Operand};
-use crate::element::load_dequantized;
 use crate::eltwise::{self, Unary};
+use crate::operation::Operation;
+use crate::simd::load_dequantized;
 use crate::simd::{Body, Scalar, Vector};
 use crate::{Elem, Element, bf16, f16};
 use std::marker::PhantomData;
@@ -136,6 +137,7 @@ struct Store<'a, C, const WAY: u8> {
 }
 
 impl<C: Element, const WAY: u8> Body for Store<'_, C, WAY> {
+    const OPERATION: Operation = Operation::Requantize;
     type Out = ();
     // SAFETY: as the trait says, and as `finish` asks; the way must be that of the epilogue.
     #[inline(always)]

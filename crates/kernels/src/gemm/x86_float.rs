@@ -1,9 +1,10 @@
 //! The register tiles of AVX2 and AVX-512: one instantiation of [`tile`] per row count, so that
 //! every accumulator stays in a register.
 
-use super::{GemmArgs, begin, finish, finish_thin, thin, tile};
+use super::GemmArgs;
+use super::float::{init_accumulators, store_thin, store_tile, thin, tile};
+use crate::elem::{Elem, bf16};
 use crate::simd::{Avx2, Avx512, Avx512Bf16, Vector};
-use crate::{Elem, bf16};
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
@@ -144,7 +145,7 @@ pub(super) unsafe fn avx512_8x1(args: &GemmArgs) {
 }
 
 /// How far ahead of its use a panel of pairs is asked for, in groups.
-const AHEAD: usize = 512;
+const PREFETCH_DISTANCE: usize = 512;
 
 /// `a` and `b` as pairs of bfloat16: `acc + a0·b0 + a1·b1` per lane.
 /// Safety: the CPU must have AVX-512 BF16.
@@ -165,7 +166,7 @@ unsafe fn dot2(acc: __m512, a: __m512i, b: __m512i) -> __m512 {
 unsafe fn tile_pairs<const M: usize, const NV: usize>(args: &GemmArgs) {
     // SAFETY: passed on from the caller.
     unsafe {
-        let mut acc = begin::<Avx512Bf16, M, NV>(args);
+        let mut acc = init_accumulators::<Avx512Bf16, M, NV>(args);
         for tap in args.taps {
             let mut a = args.a.cast::<u16>().wrapping_offset(tap.a);
             let mut b = args.b.add(tap.b);
@@ -173,7 +174,7 @@ unsafe fn tile_pairs<const M: usize, const NV: usize>(args: &GemmArgs) {
                 let mut bv = [_mm512_setzero_si512(); NV];
                 for (v, r) in bv.iter_mut().enumerate() {
                     *r = _mm512_loadu_si512(b.add(v * 16).cast());
-                    Avx512Bf16::prefetch(b.wrapping_add(v * 16 + AHEAD).cast());
+                    Avx512Bf16::prefetch(b.wrapping_add(v * 16 + PREFETCH_DISTANCE).cast());
                 }
                 for (m, row) in acc.iter_mut().enumerate() {
                     let pair = a.wrapping_offset(m as isize * args.a_row).cast::<i32>().read_unaligned();
@@ -195,8 +196,9 @@ unsafe fn tile_pairs<const M: usize, const NV: usize>(args: &GemmArgs) {
             }
         }
         match args.epilogue.elem {
-            Elem::F32 => finish::<Avx512Bf16, f32, M, NV>(args, acc),
-            _ => finish::<Avx512Bf16, bf16, M, NV>(args, acc),
+            Elem::F32 => store_tile::<Avx512Bf16, f32, M, NV>(args, acc),
+            // Of float sums nothing else is asked for.
+            Elem::Bf16 | Elem::F16 | Elem::U8 => store_tile::<Avx512Bf16, bf16, M, NV>(args, acc),
         }
     }
 }
@@ -247,7 +249,7 @@ unsafe fn thin_pairs<const M: usize>(args: &GemmArgs) {
                 }
             }
         }
-        finish_thin::<Avx512Bf16, M>(args, acc);
+        store_thin::<Avx512Bf16, M>(args, acc);
     }
 }
 

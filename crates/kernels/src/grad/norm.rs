@@ -2,8 +2,9 @@
 //! activation after it, in one pass forward and two back.
 
 use super::Curve;
+use crate::operation::Operation;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Element, Isa};
+use crate::{Element, Features};
 
 /// Values per channel of `y = curve(x·scale + shift)`, over `count` pixels of `scale.len()` channels that
 /// lie densely.
@@ -27,13 +28,14 @@ struct Forward<'a>(Map<'a>, *mut f32);
 ///
 /// # Safety
 /// `x` and `y` must be valid for the pixels, equal or disjoint; `isa` must be supported.
-pub unsafe fn forward(isa: Isa, map: Map, y: *mut f32) {
+pub unsafe fn forward(isa: Features, map: Map, y: *mut f32) {
     assert_eq!(map.scale.len(), map.shift.len());
     // SAFETY: passed on from the caller.
     unsafe { dispatch(isa, Forward(map, y)) }
 }
 
 impl Body for Forward<'_> {
+    const OPERATION: Operation = Operation::MapForward;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -68,7 +70,7 @@ struct Sums<'a> {
 ///
 /// # Safety
 /// `x` and `dy` must be readable for the pixels; `isa` must be supported.
-pub unsafe fn sums(isa: Isa, map: Map, dy: *const f32, sums: &mut [f64], products: &mut [f64]) {
+pub unsafe fn sums(isa: Features, map: Map, dy: *const f32, sums: &mut [f64], products: &mut [f64]) {
     assert!(map.scale.len() == map.shift.len() && sums.len() == map.scale.len());
     assert_eq!(products.len(), sums.len());
     // SAFETY: passed on from the caller.
@@ -76,6 +78,7 @@ pub unsafe fn sums(isa: Isa, map: Map, dy: *const f32, sums: &mut [f64], product
 }
 
 impl Body for Sums<'_> {
+    const OPERATION: Operation = Operation::MapSums;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -130,13 +133,14 @@ pub struct Back<'a> {
 /// # Safety
 /// The pointers must be valid for the pixels, `dx` equal to `dy` or apart from everything; `isa` must be
 /// supported.
-pub unsafe fn back(isa: Isa, args: Back) {
+pub unsafe fn back(isa: Features, args: Back) {
     assert!(args.terms.iter().all(|t| t.len() == args.map.scale.len()));
     // SAFETY: passed on from the caller.
     unsafe { dispatch(isa, args) }
 }
 
 impl Body for Back<'_> {
+    const OPERATION: Operation = Operation::MapBackward;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -176,12 +180,13 @@ struct Accumulate {
 ///
 /// # Safety
 /// Both must be valid for `n` values and disjoint; `isa` must be supported.
-pub unsafe fn accumulate(isa: Isa, dst: *mut f32, src: *const f32, factor: f32, n: usize) {
+pub unsafe fn accumulate(isa: Features, dst: *mut f32, src: *const f32, factor: f32, n: usize) {
     // SAFETY: passed on from the caller.
     unsafe { dispatch(isa, Accumulate { dst, src, factor, n }) }
 }
 
 impl Body for Accumulate {
+    const OPERATION: Operation = Operation::Accumulate;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

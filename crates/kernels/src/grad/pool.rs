@@ -1,7 +1,8 @@
 //! Maximum pooling taken back: the gradient of a window goes to its first largest element.
 
+use crate::operation::Operation;
 use crate::simd::{Body, Vector, dispatch};
-use crate::{Grid, Isa, conv::Axis};
+use crate::{Features, Grid, conv::Axis};
 
 /// The way back of a maximum pooling over dense grids; one item is a batch entry.
 pub struct MaxPoolBackward {
@@ -26,7 +27,7 @@ impl MaxPoolBackward {
     ///
     /// # Safety
     /// Pointers must be valid for the plan's grids, `dx` apart from the others; `isa` must be supported.
-    pub unsafe fn run(&self, isa: Isa, index: usize, [x, y, dy]: [*const f32; 3], dx: *mut f32) {
+    pub unsafe fn run(&self, isa: Features, index: usize, [x, y, dy]: [*const f32; 3], dx: *mut f32) {
         let (i, o) = (index * self.input.strides[0], index * self.output.strides[0]);
         let entry = Entry {
             plan: self,
@@ -41,6 +42,7 @@ impl MaxPoolBackward {
 }
 
 impl Body for Entry<'_> {
+    const OPERATION: Operation = Operation::MaxPoolBackward;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

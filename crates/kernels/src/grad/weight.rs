@@ -4,8 +4,9 @@
 //! On channels-last data the `m` of one row of kernel taps are contiguous (kernel width × channels),
 //! and so are the `n` of a position, so nothing is gathered.
 
-use crate::Isa;
-use crate::simd::{Body, Vector, dispatch};
+use crate::Features;
+use crate::operation::Operation;
+use crate::simd::{Backend, Body, Vector, backend, dispatch};
 
 /// Arguments of a tile.
 #[derive(Clone, Copy, Debug)]
@@ -36,9 +37,9 @@ pub struct WeightGradient {
     pub n: usize,
 }
 
-/// Most rows of a register tile.
-fn tallest(isa: Isa) -> usize {
-    if isa >= Isa::Avx512 { 14 } else { 6 }
+/// Most rows of a register tile: accumulators, columns and a value of A fit the registers.
+fn tallest(b: &Backend) -> usize {
+    if b.registers >= 32 { 14 } else { 6 }
 }
 
 /// Vectors of columns of a register tile.
@@ -49,8 +50,9 @@ const WIDE: usize = 2;
 /// # Safety
 /// A must be readable for `m` values and B for `n` at every position, the sums writable and apart
 /// from both, and `isa` supported.
-pub unsafe fn weight_gradient(isa: Isa, args: WeightGradient) {
-    let (width, parts) = (WIDE * isa.lanes(), args.m.div_ceil(tallest(isa)).max(1));
+pub unsafe fn weight_gradient(isa: Features, args: WeightGradient) {
+    let b = backend(isa);
+    let (width, parts) = (WIDE * b.lanes, args.m.div_ceil(tallest(b)).max(1));
     let mut m = 0;
     for part in 0..parts {
         let rows = (args.m - m).div_ceil(parts - part);
@@ -65,7 +67,7 @@ pub unsafe fn weight_gradient(isa: Isa, args: WeightGradient) {
             };
             // SAFETY: a part of what the caller vouches for.
             unsafe {
-                match (tile.n > isa.lanes(), tile.n.is_multiple_of(isa.lanes())) {
+                match (tile.n > b.lanes, tile.n.is_multiple_of(b.lanes)) {
                     (true, true) => tall::<2, true>(isa, tile),
                     (true, false) => tall::<2, false>(isa, tile),
                     (false, true) => tall::<1, true>(isa, tile),
@@ -78,7 +80,7 @@ pub unsafe fn weight_gradient(isa: Isa, args: WeightGradient) {
 }
 
 /// Safety: as for [`weight_gradient`], for at most [`tallest`] rows and `N` vectors of columns.
-unsafe fn tall<const N: usize, const FULL: bool>(isa: Isa, t: WeightGradient) {
+unsafe fn tall<const N: usize, const FULL: bool>(isa: Features, t: WeightGradient) {
     // SAFETY: passed on from the caller.
     unsafe {
         match t.m {
@@ -96,7 +98,9 @@ unsafe fn tall<const N: usize, const FULL: bool>(isa: Isa, t: WeightGradient) {
             11 => dispatch(isa, Tile::<11, N, FULL>(t)),
             12 => dispatch(isa, Tile::<12, N, FULL>(t)),
             13 => dispatch(isa, Tile::<13, N, FULL>(t)),
-            _ => dispatch(isa, Tile::<14, N, FULL>(t)),
+            14 => dispatch(isa, Tile::<14, N, FULL>(t)),
+            // Taller tiles are never asked for, as in the micro-kernels.
+            _ => debug_assert!(false, "{} rows in a tile of 14", t.m),
         }
     }
 }
@@ -105,6 +109,7 @@ unsafe fn tall<const N: usize, const FULL: bool>(isa: Isa, t: WeightGradient) {
 struct Tile<const M: usize, const N: usize, const FULL: bool>(WeightGradient);
 
 impl<const M: usize, const N: usize, const FULL: bool> Body for Tile<M, N, FULL> {
+    const OPERATION: Operation = Operation::WeightGradient;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

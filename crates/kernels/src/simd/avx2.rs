@@ -1,7 +1,7 @@
 //! Eight lanes with AVX2 and FMA.
 
 use super::{Body, Vector};
-use crate::element::{bf16, f16};
+use crate::elem::{bf16, f16};
 use std::arch::x86_64::*;
 
 /// Eight float32 in a `ymm` register.

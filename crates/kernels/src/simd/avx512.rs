@@ -1,7 +1,7 @@
 //! Sixteen lanes with AVX-512.
 
 use super::{Body, Vector};
-use crate::element::{bf16, f16};
+use crate::elem::{bf16, f16};
 use std::arch::x86_64::*;
 
 /// Sixteen float32 in a `zmm` register; `BF16` says that the CPU can round to bfloat16 itself.

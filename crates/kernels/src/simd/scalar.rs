@@ -1,11 +1,20 @@
 //! One lane in portable Rust: the reference tier.
 
-use super::{Body, Vector};
-use crate::element::{Element, bf16, f16};
+use super::{Body, Element, Vector};
+use crate::elem::{bf16, f16};
 
 /// One float32.
 #[derive(Clone, Copy)]
 pub struct Scalar;
+
+/// Runs `body` on single values.
+///
+/// # Safety
+/// The body's own needs must hold.
+pub(super) unsafe fn enter<B: Body>(body: B) -> B::Out {
+    // SAFETY: passed on from the caller.
+    unsafe { body.run::<Scalar>() }
+}
 
 // SAFETY: portable code; pointer validity is the caller's.
 unsafe impl Vector for Scalar {

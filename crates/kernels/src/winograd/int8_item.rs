@@ -1,7 +1,8 @@
 //! Items of integer convolutions: what [`super::int8_transform`] transforms lies where, and what their sums become.
 
+use super::Steps;
 use super::int8_transform::{Gather, Scatter};
-use super::{Item, Steps};
+use super::item::Item;
 use crate::conv::ConvPointers;
 use crate::gemm::{Epilogue, Operand, Requantize};
 use crate::norm::ItemSums;

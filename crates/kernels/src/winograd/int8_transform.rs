@@ -8,6 +8,7 @@
 //! then an approximation, the same on every tier.
 
 use crate::gemm::{Epilogue, GemmArgs, Requantize, requantize_tile};
+use crate::operation::Operation;
 use crate::simd::{Body, Ints, Vector};
 use crate::{Elem, Grid};
 
@@ -71,6 +72,7 @@ unsafe fn output<V: Vector>(m: [V::V; 4]) -> [V::V; 2] {
 }
 
 impl<const HOW: u8> Body for Gather<'_, HOW> {
+    const OPERATION: Operation = Operation::WinogradInt8Input;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -164,6 +166,7 @@ pub(super) struct Scatter<'a> {
 }
 
 impl Body for Scatter<'_> {
+    const OPERATION: Operation = Operation::WinogradInt8Output;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

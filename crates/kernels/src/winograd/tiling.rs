@@ -5,8 +5,9 @@
 //! so a model always runs the same way, and with the same bits, on one tier.
 
 use super::{Shape, Variant, odd_lines, part};
-use crate::Isa;
-use crate::gemm::{BEYOND, MicroKernel, rate};
+use crate::Features;
+use crate::gemm::{MEMORY_NS_PER_BYTE, MicroKernel};
+use crate::simd::backend;
 
 /// A way to tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,12 @@ const TRANSFORM_CODES: [f64; 2] = [16.0, 30.0];
 const LANES: usize = 4;
 
 /// The best tiling and its estimated nanoseconds on one core.
-pub(super) fn choose(isa: Isa, shape: &Shape, variant: Variant, panels: &[&MicroKernel]) -> (Tiling, f64) {
+pub(super) fn choose(
+    isa: Features,
+    shape: &Shape,
+    variant: Variant,
+    panels: &[&MicroKernel],
+) -> (Tiling, f64) {
     let [_, d, h, w, _] = shape.output.dims;
     let (th, tw) = (h.div_ceil(variant.tile).max(1), w.div_ceil(variant.tile).max(1));
     let c = shape.input.channels();
@@ -68,7 +74,7 @@ pub(super) fn choose(isa: Isa, shape: &Shape, variant: Variant, panels: &[&Micro
 
 /// Estimated nanoseconds of `tiling` on one core, items in equal shares for a few threads included.
 pub(super) fn cost(
-    isa: Isa,
+    isa: Features,
     shape: &Shape,
     variant: Variant,
     panels: &[&MicroKernel],
@@ -88,7 +94,7 @@ pub(super) fn cost(
     let blocks = h.div_ceil(tile).div_ceil(down) * w.div_ceil(tile).div_ceil(across);
     let items = n * d.div_ceil(tiling.span) * blocks * tiling.parts;
     let widest = (0..tiling.parts).map(|p| part(panels, p, tiling.parts).1).max().unwrap_or(0);
-    let lanes = isa.lanes();
+    let lanes = backend(isa).lanes;
     let lanes_in = if domain.integer() { 2 * lanes } else { lanes };
     let rounds = tiling.span.div_ceil(tiling.round);
     let ring = tiling.round + kd - 1;
@@ -111,7 +117,7 @@ pub(super) fn cost(
         };
     let run = (kd * tiling.channels.min(c)) as f64;
     let multiplications = points as f64 * tiling.span as f64 * rows * (kd * c) as f64 * widest as f64;
-    let gemm = multiplications * (1.0 + 6.0 / run) / rate(isa, domain);
+    let gemm = multiplications * (1.0 + 6.0 / run) / panels[0].rate;
     let transforms = transform[0] * (slices * tiles * c.div_ceil(lanes_in)) as f64
         + transform[1] * (tiling.span * tiles * widest.div_ceil(lanes)) as f64;
     // Traffic past the second-level cache: weights once a round, and scratch that does not fit.
@@ -124,7 +130,7 @@ pub(super) fn cost(
         let m = bytes(points * tiling.span * tiles * widest) * 2.0 * steps as f64;
         traffic += share * (v + m);
     }
-    let item = gemm + transforms + traffic * BEYOND;
+    let item = gemm + transforms + traffic * MEMORY_NS_PER_BYTE;
     // Items run in waves of LANES; the last may be partly empty.
     let waves = items.div_ceil(LANES) * LANES;
     item * waves as f64

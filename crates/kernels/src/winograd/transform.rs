@@ -2,7 +2,8 @@
 //! size, 4 or 2; lines of `T + 2` values are the first of arrays of six.
 
 use super::Prologue;
-use crate::gemm::Act;
+use crate::act::Act;
+use crate::operation::Operation;
 use crate::simd::{Body, Vector};
 use crate::{Element, Grid};
 
@@ -21,6 +22,7 @@ pub(super) struct Filters<'a> {
 }
 
 impl Body for Filters<'_> {
+    const OPERATION: Operation = Operation::WinogradFilter;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -173,6 +175,7 @@ pub(super) struct Gather<'a, E, D, const T: usize> {
 }
 
 impl<E: Element, D: Element, const T: usize> Body for Gather<'_, E, D, T> {
+    const OPERATION: Operation = Operation::WinogradInput;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -291,6 +294,7 @@ pub(super) struct Scatter<E, const T: usize> {
 }
 
 impl<E: Element, const T: usize> Body for Scatter<E, T> {
+    const OPERATION: Operation = Operation::WinogradOutput;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

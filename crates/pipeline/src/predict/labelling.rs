@@ -5,8 +5,8 @@
 //! complete, and given up when no plane of the image needs it any more. So scores of many labels never fill a volume.
 
 use crate::decide::Decider;
-use crate::grid::AxisMap;
-use ampoule_imaging::{Volume, resample};
+use ampoule_imaging::Volume;
+use ampoule_imaging::resample::{AxisMap, map_plane, select};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -81,7 +81,7 @@ impl<'a> Labelling<'a> {
         !back.iter().all(AxisMap::selects)
     }
 
-    /// Bytes that are held beside the scores of windows, for `scores` at a time of which planes arrive `thick` at once.
+    /// Bytes that are held in addition to the scores of windows, for `scores` at a time of which planes arrive `thick` at once.
     pub fn bytes(
         back: &[AxisMap; 3],
         grid: [usize; 3],
@@ -183,7 +183,7 @@ impl<'a> Labelling<'a> {
             self.planes.arriving.iter().filter(|(_, p)| p.1 == 0).map(|(z, _)| *z).collect();
         for z in whole {
             if let Some((plane, _)) = self.planes.arriving.remove(&z) {
-                let resampled = in_plane(&plane, self.part.len(), &self.back[0], &self.back[1]);
+                let resampled = map_plane(&plane, self.part.len(), &self.back[0], &self.back[1]);
                 self.planes.ready.insert(z, resampled);
             }
         }
@@ -238,59 +238,6 @@ impl<'a> Labelling<'a> {
     }
 }
 
-/// A plane of scores resampled along x and y.
-fn in_plane(plane: &[f32], n: usize, along_x: &AxisMap, along_y: &AxisMap) -> Vec<f32> {
-    let (nx, mx, my) = (along_x.inputs, along_x.outputs(), along_y.outputs());
-    let mut across = vec![0f32; n * mx * along_y.inputs];
-    let row = |(out, line): (&mut [f32], &[f32])| {
-        for x in 0..mx {
-            let (first, weights) = along_x.row(x);
-            for (k, w) in weights.iter().enumerate() {
-                let from = &line[n * (first + k)..n * (first + k + 1)];
-                let set = k == 0;
-                let out = &mut out[n * x..n * (x + 1)];
-                out.iter_mut().zip(from).for_each(|(o, v)| *o = if set { w * v } else { *o + w * v });
-            }
-        }
-    };
-    across.par_chunks_mut((n * mx).max(1)).zip(plane.par_chunks((n * nx).max(1))).for_each(row);
-    if along_y.is_identity() {
-        return across;
-    }
-    let mut out = vec![0f32; n * mx * my];
-    out.par_chunks_mut((n * mx).max(1)).enumerate().for_each(|(y, out)| {
-        let (first, weights) = along_y.row(y);
-        for (k, w) in weights.iter().enumerate() {
-            let from = &across[n * mx * (first + k)..n * mx * (first + k + 1)];
-            let set = k == 0;
-            out.iter_mut().zip(from).for_each(|(o, v)| *o = if set { w * v } else { *o + w * v });
-        }
-    });
-    out
-}
-
-/// The voxels at the given positions along each axis; `outside` where there is none.
-pub(crate) fn select<T: Copy + Send + Sync>(
-    v: &Volume<T>,
-    at: &[Vec<Option<usize>>; 3],
-    dims: [usize; 3],
-    outside: T,
-) -> Volume<T> {
-    // The inner part lies without gaps, so it is gathered and put in its place.
-    let inner = [0, 1, 2].map(|i| at[i].iter().flatten().copied().collect::<Vec<_>>());
-    let part = resample::gather(v, [&inner[0], &inner[1], &inner[2]]);
-    if part.dims == dims {
-        return part;
-    }
-    let start = [0, 1, 2].map(|i| at[i].iter().position(Option::is_some).unwrap_or(0));
-    let mut out = Volume::filled(dims, outside);
-    if part.data.is_empty() {
-        return out;
-    }
-    out.paste(&part, start);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,7 +249,7 @@ mod tests {
         // Planes 20 and 21 of 40 are the image's; along x pixels are interpolated.
         let along =
             |from: usize, n: usize, to: usize| AxisMap::select(n, (0..to).map(move |i| Some(from + i)));
-        let x = AxisMap::corner(crate::recipe::Back::Linear, 4, 6);
+        let x = AxisMap::linear(4, 6);
         let back = [x, along(0, 3, 3), along(20, 40, 2)];
         let mut l = Labelling::new(&decider, back, [4, 3, 40], &[], 1);
         for z in 0..40 {

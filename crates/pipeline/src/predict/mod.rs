@@ -10,13 +10,13 @@ pub(crate) use plan::Plan;
 pub(crate) use run::run;
 
 use crate::decide::Decider;
-use crate::grid::AxisMap;
 use crate::prepare::{Content, Image, Kept, contrast, prepare};
 use crate::recipe::{Bounds, Combine, Recipe, Rule, Step, Task};
 use crate::tensor::{Reading, output_size};
 use crate::{Error, Model, Result};
 use ampoule_imaging::Volume;
-use ampoule_imaging::regions::{Connectivity, keep_largest};
+use ampoule_imaging::crop::{Frame, PlaneRule, foreground_planes};
+use ampoule_imaging::resample::AxisMap;
 use std::time::{Duration, Instant};
 
 /// Choices of one run.
@@ -60,7 +60,7 @@ impl Workspace {
 }
 
 /// What the networks made of an image, on the grid of the image as it was read (in the recipe's orientation).
-pub(crate) enum Found {
+pub(crate) enum Predicted {
     /// Labels of all voxels, before postprocessing, and the scores of labels that were asked for, by their number.
     Labels { labels: Volume<u16>, scores: Vec<(usize, Volume<f32>)> },
     /// One number for each label of the recipe.
@@ -73,7 +73,7 @@ pub(crate) fn predict(
     mut image: Image<'_>,
     settings: Settings,
     ws: &mut Workspace,
-) -> Result<Content<Found>> {
+) -> Result<Content<Predicted>> {
     let recipe = model.recipe.clone();
     let dims = image.dims();
     image.most = model.most();
@@ -91,23 +91,24 @@ pub(crate) fn predict(
     if let Err(reason) = ws.time("prepare", || prepare(&mut image, &recipe.preprocess, &mut kept)) {
         return Ok(Err(reason));
     }
-    let seen = match narrowed(model, image, settings.fast, &mut kept, ws)? {
+    let seen = match crop_by_coarse_networks(model, image, settings.fast, &mut kept, ws)? {
         Ok(seen) => seen,
         Err(reason) => return Ok(Err(reason)),
     };
     debug_assert!(
-        recipe.whole() || seen.trail.back(seen.dims()).iter().zip(dims).all(|(m, n)| m.outputs() == n)
+        recipe.is_image_level()
+            || seen.history.back(seen.dims()).iter().zip(dims).all(|(m, n)| m.outputs() == n)
     );
     match recipe.model.task {
         Task::Segmentation => segment(model, seen, settings, ws).map(Ok),
         Task::Classification | Task::Regression => {
-            whole::numbers(model, seen, settings.fast, ws).map(|n| Ok(Found::Numbers(n)))
+            whole::numbers(model, seen, settings.fast, ws).map(|n| Ok(Predicted::Numbers(n)))
         }
     }
 }
 
 /// Runs all networks but the last, which cut the image down to what the last one is to see, and prepares that.
-pub(crate) fn narrowed<'a>(
+pub(crate) fn crop_by_coarse_networks<'a>(
     model: &mut Model,
     mut image: Image<'a>,
     fast: bool,
@@ -131,8 +132,13 @@ pub(crate) fn narrowed<'a>(
         for fold in 0..model.folds() {
             network.active_outputs(fast).iter().for_each(|o| model.forget(fold, o));
         }
-        match ws.time("box", || bounding_box(&scores, image.dims(), bounds)) {
-            Some((start, end)) => image = image.part(start, end),
+        let rule = PlaneRule {
+            threshold: bounds.threshold,
+            plane_fraction: bounds.plane_fraction,
+            margin: bounds.margin,
+        };
+        match ws.time("box", || foreground_planes(&scores, image.dims(), rule)) {
+            Some(found) => image = image.part(found.start, found.end),
             None => {
                 return Ok(Err(
                     "nothing was found in it by the first network; is it an image of the right kind?".into(),
@@ -173,40 +179,10 @@ fn coarse(
     // What was added so that the image fills a window is no part of it.
     Ok(match plan.changes.first() {
         Some(crate::grid::Change::Window { start, .. }) if plan.changes.len() == 1 => {
-            crate::grid::window(&scores, start.map(|s| -s), dims, 0.0)
+            Frame::sized(start.map(|s| -s), dims).of(&scores, 0.0)
         }
         _ => scores,
     })
-}
-
-/// The box of planes where enough voxels are foreground, grown by a margin, in voxels of `dims`.
-/// Centre and size are rounded to even halves and truncated as deepbet does with tensors.
-fn bounding_box(p: &Volume<f32>, dims: [usize; 3], c: Bounds) -> Option<([usize; 3], [usize; 3])> {
-    let mut mask = p.map(|v| (v as f64 > c.threshold) as u8);
-    keep_largest(&mut mask, Connectivity::Full);
-    let mut planes = [0, 1, 2].map(|i| vec![0u32; mask.dims[i]]);
-    for (i, &m) in mask.data.iter().enumerate() {
-        if m != 0 {
-            planes[0][i % mask.dims[0]] += 1;
-            planes[1][i / mask.dims[0] % mask.dims[1]] += 1;
-            planes[2][i / mask.dims[0] / mask.dims[1]] += 1;
-        }
-    }
-    let (mut start, mut end) = ([0; 3], dims);
-    for i in 0..3 {
-        let area = (mask.data.len() / mask.dims[i]) as f32;
-        let full = |n: &u32| *n as f32 / area > c.plane_fraction as f32;
-        let (first, last) = (planes[i].iter().position(full)?, planes[i].iter().rposition(full)?);
-        let scale = dims[i] as f32 / mask.dims[i] as f32;
-        let centre = (scale * ((last + 1 + first) as f32 / 2.0)).round_ties_even();
-        let size = ((1.0 + 2.0 * c.margin as f32) * (scale * (last + 1 - first) as f32)).round_ties_even();
-        start[i] = ((centre - size / 2.0) as i64).max(0) as usize;
-        end[i] = ((centre + size / 2.0) as i64).clamp(0, dims[i] as i64) as usize;
-        if end[i] <= start[i] {
-            return None;
-        }
-    }
-    Some((start, end))
 }
 
 /// How the scores of an image become labels: the plan of the last network, the way back, and in how many parts the
@@ -221,10 +197,10 @@ pub(crate) struct Segmenting {
 }
 
 impl Segmenting {
-    /// For the last network on an image whose way to it is `trail`, all labels at a time.
-    pub fn new(model: &Model, dims: [usize; 3], trail: &crate::grid::Trail) -> Result<Segmenting> {
+    /// For the last network on an image whose way to it is `history`, all labels at a time.
+    pub fn new(model: &Model, dims: [usize; 3], history: &crate::grid::GridHistory) -> Result<Segmenting> {
         let plan = Plan::new(model, model.recipe.network.len() - 1, dims)?;
-        let mut whole = trail.clone();
+        let mut whole = history.clone();
         whole.0.extend(plan.changes.iter().cloned());
         let back = whole.back(plan.grid);
         Ok(Segmenting { plan, back, part: model.recipe.label.len(), bytes: 0 })
@@ -249,7 +225,7 @@ impl Segmenting {
                 false => {
                     model.reserve(self.bytes);
                     model.replan(&key);
-                    model.seat(last, &key).map(|_| ())
+                    model.slot(last, &key).map(|_| ())
                 }
             };
             match tried {
@@ -298,7 +274,7 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Bytes of all of them, beside the program itself and the file as it is stored.
+    /// Bytes of all of them, without the program itself and the file as it is stored.
     pub fn peak(&self) -> u64 {
         self.image + self.network + self.scores
     }
@@ -307,7 +283,7 @@ impl Planned {
 /// Plans a segmentation of an image of `dims` voxels on the network's grid within the model's memory; `None` for models
 /// that give numbers for a whole image.
 pub fn planned(model: &mut Model, dims: [usize; 3]) -> Result<Option<Planned>> {
-    if model.recipe.whole() {
+    if model.recipe.is_image_level() {
         return Ok(None);
     }
     let voxels = dims.iter().product::<usize>() as u64;
@@ -330,14 +306,19 @@ pub fn planned(model: &mut Model, dims: [usize; 3]) -> Result<Option<Planned>> {
     }))
 }
 
-fn segment(model: &mut Model, mut image: Image<'_>, settings: Settings, ws: &mut Workspace) -> Result<Found> {
+fn segment(
+    model: &mut Model,
+    mut image: Image<'_>,
+    settings: Settings,
+    ws: &mut Workspace,
+) -> Result<Predicted> {
     let recipe = model.recipe.clone();
     let last = recipe.network.len() - 1;
     let keep: Vec<usize> = match settings.scores {
         true => (0..recipe.label.len()).filter(|k| recipe.label[*k].value != 0).collect(),
         false => heat(&recipe),
     };
-    let how = Segmenting::new(model, image.dims(), &image.trail)?.fit(model, keep.len(), settings.fast)?;
+    let how = Segmenting::new(model, image.dims(), &image.history)?.fit(model, keep.len(), settings.fast)?;
     let decider = Decider::new(&recipe);
     let parts = decider.scores().div_ceil(how.part);
     let mut labelling = Labelling::new(&decider, how.back.clone(), how.plan.grid, &keep, parts);
@@ -358,7 +339,7 @@ fn segment(model: &mut Model, mut image: Image<'_>, settings: Settings, ws: &mut
     }
     drop(image);
     let found = ws.time("resample", || labelling.finish());
-    Ok(Found::Labels { labels: found.labels, scores: found.scores })
+    Ok(Predicted::Labels { labels: found.labels, scores: found.scores })
 }
 
 /// Labels whose scores are drawn, by their number.
@@ -399,7 +380,7 @@ pub(crate) fn probabilities(improbable: Option<f32>) -> Result<()> {
     }
 }
 
-/// Bytes that scores and the network may take beside what the process holds.
+/// Bytes that scores and the network may take in addition to what the process holds.
 fn room(model: &Model) -> u64 {
     match model.max_ram {
         Some(_) => model.room(),
@@ -418,13 +399,13 @@ pub(crate) fn tile_scores(
     if let Err(reason) = prepare(&mut image, steps, &mut Kept::new()) {
         return Ok(Err(reason));
     }
-    if model.recipe.whole() {
+    if model.recipe.is_image_level() {
         return whole::numbers(model, image, false, &mut ws).map(Ok);
     }
     let recipe = model.recipe.clone();
     let last = recipe.network.len() - 1;
     let all: Vec<usize> = (0..recipe.label.len()).collect();
-    let how = Segmenting::new(model, image.dims(), &image.trail)?;
+    let how = Segmenting::new(model, image.dims(), &image.history)?;
     let decider = Decider::new(&recipe);
     let channels = channels(&recipe);
     let what = reading(&recipe, &channels, &channels);

@@ -1,19 +1,18 @@
 //! How a network covers a grid: on which windows it runs, and where its output lies.
 
-use crate::canvas::{self, Placed};
 use crate::grid::{Change, Return};
 use crate::model::{Model, Shape};
 use crate::recipe::{Back, Network, OutputGrid, PadMode, Weighting, Window, WindowStyle};
 use crate::tensor::{Region, output_size};
 use crate::{Error, Result};
-use ampoule_imaging::window::{Style, importance, starts};
+use ampoule_imaging::window::{Accumulator, Placed, Style, importance, peak_bytes, starts};
 use ampoule_imaging::{Volume, resample};
 
 /// Blocks of volumes and of images in which windows are blended.
 const BLOCK: [usize; 3] = [64, 64, 4];
 const FLAT_BLOCK: [usize; 3] = [256, 256, 1];
 
-/// How far overlapping windows reach where a network has a fixed size and the recipe names no window.
+/// Overlap of windows, as a share of a window, where a network has a fixed size and the recipe names no window.
 const USUAL_OVERLAP: f64 = 0.25;
 
 /// Scores that are read at a time where a single run gives them, and the most slices of them: what lies side by side in
@@ -21,9 +20,9 @@ const USUAL_OVERLAP: f64 = 0.25;
 const SCORES: usize = 1 << 22;
 const SLICES: usize = 16;
 
-/// How the output of a run lies on its input.
+/// The extent of an output compared with that of its input.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Lie {
+enum OutputExtent {
     Same,
     /// So many input pixels along one of the output, or so many output pixels along one of the input.
     Scaled,
@@ -59,26 +58,28 @@ impl Plan {
         let network = &model.recipe.network[i];
         let shape = model.shape(i).clone();
         let window = size(network, &shape, dims)?;
-        let (mut input, lie) = lie(model, i, network, &shape, window.size)?;
-        let border = match lie {
-            Lie::Valid(_) => network.border,
-            Lie::Same | Lie::Scaled => network.window.as_ref().map_or(PadMode::Constant, |w| w.border),
+        let (mut input, extent) = output_extent(model, i, network, &shape, window.size)?;
+        let border = match extent {
+            OutputExtent::Valid(_) => network.border,
+            OutputExtent::Same | OutputExtent::Scaled => {
+                network.window.as_ref().map_or(PadMode::Constant, |w| w.border)
+            }
         };
-        let mut covered = match lie {
-            Lie::Valid(lost) => [0, 1, 2].map(|k| input[k] - 2 * lost[k]),
-            Lie::Same | Lie::Scaled => input,
+        let mut covered = match extent {
+            OutputExtent::Valid(lost) => [0, 1, 2].map(|k| input[k] - 2 * lost[k]),
+            OutputExtent::Same | OutputExtent::Scaled => input,
         };
         if window.whole
-            && let Lie::Valid(lost) = lie
+            && let OutputExtent::Valid(lost) = extent
         {
             // The input grows until the output covers the image.
             (input, covered) = grow(model, i, &shape, dims, lost)?;
         }
         let output = output_dims(model, i, &shape, input)?.unwrap_or(input);
-        let covered = if let Lie::Valid(_) = lie { output } else { covered };
+        let covered = if let OutputExtent::Valid(_) = extent { output } else { covered };
         let ratio = [0, 1, 2].map(|k| input[k] as f64 / output[k].max(1) as f64);
-        let step = |k: usize| match lie {
-            Lie::Scaled if ratio[k].fract() == 0.0 => ratio[k] as usize,
+        let step = |k: usize| match extent {
+            OutputExtent::Scaled if ratio[k].fract() == 0.0 => ratio[k] as usize,
             _ => 1,
         };
         let padded = [0, 1, 2].map(|k| dims[k].max(covered[k]).next_multiple_of(step(k)));
@@ -90,7 +91,7 @@ impl Plan {
             list.dedup();
             list
         });
-        let lost = if let Lie::Valid(lost) = lie { lost } else { [0; 3] };
+        let lost = if let OutputExtent::Valid(lost) = extent { lost } else { [0; 3] };
         let (mut regions, mut placed) = (Vec::new(), Vec::new());
         for &z in &list[2] {
             for &y in &list[1] {
@@ -98,18 +99,18 @@ impl Plan {
                     let at = [x, y, z];
                     let start = [0, 1, 2].map(|k| at[k] as i64 - (before[k] + lost[k]) as i64);
                     regions.push(Region { start, size: input });
-                    let to = [0, 1, 2].map(|k| match lie {
-                        Lie::Scaled => (at[k] as f64 / ratio[k]).round() as u64,
+                    let to = [0, 1, 2].map(|k| match extent {
+                        OutputExtent::Scaled => (at[k] as f64 / ratio[k]).round() as u64,
                         _ => at[k] as u64,
                     });
                     placed.push((to, output));
                 }
             }
         }
-        let grid = match lie {
-            Lie::Scaled if regions.len() == 1 => output,
-            Lie::Scaled => [0, 1, 2].map(|k| (padded[k] as f64 / ratio[k]).round() as usize),
-            Lie::Same | Lie::Valid(_) => padded,
+        let grid = match extent {
+            OutputExtent::Scaled if regions.len() == 1 => output,
+            OutputExtent::Scaled => [0, 1, 2].map(|k| (padded[k] as f64 / ratio[k]).round() as usize),
+            OutputExtent::Same | OutputExtent::Valid(_) => padded,
         };
         let mut changes = Vec::new();
         if padded != dims {
@@ -126,9 +127,9 @@ impl Plan {
             Weighting::Gaussian => {
                 // Slices do not overlap, so nothing is weighted across them.
                 let own = [0, 1, 2].map(|k| if through(k) { 1 } else { output[k] });
-                match lie {
-                    Lie::Scaled => scaled_importance(style, input, own),
-                    Lie::Same | Lie::Valid(_) => importance(style, own),
+                match extent {
+                    OutputExtent::Scaled => scaled_importance(style, input, own),
+                    OutputExtent::Same | OutputExtent::Valid(_) => importance(style, own),
                 }
             }
         });
@@ -136,9 +137,9 @@ impl Plan {
         Ok(Plan { shape, input, regions, placed, grid, changes, border, weights, block })
     }
 
-    /// The grid of scores, as a canvas takes it.
-    pub fn canvas(&self, scores: usize) -> canvas::Canvas {
-        canvas::Canvas::new(scores, self.grid.map(|n| n as u64), self.block, self.placed.iter().copied())
+    /// An accumulator of the windows' scores on the grid of scores.
+    pub fn accumulator(&self, scores: usize) -> Accumulator {
+        Accumulator::new(scores, self.grid.map(|n| n as u64), self.block, self.placed.iter().copied())
     }
 
     /// Planes of the grid that finish at once.
@@ -150,10 +151,10 @@ impl Plan {
         }
     }
 
-    /// Bytes that a run takes beside the network's own memory: its inputs and the scores read from them.
-    pub fn lane_bytes(&self, scores: usize) -> u64 {
+    /// Bytes that a run takes in addition to the network's own memory: its inputs and the scores read from them.
+    pub fn worker_bytes(&self, scores: usize) -> u64 {
         let output = self.placed.first().map_or(0, |p| pixels(p.1));
-        // Where channels lie innermost in the file, the input is put together first.
+        // Where channels extent innermost in the file, the input is put together first.
         let copies = if self.shape.nhwc { 2 } else { 1 };
         let input = copies * self.shape.channels as u64 * pixels(self.input);
         4 * self.shape.batch as u64 * (scores as u64 * output + input)
@@ -166,15 +167,15 @@ impl Plan {
         match self.weights {
             Some(_) => {
                 let windows = self.placed.iter().copied();
-                canvas::peak_bytes(scores, grid, self.block, by_plane, windows) + self.lane_bytes(scores)
+                peak_bytes(scores, grid, self.block, by_plane, windows) + self.worker_bytes(scores)
             }
             // A single run is read slice by slice.
             None if runs == 1 => {
                 let slice = 4 * scores as u64 * grid[0] * grid[1];
                 let some = slices(scores, self.grid) as u64 * slice;
-                self.lane_bytes(0) + some * if by_plane { 2 } else { 1 }
+                self.worker_bytes(0) + some * if by_plane { 2 } else { 1 }
             }
-            None => self.lane_bytes(scores) * if by_plane { 2 } else { 1 },
+            None => self.worker_bytes(scores) * if by_plane { 2 } else { 1 },
         }
     }
 }
@@ -257,36 +258,36 @@ fn output_dims(model: &Model, i: usize, shape: &Shape, input: [usize; 3]) -> Res
     Ok(dims.and_then(|d| output_size(shape, &d, input)).map(|s| s.0))
 }
 
-/// The input of a run and how its output lies on it.
-fn lie(
+/// The input of a run and the extent of its output.
+fn output_extent(
     model: &Model,
     i: usize,
     network: &Network,
     shape: &Shape,
     input: [usize; 3],
-) -> Result<([usize; 3], Lie)> {
-    let Some(output) = output_dims(model, i, shape, input)? else { return Ok((input, Lie::Same)) };
-    let valid = || Lie::Valid([0, 1, 2].map(|k| input[k].saturating_sub(output[k]) / 2));
+) -> Result<([usize; 3], OutputExtent)> {
+    let Some(output) = output_dims(model, i, shape, input)? else { return Ok((input, OutputExtent::Same)) };
+    let valid = || OutputExtent::Valid([0, 1, 2].map(|k| input[k].saturating_sub(output[k]) / 2));
     let found = match network.output {
-        _ if output == input => Lie::Same,
+        _ if output == input => OutputExtent::Same,
         OutputGrid::Same => {
             let reason = format!("`output` is \"same\", and the network makes {output:?} of {input:?}");
             return Err(Error::mismatch(reason));
         }
-        OutputGrid::Scaled => Lie::Scaled,
+        OutputGrid::Scaled => OutputExtent::Scaled,
         OutputGrid::Valid => valid(),
         OutputGrid::Auto => match loses(model, i, shape, input, output)? {
             true => valid(),
-            false => Lie::Scaled,
+            false => OutputExtent::Scaled,
         },
     };
-    if found == Lie::Scaled && !scales(input, output) {
+    if found == OutputExtent::Scaled && !scales(input, output) {
         let reason = format!(
             "the network makes {output:?} (along x, y and z) of {input:?}, which is neither its image at another resolution nor a part of it; is it a segmentation, and its `layout` right?"
         );
         return Err(Error::mismatch(reason));
     }
-    if let (Lie::Valid(_), Some(k)) = (found, (0..3).find(|k| output[*k] > input[*k])) {
+    if let (OutputExtent::Valid(_), Some(k)) = (found, (0..3).find(|k| output[*k] > input[*k])) {
         let reason = format!("its output is larger than its input along {}", ["x", "y", "z"][k]);
         return Err(Error::mismatch(reason));
     }

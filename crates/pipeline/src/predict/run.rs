@@ -2,7 +2,7 @@
 
 use super::Workspace;
 use super::plan::{Plan, slices};
-use crate::model::{Key, Seat};
+use crate::model::{Key, Slot};
 use crate::tensor::{Reading, fill, output, tile};
 use crate::{Error, Model, Result};
 use ampoule_imaging::Volume;
@@ -74,13 +74,13 @@ impl Job<'_> {
         let mut sum: Vec<f32> = Vec::new();
         for (k, net) in self.nets.iter().enumerate() {
             let begun = Instant::now();
-            let seat = model.seat(self.i, &self.key(net))?;
+            let slot = model.slot(self.i, &self.key(net))?;
             ws.add("load network", begun.elapsed());
             let begun = Instant::now();
             for (m, mirror) in self.versions.iter().enumerate() {
-                fill(seat, &self.plan.shape, &boxes, *mirror)?;
-                seat.run()?;
-                let out = output(&seat.session, &self.plan.shape, self.plan.input, 0, *mirror, self.labels)?;
+                fill(slot, &self.plan.shape, &boxes, *mirror)?;
+                slot.run()?;
+                let out = output(&slot.session, &self.plan.shape, self.plan.input, 0, *mirror, self.labels)?;
                 self.fits(out.size, out.channels)?;
                 if self.runs() == 1 {
                     // Slices go their way at once.
@@ -99,7 +99,7 @@ impl Job<'_> {
                     out.add(self.what, 0..size[2], &mut sum, (k, m) == (0, 0))?;
                 }
             }
-            seat.session.release();
+            slot.session.release();
             let spent = begun.elapsed();
             ws.add("network", spent);
             model.network_time += spent;
@@ -126,20 +126,20 @@ impl Job<'_> {
     ) -> Result<()> {
         let begun = Instant::now();
         let n = self.what.channels.len();
-        let mut canvas = self.plan.canvas(n);
+        let mut accumulator = self.plan.accumulator(n);
         let batch = self.plan.shape.batch;
         let jobs = self.plan.regions.len().div_ceil(batch);
-        let each = self.plan.lane_bytes(n);
-        let lanes = model.seats(self.i, &self.key(&self.nets[0]), jobs, each)?.len();
+        let each = self.plan.worker_bytes(n);
+        let workers = model.slots(self.i, &self.key(&self.nets[0]), jobs, each)?.len();
         let tight = self.nets.len() > 1 && model.short_of_memory(self.nets.len() as u64);
         let all: Vec<usize> = (0..self.plan.regions.len()).collect();
-        for round in all.chunks(batch * lanes) {
+        for round in all.chunks(batch * workers) {
             let tiles: Vec<Vec<Cow<[Volume<f32>]>>> =
                 round.chunks(batch).map(|list| self.tiles(list)).collect();
             let mut sums: Vec<Vec<f32>> = vec![Vec::new(); tiles.len()];
             for (k, net) in self.nets.iter().enumerate() {
-                let seats = model.seats(self.i, &self.key(net), jobs, each)?;
-                self.together(seats, &tiles, &mut sums, k == 0)?;
+                let slots = model.slots(self.i, &self.key(net), jobs, each)?;
+                self.together(slots, &tiles, &mut sums, k == 0)?;
                 if tight {
                     model.release();
                 }
@@ -152,7 +152,7 @@ impl Job<'_> {
                 let entry = sum.len() / list.len();
                 // In the order of windows, whatever ran first: sums have the same bits for all threads.
                 for (i, scores) in list.iter().zip(sum.chunks_exact(entry)) {
-                    for f in canvas.add(self.plan.placed[*i], weights, scores) {
+                    for f in accumulator.add(self.plan.placed[*i], weights, scores) {
                         take(f.start.map(|v| v as usize), f.size, &f.scores);
                     }
                 }
@@ -168,25 +168,25 @@ impl Job<'_> {
         list.iter().map(|i| tile(self.channels, self.plan.regions[*i], self.plan.border)).collect()
     }
 
-    /// Runs one batch of windows on each seat, side by side.
+    /// Runs one batch of windows on each slot, side by side.
     fn together(
         &self,
-        seats: &mut [Seat],
+        slots: &mut [Slot],
         tiles: &[Vec<Cow<[Volume<f32>]>>],
         sums: &mut [Vec<f32>],
         first: bool,
     ) -> Result<()> {
-        if let ([seat], [boxes], [sum]) = (&mut *seats, tiles, &mut *sums) {
-            return self.add(seat, boxes, sum, first);
+        if let ([slot], [boxes], [sum]) = (&mut *slots, tiles, &mut *sums) {
+            return self.add(slot, boxes, sum, first);
         }
-        if seats.len() < tiles.len() {
-            let seat = seats.first_mut().ok_or_else(|| Error::mismatch("no session".into()))?;
-            return tiles.iter().zip(sums).try_for_each(|(boxes, sum)| self.add(seat, boxes, sum, first));
+        if slots.len() < tiles.len() {
+            let slot = slots.first_mut().ok_or_else(|| Error::mismatch("no session".into()))?;
+            return tiles.iter().zip(sums).try_for_each(|(boxes, sum)| self.add(slot, boxes, sum, first));
         }
         std::thread::scope(|s| {
-            let jobs = seats.iter_mut().zip(tiles).zip(sums);
+            let jobs = slots.iter_mut().zip(tiles).zip(sums);
             let jobs: Vec<_> =
-                jobs.map(|((seat, boxes), sum)| s.spawn(move || self.add(seat, boxes, sum, first))).collect();
+                jobs.map(|((slot, boxes), sum)| s.spawn(move || self.add(slot, boxes, sum, first))).collect();
             jobs.into_iter().try_for_each(|j| match j.join() {
                 Ok(done) => done,
                 Err(panic) => std::panic::resume_unwind(panic),
@@ -197,7 +197,7 @@ impl Job<'_> {
     /// Adds the scores of a batch of windows, over all versions, to `sum`.
     fn add(
         &self,
-        seat: &mut Seat,
+        slot: &mut Slot,
         boxes: &[Cow<[Volume<f32>]>],
         sum: &mut Vec<f32>,
         first: bool,
@@ -206,10 +206,10 @@ impl Job<'_> {
         let entry = self.what.channels.len() * size.iter().product::<usize>();
         sum.resize(entry * boxes.len(), 0.0);
         for (m, mirror) in self.versions.iter().enumerate() {
-            fill(seat, &self.plan.shape, boxes, *mirror)?;
-            seat.run()?;
+            fill(slot, &self.plan.shape, boxes, *mirror)?;
+            slot.run()?;
             for (b, sum) in sum.chunks_exact_mut(entry).enumerate() {
-                let out = output(&seat.session, &self.plan.shape, self.plan.input, b, *mirror, self.labels)?;
+                let out = output(&slot.session, &self.plan.shape, self.plan.input, b, *mirror, self.labels)?;
                 self.fits(out.size, out.channels)?;
                 out.add(self.what, 0..size[2], sum, first && m == 0)?;
             }

@@ -1,7 +1,7 @@
 //! Numbers for a whole image: the scores of its classes, or the values of a regression.
 
 use super::Workspace;
-use crate::model::{Key, Seat, Shape};
+use crate::model::{Key, Shape, Slot};
 use crate::prepare::Image;
 use crate::recipe::{Activation, Combine, Network, Task};
 use crate::tensor::{Region, fill, sigmoid, softmax, tile};
@@ -32,15 +32,15 @@ pub(super) fn numbers(
         for output in &outputs {
             let key: Key = (fold, output.clone(), dims.clone());
             let begun = Instant::now();
-            let seat = model.seat(i, &key)?;
+            let slot = model.slot(i, &key)?;
             ws.add("load network", begun.elapsed());
             let begun = Instant::now();
             for r in &regions {
                 let boxes = [tile(channels, *r, border)];
                 for mirror in network.versions(fast) {
-                    fill(seat, &shape, &boxes, mirror)?;
-                    seat.run()?;
-                    let scores = read(seat, &network)?;
+                    fill(slot, &shape, &boxes, mirror)?;
+                    slot.run()?;
+                    let scores = read(slot, &network)?;
                     runs += 1;
                     sum.resize(scores.len(), 0.0);
                     if sum.len() != scores.len() {
@@ -105,8 +105,8 @@ fn regions(network: &Network, shape: &Shape, dims: [usize; 3]) -> Result<([usize
 }
 
 /// All values of a run's output, which must be one for each channel.
-fn read(seat: &Seat, network: &Network) -> Result<Vec<f32>> {
-    let out = seat.session.output(0);
+fn read(slot: &Slot, network: &Network) -> Result<Vec<f32>> {
+    let out = slot.session.output(0)?;
     let values = out.to_vec();
     let entries = out.dims.first().copied().unwrap_or(1).max(1);
     let spread = out.dims.iter().skip(1).filter(|n| **n != 1).count();

@@ -1,11 +1,12 @@
 //! Steps that change the grid.
 
 use super::{Content, Image, Pixels};
-use crate::grid::{Change, Return, blocks, window};
+use crate::grid::{Change, Return};
 use crate::recipe::{Across, Back, Colours, Method, PadMode, Side, SizeKey, SpacingRule};
-use ampoule_imaging::photo::linear;
+use ampoule_imaging::crop::Frame;
+use ampoule_imaging::photo::{linear, shorter_side};
 use ampoule_imaging::resample::{self, Border, Order};
-use ampoule_imaging::{Volume, crop, pad, spacing};
+use ampoule_imaging::{Volume, blocks, crop, pad, spacing};
 use std::borrow::Cow;
 
 /// Most voxels that a step may make of an image.
@@ -51,31 +52,23 @@ pub(super) fn centre_crop(image: &mut Image, size: &[usize]) -> Content<()> {
     let from = image.dims();
     let to = three(size, from);
     small_enough(image, to)?;
-    // torchvision: halves of the difference, rounded to the even neighbour; smaller images are padded first.
-    let start = [0, 1, 2].map(|i| match from[i] >= to[i] {
-        true => ((from[i] - to[i]) as f64 / 2.0).round_ties_even() as i64,
-        false => -(((to[i] - from[i]) / 2) as i64),
-    });
+    let start = [0, 1, 2].map(|i| crop::centre_start(from[i], to[i]));
     match &mut image.pixels {
         Pixels::Bytes(p) => *p = Cow::Owned(p.cropped(start[0], start[1], to[0], to[1])),
-        Pixels::Floats(_) => image.replace(|v| window(v, start, to, 0.0)),
+        Pixels::Floats(_) => image.replace(|v| Frame::sized(start, to).of(v, 0.0)),
     }
-    image.mask = image.mask.take().map(|m| window(&m, start, to, 0));
-    image.trail.0.push(Change::Window { start, from, to });
+    image.mask = image.mask.take().map(|m| Frame::sized(start, to).of(&m, 0));
+    image.history.0.push(Change::Window { start, from, to });
     Ok(())
-}
-
-/// Length of the longer side where the shorter becomes `n`, rounded down as torchvision does.
-fn shorter(n: usize, from: [usize; 3]) -> [usize; 3] {
-    let (short, long) = (from[0].min(from[1]).max(1), from[0].max(from[1]));
-    let longer = (n as u64 * long as u64 / short as u64) as usize;
-    if from[0] <= from[1] { [n, longer, from[2]] } else { [longer, n, from[2]] }
 }
 
 pub(super) fn resize(image: &mut Image, size: &SizeKey, method: Method, back: Back) -> Content<()> {
     let from = image.dims();
     let to = match size.shorter {
-        Some(n) => shorter(n, from),
+        Some(n) => {
+            let [width, height] = shorter_side([from[0], from[1]], n);
+            [width, height, from[2]]
+        }
         None => three(&size.size, from),
     };
     small_enough(image, to)?;
@@ -94,7 +87,7 @@ pub(super) fn resize(image: &mut Image, size: &SizeKey, method: Method, back: Ba
     }
     image.mask = image.mask.take().map(|m| nearest(&m, to));
     image.spacing = scaled;
-    image.trail.0.push(Change::Scale { from, to, back: [Return::Corner(back); 3] });
+    image.history.0.push(Change::Scale { from, to, back: [Return::Corner(back); 3] });
     Ok(())
 }
 
@@ -122,7 +115,7 @@ pub(super) fn resample(image: &mut Image, wanted: [f64; 3], how: &How) -> Conten
     }
     let grid = spacing::grid(rule(how.rule), from, own, wanted).map_err(|e| e.to_string())?;
     small_enough(image, grid.dims)?;
-    let apart = how.separate.and_then(|t| resample::lowres_axis(own, wanted, t));
+    let separate = how.separate.and_then(|t| resample::lowres_axis(own, wanted, t));
     // On the way back nnU-Net decides anew, and there the network's spacing comes first.
     let home = how.separate.and_then(|t| resample::lowres_axis(wanted, own, t));
     let order = match how.method {
@@ -131,7 +124,7 @@ pub(super) fn resample(image: &mut Image, wanted: [f64; 3], how: &How) -> Conten
         Method::Linear | Method::Bilinear | Method::LinearAntialiased => Order::Linear,
     };
     let across = if how.across == Across::Nearest { Order::Nearest } else { Order::Linear };
-    image.replace(|v| match (how.rule, apart) {
+    image.replace(|v| match (how.rule, separate) {
         (SpacingRule::Nnunet, Some(axis)) => resample::separate(v, grid.dims, axis, order, across),
         (SpacingRule::Nnunet, None) => resampled(v, grid.dims, how.method),
         _ => grid.resample(v, order),
@@ -146,7 +139,7 @@ pub(super) fn resample(image: &mut Image, wanted: [f64; 3], how: &How) -> Conten
     });
     image.mask = image.mask.take().map(|m| nearest(&m, grid.dims));
     image.spacing = wanted;
-    image.trail.0.push(Change::Scale { from, to: grid.dims, back });
+    image.history.0.push(Change::Scale { from, to: grid.dims, back });
     Ok(())
 }
 
@@ -165,35 +158,13 @@ fn rule(r: SpacingRule) -> spacing::Rule {
 pub(super) fn reduce(image: &mut Image, by: usize) -> Content<()> {
     let from = image.dims();
     if by > 1 {
-        image.replace(|v| means(v, by));
+        image.replace(|v| blocks::means(v, by));
     }
     image.mask = None;
     if by > 1 {
-        image.trail.0.push(Change::Blocks { from, by });
+        image.history.0.push(Change::Blocks { from, by });
     }
     Ok(())
-}
-
-/// Means of blocks; of what there is where an image is smaller than a block.
-fn means(v: &Volume<f32>, k: usize) -> Volume<f32> {
-    let to = blocks(v.dims, k);
-    let mut out = Volume::filled(to, 0f32);
-    for z in 0..to[2] {
-        for y in 0..to[1] {
-            for x in 0..to[0] {
-                let (mut sum, mut n) = (0.0, 0u32);
-                for b in y * k..(y * k + k).min(v.dims[1]) {
-                    for a in x * k..(x * k + k).min(v.dims[0]) {
-                        sum += v.at(a, b, z);
-                        n += 1;
-                    }
-                }
-                let at = out.index(x, y, z);
-                out.data[at] = sum / n.max(1) as f32;
-            }
-        }
-    }
-    out
 }
 
 pub(super) fn pad(
@@ -220,8 +191,8 @@ pub(super) fn pad(
     let before = [0, 1, 2].map(|i| if side == Side::Both { (to[i] - from[i]) / 2 } else { 0 });
     let after = [0, 1, 2].map(|i| to[i] - from[i] - before[i]);
     image.replace(|v| pad::pad(v, before, after, pad_fill(mode, value)));
-    image.mask = image.mask.take().map(|m| window(&m, before.map(|b| -(b as i64)), to, 0));
-    image.trail.0.push(Change::Window { start: before.map(|b| -(b as i64)), from, to });
+    image.mask = image.mask.take().map(|m| Frame::sized(before.map(|b| -(b as i64)), to).of(&m, 0));
+    image.history.0.push(Change::Window { start: before.map(|b| -(b as i64)), from, to });
     Ok(())
 }
 

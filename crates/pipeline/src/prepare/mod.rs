@@ -4,7 +4,7 @@ mod geometry;
 mod intensity;
 
 use crate::Error;
-use crate::grid::{Change, Trail};
+use crate::grid::{Change, GridHistory};
 use crate::recipe::{Colours, Step};
 use ampoule_imaging::Volume;
 use ampoule_imaging::photo::Photo;
@@ -74,7 +74,7 @@ pub(crate) struct Image<'a> {
     /// What `crop-nonzero` found, on the image's present grid.
     pub mask: Option<Volume<u8>>,
     /// Changes of grid so far.
-    pub trail: Trail,
+    pub history: GridHistory,
     /// Most bytes that the process may hold.
     pub most: Option<u64>,
 }
@@ -88,7 +88,7 @@ impl<'a> Image<'a> {
             flat: false,
             spacing,
             mask: None,
-            trail: Trail::default(),
+            history: GridHistory::default(),
             most: None,
         }
     }
@@ -102,7 +102,7 @@ impl<'a> Image<'a> {
             flat: true,
             spacing,
             mask: None,
-            trail: Trail::default(),
+            history: GridHistory::default(),
             most: None,
         }
     }
@@ -169,7 +169,7 @@ impl<'a> Image<'a> {
         self.pixels = Pixels::Floats(Cow::Owned(list));
     }
 
-    /// The box from `start` to one before `end`, as an image of its own whose trail ends with that cut.
+    /// The box from `start` to one before `end`, as an image of its own whose history ends with that cut.
     pub fn part(&self, start: [usize; 3], end: [usize; 3]) -> Image<'a> {
         let to = [0, 1, 2].map(|i| end[i] - start[i]);
         if to == self.dims() {
@@ -181,10 +181,10 @@ impl<'a> Image<'a> {
             }
             Pixels::Floats(list) => Pixels::Floats(list.iter().map(|v| v.crop(start, end)).collect()),
         };
-        let mut trail = self.trail.clone();
-        trail.0.push(Change::Window { start: start.map(|s| s as i64), from: self.dims(), to });
+        let mut history = self.history.clone();
+        history.0.push(Change::Window { start: start.map(|s| s as i64), from: self.dims(), to });
         let mask = self.mask.as_ref().map(|m| m.crop(start, end));
-        Image { pixels, mask, trail, ..*self }
+        Image { pixels, mask, history, ..*self }
     }
 }
 

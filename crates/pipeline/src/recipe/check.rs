@@ -225,7 +225,7 @@ fn slide(r: &Recipe, top: &Section) {
     if r.input.len() > 1 {
         top.wrong("slide", "takes one [[input]]");
     }
-    if r.whole() {
+    if r.is_image_level() {
         return;
     }
     let all = || r.preprocess.iter().chain(r.network.iter().flat_map(|n| &n.preprocess));

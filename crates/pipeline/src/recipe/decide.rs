@@ -58,7 +58,7 @@ impl Decide {
     }
 }
 
-/// What the network tells apart.
+/// One of the labels or classes that the network distinguishes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Label {
     /// Value in label maps; 0 is the background.

@@ -67,11 +67,11 @@ impl Input {
 
     pub(super) fn read(s: Section) -> Option<Input> {
         let name = s.needed("name", s.text("name"));
-        let told = s.choice("kind");
-        let kind = told.unwrap_or(Kind::Volume);
+        let stated = s.choice("kind");
+        let kind = stated.unwrap_or(Kind::Volume);
         let default = if kind == Kind::Volume { Colours::Grey } else { Colours::Rgb };
         let colours = s.choice("colours").unwrap_or(default);
-        let unclear = told.is_none() && s.has("kind");
+        let unclear = stated.is_none() && s.has("kind");
         if kind == Kind::Volume && colours != Colours::Grey && !unclear {
             s.wrong("colours", "is for images; a volume has one channel");
         }

@@ -5,7 +5,7 @@
 
 mod check;
 mod decide;
-mod foreign;
+mod external;
 mod input;
 mod network;
 mod options;
@@ -56,7 +56,7 @@ pub struct Recipe {
     pub network: Vec<Network>,
     /// From scores to labels.
     pub decide: Decide,
-    /// What the network tells apart, in the order of its channels.
+    /// The labels or classes that the network distinguishes, in the order of its channels.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub label: Vec<Label>,
     /// What happens to labels.
@@ -65,7 +65,7 @@ pub struct Recipe {
     /// How slides are cut into windows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slide: Option<Slide>,
-    /// What is written beside the labels.
+    /// Outputs besides the labels.
     pub outputs: Outputs,
 }
 
@@ -104,7 +104,7 @@ pub struct About {
     pub intended_use: String,
 }
 
-/// What is written beside the labels.
+/// Outputs besides the labels.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Outputs {
     /// Ending of a copy of the (first) image whose voxels outside the labels are 0; none where empty.
@@ -121,7 +121,7 @@ impl Recipe {
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
         let fail = |problems: Vec<Problem>| Error::Recipe { origin: origin.into(), problems };
         if text.trim_start().starts_with('{') {
-            return foreign::parse(text).map_err(|message| fail(vec![Problem { line: 1, message }]));
+            return external::parse(text).map_err(|message| fail(vec![Problem { line: 1, message }]));
         }
         let problems = Problems::new(text);
         let (table, errors) = DeTable::parse_recoverable(text);
@@ -162,8 +162,8 @@ impl Recipe {
         self.input.iter().map(Input::channels).sum()
     }
 
-    /// Whether the result is one for the whole image.
-    pub fn whole(&self) -> bool {
+    /// Whether there is one result for a whole image: a classification or regression.
+    pub fn is_image_level(&self) -> bool {
         match self.model.task {
             Task::Segmentation => false,
             Task::Classification | Task::Regression => true,

@@ -38,7 +38,7 @@ choices! {
     /// Where the network has its channels.
     #[derive(Default)]
     Layout {
-        /// Told by the sizes of its input.
+        /// Inferred from the sizes of its input.
         #[default]
         Auto = "auto",
         /// Second, as in PyTorch.
@@ -76,7 +76,7 @@ choices! {
     /// How the network's output lies on its input.
     #[derive(Default)]
     OutputGrid {
-        /// Told by their sizes.
+        /// Inferred from their sizes.
         #[default]
         Auto = "auto",
         /// Pixel on pixel.

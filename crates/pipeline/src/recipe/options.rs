@@ -1,4 +1,4 @@
-//! What the steps of `[[preprocess]]` can be told.
+//! The options of the steps of `[[preprocess]]`.
 
 use super::schema::choices;
 use ampoule_imaging::photo::Filter;
@@ -42,7 +42,7 @@ choices! {
 }
 
 choices! {
-    /// How values between slices are found along an axis that is treated apart.
+    /// How values between slices are found along an axis that is resampled separately.
     #[derive(Default)]
     Across {
         /// The nearest slice (nnU-Net).

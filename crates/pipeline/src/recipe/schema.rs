@@ -155,7 +155,7 @@ impl<'a, 't> Section<'a, 't> {
         self.want(key, "a number", number)
     }
 
-    /// A number for which `fits` holds; `range` says in words which those are.
+    /// A number for which `fits` holds; `range` describes those for the error message.
     pub fn number_where(&self, key: &'static str, range: &str, fits: impl Fn(f64) -> bool) -> Option<f64> {
         let v = self.number(key)?;
         if fits(v) {

@@ -43,7 +43,7 @@ pub enum Step {
         /// Whose rule gives the grid.
         rule: Rule,
         /// Where the largest spacing is more than so many times the smallest, in the image or in the target, that
-        /// axis is treated apart (nnU-Net: 3).
+        /// axis is resampled separately (nnU-Net: 3).
         #[serde(skip_serializing_if = "Option::is_none")]
         separate: Option<f64>,
         /// Interpolation along that axis.

@@ -75,7 +75,7 @@ impl Summary {
     }
 }
 
-/// Told about each case. Cases may run side by side.
+/// Is called as cases begin and end. Cases may run in parallel.
 pub trait Progress: Send {
     /// A case begins.
     fn begin(&mut self, _index: usize, _total: usize, _case: &Case) {}

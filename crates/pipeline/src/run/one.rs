@@ -1,25 +1,22 @@
 //! One case, start to end.
 
 use super::Outcome;
-use crate::batch::Batch;
+use crate::batch::{Batch, OnProgress};
 use crate::case::Case;
 use crate::claim::Claim;
 use crate::measure::measure;
 use crate::place::Place;
-use crate::predict::{Found, predict};
+use crate::predict::{Predicted, predict};
 use crate::read::{Loaded, load};
 use crate::recipe::{Choice, Recipe, Rule, Task};
 use crate::record::{Record, State, Written, inputs, millis};
-use crate::write::{Names, Segmented, place, remove_plain, write_all};
+use crate::write::{Names, Segmented, remove_plain, write_all};
 use crate::{Error, Fingerprint, Model, Result, Workspace, plausible, post, slides};
 use ampoule_imaging::Volume;
 use ampoule_imaging::geometry::Orientation;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-/// Told how many parts of a case are done, and how many there are.
-pub(super) type Told<'a> = dyn FnMut(usize, usize) + Send + 'a;
 
 /// Runs a case into `output`; `None` where another process works on it.
 pub(super) fn run_case(
@@ -28,28 +25,28 @@ pub(super) fn run_case(
     output: &Path,
     batch: &Batch,
     inputs_of_all: &BTreeSet<PathBuf>,
-    told: &mut Told,
+    on_progress: &mut OnProgress,
 ) -> Result<Option<Outcome>> {
     for path in &case.files {
         crate::read::plain(path)?;
     }
     let slide = slides::is_slide(&model.recipe, case);
-    let spot = Place::new(output, case, model.recipe.whole() && !slide);
-    for folder in [&spot.folder, spot.record.parent().unwrap_or(&spot.folder)] {
+    let place = Place::new(output, case, model.recipe.is_image_level() && !slide);
+    for folder in [&place.folder, place.record.parent().unwrap_or(&place.folder)] {
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }
-    let Some(mut claim) = Claim::take(&spot.lock)? else { return Ok(None) };
+    let Some(mut claim) = Claim::take(&place.lock)? else { return Ok(None) };
     let names: Vec<String> = model.recipe.input.iter().map(|i| i.name.clone()).collect();
     let given = inputs(case, &names)?;
     let fingerprint = fingerprint(model, batch);
     let files = files(&model.recipe, case, batch, slide);
     let paths: Vec<PathBuf> =
-        files.iter().map(|(kind, f)| place(&batch.wanted, kind, &spot.folder, f)).collect();
-    apart(inputs_of_all, &paths, &spot)?;
+        files.iter().map(|(kind, f)| batch.outputs.path_of(kind, &place.folder, f)).collect();
+    check_distinct(inputs_of_all, &paths, &place)?;
     // Nobody else works on this case, so what lies there half-written is nobody's.
-    paths.iter().chain([&spot.record]).for_each(|p| remove_temporaries(p));
+    paths.iter().chain([&place.record]).for_each(|p| remove_temporaries(p));
     if !batch.overwrite
-        && let Some(record) = usable(&spot, &fingerprint, &given, &files, &paths, claim.interrupted)?
+        && let Some(record) = usable(&place, &fingerprint, &given, &files, &paths, claim.interrupted)?
     {
         claim.settle();
         return Ok(Some(Outcome::Kept(Box::new(record))));
@@ -71,17 +68,17 @@ pub(super) fn run_case(
         ..Record::default()
     };
     let made = match slide {
-        true => slides::run(model, case, &spot, batch, &mut record, &mut claim, told),
-        false => in_memory(model, case, &spot, batch, &mut record, &mut claim),
+        true => slides::run(model, case, &place, batch, &mut record, &mut claim, on_progress),
+        false => in_memory(model, case, &place, batch, &mut record, &mut claim),
     };
     let recorded = made.and_then(|()| {
         record.peak_rss_mib = crate::peak_rss_bytes().unwrap_or(0) >> 20;
-        record.write(&spot.record)
+        record.write(&place.record)
     });
     if let Err(e) = recorded {
         // Files that were replaced are gone, so a record of them is one of nothing.
         if claim.begun() || claim.interrupted {
-            paths.iter().chain([&spot.record]).for_each(|p| remove_plain(p));
+            paths.iter().chain([&place.record]).for_each(|p| remove_plain(p));
         }
         claim.settle();
         return Err(e);
@@ -90,7 +87,7 @@ pub(super) fn run_case(
     Ok(Some(Outcome::Done(Box::new(record))))
 }
 
-/// All that results depend on beside the inputs.
+/// The hash of all that results depend on, the inputs left out.
 fn fingerprint(model: &Model, batch: &Batch) -> String {
     let mut f = Fingerprint::new("run");
     f.text("model", &model.sha256).text("recipe", &model.recipe.to_text());
@@ -106,14 +103,14 @@ fn settings(model: &Model, batch: &Batch) -> String {
         batch.frame,
         batch.mpp,
         model.precision().name(),
-        batch.wanted.keep_header
+        batch.outputs.keep_header
     )
 }
 
 /// Names of a case's files with their kinds.
 fn files(recipe: &Recipe, case: &Case, batch: &Batch, slide: bool) -> Vec<(&'static str, String)> {
-    let names = Names { recipe, case, wanted: &batch.wanted };
-    match (slide, recipe.whole()) {
+    let names = Names { recipe, case, outputs: &batch.outputs };
+    match (slide, recipe.is_image_level()) {
         (true, _) => slides::files(&names, batch.gzip),
         (false, true) => Vec::new(),
         (false, false) => names.all(),
@@ -123,15 +120,15 @@ fn files(recipe: &Recipe, case: &Case, batch: &Batch, slide: bool) -> Vec<(&'sta
 /// The files that a case's results are written to, the record left out.
 pub(super) fn outputs(model: &Model, case: &Case, output: &Path, batch: &Batch) -> Vec<PathBuf> {
     let slide = slides::is_slide(&model.recipe, case);
-    let spot = Place::new(output, case, model.recipe.whole() && !slide);
+    let place = Place::new(output, case, model.recipe.is_image_level() && !slide);
     let files = files(&model.recipe, case, batch, slide);
-    files.iter().map(|(kind, f)| place(&batch.wanted, kind, &spot.folder, f)).collect()
+    files.iter().map(|(kind, f)| batch.outputs.path_of(kind, &place.folder, f)).collect()
 }
 
 /// No output may take the place of an input of any case, or of another output.
-fn apart(inputs: &BTreeSet<PathBuf>, outputs: &[PathBuf], spot: &Place) -> Result<()> {
+fn check_distinct(inputs: &BTreeSet<PathBuf>, outputs: &[PathBuf], place: &Place) -> Result<()> {
     let absolute = |p: &PathBuf| std::path::absolute(p).unwrap_or_else(|_| p.clone());
-    let all: Vec<PathBuf> = outputs.iter().chain([&spot.record]).map(absolute).collect();
+    let all: Vec<PathBuf> = outputs.iter().chain([&place.record]).map(absolute).collect();
     if let Some(i) = (1..all.len()).find(|i| all[..*i].contains(&all[*i])) {
         let reason = "it is the place of another output too".into();
         return Err(Error::Content { path: all[i].clone(), reason });
@@ -149,18 +146,18 @@ fn apart(inputs: &BTreeSet<PathBuf>, outputs: &[PathBuf], spot: &Place) -> Resul
 /// The record of results that stand already, where they are what would be made again. Files that stand there and are
 /// not this program's are an error.
 fn usable(
-    spot: &Place,
+    place: &Place,
     fingerprint: &str,
     given: &[Written],
     files: &[(&'static str, String)],
     paths: &[PathBuf],
     interrupted: bool,
 ) -> Result<Option<Record>> {
-    let record = Record::read(&spot.record);
+    let record = Record::read(&place.record);
     if let Some(r) = &record
         && r.describes(fingerprint, given)
     {
-        match r.state(&spot.folder) {
+        match r.state(&place.folder) {
             State::Whole
                 if files.iter().all(|(k, f)| r.outputs.iter().any(|w| w.kind == *k && w.file == *f)) =>
             {
@@ -168,7 +165,7 @@ fn usable(
             }
             // More is asked for, or some files are gone: they are made again.
             State::Whole | State::Missing => {
-                let own = |p: &PathBuf| r.outputs.iter().any(|w| spot.folder.join(&w.file) == *p);
+                let own = |p: &PathBuf| r.outputs.iter().any(|w| place.folder.join(&w.file) == *p);
                 let strange = paths.iter().find(|p| p.symlink_metadata().is_ok() && !own(p));
                 return match strange.filter(|_| !interrupted) {
                     Some(path) => Err(Error::Exists { path: path.clone() }),
@@ -182,7 +179,7 @@ fn usable(
         return Ok(None);
     }
     let there = |p: &&PathBuf| p.symlink_metadata().is_ok();
-    match paths.iter().chain([&spot.record]).find(there) {
+    match paths.iter().chain([&place.record]).find(there) {
         Some(path) => Err(Error::Exists { path: path.clone() }),
         None => Ok(None),
     }
@@ -202,7 +199,7 @@ pub(super) fn remove_temporaries(path: &Path) {
 fn in_memory(
     model: &mut Model,
     case: &Case,
-    spot: &Place,
+    place: &Place,
     batch: &Batch,
     record: &mut Record,
     claim: &mut Claim,
@@ -211,28 +208,27 @@ fn in_memory(
     let mut ws = Workspace::default();
     let most = model.room();
     let recipe = model.recipe.clone();
-    let loaded = load(&recipe, case, batch.frame, most, batch.wanted.keep_header)?;
+    let loaded = load(&recipe, case, batch.frame, most, batch.outputs.keep_header)?;
     ws.add("read", begun.elapsed());
     describe(record, &loaded);
-    let settings = crate::Settings { scores: batch.wanted.probabilities, ..batch.settings };
+    let settings = crate::Settings { scores: batch.outputs.probabilities, ..batch.settings };
     let found = predict(model, loaded.image(recipe.input[0].colours), settings, &mut ws)?
         .map_err(|refused| refused.of(case.main()))?;
     match found {
-        Found::Numbers(numbers) => decide(record, &recipe, &numbers),
-        Found::Labels { labels, scores } => {
+        Predicted::Numbers(numbers) => decide(record, &recipe, &numbers),
+        Predicted::Labels { labels, scores } => {
             let (labels, scores) = finish(&recipe, &loaded, labels, scores, record, &mut ws);
             let begun = Instant::now();
             claim.writing()?;
-            let wanted = &batch.wanted;
             let segmented = Segmented {
                 recipe: &recipe,
                 case,
                 loaded: &loaded,
                 labels: &labels,
                 scores: &scores,
-                wanted,
+                outputs: &batch.outputs,
             };
-            record.outputs = write_all(&segmented, &spot.folder)?;
+            record.outputs = write_all(&segmented, &place.folder)?;
             ws.add("write", begun.elapsed());
         }
     }
@@ -286,7 +282,7 @@ fn finish(
     if !recipe.outputs.masked.is_empty()
         && let Some(image) = loaded.first()
     {
-        record.warnings.extend(plausible::stripped(image, &labels));
+        record.warnings.extend(ampoule_imaging::plausible::stripped(image, &labels));
     }
     (loaded.back(labels), scores.into_iter().map(|(k, v)| (k, loaded.back(v))).collect())
 }
@@ -321,8 +317,8 @@ pub fn predict_case(model: &mut Model, case: &Case, settings: crate::Settings) -
     let mut record = Record::default();
     describe(&mut record, &loaded);
     let (labels, scores, numbers) = match found {
-        Found::Numbers(n) => (None, Vec::new(), n),
-        Found::Labels { labels, scores } => {
+        Predicted::Numbers(n) => (None, Vec::new(), n),
+        Predicted::Labels { labels, scores } => {
             let (labels, scores) = finish(&recipe, &loaded, labels, scores, &mut record, &mut ws);
             (Some(labels), scores, Vec::new())
         }

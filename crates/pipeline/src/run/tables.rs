@@ -6,12 +6,13 @@ use super::{CaseResult, Outcome, Summary};
 use crate::batch::Batch;
 use crate::case::Case;
 use crate::claim::Claim;
-use crate::measure::{Measured, round};
+use crate::measure::Measured;
 use crate::recipe::{Kind, Recipe, Task};
 use crate::record::Record;
 use crate::table::{Table, field};
 use crate::{Error, Model, Result};
 use ampoule_imaging::fs::write_atomic;
+use ampoule_imaging::rounding::round_to;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -36,7 +37,7 @@ pub(super) fn write(model: &Model, output: &Path, summary: &Summary, batch: &Bat
     let refused = |r: &CaseResult| matches!(r.outcome, Outcome::Failed(Error::Exists { .. }));
     let new = summary.results.iter().filter(|r| !(refused(r) && stand.contains(&r.case.name)));
     merge(&all, "case", new.map(|r| cases_row(recipe, &r.case, &r.outcome)).collect())?;
-    if recipe.whole() || recipe.kind() == Kind::Image {
+    if recipe.is_image_level() || recipe.kind() == Kind::Image {
         let rows: Vec<Row> =
             summary.results.iter().filter_map(|r| prediction(recipe, &r.case, &r.outcome)).collect();
         if !rows.is_empty() {
@@ -60,7 +61,7 @@ const TABLES: [(&str, &[&[&str]]); 3] = [
 
 /// Refuses files of others that stand in the place of tables: rows are added to those.
 pub(super) fn ours(output: &Path) -> Result<()> {
-    let foreign = |path: &Path| {
+    let not_ours = |path: &Path| {
         let reason = "it is none of this program's tables, which results are added to; move it, or choose another output folder";
         Err(Error::Content { path: path.into(), reason: reason.into() })
     };
@@ -70,17 +71,17 @@ pub(super) fn ours(output: &Path) -> Result<()> {
         if filled(&path) {
             let table = Table::read(&path)?;
             if !columns.iter().all(|c| table.column(c).is_some()) {
-                return foreign(&path);
+                return not_ours(&path);
             }
         }
     }
     let path = output.join("runs.json");
     if filled(&path) && listed(&path).is_none() {
-        return foreign(&path);
+        return not_ours(&path);
     }
     let path = output.join("qc.html");
     if filled(&path) && !std::fs::read(&path).is_ok_and(|page| gallery::made(&page)) {
-        return foreign(&path);
+        return not_ours(&path);
     }
     Ok(())
 }
@@ -154,7 +155,7 @@ fn cases_row(recipe: &Recipe, case: &Case, outcome: &Outcome) -> Row {
         add(&format!("voxels_{name}"), list.iter().map(|m| m.voxels).sum::<u64>().to_string());
         for (what, size) in [("ml", sum(|m| m.ml)), ("mm2", sum(|m| m.mm2))] {
             if let Some(v) = size {
-                add(&format!("{what}_{name}"), round(v, 1e6).to_string());
+                add(&format!("{what}_{name}"), round_to(v, 1e6).to_string());
             }
         }
     }

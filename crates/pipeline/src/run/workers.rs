@@ -15,8 +15,8 @@ use std::time::Duration;
 /// How long to wait before looking again at a case that another process works on.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// After how long of this a user is told.
-const TOLD: Duration = Duration::from_secs(5);
+/// After how long of this a user is notified.
+const NOTIFY_AFTER: Duration = Duration::from_secs(5);
 
 /// Runs all cases into `output` and writes the tables there. Other processes may do the same at the same time: each
 /// case is worked on by one, and this ends when all are done.
@@ -28,7 +28,7 @@ pub fn run_cases(
     batch: &Batch,
     progress: &mut dyn Progress,
 ) -> Result<Summary> {
-    if !batch.wanted.alone {
+    if !batch.outputs.alone {
         tables::ours(output)?;
     }
     let files = cases.iter().flat_map(|c| c.files.iter().chain(&c.truth));
@@ -53,10 +53,10 @@ pub fn run_cases(
             break;
         }
     }
-    let lanes = lanes(model, cases);
-    if lanes > 1 {
+    let workers = worker_count(model, cases);
+    if workers > 1 {
         model.release();
-        let models: Result<Vec<Model>> = (0..lanes).map(|_| model.beside()).collect();
+        let models: Result<Vec<Model>> = (0..workers).map(|_| model.sharing_weights()).collect();
         std::thread::scope(|s| {
             let jobs: Vec<_> = models?.into_iter().map(|own| s.spawn(|| shared.all(own))).collect();
             for j in jobs {
@@ -78,7 +78,7 @@ pub fn run_cases(
         .collect();
     let mut summary = Summary { results, skipped, tables: None };
     let progress = shared.progress.into_inner().unwrap_or_else(|e| e.into_inner());
-    if !batch.wanted.alone
+    if !batch.outputs.alone
         && let Err(e) = tables::write(model, output, &summary, batch)
     {
         progress.note(&format!("the tables could not be written: {e}"));
@@ -110,8 +110,11 @@ fn clash(case: &Case, file: &Path) -> Error {
 
 /// A case whose record was removed while the run went on has no results any more.
 fn still_there(model: &Model, output: &Path, mut r: CaseResult) -> CaseResult {
-    let place =
-        Place::new(output, &r.case, model.recipe.whole() && !slides::is_slide(&model.recipe, &r.case));
+    let place = Place::new(
+        output,
+        &r.case,
+        model.recipe.is_image_level() && !slides::is_slide(&model.recipe, &r.case),
+    );
     let made = matches!(r.outcome, Outcome::Done(_) | Outcome::Kept(_));
     if made && !place.record.is_file() {
         let reason = "its results were removed while the run went on; run it again".into();
@@ -121,10 +124,10 @@ fn still_there(model: &Model, output: &Path, mut r: CaseResult) -> CaseResult {
 }
 
 /// How many cases run at once: one a thread where a case is a single image, as far as memory goes.
-fn lanes(model: &Model, cases: &[Case]) -> usize {
+fn worker_count(model: &Model, cases: &[Case]) -> usize {
     let small = model.recipe.kind() == Kind::Image && model.recipe.last().window.is_none();
     let slide = || cases.iter().any(|c| slides::is_slide(&model.recipe, c));
-    if !small || model.threads() == 1 || cases.len() < 3 || model.is_foreign() || slide() {
+    if !small || model.threads() == 1 || cases.len() < 3 || model.is_external() || slide() {
         return 1;
     }
     // Nothing was run here, so nothing is known of the memory.
@@ -153,7 +156,7 @@ struct Shared<'a> {
     cases: &'a [Case],
     /// Cases whose results would have the names of another's, with the file.
     clashes: HashMap<usize, PathBuf>,
-    /// Files of all cases and their truths: no output may take their place.
+    /// Files of all cases and their ground truths: no output may take their place.
     inputs: BTreeSet<PathBuf>,
     output: &'a Path,
     batch: &'a Batch,
@@ -186,7 +189,7 @@ impl<'a> Shared<'a> {
         }
         let before = q.waited;
         q.waited += AGAIN;
-        let long = before < TOLD && q.waited >= TOLD;
+        let long = before < NOTIFY_AFTER && q.waited >= NOTIFY_AFTER;
         drop(q);
         std::thread::sleep(AGAIN);
         long
@@ -197,8 +200,8 @@ impl<'a> Shared<'a> {
         let Some(i) = self.queue().waiting.pop_front() else { return false };
         let (case, total) = (&self.cases[i], self.cases.len());
         self.progress().begin(i, total, case);
-        let mut told = |done: usize, of: usize| self.progress().part(case, done, of);
-        let run = || run_case(model, case, self.output, self.batch, &self.inputs, &mut told);
+        let mut on_progress = |done: usize, of: usize| self.progress().part(case, done, of);
+        let run = || run_case(model, case, self.output, self.batch, &self.inputs, &mut on_progress);
         let outcome = match self.clashes.get(&i).map_or_else(run, |file| Err(clash(case, file))) {
             Ok(Some(outcome)) => outcome,
             Ok(None) => {

@@ -3,10 +3,11 @@
 use super::SlideFiles;
 use super::grid::{Grid, Window};
 use super::sink::{Finished, Row, Sink};
-use crate::canvas::{Canvas, Placed};
+use crate::batch::OnProgress;
 use crate::{Error, Result};
 use ampoule_imaging::Volume;
 use ampoule_imaging::pyramid::TILE;
+use ampoule_imaging::window::{Accumulator, Placed};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -22,9 +23,6 @@ pub(super) struct Ready {
     pub means: Vec<f32>,
 }
 
-/// Told how many tiles are done, and how many there are.
-pub(super) type Told<'a> = dyn FnMut(usize, usize) + Send + 'a;
-
 pub(super) struct TileAssembler<'a, 't> {
     files: &'a SlideFiles,
     grid: &'a Grid,
@@ -32,14 +30,14 @@ pub(super) struct TileAssembler<'a, 't> {
     whole: bool,
     /// Weights of a tile's pixels.
     weights: Volume<f32>,
-    canvas: Canvas,
+    accumulator: Accumulator,
     /// Rows of blocks to which later tiles may add more.
     rows: BTreeMap<u64, Row>,
     sink: Sink<'a>,
     table: BufWriter<File>,
     waiting: BTreeMap<usize, Ready>,
     next: usize,
-    told: &'t mut Told<'t>,
+    on_progress: &'t mut OnProgress<'t>,
 }
 
 /// Everything on the slide, and the table of tiles.
@@ -48,7 +46,7 @@ pub(super) struct Done {
     pub table: File,
 }
 
-/// Where a tile lies on the canvas, which has one pixel for each tile of a classifier.
+/// Where a tile lies on the grid of scores, which has one pixel for each tile of a classifier.
 pub(super) fn placed(grid: &Grid, w: &Window, whole: bool) -> Placed {
     if whole {
         return ([w.cell[0], w.cell[1], 0], [1; 3]);
@@ -64,24 +62,25 @@ impl<'a, 't> TileAssembler<'a, 't> {
         weights: Volume<f32>,
         sink: Sink<'a>,
         table: BufWriter<File>,
-        told: &'t mut Told<'t>,
+        on_progress: &'t mut OnProgress<'t>,
     ) -> Self {
-        let whole = sink.recipe().whole();
+        let whole = sink.recipe().is_image_level();
         let size = if whole { grid.cells() } else { grid.size };
         let all = grid.windows.iter().map(|w| placed(grid, w, whole));
-        let canvas = Canvas::new(sink.recipe().label.len(), [size[0], size[1], 1], [TILE, TILE, 1], all);
+        let accumulator =
+            Accumulator::new(sink.recipe().label.len(), [size[0], size[1], 1], [TILE, TILE, 1], all);
         TileAssembler {
             files,
             grid,
             whole,
             weights,
-            canvas,
+            accumulator,
             rows: BTreeMap::new(),
             sink,
             table,
             waiting: BTreeMap::new(),
             next: 0,
-            told,
+            on_progress,
         }
     }
 
@@ -103,7 +102,7 @@ impl<'a, 't> TileAssembler<'a, 't> {
                 let (by, row) = first.remove_entry();
                 self.sink.take(by, &row)?;
             }
-            (self.told)(self.next, self.grid.windows.len());
+            (self.on_progress)(self.next, self.grid.windows.len());
         }
         Ok(())
     }
@@ -121,7 +120,7 @@ impl<'a, 't> TileAssembler<'a, 't> {
         }
         let (at, _) = placed(self.grid, &w, self.whole);
         let size = [r.inner[0], r.inner[1], 1];
-        for block in self.canvas.add((at, size), &self.weights, &r.values) {
+        for block in self.accumulator.add((at, size), &self.weights, &r.values) {
             let [x, y, _] = block.start;
             self.rows.entry(y / SIDE).or_default().insert(x / SIDE, block);
         }

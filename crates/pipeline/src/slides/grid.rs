@@ -105,10 +105,10 @@ fn starts_of(whole: bool, n: u64, w: u64, stride: u64, overlap: f64) -> Vec<u64>
 }
 
 impl Grid {
-    /// The grid for a recipe, without windows; `mpp` is the size of the slide's pixels. The words of an
-    /// error say what to do.
+    /// The grid for a recipe, without windows; `mpp` is the size of the slide's pixels. An error
+    /// message says what to do.
     pub fn new(slide: &Slide, recipe: &Recipe, part: &Part, mpp: Option<f64>) -> Result<Grid, String> {
-        let whole = recipe.whole();
+        let whole = recipe.is_image_level();
         // A classifier's patches are reduced as photos are; for a segmentation reduced pixels are read at once.
         let k = if whole { 1 } else { reduced(recipe) };
         let mut notes = Vec::new();

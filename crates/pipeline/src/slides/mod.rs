@@ -5,10 +5,8 @@
 //! outlines, areas, tiles of a pyramid and parts of a picture.
 
 mod assembler;
-mod features;
 mod grid;
 mod outputs;
-mod overlay;
 mod plan;
 mod reader;
 mod run;
@@ -43,7 +41,7 @@ pub(crate) fn files(names: &Names, gzip: bool) -> Vec<(&'static str, String)> {
     ];
     list.extend(
         (0..recipe.label.len())
-            .filter(|k| names.wanted.probabilities && recipe.label[*k].value != 0)
+            .filter(|k| names.outputs.probabilities && recipe.label[*k].value != 0)
             .map(|k| ("probability", format!("{stem}_prob_{}.tif", plain(recipe, k)))),
     );
     list

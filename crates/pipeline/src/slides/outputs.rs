@@ -2,15 +2,14 @@
 
 use super::SlideFiles;
 use super::assembler::Done;
-use super::features::Features;
-use super::overlay::Overlay;
-use super::sink::{Place, Sink, Tissue};
+use super::sink::{ScoreGrid, Sink, Tissue};
 use crate::recipe::Recipe;
 use crate::record::Written;
 use crate::table::field;
-use crate::{Error, Result, sha256_file};
-use ampoule_imaging::fs::Pending;
-use ampoule_imaging::fs::write_atomic;
+use crate::{Error, Result, sha256_file, sha256_hex};
+use ampoule_imaging::fs::{Pending, write_atomic};
+use ampoule_imaging::geojson::Features;
+use ampoule_imaging::picture::Coverage;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -27,20 +26,28 @@ fn create(path: &Path) -> Result<(Pending, File)> {
     Pending::create(path).map_err(Error::io(path))
 }
 
+/// A random-looking UUID (version 8: of own making) that depends on the slide (`seed`) and the feature's number alone.
+fn feature_id(seed: &str, number: u64) -> String {
+    let h = sha256_hex(format!("{seed} {number}").as_bytes());
+    format!("{}-{}-8{}-8{}-{}", &h[..8], &h[8..12], &h[13..16], &h[17..20], &h[20..32])
+}
+
 impl<'a> Outputs<'a> {
     /// Begins all files; `seed` makes the ids of features. Gives what takes rows, and the table with its
     /// header.
     pub fn begin(
         files: &'a SlideFiles,
         recipe: &'a Recipe,
-        place: Place,
+        grid: ScoreGrid,
         tissue: Option<Tissue<'a>>,
-        overlay: Overlay,
+        overlay: Coverage,
         seed: &str,
     ) -> Result<(Self, Sink<'a>, BufWriter<File>)> {
         let (features, file) = create(&files.geojson)?;
         let gzip = files.geojson.extension().is_some_and(|e| e == "gz");
-        let drawn = Features::new(file, gzip, seed).map_err(Error::io(&files.geojson))?;
+        let seed = seed.to_owned();
+        let ids = move |number| feature_id(&seed, number);
+        let drawn = Features::new(file, gzip, Box::new(ids)).map_err(Error::io(&files.geojson))?;
         let (table, file) = create(&files.table)?;
         let mut rows = BufWriter::with_capacity(1 << 16, file);
         let header: Vec<String> = recipe.label.iter().map(|l| field(&format!("prob_{}", l.name))).collect();
@@ -51,7 +58,7 @@ impl<'a> Outputs<'a> {
             maps.push(pending);
             map_files.push((*class, file));
         }
-        let sink = Sink::new(recipe, files, place, tissue, drawn, map_files, overlay)?;
+        let sink = Sink::new(recipe, files, grid, tissue, drawn, map_files, overlay)?;
         Ok((Outputs { files, features, table, maps }, sink, rows))
     }
 

@@ -12,7 +12,7 @@ pub(super) const THUMBNAIL: u64 = 2048;
 /// Most pixels from which stains are estimated.
 pub(super) const STAIN_PIXELS: usize = 500_000;
 /// Windows for each thread that may be done before their turn.
-pub(super) const AHEAD: usize = 2;
+pub(super) const LOOKAHEAD: usize = 2;
 /// Least and most bytes of decoded tiles to keep.
 const CACHE: [u64; 2] = [16 << 20, 512 << 20];
 
@@ -72,7 +72,7 @@ fn blocks(grid: &Grid, classes: usize, whole: bool) -> u64 {
 /// Threads that work side by side, and bytes of decoded tiles to keep, so that all fits into memory.
 pub(super) fn plan(model: &Model, slide: &Slide, grid: &Grid) -> Result<(usize, u64)> {
     let (own, limit) = memory(model);
-    let whole = model.recipe.whole();
+    let whole = model.recipe.is_image_level();
     let classes = model.recipe.label.len() as u64;
     let pixels = (grid.window[0] * grid.window[1]) as u64;
     let seen = (pixels as f64 * grid.factor * grid.factor) as u64;
@@ -80,7 +80,7 @@ pub(super) fn plan(model: &Model, slide: &Slide, grid: &Grid) -> Result<(usize, 
     let seen = if grid.windows.is_empty() { 0 } else { seen };
     let ready = pixels * 4 * classes;
     let window =
-        6 * seen + pixels * (24 + 8 * classes) + AHEAD as u64 * ready + tile_bytes(slide, grid.level);
+        6 * seen + pixels * (24 + 8 * classes) + LOOKAHEAD as u64 * ready + tile_bytes(slide, grid.level);
     // Rows of labels and their probabilities, and pictures in the thumbnail's size.
     let width = if whole { grid.cells()[0] } else { grid.size[0] };
     let rows = width * 256 * 5 + THUMBNAIL * THUMBNAIL * 4 * classes;
@@ -90,8 +90,8 @@ pub(super) fn plan(model: &Model, slide: &Slide, grid: &Grid) -> Result<(usize, 
     let first = if whole { 0 } else { model.arena_bytes() };
     let needed = fixed + window + first;
     enough(needed, limit)?;
-    let lane = model.arena_bytes() + window;
-    let lanes = (1 + ((limit - needed) / lane.max(1)) as usize).min(model.threads());
-    let rest = limit - needed - lane * (lanes as u64 - 1);
-    Ok((lanes.min(grid.windows.len()).max(1), (CACHE[0] + rest / 2).min(CACHE[1])))
+    let each_worker = model.arena_bytes() + window;
+    let workers = (1 + ((limit - needed) / each_worker.max(1)) as usize).min(model.threads());
+    let rest = limit - needed - each_worker * (workers as u64 - 1);
+    Ok((workers.min(grid.windows.len()).max(1), (CACHE[0] + rest / 2).min(CACHE[1])))
 }

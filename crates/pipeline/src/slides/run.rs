@@ -1,29 +1,31 @@
 //! One slide, start to end.
 
 use super::SlideFiles;
-use super::assembler::{Done, TileAssembler, Told};
+use super::assembler::{Done, TileAssembler};
 use super::grid::Grid;
 use super::outputs::Outputs;
-use super::overlay::Overlay;
 use super::plan::{THUMBNAIL, decoders, plan};
 use super::reader::TileReader;
-use super::sink::{PARTS, Place, Tissue};
+use super::sink::{PARTS, ScoreGrid, Tissue};
 use super::workers::{Times, steps, work};
-use crate::batch::Batch;
+use crate::batch::{Batch, OnProgress};
 use crate::case::Case;
 use crate::claim::Claim;
-use crate::measure::{Measured, round};
-use crate::place::Place as Spot;
+use crate::measure::Measured;
+use crate::place::Place;
 use crate::predict::tile_scores;
 use crate::prepare::Image;
 use crate::recipe::{Slide as Part, Step, TissueRule, Weighting};
 use crate::record::{OnSlide, Record, millis};
 use crate::write::{Names, legend};
 use crate::{Error, Model, Result};
+use ampoule_imaging::Volume;
 use ampoule_imaging::photo::Photo;
+use ampoule_imaging::picture::Coverage;
+use ampoule_imaging::rounding::round_to;
 use ampoule_imaging::slide::Slide;
+use ampoule_imaging::tissue::{self, OnTissue};
 use ampoule_imaging::window::{Style, importance};
-use ampoule_imaging::{Volume, tissue};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -35,17 +37,17 @@ const TISSUE_LEAST: [f64; 2] = [40_000.0, 36_100.0];
 pub(crate) fn run(
     model: &mut Model,
     case: &Case,
-    spot: &Spot,
+    place: &Place,
     batch: &Batch,
     record: &mut Record,
     claim: &mut Claim,
-    told: &mut Told,
+    on_progress: &mut OnProgress,
 ) -> Result<()> {
     let start = Instant::now();
     let input = case.main();
     let recipe = model.recipe.clone();
-    let names = Names { recipe: &recipe, case, wanted: &batch.wanted };
-    let files = SlideFiles::new(&names, batch.gzip, &spot.folder);
+    let names = Names { recipe: &recipe, case, outputs: &batch.outputs };
+    let files = SlideFiles::new(&names, batch.gzip, &place.folder);
     let broken = |source| Error::Slide { path: input.into(), source };
     let mut slide = Slide::open(input, 0).map_err(broken)?;
     let Some(part) = recipe.slide.clone() else {
@@ -60,7 +62,7 @@ pub(crate) fn run(
         record.warnings.push("no tissue was found; there is nothing to outline".into());
     }
     warm(model, grid, input)?;
-    let (lanes, cache) = plan(model, &slide, grid)?;
+    let (workers, cache) = plan(model, &slide, grid)?;
     slide.set_cache(cache);
     let mut reader = TileReader { slide: &slide, grid, change: None };
     let stain = recipe.steps().find_map(|s| if let Step::Stain(s) = s { Some(*s) } else { None });
@@ -72,16 +74,16 @@ pub(crate) fn run(
             .push("too little of it is stained to estimate stains; colours stay as they are".into());
     }
 
-    let place = place(&slide, grid, recipe.whole());
-    let ratio = place.scale / survey.k;
+    let on_slide = score_grid(&slide, grid, recipe.is_image_level());
+    let ratio = on_slide.scale / survey.k;
     let colours: Vec<[u8; 3]> = legend(&recipe).iter().map(|l| l.colour).collect();
-    let overlay = Overlay::new(survey.thumbnail.clone(), ratio, &colours);
-    let tissue = survey.mask.as_ref().map(|mask| Tissue { mask, ratio, clip: part.clip });
+    let overlay = Coverage::new(survey.thumbnail.clone(), ratio, &colours);
+    let tissue = survey.mask.as_ref().map(|mask| Tissue { cover: OnTissue { mask, ratio }, clip: part.clip });
     let seed = record.inputs.first().map_or("", |i| &i.sha256);
-    let (outputs, sink, table) = Outputs::begin(&files, &recipe, place, tissue, overlay, seed)?;
-    let weights = weights(grid, part.blend, recipe.whole());
-    let assembler = TileAssembler::new(&files, grid, weights, sink, table, told);
-    let mut models = (0..lanes).map(|_| model.beside()).collect::<Result<Vec<_>>>()?;
+    let (outputs, sink, table) = Outputs::begin(&files, &recipe, on_slide, tissue, overlay, seed)?;
+    let weights = weights(grid, part.blend, recipe.is_image_level());
+    let assembler = TileAssembler::new(&files, grid, weights, sink, table, on_progress);
+    let mut models = (0..workers).map(|_| model.sharing_weights()).collect::<Result<Vec<_>>>()?;
     let (assembler, times) = work(&mut models, &reader, input, assembler)?;
     let done = assembler.finish()?;
     claim.writing()?;
@@ -98,17 +100,17 @@ pub(crate) fn run(
     let [w, h] = [slide.levels[0].width, slide.levels[0].height];
     record.shape = [w, h, 1];
     record.spacing_mm = survey.mpp.map(|m| [m / 1000.0, m / 1000.0, 1.0]);
-    record.threads = lanes;
-    record.labels = areas(model, &done, place.mpp);
+    record.threads = workers;
+    record.labels = areas(model, &done, on_slide.mpp);
     record.slide = Some(OnSlide {
         format: slide.kind.into(),
         mpp: survey.mpp,
         level: grid.level,
-        downsample: round(grid.scale, 1e6),
+        downsample: round_to(grid.scale, 1e6),
         tiles: grid.windows.len(),
-        tiles_per_second: round(grid.windows.len() as f64 / times.worked.as_secs_f64().max(1e-9), 1e3),
-        network_share: share(&times, lanes),
-        tissue_mm2: survey.mask.as_ref().and_then(|_| looked_at(model, &done, place.mpp)),
+        tiles_per_second: round_to(grid.windows.len() as f64 / times.worked.as_secs_f64().max(1e-9), 1e3),
+        network_share: share(&times, workers),
+        tissue_mm2: survey.mask.as_ref().and_then(|_| looked_at(model, &done, on_slide.mpp)),
     });
     Ok(())
 }
@@ -153,7 +155,7 @@ fn warm(model: &mut Model, grid: &Grid, input: &Path) -> Result<()> {
     let [w, h] = grid.window;
     let colours = model.recipe.input[0].colours;
     let left = steps(&model.recipe);
-    let glass = match model.recipe.whole() {
+    let glass = match model.recipe.is_image_level() {
         true => Image::of_photo(std::borrow::Cow::Owned(Photo::new(w, h, vec![255; 3 * w * h])), colours),
         false => Image::of_levels(&vec![255.0; 3 * w * h], [w, h], colours),
     };
@@ -169,24 +171,24 @@ fn weights(grid: &Grid, blend: Weighting, whole: bool) -> Volume<f32> {
     }
 }
 
-/// How the canvas lies on the slide: the network's grid, or one pixel a window of a classifier.
-fn place(slide: &Slide, grid: &Grid, whole: bool) -> Place {
+/// How the grid of scores lies on the slide: the network's grid, or one pixel a window of a classifier.
+fn score_grid(slide: &Slide, grid: &Grid, whole: bool) -> ScoreGrid {
     let bounds = [slide.levels[0].width as f64, slide.levels[0].height as f64];
     let step = if whole { grid.stride[0] as f64 } else { 1.0 };
     let size = if whole { grid.cells() } else { grid.size };
-    Place { size, scale: grid.scale * step, mpp: grid.mpp.map(|m| m * step), bounds }
+    ScoreGrid { size, scale: grid.scale * step, mpp: grid.mpp.map(|m| m * step), bounds }
 }
 
 /// Share of the threads' time that was spent in the network.
-fn share(times: &Times, lanes: usize) -> f64 {
-    let all = times.worked.max(Duration::from_nanos(1)).as_secs_f64() * lanes as f64;
-    round(times.network.as_secs_f64() / all, 1e4)
+fn share(times: &Times, workers: usize) -> f64 {
+    let all = times.worked.max(Duration::from_nanos(1)).as_secs_f64() * workers as f64;
+    round_to(times.network.as_secs_f64() / all, 1e4)
 }
 
 /// Square millimetres of so many counted parts of pixels of `mpp` microns.
 fn mm2(model: &Model, parts: u64, mpp: Option<f64>) -> Option<f64> {
-    let each = if model.recipe.whole() { PARTS as f64 } else { 1.0 };
-    mpp.map(|m| round(parts as f64 / each * m * m / 1e6, 1e6))
+    let each = if model.recipe.is_image_level() { PARTS as f64 } else { 1.0 };
+    mpp.map(|m| round_to(parts as f64 / each * m * m / 1e6, 1e6))
 }
 
 /// Area of the tissue that was looked at.
@@ -200,8 +202,8 @@ fn areas(model: &Model, done: &Done, mpp: Option<f64>) -> Vec<Measured> {
     let one = |(k, l): (usize, &crate::recipe::Label)| Measured {
         name: l.name.clone(),
         value: l.value,
-        voxels: counts.pixels[k] / if model.recipe.whole() { PARTS } else { 1 },
-        share: round(counts.pixels[k] as f64 / counts.covered.max(1) as f64, 1e6),
+        voxels: counts.pixels[k] / if model.recipe.is_image_level() { PARTS } else { 1 },
+        share: round_to(counts.pixels[k] as f64 / counts.covered.max(1) as f64, 1e6),
         ml: None,
         mm2: mm2(model, counts.pixels[k], mpp),
         regions: Some(counts.regions[k]),

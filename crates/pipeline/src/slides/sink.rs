@@ -1,16 +1,16 @@
 //! What becomes of finished rows: outlines, areas, probability maps and the picture.
 
 use super::SlideFiles;
-use super::features::Features;
-use super::overlay::Overlay;
-use crate::canvas::Finished as Block;
 use crate::decide::Decider;
 use crate::recipe::Recipe;
 use crate::write::legend;
 use crate::{Error, Result};
-use ampoule_imaging::Volume;
 use ampoule_imaging::contour::{Region, Tracer};
+use ampoule_imaging::geojson::Features;
+use ampoule_imaging::picture::Coverage;
 use ampoule_imaging::pyramid::{Pyramid, TILE};
+use ampoule_imaging::tissue::OnTissue;
+use ampoule_imaging::window::Finished as Block;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -20,23 +20,22 @@ const SIDE: u64 = TILE as u64;
 /// Blocks of a row by their columns.
 pub(super) type Row = BTreeMap<u64, Block>;
 
-/// Where there is tissue: its mask, and pixels of the mask along a side of one of the canvas's.
+/// Where there is tissue.
 #[derive(Clone, Copy)]
 pub(super) struct Tissue<'a> {
-    pub mask: &'a Volume<u8>,
-    pub ratio: f64,
+    pub cover: OnTissue<'a>,
     /// Regions end where tissue ends.
     pub clip: bool,
 }
 
-/// How canvas pixels lie on the slide.
+/// How the pixels of the grid of scores lie on the slide.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct ScoreGrid {
     /// Pixels across and down.
     pub size: [u64; 2],
-    /// Pixels of level 0 along a side of one of the canvas's.
+    /// Pixels of level 0 along a side of one of the grid's.
     pub scale: f64,
-    /// Microns along a side of one of the canvas's pixels.
+    /// Microns along a side of one of the grid's pixels.
     pub mpp: Option<f64>,
     /// Pixels across and down level 0.
     pub bounds: [f64; 2],
@@ -48,18 +47,18 @@ pub(super) struct Sink<'a> {
     /// Colour of each label, grey for the background.
     colours: Vec<[u8; 3]>,
     files: &'a SlideFiles,
-    place: Place,
+    grid: ScoreGrid,
     tissue: Option<Tissue<'a>>,
     /// Outlines by label; none for a classifier, whose tiles are drawn as they are.
     tracers: Vec<(usize, Tracer)>,
     features: Features,
     maps: Vec<(usize, Pyramid<BufWriter<File>>)>,
-    overlay: Overlay,
+    overlay: Coverage,
     counts: Counts,
     row: u64,
 }
 
-/// Exact counts of the canvas's pixels.
+/// Exact counts of the grid's pixels.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     /// Pixels of each label that were looked at, on tissue where that was looked for. For a classifier tenths of a
@@ -78,7 +77,7 @@ pub(super) const PARTS: u64 = 10_000;
 pub(super) struct Finished {
     pub features: File,
     pub maps: Vec<File>,
-    pub overlay: Overlay,
+    pub overlay: Coverage,
     pub counts: Counts,
 }
 
@@ -86,18 +85,18 @@ impl<'a> Sink<'a> {
     pub fn new(
         recipe: &'a Recipe,
         files: &'a SlideFiles,
-        place: Place,
+        grid: ScoreGrid,
         tissue: Option<Tissue<'a>>,
         features: Features,
         maps: Vec<(usize, File)>,
-        overlay: Overlay,
+        overlay: Coverage,
     ) -> Result<Self> {
         let n = recipe.label.len();
-        let outlines = !recipe.whole();
+        let outlines = !recipe.is_image_level();
         let drawn = (0..n).filter(|&c| outlines && recipe.label[c].value != 0);
         let begin = |(c, file): (usize, File)| {
             let out = BufWriter::with_capacity(1 << 18, file);
-            let map = Pyramid::new(out, place.size[0], place.size[1], place.mpp);
+            let map = Pyramid::new(out, grid.size[0], grid.size[1], grid.mpp);
             Ok((c, map.map_err(Error::io(files.map(c)))?))
         };
         let named = legend(recipe);
@@ -107,9 +106,9 @@ impl<'a> Sink<'a> {
             decider: Decider::new(recipe),
             colours: recipe.label.iter().map(|l| colour(l.value)).collect(),
             files,
-            place,
+            grid,
             tissue,
-            tracers: drawn.map(|c| (c, Tracer::new(place.size[0] as usize))).collect(),
+            tracers: drawn.map(|c| (c, Tracer::new(grid.size[0] as usize))).collect(),
             features,
             maps: maps.into_iter().map(begin).collect::<Result<_>>()?,
             overlay,
@@ -137,8 +136,8 @@ impl<'a> Sink<'a> {
     pub fn take(&mut self, by: u64, blocks: &Row) -> Result<()> {
         self.blank_until(by * SIDE)?;
         let n = self.recipe.label.len();
-        let width = self.place.size[0] as usize;
-        let rows = SIDE.min(self.place.size[1] - by * SIDE) as usize;
+        let width = self.grid.size[0] as usize;
+        let rows = SIDE.min(self.grid.size[1] - by * SIDE) as usize;
         // The label's number in the recipe and one, 0 where there is none.
         let mut labels = vec![0u32; width * rows];
         let mut chosen = vec![0f32; width * rows];
@@ -187,26 +186,12 @@ impl<'a> Sink<'a> {
     /// How much of a pixel counts as tissue: all of it where that was not looked for; for a classifier, whose pixels
     /// are tiles, in parts.
     fn on_tissue(&self, x: u64, y: u64) -> u64 {
-        let all = if self.recipe.whole() { PARTS } else { 1 };
+        let all = if self.recipe.is_image_level() { PARTS } else { 1 };
         let Some(t) = self.tissue else { return all };
-        let at = |v: f64, n: usize| (v as usize).min(n - 1);
-        let dims = t.mask.dims;
-        if !self.recipe.whole() {
-            let middle = |v: u64, n: usize| at((v as f64 + 0.5) * t.ratio, n);
-            return (t.mask.at(middle(x, dims[0]), middle(y, dims[1]), 0) != 0) as u64;
+        match self.recipe.is_image_level() {
+            true => t.cover.parts(x, y, PARTS),
+            false => t.cover.middle(x, y) as u64,
         }
-        let range = |v: u64, n: usize| {
-            let from = at(v as f64 * t.ratio, n);
-            from..at(((v + 1) as f64 * t.ratio).ceil(), n).max(from + 1)
-        };
-        let (mut tissue, mut pixels) = (0, 0);
-        for v in range(y, dims[1]) {
-            for u in range(x, dims[0]) {
-                pixels += 1;
-                tissue += (t.mask.at(u, v, 0) != 0) as u64;
-            }
-        }
-        tissue * PARTS / u64::max(pixels, 1)
     }
 
     fn blank_until(&mut self, row: u64) -> Result<()> {
@@ -229,7 +214,7 @@ impl<'a> Sink<'a> {
     }
 
     fn region(&mut self, k: usize, r: &Region) -> Result<()> {
-        let p = self.place;
+        let p = self.grid;
         let smallest = self.recipe.slide.as_ref().map_or(0.0, |s| s.smallest);
         if p.mpp.is_some_and(|mpp| (r.pixels as f64) * mpp * mpp < smallest) {
             return Ok(());

@@ -2,7 +2,7 @@
 
 use super::assembler::{Ready, TileAssembler};
 use super::grid::Window;
-use super::plan::AHEAD;
+use super::plan::LOOKAHEAD;
 use super::reader::{TileReader, bytes};
 use crate::predict::tile_scores;
 use crate::prepare::{Image, Refused};
@@ -41,7 +41,7 @@ struct Shared<'s, 'a, 't> {
 pub(super) fn steps(recipe: &Recipe) -> Vec<Step> {
     let left = |s: &&Step| match s {
         Step::Stain(_) => false,
-        Step::Reduce { .. } => recipe.whole(),
+        Step::Reduce { .. } => recipe.is_image_level(),
         _ => true,
     };
     recipe.steps().filter(left).cloned().collect()
@@ -112,10 +112,10 @@ impl<'a, 't> Shared<'_, 'a, 't> {
         self.assembler.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Waits until tile `i` is near its turn: nobody runs far ahead of a slow neighbour, so few tiles are held.
+    /// Waits until tile `i` is near its turn: no worker runs far ahead of a slow one, so few tiles are held.
     fn wait(&self, i: usize) {
         let far = |a: &mut TileAssembler| {
-            i >= a.next() + AHEAD * self.workers && !self.stop.load(Ordering::Relaxed)
+            i >= a.next() + LOOKAHEAD * self.workers && !self.stop.load(Ordering::Relaxed)
         };
         drop(self.turn.wait_while(self.assembler(), far).unwrap_or_else(|e| e.into_inner()));
     }
@@ -133,7 +133,7 @@ impl<'a, 't> Shared<'_, 'a, 't> {
         let inner = self.reader.grid.inner(w.at);
         let colours = model.recipe.input[0].colours;
         let content = |refused: Refused| refused.of(self.input);
-        if model.recipe.whole() {
+        if model.recipe.is_image_level() {
             let tile = Photo::new(inner[0], inner[1], bytes(&levels));
             let image = Image::of_photo(Cow::Owned(tile), colours);
             let values = tile_scores(model, image, self.steps)?.map_err(content)?;

@@ -24,7 +24,7 @@ impl Writer for Heat {
     }
 
     fn write(&self, i: usize, s: &Segmented, path: &Path) -> std::io::Result<()> {
-        let names = Names { recipe: s.recipe, case: s.case, wanted: s.wanted };
+        let names = Names { recipe: s.recipe, case: s.case, outputs: s.outputs };
         let k = labels(&names)[i];
         let (Source::Photo(photo), Some((_, scores))) =
             (&s.loaded.source, s.scores.iter().find(|(own, _)| *own == k))

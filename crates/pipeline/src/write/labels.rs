@@ -14,7 +14,7 @@ impl Writer for Labels {
     }
 
     fn files(&self, n: &Names) -> Vec<String> {
-        if let Some(name) = n.wanted.labels.as_ref().and_then(|p| p.file_name()) {
+        if let Some(name) = n.outputs.labels.as_ref().and_then(|p| p.file_name()) {
             return vec![name.to_string_lossy().into_owned()];
         }
         let several = n.recipe.foreground().count() > 1;

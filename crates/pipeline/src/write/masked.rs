@@ -12,7 +12,7 @@ impl Writer for Masked {
 
     fn files(&self, n: &Names) -> Vec<String> {
         let part = &n.recipe.outputs.masked;
-        if part.is_empty() || n.wanted.alone {
+        if part.is_empty() || n.outputs.alone {
             return Vec::new();
         }
         match n.case.bids {

@@ -16,17 +16,27 @@ use ampoule_imaging::picture::Legend;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
-/// What is asked for beside the usual outputs.
+/// Which outputs are written besides those of the recipe.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct OutputOptions {
     /// Scores of the labels.
     pub probabilities: bool,
     /// Free texts and extensions of the input's header are kept in what is written.
     pub keep_header: bool,
     /// The labels' file itself, for a single case.
     pub labels: Option<PathBuf>,
-    /// Nothing else but the picture and the record is written beside it, and no tables.
+    /// Nothing else but the picture and the record is written next to it, and no tables.
     pub alone: bool,
+}
+
+impl OutputOptions {
+    /// The path of an output of a kind: labels may have a place of their own.
+    pub(crate) fn path_of(&self, kind: &str, folder: &Path, file: &str) -> PathBuf {
+        match &self.labels {
+            Some(path) if kind == "labels" => path.clone(),
+            _ => folder.join(file),
+        }
+    }
 }
 
 /// A segmented case, along the axes of its (first) file.
@@ -37,14 +47,14 @@ pub(crate) struct Segmented<'a> {
     pub labels: &'a Volume<u16>,
     /// Scores by the label's number in the recipe.
     pub scores: &'a [(usize, Volume<f32>)],
-    pub wanted: &'a Wanted,
+    pub outputs: &'a OutputOptions,
 }
 
 /// One kind of output.
 trait Writer: Sync {
     /// What it is, in records.
     fn kind(&self) -> &'static str;
-    /// Its files of a case, in its folder, without any where it is not wanted.
+    /// Its files of a case, in its folder, without any where it is not asked for.
     fn files(&self, names: &Names) -> Vec<String>;
     /// Writes file `i` of those.
     fn write(&self, i: usize, s: &Segmented, path: &Path) -> std::io::Result<()>;
@@ -58,7 +68,7 @@ const WRITERS: [&dyn Writer; 5] =
 pub(crate) struct Names<'a> {
     pub recipe: &'a Recipe,
     pub case: &'a Case,
-    pub wanted: &'a Wanted,
+    pub outputs: &'a OutputOptions,
 }
 
 impl Names<'_> {
@@ -95,7 +105,7 @@ fn entities(stem: &str) -> &str {
     stem.rsplit_once('_').filter(|(_, s)| !s.contains('-')).map_or(stem, |p| p.0)
 }
 
-/// The name of a label as part of a file's name; labels whose names differ in other signs only are told apart by
+/// The name of a label as part of a file's name; labels whose names differ in other signs only are distinguished by
 /// their numbers.
 pub(crate) fn plain(recipe: &Recipe, k: usize) -> String {
     let plain = |i: usize| recipe.label[i].name.replace(|c: char| !c.is_alphanumeric(), "-");
@@ -115,13 +125,13 @@ pub(crate) fn legend(recipe: &Recipe) -> Vec<Legend> {
 
 /// Writes all files of a case into `folder`; none is left where one fails.
 pub(crate) fn write_all(s: &Segmented, folder: &Path) -> Result<Vec<Written>> {
-    let names = Names { recipe: s.recipe, case: s.case, wanted: s.wanted };
+    let names = Names { recipe: s.recipe, case: s.case, outputs: s.outputs };
     let jobs: Vec<(&dyn Writer, usize, String)> = WRITERS
         .iter()
         .flat_map(|w| w.files(&names).into_iter().enumerate().map(|(i, f)| (*w, i, f)))
         .collect();
     let write = |(writer, i, file): &(&dyn Writer, usize, String)| -> Result<Written> {
-        let path = place(s.wanted, writer.kind(), folder, file);
+        let path = s.outputs.path_of(writer.kind(), folder, file);
         writer.write(*i, s, &path).map_err(Error::io(&path))?;
         Ok(Written { kind: writer.kind().into(), file: file.clone(), sha256: sha256_file(&path)? })
     };
@@ -129,7 +139,7 @@ pub(crate) fn write_all(s: &Segmented, folder: &Path) -> Result<Vec<Written>> {
     let written: Result<Vec<Written>> = jobs.par_iter().map(write).collect();
     if written.is_err() {
         for (writer, _, file) in &jobs {
-            remove_plain(&place(s.wanted, writer.kind(), folder, file));
+            remove_plain(&s.outputs.path_of(writer.kind(), folder, file));
         }
     }
     written
@@ -139,14 +149,6 @@ pub(crate) fn write_all(s: &Segmented, folder: &Path) -> Result<Vec<Written>> {
 pub(crate) fn remove_plain(path: &Path) {
     if path.symlink_metadata().is_ok_and(|m| m.is_file()) {
         let _ = std::fs::remove_file(path);
-    }
-}
-
-/// Where a file goes: labels may have a place of their own.
-pub(crate) fn place(wanted: &Wanted, kind: &str, folder: &Path, file: &str) -> PathBuf {
-    match &wanted.labels {
-        Some(path) if kind == "labels" => path.clone(),
-        _ => folder.join(file),
     }
 }
 

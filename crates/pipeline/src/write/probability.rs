@@ -11,7 +11,7 @@ pub(super) struct Probability;
 /// Labels whose scores are written, by their number in the recipe.
 fn labels(n: &Names) -> Vec<usize> {
     let foreground = |k: &usize| n.recipe.label[*k].value != 0;
-    (0..n.recipe.label.len()).filter(|_| n.wanted.probabilities).filter(foreground).collect()
+    (0..n.recipe.label.len()).filter(|_| n.outputs.probabilities).filter(foreground).collect()
 }
 
 impl Writer for Probability {
@@ -35,7 +35,7 @@ impl Writer for Probability {
     }
 
     fn write(&self, i: usize, s: &Segmented, path: &Path) -> std::io::Result<()> {
-        let names = Names { recipe: s.recipe, case: s.case, wanted: s.wanted };
+        let names = Names { recipe: s.recipe, case: s.case, outputs: s.outputs };
         let k = labels(&names)[i];
         let found = s.scores.iter().find(|(own, _)| *own == k);
         let (_, scores) = found.ok_or_else(|| std::io::Error::other("its scores were not kept"))?;

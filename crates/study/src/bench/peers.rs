@@ -1,7 +1,7 @@
 //! Other engines, through their C libraries from Python wheels.
 
 use super::worker::{Loaded, Task, seeded};
-use ampoule_engine::Foreign;
+use ampoule_engine::ExternalNetwork;
 use openvino::{Core, DeviceType, ElementType, InferRequest, RwPropertyKey, Shape};
 use ort::session::{Session, SessionInputValue, builder::GraphOptimizationLevel};
 use ort::value::Tensor;
@@ -174,7 +174,7 @@ impl Loaded for OpenVino {
     }
 }
 
-impl Foreign for OnnxRuntime {
+impl ExternalNetwork for OnnxRuntime {
     fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> {
         for (i, v) in inputs.iter().enumerate() {
             self.set(i, v.clone())?;
@@ -183,7 +183,7 @@ impl Foreign for OnnxRuntime {
     }
 }
 
-impl Foreign for OpenVino {
+impl ExternalNetwork for OpenVino {
     fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> {
         for (i, v) in inputs.iter().enumerate() {
             self.set(i, v)?;

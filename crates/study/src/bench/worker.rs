@@ -90,7 +90,7 @@ impl Loaded for Ampoule {
     }
 
     fn outputs(&mut self) -> Result<Vec<Vec<f32>>, String> {
-        Ok((0..self.session.outputs()).map(|i| self.session.output(i).to_vec()).collect())
+        Ok(self.session.iter_outputs().map(|o| o.to_vec()).collect())
     }
 
     fn profile(&self) -> Vec<Share> {

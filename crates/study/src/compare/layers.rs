@@ -233,7 +233,8 @@ fn alone(l: &Layer, kept: &Values, options: &Options) -> Result<Option<f64>> {
         s.set_input(i, v).map_err(engine)?;
     }
     s.run().map_err(engine)?;
-    Ok(kept.get(&l.outputs[0]).and_then(|(_, signal)| sqnr(signal, &s.output(0).to_vec())))
+    let got = s.output(0).map_err(engine)?.to_vec();
+    Ok(kept.get(&l.outputs[0]).and_then(|(_, signal)| sqnr(signal, &got)))
 }
 
 /// Signal to noise in dB; `None` when both are equal.

@@ -1,7 +1,7 @@
 //! PyTorch in eager mode: a Python process that runs the graph node by node and reports its own times.
 
 use super::worker::Carried;
-use ampoule_engine::Foreign;
+use ampoule_engine::ExternalNetwork;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -29,7 +29,7 @@ pub(super) fn start(
     threads: usize,
     folder: tempfile::TempDir,
     carried: Arc<Mutex<Carried>>,
-) -> Result<Box<dyn Foreign>, String> {
+) -> Result<Box<dyn ExternalNetwork>, String> {
     let python = environment.join("bin/python");
     if !python.exists() {
         return Err(format!("not installed in {}; run tools/peers.sh", environment.display()));
@@ -68,7 +68,7 @@ impl Torch {
     }
 }
 
-impl Foreign for Torch {
+impl ExternalNetwork for Torch {
     fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> {
         let start = Instant::now();
         let path = |what: &str, i: usize| self.folder.path().join(format!("{what}{i}.f32"));

@@ -5,7 +5,7 @@ use super::profile;
 use super::torch;
 use crate::bench::{self, find_library};
 use crate::cases::{Runner, Stages};
-use ampoule_engine::{Elsewhere, Foreign, Options, Precision, Rewrites};
+use ampoule_engine::{ExternalBackend, ExternalNetwork, Options, Precision, Rewrites};
 use ampoule_graph::Graph;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::Case;
@@ -81,9 +81,9 @@ fn load(task: &Task, threads: usize) -> Result<Loaded, Trouble> {
     let ready = &task.ready;
     let graph = onnx::read_file(&ready.model).map_err(|e| format!("{}: {e}", ready.model.display()))?;
     let carried: Arc<Mutex<Carried>> = Arc::default();
-    let elsewhere = match ready.engine {
+    let external = match ready.engine {
         Engine::Ampoule => None,
-        _ => Some(Elsewhere(loader(task, threads, carried.clone())?)),
+        _ => Some(ExternalBackend(loader(task, threads, carried.clone())?)),
     };
     let most = task.profile.memory_mib.map(|m| (m << 20).saturating_sub(PROGRAM));
     let options = Options {
@@ -92,7 +92,7 @@ fn load(task: &Task, threads: usize) -> Result<Loaded, Trouble> {
         precision: Precision::parse(&ready.precision).ok_or("an unknown precision")?,
         rewrites: if ready.plain { Rewrites::Fold } else { Rewrites::All },
         max_bytes: most.or_else(ampoule_pipeline::total_memory),
-        elsewhere,
+        external,
         ..Options::default()
     };
     let mut runner = Runner::new(&graph, &ready.recipe, &options, ready.fast)?;
@@ -103,11 +103,11 @@ fn load(task: &Task, threads: usize) -> Result<Loaded, Trouble> {
 /// Most networks that another engine holds.
 const KEPT: usize = 4;
 
-/// A foreign network that outlives its session.
+/// An external network that outlives its session.
 #[derive(Clone)]
-struct Kept(Arc<Mutex<Box<dyn Foreign>>>);
+struct Kept(Arc<Mutex<Box<dyn ExternalNetwork>>>);
 
-impl Foreign for Kept {
+impl ExternalNetwork for Kept {
     fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> {
         self.0.lock().unwrap_or_else(|e| e.into_inner()).run(inputs)
     }
@@ -165,7 +165,7 @@ fn foreign(
     threads: usize,
     folder: tempfile::TempDir,
     carried: Arc<Mutex<Carried>>,
-) -> Result<Box<dyn Foreign>, String> {
+) -> Result<Box<dyn ExternalNetwork>, String> {
     let library = |prefix: &str| -> Result<PathBuf, String> {
         find_library(&ready.environment, prefix)
             .ok_or_else(|| format!("not installed in {}; run tools/peers.sh", ready.environment.display()))

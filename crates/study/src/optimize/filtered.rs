@@ -6,7 +6,7 @@ use super::timing::{WORTH, most, times};
 use super::{Told, Verdict, watch};
 use crate::Result;
 use ampoule_compress::{Plan, Rounded, Transforms};
-use ampoule_engine::{Options, filtered};
+use ampoule_engine::{Options, winograd_int8};
 use ampoule_graph::Graph;
 use ampoule_pipeline::Case;
 
@@ -32,7 +32,7 @@ pub(super) fn choose(
     told("time transforms", 0, 2);
     let direct = times(quantized, &samples, &job.options)?;
     told("time transforms", 1, 2);
-    filtered::record(quantized, &Rounded::record(&all));
+    winograd_int8::record(quantized, &Rounded::record(&all));
     let changed = times(quantized, &samples, &job.options)?;
     let gain = |r: &Rounded| match (direct.get(&r.node), changed.get(&r.node)) {
         (Some(a), Some(b)) if b.ms < (1.0 - WORTH) * a.ms => a.ms - b.ms,
@@ -42,7 +42,7 @@ pub(super) fn choose(
     // The least error for the time that is won comes first.
     list.sort_by(|a, b| (a.error / gain(a)).total_cmp(&(b.error / gain(b))));
     let record = |g: &mut Graph, list: &[&Rounded]| {
-        filtered::record(g, &Rounded::record(list.iter().copied()));
+        winograd_int8::record(g, &Rounded::record(list.iter().copied()));
     };
     record(quantized, &[]);
     Ok(match most(runs, quantized, list, record, validation, told)? {

@@ -6,7 +6,7 @@ use super::timing::{Timed, WORTH, most, times};
 use super::{Told, Verdict};
 use crate::Result;
 use ampoule_compress::Plan;
-use ampoule_engine::narrow;
+use ampoule_engine::mixed_precision;
 use ampoule_graph::{Graph, ValueId};
 use ampoule_pipeline::Case;
 use std::collections::BTreeMap;
@@ -32,17 +32,18 @@ pub(super) fn choose(
 ) -> Result<(Vec<String>, Vec<Verdict>)> {
     let job = runs.job;
     let samples = samples(job, runs.recipe, runs.graph, plan, &calibration[0])?;
-    let found = narrow::groups(graph);
+    let found = mixed_precision::groups(graph);
     let name = |g: &Graph, i: usize| g.value(found[i][0]).name.clone();
     let all: Vec<String> = (0..found.len()).map(|i| name(graph, i)).collect();
     told("time bfloat16", 0, 2);
     let wide = times(graph, &samples, &job.options)?;
     told("time bfloat16", 1, 2);
-    narrow::record(graph, all.iter().map(String::as_str));
+    mixed_precision::record(graph, all.iter().map(String::as_str));
     let halved = times(graph, &samples, &job.options)?;
     let mut list = gains(graph, &found, &wide, &halved);
     list.sort_by(|a, b| b.gain_ms.total_cmp(&a.gain_ms));
-    let record = |g: &mut Graph, list: &[Group]| narrow::record(g, list.iter().map(|l| l.name.as_str()));
+    let record =
+        |g: &mut Graph, list: &[Group]| mixed_precision::record(g, list.iter().map(|l| l.name.as_str()));
     record(graph, &[]);
     Ok(match most(runs, graph, list, record, validation, told)? {
         Some((list, tried)) => (list.into_iter().flat_map(|l| l.nodes).collect(), tried),
@@ -52,9 +53,9 @@ pub(super) fn choose(
 
 /// Notes all values between layers in `graph` and returns the nodes that write them.
 pub(super) fn all(graph: &mut Graph) -> Vec<String> {
-    let groups = narrow::groups(graph);
+    let groups = mixed_precision::groups(graph);
     let names: Vec<String> = groups.iter().map(|g| graph.value(g[0]).name.clone()).collect();
-    narrow::record(graph, names.iter().map(String::as_str));
+    mixed_precision::record(graph, names.iter().map(String::as_str));
     let producers = graph.producers();
     let of = |v: &ValueId| producers[v.0].map(|p| graph.node_name(&graph.nodes[p]).to_owned());
     groups.iter().flatten().filter_map(of).collect()

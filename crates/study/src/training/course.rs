@@ -153,7 +153,7 @@ fn phases(plan: &Training) -> Vec<Phase> {
 /// Dimensions of all outputs of `g` for inputs of `shape`.
 fn sizes(g: &Graph, shape: &[usize], options: &Options) -> Result<Vec<Vec<usize>>> {
     let s = Session::new(g.clone(), &[shape.to_vec()], options)?;
-    Ok((0..s.outputs()).map(|i| s.output(i).dims.to_vec()).collect())
+    Ok(s.iter_outputs().map(|o| o.dims.to_vec()).collect())
 }
 
 /// Channels of a network's output.

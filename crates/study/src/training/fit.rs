@@ -11,7 +11,7 @@ use super::{Told, Training};
 use crate::{Error, Result};
 use ampoule_engine::Pool;
 use ampoule_graph::Graph;
-use ampoule_kernels::Isa;
+use ampoule_kernels::Features;
 use ampoule_onnx::{self as onnx, Limits};
 use ampoule_train::{Head, Machine, Net, Optimizer, Options, Schedule, build, clip, loss};
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ pub(super) struct Reading {
 /// Everything that phases share.
 pub(super) struct Trainer<'a> {
     pub plan: &'a Training,
-    pub isa: Isa,
+    pub isa: Features,
     pub pool: Arc<Pool>,
     pub max_bytes: Option<u64>,
     pub examples: Examples<'a>,

@@ -67,9 +67,9 @@ pub(super) fn run_batches(
     let mut session = Session::new(graph.clone(), &[shape.to_vec()], options)?;
     for i in 0..count.min(batches.steps) {
         let batch = batches.draw(examples, 0, 9_001, i)?;
-        session.input(0).copy_from_slice(&batch.values);
+        session.input(0)?.copy_from_slice(&batch.values);
         session.run()?;
-        each(i, session.output(0).to_vec());
+        each(i, session.output(0)?.to_vec());
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::whole::bound;
 use crate::{Error, Result};
-use ampoule_engine::{Options, Session};
+use ampoule_engine::{Options, OutputRef, Session};
 use ampoule_graph::{Graph, passes};
 use ampoule_train::logits;
 
@@ -39,7 +39,7 @@ impl Teacher {
     /// Dimensions of its outputs in ONNX order: the logits, then the features.
     pub fn dims(&self) -> Vec<Vec<usize>> {
         let Some(s) = self.sessions.first() else { return Vec::new() };
-        (0..s.outputs()).map(|i| s.output(i).dims.to_vec()).collect()
+        s.iter_outputs().map(|o| o.dims.to_vec()).collect()
     }
 
     /// Its logits and features for inputs with channels innermost, laid out alike.
@@ -47,10 +47,10 @@ impl Teacher {
         let mut all: Vec<Vec<f32>> = Vec::new();
         let n = self.sessions.len() as f32;
         for s in &mut self.sessions {
-            s.input(0).copy_from_slice(values);
+            s.input(0).map_err(|e| Error::Pipeline(e.into()))?.copy_from_slice(values);
             s.run().map_err(|e| Error::Pipeline(e.into()))?;
-            for i in 0..s.outputs() {
-                let out = channels_last(s, i);
+            for (i, out) in s.iter_outputs().enumerate() {
+                let out = channels_last(&out);
                 match all.get_mut(i) {
                     None => all.push(out),
                     Some(sum) => sum.iter_mut().zip(&out).for_each(|(a, b)| *a += b),
@@ -64,9 +64,8 @@ impl Teacher {
     }
 }
 
-/// Output `i` of a session with channels innermost.
-pub(super) fn channels_last(s: &Session, i: usize) -> Vec<f32> {
-    let out = s.output(i);
+/// An output of a session with channels innermost.
+pub(super) fn channels_last(out: &OutputRef<'_>) -> Vec<f32> {
     let (n, c) = (out.dims[0], out.dims.get(1).copied().unwrap_or(1));
     let pixels: usize = out.dims.iter().skip(2).product();
     let rows = out.to_vec();

@@ -54,14 +54,14 @@ impl Whole {
         let zyx = r.last().axes == Axes::Zyx;
         let flat = r.kind() == Kind::Image;
         let foreground = match r.foreground().collect::<Vec<_>>()[..] {
-            [only] if !flat && !r.whole() => Some(only.channel),
+            [only] if !flat && !r.is_image_level() => Some(only.channel),
             _ => None,
         };
         let mut classes = r.classes();
         if classes.len() == 1 {
             classes.insert(0, "background".into());
         }
-        let (whole, multiple) = (r.whole(), multiple(&r));
+        let (whole, multiple) = (r.is_image_level(), multiple(&r));
         let last = &mut r.network[before];
         if let ([], [only]) = (&last.outputs[..], &graph.outputs[..]) {
             last.outputs.push(graph.value(*only).name.clone());
@@ -223,9 +223,9 @@ channel = 0
     fn run(g: &Graph, output: &str) -> f32 {
         let g = g.extract(&[output]).unwrap();
         let mut s = ampoule_engine::Session::new(g, &[vec![1, 1, 8, 8, 8]], &Default::default()).unwrap();
-        s.input(0).fill(1.0);
+        s.input(0).unwrap().fill(1.0);
         s.run().unwrap();
-        s.output(0).to_vec()[0]
+        s.output(0).unwrap().to_vec()[0]
     }
 
     #[test]

@@ -1,0 +1,147 @@
+//! NRRD with its voxels in the same file, raw or gzipped: a text header, an empty line, the voxels.
+//!
+//! The format is described at <https://teem.sourceforge.net/nrrd/format.html>. Three axes of space are read, and
+//! frames of them where a fourth axis, the slowest, is no axis of space.
+
+mod fields;
+mod geometry;
+
+use super::error::Error;
+use super::kind::Format;
+use super::nifti::{DataType, Frames, Header, Nifti};
+use super::stream::Stream;
+use fields::{Fields, malformed};
+use std::path::Path;
+
+/// Recognises one by its first bytes.
+pub(super) fn sniff(head: &[u8]) -> Option<Format> {
+    head.starts_with(b"NRRD000").then_some(Format::Nrrd)
+}
+
+/// Reads one ([`super::read_volume`]).
+pub(super) fn read(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result<Nifti, Error> {
+    let mut stream = Stream::open(path)?;
+    let fields = Fields::read(&mut stream)?;
+    let layout = Layout::of(&fields)?;
+    let geometry::Space { affine, mut notes } = geometry::of(&fields, layout.frames_axis)?;
+    let header = Header::new(layout.dims, layout.datatype, &affine);
+    header.check_dims()?;
+    notes.extend(header.affine()?.1);
+    let at = stream.position;
+    if layout.gzip {
+        stream.unpack()?;
+    }
+    let body = Frames { at, frames: layout.frames, big_endian: layout.big_endian, frame };
+    let raw = body.read(&mut stream, &header, most_bytes)?;
+    stream.finish(0, &mut notes)?;
+    Nifti::assembled(header, raw, vec![0; 4], notes)
+}
+
+/// How the voxels are stored.
+struct Layout {
+    dims: [usize; 3],
+    /// 1 where there is no fourth axis.
+    frames: usize,
+    /// Whether the fourth axis counts frames.
+    frames_axis: bool,
+    datatype: DataType,
+    big_endian: bool,
+    gzip: bool,
+}
+
+impl Layout {
+    fn of(f: &Fields) -> Result<Layout, Error> {
+        if f.get("datafile").is_some() {
+            return Err(Error::Unsupported(
+                "its voxels are in another file (`data file`); save it as one .nrrd file, or as NIfTI".into(),
+            ));
+        }
+        for skip in ["lineskip", "byteskip"] {
+            if f.get(skip).is_some_and(|v| v != "0") {
+                return Err(Error::Unsupported(
+                    "bytes before its voxels are to be skipped; save it anew".into(),
+                ));
+            }
+        }
+        let sizes = sizes(f)?;
+        let datatype = datatype(f.needed("type")?)?;
+        Ok(Layout {
+            dims: [sizes[0], sizes[1], sizes[2]],
+            frames: sizes.get(3).copied().unwrap_or(1),
+            frames_axis: sizes.len() == 4,
+            big_endian: big_endian(f, datatype)?,
+            gzip: gzip(f.needed("encoding")?)?,
+            datatype,
+        })
+    }
+}
+
+/// Sizes of three axes, or of three and of frames.
+fn sizes(f: &Fields) -> Result<Vec<usize>, Error> {
+    let wrong = |text: &str| malformed(format!("its sizes are `{text}`, which cannot be"));
+    let text = f.needed("sizes")?;
+    let size = |t: &str| t.parse().ok().filter(|n| (1..1usize << 31).contains(n));
+    let list =
+        text.split_whitespace().map(size).collect::<Option<Vec<usize>>>().ok_or_else(|| wrong(text))?;
+    let dimension = f.needed("dimension")?;
+    if dimension.parse() != Ok(list.len()) {
+        return Err(malformed(format!("its dimension is {dimension}, its sizes are `{text}`")));
+    }
+    match list.len() {
+        3 | 4 => Ok(list),
+        n => Err(Error::Unsupported(format!("it has {n} axes; 3, and 4 with frames, are read"))),
+    }
+}
+
+/// The type of voxels by any of the names that the format has for it.
+fn datatype(name: &str) -> Result<DataType, Error> {
+    let plain = name.to_ascii_lowercase();
+    Ok(match plain.as_str() {
+        "signed char" | "int8" | "int8_t" => DataType::I8,
+        "uchar" | "unsigned char" | "uint8" | "uint8_t" => DataType::U8,
+        "short" | "short int" | "signed short" | "signed short int" | "int16" | "int16_t" => DataType::I16,
+        "ushort" | "unsigned short" | "unsigned short int" | "uint16" | "uint16_t" => DataType::U16,
+        "int" | "signed int" | "int32" | "int32_t" => DataType::I32,
+        "uint" | "unsigned int" | "uint32" | "uint32_t" => DataType::U32,
+        "longlong"
+        | "long long"
+        | "long long int"
+        | "signed long long"
+        | "signed long long int"
+        | "int64"
+        | "int64_t" => DataType::I64,
+        "ulonglong" | "unsigned long long" | "unsigned long long int" | "uint64" | "uint64_t" => {
+            DataType::U64
+        }
+        "float" => DataType::F32,
+        "double" => DataType::F64,
+        _ => {
+            return Err(Error::Unsupported(format!(
+                "its voxels are of the type `{name}`, which is not read"
+            )));
+        }
+    })
+}
+
+fn big_endian(f: &Fields, t: DataType) -> Result<bool, Error> {
+    match f.get("endian") {
+        Some("little") => Ok(false),
+        Some("big") => Ok(true),
+        None if t.bytes() == 1 => Ok(false),
+        Some(other) => Err(malformed(format!("its endian is `{other}`; little or big is expected"))),
+        None => Err(malformed("it does not say whether its voxels are little or big endian")),
+    }
+}
+
+fn gzip(encoding: &str) -> Result<bool, Error> {
+    match encoding.to_ascii_lowercase().as_str() {
+        "raw" => Ok(false),
+        "gz" | "gzip" => Ok(true),
+        _ => Err(Error::Unsupported(format!(
+            "its encoding is `{encoding}`; raw and gzip are read, so save it with one of these"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

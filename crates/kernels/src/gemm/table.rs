@@ -1,0 +1,114 @@
+//! The micro-kernels of GEMM and convolution.
+
+use super::{MicroKernel, Operand, float, requantize};
+#[cfg(target_arch = "x86_64")]
+use super::{x86_float, x86_int8};
+use crate::elem::Elem;
+use crate::features::{Features, best};
+
+/// Groups of kernels that run together: what they multiply, what they need, their
+/// [`MicroKernel::rate`], and each by name, rows and columns.
+macro_rules! kernels {
+    ($(#[$cfg:meta] $operand:ident, $features:ident, $rate:literal {
+        $($name:literal [$mr:literal, $nr:literal] $run:path;)*
+    })*) => {
+        /// Every micro-kernel. Of one operand the preferred groups come first; in a group the width
+        /// ascends. Those that need nothing are the reference.
+        pub static KERNELS: &[MicroKernel] = &[
+            $($(#[$cfg] MicroKernel {
+                name: $name,
+                features: Features::$features,
+                a: Operand::$operand,
+                mr: $mr,
+                nr: $nr,
+                rate: $rate,
+                run: $run,
+            },)*)*
+        ];
+    };
+}
+
+kernels! {
+    #[cfg(target_arch = "x86_64")]
+    F32, AVX512, 70.0 {
+        "f32_gemm_8x1_avx512" [8, 1] x86_float::avx512_8x1;
+        "f32_gemm_24x16_avx512" [24, 16] x86_float::avx512_24x16;
+        "f32_gemm_14x32_avx512" [14, 32] x86_float::avx512_14x32;
+        "f32_gemm_9x48_avx512" [9, 48] x86_float::avx512_9x48;
+    }
+    #[cfg(target_arch = "x86_64")]
+    F32, AVX2, 35.0 {
+        "f32_gemm_4x1_avx2" [4, 1] x86_float::avx2_4x1;
+        "f32_gemm_12x8_avx2" [12, 8] x86_float::avx2_12x8;
+        "f32_gemm_6x16_avx2" [6, 16] x86_float::avx2_6x16;
+        "f32_gemm_4x24_avx2" [4, 24] x86_float::avx2_4x24;
+    }
+    #[cfg(all())]
+    F32, NONE, 1.0 {
+        "f32_gemm_4x8_scalar" [4, 8] float::scalar;
+    }
+    #[cfg(target_arch = "x86_64")]
+    Bf16, AVX512_BF16, 140.0 {
+        "bf16_gemm_8x1_avx512bf16" [8, 1] x86_float::pairs_8x1;
+        "bf16_gemm_24x16_avx512bf16" [24, 16] x86_float::pairs_24x16;
+        "bf16_gemm_14x32_avx512bf16" [14, 32] x86_float::pairs_14x32;
+        "bf16_gemm_9x48_avx512bf16" [9, 48] x86_float::pairs_9x48;
+    }
+    #[cfg(target_arch = "x86_64")]
+    U8, AVX512_VNNI, 280.0 {
+        "u8_gemm_8x1_avx512vnni" [8, 1] x86_int8::avx512vnni_8x1;
+        "u8_gemm_24x16_avx512vnni" [24, 16] x86_int8::avx512vnni_24x16;
+        "u8_gemm_14x32_avx512vnni" [14, 32] x86_int8::avx512vnni_14x32;
+        "u8_gemm_9x48_avx512vnni" [9, 48] x86_int8::avx512vnni_9x48;
+    }
+    #[cfg(target_arch = "x86_64")]
+    U8, AVX2_VNNI, 140.0 {
+        "u8_gemm_4x1_avx2vnni" [4, 1] x86_int8::avx2vnni_4x1;
+        "u8_gemm_12x8_avx2vnni" [12, 8] x86_int8::avx2vnni_12x8;
+        "u8_gemm_6x16_avx2vnni" [6, 16] x86_int8::avx2vnni_6x16;
+        "u8_gemm_3x24_avx2vnni" [3, 24] x86_int8::avx2vnni_3x24;
+    }
+    #[cfg(target_arch = "x86_64")]
+    I16, AVX512, 105.0 {
+        "i16_gemm_8x1_avx512" [8, 1] x86_int8::avx512_8x1;
+        "i16_gemm_24x16_avx512" [24, 16] x86_int8::avx512_24x16;
+        "i16_gemm_12x32_avx512" [12, 32] x86_int8::avx512_12x32;
+        "i16_gemm_8x48_avx512" [8, 48] x86_int8::avx512_8x48;
+    }
+    #[cfg(target_arch = "x86_64")]
+    I16, AVX2, 56.0 {
+        "i16_gemm_4x1_avx2" [4, 1] x86_int8::avx2_4x1;
+        "i16_gemm_12x8_avx2" [12, 8] x86_int8::avx2_12x8;
+        "i16_gemm_6x16_avx2" [6, 16] x86_int8::avx2_6x16;
+        "i16_gemm_3x24_avx2" [3, 24] x86_int8::avx2_3x24;
+    }
+    #[cfg(all())]
+    I16, NONE, 1.0 {
+        "i16_gemm_4x8_scalar" [4, 8] requantize::scalar;
+    }
+}
+
+/// Nanoseconds per byte that comes from beyond the second-level cache, to compare with
+/// [`MicroKernel::rate`].
+pub(crate) const MEMORY_NS_PER_BYTE: f64 = 0.11;
+
+/// What tensors stored as `stored` are multiplied as with `isa`: bfloat16 and INT8 themselves only where
+/// there are kernels for them; they are widened elsewhere.
+pub fn operand(isa: Features, stored: Elem) -> Operand {
+    let runs = |a: Operand| micro_kernels(isa, a).next().is_some();
+    match stored {
+        Elem::F32 | Elem::F16 => Operand::F32,
+        Elem::Bf16 if runs(Operand::Bf16) => Operand::Bf16,
+        Elem::Bf16 => Operand::F32,
+        Elem::U8 if runs(Operand::U8) => Operand::U8,
+        Elem::U8 => Operand::I16,
+    }
+}
+
+/// The kernels that run with `isa` for A of type `a`, by ascending width: the preferred group whose
+/// features are allowed.
+pub fn micro_kernels(isa: Features, a: Operand) -> impl Iterator<Item = &'static MicroKernel> {
+    let of_type = move || KERNELS.iter().filter(move |k| k.a == a);
+    let needs = best(of_type().map(|k| k.features), isa);
+    of_type().filter(move |k| Some(k.features) == needs)
+}

@@ -1,0 +1,196 @@
+//! Where a value lies: a buffer, an offset, and strides. Operators that only rename axes (slices,
+//! transpositions, reshapes of contiguous data) are views and cost nothing.
+
+use ampoule_kernels::{Elem, Grid};
+
+/// Which memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Home {
+    /// Buffer of the arena.
+    Arena(usize),
+    /// Constant of the session.
+    Constant(usize),
+}
+
+/// A value's place. Dimensions are in ONNX order (channels second); strides say how they lie. Offset
+/// and strides are in elements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// Memory that it lies in.
+    pub home: Home,
+    /// How its elements are stored.
+    pub elem: Elem,
+    /// Its first element, counted from the start of the memory.
+    pub offset: usize,
+    /// Sizes, in ONNX order.
+    pub dims: Vec<usize>,
+    /// Distance between neighbours along each dimension.
+    pub strides: Vec<isize>,
+}
+
+/// Row-major strides.
+pub fn row_major(dims: &[usize]) -> Vec<isize> {
+    let mut s = vec![1isize; dims.len()];
+    for i in (1..dims.len()).rev() {
+        s[i - 1] = s[i] * dims[i].max(1) as isize;
+    }
+    s
+}
+
+/// Strides of `[n, c, spatial…]` stored as `[n, spatial…, c]` with pixels `pixel` apart.
+pub fn channels_last(dims: &[usize], pixel: usize) -> Vec<isize> {
+    let mut s = vec![1isize; dims.len()];
+    let mut step = pixel as isize;
+    for i in (2..dims.len()).rev() {
+        s[i] = step;
+        step *= dims[i].max(1) as isize;
+    }
+    s[0] = step;
+    s
+}
+
+impl View {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// Bytes of the elements, without what lies between them.
+    pub fn bytes(&self) -> usize {
+        self.len() * self.elem.size()
+    }
+
+    /// Elements from the first to one past the last that the view touches, from its offset on;
+    /// `None` when strides are negative.
+    pub fn extent(&self) -> Option<usize> {
+        if self.len() == 0 {
+            return Some(0);
+        }
+        let mut last = 0;
+        for (d, s) in self.dims.iter().zip(&self.strides) {
+            last += (d - 1) * usize::try_from(*s).ok()?;
+        }
+        Some(last + 1)
+    }
+
+    /// Whether two sets of strides address the same positions: axes of size 1 do not matter.
+    pub fn lies_as(&self, strides: &[isize]) -> bool {
+        self.dims.iter().zip(&self.strides).zip(strides).all(|((&d, a), b)| d <= 1 || a == b)
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the elements lie densely in row-major order.
+    pub fn is_row_major(&self) -> bool {
+        self.lies_as(&row_major(&self.dims))
+    }
+
+    /// The view as a channels-last grid: pixels at any distance, channels contiguous.
+    pub fn grid(&self) -> Option<Grid> {
+        let rank = self.dims.len();
+        if !(2..=5).contains(&rank) {
+            return None;
+        }
+        let channels = self.dims[1];
+        if channels > 1 && self.strides[1] != 1 {
+            return None;
+        }
+        let mut dims = [self.dims[0], 1, 1, 1, channels];
+        dims[6 - rank..4].copy_from_slice(&self.dims[2..]);
+        let mut known = [None; 4];
+        let step = |i: usize| (self.dims[i] > 1).then_some(self.strides[i]);
+        known[0] = step(0);
+        for i in 2..rank {
+            known[i + 4 - rank] = step(i);
+        }
+        // Axes of size 1 take the stride that keeps the grid uniform: that of the axis outside them
+        // where nothing lies inside, else what the inside spans.
+        let mut strides = [0; 4];
+        let mut natural = known.iter().rev().find_map(|k| *k).unwrap_or(channels as isize);
+        if known[3].is_none() {
+            // The innermost axis with a stride of its own; those inside it have size 1.
+            let inner = known.iter().rposition(Option::is_some).unwrap_or(0);
+            known[inner + 1..].iter_mut().for_each(|k| *k = Some(natural));
+        }
+        for i in (0..4).rev() {
+            let s = known[i].unwrap_or(natural);
+            strides[i] = usize::try_from(s).ok()?;
+            natural = s * dims[i].max(1) as isize;
+        }
+        Some(Grid { dims, strides })
+    }
+
+    /// The same elements under other dimensions, when they lie contiguously in row-major order.
+    pub fn reshaped(&self, dims: &[usize]) -> Option<View> {
+        self.is_row_major().then(|| View { dims: dims.to_vec(), strides: row_major(dims), ..self.clone() })
+    }
+
+    /// Axes in another order.
+    pub fn permuted(&self, perm: &[usize]) -> View {
+        View {
+            dims: perm.iter().map(|&p| self.dims[p]).collect(),
+            strides: perm.iter().map(|&p| self.strides[p]).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// `(start, count, step)` along each axis.
+    pub fn sliced(&self, plan: &[(usize, usize, i64)]) -> View {
+        let mut v = self.clone();
+        let mut offset = v.offset as isize;
+        for (i, &(start, count, step)) in plan.iter().enumerate() {
+            if count > 0 {
+                offset += start as isize * v.strides[i];
+            }
+            v.dims[i] = count;
+            v.strides[i] *= step as isize;
+        }
+        v.offset = offset.max(0) as usize;
+        v
+    }
+
+    /// Broadcast to `dims` with strides of 0.
+    pub fn expanded(&self, dims: &[usize]) -> View {
+        let lead = dims.len() - self.dims.len();
+        let strides = (0..dims.len())
+            .map(|i| match i.checked_sub(lead) {
+                Some(k) if self.dims[k] != 1 => self.strides[k],
+                _ => 0,
+            })
+            .collect();
+        View { dims: dims.to_vec(), strides, ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(dims: &[usize], strides: Vec<isize>) -> View {
+        View { home: Home::Arena(0), elem: Elem::F32, offset: 0, dims: dims.to_vec(), strides }
+    }
+
+    #[test]
+    fn channels_last_views_are_grids() {
+        let v = view(&[2, 5, 3, 4, 6], channels_last(&[2, 5, 3, 4, 6], 8));
+        let g = v.grid().unwrap();
+        assert_eq!(g, Grid::pitched([2, 3, 4, 6, 5], 8));
+        let flat = view(&[1, 7, 9], channels_last(&[1, 7, 9], 7));
+        assert_eq!(flat.grid().unwrap(), Grid::dense([1, 1, 1, 9, 7]));
+        // One channel: row-major and channels-last are the same.
+        let one = view(&[1, 1, 4, 5], row_major(&[1, 1, 4, 5]));
+        assert_eq!(one.grid().unwrap(), Grid::dense([1, 1, 4, 5, 1]));
+        assert!(view(&[1, 3, 4, 5], row_major(&[1, 3, 4, 5])).grid().is_none());
+    }
+
+    #[test]
+    fn slices_and_extents() {
+        let v = view(&[4, 6], row_major(&[4, 6]));
+        let s = v.sliced(&[(3, 2, -2), (1, 3, 2)]);
+        assert_eq!((s.offset, s.strides.clone(), s.extent()), (19, vec![-12, 2], None));
+        assert_eq!(v.permuted(&[1, 0]).extent(), Some(24));
+    }
+}
