@@ -4,8 +4,8 @@
 //! Results depend on its numbers (initial weights, augmentation, bootstrap intervals), and a resumed run must
 //! draw what the first one drew. So the sequence of a seed is part of the contract: it never changes.
 
-/// A stream of random numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A stream of random numbers; by default that of the seed 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Random(u64);
 
 impl Random {

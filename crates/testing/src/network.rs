@@ -47,18 +47,17 @@ impl Network {
         Tensor::f32(&[n], &values)
     }
 
-    /// A convolution of `io[0]` to `io[1]` channels.
-    pub fn conv(
-        &mut self,
-        x: ValueId,
-        io: [usize; 2],
-        kernel: &[usize],
-        window: Window,
-        bias: bool,
-    ) -> ValueId {
-        let weight = self.tensor(&[&[io[1], io[0]], kernel].concat());
-        let bias = bias.then(|| self.tensor(&[io[1]]));
-        self.b.conv(x, weight, bias, window)
+    /// A convolution of `io[0]` to `io[1]` channels, with a bias.
+    pub fn conv(&mut self, x: ValueId, io: [usize; 2], window: Window) -> ValueId {
+        let weight = self.tensor(&[&[io[1], io[0]], &window.kernel[..]].concat());
+        let bias = self.tensor(&[io[1]]);
+        self.b.conv(x, weight, Some(bias), window)
+    }
+
+    /// A convolution of `io[0]` to `io[1]` channels, without a bias.
+    pub fn conv_without_bias(&mut self, x: ValueId, io: [usize; 2], window: Window) -> ValueId {
+        let weight = self.tensor(&[&[io[1], io[0]], &window.kernel[..]].concat());
+        self.b.conv(x, weight, None, window)
     }
 
     /// Instance normalisation of `c` channels.
