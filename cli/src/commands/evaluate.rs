@@ -3,7 +3,7 @@
 use super::{json, say};
 use crate::args::{Evaluate, Global};
 use crate::exit::{Code, Failure, Outcome};
-use ampoule_study::{Evaluation, Summary};
+use ampoule_eval::{Evaluation, Summary};
 use std::io::Write;
 use std::path::Path;
 
@@ -12,10 +12,10 @@ pub fn run(g: &Global, a: &Evaluate) -> Outcome {
     if predictions.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
         return classes(g, predictions, truth, csv);
     }
-    if ampoule_study::holds_tiles(predictions) {
+    if ampoule_eval::holds_tiles(predictions) {
         return tiles(g, predictions, truth, csv);
     }
-    let e = ampoule_study::evaluate(predictions, truth)?;
+    let e = ampoule_eval::evaluate(predictions, truth)?;
     warn(&e.notes);
     if let Some(path) = csv {
         if path.exists() && !g.overwrite {
@@ -110,7 +110,7 @@ fn classes(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
     if csv.is_some() {
         return Err(Failure::usage("--csv is for masks; classes have --json".to_owned()));
     }
-    let e = ampoule_study::classification(predictions, truth)?;
+    let e = ampoule_eval::classification(predictions, truth)?;
     if g.json {
         json(&e)?;
         return Ok(left_out(&e.unpaired));
@@ -150,7 +150,7 @@ fn tiles(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Ou
     if csv.is_some() {
         return Err(Failure::usage("--csv is for masks; label maps have --json".to_owned()));
     }
-    let e = ampoule_study::tiles(predictions, truth)?;
+    let e = ampoule_eval::tiles(predictions, truth)?;
     warn(&e.notes);
     if g.json {
         json(&e)?;

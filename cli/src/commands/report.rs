@@ -4,8 +4,8 @@ use super::say;
 use super::study::write;
 use crate::args::{Global, Report};
 use crate::exit::{Code, Failure, Outcome};
-use ampoule_study::experiment::results::Results;
 use ampoule_study::report;
+use ampoule_study::results::Results;
 
 /// Merges the results of several studies into one report.
 pub fn run(g: &Global, a: &Report) -> Outcome {
