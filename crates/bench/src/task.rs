@@ -1,4 +1,4 @@
-//! What the process of one engine is told, and what every engine in such a process can do.
+//! The task of one engine's process, and what every engine in such a process can do.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
