@@ -113,7 +113,7 @@ pub fn optimize(job: &Job, progress: &mut Progress) -> Result<(Graph, Report)> {
         teacher: job.teacher.as_ref(),
         sensitivity: job.sensitivity,
     };
-    for technique in &TECHNIQUES {
+    for technique in TECHNIQUES {
         technique.run(&asked, &mut state, progress)?;
     }
     let hashes = state.cases.hashes.clone();
