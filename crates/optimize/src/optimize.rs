@@ -71,7 +71,7 @@ impl Job {
         if let Some(path) = &self.data.truth {
             of.tree("truth", path)?;
         }
-        for truth in cases.validation.iter().filter_map(|c| c.truth.as_ref()) {
+        for truth in cases.validation.iter().filter_map(|c| c.ground_truth.as_ref()) {
             of.file("truth", truth)?;
         }
         Ok(of.hex())

@@ -239,12 +239,8 @@ mod tests {
     /// Values of a bell curve with a few far outliers.
     fn outliers() -> Histogram {
         let mut h = Histogram::default();
-        let mut s = 1u64;
-        let mut uniform = || {
-            s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (s >> 40) as f32 / (1u64 << 24) as f32
-        };
-        let v: Vec<f32> = (0..100_000).map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0).collect();
+        let mut random = ampoule_random::Random::new(1);
+        let v: Vec<f32> = (0..100_000).map(|_| (0..12).map(|_| random.unit()).sum::<f32>() - 6.0).collect();
         assert!(h.add(&v));
         assert!(h.add(&[60.0, -55.0]));
         h.end_case();
