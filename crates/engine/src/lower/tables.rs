@@ -5,10 +5,12 @@
 //! once for every code by the graph's reference, so it is also the same on every tier.
 
 use super::Lower;
-use super::quantized::Code;
-use crate::step::{Kind, Loops};
+use super::quantized::Quantization;
+use crate::step::Kind;
 use ampoule_graph::{Node, Op, Tensor, ValueId, eval};
-use ampoule_kernels::{Features, eltwise};
+use ampoule_kernels::eltwise;
+use ampoule_runtime::run::elementwise;
+use ampoule_runtime::run::loops::Loops;
 use std::collections::{BTreeSet, HashMap};
 
 /// The codes of a value as a function of other codes.
@@ -42,7 +44,7 @@ impl Lower<'_> {
             };
             let Ok(Some(code)) = self.code(n, *to) else { continue };
             let mut region = Region::default();
-            if !self.bytes[y.0] || !self.elementwise(x, &mut region) {
+            if !self.stored_u8[y.0] || !self.elementwise(x, &mut region) {
                 continue;
             }
             if let Some((source, begin)) = self.common(&region.leaves)
@@ -64,7 +66,7 @@ impl Lower<'_> {
         let Some(p) = self.producers[id.0] else { return false };
         let n = &self.graph.nodes[p];
         if let (Op::Dequantize { .. }, Some(x)) = (&n.op, n.input(0)) {
-            let known = self.bytes[x.0] && matches!(self.code_of(n), Some(Some(_)));
+            let known = self.stored_u8[x.0] && matches!(self.code_of(n), Some(Some(_)));
             region.nodes.insert(p);
             region.leaves.insert(x);
             return known;
@@ -82,7 +84,7 @@ impl Lower<'_> {
     }
 
     /// The scale and zero point of a dequantizer of codes.
-    fn code_of(&self, n: &Node) -> Option<Option<Code>> {
+    fn code_of(&self, n: &Node) -> Option<Option<Quantization>> {
         let t = self.graph.value(n.input(0)?).dtype?;
         self.code(n, t).ok()
     }
@@ -115,7 +117,7 @@ impl Lower<'_> {
         region: &Region,
         begin: &HashMap<ValueId, Table>,
         x: ValueId,
-        code: Code,
+        code: Quantization,
     ) -> Option<Table> {
         let mut known: HashMap<ValueId, Tensor> = HashMap::new();
         for &i in &region.nodes {
@@ -124,7 +126,7 @@ impl Lower<'_> {
             let found = match &n.op {
                 Op::Dequantize { .. } => {
                     let from = begin.get(&n.input(0)?)?;
-                    let Code { scale, zero } = self.code_of(n)??;
+                    let Quantization { scale, zero_point: zero } = self.code_of(n)??;
                     let values: Vec<f32> = from.iter().map(|c| (*c as f32 - zero) * scale).collect();
                     Tensor::f32(&[256], &values)
                 }
@@ -142,9 +144,8 @@ impl Lower<'_> {
         }
         let values = known.get(&x)?.to_f32()?;
         let mut table: Table = Box::new([0; 256]);
-        let f = eltwise::Unary::Quantize { scale: code.scale, zero: code.zero, low: 0.0, high: 255.0 };
-        // SAFETY: both hold 256 elements; the scalar tier needs no features.
-        unsafe { eltwise::unary(Features::NONE, f, values.as_ptr(), table.as_mut_ptr(), table.len()) };
+        let f = eltwise::Unary::Quantize { scale: code.scale, zero: code.zero_point, low: 0.0, high: 255.0 };
+        elementwise::bytes_of(f, values.get(..256)?, &mut table[..]);
         Some(table)
     }
 
