@@ -80,6 +80,9 @@ pub enum LayerError {
     /// An operator whose gradient is not there.
     #[error("it has no gradient here")]
     NoGradient,
+    /// Attributes of the operator for which the gradient is not there.
+    #[error("it has no gradient with these attributes")]
+    Attributes,
     /// The graph's rules refuse the node.
     #[error(transparent)]
     Graph(#[from] OpError),

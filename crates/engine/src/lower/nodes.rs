@@ -45,6 +45,7 @@ impl Lower<'_> {
             Op::Concat { axis } => self.concat(n, *axis)?,
             Op::Pad { mode } => self.pad(n, *mode)?,
             Op::Cast { to } => self.cast(n, *to)?,
+            // Views. What is none, the reference computes, so that every operator runs.
             _ => self.as_view(n)?,
         };
         if !done {

@@ -10,13 +10,16 @@ use crate::layer::softmax::Softmax;
 use crate::param::{ParamId, Role};
 use ampoule_graph::eval::axis_taps;
 use ampoule_graph::infer::resize_geometry;
-use ampoule_graph::op::{Binary, Pool, Reduction, Resize, Variadic};
+use ampoule_graph::op::{Binary, Gradient, Pool, Reduction, Resize, Variadic};
 use ampoule_graph::{Node, Op, ValueId};
 use ampoule_kernels::resize::Samples;
 use ampoule_runtime::axes;
 
 impl Building<'_> {
     pub(super) fn node(&mut self, n: &Node) -> R<()> {
+        if n.op.row().gradient == Gradient::None {
+            return Err(LayerError::NoGradient);
+        }
         let y = n.output().ok_or(LayerError::NoOutput)?;
         if let Some(curve) = self.curve(n) {
             let (x, dims) = (self.input(n, 0)?, self.dims(y)?);
@@ -86,8 +89,8 @@ impl Building<'_> {
                 }
                 Ok(())
             }
-            // A new operator cannot be trained through until it has a layer; that is an error, never a wrong gradient.
-            _ => Err(LayerError::NoGradient),
+            // The table says that there is a gradient: for other attributes.
+            _ => Err(LayerError::Attributes),
         }
     }
 
