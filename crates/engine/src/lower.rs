@@ -63,19 +63,19 @@ pub(crate) struct Lower<'g> {
     slices: HashMap<ValueId, (ValueId, usize)>,
     /// The node that computes each value.
     producers: Vec<Option<usize>>,
-    /// Values that are stored as codes of a byte.
+    /// Values that are stored quantized, as bytes.
     stored_u8: Vec<bool>,
-    /// Outputs of dequantizers that nothing has needed as values yet: codes and what they mean.
+    /// Outputs of dequantizers that nothing has needed as floats yet: the quantized values and what they mean.
     dequantized: HashMap<ValueId, (View, Quantization)>,
-    /// Weights that stay codes, by the dequantizer's output: constant, zero point, scales.
+    /// Weights that stay INT8, by the dequantizer's output: constant, zero point, scales.
     int8_weights: HashMap<ValueId, (ValueId, i32, Vec<f32>)>,
     /// Outputs of integer convolutions that lie as normalisations want them.
     exact: HashMap<ValueId, Exact>,
-    /// Codes that are functions of other codes.
+    /// Quantized values that are functions of others.
     tables: HashMap<ValueId, tables::Tabled>,
     /// Constants that are still needed: those packed for good are dropped one by one.
     constants: BTreeMap<ValueId, Tensor>,
-    /// Layers whose codes are rounded in the transform domain, by output.
+    /// Winograd INT8: layers whose values are rounded in the transform domain, by output.
     winograd_int8: Layers,
     /// Values that the model wants stored as bfloat16.
     bf16: Vec<bool>,

@@ -76,8 +76,8 @@ impl Arena {
     pub fn parts(&mut self, reads: &[Range<usize>], writes: Vec<Range<usize>>) -> (Vec<&[f32]>, Parts<'_>) {
         let len = self.bytes / 4;
         assert!(reads.iter().chain(&writes).all(|r| r.start <= r.end && r.end <= len), "beyond the arena");
-        let apart = |a: &Range<usize>, b: &Range<usize>| a.end <= b.start || b.end <= a.start;
-        assert!(reads.iter().all(|r| writes.iter().all(|w| apart(r, w))), "an output over an input");
+        let separate = |a: &Range<usize>, b: &Range<usize>| a.end <= b.start || b.end <= a.start;
+        assert!(reads.iter().all(|r| writes.iter().all(|w| separate(r, w))), "an output over an input");
         let base = self.base.cast::<f32>();
         let read = |r: &Range<usize>| {
             // SAFETY: inside the arena, which is borrowed exclusively; nothing of it is written through
@@ -99,5 +99,30 @@ impl Drop for Arena {
     fn drop(&mut self) {
         // SAFETY: mapped in `new` with this length, and nothing outlives the arena.
         let _ = unsafe { rustix::mm::munmap(self.base, self.bytes) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_machine_has_is_refused() {
+        let bytes = 1 << 60;
+        assert_eq!(Arena::new(bytes).err(), Some(OutOfMemory { bytes: bytes as u64 }));
+    }
+
+    #[test]
+    fn parts_are_separate_or_the_same() {
+        let mut arena = Arena::new(4096).unwrap();
+        let (reads, mut parts) = arena.parts(&[0..4, 2..6], vec![8..12, 8..12, 12..16]);
+        assert_eq!((reads[0].len(), reads[1].len()), (4, 4));
+        parts.write(0).fill(3.0);
+        assert!(matches!(parts.pair(0, 1), crate::Pair::InPlace(v) if v == [3.0; 4]));
+        let (from, to) = parts.separate(1, 2);
+        to.copy_from_slice(from);
+        assert_eq!(arena.floats(8..16), [3.0; 8]);
+        let overlapping = std::panic::AssertUnwindSafe(|| arena.parts(&[0..5], vec![4..8]).0.len());
+        assert!(std::panic::catch_unwind(overlapping).is_err());
     }
 }

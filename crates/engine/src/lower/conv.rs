@@ -50,7 +50,7 @@ impl Lower<'_> {
             && group == 1
             // A layer rounded in the transform domain is that on every way of running.
             && self.steps(y).is_none()
-            && let Some((rows, grid)) = self.whole_rows(n, (&x, &gx), axes[2], t.grid.dims[3], i.code.zero_point)
+            && let Some((rows, grid)) = self.whole_rows(n, (&x, &gx), axes[2], t.grid.dims[3], i.quantization.zero_point)
         {
             (x, gx, wide) = (rows, grid, cg * axes[2].kernel);
             axes[2] = Axis { kernel: 1, stride: 1, dilation: 1, pad: 0 };
@@ -60,7 +60,9 @@ impl Lower<'_> {
         let elems = [reads[0].elem, t.output.elem];
         let mut quantized = Self::quantized(&integer, &t);
         let mut scale = integer.as_ref().map(|i| Self::factors(i, m));
-        if let (Some(i), Some(out), Some(q), Some(scale)) = (&integer, t.code, &mut quantized, &mut scale) {
+        if let (Some(i), Some(out), Some(q), Some(scale)) =
+            (&integer, t.quantization, &mut quantized, &mut scale)
+        {
             Self::requantize_directly(i, (out, t.residual.is_some()), q, &mut t.act, scale, (&mut bias, m));
         }
         let post = if quantized.is_some() { None } else { t.post };
@@ -133,7 +135,7 @@ impl Lower<'_> {
             i => (i + dims.len()).checked_sub(4).filter(|k| *k >= 2).map_or(1, |k| dims[k]),
         }));
         let elems = [x.elem, Elem::F16];
-        let furthest = integer.code.zero_point.max(255.0 - integer.code.zero_point) as f64;
+        let furthest = integer.quantization.zero_point.max(255.0 - integer.quantization.zero_point) as f64;
         let most = furthest * w.magnitudes(wd, 0).into_iter().fold(1.0, f64::max);
         // Rounding in the transform domain may make sums a little larger.
         let limit = ((1u64 << 63) as f64 / (1.5 * most * most)) as usize;
@@ -142,7 +144,7 @@ impl Lower<'_> {
             return Ok(false);
         }
         let totals = Some(limit.min(TOTALLED.end));
-        let zero = integer.code.zero_point as i32;
+        let zero = integer.quantization.zero_point as i32;
         let quantized = Some(Quantized {
             zero_point: zero,
             residual: (Elem::F32, [1.0, 0.0]),

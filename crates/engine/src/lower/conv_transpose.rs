@@ -32,7 +32,9 @@ impl Lower<'_> {
         let mut quantized = Self::quantized(&integer, &t);
         // The channels of every group share the factors.
         let mut scale = integer.as_ref().map(|i| Self::factors(i, wd[1]));
-        if let (Some(i), Some(out), Some(q), Some(scale)) = (&integer, t.code, &mut quantized, &mut scale) {
+        if let (Some(i), Some(out), Some(q), Some(scale)) =
+            (&integer, t.quantization, &mut quantized, &mut scale)
+        {
             let channels = group * wd[1];
             Self::requantize_directly(
                 i,

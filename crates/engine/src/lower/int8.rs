@@ -1,4 +1,4 @@
-//! What convolutions of codes are told: factors, codes of their outputs, and inputs whose words are full.
+//! What INT8 convolutions need: factors, requantization of their outputs, and inputs whose packed groups are full.
 
 use super::Lower;
 use super::quantized::{Int8Operands, Quantization};
@@ -15,10 +15,10 @@ impl Lower<'_> {
     pub(super) fn quantized(integer: &Option<Int8Operands>, t: &Target) -> Option<Quantized> {
         let integer = integer.as_ref()?;
         Some(Quantized {
-            zero_point: integer.code.zero_point as i32,
+            zero_point: integer.quantization.zero_point as i32,
             residual: (t.residual.as_ref().map_or(Elem::F32, |r| r.0.elem), t.map),
             post: t.post,
-            output: t.code.map_or([1.0, 0.0], Quantization::quantize),
+            output: t.quantization.map_or([1.0, 0.0], Quantization::quantize),
             totals: None,
         })
     }
@@ -26,11 +26,11 @@ impl Lower<'_> {
     /// Factors that make sums of the `m` output channels values.
     pub(super) fn factors(integer: &Int8Operands, m: usize) -> Vec<f32> {
         let scale = |o: usize| integer.scale[o % integer.scale.len()];
-        (0..m).map(|o| (integer.code.scale as f64 * scale(o) as f64) as f32).collect()
+        (0..m).map(|o| (integer.quantization.scale as f64 * scale(o) as f64) as f32).collect()
     }
 
-    /// Makes of sums codes of the output without values in between, where nothing but a residual of codes and an
-    /// activation that keeps its shape lies there: all factors and summands are those of codes then.
+    /// Requantizes sums without floats in between, where nothing but a quantized residual and an activation that
+    /// keeps its shape lies there: all factors and summands are those of quantized values then.
     pub(super) fn requantize_directly(
         integer: &Int8Operands,
         (out, added): (Quantization, bool),
@@ -43,14 +43,14 @@ impl Lower<'_> {
             return;
         }
         let one = |v: f32| (v as f64 / out.scale as f64) as f32;
-        // The code of 0 joins the bias unless the activation bends there.
+        // The zero point joins the bias unless the activation bends there.
         let zero = match *act {
             Act::Leaky(s) if s != 0.0 => 0.0,
             _ => out.zero_point,
         };
         for (o, s) in scale.iter_mut().enumerate() {
             let w = integer.scale[o % integer.scale.len()] as f64;
-            *s = (integer.code.scale as f64 * w / out.scale as f64) as f32;
+            *s = (integer.quantization.scale as f64 * w / out.scale as f64) as f32;
         }
         match bias {
             Some(b) => b.iter_mut().for_each(|b| *b = (*b as f64 / out.scale as f64 + zero as f64) as f32),
@@ -58,7 +58,7 @@ impl Lower<'_> {
             None => {}
         }
         *act = match *act {
-            // Storing clamps at code 0.
+            // Storing clamps at 0.
             Act::Leaky(0.0) if zero == 0.0 => Act::None,
             Act::Leaky(0.0) => Act::Clamp(zero, f32::INFINITY),
             Act::Clamp(a, b) => Act::Clamp(one(a) + zero, one(b) + zero),

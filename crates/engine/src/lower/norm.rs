@@ -31,14 +31,14 @@ impl Lower<'_> {
         if !alike {
             return Ok(false);
         }
-        let (id, code) = self.fuse_quantizer(y)?;
+        let (id, quantization) = self.fuse_quantizer(y)?;
         let out = self.place(id, &dims);
         if !out.grid().is_some_and(|g| g.uniform()) {
             return Err(LowerError::Layout { value: "the output", wanted: "evenly spaced" });
         }
         self.set(id, out.clone());
-        let code = code.map_or([1.0, 0.0], Quantization::quantize);
-        self.push(n, Kind::Scale(code), vec![vx, vs], vec![out], 0);
+        let quantization = quantization.map_or([1.0, 0.0], Quantization::quantize);
+        self.push(n, Kind::Scale(quantization), vec![vx, vs], vec![out], 0);
         Ok(true)
     }
 
@@ -74,7 +74,7 @@ impl Lower<'_> {
         let (x, _) = self.channels_last(n, x)?;
         let exact = n.input(0).and_then(|x| self.exact.remove(&x));
         let (id, residual, act) = self.fuse(y, Residual::Quantized)?;
-        let (id, code) = self.fuse_quantizer(id)?;
+        let (id, quantization) = self.fuse_quantizer(id)?;
         let dims = self.dims(id)?;
         let out = self.place(id, &dims);
         if !out.grid().is_some_and(|g| g.uniform()) {
@@ -88,7 +88,7 @@ impl Lower<'_> {
         if exact.is_some() && sums.is_none() {
             return Err(LowerError::Internal("integer sums that nobody adds up"));
         }
-        let output = code.map_or([1.0, 0.0], Quantization::quantize);
+        let output = quantization.map_or([1.0, 0.0], Quantization::quantize);
         let quantized = Quantized { residual: map, output, exact };
         self.push(
             n,

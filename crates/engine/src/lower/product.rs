@@ -31,22 +31,24 @@ impl Lower<'_> {
         let go = Grid::dense([1, 1, 1, rows, m]);
         // An activation may follow; a residual would have to lie row-major, so it is left out.
         let (id, _, mut act) = self.fuse(y, Residual::No)?;
-        let (id, code) = if integer.is_some() { self.fuse_quantizer(id)? } else { (id, None) };
+        let (id, quantization) = if integer.is_some() { self.fuse_quantizer(id)? } else { (id, None) };
         let dims = self.dims(id)?;
         let output = self.fresh(&dims, ampoule_runtime::view::row_major(&dims), self.elem(id));
         self.set(id, output.clone());
         let one = Axis { kernel: 1, stride: 1, dilation: 1, pad: 0 };
         let elems = [x.elem, output.elem];
         let mut quantized = integer.as_ref().map(|i| Quantized {
-            zero_point: i.code.zero_point as i32,
+            zero_point: i.quantization.zero_point as i32,
             residual: (Elem::F32, [1.0, 0.0]),
             post: None,
-            output: code.map_or([1.0, 0.0], Quantization::quantize),
+            output: quantization.map_or([1.0, 0.0], Quantization::quantize),
             totals: None,
         });
         let mut scale = integer.as_ref().map(|i| Self::factors(i, m));
         let mut bias = bias.map(<[f32]>::to_vec);
-        if let (Some(i), Some(out), Some(q), Some(scale)) = (integer, code, &mut quantized, &mut scale) {
+        if let (Some(i), Some(out), Some(q), Some(scale)) =
+            (integer, quantization, &mut quantized, &mut scale)
+        {
             Self::requantize_directly(i, (out, false), q, &mut act, scale, (&mut bias, m));
         }
         let bias = bias.as_deref();

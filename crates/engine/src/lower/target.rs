@@ -14,12 +14,12 @@ pub(super) struct Target {
     pub output: View,
     pub grid: Grid,
     pub residual: Option<(View, Grid)>,
-    /// Factor and summand that make codes of the residual values.
+    /// Factor and summand that dequantize the residual.
     pub map: [f32; 2],
     pub act: Act,
     pub post: Option<eltwise::Unary>,
-    /// What codes of the output mean.
-    pub code: Option<Quantization>,
+    /// Scale and zero point of the output, if it is quantized.
+    pub quantization: Option<Quantization>,
 }
 
 /// What a step reads: its input, and the residual.
@@ -30,8 +30,8 @@ pub(super) fn reads(x: View, t: &Target) -> Vec<View> {
 }
 
 impl Lower<'_> {
-    /// The output of a fusable step: where it goes and what joins it. Those of integers take codes as
-    /// residuals and give codes.
+    /// The output of a fusable step: where it goes and what joins it. INT8 ones take quantized
+    /// residuals and may give quantized outputs.
     pub(super) fn target(&mut self, y: ValueId, integer: bool) -> R<Target> {
         let (id, residual, act) =
             self.fuse(y, if integer { Residual::Quantized } else { Residual::Float })?;
@@ -39,7 +39,7 @@ impl Lower<'_> {
             Act::None => self.fuse_function(id),
             _ => (id, None),
         };
-        let (id, code) = if integer { self.fuse_quantizer(id)? } else { (id, None) };
+        let (id, quantization) = if integer { self.fuse_quantizer(id)? } else { (id, None) };
         let dims = self.dims(id)?;
         let output = self.place(id, &dims);
         self.set(id, output.clone());
@@ -53,7 +53,7 @@ impl Lower<'_> {
             }
             None => None,
         };
-        Ok(Target { output, grid, residual, map, act, post, code })
+        Ok(Target { output, grid, residual, map, act, post, quantization })
     }
 
     /// The output of an integer convolution whose normalisation adds up exact sums: binary16 in between.
@@ -63,7 +63,15 @@ impl Lower<'_> {
         let output = self.fresh(&dims, channels_last(&dims, dims[1]), Elem::F16);
         self.set(y, output.clone());
         let grid = output.grid().ok_or(OUTPUT)?;
-        Ok(Target { output, grid, residual: None, map: [1.0, 0.0], act: Act::None, post: None, code: None })
+        Ok(Target {
+            output,
+            grid,
+            residual: None,
+            map: [1.0, 0.0],
+            act: Act::None,
+            post: None,
+            quantization: None,
+        })
     }
 
     /// Whether only an instance normalisation of a single image reads `y`.

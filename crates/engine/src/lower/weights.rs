@@ -5,33 +5,33 @@ use crate::error::LowerError;
 use ampoule_graph::{DType, Node, Tensor};
 use bytes::Bytes;
 
-/// Constant weights as float32 or as codes less their zero point, read in place: a copy of them all
+/// Constant weights as float32 or as integers less their zero point, read in place: a copy of them all
 /// would double the peak.
 pub(super) struct ConstantWeights {
     bytes: Bytes,
-    codes: Option<(DType, i32)>,
+    int8: Option<(DType, i32)>,
 }
 
 impl ConstantWeights {
     pub fn of(t: &Tensor) -> Option<Self> {
         match t.dtype() {
-            DType::F32 => Some(ConstantWeights { bytes: t.bytes().clone(), codes: None }),
+            DType::F32 => Some(ConstantWeights { bytes: t.bytes().clone(), int8: None }),
             d if d.is_float() => {
                 let bytes: Vec<u8> = t.to_f32()?.iter().flat_map(|v| v.to_le_bytes()).collect();
-                Some(ConstantWeights { bytes: bytes.into(), codes: None })
+                Some(ConstantWeights { bytes: bytes.into(), int8: None })
             }
             _ => None,
         }
     }
 
-    /// Codes of eight bits.
+    /// Integers of eight bits.
     pub fn quantized(t: &Tensor, zero: i32) -> Option<Self> {
-        let codes = matches!(t.dtype(), DType::I8 | DType::U8).then_some((t.dtype(), zero));
-        codes.map(|_| ConstantWeights { bytes: t.bytes().clone(), codes })
+        let int8 = matches!(t.dtype(), DType::I8 | DType::U8).then_some((t.dtype(), zero));
+        int8.map(|_| ConstantWeights { bytes: t.bytes().clone(), int8 })
     }
 
     pub fn get(&self, i: usize) -> f32 {
-        match self.codes {
+        match self.int8 {
             Some((DType::I8, zero)) => (self.bytes[i] as i8 as i32 - zero) as f32,
             Some((_, zero)) => (self.bytes[i] as i32 - zero) as f32,
             None => {
@@ -52,7 +52,7 @@ impl ConstantWeights {
         sums
     }
 
-    /// Whether codes fit signed bytes and any sum of products with bytes fits 32 bits.
+    /// Whether integers fit signed bytes and any sum of products with bytes fits 32 bits.
     pub fn exact(&self, dims: &[usize], channel: usize) -> bool {
         let fits = |i: usize| (-128.0..=127.0).contains(&self.get(i));
         let most = self.magnitudes(dims, channel).into_iter().fold(0.0, f64::max);
@@ -77,7 +77,7 @@ impl Lower<'_> {
         Ok((n.input(2).is_none() || bias.is_some()).then_some((w, dims, bias)))
     }
 
-    /// Constant weights of two axes, of floats or kept codes.
+    /// Constant weights of two axes, of floats or kept INT8.
     pub(super) fn matrix(&self, n: &Node) -> Option<(ConstantWeights, [usize; 2])> {
         let (t, w) = match n.input(1).and_then(|w| self.int8_weights.get(&w)) {
             Some((x, zero, _)) => self.constants.get(x).map(|t| (t, ConstantWeights::quantized(t, *zero)))?,

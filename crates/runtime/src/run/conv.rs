@@ -162,7 +162,7 @@ impl Algorithm {
 
     /// Grids of input, output and residual, and how the first two and the third are stored.
     fn grids(&self) -> ([&Grid; 2], Option<&Grid>, [Elem; 3]) {
-        let (input, output, residual, elems, codes) = match self {
+        let (input, output, residual, elems, quantized) = match self {
             Algorithm::Direct(conv, _) => {
                 let s = conv.spec();
                 (&s.input, &s.output, s.residual.as_ref(), s.elems, &s.quantized)
@@ -172,7 +172,7 @@ impl Algorithm {
                 (&s.input, &s.output, s.residual.as_ref(), s.elems, &s.quantized)
             }
         };
-        let added = codes.as_ref().map_or(elems[1], |q| q.residual.0);
+        let added = quantized.as_ref().map_or(elems[1], |q| q.residual.0);
         ([input, output], residual, [elems[0], elems[1], added])
     }
 
