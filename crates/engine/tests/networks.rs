@@ -727,3 +727,20 @@ fn activations_between_codes_are_tables() {
     assert_eq!(*seen.lock().unwrap(), 6 * 7 * 9);
     assert!(watched == run(&Options { threads: 1, ..defaults() }).0);
 }
+
+#[test]
+fn inputs_and_outputs_that_are_not_there_are_errors() {
+    let (graph, dims) = unet3d();
+    let mut s = Session::new(graph, std::slice::from_ref(&dims), &Options::default()).unwrap();
+    let values = vec![0.0; dims.iter().product()];
+    assert!(matches!(s.set_input(3, &values), Err(Error::NoInput { index: 3, inputs: 1 })));
+    assert!(matches!(s.input(1).err(), Some(Error::NoInput { index: 1, .. })));
+    assert!(matches!(s.input_dims(1).err(), Some(Error::NoInput { index: 1, .. })));
+    assert!(matches!(s.output(9).err(), Some(Error::NoOutput { index: 9, outputs: 1 })));
+    assert!(matches!(s.set_input(0, &values[1..]), Err(Error::InputLength { index: 0, .. })));
+    let wide = Tensor::f32(&[1, 1], &[0.0]);
+    assert!(matches!(s.run_tensors(&[wide.clone()]), Err(Error::InputShape { index: 0, .. })));
+    assert!(matches!(s.run_tensors(&[wide.clone(), wide]), Err(Error::InputCount { given: 2, inputs: 1 })));
+    let more = std::sync::Arc::new(ampoule_engine::Pool::new(s.threads() + 1));
+    assert!(matches!(s.sharing_weights(more).err(), Some(Error::Threads { .. })));
+}
