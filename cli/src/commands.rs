@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub fn run(cli: &Cli) -> Outcome {
     let g = &cli.global;
     QUIET.store(g.quiet, Ordering::Relaxed);
+    ampoule_pipeline::limit_process(g.max_ram);
     match &cli.command {
         Command::Demo(a) => demo::run(g, a),
         Command::Models { action } => models::run(g, action.as_ref()),
@@ -92,6 +93,13 @@ fn options(g: &Global) -> Result<Options, Failure> {
         rewrites: Default::default(),
         external: None,
     })
+}
+
+/// The same for a network that runs beside what the process holds already.
+fn network_options(g: &Global) -> Result<Options, Failure> {
+    let options = options(g)?;
+    let held = ampoule_pipeline::rss_bytes().unwrap_or(0);
+    Ok(Options { max_bytes: options.max_bytes.map(|most| most.saturating_sub(held)), ..options })
 }
 
 /// A model file and the recipe in force.

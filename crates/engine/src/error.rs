@@ -136,6 +136,13 @@ pub enum Error {
     Isa(#[from] ampoule_kernels::FeatureSetError),
 }
 
+impl Error {
+    /// Whether the reason is that something does not fit in memory.
+    pub fn is_memory(&self) -> bool {
+        matches!(self, Error::Memory { .. } | Error::OutOfMemory(_))
+    }
+}
+
 /// Dimensions with crosses between them.
 fn sizes<T: ToString>(dims: &[T]) -> String {
     dims.iter().map(T::to_string).collect::<Vec<_>>().join("x")

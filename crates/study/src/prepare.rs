@@ -176,13 +176,14 @@ fn optimized(
         false => vec![Limit { metric: "agreement".into(), drop: 1.0 }],
     };
     let teacher = options.distill.teacher.as_deref().map(|name| teacher(name, resolve)).transpose()?;
+    let max_bytes = ampoule_pipeline::memory_limit(None).or_else(ampoule_pipeline::total_memory);
     let job = Job {
         model: Model {
             graph: read(&original.path)?,
             recipe: original.recipe.clone(),
             sha256: original.sha256.clone(),
         },
-        engine: Options { max_bytes: ampoule_pipeline::total_memory(), ..Options::default() },
+        engine: Options { max_bytes, ..Options::default() },
         data: v.data(w),
         limits,
         teacher,

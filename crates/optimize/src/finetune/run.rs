@@ -102,7 +102,7 @@ pub(super) fn run(s: &Subject, plan: &Plan, progress: &mut Progress) -> Result<T
             Runner::new(&s.cases.original.graph, &s.cases.original.recipe, s.cases.engine, s.cases.fast)?
         }
     };
-    let room = ampoule_pipeline::available_memory().unwrap_or(4 << 30);
+    let room = ampoule_pipeline::memory_room().unwrap_or(4 << 30);
     let mut examples = Examples::new(cases, labels.as_ref(), reader, taught, room as usize / 4);
     let classes = examples.check(&task.classes, progress)?;
     let first = examples.get(0)?;
