@@ -34,6 +34,7 @@ pub fn run(g: &Global, a: &args::Study) -> Outcome {
         overwrite: g.overwrite,
         program,
         command: format!("ampoule study {} -o {}", file.display(), output.display()),
+        isa: environment::isa(),
         resolve: &resolve,
     };
     let mut reporter = Reporter::new(g);
@@ -64,8 +65,10 @@ pub fn run(g: &Global, a: &args::Study) -> Outcome {
 
 fn tell(g: &Global, reporter: &mut Reporter, event: &Event) {
     if g.json {
-        // Events go the same way as results of other commands: a line each.
-        let _ = json(event);
+        // Events go the same way as results of other commands: a line each. What is under way is no result.
+        if !(g.quiet && matches!(event, Event::Work { .. })) {
+            let _ = json(event);
+        }
         return;
     }
     match event {

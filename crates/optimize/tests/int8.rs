@@ -2,85 +2,47 @@
 //! thread count and schedule.
 
 use ampoule_engine::{Options, Rewrites, Session, winograd_int8};
-use ampoule_graph::build::Builder;
 use ampoule_graph::op::*;
-use ampoule_graph::{Dim, Graph, Op, Tensor, ValueId, eval, passes};
+use ampoule_graph::{Graph, Op, Tensor, eval, passes};
 use ampoule_onnx as onnx;
 use ampoule_optimize::{
     BiasCorrection, ChannelRanges, Collector, LayerSteps, Method, Patches, Plan, Preset, Rounding,
 };
 use ampoule_optimize::{Transforms, quantize, round_weights};
+use ampoule_testing::{Network, known, random, relative_error};
 use std::collections::BTreeSet;
-
-fn random(n: usize, seed: u64) -> Vec<f32> {
-    let mut s = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    (0..n)
-        .map(|_| {
-            s ^= s << 13;
-            s ^= s >> 7;
-            s ^= s << 17;
-            (s >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        })
-        .collect()
-}
-
-struct Net {
-    b: Builder,
-    seed: u64,
-}
-
-impl Net {
-    fn tensor(&mut self, dims: &[usize]) -> Tensor {
-        self.seed += 1;
-        Tensor::f32(dims, &random(dims.iter().product(), self.seed))
-    }
-
-    fn conv(&mut self, x: ValueId, io: [usize; 2], k: &[usize], w: Window) -> ValueId {
-        let (weight, bias) = (self.tensor(&[&[io[1], io[0]], k].concat()), self.tensor(&[io[1]]));
-        self.b.conv(x, weight, Some(bias), w)
-    }
-
-    fn norm(&mut self, x: ValueId, c: usize) -> ValueId {
-        let (s, b) = (self.tensor(&[c]), self.tensor(&[c]));
-        self.b.instance_norm(x, s, b, 1e-5)
-    }
-}
-
-fn known(d: &[usize]) -> Vec<Dim> {
-    d.iter().map(|&n| Dim::Known(n)).collect()
-}
 
 /// A 3D U-Net: normalisations, residuals, strides, dilation, pooling, transposed convolution, resampling,
 /// concatenation, and one output channel.
 fn unet3d() -> (Graph, Vec<usize>) {
     let dims = vec![1, 5, 12, 10, 14];
-    let mut n = Net { b: Builder::new("unet3d"), seed: 0 };
+    let mut n = Network::new("unet3d", 0);
     let x = n.b.input("x", &known(&dims));
-    let (k3, same) = ([3, 3, 3], Window::of(&[3, 3, 3]).pad(1));
+    let same = Window::of(&[3, 3, 3]).pad(1);
     let leaky = Unary::LeakyRelu { alpha: 0.1 };
-    let a = n.conv(x, [5, 16], &k3, same.clone());
-    let a = n.norm(a, 16);
+    let a = n.conv(x, [5, 16], same.clone());
+    let a = n.instance_norm(a, 16);
     let a = n.b.unary(a, leaky);
     let mut wide = same.clone();
     wide.dilations = vec![2; 3];
     wide.padding = Padding::Explicit(vec![2; 6]);
-    let b = n.conv(a, [16, 16], &k3, wide);
-    let b = n.norm(b, 16);
+    let b = n.conv(a, [16, 16], wide);
+    let b = n.instance_norm(b, 16);
     let b = n.b.add(b, a);
     let b = n.b.unary(b, Unary::Relu);
     let pool = Pool { window: Window::of(&[2; 3]).stride(2), ceil_mode: false, count_include_pad: false };
     let p = n.b.node(Op::MaxPool(pool), &[b]);
-    let d = n.conv(p, [16, 24], &k3, same.clone());
-    let d = n.norm(d, 24);
+    let d = n.conv(p, [16, 24], same.clone());
+    let d = n.instance_norm(d, 24);
     let d = n.b.unary(d, leaky);
     let w = n.tensor(&[24, 12, 2, 2, 2]);
     let u = n.b.conv_transpose(d, w, None, Window::of(&[2, 2, 2]).stride(2), vec![]);
-    let v = n.conv(d, [24, 6], &[1, 1, 1], Window::of(&[1, 1, 1]));
+    let v = n.conv(d, [24, 6], Window::of(&[1, 1, 1]));
     let v = n.b.resize_linear(v, &[2.0; 3], Coordinates::HalfPixel);
     let u = n.b.concat(&[b, u, v]);
-    let u = n.conv(u, [34, 16], &k3, same);
+    let u = n.conv(u, [34, 16], same);
     let u = n.b.unary(u, Unary::LeakyRelu { alpha: 0.2 });
-    let y = n.conv(u, [16, 1], &[1, 1, 1], Window::of(&[1, 1, 1]));
+    let y = n.conv(u, [16, 1], Window::of(&[1, 1, 1]));
     let y = n.b.unary(y, Unary::Sigmoid);
     n.b.output(y, "y", &known(&[1, 1, 12, 10, 14]));
     (n.b.finish(), dims)
@@ -90,15 +52,15 @@ fn unet3d() -> (Graph, Vec<usize>) {
 /// sums, and a matrix product.
 fn classifier() -> (Graph, Vec<usize>) {
     let dims = vec![2, 3, 17, 22];
-    let mut n = Net { b: Builder::new("classifier"), seed: 100 };
+    let mut n = Network::new("classifier", 100);
     let x = n.b.input("x", &known(&dims));
-    let (k3, same) = ([3, 3], Window::of(&[3, 3]).pad(1));
+    let same = Window::of(&[3, 3]).pad(1);
     let one = || Window::of(&[1, 1]);
-    let a = n.conv(x, [3, 16], &k3, same.clone());
+    let a = n.conv(x, [3, 16], same.clone());
     let a = n.b.unary(a, Unary::Relu);
-    let e = n.conv(a, [16, 32], &[1, 1], one());
+    let e = n.conv(a, [16, 32], one());
     let e = n.b.unary(e, Unary::Swish { alpha: 1.0 });
-    let grouped = |n: &mut Net, x, group: usize, io: [usize; 2], w: Window| {
+    let grouped = |n: &mut Network, x, group: usize, io: [usize; 2], w: Window| {
         let weight = n.tensor(&[io[1], io[0] / group, 3, 3]);
         let weight = n.b.constant("w", weight);
         n.b.node(Op::Conv { window: w, group }, &[x, weight])
@@ -106,16 +68,16 @@ fn classifier() -> (Graph, Vec<usize>) {
     let e = grouped(&mut n, e, 32, [32, 32], same.clone());
     let e = n.b.unary(e, Unary::Swish { alpha: 1.0 });
     let s = n.b.node(Op::GlobalAveragePool, &[e]);
-    let s = n.conv(s, [32, 8], &[1, 1], one());
+    let s = n.conv(s, [32, 8], one());
     let s = n.b.unary(s, Unary::Relu);
-    let s = n.conv(s, [8, 32], &[1, 1], one());
+    let s = n.conv(s, [8, 32], one());
     let s = n.b.unary(s, Unary::Sigmoid);
     let e = n.b.node(Op::Binary(Binary::Mul), &[e, s]);
-    let e = n.conv(e, [32, 16], &[1, 1], one());
+    let e = n.conv(e, [32, 16], one());
     let a = n.b.add(e, a);
     let g = grouped(&mut n, a, 4, [16, 24], Window::of(&[3, 3]).stride(2).pad(1));
     let g = n.b.unary(g, Unary::Mish);
-    let g = n.conv(g, [24, 40], &k3, same);
+    let g = n.conv(g, [24, 40], same);
     let g = n.b.unary(g, Unary::Relu);
     let g = n.b.node(Op::GlobalAveragePool, &[g]);
     let g = n.b.node(Op::Flatten { axis: 1 }, &[g]);
@@ -129,14 +91,14 @@ fn classifier() -> (Graph, Vec<usize>) {
 /// A network without normalisations that can be streamed along depth.
 fn local3d() -> (Graph, Vec<usize>) {
     let dims = vec![1, 4, 96, 10, 12];
-    let mut n = Net { b: Builder::new("local3d"), seed: 200 };
+    let mut n = Network::new("local3d", 200);
     let mut y = n.b.input("x", &known(&dims));
     let same = Window::of(&[3, 3, 3]).pad(1);
     for (i, c) in [4, 32, 32, 32].into_iter().enumerate() {
-        y = n.conv(y, [c, 32], &[3, 3, 3], same.clone());
+        y = n.conv(y, [c, 32], same.clone());
         y = n.b.unary(y, if i % 2 == 0 { Unary::Relu } else { Unary::LeakyRelu { alpha: 0.3 } });
     }
-    let y = n.conv(y, [32, 3], &[1, 1, 1], Window::of(&[1, 1, 1]));
+    let y = n.conv(y, [32, 3], Window::of(&[1, 1, 1]));
     n.b.output(y, "y", &known(&[1, 3, 96, 10, 12]));
     (n.b.finish(), dims)
 }
@@ -145,14 +107,14 @@ fn local3d() -> (Graph, Vec<usize>) {
 /// few pixels that they are not added up.
 fn heavy() -> (Graph, Vec<usize>) {
     let dims = vec![1, 64, 8, 8, 8];
-    let mut n = Net { b: Builder::new("heavy"), seed: 300 };
+    let mut n = Network::new("heavy", 300);
     let mut y = n.b.input("x", &known(&dims));
     for io in [[64, 256], [256, 64]] {
-        y = n.conv(y, io, &[3, 3, 3], Window::of(&[3, 3, 3]).pad(1));
-        y = n.norm(y, io[1]);
+        y = n.conv(y, io, Window::of(&[3, 3, 3]).pad(1));
+        y = n.instance_norm(y, io[1]);
         y = n.b.unary(y, Unary::LeakyRelu { alpha: 0.1 });
     }
-    let y = n.conv(y, [64, 2], &[1, 1, 1], Window::of(&[1, 1, 1]));
+    let y = n.conv(y, [64, 2], Window::of(&[1, 1, 1]));
     n.b.output(y, "y", &known(&[1, 2, 8, 8, 8]));
     (n.b.finish(), dims)
 }
@@ -181,22 +143,16 @@ fn run(g: &Graph, dims: &[usize], options: &Options) -> Vec<f32> {
     s.output(0).unwrap().to_vec()
 }
 
-fn relative(a: &[f32], b: &[f32]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
-    let difference = norm(&mut a.iter().zip(b).map(|(x, y)| (x - y) as f64));
-    difference / norm(&mut b.iter().map(|&x| x as f64)).max(1e-30)
-}
-
+/// The scalar kernels, whose bits the others must give, and the tiers to test.
 fn tiers() -> Vec<String> {
-    match std::env::var("AMPOULE_ISA") {
-        Ok(name) if !name.is_empty() => vec![name],
-        _ => ampoule_kernels::available().iter().map(|i| i.name().to_owned()).collect(),
-    }
+    let mut list: Vec<String> = ampoule_testing::tiers().iter().map(|f| f.name().to_owned()).collect();
+    list.retain(|name| name != "scalar");
+    list.insert(0, "scalar".to_owned());
+    list
 }
 
 #[test]
-fn codes_give_what_the_reference_gives_and_the_same_bits_everywhere() {
+fn int8_gives_what_the_reference_gives_and_the_same_bits_everywhere() {
     for (graph, dims) in [unet3d(), classifier(), local3d(), heavy()] {
         for preset in [Preset::Performance, Preset::All, Preset::Mixed] {
             let q = quantized(&graph, &dims, preset, Method::Mse);
@@ -205,12 +161,12 @@ fn codes_give_what_the_reference_gives_and_the_same_bits_everywhere() {
             let x = Tensor::f32(&dims, &input(&dims));
             let want = eval::run(&inferred, &[x]).unwrap()[0].to_f32().unwrap();
             let mut first: Option<Vec<f32>> = None;
-            for isa in ["scalar".to_owned()].into_iter().chain(tiers()) {
+            for isa in tiers() {
                 for threads in [1, 2, 3] {
                     let options = Options { isa: Some(isa.clone()), threads, ..Options::default() };
                     let got = run(&q, &dims, &options);
-                    let e = relative(&got, &want);
-                    // Sums before a normalisation lie in binary16, which turns ties of codes that follow.
+                    let e = relative_error(&got, &want);
+                    // Sums before a normalisation lie in binary16, which turns ties of quantized values that follow.
                     let most = if matches!(graph.name.as_str(), "unet3d" | "heavy") { 4e-2 } else { 2e-3 };
                     assert!(e < most, "{} {preset:?} on {isa}: {e:.2e} from the reference", graph.name);
                     if preset == Preset::Mixed && threads == 1 {
@@ -229,16 +185,16 @@ fn codes_give_what_the_reference_gives_and_the_same_bits_everywhere() {
     }
 }
 
-/// A first layer of `c` channels, whose words are filled by whole rows of its kernel, and a second one.
+/// A first layer of `c` channels, whose rows of the kernel are packed together, and a second one.
 fn few_channels(c: usize, k: &[usize], w: Window) -> (Graph, Vec<usize>) {
     let dims = [&[2, c][..], &[15, 19, 11][3 - k.len()..]].concat();
-    let mut n = Net { b: Builder::new("few_channels"), seed: 300 };
+    let mut n = Network::new("few_channels", 300);
     let x = n.b.input("x", &known(&dims));
     let x = n.b.unary(x, Unary::Relu);
-    let a = n.conv(x, [c, 20], k, w);
+    let a = n.conv(x, [c, 20], w);
     let a = n.b.unary(a, Unary::Relu);
     let one = vec![1; k.len()];
-    let y = n.conv(a, [20, 3], &one, Window::of(&one));
+    let y = n.conv(a, [20, 3], Window::of(&one));
     n.b.output(y, "y", &[]);
     (n.b.finish(), dims)
 }
@@ -263,12 +219,11 @@ fn few_channels_are_multiplied_by_rows_of_the_kernel() {
         ampoule_graph::infer::infer(&mut inferred).unwrap();
         let x = Tensor::f32(&dims, &input(&dims));
         let want = eval::run(&inferred, &[x]).unwrap()[0].to_f32().unwrap();
-        let all: Vec<Vec<f32>> = ["scalar".to_owned()]
+        let all: Vec<Vec<f32>> = tiers()
             .into_iter()
-            .chain(tiers())
             .map(|isa| run(&q, &dims, &Options { isa: Some(isa), ..Options::default() }))
             .collect();
-        let e = relative(&all[0], &want);
+        let e = relative_error(&all[0], &want);
         assert!(e < 4e-3, "{c} channels, kernel {k:?}: {e:.1e}");
         assert!(all.iter().all(|a| *a == all[0]), "{c} channels, kernel {k:?}: other bits");
         // What the model says of a layer comes first.
@@ -284,7 +239,7 @@ fn few_channels_are_multiplied_by_rows_of_the_kernel() {
 }
 
 #[test]
-fn layers_run_on_codes() {
+fn layers_run_in_int8() {
     for (graph, dims) in [unet3d(), classifier(), local3d(), heavy()] {
         for (preset, first) in [(Preset::Performance, graph.name == "classifier"), (Preset::All, false)] {
             let q = quantized(&graph, &dims, preset, Method::MinMax);
@@ -310,7 +265,7 @@ fn quantizing_keeps_most_of_the_signal() {
         let want = run(&graph, &dims, &Options::default());
         for method in [Method::MinMax, Method::Mean, Method::Percentile, Method::Mse, Method::Kl] {
             let q = quantized(&graph, &dims, Preset::Performance, method);
-            let e = relative(&run(&q, &dims, &Options::default()), &want);
+            let e = relative_error(&run(&q, &dims, &Options::default()), &want);
             assert!(e < 0.15, "{} with {method:?}: {e:.2e}", graph.name);
         }
     }
@@ -337,7 +292,7 @@ fn less_memory_gives_the_same_bits() {
 fn a_written_model_is_the_same_model() {
     let (graph, dims) = unet3d();
     let q = quantized(&graph, &dims, Preset::Performance, Method::Mse);
-    let file = std::env::temp_dir().join(format!("ampoule-codes-{}.onnx", std::process::id()));
+    let file = std::env::temp_dir().join(format!("ampoule-int8-{}.onnx", std::process::id()));
     onnx::write_file(&q, &file).unwrap();
     let back = onnx::read_file(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
@@ -353,7 +308,9 @@ fn biases_take_back_the_shift_of_rounded_weights() {
     let shifts = BiasCorrection::of(&g, &g, &plan).unwrap();
     let options = Options { observe: Some(shifts.observe()), rewrites: Rewrites::None, ..Options::default() };
     // Watching does not change what the network computes.
-    assert!(relative(&run(shifts.graph(), &dims, &options), &run(&g, &dims, &Options::default())) < 1e-5);
+    assert!(
+        relative_error(&run(shifts.graph(), &dims, &options), &run(&g, &dims, &Options::default())) < 1e-5
+    );
     let (corrected, layers) = shifts.corrected(&g);
     assert_eq!(layers, plan.layers.len());
     // The last layer alone: the mean of its output, channel by channel.
@@ -410,10 +367,31 @@ fn equalized_networks_compute_the_same_bits_and_suffer_less() {
     assert!(run(&even, &dims, &Options::default()) == want, "other bits");
     let error = |g: &Graph| {
         let got = run(&quantized(g, &dims, Preset::Performance, Method::Mse), &dims, &Options::default());
-        relative(&got, &want)
+        relative_error(&got, &want)
     };
     let (before, after) = (error(&g), error(&even));
     assert!(after < before, "{before} before, {after} after");
+}
+
+/// `g` in float32 with the weights of the plan's convolutions as `quantize` rounds them: to nearest.
+fn rounded_to_nearest(g: &Graph, plan: &Plan) -> Graph {
+    let seen = Collector::new(plan.tensors(g));
+    let (_, dims) = local3d();
+    run(g, &dims, &Options { observe: Some(seen.observe()), ..Options::default() });
+    seen.end_case("input").unwrap();
+    let ranges = seen.ranges(&plan.tensors(g), Method::MinMax).unwrap();
+    let q = quantize(g, plan, &ranges, Preset::Performance).unwrap();
+    let constant = |name: String| q.constants[&q.value_named(&name).unwrap()].to_f32().unwrap();
+    let mut out = g.clone();
+    for &i in &plan.layers {
+        let w = g.nodes[i].input(1).unwrap();
+        let (name, dims) = (g.value(w).name.clone(), g.constants[&w].dims().to_vec());
+        let (values, scales) = (constant(format!("{name}/codes")), constant(format!("{name}/scale")));
+        let size = values.len() / scales.len();
+        let values: Vec<f32> = values.iter().enumerate().map(|(k, v)| v * scales[k / size]).collect();
+        out.nodes[i].inputs[1] = Some(out.constant("nearest", Tensor::f32(&dims, &values)));
+    }
+    out
 }
 
 #[test]
@@ -425,20 +403,24 @@ fn weights_rounded_for_their_inputs_bring_outputs_nearer() {
     let patches = Patches::of(&g, &plan);
     run(&g, &dims, &Options { observe: Some(patches.observe()), ..Options::default() });
     let want = run(&g, &dims, &Options::default());
-    // Only weights are rounded: the float network whose weights lie on codes.
-    let error = |how: Rounding| {
+    // Only weights are rounded: the float network with the values of its quantized weights.
+    let error = |rounded: &Graph| relative_error(&run(rounded, &dims, &Options::default()), &want);
+    let rounded = |how: Rounding| {
         let (rounded, layers) = round_weights(&g, &plan, &patches, how).unwrap();
-        assert!(layers > 0);
-        relative(&run(&rounded, &dims, &Options::default()), &want)
+        assert_eq!(layers, plan.layers.len());
+        error(&rounded)
     };
-    let (outputs, adaptive) = (error(Rounding::Outputs), error(Rounding::Adaptive));
-    assert!(adaptive < outputs && outputs > 0.0, "{outputs} and {adaptive}");
+    let nearest = error(&rounded_to_nearest(&g, &plan));
+    let (outputs, adaptive) = (rounded(Rounding::Outputs), rounded(Rounding::Adaptive));
+    assert!(nearest > 1e-4, "rounding to nearest does nothing: {nearest:.2e}");
+    assert!(outputs < nearest, "{outputs:.3e} by outputs, {nearest:.3e} to nearest");
+    assert!(adaptive < 0.8 * nearest, "{adaptive:.3e} adaptive, {nearest:.3e} to nearest");
     let (same, none) = round_weights(&g, &plan, &patches, Rounding::Nearest).unwrap();
     assert!(none == 0 && run(&same, &dims, &Options::default()) == want);
 }
 
 #[test]
-fn layers_rounded_in_the_transform_domain_are_the_same_bits_everywhere() {
+fn winograd_int8_is_the_same_bits_everywhere() {
     let (graph, dims) = unet3d();
     let mut q = quantized(&graph, &dims, Preset::Performance, Method::Mse);
     let direct = run(&q, &dims, &Options::default());
@@ -451,20 +433,16 @@ fn layers_rounded_in_the_transform_domain_are_the_same_bits_everywhere() {
     assert!(all.len() > 1 && all.iter().all(|r| r.error > 0.0 && r.error < 0.01));
     winograd_int8::record(&mut q, &LayerSteps::record(&all));
     // What is written says so too.
-    let file = std::env::temp_dir().join(format!("ampoule-filtered-{}.onnx", std::process::id()));
+    let file = std::env::temp_dir().join(format!("ampoule-winograd-{}.onnx", std::process::id()));
     onnx::write_file(&q, &file).unwrap();
     let q = onnx::read_file(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
-    let names: Vec<&str> = match std::env::var("AMPOULE_ISA") {
-        Ok(_) => Vec::new(),
-        Err(_) => ampoule_kernels::available().into_iter().map(|i| i.name()).collect(),
-    };
     let want = run(&q, &dims, &Options::default());
-    assert!(want != direct, "nothing was rounded");
-    assert!(relative(&want, &direct) < 0.2);
-    for name in names {
+    assert!(want != direct, "no layer is in Winograd INT8");
+    assert!(relative_error(&want, &direct) < 0.2);
+    for name in tiers() {
         for threads in [1, 2] {
-            let options = Options { isa: Some(name.into()), threads, ..Options::default() };
+            let options = Options { isa: Some(name.clone()), threads, ..Options::default() };
             assert!(run(&q, &dims, &options) == want, "other bits on {name} with {threads} threads");
         }
     }

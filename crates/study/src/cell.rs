@@ -1,4 +1,4 @@
-//! One process of a study: what it is told and what it tells.
+//! One process of a study: its task and its reply.
 
 use crate::results::Layer;
 use crate::spec::Profile;
@@ -41,6 +41,8 @@ pub(crate) struct Ready {
 pub(crate) struct Task {
     pub ready: Ready,
     pub profile: Profile,
+    /// Set of CPU features where the profile names none.
+    pub isa: Option<String>,
     pub work: Work,
 }
 

@@ -64,6 +64,7 @@ pub(crate) fn prepare(
     original: &Original,
     folder: &Path,
     resolve: &Resolve,
+    isa: Option<&str>,
     progress: &mut Progress,
 ) -> Prepared {
     let start = Instant::now();
@@ -78,7 +79,7 @@ pub(crate) fn prepare(
         seconds: 0.0,
         error: None,
     };
-    match model(w, v, original, folder, &mut out, resolve, progress) {
+    match model(w, v, original, folder, &mut out, resolve, isa, progress) {
         Ok(path) => {
             out.bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
             match sha256_file(&path) {
@@ -130,6 +131,7 @@ fn model(
     folder: &Path,
     out: &mut Prepared,
     resolve: &Resolve,
+    isa: Option<&str>,
     progress: &mut Progress,
 ) -> Result<PathBuf> {
     let file = folder.join(format!("{}.{}.onnx", w.name, v.name));
@@ -143,7 +145,7 @@ fn model(
         return Ok(path);
     }
     if v.kind.is_made() {
-        optimized(w, v, original, &file, out, resolve, progress)?;
+        optimized(w, v, original, &file, out, resolve, isa, progress)?;
         return Ok(file);
     }
     let Some(noise) = v.noise else { return Ok(original.path.clone()) };
@@ -167,6 +169,7 @@ fn optimized(
     file: &Path,
     out: &mut Prepared,
     resolve: &Resolve,
+    isa: Option<&str>,
     progress: &mut Progress,
 ) -> Result<()> {
     let options = v.options();
@@ -183,7 +186,7 @@ fn optimized(
             recipe: original.recipe.clone(),
             sha256: original.sha256.clone(),
         },
-        engine: Options { max_bytes, ..Options::default() },
+        engine: Options { max_bytes, isa: isa.map(str::to_owned), ..Options::default() },
         data: v.data(w),
         limits,
         teacher,
@@ -236,11 +239,7 @@ fn note(report: &Report, controlled: bool) -> String {
 
 /// Adds seeded noise of `share` of each weight tensor's spread.
 fn perturb(graph: &mut Graph, share: f64) {
-    let mut state = 0x9E37_79B9u32;
-    let mut uniform = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f64 / (1 << 24) as f64 - 0.5
-    };
+    let mut random = ampoule_random::Random::new(0);
     for t in graph.constants.values_mut() {
         // Vectors are biases and scales, and sizes are not floating-point.
         if t.dims().len() < 2 || t.dtype().is_int() {
@@ -251,8 +250,10 @@ fn perturb(graph: &mut Graph, share: f64) {
         let n = values.len().max(1) as f64;
         let mean = values.iter().map(|v| *v as f64).sum::<f64>() / n;
         let spread = (values.iter().map(|v| (*v as f64 - mean).powi(2)).sum::<f64>() / n).sqrt();
-        let noisy: Vec<f32> =
-            values.iter().map(|v| *v + (share * spread * uniform() * 12f64.sqrt()) as f32).collect();
+        let noisy: Vec<f32> = values
+            .iter()
+            .map(|v| *v + (share * spread * random.between(-0.5, 0.5) as f64 * 12f64.sqrt()) as f32)
+            .collect();
         *t = Tensor::f32(&dims, &noisy);
     }
 }

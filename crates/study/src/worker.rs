@@ -84,7 +84,7 @@ fn load(task: &Task, threads: usize) -> Result<Loaded, Trouble> {
     };
     let most = task.profile.memory_mib.map(|m| (m << 20).saturating_sub(PROGRAM));
     let options = Options {
-        isa: task.profile.isa.clone(),
+        isa: task.profile.isa.clone().or_else(|| task.isa.clone()),
         threads,
         precision: Precision::parse(&ready.precision).ok_or("an unknown precision")?,
         rewrites: if ready.plain { Rewrites::Fold } else { Rewrites::All },
@@ -211,7 +211,7 @@ impl Loaded {
     }
 }
 
-/// Steps of the slowest kinds that are told of.
+/// Most steps that are reported, the slowest first.
 const LAYERS: usize = 40;
 
 fn time(task: &Task, cases: &[Case], seconds: f64) -> Result<Round, Trouble> {

@@ -261,7 +261,7 @@ pub(crate) fn decide(record: &mut Record, recipe: &Recipe, numbers: &[f32]) {
     let decider = crate::decide::Decider::new(recipe);
     let chosen = match recipe.decide.rule {
         Rule::Several => decider.several(numbers),
-        _ => decider.choose(numbers).into_iter().collect(),
+        Rule::Argmax | Rule::Threshold | Rule::Regions => decider.choose(numbers).into_iter().collect(),
     };
     record.classes = chosen.into_iter().map(|k| recipe.label[k].name.clone()).collect();
 }
