@@ -169,7 +169,7 @@ fn bad_input_is_named() {
 }
 
 /// A network of convolutions whose first weights have this size.
-fn small(path: &Path, size: f32, layers: usize) {
+pub fn small(path: &Path, size: f32, layers: usize) {
     let mut b = Builder::new("small");
     let image = |c: usize| [Dim::Known(1), Dim::Known(c), Dim::Unknown, Dim::Unknown];
     let mut y = b.input("x", &image(3));
