@@ -1,6 +1,5 @@
 //! `--quiet` prints nothing but errors, in every command.
 
-use super::training::small;
 use super::{Dir, ampoule, expect, model, setup, text};
 
 /// A command that does its work in silence.
@@ -63,10 +62,11 @@ fn commands_on_images() {
 
 #[test]
 fn training() {
-    let d = Dir::new();
-    small(&d.path("net.onnx"), 0.1, 2);
-    silent(&d, &["optimize", "net.onnx", "-o", "pruned.onnx", "--prune", "0.5", "--precision", "fp32"]);
-    assert!(d.path("pruned.onnx").is_file());
+    let d = super::training::setup();
+    let base =
+        ["optimize", "discs.onnx", "--recipe", "discs.toml", "-o", "small.onnx", "--calibrate", "learn"];
+    silent(&d, &[&base[..], &["--prune", "0.5", "--precision", "fp32"]].concat());
+    assert!(d.path("small.onnx").is_file());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use ampoule_onnx as onnx;
 use std::path::Path;
 
 /// The network of discs, with tiles to learn from (`learn`, masks in `truth`) and others (`val`).
-fn setup() -> Dir {
+pub fn setup() -> Dir {
     let d = Dir::new();
     let quick = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/quick");
     std::fs::copy(quick.join("discs.onnx"), d.path("discs.onnx")).unwrap();
@@ -169,7 +169,7 @@ fn bad_input_is_named() {
 }
 
 /// A network of convolutions whose first weights have this size.
-pub fn small(path: &Path, size: f32, layers: usize) {
+fn small(path: &Path, size: f32, layers: usize) {
     let mut b = Builder::new("small");
     let image = |c: usize| [Dim::Known(1), Dim::Known(c), Dim::Unknown, Dim::Unknown];
     let mut y = b.input("x", &image(3));
