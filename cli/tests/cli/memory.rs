@@ -68,6 +68,14 @@ fn every_command_refuses_what_does_not_fit() {
 }
 
 #[test]
+fn studies_hold_their_processes_to_the_limit() {
+    let d = Dir::new();
+    let file = super::study::spec(&d, super::study::ONE);
+    let o = ampoule(&d, &["study", file.to_str().unwrap(), "-o", "out", "--max-ram", "1M"]);
+    expect(&o, 5, &["the baseline `original` has no results", "held to 1 MiB"]);
+}
+
+#[test]
 fn label_maps_that_fit_are_compared_under_a_limit() {
     let d = setup();
     expect(&ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "out"]), 0, &[]);

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Most resident bytes that this process may hold: `asked`, where its user gave a limit, else that of its container
-/// ([`container_memory`]). `None` where only the machine limits it.
+/// Most resident bytes that this process may hold: `asked`, else what [`limit_process`] was told, else the limit of its
+/// container ([`container_memory`]). `None` where only the machine limits it.
 pub fn memory_limit(asked: Option<u64>) -> Option<u64> {
-    asked.or_else(container_memory)
+    let told = Some(LIMIT.load(Ordering::Relaxed)).filter(|m| *m > 0);
+    asked.or(told).or_else(container_memory)
 }
 
 /// What [`limit_process`] was told; 0 for nothing.
@@ -18,10 +19,10 @@ pub fn limit_process(most: Option<u64>) {
     LIMIT.store(most.unwrap_or(0), Ordering::Relaxed);
 }
 
-/// Bytes that this process may take beside what it holds: what is left of the limit ([`limit_process`], else the
-/// container's), or what the machine has available. `None` where nothing is known.
+/// Bytes that this process may take beside what it holds: what is left of its limit ([`memory_limit`]), or what the machine
+/// has available. `None` where nothing is known.
 pub fn memory_room() -> Option<u64> {
-    match memory_limit(Some(LIMIT.load(Ordering::Relaxed)).filter(|m| *m > 0)) {
+    match memory_limit(None) {
         Some(most) => Some(most.saturating_sub(slack(most) + crate::system::rss_bytes().unwrap_or(0))),
         None => crate::system::available_memory(),
     }
