@@ -125,10 +125,12 @@ pub struct Problem {
 impl Error {
     /// Whether the memory limit is the reason (exit code 5).
     pub fn is_memory(&self) -> bool {
+        if let Error::Engine(e) = self {
+            return e.is_memory();
+        }
         matches!(
             self,
-            Error::Engine(ampoule_engine::Error::Memory { .. } | ampoule_engine::Error::OutOfMemory { .. })
-                | Error::Image { source: ampoule_imaging::Error::Memory { .. }, .. }
+            Error::Image { source: ampoule_imaging::Error::Memory { .. }, .. }
                 | Error::Photo { source: ampoule_imaging::photo::Error::Memory { .. }, .. }
                 | Error::Memory { .. }
         )
