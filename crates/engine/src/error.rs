@@ -1,6 +1,5 @@
 //! What can go wrong between a graph and its outputs.
 
-use crate::step::Step;
 use ampoule_graph::{DType, Dim};
 
 /// Shorthand for this crate's results.
@@ -152,8 +151,8 @@ impl Error {
     }
 
     /// A step that failed.
-    pub(crate) fn run(step: &Step, reason: StepError) -> Self {
-        Error::Run { node: step.node.clone(), op: step.op.clone(), reason }
+    pub(crate) fn run(node: &str, op: &str, reason: StepError) -> Self {
+        Error::Run { node: node.to_owned(), op: op.to_owned(), reason }
     }
 
     /// A node that cannot be lowered.

@@ -15,6 +15,7 @@ mod machine;
 mod net;
 mod optimizer;
 mod param;
+mod rounding;
 mod student;
 mod tape;
 

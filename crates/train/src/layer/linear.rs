@@ -4,9 +4,10 @@
 //! convolution runs it backwards. Either is the other's way back.
 
 use super::channels::channel_sums;
-use super::{Backward, Forward, Layer, Reads, nearest};
+use super::{Backward, Forward, Layer, Reads};
 use crate::machine::Machine;
 use crate::param::{ParamId, Params};
+use crate::rounding::{LAST_WEIGHT, nearest, quantize};
 use ampoule_kernels::conv::{Axis, Conv, Spec, Weights, phases};
 use ampoule_kernels::gemm::Operand;
 use ampoule_kernels::winograd::{Shape, Variant, Winograd};
@@ -40,9 +41,6 @@ pub(crate) struct WeightQuantization {
     /// Scale of the input, if that is quantized too.
     pub input: Option<ParamId>,
 }
-
-/// Largest quantized weight.
-pub(crate) const LAST: f32 = 127.0;
 
 /// A planned direction with packed weights.
 struct Direction {
@@ -109,11 +107,6 @@ impl Linear {
             d.run(on, from, to, add);
         }
     }
-}
-
-/// A weight as a signed byte.
-pub(crate) fn quantize(w: f32, scale: f32) -> f32 {
-    nearest(w / scale).clamp(-LAST, LAST)
 }
 
 /// What a direction is planned and packed from.
@@ -371,14 +364,14 @@ impl Linear {
             let mut sum = 0f32;
             for (g, w) in grad.iter_mut().zip(w) {
                 let ratio = w / s;
-                let inside = ratio.abs() <= LAST;
-                let step = if inside { nearest(ratio) - ratio } else { LAST.copysign(ratio) };
+                let inside = ratio.abs() <= LAST_WEIGHT;
+                let step = if inside { nearest(ratio) - ratio } else { LAST_WEIGHT.copysign(ratio) };
                 sum += *g * step;
                 *g = if inside { *g } else { 0.0 };
             }
             own[channel] += sum as f64;
         }
-        let damp = 1.0 / ((w.len() / scale.len()) as f64 * LAST as f64).sqrt();
+        let damp = 1.0 / ((w.len() / scale.len()) as f64 * LAST_WEIGHT as f64).sqrt();
         let target = params.get_mut(q.scale);
         target.grad.iter_mut().zip(own).for_each(|(g, s)| *g += (s * damp) as f32);
     }
