@@ -117,11 +117,8 @@ pub enum Error {
         dtype: DType,
     },
     /// What the model's metadata say of its layers does not read.
-    #[error("{reason}")]
-    Recorded {
-        /// The property and what is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    WinogradInt8(#[from] crate::winograd_int8::BadLine),
     /// The plan needs more memory than is allowed.
     #[error("the network needs {needed_mib} MiB, the limit is {limit_mib} MiB")]
     Memory {
