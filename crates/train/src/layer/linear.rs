@@ -8,14 +8,14 @@ use super::{Backward, Forward, Layer, Reads};
 use crate::machine::Machine;
 use crate::param::{ParamId, Params};
 use crate::rounding::{LAST_WEIGHT, nearest, quantize};
-use ampoule_kernels::conv::{Axis, Conv, Spec, Weights, phases};
+use ampoule_kernels::conv::{Axis, Conv, Spec, Weights};
 use ampoule_kernels::gemm::Operand;
 use ampoule_kernels::winograd::{Shape, Variant, Winograd};
 use ampoule_kernels::{Act, Elem, Grid};
-use ampoule_runtime::Area;
 use ampoule_runtime::run::Places;
 use ampoule_runtime::run::conv::{Algorithm, ConvPart, ConvParts, Fused};
 use ampoule_runtime::run::grad::{ConvGeometry, weights};
+use ampoule_runtime::{Area, Phase, output_phases};
 
 /// A convolution, or a transposed one.
 pub(crate) struct Linear {
@@ -128,8 +128,8 @@ impl Packing<'_> {
         let (mut parts, mut taps) = (Vec::new(), Vec::new());
         for group in 0..m.groups {
             let [first_in, first_out] = [group * input.channels(), group * output.channels()];
-            let phases = if self.up { phases_of(m, &output) } else { vec![whole(m, &output)] };
-            for Phase { grid, offset, axes, taps: own } in phases {
+            let phases = if self.up { output_phases(&m.axes, &output) } else { vec![whole(m, &output)] };
+            for Phase { grid, offset, axes, taps: own, .. } in phases {
                 let algorithm = self.algorithm((input, grid), axes, add, (group, &own));
                 let output = first_out + offset;
                 parts.push(ConvPart { algorithm, input: first_in, output, residual: output, depth: [0, 1] });
@@ -242,44 +242,10 @@ impl Packing<'_> {
     }
 }
 
-/// Outputs of a direction that see the same taps.
-struct Phase {
-    grid: Grid,
-    offset: usize,
-    axes: [Axis; 3],
-    taps: Vec<usize>,
-}
-
 /// All outputs of a convolution.
 fn whole(m: &ConvGeometry, output: &Grid) -> Phase {
-    Phase { grid: *output, offset: 0, axes: m.axes, taps: (0..m.taps()).collect() }
-}
-
-/// The phases of the outputs of a transposed convolution.
-fn phases_of(m: &ConvGeometry, output: &Grid) -> Vec<Phase> {
-    let lists = [0, 1, 2].map(|i| {
-        let a = &m.axes[i];
-        phases(a.kernel, a.stride, a.dilation, a.pad, output.dims[i + 1])
-    });
-    let [kd, kh, kw] = &lists;
-    let all = kd.iter().flat_map(|z| kh.iter().flat_map(move |y| kw.iter().map(move |x| [z, y, x])));
-    all.map(|p| {
-        let mut grid = *output;
-        let mut offset = 0;
-        for i in 0..3 {
-            offset += p[i].offset * output.strides[i + 1];
-            grid.dims[i + 1] = p[i].count;
-            grid.strides[i + 1] *= m.axes[i].stride;
-        }
-        let (h, w) = (m.axes[1].kernel, m.axes[2].kernel);
-        let [z, y, x] = p;
-        let taps = z
-            .taps
-            .iter()
-            .flat_map(|a| y.taps.iter().flat_map(move |b| x.taps.iter().map(move |c| (a * h + b) * w + c)));
-        Phase { grid, offset, axes: p.map(|p| p.axis), taps: taps.collect() }
-    })
-    .collect()
+    let taps = (0..m.taps()).collect();
+    Phase { grid: *output, offset: 0, position: [0; 3], axes: m.axes, taps }
 }
 
 impl Direction {
