@@ -1,5 +1,6 @@
-//! What the process of one engine is told, and what every engine in such a process can do.
+//! The task of one engine's process, and what every engine in such a process can do.
 
+use ampoule_random::Random;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::PathBuf;
@@ -59,20 +60,11 @@ pub struct Share {
     pub gmac_s: f64,
 }
 
-/// Seeded values in -1..1, the same for every engine.
-fn noise(n: usize, seed: u32) -> Vec<f32> {
-    let mut z = seed.wrapping_mul(2_654_435_761) | 1;
-    (0..n)
-        .map(|_| {
-            z = z.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (z >> 8) as f32 / 8_388_608.0 - 1.0
-        })
-        .collect()
-}
-
-/// Values of all inputs.
+/// Values of all inputs, from -1 to below 1; the same for every engine.
 pub(crate) fn seeded(task: &Task) -> Vec<Vec<f32>> {
-    let one = |(i, (_, dims)): (usize, &(String, Vec<usize>))| noise(dims.iter().product(), i as u32 + 1);
+    let one = |(i, (_, dims)): (usize, &(String, Vec<usize>))| {
+        Random::at(&[i as u64 + 1]).values(dims.iter().product())
+    };
     task.inputs.iter().enumerate().map(one).collect()
 }
 

@@ -1,5 +1,7 @@
 //! Percentile bootstrap over groups (Efron), with a fixed seed.
 
+use ampoule_random::Random;
+
 /// Resamples of an interval.
 pub(crate) const RESAMPLES: usize = 2000;
 
@@ -9,15 +11,8 @@ pub(crate) fn resample<'s, T, const M: usize>(
     n: usize,
     measure: impl Fn(&[&'s T]) -> [f64; M],
 ) -> Vec<[f64; M]> {
-    let mut state = 0x9E37_79B9_7F4A_7C15u64;
-    let mut draw = || {
-        // SplitMix64.
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % groups.len().max(1) as u64) as usize
-    };
+    let mut random = Random::new(0x9E37_79B9_7F4A_7C15);
+    let mut draw = || (random.bits() % groups.len().max(1) as u64) as usize;
     (0..n)
         .map(|_| {
             let list: Vec<&T> = (0..groups.len()).flat_map(|_| groups[draw()].iter().copied()).collect();

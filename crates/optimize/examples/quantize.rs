@@ -51,11 +51,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn run(g: &Graph, shapes: &[Vec<usize>], options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let mut session = Session::new(g.clone(), shapes, options)?;
     for i in 0..session.inputs() {
-        let mut s = 7u64;
-        session.input(i)?.iter_mut().for_each(|v| {
-            s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            *v = (s >> 40) as f32 / (1u64 << 23) as f32 - 1.0;
-        });
+        let mut random = ampoule_random::Random::new(7);
+        session.input(i)?.iter_mut().for_each(|v| *v = random.between(-1.0, 1.0));
     }
     session.run()?;
     Ok(())

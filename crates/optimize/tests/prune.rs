@@ -2,72 +2,33 @@
 //! can be expressed by others is not missed.
 
 use ampoule_engine::{Options, Session};
-use ampoule_graph::build::Builder;
 use ampoule_graph::op::*;
-use ampoule_graph::{Dim, Graph, Op, Tensor, ValueId, passes};
+use ampoule_graph::{Graph, Op, Tensor, passes};
 use ampoule_optimize::prune::{
     Importance, Moments, Ratio, Structure, importance, reconstruct, remove, select,
 };
+use ampoule_testing::{Network, known, largest_error, random};
 
-fn random(n: usize, seed: u64) -> Vec<f32> {
-    let mut s = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    (0..n)
-        .map(|_| {
-            s ^= s << 13;
-            s ^= s >> 7;
-            s ^= s << 17;
-            (s >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        })
-        .collect()
-}
-
-struct Net {
-    b: Builder,
-    seed: u64,
-}
-
-impl Net {
-    fn tensor(&mut self, dims: &[usize]) -> Tensor {
-        self.seed += 1;
-        Tensor::f32(dims, &random(dims.iter().product(), self.seed))
-    }
-
-    fn positive(&mut self, n: usize) -> Tensor {
-        self.seed += 1;
-        Tensor::f32(&[n], &random(n, self.seed).iter().map(|v| v.abs() + 0.5).collect::<Vec<_>>())
-    }
-
-    fn conv(&mut self, x: ValueId, io: [usize; 2], k: usize, w: Window) -> ValueId {
-        let (weight, bias) = (self.tensor(&[io[1], io[0], k, k]), self.tensor(&[io[1]]));
-        self.b.conv(x, weight, Some(bias), w)
-    }
-
-    fn batch_norm(&mut self, x: ValueId, c: usize) -> ValueId {
-        let (s, b, m, v) = (self.positive(c), self.tensor(&[c]), self.tensor(&[c]), self.positive(c));
-        let list = [("s", s), ("b", b), ("m", m), ("v", v)].map(|(n, t)| self.b.constant(n, t));
-        self.b.node(Op::BatchNorm { epsilon: 1e-5 }, &[x, list[0], list[1], list[2], list[3]])
-    }
-}
-
-fn known(d: &[usize]) -> Vec<Dim> {
-    d.iter().map(|&n| Dim::Known(n)).collect()
+/// The defaults, with the features that `AMPOULE_ISA` asks for.
+fn defaults() -> Options {
+    Options { isa: ampoule_testing::asked_tier(), ..Default::default() }
 }
 
 /// Sums, a concatenation, depthwise, batch and instance normalisation, transposed and strided convolutions,
 /// PReLU, constants for each channel, resampling.
 fn unet() -> Graph {
-    let mut n = Net { b: Builder::new("unet"), seed: 0 };
+    let mut n = Network::new("unet", 0);
     let x = n.b.input("x", &known(&[2, 3, 16, 12]));
     let same = Window::of(&[3, 3]).pad(1);
-    let a = n.conv(x, [3, 24], 3, same.clone());
+    let a = n.conv(x, [3, 24], same.clone());
     let a = n.batch_norm(a, 24);
     let a = n.b.unary(a, Unary::Relu);
-    let b = n.conv(a, [24, 24], 3, same.clone());
+    let b = n.conv(a, [24, 24], same.clone());
     let slope = n.tensor(&[24, 1, 1]);
     let slope = n.b.constant("slope", slope);
     let b = n.b.node(Op::Binary(Binary::PRelu), &[b, slope]);
     let b = n.b.add(a, b);
-    let c = n.conv(b, [24, 40], 3, same.clone().stride(2));
+    let c = n.conv(b, [24, 40], same.clone().stride(2));
     let (s, t) = (n.tensor(&[40]), n.tensor(&[40]));
     let c = n.b.instance_norm(c, s, t, 1e-5);
     let w = n.tensor(&[40, 1, 3, 3]);
@@ -78,21 +39,21 @@ fn unet() -> Graph {
     let c = n.b.node(Op::Binary(Binary::Mul), &[c, factor]);
     let (w, bias) = (n.tensor(&[40, 32, 2, 2]), n.tensor(&[32]));
     let up = n.b.conv_transpose(c, w, Some(bias), Window::of(&[2, 2]).stride(2), vec![]);
-    let low = n.conv(c, [40, 16], 1, Window::of(&[1, 1]));
+    let low = n.conv(c, [40, 16], Window::of(&[1, 1]));
     let low = n.b.resize_linear(low, &[2.0, 2.0], Coordinates::HalfPixel);
     let y = n.b.concat(&[up, low, b]);
-    let y = n.conv(y, [72, 24], 3, same.clone());
+    let y = n.conv(y, [72, 24], same.clone());
     let y = n.b.unary(y, Unary::Relu);
-    let y = n.conv(y, [24, 3], 1, Window::of(&[1, 1]));
+    let y = n.conv(y, [24, 3], Window::of(&[1, 1]));
     n.b.output(y, "y", &known(&[2, 3, 16, 12]));
     n.b.finish()
 }
 
 /// A classifier: pooling, an image that becomes a row, a hidden layer.
 fn classifier() -> Graph {
-    let mut n = Net { b: Builder::new("classifier"), seed: 50 };
+    let mut n = Network::new("classifier", 50);
     let x = n.b.input("x", &known(&[2, 3, 16, 12]));
-    let a = n.conv(x, [3, 32], 3, Window::of(&[3, 3]).pad(1));
+    let a = n.conv(x, [3, 32], Window::of(&[3, 3]).pad(1));
     let pool = Pool { window: Window::of(&[4, 4]).stride(4), ceil_mode: false, count_include_pad: false };
     let a = n.b.node(Op::MaxPool(pool), &[a]);
     let a = n.b.unary(a, Unary::Relu);
@@ -115,17 +76,11 @@ fn prepared(mut g: Graph) -> Graph {
 }
 
 fn run(g: &Graph, observe: Option<&Moments>) -> Vec<f32> {
-    let options = Options { observe: observe.map(Moments::observe), threads: 2, ..Options::default() };
+    let options = Options { observe: observe.map(Moments::observe), threads: 2, ..defaults() };
     let mut s = Session::new(g.clone(), &[vec![2, 3, 16, 12]], &options).unwrap();
     s.set_input(0, &random(2 * 3 * 16 * 12, 77)).unwrap();
     s.run().unwrap();
     s.output(0).unwrap().to_vec()
-}
-
-fn error(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    let top = b.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
-    a.iter().zip(b).fold(0f32, |m, (x, y)| m.max((x - y).abs())) / top
 }
 
 /// The original in which nobody reads a class that goes.
@@ -164,7 +119,7 @@ fn removal_is_not_reading() {
                 let keep = select(&s, &scores, &ratio);
                 let small = remove(&g, &s, &keep).unwrap();
                 assert!(small.parameter_count() < g.parameter_count());
-                let e = error(&run(&small, None), &run(&deaf(&g, &s, &keep), None));
+                let e = largest_error(&run(&small, None), &run(&deaf(&g, &s, &keep), None));
                 assert!(e < 1e-4, "{} {kind:?} {ratio:?}: {e}", g.name);
             }
         }
@@ -187,22 +142,22 @@ fn groups_follow_sums_and_frozen_layers_say_why() {
 #[test]
 fn what_others_express_is_not_missed() {
     // Half of the first layer's filters are sums of the other half.
-    let mut n = Net { b: Builder::new("copies"), seed: 9 };
+    let mut n = Network::new("copies", 9);
     let x = n.b.input("x", &known(&[2, 3, 16, 12]));
     let own = random(8 * 27, 3);
     let twice: Vec<f32> = (0..8 * 27).map(|i| 0.5 * own[i] + 0.25 * own[(i + 27) % own.len()]).collect();
     let w = Tensor::f32(&[16, 3, 3, 3], &[own, twice].concat());
     let a = n.b.conv(x, w, None, Window::of(&[3, 3]).pad(1));
-    let y = n.conv(a, [16, 5], 3, Window::of(&[3, 3]).pad(1));
+    let y = n.conv(a, [16, 5], Window::of(&[3, 3]).pad(1));
     n.b.output(y, "y", &known(&[2, 5, 16, 12]));
     let g = prepared(n.b.finish());
     let s = Structure::of(&g);
     let moments = Moments::new(&g);
     let want = run(&g, Some(&moments));
     let keep = select(&s, &importance(&g, &s, Importance::L2, None), &Ratio::Each(0.5));
-    let plain = error(&run(&remove(&g, &s, &keep).unwrap(), None), &want);
+    let plain = largest_error(&run(&remove(&g, &s, &keep).unwrap(), None), &want);
     let fitted = remove(&reconstruct(&g, &s, &keep, &moments), &s, &keep).unwrap();
-    let fitted = error(&run(&fitted, None), &want);
+    let fitted = largest_error(&run(&fitted, None), &want);
     assert!(plain > 0.05 && fitted < 2e-3, "{plain} {fitted}");
     // What carries most stays.
     let scores = importance(&g, &s, Importance::Activation, Some(&moments));

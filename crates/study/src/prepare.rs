@@ -235,11 +235,7 @@ fn note(report: &Report, controlled: bool) -> String {
 
 /// Adds seeded noise of `share` of each weight tensor's spread.
 fn perturb(graph: &mut Graph, share: f64) {
-    let mut state = 0x9E37_79B9u32;
-    let mut uniform = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f64 / (1 << 24) as f64 - 0.5
-    };
+    let mut random = ampoule_random::Random::new(0);
     for t in graph.constants.values_mut() {
         // Vectors are biases and scales, and sizes are not floating-point.
         if t.dims().len() < 2 || t.dtype().is_int() {
@@ -250,8 +246,10 @@ fn perturb(graph: &mut Graph, share: f64) {
         let n = values.len().max(1) as f64;
         let mean = values.iter().map(|v| *v as f64).sum::<f64>() / n;
         let spread = (values.iter().map(|v| (*v as f64 - mean).powi(2)).sum::<f64>() / n).sqrt();
-        let noisy: Vec<f32> =
-            values.iter().map(|v| *v + (share * spread * uniform() * 12f64.sqrt()) as f32).collect();
+        let noisy: Vec<f32> = values
+            .iter()
+            .map(|v| *v + (share * spread * random.between(-0.5, 0.5) as f64 * 12f64.sqrt()) as f32)
+            .collect();
         *t = Tensor::f32(&dims, &noisy);
     }
 }

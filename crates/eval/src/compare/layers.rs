@@ -159,9 +159,9 @@ fn part(g: &Graph, last: usize, known: &BTreeSet<&str>, producers: &[Option<usiz
                 continue;
             }
             let producer = producers[v.0];
-            let codes = producer
+            let quantized = producer
                 .is_some_and(|p| matches!(g.nodes[p].op, Op::Dequantize { .. } | Op::Quantize { .. }));
-            if !codes && known.contains(g.value(v).name.as_str()) {
+            if !quantized && known.contains(g.value(v).name.as_str()) {
                 inputs.insert(v);
             } else if nodes.insert(producer?) {
                 open.push(producer?);

@@ -10,6 +10,7 @@ use ampoule_graph::{Dim, Graph};
 use ampoule_imaging::Volume;
 use ampoule_imaging::metrics::counts;
 use ampoule_pipeline::{Case, Model, Prediction, Settings, predict_case};
+use ampoule_random::Random;
 use serde::Serialize;
 
 /// How far two outputs are apart.
@@ -89,7 +90,7 @@ pub fn compare_random(
     let run = |g: &Graph, options: &Options| -> Result<Vec<(String, Vec<usize>, Vec<f32>)>> {
         let mut s = Session::new(g.clone(), &shapes, options)?;
         for (i, shape) in shapes.iter().enumerate() {
-            let values = random(shape.iter().product(), seed + i as u64);
+            let values = Random::at(&[seed + i as u64]).values(shape.iter().product());
             s.set_input(i, &values)?;
         }
         s.run()?;
@@ -130,16 +131,4 @@ fn agreement(dims: &[usize], a: &[f32], b: &[f32]) -> f64 {
 fn free_shape(shape: Option<&[Dim]>, size: usize) -> Vec<usize> {
     let one = |(i, d): (usize, &Dim)| d.known().unwrap_or(if i == 0 { 1 } else { size });
     shape.unwrap_or_default().iter().enumerate().map(one).collect()
-}
-
-fn random(n: usize, seed: u64) -> Vec<f32> {
-    let mut s = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    (0..n)
-        .map(|_| {
-            s ^= s << 13;
-            s ^= s >> 7;
-            s ^= s << 17;
-            (s >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        })
-        .collect()
 }

@@ -1,7 +1,7 @@
 //! Patches of examples, changed at random as patients, scanners and stains differ.
 
-use super::random::Random;
 use ampoule_pipeline::Example;
+use ampoule_random::Random;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 

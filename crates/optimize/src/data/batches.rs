@@ -2,9 +2,9 @@
 
 use super::augment::{Augment, Freedom, Patch, cut};
 use super::examples::Examples;
-use super::random::Random;
 use crate::Result;
 use ampoule_pipeline::{Example, UNKNOWN};
+use ampoule_random::Random;
 
 /// A batch: inputs channels innermost, one label for each place (or each case), and the probabilities that are
 /// taught, where there are any.

@@ -4,7 +4,6 @@ mod augment;
 mod batches;
 mod examples;
 mod paths;
-mod random;
 mod run;
 
 pub use augment::Augment;

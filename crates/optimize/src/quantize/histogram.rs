@@ -171,12 +171,8 @@ mod tests {
     use super::*;
 
     fn random(n: usize, scale: f32) -> Vec<f32> {
-        let mut s = 7u64;
-        let mut next = || {
-            s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (s >> 40) as f32 / (1u64 << 24) as f32 - 0.5
-        };
-        (0..n).map(|_| next() * scale).collect()
+        let mut random = ampoule_random::Random::new(7);
+        (0..n).map(|_| random.between(-0.5, 0.5) * scale).collect()
     }
 
     #[test]

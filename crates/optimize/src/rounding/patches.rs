@@ -4,6 +4,7 @@ use crate::quantize::Plan;
 use ampoule_engine::{Observe, Observed};
 use ampoule_graph::op::Window;
 use ampoule_graph::{Graph, Op};
+use ampoule_random::Random;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -32,8 +33,8 @@ struct Watched {
 #[derive(Default)]
 struct Reservoir {
     rows: Vec<f32>,
-    seen: u64,
-    state: u64,
+    seen: usize,
+    random: Random,
 }
 
 /// Patches of layers, as they are seen.
@@ -108,12 +109,6 @@ impl Patches {
 }
 
 impl Reservoir {
-    /// A number below `n`, seeded.
-    fn below(&mut self, n: u64) -> u64 {
-        self.state = self.state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (self.state >> 33) % n.max(1)
-    }
-
     /// Draws patches from values in ONNX's order.
     fn add(&mut self, layer: &Watched, values: &[f32], dims: &[usize]) {
         let Ok(r) = layer.window.resolve(&dims[2..], &layer.kernel, false) else { return };
@@ -127,13 +122,13 @@ impl Reservoir {
             self.seen += 1;
             let place = match self.rows.len() / layer.size {
                 held if held < KEPT => held,
-                _ => match self.below(self.seen) as usize {
+                _ => match self.random.below(self.seen) {
                     place if place < KEPT => place,
                     _ => continue,
                 },
             };
-            let image = self.below(dims[0] as u64) as usize;
-            let mut output = self.below(outputs as u64) as usize;
+            let image = self.random.below(dims[0]);
+            let mut output = self.random.below(outputs);
             let mut at = vec![0; spatial.len()];
             for axis in (0..spatial.len()).rev() {
                 at[axis] = output % r.out[axis];
