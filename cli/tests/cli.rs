@@ -713,7 +713,11 @@ fn the_other_commands_answer() {
     // Two thread counts times two engines; the other engine is not there, which is said and counted.
     assert_eq!(text(&o).lines().filter(|l| l.starts_with('{')).count(), 4);
     assert!(text(&o).contains("run tools/peers.sh"));
-    expect(&ampoule(&d, &["bench", "tiny.onnx", "--against", "abacus"]), 2, &["possible values: onnxruntime, openvino"]);
+    expect(
+        &ampoule(&d, &["bench", "tiny.onnx", "--against", "abacus"]),
+        2,
+        &["possible values: onnxruntime, openvino"],
+    );
     expect(&ampoule(&d, &["bench", "tiny.onnx", "--size", "64", "--max-ram", "1M"]), 5, &["needs"]);
     let half = ["bench", "tiny.onnx", "--size", "8", "--seconds", "0.01", "--json", "--precision", "bf16"];
     expect(&ampoule(&d, &half), 0, &["\"precision\":\"bf16\""]);

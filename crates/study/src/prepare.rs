@@ -182,7 +182,10 @@ fn optimized(
             recipe: original.recipe.clone(),
             sha256: original.sha256.clone(),
         },
-        engine: Options { max_bytes: ampoule_pipeline::total_memory(), ..Options::default() },
+        engine: Options {
+            max_bytes: ampoule_pipeline::memory_limit(None).or_else(ampoule_pipeline::total_memory),
+            ..Options::default()
+        },
         data: v.data(w),
         limits,
         teacher,

@@ -5,7 +5,7 @@
 //! to noise.
 
 use crate::runner::Runner;
-use crate::{Error, Result};
+use crate::{Mismatch, Result};
 use ampoule_engine::{Observe, Observed, Options, Session};
 use ampoule_graph::{Dim, Graph, Op, ValueId, passes};
 use ampoule_pipeline::Case;
@@ -62,8 +62,7 @@ pub fn compare_layers(
     let (ga, gb) = (graph(a)?, graph(b)?);
     let layers = layers(&ga, &gb);
     if layers.is_empty() {
-        let reason = "the second model has no quantized layer whose name is one of the first's";
-        return Err(Error::Mismatch(reason.into()));
+        return Err(Mismatch::NoCommonLayer.into());
     }
     // How large every value is, for groups that fit.
     let wanted: BTreeSet<String> = layers.iter().flat_map(needed).collect();
@@ -137,12 +136,10 @@ fn layers(a: &Graph, b: &Graph) -> Vec<Layer> {
     let producers = b.producers();
     let mut out = Vec::new();
     for (i, n) in b.nodes.iter().enumerate() {
-        let product =
-            matches!(n.op, Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Gemm { .. } | Op::MatMul);
         let quantized = n.input(0).and_then(|x| producers[x.0]);
         let quantized = quantized.is_some_and(|p| matches!(b.nodes[p].op, Op::Dequantize { .. }));
         let (Some(y), Some(own)) = (n.output(), outputs.get(b.node_name(n))) else { continue };
-        if product && quantized {
+        if n.op.is_layer() && quantized {
             let names = [a.value(*own).name.clone(), b.value(y).name.clone()];
             out.push(Layer { node: i, outputs: names, part: part(b, i, &known, &producers) });
         }
