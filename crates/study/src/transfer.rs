@@ -1,6 +1,6 @@
 //! What another engine spends besides running a network.
 
-/// What a foreign engine says besides results.
+/// What an external engine reports besides results.
 #[derive(Default)]
 pub(crate) struct Transfer {
     /// Milliseconds that copying values to another process and back took.
