@@ -4,7 +4,7 @@
 //! Rings run through the middles between the centres of neighbouring pixels (marching squares on a binary
 //! image; Lorensen and Cline 1987 in two dimensions), so straight borders lie on pixel borders, corners are
 //! cut, and rings touch neither themselves nor each other. Regions are connected by sides; pixels that
-//! share only a corner are apart.
+//! share only a corner are separate.
 
 use std::collections::{HashMap, VecDeque};
 

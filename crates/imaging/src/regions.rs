@@ -78,7 +78,7 @@ impl Runs {
         }
         r.parent = (0..r.runs.len()).collect();
         // How far apart along x two voxels may be: of rows that share a face, of rows that share an edge.
-        let (beside, across) = match connectivity {
+        let (same_plane, across) = match connectivity {
             Connectivity::Faces => (0, None),
             Connectivity::Edges => (1, Some(0)),
             Connectivity::Full => (1, Some(1)),
@@ -87,12 +87,12 @@ impl Runs {
             for y in 0..ny {
                 let here = z * ny + y;
                 if y > 0 {
-                    r.join_rows(here, here - 1, beside);
+                    r.join_rows(here, here - 1, same_plane);
                 }
                 if z == 0 {
                     continue;
                 }
-                r.join_rows(here, here - ny, beside);
+                r.join_rows(here, here - ny, same_plane);
                 let Some(across) = across else { continue };
                 if y > 0 {
                     r.join_rows(here, here - ny - 1, across);
