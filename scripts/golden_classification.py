@@ -1,6 +1,6 @@
-"""Makes crates/study/tests/golden: what scikit-learn says about tables of classes.
+"""Makes crates/eval/tests/golden: what scikit-learn says about tables of classes.
 
-    .venv/bin/python scripts/golden_classification.py crates/study/tests/golden
+    .venv/bin/python scripts/golden_classification.py crates/eval/tests/golden
 
 scripts/oracles.sh makes the environment. The same versions give the same files.
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes crates/study/tests/golden/gandlf.json: measures under the names of GaNDLF's generate-metrics.
+"""Makes crates/eval/tests/golden/gandlf.json: measures under the names of GaNDLF's generate-metrics.
 
     .venv/bin/python scripts/golden_gandlf.py
 
@@ -17,7 +17,7 @@ from PIL import Image
 from scipy import ndimage
 from sklearn import metrics
 
-GOLDEN = pathlib.Path("crates/study/tests/golden")
+GOLDEN = pathlib.Path("crates/eval/tests/golden")
 
 
 def borders(mask):

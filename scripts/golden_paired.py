@@ -1,4 +1,4 @@
-"""Golden values of paired tests: crates/study/tests/golden/paired.json, by scipy.
+"""Golden values of paired tests: crates/eval/tests/golden/paired.json, by scipy.
 
 Needs scipy and numpy (scripts/oracles.sh). Exact Wilcoxon tests with zeros and ties are counted here over all
 signs, since scipy has no exact test with both; one without is scipy's own.
@@ -45,6 +45,6 @@ student = [{"df": df, "t": float(stats.t.ppf(0.975, df))} for df in [1, 2, 4, 11
 none_of = [{"n": n, "p": 1 - 0.025 ** (1 / n)} for n in [1, 10, 347]]
 for case in none_of:
     assert abs(case["p"] - stats.binomtest(0, case["n"]).proportion_ci(0.95, "exact").high) < 1e-9
-out = Path(__file__).parent.parent / "crates/study/tests/golden/paired.json"
+out = Path(__file__).parent.parent / "crates/eval/tests/golden/paired.json"
 golden = {"wilcoxon": wilcoxon, "mcnemar": mcnemar, "student": student, "none_of": none_of}
 out.write_text(json.dumps(golden, indent=1) + "\n")

@@ -1,6 +1,6 @@
-"""Makes crates/study/tests/golden/tiles: what scipy and scikit-image say about small label maps.
+"""Makes crates/eval/tests/golden/tiles: what scipy and scikit-image say about small label maps.
 
-    .venv/bin/python scripts/golden_tiles.py crates/study/tests/golden/tiles
+    .venv/bin/python scripts/golden_tiles.py crates/eval/tests/golden/tiles
 
 scripts/oracles.sh makes the environment. The same versions give the same files.
 """

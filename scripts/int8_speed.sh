@@ -6,7 +6,7 @@
 set -eu
 yard=$1 work=$2
 mkdir -p "$work"
-cargo build --release --quiet -p ampoule-compress --example quantize
+cargo build --release --quiet -p ampoule-optimize --example quantize
 cargo build --release --quiet --features peers
 for m in hdbet brain3d_resunet16 brain3d_nnunet he2d_unet resnet50 densenet121 efficientnet_b0; do
     [ "$m" != hdbet ] || [ -f "$work/hdbet_w.onnx" ] || continue

@@ -1,7 +1,7 @@
 """Time and memory of a training step of an ONNX graph in PyTorch: step_torch.py MODEL 4x3x256x256 THREADS STEPS.
 
 The same step as `cargo run --release -p ampoule-train --example step`: batch statistics, cross-entropy of the logits,
-AdamW, gradients clipped at 5. Operators as in crates/study/src/experiment/torch.py; needs torch, numpy and onnx.
+AdamW, gradients clipped at 5. Operators as in crates/study/src/torch.py; needs torch, numpy and onnx.
 """
 
 import io
@@ -11,7 +11,7 @@ import sys
 import time
 
 model, shape, threads, steps = sys.argv[1], [int(n) for n in sys.argv[2].split("x")], sys.argv[3], int(sys.argv[4])
-source = (pathlib.Path(__file__).parent.parent / "crates/study/src/experiment/torch.py").read_text()
+source = (pathlib.Path(__file__).parent.parent / "crates/study/src/torch.py").read_text()
 sys.argv = ["torch.py", model, threads]
 sys.stdin = io.StringIO()
 scope = {"__name__": "ops"}

@@ -80,11 +80,55 @@ impl From<ampoule_zoo::Error> for Failure {
     }
 }
 
+/// What went wrong in a library: exit code 5 where it does not fit in memory, 3 otherwise.
+fn library(text: String, memory: bool) -> Failure {
+    match memory {
+        true => Failure { code: Code::Memory, message: format!("{text}; {MEMORY_HINT}") },
+        false => Failure::input(text),
+    }
+}
+
+impl From<ampoule_eval::Error> for Failure {
+    fn from(e: ampoule_eval::Error) -> Self {
+        match e {
+            ampoule_eval::Error::Pipeline(e) => e.into(),
+            ampoule_eval::Error::Engine(e) => e.into(),
+            other => library(other.to_string(), other.is_memory()),
+        }
+    }
+}
+
+impl From<ampoule_bench::Error> for Failure {
+    fn from(e: ampoule_bench::Error) -> Self {
+        Failure::input(e.to_string())
+    }
+}
+
+impl From<ampoule_optimize::Error> for Failure {
+    fn from(e: ampoule_optimize::Error) -> Self {
+        match e {
+            ampoule_optimize::Error::Pipeline(e) => e.into(),
+            ampoule_optimize::Error::Eval(e) => e.into(),
+            ampoule_optimize::Error::Engine(e) => e.into(),
+            ampoule_optimize::Error::Options(e) => e.into(),
+            other => library(other.to_string(), other.is_memory()),
+        }
+    }
+}
+
+impl From<ampoule_optimize::OptionsError> for Failure {
+    fn from(e: ampoule_optimize::OptionsError) -> Self {
+        Failure::usage(e.to_string())
+    }
+}
+
 impl From<ampoule_study::Error> for Failure {
     fn from(e: ampoule_study::Error) -> Self {
         match e {
             ampoule_study::Error::Pipeline(e) => e.into(),
-            other => Failure::input(other.to_string()),
+            ampoule_study::Error::Eval(e) => e.into(),
+            ampoule_study::Error::Optimize(e) => e.into(),
+            other => library(other.to_string(), other.is_memory()),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{json, precision, resolve, say};
 use crate::args::{self, Global, Peer};
 use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
-use ampoule_study::bench::{Bench, Engine, Row, bench, serve};
+use ampoule_bench::{Bench, Engine, Row, bench, serve};
 
 pub fn run(g: &Global, a: &args::Bench) -> Outcome {
     let settings = settings(g)?;

@@ -3,10 +3,10 @@
 use super::{json, load, open, options, resolve, say};
 use crate::args::{Compare, Global};
 use crate::exit::{Code, Failure, Outcome};
+use ampoule_eval::Parity;
 use ampoule_graph::Graph;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::{Case, Settings, collect};
-use ampoule_study::Parity;
 use std::path::PathBuf;
 
 pub fn run(g: &Global, a: &Compare) -> Outcome {
@@ -29,7 +29,7 @@ fn models(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bo
             onnx::read_file(&path).map_err(|e| Failure::input(format!("{}: {e}", path.display())))
         };
         let options = [options(&reference)?, options(g)?];
-        let found = ampoule_study::compare_random(&read(a)?, &read(b)?, size, 1, &options);
+        let found = ampoule_eval::compare_random(&read(a)?, &read(b)?, size, 1, &options);
         all.extend(found.map_err(|e| Failure::from(e).about(format_args!("{a}, {b}")))?);
     }
     if !images.is_empty() {
@@ -44,7 +44,7 @@ fn models(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bo
             return Err(Failure::input(format!("{}: {reason}", path.display())));
         }
         for case in &found.cases {
-            all.push(ampoule_study::compare_on_case(&mut ma, &mut mb, case, settings)?);
+            all.push(ampoule_eval::compare_on_case(&mut ma, &mut mb, case, settings)?);
         }
     }
     for p in &all {
@@ -78,7 +78,7 @@ fn layers(g: &Global, a: &str, b: &str, inputs: &[String], fast: bool) -> Outcom
         .clone()
         .ok_or_else(|| Failure::input(format!("{a}: it carries no recipe; give one with --recipe FILE")))?;
     let options = [options(&reference)?, options(g)?];
-    let found = ampoule_study::compare_layers(
+    let found = ampoule_eval::compare_layers(
         [&first.graph, &second.graph],
         &recipe,
         &options,

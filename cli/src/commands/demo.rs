@@ -38,7 +38,7 @@ pub fn run(g: &Global, a: &Demo) -> crate::exit::Outcome {
         Some(Outcome::Failed(e)) => return Err(e.into()),
         None => return Err(Failure::input("nothing was run")),
     };
-    let m = ampoule_study::evaluate(&folder.join("colin27_mask.nii.gz"), &truth)?.cases[0].metrics.clone();
+    let m = ampoule_eval::evaluate(&folder.join("colin27_mask.nii.gz"), &truth)?.cases[0].metrics.clone();
     if g.json {
         super::json(&serde_json::json!({ "case": *s, "metrics": m }))?;
         return Ok(Code::Done);

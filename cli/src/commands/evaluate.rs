@@ -1,10 +1,9 @@
 //! `ampoule evaluate`.
 
-use super::{json, say};
+use super::{json, note, say};
 use crate::args::{Evaluate, Global};
 use crate::exit::{Code, Failure, Outcome};
-use ampoule_study::{Evaluation, Summary};
-use std::io::Write;
+use ampoule_eval::{Evaluation, Summary};
 use std::path::Path;
 
 pub fn run(g: &Global, a: &Evaluate) -> Outcome {
@@ -12,11 +11,11 @@ pub fn run(g: &Global, a: &Evaluate) -> Outcome {
     if predictions.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
         return classes(g, predictions, truth, csv);
     }
-    if ampoule_study::holds_tiles(predictions) {
+    if ampoule_eval::holds_tiles(predictions) {
         return tiles(g, predictions, truth, csv);
     }
-    let e = ampoule_study::evaluate(predictions, truth)?;
-    warn(&e.notes);
+    let e = ampoule_eval::evaluate(predictions, truth)?;
+    e.notes.iter().for_each(note);
     if let Some(path) = csv {
         if path.exists() && !g.overwrite {
             return Err(Failure::usage(format!("{} exists; use --overwrite to replace it", path.display())));
@@ -88,13 +87,6 @@ fn name_left_out(unpaired: &[String]) {
     }
 }
 
-/// Notes go to standard error, beside the JSON that holds them too.
-fn warn(notes: &[String]) {
-    for n in notes {
-        let _ = writeln!(std::io::stderr(), "note: {n}");
-    }
-}
-
 /// The exit code: files that were left out are no success.
 fn left_out(unpaired: &[String]) -> Code {
     if unpaired.is_empty() { Code::Done } else { Code::SomeFailed }
@@ -110,7 +102,7 @@ fn classes(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
     if csv.is_some() {
         return Err(Failure::usage("--csv is for masks; classes have --json".to_owned()));
     }
-    let e = ampoule_study::classification(predictions, truth)?;
+    let e = ampoule_eval::classification(predictions, truth)?;
     if g.json {
         json(&e)?;
         return Ok(left_out(&e.unpaired));
@@ -150,8 +142,8 @@ fn tiles(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Ou
     if csv.is_some() {
         return Err(Failure::usage("--csv is for masks; label maps have --json".to_owned()));
     }
-    let e = ampoule_study::tiles(predictions, truth)?;
-    warn(&e.notes);
+    let e = ampoule_eval::tiles(predictions, truth)?;
+    e.notes.iter().for_each(note);
     if g.json {
         json(&e)?;
         return Ok(left_out(&e.unpaired));

@@ -6,9 +6,9 @@ use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
 use ampoule_imaging::fs::write_atomic;
-use ampoule_study::experiment::results::{Results, Verdict};
-use ampoule_study::experiment::{Event, Spec, Study, run as run_study, serve};
 use ampoule_study::report;
+use ampoule_study::results::{Results, Verdict};
+use ampoule_study::{Event, Spec, Study, run as run_study, serve};
 use std::path::Path;
 
 /// Runs a study and writes its results.
@@ -105,7 +105,7 @@ fn verdicts(r: &Results) {
                         "{}{} {}",
                         u.metric,
                         u.class.map_or(String::new(), |c| format!(":{c}")),
-                        u.verdict.words()
+                        u.verdict.name()
                     )
                 })
                 .collect();

@@ -2,17 +2,14 @@
 //! `cargo run --release -p ampoule-engine --example budget -- MODEL 1x1x240x240x144 2147483648`
 
 use ampoule_engine::{Options, Session};
+use ampoule_random::Random;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, dims, limit] = &arguments[..] else { return Err("MODEL DIMS BYTES".into()) };
     let dims: Vec<usize> = dims.split('x').map(str::parse).collect::<Result<_, _>>()?;
-    let mut state = 1u32;
-    let mut random = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 24) as f32
-    };
-    let input: Vec<f32> = (0..dims.iter().product()).map(|_| random()).collect();
+    let mut random = Random::new(1);
+    let input: Vec<f32> = (0..dims.iter().product()).map(|_| random.unit()).collect();
     let run = |max_bytes| -> Result<(u64, Vec<f32>), Box<dyn std::error::Error>> {
         let mut graph = ampoule_onnx::read_file(model.as_ref())?;
         graph.set_input_dims(0, &dims);

@@ -5,6 +5,7 @@
 use ampoule_engine::{Options, Session};
 use ampoule_graph::{Tensor, eval, infer};
 use ampoule_onnx as onnx;
+use ampoule_random::Random;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -13,13 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let declared = graph.value(graph.inputs[0]).shape.clone().unwrap_or_default();
     let dims: Vec<usize> =
         declared.iter().enumerate().map(|(i, d)| if i < 2 { d.known().unwrap_or(1) } else { size }).collect();
-    // An odd generator of the unit interval is enough: statistics of a head do not matter here.
-    let mut state = 1u32;
-    let mut random = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 24) as f32
-    };
-    let input: Vec<f32> = (0..dims.iter().product()).map(|_| random()).collect();
+    let mut random = Random::new(1);
+    let input: Vec<f32> = (0..dims.iter().product()).map(|_| random.unit()).collect();
     graph.set_input_dims(0, &dims);
     let options = Options { isa: tier.first().cloned(), ..Default::default() };
     let mut session = Session::new(graph.clone(), std::slice::from_ref(&dims), &options)?;

@@ -2,79 +2,31 @@
 //! graph passes, and bit for bit the same on every thread count.
 
 use ampoule_engine::{Error, ExternalBackend, ExternalNetwork, Options, Precision, Rewrites, Session};
-use ampoule_graph::build::Builder;
 use ampoule_graph::op::*;
-use ampoule_graph::{DType, Dim, Graph, Op, Tensor, ValueId, eval, passes};
+use ampoule_graph::{DType, Graph, Op, Tensor, ValueId, eval, passes};
+use ampoule_testing::{Network, known, random, relative_error, tiers};
 
-fn random(n: usize, seed: u64) -> Vec<f32> {
-    let mut s = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    (0..n)
-        .map(|_| {
-            s ^= s << 13;
-            s ^= s >> 7;
-            s ^= s << 17;
-            (s >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        })
-        .collect()
-}
-
-struct Net {
-    b: Builder,
-    seed: u64,
-}
-
-impl Net {
-    fn tensor(&mut self, dims: &[usize]) -> Tensor {
-        self.seed += 1;
-        Tensor::f32(dims, &random(dims.iter().product(), self.seed))
-    }
-
-    fn conv(&mut self, x: ValueId, io: [usize; 2], k: &[usize], w: Window, bias: bool) -> ValueId {
-        let weight = self.tensor(&[&[io[1], io[0]], k].concat());
-        let bias = bias.then(|| self.tensor(&[io[1]]));
-        self.b.conv(x, weight, bias, w)
-    }
-
-    fn norm(&mut self, x: ValueId, c: usize) -> ValueId {
-        let (s, b) = (self.tensor(&[c]), self.tensor(&[c]));
-        self.b.instance_norm(x, s, b, 1e-5)
-    }
-
-    fn batch_norm(&mut self, x: ValueId, c: usize) -> ValueId {
-        let p: Vec<ValueId> = (0..4)
-            .map(|i| {
-                let mut t = self.tensor(&[c]);
-                if i == 3 {
-                    let v: Vec<f32> = t.to_f32().unwrap().iter().map(|x| x.abs() + 0.5).collect();
-                    t = Tensor::f32(&[c], &v);
-                }
-                self.b.constant("bn", t)
-            })
-            .collect();
-        self.b.node(Op::BatchNorm { epsilon: 1e-5 }, &[x, p[0], p[1], p[2], p[3]])
-    }
-}
-
-fn known(d: &[usize]) -> Vec<Dim> {
-    d.iter().map(|&n| Dim::Known(n)).collect()
+/// The defaults, with the features that `AMPOULE_ISA` asks for.
+fn defaults() -> Options {
+    Options { isa: ampoule_testing::asked_tier(), ..Default::default() }
 }
 
 /// A 3D U-Net with concatenated and added skips, strides, transposed convolution and resampling.
 fn unet3d() -> (Graph, Vec<usize>) {
     let dims = vec![1, 2, 12, 10, 9];
-    let mut n = Net { b: Builder::new("unet3d"), seed: 0 };
+    let mut n = Network::new("unet3d", 0);
     let x = n.b.input("x", &known(&dims));
     let k3 = [3, 3, 3];
     let same = Window::of(&k3).pad(1);
-    let a = n.conv(x, [2, 5], &k3, same.clone(), true);
-    let a = n.norm(a, 5);
+    let a = n.conv(x, [2, 5], same.clone());
+    let a = n.instance_norm(a, 5);
     let a = n.b.unary(a, Unary::LeakyRelu { alpha: 0.1 });
-    let c = n.conv(a, [5, 5], &k3, same.clone(), true);
+    let c = n.conv(a, [5, 5], same.clone());
     let c = n.b.add(c, a);
     let c = n.b.unary(c, Unary::Relu);
-    let d = n.conv(c, [5, 8], &k3, Window::of(&k3).stride(2).pad(1), false);
-    let d = n.norm(d, 8);
-    let skip = n.conv(c, [5, 8], &[1, 1, 1], Window::of(&[1, 1, 1]).stride(2), false);
+    let d = n.conv_without_bias(c, [5, 8], Window::of(&k3).stride(2).pad(1));
+    let d = n.instance_norm(d, 8);
+    let skip = n.conv_without_bias(c, [5, 8], Window::of(&[1, 1, 1]).stride(2));
     let d = n.b.add(d, skip);
     let d = n.b.unary(d, Unary::Relu);
     let w = n.tensor(&[8, 5, 3, 3, 3]);
@@ -84,7 +36,7 @@ fn unet3d() -> (Graph, Vec<usize>) {
     let u = n.b.concat(&[c, u]);
     let u = n.batch_norm(u, 10);
     let u = n.b.unary(u, Unary::Mish);
-    let u = n.conv(u, [10, 4], &k3, same, true);
+    let u = n.conv(u, [10, 4], same);
     let small = n.b.node(
         Op::MaxPool(Pool {
             window: Window::of(&[2; 3]).stride(2),
@@ -95,7 +47,7 @@ fn unet3d() -> (Graph, Vec<usize>) {
     );
     let back = n.b.resize_linear(small, &[2.0, 2.0, 9.0 / 5.0 + 1e-4], Coordinates::AlignCorners);
     let both = n.b.add(back, u);
-    let y = n.conv(both, [4, 2], &[1, 1, 1], Window::of(&[1, 1, 1]), true);
+    let y = n.conv(both, [4, 2], Window::of(&[1, 1, 1]));
     let y = n.b.softmax(y);
     n.b.output(y, "y", &known(&[1, 2, 12, 10, 9]));
     (n.b.finish(), dims)
@@ -105,10 +57,10 @@ fn unet3d() -> (Graph, Vec<usize>) {
 /// a dense layer; batch of two.
 fn classifier() -> (Graph, Vec<usize>) {
     let dims = vec![2, 3, 17, 19];
-    let mut n = Net { b: Builder::new("classifier"), seed: 100 };
+    let mut n = Network::new("classifier", 100);
     let x = n.b.input("x", &known(&dims));
     let same = Window::of(&[3, 3]).pad(1);
-    let a = n.conv(x, [3, 12], &[3, 3], Window::of(&[3, 3]).stride(2).pad(1), false);
+    let a = n.conv_without_bias(x, [3, 12], Window::of(&[3, 3]).stride(2).pad(1));
     let a = n.batch_norm(a, 12);
     let a = n.b.unary(a, Unary::HardSwish);
     let w = n.tensor(&[12, 1, 3, 3]);
@@ -118,7 +70,7 @@ fn classifier() -> (Graph, Vec<usize>) {
     let s = n.b.unary(d, Unary::Sigmoid);
     let d = n.b.node(Op::Binary(Binary::Mul), &[d, s]);
     let g = n.b.node(Op::GlobalAveragePool, &[d]);
-    let g = n.conv(g, [12, 12], &[1, 1], Window::of(&[1, 1]), true);
+    let g = n.conv(g, [12, 12], Window::of(&[1, 1]));
     let g = n.b.unary(g, Unary::Sigmoid);
     let d = n.b.node(Op::Binary(Binary::Mul), &[d, g]);
     let w = n.tensor(&[8, 4, 3, 3]);
@@ -156,13 +108,13 @@ fn finished_classifier() -> (Graph, Vec<usize>) {
 /// Everything that a pass rewrites, as exporters write it.
 fn dressed() -> (Graph, Vec<usize>) {
     let dims = vec![1, 3, 9, 8];
-    let mut n = Net { b: Builder::new("dressed"), seed: 300 };
+    let mut n = Network::new("dressed", 300);
     let x = n.b.input("x", &known(&dims));
     let k = [3, 3];
     let x1 = n.b.node(Op::Identity, &[x]);
     let pads = n.b.constant("pads", Tensor::i64s(&[0, 0, 1, 2, 0, 0, 0, 1]));
     let p = n.b.node(Op::Pad { mode: PadMode::Constant }, &[x1, pads]);
-    let a = n.conv(p, [3, 6], &k, Window::of(&k), true);
+    let a = n.conv(p, [3, 6], Window::of(&k));
     let a = n.batch_norm(a, 6);
     let s = n.b.unary(a, Unary::Sigmoid);
     let a = n.b.node(Op::Binary(Binary::Mul), &[a, s]);
@@ -175,15 +127,15 @@ fn dressed() -> (Graph, Vec<usize>) {
     let soft = n.b.unary(u, Unary::Softplus);
     let soft = n.b.unary(soft, Unary::Tanh);
     let u = n.b.node(Op::Binary(Binary::Mul), &[soft, u]);
-    let c = n.conv(u, [4, 5], &[1, 1], Window::of(&[1, 1]), true);
+    let c = n.conv(u, [4, 5], Window::of(&[1, 1]));
     let scale = n.tensor(&[1, 5, 1, 1]);
     let scale = n.b.constant("scale", scale);
     let c = n.b.node(Op::Binary(Binary::Mul), &[scale, c]);
     let shift = n.tensor(&[5, 1, 1]);
     let shift = n.b.constant("shift", shift);
     let c = n.b.node(Op::Binary(Binary::Sub), &[shift, c]);
-    let c = n.conv(c, [5, 4], &k, Window::of(&k).pad(1), true);
-    let c = n.norm(c, 4);
+    let c = n.conv(c, [5, 4], Window::of(&k).pad(1));
+    let c = n.instance_norm(c, 4);
     let (root, one, half) =
         (Tensor::f32(&[], &[std::f32::consts::SQRT_2]), Tensor::f32(&[], &[1.0]), Tensor::f32(&[], &[0.5]));
     let (root, one, half) =
@@ -209,11 +161,11 @@ fn dressed() -> (Graph, Vec<usize>) {
 /// quantizer of what was just dequantized.
 fn pooled_codes() -> (Graph, Vec<usize>) {
     let dims = vec![1, 4, 8, 10];
-    let mut n = Net { b: Builder::new("pooled_codes"), seed: 900 };
+    let mut n = Network::new("pooled_codes", 900);
     let x = n.b.input("x", &known(&dims));
     let scale = n.b.constant("scale", Tensor::f32(&[], &[0.01]));
     let zero = n.b.constant("zero", Tensor::from_i64(DType::U8, &[], &[120]).unwrap());
-    let coded = |n: &mut Net, x: ValueId| {
+    let coded = |n: &mut Network, x: ValueId| {
         let q = n.b.node(Op::Quantize { axis: 1, to: DType::U8 }, &[x, scale, zero]);
         n.b.node(Op::Dequantize { axis: 1 }, &[q, scale, zero])
     };
@@ -232,7 +184,7 @@ fn pooled_codes() -> (Graph, Vec<usize>) {
     let c = coded(&mut n, c);
     let c = n.b.resize_linear(c, &[2.0; 2], Coordinates::HalfPixel);
     let c = coded(&mut n, c);
-    let c = n.conv(c, [8, 5], &[3, 3], Window::of(&[3, 3]).pad(1), true);
+    let c = n.conv(c, [8, 5], Window::of(&[3, 3]).pad(1));
     n.b.output(c, "y", &known(&[1, 5, 8, 10]));
     (n.b.finish(), dims)
 }
@@ -240,24 +192,24 @@ fn pooled_codes() -> (Graph, Vec<usize>) {
 /// A 3D network wide enough for Winograd tiles, statistics in items and few output channels.
 fn wide3d() -> (Graph, Vec<usize>) {
     let dims = vec![1, 1, 12, 11, 13];
-    let mut n = Net { b: Builder::new("wide3d"), seed: 500 };
+    let mut n = Network::new("wide3d", 500);
     let x = n.b.input("x", &known(&dims));
-    let (k3, same) = ([3, 3, 3], Window::of(&[3, 3, 3]).pad(1));
-    let mut a = n.conv(x, [1, 32], &k3, same.clone(), false);
-    a = n.norm(a, 32);
+    let same = Window::of(&[3, 3, 3]).pad(1);
+    let mut a = n.conv_without_bias(x, [1, 32], same.clone());
+    a = n.instance_norm(a, 32);
     for act in [Unary::LeakyRelu { alpha: 0.01 }, Unary::Gelu { tanh: false }] {
         let y = n.b.unary(a, act);
         let mut w = same.clone();
         w.dilations = vec![2; 3];
         w.padding = Padding::Explicit(vec![2; 6]);
-        let y = n.conv(y, [32, 32], &k3, w, true);
-        let y = n.norm(y, 32);
+        let y = n.conv(y, [32, 32], w);
+        let y = n.instance_norm(y, 32);
         let y = n.b.unary(y, Unary::Relu);
-        let y = n.conv(y, [32, 32], &k3, same.clone(), false);
-        let y = n.norm(y, 32);
+        let y = n.conv_without_bias(y, [32, 32], same.clone());
+        let y = n.instance_norm(y, 32);
         a = n.b.add(y, a);
     }
-    let y = n.conv(a, [32, 1], &k3, same, true);
+    let y = n.conv(a, [32, 1], same);
     let y = n.b.unary(y, Unary::Sigmoid);
     n.b.output(y, "y", &known(&dims));
     (n.b.finish(), dims)
@@ -267,17 +219,17 @@ fn wide3d() -> (Graph, Vec<usize>) {
 /// but every convolution can write over its input.
 fn chain3d() -> (Graph, Vec<usize>) {
     let dims = vec![1, 1, 60, 9, 10];
-    let mut n = Net { b: Builder::new("chain3d"), seed: 800 };
+    let mut n = Network::new("chain3d", 800);
     let mut y = n.b.input("x", &known(&dims));
     for (i, d) in [1usize, 2, 4, 2, 1].into_iter().enumerate() {
         let mut w = Window::of(&[3, 3, 3]);
         w.dilations = vec![d; 3];
         w.padding = Padding::Explicit(vec![d as i64; 6]);
-        y = n.conv(y, [if i == 0 { 1 } else { 16 }, 16], &[3, 3, 3], w, false);
-        y = n.norm(y, 16);
+        y = n.conv_without_bias(y, [if i == 0 { 1 } else { 16 }, 16], w);
+        y = n.instance_norm(y, 16);
         y = n.b.unary(y, Unary::Gelu { tanh: false });
     }
-    let y = n.conv(y, [16, 3], &[1, 1, 1], Window::of(&[1, 1, 1]), true);
+    let y = n.conv(y, [16, 3], Window::of(&[1, 1, 1]));
     n.b.output(y, "y", &known(&[1, 3, 60, 9, 10]));
     (n.b.finish(), dims)
 }
@@ -285,27 +237,27 @@ fn chain3d() -> (Graph, Vec<usize>) {
 /// A 3D U-Net without whole-image operators: it can be streamed along depth.
 fn local3d() -> (Graph, Vec<usize>) {
     let dims = vec![1, 2, 96, 12, 14];
-    let mut n = Net { b: Builder::new("local3d"), seed: 600 };
+    let mut n = Network::new("local3d", 600);
     let x = n.b.input("x", &known(&dims));
     let (k3, same) = ([3, 3, 3], Window::of(&[3, 3, 3]).pad(1));
-    let a = n.conv(x, [2, 16], &k3, same.clone(), true);
+    let a = n.conv(x, [2, 16], same.clone());
     let a = n.b.unary(a, Unary::Relu);
-    let b = n.conv(a, [16, 16], &k3, same.clone(), true);
+    let b = n.conv(a, [16, 16], same.clone());
     let b = n.b.add(b, a);
-    let d = n.conv(b, [16, 24], &k3, Window::of(&k3).stride(2).pad(1), true);
+    let d = n.conv(b, [16, 24], Window::of(&k3).stride(2).pad(1));
     let d = n.b.unary(d, Unary::Mish);
     let pool = Pool { window: Window::of(&[3; 3]).pad(1), ceil_mode: false, count_include_pad: false };
     let d = n.b.node(Op::MaxPool(pool), &[d]);
-    let d = n.conv(d, [24, 24], &k3, same.clone(), true);
+    let d = n.conv(d, [24, 24], same.clone());
     let d = n.batch_norm(d, 24);
     let w = n.tensor(&[24, 16, 2, 2, 2]);
     let u = n.b.conv_transpose(d, w, None, Window::of(&[2, 2, 2]).stride(2), vec![]);
-    let v = n.conv(d, [24, 8], &[1, 1, 1], Window::of(&[1, 1, 1]), true);
+    let v = n.conv(d, [24, 8], Window::of(&[1, 1, 1]));
     let v = n.b.resize_linear(v, &[2.0; 3], Coordinates::AlignCorners);
     let u = n.b.concat(&[b, u, v]);
-    let u = n.conv(u, [40, 16], &k3, same, true);
+    let u = n.conv(u, [40, 16], same);
     let u = n.b.unary(u, Unary::LeakyRelu { alpha: 0.2 });
-    let y = n.conv(u, [16, 3], &[1, 1, 1], Window::of(&[1, 1, 1]), true);
+    let y = n.conv(u, [16, 3], Window::of(&[1, 1, 1]));
     let y = n.b.softmax(y);
     n.b.output(y, "y", &known(&[1, 3, 96, 12, 14]));
     (n.b.finish(), dims)
@@ -314,17 +266,17 @@ fn local3d() -> (Graph, Vec<usize>) {
 /// Dense blocks (concatenations that grow) and squeeze-and-excitation with depthwise convolutions.
 fn dense() -> (Graph, Vec<usize>) {
     let dims = vec![1, 3, 12, 20];
-    let mut n = Net { b: Builder::new("dense"), seed: 700 };
+    let mut n = Network::new("dense", 700);
     let x = n.b.input("x", &known(&dims));
     let same = Window::of(&[3, 3]).pad(1);
-    let mut parts = vec![n.conv(x, [3, 16], &[3, 3], same.clone(), true)];
+    let mut parts = vec![n.conv(x, [3, 16], same.clone())];
     let mut all = parts[0];
     for i in 0..4 {
         let c = 16 + 16 * i;
         let y = n.batch_norm(all, c);
         let y = n.b.unary(y, Unary::Relu);
-        let y = n.conv(y, [c, 24], &[1, 1], Window::of(&[1, 1]), true);
-        let y = n.conv(y, [24, 16], &[3, 3], same.clone(), true);
+        let y = n.conv(y, [c, 24], Window::of(&[1, 1]));
+        let y = n.conv(y, [24, 16], same.clone());
         parts.push(y);
         all = n.b.concat(&parts);
     }
@@ -333,25 +285,12 @@ fn dense() -> (Graph, Vec<usize>) {
     let d = n.b.node(Op::Conv { window: same.clone(), group: 80 }, &[all, w]);
     let d = n.b.unary(d, Unary::Swish { alpha: 1.0 });
     let g = n.b.node(Op::GlobalAveragePool, &[d]);
-    let g = n.conv(g, [80, 80], &[1, 1], Window::of(&[1, 1]), true);
+    let g = n.conv(g, [80, 80], Window::of(&[1, 1]));
     let g = n.b.unary(g, Unary::Sigmoid);
     let d = n.b.node(Op::Binary(Binary::Mul), &[d, g]);
-    let y = n.conv(d, [80, 2], &[3, 3], same, true);
+    let y = n.conv(d, [80, 2], same);
     n.b.output(y, "y", &known(&[1, 2, 12, 20]));
     (n.b.finish(), dims)
-}
-
-fn tiers() -> Vec<String> {
-    match std::env::var("AMPOULE_ISA") {
-        Ok(t) if !t.is_empty() => vec![t],
-        _ => ampoule_kernels::available().iter().map(|i| i.name().to_owned()).collect(),
-    }
-}
-
-fn relative(a: &[f32], b: &[f32]) -> f64 {
-    let noise: f64 = a.iter().zip(b).map(|(x, y)| (*x as f64 - *y as f64).powi(2)).sum();
-    let signal: f64 = b.iter().map(|y| (*y as f64).powi(2)).sum();
-    (noise / signal.max(1e-30)).sqrt()
 }
 
 /// Precisions and the error that each may cost these networks, whose random weights magnify it.
@@ -365,7 +304,7 @@ fn networks_match_the_reference_on_every_tier() {
         let mut inferred = graph.clone();
         ampoule_graph::infer::infer(&mut inferred).unwrap();
         let want = eval::run(&inferred, &[Tensor::f32(&dims, &input)]).unwrap()[0].to_f32().unwrap();
-        for (isa, (precision, most)) in tiers().into_iter().flat_map(|i| PRECISIONS.map(|p| (i.clone(), p))) {
+        for (isa, (precision, most)) in tiers().into_iter().flat_map(|i| PRECISIONS.map(|p| (i, p))) {
             let mut first: Option<Vec<f32>> = None;
             for (threads, rewrites) in [
                 (1, Rewrites::All),
@@ -374,8 +313,8 @@ fn networks_match_the_reference_on_every_tier() {
                 (2, Rewrites::Fold),
                 (2, Rewrites::None),
             ] {
-                let isa = Some(isa.clone());
-                let options = Options { isa, threads, rewrites, precision, ..Default::default() };
+                let isa = Some(isa.name().into());
+                let options = Options { isa, threads, rewrites, precision, ..defaults() };
                 let mut s = Session::new(graph.clone(), std::slice::from_ref(&dims), &options).unwrap();
                 // Twice: memory left over from the first run must not matter.
                 for _ in 0..2 {
@@ -383,7 +322,7 @@ fn networks_match_the_reference_on_every_tier() {
                     s.run().unwrap();
                 }
                 let got = s.output(0).unwrap().to_vec();
-                let e = relative(&got, &want);
+                let e = relative_error(&got, &want);
                 let what = format!("{} in {} on {:?}", graph.name, precision.name(), options.isa);
                 assert!(e < most, "{what}, {threads} threads: {e:.2e}");
                 if threads == 1 {
@@ -416,9 +355,9 @@ fn another_engine_takes_this_ones_place() {
     let input = random(dims.iter().product(), 42);
     let load = |g: &Graph| -> Result<Box<dyn ExternalNetwork>, String> { Ok(Box::new(Reference(g.clone()))) };
     let external = Some(ExternalBackend(std::sync::Arc::new(load)));
-    let options = Options { external, ..Default::default() };
+    let options = Options { external, ..defaults() };
     let mut s = Session::new(graph.clone(), std::slice::from_ref(&dims), &options).unwrap();
-    let mut own = Session::new(graph, std::slice::from_ref(&dims), &Options::default()).unwrap();
+    let mut own = Session::new(graph, std::slice::from_ref(&dims), &defaults()).unwrap();
     // Twice, set as a whole and in its own layout.
     for _ in 0..2 {
         own.set_input(0, &input).unwrap();
@@ -426,7 +365,7 @@ fn another_engine_takes_this_ones_place() {
         s.set_input(0, &input).unwrap();
         s.run().unwrap();
         assert_eq!(s.output(0).unwrap().dims, own.output(0).unwrap().dims);
-        assert!(relative(&own.output(0).unwrap().to_vec(), &s.output(0).unwrap().to_vec()) < 1e-5);
+        assert!(relative_error(&own.output(0).unwrap().to_vec(), &s.output(0).unwrap().to_vec()) < 1e-5);
     }
     assert!(
         s.is_external()
@@ -434,8 +373,7 @@ fn another_engine_takes_this_ones_place() {
             && s.sharing_weights(std::sync::Arc::new(ampoule_engine::Pool::new(1))).is_err()
     );
     let fails = |_: &Graph| -> Result<Box<dyn ExternalNetwork>, String> { Err("it is not there".into()) };
-    let options =
-        Options { external: Some(ExternalBackend(std::sync::Arc::new(fails))), ..Default::default() };
+    let options = Options { external: Some(ExternalBackend(std::sync::Arc::new(fails))), ..defaults() };
     let (graph, dims) = unet3d();
     let refused = Session::new(graph, &[dims], &options);
     assert!(matches!(refused, Err(Error::External { reason }) if reason == "it is not there"));
@@ -444,12 +382,14 @@ fn another_engine_takes_this_ones_place() {
 #[test]
 fn what_should_be_chosen_is_chosen() {
     let kernels = |(graph, dims): (Graph, Vec<usize>)| -> Vec<String> {
-        let options = Options { threads: 1, ..Default::default() };
+        let options = Options { threads: 1, ..defaults() };
         let s = Session::new(graph, &[dims], &options).unwrap();
         s.steps().into_iter().map(|s| s.kernel).collect()
     };
     let wide = kernels(wide3d());
-    if ampoule_kernels::choose(None).unwrap() != ampoule_kernels::Features::NONE {
+    if ampoule_kernels::choose(ampoule_testing::asked_tier().as_deref()).unwrap()
+        != ampoule_kernels::Features::NONE
+    {
         assert!(wide.iter().any(|k| k.starts_with("winograd")), "{wide:?}");
         assert!(wide.iter().any(|k| k.contains("x1_")), "{wide:?}");
     }
@@ -461,12 +401,12 @@ fn what_should_be_chosen_is_chosen() {
 /// A 3D U-Net with instance normalisation everywhere: streamed in passes between the normalisations.
 fn norms3d() -> (Graph, Vec<usize>) {
     let dims = vec![1, 1, 96, 28, 30];
-    let mut n = Net { b: Builder::new("norms3d"), seed: 900 };
+    let mut n = Network::new("norms3d", 900);
     let x = n.b.input("x", &known(&dims));
     let (k3, same) = ([3, 3, 3], Window::of(&[3, 3, 3]).pad(1));
-    let layer = |n: &mut Net, x, io: [usize; 2], w: Window| {
-        let y = n.conv(x, io, &k3, w, false);
-        let y = n.norm(y, io[1]);
+    let layer = |n: &mut Network, x, io: [usize; 2], w: Window| {
+        let y = n.conv_without_bias(x, io, w);
+        let y = n.instance_norm(y, io[1]);
         n.b.unary(y, Unary::LeakyRelu { alpha: 0.01 })
     };
     let a = layer(&mut n, x, [1, 16], same.clone());
@@ -477,11 +417,11 @@ fn norms3d() -> (Graph, Vec<usize>) {
     let pool = Pool { window: Window::of(&[3; 3]).pad(1), ceil_mode: false, count_include_pad: false };
     let d = n.b.node(Op::MaxPool(pool), &[d]);
     // Statistics that no convolution adds up.
-    let d = n.norm(d, 32);
+    let d = n.instance_norm(d, 32);
     let u = n.b.conv_transpose(d, w, None, Window::of(&[2, 2, 2]).stride(2), vec![]);
     let u = n.b.concat(&[a, u]);
     let u = layer(&mut n, u, [32, 16], same.clone());
-    let y = n.conv(u, [16, 3], &[1, 1, 1], Window::of(&[1, 1, 1]), true);
+    let y = n.conv(u, [16, 3], Window::of(&[1, 1, 1]));
     let y = n.b.softmax(y);
     n.b.output(y, "y", &known(&[1, 3, 96, 28, 30]));
     (n.b.finish(), dims)
@@ -490,10 +430,10 @@ fn norms3d() -> (Graph, Vec<usize>) {
 /// A 2D U-Net without whole-image operators, of sizes that its strides do not divide.
 fn local2d() -> (Graph, Vec<usize>) {
     let dims = vec![1, 3, 150, 131];
-    let mut n = Net { b: Builder::new("local2d"), seed: 1000 };
+    let mut n = Network::new("local2d", 1000);
     let x = n.b.input("x", &known(&dims));
-    let (k, same) = ([3, 3], Window::of(&[3, 3]).pad(1));
-    let a = n.conv(x, [3, 16], &k, same.clone(), true);
+    let same = Window::of(&[3, 3]).pad(1);
+    let a = n.conv(x, [3, 16], same.clone());
     let a = n.batch_norm(a, 16);
     let a = n.b.unary(a, Unary::Relu);
     let scale = n.tensor(&[1, 16, 1, 1]);
@@ -501,17 +441,17 @@ fn local2d() -> (Graph, Vec<usize>) {
     let a = n.b.node(Op::Binary(Binary::Mul), &[a, scale]);
     let pool = Pool { window: Window::of(&[2; 2]).stride(2), ceil_mode: true, count_include_pad: false };
     let d = n.b.node(Op::MaxPool(pool), &[a]);
-    let d = n.conv(d, [16, 24], &k, same.clone(), true);
+    let d = n.conv(d, [16, 24], same.clone());
     let d = n.b.unary(d, Unary::Swish { alpha: 1.0 });
     let w = n.tensor(&[24, 8, 4, 4]);
     let up = Window::of(&[4, 4]).stride(2).pad(1);
     let u = n.b.conv_transpose(d, w, None, up, vec![]);
-    let v = n.conv(d, [24, 8], &[1, 1], Window::of(&[1, 1]), true);
+    let v = n.conv(d, [24, 8], Window::of(&[1, 1]));
     let v = n.b.resize_linear(v, &[2.0; 2], Coordinates::HalfPixel);
     let u = n.b.concat(&[u, v]);
     let mut crop = Window::of(&[3, 3]);
     crop.padding = Padding::Explicit(vec![0, 1, 1, 0]);
-    let y = n.conv(u, [16, 2], &k, crop, true);
+    let y = n.conv(u, [16, 2], crop);
     let pads = n.b.constant("pads", Tensor::i64s(&[0, 0, 2, 1, 0, 0, 0, 2]));
     let y = n.b.node(Op::Pad { mode: PadMode::Constant }, &[y, pads]);
     let y = n.b.softmax(y);
@@ -522,14 +462,14 @@ fn local2d() -> (Graph, Vec<usize>) {
 /// A 2D U-Net with resampling between corners and normalisations: streamed along its height.
 fn norms2d() -> (Graph, Vec<usize>) {
     let dims = vec![1, 3, 192, 70];
-    let mut n = Net { b: Builder::new("norms2d"), seed: 1100 };
+    let mut n = Network::new("norms2d", 1100);
     let x = n.b.input("x", &known(&dims));
     let (k, same) = ([3, 3], Window::of(&[3, 3]).pad(1));
-    let a = n.conv(x, [3, 16], &k, same.clone(), true);
+    let a = n.conv(x, [3, 16], same.clone());
     let a = n.batch_norm(a, 16);
     let a = n.b.unary(a, Unary::LeakyRelu { alpha: 0.1 });
-    let d = n.conv(a, [16, 24], &k, Window::of(&k).stride(2).pad(1), false);
-    let d = n.norm(d, 24);
+    let d = n.conv_without_bias(a, [16, 24], Window::of(&k).stride(2).pad(1));
+    let d = n.instance_norm(d, 24);
     let d = n.b.unary(d, Unary::Mish);
     let w = n.tensor(&[24, 1, 3, 3]);
     let w = n.b.constant("dw", w);
@@ -539,9 +479,9 @@ fn norms2d() -> (Graph, Vec<usize>) {
     let d = n.b.node(Op::Binary(Binary::Mul), &[d, scale]);
     let u = n.b.resize_linear(d, &[2.0; 2], Coordinates::AlignCorners);
     let u = n.b.node(Op::Concat { axis: -3 }, &[a, u]);
-    let u = n.conv(u, [40, 8], &k, same, true);
+    let u = n.conv(u, [40, 8], same);
     let u = n.b.unary(u, Unary::Relu);
-    let y = n.conv(u, [8, 2], &[1, 1], Window::of(&[1, 1]), true);
+    let y = n.conv(u, [8, 2], Window::of(&[1, 1]));
     let y = n.b.node(Op::Softmax { axis: -3, log: false }, &[y]);
     n.b.output(y, "y", &known(&[1, 2, 192, 70]));
     (n.b.finish(), dims)
@@ -563,7 +503,7 @@ fn limited(
     precision: Precision,
     max: u64,
 ) -> Option<(Vec<f32>, u64, How)> {
-    let options = Options { max_bytes: Some(max), threads: 2, precision, ..Default::default() };
+    let options = Options { max_bytes: Some(max), threads: 2, precision, ..defaults() };
     let mut s = Session::new(graph.clone(), &[dims.to_vec()], &options).ok()?;
     let need = s.arena_bytes() + s.weight_bytes();
     assert!(need <= max);
@@ -599,7 +539,7 @@ fn less_memory_gives_the_same_outputs() {
                 assert!(got == want, "{}: other bits within {max} bytes", graph.name);
             } else {
                 let most = if precision == Precision::Fp32 { 5e-6 } else { 1e-2 };
-                let e = relative(&got, &want);
+                let e = relative_error(&got, &want);
                 assert!(e < most, "{} within {max} bytes, {how:?}: {e:.1e}", graph.name);
             }
             (least, max) = (need, need - 1);
@@ -615,7 +555,7 @@ fn less_memory_gives_the_same_outputs() {
         assert!(least as f64 <= share * full as f64, "{}: {full} to {least}", graph.name);
         // The refusal names the least.
         let max_bytes = Some(least - 1);
-        let options = Options { max_bytes, threads: 2, precision, ..Default::default() };
+        let options = Options { max_bytes, threads: 2, precision, ..defaults() };
         let Err(ampoule_engine::Error::Memory { needed_mib, .. }) = Session::new(graph, &[dims], &options)
         else {
             panic!("less than the least is enough");
@@ -644,7 +584,7 @@ fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
             let mut g = graph.clone();
             passes::optimize_until(&mut g, limit).unwrap();
             let got = eval::run(&g, std::slice::from_ref(&input)).unwrap()[0].to_f32().unwrap();
-            let e = relative(&got, &want);
+            let e = relative_error(&got, &want);
             // Means of codes that lie between two may be rounded to either.
             let most = if graph.name == "pooled_codes" { 2e-2 } else { 1e-5 };
             assert!(e < most, "{} after {limit} rewrites: {e:.2e}", graph.name);
@@ -657,13 +597,13 @@ fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
 #[test]
 fn the_plan_is_a_promise_and_limits_hold() {
     let (graph, dims) = unet3d();
-    let s = Session::new(graph.clone(), std::slice::from_ref(&dims), &Options::default()).unwrap();
+    let s = Session::new(graph.clone(), std::slice::from_ref(&dims), &defaults()).unwrap();
     let need = s.arena_bytes() + s.weight_bytes();
-    let with = |max| Options { max_bytes: Some(max), ..Default::default() };
+    let with = |max| Options { max_bytes: Some(max), ..defaults() };
     assert!(Session::new(graph.clone(), std::slice::from_ref(&dims), &with(need)).is_ok());
     let refused = Session::new(graph.clone(), std::slice::from_ref(&dims), &with(need - 1));
     assert!(matches!(refused, Err(ampoule_engine::Error::Memory { .. })));
-    let wrong = Session::new(graph, &[vec![1, 3, 12, 10, 9]], &Options::default());
+    let wrong = Session::new(graph, &[vec![1, 3, 12, 10, 9]], &defaults());
     assert!(matches!(wrong, Err(ampoule_engine::Error::InputShape { .. })));
 }
 
@@ -682,20 +622,21 @@ fn groups_of_values_may_be_stored_as_bfloat16() {
         assert!(!groups.is_empty(), "{}: no groups", graph.name);
         let whole = [groups.clone()];
         let mut stored = 0;
-        for (isa, chosen) in tiers().into_iter().flat_map(|i| {
-            groups.iter().map(|g| vec![g.clone()]).chain(whole.clone()).map(move |g| (i.clone(), g))
-        }) {
+        for (isa, chosen) in tiers()
+            .into_iter()
+            .flat_map(|i| groups.iter().map(|g| vec![g.clone()]).chain(whole.clone()).map(move |g| (i, g)))
+        {
             let mut g = base.clone();
             mixed_precision::record(&mut g, chosen.iter().map(String::as_str));
             let mut first: Option<Vec<f32>> = None;
             for threads in [1, 3] {
-                let options = Options { isa: Some(isa.clone()), threads, ..Default::default() };
+                let options = Options { isa: Some(isa.name().into()), threads, ..defaults() };
                 let mut s = Session::new(g.clone(), std::slice::from_ref(&dims), &options).unwrap();
                 s.set_input(0, &input).unwrap();
                 s.run().unwrap();
                 let got = s.output(0).unwrap().to_vec();
-                let e = relative(&got, &want);
-                assert!(e < 6e-2, "{} with {chosen:?} on {isa}: {e:.2e}", graph.name);
+                let e = relative_error(&got, &want);
+                assert!(e < 6e-2, "{} with {chosen:?} on {}: {e:.2e}", graph.name, isa.name());
                 assert!(*first.get_or_insert_with(|| got.clone()) == got, "{}: other bits", graph.name);
                 stored += s.steps().iter().filter(|s| s.stored == Some(Elem::Bf16)).count();
             }
@@ -703,7 +644,7 @@ fn groups_of_values_may_be_stored_as_bfloat16() {
         assert!(stored > 0, "{}: nothing is stored as bfloat16", graph.name);
         // Nothing recorded, or what no value is called: float32.
         mixed_precision::record(&mut base, ["nobody"]);
-        let s = Session::new(base.clone(), std::slice::from_ref(&dims), &Options::default()).unwrap();
+        let s = Session::new(base.clone(), std::slice::from_ref(&dims), &defaults()).unwrap();
         assert!(s.steps().iter().all(|s| s.stored != Some(Elem::Bf16)));
         mixed_precision::record(&mut base, []);
         assert!(base.meta(mixed_precision::KEY).is_none());
@@ -714,21 +655,21 @@ fn groups_of_values_may_be_stored_as_bfloat16() {
 /// between, a hard swish of four, and a function of two tensors, which is no table.
 fn coded_activations() -> (Graph, Vec<usize>) {
     let dims = vec![1, 4, 7, 9];
-    let mut n = Net { b: Builder::new("coded_activations"), seed: 77 };
+    let mut n = Network::new("coded_activations", 77);
     let x = n.b.input("x", &known(&dims));
-    let coded = |n: &mut Net, x: ValueId, scale: f32, zero: i64, to: DType| {
+    let coded = |n: &mut Network, x: ValueId, scale: f32, zero: i64, to: DType| {
         let scale = n.b.constant("scale", Tensor::f32(&[], &[scale]));
         let zero = n.b.constant("zero", Tensor::from_i64(to, &[], &[zero]).unwrap());
         let q = n.b.node(Op::Quantize { axis: 1, to }, &[x, scale, zero]);
         n.b.node(Op::Dequantize { axis: 1 }, &[q, scale, zero])
     };
-    let a = n.conv(x, [4, 6], &[3, 3], Window::of(&[3, 3]).pad(1), true);
+    let a = n.conv(x, [4, 6], Window::of(&[3, 3]).pad(1));
     let a = coded(&mut n, a, 0.03, 110, DType::U8);
     let s = n.b.unary(a, Unary::Sigmoid);
     let s = coded(&mut n, s, 1.0 / 256.0, -128, DType::I8);
     let s = n.b.node(Op::Binary(Binary::Mul), &[a, s]);
     let s = coded(&mut n, s, 0.02, 20, DType::U8);
-    let b = n.conv(s, [6, 6], &[1, 1], Window::of(&[1, 1]), true);
+    let b = n.conv(s, [6, 6], Window::of(&[1, 1]));
     let b = coded(&mut n, b, 0.05, 0, DType::I8);
     let [three, zero, six] = [3.0, 0.0, 6.0].map(|v| n.b.constant("c", Tensor::f32(&[], &[v])));
     let h = n.b.node(Op::Binary(Binary::Add), &[b, three]);
@@ -738,7 +679,7 @@ fn coded_activations() -> (Graph, Vec<usize>) {
     let h = coded(&mut n, h, 0.04, 5, DType::U8);
     let both = n.b.node(Op::Binary(Binary::Mul), &[h, s]);
     let both = coded(&mut n, both, 0.05, 128, DType::U8);
-    let y = n.conv(both, [6, 3], &[3, 3], Window::of(&[3, 3]), true);
+    let y = n.conv(both, [6, 3], Window::of(&[3, 3]));
     n.b.output(y, "y", &known(&[1, 3, 5, 7]));
     (n.b.finish(), dims)
 }
@@ -758,11 +699,11 @@ fn activations_between_codes_are_tables() {
     };
     for isa in tiers() {
         for (threads, rewrites) in [(1, Rewrites::All), (3, Rewrites::All), (1, Rewrites::None)] {
-            let options = Options { isa: Some(isa.clone()), threads, rewrites, ..Default::default() };
+            let options = Options { isa: Some(isa.name().into()), threads, rewrites, ..defaults() };
             let (got, kernels) = run(&options);
             // A convolution before a quantizer may round to another code.
-            let e = relative(&got, &want);
-            assert!(e < 2e-3, "{isa}: {e:.1e}");
+            let e = relative_error(&got, &want);
+            assert!(e < 2e-3, "{}: {e:.1e}", isa.name());
             if rewrites == Rewrites::All {
                 assert_eq!(kernels.iter().filter(|k| *k == "table").count(), 2, "{kernels:?}");
                 assert!(!kernels.iter().any(|k| k == "unary"), "{kernels:?}");
@@ -782,7 +723,24 @@ fn activations_between_codes_are_tables() {
         names: std::sync::Arc::new(vec![name]),
         sink: std::sync::Arc::new(sink),
     });
-    let (watched, _) = run(&Options { threads: 1, observe, ..Default::default() });
+    let (watched, _) = run(&Options { threads: 1, observe, ..defaults() });
     assert_eq!(*seen.lock().unwrap(), 6 * 7 * 9);
-    assert!(watched == run(&Options { threads: 1, ..Default::default() }).0);
+    assert!(watched == run(&Options { threads: 1, ..defaults() }).0);
+}
+
+#[test]
+fn inputs_and_outputs_that_are_not_there_are_errors() {
+    let (graph, dims) = unet3d();
+    let mut s = Session::new(graph, std::slice::from_ref(&dims), &Options::default()).unwrap();
+    let values = vec![0.0; dims.iter().product()];
+    assert!(matches!(s.set_input(3, &values), Err(Error::NoInput { index: 3, inputs: 1 })));
+    assert!(matches!(s.input(1).err(), Some(Error::NoInput { index: 1, .. })));
+    assert!(matches!(s.input_dims(1).err(), Some(Error::NoInput { index: 1, .. })));
+    assert!(matches!(s.output(9).err(), Some(Error::NoOutput { index: 9, outputs: 1 })));
+    assert!(matches!(s.set_input(0, &values[1..]), Err(Error::InputLength { index: 0, .. })));
+    let wide = Tensor::f32(&[1, 1], &[0.0]);
+    assert!(matches!(s.run_tensors(&[wide.clone()]), Err(Error::InputShape { index: 0, .. })));
+    assert!(matches!(s.run_tensors(&[wide.clone(), wide]), Err(Error::InputCount { given: 2, inputs: 1 })));
+    let more = std::sync::Arc::new(ampoule_engine::Pool::new(s.threads() + 1));
+    assert!(matches!(s.sharing_weights(more).err(), Some(Error::Threads { .. })));
 }

@@ -5,16 +5,11 @@ use ampoule_imaging::formats::{Family, Format, read_volume};
 use ampoule_imaging::nifti::Error;
 use ampoule_imaging::photo::{self, Photo};
 use ampoule_imaging::slide::Slide;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The file, or `None` with a line that says what was not tested.
 fn case(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/cases").join(name);
-    if !path.exists() {
-        println!("SKIPPED: ../shared/cases/{name} is not here");
-        return None;
-    }
-    Some(path)
+    ampoule_testing::shared(&format!("cases/{name}"))
 }
 
 #[test]

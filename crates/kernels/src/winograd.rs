@@ -67,7 +67,7 @@ pub struct Winograd {
     isa: Features,
     shape: Shape,
     variant: Variant,
-    /// What products are made of: the variant's domain, or what stands for it on the tier.
+    /// What products are made of: the variant's domain, or what stands for it with the features.
     operand: Operand,
     panels: Vec<&'static MicroKernel>,
     tiling: Tiling,
@@ -76,7 +76,7 @@ pub struct Winograd {
 }
 
 impl Winograd {
-    /// Plans `shape` for a supported tier. Where the tier cannot multiply in the variant's domain, that
+    /// Plans `shape` for supported features. Where those cannot multiply in the variant's domain, that
     /// is float32, or integers of 16 bits for bytes.
     pub fn new(isa: Features, shape: Shape, variant: Variant) -> Self {
         let operand = match variant.domain {
@@ -107,6 +107,28 @@ impl Winograd {
     /// IntAccumulators of a packed column for `k` channels.
     fn groups(&self, k: usize) -> usize {
         self.panels.first().map_or(k, |p| p.groups(k))
+    }
+
+    /// What it was planned for.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Whether `weights` were packed for this plan, and this CPU has what it needs.
+    pub fn accepts(&self, weights: &Weights) -> bool {
+        let (width, points) = (self.width(), self.variant.points());
+        let rows = self.shape.depth_taps * self.groups(self.shape.input.channels());
+        let table = points * width;
+        let whole = |f: &weights::Factors| {
+            f.scale.len() == width
+                && f.rounding.is_some() == self.variant.rounded
+                && f.rounding.as_ref().is_none_or(|r| r.ratio.len() == table && r.start.len() == table)
+        };
+        self.isa.supported()
+            && weights.data.len() == points * rows * width
+            && weights.bias.len() == width
+            && weights.factors.is_some() == self.shape.quantized.is_some()
+            && weights.factors.as_ref().is_none_or(whole)
     }
 
     /// Which minimal filtering it is.

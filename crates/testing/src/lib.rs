@@ -1,14 +1,18 @@
 //! What the tests of all crates share, and the check of the workspace's structure. Nothing here is part of
 //! the program.
+//!
+//! Test targets (`tests/`) use it as a development dependency. Unit tests inside `src` of the crates that
+//! it depends on may use its functions on plain numbers only: there, types such as `Graph` would be those
+//! of another copy of the crate.
 
+mod compare;
+mod files;
+mod network;
 pub mod structure;
+mod tiers;
 
-use std::path::PathBuf;
-
-/// Folder of the workspace.
-pub fn workspace() -> PathBuf {
-    let mut folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    folder.pop();
-    folder.pop();
-    folder
-}
+pub use ampoule_random::Random;
+pub use compare::{assert_close, assert_same_bits, largest_error, relative_error};
+pub use files::{shared, skipped, wheel, workspace};
+pub use network::{Network, known, random};
+pub use tiers::{asked_tier, print_tiers, tiers};

@@ -3,6 +3,7 @@
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::{Pool, Unary, Window};
 use ampoule_graph::{Dim, Graph, Op, Tensor, ValueId};
+use ampoule_random::Random;
 
 /// Names of the architectures; a number of filters follows, for example `resunet-8`.
 pub const STUDENTS: [&str; 3] = ["unet", "resunet", "convnet"];
@@ -43,7 +44,7 @@ pub fn student(name: &str, place: &Place, seed: u64) -> Result<Graph, String> {
         let fits = if place.whole { "convnet-N" } else { "unet-N or resunet-N" };
         return Err(format!("`{name}` does not fit the task; take {fits}"));
     }
-    let mut s = Student { b: Builder::new(name), state: seed, axes: place.axes };
+    let mut s = Student { b: Builder::new(name), random: Random::new(seed), axes: place.axes };
     let batch = Dim::Symbol("batch".into());
     let mut dims = vec![batch.clone(), Dim::Known(place.channels)];
     dims.extend((0..place.axes).map(|i| Dim::Symbol(format!("size{i}"))));
@@ -75,7 +76,7 @@ pub fn student(name: &str, place: &Place, seed: u64) -> Result<Graph, String> {
 
 struct Student {
     b: Builder,
-    state: u64,
+    random: Random,
     axes: usize,
 }
 
@@ -85,15 +86,8 @@ type Features = (ValueId, usize);
 impl Student {
     /// Normal with deviation `sqrt(2 / fan_in)`.
     fn weights(&mut self, dims: &[usize], fan_in: usize) -> Tensor {
-        let deviation = (2.0 / fan_in as f64).sqrt();
-        let mut unit = || {
-            self.state = self.state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            ((self.state >> 11) as f64 + 0.5) / (1u64 << 53) as f64
-        };
-        let value = |_| {
-            let (u, v) = (unit(), unit());
-            (deviation * (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
-        };
+        let deviation = (2.0 / fan_in as f32).sqrt();
+        let value = |_| deviation * self.random.normal();
         Tensor::f32(dims, &(0..dims.iter().product()).map(value).collect::<Vec<f32>>())
     }
 

@@ -2,9 +2,10 @@
 //! (scripts/golden_train.py).
 
 use ampoule_graph::passes;
-use ampoule_kernels::{Features, available};
+use ampoule_kernels::Features;
 use ampoule_onnx as onnx;
 use ampoule_runtime::Pool;
+use ampoule_testing::{relative_error, tiers};
 use ampoule_train::{Dims, Kind, Machine, Net, Optimizer, Options, build, loss};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -51,22 +52,6 @@ fn last(dims: &[usize], v: &[f32]) -> Vec<f32> {
     out
 }
 
-fn relative(a: &[f32], b: &[f32]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
-    let difference = norm(&mut a.iter().zip(b).map(|(x, y)| (x - y) as f64));
-    difference / norm(&mut b.iter().map(|x| *x as f64)).max(1e-6)
-}
-
-fn tiers() -> Vec<Features> {
-    let list = match std::env::var("AMPOULE_ISA") {
-        Ok(name) if !name.is_empty() => vec![ampoule_kernels::choose(Some(&name)).unwrap()],
-        _ => available(),
-    };
-    println!("tiers tested: {}", list.iter().map(|i| i.name()).collect::<Vec<_>>().join(" "));
-    list
-}
-
 fn net(name: &str, g: &Golden, isa: Features, threads: usize, max_bytes: Option<u64>) -> Net {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.onnx"));
     let mut graph = onnx::read_file(&file).unwrap();
@@ -108,7 +93,7 @@ fn gradients_are_those_of_pytorch() {
             let mut n = net(name, &g, isa, 2, None);
             let (l, own) = run(&mut n, &g);
             let z = last(&g.arrays["z"].0, &g.arrays["z"].1);
-            assert!(relative(&own, &z) < 1e-4, "{name} {}: outputs", isa.name());
+            assert!(relative_error(&own, &z) < 1e-4, "{name} {}: outputs", isa.name());
             assert!((l - g.losses["sgd"][0]).abs() < 1e-4, "{name}: loss {l} {}", g.losses["sgd"][0]);
             let mut seen = 0;
             for p in &n.params.list {
@@ -120,7 +105,7 @@ fn gradients_are_those_of_pytorch() {
                     assert!(p.grad.iter().all(|g| g.abs() < 1e-4), "{name}: {} should be 0", p.name);
                     continue;
                 }
-                let e = relative(&p.grad, want);
+                let e = relative_error(&p.grad, want);
                 assert!(e < 1e-3, "{name} on {}: gradient of {} is off by {e}", isa.name(), p.name);
             }
             let wanted = g.arrays.keys().filter(|k| k.starts_with("grad/")).count();
@@ -150,7 +135,7 @@ fn three_steps_are_those_of_pytorch() {
             }
             for p in &n.params.list {
                 let Some((_, want)) = g.arrays.get(&format!("{key}/{}", p.name)) else { continue };
-                let e = relative(&p.values, want);
+                let e = relative_error(&p.values, want);
                 assert!(e < 1e-3, "{name} {key}: {} is off by {e}", p.name);
             }
         }

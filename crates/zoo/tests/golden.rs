@@ -6,34 +6,17 @@
 
 use ampoule_engine::{Options, Session};
 use ampoule_graph::Graph;
+use ampoule_testing::{wheel, workspace};
 use ampoule_zoo::{Archive, build, entry};
 use std::path::{Path, PathBuf};
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn wheel(package: &str) -> Option<PathBuf> {
-    let folder =
-        std::env::var_os("AMPOULE_WHEELS").map_or_else(|| root().join("target/wheels"), PathBuf::from);
-    let found = std::fs::read_dir(folder)
-        .ok()?
-        .flatten()
-        .map(|e| e.path())
-        .find(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(package)));
-    if found.is_none() {
-        println!("SKIPPED: no wheel of {package}; run scripts/oracles.sh");
-    }
-    found
+/// The defaults, with the features that `AMPOULE_ISA` asks for.
+fn defaults() -> Options {
+    Options { isa: ampoule_testing::asked_tier(), ..Default::default() }
 }
 
 fn shared(name: &str) -> Option<PathBuf> {
-    let path = root().join("../shared/models").join(name);
-    if !path.exists() {
-        println!("SKIPPED: ../shared/models/{name} is not here");
-        return None;
-    }
-    Some(path)
+    ampoule_testing::shared(&format!("models/{name}"))
 }
 
 /// A float32 array of an `.npz` file.
@@ -58,7 +41,7 @@ fn array(npz: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
 /// Channel 1 of `output` on `input`.
 fn run(graph: &Graph, output: &str, dims: &[usize], input: &[f32]) -> Vec<f32> {
     let g = graph.extract(&[output]).unwrap();
-    let mut s = Session::new(g, &[dims.to_vec()], &Options { threads: 2, ..Default::default() }).unwrap();
+    let mut s = Session::new(g, &[dims.to_vec()], &Options { threads: 2, ..defaults() }).unwrap();
     s.set_input(0, input).unwrap();
     s.run().unwrap();
     let out = s.output(0).unwrap();
@@ -120,9 +103,9 @@ fn shell_gives_the_package_s_probabilities() {
     let Some(wheel) = wheel("lavlab_shell") else { return };
     let e = entry("shell").unwrap();
     let graph = build(e, &wheel).unwrap();
-    let mut model = Model::from_graph(graph, Some(e.recipe), String::new(), Options::default()).unwrap();
+    let mut model = Model::from_graph(graph, Some(e.recipe), String::new(), defaults()).unwrap();
     // scripts/golden_shell.py: the package's preparation, its network in ONNX Runtime.
-    let golden = root().join("crates/imaging/tests/golden/shell");
+    let golden = workspace().join("crates/imaging/tests/golden/shell");
     let read = |name: &str| Photo::read(&golden.join(name)).unwrap();
     let case = Case::of_file(&golden.join("picture.png"));
     let scores = predict_case(&mut model, &case, Settings { fast: false, scores: true }).unwrap().scores;
@@ -146,16 +129,15 @@ fn sklesion_gives_keras_s_probabilities() {
     let e = entry("sklesion").unwrap();
     let graph = build(e, &wheel).unwrap();
     // scripts/golden_sklesion.py
-    let text = std::fs::read(root().join("crates/zoo/tests/golden/sklesion.json")).unwrap();
+    let text = std::fs::read(workspace().join("crates/zoo/tests/golden/sklesion.json")).unwrap();
     let cases: serde_json::Value = serde_json::from_slice(&text).unwrap();
     // The plain tier takes half a minute for each.
     let scalar = std::env::var("AMPOULE_ISA").is_ok_and(|v| v == "scalar");
     for case in cases.as_array().unwrap().iter().take(if scalar { 1 } else { 4 }) {
-        let mut model =
-            Model::from_graph(graph.clone(), Some(e.recipe), String::new(), Options::default()).unwrap();
+        let mut model = Model::from_graph(graph.clone(), Some(e.recipe), String::new(), defaults()).unwrap();
         let patient: Vec<f32> = serde_json::from_value(case["patient"].clone()).unwrap();
         model.recipe.network[0].constants.insert("patient".into(), patient);
-        let photo = Case::of_file(&root().join(case["photo"].as_str().unwrap()));
+        let photo = Case::of_file(&workspace().join(case["photo"].as_str().unwrap()));
         let got = predict_case(&mut model, &photo, Settings::default()).unwrap().numbers;
         let want: Vec<f32> = serde_json::from_value(case["prob"].clone()).unwrap();
         let most = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -163,7 +145,7 @@ fn sklesion_gives_keras_s_probabilities() {
         assert!(most < 1e-4, "{got:?} {want:?}");
     }
     let recipe = e.recipe.replace("patient = [", "other = [");
-    let e = Model::from_graph(graph, Some(&recipe), String::new(), Options::default());
+    let e = Model::from_graph(graph, Some(&recipe), String::new(), defaults());
     let e = e.err().map(|e| e.to_string()).unwrap_or_default();
     assert!(e.contains("image, patient") && e.contains("constants"), "{e}");
 }

@@ -1,13 +1,14 @@
-//! Shared by the kernel tests: seeded data, tiers, comparison.
+//! Shared by the kernel tests: seeded data, feature sets, comparison.
 
 use ampoule_kernels::registry::{Choice, kernels};
 use ampoule_kernels::{Elem, Element, Features, Operation, bf16, choose, f16};
+pub use ampoule_testing::{largest_error as error, random};
 
 /// The feature sets to test operations with: what each of their kernels needs, as far as this CPU has
 /// it, and all that it has; or, where `AMPOULE_ISA` names a set, what the kernels need that it runs, and
 /// the set. Printed, so that a skipped set is seen.
 pub fn sets(operations: &[Operation]) -> Vec<Features> {
-    let asked = std::env::var("AMPOULE_ISA").ok().filter(|name| !name.is_empty());
+    let asked = ampoule_testing::asked_tier();
     let allowed = choose(asked.as_deref()).unwrap();
     let needs = |o: &Operation| -> Vec<Features> {
         match asked {
@@ -21,36 +22,8 @@ pub fn sets(operations: &[Operation]) -> Vec<Features> {
             list.push(features);
         }
     }
-    println!("tiers tested: {}", list.iter().map(|i| i.name()).collect::<Vec<_>>().join(" "));
+    ampoule_testing::print_tiers(&list);
     list
-}
-
-/// Uniform values in -1..1 from a seed.
-pub fn random(n: usize, seed: u64) -> Vec<f32> {
-    let mut s = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    (0..n)
-        .map(|_| {
-            s ^= s << 13;
-            s ^= s >> 7;
-            s ^= s << 17;
-            (s >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        })
-        .collect()
-}
-
-/// Largest difference relative to the largest magnitude.
-pub fn error(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    let scale = b.iter().fold(1e-6f32, |m, x| m.max(x.abs()));
-    a.iter().zip(b).fold(0f32, |m, (x, y)| m.max((x - y).abs())) / scale
-}
-
-/// Euclidean norm of the difference relative to that of `b`.
-pub fn relative(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
-    let difference = norm(&mut a.iter().zip(b).map(|(x, y)| (x - y) as f64));
-    (difference / norm(&mut b.iter().map(|&x| x as f64)).max(1e-30)) as f32
 }
 
 /// Values rounded to what `elem` can hold.
@@ -112,3 +85,8 @@ impl Stored {
 /// Every pair of storage types of an input and an output.
 pub const ELEMS: [[Elem; 2]; 4] =
     [[Elem::F32, Elem::F32], [Elem::Bf16, Elem::Bf16], [Elem::Bf16, Elem::F32], [Elem::F32, Elem::Bf16]];
+
+/// Euclidean norm of the difference relative to that of `want`.
+pub fn relative(got: &[f32], want: &[f32]) -> f32 {
+    ampoule_testing::relative_error(got, want) as f32
+}

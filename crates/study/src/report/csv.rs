@@ -1,11 +1,11 @@
 //! One line a cell, for spreadsheets.
 
-use crate::experiment::results::{Estimate, Results};
+use crate::results::{Estimate, Results};
 use crate::{Error, Result};
 
 /// `results.csv`: times and memory of every cell, with the utility of its variant.
 pub fn csv(r: &Results) -> Result<String> {
-    let fail = |e: String| Error::Utility(format!("the table cannot be written: {e}"));
+    let fail = |e: String| Error::Results { reason: format!("the table cannot be written: {e}") };
     let mut out = ::csv::Writer::from_writer(Vec::new());
     let head = [
         "workload",
@@ -70,7 +70,7 @@ pub fn csv(r: &Results) -> Result<String> {
             let metric = u.class.map_or(u.metric.clone(), |c| format!("{}:{c}", u.metric));
             let mut line = vec![metric, u.n.to_string(), number(u.baseline), number(u.variant)];
             line.extend(three(u.difference));
-            line.extend([number(u.margin), u.verdict.words().to_owned()]);
+            line.extend([number(u.margin), u.verdict.name().to_owned()]);
             lines.push(line);
         }
         if lines.is_empty() {

@@ -5,7 +5,7 @@ mod speed;
 mod verdicts;
 
 use super::svg::{colour, escape};
-use crate::experiment::results::{Results, WorkloadResult};
+use crate::results::{Results, WorkloadResult};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 

@@ -1,13 +1,13 @@
 //! Studies of several machines in one comparison.
 
-use crate::experiment::results::{Results, VERSION};
+use crate::results::{Results, VERSION};
 use crate::{Error, Result};
 use std::path::Path;
 
 /// Reads a study's `results.json`, or that of its folder.
 pub fn read(path: &Path) -> Result<Results> {
     let file = if path.is_dir() { path.join("results.json") } else { path.to_owned() };
-    let fail = |reason: String| Error::Input { path: file.clone(), reason };
+    let fail = |reason: String| Error::File { path: file.clone(), reason };
     let text = std::fs::read_to_string(&file).map_err(|e| fail(e.to_string()))?;
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| fail(format!("not JSON: {e}")))?;
     if value["format"] != "ampoule-study" {
@@ -25,7 +25,7 @@ pub fn read(path: &Path) -> Result<Results> {
 /// Whether studies can be compared: the same models on the same cases. Says which are not.
 pub fn comparison(all: &[Results]) -> Result<Vec<String>> {
     let Some((first, others)) = all.split_first() else {
-        return Err(Error::Utility("there are no studies to compare".into()));
+        return Err(Error::Results { reason: "there are no studies to compare".into() });
     };
     let mut notes = Vec::new();
     for r in others {

@@ -1,7 +1,7 @@
 //! Plots as SVG, without scripts. Colours of text and lines come from the page, so that they follow light and
 //! dark; every mark has a title for who points at it.
 
-use crate::experiment::results::Estimate;
+use crate::results::Estimate;
 use std::fmt::Write;
 
 /// Width of all plots in their own units; the page scales them.

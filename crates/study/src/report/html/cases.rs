@@ -1,8 +1,8 @@
 //! Cases one by one.
 
 use super::{figure, grid, key};
-use crate::experiment::results::{Results, VariantResult, WorkloadResult};
 use crate::report::svg::{self, Lines, escape};
+use crate::results::{Results, VariantResult, WorkloadResult};
 use base64::Engine;
 use std::fmt::Write;
 use std::path::Path;

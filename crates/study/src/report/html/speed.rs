@@ -1,8 +1,8 @@
 //! Times and memory.
 
 use super::{figure, grid, key, ms};
-use crate::experiment::results::{Cell, Results, WorkloadResult};
 use crate::report::svg::{self, Lines, escape, short};
+use crate::results::{Cell, Results, WorkloadResult};
 use std::fmt::Write;
 
 /// The row of a variant under a profile.
@@ -16,7 +16,7 @@ fn good<'a>(
     w: &'a WorkloadResult,
     profile: &'a str,
 ) -> impl Iterator<Item = (usize, &'a Cell)> {
-    let find = move |(i, v): (usize, &'a crate::experiment::results::VariantResult)| {
+    let find = move |(i, v): (usize, &'a crate::results::VariantResult)| {
         cell(r, w, &v.name, profile).filter(|c| c.error.is_none()).map(|c| (i, c))
     };
     w.variants.iter().enumerate().filter_map(find)
@@ -54,7 +54,7 @@ pub(super) fn speed(out: &mut String, r: &Results, w: &WorkloadResult) {
                 let _ = write!(out, "<td class=\"text\" colspan=\"11\">{}</td></tr>", escape(e));
                 continue;
             }
-            let ratio = |e: Option<crate::experiment::results::Estimate>| {
+            let ratio = |e: Option<crate::results::Estimate>| {
                 e.map_or("–".into(), |e| format!("{:.2} ({:.2} to {:.2})", e.value, e.low, e.high))
             };
             let some = |v: Option<f64>| v.map_or("–".into(), short);

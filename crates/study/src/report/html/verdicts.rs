@@ -1,8 +1,8 @@
 //! What may be said of each variant, first of all.
 
 use super::{key, ms, signed};
-use crate::experiment::results::{Cell, Results, Utility, VariantResult, Verdict, WorkloadResult};
 use crate::report::svg::{escape, short};
+use crate::results::{Cell, MetricComparison, Results, VariantResult, Verdict, WorkloadResult};
 use std::fmt::Write;
 
 /// The verdicts: a table a workload, a line a variant.
@@ -10,7 +10,7 @@ pub(super) fn verdicts(out: &mut String, r: &Results, number: usize) {
     let _ = write!(out, "<h2 id=\"verdicts{number}\">Verdicts</h2>");
     for w in &r.workloads {
         let truth = match w.truth {
-            true => "against the truth of".to_owned(),
+            true => "against the ground truth of".to_owned(),
             false => format!("by agreement with <b>{}</b> on", escape(&r.baseline)),
         };
         let _ = write!(
@@ -52,7 +52,7 @@ fn class(v: Verdict) -> &'static str {
     }
 }
 
-fn name(u: &Utility) -> String {
+fn name(u: &MetricComparison) -> String {
     u.class.map_or(u.metric.clone(), |c| format!("{} of class {c}", u.metric))
 }
 
@@ -71,9 +71,9 @@ fn utility(v: &VariantResult, baseline: &str) -> String {
         Verdict::NotEstablished => 1,
         Verdict::NonInferior => 2,
     };
-    let mut list: Vec<&Utility> = v.utility.iter().collect();
+    let mut list: Vec<&MetricComparison> = v.utility.iter().collect();
     list.sort_by_key(|u| rank(u.verdict));
-    let one = |u: &Utility| {
+    let one = |u: &MetricComparison| {
         let d = u.difference.map_or(String::new(), |d| {
             format!(
                 " {} ({} to {}; margin {})",
@@ -83,7 +83,7 @@ fn utility(v: &VariantResult, baseline: &str) -> String {
                 short(u.margin)
             )
         });
-        format!("{} {}{d}", badge(class(u.verdict), u.verdict.words()), escape(&name(u)))
+        format!("{} {}{d}", badge(class(u.verdict), u.verdict.name()), escape(&name(u)))
     };
     list.into_iter().map(one).collect::<Vec<_>>().join("<br>")
 }
@@ -99,14 +99,14 @@ fn speed(cells: &[&Cell], baseline: bool) -> String {
             ),
             (None, _) if baseline => format!("{profile}: {} ms", ms(c.total_ms)),
             (None, Some(s)) => {
-                let class = match c.words() {
+                let class = match c.speed_verdict() {
                     "faster" => "good",
                     "slower" => "bad",
                     _ => "open",
                 };
                 format!(
                     "{} {profile}: {:.2}× ({:.2} to {:.2})",
-                    badge(class, c.words()),
+                    badge(class, c.speed_verdict()),
                     s.value,
                     s.low,
                     s.high
@@ -150,7 +150,7 @@ pub(super) fn all(out: &mut String, r: &Results, w: &WorkloadResult) {
                 u.baseline,
                 u.variant,
                 short(u.margin),
-                badge(class(u.verdict), u.verdict.words()),
+                badge(class(u.verdict), u.verdict.name()),
                 u.missed[0],
                 u.missed[1],
                 u.lost_much,

@@ -1,0 +1,417 @@
+//! Masks and label maps of volumes against ground truth.
+
+use crate::bootstrap::mean_interval;
+use crate::labels::{Compared, mask_of, values};
+use crate::pairing::{Naming, Pairs, pairs};
+use crate::statistics::median_of_sorted;
+use crate::{Error, Result, gandlf};
+use ampoule_imaging::geometry::{Affine, Orientation};
+use ampoule_imaging::metrics::{SurfaceDistances, counts};
+use ampoule_imaging::{Nifti, Volume};
+use ampoule_pipeline::grids_differ;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Metrics of one case. Infinite distances (one mask empty) are `null` in JSON and counted as
+/// missed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Metrics {
+    /// Overlap, 0 to 1.
+    pub dice: f64,
+    /// Intersection over union, 0 to 1.
+    pub iou: f64,
+    /// 95th percentile Hausdorff distance in mm.
+    pub hd95_mm: Option<f64>,
+    /// Average symmetric surface distance in mm.
+    pub assd_mm: Option<f64>,
+    /// Share of surface within 1 mm.
+    pub surface_dice_1mm: f64,
+    /// Volume of the prediction.
+    pub volume_ml: f64,
+    /// Volume of the ground truth.
+    pub truth_ml: f64,
+    /// Length of the image's diagonal, which stands for an infinite distance in means.
+    pub diagonal_mm: f64,
+}
+
+/// One case, or one label of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CaseMetrics {
+    /// Name without ending, with the subfolder it lies in.
+    pub case: String,
+    /// The label where there are several; absent for masks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<u16>,
+    /// Its metrics.
+    pub metrics: Metrics,
+}
+
+/// All cases of a label together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LabelSummary {
+    /// The label.
+    pub label: u16,
+    /// Its summary.
+    #[serde(flatten)]
+    pub summary: Summary,
+}
+
+/// All cases together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Number of cases.
+    pub n: usize,
+    /// Cases where exactly one of the masks is empty.
+    pub missed: usize,
+    /// Mean Dice.
+    pub dice_mean: f64,
+    /// Median Dice.
+    pub dice_median: f64,
+    /// Smallest Dice.
+    pub dice_min: f64,
+    /// 95 % interval of the mean Dice, resampling cases.
+    pub dice_ci95: Option<[f64; 2]>,
+    /// Mean HD95 in mm, missed cases at the image's diagonal.
+    pub hd95_mm_mean: f64,
+    /// Largest HD95 in mm, likewise.
+    pub hd95_mm_max: f64,
+    /// Mean of the absolute volume difference in percent of the ground truth.
+    pub volume_difference_percent: f64,
+}
+
+/// The whole evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Case by case, and label by label where there are several.
+    pub cases: Vec<CaseMetrics>,
+    /// Together, for masks; absent where there are several labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<Summary>,
+    /// Label by label where there are several; absent for masks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<LabelSummary>,
+    /// Case by case under GaNDLF's names; class 0 is the background, the others are the labels in their order.
+    pub gandlf: serde_json::Map<String, serde_json::Value>,
+    /// Predictions without ground truth and ground truths without prediction.
+    pub unpaired: Vec<String>,
+    /// What to know before the numbers are believed.
+    pub notes: Vec<String>,
+}
+
+/// Two masks on the same grid, 0 and 1, voxels of `spacing` mm.
+pub fn evaluate_pair(prediction: &Volume<u8>, truth: &Volume<u8>, spacing: [f64; 3]) -> Metrics {
+    let c = counts(prediction, truth);
+    let d = SurfaceDistances::new(prediction, truth, spacing);
+    let ml = spacing.iter().product::<f64>() / 1000.0;
+    let finite = |v: f64| v.is_finite().then_some(v);
+    Metrics {
+        dice: c.dice(),
+        iou: c.iou(),
+        hd95_mm: finite(d.hd95()),
+        assd_mm: finite(d.assd()),
+        surface_dice_1mm: d.surface_dice(1.0),
+        volume_ml: (c.both + c.first) as f64 * ml,
+        truth_ml: (c.both + c.second) as f64 * ml,
+        diagonal_mm: (0..3).map(|i| (truth.dims[i] as f64 * spacing[i]).powi(2)).sum::<f64>().sqrt(),
+    }
+}
+
+/// A label map along right, anterior, superior.
+struct LabelMap {
+    labels: Volume<u16>,
+    /// Voxel-to-world map of `labels`, in mm.
+    affine: Affine,
+    /// Size of a voxel of `labels` in mm.
+    spacing: [f64; 3],
+    /// What the reader noted.
+    notes: Vec<String>,
+}
+
+fn read(path: &Path) -> Result<LabelMap> {
+    let fail = |reason: String| Error::Input { path: path.into(), reason };
+    let image = Nifti::read(path, None).map_err(|e| fail(e.to_string()))?;
+    let (stored, _) = image.to_f32();
+    let affine = image.affine();
+    let orientation = Orientation::of(&affine);
+    Ok(LabelMap {
+        labels: orientation.to_canonical(&labels(&stored).map_err(fail)?),
+        affine: canonical(&orientation, &affine, stored.dims),
+        spacing: orientation.spacing(affine.spacing()),
+        notes: image.warnings.iter().map(|w| format!("{}: {w}", path.display())).collect(),
+    })
+}
+
+/// Stored values as labels: whole numbers from 0, which scaling may have moved a little, or probabilities from 0 to 1,
+/// of which those above 0.5 are label 1.
+fn labels(stored: &Volume<f32>) -> std::result::Result<Volume<u16>, String> {
+    const ROUNDING: f32 = 1e-3;
+    let label = |v: f32| (v - v.round()).abs() <= ROUNDING && (0.0..=65_535.0).contains(&v.round());
+    match stored.data.iter().find(|v| !label(**v)) {
+        None => Ok(stored.map(|v| v.round() as u16)),
+        Some(_) if stored.data.iter().all(|v| (-ROUNDING..=1.0 + ROUNDING).contains(v)) => {
+            Ok(stored.map(|v| (v > 0.5) as u16))
+        }
+        Some(v) => Err(format!(
+            "it holds {v}, which is neither a label nor a probability; give a mask or a label map"
+        )),
+    }
+}
+
+/// The voxel-to-world map of a volume of `dims` voxels after [`Orientation::to_canonical`].
+fn canonical(o: &Orientation, stored: &Affine, dims: [usize; 3]) -> Affine {
+    let mut out = stored.0;
+    for (row, from) in out.iter_mut().zip(&stored.0) {
+        for i in 0..3 {
+            let step = if o.flip[i] { -from[i] } else { from[i] };
+            row[o.axis[i]] = step;
+            row[3] -= if o.flip[i] { step * (dims[i] as f64 - 1.0) } else { 0.0 };
+        }
+    }
+    Affine(out)
+}
+
+/// Reads a prediction and its ground truth, which must lie on one grid.
+fn read_pair(prediction: &Path, truth: &Path) -> Result<(LabelMap, LabelMap)> {
+    let (p, t) = (read(prediction)?, read(truth)?);
+    match grids_differ((t.labels.dims, t.affine), (p.labels.dims, p.affine)) {
+        None => Ok((p, t)),
+        Some(how) => {
+            let reason = format!(
+                "it lies on another grid than {} ({how}); resample one of them to the grid of the other",
+                truth.display()
+            );
+            Err(Error::Input { path: prediction.into(), reason })
+        }
+    }
+}
+
+/// Reads all files once, for the labels above 0 of the predictions and of the ground truth, and what was noted.
+fn survey(found: &Pairs) -> Result<(BTreeSet<u16>, BTreeSet<u16>, Vec<String>)> {
+    let (mut predicted, mut reference, mut notes) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    for (_, prediction, truth) in &found.pairs {
+        let (p, t) = read_pair(prediction, truth)?;
+        predicted.extend(values(&p.labels));
+        reference.extend(values(&t.labels));
+        notes.extend(p.notes.into_iter().chain(t.notes));
+    }
+    Ok((predicted, reference, notes))
+}
+
+/// A case's metrics for each label, and those under GaNDLF's names.
+fn measure(
+    (case, prediction, truth): (&str, &Path, &Path),
+    compared: &Compared,
+) -> Result<(Vec<CaseMetrics>, serde_json::Value)> {
+    let (p, t) = read_pair(prediction, truth)?;
+    let background = |m: &LabelMap| m.labels.map(|v| (v == 0) as u8);
+    let mut masks = vec![(background(&p), background(&t))];
+    let mut rows = Vec::new();
+    for label in compared.labels() {
+        let (a, b) = (mask_of(&p.labels, label), mask_of(&t.labels, label));
+        rows.push(CaseMetrics { case: case.into(), label, metrics: evaluate_pair(&a, &b, t.spacing) });
+        masks.push((a, b));
+    }
+    let named = gandlf::segmentation(masks.iter().map(|(a, b)| (a, b)), t.spacing);
+    Ok((rows, named.into()))
+}
+
+/// What ends the name of a mask or label map.
+const MASKS: [&str; 2] = ["_mask", "_dseg"];
+
+/// Name of a case: the file name without ending, and without `_mask` or `_dseg`.
+fn case_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = name.strip_suffix(".gz").unwrap_or(&name);
+    let stem = stem.strip_suffix(".nii").unwrap_or(stem);
+    MASKS.iter().find_map(|m| stem.strip_suffix(m)).unwrap_or(stem).to_owned()
+}
+
+fn is_mask(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    MASKS.iter().any(|m| name.contains(&format!("{m}.nii")))
+}
+
+/// Whether a name ends as NIfTI files do.
+pub(crate) fn is_volume(path: &Path) -> bool {
+    let name = path.to_string_lossy().to_ascii_lowercase();
+    name.ends_with(".nii") || name.ends_with(".nii.gz")
+}
+
+/// NIfTI files; of several files of a folder the masks, where it has any.
+const NAMING: Naming = Naming { wanted: is_volume, preferred: &[is_mask], name: case_name };
+
+/// Evaluates a file against a file, or a folder against a folder with its subfolders. Cases are paired by their place
+/// in the folder and their name (`x_mask.nii.gz` or `x.nii.gz` on either side). Where the files hold several labels,
+/// each is evaluated by itself.
+pub fn evaluate(predictions: &Path, truth: &Path) -> Result<Evaluation> {
+    let found = pairs(predictions, truth, &NAMING)?;
+    let (predicted, reference, mut notes) = survey(&found)?;
+    let compared = Compared::of(&predicted, &reference)
+        .map_err(|reason| Error::Input { path: predictions.into(), reason })?;
+    let mut cases = Vec::new();
+    let mut named = serde_json::Map::new();
+    for (case, prediction, truth) in &found.pairs {
+        let (rows, others) = measure((case, prediction, truth), &compared)?;
+        cases.extend(rows);
+        named.insert(case.clone(), others);
+    }
+    let of = |label: u16| LabelSummary { label, summary: summary(&cases, Some(label)) };
+    let labels = compared.labels().into_iter().flatten().map(of).collect();
+    let total = (compared == Compared::Mask).then(|| summary(&cases, None));
+    notes.extend(Compared::notes(&predicted, &reference));
+    Ok(Evaluation { total, labels, cases, gandlf: named, unpaired: found.unpaired, notes })
+}
+
+/// The cases of a label together; there must be one.
+fn summary(cases: &[CaseMetrics], label: Option<u16>) -> Summary {
+    let cases: Vec<&CaseMetrics> = cases.iter().filter(|c| c.label == label).collect();
+    let n = cases.len() as f64;
+    let mut dice: Vec<f64> = cases.iter().map(|c| c.metrics.dice).collect();
+    dice.sort_by(f64::total_cmp);
+    let hd: Vec<f64> = cases.iter().map(|c| c.metrics.hd95_mm.unwrap_or(c.metrics.diagonal_mm)).collect();
+    let volume = |c: &&CaseMetrics| {
+        let m = &c.metrics;
+        if m.truth_ml > 0.0 { (m.volume_ml - m.truth_ml).abs() / m.truth_ml * 100.0 } else { 0.0 }
+    };
+    Summary {
+        n: cases.len(),
+        missed: cases.iter().filter(|c| c.metrics.hd95_mm.is_none()).count(),
+        dice_mean: dice.iter().sum::<f64>() / n,
+        dice_median: median_of_sorted(&dice).unwrap_or(f64::NAN),
+        dice_min: dice[0],
+        dice_ci95: mean_interval(&dice),
+        hd95_mm_mean: hd.iter().sum::<f64>() / n,
+        hd95_mm_max: hd.iter().copied().fold(0.0, f64::max),
+        volume_difference_percent: cases.iter().map(volume).sum::<f64>() / n,
+    }
+}
+
+impl Evaluation {
+    /// One line a case, and a label where there are several, with a header.
+    pub fn to_csv(&self) -> String {
+        let column = if self.labels.is_empty() { "" } else { "label," };
+        let mut out = format!("case,{column}dice,iou,hd95_mm,assd_mm,surface_dice_1mm,volume_ml,truth_ml\n");
+        let number = |v: Option<f64>| v.map_or("inf".into(), |v| format!("{v:.6}"));
+        for c in &self.cases {
+            let m = &c.metrics;
+            out += &format!(
+                "\"{}\",{}{:.6},{:.6},{},{},{:.6},{:.3},{:.3}\n",
+                c.case.replace('"', "\"\""),
+                c.label.map_or(String::new(), |l| format!("{l},")),
+                m.dice,
+                m.iou,
+                number(m.hd95_mm),
+                number(m.assd_mm),
+                m.surface_dice_1mm,
+                m.volume_ml,
+                m.truth_ml
+            );
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes a volume of 4 × 3 × 2 voxels of 2 mm whose origin lies at `x` mm, its first axis flipped on request.
+    fn put(path: &Path, values: [f32; 24], x: f64, flipped: bool) {
+        let v = Volume::new([4, 3, 2], values.to_vec());
+        let (sign, start, data) = match flipped {
+            true => (-2.0, x + 6.0, v.flipped([true, false, false])),
+            false => (2.0, x, v),
+        };
+        let affine = Affine([[sign, 0.0, 0.0, start], [0.0, 2.0, 0.0, 5.0], [0.0, 0.0, 2.0, -7.0]]);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        Nifti::from_f32(&data, affine).write(path).unwrap();
+    }
+
+    /// Labels of the first voxels, 0 elsewhere.
+    fn voxels(first: &[f32]) -> [f32; 24] {
+        let mut all = [0.0; 24];
+        all[..first.len()].copy_from_slice(first);
+        all
+    }
+
+    #[test]
+    fn masks_on_other_grids_are_refused() {
+        let d = tempfile::tempdir().unwrap();
+        let [a, b] = ["a.nii", "b.nii"].map(|n| d.path().join(n));
+        let values = voxels(&[1.0, 1.0, 0.0, 1.0]);
+        put(&a, values, 0.0, false);
+        // The same grid in another order of voxels.
+        put(&b, values, 0.0, true);
+        assert_eq!(evaluate(&a, &b).unwrap().cases[0].metrics.dice, 1.0);
+        put(&b, values, 3.5, false);
+        let e = evaluate(&a, &b).unwrap_err().to_string();
+        assert!(
+            e.contains("a.nii: it lies on another grid than") && e.contains("b.nii (up to 3.50 mm apart)"),
+            "{e}"
+        );
+    }
+
+    #[test]
+    fn labels_are_evaluated_one_by_one() {
+        let d = tempfile::tempdir().unwrap();
+        let [p, t] = ["p", "t"].map(|n| d.path().join(n));
+        put(&p.join("a.nii"), voxels(&[1.0, 1.0, 2.0, 4.0]), 0.0, false);
+        put(&t.join("a.nii"), voxels(&[1.0, 1.0, 2.0, 2.0]), 0.0, false);
+        let e = evaluate(&p, &t).unwrap();
+        let dice: Vec<_> = e.cases.iter().map(|c| (c.label, c.metrics.dice)).collect();
+        assert_eq!(dice, [(Some(1), 1.0), (Some(2), 2.0 / 3.0), (Some(4), 0.0)]);
+        let summaries: Vec<_> = e.labels.iter().map(|l| (l.label, l.summary.n, l.summary.missed)).collect();
+        assert_eq!((summaries, e.total.is_none()), (vec![(1, 1, 0), (2, 1, 0), (4, 1, 1)], true));
+        assert!(e.to_csv().starts_with("case,label,dice,") && e.to_csv().contains("\"a\",2,0.666667"));
+        // Labels that the ground truth lacks.
+        put(&t.join("a.nii"), voxels(&[1.0, 1.0]), 0.0, false);
+        let e = evaluate(&p, &t).unwrap();
+        let dice: Vec<_> = e.cases.iter().map(|c| (c.label, c.metrics.dice)).collect();
+        assert_eq!(dice, [(Some(1), 1.0), (Some(2), 0.0), (Some(4), 0.0)]);
+        // A mask against label maps.
+        put(&t.join("a.nii"), voxels(&[255.0]), 0.0, false);
+        let e = evaluate(&p, &t).unwrap_err().to_string();
+        assert!(e.contains("single label 255") && e.contains("labels 1, 2, 4"), "{e}");
+        // What is no label.
+        put(&t.join("a.nii"), voxels(&[1.0, 2.5]), 0.0, false);
+        assert!(evaluate(&p, &t).unwrap_err().to_string().contains("2.5"));
+    }
+
+    #[test]
+    fn masks_are_compared_whatever_their_value() {
+        let d = tempfile::tempdir().unwrap();
+        let [p, t] = ["p", "t"].map(|n| d.path().join(n));
+        for (name, values) in [("one/a_mask.nii", [255.0, 255.0]), ("two/a_mask.nii", [0.0, 255.0])] {
+            put(&p.join(name), voxels(&values), 0.0, false);
+        }
+        // Probabilities are a mask, too; the trees mirror each other, and hidden folders do not count.
+        put(&t.join("one/a.nii"), voxels(&[0.9, 0.6, 0.2]), 0.0, false);
+        put(&t.join("three/a.nii"), voxels(&[1.0]), 0.0, false);
+        put(&t.join(".two/a.nii"), voxels(&[1.0]), 0.0, false);
+        let e = evaluate(&p, &t).unwrap();
+        let cases: Vec<_> = e.cases.iter().map(|c| (c.case.as_str(), c.label, c.metrics.dice)).collect();
+        assert_eq!((cases, e.total.unwrap().n), (vec![("one/a", None, 1.0)], 1));
+        assert_eq!(e.unpaired, ["two/a (no ground truth)", "three/a (no prediction)"]);
+        assert!(e.notes.is_empty());
+        // A label that is another one's may be a mistake.
+        put(&t.join("one/a.nii"), voxels(&[2.0, 2.0]), 0.0, false);
+        put(&p.join("one/a_mask.nii"), voxels(&[1.0, 1.0]), 0.0, false);
+        let e = evaluate(&p.join("one"), &t.join("one")).unwrap();
+        assert_eq!((e.cases[0].metrics.dice, e.notes.len()), (1.0, 1));
+    }
+
+    #[test]
+    fn a_missed_case_counts_and_does_not_vanish_from_means() {
+        let mut truth = Volume::filled([4, 4, 4], 0u8);
+        truth.data[21] = 1;
+        let empty = Volume::filled([4, 4, 4], 0u8);
+        let case = |p: &Volume<u8>| {
+            let metrics = evaluate_pair(p, &truth, [1.0; 3]);
+            CaseMetrics { case: "a".into(), label: None, metrics }
+        };
+        let s = summary(&[case(&empty), case(&truth)], None);
+        assert_eq!((s.n, s.missed, s.dice_min, s.dice_median), (2, 1, 0.0, 0.5));
+        assert!((s.hd95_mm_mean - 48f64.sqrt() / 2.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,42 @@
+//! Judging results: metrics of predictions against ground truth, parity of two models, and whether a changed model is
+//! as good as the original.
+//!
+//! - [`evaluate()`], [`tiles()`] and [`classification()`] compare files with ground truth, as `ampoule evaluate` does.
+//! - [`compare_random`], [`compare_on_case`] and [`compare_layers`] compare two models on the same input.
+//! - [`Runner`] runs a model on cases, [`GroundTruth`] finds their references, and [`PairedComparison`] turns the
+//!   predictions of two models into paired differences with intervals and one non-inferiority [`Verdict`] for each
+//!   metric. `optimize` reads it through [`LimitCheck`], `study` through [`MetricComparison`].
+#![forbid(unsafe_code)]
+
+mod bootstrap;
+mod cases;
+mod classification;
+mod compare;
+mod error;
+mod evaluate;
+mod gandlf;
+mod ground_truth;
+mod labels;
+mod limits;
+mod metric;
+mod noninferiority;
+mod overlap;
+mod paired;
+mod pairing;
+mod runner;
+pub mod statistics;
+mod tiles;
+
+pub use cases::{cases, disjoint};
+pub use classification::{ClassMetrics, Classification, Sample, Totals, classification};
+pub use compare::{LayerParity, Parity, compare_layers, compare_on_case, compare_random};
+pub use error::{Error, Result};
+pub use evaluate::{CaseMetrics, Evaluation, LabelSummary, Metrics, Summary, evaluate, evaluate_pair};
+pub use ground_truth::{ClassTable, GroundTruth};
+pub use limits::{Limit, LimitCheck, LimitChecks, LimitError};
+pub use metric::{METRICS, SET_METRICS, needs_ground_truth};
+pub use noninferiority::Verdict;
+pub use overlap::{agreement, dice};
+pub use paired::{CaseComparison, MetricComparison, PairedComparison, WorstCase};
+pub use runner::{Prediction, Runner, StageTimes};
+pub use tiles::{ClassTotals, TileMetrics, Tiles, holds_tiles, tiles};

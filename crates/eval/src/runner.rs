@@ -1,0 +1,104 @@
+//! A model that runs whole cases, and what it makes of one.
+
+use crate::Result;
+use crate::classification::Sample;
+use ampoule_engine::{Options, StepInfo};
+use ampoule_graph::Graph;
+use ampoule_imaging::Volume;
+use ampoule_pipeline::{Case, Model, Settings, predict_case};
+use std::time::{Duration, Instant};
+
+/// A model with its recipe and the way it is run.
+pub struct Runner {
+    /// The model.
+    pub model: Model,
+    /// How the recipe is followed.
+    pub settings: Settings,
+}
+
+/// What a model predicts for a case, reduced to what is measured.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// Label of every voxel or pixel, volumes along right, anterior, superior; the number of the class of a
+    /// classified image.
+    pub labels: Volume<u16>,
+    /// Size of a voxel in mm; 1 where nothing is known.
+    pub spacing: [f64; 3],
+    /// Classes, background included.
+    pub classes: usize,
+    /// Values of the labels that are measured.
+    pub values: Vec<u16>,
+    /// Scores of the classes of a classified image; empty otherwise.
+    pub scores: Vec<f32>,
+}
+
+impl Prediction {
+    /// A classified image whose class is `truth`.
+    pub fn sample(&self, truth: u16) -> Sample {
+        Sample {
+            truth: truth as usize,
+            predicted: self.labels.data.first().map_or(0, |&l| l as usize),
+            probabilities: self.scores.iter().map(|p| *p as f64).collect(),
+            group: String::new(),
+        }
+    }
+
+    /// Whether another prediction is the same to the last bit.
+    pub fn identical(&self, other: &Prediction) -> bool {
+        let bits = |f: &Prediction| f.scores.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        self.labels == other.labels && bits(self) == bits(other)
+    }
+}
+
+/// Time by kind of work, in milliseconds.
+pub type StageTimes = Vec<(String, f64)>;
+
+impl Runner {
+    /// A runner of `graph` with `recipe`; `fast` for the recipe's smaller ensemble.
+    pub fn new(graph: &Graph, recipe: &str, options: &Options, fast: bool) -> Result<Self> {
+        let mut model = Model::from_graph(graph.clone(), Some(recipe), String::new(), options.clone())?;
+        model.max_ram = options.max_bytes;
+        Ok(Runner { model, settings: Settings { fast, scores: false } })
+    }
+
+    /// Holds the whole process to `most` bytes of resident memory.
+    pub fn hold(&mut self, most: Option<u64>) {
+        self.model.max_ram = most;
+    }
+
+    /// Steps of the networks with their times in the most recent run.
+    pub fn steps(&self) -> Vec<StepInfo> {
+        self.model.steps()
+    }
+
+    /// Runs a case.
+    pub fn run(&mut self, case: &Case) -> Result<Prediction> {
+        Ok(self.timed(case)?.0)
+    }
+
+    /// Runs a case and measures each stage.
+    pub fn timed(&mut self, case: &Case) -> Result<(Prediction, StageTimes)> {
+        let start = Instant::now();
+        let ms = |d: Duration| d.as_secs_f64() * 1e3;
+        let p = predict_case(&mut self.model, case, self.settings)?;
+        let predicted = start.elapsed();
+        let recipe = &self.model.recipe;
+        let (classes, values) = (recipe.label.len(), recipe.foreground().map(|l| l.value).collect());
+        let mut stages: StageTimes = p.timings.iter().map(|(what, d)| ((*what).to_owned(), ms(*d))).collect();
+        let found = match p.labels {
+            Some(labels) => {
+                let turned = p.orientation.map_or_else(|| labels.clone(), |o| o.to_canonical(&labels));
+                let spacing = p.orientation.map_or(p.spacing, |o| o.spacing(p.spacing));
+                Prediction { labels: turned, spacing, classes: classes.max(2), values, scores: Vec::new() }
+            }
+            None => {
+                let best =
+                    (1..p.numbers.len()).fold(0, |b, k| if p.numbers[k] > p.numbers[b] { k } else { b });
+                let labels = Volume { dims: [1; 3], data: vec![best as u16] };
+                Prediction { labels, spacing: [1.0; 3], classes, values, scores: p.numbers }
+            }
+        };
+        stages.push(("decide".to_owned(), ms(start.elapsed() - predicted)));
+        Ok((found, stages))
+    }
+}

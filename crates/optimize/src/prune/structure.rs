@@ -1,0 +1,297 @@
+//! Which channels belong together.
+
+use crate::layer::{mixes_channels, weight_axes};
+use ampoule_graph::op::{Binary, Channels};
+use ampoule_graph::{Graph, Node, Op, ValueId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Channels that can only be kept or removed together, as an index.
+pub(super) type Class = usize;
+
+/// Classes that the same layers compute.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Names of the layers.
+    pub layers: Vec<String>,
+    /// The classes, in the order of the first layer's channels.
+    pub(super) classes: Vec<Class>,
+}
+
+impl Group {
+    /// Channels of each layer.
+    pub fn channels(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// How many of them `keep` keeps, as [`super::select`] made it.
+    pub fn kept(&self, keep: &[bool]) -> usize {
+        self.classes.iter().filter(|&&c| keep[c]).count()
+    }
+}
+
+/// Layers that keep all their channels.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Frozen {
+    /// Name of the layer.
+    pub layer: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The channels of a graph.
+#[derive(Clone, Debug)]
+pub struct Structure {
+    /// What can be pruned.
+    pub groups: Vec<Group>,
+    /// What cannot.
+    pub frozen: Vec<Frozen>,
+    /// Class of each channel of each value; empty where a value has none.
+    pub(super) values: Vec<Vec<Class>>,
+    /// Number of classes.
+    pub(super) classes: usize,
+}
+
+/// Sets of channels.
+struct Sets {
+    root: Vec<usize>,
+    /// Why the set cannot be pruned, at its root.
+    frozen: BTreeMap<usize, String>,
+}
+
+impl Sets {
+    fn fresh(&mut self, n: usize) -> Vec<usize> {
+        let first = self.root.len();
+        self.root.extend(first..first + n);
+        (first..first + n).collect()
+    }
+
+    fn find(&mut self, mut v: usize) -> usize {
+        while self.root[v] != v {
+            self.root[v] = self.root[self.root[v]];
+            v = self.root[v];
+        }
+        v
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.find(a), self.find(b));
+        if a != b {
+            let reason = self.frozen.remove(&a.max(b));
+            self.root[a.max(b)] = a.min(b);
+            if let Some(r) = reason {
+                self.frozen.entry(a.min(b)).or_insert(r);
+            }
+        }
+    }
+
+    fn freeze(&mut self, list: &[usize], reason: &str) {
+        for &v in list {
+            let root = self.find(v);
+            self.frozen.entry(root).or_insert_with(|| reason.to_owned());
+        }
+    }
+}
+
+impl Structure {
+    /// The channels of `g`, simplified by [`ampoule_graph::passes::trainable`], whose shapes are inferred.
+    pub fn of(g: &Graph) -> Structure {
+        let mut sets = Sets { root: Vec::new(), frozen: BTreeMap::new() };
+        let mut values: Vec<Vec<usize>> = vec![Vec::new(); g.values.len()];
+        for &v in &g.inputs {
+            let channels = channels(g, v).unwrap_or(0);
+            values[v.0] = sets.fresh(channels);
+            sets.freeze(&values[v.0].clone(), "they are the model's input");
+        }
+        for n in &g.nodes {
+            follow(g, n, &mut sets, &mut values);
+        }
+        for &o in &g.outputs {
+            sets.freeze(&values[o.0].clone(), "they are the model's output");
+        }
+        // Sets become classes; classes with the same layers become groups.
+        let mut makers: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        let mut order = Vec::new();
+        for (i, n) in g.nodes.iter().enumerate().filter(|(_, n)| mixes_channels(g, n)) {
+            for &c in n.output().map_or(&[][..], |y| &values[y.0]) {
+                let root = sets.find(c);
+                let own = makers.entry(root).or_default();
+                if own.is_empty() {
+                    order.push(root);
+                }
+                own.insert(i);
+            }
+        }
+        let mut index: BTreeMap<usize, Class> = BTreeMap::new();
+        let mut class_of = |root: usize| {
+            let next = index.len();
+            *index.entry(root).or_insert(next)
+        };
+        let mut groups: BTreeMap<BTreeSet<usize>, Vec<Class>> = BTreeMap::new();
+        let mut frozen: BTreeMap<usize, String> = BTreeMap::new();
+        for root in order {
+            let class = class_of(root);
+            match sets.frozen.get(&root) {
+                Some(reason) => {
+                    makers[&root].iter().for_each(|&i| {
+                        frozen.entry(i).or_insert_with(|| reason.clone());
+                    });
+                }
+                None => groups.entry(makers[&root].clone()).or_default().push(class),
+            }
+        }
+        let values = values
+            .into_iter()
+            .map(|list: Vec<usize>| {
+                list.into_iter()
+                    .map(|c| {
+                        let root = sets.find(c);
+                        class_of(root)
+                    })
+                    .collect()
+            })
+            .collect();
+        let name = |i: &usize| g.node_name(&g.nodes[*i]).to_owned();
+        Structure {
+            groups: groups
+                .into_iter()
+                .map(|(layers, classes)| Group { layers: layers.iter().map(name).collect(), classes })
+                .collect(),
+            frozen: frozen
+                .iter()
+                .map(|(i, reason)| Frozen { layer: name(i), reason: reason.clone() })
+                .collect(),
+            values,
+            classes: index.len(),
+        }
+    }
+}
+
+impl Structure {
+    /// For each channel of value `v` whether it goes.
+    pub fn gone(&self, v: ValueId, keep: &[bool]) -> Vec<bool> {
+        self.values[v.0].iter().map(|&c| !keep[c]).collect()
+    }
+}
+
+/// Size of axis 1 of a value of images or rows.
+fn channels(g: &Graph, v: ValueId) -> Option<usize> {
+    let shape = g.value(v).shape.as_ref().filter(|s| s.len() >= 2)?;
+    shape[1].known()
+}
+
+/// Whether a constant has one value for each of `n` channels of a value of rank `rank`, or one for all.
+pub(super) fn per_channel(dims: &[usize], n: usize, rank: usize) -> Option<bool> {
+    let count: usize = dims.iter().product();
+    if count == 1 {
+        return Some(false);
+    }
+    let last = dims.len().checked_sub(dims.iter().position(|&d| d != 1)?)?;
+    (count == n && dims.contains(&n) && last == rank.checked_sub(1)?).then_some(true)
+}
+
+/// Notes what a node does to channels.
+fn follow(g: &Graph, n: &Node, sets: &mut Sets, values: &mut [Vec<usize>]) {
+    let Some(y) = n.output() else { return };
+    let of = |i: usize, values: &[Vec<usize>]| n.input(i).map_or(Vec::new(), |v| values[v.0].clone());
+    let x = of(0, values);
+    let name = g.node_name(n);
+    let out = channels(g, y);
+    let data: Vec<ValueId> = n.inputs.iter().flatten().copied().filter(|v| !values[v.0].is_empty()).collect();
+    if data.is_empty() && !mixes_channels(g, n) {
+        return;
+    }
+    let result = match &n.op {
+        _ if mixes_channels(g, n) => {
+            let w = n.input(1).and_then(|w| g.constants.get(&w));
+            let outputs = w.map_or(0, |w| w.dims().get(weight_axes(&n.op)[0]).copied().unwrap_or(0));
+            let inputs = w.map_or(0, |w| w.dims().get(weight_axes(&n.op)[1]).copied().unwrap_or(0));
+            let fresh = sets.fresh(outputs);
+            if inputs != x.len() {
+                sets.freeze(&x, &format!("`{name}` reads them in another order"));
+            }
+            Some(fresh)
+        }
+        Op::Conv { group, .. } if *group == x.len() && out == Some(x.len()) => Some(x.clone()),
+        op if matches!(op.row().channels, Channels::Kept | Channels::KeptWithParameters)
+            && (out == Some(x.len()) || out.is_none()) =>
+        {
+            Some(x.clone())
+        }
+        Op::Reduce { .. } if out == Some(x.len()) => Some(x.clone()),
+        Op::Shape { .. } | Op::Size => return,
+        Op::Binary(_) | Op::Variadic(_) => elementwise(g, n, y, sets, values),
+        Op::Concat { axis } => {
+            let rank = g.value(y).shape.as_ref().map_or(0, Vec::len) as i64;
+            let whole: Vec<usize> = n.inputs.iter().flatten().flat_map(|v| values[v.0].clone()).collect();
+            (axis.rem_euclid(rank.max(1)) == 1 && out == Some(whole.len())).then_some(whole)
+        }
+        Op::Flatten { axis: 1 } | Op::Reshape { .. } | Op::Squeeze => {
+            // An image becomes a row: every channel is as many columns as it has pixels.
+            let rows = g.value(y).shape.as_ref().is_some_and(|s| s.len() == 2);
+            match out.filter(|o| rows && !x.is_empty() && o.is_multiple_of(x.len())) {
+                Some(o) => {
+                    let volume = o / x.len();
+                    Some(x.iter().flat_map(|c| std::iter::repeat_n(*c, volume)).collect())
+                }
+                None => None,
+            }
+        }
+        // Channels around it stay.
+        _ => None,
+    };
+    match result {
+        Some(list) => values[y.0] = list,
+        None => {
+            let reason = format!("`{name}` ({}) needs all of them", n.op.name());
+            data.iter().for_each(|v| sets.freeze(&values[v.0].clone(), &reason));
+            let fresh = sets.fresh(out.unwrap_or(0));
+            sets.freeze(&fresh, &reason);
+            values[y.0] = fresh;
+        }
+    }
+}
+
+/// Channels of an element-wise result: those of its operands, joined. `None` if they cannot be followed.
+fn elementwise(
+    g: &Graph,
+    n: &Node,
+    y: ValueId,
+    sets: &mut Sets,
+    values: &[Vec<usize>],
+) -> Option<Vec<usize>> {
+    if let Op::Binary(b) = n.op
+        && b.is_predicate()
+    {
+        return None;
+    }
+    let rank = g.value(y).shape.as_ref()?.len();
+    let widest = n.inputs.iter().flatten().map(|v| values[v.0].len()).max()?;
+    let mut result: Option<Vec<usize>> = None;
+    for v in n.inputs.iter().flatten() {
+        if let Some(t) = g.constants.get(v) {
+            let slope = matches!(n.op, Op::Binary(Binary::PRelu));
+            // Slopes may lack the axis of the batch and of pixels.
+            let fits = per_channel(t.dims(), widest, rank).is_some()
+                || (slope && per_channel(t.dims(), widest, t.dims().len() + 1).is_some());
+            if !fits {
+                return None;
+            }
+            continue;
+        }
+        let own = &values[v.0];
+        let own_rank = g.value(*v).shape.as_ref().map_or(0, Vec::len);
+        if own_rank != rank {
+            return None;
+        }
+        match own.len() {
+            n if n == widest => match &result {
+                Some(list) => list.iter().zip(own).for_each(|(a, b)| sets.join(*a, *b)),
+                None => result = Some(own.clone()),
+            },
+            // One channel is repeated for all, and stays by itself.
+            1 => {}
+            _ => return None,
+        }
+    }
+    result
+}

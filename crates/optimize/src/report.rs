@@ -1,0 +1,92 @@
+//! What came of an optimization.
+
+use crate::prune::Frozen;
+use ampoule_eval::LimitCheck;
+use serde::{Deserialize, Serialize};
+
+/// What was done to a model, and what it does to the results.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Layers of the network that is written (Conv, ConvTranspose, Gemm and MatMul with constant weights), and those of
+    /// them in INT8.
+    pub layers: [usize; 2],
+    /// Layers that fell back to FP32, for the sake of the results or of speed.
+    pub fp32_layers: Vec<String>,
+    /// Layers in Winograd INT8.
+    pub winograd_int8: Vec<String>,
+    /// Nodes whose outputs are stored as bfloat16.
+    pub bf16: Vec<String>,
+    /// Layers whose bias was corrected.
+    pub corrected: usize,
+    /// Calibration cases.
+    pub calibration_cases: usize,
+    /// What training did.
+    pub trained: Option<TrainingReport>,
+    /// Which network was written, and in which precision.
+    pub written: String,
+    /// Layers by what they do to the output, where it was asked for.
+    #[serde(skip)]
+    pub sensitivity: Vec<LayerSensitivity>,
+    /// The metrics against their limits, empty without validation.
+    pub verdicts: Vec<LimitCheck>,
+    /// Whether all limits are met; `null` without validation.
+    pub met: Option<bool>,
+}
+
+/// A layer by itself in INT8.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerSensitivity {
+    /// Node.
+    pub node: String,
+    /// Squared error of the outputs relative to their power.
+    pub error: f64,
+    /// Milliseconds gained.
+    pub gain_ms: f64,
+}
+
+/// What pruning and training did.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrainingReport {
+    /// Parameters of the network, before and after.
+    pub parameters: [usize; 2],
+    /// Multiplications of a run on one patch, before and after.
+    pub macs: [u64; 2],
+    /// Milliseconds of such a run, before and after.
+    pub patch_ms: [f64; 2],
+    /// Channels of pruned groups of layers.
+    pub channels: Vec<PrunedChannels>,
+    /// Layers that keep all their channels, and why.
+    pub frozen: Vec<Frozen>,
+    /// Epochs, in order.
+    pub epochs: Vec<Epoch>,
+    /// Seconds that all of it took, those of an interrupted run not counted.
+    pub seconds: f64,
+    /// Cases that were learned from, and those that the best epoch was chosen on.
+    pub cases: [usize; 2],
+    /// Outputs of the model that the network takes the place of, where they are several.
+    pub replaces: Vec<String>,
+}
+
+/// Channels of a layer, before and after.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrunedChannels {
+    /// First layer of a group that shares them.
+    pub layer: String,
+    /// How many there were and are.
+    pub channels: [usize; 2],
+}
+
+/// An epoch that is done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Its phase, such as `train` or `train in INT8`.
+    pub phase: String,
+    /// Counted from 1; 0 is the network as it came into the phase.
+    pub epoch: usize,
+    /// Mean loss of its steps.
+    pub loss: Option<f64>,
+    /// The validation metric after it.
+    pub metric: Option<f64>,
+    /// Seconds that it took, validation included.
+    pub seconds: f64,
+}

@@ -1,0 +1,15 @@
+//! Options of Winograd INT8.
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+/// Options of Winograd INT8.
+#[derive(Clone, Debug, Default, PartialEq, Args, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[command(next_help_heading = "Quantization")]
+pub struct WinogradOptions {
+    /// Winograd INT8, rounded in the transform domain, for those 3×3 layers that are faster so, as many as the
+    /// limits allow (part of --precision auto). Other engines compute such layers directly.
+    #[arg(long)]
+    pub winograd: bool,
+}

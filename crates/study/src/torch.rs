@@ -1,0 +1,103 @@
+//! PyTorch in eager mode: a Python process that runs the graph node by node and reports its own times.
+
+use crate::carried::Carried;
+use ampoule_engine::ExternalNetwork;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// Runs an ONNX graph with torch's functions; see the file.
+const SCRIPT: &str = include_str!("torch.py");
+
+/// Start of the lines that the script prints for us.
+const MARK: &str = "ampoule-torch ";
+
+struct Torch {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+    folder: tempfile::TempDir,
+    carried: Arc<Mutex<Carried>>,
+}
+
+/// Starts Python on the network in `file`, which lies in `folder`.
+pub(crate) fn start(
+    environment: &Path,
+    file: &Path,
+    threads: usize,
+    folder: tempfile::TempDir,
+    carried: Arc<Mutex<Carried>>,
+) -> Result<Box<dyn ExternalNetwork>, String> {
+    let python = environment.join("bin/python");
+    if !python.exists() {
+        return Err(format!("not installed in {}; run tools/peers.sh", environment.display()));
+    }
+    let script = folder.path().join("torch_eager.py");
+    std::fs::write(&script, SCRIPT).map_err(|e| e.to_string())?;
+    let mut command = Command::new(python);
+    command.arg(&script).arg(file).arg(threads.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| e.to_string())?;
+    let to = child.stdin.take().ok_or("no standard input")?;
+    let from = BufReader::new(child.stdout.take().ok_or("no standard output")?);
+    let mut torch = Torch { child, to, from, folder, carried };
+    let version = torch.answer()?;
+    torch.carried.lock().unwrap_or_else(|e| e.into_inner()).engine = version;
+    Ok(Box::new(torch))
+}
+
+impl Torch {
+    fn answer(&mut self) -> Result<String, String> {
+        let mut text = String::new();
+        loop {
+            text.clear();
+            if self.from.read_line(&mut text).map_err(|e| e.to_string())? == 0 {
+                let mut said = String::new();
+                if let Some(mut e) = self.child.stderr.take() {
+                    let _ = std::io::Read::read_to_string(&mut e, &mut said);
+                }
+                let last = said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no word").to_owned();
+                return Err(format!("PyTorch's process ended: {last}"));
+            }
+            if let Some(words) = text.strip_prefix(MARK) {
+                return Ok(words.trim().to_owned());
+            }
+        }
+    }
+}
+
+impl ExternalNetwork for Torch {
+    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> {
+        let start = Instant::now();
+        let path = |what: &str, i: usize| self.folder.path().join(format!("{what}{i}.f32"));
+        for (i, v) in inputs.iter().enumerate() {
+            let bytes: Vec<u8> = v.iter().flat_map(|x| x.to_le_bytes()).collect();
+            std::fs::write(path("in", i), bytes).map_err(|e| e.to_string())?;
+        }
+        writeln!(self.to, "run {}", self.folder.path().display()).map_err(|e| e.to_string())?;
+        self.to.flush().map_err(|e| e.to_string())?;
+        // Milliseconds in the network, MiB at most so far, outputs.
+        let words = self.answer()?;
+        let numbers: Option<Vec<f64>> = words.split_whitespace().map(|w| w.parse().ok()).collect();
+        let Some([ms, peak, outputs]) = numbers.as_deref() else { return Err(words) };
+        let path = |i: usize| self.folder.path().join(format!("out{i}.f32"));
+        let mut found = Vec::new();
+        for i in 0..*outputs as usize {
+            let bytes = std::fs::read(path(i)).map_err(|e| e.to_string())?;
+            found.push(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect());
+        }
+        let mut carried = self.carried.lock().unwrap_or_else(|e| e.into_inner());
+        carried.ms += start.elapsed().as_secs_f64() * 1e3 - ms;
+        carried.peak_mib = Some(*peak);
+        Ok(found)
+    }
+}
+
+impl Drop for Torch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
