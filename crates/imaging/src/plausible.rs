@@ -136,6 +136,7 @@ pub fn stripped(image: &Volume<f32>, labels: &Volume<u16>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ampoule_random::Random;
 
     fn image(f: impl Fn(usize, usize, usize) -> f32) -> Volume<f32> {
         let d = [24, 24, 24];
@@ -151,10 +152,7 @@ mod tests {
         assert!(volume(&padded)[0].contains("-32768"), "{:?}", volume(&padded));
         let mask = image(|x, _, _| (x > 8) as u8 as f32);
         assert!(volume(&mask)[0].contains("only 2 different"));
-        let noise = image(|x, y, z| {
-            let h = (x as u64 * 73_856_093) ^ (y as u64 * 19_349_663) ^ (z as u64 * 83_492_791);
-            (h.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f32
-        });
+        let noise = Volume { dims: [24; 3], data: Random::new(1).values(24 * 24 * 24) };
         assert!(volume(&noise).iter().any(|w| w.contains("noise")));
     }
 
