@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn unlikely_images_are_told() {
+    fn unlikely_images_are_reported() {
         let smooth = |x: usize, y: usize, z: usize| (x * x + 3 * y + 7 * z) as f32;
         assert_eq!(volume(&image(smooth)), Vec::<String>::new());
         let padded = image(|x, y, z| if x < 4 { -32768.0 } else { smooth(x, y, z) });
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn photos_without_contrast_are_told() {
+    fn photos_without_contrast_are_reported() {
         let rgb = |f: fn(usize) -> u8| (0..30 * 20 * 3).map(|i| f(i / 3)).collect();
         assert!(photo(&Photo::new(30, 20, rgb(|_| 0))).unwrap().contains("0 to 0"));
         assert!(photo(&Photo::new(30, 20, rgb(|i| 100 + (i % 5) as u8))).is_some());
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn results_at_the_border_are_told() {
+    fn results_at_the_border_are_reported() {
         let mut v = Volume::filled([24, 24, 24], 0u16);
         assert!(touched(&v).is_empty());
         for i in 0..24 * 24 {
