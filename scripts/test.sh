@@ -14,45 +14,45 @@ cargo clippy --quiet --workspace --all-targets -- -D warnings
 echo "== docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
 
-# What the CPU has decides which tiers must run.
-flags=$(grep -m1 '^flags' /proc/cpuinfo 2>/dev/null || true)
-tiers=(scalar)
-case "$flags" in *avx2*) case "$flags" in *fma*) tiers+=(avx2) ;; esac ;; esac
-case "$flags" in *avx_vnni*) tiers+=(avx2vnni) ;; esac
-case "$flags" in *avx512f*) case "$flags" in *avx512vl*) tiers+=(avx512) ;; esac ;; esac
-case "$flags" in *avx512_vnni*) tiers+=(avx512vnni) ;; esac
-best=${tiers[-1]}
-case "$flags" in *avx512_bf16*) tiers+=(avx512bf16) ;; esac
+# The registry of kernels decides which feature sets must run: those of this CPU with kernels that no
+# better set runs, best first, each with the operations that they compute.
+sets=$(cargo run --quiet -p ampoule-kernels --example feature_sets)
+[ -n "$sets" ] || { echo "the registry lists no feature set"; exit 1; }
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+all=$(mktemp)
+trap 'rm -f "$log" "$all"' EXIT
 cargo build --quiet --workspace --all-targets
-for tier in $(printf '%s\n' "${tiers[@]}" | tac); do
+# Formats, metrics and documentation examples do not depend on the CPU. Always the whole workspace, so
+# that nothing is built twice for other sets of Cargo features.
+kernels="--lib --test kernels --test int8 --test networks --test engine --test torch"
+int8="--test kernels --test int8 --test engine"
+nodes="--test onnx_nodes --test regressions --test golden --test cli"
+tested=""
+while read -r tier operations; do
   echo "== tests on $tier"
-  # Formats, metrics and documentation examples do not depend on the tier; the bfloat16 tier differs
-  # from the one before in products of bfloat16 only, and those with VNNI in products of bytes. Always the whole workspace, so that nothing is
-  # built twice for other sets of features.
-  kernels=(--lib --test kernels --test codes --test networks --test engine --test torch)
-  int8=(--test kernels --test codes --test engine)
-  packages=(--workspace)
-  skipped=()
-  case "$tier" in
-    "$best") ;;
-    avx512bf16) packages+=("${kernels[@]}") ;;
-    avx2vnni) packages+=("${int8[@]}") ;;
-    avx512) packages+=("${kernels[@]}") ;;
-    # Studies and training of the command line run what other tests cover, minutes long in plain loops.
-    scalar)
-      packages+=("${kernels[@]}" --test onnx_nodes --test regressions --test golden --test cli)
-      skipped=(--skip study:: --skip training::)
-      ;;
-    *) packages+=("${kernels[@]}" --test onnx_nodes --test regressions --test golden --test cli) ;;
-  esac
-  AMPOULE_ISA=$tier cargo test --quiet "${packages[@]}" -- --nocapture "${skipped[@]}" 2>&1 | tee -a "$log" \
+  skipped=""
+  if [ -z "$tested" ]; then
+    tests=""
+  elif [ -z "$(echo "$operations" | tr , '\n' | grep -v -E '^(i16|u8)_|int8' || true)" ]; then
+    tests=$int8
+  elif ! echo "$operations" | grep -q gemm; then
+    tests=$kernels
+  else
+    tests="$kernels $nodes"
+  fi
+  # Studies and training of the command line run what other tests cover, minutes long in plain loops.
+  [ "$tier" = scalar ] && skipped="--skip study:: --skip training::"
+  # shellcheck disable=SC2086
+  AMPOULE_ISA=$tier cargo test --quiet --workspace $tests -- --nocapture $skipped </dev/null 2>&1 | tee "$log" \
     | grep -v -E '^(running [0-9]+ tests?|\.*)$' || { echo "tests fail on $tier"; exit 1; }
-  grep -q "tiers tested: $tier" "$log" || { echo "the tier $tier was skipped on a CPU that has it"; exit 1; }
-done
+  cat "$log" >>"$all"
+  grep -q -E "tiers tested: $tier( |\$)" "$log" || { echo "$tier was skipped on a CPU that has it"; exit 1; }
+  tested="$tested $tier"
+done <<EOF_SETS
+$sets
+EOF_SETS
 
-echo "== tiers tested: ${tiers[*]}"
-echo "== skipped: $(grep -c 'SKIPPED' "$log" || true)"
-grep -o 'SKIPPED.*' "$log" | sort | uniq -c || true
+echo "== tiers tested:$tested"
+echo "== skipped: $(grep -c 'SKIPPED' "$all" || true)"
+grep -o 'SKIPPED.*' "$all" | sort | uniq -c || true

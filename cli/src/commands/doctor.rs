@@ -1,55 +1,150 @@
 //! `ampoule doctor`.
 
-use super::{json, options, say, tier_name};
+use super::{json, options, say, tier};
 use crate::args::Global;
-use crate::exit::{Code, Outcome};
-use ampoule_kernels::{FEATURE_SETS, gemm::KERNELS, measure};
+use crate::exit::{Code, Failure, Outcome};
+use ampoule_kernels::registry::{Choice, choices, distinct_sets};
+use ampoule_kernels::{FEATURE_SETS, Family, Features, Operation, gemm::KERNELS, measure};
 use serde_json::json as object;
 use std::time::Duration;
 
 pub fn run(g: &Global) -> Outcome {
     options(g)?;
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let chosen = tier_name(g)?;
-    let mib = |b: Option<u64>| b.map(|b| b >> 20);
-    let tiers: Vec<_> = FEATURE_SETS.iter().map(|s| (s.name, s.features.supported())).collect();
-    let tiles: Vec<(&str, f64)> = KERNELS
-        .iter()
-        .filter_map(|k| measure::kernel_macs(k, Duration::from_millis(10)).map(|m| (k.name, m / 1e9)))
-        .collect();
-    let bandwidth = measure::triad_bytes(128 << 20) / 1e9;
-    let folder = crate::environment::models();
-    let fetched: Vec<&str> = ampoule_zoo::CATALOG
-        .iter()
-        .filter(|e| folder.as_ref().is_some_and(|f| f.join(format!("{}.onnx", e.name)).is_file()))
-        .map(|e| e.name)
-        .collect();
+    let chosen = ampoule_kernels::choose(tier(g)?.as_deref()).map_err(|e| Failure::usage(e.to_string()))?;
+    let machine = Machine::measured();
     if g.json {
-        json(&object!({
-            "version": env!("CARGO_PKG_VERSION"), "cpu": ampoule_pipeline::cpu_model(), "threads": threads,
-            "tiers": tiers.iter().map(|t| object!({"name": t.0, "available": t.1})).collect::<Vec<_>>(),
-            "tier": chosen, "memory_mb": mib(ampoule_pipeline::total_memory()),
-            "memory_available_mb": mib(ampoule_pipeline::available_memory()),
-            "tiles": tiles.iter().map(|t| object!({"kernel": t.0, "gmac_s": t.1})).collect::<Vec<_>>(),
-            "triad_gb_s": bandwidth, "models": fetched,
-        }))?;
-        return Ok(Code::Done);
+        json(&machine.to_json(chosen))?
+    } else {
+        machine.print(chosen)
     }
-    say(format!("ampoule {}", env!("CARGO_PKG_VERSION")));
-    say(format!("cpu       {}", ampoule_pipeline::cpu_model().unwrap_or_else(|| "unknown".into())));
-    say(format!("threads   {threads}"));
-    let list: Vec<String> =
-        tiers.iter().map(|(n, ok)| if *ok { (*n).into() } else { format!("({n} missing)") }).collect();
-    say(format!("tiers     {}; in use: {chosen}", list.join(" ")));
-    if let (Some(t), Some(a)) =
-        (mib(ampoule_pipeline::total_memory()), mib(ampoule_pipeline::available_memory()))
-    {
-        say(format!("memory    {t} MiB, {a} MiB available"));
-    }
-    for (name, m) in tiles {
-        say(format!("ceiling   {name:24} {m:6.1} GMAC/s on one core"));
-    }
-    say(format!("bandwidth {bandwidth:.1} GB/s on one core (triad over 128 MiB)"));
-    say(format!("models    {}", if fetched.is_empty() { "none fetched".into() } else { fetched.join(", ") }));
     Ok(Code::Done)
+}
+
+/// What this machine has and reaches.
+struct Machine {
+    cpu: Option<String>,
+    threads: usize,
+    /// All of it and what is free, in bytes.
+    memory: [Option<u64>; 2],
+    /// Multiply-accumulates per second of each micro-kernel that runs here, on one core.
+    ceilings: Vec<(&'static str, f64)>,
+    /// Bytes per second of one core.
+    bandwidth: f64,
+    models: Vec<&'static str>,
+}
+
+impl Machine {
+    fn measured() -> Self {
+        let folder = crate::environment::models();
+        let fetched = |name: &str| folder.as_ref().is_some_and(|f| f.join(format!("{name}.onnx")).is_file());
+        let round = Duration::from_millis(10);
+        Machine {
+            cpu: ampoule_pipeline::cpu_model(),
+            threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
+            memory: [ampoule_pipeline::total_memory(), ampoule_pipeline::available_memory()],
+            ceilings: KERNELS
+                .iter()
+                .filter_map(|k| measure::kernel_macs(k, round).map(|macs| (k.name, macs)))
+                .collect(),
+            bandwidth: measure::triad_bytes(128 << 20),
+            models: ampoule_zoo::CATALOG.iter().map(|e| e.name).filter(|n| fetched(n)).collect(),
+        }
+    }
+
+    fn to_json(&self, chosen: Features) -> serde_json::Value {
+        let distinct = distinct_sets();
+        let sets = FEATURE_SETS.iter().map(|s| {
+            let own = distinct.iter().find(|d| d.0.name == s.name);
+            let operations = own.map(|d| d.1.iter().map(|o| o.name()).collect::<Vec<_>>());
+            object!({
+                "name": s.name, "available": s.features.supported(), "features": names(s.features),
+                "distinct_operations": operations.unwrap_or_default(),
+            })
+        });
+        let [memory, available] = self.memory.map(|b| b.map(|b| b >> 20));
+        object!({
+            "version": env!("CARGO_PKG_VERSION"), "cpu": self.cpu, "threads": self.threads,
+            "features": names(Features::detected()),
+            "tiers": sets.collect::<Vec<_>>(), "tier": chosen.name(),
+            "kernels": choices(chosen).iter().map(choice_json).collect::<Vec<_>>(),
+            "memory_mb": memory, "memory_available_mb": available,
+            "tiles": self.ceilings.iter()
+                .map(|(name, macs)| object!({"kernel": name, "gmac_s": macs / 1e9})).collect::<Vec<_>>(),
+            "triad_gb_s": self.bandwidth / 1e9, "models": self.models,
+        })
+    }
+
+    fn print(&self, chosen: Features) {
+        say(format!("ampoule {}", env!("CARGO_PKG_VERSION")));
+        say(format!("cpu       {}", self.cpu.as_deref().unwrap_or("unknown")));
+        say(format!("threads   {}", self.threads));
+        let sets = FEATURE_SETS.iter().map(|s| match s.features.supported() {
+            true => s.name.to_owned(),
+            false => format!("({} missing)", s.name),
+        });
+        let list: Vec<String> = sets.collect();
+        say(format!("tiers     {}; in use: {}", list.join(" "), chosen.name()));
+        if let [Some(total), Some(free)] = self.memory.map(|b| b.map(|b| b >> 20)) {
+            say(format!("memory    {total} MiB, {free} MiB available"));
+        }
+        print_kernels(chosen);
+        for (name, macs) in &self.ceilings {
+            say(format!("ceiling   {name:24} {:6.1} GMAC/s on one core", macs / 1e9));
+        }
+        say(format!("bandwidth {:.1} GB/s on one core (triad over 128 MiB)", self.bandwidth / 1e9));
+        let models = if self.models.is_empty() { "none fetched".into() } else { self.models.join(", ") };
+        say(format!("models    {models}"));
+    }
+}
+
+/// Names of features.
+fn names(features: Features) -> Vec<&'static str> {
+    features.iter().map(|f| f.name()).collect()
+}
+
+/// What runs of one operation.
+fn choice_json(c: &Choice) -> serde_json::Value {
+    object!({
+        "family": c.operation.family().name(), "operation": c.operation.name(),
+        "kernels": c.kernels.iter().map(|k| &k.name).collect::<Vec<_>>(),
+        "fallback": c.kernels.is_empty().then(|| c.operation.fallback().map(Operation::name)).flatten(),
+        "preferred": c.preferred.map(|(k, _)| &k.name),
+        "missing": c.preferred.map(|(_, missing)| names(missing)),
+    })
+}
+
+/// What runs in place of the preferred kernels of an operation: the set of other kernels, or another
+/// operation.
+fn stands_in(c: &Choice) -> &'static str {
+    match (c.needs(), c.operation.fallback()) {
+        (Some(needs), _) => needs.name(),
+        (None, Some(other)) => other.name(),
+        (None, None) => "nothing",
+    }
+}
+
+/// Prints which kernels run, by family, and which better ones do not, by the features that they lack.
+fn print_kernels(chosen: Features) {
+    let all = choices(chosen);
+    for family in Family::ALL {
+        let own = all.iter().filter(|c| c.operation.family() == family);
+        let list: Vec<String> =
+            own.filter_map(|c| c.needs().map(|n| format!("{} {}", c.operation.name(), n.name()))).collect();
+        if !list.is_empty() {
+            say(format!("kernels   {:12} {}", family.name(), list.join(", ")));
+        }
+    }
+    let mut lacking: Vec<(Features, &str, Vec<&str>)> = Vec::new();
+    for c in &all {
+        let Some((_, missing)) = c.preferred else { continue };
+        let instead = stands_in(c);
+        match lacking.iter_mut().find(|l| (l.0, l.1) == (missing, instead)) {
+            Some(l) => l.2.push(c.operation.name()),
+            None => lacking.push((missing, instead, vec![c.operation.name()])),
+        }
+    }
+    for (missing, instead, operations) in lacking {
+        let missing = names(missing).join(" ");
+        say(format!("fallback  without {missing}: {instead} for {}", operations.join(", ")));
+    }
 }

@@ -186,7 +186,8 @@ pub(crate) fn lower(
         }
     }
     for id in &graph.outputs {
-        let mut view = l.get(*id).map_err(|reason| Error::Graph(ampoule_graph::Error::Invalid { reason }))?;
+        let fail = |reason| Error::Lower { node: graph.value(*id).name.clone(), op: "output".into(), reason };
+        let mut view = l.get(*id).map_err(fail)?;
         if view.elem != Elem::F32
             && let Some(n) = graph.nodes.last()
         {
@@ -558,6 +559,7 @@ impl<'g> Lower<'g> {
             Op::Concat { axis } => self.concat(n, *axis)?,
             Op::Pad { mode } => self.pad(n, *mode)?,
             Op::Cast { to } => self.cast(n, *to)?,
+            // Views. What is none, the reference computes, so that every operator runs.
             _ => self.as_view(n)?,
         };
         if !done {

@@ -7,7 +7,7 @@
 //! flattened pixels) have no such range, and networks with one cannot be tiled.
 
 use ampoule_graph::infer::axis;
-use ampoule_graph::op::{Coordinates, Interpolation, PadMode, Window};
+use ampoule_graph::op::{Channels, Coordinates, Field, Interpolation, PadMode, Window};
 use ampoule_graph::{Graph, Node, Op, Tensor, ValueId};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -76,15 +76,10 @@ impl<'g> Rows<'g> {
                 let Some(&s) = scales.get(x) else {
                     // A constant must be the same for all rows, unless it is no image.
                     let dims = constants.get(x)?.dims();
-                    let parameters = matches!(
-                        n.op,
-                        Op::Conv { .. }
-                            | Op::ConvTranspose { .. }
-                            | Op::BatchNorm { .. }
-                            | Op::Resize(_)
-                            | Op::Pad { .. }
-                            | Op::Split { .. }
-                    );
+                    let row = n.op.row();
+                    let parameters = row.field == Field::Windowed
+                        || row.channels == Channels::KeptWithParameters
+                        || matches!(n.op, Op::Split { .. });
                     if !parameters && dims.len() + at >= rank && dims[at + dims.len() - rank] != 1 {
                         return None;
                     }
@@ -188,6 +183,14 @@ fn along_of(
     // An axis other than the one that is tiled.
     let other_axis = |a: i64| (axis(a, rank).ok()? != at).then_some(Along::Same);
     let explicit = |w: &Window| w.explicit_pads(rank - 2).is_some();
+    match n.op.row().field {
+        // Quantized networks are not tiled.
+        Field::Pointwise if matches!(n.op, Op::Quantize { .. } | Op::Dequantize { .. }) => return None,
+        Field::Pointwise => return Some(Along::Same),
+        Field::Axis(a) => return other_axis(a),
+        Field::Whole => return None,
+        Field::Windowed => {}
+    }
     match &n.op {
         Op::Conv { window: w, .. } if explicit(w) => window(w, &kernel()?, false),
         Op::MaxPool(p) | Op::AveragePool(p) if explicit(&p.window) => window(&p.window, &[], p.ceil_mode),
@@ -237,10 +240,7 @@ fn along_of(
             let unchanged = from == to && begin == 0;
             Some(if unchanged { Along::Same } else { Along::Window { extent: 1, stride: 1, begin } })
         }
-        Op::Unary(_) | Op::Binary(_) | Op::Variadic(_) | Op::Clip | Op::BatchNorm { .. } => Some(Along::Same),
-        Op::Identity | Op::Cast { .. } | Op::Where => Some(Along::Same),
-        Op::Softmax { axis: a, .. } | Op::Concat { axis: a } | Op::Split { axis: a } => other_axis(*a),
-        Op::ArgExtreme { axis: a, keep_dims: true, .. } => other_axis(*a),
+        // A form or an operator whose windows are not followed: the network is run whole.
         _ => None,
     }
 }

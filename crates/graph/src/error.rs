@@ -1,5 +1,6 @@
 //! What can be wrong with a model.
 
+use crate::DType;
 use crate::op_error::OpError;
 
 /// Shorthand for this crate's results.
@@ -20,19 +21,31 @@ pub struct UnsupportedOp {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A tensor whose description and data disagree.
-    #[error("tensor `{name}`: {reason}")]
-    Tensor {
-        /// Name of the tensor.
-        name: String,
-        /// What is wrong.
-        reason: String,
+    /// A tensor whose data do not fit its type and shape.
+    #[error("a tensor of {} {dims:?} does not hold {given} {unit}", .dtype.name())]
+    TensorData {
+        /// Element type.
+        dtype: DType,
+        /// Dimensions, outermost first.
+        dims: Vec<usize>,
+        /// How much is given.
+        given: usize,
+        /// Of what.
+        unit: &'static str,
     },
     /// The graph is not well formed.
-    #[error("invalid graph: {reason}")]
-    Invalid {
-        /// What is wrong.
-        reason: String,
+    #[error("invalid graph: {0}")]
+    Invalid(#[from] Defect),
+    /// Something that the graph does not have is asked for, or has a name that is taken.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// More or fewer inputs than the graph has.
+    #[error("{given} inputs given, {expected} expected")]
+    InputCount {
+        /// Inputs given.
+        given: usize,
+        /// Inputs of the graph.
+        expected: usize,
     },
     /// A node whose attributes or input shapes do not fit its operator.
     #[error("node `{node}` ({op}, inputs {inputs}): {source}")]
@@ -50,12 +63,12 @@ pub enum Error {
     #[error("{}", list_unsupported(.0))]
     Unsupported(Vec<UnsupportedOp>),
     /// A pass changed what it must not change.
-    #[error("graph pass `{pass}` produced an invalid graph: {reason}")]
+    #[error("graph pass `{pass}` produced an invalid graph: {source}")]
     Pass {
         /// Name of the pass.
         pass: &'static str,
         /// What the check found.
-        reason: String,
+        source: Box<Error>,
     },
 }
 
@@ -70,13 +83,38 @@ fn list_unsupported(ops: &[UnsupportedOp]) -> String {
     )
 }
 
-impl Error {
-    /// The graph is not well formed, with `reason`.
-    pub fn invalid(reason: impl Into<String>) -> Self {
-        Error::Invalid { reason: reason.into() }
-    }
+/// What makes a graph invalid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum Defect {
+    #[error("node `{node}` is part of a cycle")]
+    Cycle { node: String },
+    #[error("two values are named `{name}`")]
+    SameName { name: String },
+    #[error("`{name}` is defined twice")]
+    DefinedTwice { name: String },
+    #[error("node `{node}` reads `{value}`, which nothing computes before it")]
+    ReadBeforeComputed { node: String, value: String },
+    #[error("node `{node}` has no output")]
+    NodeWithoutOutput { node: String },
+    #[error("output `{name}` is never computed")]
+    OutputNotComputed { name: String },
+    #[error("the graph has no output")]
+    NoOutput,
+    #[error("`{name}` would have {dims:?} elements, which is too many")]
+    TooLarge { name: String, dims: Vec<usize> },
+}
 
-    pub(crate) fn tensor(name: &str, reason: impl Into<String>) -> Self {
-        Error::Tensor { name: name.to_owned(), reason: reason.into() }
-    }
+/// A name that a graph does not have, or has already.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum NameError {
+    #[error("the model has no input `{name}`")]
+    NoInput { name: String },
+    #[error("the model has no output {}", .names.join(" or "))]
+    NoOutput { names: Vec<String> },
+    #[error("there is an output `{name}` already")]
+    OutputTaken { name: String },
 }

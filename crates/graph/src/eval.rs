@@ -6,7 +6,7 @@ pub use crate::op::{AxisTaps, axis_taps};
 
 use crate::array::{Array, Inputs};
 use crate::op_error::OpResult;
-use crate::{Error, Graph, Op, Result, Tensor};
+use crate::{Defect, Error, Graph, Op, Result, Tensor, ValueId};
 
 /// Computes one node. `outputs` is how many outputs it has (`Split` needs to know).
 pub fn node(op: &Op, inputs: &[Option<Tensor>], outputs: usize) -> OpResult<Vec<Tensor>> {
@@ -26,11 +26,7 @@ pub fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         return Err(Error::Unsupported(unsupported));
     }
     if inputs.len() != graph.inputs.len() {
-        return Err(Error::invalid(format!(
-            "{} inputs given, {} expected",
-            inputs.len(),
-            graph.inputs.len()
-        )));
+        return Err(Error::InputCount { given: inputs.len(), expected: graph.inputs.len() });
     }
     let mut values: Vec<Option<Tensor>> = vec![None; graph.values.len()];
     for (id, t) in &graph.constants {
@@ -54,6 +50,6 @@ pub fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
             }
         }
     }
-    let missing = || Error::invalid("an output was not computed");
-    graph.outputs.iter().map(|o| values[o.0].clone().ok_or_else(missing)).collect()
+    let missing = |o: &ValueId| Defect::OutputNotComputed { name: graph.value(*o).name.clone() };
+    graph.outputs.iter().map(|o| values[o.0].clone().ok_or_else(|| missing(o).into())).collect()
 }

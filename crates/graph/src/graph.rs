@@ -1,6 +1,6 @@
 //! The graph: values, nodes in topological order, constants, metadata.
 
-use crate::{DType, Dim, Error, Op, Result, Tensor, UnsupportedOp};
+use crate::{DType, Defect, Dim, NameError, Op, Result, Tensor, UnsupportedOp};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -231,7 +231,7 @@ impl Graph {
         if order.len() != self.nodes.len() {
             let stuck = (0..self.nodes.len()).find(|i| waiting[*i] > 0).unwrap_or(0);
             let name = self.node_name(&self.nodes[stuck]).to_owned();
-            return Err(Error::invalid(format!("node `{name}` is part of a cycle")));
+            return Err(Defect::Cycle { node: name }.into());
         }
         let mut slots: Vec<Option<Node>> = std::mem::take(&mut self.nodes).into_iter().map(Some).collect();
         self.nodes = order.into_iter().filter_map(|i| slots[i].take()).collect();
@@ -243,40 +243,38 @@ impl Graph {
         let mut names = BTreeSet::new();
         for v in &self.values {
             if !names.insert(v.name.as_str()) {
-                return Err(Error::invalid(format!("two values are named `{}`", v.name)));
+                return Err(Defect::SameName { name: v.name.clone() }.into());
             }
         }
         let mut defined = vec![false; self.values.len()];
         for id in self.inputs.iter().chain(self.constants.keys()) {
             if std::mem::replace(&mut defined[id.0], true) {
-                return Err(Error::invalid(format!("`{}` is defined twice", self.value(*id).name)));
+                return Err(Defect::DefinedTwice { name: self.value(*id).name.clone() }.into());
             }
         }
         for n in &self.nodes {
             for i in n.inputs.iter().flatten() {
                 if !defined[i.0] {
-                    let (v, n) = (&self.value(*i).name, self.node_name(n));
-                    return Err(Error::invalid(format!(
-                        "node `{n}` reads `{v}`, which nothing computes before it"
-                    )));
+                    let (value, node) = (self.value(*i).name.clone(), self.node_name(n).into());
+                    return Err(Defect::ReadBeforeComputed { node, value }.into());
                 }
             }
             if n.outputs.iter().all(Option::is_none) {
-                return Err(Error::invalid(format!("node `{}` has no output", n.name)));
+                return Err(Defect::NodeWithoutOutput { node: n.name.clone() }.into());
             }
             for o in n.outputs.iter().flatten() {
                 if std::mem::replace(&mut defined[o.0], true) {
-                    return Err(Error::invalid(format!("`{}` is computed twice", self.value(*o).name)));
+                    return Err(Defect::DefinedTwice { name: self.value(*o).name.clone() }.into());
                 }
             }
         }
         for o in &self.outputs {
             if !defined[o.0] {
-                return Err(Error::invalid(format!("output `{}` is never computed", self.value(*o).name)));
+                return Err(Defect::OutputNotComputed { name: self.value(*o).name.clone() }.into());
             }
         }
         if self.outputs.is_empty() {
-            return Err(Error::invalid("the graph has no output"));
+            return Err(Defect::NoOutput.into());
         }
         Ok(())
     }
@@ -285,7 +283,7 @@ impl Graph {
     pub fn bind(&mut self, name: &str, tensor: Tensor) -> Result<()> {
         let at = self.inputs.iter().position(|i| self.value(*i).name == name);
         let Some(at) = at else {
-            return Err(Error::invalid(format!("there is no input `{name}`")));
+            return Err(NameError::NoInput { name: name.into() }.into());
         };
         let id = self.inputs.remove(at);
         self.set_constant(id, tensor);
@@ -335,7 +333,7 @@ impl Graph {
         let mut g = self.clone();
         g.outputs.retain(|o| outputs.contains(&self.value(*o).name.as_str()));
         if g.outputs.len() != outputs.len() {
-            return Err(Error::invalid(format!("the model has no output {}", outputs.join(" or "))));
+            return Err(NameError::NoOutput { names: outputs.iter().map(|&o| o.into()).collect() }.into());
         }
         if g.outputs.len() == self.outputs.len() {
             return Ok(g);
@@ -372,7 +370,7 @@ impl Graph {
                 Some(shared) => shared,
                 None => {
                     if other.outputs.contains(&id) && self.value_named(&value.name).is_some() {
-                        return Err(Error::invalid(format!("there is an output `{}` already", value.name)));
+                        return Err(NameError::OutputTaken { name: value.name.clone() }.into());
                     }
                     let own = self.fresh(&value.name);
                     self.values[own.0] = Value { name: self.values[own.0].name.clone(), ..value.clone() };

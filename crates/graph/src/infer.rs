@@ -8,7 +8,7 @@ pub use crate::shapes::{axes, axis};
 
 use crate::op_error::OpResult;
 use crate::shapes::{Args, Info};
-use crate::{Dim, Error, Graph, Node, Result, Tensor, ValueId};
+use crate::{Defect, Dim, Error, Graph, Node, Result, Tensor, ValueId};
 use std::collections::BTreeMap;
 
 /// Most elements of one value: far above any real one, and low enough that sums of sizes in bytes
@@ -38,10 +38,8 @@ pub fn infer(graph: &mut Graph) -> Result<()> {
                 if let Some(d) = info.dims()
                     && crate::element_count(&d).is_none_or(|n| n > LARGEST)
                 {
-                    let name = &graph.value(*o).name;
-                    return Err(Error::invalid(format!(
-                        "`{name}` would have {d:?} elements, which is too many"
-                    )));
+                    let name = graph.value(*o).name.clone();
+                    return Err(Defect::TooLarge { name, dims: d }.into());
                 }
                 let declared = graph.value(*o).dtype;
                 infos[o.0] = info;

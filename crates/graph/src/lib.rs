@@ -37,7 +37,7 @@ mod tensor;
 
 pub use dim::Dim;
 pub use dtype::DType;
-pub use error::{Error, Result, UnsupportedOp};
+pub use error::{Defect, Error, NameError, Result, UnsupportedOp};
 pub use graph::{Graph, MappedFile, Node, Value, ValueId};
 pub use op::Op;
 pub use tensor::{Tensor, element_count};

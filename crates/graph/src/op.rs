@@ -21,6 +21,7 @@ mod row;
 mod select;
 mod shape_of;
 mod slice;
+mod topk;
 mod unary;
 mod window;
 
@@ -141,6 +142,11 @@ pub enum Op {
         axis: i64,
         keep_dims: bool,
         last: bool,
+    },
+    /// Inputs `x, k`; outputs the `k` largest or smallest elements along `axis` in order, and where they were.
+    TopK {
+        axis: i64,
+        largest: bool,
     },
     Resize(Resize),
     Concat {
@@ -263,6 +269,7 @@ impl Op {
                 let field = if *keep_dims { Axis(*axis) } else { Whole };
                 row(if *max { "ArgMax" } else { "ArgMin" }, (1, 1), 1, 18, field, No, Other, None)
             }
+            Op::TopK { axis, .. } => row("TopK", (2, 2), 2, 18, Axis(*axis), No, Other, None),
             Op::Resize(r) => {
                 let since = if_newer(r.coordinates == Coordinates::HalfPixelSymmetric, 19);
                 row("Resize", (1, 4), 1, since, Windowed, Carried, Kept, Known)
@@ -342,6 +349,7 @@ impl Op {
             Op::ArgExtreme { axis, keep_dims, .. } => {
                 shaped(Some(DType::I64), reduce::arg_extreme_shape(args, *axis, *keep_dims)?)
             }
+            Op::TopK { axis, .. } => return topk::shapes(args, *axis),
             Op::Resize(r) => shaped(dtype, resize::resize_shape(args, r)?),
             Op::Concat { axis } => {
                 same_dtype(args, 0..args.infos.len())?;
@@ -409,6 +417,7 @@ impl Op {
             Op::ArgExtreme { max, axis, keep_dims, last } => {
                 reduce::arg_extreme(x.x(0)?, *max, *axis, *keep_dims, *last)?
             }
+            Op::TopK { axis, largest } => return topk::topk(x, *axis, *largest),
             Op::Resize(r) => resize::resize(x, r)?,
             Op::Concat { axis } => join::concat(x, *axis)?,
             Op::Split { axis } => return join::split(x, *axis, outputs),
@@ -444,7 +453,15 @@ impl Op {
 
     /// Whether output channels are weighted sums of input channels: what users call a layer.
     pub fn is_layer(&self) -> bool {
-        matches!(self.row().channels, Channels::Mixed { .. })
+        self.weight_axes().is_some()
+    }
+
+    /// For a layer, the axes of its weights (input 1) that output and input channels lie on.
+    pub fn weight_axes(&self) -> Option<[usize; 2]> {
+        match self.row().channels {
+            Channels::Mixed { output, input } => Some([output, input]),
+            Channels::Kept | Channels::KeptWithParameters | Channels::Other => None,
+        }
     }
 
     /// How many of `given` inputs are data rather than parameters, for operators that carry quantized values.

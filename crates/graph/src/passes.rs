@@ -2,10 +2,10 @@
 //! stoppable after any number of changes so that a bad one is found by bisection.
 
 mod activations;
-mod codes;
 mod dead;
 mod fold;
 mod norms;
+mod quantized_moves;
 mod windows;
 
 use crate::{Error, Graph, Result, infer};
@@ -30,7 +30,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "fold_affine", run: norms::fold_affine },
     Pass { name: "dead_bias", run: norms::dead_bias },
     Pass { name: "simplify_resize", run: windows::simplify_resize },
-    Pass { name: "move_codes", run: codes::move_codes },
+    Pass { name: "carry_quantized", run: quantized_moves::carry },
     Pass { name: "remove_dead", run: dead::remove_dead },
 ];
 
@@ -50,8 +50,8 @@ pub fn fold(graph: &mut Graph) -> Result<Counts> {
     run(graph, usize::MAX, |p| FOLDING.contains(&p.name))
 }
 
-/// Passes that take parameters away that training changes, or move codes about.
-const FINAL: [&str; 3] = ["fold_batch_norm", "fold_affine", "move_codes"];
+/// Passes that take parameters away that training changes, or move quantized values about.
+const FINAL: [&str; 3] = ["fold_batch_norm", "fold_affine", "carry_quantized"];
 
 /// Simplifies a graph that is to be trained: normalisations keep their parameters.
 pub fn trainable(graph: &mut Graph) -> Result<Counts> {
@@ -77,7 +77,7 @@ fn run(graph: &mut Graph, limit: usize, wanted: impl Fn(&Pass) -> bool) -> Resul
             count.1 += n;
             if n > 0 {
                 let checked = graph.sort().and_then(|()| graph.check());
-                checked.map_err(|e| Error::Pass { pass: pass.name, reason: e.to_string() })?;
+                checked.map_err(|e| Error::Pass { pass: pass.name, source: Box::new(e) })?;
             }
         }
         if changed == 0 || left == 0 {

@@ -24,8 +24,7 @@ impl Tensor {
     pub fn from_bytes(dtype: DType, dims: Vec<usize>, data: Bytes) -> Result<Self> {
         let want = element_count(&dims).and_then(|n| dtype.bytes_of(n));
         if want != Some(data.len()) || dtype == DType::Str {
-            let reason = format!("{} {dims:?} does not take {} bytes", dtype.name(), data.len());
-            return Err(Error::tensor("", reason));
+            return Err(Error::TensorData { dtype, dims, given: data.len(), unit: "bytes" });
         }
         Ok(Tensor { dtype, dims, data, strings: Vec::new() })
     }
@@ -33,7 +32,7 @@ impl Tensor {
     /// A tensor of strings.
     pub fn from_strings(dims: Vec<usize>, strings: Vec<Bytes>) -> Result<Self> {
         if element_count(&dims) != Some(strings.len()) {
-            return Err(Error::tensor("", format!("{dims:?} does not hold {} strings", strings.len())));
+            return Err(Error::TensorData { dtype: DType::Str, dims, given: strings.len(), unit: "strings" });
         }
         Ok(Tensor { dtype: DType::Str, dims, data: Bytes::new(), strings })
     }
@@ -90,7 +89,7 @@ impl Tensor {
     /// The same data under other dimensions of the same count.
     pub fn reshaped(&self, dims: Vec<usize>) -> Result<Self> {
         if element_count(&dims) != Some(self.len()) {
-            return Err(Error::tensor("", format!("{:?} cannot become {dims:?}", self.dims)));
+            return Err(Error::TensorData { dtype: self.dtype, dims, given: self.len(), unit: "elements" });
         }
         Ok(Tensor { dims, ..self.clone() })
     }

@@ -1,5 +1,5 @@
-//! Speed of convolution layers on one core, for each tier, or for those named:
-//! `cargo run --release -p ampoule-kernels --example layers [-- TIER...]`
+//! Speed of convolution layers on one core, for each feature set, or for those named:
+//! `cargo run --release -p ampoule-kernels --example layers [-- SET...]`
 
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Quantized, Spec, Weights};
 use ampoule_kernels::gemm::{Act, KERNELS};
@@ -96,7 +96,7 @@ fn measure_layer(isa: Features, elem: Elem, ([d, h, w], ci, co, k): ([usize; 3],
     let (mut taps, mut scratch) = (Vec::new(), vec![0f32; conv.scratch()]);
     let seconds = best(|| {
         for i in 0..conv.items() {
-            // SAFETY: the buffers have the grids' extents and the tier is supported.
+            // SAFETY: the buffers have the grids' extents and the CPU has the features.
             unsafe { conv.run(i, &weights, p, (&mut taps, scratch.as_mut_ptr()), None, None) };
         }
     });
@@ -124,7 +124,7 @@ fn measure_layer(isa: Features, elem: Elem, ([d, h, w], ci, co, k): ([usize; 3],
         let on = Operands { weights: &weights, prologue: None, pointers: p, scratch: scratch.as_mut_ptr() };
         let seconds = best(|| {
             for i in 0..plan.items() {
-                // SAFETY: the buffers have the grids' extents and the tier is supported.
+                // SAFETY: the buffers have the grids' extents and the CPU has the features.
                 unsafe { plan.run(i, on, None) };
             }
         });

@@ -38,7 +38,7 @@ pub struct Filters {
     pub bias: Vec<f32>,
     /// Factor of each channel that makes sums of an integer convolution values; else empty.
     pub scale: Vec<f32>,
-    /// The weights once more for the integer products of a tier; see [`Depthwise::pack`].
+    /// The weights once more for the integer products of the CPU; see [`Depthwise::pack`].
     #[cfg(target_arch = "x86_64")]
     pub packed: Option<Box<int8::Packed>>,
 }
@@ -132,7 +132,7 @@ impl Depthwise {
             let [n, z, first, last] = self.region(index);
             let (bias, scale) = (&filters.bias[..], &filters.scale[..]);
             let item = int8::Item { plan: self, packed, bias, scale, p, at: [n, z], rows: first..last };
-            // SAFETY: passed on from the caller; packed for a tier that the CPU has.
+            // SAFETY: passed on from the caller; packed for a kernel whose features the CPU has.
             return unsafe { item.run() };
         }
         // SAFETY: passed on from the caller.

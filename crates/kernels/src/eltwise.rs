@@ -117,7 +117,7 @@ unsafe fn mish<V: Vector>(x: V::V) -> V::V {
     }
 }
 
-/// `f` of `N` registers: the same bits on every tier, where [`apply`] may use a faster approximation of a reciprocal.
+/// `f` of `N` registers: the same bits in every backend, where [`apply`] may use a faster approximation of a reciprocal.
 ///
 /// # Safety
 /// The CPU must have the features of `V`.

@@ -11,9 +11,13 @@ mod pack;
 mod requantize;
 mod table;
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod x86_accumulators;
+#[cfg(target_arch = "x86_64")]
 mod x86_float;
 #[cfg(target_arch = "x86_64")]
-pub(crate) mod x86_int8;
+mod x86_int8;
+#[cfg(target_arch = "x86_64")]
+mod x86_tile;
 
 pub use crate::act::Act;
 use crate::elem::Elem;

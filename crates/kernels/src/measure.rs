@@ -1,65 +1,93 @@
-//! What this CPU reaches: each tile of the table on data in the first-level cache, and the memory
-//! bandwidth. For `doctor`, for the micro-benchmark example, and
-//! for the choice of the best tier.
+//! What this CPU reaches: each micro-kernel on data in the first-level cache, and the memory
+//! bandwidth. For `doctor`, for micro-benchmarks, and for the choice of features.
 
 use crate::Elem;
 use crate::gemm::{Act, Epilogue, GemmArgs, MicroKernel, Requantize, Tap};
 use std::time::{Duration, Instant};
 
-/// Multiply-accumulates per second of one core on `kernel`, best of several rounds that
-/// last `round` each. `None` where the CPU lacks what it needs.
-pub fn kernel_macs(kernel: &MicroKernel, round: Duration) -> Option<f64> {
-    if !kernel.features.supported() {
-        return None;
+/// Length of the reduction of a [`Tile`].
+const RUN: usize = 288;
+
+/// A micro-kernel with operands that fit the first-level cache.
+pub struct Tile {
+    kernel: &'static MicroKernel,
+    a: Vec<f32>,
+    b: Vec<f32>,
+    c: Vec<f32>,
+    scale: Vec<f32>,
+}
+
+impl Tile {
+    /// Operands of `kernel`; `None` where the CPU lacks what it needs.
+    pub fn new(kernel: &'static MicroKernel) -> Option<Self> {
+        // Large enough for any type; what the bits mean does not matter to the time.
+        kernel.features.supported().then(|| Tile {
+            kernel,
+            a: vec![0.5; kernel.mr * RUN],
+            b: vec![0.25; kernel.nr * RUN],
+            c: vec![0.0; kernel.mr * kernel.nr],
+            scale: vec![1.0; kernel.nr],
+        })
     }
-    let k = 288;
-    // Large enough for either type; what the bits mean does not matter to the time.
-    let a = vec![0.5f32; kernel.mr * k];
-    let b = vec![0.25f32; kernel.nr * k];
-    let mut c = vec![0f32; kernel.mr * kernel.nr];
-    let taps = [Tap { a: 0, b: 0 }];
-    let scale = vec![1f32; kernel.nr];
-    let requantize = Requantize {
-        scale: scale.as_ptr(),
-        start: std::ptr::null(),
-        residual: (Elem::F32, [1.0, 0.0]),
-        post: None,
-        output: [1.0, 0.0],
-        totals: [std::ptr::null_mut(); 2],
-    };
-    let args = GemmArgs {
-        a: a.as_ptr().cast(),
-        a_row: k as isize,
-        taps: &taps,
-        run: k,
-        b: b.as_ptr(),
-        c: c.as_mut_ptr().cast(),
-        c_row: kernel.nr as isize,
-        m: kernel.mr,
-        n: kernel.nr,
-        epilogue: Epilogue {
-            bias: std::ptr::null(),
-            residual: std::ptr::null(),
-            residual_row: 0,
-            act: Act::None,
-            elem: Elem::F32,
-            requantize: kernel.a.integer().then_some(requantize),
-        },
-    };
-    let macs = (kernel.mr * kernel.nr * k) as f64;
+
+    /// Multiply-accumulates of a run.
+    pub fn macs(&self) -> usize {
+        self.kernel.mr * self.kernel.nr * RUN
+    }
+
+    /// Computes the whole tile `times` times.
+    pub fn run(&mut self, times: usize) {
+        let kernel = self.kernel;
+        let taps = [Tap { a: 0, b: 0 }];
+        let requantize = Requantize {
+            scale: self.scale.as_ptr(),
+            start: std::ptr::null(),
+            residual: (Elem::F32, [1.0, 0.0]),
+            post: None,
+            output: [1.0, 0.0],
+            totals: [std::ptr::null_mut(); 2],
+        };
+        let args = GemmArgs {
+            a: self.a.as_ptr().cast(),
+            a_row: RUN as isize,
+            taps: &taps,
+            run: RUN,
+            b: self.b.as_ptr(),
+            c: self.c.as_mut_ptr().cast(),
+            c_row: kernel.nr as isize,
+            m: kernel.mr,
+            n: kernel.nr,
+            epilogue: Epilogue {
+                bias: std::ptr::null(),
+                residual: std::ptr::null(),
+                residual_row: 0,
+                act: Act::None,
+                elem: Elem::F32,
+                requantize: kernel.a.integer().then_some(requantize),
+            },
+        };
+        for _ in 0..times {
+            // SAFETY: the CPU has the features and the buffers have the sizes that the arguments say.
+            unsafe { (kernel.run)(&args) };
+        }
+        std::hint::black_box(&self.c);
+    }
+}
+
+/// Multiply-accumulates per second of one core on `kernel`, best of several rounds that
+/// last `round` each; `None` where the CPU lacks what it needs.
+pub fn kernel_macs(kernel: &'static MicroKernel, round: Duration) -> Option<f64> {
+    const RUNS: usize = 64;
+    let mut tile = Tile::new(kernel)?;
     let mut best = 0f64;
     for _ in 0..5 {
-        let (start, mut runs) = (Instant::now(), 0u32);
+        let (start, mut runs) = (Instant::now(), 0);
         while start.elapsed() < round {
-            for _ in 0..64 {
-                // SAFETY: the CPU has the features and the buffers have the sizes that the arguments say.
-                unsafe { (kernel.run)(&args) };
-            }
-            runs += 64;
+            tile.run(RUNS);
+            runs += RUNS;
         }
-        best = best.max(macs * runs as f64 / start.elapsed().as_secs_f64());
+        best = best.max((tile.macs() * runs) as f64 / start.elapsed().as_secs_f64());
     }
-    std::hint::black_box(&c);
     Some(best)
 }
 

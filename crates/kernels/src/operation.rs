@@ -30,6 +30,21 @@ pub enum Family {
 }
 
 impl Family {
+    /// All families.
+    pub const ALL: [Family; 11] = [
+        Family::Gemm,
+        Family::ThinGemm,
+        Family::Convolution,
+        Family::Winograd,
+        Family::Depthwise,
+        Family::Elementwise,
+        Family::Norm,
+        Family::Pool,
+        Family::Resize,
+        Family::Softmax,
+        Family::Gradient,
+    ];
+
     /// Lower-case name.
     pub fn name(self) -> &'static str {
         match self {

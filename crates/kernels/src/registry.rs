@@ -126,6 +126,7 @@ pub fn distinct_sets() -> Vec<(&'static FeatureSet, Vec<Operation>)> {
 mod tests {
     use super::*;
     use crate::gemm::Operand;
+    use crate::operation::Family;
 
     #[test]
     fn names_are_unique_and_name_what_is_needed() {
@@ -143,6 +144,13 @@ mod tests {
             let set = k.name.rsplit('_').next().unwrap_or_default();
             assert_eq!(k.name, format!("{}_gemm_{}x{}_{set}", k.a.name(), k.mr, k.nr));
         }
+    }
+
+    #[test]
+    fn every_family_is_listed_and_has_operations() {
+        let of = |f: Family| Operation::ALL.iter().filter(|o| o.family() == f).count();
+        assert!(Family::ALL.iter().all(|f| of(*f) > 0));
+        assert_eq!(Family::ALL.iter().map(|f| of(*f)).sum::<usize>(), Operation::ALL.len());
     }
 
     #[test]

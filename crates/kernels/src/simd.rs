@@ -31,7 +31,7 @@ pub use {avx2::Avx2, avx512::Avx512, avx512::Avx512Bf16};
 pub unsafe trait Vector: Copy {
     /// The register.
     type V: Copy;
-    /// Registers of integers of the same tier.
+    /// Registers of integers of the same backend.
     type Ints: Ints;
     /// Lanes per register.
     const LANES: usize;
@@ -123,13 +123,13 @@ pub unsafe trait Vector: Copy {
         // SAFETY: same features as the caller.
         unsafe { math::sigmoid::<Self>(x) }
     }
-    /// `1 / (1 + e^-x)`, the same bits on every tier.
+    /// `1 / (1 + e^-x)`, the same bits in every backend.
     #[inline(always)]
     unsafe fn divided_sigmoid(x: Self::V) -> Self::V {
         // SAFETY: same features as the caller.
         unsafe { math::divided_sigmoid::<Self>(x) }
     }
-    /// `x·sigmoid(a·x)` of `N` registers, the same bits on every tier.
+    /// `x·sigmoid(a·x)` of `N` registers, the same bits in every backend.
     #[inline(always)]
     unsafe fn divided_swish<const N: usize>(x: [Self::V; N], a: f32) -> [Self::V; N] {
         // SAFETY: same features as the caller.

@@ -67,7 +67,7 @@ pub struct Winograd {
     isa: Features,
     shape: Shape,
     variant: Variant,
-    /// What products are made of: the variant's domain, or what stands for it on the tier.
+    /// What products are made of: the variant's domain, or what stands for it with the features.
     operand: Operand,
     panels: Vec<&'static MicroKernel>,
     tiling: Tiling,
@@ -76,7 +76,7 @@ pub struct Winograd {
 }
 
 impl Winograd {
-    /// Plans `shape` for a supported tier. Where the tier cannot multiply in the variant's domain, that
+    /// Plans `shape` for supported features. Where those cannot multiply in the variant's domain, that
     /// is float32, or integers of 16 bits for bytes.
     pub fn new(isa: Features, shape: Shape, variant: Variant) -> Self {
         let operand = match variant.domain {

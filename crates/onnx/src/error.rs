@@ -1,5 +1,6 @@
 //! What can be wrong with an ONNX file.
 
+use ampoule_graph::DType;
 use std::path::PathBuf;
 
 /// Shorthand for this crate's results.
@@ -44,12 +45,21 @@ pub enum Error {
         newest: i64,
     },
     /// A tensor whose description and data disagree.
-    #[error("tensor `{name}`: {reason}")]
+    #[error("tensor `{name}`: {source}")]
     Tensor {
         /// Name of the tensor.
         name: String,
         /// What is wrong.
-        reason: String,
+        source: TensorError,
+    },
+    /// Sparse constants.
+    #[error("sparse initializers are not supported; re-export the model with dense ones")]
+    Sparse,
+    /// A Constant node that defines no value, or several.
+    #[error("a Constant node must have one output, not {outputs}")]
+    ConstantOutputs {
+        /// Outputs of the node.
+        outputs: usize,
     },
     /// External data that must not or cannot be read.
     #[error("tensor `{name}`: external data `{location}` {reason}")]
@@ -66,12 +76,31 @@ pub enum Error {
     Graph(#[from] ampoule_graph::Error),
 }
 
-impl Error {
-    pub(crate) fn tensor(name: &str, reason: impl Into<String>) -> Self {
-        Error::Tensor { name: name.to_owned(), reason: reason.into() }
-    }
-
-    pub(crate) fn invalid(reason: impl Into<String>) -> Self {
-        ampoule_graph::Error::invalid(reason).into()
-    }
+/// How a tensor's description and its data disagree.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum TensorError {
+    #[error("element type {code} is not known")]
+    ElementType { code: i32 },
+    #[error("a dimension of {dims:?} is negative")]
+    NegativeSize { dims: Vec<i64> },
+    #[error("the size of {dims:?} overflows")]
+    Overflow { dims: Vec<usize> },
+    #[error("{given} strings do not fit the shape {dims:?}")]
+    Strings { dims: Vec<usize>, given: usize },
+    #[error("external data is not allowed here")]
+    ExternalForbidden,
+    #[error("there are both external and inline data")]
+    ExternalAndInline,
+    #[error("there are both raw and typed data")]
+    RawAndTyped,
+    #[error("{} {dims:?} needs {needed} bytes, {given} are given", .dtype.name())]
+    Bytes { dtype: DType, dims: Vec<usize>, needed: usize, given: usize },
+    #[error("{expected} typed values are expected, {given} are given")]
+    TypedValues { expected: usize, given: usize },
+    #[error("values of {} lie in the wrong typed field", .dtype.name())]
+    WrongField { dtype: DType },
+    #[error("the Constant node cannot be read: {reason}")]
+    Constant { reason: String },
 }

@@ -31,7 +31,7 @@ mod scan;
 mod tensors;
 mod write;
 
-pub use error::{Error, Result};
+pub use error::{Error, Result, TensorError};
 pub use read::{Limits, from_bytes, read_file};
 pub use scan::Census;
 pub use tensors::{tensor_from_bytes, tensor_from_proto};

@@ -201,6 +201,15 @@ fn layer(r: &mut Draft, n: &NodeProto, node: &mut Node, a: &Attrs) -> Read<Optio
             keep_dims: a.flag("keepdims", true)?,
             last: a.flag("select_last_index", false)?,
         },
+        "TopK" => {
+            if opset < 10 {
+                let k = a.opt_int("k")?.ok_or(Refusal::Missing { name: "k" })?;
+                ints_to_input(r, node, 1, "k", Some(vec![k]));
+            }
+            // Always sorted: without the attribute any order is allowed.
+            a.flag("sorted", true)?;
+            Op::TopK { axis: a.int("axis", -1)?, largest: a.flag("largest", true)? }
+        }
         "Resize" | "Upsample" => read_resize(r, n, node, a)?,
         _ => return Ok(None),
     }))
@@ -367,6 +376,9 @@ pub(crate) fn write(op: &Op, n: &Node) -> Vec<AttributeProto> {
             int("keepdims", *keep_dims as i64),
             int("select_last_index", *last as i64),
         ]),
+        Op::TopK { axis, largest } => {
+            out.extend([int("axis", *axis), int("largest", *largest as i64)]);
+        }
         Op::Resize(r) => write_resize(&mut out, r),
         Op::Split { axis } => {
             out.push(int("axis", *axis));

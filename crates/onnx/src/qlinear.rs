@@ -1,10 +1,10 @@
-//! Operators on codes (`QLinearConv` and its kin, ONNX's and ONNX Runtime's) as what they mean:
-//! dequantizers, the operator on values, a quantizer. The engine puts them together again.
+//! Operators on quantized values (`QLinearConv` and its kin, ONNX's and ONNX Runtime's) in QDQ form:
+//! dequantizers, the operator on real numbers, a quantizer. The engine fuses them again.
 
 use crate::proto::{AttributeProto, AttributeType, NodeProto};
 
-/// Where a tensor's codes, scale and zero point are among the inputs.
-type Coded = [usize; 3];
+/// Where a quantized tensor, its scale and its zero point are among the inputs.
+type QuantizedInput = [usize; 3];
 
 /// Names of values and nodes that the file does not have.
 pub(super) type Fresh<'a> = dyn FnMut(&str) -> String + 'a;
@@ -14,8 +14,8 @@ pub(super) fn expand(n: &NodeProto, fresh: &mut Fresh) -> Option<Vec<NodeProto>>
     let runtime = n.domain == "com.microsoft";
     let own = matches!(n.domain.as_str(), "" | "ai.onnx");
     let last_three = |count: usize| [count, count + 1];
-    // The operator on values, its coded inputs, and scale and zero point of its output.
-    let (op, inputs, output): (&str, Vec<Coded>, [usize; 2]) = match n.op_type.as_str() {
+    // The operator on real numbers, its quantized inputs, and scale and zero point of its output.
+    let (op, inputs, output): (&str, Vec<QuantizedInput>, [usize; 2]) = match n.op_type.as_str() {
         "QLinearConv" if own || runtime => ("Conv", vec![[0, 1, 2], [3, 4, 5]], last_three(6)),
         "QLinearMatMul" if own => ("MatMul", vec![[0, 1, 2], [3, 4, 5]], last_three(6)),
         "QLinearAdd" if runtime => ("Add", vec![[0, 1, 2], [3, 4, 5]], last_three(6)),
@@ -40,7 +40,7 @@ pub(super) fn expand(n: &NodeProto, fresh: &mut Fresh) -> Option<Vec<NodeProto>>
     let out = n.output.first()?.clone();
     let mut list = Vec::new();
     let mut values = Vec::new();
-    for (k, coded) in inputs.iter().enumerate() {
+    for (k, quantized) in inputs.iter().enumerate() {
         let value = fresh(&format!("{out}/input{k}"));
         // Weights may have a scale for each output channel.
         let transposed = attribute("transB").is_some_and(|a| a.i != 0);
@@ -49,7 +49,7 @@ pub(super) fn expand(n: &NodeProto, fresh: &mut Fresh) -> Option<Vec<NodeProto>>
             ("Gemm", 1) => 1 - transposed as i64,
             _ => 1,
         };
-        list.push(node("DequantizeLinear", coded.map(input).to_vec(), &value, vec![int("axis", axis)]));
+        list.push(node("DequantizeLinear", quantized.map(input).to_vec(), &value, vec![int("axis", axis)]));
         values.push(value);
     }
     // The bias has the scale of the products, and no zero point.

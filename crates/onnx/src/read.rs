@@ -4,9 +4,9 @@ use crate::draft::Draft;
 use crate::mapped::Mapped;
 use crate::proto::*;
 use crate::refusal::Refusal;
-use crate::{Error, NEWEST_OPSET, OLDEST_OPSET, Result, ops, qlinear, scan, tensors};
+use crate::{Error, NEWEST_OPSET, OLDEST_OPSET, Result, TensorError, ops, qlinear, scan, tensors};
 use ampoule_graph::op::Unknown;
-use ampoule_graph::{DType, Dim, Graph, Node, Op, ValueId};
+use ampoule_graph::{DType, Defect, Dim, Graph, Node, Op, ValueId};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::HashMap;
@@ -108,7 +108,7 @@ impl Reader {
             return Err(Error::Limit { what: "number of nodes", found, limit });
         }
         if !g.sparse_initializer.is_empty() {
-            return Err(Error::invalid("sparse initializers are not supported; re-export with dense ones"));
+            return Err(Error::Sparse);
         }
         for t in &g.initializer {
             let left = limits.constant_bytes - self.taken;
@@ -120,7 +120,7 @@ impl Reader {
             }
             let id = self.draft.id(&t.name);
             if t.name.is_empty() || self.draft.graph.constants.contains_key(&id) {
-                return Err(Error::invalid(format!("two initializers are named `{}`", t.name)));
+                return Err(defect(Defect::SameName { name: t.name.clone() }));
             }
             self.draft.graph.set_constant(id, tensor);
         }
@@ -184,7 +184,7 @@ impl Reader {
         let inputs = resolve(self, &n.input);
         let outputs = resolve(self, &n.output);
         if outputs.iter().all(Option::is_none) {
-            return Err(Error::invalid(format!("node `{}` has no output", n.name)));
+            return Err(defect(Defect::NodeWithoutOutput { node: n.name }));
         }
         let mut node = Node { name: n.name.clone(), op: Op::Identity, inputs, outputs };
         let converted = if default_domain {
@@ -203,16 +203,23 @@ impl Reader {
 
     fn constant_node(&mut self, n: &NodeProto) -> Result<()> {
         let [out] = n.output.as_slice() else {
-            return Err(Error::invalid("a Constant node must have one output"));
+            return Err(Error::ConstantOutputs { outputs: n.output.len() });
         };
         let id = self.draft.id(out);
         if self.draft.graph.constants.contains_key(&id) {
-            return Err(Error::invalid(format!("`{out}` is defined twice")));
+            return Err(defect(Defect::DefinedTwice { name: out.clone() }));
         }
-        let tensor = ops::constant_value(n).map_err(|refusal| Error::tensor(out, refusal.to_string()))?;
+        let failed = |e: Refusal| TensorError::Constant { reason: e.to_string() };
+        let tensor =
+            ops::constant_value(n).map_err(|e| Error::Tensor { name: out.clone(), source: failed(e) })?;
         self.draft.graph.set_constant(id, tensor);
         Ok(())
     }
+}
+
+/// The graph of the file is not well formed.
+fn defect(d: Defect) -> Error {
+    ampoule_graph::Error::from(d).into()
 }
 
 /// Keeps a node that is not supported, in the file's own encoding.

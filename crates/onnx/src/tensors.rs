@@ -1,6 +1,6 @@
 //! `TensorProto` to [`Tensor`], in all encodings.
 
-use crate::{Error, Result, external, proto::TensorProto};
+use crate::{Error, Result, TensorError, external, proto::TensorProto};
 use ampoule_graph::{DType, Tensor, element_count};
 use bytes::Bytes;
 use half::{bf16, f16};
@@ -17,23 +17,24 @@ pub fn tensor_from_bytes(bytes: &[u8]) -> Result<(String, Tensor)> {
 /// Converts a `TensorProto`; `folder` is where its external data may lie, `None` forbids any, and
 /// `most` is how many bytes of it are accepted.
 pub fn tensor_from_proto(t: &TensorProto, folder: Option<&Path>, most: u64) -> Result<Tensor> {
-    let err = |reason: String| Error::tensor(&t.name, reason);
+    let err = |source: TensorError| Error::Tensor { name: t.name.clone(), source };
     let dtype =
-        DType::from_code(t.data_type).ok_or_else(|| err(format!("unknown element type {}", t.data_type)))?;
+        DType::from_code(t.data_type).ok_or_else(|| err(TensorError::ElementType { code: t.data_type }))?;
     let dims: Option<Vec<usize>> = t.dims.iter().map(|&d| usize::try_from(d).ok()).collect();
-    let dims = dims.ok_or_else(|| err(format!("negative dimension in {:?}", t.dims)))?;
-    let n = element_count(&dims).ok_or_else(|| err(format!("{dims:?} overflows")))?;
+    let dims = dims.ok_or_else(|| err(TensorError::NegativeSize { dims: t.dims.clone() }))?;
+    let n = element_count(&dims).ok_or_else(|| err(TensorError::Overflow { dims: dims.clone() }))?;
     if dtype == DType::Str {
-        return Tensor::from_strings(dims, t.string_data.clone())
-            .map_err(|_| err("the number of strings does not fit the shape".into()));
+        let given = t.string_data.len();
+        return Tensor::from_strings(dims.clone(), t.string_data.clone())
+            .map_err(|_| err(TensorError::Strings { dims, given }));
     }
-    let want = dtype.bytes_of(n).ok_or_else(|| err(format!("{dims:?} overflows")))?;
+    let want = dtype.bytes_of(n).ok_or_else(|| err(TensorError::Overflow { dims: dims.clone() }))?;
     let raw = t.raw_data.as_ref().filter(|r| !r.is_empty() || n == 0);
     let typed = typed_len(t);
     let data = if t.data_location == 1 {
-        let folder = folder.ok_or_else(|| err("external data is not allowed here".into()))?;
+        let folder = folder.ok_or_else(|| err(TensorError::ExternalForbidden))?;
         if raw.is_some() || typed > 0 {
-            return Err(err("both external and inline data".into()));
+            return Err(err(TensorError::ExternalAndInline));
         }
         if want as u64 > most {
             return Err(Error::Limit { what: "bytes of constants", found: want as u64, limit: most });
@@ -41,16 +42,16 @@ pub fn tensor_from_proto(t: &TensorProto, folder: Option<&Path>, most: u64) -> R
         external::read(t, folder, want)?
     } else if let Some(raw) = raw {
         if typed > 0 {
-            return Err(err("both raw and typed data".into()));
+            return Err(err(TensorError::RawAndTyped));
         }
         raw.clone()
     } else {
         from_fields(t, dtype, n).map_err(err)?
     };
     if data.len() != want {
-        return Err(err(format!("{} {dims:?} needs {want} bytes, {} are given", dtype.name(), data.len())));
+        return Err(err(TensorError::Bytes { dtype, dims, needed: want, given: data.len() }));
     }
-    Tensor::from_bytes(dtype, dims, data).map_err(|_| err("size mismatch".into()))
+    Ok(Tensor::from_bytes(dtype, dims, data)?)
 }
 
 fn typed_len(t: &TensorProto) -> usize {
@@ -58,15 +59,15 @@ fn typed_len(t: &TensorProto) -> usize {
 }
 
 /// Packs the typed repeated field that ONNX prescribes for `dtype`.
-fn from_fields(t: &TensorProto, dtype: DType, n: usize) -> Result<Bytes, String> {
+fn from_fields(t: &TensorProto, dtype: DType, n: usize) -> Result<Bytes, TensorError> {
     use DType::*;
     let complex = if matches!(dtype, Complex64 | Complex128) { 2 } else { 1 };
     // Sub-byte types are packed several to a byte, and one byte to an int32.
     let per = if dtype.bits() < 8 { 8 / dtype.bits() } else { 1 };
     let found = typed_len(t);
-    let want = n.checked_mul(complex).ok_or("overflow")?.div_ceil(per);
+    let want = n.checked_mul(complex).ok_or(TensorError::Overflow { dims: vec![n, complex] })?.div_ceil(per);
     if found != want {
-        return Err(format!("{want} typed values expected, {found} given"));
+        return Err(TensorError::TypedValues { expected: want, given: found });
     }
     let i32s = &t.int32_data;
     let wrong = if i32s.len() == want { 0 } else { want };
@@ -97,7 +98,7 @@ fn from_fields(t: &TensorProto, dtype: DType, n: usize) -> Result<Bytes, String>
         Bf16 if t.float_data.len() == want => {
             t.float_data.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect()
         }
-        _ => return Err(format!("{} values in the wrong typed field", dtype.name())),
+        _ => return Err(TensorError::WrongField { dtype }),
     };
     Ok(out.into())
 }

@@ -1,3 +1,4 @@
+use crate::options_error::OptionsError;
 use std::path::PathBuf;
 
 /// What can go wrong while a model is optimized.
@@ -32,7 +33,7 @@ pub enum Error {
     Train(#[from] ampoule_train::Error),
     /// Options that contradict each other.
     #[error(transparent)]
-    Options(#[from] crate::OptionsError),
+    Options(#[from] OptionsError),
     /// An instruction-set tier that is unknown or not that of this CPU.
     #[error(transparent)]
     Isa(#[from] ampoule_kernels::FeatureSetError),

@@ -143,12 +143,16 @@ fn run(g: &Graph, dims: &[usize], options: &Options) -> Vec<f32> {
     s.output(0).unwrap().to_vec()
 }
 
+/// The scalar kernels, and every tier under test.
 fn tiers() -> Vec<String> {
-    ampoule_testing::tiers().iter().map(|f| f.name().to_owned()).collect()
+    let mut list: Vec<String> = ampoule_testing::tiers().iter().map(|f| f.name().to_owned()).collect();
+    list.retain(|name| name != "scalar");
+    list.insert(0, "scalar".to_owned());
+    list
 }
 
 #[test]
-fn codes_give_what_the_reference_gives_and_the_same_bits_everywhere() {
+fn int8_gives_what_the_reference_gives_and_the_same_bits_everywhere() {
     for (graph, dims) in [unet3d(), classifier(), local3d(), heavy()] {
         for preset in [Preset::Performance, Preset::All, Preset::Mixed] {
             let q = quantized(&graph, &dims, preset, Method::Mse);
@@ -157,12 +161,12 @@ fn codes_give_what_the_reference_gives_and_the_same_bits_everywhere() {
             let x = Tensor::f32(&dims, &input(&dims));
             let want = eval::run(&inferred, &[x]).unwrap()[0].to_f32().unwrap();
             let mut first: Option<Vec<f32>> = None;
-            for isa in ["scalar".to_owned()].into_iter().chain(tiers()) {
+            for isa in tiers() {
                 for threads in [1, 2, 3] {
                     let options = Options { isa: Some(isa.clone()), threads, ..Options::default() };
                     let got = run(&q, &dims, &options);
                     let e = relative_error(&got, &want);
-                    // Sums before a normalisation lie in binary16, which turns ties of codes that follow.
+                    // Sums before a normalisation lie in binary16, which turns ties of quantized values that follow.
                     let most = if matches!(graph.name.as_str(), "unet3d" | "heavy") { 4e-2 } else { 2e-3 };
                     assert!(e < most, "{} {preset:?} on {isa}: {e:.2e} from the reference", graph.name);
                     if preset == Preset::Mixed && threads == 1 {
@@ -181,7 +185,7 @@ fn codes_give_what_the_reference_gives_and_the_same_bits_everywhere() {
     }
 }
 
-/// A first layer of `c` channels, whose words are filled by whole rows of its kernel, and a second one.
+/// A first layer of `c` channels, whose rows of the kernel are packed together, and a second one.
 fn few_channels(c: usize, k: &[usize], w: Window) -> (Graph, Vec<usize>) {
     let dims = [&[2, c][..], &[15, 19, 11][3 - k.len()..]].concat();
     let mut n = Network::new("few_channels", 300);
@@ -215,9 +219,8 @@ fn few_channels_are_multiplied_by_rows_of_the_kernel() {
         ampoule_graph::infer::infer(&mut inferred).unwrap();
         let x = Tensor::f32(&dims, &input(&dims));
         let want = eval::run(&inferred, &[x]).unwrap()[0].to_f32().unwrap();
-        let all: Vec<Vec<f32>> = ["scalar".to_owned()]
+        let all: Vec<Vec<f32>> = tiers()
             .into_iter()
-            .chain(tiers())
             .map(|isa| run(&q, &dims, &Options { isa: Some(isa), ..Options::default() }))
             .collect();
         let e = relative_error(&all[0], &want);
@@ -236,7 +239,7 @@ fn few_channels_are_multiplied_by_rows_of_the_kernel() {
 }
 
 #[test]
-fn layers_run_on_codes() {
+fn layers_run_in_int8() {
     for (graph, dims) in [unet3d(), classifier(), local3d(), heavy()] {
         for (preset, first) in [(Preset::Performance, graph.name == "classifier"), (Preset::All, false)] {
             let q = quantized(&graph, &dims, preset, Method::MinMax);
@@ -289,7 +292,7 @@ fn less_memory_gives_the_same_bits() {
 fn a_written_model_is_the_same_model() {
     let (graph, dims) = unet3d();
     let q = quantized(&graph, &dims, Preset::Performance, Method::Mse);
-    let file = std::env::temp_dir().join(format!("ampoule-codes-{}.onnx", std::process::id()));
+    let file = std::env::temp_dir().join(format!("ampoule-int8-{}.onnx", std::process::id()));
     onnx::write_file(&q, &file).unwrap();
     let back = onnx::read_file(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
@@ -370,6 +373,27 @@ fn equalized_networks_compute_the_same_bits_and_suffer_less() {
     assert!(after < before, "{before} before, {after} after");
 }
 
+/// `g` in float32 with the weights of the plan's convolutions as `quantize` rounds them: to nearest.
+fn rounded_to_nearest(g: &Graph, plan: &Plan) -> Graph {
+    let seen = Collector::new(plan.tensors(g));
+    let (_, dims) = local3d();
+    run(g, &dims, &Options { observe: Some(seen.observe()), ..Options::default() });
+    seen.end_case("input").unwrap();
+    let ranges = seen.ranges(&plan.tensors(g), Method::MinMax).unwrap();
+    let q = quantize(g, plan, &ranges, Preset::Performance).unwrap();
+    let constant = |name: String| q.constants[&q.value_named(&name).unwrap()].to_f32().unwrap();
+    let mut out = g.clone();
+    for &i in &plan.layers {
+        let w = g.nodes[i].input(1).unwrap();
+        let (name, dims) = (g.value(w).name.clone(), g.constants[&w].dims().to_vec());
+        let (values, scales) = (constant(format!("{name}/codes")), constant(format!("{name}/scale")));
+        let size = values.len() / scales.len();
+        let values: Vec<f32> = values.iter().enumerate().map(|(k, v)| v * scales[k / size]).collect();
+        out.nodes[i].inputs[1] = Some(out.constant("nearest", Tensor::f32(&dims, &values)));
+    }
+    out
+}
+
 #[test]
 fn weights_rounded_for_their_inputs_bring_outputs_nearer() {
     let (graph, dims) = local3d();
@@ -379,20 +403,24 @@ fn weights_rounded_for_their_inputs_bring_outputs_nearer() {
     let patches = Patches::of(&g, &plan);
     run(&g, &dims, &Options { observe: Some(patches.observe()), ..Options::default() });
     let want = run(&g, &dims, &Options::default());
-    // Only weights are rounded: the float network whose weights lie on codes.
-    let error = |how: Rounding| {
+    // Only weights are rounded: the float network with the values of its quantized weights.
+    let error = |rounded: &Graph| relative_error(&run(rounded, &dims, &Options::default()), &want);
+    let rounded = |how: Rounding| {
         let (rounded, layers) = round_weights(&g, &plan, &patches, how).unwrap();
-        assert!(layers > 0);
-        relative_error(&run(&rounded, &dims, &Options::default()), &want)
+        assert_eq!(layers, plan.layers.len());
+        error(&rounded)
     };
-    let (outputs, adaptive) = (error(Rounding::Outputs), error(Rounding::Adaptive));
-    assert!(adaptive < outputs && outputs > 0.0, "{outputs} and {adaptive}");
+    let nearest = error(&rounded_to_nearest(&g, &plan));
+    let (outputs, adaptive) = (rounded(Rounding::Outputs), rounded(Rounding::Adaptive));
+    assert!(nearest > 1e-4, "rounding to nearest does nothing: {nearest:.2e}");
+    assert!(outputs < nearest, "{outputs:.3e} by outputs, {nearest:.3e} to nearest");
+    assert!(adaptive < 0.8 * nearest, "{adaptive:.3e} adaptive, {nearest:.3e} to nearest");
     let (same, none) = round_weights(&g, &plan, &patches, Rounding::Nearest).unwrap();
     assert!(none == 0 && run(&same, &dims, &Options::default()) == want);
 }
 
 #[test]
-fn layers_rounded_in_the_transform_domain_are_the_same_bits_everywhere() {
+fn winograd_int8_is_the_same_bits_everywhere() {
     let (graph, dims) = unet3d();
     let mut q = quantized(&graph, &dims, Preset::Performance, Method::Mse);
     let direct = run(&q, &dims, &Options::default());
@@ -405,20 +433,16 @@ fn layers_rounded_in_the_transform_domain_are_the_same_bits_everywhere() {
     assert!(all.len() > 1 && all.iter().all(|r| r.error > 0.0 && r.error < 0.01));
     winograd_int8::record(&mut q, &LayerSteps::record(&all));
     // What is written says so too.
-    let file = std::env::temp_dir().join(format!("ampoule-filtered-{}.onnx", std::process::id()));
+    let file = std::env::temp_dir().join(format!("ampoule-winograd-{}.onnx", std::process::id()));
     onnx::write_file(&q, &file).unwrap();
     let q = onnx::read_file(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
-    let names: Vec<&str> = match std::env::var("AMPOULE_ISA") {
-        Ok(_) => Vec::new(),
-        Err(_) => ampoule_kernels::available().into_iter().map(|i| i.name()).collect(),
-    };
     let want = run(&q, &dims, &Options::default());
-    assert!(want != direct, "nothing was rounded");
+    assert!(want != direct, "no layer is in Winograd INT8");
     assert!(relative_error(&want, &direct) < 0.2);
-    for name in names {
+    for name in tiers() {
         for threads in [1, 2] {
-            let options = Options { isa: Some(name.into()), threads, ..Options::default() };
+            let options = Options { isa: Some(name.clone()), threads, ..Options::default() };
             assert!(run(&q, &dims, &options) == want, "other bits on {name} with {threads} threads");
         }
     }

@@ -15,7 +15,7 @@ use crate::param::{ParamId, Params, Role};
 use crate::{Error, Machine, Result};
 use ampoule_graph::eval::axis_taps;
 use ampoule_graph::infer::{infer, resize_geometry};
-use ampoule_graph::op::{Binary, Pool, Reduction, Resolved, Unary, Variadic, Window};
+use ampoule_graph::op::{Binary, Gradient, Pool, Reduction, Resolved, Unary, Variadic, Window};
 use ampoule_graph::{Graph, Node, Op, ValueId};
 use ampoule_kernels::Grid;
 use ampoule_kernels::grad::Curve;
@@ -78,7 +78,7 @@ pub fn build(graph: &Graph, shapes: &[Vec<usize>], on: Machine, options: &Option
         if b.fused[i] || head || n.outputs.iter().flatten().all(|o| g.constants.contains_key(o)) {
             continue;
         }
-        b.node(i, n).map_err(|reason| Error::Unsupported {
+        b.node(n).map_err(|reason| Error::Unsupported {
             node: g.node_name(n).into(),
             op: n.op.name(),
             reason,
@@ -298,7 +298,10 @@ impl Building<'_> {
         })
     }
 
-    fn node(&mut self, i: usize, n: &Node) -> R<()> {
+    fn node(&mut self, n: &Node) -> R<()> {
+        if n.op.row().gradient == Gradient::None {
+            return Err("it has no gradient here".into());
+        }
         let y = n.output().ok_or("it has no output")?;
         if let Some(curve) = self.curve(n) {
             let (x, dims) = (self.input(n, 0)?, self.dims(y)?);
@@ -456,10 +459,8 @@ impl Building<'_> {
                 }
                 Ok(())
             }
-            _ => {
-                let _ = i;
-                Err("it has no gradient here".into())
-            }
+            // The table says that there is a gradient: for other attributes.
+            _ => Err("it has no gradient with these attributes".into()),
         }
     }
 

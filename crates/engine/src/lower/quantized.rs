@@ -7,6 +7,7 @@
 use super::conv::Values;
 use super::{Lower, R};
 use crate::step::{Kind, Loops};
+use ampoule_graph::op::Quantized;
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId, eval};
 use ampoule_kernels::eltwise;
 use ampoule_runtime::view::View;
@@ -52,23 +53,7 @@ pub(super) fn bytes(graph: &Graph, constants: &BTreeMap<ValueId, Tensor>) -> Vec
     let single = |n: &Node| {
         n.input(1).and_then(|s| constants.get(&s)).is_some_and(|t| t.dims().iter().product::<usize>() == 1)
     };
-    let moves = |n: &Node| match &n.op {
-        Op::AveragePool(p) => !p.count_include_pad,
-        op => matches!(
-            op,
-            Op::Concat { .. }
-                | Op::MaxPool(_)
-                | Op::Resize(_)
-                | Op::Transpose { .. }
-                | Op::Reshape { .. }
-                | Op::Flatten { .. }
-                | Op::Squeeze
-                | Op::Unsqueeze
-                | Op::Slice
-                | Op::Split { .. }
-                | Op::Identity
-        ),
-    };
+    let moves = |n: &Node| matches!(n.op.row().quantized, Quantized::Carried | Quantized::View);
     let mut list = vec![false; graph.values.len()];
     for n in &graph.nodes {
         let made = match &n.op {
@@ -86,8 +71,7 @@ pub(super) fn bytes(graph: &Graph, constants: &BTreeMap<ValueId, Tensor>) -> Vec
     loop {
         let mut changed = false;
         for n in &graph.nodes {
-            let data = if matches!(n.op, Op::Concat { .. }) { n.inputs.len() } else { 1 };
-            let whole = n.inputs[..data.min(n.inputs.len())].iter().flatten().all(|x| list[x.0]);
+            let whole = n.inputs[..n.op.data_inputs(n.inputs.len())].iter().flatten().all(|x| list[x.0]);
             let out = n.outputs.iter().flatten().all(|y| list[y.0]);
             let takes = match &n.op {
                 Op::Dequantize { .. } => single(n),
@@ -244,12 +228,8 @@ impl Lower<'_> {
         let readers = &self.readers[y.0];
         let suits = |&r: &usize| {
             let reader = &self.graph.nodes[r];
-            let channel = match &reader.op {
-                Op::Conv { .. } => 0,
-                Op::ConvTranspose { .. } | Op::MatMul => 1,
-                Op::Gemm { trans_b, trans_a: false, alpha: 1.0, .. } => 1 - *trans_b as i64,
-                _ => return None,
-            };
+            let product = reader.op.row().quantized == Quantized::Product;
+            let [channel, _] = reader.op.weight_axes().filter(|_| product)?.map(|a| a as i64);
             let codes = reader.input(0).is_some_and(|a| self.dequantized(a));
             (codes && reader.input(1) == Some(y) && reader.input(0) != Some(y)).then_some(channel)
         };

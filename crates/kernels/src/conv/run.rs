@@ -14,7 +14,7 @@ impl Conv {
     /// # Safety
     /// The pointers must be valid for the grids that the plan was made for, the output must not
     /// overlap the input, `weights` must be packed for these axes and channels and for a supported
-    /// tier, and no two threads may run the same item at once. With `sums`, the item's
+    /// CPU, and no two threads may run the same item at once. With `sums`, the item's
     /// outputs are added up while they are in cache; needs [`Conv::adds_up`].
     pub unsafe fn run(
         &self,

@@ -8,7 +8,7 @@ const PACKED: usize = 256;
 /// Items of packing to aim at.
 const SHARES: usize = 16;
 
-/// Packed weights of a convolution for one tier.
+/// Packed weights of a convolution for some micro-kernels.
 pub struct Weights {
     pub(super) panels: Vec<&'static MicroKernel>,
     pub(super) data: Floats,

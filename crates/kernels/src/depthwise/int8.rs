@@ -7,7 +7,7 @@
 use super::{Depthwise, ROWS, valid};
 use crate::conv::ConvPointers;
 use crate::features::{Features, best};
-use crate::gemm::x86_int8::{IntAccumulators, Ymm, Zmm};
+use crate::gemm::x86_accumulators::{IntAccumulators, Ymm, Zmm};
 use crate::gemm::{Epilogue, GemmArgs, Operand, Requantize};
 use crate::{Elem, Grid};
 use std::ops::Range;
@@ -150,7 +150,7 @@ impl Item<'_> {
     /// Computes the item.
     ///
     /// # Safety
-    /// As for [`Depthwise::run`]; the weights must be packed for the plan and a tier that the CPU has.
+    /// As for [`Depthwise::run`]; the weights must be packed for the plan and a kernel whose features the CPU has.
     pub(super) unsafe fn run(&self) {
         debug_assert!(self.rows.len() <= ROWS);
         // SAFETY: passed on from the caller.

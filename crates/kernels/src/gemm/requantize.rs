@@ -263,7 +263,7 @@ unsafe fn finish_values<V: Vector, C: Element, const N: usize>(
 ) -> [V::V; N] {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
-        // Loops and not closures, which would not have the features of the tier.
+        // Loops and not closures, which would not have the features of the caller.
         if args.epilogue.act != Act::None {
             for y in &mut y {
                 *y = args.epilogue.act.vector::<V>(*y);

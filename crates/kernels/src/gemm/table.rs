@@ -105,10 +105,15 @@ pub fn operand(isa: Features, stored: Elem) -> Operand {
     }
 }
 
-/// The kernels that run with `isa` for A of type `a`, by ascending width: the preferred group whose
-/// features are allowed.
+/// The kernels that run with `isa` for A of type `a`, by ascending width: of the thin ones and of the
+/// others the preferred group whose features are allowed.
 pub fn micro_kernels(isa: Features, a: Operand) -> impl Iterator<Item = &'static MicroKernel> {
-    let of_type = move || KERNELS.iter().filter(move |k| k.a == a);
-    let needs = best(of_type().map(|k| k.features), isa);
-    of_type().filter(move |k| Some(k.features) == needs)
+    group(isa, a, true).chain(group(isa, a, false))
+}
+
+/// The preferred thin kernels, or the preferred others.
+fn group(isa: Features, a: Operand, thin: bool) -> impl Iterator<Item = &'static MicroKernel> {
+    let all = move || KERNELS.iter().filter(move |k| k.a == a && (k.nr == 1) == thin);
+    let needs = best(all().map(|k| k.features), isa);
+    all().filter(move |k| Some(k.features) == needs)
 }

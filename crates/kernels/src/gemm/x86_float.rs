@@ -1,40 +1,12 @@
-//! The register tiles of AVX2 and AVX-512: one instantiation of [`tile`] per row count, so that
-//! every accumulator stays in a register.
+//! The micro-kernels of float32 and bfloat16 on AVX2 and AVX-512.
 
 use super::GemmArgs;
 use super::float::{init_accumulators, store_thin, store_tile, thin, tile};
+use super::x86_tile::{Tile, entries, rows};
 use crate::elem::{Elem, bf16};
 use crate::simd::{Avx2, Avx512, Avx512Bf16, Vector};
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
-
-/// A tile of any number of rows.
-pub(super) trait Tile {
-    /// The tile of `M` rows.
-    ///
-    /// # Safety
-    /// See [`super::MicroKernel::run`]; the CPU must have the features of the tile.
-    unsafe fn run<const M: usize>(args: &GemmArgs);
-}
-
-/// Calls the instantiation for `args.m` rows.
-///
-/// # Safety
-/// See [`super::MicroKernel::run`]; the CPU must have the features of the tile.
-#[inline(always)]
-pub(super) unsafe fn rows<T: Tile, const MR: usize>(args: &GemmArgs) {
-    macro_rules! pick {
-        ($($m:literal)*) => {
-            match args.m {
-                // Row counts beyond MR are never asked for; the guard keeps them from being compiled.
-                // SAFETY: passed on from the caller.
-                $($m if $m <= MR => unsafe { T::run::<$m>(args) },)*
-                _ => debug_assert!(false, "{} rows in a tile of {MR}", args.m),
-            }
-        };
-    }
-    pick!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24)
-}
 
 /// `NV` registers of float32 columns.
 struct Columns<V, const NV: usize>(PhantomData<V>);
@@ -78,70 +50,6 @@ impl Tile for ThinPairs {
         // SAFETY: passed on from the caller.
         unsafe { thin_pairs::<M>(args) }
     }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_12x8(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Avx2, 1>, 12>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_6x16(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Avx2, 2>, 6>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_4x24(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Avx2, 3>, 4>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_24x16(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Avx512, 1>, 24>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_14x32(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Avx512, 2>, 14>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_9x48(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Avx512, 3>, 9>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_4x1(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Thin<Avx2>, 4>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_8x1(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Thin<Avx512>, 8>(args) }
 }
 
 /// How far ahead of its use a panel of pairs is asked for, in groups.
@@ -203,30 +111,6 @@ unsafe fn tile_pairs<const M: usize, const NV: usize>(args: &GemmArgs) {
     }
 }
 
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-pub(super) unsafe fn pairs_24x16(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Pairs<1>, 24>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-pub(super) unsafe fn pairs_14x32(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Pairs<2>, 14>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-pub(super) unsafe fn pairs_9x48(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Pairs<3>, 9>(args) }
-}
-
 /// `M` rows of one column of pairs, the reduction in the lanes.
 ///
 /// # Safety
@@ -253,10 +137,23 @@ unsafe fn thin_pairs<const M: usize>(args: &GemmArgs) {
     }
 }
 
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-pub(super) unsafe fn pairs_8x1(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<ThinPairs, 8>(args) }
+entries! {
+    "avx2,fma" {
+        avx2_12x8: 12 rows of Columns<Avx2, 1>;
+        avx2_6x16: 6 rows of Columns<Avx2, 2>;
+        avx2_4x24: 4 rows of Columns<Avx2, 3>;
+        avx2_4x1: 4 rows of Thin<Avx2>;
+    }
+    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma" {
+        avx512_24x16: 24 rows of Columns<Avx512, 1>;
+        avx512_14x32: 14 rows of Columns<Avx512, 2>;
+        avx512_9x48: 9 rows of Columns<Avx512, 3>;
+        avx512_8x1: 8 rows of Thin<Avx512>;
+    }
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma" {
+        pairs_24x16: 24 rows of Pairs<1>;
+        pairs_14x32: 14 rows of Pairs<2>;
+        pairs_9x48: 9 rows of Pairs<3>;
+        pairs_8x1: 8 rows of ThinPairs;
+    }
 }

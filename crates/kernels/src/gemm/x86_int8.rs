@@ -1,192 +1,10 @@
-//! The register tiles of integer products.
+//! The micro-kernels of integer products on AVX2 and AVX-512.
 
-use super::requantize::{MOST, finish, raw};
-use super::x86_float::{Tile, rows};
-use super::{GemmArgs, Operand};
-use crate::simd::{Avx2, Avx512};
-use std::arch::x86_64::*;
+use super::GemmArgs;
+use super::requantize::{MOST, raw};
+use super::x86_accumulators::{IntAccumulators, Ymm, Zmm};
+use super::x86_tile::{Tile, entries, rows};
 use std::marker::PhantomData;
-
-/// Integer sums in the 32-bit lanes of a register, and how groups of operands are multiplied into them.
-///
-/// # Safety
-/// Every function may be called only where the CPU has the instance's features; loads and stores need
-/// valid pointers (no alignment).
-#[allow(clippy::missing_safety_doc)]
-pub(crate) unsafe trait IntAccumulators {
-    /// The register.
-    type R: Copy;
-    const LANES: usize;
-    const OPERAND: Operand;
-    unsafe fn splat(x: i32) -> Self::R;
-    unsafe fn load(p: *const u8) -> Self::R;
-    /// The first `bytes` bytes from `p`, the others zero.
-    unsafe fn load_part(p: *const u8, bytes: usize) -> Self::R;
-    unsafe fn store(p: *mut i32, v: Self::R);
-    unsafe fn add(a: Self::R, b: Self::R) -> Self::R;
-    /// `acc + Σ a·b` over the values of each group.
-    unsafe fn dot(acc: Self::R, a: Self::R, b: Self::R) -> Self::R;
-    /// Interleaves the values of `n <= LANES` channels at each `p` into groups, one a lane; all lanes when `FULL`. As many
-    /// pointers count as a group holds values.
-    unsafe fn interleave<const FULL: bool>(p: [*const u8; 4], n: usize) -> Self::R;
-    /// [`finish`] compiled for the tier.
-    unsafe fn finish(args: &GemmArgs, sums: *const i32, nr: usize);
-}
-
-/// # Safety
-/// As for [`finish`]; the CPU must have AVX2, FMA and F16C.
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn finish_avx2(args: &GemmArgs, sums: *const i32, nr: usize) {
-    // SAFETY: passed on from the caller.
-    unsafe { finish::<Avx2>(args, sums, nr) }
-}
-
-/// # Safety
-/// As for [`finish`]; the CPU must have AVX-512 F, BW, DQ and VL.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-unsafe fn finish_avx512(args: &GemmArgs, sums: *const i32, nr: usize) {
-    // SAFETY: passed on from the caller.
-    unsafe { finish::<Avx512>(args, sums, nr) }
-}
-
-/// Eight sums; `VNNI` multiplies bytes, else pairs of 16 bits.
-pub(crate) struct Ymm<const VNNI: bool>;
-/// Sixteen sums, likewise.
-pub(crate) struct Zmm<const VNNI: bool>;
-
-const fn operand(vnni: bool) -> Operand {
-    if vnni { Operand::U8 } else { Operand::I16 }
-}
-
-// SAFETY: each function only wraps intrinsics of the named features.
-#[allow(clippy::undocumented_unsafe_blocks)]
-unsafe impl<const VNNI: bool> IntAccumulators for Ymm<VNNI> {
-    type R = __m256i;
-    const LANES: usize = 8;
-    const OPERAND: Operand = operand(VNNI);
-    #[inline(always)]
-    unsafe fn splat(x: i32) -> __m256i {
-        unsafe { _mm256_set1_epi32(x) }
-    }
-    #[inline(always)]
-    unsafe fn load(p: *const u8) -> __m256i {
-        unsafe { _mm256_loadu_si256(p.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn load_part(p: *const u8, bytes: usize) -> __m256i {
-        let mut all = [0u8; 32];
-        unsafe {
-            std::ptr::copy_nonoverlapping(p, all.as_mut_ptr(), bytes);
-            Self::load(all.as_ptr())
-        }
-    }
-    #[inline(always)]
-    unsafe fn store(p: *mut i32, v: __m256i) {
-        unsafe { _mm256_storeu_si256(p.cast(), v) }
-    }
-    #[inline(always)]
-    unsafe fn add(a: __m256i, b: __m256i) -> __m256i {
-        unsafe { _mm256_add_epi32(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn dot(acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        unsafe {
-            if VNNI {
-                return _mm256_dpbusd_avx_epi32(acc, a, b);
-            }
-            _mm256_add_epi32(acc, _mm256_madd_epi16(a, b))
-        }
-    }
-    #[inline(always)]
-    unsafe fn interleave<const FULL: bool>(p: [*const u8; 4], n: usize) -> __m256i {
-        let load = |p: *const u8| unsafe {
-            if FULL {
-                return _mm_loadl_epi64(p.cast());
-            }
-            let mut all = [0u8; 16];
-            std::ptr::copy_nonoverlapping(p, all.as_mut_ptr(), n);
-            _mm_loadu_si128(all.as_ptr().cast())
-        };
-        unsafe {
-            let low = _mm_unpacklo_epi8(load(p[0]), load(p[1]));
-            if !VNNI {
-                return _mm256_cvtepu8_epi16(low);
-            }
-            let high = _mm_unpacklo_epi8(load(p[2]), load(p[3]));
-            _mm256_set_m128i(_mm_unpackhi_epi16(low, high), _mm_unpacklo_epi16(low, high))
-        }
-    }
-    #[inline(always)]
-    unsafe fn finish(args: &GemmArgs, sums: *const i32, nr: usize) {
-        unsafe { finish_avx2(args, sums, nr) }
-    }
-}
-
-// SAFETY: each function only wraps intrinsics of the named features.
-#[allow(clippy::undocumented_unsafe_blocks)]
-unsafe impl<const VNNI: bool> IntAccumulators for Zmm<VNNI> {
-    type R = __m512i;
-    const LANES: usize = 16;
-    const OPERAND: Operand = operand(VNNI);
-    #[inline(always)]
-    unsafe fn splat(x: i32) -> __m512i {
-        unsafe { _mm512_set1_epi32(x) }
-    }
-    #[inline(always)]
-    unsafe fn load(p: *const u8) -> __m512i {
-        unsafe { _mm512_loadu_si512(p.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn load_part(p: *const u8, bytes: usize) -> __m512i {
-        let mask = if bytes >= 64 { u64::MAX } else { (1 << bytes) - 1 };
-        unsafe { _mm512_maskz_loadu_epi8(mask, p.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn store(p: *mut i32, v: __m512i) {
-        unsafe { _mm512_storeu_si512(p.cast(), v) }
-    }
-    #[inline(always)]
-    unsafe fn add(a: __m512i, b: __m512i) -> __m512i {
-        unsafe { _mm512_add_epi32(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn dot(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        unsafe {
-            if VNNI {
-                return _mm512_dpbusd_epi32(acc, a, b);
-            }
-            _mm512_add_epi32(acc, _mm512_madd_epi16(a, b))
-        }
-    }
-    #[inline(always)]
-    unsafe fn interleave<const FULL: bool>(p: [*const u8; 4], n: usize) -> __m512i {
-        let load = |p: *const u8| unsafe {
-            if FULL {
-                return _mm_loadu_si128(p.cast());
-            }
-            _mm_maskz_loadu_epi8(((1u32 << n) - 1) as u16, p.cast())
-        };
-        unsafe {
-            if !VNNI {
-                let (a, b) = (load(p[0]), load(p[1]));
-                let pairs = _mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b));
-                return _mm512_cvtepu8_epi16(pairs);
-            }
-            let four = _mm512_castsi128_si512(load(p[0]));
-            let four = _mm512_inserti32x4::<1>(four, load(p[1]));
-            let four = _mm512_inserti32x4::<2>(four, load(p[2]));
-            let four = _mm512_inserti32x4::<3>(four, load(p[3]));
-            // Four channels of all places into each quarter, then places of each channel side by side.
-            let quarters = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            let turned = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quarters, four), _mm512_broadcast_i32x4(turned))
-        }
-    }
-    #[inline(always)]
-    unsafe fn finish(args: &GemmArgs, sums: *const i32, nr: usize) {
-        unsafe { finish_avx512(args, sums, nr) }
-    }
-}
 
 /// Where the sums of column `first` on begin, or null.
 fn start(args: &GemmArgs) -> *const i32 {
@@ -339,130 +157,29 @@ impl<W: IntAccumulators> Tile for Thin<W> {
     }
 }
 
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_12x8(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Ymm<false>, 1>, 12>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_6x16(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Ymm<false>, 2>, 6>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_3x24(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Ymm<false>, 3>, 3>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2_4x1(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Thin<Ymm<false>>, 4>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx2,fma,avxvnni")]
-pub(super) unsafe fn avx2vnni_12x8(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Ymm<true>, 1>, 12>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx2,fma,avxvnni")]
-pub(super) unsafe fn avx2vnni_6x16(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Ymm<true>, 2>, 6>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx2,fma,avxvnni")]
-pub(super) unsafe fn avx2vnni_3x24(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Ymm<true>, 3>, 3>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx2,fma,avxvnni")]
-pub(super) unsafe fn avx2vnni_4x1(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Thin<Ymm<true>>, 4>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_24x16(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Zmm<false>, 1>, 24>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_12x32(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Zmm<false>, 2>, 12>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_8x48(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Zmm<false>, 3>, 8>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512_8x1(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Thin<Zmm<false>>, 8>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-pub(super) unsafe fn avx512vnni_24x16(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Zmm<true>, 1>, 24>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-pub(super) unsafe fn avx512vnni_14x32(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Zmm<true>, 2>, 14>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-pub(super) unsafe fn avx512vnni_9x48(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Columns<Zmm<true>, 3>, 9>(args) }
-}
-
-/// # Safety
-/// See [`super::MicroKernel::run`].
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-pub(super) unsafe fn avx512vnni_8x1(args: &GemmArgs) {
-    // SAFETY: passed on from the caller.
-    unsafe { rows::<Thin<Zmm<true>>, 8>(args) }
+entries! {
+    "avx2,fma" {
+        avx2_12x8: 12 rows of Columns<Ymm<false>, 1>;
+        avx2_6x16: 6 rows of Columns<Ymm<false>, 2>;
+        avx2_3x24: 3 rows of Columns<Ymm<false>, 3>;
+        avx2_4x1: 4 rows of Thin<Ymm<false>>;
+    }
+    "avx2,fma,avxvnni" {
+        avx2vnni_12x8: 12 rows of Columns<Ymm<true>, 1>;
+        avx2vnni_6x16: 6 rows of Columns<Ymm<true>, 2>;
+        avx2vnni_3x24: 3 rows of Columns<Ymm<true>, 3>;
+        avx2vnni_4x1: 4 rows of Thin<Ymm<true>>;
+    }
+    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma" {
+        avx512_24x16: 24 rows of Columns<Zmm<false>, 1>;
+        avx512_12x32: 12 rows of Columns<Zmm<false>, 2>;
+        avx512_8x48: 8 rows of Columns<Zmm<false>, 3>;
+        avx512_8x1: 8 rows of Thin<Zmm<false>>;
+    }
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma" {
+        avx512vnni_24x16: 24 rows of Columns<Zmm<true>, 1>;
+        avx512vnni_14x32: 14 rows of Columns<Zmm<true>, 2>;
+        avx512vnni_9x48: 9 rows of Columns<Zmm<true>, 3>;
+        avx512vnni_8x1: 8 rows of Thin<Zmm<true>>;
+    }
 }

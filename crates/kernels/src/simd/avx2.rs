@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy)]
 pub struct Avx2;
 
-/// Runs `body` compiled for this tier.
+/// Runs `body` compiled for this backend.
 ///
 /// # Safety
 /// The CPU must have AVX2, FMA and F16C; the body's own needs must hold.

@@ -13,7 +13,7 @@ pub type Avx512 = Wide<false>;
 /// With AVX-512 BF16 too.
 pub type Avx512Bf16 = Wide<true>;
 
-/// Runs `body` compiled for this tier.
+/// Runs `body` compiled for this backend.
 ///
 /// # Safety
 /// The CPU must have AVX-512 F, BW, DQ, VL, AVX2, FMA and F16C; the body's own needs must hold.
@@ -24,7 +24,7 @@ pub(super) unsafe fn enter<B: Body>(body: B) -> B::Out {
     unsafe { body.run::<Avx512>() }
 }
 
-/// Runs `body` compiled for the tier with BF16.
+/// Runs `body` compiled for the backend with BF16.
 ///
 /// # Safety
 /// As for [`enter`], and the CPU must have AVX-512 BF16.

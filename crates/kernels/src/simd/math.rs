@@ -35,14 +35,14 @@ pub(super) unsafe fn sigmoid<V: Vector>(x: V::V) -> V::V {
     unsafe { V::reciprocal(denominator::<V>(x)) }
 }
 
-/// [`sigmoid`] with a true division: the same bits on every tier.
+/// [`sigmoid`] with a true division: the same bits in every backend.
 #[inline(always)]
 pub(super) unsafe fn divided_sigmoid<V: Vector>(x: V::V) -> V::V {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe { V::div(V::splat(1.0), denominator::<V>(x)) }
 }
 
-/// For `N` registers side by side: `x·sigmoid(a·x) = x/2·(1 + tanh(a·x/2))` by a quotient of polynomials, the same bits on every tier: fewer operations
+/// For `N` registers side by side: `x·sigmoid(a·x) = x/2·(1 + tanh(a·x/2))` by a quotient of polynomials, the same bits in every backend: fewer operations
 /// than [`divided_sigmoid`], with an error below 5e-7·|x|. `scripts/fit_swish.py` makes the
 /// coefficients. NaN stays NaN.
 #[inline(always)]
@@ -51,7 +51,7 @@ pub(super) unsafe fn divided_swish<V: Vector, const N: usize>(x: [V::V; N], a: f
     const BOTTOM: [f32; 5] = [8.976_062e-10, 3.624_372_8e-6, 0.001_476_245_1, 0.115_535_595, 1.0];
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
-        // Loops and not closures, which would not have the features of the tier.
+        // Loops and not closures, which would not have the features of the caller.
         let (mut y, mut s) = (x, x);
         if a != 1.0 {
             for y in &mut y {
@@ -157,7 +157,7 @@ mod tests {
         for a in [1.0f32, 1.7] {
             for i in -100_000..=100_000 {
                 let x = i as f32 / 1000.0;
-                // SAFETY: the scalar tier needs no features.
+                // SAFETY: scalar code needs no features.
                 let got = unsafe { divided_swish::<Scalar, 1>([x], a) }[0] as f64;
                 let want = x as f64 / (1.0 + (-(x * a) as f64).exp());
                 assert!((got - want).abs() <= 5e-7 * x.abs() as f64, "{x}: {got} instead of {want}");

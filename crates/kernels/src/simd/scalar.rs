@@ -1,4 +1,4 @@
-//! One lane in portable Rust: the reference tier.
+//! One lane in portable Rust: the reference.
 
 use super::{Body, Element, Vector};
 use crate::elem::{bf16, f16};
@@ -136,7 +136,7 @@ unsafe impl Vector for Scalar {
     }
     #[inline(always)]
     unsafe fn fma(a: f32, b: f32, c: f32) -> f32 {
-        // One rounding as on the vector tiers, through float64 instead of the C library's slow
+        // One rounding as in the vector backends, through float64 instead of the C library's slow
         // fmaf. The product is exact there; the sum is rounded to odd (Boldo and Melquiond, 2008),
         // so that the second rounding cannot tip a tie that the first one made.
         let (p, c) = (a as f64 * b as f64, c as f64);

@@ -5,7 +5,7 @@
 //! gives four times the sums of the direct convolution: the same integers, as long as four times a sum
 //! fits 32 bits. Where inputs and weights are rounded to bytes in the transform domain instead, sums are
 //! scaled back per position and column in float32, in a fixed order, and rounded to integers; they are
-//! then an approximation, the same on every tier.
+//! then an approximation, the same with every set of features.
 
 use crate::gemm::{Epilogue, GemmArgs, Requantize, requantize_tile};
 use crate::operation::Operation;

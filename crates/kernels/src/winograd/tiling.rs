@@ -2,7 +2,7 @@
 //!
 //! The estimate counts multiplications, transforms and the traffic of what does not stay in the
 //! second-level cache, with constants measured by the `layers` example. It depends on shapes alone,
-//! so a model always runs the same way, and with the same bits, on one tier.
+//! so a model always runs the same way, and with the same bits, with one set of features.
 
 use super::{Shape, Variant, odd_lines, part};
 use crate::Features;

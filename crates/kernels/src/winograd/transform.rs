@@ -26,7 +26,7 @@ impl Body for Filters<'_> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        // Plain loops over filters, which the compiler turns into the tier's float64 instructions.
+        // Plain loops over filters, which the compiler turns into the backend's float64 instructions.
         let g = self.weights;
         let size = self.tile + 2;
         let mut columns = [[[0f64; FILTERS]; 6]; 3];

@@ -10,7 +10,7 @@ pub struct Variant {
     /// How transformed inputs and weights are stored and multiplied.
     pub domain: Operand,
     /// Whether values are rounded to INT8 in the transform domain (Winograd INT8): then it is another function than
-    /// the direct convolution, though the same one on every tier.
+    /// the direct convolution, though the same one with every set of features.
     pub rounded: bool,
 }
 

@@ -155,7 +155,7 @@ impl Winograd {
         }
         let mut out = [[0f32; FILTERS]; 36];
         let body = Filters { weights: &g, tile: self.variant.tile, out: &mut out };
-        // SAFETY: the plan's tier is supported.
+        // SAFETY: the CPU has the plan's features.
         unsafe { dispatch(self.isa, body) };
         out
     }

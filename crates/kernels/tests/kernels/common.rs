@@ -1,4 +1,4 @@
-//! Shared by the kernel tests: seeded data, tiers, comparison.
+//! Shared by the kernel tests: seeded data, feature sets, comparison.
 
 use ampoule_kernels::registry::{Choice, kernels};
 use ampoule_kernels::{Elem, Element, Features, Operation, bf16, choose, f16};

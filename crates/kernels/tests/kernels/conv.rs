@@ -1,4 +1,4 @@
-//! Convolutions of every tier against plain loops.
+//! Convolutions with every set of features against plain loops.
 
 use crate::common::{ELEMS, Stored, error, random, relative, rounded};
 use ampoule_kernels::conv::{

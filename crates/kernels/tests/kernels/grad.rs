@@ -1,4 +1,4 @@
-//! Kernels of gradients on every tier against plain loops.
+//! Kernels of gradients with every set of features against plain loops.
 
 use crate::common::{error, random};
 use ampoule_kernels::grad::norm::{Back, Map, accumulate, back, forward, sums};

@@ -1,4 +1,4 @@
-//! Integer convolutions of every tier against plain integer loops: the same bits everywhere.
+//! Integer convolutions with every set of features against plain integer loops: the same bits everywhere.
 
 use crate::common::{Stored, random, relative};
 use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Quantized, Spec, TOTALLED, Weights};
@@ -171,7 +171,7 @@ pub fn convolutions(isa: Features) {
             quantized_values(taps * gi.channels() * c.outputs, 77).iter().map(|v| v - 128.0).collect();
         let r = quantized_values(go.extent(), 9);
         let (want, _) = run(c, Features::NONE, &x, &w, &r, false);
-        // The scalar tier against the formula, the others against its bits.
+        // The reference against the formula, the others against its bits.
         let exact = sums(c, [gi, go], &x, &w);
         let (m, q) = (c.outputs, c.quantized());
         let bias: Vec<f32> = random(m, 5).iter().map(|b| b * 20.0).collect();

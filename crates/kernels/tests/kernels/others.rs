@@ -1,4 +1,4 @@
-//! Pooling, normalisation, element-wise functions, softmax and resampling of every tier against
+//! Pooling, normalisation, element-wise functions, softmax and resampling with every set of features against
 //! plain float64 formulas.
 
 use crate::common::{Stored, error, random, rounded};

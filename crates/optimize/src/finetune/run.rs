@@ -9,6 +9,7 @@ use super::validation::Validation;
 use crate::cases::Cases;
 use crate::data::{Batches, Examples, Freedom};
 use crate::distill::{Teacher, TeacherNetwork};
+use crate::model::Model;
 use crate::network::bound;
 use crate::progress::Progress;
 use crate::prune::Structure;
@@ -16,7 +17,7 @@ use crate::quantize::{Method, Preset};
 use crate::report::{PrunedChannels, TrainingReport};
 use crate::timing::latency;
 use crate::{Error, Result};
-use ampoule_engine::{Pool, Session};
+use ampoule_engine::{Options, Pool, Session};
 use ampoule_eval::{GroundTruth, Prediction, Runner};
 use ampoule_graph::{Graph, passes};
 use ampoule_pipeline::recipe::Kind;
@@ -55,140 +56,177 @@ const HALVED: usize = 8;
 /// Changes and trains the model's network.
 pub(super) fn run(s: &Subject, plan: &Plan, progress: &mut Progress) -> Result<Trained> {
     let begun = Instant::now();
-    let mut target = TargetModel::new(&s.cases.original.graph, &s.cases.original.recipe, s.cases.fast)?;
+    let (cases, engine) = (s.cases, s.cases.engine);
+    let mut target = TargetModel::new(&cases.original.graph, &cases.original.recipe, cases.fast)?;
     if plan.student.is_some() {
         target.in_multiples(HALVED)?;
     }
     let original = target.network()?;
-    let recipe = Recipe::parse(&s.cases.original.recipe, "recipe")?;
-    let photos = recipe.kind() == Kind::Image;
+    let recipe = Recipe::parse(&cases.original.recipe, "recipe")?;
     let task = target.task.clone();
     let labels = plan.labels.as_deref().map(|p| GroundTruth::read(p, &recipe)).transpose()?;
-    let mut cases = match &plan.data {
+    let learned = match &plan.data {
         Some(data) => ampoule_eval::cases(data, &recipe)?,
-        None => s.cases.calibration.to_vec(),
+        None => cases.calibration.to_vec(),
     };
+    let (learned, held_out) = hold_out(s, plan, learned, labels.as_ref(), progress)?;
 
-    // Cases that the best epoch is chosen on.
-    let (mut chosen_on, mut reference, mut originals) =
-        (s.cases.validation.to_vec(), s.cases.truth.as_ref(), Vec::new());
-    if chosen_on.is_empty() && plan.data.is_some() && cases.len() >= HELD_BACK {
-        (chosen_on, cases) = split(cases);
-        reference = labels.as_ref();
-        let mut runner =
-            Runner::new(&s.cases.original.graph, &s.cases.original.recipe, s.cases.engine, s.cases.fast)?;
-        for (i, path) in chosen_on.iter().enumerate() {
-            progress("run the original", i, chosen_on.len());
-            originals.push(runner.run(path)?);
-        }
-    }
-    let originals: &[Prediction] = if originals.is_empty() { &s.cases.predictions } else { &originals };
-
-    // Who teaches, and what prepares the cases.
-    let source = match (&plan.teacher, &labels) {
-        (Some(t), _) => Some(t.clone()),
-        (None, None) if plan.data.is_some() => Some(Teacher::Original),
-        _ => None,
-    };
-    let online = photos || !plan.features.is_empty();
-    let (teacher_graph, teacher_recipe) = match &source {
-        Some(Teacher::Model(m)) => (&m.graph, m.recipe.as_str()),
-        _ => (&s.cases.original.graph, s.cases.original.recipe.as_str()),
-    };
-    let taught = source.is_some() && !online;
-    let reader = match taught {
-        true => Runner::new(teacher_graph, teacher_recipe, s.cases.engine, s.cases.fast)?,
-        false => {
-            Runner::new(&s.cases.original.graph, &s.cases.original.recipe, s.cases.engine, s.cases.fast)?
-        }
-    };
+    let teaching = Teaching::of(plan, labels.is_some(), recipe.kind() == Kind::Image);
     let room = ampoule_pipeline::available_memory().unwrap_or(4 << 30);
-    let mut examples = Examples::new(cases, labels.as_ref(), reader, taught, room as usize / 4);
+    let reader = teaching.reader(s)?;
+    let mut examples =
+        Examples::new(learned, labels.as_ref(), reader, teaching.in_advance(), room as usize / 4);
     let classes = examples.check(&task.classes, progress)?;
     let first = examples.get(0)?;
     let (batches, shape) = layout(plan, &task, &first, examples.paths.len(), classes);
 
-    let pool = Arc::new(Pool::new(match s.cases.engine.threads {
+    let pool = Arc::new(Pool::new(match engine.threads {
         0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
         n => n,
     }));
-    let isa = ampoule_kernels::choose(s.cases.engine.isa.as_deref())?;
-    let teacher = match source.is_some() && online {
-        true => {
-            let outputs = TargetModel::new(teacher_graph, teacher_recipe, s.cases.fast)?.replaced;
-            Some(TeacherNetwork::new(teacher_graph, &outputs, &plan.features, &shape, s.cases.engine)?)
-        }
-        false => None,
-    };
     let still = batches.still();
     let original = bound(&original, &shape)?;
-    let key = key(s, plan, &source)?;
-    let validation = Validation {
-        target: target.clone(),
-        engine: s.cases.engine.clone(),
-        fast: s.cases.fast,
-        cases: chosen_on,
-        truth: reference,
-        originals,
-    };
-    let head = Head { whole: task.whole, sigmoid: task.sigmoid, foreground: task.foreground };
     let mut trainer = Trainer {
         plan,
-        isa,
+        isa: ampoule_kernels::choose(engine.isa.as_deref())?,
         pool,
         max_bytes: Some(room / 2),
         examples,
         batches,
-        teacher,
-        taught,
-        validation,
-        head,
-        checkpoint: Checkpoint::new(s.checkpoint, key),
+        teacher: teaching.network(s, plan, &shape)?,
+        taught: teaching.in_advance(),
+        validation: Validation {
+            target: target.clone(),
+            engine: engine.clone(),
+            fast: cases.fast,
+            cases: held_out.cases,
+            truth: held_out.truth,
+            originals: held_out.originals.as_deref().unwrap_or(&cases.predictions),
+        },
+        head: Head { whole: task.whole, sigmoid: task.sigmoid, foreground: task.foreground },
+        checkpoint: Checkpoint::new(s.checkpoint, key(s, plan, &teaching.teacher)?),
         history: Vec::new(),
         target: BTreeMap::new(),
         shape: shape.clone(),
     };
-
-    let phases = Phases {
-        engine: s.cases.engine,
-        preset: s.preset,
-        method: s.method,
-        plan,
-        target: &target,
-        shape: &shape,
-        still: &still,
-    };
-    let frozen = if plan.prune.is_some() { Structure::of(&original).frozen } else { Vec::new() };
+    let (preset, method) = (s.preset, s.method);
+    let phases = Phases { engine, preset, method, plan, target: &target, shape: &shape, still: &still };
     let (network, float) = phases.run(&mut trainer, &original, progress)?;
+    let report = TrainingReport {
+        replaces: if target.replaced.len() > 1 { target.replaced.clone() } else { Vec::new() },
+        seconds: begun.elapsed().as_secs_f64(),
+        ..report(&trainer, [&original, &network], engine)?
+    };
     let (assembled, recipe) = target.with(&network)?;
     let (float, quantized) = match plan.qat {
         true => (float.map(|f| Ok::<_, Error>(target.with(&f)?.0)).transpose()?, Some(assembled)),
         false => (Some(assembled), None),
     };
-    let mut one = shape;
+    Ok(Trained { float, quantized, recipe, report })
+}
+
+/// Cases that the best epoch is chosen on.
+struct HeldOut<'a> {
+    cases: Vec<Case>,
+    truth: Option<&'a GroundTruth>,
+    /// The original's predictions for them, where they are not the validation cases.
+    originals: Option<Vec<Prediction>>,
+}
+
+/// The cases that are learned from, and those that the best epoch is chosen on: the validation cases, or some of the
+/// others where there are none.
+fn hold_out<'a>(
+    s: &Subject<'a>,
+    plan: &Plan,
+    learned: Vec<Case>,
+    labels: Option<&'a GroundTruth>,
+    progress: &mut Progress,
+) -> Result<(Vec<Case>, HeldOut<'a>)> {
+    let own = &s.cases.validation;
+    if !own.is_empty() || plan.data.is_none() || learned.len() < HELD_BACK {
+        let held = HeldOut { cases: own.to_vec(), truth: s.cases.truth.as_ref(), originals: None };
+        return Ok((learned, held));
+    }
+    let (cases, learned) = split(learned);
+    let model = s.cases.original;
+    let mut runner = Runner::new(&model.graph, &model.recipe, s.cases.engine, s.cases.fast)?;
+    let mut originals = Vec::new();
+    for (i, path) in cases.iter().enumerate() {
+        progress("run the original", i, cases.len());
+        originals.push(runner.run(path)?);
+    }
+    Ok((learned, HeldOut { cases, truth: labels, originals: Some(originals) }))
+}
+
+/// Who teaches, and when.
+struct Teaching {
+    teacher: Option<Teacher>,
+    /// Whether the teacher runs on every batch; its results are taken over whole cases in advance otherwise.
+    on_batches: bool,
+}
+
+impl Teaching {
+    fn of(plan: &Plan, labelled: bool, photos: bool) -> Self {
+        let teacher = match &plan.teacher {
+            Some(t) => Some(t.clone()),
+            None => (!labelled && plan.data.is_some()).then_some(Teacher::Original),
+        };
+        Teaching { teacher, on_batches: photos || !plan.features.is_empty() }
+    }
+
+    /// Whether the teacher's results are taken over whole cases in advance.
+    fn in_advance(&self) -> bool {
+        self.teacher.is_some() && !self.on_batches
+    }
+
+    /// The model that teaches, which is the original where no other is named.
+    fn model<'a>(&'a self, s: &Subject<'a>) -> &'a Model {
+        match &self.teacher {
+            Some(Teacher::Model(m)) => m,
+            Some(Teacher::Original) | None => s.cases.original,
+        }
+    }
+
+    /// What prepares the cases, and teaches where that is done in advance.
+    fn reader(&self, s: &Subject) -> Result<Runner> {
+        let model = if self.in_advance() { self.model(s) } else { s.cases.original };
+        Ok(Runner::new(&model.graph, &model.recipe, s.cases.engine, s.cases.fast)?)
+    }
+
+    /// The networks that teach on every batch, for inputs of `shape`.
+    fn network(&self, s: &Subject, plan: &Plan, shape: &[usize]) -> Result<Option<TeacherNetwork>> {
+        if self.teacher.is_none() || !self.on_batches {
+            return Ok(None);
+        }
+        let model = self.model(s);
+        let outputs = TargetModel::new(&model.graph, &model.recipe, s.cases.fast)?.replaced;
+        TeacherNetwork::new(&model.graph, &outputs, &plan.features, shape, s.cases.engine).map(Some)
+    }
+}
+
+/// What training did to the network, before and after.
+fn report(trainer: &Trainer, [before, after]: [&Graph; 2], engine: &Options) -> Result<TrainingReport> {
+    let mut one = trainer.shape.clone();
     one[0] = 1;
-    let counted = |g: &Graph| -> Result<u64> {
+    let macs = |g: &Graph| -> Result<u64> {
         let mut g = bound(g, &one)?;
         passes::optimize(&mut g)?;
-        Ok(Session::new(g, &[one.clone()], s.cases.engine)?.macs())
+        Ok(Session::new(g, &[one.clone()], engine)?.macs())
     };
-    let timed = |g: &Graph| latency(g, &one, s.cases.engine);
-    let report = TrainingReport {
-        parameters: [original.parameter_count(), weights(&network)],
-        macs: [counted(&original)?, counted(&network)?],
-        patch_ms: [timed(&original)?, timed(&network)?],
-        channels: trainer
-            .target
-            .iter()
-            .map(|(layer, &channels)| PrunedChannels { layer: layer.clone(), channels })
-            .collect(),
-        frozen,
-        epochs: trainer.history,
-        seconds: begun.elapsed().as_secs_f64(),
+    let channels =
+        |(layer, &channels): (&String, &[usize; 2])| PrunedChannels { layer: layer.clone(), channels };
+    let prunes = trainer.plan.prune.is_some();
+    Ok(TrainingReport {
+        parameters: [before.parameter_count(), weights(after)],
+        macs: [macs(before)?, macs(after)?],
+        patch_ms: [latency(before, &one, engine)?, latency(after, &one, engine)?],
+        channels: trainer.target.iter().map(channels).collect(),
+        frozen: if prunes { Structure::of(before).frozen } else { Vec::new() },
+        epochs: trainer.history.clone(),
+        seconds: 0.0,
         cases: [trainer.examples.paths.len(), trainer.validation.cases.len()],
-        replaces: if target.replaced.len() > 1 { target.replaced } else { Vec::new() },
-    };
-    Ok(Trained { float, quantized, recipe, report })
+        replaces: Vec::new(),
+    })
 }
 
 /// Batches for so many cases like the first, and their shape in ONNX order.

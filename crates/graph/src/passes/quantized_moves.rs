@@ -1,14 +1,19 @@
 //! Operators between a dequantizer and a quantizer of the same scale and zero point: what only moves or
-//! averages values does the same to their codes.
+//! averages values does the same to quantized ones.
 
+use crate::op::Quantized;
 use crate::{DType, Graph, Node, Op, Result, Tensor, ValueId};
 
-/// What a code means: one scale and one zero point for the whole tensor, and the codes' type.
+/// How quantized values become real ones: one scale and one zero point for the whole tensor, and the element type.
 #[derive(PartialEq)]
-struct Meaning(f32, i64, DType);
+struct Parameters {
+    scale: f32,
+    zero_point: i64,
+    dtype: DType,
+}
 
-/// Lets operators take and give codes; removes quantizers of what was just dequantized.
-pub(super) fn move_codes(g: &mut Graph, budget: usize) -> Result<usize> {
+/// Lets operators take and give quantized values; removes quantizers of what was just dequantized.
+pub(super) fn carry(g: &mut Graph, budget: usize) -> Result<usize> {
     let mut n = 0;
     while n < budget {
         let producers = g.producers();
@@ -18,13 +23,12 @@ pub(super) fn move_codes(g: &mut Graph, budget: usize) -> Result<usize> {
         let (Some(y), Some(x)) = (g.nodes[q].output(), g.nodes[q].input(0)) else { break };
         match node {
             None => {
-                let codes = source(g, &producers, x).map(|s| s.0);
-                let Some(codes) = codes else { break };
+                let Some((quantized, _)) = source(g, &producers, x) else { break };
                 g.nodes[q].op = Op::Identity;
-                g.nodes[q].inputs = vec![Some(codes)];
+                g.nodes[q].inputs = vec![Some(quantized)];
             }
             Some(i) => {
-                let inputs: Vec<_> = g.nodes[i].inputs[..data(&g.nodes[i])]
+                let inputs: Vec<_> = data(&g.nodes[i])
                     .iter()
                     .map(|v| v.and_then(|v| source(g, &producers, v)).map(|s| s.0))
                     .collect();
@@ -41,9 +45,9 @@ pub(super) fn move_codes(g: &mut Graph, budget: usize) -> Result<usize> {
     Ok(n)
 }
 
-/// How many of a node's inputs are data.
-fn data(n: &Node) -> usize {
-    if matches!(n.op, Op::Concat { .. }) { n.inputs.len() } else { 1 }
+/// The inputs of a node that are data.
+fn data(n: &Node) -> &[Option<ValueId>] {
+    &n.inputs[..n.op.data_inputs(n.inputs.len())]
 }
 
 /// Whether quantizer `q` can go: with the operator before it, or by itself.
@@ -59,31 +63,27 @@ fn candidate(
         return None;
     }
     let (x, y) = (node.input(0)?, node.output()?);
-    let meaning = meaning(g, node, to)?;
-    if source(g, producers, x).is_some_and(|s| s.1 == meaning) && !g.outputs.contains(&y) {
+    let wanted = parameters(g, node, to)?;
+    if source(g, producers, x).is_some_and(|s| s.1 == wanted) && !g.outputs.contains(&y) {
         return Some((q, None));
     }
     let i = producers[x.0]?;
     let before = &g.nodes[i];
-    let moves = match &before.op {
-        Op::AveragePool(p) => !p.count_include_pad,
-        Op::Resize(_) | Op::MaxPool(_) | Op::Concat { .. } => before.outputs.len() == 1,
-        _ => false,
-    };
-    let same = |v: &Option<ValueId>| v.and_then(|v| source(g, producers, v)).is_some_and(|s| s.1 == meaning);
-    let whole = before.inputs[..data(before)].iter().all(same);
+    let moves = before.op.row().quantized == Quantized::Carried && before.outputs.len() == 1;
+    let same = |v: &Option<ValueId>| v.and_then(|v| source(g, producers, v)).is_some_and(|s| s.1 == wanted);
+    let whole = data(before).iter().all(same);
     (moves && whole && uses[x.0] == 1 && !g.outputs.contains(&x)).then_some((q, Some(i)))
 }
 
-/// The codes behind a dequantized value, and their meaning.
-fn source(g: &Graph, producers: &[Option<usize>], v: ValueId) -> Option<(ValueId, Meaning)> {
+/// The quantized values behind a dequantized one, and their parameters.
+fn source(g: &Graph, producers: &[Option<usize>], v: ValueId) -> Option<(ValueId, Parameters)> {
     let n = &g.nodes[producers[v.0]?];
     let Op::Dequantize { .. } = n.op else { return None };
-    let codes = n.input(0).filter(|c| !g.constants.contains_key(c))?;
-    Some((codes, meaning(g, n, g.value(codes).dtype?)?))
+    let quantized = n.input(0).filter(|x| !g.constants.contains_key(x))?;
+    Some((quantized, parameters(g, n, g.value(quantized).dtype?)?))
 }
 
-fn meaning(g: &Graph, n: &Node, t: DType) -> Option<Meaning> {
+fn parameters(g: &Graph, n: &Node, dtype: DType) -> Option<Parameters> {
     let constant = |i: usize| n.input(i).map(|v| g.constants.get(&v));
     let scale = constant(1)??.to_f32()?;
     let zero = match constant(2) {
@@ -91,7 +91,7 @@ fn meaning(g: &Graph, n: &Node, t: DType) -> Option<Meaning> {
         Some(t) => t.and_then(Tensor::to_i64)?,
     };
     match (&scale[..], &zero[..]) {
-        ([s], [z]) => Some(Meaning(*s, *z, t)),
+        ([scale], [zero]) => Some(Parameters { scale: *scale, zero_point: *zero, dtype }),
         _ => None,
     }
 }

@@ -1,0 +1,12 @@
+//! The feature sets of this CPU that tests have to run on, best first, one a line: its name, and the
+//! operations of which it runs kernels that no set before it runs.
+//! `scripts/test.sh` reads this.
+
+use ampoule_kernels::registry::distinct_sets;
+
+fn main() {
+    for (set, operations) in distinct_sets() {
+        let names: Vec<&str> = operations.iter().map(|o| o.name()).collect();
+        println!("{} {}", set.name, names.join(","));
+    }
+}
