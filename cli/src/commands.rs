@@ -20,11 +20,14 @@ use ampoule_engine::{Options, Precision};
 use ampoule_graph::Graph;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::{Error as PipelineError, Model, RECIPE_KEY, Recipe};
+use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs what was typed.
 pub fn run(cli: &Cli) -> Outcome {
     let g = &cli.global;
+    QUIET.store(g.quiet, Ordering::Relaxed);
     match &cli.command {
         Command::Demo(a) => demo::run(g, a),
         Command::Models { action } => models::run(g, action.as_ref()),
@@ -157,9 +160,26 @@ fn read_recipe(file: &std::path::Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Prints a line on standard output; a closed pipe ends the program quietly.
+/// Whether `--quiet` was typed; set before a command begins.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Prints a line for people on standard output, unless `--quiet` was typed.
 fn say(text: impl std::fmt::Display) {
-    use std::io::Write;
+    if !QUIET.load(Ordering::Relaxed) {
+        print(text);
+    }
+}
+
+/// Prints a line for people on standard error, unless `--quiet` was typed. One that cannot be written is not a reason
+/// to stop.
+fn note(text: impl std::fmt::Display) {
+    if !QUIET.load(Ordering::Relaxed) {
+        let _ = writeln!(std::io::stderr(), "note: {text}");
+    }
+}
+
+/// Prints a line on standard output; a closed pipe ends the program quietly.
+fn print(text: impl std::fmt::Display) {
     if let Err(e) = writeln!(std::io::stdout(), "{text}") {
         if e.kind() == std::io::ErrorKind::BrokenPipe {
             std::process::exit(0);
@@ -169,7 +189,8 @@ fn say(text: impl std::fmt::Display) {
     }
 }
 
+/// Prints a result as one line of JSON on standard output.
 fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    say(serde_json::to_string(value).map_err(|e| Failure::input(e.to_string()))?);
+    print(serde_json::to_string(value).map_err(|e| Failure::input(e.to_string()))?);
     Ok(())
 }

@@ -25,7 +25,7 @@ pub struct Global {
     /// Print JSON on standard output.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print nothing but errors, and the JSON that --json asks for.
+    /// Print nothing but errors and what --json asks for.
     #[arg(long, short, global = true)]
     pub quiet: bool,
     /// Print more.

@@ -1,10 +1,9 @@
 //! `ampoule evaluate`.
 
-use super::{json, say};
+use super::{json, note, say};
 use crate::args::{Evaluate, Global};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_eval::{Evaluation, Summary};
-use std::io::Write;
 use std::path::Path;
 
 pub fn run(g: &Global, a: &Evaluate) -> Outcome {
@@ -16,7 +15,7 @@ pub fn run(g: &Global, a: &Evaluate) -> Outcome {
         return tiles(g, predictions, truth, csv);
     }
     let e = ampoule_eval::evaluate(predictions, truth)?;
-    warn(&e.notes);
+    e.notes.iter().for_each(note);
     if let Some(path) = csv {
         if path.exists() && !g.overwrite {
             return Err(Failure::usage(format!("{} exists; use --overwrite to replace it", path.display())));
@@ -88,13 +87,6 @@ fn name_left_out(unpaired: &[String]) {
     }
 }
 
-/// Notes go to standard error, beside the JSON that holds them too.
-fn warn(notes: &[String]) {
-    for n in notes {
-        let _ = writeln!(std::io::stderr(), "note: {n}");
-    }
-}
-
 /// The exit code: files that were left out are no success.
 fn left_out(unpaired: &[String]) -> Code {
     if unpaired.is_empty() { Code::Done } else { Code::SomeFailed }
@@ -151,7 +143,7 @@ fn tiles(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Ou
         return Err(Failure::usage("--csv is for masks; label maps have --json".to_owned()));
     }
     let e = ampoule_eval::tiles(predictions, truth)?;
-    warn(&e.notes);
+    e.notes.iter().for_each(note);
     if g.json {
         json(&e)?;
         return Ok(left_out(&e.unpaired));

@@ -1,6 +1,6 @@
 //! `ampoule generate`.
 
-use super::{resolve, say};
+use super::{print, resolve};
 use crate::args::{Cli, Document, Generate};
 use crate::exit::{Code, Failure, Outcome};
 use clap::CommandFactory;
@@ -12,7 +12,7 @@ pub fn run(a: &Generate) -> Outcome {
         Document::Man => {
             let mut page = Vec::new();
             clap_mangen::Man::new(command).render(&mut page).map_err(|e| Failure::input(e.to_string()))?;
-            say(String::from_utf8_lossy(&page));
+            print(String::from_utf8_lossy(&page));
             return Ok(Code::Done);
         }
         Document::Recipe => {
@@ -20,7 +20,7 @@ pub fn run(a: &Generate) -> Outcome {
                 .model
                 .as_deref()
                 .ok_or_else(|| Failure::usage("say whose recipe: `ampoule generate recipe deepbet`"))?;
-            say(recipe(name)?);
+            print(recipe(name)?);
             return Ok(Code::Done);
         }
         Document::CompleteBash => Shell::Bash,
@@ -29,7 +29,7 @@ pub fn run(a: &Generate) -> Outcome {
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "ampoule", &mut script);
-    say(String::from_utf8_lossy(&script));
+    print(String::from_utf8_lossy(&script));
     Ok(Code::Done)
 }
 

@@ -29,20 +29,15 @@ pub fn run(g: &Global, a: &Inspect) -> Outcome {
     let recipe = graph.meta(ampoule_pipeline::RECIPE_KEY).map(str::to_owned);
     let mut networks = Vec::new();
     let plan = match (unsupported.is_empty(), recipe.is_some() || g.recipe.is_some()) {
-        (true, true) => Some(Plan::of(g, model, size)),
+        (true, true) => Some(Plan::of(g, model, size)?),
         _ => None,
     };
-    if let Some(Err(e)) = &plan
-        && e.code == Code::Memory
-    {
-        return plan.transpose().map(|_| Code::Memory);
-    }
     if unsupported.is_empty() {
         let counts = ampoule_graph::passes::optimize(&mut graph).map_err(|e| fail(&e))?;
         let rewrites: BTreeMap<&str, usize> = counts.into_iter().filter(|c| c.1 > 0).collect();
         let names: Vec<String> = graph.outputs.iter().map(|o| graph.value(*o).name.clone()).collect();
         for name in names.iter().filter(|n| output.is_none_or(|o| o == *n)) {
-            let input = plan.as_ref().and_then(|p| p.as_ref().ok()?.input(name));
+            let input = plan.as_ref().and_then(|p| p.input(name));
             let found = network(g, &graph, name, size, input, profile, &rewrites);
             networks.push(found.map_err(|e| e.about(path.display()))?);
         }
@@ -51,7 +46,6 @@ pub fn run(g: &Global, a: &Inspect) -> Outcome {
         }
     }
     let unsupported: Vec<String> = unsupported.iter().map(|u| format!("{} ({})", u.op, u.reason)).collect();
-    let plan = plan.transpose()?;
     if g.json {
         json(&object!({
             "plan": plan.as_ref().and_then(Plan::json),

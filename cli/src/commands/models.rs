@@ -47,7 +47,7 @@ fn fetch(g: &Global, a: &Fetch) -> Outcome {
     let path = ampoule_zoo::fetch(&a.name, a.from.as_deref(), &folder)?;
     if g.json {
         json(&serde_json::json!({ "name": a.name, "path": path.display().to_string() }))?;
-    } else if !g.quiet {
+    } else {
         say(path.display());
     }
     Ok(Code::Done)
@@ -65,8 +65,6 @@ fn import(g: &Global, a: &Import) -> Outcome {
         graph.set_meta(ampoule_pipeline::RECIPE_KEY, text);
     }
     ampoule_onnx::write_file(&graph, output).map_err(|e| Failure::input(e.to_string()))?;
-    if !g.quiet {
-        say(output.display());
-    }
+    say(output.display());
     Ok(Code::Done)
 }

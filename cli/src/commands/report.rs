@@ -1,7 +1,7 @@
 //! `ampoule report`.
 
-use super::say;
 use super::study::write;
+use super::{note, say};
 use crate::args::{Global, Report};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_study::report;
@@ -16,7 +16,7 @@ pub fn run(g: &Global, a: &Report) -> Outcome {
     let all: Vec<Results> = folders.iter().map(|f| report::read(f)).collect::<Result<_, _>>()?;
     let notes = report::comparison(&all)?;
     write(output, report::html(&all, &notes, folders).as_bytes())?;
-    notes.iter().for_each(|n| say(format!("note: {n}")));
+    notes.iter().for_each(note);
     say(output.display());
     Ok(Code::Done)
 }

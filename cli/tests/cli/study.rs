@@ -210,9 +210,9 @@ fn layers_are_compared_alone_and_inside() {
 fn a_variant_is_pruned_and_trained() {
     let dir = Dir::new();
     let more = "[[profile]]\nname = \"one\"\nthreads = 1\n[[variant]]\nname = \"original\"\nkind = \"original\"\n\
-                [[variant]]\nname = \"pruned\"\nkind = \"trained\"\n\
-                training = { prune = 0.5, prune-steps = 1, teacher = true, qat = true, epochs = 1, qat-epochs = 1, \
-                steps = 2, batch = 2, patch = 32 }";
+                [[variant]]\nname = \"pruned\"\nkind = \"optimized\"\n\
+                optimize = { prune = 0.5, prune-steps = 1, teacher = \"original\", qat = true, epochs = 1, \
+                qat-epochs = 1, steps = 2, batch = 2, patch = 32 }";
     let file = spec(&dir, more);
     let text = std::fs::read_to_string(&file).unwrap();
     let line = text.lines().find(|l| l.starts_with("calibrate")).unwrap();

@@ -1,4 +1,4 @@
-//! What the process of one engine is told, and what every engine in such a process can do.
+//! The task of one engine's process, and what every engine in such a process can do.
 
 use ampoule_random::Random;
 use serde::{Deserialize, Serialize};

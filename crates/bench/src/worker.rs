@@ -1,4 +1,4 @@
-//! The process of one engine: loads a model, then runs it as often as it is told to.
+//! The process of one engine: loads a model, then runs it as often as it is asked to.
 
 use crate::task::{Loaded, MARK, Share, Task, Trouble, seeded};
 use ampoule_engine::{Options, Precision, Session};

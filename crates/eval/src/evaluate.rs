@@ -29,7 +29,7 @@ pub struct Metrics {
     pub surface_dice_1mm: f64,
     /// Volume of the prediction.
     pub volume_ml: f64,
-    /// Volume of the truth.
+    /// Volume of the ground truth.
     pub truth_ml: f64,
     /// Length of the image's diagonal, which stands for an infinite distance in means.
     pub diagonal_mm: f64,
@@ -76,7 +76,7 @@ pub struct Summary {
     pub hd95_mm_mean: f64,
     /// Largest HD95 in mm, likewise.
     pub hd95_mm_max: f64,
-    /// Mean of the absolute volume difference in percent of the truth.
+    /// Mean of the absolute volume difference in percent of the ground truth.
     pub volume_difference_percent: f64,
 }
 
@@ -93,7 +93,7 @@ pub struct Evaluation {
     pub labels: Vec<LabelSummary>,
     /// Case by case under GaNDLF's names; class 0 is the background, the others are the labels in their order.
     pub gandlf: serde_json::Map<String, serde_json::Value>,
-    /// Predictions without truth and truths without prediction.
+    /// Predictions without ground truth and ground truths without prediction.
     pub unpaired: Vec<String>,
     /// What to know before the numbers are believed.
     pub notes: Vec<String>,
@@ -392,7 +392,7 @@ mod tests {
         let e = evaluate(&p, &t).unwrap();
         let cases: Vec<_> = e.cases.iter().map(|c| (c.case.as_str(), c.label, c.metrics.dice)).collect();
         assert_eq!((cases, e.total.unwrap().n), (vec![("one/a", None, 1.0)], 1));
-        assert_eq!(e.unpaired, ["two/a (no truth)", "three/a (no prediction)"]);
+        assert_eq!(e.unpaired, ["two/a (no ground truth)", "three/a (no prediction)"]);
         assert!(e.notes.is_empty());
         // A label that is another one's may be a mistake.
         put(&t.join("one/a.nii"), voxels(&[2.0, 2.0]), 0.0, false);

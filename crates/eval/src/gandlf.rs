@@ -1,7 +1,7 @@
 //! Measures under the names of GaNDLF's `generate-metrics`, in its structure, for those who compare with it.
 //!
 //! Distances pool both directions, as there. Where GaNDLF is wrong its value is not repeated: distances with
-//! an empty mask are `null` rather than 0, errors are relative to truth and not to prediction, and AUROC is
+//! an empty mask are `null` rather than 0, errors are relative to ground truth and not to prediction, and AUROC is
 //! that of the probabilities rather than of the classes called (`docs/metrics.md`).
 
 use ampoule_imaging::Volume;
@@ -9,7 +9,7 @@ use ampoule_imaging::metrics::{SurfaceDistances, counts};
 use ampoule_imaging::normalise::quantile;
 use serde_json::{Map, Value, json};
 
-/// One case: masks of every class, background first, as prediction and truth, with voxels of `spacing`.
+/// One case: masks of every class, background first, as prediction and ground truth, with voxels of `spacing`.
 pub(crate) fn segmentation<'a>(
     classes: impl Iterator<Item = (&'a Volume<u8>, &'a Volume<u8>)>,
     spacing: [f64; 3],
@@ -54,7 +54,7 @@ pub(crate) fn segmentation<'a>(
     out
 }
 
-/// All photos: their numbers by truth (rows) and prediction (columns), and the AUROC of each class.
+/// All photos: their numbers by ground truth (rows) and prediction (columns), and the AUROC of each class.
 pub(crate) fn classification(m: &[Vec<usize>], auroc: &[Option<f64>]) -> Map<String, Value> {
     let k = m.len();
     let n: usize = m.iter().flatten().sum();

@@ -117,7 +117,7 @@ impl GroundTruth {
     }
 
     fn file(&self, folder: &Path, case: &Case) -> Result<PathBuf> {
-        if let Some(own) = &case.truth {
+        if let Some(own) = &case.ground_truth {
             return Ok(own.clone());
         }
         let own = ampoule_pipeline::stem(case.main());

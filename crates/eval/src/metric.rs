@@ -36,7 +36,7 @@ pub(crate) struct Pair {
     pub class: Option<u16>,
     /// The original's value and the other model's.
     pub values: [f64; 2],
-    /// Whether the class is in the result or in the truth, and not in the other.
+    /// Whether the class is in the result or in the ground truth, and not in the other.
     pub missed: [bool; 2],
 }
 
@@ -91,7 +91,7 @@ impl Measured<'_> {
                 Some(labels.map_or(diagonal(truth.dims, spacing), |l| hd95(l, truth, c, spacing)))
             }
             ("dice" | "accuracy", None) => share(&|l| agreement(l, truth)),
-            // How far the other is from the original, whatever the truth.
+            // How far the other is from the original, whatever the ground truth.
             ("agreement", None) => share(&|l| agreement(l, &self.original.labels)),
             _ => None,
         }
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_case_without_a_result_has_no_share_of_anything() {
-        // Also where the truth is empty, or class 0.
+        // Also where the ground truth is empty, or class 0.
         for original in [found([2, 2, 1], &[0; 4], &[1]), found([1; 3], &[0], &[1])] {
             let case = Measured { original: &original, truth: &original.labels };
             for metric in ["dice", "agreement", "accuracy"] {

@@ -186,7 +186,7 @@ pub(crate) fn pairs(predictions: &Path, reference: &Path, naming: &Naming) -> Re
     for (key, path) in p {
         match rest.remove(&key) {
             Some(other) => pairs.push((key, path, other)),
-            None => unpaired.push(format!("{key} (no truth)")),
+            None => unpaired.push(format!("{key} (no ground truth)")),
         }
     }
     unpaired.extend(rest.into_keys().map(|key| format!("{key} (no prediction)")));
@@ -229,7 +229,7 @@ mod tests {
     fn a_row_is_used_once_and_occurs_once() {
         let e = Paths::new(vec!["a/x.png".into(), "./a\\x.png".into()]).unwrap_err();
         assert!(e.contains("more than one row"), "{e}");
-        // Only the photo of the folder that the table names has a truth.
+        // Only the photo of the folder that the table names has a ground truth.
         let found = paths(&["a/x.png", "b/x.png"]).pair(&paths(&["b/x.png", "c/x.png"])).unwrap();
         assert_eq!(found, [None, Some(0)]);
         let e = paths(&["a/x.png", "b/x.png"]).pair(&paths(&["x.png"])).unwrap_err();
@@ -255,7 +255,7 @@ mod tests {
         let found = pairs(&d.path().join("p"), &d.path().join("t"), &naming).unwrap();
         let keys: Vec<&str> = found.pairs.iter().map(|p| p.0.as_str()).collect();
         assert_eq!(keys, ["a/x"]);
-        assert_eq!(found.unpaired, ["b/x (no truth)", "x (no prediction)"]);
+        assert_eq!(found.unpaired, ["b/x (no ground truth)", "x (no prediction)"]);
         assert!(pairs(&d.path().join("p/b"), &d.path().join("p/.old"), &naming).is_ok());
         assert!(pairs(&d.path().join("p/b"), &d.path().join("missing"), &naming).is_err());
     }
@@ -272,7 +272,7 @@ mod tests {
         assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
     }
 
-    /// The rule in words, over all rows: the number of the best match, or the first two of a tie.
+    /// The rule, over all rows: the number of the best match, or the first two of a tie.
     fn slowly(rows: &[&str], path: &str) -> std::result::Result<Option<usize>, ()> {
         let q = reversed(path);
         let score = |row: &&str| {

@@ -1,4 +1,4 @@
-//! Label maps of tiles against truth, class by class.
+//! Label maps of tiles against ground truth, class by class.
 
 use crate::bootstrap::{RESAMPLES, interval, mean_interval, resample};
 use crate::evaluate::is_volume;
@@ -27,7 +27,7 @@ pub struct TileMetrics {
     pub iou: f64,
     /// 95th percentile Hausdorff distance in pixels; `null` when exactly one map is empty.
     pub hd95_px: Option<f64>,
-    /// Objects of the truth, of the prediction, and pairs that overlap by more than half.
+    /// Objects of the ground truth, of the prediction, and pairs that overlap by more than half.
     pub objects: [usize; 3],
     /// Harmonic mean of precision and recall over objects; 1 when there are none at all.
     pub object_f1: f64,
@@ -67,7 +67,7 @@ pub struct Tiles {
     pub total: Vec<ClassTotals>,
     /// Tile by tile under GaNDLF's names; class 0 is the background.
     pub gandlf: serde_json::Map<String, serde_json::Value>,
-    /// Predictions without truth and truths without prediction.
+    /// Predictions without ground truth and ground truths without prediction.
     pub unpaired: Vec<String>,
     /// What to know before the numbers are believed.
     pub notes: Vec<String>,

@@ -71,7 +71,7 @@ fn tables_that_make_no_sense_are_refused_in_words() {
     // Numbers are labels too; what has no partner is named.
     let found = classification(&p(good), &t("file,label\nx.png,0\nz.png,1\n")).unwrap();
     assert_eq!(found.total.n, 1);
-    assert_eq!(found.unpaired, ["y.png (no truth)", "z.png (no prediction)"]);
+    assert_eq!(found.unpaired, ["y.png (no ground truth)", "z.png (no prediction)"]);
     assert_eq!(found.total.auroc, None);
 }
 
@@ -89,7 +89,7 @@ fn photos_are_paired_by_their_folders() {
     assert_eq!((found.total.n, found.total.accuracy), (2, 1.0));
     // The photo of another folder is another photo.
     let found = run(both, "two/x.png,b\nthree/x.png,b\n").unwrap();
-    assert_eq!(found.unpaired, ["/w/one/x.png (no truth)", "three/x.png (no prediction)"]);
+    assert_eq!(found.unpaired, ["/w/one/x.png (no ground truth)", "three/x.png (no prediction)"]);
     for (predictions, truth, words) in [
         (both, "x.png,a\n", "`x.png` matches `/w/one/x.png` and `/w/two/x.png` equally well"),
         ("x.png,a,0.9,0.1\n", "one/x.png,a\ntwo/x.png,b\n", "`x.png` matches `one/x.png` and `two/x.png`"),

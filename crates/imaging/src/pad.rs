@@ -78,7 +78,7 @@ pub fn pad<T: Copy>(v: &Volume<T>, before: [usize; 3], after: [usize; 3], fill: 
         let at = |i: i64| match fill {
             Fill::Reflect => reflect(i, n),
             Fill::Symmetric => symmetric(i, n),
-            _ => i.clamp(0, n - 1),
+            Fill::Edge | Fill::Constant(_) => i.clamp(0, n - 1),
         };
         (0..list).map(|i| at(i - before[axis] as i64) as usize).collect()
     };

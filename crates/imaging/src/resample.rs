@@ -186,7 +186,9 @@ pub fn gaussian(v: &Volume<f32>, axis: usize, sigma: f64, border: Border) -> Vol
                 match border {
                     Border::Mirror => sum += w * line[crate::pad::reflect(i, n) as usize],
                     Border::Zero if !(0..n).contains(&i) => {}
-                    _ => sum += w * line[i.clamp(0, n - 1) as usize],
+                    Border::Edge | Border::Zero | Border::Buffer => {
+                        sum += w * line[i.clamp(0, n - 1) as usize]
+                    }
                 }
             }
             *result = sum;

@@ -71,7 +71,7 @@ pub fn grid(rule: Rule, dims: [usize; 3], from: [f64; 3], to: [f64; 3]) -> Resul
         border: match rule {
             Rule::NnUnet | Rule::Monai => Border::Edge,
             Rule::Zoom => Border::Mirror,
-            _ => Border::Buffer,
+            Rule::TorchIo | Rule::TorchIoCorner | Rule::SimpleItk => Border::Buffer,
         },
         rounding: if rule == Rule::Monai { Rounding::HalfEven } else { Rounding::HalfUp },
     };
@@ -122,7 +122,7 @@ impl Grid {
     pub fn resample(&self, v: &Volume<f32>, order: Order) -> Volume<f32> {
         match order {
             Order::Nearest => self.nearest(v, 0.0),
-            _ => sample(v, self.dims, self.coordinates, order, self.border),
+            Order::Linear | Order::Cubic => sample(v, self.dims, self.coordinates, order, self.border),
         }
     }
 

@@ -71,7 +71,7 @@ impl Job {
         if let Some(path) = &self.data.truth {
             of.tree("truth", path)?;
         }
-        for truth in cases.validation.iter().filter_map(|c| c.truth.as_ref()) {
+        for truth in cases.validation.iter().filter_map(|c| c.ground_truth.as_ref()) {
             of.file("truth", truth)?;
         }
         Ok(of.hex())
@@ -113,7 +113,7 @@ pub fn optimize(job: &Job, progress: &mut Progress) -> Result<(Graph, Report)> {
         teacher: job.teacher.as_ref(),
         sensitivity: job.sensitivity,
     };
-    for technique in &TECHNIQUES {
+    for technique in TECHNIQUES {
         technique.run(&asked, &mut state, progress)?;
     }
     let hashes = state.cases.hashes.clone();

@@ -58,7 +58,7 @@ const CALIBRATION: Needs = Needs { calibration: true, ..NOTHING };
 const VALIDATION: Needs = Needs { validation: true, ..CALIBRATION };
 
 /// All techniques.
-pub const TECHNIQUES: [Technique; 9] = [
+pub static TECHNIQUES: &[Technique] = &[
     Technique {
         name: "training",
         summary: "prunes channels, fine-tunes, distils, and trains with quantizers",

@@ -12,7 +12,7 @@ pub struct Case {
     /// One file for each `[[input]]` of the recipe.
     pub files: Vec<PathBuf>,
     /// Its ground truth, where a manifest names one.
-    pub truth: Option<PathBuf>,
+    pub ground_truth: Option<PathBuf>,
     /// What it belongs to with other cases, such as a patient, where a manifest names it.
     pub group: Option<String>,
     /// Names of its results follow the Brain Imaging Data Structure.

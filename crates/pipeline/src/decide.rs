@@ -117,7 +117,7 @@ impl Decider {
             }
             let value = match self.rule {
                 Rule::Threshold if !self.above(own, score) => self.background,
-                _ => self.values[own],
+                Rule::Threshold | Rule::Argmax | Rule::Several | Rule::Regions => self.values[own],
             };
             held = (value, score);
         }

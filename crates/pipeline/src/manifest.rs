@@ -39,7 +39,7 @@ struct Columns {
     /// Of each channel.
     channels: Vec<usize>,
     name: Option<usize>,
-    truth: Option<usize>,
+    ground_truth: Option<usize>,
     group: Option<usize>,
 }
 
@@ -80,7 +80,7 @@ impl Columns {
         };
         Ok(Columns {
             name: other(&["case", "id", "subjectid"]),
-            truth: other(&["truth", "reference", "mask"]),
+            ground_truth: other(&["truth", "ground_truth", "reference", "mask"]),
             group: other(&["group", "patient", "subject"]),
             channels,
         })
@@ -104,8 +104,8 @@ impl Columns {
             Some(n) => clean(&n).ok_or_else(|| format!("`{n}` is no name for results"))?,
             None => stem(&files[0]),
         };
-        let truth = value(self.truth).map(|t| folder.join(t));
-        Ok(Case { name, files, truth, group: value(self.group), bids: false })
+        let ground_truth = value(self.ground_truth).map(|t| folder.join(t));
+        Ok(Case { name, files, ground_truth, group: value(self.group), bids: false })
     }
 }
 

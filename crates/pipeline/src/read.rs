@@ -152,6 +152,14 @@ impl Loaded {
         }
     }
 
+    /// From a volume's voxels to millimetres.
+    pub fn affine(&self) -> Option<Affine> {
+        match &self.source {
+            Source::Volume { nifti, .. } => Some(nifti.affine()),
+            Source::Photo(_) => None,
+        }
+    }
+
     /// Whether it is an image in a plane.
     pub fn flat(&self) -> bool {
         self.orientation().is_none()
@@ -188,7 +196,33 @@ pub(crate) fn plain(path: &Path) -> Result<()> {
     let meta = std::fs::metadata(path).map_err(Error::io(path))?;
     match meta.is_file() {
         true => Ok(()),
-        false => Err(Error::Content { path: path.into(), reason: "it is not a plain file".into() }),
+        false => {
+            let reason = format!("it is not a plain file but {}", file_kind(&meta));
+            Err(Error::Content { path: path.into(), reason })
+        }
+    }
+}
+
+/// What a path is, for people: a plain file, a folder, a named pipe …
+pub fn file_kind(meta: &std::fs::Metadata) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        let kind = meta.file_type();
+        if kind.is_fifo() {
+            return "a named pipe";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+    }
+    match (meta.is_file(), meta.is_dir()) {
+        (true, _) => "a plain file",
+        (_, true) => "a folder",
+        _ => "something else",
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) const RECORD_ENDING: &str = "_ampoule.json";
 /// A file with its content's hash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Written {
-    /// What it is: `labels`, `masked`, `probability`, `picture`, `heat`, `outlines`, `table` or an input's name.
+    /// The kind of an output, such as `labels` or `picture`, or an input's name.
     pub kind: String,
     /// Name, without folder.
     pub file: String,

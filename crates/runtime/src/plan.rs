@@ -27,33 +27,38 @@ pub struct Plan {
 /// Offsets are multiples of this many bytes: one cache line.
 const ALIGN: usize = 64;
 
+/// A block that has its place: the bytes `from..to`, while it is alive.
+struct Placed {
+    from: usize,
+    to: usize,
+    first: usize,
+    last: usize,
+}
+
 /// Places `blocks`; no two that are alive at the same step overlap.
 pub fn plan(blocks: &[Block]) -> Plan {
     let mut order: Vec<usize> = (0..blocks.len()).filter(|&i| blocks[i].size > 0).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(blocks[i].size), i));
     let mut result = Plan { offsets: vec![0; blocks.len()], size: 0 };
-    let mut placed: Vec<usize> = Vec::new();
+    // By offset, so that gaps are found in one pass: networks may hold tens of thousands of values at once.
+    let mut placed: Vec<Placed> = Vec::new();
     for i in order {
         let b = blocks[i];
         let size = b.size.next_multiple_of(ALIGN);
-        let mut alive: Vec<(usize, usize)> = placed
-            .iter()
-            .filter(|&&j| blocks[j].first <= b.last && b.first <= blocks[j].last)
-            .map(|&j| (result.offsets[j], result.offsets[j] + blocks[j].size.next_multiple_of(ALIGN)))
-            .collect();
-        alive.sort_unstable();
         let (mut best, mut best_gap, mut end) = (None, usize::MAX, 0);
-        for (from, to) in alive {
-            let gap = from.saturating_sub(end);
+        for p in placed.iter().filter(|p| p.first <= b.last && b.first <= p.last) {
+            let gap = p.from.saturating_sub(end);
             if gap >= size && gap < best_gap {
                 (best, best_gap) = (Some(end), gap);
             }
-            end = end.max(to);
+            end = end.max(p.to);
         }
-        let at = best.unwrap_or(end);
-        result.offsets[i] = at;
-        result.size = result.size.max(at + size);
-        placed.push(i);
+        let from = best.unwrap_or(end);
+        let to = from + size;
+        result.offsets[i] = from;
+        result.size = result.size.max(to);
+        let at = placed.partition_point(|p| (p.from, p.to) < (from, to));
+        placed.insert(at, Placed { from, to, first: b.first, last: b.last });
     }
     result
 }
@@ -90,6 +95,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_gap_that_fits_best_is_taken() {
+        let block = |size, first, last| Block { size, first, last };
+        // At step 1 the first two leave; what comes then takes the smaller of the two gaps that are large enough.
+        let blocks =
+            [block(640, 0, 0), block(576, 0, 2), block(512, 0, 0), block(448, 0, 2), block(384, 1, 2)];
+        let p = plan(&blocks);
+        assert_eq!(p.offsets, [0, 640, 1216, 1728, 1216]);
+        assert_eq!(p.size, 640 + 576 + 512 + 448);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One process of a study: what it is told and what it tells.
+//! One process of a study: its task and its reply.
 
 use crate::results::Layer;
 use crate::spec::Profile;

@@ -91,7 +91,7 @@ struct Sets {
 }
 
 /// Runs a study to its end, or goes on with one that was killed.
-pub fn run(study: &Study, told: &mut dyn FnMut(Event)) -> Result<Results> {
+pub fn run(study: &Study, progress: &mut dyn FnMut(Event)) -> Result<Results> {
     let spec = &study.spec;
     let mut originals = Vec::new();
     for w in &spec.workloads {
@@ -119,7 +119,7 @@ pub fn run(study: &Study, told: &mut dyn FnMut(Event)) -> Result<Results> {
                 Some(p) => p,
                 None => {
                     let mut step = |what: &str, done: usize, of: usize| {
-                        told(Event::Work { what: format!("{} {}: {what}", w.name, v.name), done, of });
+                        progress(Event::Work { what: format!("{} {}: {what}", w.name, v.name), done, of });
                     };
                     let p =
                         prepare(spec, w, v, original, &study.folder.join("models"), study.resolve, &mut step);
@@ -127,7 +127,7 @@ pub fn run(study: &Study, told: &mut dyn FnMut(Event)) -> Result<Results> {
                     p
                 }
             };
-            told(Event::Variant {
+            progress(Event::Variant {
                 workload: w.name.clone(),
                 variant: v.name.clone(),
                 said: made.error.clone().unwrap_or_else(|| made.note.clone()),
@@ -135,8 +135,8 @@ pub fn run(study: &Study, told: &mut dyn FnMut(Event)) -> Result<Results> {
             ready.insert((w.name.clone(), v.name.clone()), made);
         }
     }
-    let labels = label(study, &originals, &ready, &mut journal, told)?;
-    let rounds = time(study, &originals, &ready, &mut journal, told)?;
+    let labels = label(study, &originals, &ready, &mut journal, progress)?;
+    let rounds = time(study, &originals, &ready, &mut journal, progress)?;
     let workloads = spec
         .workloads
         .iter()
@@ -203,7 +203,7 @@ fn key(study: &Study, originals: &[(Original, Sets)]) -> String {
     sha256_hex(text.as_bytes())
 }
 
-type Made = BTreeMap<(String, String), Prepared>;
+type Variants = BTreeMap<(String, String), Prepared>;
 type Labels = BTreeMap<(String, String), std::result::Result<Vec<Labelled>, String>>;
 
 /// The profile that labels are made under: all that there is.
@@ -215,9 +215,9 @@ fn free() -> Profile {
 fn label(
     study: &Study,
     originals: &[(Original, Sets)],
-    ready: &Made,
+    ready: &Variants,
     journal: &mut Journal,
-    told: &mut dyn FnMut(Event),
+    progress: &mut dyn FnMut(Event),
 ) -> Result<Labels> {
     let mut out = Labels::new();
     for (w, (_, sets)) in study.spec.workloads.iter().zip(originals) {
@@ -238,7 +238,7 @@ fn label(
                     let work = Work::Label { cases: sets.test.clone(), folder };
                     let what = format!("{} {}: results", w.name, v.name);
                     let mut step = |done: usize, of: usize| {
-                        told(Event::Work { what: what.clone(), done, of });
+                        progress(Event::Work { what: what.clone(), done, of });
                     };
                     let done = child(study, r, &free(), work, &mut step);
                     let found = done.and_then(|v| serde_json::from_value(v).map_err(|e| e.to_string()));
@@ -258,9 +258,9 @@ type Timed = BTreeMap<(String, String, String), Rounds>;
 fn time(
     study: &Study,
     originals: &[(Original, Sets)],
-    ready: &Made,
+    ready: &Variants,
     journal: &mut Journal,
-    told: &mut dyn FnMut(Event),
+    progress: &mut dyn FnMut(Event),
 ) -> Result<Timed> {
     let spec = &study.spec;
     let mut timed = Timed::new();
@@ -314,7 +314,7 @@ fn time(
                     };
                     journal.add(entry)?;
                     let mean = spent.values().sum::<f64>() / spent.len() as f64;
-                    told(Event::Round {
+                    progress(Event::Round {
                         workload,
                         variant,
                         profile,
@@ -349,7 +349,7 @@ fn workload(
     study: &Study,
     w: &Workload,
     (original, sets): &(Original, Sets),
-    ready: &Made,
+    ready: &Variants,
     labels: &Labels,
 ) -> Result<WorkloadResult> {
     let spec = &study.spec;
@@ -427,7 +427,7 @@ fn child(
     ready: Ready,
     profile: &Profile,
     work: Work,
-    told: &mut dyn FnMut(usize, usize),
+    progress: &mut dyn FnMut(usize, usize),
 ) -> std::result::Result<serde_json::Value, String> {
     let task = Task { ready, profile: profile.clone(), work };
     let text = serde_json::to_string(&task).map_err(|e| e.to_string())?;
@@ -457,7 +457,7 @@ fn child(
         let Ok(v) = serde_json::from_str::<serde_json::Value>(json) else { continue };
         let number = |k: &str| v.get(k).and_then(|x| x.as_u64()).map(|n| n as usize);
         match (number("labelled"), number("of")) {
-            (Some(done), Some(of)) => told(done, of),
+            (Some(done), Some(of)) => progress(done, of),
             _ => found = Some(v),
         }
     }

@@ -275,8 +275,7 @@ impl Spec {
     fn locate(&mut self, folder: &Path) {
         let place = |p: &mut PathBuf| *p = folder.join(&*p);
         for w in &mut self.workloads {
-            // A fetched model has a name without a folder.
-            if w.model.contains('/') || w.model.ends_with(".onnx") {
+            if is_file(&w.model) {
                 w.model = folder.join(&w.model).to_string_lossy().into_owned();
             }
             [
@@ -295,6 +294,10 @@ impl Spec {
         }
         for v in &mut self.variants {
             v.model = v.model.take().map(|m| folder.join(m).to_string_lossy().into_owned());
+            let teacher = v.optimize.as_mut().and_then(|o| o.distill.teacher.as_mut());
+            if let Some(file) = teacher.filter(|t| is_file(t)) {
+                *file = folder.join(&*file).to_string_lossy().into_owned();
+            }
         }
     }
 
@@ -430,6 +433,11 @@ impl Spec {
     pub fn of<'a>(&'a self, w: &'a Workload) -> impl Iterator<Item = &'a Variant> {
         self.variants.iter().filter(|v| w.variants.is_empty() || w.variants.contains(&v.name))
     }
+}
+
+/// Whether a model is a file: a fetched one has a name without a folder.
+fn is_file(model: &str) -> bool {
+    model.contains('/') || model.ends_with(".onnx")
 }
 
 /// There must be some, with names of their own that can be those of files.

@@ -211,7 +211,7 @@ impl Loaded {
     }
 }
 
-/// Steps of the slowest kinds that are told of.
+/// Most steps that are reported, the slowest first.
 const LAYERS: usize = 40;
 
 fn time(task: &Task, cases: &[Case], seconds: f64) -> Result<Round, Trouble> {

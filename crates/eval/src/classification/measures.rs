@@ -16,7 +16,7 @@ pub struct Sample {
 /// Bins of the calibration error.
 const BINS: usize = 15;
 
-/// Photos by truth (rows) and prediction (columns).
+/// Photos by ground truth (rows) and prediction (columns).
 pub(crate) fn confusion(samples: &[&Sample], classes: usize) -> Vec<Vec<usize>> {
     let mut m = vec![vec![0; classes]; classes];
     samples.iter().for_each(|s| m[s.truth][s.predicted] += 1);

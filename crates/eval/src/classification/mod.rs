@@ -42,7 +42,7 @@ pub type Interval = [f64; 2];
 /// All photos together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Totals {
-    /// Photos with both a prediction and a truth.
+    /// Photos with both a prediction and a ground truth.
     pub n: usize,
     /// Groups that intervals resample.
     pub groups: usize,
@@ -50,7 +50,7 @@ pub struct Totals {
     pub accuracy: f64,
     /// Mean sensitivity over classes that occur.
     pub balanced_accuracy: f64,
-    /// Mean F1 over classes that occur in truth or prediction.
+    /// Mean F1 over classes that occur in ground truth or prediction.
     pub macro_f1: f64,
     /// AUROC of the second class when there are two, else the mean over classes; `null` if undefined.
     pub auroc: Option<f64>,
@@ -58,7 +58,7 @@ pub struct Totals {
     pub pr_auc: Option<f64>,
     /// Expected calibration error of the chosen class's probability, 15 bins of equal width.
     pub calibration_error: f64,
-    /// Mean over photos of the squared distance between probabilities and truth, summed over classes.
+    /// Mean over photos of the squared distance between probabilities and ground truth, summed over classes.
     pub brier: f64,
     /// Intervals of accuracy, balanced accuracy, macro F1 and AUROC.
     pub accuracy_ci95: Interval,
@@ -70,7 +70,7 @@ pub struct Totals {
     pub auroc_ci95: Option<Interval>,
     /// Class by class.
     pub classes: Vec<ClassMetrics>,
-    /// Photos by truth (rows) and prediction (columns).
+    /// Photos by ground truth (rows) and prediction (columns).
     pub confusion: Vec<Vec<usize>>,
 }
 
@@ -81,12 +81,12 @@ pub struct Classification {
     pub total: Totals,
     /// The same photos under GaNDLF's names.
     pub gandlf: serde_json::Map<String, serde_json::Value>,
-    /// Predictions without truth and truths without prediction.
+    /// Predictions without ground truth and ground truths without prediction.
     pub unpaired: Vec<String>,
 }
 
 /// Compares a table of predictions (`file,class,` and one column a class, as `run` writes it) with one of
-/// truth (`file,label`, and `group` where photos belong together). Files are paired by the longest common end of
+/// ground truth (`file,label`, and `group` where photos belong together). Files are paired by the longest common end of
 /// their paths; two rows for one file, and two that match equally well, are errors.
 pub fn classification(predictions: &Path, truth: &Path) -> Result<Classification> {
     let p = table::predictions(predictions)?;

@@ -1,4 +1,4 @@
-//! Tables of predictions and of truth.
+//! Tables of predictions and of ground truth.
 
 use super::measures::Sample;
 use crate::pairing::Paths;
@@ -103,7 +103,7 @@ pub(super) fn pair(
                 let probabilities = probabilities.clone();
                 samples.push(Sample { truth, predicted: *predicted, probabilities, group });
             }
-            None => unpaired.push(format!("{file} (no truth)")),
+            None => unpaired.push(format!("{file} (no ground truth)")),
         }
     }
     let rest = t.iter().zip(&used).filter(|(_, used)| !**used);

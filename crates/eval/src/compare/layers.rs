@@ -137,12 +137,10 @@ fn layers(a: &Graph, b: &Graph) -> Vec<Layer> {
     let producers = b.producers();
     let mut out = Vec::new();
     for (i, n) in b.nodes.iter().enumerate() {
-        let product =
-            matches!(n.op, Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Gemm { .. } | Op::MatMul);
         let quantized = n.input(0).and_then(|x| producers[x.0]);
         let quantized = quantized.is_some_and(|p| matches!(b.nodes[p].op, Op::Dequantize { .. }));
         let (Some(y), Some(own)) = (n.output(), outputs.get(b.node_name(n))) else { continue };
-        if product && quantized {
+        if n.op.is_layer() && quantized {
             let names = [a.value(*own).name.clone(), b.value(y).name.clone()];
             out.push(Layer { node: i, outputs: names, part: part(b, i, &known, &producers) });
         }
@@ -161,9 +159,9 @@ fn part(g: &Graph, last: usize, known: &BTreeSet<&str>, producers: &[Option<usiz
                 continue;
             }
             let producer = producers[v.0];
-            let codes = producer
+            let quantized = producer
                 .is_some_and(|p| matches!(g.nodes[p].op, Op::Dequantize { .. } | Op::Quantize { .. }));
-            if !codes && known.contains(g.value(v).name.as_str()) {
+            if !quantized && known.contains(g.value(v).name.as_str()) {
                 inputs.insert(v);
             } else if nodes.insert(producer?) {
                 open.push(producer?);

@@ -42,6 +42,21 @@ fn extremes(values: &[f32]) -> Option<(f64, f64)> {
     (low <= high).then_some((low as f64, high as f64))
 }
 
+/// Least and largest value in float32; NaN is passed over. Infinity and minus infinity without any other.
+pub fn least_and_most(values: &[f32]) -> (f32, f32) {
+    values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |r, &v| (r.0.min(v), r.1.max(v)))
+}
+
+/// `v · factor + summand` in float32.
+pub fn multiply_add(values: &mut [f32], factor: f32, summand: f32) {
+    values.iter_mut().for_each(|v| *v = *v * factor + summand);
+}
+
+/// `v · factor + summand` computed in float64.
+pub fn multiply_add_f64(values: &mut [f32], factor: f64, summand: f64) {
+    values.iter_mut().for_each(|v| *v = (*v as f64 * factor + summand) as f32);
+}
+
 /// Clips to `low..=high`, as `numpy.clip` and torchio's `Clamp`; where the ends are the wrong way
 /// round, all become `high`.
 pub fn clip(values: &mut [f32], low: f64, high: f64) {

@@ -162,7 +162,7 @@ impl<'a> Selection<'a> {
                 let all = Selection { over: Over::All, mean: 0.0 };
                 selection.mean = all.statistics(channels, 0)?.mean;
             }
-            _ => {}
+            Over::All | Over::NonZero | Over::Positive | Over::Mask(_) => {}
         }
         Ok(selection)
     }

@@ -1,7 +1,7 @@
 //! The blocks of a GIF file, which carry no checksums.
 
-/// What a walk over all blocks found.
-pub(super) struct Found {
+/// What the blocks of a file hold.
+pub(super) struct Blocks {
     pub frames: usize,
     /// Whether the end mark was reached.
     pub ended: bool,
@@ -9,7 +9,7 @@ pub(super) struct Found {
 
 /// Walks over all blocks of all frames; an error where they end early, or where a frame has more pixels
 /// than its data can hold.
-pub(super) fn check(bytes: &[u8]) -> Result<Found, String> {
+pub(super) fn check(bytes: &[u8]) -> Result<Blocks, String> {
     let early = || "its blocks end early".to_owned();
     let byte = |at: usize| bytes.get(at).copied();
     let flags = byte(10).ok_or_else(early)?;
@@ -20,7 +20,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<Found, String> {
         match kind {
             0x3b => {
                 return if frames > 0 {
-                    Ok(Found { frames, ended: true })
+                    Ok(Blocks { frames, ended: true })
                 } else {
                     Err("it has no frame".into())
                 };
@@ -43,7 +43,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<Found, String> {
             _ => return Err("it holds a block of an unknown kind".into()),
         }
     }
-    if frames > 0 { Ok(Found { frames, ended: false }) } else { Err(early()) }
+    if frames > 0 { Ok(Blocks { frames, ended: false }) } else { Err(early()) }
 }
 
 /// Bytes of the colour table that flags announce.

@@ -23,6 +23,7 @@ pub fn read_labels(path: &Path) -> Result<Volume<u16>, Error> {
         Format::Jpeg | Format::Webp => {
             Err(Error::Kind("compression that changes labels; save label maps as PNG or TIFF"))
         }
+        // The others are lossless; which of them are read is decided there.
         _ => of_photo(&Photo::read(path)?),
     }
 }

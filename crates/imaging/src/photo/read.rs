@@ -31,33 +31,44 @@ impl Photo {
     /// more than `most_bytes` ([`Error::Memory`]); what is needed does not depend on the limit.
     pub fn read_within(path: &Path, most_bytes: u64) -> Result<Photo, Error> {
         let (mut file, budget) = opened(path, most_bytes)?;
-        let (format, length) = (budget.format, budget.file);
-        if !matches!(format, Format::Jpeg | Format::Png | Format::Webp | Format::Bmp | Format::Gif) {
+        let Some((_, decode)) = DECODERS.iter().find(|d| d.0 == budget.format) else {
+            // All others that can be read are TIFFs, whose chunks are read one by one.
             return tif::read(file, &budget);
-        }
+        };
+        let length = budget.file;
         if length > FILE.min(most_bytes) {
             return Err(budget.refuse(0, 0, length));
         }
         let mut bytes = Vec::with_capacity(length as usize + 1);
         file.by_ref().take(length + 1).read_to_end(&mut bytes)?;
-        match format {
-            Format::Jpeg => jpeg::read(&bytes, &budget),
-            Format::Png => png::read(&bytes, &budget),
-            Format::Webp => {
-                let animated = riff::check(&bytes).map_err(|reason| budget.damaged(reason))?;
-                general(&bytes, image::ImageFormat::WebP, &budget, animated)
-            }
-            Format::Bmp => general(&bytes, image::ImageFormat::Bmp, &budget, false),
-            _ => {
-                let found = gif::check(&bytes).map_err(|reason| budget.damaged(reason))?;
-                let mut photo = general(&bytes, image::ImageFormat::Gif, &budget, found.frames > 1)?;
-                if !found.ended {
-                    photo.notes.push("the GIF has no end mark; its frames are whole".into());
-                }
-                Ok(photo)
-            }
-        }
+        decode(&bytes, &budget)
     }
+}
+
+/// Decodes the bytes of a whole file.
+type Decoder = fn(&[u8], &Budget) -> Result<Photo, Error>;
+
+/// Formats whose files are read whole.
+const DECODERS: [(Format, Decoder); 5] = [
+    (Format::Jpeg, jpeg::read),
+    (Format::Png, png::read),
+    (Format::Webp, webp),
+    (Format::Bmp, |bytes, budget| general(bytes, image::ImageFormat::Bmp, budget, false)),
+    (Format::Gif, gif),
+];
+
+fn webp(bytes: &[u8], budget: &Budget) -> Result<Photo, Error> {
+    let animated = riff::check(bytes).map_err(|reason| budget.damaged(reason))?;
+    general(bytes, image::ImageFormat::WebP, budget, animated)
+}
+
+fn gif(bytes: &[u8], budget: &Budget) -> Result<Photo, Error> {
+    let blocks = gif::check(bytes).map_err(|reason| budget.damaged(reason))?;
+    let mut photo = general(bytes, image::ImageFormat::Gif, budget, blocks.frames > 1)?;
+    if !blocks.ended {
+        photo.notes.push("the GIF has no end mark; its frames are whole".into());
+    }
+    Ok(photo)
 }
 
 /// Kinds that the image library decodes whole.

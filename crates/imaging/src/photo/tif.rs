@@ -154,7 +154,7 @@ impl<'a> Canvas<'a> {
         let stored = match (p.numbers, p.bits) {
             (Numbers::Float, _) => Stored::Float,
             (Numbers::Unsigned, 16) => Stored::Sixteen,
-            _ => Stored::Whole,
+            (Numbers::Unsigned | Numbers::Signed | Numbers::Other, _) => Stored::Whole,
         };
         let scale = scale(stored, self.range, notes)?;
         let inverted = if p.colour == Colour::WhiteIsZero { 255 } else { 0 };

@@ -17,6 +17,30 @@ pub fn write_grey16(out: &mut dyn Write, width: usize, height: usize, grey: &[u1
     write(out, width, height, &bytes, ExtendedColorType::L16)
 }
 
+/// Writes labels of `width` by `height` pixels as a grey PNG: of 8 bits where `most` (the largest value of any label
+/// map of its kind) fits, else of 16.
+pub fn write_labels(
+    out: &mut dyn Write,
+    width: usize,
+    height: usize,
+    labels: &[u16],
+    most: u16,
+) -> Result<()> {
+    match most {
+        0..=255 => {
+            let bytes: Vec<u8> = labels.iter().map(|v| *v as u8).collect();
+            write_grey(out, width, height, &bytes)
+        }
+        256.. => write_grey16(out, width, height, labels),
+    }
+}
+
+/// Writes probabilities of `width` by `height` pixels as a grey PNG of 8 bits, where 255 is 1.
+pub fn write_probabilities(out: &mut dyn Write, width: usize, height: usize, values: &[f32]) -> Result<()> {
+    let bytes: Vec<u8> = values.iter().map(|v| (v * 255.0).round().clamp(0.0, 255.0) as u8).collect();
+    write_grey(out, width, height, &bytes)
+}
+
 /// Writes a picture as a PNG.
 pub fn write_rgb(out: &mut dyn Write, photo: &Photo) -> Result<()> {
     write(out, photo.width, photo.height, &photo.rgb, ExtendedColorType::Rgb8)

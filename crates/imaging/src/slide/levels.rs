@@ -3,8 +3,8 @@
 use super::Error;
 use crate::formats::tif::{self, Colour, Kind, Page, damaged, same_shape};
 
-/// The pyramid of a file.
-pub(super) struct Found {
+/// The levels of a file's pyramid.
+pub(super) struct Levels {
     pub pages: Vec<Page>,
     pub mpp: Option<f64>,
     pub notes: Vec<String>,
@@ -14,7 +14,7 @@ pub(super) struct Found {
 /// Microns a pixel that a microscope's scanner can have; others are mistakes.
 const MICRONS: std::ops::RangeInclusive<f64> = 0.02..=50.0;
 
-pub(super) fn choose(pages: Vec<Page>) -> Result<Found, Error> {
+pub(super) fn choose(pages: Vec<Page>) -> Result<Levels, Error> {
     let kind = tif::kind(&pages);
     let format = kind.format();
     if let Err(advice) = format.support() {
@@ -31,11 +31,17 @@ pub(super) fn choose(pages: Vec<Page>) -> Result<Found, Error> {
     let name = match kind {
         Kind::Aperio => "Aperio",
         Kind::Ome => "OME-TIFF",
-        _ => "TIFF",
+        Kind::Ndpi
+        | Kind::Scn
+        | Kind::Philips
+        | Kind::Ventana
+        | Kind::CameraRaw
+        | Kind::Pyramid
+        | Kind::Plain => "TIFF",
     };
     // Descriptions can be long and are not needed any more.
     levels.iter_mut().for_each(|p| p.description = String::new());
-    Ok(Found { pages: levels, mpp, notes, kind: name })
+    Ok(Levels { pages: levels, mpp, notes, kind: name })
 }
 
 /// The images that can be levels.
@@ -55,7 +61,13 @@ fn candidates(kind: Kind, pages: Vec<Page>, notes: &mut Vec<String>) -> Result<V
             }
             Ok(with_children(first))
         }
-        _ => Ok(pages.into_iter().filter(|p| !p.mask).flat_map(with_children).collect()),
+        Kind::Ndpi
+        | Kind::Scn
+        | Kind::Philips
+        | Kind::Ventana
+        | Kind::CameraRaw
+        | Kind::Pyramid
+        | Kind::Plain => Ok(pages.into_iter().filter(|p| !p.mask).flat_map(with_children).collect()),
     }
 }
 
@@ -115,7 +127,13 @@ fn pixel_size(kind: Kind, description: &str, base: &Page, notes: &mut Vec<String
     let stated = match kind {
         Kind::Aperio => aperio(description, "MPP"),
         Kind::Ome => tif::ome_size(description),
-        _ => None,
+        Kind::Ndpi
+        | Kind::Scn
+        | Kind::Philips
+        | Kind::Ventana
+        | Kind::CameraRaw
+        | Kind::Pyramid
+        | Kind::Plain => None,
     };
     let mut believed = |v: &f64| {
         let fine = MICRONS.contains(v);

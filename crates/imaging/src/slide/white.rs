@@ -1,7 +1,7 @@
 //! Which value is white where samples have 16 bits: a camera of twelve fills only twelve of them.
 
 use super::Error;
-use super::levels::Found;
+use super::levels::Levels;
 use crate::formats::tif;
 use crate::photo::levels::{Range, Stored, scale};
 use std::fs::File;
@@ -11,7 +11,7 @@ const PIXELS: u64 = 1 << 26;
 
 /// The value that becomes 255. The finest level that is not too large is looked at; where none is, all bits
 /// count as used.
-pub(super) fn of(file: &mut File, length: u64, found: &mut Found) -> Result<u32, Error> {
+pub(super) fn of(file: &mut File, length: u64, found: &mut Levels) -> Result<u32, Error> {
     if !tif::wide(&found.pages[0]) {
         return Ok(65_535);
     }

@@ -7,7 +7,7 @@ use ampoule_pipeline::{Case, Example, UNKNOWN};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Cases with their truth, if there is any, as a network sees them.
+/// Cases with their ground truth, if there is any, as a network sees them.
 pub(crate) struct Examples<'a> {
     pub paths: Vec<Case>,
     truth: Option<&'a GroundTruth>,

@@ -55,7 +55,7 @@ impl Checkpoint {
         Checkpoint { path: path.map(Path::to_path_buf), key }
     }
 
-    /// Where it is, in words.
+    /// Its path as text; empty where there is none.
     pub fn place(&self) -> String {
         self.path.as_ref().map_or_else(String::new, |p| p.display().to_string())
     }

@@ -111,7 +111,7 @@ impl Phases<'_> {
             channels: self.shape[1],
             classes: channels(original, self.shape, self.engine)?,
             axes: self.shape.len() - 2,
-            whole: task.whole,
+            whole: task.image_level,
             multiple: task.multiple,
         };
         let mut g = student(name, &place, self.plan.seed).map_err(|reason| Error::Student { reason })?;

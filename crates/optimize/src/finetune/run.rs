@@ -103,7 +103,7 @@ pub(super) fn run(s: &Subject, plan: &Plan, progress: &mut Progress) -> Result<T
             truth: held_out.truth,
             originals: held_out.originals.as_deref().unwrap_or(&cases.predictions),
         },
-        head: Head { whole: task.whole, sigmoid: task.sigmoid, foreground: task.foreground },
+        head: Head { image_level: task.image_level, sigmoid: task.sigmoid, foreground: task.foreground },
         checkpoint: Checkpoint::new(s.checkpoint, key(s, plan, &teaching.teacher)?),
         history: Vec::new(),
         target: BTreeMap::new(),
@@ -240,7 +240,7 @@ fn layout(
     let photos = task.flat;
     // Without a stated multiple any network of this field is fine with this one.
     let multiple = if task.multiple > 1 { task.multiple } else { 16 };
-    let patch = match (task.whole, task.window) {
+    let patch = match (task.image_level, task.window) {
         (true, _) => first.dims,
         (_, Some(window)) => window,
         _ => {
@@ -250,7 +250,7 @@ fn layout(
         }
     };
     let voxels = |d: [usize; 3]| d.iter().product::<usize>();
-    let size = plan.batch.unwrap_or(match (task.whole, photos) {
+    let size = plan.batch.unwrap_or(match (task.image_level, photos) {
         (true, _) => 16,
         (false, true) => 4,
         _ => 1,

@@ -19,7 +19,7 @@ pub(super) struct TargetModel {
     others: Vec<String>,
     /// The recipe of the result.
     recipe: String,
-    /// What is known of the task.
+    /// The task.
     pub task: Task,
 }
 
@@ -28,11 +28,13 @@ pub(super) struct TargetModel {
 pub(super) struct Task {
     /// Classes, background included.
     pub classes: Vec<String>,
-    pub whole: bool,
+    /// Whether a whole image has one class or number.
+    pub image_level: bool,
+    /// Whether the recipe puts sigmoids on the channels.
     pub sigmoid: bool,
     /// Whether the network sees images of two axes.
     pub flat: bool,
-    /// The foreground's channel, where one label is told from the rest.
+    /// The foreground's channel, where there is one label.
     pub foreground: Option<usize>,
     /// Sizes are multiples of this.
     pub multiple: usize,
@@ -62,7 +64,7 @@ impl TargetModel {
         if classes.len() == 1 {
             classes.insert(0, "background".into());
         }
-        let (whole, multiple) = (r.is_image_level(), multiple(&r));
+        let (image_level, multiple) = (r.is_image_level(), multiple(&r));
         let last = &mut r.network[before];
         if let ([], [only]) = (&last.outputs[..], &graph.outputs[..]) {
             last.outputs.push(graph.value(*only).name.clone());
@@ -78,7 +80,7 @@ impl TargetModel {
         };
         let task = Task {
             classes,
-            whole,
+            image_level,
             sigmoid: last.activation == Activation::Sigmoid,
             flat,
             foreground,
@@ -95,7 +97,7 @@ impl TargetModel {
     /// Lets the recipe raise sizes to multiples of `multiple` at least: students halve them.
     pub fn in_multiples(&mut self, multiple: usize) -> Result<()> {
         let multiple = self.task.multiple.max(1).next_multiple_of(multiple);
-        if self.task.whole || multiple == self.task.multiple {
+        if self.task.image_level || multiple == self.task.multiple {
             return Ok(());
         }
         let mut r = Recipe::parse(&self.recipe, "recipe")?;

@@ -35,7 +35,7 @@ pub(super) struct Phase {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     /// Whether whole cases have one class.
-    pub whole: bool,
+    pub image_level: bool,
     /// Whether the network's channels end in sigmoids, by the recipe.
     pub sigmoid: bool,
     /// The foreground's channel in volumes.
@@ -287,7 +287,7 @@ impl Trainer<'_> {
                 false => loss::cross_entropy(&dims, &logits, &labels, &[], 0.0, hard, &mut grad),
             };
             value += hard as f64 * own;
-            if !self.head.whole && !each {
+            if !self.head.image_level && !each {
                 value += hard as f64 * loss::soft_dice(&dims, &logits, &labels, hard, &mut grad);
             }
         }

@@ -1,13 +1,13 @@
 //! Which tensors get quantizers.
 //!
-//! Every layer with constant weights that is to be computed on codes needs its input quantized. What
-//! only moves or averages values (pooling, resampling, concatenation) is computed on codes too:
+//! Every layer with constant weights that is to be computed in INT8 needs its input quantized. What
+//! only moves or averages values (pooling, resampling, concatenation) is computed in INT8 too:
 //! its inputs are quantized in the same way as its output, with one scale for the whole group. One
-//! operand of a residual sum is kept as codes; the other comes out of a layer and is added before
+//! operand of a residual sum is quantized; the other comes out of a layer and is added before
 //! it is rounded. Nothing is quantized between a layer and the normalisation after it.
 
 use crate::layer::is_quantizable;
-use ampoule_graph::op::Binary;
+use ampoule_graph::op::{Binary, Quantized};
 use ampoule_graph::{Graph, Op, ValueId};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ pub struct Group {
 /// The quantizers of a graph.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// Indexes of the nodes that are computed on codes.
+    /// Indexes of the nodes that are computed in INT8.
     pub layers: Vec<usize>,
     /// Tensors with quantizers.
     pub groups: Vec<Group>,
@@ -51,12 +51,9 @@ const FEWEST: usize = 4;
 /// The data inputs of a node that moves or averages values.
 fn moved(g: &Graph, index: usize) -> Option<Vec<ValueId>> {
     let n = &g.nodes[index];
-    let moves = match &n.op {
-        Op::AveragePool(p) => !p.count_include_pad,
-        op => matches!(op, Op::MaxPool(_) | Op::Resize(_) | Op::Concat { .. }),
-    };
-    let data = if matches!(n.op, Op::Concat { .. }) { n.inputs.len() } else { 1 };
-    let inputs: Vec<ValueId> = n.inputs[..data].iter().flatten().copied().collect();
+    let moves = n.op.row().quantized == Quantized::Carried;
+    let inputs: Vec<ValueId> =
+        n.inputs[..n.op.data_inputs(n.inputs.len())].iter().flatten().copied().collect();
     let computed = inputs.iter().all(|v| !g.constants.contains_key(v));
     (moves && computed && n.outputs.len() == 1).then_some(inputs)
 }
@@ -70,7 +67,7 @@ impl Plan {
             n.inputs.iter().flatten().for_each(|v| readers[v.0].push(i));
         }
         let all: Vec<usize> = (0..g.nodes.len()).filter(|&i| is_quantizable(g, &g.nodes[i])).collect();
-        let narrow = |i: usize| {
+        let shallow = |i: usize| {
             let x = g.nodes[i].input(0).and_then(|x| g.value(x).shape.as_ref());
             let channels = x.and_then(|d| d.get(1).and_then(|d| d.known()));
             let image = g.nodes[i].input(0).is_some_and(|x| g.inputs.contains(&x));
@@ -79,7 +76,7 @@ impl Plan {
         let ends = |i: usize| preset == Preset::Mixed && (Some(&i) == all.first() || all.last() == Some(&i));
         let kept = |i: usize| keep.contains(g.node_name(&g.nodes[i]));
         let layers: Vec<usize> =
-            all.iter().copied().filter(|&i| !narrow(i) && !ends(i) && !kept(i)).collect();
+            all.iter().copied().filter(|&i| !shallow(i) && !ends(i) && !kept(i)).collect();
 
         let mut groups = Groups::new(g.values.len());
         let mut needed = BTreeSet::new();
@@ -102,10 +99,10 @@ impl Plan {
         for v in &needed {
             for &r in &readers[v.0] {
                 let out = g.nodes[r].output();
-                let codes = layers.contains(&r)
+                let quantized = layers.contains(&r)
                     || matches!(g.nodes[r].op, Op::Binary(Binary::Add))
                     || (moved(g, r).is_some() && out.is_some_and(|y| needed.contains(&y)));
-                if !codes {
+                if !quantized {
                     floats.entry(*v).or_default().push(r);
                 }
             }
@@ -124,8 +121,8 @@ impl Plan {
     }
 }
 
-/// The operand of a residual sum that is kept as codes: the one that was there first. The other one comes
-/// out of a layer on codes, perhaps through a normalisation.
+/// The operand of a residual sum that is quantized: the one that was there first. The other one comes
+/// out of a layer in INT8, perhaps through a normalisation.
 fn residual(
     g: &Graph,
     index: usize,

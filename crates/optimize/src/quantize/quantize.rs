@@ -1,8 +1,9 @@
 //! The graph with quantizers, as standard ONNX: `QuantizeLinear` and `DequantizeLinear` around what is
-//! computed on codes, and weights as signed codes with a scale per output channel.
+//! computed in INT8, and weights as signed INT8 with a scale per output channel.
 
 use super::placement::{Plan, Preset};
 use super::range::{Ranges, Symmetry, TensorRange};
+use crate::layer::weight_axes;
 use crate::{Error, Result};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
 
@@ -19,8 +20,8 @@ pub fn quantize(g: &Graph, plan: &Plan, ranges: &Ranges, preset: Preset) -> Resu
     out.opset = out.opset.max(18);
     let mut coded = vec![None; g.values.len()];
     for group in &plan.groups {
-        let (scale, zero) = match code(g, &group.values, ranges, preset) {
-            Ok(code) => code,
+        let (scale, zero) = match parameters(g, &group.values, ranges, preset) {
+            Ok(found) => found,
             // A residual that calibration did not watch, because another one was to be kept, stays.
             Err(Error::Unseen { .. }) if !plan.feeds(g, group) => continue,
             Err(e) => return Err(e),
@@ -31,7 +32,7 @@ pub fn quantize(g: &Graph, plan: &Plan, ranges: &Ranges, preset: Preset) -> Resu
         let zero = out.constant(&format!("{name}/zero_point"), zero);
         for v in &group.values {
             let name = &g.value(*v).name;
-            let codes = out.fresh(&format!("{name}/codes"));
+            let quantized = out.fresh(&format!("{name}/codes"));
             let values = out.fresh(&format!("{name}/values"));
             let node = |op, x, y: ValueId, out: &Graph| Node {
                 name: out.value(y).name.clone(),
@@ -39,8 +40,8 @@ pub fn quantize(g: &Graph, plan: &Plan, ranges: &Ranges, preset: Preset) -> Resu
                 inputs: vec![Some(x), Some(scale), Some(zero)],
                 outputs: vec![Some(y)],
             };
-            let q = node(Op::Quantize { axis: 1, to: DType::U8 }, *v, codes, &out);
-            let d = node(Op::Dequantize { axis: 1 }, codes, values, &out);
+            let q = node(Op::Quantize { axis: 1, to: DType::U8 }, *v, quantized, &out);
+            let d = node(Op::Dequantize { axis: 1 }, quantized, values, &out);
             out.nodes.extend([q, d]);
             coded[v.0] = Some(values);
         }
@@ -56,7 +57,7 @@ pub fn quantize(g: &Graph, plan: &Plan, ranges: &Ranges, preset: Preset) -> Resu
     let mut done: std::collections::BTreeMap<(ValueId, usize), ValueId> = Default::default();
     for &i in &plan.layers {
         let Some(w) = g.nodes[i].input(1) else { continue };
-        let axis = channel_axis(&g.nodes[i].op);
+        let [axis, _] = weight_axes(&g.nodes[i].op);
         let values = match done.get(&(w, axis)) {
             Some(v) => *v,
             None => {
@@ -74,17 +75,8 @@ pub fn quantize(g: &Graph, plan: &Plan, ranges: &Ranges, preset: Preset) -> Resu
     Ok(out)
 }
 
-/// The axis of a layer's weights that its output channels lie on.
-pub(crate) fn channel_axis(op: &Op) -> usize {
-    match op {
-        Op::Conv { .. } => 0,
-        Op::Gemm { trans_b, .. } => 1 - *trans_b as usize,
-        _ => 1,
-    }
-}
-
 /// Scale and zero point of tensors that share them.
-fn code(g: &Graph, values: &[ValueId], ranges: &Ranges, preset: Preset) -> Result<(f32, u8)> {
+fn parameters(g: &Graph, values: &[ValueId], ranges: &Ranges, preset: Preset) -> Result<(f32, u8)> {
     let mut joined: Option<TensorRange> = None;
     for v in values {
         let name = &g.value(*v).name;
@@ -100,19 +92,19 @@ fn code(g: &Graph, values: &[ValueId], ranges: &Ranges, preset: Preset) -> Resul
     let Some(r) = joined else { return Err(Error::Nothing) };
     let better = preset == Preset::Mixed || r.asymmetric.1 < WORTH * r.symmetric.1;
     Ok(match better {
-        true => r.asymmetric.0.code(Symmetry::Asymmetric),
-        false => r.symmetric.0.code(Symmetry::Symmetric),
+        true => r.asymmetric.0.parameters(Symmetry::Asymmetric),
+        false => r.symmetric.0.parameters(Symmetry::Symmetric),
     })
 }
 
-/// Puts codes and a dequantizer in the place of constant weights, and returns the values.
+/// Puts quantized values and a dequantizer in the place of constant weights, and returns the values.
 fn weights(g: &mut Graph, w: ValueId, axis: usize) -> Result<ValueId> {
     let Some(t) = g.constants.get(&w).cloned() else { return Err(Error::Nothing) };
     let (dims, values) = (t.dims().to_vec(), t.to_f32().ok_or(Error::Nothing)?);
-    let (codes, scales) = quantized_weights(&values, &dims, axis);
+    let (quantized, scales) = quantized_weights(&values, &dims, axis);
     let name = g.value(w).name.clone();
-    let tensor = Tensor::from_i64(DType::I8, &dims, &codes).ok_or(Error::Nothing)?;
-    let codes = g.constant(&format!("{name}/codes"), tensor);
+    let tensor = Tensor::from_i64(DType::I8, &dims, &quantized).ok_or(Error::Nothing)?;
+    let quantized = g.constant(&format!("{name}/codes"), tensor);
     let scale = g.constant(&format!("{name}/scale"), Tensor::f32(&[scales.len()], &scales));
     let zeros = Tensor::from_i64(DType::I8, &[scales.len()], &vec![0; scales.len()]).ok_or(Error::Nothing)?;
     let zero = g.constant(&format!("{name}/zero_point"), zeros);
@@ -120,13 +112,13 @@ fn weights(g: &mut Graph, w: ValueId, axis: usize) -> Result<ValueId> {
     g.nodes.push(Node {
         name: g.value(y).name.clone(),
         op: Op::Dequantize { axis: axis as i64 },
-        inputs: vec![Some(codes), Some(scale), Some(zero)],
+        inputs: vec![Some(quantized), Some(scale), Some(zero)],
         outputs: vec![Some(y)],
     });
     Ok(y)
 }
 
-/// Signed codes from -127 to 127 and the scale of each channel along `axis`: of all scales up to that
+/// Signed quantized weights from -127 to 127 and the scale of each channel along `axis`: of all scales up to that
 /// of the largest magnitude, the one with the least squared error.
 pub(crate) fn quantized_weights(values: &[f32], dims: &[usize], axis: usize) -> (Vec<i64>, Vec<f32>) {
     const TRIES: usize = 24;
@@ -152,6 +144,6 @@ pub(crate) fn quantized_weights(values: &[f32], dims: &[usize], axis: usize) -> 
             best.map_or(most / 127.0, |b| b.1)
         })
         .collect();
-    let code = |i: usize| (values[i] / scales[channel(i)]).round_ties_even().clamp(-127.0, 127.0) as i64;
-    ((0..values.len()).map(code).collect(), scales)
+    let quantize = |i: usize| (values[i] / scales[channel(i)]).round_ties_even().clamp(-127.0, 127.0) as i64;
+    ((0..values.len()).map(quantize).collect(), scales)
 }

@@ -29,30 +29,30 @@ pub enum Method {
 /// Per cent of the values inside the range that [`Method::Percentile`] chooses.
 const KEPT_PERCENT: f64 = 99.99;
 
-/// Where codes of a quantizer lie.
+/// Whether quantized values lie symmetrically about zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Symmetry {
-    /// Unsigned codes from 0 for values that are never negative, else codes about zero.
+    /// Zero point 0 for values that are never negative, else in the middle.
     Symmetric,
-    /// Unsigned codes from 0 for values that are never negative, else any zero point.
+    /// Zero point 0 for values that are never negative, else anywhere.
     Asymmetric,
 }
 
-/// The values between which a quantizer's codes lie; zero is among them.
+/// The values that a quantizer represents, from the lowest to the highest; zero is among them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Range {
-    /// Value of the lowest code, at most 0.
+    /// The lowest, at most 0.
     pub low: f64,
-    /// Value of the highest code, at least 0.
+    /// The highest, at least 0.
     pub high: f64,
 }
 
 /// What a calibration found for one tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TensorRange {
-    /// The range for symmetric codes, and the squared error that it makes.
+    /// The range for symmetric quantization, and the squared error that it makes.
     pub symmetric: (Range, f64),
-    /// The same for asymmetric codes.
+    /// The same for asymmetric quantization.
     pub asymmetric: (Range, f64),
 }
 
@@ -79,19 +79,19 @@ impl Collector {
     }
 }
 
-/// Steps between codes of eight bits.
+/// Quantization steps of INT8.
 const STEPS: f64 = 255.0;
 
-/// A range below which all values are one: codes need a width.
+/// Width of the narrowest range: a scale must not be 0.
 const LEAST: f64 = 1e-8;
 
 /// Candidate ends that searches try: this many shares of the farthest value.
 const CANDIDATES: usize = 128;
 
 impl Range {
-    /// Scale and zero point of unsigned codes of eight bits. Zero has a code of its own, so the range is
+    /// Scale and zero point of unsigned INT8. Zero is represented exactly, so the range is
     /// moved by less than a step.
-    pub fn code(&self, symmetry: Symmetry) -> (f32, u8) {
+    pub fn parameters(&self, symmetry: Symmetry) -> (f32, u8) {
         let (low, high) = (self.low.min(0.0), self.high.max(0.0));
         if low == 0.0 {
             return ((high.max(LEAST) / STEPS) as f32, 0);
@@ -102,7 +102,7 @@ impl Range {
         let scale = (high - low).max(LEAST) / STEPS;
         let zero = (-low / scale).round().clamp(0.0, STEPS);
         // The end that rounding moved inwards is covered again by wider steps.
-        let cover = |end: f64, codes: f64| if codes > 0.0 { end / codes } else { 0.0 };
+        let cover = |end: f64, steps: f64| if steps > 0.0 { end / steps } else { 0.0 };
         let scale = scale.max(cover(-low, zero + 0.5)).max(cover(high, STEPS - zero + 0.5));
         (scale as f32, zero as u8)
     }
@@ -133,7 +133,7 @@ impl Method {
 }
 
 /// The range of least `cost`: each end is moved over all candidates in turn until neither moves, both at
-/// once where codes are symmetric.
+/// once in symmetric quantization.
 fn search(most: Range, symmetry: Symmetry, cost: impl Fn(Range) -> f64) -> Range {
     let share = |i: usize| (i + 1) as f64 / CANDIDATES as f64;
     let mut best = (cost(most), most);
@@ -165,7 +165,7 @@ fn search(most: Range, symmetry: Symmetry, cost: impl Fn(Range) -> f64) -> Range
 impl Range {
     /// Sum over the values of `h` of the squared error of rounding and clipping, each bin taken as even.
     pub fn square_error(&self, h: &Histogram, symmetry: Symmetry) -> f64 {
-        let (scale, zero) = self.code(symmetry);
+        let (scale, zero) = self.parameters(symmetry);
         let (scale, zero) = (scale as f64, zero as f64);
         let (low, high) = (-zero * scale, (STEPS - zero) * scale);
         let rounding = scale * scale / 12.0;
@@ -177,7 +177,7 @@ impl Range {
                 } else if middle > high {
                     (middle - high).powi(2)
                 } else if a <= 0.0 && b >= 0.0 {
-                    // Most of what is here is zero itself, which has a code.
+                    // Most of what is here is zero itself, which is represented exactly.
                     0.0
                 } else {
                     rounding
@@ -190,27 +190,27 @@ impl Range {
 
 /// Divergence of the clipped and coded distribution from that of the values.
 fn divergence(h: &Histogram, r: Range) -> f64 {
-    const CODES: usize = 256;
-    let width = (r.high - r.low) / CODES as f64;
+    const LEVELS: usize = 256;
+    let width = (r.high - r.low) / LEVELS as f64;
     if width <= 0.0 {
         return f64::INFINITY;
     }
-    let code = |x: f64| (((x - r.low) / width).max(0.0) as usize).min(CODES - 1);
-    // Values outside go to the end codes; a code's mass is spread evenly over the bins that it holds.
-    // Zero has a code of its own, and is often far more frequent than its neighbours.
+    let level = |x: f64| (((x - r.low) / width).max(0.0) as usize).min(LEVELS - 1);
+    // Values outside go to the outermost levels; a level's mass is spread evenly over the bins that it holds.
+    // Zero is a level of its own, and is often far more frequent than its neighbours.
     let bins: Vec<(f64, f64, u64)> = h.bins().filter(|(a, b, _)| !(*a <= 0.0 && *b >= 0.0)).collect();
     if bins.is_empty() {
         return 0.0;
     }
     let inside = |m: f64| (r.low..=r.high).contains(&m);
-    let (mut mass, mut filled) = (vec![0f64; CODES], vec![0f64; CODES]);
+    let (mut mass, mut filled) = (vec![0f64; LEVELS], vec![0f64; LEVELS]);
     let total: f64 = bins.iter().map(|b| b.2 as f64).sum();
     let mut clipped = [0f64; 2];
     for (a, b, c) in &bins {
         let m = (a + b) / 2.0;
         if inside(m) {
-            mass[code(m)] += *c as f64;
-            filled[code(m)] += 1.0;
+            mass[level(m)] += *c as f64;
+            filled[level(m)] += 1.0;
         } else {
             clipped[(m > r.high) as usize] += *c as f64;
         }
@@ -226,7 +226,7 @@ fn divergence(h: &Histogram, r: Range) -> f64 {
         let extra =
             clipped[0] * (Some(i) == first) as u8 as f64 + clipped[1] * (Some(i) == last) as u8 as f64;
         let p = (*c as f64 + extra) / total;
-        let q = (mass[code(m)] / filled[code(m)]) / (total - clipped[0] - clipped[1]).max(1.0);
+        let q = (mass[level(m)] / filled[level(m)]) / (total - clipped[0] - clipped[1]).max(1.0);
         sum += p * (p / q).ln();
     }
     if first.is_none() { f64::INFINITY } else { sum }
@@ -276,7 +276,7 @@ mod tests {
     fn codes_cover_their_range_and_hold_zero() {
         for (low, high) in [(0.0, 3.0), (-1.0, 2.0), (-7.0, 0.001), (-0.3, 100.0), (0.0, 0.0), (-5.0, 0.0)] {
             for symmetry in [Symmetry::Symmetric, Symmetry::Asymmetric] {
-                let (scale, zero) = Range { low, high }.code(symmetry);
+                let (scale, zero) = Range { low, high }.parameters(symmetry);
                 assert!(scale > 0.0);
                 let (bottom, top) = (-(zero as f32) * scale, (255.0 - zero as f32) * scale);
                 assert!(
@@ -295,7 +295,7 @@ mod tests {
         assert!(h.add(&[0.0; 10]));
         for m in [Method::MinMax, Method::Mse, Method::Kl, Method::Percentile, Method::Mean] {
             let r = m.range(&h, Symmetry::Asymmetric).unwrap();
-            assert!(r.code(Symmetry::Asymmetric).0 > 0.0, "{m:?}");
+            assert!(r.parameters(Symmetry::Asymmetric).0 > 0.0, "{m:?}");
         }
     }
 }

@@ -41,8 +41,9 @@ pub enum Rounding {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[command(next_help_heading = "Quantization")]
 pub struct RoundingOptions {
-    /// Rounding of weights.
-    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    /// Rounding of weights: to nearest; with scales that minimise the error of the layer's outputs on samples of its
+    /// inputs (outputs); or adaptive rounding, up or down by the same error (adaptive).
+    #[arg(long, value_enum, default_value_t, value_name = "HOW", hide_possible_values = true)]
     pub rounding: Rounding,
 }
 
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_get_nearer_and_codes_stay_codes() {
+    fn outputs_get_nearer_and_weights_stay_quantized() {
         let (size, count) = (40, 512);
         // Inputs that go together, as those of a network do: there errors can make up for one another.
         let base = random(3 * count, 1);
@@ -181,18 +182,18 @@ mod tests {
             }
             dot(&r, &r)
         };
-        let (codes, scales) = crate::quantize::quantized_weights(&w, &[1, size], 0);
-        let nearest: Vec<f32> = codes.iter().map(|c| *c as f32 * scales[0]).collect();
+        let (quantized, scales) = crate::quantize::quantized_weights(&w, &[1, size], 0);
+        let nearest: Vec<f32> = quantized.iter().map(|q| *q as f32 * scales[0]).collect();
         let (mut outputs, mut adaptive) = (w.clone(), w.clone());
         round(&mut outputs, &columns, &powers, false);
         round(&mut adaptive, &columns, &powers, true);
         let [a, b, c] = [&nearest, &outputs, &adaptive].map(|r| error(r));
         assert!(b <= a && c < 0.5 * b, "{a} {b} {c}");
-        // What is written finds the same codes.
+        // The same quantized weights are found again in what is written.
         for r in [outputs, adaptive] {
-            let (codes, scales) = crate::quantize::quantized_weights(&r, &[1, size], 0);
-            for (v, c) in r.iter().zip(codes) {
-                assert!((v - c as f32 * scales[0]).abs() < 1e-6, "{v} is not {c} times {}", scales[0]);
+            let (quantized, scales) = crate::quantize::quantized_weights(&r, &[1, size], 0);
+            for (v, q) in r.iter().zip(quantized) {
+                assert!((v - q as f32 * scales[0]).abs() < 1e-6, "{v} is not {q} times {}", scales[0]);
             }
         }
     }

@@ -23,7 +23,7 @@ pub struct Transforms {
     /// Node, output and input of each layer.
     layers: Vec<(String, String, String)>,
     /// Scale and zero point by input.
-    codes: Arc<HashMap<String, (f32, f32)>>,
+    parameters: Arc<HashMap<String, (f32, f32)>>,
     seen: Arc<Mutex<HashMap<String, Counts>>>,
 }
 
@@ -52,7 +52,7 @@ impl Transforms {
     pub fn of(quantized: &Graph) -> Self {
         let producers = quantized.producers();
         let made = |v: Option<ValueId>| producers[v?.0].map(|p| &quantized.nodes[p]);
-        let (mut layers, mut codes) = (Vec::new(), HashMap::new());
+        let (mut layers, mut parameters) = (Vec::new(), HashMap::new());
         for n in &quantized.nodes {
             let Op::Conv { window, group: 1 } = &n.op else { continue };
             let weights = made(n.input(1)).filter(|d| matches!(d.op, Op::Dequantize { .. }));
@@ -73,10 +73,10 @@ impl Transforms {
                 continue;
             };
             let x = quantized.value(x).name.clone();
-            codes.insert(x.clone(), (scale, zero.unwrap_or(0.0) - low as f32));
+            parameters.insert(x.clone(), (scale, zero.unwrap_or(0.0) - low as f32));
             layers.push((quantized.node_name(n).to_owned(), quantized.value(y).name.clone(), x));
         }
-        Transforms { layers, codes: Arc::new(codes), seen: Arc::default() }
+        Transforms { layers, parameters: Arc::new(parameters), seen: Arc::default() }
     }
 
     /// Whether no layer suits.
@@ -86,13 +86,14 @@ impl Transforms {
 
     /// For the options of a session of the float graph.
     pub fn observe(&self) -> Observe {
-        let (codes, seen) = (self.codes.clone(), self.seen.clone());
-        let names = codes.keys().cloned().collect();
+        let (parameters, seen) = (self.parameters.clone(), self.seen.clone());
+        let names = parameters.keys().cloned().collect();
         let sink = move |v: &Observed<'_>| {
-            let Some(&(scale, zero)) = codes.get(v.name) else { return };
+            let Some(&(scale, zero)) = parameters.get(v.name) else { return };
             let mut own = vec![[0u64; MAGNITUDES]; POINTS];
-            let code = |x: f32| ((x / scale).round_ties_even() + zero).clamp(0.0, 255.0) as i32 - zero as i32;
-            count(&v.to_vec(), v.dims(), code, &mut own);
+            let quantize =
+                |x: f32| ((x / scale).round_ties_even() + zero).clamp(0.0, 255.0) as i32 - zero as i32;
+            count(&v.to_vec(), v.dims(), quantize, &mut own);
             let mut seen = seen.lock().unwrap_or_else(|e| e.into_inner());
             let all = seen.entry(v.name.to_owned()).or_insert_with(|| vec![[0; MAGNITUDES]; POINTS]);
             for (all, own) in all.iter_mut().flatten().zip(own.iter().flatten()) {
@@ -132,7 +133,7 @@ impl LayerSteps {
 }
 
 /// Counts the magnitudes of `Bᵀ·d·B` over tiles of values in ONNX's order.
-fn count(values: &[f32], dims: &[usize], code: impl Fn(f32) -> i32, into: &mut Counts) {
+fn count(values: &[f32], dims: &[usize], quantize: impl Fn(f32) -> i32, into: &mut Counts) {
     let [.., h, w] = *dims else { return };
     if h < 4 || w < 4 || values.is_empty() {
         return;
@@ -145,7 +146,7 @@ fn count(values: &[f32], dims: &[usize], code: impl Fn(f32) -> i32, into: &mut C
         let mut d = [[0i32; 4]; 4];
         for (i, row) in d.iter_mut().enumerate() {
             for (j, v) in row.iter_mut().enumerate() {
-                *v = code(values[first + i * w + j]);
+                *v = quantize(values[first + i * w + j]);
             }
         }
         let line = |d: [i32; 4]| [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]];

@@ -80,7 +80,7 @@ impl Plan {
         let ratio = [0, 1, 2].map(|k| input[k] as f64 / output[k].max(1) as f64);
         let step = |k: usize| match extent {
             OutputExtent::Scaled if ratio[k].fract() == 0.0 => ratio[k] as usize,
-            _ => 1,
+            OutputExtent::Same | OutputExtent::Scaled | OutputExtent::Valid(_) => 1,
         };
         let padded = [0, 1, 2].map(|k| dims[k].max(covered[k]).next_multiple_of(step(k)));
         let before = [0, 1, 2].map(|k| (padded[k] - dims[k]) / 2);
@@ -101,7 +101,7 @@ impl Plan {
                     regions.push(Region { start, size: input });
                     let to = [0, 1, 2].map(|k| match extent {
                         OutputExtent::Scaled => (at[k] as f64 / ratio[k]).round() as u64,
-                        _ => at[k] as u64,
+                        OutputExtent::Same | OutputExtent::Valid(_) => at[k] as u64,
                     });
                     placed.push((to, output));
                 }

@@ -127,7 +127,14 @@ pub(super) fn resample(image: &mut Image, wanted: [f64; 3], how: &How) -> Conten
     image.replace(|v| match (how.rule, separate) {
         (SpacingRule::Nnunet, Some(axis)) => resample::separate(v, grid.dims, axis, order, across),
         (SpacingRule::Nnunet, None) => resampled(v, grid.dims, how.method),
-        _ => grid.resample(v, order),
+        (
+            SpacingRule::Monai
+            | SpacingRule::Torchio
+            | SpacingRule::TorchioCorner
+            | SpacingRule::Simpleitk
+            | SpacingRule::Zoom,
+            _,
+        ) => grid.resample(v, order),
     });
     let linear = matches!(how.back, Back::Linear | Back::LinearAntialiased);
     let back = [0, 1, 2].map(|i| match how.rule {
@@ -135,7 +142,11 @@ pub(super) fn resample(image: &mut Image, wanted: [f64; 3], how: &How) -> Conten
             Return::Corner(Back::Nearest)
         }
         SpacingRule::Nnunet => Return::Corner(how.back),
-        _ => Return::At { there: grid.coordinates[i], linear },
+        SpacingRule::Monai
+        | SpacingRule::Torchio
+        | SpacingRule::TorchioCorner
+        | SpacingRule::Simpleitk
+        | SpacingRule::Zoom => Return::At { there: grid.coordinates[i], linear },
     });
     image.mask = image.mask.take().map(|m| nearest(&m, grid.dims));
     image.spacing = wanted;

@@ -69,19 +69,18 @@ fn on(list: &mut [Volume<f32>], mask: Option<&Volume<u8>>, step: &Step, kept: &m
         Step::MeanDeviation { mean, deviation, maximum } => {
             for ((v, m), d) in list.iter_mut().zip(mean).zip(deviation) {
                 let (m, d, most) = (*m as f32, *d as f32, *maximum as f32);
-                let (factor, summand) = (1.0 / (most * d), -m / d);
-                v.data.iter_mut().for_each(|x| *x = *x * factor + summand);
+                range::multiply_add(&mut v.data, 1.0 / (most * d), -m / d);
             }
             Ok(())
         }
         Step::MinMax { channels } => {
-            let ranges: Vec<(f32, f32)> = list.iter().map(|v| extremes(&v.data)).collect();
+            let ranges: Vec<(f32, f32)> = list.iter().map(|v| range::least_and_most(&v.data)).collect();
             let all =
                 ranges.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |r, x| (r.0.min(x.0), r.1.max(x.1)));
             for (v, own) in list.iter_mut().zip(ranges) {
                 let (least, most) = if *channels == Channels::Each { own } else { all };
                 let factor = if most > least { 1.0 / (most - least) } else { 0.0 };
-                v.data.iter_mut().for_each(|x| *x = *x * factor + -least * factor);
+                range::multiply_add(&mut v.data, factor, -least * factor);
             }
             Ok(())
         }
@@ -92,7 +91,7 @@ fn on(list: &mut [Volume<f32>], mask: Option<&Volume<u8>>, step: &Step, kept: &m
         }
         Step::Divide { by: Divisor::Maximum } => {
             for v in list {
-                let top = extremes(&v.data).1;
+                let top = range::least_and_most(&v.data).1;
                 if top <= 0.0 {
                     return Err("it has no positive intensities; there is nothing to see".into());
                 }
@@ -101,8 +100,7 @@ fn on(list: &mut [Volume<f32>], mask: Option<&Volume<u8>>, step: &Step, kept: &m
             Ok(())
         }
         Step::Scale { by, add } => {
-            let f = |x: f32| (x as f64 * by + add) as f32;
-            list.iter_mut().for_each(|v| v.data.iter_mut().for_each(|x| *x = f(*x)));
+            list.iter_mut().for_each(|v| range::multiply_add_f64(&mut v.data, *by, *add));
             Ok(())
         }
         Step::Brainmage {} => {
@@ -172,8 +170,7 @@ fn z_score(
         }
     }
     if (scale, shift) != (1.0, 0.0) {
-        let f = |x: f32| (x as f64 * scale + shift) as f32;
-        list.iter_mut().for_each(|v| v.data.iter_mut().for_each(|x| *x = f(*x)));
+        list.iter_mut().for_each(|v| range::multiply_add_f64(&mut v.data, scale, shift));
     }
     Ok(())
 }
@@ -207,8 +204,4 @@ fn rescale(values: &mut [f32], low: f32, high: f32, clip: bool, to: [f64; 2]) ->
     }
     range::scale_range(values, (low as f64, high as f64), (Some(to[0]), Some(to[1])), clip);
     Ok(())
-}
-
-fn extremes(values: &[f32]) -> (f32, f32) {
-    values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |r, &v| (r.0.min(v), r.1.max(v)))
 }

@@ -7,6 +7,7 @@ use crate::Error;
 use crate::grid::{Change, GridHistory};
 use crate::recipe::{Colours, Step};
 use ampoule_imaging::Volume;
+use ampoule_imaging::normalise::range::least_and_most;
 use ampoule_imaging::photo::Photo;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -271,8 +272,7 @@ fn apply(image: &mut Image, step: &Step, kept: &mut Kept) -> Content<()> {
 /// Refuses images without contrast, where a volume has none in any channel.
 pub(crate) fn contrast(channels: &[Volume<f32>]) -> Content<()> {
     for v in channels {
-        let (low, high) =
-            v.data.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |r, &x| (r.0.min(x), r.1.max(x)));
+        let (low, high) = least_and_most(&v.data);
         if low < high {
             return Ok(());
         }

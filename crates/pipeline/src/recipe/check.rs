@@ -107,7 +107,7 @@ fn needed(r: &Recipe, top: &Section) {
         Task::Segmentation if r.label.iter().all(|l| l.value == 0) => "a label with a value above 0",
         Task::Classification if r.label.is_empty() => "[[label]] for each class",
         Task::Regression if r.label.is_empty() => "[[label]] for each number",
-        _ => "",
+        Task::Segmentation | Task::Classification | Task::Regression => "",
     };
     if !needed.is_empty() {
         top.wrong_here(format_args!("a {} needs {needed}", super::Choice::name(r.model.task)));
@@ -154,7 +154,14 @@ fn names(r: &Recipe, parts: &Parts, top: &Section) {
     for (i, p) in r.postprocess.iter().enumerate().filter(|_| parts.postprocess) {
         let other = match &p.step {
             PostStep::KeepInside { label } => Some(label),
-            _ => None,
+            PostStep::Largest { .. }
+            | PostStep::RemoveSmall { .. }
+            | PostStep::FillHoles { .. }
+            | PostStep::Dilate { .. }
+            | PostStep::Erode { .. }
+            | PostStep::Open { .. }
+            | PostStep::Close { .. }
+            | PostStep::Map { .. } => None,
         };
         for m in p.labels.iter().chain(other).filter_map(missing) {
             top.wrong_item("postprocess", i, m);
@@ -184,11 +191,7 @@ fn steps(r: &Recipe, list: &[Step], wrong: &mut dyn FnMut(usize, &str)) {
         }));
     }
     for (i, s) in list.iter().enumerate() {
-        let bytes = match s {
-            Step::Resize { method, .. } => method.filter().is_some(),
-            Step::Stain(_) => true,
-            _ => false,
-        };
+        let bytes = s.takes_bytes();
         if bytes && floats {
             wrong(i, "works on eight-bit images and must come before steps that change intensities");
         }
@@ -210,6 +213,7 @@ fn steps(r: &Recipe, list: &[Step], wrong: &mut dyn FnMut(usize, &str)) {
             Step::Resample { .. } | Step::CropNonzero { .. } if r.kind() == Kind::Image => {
                 wrong(i, "is for volumes")
             }
+            // All others may stand anywhere.
             _ => {}
         }
         let stays = matches!(s, Step::CentreCrop { .. } | Step::Orient { .. }) || bytes;

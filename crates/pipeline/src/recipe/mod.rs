@@ -18,6 +18,7 @@ mod step;
 
 pub use crate::error::Problem;
 use crate::{Error, Result};
+use ampoule_imaging::picture::{Legend, palette};
 pub use decide::{Decide, Label, Rule};
 pub use input::{Agree, Colours, Input, Kind};
 pub use network::{
@@ -160,6 +161,16 @@ impl Recipe {
     /// Channels of the network's input.
     pub fn channels(&self) -> usize {
         self.input.iter().map(Input::channels).sum()
+    }
+
+    /// Labels as pictures name and colour them, without the background.
+    pub(crate) fn legend(&self) -> Vec<Legend> {
+        let one = |(i, l): (usize, &Label)| Legend {
+            value: l.value,
+            name: l.name.clone(),
+            colour: l.colour.unwrap_or_else(|| palette(i)),
+        };
+        self.foreground().enumerate().map(one).collect()
     }
 
     /// Whether there is one result for a whole image: a classification or regression.

@@ -232,7 +232,13 @@ impl Method {
     pub(super) fn usual_back(self) -> Back {
         match self {
             Method::NearestExact => Back::NearestExact,
-            _ => Back::Linear,
+            Method::Nearest
+            | Method::Bilinear
+            | Method::Bicubic
+            | Method::Lanczos
+            | Method::Linear
+            | Method::LinearAntialiased
+            | Method::Cubic => Back::Linear,
         }
     }
 }

@@ -176,17 +176,53 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whether the step works on eight-bit values only.
+    pub fn takes_bytes(&self) -> bool {
+        match self {
+            Step::Resize { method, .. } => method.filter().is_some(),
+            Step::Stain(_) => true,
+            Step::Orient { .. }
+            | Step::CropNonzero { .. }
+            | Step::CentreCrop { .. }
+            | Step::Resample { .. }
+            | Step::Reduce { .. }
+            | Step::ZScore { .. }
+            | Step::Clip { .. }
+            | Step::Ct { .. }
+            | Step::PercentileRescale { .. }
+            | Step::KeptRescale { .. }
+            | Step::MeanDeviation { .. }
+            | Step::MinMax { .. }
+            | Step::Divide { .. }
+            | Step::Scale { .. }
+            | Step::Brainmage {}
+            | Step::HistogramMatch { .. }
+            | Step::Pad { .. } => false,
+        }
+    }
+
     /// Whether the step changes which part of the image a pixel shows.
     pub fn moves(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Step::Orient { .. }
-                | Step::CropNonzero { .. }
-                | Step::CentreCrop { .. }
-                | Step::Resize { .. }
-                | Step::Resample { .. }
-                | Step::Reduce { .. }
-                | Step::Pad { .. }
-        )
+            | Step::CropNonzero { .. }
+            | Step::CentreCrop { .. }
+            | Step::Resize { .. }
+            | Step::Resample { .. }
+            | Step::Reduce { .. }
+            | Step::Pad { .. } => true,
+            Step::Stain(_)
+            | Step::ZScore { .. }
+            | Step::Clip { .. }
+            | Step::Ct { .. }
+            | Step::PercentileRescale { .. }
+            | Step::KeptRescale { .. }
+            | Step::MeanDeviation { .. }
+            | Step::MinMax { .. }
+            | Step::Divide { .. }
+            | Step::Scale { .. }
+            | Step::Brainmage {}
+            | Step::HistogramMatch { .. } => false,
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::record::{Record, State, Written, inputs, millis};
 use crate::write::{Names, Segmented, remove_plain, write_all};
 use crate::{Error, Fingerprint, Model, Result, Workspace, plausible, post, slides};
 use ampoule_imaging::Volume;
-use ampoule_imaging::geometry::Orientation;
+use ampoule_imaging::geometry::{Affine, Orientation};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -261,7 +261,7 @@ pub(crate) fn decide(record: &mut Record, recipe: &Recipe, numbers: &[f32]) {
     let decider = crate::decide::Decider::new(recipe);
     let chosen = match recipe.decide.rule {
         Rule::Several => decider.several(numbers),
-        _ => decider.choose(numbers).into_iter().collect(),
+        Rule::Argmax | Rule::Threshold | Rule::Regions => decider.choose(numbers).into_iter().collect(),
     };
     record.classes = chosen.into_iter().map(|k| recipe.label[k].name.clone()).collect();
 }
@@ -296,6 +296,12 @@ pub struct Prediction {
     pub scores: Vec<(usize, Volume<f32>)>,
     /// One number for each label of the recipe, for a classification or regression.
     pub numbers: Vec<f32>,
+    /// The class, or the classes, of a classification.
+    pub classes: Vec<String>,
+    /// What each label covers.
+    pub measured: Vec<crate::Measured>,
+    /// From a volume's voxels to millimetres.
+    pub affine: Option<Affine>,
     /// Size of a voxel along the file's axes in mm; 1 where nothing is known.
     pub spacing: [f64; 3],
     /// Orientation of a volume's axes.
@@ -317,7 +323,10 @@ pub fn predict_case(model: &mut Model, case: &Case, settings: crate::Settings) -
     let mut record = Record::default();
     describe(&mut record, &loaded);
     let (labels, scores, numbers) = match found {
-        Predicted::Numbers(n) => (None, Vec::new(), n),
+        Predicted::Numbers(n) => {
+            decide(&mut record, &recipe, &n);
+            (None, Vec::new(), n)
+        }
         Predicted::Labels { labels, scores } => {
             let (labels, scores) = finish(&recipe, &loaded, labels, scores, &mut record, &mut ws);
             (Some(labels), scores, Vec::new())
@@ -327,6 +336,9 @@ pub fn predict_case(model: &mut Model, case: &Case, settings: crate::Settings) -
         labels,
         scores,
         numbers,
+        classes: record.classes,
+        measured: record.labels,
+        affine: loaded.affine(),
         spacing: loaded.spacing(),
         orientation: loaded.orientation(),
         timings: ws.timings().clone(),

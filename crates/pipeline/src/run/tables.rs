@@ -137,7 +137,7 @@ fn cases_row(recipe: &Recipe, case: &Case, outcome: &Outcome) -> Row {
         let title = match (recipe.model.task, unit) {
             (Task::Regression, "") => name.clone(),
             (Task::Regression, unit) => format!("{name} ({unit})"),
-            _ => format!("prob_{name}"),
+            (Task::Classification | Task::Segmentation, _) => format!("prob_{name}"),
         };
         add(&title, format!("{value:.7}"));
     }

@@ -31,7 +31,7 @@ pub fn run_cases(
     if !batch.outputs.alone {
         tables::ours(output)?;
     }
-    let files = cases.iter().flat_map(|c| c.files.iter().chain(&c.truth));
+    let files = cases.iter().flat_map(|c| c.files.iter().chain(&c.ground_truth));
     let shared = Shared {
         clashes: clashes(model, cases, output, batch),
         cases,

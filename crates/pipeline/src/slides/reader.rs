@@ -47,7 +47,7 @@ impl TileReader<'_> {
     pub fn normalise(&mut self, wanted: Stain, thumbnail: &Photo) -> Result<bool, Error> {
         self.change = match wanted {
             Stain::Channels => stain::change(thumbnail, &wanted.into()),
-            _ => self.stains(wanted)?,
+            Stain::Macenko { .. } | Stain::Reinhard { .. } => self.stains(wanted)?,
         };
         Ok(self.change.is_some())
     }

@@ -17,7 +17,7 @@ use crate::predict::tile_scores;
 use crate::prepare::Image;
 use crate::recipe::{Slide as Part, Step, TissueRule, Weighting};
 use crate::record::{OnSlide, Record, millis};
-use crate::write::{Names, legend};
+use crate::write::Names;
 use crate::{Error, Model, Result};
 use ampoule_imaging::Volume;
 use ampoule_imaging::photo::Photo;
@@ -76,7 +76,7 @@ pub(crate) fn run(
 
     let on_slide = score_grid(&slide, grid, recipe.is_image_level());
     let ratio = on_slide.scale / survey.k;
-    let colours: Vec<[u8; 3]> = legend(&recipe).iter().map(|l| l.colour).collect();
+    let colours: Vec<[u8; 3]> = recipe.legend().iter().map(|l| l.colour).collect();
     let overlay = Coverage::new(survey.thumbnail.clone(), ratio, &colours);
     let tissue = survey.mask.as_ref().map(|mask| Tissue { cover: OnTissue { mask, ratio }, clip: part.clip });
     let seed = record.inputs.first().map_or("", |i| &i.sha256);
@@ -167,7 +167,7 @@ fn weights(grid: &Grid, blend: Weighting, whole: bool) -> Volume<f32> {
     let size = if whole { [1; 3] } else { [grid.window[0], grid.window[1], 1] };
     match blend {
         Weighting::Gaussian if !whole => importance(Style::Monai, size),
-        _ => Volume::filled(size, 1.0),
+        Weighting::Gaussian | Weighting::Average => Volume::filled(size, 1.0),
     }
 }
 

@@ -3,7 +3,6 @@
 use super::SlideFiles;
 use crate::decide::Decider;
 use crate::recipe::Recipe;
-use crate::write::legend;
 use crate::{Error, Result};
 use ampoule_imaging::contour::{Region, Tracer};
 use ampoule_imaging::geojson::Features;
@@ -99,7 +98,7 @@ impl<'a> Sink<'a> {
             let map = Pyramid::new(out, grid.size[0], grid.size[1], grid.mpp);
             Ok((c, map.map_err(Error::io(files.map(c)))?))
         };
-        let named = legend(recipe);
+        let named = recipe.legend();
         let colour = |v: u16| named.iter().find(|l| l.value == v).map_or([180; 3], |l| l.colour);
         Ok(Sink {
             recipe,

@@ -39,12 +39,11 @@ struct Shared<'s, 'a, 't> {
 
 /// Steps that are left to a tile once the slide's reader has reduced it and changed its stains.
 pub(super) fn steps(recipe: &Recipe) -> Vec<Step> {
-    let left = |s: &&Step| match s {
-        Step::Stain(_) => false,
-        Step::Reduce { .. } => recipe.is_image_level(),
-        _ => true,
+    let done = |s: &Step| match s {
+        Step::Reduce { .. } => !recipe.is_image_level(),
+        s => matches!(s, Step::Stain(_)),
     };
-    recipe.steps().filter(left).cloned().collect()
+    recipe.steps().filter(|s| !done(s)).cloned().collect()
 }
 
 /// Works on all tiles, one thread for each model, and gives the assembler back. Tiles are added in order, so what

@@ -3,7 +3,7 @@
 use super::{Names, Segmented, Writer, nifti};
 use crate::read::Source;
 use ampoule_imaging::fs::write_atomic;
-use ampoule_imaging::photo::{write_grey, write_grey16};
+use ampoule_imaging::photo::write_labels;
 use std::path::Path;
 
 pub(super) struct Labels;
@@ -28,12 +28,6 @@ impl Writer for Labels {
         }
         let [w, h, _] = s.labels.dims;
         let most = s.recipe.label.iter().map(|l| l.value).max().unwrap_or(0);
-        write_atomic(path, |out| match most {
-            0..=255 => {
-                let bytes: Vec<u8> = s.labels.data.iter().map(|v| *v as u8).collect();
-                write_grey(out, w, h, &bytes)
-            }
-            _ => write_grey16(out, w, h, &s.labels.data),
-        })
+        write_atomic(path, |out| write_labels(out, w, h, &s.labels.data, most))
     }
 }

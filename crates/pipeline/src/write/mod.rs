@@ -12,7 +12,6 @@ use crate::recipe::{Kind, Recipe};
 use crate::record::Written;
 use crate::{Error, Result, sha256_file};
 use ampoule_imaging::Volume;
-use ampoule_imaging::picture::Legend;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -111,16 +110,6 @@ pub(crate) fn plain(recipe: &Recipe, k: usize) -> String {
     let plain = |i: usize| recipe.label[i].name.replace(|c: char| !c.is_alphanumeric(), "-");
     let unique = (0..recipe.label.len()).all(|o| o == k || plain(o) != plain(k));
     if unique { plain(k) } else { format!("{}-{k}", plain(k)) }
-}
-
-/// Labels as pictures name and colour them.
-pub(crate) fn legend(recipe: &Recipe) -> Vec<Legend> {
-    let one = |(i, l): (usize, &crate::recipe::Label)| Legend {
-        value: l.value,
-        name: l.name.clone(),
-        colour: l.colour.unwrap_or_else(|| ampoule_imaging::picture::palette(i)),
-    };
-    recipe.foreground().enumerate().map(one).collect()
 }
 
 /// Writes all files of a case into `folder`; none is left where one fails.

@@ -1,6 +1,6 @@
 //! The picture to check a case by.
 
-use super::{Names, Segmented, Writer, legend};
+use super::{Names, Segmented, Writer};
 use crate::read::Source;
 use ampoule_imaging::fs::write_atomic;
 use ampoule_imaging::photo::write_rgb;
@@ -21,7 +21,7 @@ impl Writer for Picture {
 
     fn write(&self, _: usize, s: &Segmented, path: &Path) -> std::io::Result<()> {
         let title = s.case.main().file_name().unwrap_or_default().to_string_lossy();
-        let legend = legend(s.recipe);
+        let legend = s.recipe.legend();
         let picture = match &s.loaded.source {
             Source::Photo(photo) => overlay(photo, &s.labels.data, &legend, photo.mpp, &title),
             Source::Volume { nifti, turn, orientation } => {

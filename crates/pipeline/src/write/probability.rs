@@ -3,7 +3,7 @@
 use super::{Names, Segmented, Writer, nifti, plain};
 use crate::read::Source;
 use ampoule_imaging::fs::write_atomic;
-use ampoule_imaging::photo::write_grey;
+use ampoule_imaging::photo::write_probabilities;
 use std::path::Path;
 
 pub(super) struct Probability;
@@ -42,8 +42,7 @@ impl Writer for Probability {
         if let Source::Volume { .. } = s.loaded.source {
             return nifti(s)?.with_floats(scores).write(path);
         }
-        let bytes: Vec<u8> =
-            scores.data.iter().map(|v| (v * 255.0).round().clamp(0.0, 255.0) as u8).collect();
-        write_atomic(path, |out| write_grey(out, scores.dims[0], scores.dims[1], &bytes))
+        let [w, h, _] = scores.dims;
+        write_atomic(path, |out| write_probabilities(out, w, h, &scores.data))
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn wide(p: &Page) -> bool {
     lossless(p) && (p.bits > 8 || p.numbers != Numbers::Unsigned)
 }
 
-/// Whether pixels of this page can be made; the words say what stands in the way.
+/// Whether this page can be decoded; an error names the feature that prevents it.
 pub(crate) fn supported(p: &Page) -> Result<(), Error> {
     packing(p)?;
     let n = p.samples;
@@ -31,7 +31,9 @@ pub(crate) fn supported(p: &Page) -> Result<(), Error> {
             return Err(unsupported(format!("colours of photometric interpretation {n}; save it as RGB")));
         }
         (Colour::Rgb | Colour::YCbCr, 3..) | (Colour::Grey | Colour::WhiteIsZero | Colour::Palette, 1..) => {}
-        _ => return Err(unsupported(format!("{n} samples a pixel"))),
+        (Colour::Rgb | Colour::YCbCr, ..3) | (Colour::Grey | Colour::WhiteIsZero | Colour::Palette, 0) => {
+            return Err(unsupported(format!("{n} samples a pixel")));
+        }
     }
     if !(1..=SAMPLES).contains(&n) {
         return Err(unsupported(format!("{n} samples a pixel")));
@@ -64,7 +66,15 @@ fn packing(p: &Page) -> Result<(), Error> {
         (_, Predictor::Float) if p.numbers != Numbers::Float || !matches!(p.bits, 16 | 32 | 64) => {
             unsupported("a floating-point predictor of whole numbers; save it without one")
         }
-        _ => return Ok(()),
+        (
+            Packing::Plain
+            | Packing::Lzw
+            | Packing::Deflate
+            | Packing::PackBits
+            | Packing::Jpeg
+            | Packing::Jpeg2000 { .. },
+            Predictor::None | Predictor::Horizontal | Predictor::Float,
+        ) => return Ok(()),
     })
 }
 
@@ -130,7 +140,7 @@ pub(crate) fn to_rgb8(
     match p.packing {
         Packing::Jpeg => return jpeg::decode(p, first, [w, h]),
         Packing::Jpeg2000 { chroma } => return jpeg2000::decode(first, chroma, p.chunk, [w, h]),
-        _ => {}
+        Packing::Plain | Packing::Lzw | Packing::Deflate | Packing::PackBits | Packing::Other(_) => {}
     }
     let source = Source::new(p, planes, h)?;
     let scale = |v: u32| ((v.min(white) * 255 + white / 2) / white.max(1)) as u8;
@@ -151,7 +161,7 @@ pub(crate) fn to_rgb8(
                         if p.bits == 8 { source.sample(x, y, 0)[0] as u32 } else { source.narrow(x, y, 0) };
                     p.palette.get(i as usize).copied().unwrap_or([0; 3])
                 }
-                _ => [level(x, y, 0); 3],
+                Colour::Grey | Colour::YCbCr | Colour::Other(_) => [level(x, y, 0); 3],
             });
         }
     }

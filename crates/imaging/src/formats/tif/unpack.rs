@@ -17,7 +17,7 @@ pub(super) fn rows(p: &Page, data: &[u8], rows: usize, per_pixel: usize) -> Resu
     for r in out.chunks_exact_mut(row.max(1)) {
         match p.predictor {
             Predictor::Float => float_differences(r, per_pixel, bytes),
-            _ => {
+            Predictor::None | Predictor::Horizontal | Predictor::Other(_) => {
                 if bytes > 1 && !p.big_endian {
                     r.chunks_exact_mut(bytes).for_each(<[u8]>::reverse);
                 }
@@ -67,7 +67,10 @@ fn unpack(packing: Packing, data: &[u8], wanted: usize) -> Result<Vec<u8>, Error
         Packing::Lzw => lzw(data, wanted)?,
         Packing::Deflate => deflate(data, wanted)?,
         Packing::PackBits => pack_bits(data, wanted)?,
-        _ => data[..wanted.min(data.len())].to_vec(),
+        // Other packings are refused before, or decoded as JPEG.
+        Packing::Plain | Packing::Jpeg | Packing::Jpeg2000 { .. } | Packing::Other(_) => {
+            data[..wanted.min(data.len())].to_vec()
+        }
     };
     if out.len() < wanted { Err(early()) } else { Ok(out) }
 }

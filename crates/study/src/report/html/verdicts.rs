@@ -10,7 +10,7 @@ pub(super) fn verdicts(out: &mut String, r: &Results, number: usize) {
     let _ = write!(out, "<h2 id=\"verdicts{number}\">Verdicts</h2>");
     for w in &r.workloads {
         let truth = match w.truth {
-            true => "against the truth of".to_owned(),
+            true => "against the ground truth of".to_owned(),
             false => format!("by agreement with <b>{}</b> on", escape(&r.baseline)),
         };
         let _ = write!(

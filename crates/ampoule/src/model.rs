@@ -1,0 +1,232 @@
+use crate::{Builder, DType, Dim, Error, Label, Outputs, Prediction, Result, Tensor};
+use ampoule_engine::{Options, Session};
+use ampoule_graph::{Graph, ValueId};
+use ampoule_pipeline::{Case, RECIPE_KEY, Recipe, Settings};
+use std::path::{Path, PathBuf};
+
+/// An input or output of a model, as its file has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorInfo {
+    /// Name.
+    pub name: String,
+    /// Axes, outermost first; free ones have a name or nothing. Empty where the file says nothing of the shape.
+    pub shape: Vec<Dim>,
+    /// Element type in the file, where it says one. [`Tensor`]s are float32 for all.
+    pub dtype: Option<DType>,
+}
+
+/// A model, ready to be run.
+pub struct Model {
+    graph: Graph,
+    recipe: Option<Recipe>,
+    sha256: String,
+    how: Builder,
+    inputs: Vec<TensorInfo>,
+    outputs: Vec<TensorInfo>,
+    /// The network made ready for the shapes of the last run.
+    session: Option<Session>,
+    /// Networks and recipe together, made when the first image comes.
+    pipeline: Option<ampoule_pipeline::Model>,
+}
+
+impl Model {
+    /// Opens an ONNX file with all defaults.
+    pub fn open(path: impl AsRef<Path>) -> Result<Model> {
+        Builder::default().open(path)
+    }
+
+    /// Options, to be followed by [`Builder::open`].
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn new(how: Builder, graph: Graph, sha256: String) -> Result<Model> {
+        ampoule_kernels::choose(how.features.as_deref()).map_err(ampoule_engine::Error::from)?;
+        let text = how.recipe.as_deref().or_else(|| graph.meta(RECIPE_KEY));
+        let recipe = text.map(|t| Recipe::parse(t, "recipe")).transpose()?;
+        let info = |ids: &[ValueId]| ids.iter().map(|id| TensorInfo::new(&graph, *id)).collect();
+        let (inputs, outputs) = (info(&graph.inputs), info(&graph.outputs));
+        Ok(Model { graph, recipe, sha256, how, inputs, outputs, session: None, pipeline: None })
+    }
+
+    /// Inputs in the order of the file.
+    pub fn inputs(&self) -> &[TensorInfo] {
+        &self.inputs
+    }
+
+    /// Outputs in the order of the file.
+    pub fn outputs(&self) -> &[TensorInfo] {
+        &self.outputs
+    }
+
+    /// Labels or classes of the recipe; empty without one.
+    pub fn labels(&self) -> Vec<Label> {
+        let Some(recipe) = &self.recipe else { return Vec::new() };
+        (0..recipe.label.len()).map(|i| Label::of_recipe(recipe, i)).collect()
+    }
+
+    /// Keeps only these outputs, and the inputs that they depend on.
+    ///
+    /// ```
+    /// use ampoule::Model;
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/deepbet_f16.onnx");
+    ///
+    /// // Two networks in one file, each with an input of its own.
+    /// let model = Model::open(path)?;
+    /// assert_eq!(model.inputs().len(), 2);
+    /// let main = model.only(&["main"])?;
+    /// assert_eq!(main.inputs()[0].name, "main_image");
+    /// # Ok::<(), ampoule::Error>(())
+    /// ```
+    pub fn only(self, outputs: &[&str]) -> Result<Model> {
+        if let Some(unknown) = outputs.iter().find(|o| !self.outputs.iter().any(|i| i.name == **o)) {
+            return Err(Error::UnknownOutput { name: (*unknown).to_owned(), known: names(&self.outputs) });
+        }
+        let mut graph = self.graph.extract(outputs)?;
+        if let Some(recipe) = self.graph.meta(RECIPE_KEY) {
+            graph.set_meta(RECIPE_KEY, recipe);
+        }
+        Model::new(self.how, graph, self.sha256)
+    }
+
+    /// Runs the network on tensors by the names of its inputs, in any order, in the axes of the file (such as NCHW).
+    ///
+    /// The network is made ready for the shapes given; a run with the same shapes as the one before starts at once.
+    pub fn run(&mut self, inputs: &[(&str, Tensor)]) -> Result<Outputs> {
+        let given = self.in_order(inputs)?;
+        let shapes: Vec<Vec<usize>> = given.iter().map(|t| t.shape().to_vec()).collect();
+        let ready =
+            |s: &Session| shapes.iter().enumerate().all(|(i, d)| s.input_dims(i).is_ok_and(|own| own == d));
+        let mut session = match self.session.take().filter(ready) {
+            Some(session) => session,
+            None => Session::new(self.graph.clone(), &shapes, &self.options(true))?,
+        };
+        for (i, t) in given.iter().enumerate() {
+            session.set_input(i, t.values())?;
+        }
+        session.run()?;
+        let list = self
+            .outputs
+            .iter()
+            .zip(session.iter_outputs())
+            .map(|(info, output)| Ok((info.name.clone(), Tensor::new(output.dims, output.to_vec())?)));
+        let list = list.collect::<Result<_>>()?;
+        self.session = Some(session);
+        Ok(Outputs { list })
+    }
+
+    /// Reads an image (a volume, photo or tile), runs it through recipe and network, and returns what was found on the
+    /// image's own grid. A recipe with several `[[input]]` files takes [`Model::predict_files`].
+    pub fn predict(&mut self, file: impl AsRef<Path>) -> Result<Prediction> {
+        self.predict_files(&[file.as_ref()])
+    }
+
+    /// The same for a case of several files, one for each `[[input]]` of the recipe, in its order.
+    pub fn predict_files(&mut self, files: &[&Path]) -> Result<Prediction> {
+        let Some(first) = files.first() else {
+            let recipe = self.recipe.as_ref().ok_or(ampoule_pipeline::Error::NoRecipe)?;
+            let name = recipe.input.first().map_or(String::new(), |i| i.name.clone());
+            return Err(Error::InputCount { name, times: 0 });
+        };
+        let case = Case { files: files.iter().map(PathBuf::from).collect(), ..Case::of_file(first) };
+        let settings = Settings { fast: self.how.fast, scores: self.how.probabilities };
+        let pipeline = self.pipeline()?;
+        let recipe = pipeline.recipe.clone();
+        if let Some(missing) = recipe.input.get(files.len()) {
+            return Err(Error::InputCount { name: missing.name.clone(), times: 0 });
+        }
+        if files.len() > recipe.input.len() {
+            let known = recipe.input.iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(", ");
+            let name = files[recipe.input.len()].display().to_string();
+            return Err(Error::UnknownInput { name, known });
+        }
+        if ampoule_pipeline::is_slide(&recipe, &case) {
+            return Err(Error::Slide { path: (*first).to_owned() });
+        }
+        let found = ampoule_pipeline::predict_case(pipeline, &case, settings)?;
+        Ok(Prediction::new(&recipe, found))
+    }
+
+    /// The tensors in the order of the model's inputs.
+    fn in_order<'a>(&self, given: &'a [(&str, Tensor)]) -> Result<Vec<&'a Tensor>> {
+        if let Some((name, _)) = given.iter().find(|(n, _)| !self.inputs.iter().any(|i| i.name == *n)) {
+            return Err(Error::UnknownInput { name: (*name).to_owned(), known: names(&self.inputs) });
+        }
+        let one = |info: &TensorInfo| {
+            let mut own = given.iter().filter(|(n, _)| *n == info.name).map(|(_, t)| t);
+            match (own.next(), own.count()) {
+                (Some(t), 0) if info.takes(t.shape()) => Ok(t),
+                (Some(t), 0) => Err(Error::InputShape {
+                    name: info.name.clone(),
+                    wanted: info.axes(),
+                    shape: t.shape().to_vec(),
+                }),
+                (first, more) => {
+                    Err(Error::InputCount { name: info.name.clone(), times: more + first.is_some() as usize })
+                }
+            }
+        };
+        self.inputs.iter().map(one).collect()
+    }
+
+    fn pipeline(&mut self) -> Result<&mut ampoule_pipeline::Model> {
+        if self.pipeline.is_none() {
+            let (graph, recipe) = (self.graph.clone(), self.how.recipe.as_deref());
+            let options = self.options(false);
+            let mut made = ampoule_pipeline::Model::from_graph(graph, recipe, self.sha256.clone(), options)?;
+            made.max_ram = self.limit();
+            self.pipeline = Some(made);
+        }
+        self.pipeline.as_mut().ok_or(Error::Pipeline(ampoule_pipeline::Error::NoRecipe))
+    }
+
+    fn limit(&self) -> Option<u64> {
+        ampoule_pipeline::memory_limit(self.how.memory_limit)
+    }
+
+    /// Options of the engine; `alone` where nothing but a network is to fit in what the process may still take.
+    fn options(&self, alone: bool) -> Options {
+        let held = if alone { ampoule_pipeline::rss_bytes().unwrap_or(0) } else { 0 };
+        Options {
+            isa: self.how.features.clone(),
+            threads: self.how.threads,
+            max_bytes: self.limit().map(|most| most.saturating_sub(held)),
+            precision: self.how.precision,
+            ..Options::default()
+        }
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut out = f.debug_struct("Model");
+        out.field("inputs", &self.inputs).field("outputs", &self.outputs).finish_non_exhaustive()
+    }
+}
+
+impl TensorInfo {
+    fn new(graph: &Graph, id: ValueId) -> TensorInfo {
+        let value = graph.value(id);
+        TensorInfo {
+            name: value.name.clone(),
+            shape: value.shape.clone().unwrap_or_default(),
+            dtype: value.dtype,
+        }
+    }
+
+    /// Whether a tensor of this shape can be given.
+    fn takes(&self, shape: &[usize]) -> bool {
+        let axis = |(d, n): (&Dim, &usize)| d.known().is_none_or(|k| k == *n);
+        self.shape.is_empty() || self.shape.len() == shape.len() && self.shape.iter().zip(shape).all(axis)
+    }
+
+    /// The shape for people.
+    fn axes(&self) -> String {
+        let axes: Vec<String> = self.shape.iter().map(Dim::to_string).collect();
+        format!("[{}]", axes.join(", "))
+    }
+}
+
+fn names(list: &[TensorInfo]) -> String {
+    list.iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(", ")
+}
