@@ -93,8 +93,6 @@ pub struct Optimize {
     /// File to write.
     #[arg(long, short)]
     pub output: PathBuf,
-    #[command(flatten)]
-    pub data: Data,
     /// Largest loss allowed, as METRIC=VALUE (dice, hd95 in mm, agreement, accuracy, balanced-accuracy, auroc); repeatable, each
     /// class by itself [default: dice=0.005 for volumes, agreement=0.01 for photos,
     /// after training with --truth accuracy=0.01 or dice=0.01].
@@ -105,6 +103,8 @@ pub struct Optimize {
     pub fast: bool,
     #[command(flatten)]
     pub options: Options,
+    #[command(flatten)]
+    pub data: Data,
 }
 
 #[cfg(test)]

@@ -713,7 +713,11 @@ fn the_other_commands_answer() {
     // Two thread counts times two engines; the other engine is not there, which is said and counted.
     assert_eq!(text(&o).lines().filter(|l| l.starts_with('{')).count(), 4);
     assert!(text(&o).contains("run tools/peers.sh"));
-    expect(&ampoule(&d, &["bench", "tiny.onnx", "--against", "abacus"]), 2, &["possible values: onnxruntime, openvino"]);
+    expect(
+        &ampoule(&d, &["bench", "tiny.onnx", "--against", "abacus"]),
+        2,
+        &["possible values: onnxruntime, openvino"],
+    );
     expect(&ampoule(&d, &["bench", "tiny.onnx", "--size", "64", "--max-ram", "1M"]), 5, &["needs"]);
     let half = ["bench", "tiny.onnx", "--size", "8", "--seconds", "0.01", "--json", "--precision", "bf16"];
     expect(&ampoule(&d, &half), 0, &["\"precision\":\"bf16\""]);
@@ -724,7 +728,8 @@ fn the_other_commands_answer() {
     let sidecar = std::fs::read_to_string(d.path("half/head_ampoule.json")).unwrap();
     assert!(sidecar.contains("\"precision\": \"bf16\""), "{sidecar}");
     expect(&ampoule(&d, &["doctor", "--threads", "1,2"]), 2, &["one number"]);
-    expect(&ampoule(&d, &["doctor"]), 0, &["tiers", "GMAC/s"]);
+    expect(&ampoule(&d, &["doctor"]), 0, &["tiers", "kernels   gemm", "GMAC/s"]);
+    expect(&ampoule(&d, &["doctor", "--isa", "scalar"]), 0, &["fallback  without avx2", "f32_gemm scalar"]);
     expect(&ampoule(&d, &["generate", "man"]), 0, &[".TH ampoule"]);
     expect(&ampoule(&d, &["generate", "complete-bash"]), 0, &["complete"]);
     expect(&ampoule(&d, &["generate", "recipe", "deepbet"]), 0, &["nearest-exact"]);

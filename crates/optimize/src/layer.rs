@@ -1,6 +1,7 @@
 //! What a layer is: a Conv, ConvTranspose, Gemm or MatMul with constant weights. Everything in this crate that looks for
 //! layers asks here.
 
+use ampoule_graph::op::Quantized;
 use ampoule_graph::{Graph, Node, Op};
 
 /// How the weights of a layer are stored.
@@ -12,7 +13,7 @@ enum Weights {
 
 /// Whether an operator multiplies its first input by weights, its second.
 pub(crate) fn has_weights(op: &Op) -> bool {
-    matches!(op, Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Gemm { .. } | Op::MatMul)
+    op.is_layer()
 }
 
 /// The weights of a layer: floats, or integers behind a DequantizeLinear. `None` for nodes that are no layers.
@@ -29,13 +30,10 @@ fn weights(g: &Graph, producers: &[Option<usize>], node: &Node) -> Option<Weight
 /// Whether a node is a layer that INT8 can compute: float weights of two axes or more, an input that is computed, and a
 /// Gemm without scaling or a transposed first input.
 pub(crate) fn is_quantizable(g: &Graph, node: &Node) -> bool {
-    let plain = match node.op {
-        Op::Gemm { trans_a, alpha, .. } => !trans_a && alpha == 1.0,
-        _ => true,
-    };
-    let weights = node.input(1).and_then(|w| g.constants.get(&w)).filter(|_| has_weights(&node.op));
+    let product = node.op.row().quantized == Quantized::Product;
+    let weights = node.input(1).and_then(|w| g.constants.get(&w));
     let computed = node.input(0).is_some_and(|x| !g.constants.contains_key(&x));
-    plain && computed && weights.is_some_and(|t| t.dims().len() >= 2 && t.dtype().is_float())
+    product && computed && weights.is_some_and(|t| t.dims().len() >= 2 && t.dtype().is_float())
 }
 
 /// Whether a node is a layer that computes new channels from all of its input's: no grouped convolution, and no Gemm with
@@ -44,18 +42,15 @@ pub(crate) fn mixes_channels(g: &Graph, node: &Node) -> bool {
     let whole = match node.op {
         Op::Conv { group, .. } | Op::ConvTranspose { group, .. } => group == 1,
         Op::Gemm { trans_a, .. } => !trans_a,
-        _ => true,
+        _ => has_weights(&node.op),
     };
     let constant = node.input(1).is_some_and(|w| g.constants.contains_key(&w));
-    has_weights(&node.op) && whole && constant
+    whole && constant
 }
 
 /// The axes of a layer's weights on which its output and input channels lie.
 pub(crate) fn weight_axes(op: &Op) -> [usize; 2] {
-    match op {
-        Op::Conv { .. } | Op::Gemm { trans_b: true, .. } => [0, 1],
-        _ => [1, 0],
-    }
+    op.weight_axes().unwrap_or([1, 0])
 }
 
 /// Layers of a network, and those of them in INT8.

@@ -137,12 +137,10 @@ fn layers(a: &Graph, b: &Graph) -> Vec<Layer> {
     let producers = b.producers();
     let mut out = Vec::new();
     for (i, n) in b.nodes.iter().enumerate() {
-        let product =
-            matches!(n.op, Op::Conv { .. } | Op::ConvTranspose { .. } | Op::Gemm { .. } | Op::MatMul);
         let quantized = n.input(0).and_then(|x| producers[x.0]);
         let quantized = quantized.is_some_and(|p| matches!(b.nodes[p].op, Op::Dequantize { .. }));
         let (Some(y), Some(own)) = (n.output(), outputs.get(b.node_name(n))) else { continue };
-        if product && quantized {
+        if n.op.is_layer() && quantized {
             let names = [a.value(*own).name.clone(), b.value(y).name.clone()];
             out.push(Layer { node: i, outputs: names, part: part(b, i, &known, &producers) });
         }

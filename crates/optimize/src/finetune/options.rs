@@ -41,11 +41,11 @@ pub struct FinetuneOptions {
     /// Learning rate; a tenth of it in quantization-aware training [default: 0.0003, 0.001 for a student, 0.01 for sgd].
     #[arg(long, value_name = "RATE")]
     pub rate: Option<f32>,
-    /// Optimizer.
-    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    /// Optimizer: adamw, adam or sgd.
+    #[arg(long, value_enum, default_value_t, value_name = "NAME", hide_possible_values = true)]
     pub optimizer: Optimizer,
-    /// Learning-rate schedule.
-    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    /// Learning-rate schedule: cosine decay, a tenth after each third (step), or constant.
+    #[arg(long, value_enum, default_value_t, value_name = "NAME", hide_possible_values = true)]
     pub schedule: Schedule,
     /// Weight decay.
     #[arg(long, value_name = "SHARE", default_value_t = FinetuneOptions::default().decay)]
@@ -59,8 +59,8 @@ pub struct FinetuneOptions {
     /// Steps of an epoch [default: as many as cover all images].
     #[arg(long, value_name = "N")]
     pub steps: Option<u32>,
-    /// Augmentation: mirroring and quarter turns (light), also rotation, scale, brightness, colour and noise (full).
-    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    /// Augmentation: none; mirroring and quarter turns (light); also rotation, scale, brightness, colour and noise (full).
+    #[arg(long, value_enum, default_value_t, value_name = "HOW", hide_possible_values = true)]
     pub augment: Augment,
     /// Epochs without a better result after which training ends.
     #[arg(long, value_name = "N", default_value_t = FinetuneOptions::default().patience)]

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[command(next_help_heading = "Quantization")]
 pub struct Int8Options {
-    /// Layers in INT8: all but a first one of up to three channels (performance), that too (all; part of --precision
-    /// auto with --validate), or without first and last layers and residuals (mixed).
-    #[arg(long, value_enum, default_value_t, value_name = "LAYERS")]
+    /// Layers in INT8: all but a first one of up to three channels (performance), that one too (all; part of --precision
+    /// auto with --validate), or neither first and last layers nor residuals (mixed).
+    #[arg(long, value_enum, default_value_t, value_name = "LAYERS", hide_possible_values = true)]
     pub preset: Preset,
-    /// Calibration method.
-    #[arg(long, value_enum, default_value_t, value_name = "METHOD")]
+    /// Calibration method: least squared error (mse), least KL divergence (kl), minimum and maximum (minmax), mean of the
+    /// cases' extremes (mean), or all but 0.01 % at either end (percentile).
+    #[arg(long, value_enum, default_value_t, value_name = "METHOD", hide_possible_values = true)]
     pub ranges: Method,
     /// No bias correction.
     #[arg(long)]

@@ -79,8 +79,9 @@ pub struct PruneOptions {
     /// Rank channels across the whole network instead of within each layer.
     #[arg(long)]
     pub global: bool,
-    /// Importance of channels: L1 or L2 norm, distance to the geometric median, or activation.
-    #[arg(long, value_enum, default_value_t, value_name = "MEASURE")]
+    /// Importance of channels: L1 or L2 norm of their filters (l1, l2), distance to the geometric median (median), or
+    /// activation.
+    #[arg(long, value_enum, default_value_t, value_name = "MEASURE", hide_possible_values = true)]
     pub importance: Importance,
     /// Prune in so many steps, with training between them [default: 3 with --finetune, else 1].
     #[arg(long, value_name = "N")]

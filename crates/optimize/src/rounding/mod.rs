@@ -41,8 +41,9 @@ pub enum Rounding {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[command(next_help_heading = "Quantization")]
 pub struct RoundingOptions {
-    /// Rounding of weights.
-    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    /// Rounding of weights: to nearest; with scales that minimise the error of the layer's outputs on samples of its
+    /// inputs (outputs); or adaptive rounding, up or down by the same error (adaptive).
+    #[arg(long, value_enum, default_value_t, value_name = "HOW", hide_possible_values = true)]
     pub rounding: Rounding,
 }
 
