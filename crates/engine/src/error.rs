@@ -146,6 +146,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the reason is that something does not fit in memory.
+    pub fn is_memory(&self) -> bool {
+        matches!(self, Error::Memory { .. } | Error::OutOfMemory(_))
+    }
+
     /// A step that failed.
     pub(crate) fn run(step: &Step, reason: StepError) -> Self {
         Error::Run { node: step.node.clone(), op: step.op.clone(), reason }
