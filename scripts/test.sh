@@ -25,8 +25,8 @@ trap 'rm -f "$log" "$all"' EXIT
 cargo build --quiet --workspace --all-targets
 # Formats, metrics and documentation examples do not depend on the CPU. Always the whole workspace, so
 # that nothing is built twice for other sets of Cargo features.
-kernels="--lib --test kernels --test int8 --test networks --test engine --test torch"
-int8="--test kernels --test int8 --test engine"
+kernels="--lib --test kernels --test int8 --test qat --test networks --test torch"
+int8="--test kernels --test int8 --test qat"
 nodes="--test onnx_nodes --test regressions --test golden --test cli"
 tested=""
 while read -r tier operations; do

@@ -728,7 +728,8 @@ fn the_other_commands_answer() {
     let sidecar = std::fs::read_to_string(d.path("half/head_ampoule.json")).unwrap();
     assert!(sidecar.contains("\"precision\": \"bf16\""), "{sidecar}");
     expect(&ampoule(&d, &["doctor", "--threads", "1,2"]), 2, &["one number"]);
-    expect(&ampoule(&d, &["doctor"]), 0, &["tiers", "GMAC/s"]);
+    expect(&ampoule(&d, &["doctor"]), 0, &["tiers", "kernels   gemm", "GMAC/s"]);
+    expect(&ampoule(&d, &["doctor", "--isa", "scalar"]), 0, &["fallback  without avx2", "f32_gemm scalar"]);
     expect(&ampoule(&d, &["generate", "man"]), 0, &[".TH ampoule"]);
     expect(&ampoule(&d, &["generate", "complete-bash"]), 0, &["complete"]);
     expect(&ampoule(&d, &["generate", "recipe", "deepbet"]), 0, &["nearest-exact"]);

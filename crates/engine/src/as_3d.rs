@@ -135,6 +135,7 @@ fn node(g: &mut Graph, n: &mut Node) -> Option<()> {
         Op::BatchNorm { .. } | Op::InstanceNorm { .. } | Op::GroupNorm { .. } => {}
         Op::Clip | Op::Identity | Op::Cast { .. } => {}
         Op::Concat { axis } | Op::Softmax { axis, .. } => *axis = moved(*axis)?,
+        // No 3D form is written for it: the network stays 2D.
         _ => return None,
     }
     n.op = op;

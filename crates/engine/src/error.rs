@@ -1,5 +1,6 @@
 //! What can go wrong between a graph and its outputs.
 
+use crate::step::Step;
 use ampoule_graph::{DType, Dim};
 
 /// Shorthand for this crate's results.
@@ -20,7 +21,7 @@ pub enum Error {
         /// Operator type.
         op: String,
         /// Why.
-        reason: String,
+        reason: LowerError,
     },
     /// A node failed while running.
     #[error("node `{node}` ({op}) failed: {reason}")]
@@ -30,7 +31,15 @@ pub enum Error {
         /// Operator type.
         op: String,
         /// Why.
-        reason: String,
+        reason: StepError,
+    },
+    /// Sessions that share weights have memory for as many threads as the first.
+    #[error("{asked} threads where the network was planned for {planned}")]
+    Threads {
+        /// Threads of the new session.
+        asked: usize,
+        /// Threads of the session whose weights it shares.
+        planned: usize,
     },
     /// More or fewer inputs than the model has.
     #[error("{given} inputs are given, the model has {inputs}")]
@@ -134,6 +143,144 @@ pub enum Error {
     /// The instruction-set tier is unknown or missing.
     #[error(transparent)]
     Isa(#[from] ampoule_kernels::FeatureSetError),
+}
+
+impl Error {
+    /// A step that failed.
+    pub(crate) fn run(step: &Step, reason: StepError) -> Self {
+        Error::Run { node: step.node.clone(), op: step.op.clone(), reason }
+    }
+
+    /// A node that cannot be lowered.
+    pub(crate) fn lower(node: &str, op: String, reason: LowerError) -> Self {
+        match reason {
+            LowerError::OutOfMemory(e) => Error::OutOfMemory(e),
+            reason => Error::Lower { node: node.to_owned(), op, reason },
+        }
+    }
+}
+
+/// Why a node cannot be lowered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LowerError {
+    /// An input that the operator needs.
+    #[error("input {index} is missing")]
+    MissingInput {
+        /// Position of the input.
+        index: usize,
+    },
+    /// An output that the operator computes and nothing names.
+    #[error("output {index} is omitted")]
+    OmittedOutput {
+        /// Position of the output.
+        index: usize,
+    },
+    /// A size that only a run could tell.
+    #[error("the shape of `{value}` depends on run-time values; give its inputs as constants")]
+    UnknownShape {
+        /// Name of the value.
+        value: String,
+    },
+    /// A value that no node before computes.
+    #[error("`{value}` is not computed")]
+    NotComputed {
+        /// Name of the value.
+        value: String,
+    },
+    /// A constant that is not made of numbers.
+    #[error("constant `{value}` is {}", dtype.name())]
+    ConstantType {
+        /// Name of the constant.
+        value: String,
+        /// Its type.
+        dtype: DType,
+    },
+    /// Images of too few or too many axes.
+    #[error("{axes} axes where 3 to 5 are supported")]
+    Axes {
+        /// Axes, batch and channels included.
+        axes: usize,
+    },
+    /// A value that does not lie as the step needs it.
+    #[error("{value} is not {wanted}")]
+    Layout {
+        /// Which value.
+        value: &'static str,
+        /// How it has to lie.
+        wanted: &'static str,
+    },
+    /// Groups that the channels cannot be divided into.
+    #[error("channels do not divide into the {groups} groups")]
+    Groups {
+        /// Groups.
+        groups: usize,
+    },
+    /// A scale of a quantizer that is no scale.
+    #[error("a scale of {scale}; scales must be finite and above 0")]
+    Scale {
+        /// The scale.
+        scale: f32,
+    },
+    /// A zero point that the type cannot hold.
+    #[error("a zero point of {zero}; quantized values of {} lie between {low} and {high}", dtype.name())]
+    ZeroPoint {
+        /// The zero point.
+        zero: f32,
+        /// Type of the quantized values.
+        dtype: DType,
+        /// Smallest value of the type.
+        low: i64,
+        /// Largest value of the type.
+        high: i64,
+    },
+    /// Padding that takes away from an average.
+    #[error("a negative pad")]
+    NegativePad,
+    /// Two steps that were planned together do not fit; a fault of this program.
+    #[error("{0}")]
+    Internal(&'static str),
+    /// The graph's rules refuse the node.
+    #[error(transparent)]
+    Graph(#[from] ampoule_graph::op::OpError),
+    /// The operating system refused memory for packed weights.
+    #[error(transparent)]
+    OutOfMemory(#[from] ampoule_runtime::OutOfMemory),
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepError {
+    /// A view whose channels do not lie side by side.
+    #[error("a view {strides:?} that is not channels-last")]
+    NotChannelsLast {
+        /// Its strides.
+        strides: Vec<isize>,
+    },
+    /// A view that cannot be filled from its first element on.
+    #[error("a filled view with negative strides")]
+    Reversed,
+    /// A step that needs its whole input.
+    #[error("it cannot run slice by slice")]
+    NotSliced,
+    /// A type that cannot be computed with.
+    #[error("{} is not numeric", dtype.name())]
+    Type {
+        /// The type.
+        dtype: DType,
+    },
+    /// A result of another shape than was planned.
+    #[error("shape {} instead of {}", sizes(found), sizes(planned))]
+    Shape {
+        /// Dimensions of the result.
+        found: Vec<usize>,
+        /// Dimensions that were planned for.
+        planned: Vec<usize>,
+    },
+    /// The reference refuses the node.
+    #[error(transparent)]
+    Reference(#[from] ampoule_graph::op::OpError),
 }
 
 /// Dimensions with crosses between them.

@@ -13,6 +13,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod as_3d;
 mod error;
 mod external;
@@ -29,7 +31,7 @@ mod tiling;
 pub mod winograd_int8;
 
 pub use ampoule_runtime::Pool;
-pub use error::{Error, Result};
+pub use error::{Error, LowerError, Result, StepError};
 pub use external::{ExternalBackend, ExternalNetwork, Loader};
 pub use observe::{Observe, Observed};
 pub use precision::Precision;

@@ -71,6 +71,7 @@ fn converts(graph: &Graph, n: &Node) -> bool {
         | Op::GroupNorm { .. }
         | Op::Quantize { .. }
         | Op::Dequantize { .. } => true,
+        // Its inputs and outputs are stored alike.
         _ => false,
     }
 }

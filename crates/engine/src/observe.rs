@@ -1,8 +1,8 @@
 //! Watching the values of a running network: for calibration, bias correction and comparisons.
 
-use crate::step::gather;
 use ampoule_kernels::Elem;
-use ampoule_runtime::view::View;
+use ampoule_runtime::run::values;
+use ampoule_runtime::{Area, View};
 use std::sync::Arc;
 
 /// Which values are watched, and who sees them. Watched values are not fused away, so a watched
@@ -26,13 +26,13 @@ impl std::fmt::Debug for Observe {
 pub struct Observed<'a> {
     /// Its name.
     pub name: &'a str,
-    base: *const u8,
+    area: Area<'a>,
     view: &'a View,
 }
 
 impl<'a> Observed<'a> {
-    pub(crate) fn new(name: &'a str, base: *const u8, view: &'a View) -> Self {
-        Observed { name, base, view }
+    pub(crate) fn new(name: &'a str, area: Area<'a>, view: &'a View) -> Self {
+        Observed { name, area, view }
     }
 
     /// Dimensions in ONNX order.
@@ -42,8 +42,7 @@ impl<'a> Observed<'a> {
 
     /// All elements in ONNX's row-major order.
     pub fn to_vec(&self) -> Vec<f32> {
-        // SAFETY: the value was just computed and lives until the sink returns.
-        unsafe { gather(self.base, self.view) }
+        values::gather(self.area, self.view)
     }
 
     /// Calls `f` with the channels of every pixel (rank 3 to 5), in the order of memory; with runs of all
@@ -52,13 +51,7 @@ impl<'a> Observed<'a> {
         let channels = self.view.dims.get(1).copied().unwrap_or(1);
         let grid = self.view.grid().filter(|g| g.uniform() && self.view.elem == Elem::F32);
         if let (Some(g), 3..=5) = (grid, self.view.dims.len()) {
-            for pixel in 0..g.pixels() {
-                // SAFETY: pixels of the view, which lives until the sink returns.
-                f(unsafe {
-                    std::slice::from_raw_parts(self.base.cast::<f32>().add(pixel * g.pixel()), channels)
-                });
-            }
-            return;
+            return values::pixels(self.area, &g, f);
         }
         let all = self.to_vec();
         if !(3..=5).contains(&self.view.dims.len()) {

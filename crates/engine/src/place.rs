@@ -158,7 +158,7 @@ fn rounds(step: &Step, ascending: bool) -> (Vec<Range<usize>>, usize) {
     let gap = list
         .iter()
         .map(|z| {
-            let field = c.receptive_field(z.clone());
+            let field = c.parts.receptive_field(z);
             match ascending {
                 true => z.end.saturating_sub(field.start),
                 false => field.end.saturating_sub(z.start),

@@ -1,32 +1,32 @@
 //! The steps that a graph becomes, and how each runs.
 
 mod conv;
-mod loops;
-mod matmul;
 mod norm;
 mod reference;
 mod slices;
 
+use crate::error::StepError;
 use ampoule_graph::{DType, Op, Tensor};
-use ampoule_kernels::conv::ConvPointers;
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::gemm::Act;
-use ampoule_kernels::{Elem, Element, Features, Grid, bf16, eltwise, f16, layer_norm, pool, resize, softmax};
-use ampoule_runtime::Pool;
-use ampoule_runtime::view::{Home, View};
+use ampoule_kernels::{Elem, Element, Grid, bf16, eltwise, pool, resize};
+use ampoule_runtime::run::conv::Sums;
+use ampoule_runtime::run::loops::Loops;
+use ampoule_runtime::run::matmul::{self, MatMul};
+use ampoule_runtime::run::{self, Places, depthwise, elementwise, sampling, softmax};
+use ampoule_runtime::view::Home;
+use ampoule_runtime::{Area, Cpu, Memory, View};
 use std::ops::Range;
 
-pub(crate) use conv::{Algorithm, ConvPart, Convolution, Sums};
-pub(crate) use loops::Loops;
-pub(crate) use matmul::MatMul;
-pub(crate) use reference::{gather, scatter, tensor};
+pub(crate) use conv::Convolution;
+pub(crate) use reference::tensor;
 pub(crate) use slices::DEPTH;
 
 /// Normalisation over pixels: `y = act(normalise(x) + residual)`.
 #[derive(Clone)]
 pub(crate) struct Norm {
-    /// What codes around it mean.
-    pub codes: Codes,
+    /// What quantized values around it mean.
+    pub quantized: Quantized,
     pub gamma: Vec<f32>,
     pub beta: Vec<f32>,
     /// Channels that share statistics; `None` when gamma and beta already are the affine map.
@@ -37,12 +37,12 @@ pub(crate) struct Norm {
     pub sums: Option<usize>,
 }
 
-/// What codes around a normalisation mean.
+/// What quantized values around a normalisation mean.
 #[derive(Clone)]
-pub(crate) struct Codes {
-    /// Factor and summand that make codes of the residual values.
+pub(crate) struct Quantized {
+    /// Factor and summand that dequantize the residual.
     pub residual: [f32; 2],
-    /// Factor and summand that make values codes of the output.
+    /// Factor and summand that quantize the output.
     pub output: [f32; 2],
     /// What the input is in units of exact integer sums, if it is that.
     pub exact: Option<Exact>,
@@ -56,9 +56,6 @@ pub(crate) struct Exact {
     /// What was stored, times this, are sums.
     pub factor: f64,
 }
-
-/// Scale and shift per channel.
-pub(crate) type Affine = (Vec<f32>, Vec<f32>);
 
 /// An argument of a step that the reference computes.
 pub(crate) enum Arg {
@@ -81,14 +78,13 @@ pub(crate) enum Kind {
         shift: Vec<f32>,
         epsilon: f32,
     },
-    /// `x · s` with one factor per channel, both computed; factor and summand that make values codes of
-    /// the output.
+    /// `x · s` with one factor per channel, both computed; factor and summand that quantize the output.
     Scale([f32; 2]),
     Pool(pool::Pool),
     Norm(Norm),
     GlobalAverage,
     Unary(eltwise::Unary, Loops),
-    /// Codes of codes.
+    /// Bytes as a function of other bytes.
     Table(Box<[u8; 256]>, Loops),
     Binary(eltwise::Binary, Loops),
     Copy(Loops),
@@ -125,31 +121,12 @@ pub(crate) struct Step {
 
 /// What a running step needs to know of its session.
 pub(crate) struct Context<'a> {
-    pub isa: Features,
-    pub pool: &'a Pool,
-    pub arena: *mut u8,
+    pub cpu: Cpu<'a>,
+    pub memory: Memory<'a>,
     /// First byte of each buffer; below zero where only later slices are held.
     pub offsets: &'a [isize],
     pub constants: &'a [Stored],
     pub sums: &'a [Sums],
-}
-
-// SAFETY: workers write disjoint parts of what the pointer leads to; see each step.
-unsafe impl Sync for Context<'_> {}
-
-/// A pointer that workers share.
-#[derive(Clone, Copy)]
-pub(crate) struct Raw<T>(pub *mut T);
-// SAFETY: users write disjoint parts.
-unsafe impl<T> Sync for Raw<T> {}
-// SAFETY: as above.
-unsafe impl<T> Send for Raw<T> {}
-
-impl<T> Raw<T> {
-    /// The pointer itself (a method, so that closures capture the wrapper).
-    pub fn get(self) -> *mut T {
-        self.0
-    }
 }
 
 /// A constant of a session.
@@ -163,8 +140,9 @@ impl Stored {
     pub fn new(values: Vec<f32>, elem: Elem) -> Self {
         match elem {
             Elem::F32 => Stored::F32(values),
-            // Constants are never codes: those are made values as they are read.
-            _ => Stored::Bf16(values.into_iter().map(bf16::of).collect()),
+            Elem::Bf16 => Stored::Bf16(values.into_iter().map(bf16::of).collect()),
+            // Constants are not quantized: those are dequantized as they are read.
+            Elem::F16 | Elem::U8 => Stored::F32(values),
         }
     }
 
@@ -175,269 +153,100 @@ impl Stored {
         }
     }
 
-    fn base(&self) -> *const u8 {
+    fn memory(&self) -> Memory<'_> {
         match self {
-            Stored::F32(v) => v.as_ptr().cast(),
-            Stored::Bf16(v) => v.as_ptr().cast(),
+            Stored::F32(v) => Memory::from(&v[..]),
+            Stored::Bf16(v) => Memory::from(&v[..]),
         }
     }
 }
 
-impl Context<'_> {
-    /// First byte of a view.
-    pub fn bytes(&self, v: &View) -> *mut u8 {
-        let offset = v.offset * v.elem.size();
-        match v.home {
-            Home::Arena(b) => self.arena.wrapping_offset(self.offsets[b] + offset as isize),
-            Home::Constant(c) => self.constants[c].base().wrapping_add(offset).cast_mut(),
-        }
-    }
-
-    /// First element of a view of type `E`.
-    pub fn at<E: Element>(&self, v: &View) -> *mut E {
-        debug_assert_eq!(v.elem, E::ELEM);
-        self.bytes(v).cast()
-    }
-
-    fn pointers(&self, s: &Step) -> ConvPointers {
-        ConvPointers {
-            input: self.bytes(&s.reads[0]),
-            output: self.bytes(&s.writes[0]),
-            residual: s.reads.get(1).map_or(std::ptr::null(), |r| self.bytes(r)),
-        }
+/// Where the view `v` lies, for activations in `memory` with buffers at `offsets`.
+pub(crate) fn area<'a>(memory: Memory<'a>, offsets: &[isize], constants: &'a [Stored], v: &View) -> Area<'a> {
+    let offset = (v.offset * v.elem.size()) as isize;
+    match v.home {
+        Home::Arena(b) => memory.area(offsets[b] + offset, v.elem),
+        Home::Constant(c) => constants[c].memory().area(offset, v.elem),
     }
 }
 
-/// `f` over `n` elements of type `elem`, from `offset` elements after `base` on.
-///
-/// # Safety
-/// The elements must be valid and `isa` supported.
-unsafe fn unary_in_place(
-    isa: Features,
-    f: eltwise::Unary,
-    elem: Elem,
-    base: *mut u8,
-    offset: usize,
-    n: usize,
-) {
-    let at = base.wrapping_add(offset * elem.size());
-    // SAFETY: passed on from the caller.
-    unsafe {
-        match elem {
-            Elem::F32 => eltwise::unary::<f32, f32>(isa, f, at.cast(), at.cast(), n),
-            Elem::Bf16 => eltwise::unary::<bf16, bf16>(isa, f, at.cast(), at.cast(), n),
-            Elem::F16 => eltwise::unary::<f16, f16>(isa, f, at.cast(), at.cast(), n),
-            Elem::U8 => eltwise::unary::<u8, u8>(isa, f, at, at, n),
+impl<'a> Context<'a> {
+    /// Where a view lies.
+    pub fn area(&self, v: &View) -> Area<'a> {
+        area(self.memory, self.offsets, self.constants, v)
+    }
+
+    /// Where the main input, the output and the residual of a step lie.
+    fn places(&self, s: &Step) -> Places<'a> {
+        Places {
+            input: self.area(&s.reads[0]),
+            output: self.area(&s.writes[0]),
+            residual: s.reads.get(1).map(|r| self.area(r)),
         }
     }
 }
 
-/// `to[i·steps[1]] = from[i·steps[0]]` for `n` elements.
-///
-/// # Safety
-/// All of them must be valid, and the two sets disjoint.
-unsafe fn convert<A: Element, B: Element>(from: *const A, to: *mut B, n: usize, steps: [isize; 2]) {
-    for i in 0..n as isize {
-        // SAFETY: passed on from the caller.
-        unsafe { *to.offset(i * steps[1]) = B::of((*from.offset(i * steps[0])).get()) };
-    }
-}
-
-fn grid(v: &View) -> Result<Grid, String> {
-    v.grid().ok_or_else(|| format!("a view {:?} that is not channels-last", v.strides))
+/// The view as a channels-last grid.
+fn grid(v: &View) -> Result<Grid, StepError> {
+    v.grid().ok_or_else(|| StepError::NotChannelsLast { strides: v.strides.clone() })
 }
 
 impl Step {
-    /// Runs the step.
-    ///
-    /// # Safety
-    /// The context's arena must have the plan's size and the step's inputs must have been computed.
-    pub unsafe fn run(&self, cx: &Context) -> Result<(), String> {
-        if self.writes.iter().all(|w| w.len() == 0) {
+    /// Runs the step, whose inputs must have been computed.
+    pub fn run(&self, cx: &Context) -> Result<(), StepError> {
+        if self.writes.iter().all(|w| w.is_empty()) {
             return Ok(());
         }
-        // SAFETY: passed on from the caller.
-        unsafe {
-            match self.writes[0].elem {
-                Elem::F32 => self.typed::<f32>(cx),
-                Elem::Bf16 => self.typed::<bf16>(cx),
-                Elem::F16 => self.typed::<f16>(cx),
-                Elem::U8 => self.typed::<u8>(cx),
-            }
-        }
-    }
-
-    /// Safety: as for [`Step::run`]; the first output must be of type `E`, and so must be all inputs of
-    /// steps other than convolutions, normalisations, scalings, unary functions, copies and those of the reference.
-    unsafe fn typed<E: Element>(&self, cx: &Context) -> Result<(), String> {
-        let isa = cx.isa;
+        let area = |v: &View| cx.area(v);
         match &self.kind {
-            // SAFETY: passed on from the caller.
-            Kind::Conv(c) => unsafe {
-                match &self.rounds {
-                    Some(rounds) => c.run_rounds(self, cx, rounds)?,
-                    None => c.run(self, cx)?,
-                }
+            Kind::Conv(c) => match &self.rounds {
+                Some(rounds) => c.run_rounds(self, cx, rounds)?,
+                None => c.run(self, cx)?,
             },
-            Kind::Depthwise { plan, .. } => {
-                // SAFETY: passed on from the caller.
-                cx.pool.run(plan.items(), &|i, _| unsafe { self.depthwise(cx, i) });
+            Kind::Depthwise { plan, filters, post } => {
+                depthwise::run(cx.cpu, plan, filters, *post, None, cx.places(self));
             }
             Kind::LayerNorm { scale, shift, epsilon } => {
-                let (src, dst) = (Raw(cx.at::<E>(&self.reads[0])), Raw(cx.at::<E>(&self.writes[0])));
-                let n = scale.len();
-                let rows = self.reads[0].len() / n.max(1);
-                const ROWS: usize = 16;
-                cx.pool.run(rows.div_ceil(ROWS), &|i, _| {
-                    let at = i * ROWS * n;
-                    let rows = layer_norm::Rows {
-                        src: src.get().wrapping_add(at),
-                        dst: dst.get().wrapping_add(at),
-                        count: (rows - i * ROWS).min(ROWS),
-                        scale,
-                        shift,
-                        epsilon: *epsilon,
-                    };
-                    // SAFETY: rows of the views, chunks are disjoint.
-                    unsafe { layer_norm::layer_norm(isa, rows) };
-                });
+                let rows = self.reads[0].len() / scale.len().max(1);
+                let (x, y) = (area(&self.reads[0]), area(&self.writes[0]));
+                run::norm::rows(cx.cpu, rows, [scale, shift], *epsilon, x, y);
             }
-            // SAFETY: passed on from the caller.
-            Kind::Scale(code) => unsafe {
-                match self.reads[0].elem {
-                    Elem::Bf16 => self.scale::<bf16, E>(cx, *code)?,
-                    _ => self.scale::<f32, E>(cx, *code)?,
-                }
-            },
+            Kind::Scale(quantize) => self.scale(cx, *quantize)?,
             Kind::Pool(plan) => {
-                let p = cx.pointers(self);
-                // SAFETY: grids were made from the views, rows are disjoint.
-                cx.pool.run(plan.items(), &|i, _| unsafe { plan.run(isa, i, p) });
+                sampling::pool(cx.cpu, plan, None, area(&self.reads[0]), area(&self.writes[0]));
             }
             Kind::Resize(plan) => {
-                let p = cx.pointers(self);
-                cx.pool.run(plan.items(), &|i, _| {
-                    let mut line = vec![0.0; plan.scratch()];
-                    // SAFETY: grids were made from the views, rows are disjoint.
-                    unsafe { plan.run(isa, i, p, &mut line) };
-                });
+                sampling::resize(cx.cpu, plan, None, area(&self.reads[0]), area(&self.writes[0]));
             }
-            // SAFETY: passed on from the caller.
-            Kind::Norm(n) => unsafe { self.normalise::<E>(cx, n)? },
-            // SAFETY: passed on from the caller.
-            Kind::GlobalAverage => unsafe { self.average::<E>(cx)? },
-            // SAFETY: passed on from the caller.
-            Kind::Unary(f, loops) => unsafe {
-                match self.reads[0].elem {
-                    Elem::F32 => self.unary::<f32, E>(cx, *f, loops),
-                    Elem::Bf16 => self.unary::<bf16, E>(cx, *f, loops),
-                    Elem::F16 => self.unary::<f16, E>(cx, *f, loops),
-                    Elem::U8 => self.unary::<u8, E>(cx, *f, loops),
-                }
-            },
+            Kind::Norm(n) => self.normalise(cx, n)?,
+            Kind::GlobalAverage => self.average(cx)?,
+            Kind::Unary(f, loops) => {
+                elementwise::unary(cx.cpu, *f, loops, area(&self.reads[0]), area(&self.writes[0]));
+            }
             Kind::Table(table, loops) => {
-                let (src, dst) = (Raw(cx.at::<u8>(&self.reads[0])), Raw(cx.at::<u8>(&self.writes[0])));
-                // SAFETY: the loops visit elements of the views, chunks are disjoint.
-                loops.run(cx.pool, &|at, n, step| unsafe {
-                    let (s, d) = (src.get().offset(at[0]), dst.get().offset(at[1]));
-                    for i in 0..n as isize {
-                        *d.offset(i * step[1]) = table[*s.offset(i * step[0]) as usize];
-                    }
-                });
+                elementwise::table(cx.cpu, table, loops, area(&self.reads[0]), area(&self.writes[0]));
             }
             Kind::Binary(f, loops) => {
-                let (a, b) = (Raw(cx.at::<E>(&self.reads[0])), Raw(cx.at::<E>(&self.reads[1])));
-                let dst = Raw(cx.at::<E>(&self.writes[0]));
-                // SAFETY: the loops visit elements of the views, chunks are disjoint.
-                loops.run(cx.pool, &|at, n, step| unsafe {
-                    let (a, b) = (a.get().offset(at[0]), b.get().offset(at[1]));
-                    let d = dst.get().offset(at[2]);
-                    if step[0] == 1 && step[2] == 1 && (step[1] == 1 || step[1] == 0) {
-                        eltwise::binary(isa, *f, a, b, step[1] == 0, d, n);
-                    } else {
-                        for i in 0..n as isize {
-                            let (x, y) = ((*a.offset(i * step[0])).get(), (*b.offset(i * step[1])).get());
-                            *d.offset(i * step[2]) = E::of(f.scalar(x, y));
-                        }
-                    }
-                });
+                let operands = [area(&self.reads[0]), area(&self.reads[1])];
+                elementwise::binary(cx.cpu, *f, loops, operands, area(&self.writes[0]));
             }
-            // SAFETY: passed on from the caller.
-            Kind::Copy(loops) => unsafe {
-                match self.reads[0].elem {
-                    Elem::F32 => self.copy::<f32, E>(cx, loops),
-                    Elem::Bf16 => self.copy::<bf16, E>(cx, loops),
-                    Elem::F16 => self.copy::<f16, E>(cx, loops),
-                    Elem::U8 => self.copy::<u8, E>(cx, loops),
-                }
-            },
+            Kind::Copy(loops) => {
+                elementwise::copy(cx.cpu, loops, area(&self.reads[0]), area(&self.writes[0]));
+            }
             Kind::Fill(value) => {
-                let n = self.writes[0].extent().ok_or("a filled view with negative strides")?;
-                // SAFETY: the view's own buffer, not read by anyone yet.
-                unsafe { std::slice::from_raw_parts_mut(cx.at::<E>(&self.writes[0]), n) }.fill(E::of(*value));
+                let n = self.writes[0].extent().ok_or(StepError::Reversed)?;
+                elementwise::fill(*value, n, area(&self.writes[0]));
             }
             Kind::Softmax { rows, n, from, to } => {
-                let (src, dst) = (Raw(cx.at::<E>(&self.reads[0])), Raw(cx.at::<E>(&self.writes[0])));
-                const ROWS: usize = 4096;
-                cx.pool.run(rows.div_ceil(ROWS), &|i, _| {
-                    let (first, count) = (i * ROWS, (rows - i * ROWS).min(ROWS));
-                    // SAFETY: rows of the views, chunks are disjoint.
-                    unsafe {
-                        let s = src.get().add(first * from);
-                        softmax::softmax(isa, (s, *from), (dst.get().add(first * to), *to), count, *n);
-                    }
-                });
+                let (x, y) = (area(&self.reads[0]), area(&self.writes[0]));
+                softmax::run(cx.cpu, *rows, *n, [*from, *to], x, y);
             }
-            // SAFETY: passed on from the caller.
-            Kind::MatMul(m) => unsafe { m.run::<E>(self, cx) },
-            // SAFETY: passed on from the caller.
-            Kind::Reference { op, args } => unsafe { reference::run(self, op, args, cx)? },
+            Kind::MatMul(plan) => {
+                let operands = [area(&self.reads[0]), area(&self.reads[1])];
+                matmul::run(cx.cpu, plan, operands, area(&self.writes[0]));
+            }
+            Kind::Reference { op, args } => reference::run(self, op, args, cx)?,
         }
         Ok(())
-    }
-
-    /// Safety: as for [`Step::run`]; the types must be those of input and output.
-    unsafe fn unary<A: Element, B: Element>(&self, cx: &Context, f: eltwise::Unary, loops: &Loops) {
-        let (src, dst) = (Raw(cx.at::<A>(&self.reads[0])), Raw(cx.at::<B>(&self.writes[0])));
-        // SAFETY: the loops visit elements of the views, chunks are disjoint.
-        loops.run(cx.pool, &|at, n, step| unsafe {
-            let (s, d) = (src.get().offset(at[0]), dst.get().offset(at[1]));
-            if step[0] == 1 && step[1] == 1 {
-                eltwise::unary(cx.isa, f, s, d, n);
-            } else {
-                for i in 0..n as isize {
-                    eltwise::unary(cx.isa, f, s.offset(i * step[0]), d.offset(i * step[1]), 1);
-                }
-            }
-        });
-    }
-
-    /// Safety: as for [`Step::run`]; the types must be those of input and output.
-    unsafe fn copy<A: Element, B: Element>(&self, cx: &Context, loops: &Loops) {
-        let (src, dst) = (Raw(cx.at::<A>(&self.reads[0])), Raw(cx.at::<B>(&self.writes[0])));
-        // SAFETY: the loops visit elements of the views, chunks are disjoint.
-        loops.run(cx.pool, &|at, n, step| unsafe {
-            let (s, d) = (src.get().offset(at[0]), dst.get().offset(at[1]));
-            if A::ELEM == B::ELEM && step[0] == 1 && step[1] == 1 {
-                std::ptr::copy_nonoverlapping(s.cast(), d, n);
-            } else {
-                convert(s, d, n, [step[0], step[1]]);
-            }
-        });
-    }
-
-    /// Item `i` of a depthwise convolution.
-    /// Safety: as for [`Step::run`].
-    unsafe fn depthwise(&self, cx: &Context, i: usize) {
-        let Kind::Depthwise { plan, filters, post } = &self.kind else { return };
-        let p = cx.pointers(self);
-        // SAFETY: grids were made from the views, items are disjoint.
-        unsafe { plan.run(cx.isa, i, filters, p) };
-        if let Some(f) = post {
-            plan.runs(i, |offset, n| {
-                // SAFETY: outputs that the item has just written.
-                unsafe { unary_in_place(cx.isa, *f, plan.elems[1], p.output, offset, n) };
-            });
-        }
     }
 }

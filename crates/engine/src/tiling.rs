@@ -6,10 +6,11 @@
 use crate::Result;
 use crate::lower::Lowered;
 use crate::receptive_field::Rows;
-use crate::step::{Kind, Loops, Step};
+use crate::step::{Kind, Step};
 use ampoule_graph::{Graph, Tensor, ValueId, infer};
 use ampoule_kernels::Elem;
 use ampoule_runtime::Plan;
+use ampoule_runtime::run::loops::Loops;
 use ampoule_runtime::view::{Home, View, channels_last};
 use std::collections::BTreeMap;
 use std::ops::Range;

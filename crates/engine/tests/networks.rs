@@ -6,6 +6,11 @@ use ampoule_graph::op::*;
 use ampoule_graph::{DType, Graph, Op, Tensor, ValueId, eval, passes};
 use ampoule_testing::{Network, known, random, relative_error, tiers};
 
+/// The defaults, with the features that `AMPOULE_ISA` asks for.
+fn defaults() -> Options {
+    Options { isa: ampoule_testing::asked_tier(), ..Default::default() }
+}
+
 /// A 3D U-Net with concatenated and added skips, strides, transposed convolution and resampling.
 fn unet3d() -> (Graph, Vec<usize>) {
     let dims = vec![1, 2, 12, 10, 9];
@@ -309,7 +314,7 @@ fn networks_match_the_reference_on_every_tier() {
                 (2, Rewrites::None),
             ] {
                 let isa = Some(isa.name().into());
-                let options = Options { isa, threads, rewrites, precision, ..Default::default() };
+                let options = Options { isa, threads, rewrites, precision, ..defaults() };
                 let mut s = Session::new(graph.clone(), std::slice::from_ref(&dims), &options).unwrap();
                 // Twice: memory left over from the first run must not matter.
                 for _ in 0..2 {
@@ -350,9 +355,9 @@ fn another_engine_takes_this_ones_place() {
     let input = random(dims.iter().product(), 42);
     let load = |g: &Graph| -> Result<Box<dyn ExternalNetwork>, String> { Ok(Box::new(Reference(g.clone()))) };
     let external = Some(ExternalBackend(std::sync::Arc::new(load)));
-    let options = Options { external, ..Default::default() };
+    let options = Options { external, ..defaults() };
     let mut s = Session::new(graph.clone(), std::slice::from_ref(&dims), &options).unwrap();
-    let mut own = Session::new(graph, std::slice::from_ref(&dims), &Options::default()).unwrap();
+    let mut own = Session::new(graph, std::slice::from_ref(&dims), &defaults()).unwrap();
     // Twice, set as a whole and in its own layout.
     for _ in 0..2 {
         own.set_input(0, &input).unwrap();
@@ -368,8 +373,7 @@ fn another_engine_takes_this_ones_place() {
             && s.sharing_weights(std::sync::Arc::new(ampoule_engine::Pool::new(1))).is_err()
     );
     let fails = |_: &Graph| -> Result<Box<dyn ExternalNetwork>, String> { Err("it is not there".into()) };
-    let options =
-        Options { external: Some(ExternalBackend(std::sync::Arc::new(fails))), ..Default::default() };
+    let options = Options { external: Some(ExternalBackend(std::sync::Arc::new(fails))), ..defaults() };
     let (graph, dims) = unet3d();
     let refused = Session::new(graph, &[dims], &options);
     assert!(matches!(refused, Err(Error::External { reason }) if reason == "it is not there"));
@@ -378,12 +382,14 @@ fn another_engine_takes_this_ones_place() {
 #[test]
 fn what_should_be_chosen_is_chosen() {
     let kernels = |(graph, dims): (Graph, Vec<usize>)| -> Vec<String> {
-        let options = Options { threads: 1, ..Default::default() };
+        let options = Options { threads: 1, ..defaults() };
         let s = Session::new(graph, &[dims], &options).unwrap();
         s.steps().into_iter().map(|s| s.kernel).collect()
     };
     let wide = kernels(wide3d());
-    if ampoule_kernels::choose(None).unwrap() != ampoule_kernels::Features::NONE {
+    if ampoule_kernels::choose(ampoule_testing::asked_tier().as_deref()).unwrap()
+        != ampoule_kernels::Features::NONE
+    {
         assert!(wide.iter().any(|k| k.starts_with("winograd")), "{wide:?}");
         assert!(wide.iter().any(|k| k.contains("x1_")), "{wide:?}");
     }
@@ -497,7 +503,7 @@ fn limited(
     precision: Precision,
     max: u64,
 ) -> Option<(Vec<f32>, u64, How)> {
-    let options = Options { max_bytes: Some(max), threads: 2, precision, ..Default::default() };
+    let options = Options { max_bytes: Some(max), threads: 2, precision, ..defaults() };
     let mut s = Session::new(graph.clone(), &[dims.to_vec()], &options).ok()?;
     let need = s.arena_bytes() + s.weight_bytes();
     assert!(need <= max);
@@ -549,7 +555,7 @@ fn less_memory_gives_the_same_outputs() {
         assert!(least as f64 <= share * full as f64, "{}: {full} to {least}", graph.name);
         // The refusal names the least.
         let max_bytes = Some(least - 1);
-        let options = Options { max_bytes, threads: 2, precision, ..Default::default() };
+        let options = Options { max_bytes, threads: 2, precision, ..defaults() };
         let Err(ampoule_engine::Error::Memory { needed_mib, .. }) = Session::new(graph, &[dims], &options)
         else {
             panic!("less than the least is enough");
@@ -591,13 +597,13 @@ fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
 #[test]
 fn the_plan_is_a_promise_and_limits_hold() {
     let (graph, dims) = unet3d();
-    let s = Session::new(graph.clone(), std::slice::from_ref(&dims), &Options::default()).unwrap();
+    let s = Session::new(graph.clone(), std::slice::from_ref(&dims), &defaults()).unwrap();
     let need = s.arena_bytes() + s.weight_bytes();
-    let with = |max| Options { max_bytes: Some(max), ..Default::default() };
+    let with = |max| Options { max_bytes: Some(max), ..defaults() };
     assert!(Session::new(graph.clone(), std::slice::from_ref(&dims), &with(need)).is_ok());
     let refused = Session::new(graph.clone(), std::slice::from_ref(&dims), &with(need - 1));
     assert!(matches!(refused, Err(ampoule_engine::Error::Memory { .. })));
-    let wrong = Session::new(graph, &[vec![1, 3, 12, 10, 9]], &Options::default());
+    let wrong = Session::new(graph, &[vec![1, 3, 12, 10, 9]], &defaults());
     assert!(matches!(wrong, Err(ampoule_engine::Error::InputShape { .. })));
 }
 
@@ -624,7 +630,7 @@ fn groups_of_values_may_be_stored_as_bfloat16() {
             mixed_precision::record(&mut g, chosen.iter().map(String::as_str));
             let mut first: Option<Vec<f32>> = None;
             for threads in [1, 3] {
-                let options = Options { isa: Some(isa.name().into()), threads, ..Default::default() };
+                let options = Options { isa: Some(isa.name().into()), threads, ..defaults() };
                 let mut s = Session::new(g.clone(), std::slice::from_ref(&dims), &options).unwrap();
                 s.set_input(0, &input).unwrap();
                 s.run().unwrap();
@@ -638,7 +644,7 @@ fn groups_of_values_may_be_stored_as_bfloat16() {
         assert!(stored > 0, "{}: nothing is stored as bfloat16", graph.name);
         // Nothing recorded, or what no value is called: float32.
         mixed_precision::record(&mut base, ["nobody"]);
-        let s = Session::new(base.clone(), std::slice::from_ref(&dims), &Options::default()).unwrap();
+        let s = Session::new(base.clone(), std::slice::from_ref(&dims), &defaults()).unwrap();
         assert!(s.steps().iter().all(|s| s.stored != Some(Elem::Bf16)));
         mixed_precision::record(&mut base, []);
         assert!(base.meta(mixed_precision::KEY).is_none());
@@ -693,7 +699,7 @@ fn activations_between_codes_are_tables() {
     };
     for isa in tiers() {
         for (threads, rewrites) in [(1, Rewrites::All), (3, Rewrites::All), (1, Rewrites::None)] {
-            let options = Options { isa: Some(isa.name().into()), threads, rewrites, ..Default::default() };
+            let options = Options { isa: Some(isa.name().into()), threads, rewrites, ..defaults() };
             let (got, kernels) = run(&options);
             // A convolution before a quantizer may round to another code.
             let e = relative_error(&got, &want);
@@ -717,7 +723,24 @@ fn activations_between_codes_are_tables() {
         names: std::sync::Arc::new(vec![name]),
         sink: std::sync::Arc::new(sink),
     });
-    let (watched, _) = run(&Options { threads: 1, observe, ..Default::default() });
+    let (watched, _) = run(&Options { threads: 1, observe, ..defaults() });
     assert_eq!(*seen.lock().unwrap(), 6 * 7 * 9);
-    assert!(watched == run(&Options { threads: 1, ..Default::default() }).0);
+    assert!(watched == run(&Options { threads: 1, ..defaults() }).0);
+}
+
+#[test]
+fn inputs_and_outputs_that_are_not_there_are_errors() {
+    let (graph, dims) = unet3d();
+    let mut s = Session::new(graph, std::slice::from_ref(&dims), &Options::default()).unwrap();
+    let values = vec![0.0; dims.iter().product()];
+    assert!(matches!(s.set_input(3, &values), Err(Error::NoInput { index: 3, inputs: 1 })));
+    assert!(matches!(s.input(1).err(), Some(Error::NoInput { index: 1, .. })));
+    assert!(matches!(s.input_dims(1).err(), Some(Error::NoInput { index: 1, .. })));
+    assert!(matches!(s.output(9).err(), Some(Error::NoOutput { index: 9, outputs: 1 })));
+    assert!(matches!(s.set_input(0, &values[1..]), Err(Error::InputLength { index: 0, .. })));
+    let wide = Tensor::f32(&[1, 1], &[0.0]);
+    assert!(matches!(s.run_tensors(&[wide.clone()]), Err(Error::InputShape { index: 0, .. })));
+    assert!(matches!(s.run_tensors(&[wide.clone(), wide]), Err(Error::InputCount { given: 2, inputs: 1 })));
+    let more = std::sync::Arc::new(ampoule_engine::Pool::new(s.threads() + 1));
+    assert!(matches!(s.sharing_weights(more).err(), Some(Error::Threads { .. })));
 }

@@ -11,6 +11,11 @@ use ampoule_onnx as onnx;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// The defaults, with the features that `AMPOULE_ISA` asks for.
+fn defaults() -> Options {
+    Options { isa: ampoule_testing::asked_tier(), ..Default::default() }
+}
+
 fn folder() -> Option<PathBuf> {
     if let Some(p) = std::env::var_os("AMPOULE_ONNX_NODES") {
         return Some(p.into());
@@ -99,7 +104,7 @@ fn run(dir: &Path) -> Verdict {
             }
         }
         let shapes: Vec<Vec<usize>> = rest.iter().map(|t| t.dims().to_vec()).collect();
-        let options = Options { threads: 2, ..Default::default() };
+        let options = Options { threads: 2, ..defaults() };
         let mut s = Session::new(g, &shapes, &options).map_err(|e| e.to_string())?;
         s.run_tensors(&rest).map_err(|e| e.to_string())
     })();

@@ -6,6 +6,11 @@ use ampoule_graph::build::Builder;
 use ampoule_graph::op::*;
 use ampoule_graph::{DType, Dim, Graph, Op, Tensor, ValueId, eval};
 
+/// The defaults, with the features that `AMPOULE_ISA` asks for.
+fn defaults() -> Options {
+    Options { isa: ampoule_testing::asked_tier(), ..Default::default() }
+}
+
 fn values(n: usize, seed: u64) -> Vec<f32> {
     (0..n).map(|i| ((i as u64 * 2_654_435_761 + seed * 97) % 1000) as f32 / 250.0 - 2.0).collect()
 }
@@ -22,7 +27,7 @@ fn check(dims: &[usize], build: impl FnOnce(&mut Builder, ValueId) -> ValueId) {
     ampoule_graph::infer::infer(&mut inferred).unwrap();
     let want = eval::run(&inferred, &[Tensor::f32(dims, &input)]).unwrap()[0].to_f32().unwrap();
     for isa in ampoule_testing::tiers() {
-        let options = Options { isa: Some(isa.name().into()), threads: 2, ..Default::default() };
+        let options = Options { isa: Some(isa.name().into()), threads: 2, ..defaults() };
         let mut s = Session::new(g.clone(), &[dims.to_vec()], &options).unwrap();
         s.set_input(0, &input).unwrap();
         s.run().unwrap();
@@ -141,7 +146,7 @@ fn constants_of_the_image_size_do_not_break_tiles() {
     let graph = b.finish();
     let dims = vec![vec![1, 3, 64, 48]];
     for max in (10..200).step_by(5) {
-        let options = Options { max_bytes: Some(max << 10), threads: 2, ..Default::default() };
+        let options = Options { max_bytes: Some(max << 10), threads: 2, ..defaults() };
         match Session::new(graph.clone(), &dims, &options) {
             Ok(mut s) => s.run().unwrap(),
             Err(e) => assert!(matches!(e, ampoule_engine::Error::Memory { .. }), "{e}"),
@@ -164,7 +169,7 @@ fn quantizers_agree_on_odd_values() {
     let mut inferred = graph.clone();
     ampoule_graph::infer::infer(&mut inferred).unwrap();
     let want = eval::run(&inferred, std::slice::from_ref(&input)).unwrap()[0].to_f32().unwrap();
-    let mut session = Session::new(graph, &[vec![6]], &Options::default()).unwrap();
+    let mut session = Session::new(graph, &[vec![6]], &defaults()).unwrap();
     let got = session.run_tensors(&[input]).unwrap()[0].to_f32().unwrap();
     assert_eq!(got, want);
     assert_eq!(got, [-3.5, 124.0, -3.5, 0.0, 1.0, -3.0]);

@@ -19,20 +19,24 @@ pub(crate) struct Array {
 }
 
 impl Array {
+    /// `t` in float64 or int64.
     pub(crate) fn new(t: &Tensor) -> OpResult<Self> {
         let data = if t.dtype().is_int() { t.to_i64().map(Data::I) } else { t.to_f64().map(Data::F) };
         let data = data.ok_or_else(|| OpError::ElementType { dtype: t.dtype(), role: "computed with" })?;
         Ok(Array { dtype: t.dtype(), dims: t.dims().to_vec(), data })
     }
 
+    /// An array of floating-point numbers that is to be rounded to `dtype`.
     pub(crate) fn float(dtype: DType, dims: Vec<usize>, v: Vec<f64>) -> Self {
         Array { dtype, dims, data: Data::F(v) }
     }
 
+    /// An array of integers or booleans of type `dtype`.
     pub(crate) fn int(dtype: DType, dims: Vec<usize>, v: Vec<i64>) -> Self {
         Array { dtype, dims, data: Data::I(v) }
     }
 
+    /// Rounded to its element type.
     pub(crate) fn tensor(&self) -> OpResult<Tensor> {
         let t = match &self.data {
             Data::F(v) => Tensor::from_f64(self.dtype, &self.dims, v),
@@ -41,12 +45,13 @@ impl Array {
         t.ok_or_else(|| OpError::ElementType { dtype: self.dtype, role: "produced" })
     }
 
+    /// Number of elements.
     pub(crate) fn len(&self) -> usize {
         self.dims.iter().product()
     }
 
     /// Elements as float64.
-    pub(crate) fn f(&self) -> Vec<f64> {
+    pub(crate) fn floats(&self) -> Vec<f64> {
         match &self.data {
             Data::F(v) => v.clone(),
             Data::I(v) => v.iter().map(|&x| x as f64).collect(),
@@ -54,7 +59,7 @@ impl Array {
     }
 
     /// Elements as int64.
-    pub(crate) fn i(&self) -> Vec<i64> {
+    pub(crate) fn integers(&self) -> Vec<i64> {
         match &self.data {
             Data::F(v) => v.iter().map(|&x| x as i64).collect(),
             Data::I(v) => v.clone(),
@@ -70,6 +75,7 @@ impl Array {
         Array { dtype: self.dtype, dims, data }
     }
 
+    /// The same elements under other dimensions.
     pub(crate) fn reshaped(self, dims: Vec<usize>) -> OpResult<Self> {
         if dims.iter().product::<usize>() != self.len() {
             return Err(OpError::ElementCount { from: self.dims, to: dims });
@@ -146,18 +152,22 @@ pub(crate) fn fibres(dims: &[usize], over: &[usize]) -> (Vec<usize>, Vec<Vec<usi
 pub(crate) struct Inputs(pub Vec<Option<Array>>);
 
 impl Inputs {
+    /// Input `i`, where it is given.
     pub(crate) fn get(&self, i: usize) -> Option<&Array> {
         self.0.get(i).and_then(Option::as_ref)
     }
 
-    pub(crate) fn x(&self, i: usize) -> OpResult<&Array> {
+    /// Input `i`, which must be given.
+    pub(crate) fn required(&self, i: usize) -> OpResult<&Array> {
         self.get(i).ok_or(OpError::MissingInput { index: i })
     }
 
+    /// The elements of input `i` as integers, where it is given.
     pub(crate) fn ints(&self, i: usize) -> Option<Vec<i64>> {
-        self.get(i).map(Array::i)
+        self.get(i).map(Array::integers)
     }
 
+    /// How many inputs there are, omitted ones included.
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
@@ -172,6 +182,6 @@ pub(crate) fn nchw(a: &Array) -> OpResult<(usize, usize, &[usize])> {
 }
 
 /// Linear index of `idx` under strides.
-pub(crate) fn dot(idx: &[usize], st: &[usize]) -> usize {
+pub(crate) fn offset(idx: &[usize], st: &[usize]) -> usize {
     idx.iter().zip(st).map(|(i, s)| i * s).sum()
 }

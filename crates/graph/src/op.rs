@@ -390,32 +390,32 @@ impl Op {
             Op::ConvTranspose { window, group, output_padding, output_shape } => {
                 conv::conv_transpose(x, window, *group, output_padding, output_shape)?
             }
-            Op::MaxPool(p) => pool::pool(x.x(0)?, p, true)?,
-            Op::AveragePool(p) => pool::pool(x.x(0)?, p, false)?,
-            Op::GlobalAveragePool => pool::global_pool(x.x(0)?, false)?,
-            Op::GlobalMaxPool => pool::global_pool(x.x(0)?, true)?,
+            Op::MaxPool(p) => pool::pool(x.required(0)?, p, true)?,
+            Op::AveragePool(p) => pool::pool(x.required(0)?, p, false)?,
+            Op::GlobalAveragePool => pool::global_pool(x.required(0)?, false)?,
+            Op::GlobalMaxPool => pool::global_pool(x.required(0)?, true)?,
             Op::BatchNorm { epsilon } => norm::batch_norm(x, *epsilon)?,
             Op::InstanceNorm { epsilon } => norm::instance_norm(x, *epsilon)?,
             Op::GroupNorm { groups, epsilon } => norm::group_norm(x, *groups, *epsilon)?,
             Op::LayerNorm { axis, epsilon } => norm::layer_norm(x, *axis, *epsilon)?,
-            Op::Unary(u) => unary::unary(*u, x.x(0)?),
-            Op::Binary(b) => binary::binary(*b, x.x(0)?, x.x(1)?)?,
+            Op::Unary(u) => unary::unary(*u, x.required(0)?),
+            Op::Binary(b) => binary::binary(*b, x.required(0)?, x.required(1)?)?,
             Op::Variadic(v) => binary::variadic(*v, x)?,
             Op::Clip => select::clip(x)?,
-            Op::Where => select::select(x.x(0)?, x.x(1)?, x.x(2)?)?,
-            Op::Cast { to } => select::cast(x.x(0)?, *to),
+            Op::Where => select::select(x.required(0)?, x.required(1)?, x.required(2)?)?,
+            Op::Cast { to } => select::cast(x.required(0)?, *to),
             Op::Quantize { axis, to } => quantize::quantize(x, *axis, *to)?,
             Op::Dequantize { axis } => quantize::dequantize(x, *axis)?,
-            Op::MatMul => product::matmul(x.x(0)?, x.x(1)?)?,
+            Op::MatMul => product::matmul(x.required(0)?, x.required(1)?)?,
             Op::Gemm { alpha, beta, trans_a, trans_b } => {
                 product::gemm(x, *alpha, *beta, *trans_a, *trans_b)?
             }
-            Op::Softmax { axis, log } => reduce::softmax(x.x(0)?, *axis, *log)?,
+            Op::Softmax { axis, log } => reduce::softmax(x.required(0)?, *axis, *log)?,
             Op::Reduce { kind, keep_dims, noop_with_empty_axes } => {
                 reduce::reduce(*kind, x, *keep_dims, *noop_with_empty_axes)?
             }
             Op::ArgExtreme { max, axis, keep_dims, last } => {
-                reduce::arg_extreme(x.x(0)?, *max, *axis, *keep_dims, *last)?
+                reduce::arg_extreme(x.required(0)?, *max, *axis, *keep_dims, *last)?
             }
             Op::TopK { axis, largest } => return topk::topk(x, *axis, *largest),
             Op::Resize(r) => resize::resize(x, r)?,
@@ -424,20 +424,22 @@ impl Op {
             Op::Slice => slice::slice(x)?,
             Op::Pad { mode } => slice::pad(x, *mode)?,
             Op::Reshape { allow_zero } => reshape::reshape(x, *allow_zero)?,
-            Op::Flatten { axis } => reshape::flatten(x.x(0)?, *axis)?,
-            Op::Transpose { perm } => reshape::transpose(x.x(0)?, perm)?,
+            Op::Flatten { axis } => reshape::flatten(x.required(0)?, *axis)?,
+            Op::Transpose { perm } => reshape::transpose(x.required(0)?, perm)?,
             Op::Squeeze => reshape::squeeze(x)?,
             Op::Unsqueeze => reshape::unsqueeze(x)?,
-            Op::Expand => reshape::expand(x.x(0)?, &x.x(1)?.i())?,
-            Op::Tile => reshape::tile(x.x(0)?, &x.x(1)?.i())?,
-            Op::Gather { axis } => slice::gather(x.x(0)?, x.x(1)?, *axis)?,
-            Op::Shape { start, end } => shape_of::shape(x.x(0)?, *start, *end),
-            Op::Size => Array::int(DType::I64, vec![], vec![x.x(0)?.len() as i64]),
+            Op::Expand => reshape::expand(x.required(0)?, &x.required(1)?.integers())?,
+            Op::Tile => reshape::tile(x.required(0)?, &x.required(1)?.integers())?,
+            Op::Gather { axis } => slice::gather(x.required(0)?, x.required(1)?, *axis)?,
+            Op::Shape { start, end } => shape_of::shape(x.required(0)?, *start, *end),
+            Op::Size => Array::int(DType::I64, vec![], vec![x.required(0)?.len() as i64]),
             Op::ConstantOfShape { value } => shape_of::constant_of_shape(x, value)?,
             Op::Range => shape_of::range(x)?,
-            Op::Identity => x.x(0)?.clone(),
-            Op::DepthToSpace { block, column_row } => reshape::depth_to_space(x.x(0)?, *block, *column_row)?,
-            Op::SpaceToDepth { block } => reshape::space_to_depth(x.x(0)?, *block)?,
+            Op::Identity => x.required(0)?.clone(),
+            Op::DepthToSpace { block, column_row } => {
+                reshape::depth_to_space(x.required(0)?, *block, *column_row)?
+            }
+            Op::SpaceToDepth { block } => reshape::space_to_depth(x.required(0)?, *block)?,
             Op::Unknown(u) => return Err(OpError::NoReference { name: u.qualified_name() }),
         };
         Ok(vec![one])

@@ -56,14 +56,17 @@ impl Args<'_> {
     }
 }
 
+/// The type and shape of `i`.
 pub(crate) fn like(i: Option<&Info>) -> Info {
     i.map_or_else(Info::default, |i| Info { elements: None, ..i.clone() })
 }
 
+/// A type and a shape, with elements that are not followed.
 pub(crate) fn shaped(dtype: Option<DType>, shape: Option<Vec<Dim>>) -> Info {
     Info { dtype, shape, elements: None }
 }
 
+/// Known sizes as dimensions.
 pub(crate) fn known(dims: &[usize]) -> Vec<Dim> {
     dims.iter().map(|&d| Dim::Known(d)).collect()
 }
@@ -86,6 +89,7 @@ pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> OpResult<Vec<Dim>> {
     (0..n).map(|i| broadcast_dim(&at(a, i), &at(b, i))).collect()
 }
 
+/// The broadcast of all inputs' shapes, when every one is known.
 pub(crate) fn broadcast_all(args: &Args) -> OpResult<Option<Vec<Dim>>> {
     let mut out: Option<Vec<Dim>> = Some(vec![]);
     for i in 0..args.infos.len() {
@@ -97,6 +101,7 @@ pub(crate) fn broadcast_all(args: &Args) -> OpResult<Option<Vec<Dim>>> {
     Ok(out)
 }
 
+/// Checks that the listed inputs have one element type, as far as types are known.
 pub(crate) fn same_dtype(args: &Args, list: impl Iterator<Item = usize>) -> OpResult<()> {
     let mut first = None;
     for i in list {
@@ -119,6 +124,7 @@ pub(crate) fn target_dims(args: &Args, i: usize) -> Option<Vec<Dim>> {
     args.info(i)?.elements.clone()
 }
 
+/// `s` without `axes`, or with ones in their place.
 pub(crate) fn reduced(s: &[Dim], axes: &[usize], keep: bool) -> Vec<Dim> {
     s.iter()
         .enumerate()
@@ -145,6 +151,7 @@ pub fn axes(list: &[i64], rank: usize) -> OpResult<Vec<usize>> {
     if out.len() == n { Ok(out) } else { Err(OpError::RepeatedAxes { axes: list.to_vec() }) }
 }
 
+/// The sizes behind batch and channels, when all are known.
 fn spatial(s: &[Dim]) -> Option<Vec<usize>> {
     s.get(2..)?.iter().map(Dim::known).collect()
 }

@@ -185,6 +185,31 @@ impl Conv {
         self.spec.output.pixels() as f64 * weights / rate + size * weights * gemm::MEMORY_NS_PER_BYTE
     }
 
+    /// What it was planned for; pixels may have been merged.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Whether `weights` were packed for this plan, and this CPU has what both need.
+    pub fn accepts(&self, weights: &Weights) -> bool {
+        let (spec, own) = (&self.spec, self.panels(self.isa));
+        let taps: usize = spec.axes.iter().map(|a| a.kernel).product();
+        let groups = own.first().map_or(weights.inputs, |p| p.groups(weights.inputs));
+        let width: usize = own.iter().map(|p| p.nr).sum();
+        let alike = own.len() == weights.panels.len()
+            && own.iter().zip(&weights.panels).all(|(a, b)| std::ptr::eq(*a, *b));
+        let whole = |f: &weights::Factors| f.scale.len() == width && f.sums.len() == taps * width;
+        self.isa.supported()
+            && alike
+            && weights.inputs == spec.input.channels()
+            && weights.columns == spec.output.channels()
+            && weights.depth == taps * groups
+            && weights.data.len() == weights.depth * width
+            && weights.bias.as_ref().is_none_or(|b| b.len() == width)
+            && weights.factors.is_some() == spec.quantized.is_some()
+            && weights.factors.as_ref().is_none_or(whole)
+    }
+
     /// The tiles that its weights should be packed for.
     pub fn panels(&self, isa: Features) -> Vec<&'static MicroKernel> {
         panels(isa, &self.spec)

@@ -26,11 +26,13 @@ macro_rules! features {
             /// Whether this CPU and operating system have it.
             fn detected(self) -> bool {
                 #[cfg(target_arch = "x86_64")]
-                return match self {
-                    $(Feature::$variant => std::arch::is_x86_feature_detected!($name),)*
-                };
+                {
+                    match self {
+                        $(Feature::$variant => std::arch::is_x86_feature_detected!($name),)*
+                    }
+                }
                 #[cfg(not(target_arch = "x86_64"))]
-                return false;
+                false
             }
         }
     };

@@ -109,6 +109,28 @@ impl Winograd {
         self.panels.first().map_or(k, |p| p.groups(k))
     }
 
+    /// What it was planned for.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Whether `weights` were packed for this plan, and this CPU has what it needs.
+    pub fn accepts(&self, weights: &Weights) -> bool {
+        let (width, points) = (self.width(), self.variant.points());
+        let rows = self.shape.depth_taps * self.groups(self.shape.input.channels());
+        let table = points * width;
+        let whole = |f: &weights::Factors| {
+            f.scale.len() == width
+                && f.rounding.is_some() == self.variant.rounded
+                && f.rounding.as_ref().is_none_or(|r| r.ratio.len() == table && r.start.len() == table)
+        };
+        self.isa.supported()
+            && weights.data.len() == points * rows * width
+            && weights.bias.len() == width
+            && weights.factors.is_some() == self.shape.quantized.is_some()
+            && weights.factors.as_ref().is_none_or(whole)
+    }
+
     /// Which minimal filtering it is.
     pub fn variant(&self) -> Variant {
         self.variant

@@ -43,6 +43,11 @@ pub(crate) fn mixed_channels(g: &Graph, node: &Node) -> Option<[usize; 2]> {
     node.op.weight_axes().filter(|_| constant && !apart)
 }
 
+/// The axes of a layer's weights on which its output and input channels lie.
+pub(crate) fn weight_axes(op: &Op) -> [usize; 2] {
+    op.weight_axes().unwrap_or([1, 0])
+}
+
 /// Layers of a network, and those of them in INT8.
 pub(crate) fn count(g: &Graph) -> [usize; 2] {
     let producers = g.producers();

@@ -12,6 +12,11 @@ use ampoule_optimize::{Transforms, quantize, round_weights};
 use ampoule_testing::{Network, known, random, relative_error};
 use std::collections::BTreeSet;
 
+/// The defaults, with the features that `AMPOULE_ISA` asks for.
+fn defaults() -> Options {
+    Options { isa: ampoule_testing::asked_tier(), ..Default::default() }
+}
+
 /// A 3D U-Net: normalisations, residuals, strides, dilation, pooling, transposed convolution, resampling,
 /// concatenation, and one output channel.
 fn unet3d() -> (Graph, Vec<usize>) {
@@ -129,7 +134,7 @@ fn quantized(graph: &Graph, dims: &[usize], preset: Preset, method: Method) -> G
     passes::optimize(&mut g).unwrap();
     let plan = Plan::of(&g, preset, &BTreeSet::new());
     let seen = Collector::new(plan.tensors(&g));
-    let options = Options { observe: Some(seen.observe()), ..Options::default() };
+    let options = Options { observe: Some(seen.observe()), ..defaults() };
     run(&g, dims, &options);
     seen.end_case("input").unwrap();
     let ranges = seen.ranges(&plan.tensors(&g), method).unwrap();
@@ -163,7 +168,7 @@ fn int8_gives_what_the_reference_gives_and_the_same_bits_everywhere() {
             let mut first: Option<Vec<f32>> = None;
             for isa in tiers() {
                 for threads in [1, 2, 3] {
-                    let options = Options { isa: Some(isa.clone()), threads, ..Options::default() };
+                    let options = Options { isa: Some(isa.clone()), threads, ..defaults() };
                     let got = run(&q, &dims, &options);
                     let e = relative_error(&got, &want);
                     // Sums before a normalisation lie in binary16, which turns ties of quantized values that follow.
@@ -221,7 +226,7 @@ fn few_channels_are_multiplied_by_rows_of_the_kernel() {
         let want = eval::run(&inferred, &[x]).unwrap()[0].to_f32().unwrap();
         let all: Vec<Vec<f32>> = tiers()
             .into_iter()
-            .map(|isa| run(&q, &dims, &Options { isa: Some(isa), ..Options::default() }))
+            .map(|isa| run(&q, &dims, &Options { isa: Some(isa), ..defaults() }))
             .collect();
         let e = relative_error(&all[0], &want);
         assert!(e < 4e-3, "{c} channels, kernel {k:?}: {e:.1e}");
@@ -232,7 +237,7 @@ fn few_channels_are_multiplied_by_rows_of_the_kernel() {
             let name = inferred.value(first.output().unwrap()).name.clone();
             let mut g = q.clone();
             winograd_int8::record(&mut g, &[(name, winograd_int8::Steps([900; 16]))].into_iter().collect());
-            let s = Session::new(g, std::slice::from_ref(&dims), &Options::default()).unwrap();
+            let s = Session::new(g, std::slice::from_ref(&dims), &defaults()).unwrap();
             assert!(s.steps().iter().any(|s| s.kernel.starts_with("winograd")), "{c} channels: not rounded");
         }
     }
@@ -243,7 +248,7 @@ fn layers_run_in_int8() {
     for (graph, dims) in [unet3d(), classifier(), local3d(), heavy()] {
         for (preset, first) in [(Preset::Performance, graph.name == "classifier"), (Preset::All, false)] {
             let q = quantized(&graph, &dims, preset, Method::MinMax);
-            let s = Session::new(q, std::slice::from_ref(&dims), &Options::default()).unwrap();
+            let s = Session::new(q, std::slice::from_ref(&dims), &defaults()).unwrap();
             let floats: Vec<String> = s
                 .steps()
                 .iter()
@@ -262,10 +267,10 @@ fn layers_run_in_int8() {
 #[test]
 fn quantizing_keeps_most_of_the_signal() {
     for (graph, dims) in [unet3d(), classifier(), local3d(), heavy()] {
-        let want = run(&graph, &dims, &Options::default());
+        let want = run(&graph, &dims, &defaults());
         for method in [Method::MinMax, Method::Mean, Method::Percentile, Method::Mse, Method::Kl] {
             let q = quantized(&graph, &dims, Preset::Performance, method);
-            let e = relative_error(&run(&q, &dims, &Options::default()), &want);
+            let e = relative_error(&run(&q, &dims, &defaults()), &want);
             assert!(e < 0.15, "{} with {method:?}: {e:.2e}", graph.name);
         }
     }
@@ -275,12 +280,12 @@ fn quantizing_keeps_most_of_the_signal() {
 fn less_memory_gives_the_same_bits() {
     let (graph, dims) = local3d();
     let q = quantized(&graph, &dims, Preset::Performance, Method::Mse);
-    let want = run(&q, &dims, &Options::default());
-    let s = Session::new(q.clone(), std::slice::from_ref(&dims), &Options::default()).unwrap();
+    let want = run(&q, &dims, &defaults());
+    let s = Session::new(q.clone(), std::slice::from_ref(&dims), &defaults()).unwrap();
     let whole = s.arena_bytes() + s.weight_bytes();
     let mut streamed = 0;
     for share in (10..50).map(|i| i as f64 / 50.0) {
-        let options = Options { max_bytes: Some((whole as f64 * share) as u64), ..Options::default() };
+        let options = Options { max_bytes: Some((whole as f64 * share) as u64), ..defaults() };
         let Ok(s) = Session::new(q.clone(), std::slice::from_ref(&dims), &options) else { continue };
         streamed += s.streamed() as usize;
         assert!(run(&q, &dims, &options) == want, "other bits with {share} of the memory");
@@ -296,7 +301,7 @@ fn a_written_model_is_the_same_model() {
     onnx::write_file(&q, &file).unwrap();
     let back = onnx::read_file(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
-    assert!(run(&q, &dims, &Options::default()) == run(&back, &dims, &Options::default()));
+    assert!(run(&q, &dims, &defaults()) == run(&back, &dims, &defaults()));
 }
 
 #[test]
@@ -306,11 +311,9 @@ fn biases_take_back_the_shift_of_rounded_weights() {
     passes::optimize(&mut g).unwrap();
     let plan = Plan::of(&g, Preset::Performance, &BTreeSet::new());
     let shifts = BiasCorrection::of(&g, &g, &plan).unwrap();
-    let options = Options { observe: Some(shifts.observe()), rewrites: Rewrites::None, ..Options::default() };
+    let options = Options { observe: Some(shifts.observe()), rewrites: Rewrites::None, ..defaults() };
     // Watching does not change what the network computes.
-    assert!(
-        relative_error(&run(shifts.graph(), &dims, &options), &run(&g, &dims, &Options::default())) < 1e-5
-    );
+    assert!(relative_error(&run(shifts.graph(), &dims, &options), &run(&g, &dims, &defaults())) < 1e-5);
     let (corrected, layers) = shifts.corrected(&g);
     assert_eq!(layers, plan.layers.len());
     // The last layer alone: the mean of its output, channel by channel.
@@ -320,14 +323,14 @@ fn biases_take_back_the_shift_of_rounded_weights() {
         let n = v.len() / 3;
         v[c * n..(c + 1) * n].iter().map(|x| *x as f64).sum::<f64>() / n as f64
     };
-    let want = run(&g, &dims, &Options::default());
+    let want = run(&g, &dims, &defaults());
     let shift = |g: &Graph| {
         let plan = Plan::of(g, Preset::Performance, &others);
         let seen = Collector::new(plan.tensors(g));
-        run(g, &dims, &Options { observe: Some(seen.observe()), ..Options::default() });
+        run(g, &dims, &Options { observe: Some(seen.observe()), ..defaults() });
         seen.end_case("x").unwrap();
         let ranges = seen.ranges(&plan.tensors(g), Method::MinMax).unwrap();
-        let got = run(&quantize(g, &plan, &ranges, Preset::Performance).unwrap(), &dims, &Options::default());
+        let got = run(&quantize(g, &plan, &ranges, Preset::Performance).unwrap(), &dims, &defaults());
         (0..3).map(|c| (mean(&got, c) - mean(&want, c)).abs()).sum::<f64>()
     };
     // Corrected upstream biases move the values a little; compare on the last layer's own bias.
@@ -360,13 +363,13 @@ fn equalized_networks_compute_the_same_bits_and_suffer_less() {
     }
     let plan = Plan::of(&g, Preset::Performance, &BTreeSet::new());
     let channels = ChannelRanges::of(&g, &plan);
-    run(&g, &dims, &Options { observe: Some(channels.observe()), ..Options::default() });
+    run(&g, &dims, &Options { observe: Some(channels.observe()), ..defaults() });
     let (even, count) = channels.equalized(&g).unwrap();
     assert!(count > 0 && !channels.is_empty());
-    let want = run(&g, &dims, &Options::default());
-    assert!(run(&even, &dims, &Options::default()) == want, "other bits");
+    let want = run(&g, &dims, &defaults());
+    assert!(run(&even, &dims, &defaults()) == want, "other bits");
     let error = |g: &Graph| {
-        let got = run(&quantized(g, &dims, Preset::Performance, Method::Mse), &dims, &Options::default());
+        let got = run(&quantized(g, &dims, Preset::Performance, Method::Mse), &dims, &defaults());
         relative_error(&got, &want)
     };
     let (before, after) = (error(&g), error(&even));
@@ -377,7 +380,7 @@ fn equalized_networks_compute_the_same_bits_and_suffer_less() {
 fn rounded_to_nearest(g: &Graph, plan: &Plan) -> Graph {
     let seen = Collector::new(plan.tensors(g));
     let (_, dims) = local3d();
-    run(g, &dims, &Options { observe: Some(seen.observe()), ..Options::default() });
+    run(g, &dims, &Options { observe: Some(seen.observe()), ..defaults() });
     seen.end_case("input").unwrap();
     let ranges = seen.ranges(&plan.tensors(g), Method::MinMax).unwrap();
     let q = quantize(g, plan, &ranges, Preset::Performance).unwrap();
@@ -401,10 +404,10 @@ fn weights_rounded_for_their_inputs_bring_outputs_nearer() {
     passes::optimize(&mut g).unwrap();
     let plan = Plan::of(&g, Preset::Performance, &BTreeSet::new());
     let patches = Patches::of(&g, &plan);
-    run(&g, &dims, &Options { observe: Some(patches.observe()), ..Options::default() });
-    let want = run(&g, &dims, &Options::default());
+    run(&g, &dims, &Options { observe: Some(patches.observe()), ..defaults() });
+    let want = run(&g, &dims, &defaults());
     // Only weights are rounded: the float network with the values of its quantized weights.
-    let error = |rounded: &Graph| relative_error(&run(rounded, &dims, &Options::default()), &want);
+    let error = |rounded: &Graph| relative_error(&run(rounded, &dims, &defaults()), &want);
     let rounded = |how: Rounding| {
         let (rounded, layers) = round_weights(&g, &plan, &patches, how).unwrap();
         assert_eq!(layers, plan.layers.len());
@@ -416,19 +419,19 @@ fn weights_rounded_for_their_inputs_bring_outputs_nearer() {
     assert!(outputs < nearest, "{outputs:.3e} by outputs, {nearest:.3e} to nearest");
     assert!(adaptive < 0.8 * nearest, "{adaptive:.3e} adaptive, {nearest:.3e} to nearest");
     let (same, none) = round_weights(&g, &plan, &patches, Rounding::Nearest).unwrap();
-    assert!(none == 0 && run(&same, &dims, &Options::default()) == want);
+    assert!(none == 0 && run(&same, &dims, &defaults()) == want);
 }
 
 #[test]
 fn winograd_int8_is_the_same_bits_everywhere() {
     let (graph, dims) = unet3d();
     let mut q = quantized(&graph, &dims, Preset::Performance, Method::Mse);
-    let direct = run(&q, &dims, &Options::default());
+    let direct = run(&q, &dims, &defaults());
     let transforms = Transforms::of(&q);
     assert!(!transforms.is_empty());
     let mut g = graph.clone();
     passes::optimize(&mut g).unwrap();
-    run(&g, &dims, &Options { observe: Some(transforms.observe()), ..Options::default() });
+    run(&g, &dims, &Options { observe: Some(transforms.observe()), ..defaults() });
     let all = transforms.steps();
     assert!(all.len() > 1 && all.iter().all(|r| r.error > 0.0 && r.error < 0.01));
     winograd_int8::record(&mut q, &LayerSteps::record(&all));
@@ -437,17 +440,17 @@ fn winograd_int8_is_the_same_bits_everywhere() {
     onnx::write_file(&q, &file).unwrap();
     let q = onnx::read_file(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
-    let want = run(&q, &dims, &Options::default());
+    let want = run(&q, &dims, &defaults());
     assert!(want != direct, "no layer is in Winograd INT8");
     assert!(relative_error(&want, &direct) < 0.2);
     for name in tiers() {
         for threads in [1, 2] {
-            let options = Options { isa: Some(name.clone()), threads, ..Options::default() };
+            let options = Options { isa: Some(name.clone()), threads, ..defaults() };
             assert!(run(&q, &dims, &options) == want, "other bits on {name} with {threads} threads");
         }
     }
     let mut broken = q.clone();
     broken.set_meta(winograd_int8::KEY, "x");
-    let refused = Session::new(broken, &[dims], &Options::default()).err().unwrap().to_string();
+    let refused = Session::new(broken, &[dims], &defaults()).err().unwrap().to_string();
     assert!(refused.contains("16 steps"), "{refused}");
 }

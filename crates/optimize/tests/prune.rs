@@ -9,6 +9,11 @@ use ampoule_optimize::prune::{
 };
 use ampoule_testing::{Network, known, largest_error, random};
 
+/// The defaults, with the features that `AMPOULE_ISA` asks for.
+fn defaults() -> Options {
+    Options { isa: ampoule_testing::asked_tier(), ..Default::default() }
+}
+
 /// Sums, a concatenation, depthwise, batch and instance normalisation, transposed and strided convolutions,
 /// PReLU, constants for each channel, resampling.
 fn unet() -> Graph {
@@ -71,7 +76,7 @@ fn prepared(mut g: Graph) -> Graph {
 }
 
 fn run(g: &Graph, observe: Option<&Moments>) -> Vec<f32> {
-    let options = Options { observe: observe.map(Moments::observe), threads: 2, ..Options::default() };
+    let options = Options { observe: observe.map(Moments::observe), threads: 2, ..defaults() };
     let mut s = Session::new(g.clone(), &[vec![2, 3, 16, 12]], &options).unwrap();
     s.set_input(0, &random(2 * 3 * 16 * 12, 77)).unwrap();
     s.run().unwrap();

@@ -182,7 +182,28 @@ fn binary_operators_with_constants_are_no_quantizers() {
     let y = conv(&mut n, a, [16, 2], 3, 1);
     n.b.output(y, "y", &[2, 2, 24, 20].map(Dim::Known));
     let (coded, masters) = quantized(n.b.finish());
-    let isa = tiers()[0];
-    let own = output(&mut net(&coded, isa, true, masters));
-    assert_eq!(own.len(), engine(&coded, isa).len());
+    let reference = reference(&coded);
+    let signal: f64 = reference.iter().map(|v| (*v as f64).powi(2)).sum();
+    for isa in tiers() {
+        let simulated = output(&mut net(&coded, isa, true, masters.clone()));
+        for (name, got) in [("simulated", simulated), ("engine", engine(&coded, isa))] {
+            assert_eq!(got.len(), reference.len());
+            let noise: f64 = got.iter().zip(&reference).map(|(a, b)| ((a - b) as f64).powi(2)).sum();
+            // A value that lies at a tie may go either way; rounding otherwise shifts most of them by half a step,
+            // which is some hundredths of the signal.
+            let error = (noise / signal).sqrt();
+            assert!(error < 2e-3, "{name} on {}: a relative error of {error:.1e}", isa.name());
+        }
+    }
+}
+
+/// The logits by the graph's own reference in float64, channels innermost.
+fn reference(g: &Graph) -> Vec<f32> {
+    let mut g = g.clone();
+    ampoule_graph::infer::infer(&mut g).unwrap();
+    let out = ampoule_graph::eval::run(&logits(&g), &[Tensor::f32(&SHAPE, &input())]).unwrap().remove(0);
+    let (rows, dims) = (out.to_f32().unwrap(), out.dims().to_vec());
+    let (c, pixels) = (dims[1], dims[2..].iter().product::<usize>());
+    let at = |i: usize| rows[(i / (pixels * c) * c + i % c) * pixels + i / c % pixels];
+    (0..rows.len()).map(at).collect()
 }

@@ -1,19 +1,28 @@
-//! What the inference engine and training share: threads, memory and where values lie in it.
+//! What the inference engine and training share: threads, memory, where values lie in it, and safe entry
+//! points to the kernels.
 //!
 //! [`Pool`] runs the items of a step in parallel, [`plan`] places buffers by their lifetimes in one
-//! [`Arena`], and a [`View`] says where a value lies there. Results never depend on the number of
-//! threads.
+//! [`Arena`], a [`View`] says where a value lies there, and [`run`] checks bounds and overlaps once for a step
+//! before it lets workers write disjoint parts. Results never depend on the number of threads.
 
 mod arena;
 mod axes;
+mod cpu;
 mod error;
+mod layout;
+mod memory;
+mod parts;
 mod plan;
 mod pool;
+pub mod run;
 pub mod view;
 
 pub use arena::Arena;
 pub use axes::axes;
+pub use cpu::{Cpu, Scratch};
 pub use error::OutOfMemory;
+pub use memory::{Area, Memory};
+pub use parts::{Pair, Parts};
 pub use plan::{Block, Plan, plan};
 pub use pool::Pool;
 pub use view::View;

@@ -121,6 +121,90 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// Calls `f` for each of `items` items with a part of `a` and a part of `b`: `per` elements each, fewer or none at
+    /// the end. Parts of `a` and `b` are those of one item alone.
+    pub fn split<A: Send, B: Send>(
+        &self,
+        items: usize,
+        (a, per_a): (&mut [A], usize),
+        (b, per_b): (&mut [B], usize),
+        f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
+    ) {
+        self.split_groups([1, items], (a, per_a), (b, per_b), |[_, i], a, b| f(i, a, b));
+    }
+
+    /// [`Pool::split`] within each of some groups of equal size: `f` gets the group and the item in it, and no part
+    /// reaches into the next group.
+    pub fn split_groups<A: Send, B: Send>(
+        &self,
+        [groups, items]: [usize; 2],
+        (a, per_a): (&mut [A], usize),
+        (b, per_b): (&mut [B], usize),
+        f: impl Fn([usize; 2], &mut [A], &mut [B]) + Sync,
+    ) {
+        let (group_a, group_b) = (a.len() / groups.max(1), b.len() / groups.max(1));
+        let (all_a, all_b) = (Whole(a.as_mut_ptr(), a.len()), Whole(b.as_mut_ptr(), b.len()));
+        self.run(groups * items, &|k, _| {
+            let (group, i) = (k / items, k % items);
+            // SAFETY: every item is run once, and parts of different items do not overlap.
+            let (a, b) = unsafe {
+                (
+                    all_a.part(group * group_a, group_a, i, per_a),
+                    all_b.part(group * group_b, group_b, i, per_b),
+                )
+            };
+            f([group, i], a, b);
+        });
+    }
+
+    /// [`Pool::split`] of one slice.
+    pub fn chunks<A: Send>(&self, items: usize, all: (&mut [A], usize), f: impl Fn(usize, &mut [A]) + Sync) {
+        let mut nothing: [(); 0] = [];
+        self.split(items, all, (&mut nothing, 0), |i, a, _| f(i, a));
+    }
+
+    /// Calls `f` for each of `items` items with `floats` floats of `scratch` that no other running call has;
+    /// those of two workers lie `stride` apart.
+    pub fn with_scratch(
+        &self,
+        items: usize,
+        (scratch, stride): (&mut [f32], usize),
+        floats: usize,
+        f: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        assert!(floats <= stride && stride * self.threads() <= scratch.len(), "too little scratch");
+        let all = Whole(scratch.as_mut_ptr(), scratch.len());
+        self.run(items, &|i, worker| {
+            // SAFETY: no two running calls share a worker's number.
+            let own = unsafe { all.part(0, all.1, worker, stride) };
+            f(i, &mut own[..floats]);
+        });
+    }
+}
+
+/// A slice of which every item takes a part of its own.
+struct Whole<T>(*mut T, usize);
+
+// SAFETY: parts go to threads as they would by `split_at_mut`.
+unsafe impl<T: Send> Sync for Whole<T> {}
+
+impl<T> Whole<T> {
+    /// Of `len` elements from `first` on those from `i·per` to `(i+1)·per`, as far as there are any.
+    ///
+    /// # Safety
+    /// The slice must be borrowed, and nobody else may use the part.
+    // The lifetime is that of the borrow that the caller vouches for.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn part(&self, first: usize, len: usize, i: usize, per: usize) -> &mut [T] {
+        let from = i.saturating_mul(per).min(len);
+        let to = from.saturating_add(per).min(len);
+        assert!(first + to <= self.1, "a part beyond its slice");
+        // SAFETY: inside the slice; the rest is the caller's.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(first + from), to - from) }
+    }
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
@@ -253,6 +337,24 @@ mod tests {
                 assert!(hits.iter().all(|h| h.load(Ordering::Relaxed) == 1));
             }
         }
+    }
+
+    #[test]
+    fn items_get_parts_of_their_own() {
+        let pool = Pool::new(3);
+        let (mut a, mut b) = (vec![0usize; 25], vec![0usize; 3]);
+        pool.split(4, (&mut a, 7), (&mut b, 1), |i, a, b| {
+            a.iter_mut().for_each(|x| *x += i + 1);
+            b.iter_mut().for_each(|x| *x += i + 1);
+        });
+        let want: Vec<usize> = (0..25).map(|k| k / 7 + 1).collect();
+        assert_eq!((a, b), (want, vec![1, 2, 3]));
+        let (mut a, mut nothing) = (vec![0usize; 10], [(); 0]);
+        pool.split_groups([2, 3], (&mut a, 2), (&mut nothing, 0), |[g, i], a, _| a.fill(10 * g + i));
+        assert_eq!(a, [0, 0, 1, 1, 2, 10, 10, 11, 11, 12]);
+        let mut scratch = vec![0f32; 3 * 8];
+        pool.with_scratch(50, (&mut scratch, 8), 5, |_, own| own.fill(1.0));
+        assert!(scratch.chunks(8).all(|c| c[5..] == [0.0; 3] && (c[..5] == [1.0; 5] || c[..5] == [0.0; 5])));
     }
 
     #[test]

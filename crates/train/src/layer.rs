@@ -1,5 +1,6 @@
 //! One operation with its way back.
 
+pub(crate) mod channels;
 pub(crate) mod depthwise;
 pub(crate) mod fake_quantize;
 pub(crate) mod join;
@@ -12,6 +13,7 @@ pub(crate) mod softmax;
 
 use crate::machine::Machine;
 use crate::param::Params;
+use ampoule_runtime::{Pair, Parts};
 
 /// Batch, depth, height, width, channels of a value; channels innermost, dense.
 pub type Dims = [usize; 5];
@@ -61,15 +63,49 @@ pub(crate) struct Forward<'a> {
     pub again: bool,
 }
 
-/// Where the gradient of an input goes.
-#[derive(Clone, Copy)]
-pub(crate) struct Gradient {
-    pub at: *mut f32,
-    /// Whether there is a gradient already, to be added to.
-    pub add: bool,
+/// The gradient of a layer's output, and where those of its inputs go. The first of these may lie at the place of the
+/// former where [`Layer::in_place`] says so; where an input is there twice, both lie at one place, and the last one
+/// comes first.
+pub(crate) struct Gradients<'a> {
+    /// The output's, then one for each input; empty for those that are not needed.
+    parts: Parts<'a>,
+    /// For each input whether its gradient is needed, and whether there is one already, to be added to.
+    add: Vec<Option<bool>>,
 }
 
-/// A run back. `dy` may be the same memory as the first gradient where [`Layer::in_place`] says so.
+impl<'a> Gradients<'a> {
+    /// Of an output and of as many inputs as `add` has entries.
+    pub fn new(parts: Parts<'a>, add: Vec<Option<bool>>) -> Self {
+        Gradients { parts, add }
+    }
+
+    /// Number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.add.len()
+    }
+
+    /// The output's.
+    pub fn dy(&self) -> &[f32] {
+        self.parts.read(0)
+    }
+
+    /// Whether the gradient of input `k` is needed, and whether it is added to what is there.
+    pub fn add(&self, k: usize) -> Option<bool> {
+        self.add[k]
+    }
+
+    /// That of the output, and that of input `k`, at another place.
+    pub fn separate(&mut self, k: usize) -> (&[f32], &mut [f32]) {
+        self.parts.separate(0, k + 1)
+    }
+
+    /// That of the output, and that of input `k`.
+    pub fn pair(&mut self, k: usize) -> Pair<'_> {
+        self.parts.pair(0, k + 1)
+    }
+}
+
+/// A run back.
 pub(crate) struct Backward<'a> {
     pub on: &'a Machine,
     pub params: &'a mut Params,
@@ -77,9 +113,7 @@ pub(crate) struct Backward<'a> {
     pub x: &'a [&'a [f32]],
     /// Output, if it is read; else empty.
     pub y: &'a [f32],
-    pub dy: *const f32,
-    /// Gradients of the inputs that need them; where an input is there twice, the last one comes first.
-    pub dx: &'a [Option<Gradient>],
+    pub gradients: Gradients<'a>,
     pub training: bool,
 }
 
@@ -96,11 +130,7 @@ pub(crate) trait Layer: Send {
     /// Computes the output.
     fn forward(&mut self, run: Forward);
     /// Computes gradients of inputs, and adds those of parameters.
-    ///
-    /// # Safety
-    /// `dy` must be readable and the gradients writable for their values' sizes, disjoint but for what
-    /// [`Layer::in_place`] allows.
-    unsafe fn backward(&mut self, run: Backward);
+    fn backward(&mut self, run: Backward);
     /// Bytes of packed weights and statistics held.
     fn held(&self) -> usize {
         0

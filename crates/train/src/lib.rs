@@ -5,6 +5,8 @@
 //! fills the gradients of the outputs, [`Net::backward`], and an [`Optimizer`]. Results have the same bits
 //! for every number of threads.
 
+#![forbid(unsafe_code)]
+
 mod build;
 mod error;
 mod layer;
@@ -17,7 +19,7 @@ mod student;
 mod tape;
 
 pub use build::{Options, build, logits};
-pub use error::{Error, Result};
+pub use error::{Error, LayerError, Result};
 pub use layer::Dims;
 pub use machine::Machine;
 pub use net::{Head, Net, Output};

@@ -1,11 +1,12 @@
 //! A network that can be trained: layers over values of fixed sizes, with a planned step.
 
-use crate::layer::{Backward, Dims, Forward, Gradient, Layer, len};
+use crate::layer::{Backward, Dims, Forward, Gradients, Layer, len};
 use crate::machine::Machine;
 use crate::param::Params;
 use crate::tape::{Action, Link, Tape};
 use crate::{Error, Result};
-use ampoule_kernels::Floats;
+use ampoule_runtime::Arena;
+use std::ops::Range;
 
 /// A layer with a name and its places.
 pub(crate) struct Placed {
@@ -50,11 +51,11 @@ pub struct Net {
     layers: Vec<Placed>,
     input_dims: Vec<Dims>,
     tape: Tape,
-    arena: Floats,
+    arena: Arena,
     /// Actions done of the present step.
     done: usize,
     /// The first layer whose values were not finite, where that is looked for.
-    spoilt: Option<usize>,
+    not_finite: Option<usize>,
     watch: bool,
 }
 
@@ -88,7 +89,7 @@ impl Net {
             let needed = fixed + tape.plan.size as u64;
             return Err(Error::Memory { needed_mib: needed >> 20, limit_mib: limit >> 20 });
         }
-        let arena = Floats::zeroed(tape.plan.size / 4);
+        let arena = Arena::new(tape.plan.size)?;
         let input_dims = inputs.iter().map(|&i| values[i]).collect();
         Ok(Net {
             params,
@@ -100,7 +101,7 @@ impl Net {
             tape,
             arena,
             done: 0,
-            spoilt: None,
+            not_finite: None,
             watch: false,
         })
     }
@@ -126,26 +127,26 @@ impl Net {
         self.tape.actions.iter().filter(|a| matches!(a, Action::Forward { again: true, .. })).count()
     }
 
-    fn place(&self, p: usize) -> std::ops::Range<usize> {
-        let first = self.tape.plan.offsets[p] / 4;
-        first..first + self.tape.sizes[p]
+    /// Indices of the floats of place `p`.
+    fn place(&self, p: usize) -> Range<usize> {
+        self.tape.place(p)
     }
 
     /// Input `i`, to be filled before [`Net::forward`]: channels innermost.
     pub fn input(&mut self, i: usize) -> &mut [f32] {
         let range = self.place(self.tape.inputs[i]);
-        &mut self.arena[range]
+        self.arena.floats_mut(range)
     }
 
     /// Output `i` after [`Net::forward`]: channels innermost.
     pub fn output(&self, i: usize) -> &[f32] {
-        &self.arena[self.place(self.tape.outputs[i][0])]
+        self.arena.floats(self.place(self.tape.outputs[i][0]))
     }
 
     /// The gradient of the loss with respect to output `i`, to be filled before [`Net::backward`].
     pub fn gradient(&mut self, i: usize) -> &mut [f32] {
         let range = self.place(self.tape.outputs[i][1]);
-        &mut self.arena[range]
+        self.arena.floats_mut(range)
     }
 
     /// Computes the outputs.
@@ -163,62 +164,56 @@ impl Net {
 
     /// Does actions up to the loss, or from it to the end.
     fn go(&mut self, first: bool) {
-        let base = self.arena.as_mut_ptr();
-        let (offsets, sizes) = (&self.tape.plan.offsets, &self.tape.sizes);
-        let at = |p: usize| base.wrapping_add(offsets[p] / 4);
-        let start = self.done;
-        for (i, action) in self.tape.actions.iter().enumerate().skip(start) {
+        for i in self.done..self.tape.actions.len() {
             self.done = i + 1;
-            match action {
-                Action::Loss => {
-                    if first {
-                        return;
-                    }
-                }
-                Action::Forward { layer, again, x, y } => {
-                    // SAFETY: places of values that are alive do not overlap; one is written.
-                    let (x, y) = unsafe {
-                        let x: Vec<&[f32]> =
-                            x.iter().map(|&p| std::slice::from_raw_parts(at(p), sizes[p])).collect();
-                        (x, std::slice::from_raw_parts_mut(at(*y), sizes[*y]))
-                    };
-                    self.layers[*layer].layer.forward(Forward {
-                        on: &self.on,
-                        params: &mut self.params,
-                        x: &x,
-                        y,
-                        training: self.batch_statistics,
-                        again: *again,
-                    });
-                    if self.watch && y.iter().any(|v| !v.is_finite()) {
-                        self.spoilt = Some(*layer);
-                        return;
-                    }
-                }
-                Action::Back { layer, x, y, dy, dx } => {
-                    // SAFETY: as above; gradients are only written through pointers.
-                    let (x, y) = unsafe {
-                        let slice = |p: usize| std::slice::from_raw_parts(at(p), sizes[p]);
-                        (x.iter().map(|&p| slice(p)).collect::<Vec<&[f32]>>(), y.map_or(&[][..], slice))
-                    };
-                    let dx: Vec<Option<Gradient>> =
-                        dx.iter().map(|d| d.map(|(p, add)| Gradient { at: at(p), add })).collect();
-                    // SAFETY: the plan keeps apart what is alive at the same time, but for gradients that
-                    // take each other's place where the layer allows it.
-                    unsafe {
-                        self.layers[*layer].layer.backward(Backward {
-                            on: &self.on,
-                            params: &mut self.params,
-                            x: &x,
-                            y,
-                            dy: at(*dy),
-                            dx: &dx,
-                            training: self.batch_statistics,
-                        });
-                    }
-                }
+            match &self.tape.actions[i] {
+                Action::Loss if first => return,
+                Action::Loss => {}
+                Action::Forward { .. } => self.layer_forward(i),
+                Action::Back { .. } => self.layer_backward(i),
+            }
+            if self.watch && self.not_finite.is_some() {
+                return;
             }
         }
+    }
+
+    /// Action `i`, a layer forward.
+    fn layer_forward(&mut self, i: usize) {
+        let Action::Forward { layer, again, x, y } = &self.tape.actions[i] else { return };
+        let reads: Vec<Range<usize>> = x.iter().map(|&p| self.place(p)).collect();
+        let (x, mut y) = self.arena.parts(&reads, vec![self.tape.place(*y)]);
+        let y = y.write(0);
+        self.layers[*layer].layer.forward(Forward {
+            on: &self.on,
+            params: &mut self.params,
+            x: &x,
+            y,
+            training: self.batch_statistics,
+            again: *again,
+        });
+        if self.watch && y.iter().any(|v| !v.is_finite()) {
+            self.not_finite = Some(*layer);
+        }
+    }
+
+    /// Action `i`, a layer's way back.
+    fn layer_backward(&mut self, i: usize) {
+        let Action::Back { layer, x, y, dy, dx } = &self.tape.actions[i] else { return };
+        let place = |p: &usize| self.tape.place(*p);
+        let reads: Vec<Range<usize>> = x.iter().chain(y).map(place).collect();
+        let gradients = dx.iter().map(|d| d.map_or(0..0, |(p, _)| place(&p)));
+        let writes: Vec<Range<usize>> = std::iter::once(place(dy)).chain(gradients).collect();
+        let (reads, parts) = self.arena.parts(&reads, writes);
+        let (x, y) = reads.split_at(x.len());
+        self.layers[*layer].layer.backward(Backward {
+            on: &self.on,
+            params: &mut self.params,
+            x,
+            y: y.first().copied().unwrap_or_default(),
+            gradients: Gradients::new(parts, dx.iter().map(|d| d.map(|d| d.1)).collect()),
+            training: self.batch_statistics,
+        });
     }
 
     /// The first layer that makes values that are not finite of `input`, the content of input 0.
@@ -227,10 +222,10 @@ impl Net {
             return Some("the input");
         }
         self.input(0).copy_from_slice(input);
-        (self.watch, self.spoilt) = (true, None);
+        (self.watch, self.not_finite) = (true, None);
         self.forward();
         self.watch = false;
-        self.spoilt.map(|l| self.layers[l].name.as_str())
+        self.not_finite.map(|l| self.layers[l].name.as_str())
     }
 
     /// The first layer with a parameter whose gradient is not finite.

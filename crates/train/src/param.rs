@@ -34,8 +34,8 @@ pub struct Param {
     pub grad: Vec<f32>,
     /// What it is.
     pub role: Role,
-    /// Where the graph holds codes: their scale, and whether output channels are the outer index.
-    pub(crate) codes: Option<(ParamId, bool)>,
+    /// Where the graph holds them quantized: their scale, and whether output channels are the outer index.
+    pub(crate) quantized: Option<(ParamId, bool)>,
 }
 
 /// All parameters of a network.
@@ -70,7 +70,15 @@ impl Params {
             return ParamId(at);
         }
         let grad = if role == Role::Running { Vec::new() } else { vec![0.0; values.len()] };
-        self.list.push(Param { name: name.into(), id, dims: dims.to_vec(), values, grad, role, codes: None });
+        self.list.push(Param {
+            name: name.into(),
+            id,
+            dims: dims.to_vec(),
+            values,
+            grad,
+            role,
+            quantized: None,
+        });
         ParamId(self.list.len() - 1)
     }
 
@@ -83,7 +91,7 @@ impl Params {
             values: vec![value],
             grad: vec![0.0],
             role: Role::Running,
-            codes: None,
+            quantized: None,
         });
         ParamId(self.list.len() - 1)
     }
@@ -103,12 +111,12 @@ impl Params {
         self.list.iter().map(|p| 4 * (p.values.len() + p.grad.len())).sum()
     }
 
-    /// Writes all values into the graph that the network was made of; weights that it holds as codes are
-    /// rounded to them.
+    /// Writes all values into the graph that the network was made of; weights that it holds quantized are
+    /// quantized.
     pub fn store(&self, graph: &mut Graph) {
         let known = graph.values.len();
         for p in self.list.iter().filter(|p| p.id.0 < known) {
-            let tensor = match p.codes {
+            let tensor = match p.quantized {
                 None => Some(Tensor::f32(&p.dims, &p.values)),
                 Some((scale, outer)) => {
                     let scale = &self.get(scale).values;
@@ -116,11 +124,11 @@ impl Params {
                         true => p.values.len() / scale.len().max(1),
                         false => p.dims[2..].iter().product(),
                     };
-                    let code = |(i, w): (usize, &f32)| {
-                        crate::layer::linear::code(*w, scale[i / inner.max(1) % scale.len()]) as i64
+                    let own = |(i, w): (usize, &f32)| {
+                        crate::layer::linear::quantize(*w, scale[i / inner.max(1) % scale.len()]) as i64
                     };
-                    let codes: Vec<i64> = p.values.iter().enumerate().map(code).collect();
-                    Tensor::from_i64(DType::I8, &p.dims, &codes)
+                    let values: Vec<i64> = p.values.iter().enumerate().map(own).collect();
+                    Tensor::from_i64(DType::I8, &p.dims, &values)
                 }
             };
             if let Some(t) = tensor {

@@ -6,6 +6,7 @@
 
 use crate::layer::{Dims, Reads, len};
 use ampoule_runtime::{Block, Plan, plan};
+use std::ops::Range;
 
 /// What the schedule needs to know of a layer.
 pub(crate) struct Link {
@@ -45,6 +46,12 @@ pub(crate) struct Tape {
 const LEVELS: [usize; 9] = [1, 2, 3, 4, 6, 8, 12, 16, 32];
 
 impl Tape {
+    /// Indices of the floats of place `p` in the arena.
+    pub fn place(&self, p: usize) -> Range<usize> {
+        let first = self.plan.offsets[p] / 4;
+        first..first + self.sizes[p]
+    }
+
     /// The step with the least computation whose memory stays below `most` bytes, and the smallest one
     /// where none does.
     pub fn new(links: &[Link], values: &[Dims], inputs: &[usize], outputs: &[usize], most: u64) -> Tape {

@@ -10,6 +10,11 @@ use ampoule_testing::{wheel, workspace};
 use ampoule_zoo::{Archive, build, entry};
 use std::path::{Path, PathBuf};
 
+/// The defaults, with the features that `AMPOULE_ISA` asks for.
+fn defaults() -> Options {
+    Options { isa: ampoule_testing::asked_tier(), ..Default::default() }
+}
+
 fn shared(name: &str) -> Option<PathBuf> {
     ampoule_testing::shared(&format!("models/{name}"))
 }
@@ -36,7 +41,7 @@ fn array(npz: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
 /// Channel 1 of `output` on `input`.
 fn run(graph: &Graph, output: &str, dims: &[usize], input: &[f32]) -> Vec<f32> {
     let g = graph.extract(&[output]).unwrap();
-    let mut s = Session::new(g, &[dims.to_vec()], &Options { threads: 2, ..Default::default() }).unwrap();
+    let mut s = Session::new(g, &[dims.to_vec()], &Options { threads: 2, ..defaults() }).unwrap();
     s.set_input(0, input).unwrap();
     s.run().unwrap();
     let out = s.output(0).unwrap();
@@ -98,7 +103,7 @@ fn shell_gives_the_package_s_probabilities() {
     let Some(wheel) = wheel("lavlab_shell") else { return };
     let e = entry("shell").unwrap();
     let graph = build(e, &wheel).unwrap();
-    let mut model = Model::from_graph(graph, Some(e.recipe), String::new(), Options::default()).unwrap();
+    let mut model = Model::from_graph(graph, Some(e.recipe), String::new(), defaults()).unwrap();
     // scripts/golden_shell.py: the package's preparation, its network in ONNX Runtime.
     let golden = workspace().join("crates/imaging/tests/golden/shell");
     let read = |name: &str| Photo::read(&golden.join(name)).unwrap();
@@ -129,8 +134,7 @@ fn sklesion_gives_keras_s_probabilities() {
     // The plain tier takes half a minute for each.
     let scalar = std::env::var("AMPOULE_ISA").is_ok_and(|v| v == "scalar");
     for case in cases.as_array().unwrap().iter().take(if scalar { 1 } else { 4 }) {
-        let mut model =
-            Model::from_graph(graph.clone(), Some(e.recipe), String::new(), Options::default()).unwrap();
+        let mut model = Model::from_graph(graph.clone(), Some(e.recipe), String::new(), defaults()).unwrap();
         let patient: Vec<f32> = serde_json::from_value(case["patient"].clone()).unwrap();
         model.recipe.network[0].constants.insert("patient".into(), patient);
         let photo = Case::of_file(&workspace().join(case["photo"].as_str().unwrap()));
@@ -141,7 +145,7 @@ fn sklesion_gives_keras_s_probabilities() {
         assert!(most < 1e-4, "{got:?} {want:?}");
     }
     let recipe = e.recipe.replace("patient = [", "other = [");
-    let e = Model::from_graph(graph, Some(&recipe), String::new(), Options::default());
+    let e = Model::from_graph(graph, Some(&recipe), String::new(), defaults());
     let e = e.err().map(|e| e.to_string()).unwrap_or_default();
     assert!(e.contains("image, patient") && e.contains("constants"), "{e}");
 }

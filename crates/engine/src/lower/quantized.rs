@@ -1,55 +1,57 @@
-//! Quantizers and dequantizers (QDQ), and what is computed on codes between them.
+//! Quantizers and dequantizers (QDQ), and what is computed on quantized values between them.
 //!
-//! A value that a quantizer made stays codes of a byte as long as only dequantizers and operators
-//! that move codes read it. A dequantizer computes nothing by itself: integer convolutions and residual
-//! sums take the codes, and only what needs values makes them.
+//! A quantized value stays bytes as long as only dequantizers and operators that carry quantized values
+//! read it. A dequantizer computes nothing by itself: integer convolutions and residual sums take the
+//! bytes, and only what needs floats dequantizes them.
 
-use super::conv::Values;
+use super::weights::ConstantWeights;
 use super::{Lower, R};
-use crate::step::{Kind, Loops};
+use crate::error::LowerError;
+use crate::step::Kind;
 use ampoule_graph::op::Quantized;
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId, eval};
 use ampoule_kernels::eltwise;
+use ampoule_runtime::run::loops::Loops;
 use ampoule_runtime::view::View;
 use std::collections::BTreeMap;
 
-/// Scale of a whole tensor, and the stored code of 0.
+/// Scale and zero point of a whole tensor, as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Code {
+pub(super) struct Quantization {
     pub scale: f32,
-    pub zero: f32,
+    pub zero_point: f32,
 }
 
-impl Code {
-    /// Factor and summand that make codes values.
-    pub fn values(self) -> [f32; 2] {
-        [self.scale, -self.zero * self.scale]
+impl Quantization {
+    /// Factor and summand that dequantize.
+    pub fn dequantize(self) -> [f32; 2] {
+        [self.scale, -self.zero_point * self.scale]
     }
 
-    /// Factor and summand that make values codes.
-    pub fn codes(self) -> [f32; 2] {
-        [1.0 / self.scale, self.zero]
+    /// Factor and summand that quantize.
+    pub fn quantize(self) -> [f32; 2] {
+        [1.0 / self.scale, self.zero_point]
     }
 }
 
-/// An input of codes and what it is multiplied by: the constants behind weights that stay codes.
+/// A quantized input and what it is multiplied by: the constants behind weights that stay INT8.
 #[derive(Clone)]
-pub(super) struct Integer {
+pub(super) struct Int8Operands {
     pub x: View,
-    pub code: Code,
+    pub quantization: Quantization,
     /// Of the weights: one, or one per channel.
     pub scale: Vec<f32>,
-    /// The constant that holds the weights, and its code of 0.
+    /// The constant that holds the weights, and its zero point.
     pub weights: (ValueId, i32),
 }
 
-/// How much higher codes of a type are stored.
+/// How much higher quantized values of a type are stored.
 fn stored_offset(t: DType) -> f32 {
     if t == DType::I8 { 128.0 } else { 0.0 }
 }
 
-/// Which values are stored as codes of a byte.
-pub(super) fn bytes(graph: &Graph, constants: &BTreeMap<ValueId, Tensor>) -> Vec<bool> {
+/// Which values are stored quantized, as bytes.
+pub(super) fn stored_u8(graph: &Graph, constants: &BTreeMap<ValueId, Tensor>) -> Vec<bool> {
     let single = |n: &Node| {
         n.input(1).and_then(|s| constants.get(&s)).is_some_and(|t| t.dims().iter().product::<usize>() == 1)
     };
@@ -67,7 +69,7 @@ pub(super) fn bytes(graph: &Graph, constants: &BTreeMap<ValueId, Tensor>) -> Vec
         }
     }
     graph.outputs.iter().for_each(|y| list[y.0] = false);
-    // What a reader cannot take as codes is not stored so, nor what is moved from or to that.
+    // What a reader cannot take quantized is not stored so, nor what is moved from or to that.
     loop {
         let mut changed = false;
         for n in &graph.nodes {
@@ -91,7 +93,7 @@ pub(super) fn bytes(graph: &Graph, constants: &BTreeMap<ValueId, Tensor>) -> Vec
 
 impl Lower<'_> {
     /// The scale and zero point of a node that has one for all values, as stored.
-    pub(super) fn code(&self, n: &Node, t: DType) -> R<Option<Code>> {
+    pub(super) fn quantization(&self, n: &Node, t: DType) -> R<Option<Quantization>> {
         let Some(scale) = self.scales(n)? else { return Ok(None) };
         let zero = match n.input(2) {
             None => Some(vec![0.0; scale.len()]),
@@ -100,14 +102,13 @@ impl Lower<'_> {
         if let (Some((low, high)), Some(z)) = (t.range(), zero.iter().flatten().next()) {
             let inside = |z: &f32| (low as f32..=high as f32).contains(z);
             if !zero.iter().flatten().all(inside) {
-                return Err(format!(
-                    "a zero point of {z}; codes of {} lie between {low} and {high}",
-                    t.name()
-                ));
+                return Err(LowerError::ZeroPoint { zero: *z, dtype: t, low, high });
             }
         }
         Ok(match (&scale[..], zero.as_deref()) {
-            ([scale], Some([zero])) => Some(Code { scale: *scale, zero: *zero + stored_offset(t) }),
+            ([scale], Some([zero])) => {
+                Some(Quantization { scale: *scale, zero_point: *zero + stored_offset(t) })
+            }
             _ => None,
         })
     }
@@ -116,36 +117,41 @@ impl Lower<'_> {
     fn scales(&self, n: &Node) -> R<Option<Vec<f32>>> {
         let Some(scale) = self.floats(n, 1) else { return Ok(None) };
         match scale.iter().find(|s| !(**s > 0.0 && s.is_finite())) {
-            Some(s) => Err(format!("a scale of {s}; scales must be finite and above 0")),
+            Some(s) => Err(LowerError::Scale { scale: *s }),
             None => Ok(Some(scale)),
         }
     }
 
-    /// A quantizer or dequantizer: of a constant folded, unless an integer product takes its codes; else
-    /// codes made, kept for whoever can take them, or an element-wise function.
+    /// A quantizer or dequantizer: of a constant folded, unless an integer product takes it as it is; else left
+    /// to the readers of the quantized values, or an element-wise function.
     pub(super) fn quantizer(&mut self, n: &Node) -> R<bool> {
         let (Some(x), Some(y)) = (n.input(0), n.output()) else { return Ok(false) };
         let Some(t) = self.graph.value(if matches!(n.op, Op::Quantize { .. }) { y } else { x }).dtype else {
             return Ok(false);
         };
         if self.constants.contains_key(&x) {
-            return match self.keeps(n, x, y)? {
+            return match self.keep_int8(n, x, y)? {
                 true => Ok(true),
                 false => self.fold(n, x, y),
             };
         }
-        let Some(code) = self.code(n, t)? else { return Ok(false) };
+        let Some(quantization) = self.quantization(n, t)? else { return Ok(false) };
         if self.look_up(n, y)? {
             return Ok(true);
         }
-        let stored = self.bytes[if matches!(n.op, Op::Quantize { .. }) { y.0 } else { x.0 }];
-        let plain = Code { zero: code.zero - stored_offset(t), ..code };
+        let stored = self.stored_u8[if matches!(n.op, Op::Quantize { .. }) { y.0 } else { x.0 }];
+        let plain = Quantization { zero_point: quantization.zero_point - stored_offset(t), ..quantization };
         match &n.op {
             Op::Quantize { to, .. } if self.is_float(x) => {
                 let Some((low, high)) = to.range() else { return Ok(false) };
-                let (code, [low, high]) =
-                    if stored { (code, [0.0, 255.0]) } else { (plain, [low as f32, high as f32]) };
-                let f = eltwise::Unary::Quantize { scale: code.scale, zero: code.zero, low, high };
+                let (quantization, [low, high]) =
+                    if stored { (quantization, [0.0, 255.0]) } else { (plain, [low as f32, high as f32]) };
+                let f = eltwise::Unary::Quantize {
+                    scale: quantization.scale,
+                    zero: quantization.zero_point,
+                    low,
+                    high,
+                };
                 let view = self.get(x)?;
                 if stored {
                     return self.apply_to(n, f, view);
@@ -154,11 +160,11 @@ impl Lower<'_> {
             }
             Op::Dequantize { .. } if stored => {
                 let view = self.get(x)?;
-                self.coded.insert(y, (view, code));
+                self.dequantized.insert(y, (view, quantization));
                 Ok(true)
             }
             Op::Dequantize { .. } => {
-                let f = eltwise::Unary::Dequantize { scale: plain.scale, zero: plain.zero };
+                let f = eltwise::Unary::Dequantize { scale: plain.scale, zero: plain.zero_point };
                 let view = self.get(x)?;
                 self.apply_stored(n, f, view, t, y)
             }
@@ -166,10 +172,10 @@ impl Lower<'_> {
         }
     }
 
-    /// `f` of a view, between values and codes of type `t` that are stored as floats.
+    /// `f` of a view, between floats and quantized values of type `t` that are stored as floats.
     fn apply_stored(&mut self, n: &Node, f: eltwise::Unary, mut view: View, t: DType, y: ValueId) -> R<bool> {
         if view.elem != self.elem(y) {
-            // Codes of eight bits are exact in bfloat16 too.
+            // Values of eight bits are exact in bfloat16 too.
             if matches!(t, DType::U16 | DType::I16 | DType::I32) {
                 return Ok(false);
             }
@@ -195,16 +201,17 @@ impl Lower<'_> {
         Ok(true)
     }
 
-    /// Makes values of the codes behind `id`, if a dequantizer left it to its readers.
+    /// Dequantizes what lies behind `id`, if the dequantizer left that to its readers.
     pub(super) fn values_of(&mut self, id: ValueId) -> R<Option<View>> {
-        if let (Some((x, ..)), Some(p)) = (self.kept.get(&id).cloned(), self.producers[id.0]) {
+        if let (Some((x, ..)), Some(p)) = (self.int8_weights.get(&id).cloned(), self.producers[id.0]) {
             self.fold(&self.graph.nodes[p], x, id)?;
             return Ok(None);
         }
-        let Some((x, code)) = self.coded.get(&id).cloned() else { return Ok(None) };
-        let producer = self.producers[id.0].ok_or("codes that nothing made")?;
+        let Some((x, quantization)) = self.dequantized.get(&id).cloned() else { return Ok(None) };
+        let producer =
+            self.producers[id.0].ok_or(LowerError::Internal("quantized values that nothing made"))?;
         let n = &self.graph.nodes[producer];
-        let f = eltwise::Unary::Dequantize { scale: code.scale, zero: code.zero };
+        let f = eltwise::Unary::Dequantize { scale: quantization.scale, zero: quantization.zero_point };
         let dims = self.dims(id)?;
         let out = self.place_like(id, &x)?;
         self.set(id, out.clone());
@@ -214,24 +221,24 @@ impl Lower<'_> {
         Ok(Some(out))
     }
 
-    /// Whether `id` is the output of a dequantizer of codes.
-    fn dequantized(&self, id: ValueId) -> bool {
+    /// Whether `id` is the output of a dequantizer of bytes.
+    fn is_dequantized(&self, id: ValueId) -> bool {
         let node = self.producers[id.0].map(|p| &self.graph.nodes[p]);
         node.is_some_and(|n| {
-            matches!(n.op, Op::Dequantize { .. }) && n.input(0).is_some_and(|x| self.bytes[x.0])
+            matches!(n.op, Op::Dequantize { .. }) && n.input(0).is_some_and(|x| self.stored_u8[x.0])
         })
     }
 
-    /// Keeps constant weights as codes when every reader multiplies codes by them, exactly in 32 bits.
-    fn keeps(&mut self, n: &Node, x: ValueId, y: ValueId) -> R<bool> {
+    /// Keeps constant weights quantized when every reader multiplies quantized values by them, exactly in 32 bits.
+    fn keep_int8(&mut self, n: &Node, x: ValueId, y: ValueId) -> R<bool> {
         let Op::Dequantize { axis } = n.op else { return Ok(false) };
         let readers = &self.readers[y.0];
         let suits = |&r: &usize| {
             let reader = &self.graph.nodes[r];
             let product = reader.op.row().quantized == Quantized::Product;
             let [channel, _] = reader.op.weight_axes().filter(|_| product)?.map(|a| a as i64);
-            let codes = reader.input(0).is_some_and(|a| self.dequantized(a));
-            (codes && reader.input(1) == Some(y) && reader.input(0) != Some(y)).then_some(channel)
+            let quantized = reader.input(0).is_some_and(|a| self.is_dequantized(a));
+            (quantized && reader.input(1) == Some(y) && reader.input(0) != Some(y)).then_some(channel)
         };
         let channels: Option<Vec<i64>> = readers.iter().map(suits).collect();
         let Some(t) = self.constants.get(&x) else { return Ok(false) };
@@ -248,23 +255,23 @@ impl Lower<'_> {
             Some(Some(z)) if z.iter().all(|v| *v == z[0]) && !z.is_empty() => z[0],
             Some(_) => return Ok(false),
         };
-        let Some(values) = Values::codes(t, zero as i32) else { return Ok(false) };
+        let Some(values) = ConstantWeights::quantized(t, zero as i32) else { return Ok(false) };
         if !values.exact(t.dims(), channels[0] as usize) {
             return Ok(false);
         }
-        self.kept.insert(y, (x, zero as i32, scale));
+        self.int8_weights.insert(y, (x, zero as i32, scale));
         Ok(true)
     }
 
-    /// The codes that a node multiplies by codes of weights, if it does.
-    pub(super) fn integer(&mut self, n: &Node) -> Option<Integer> {
-        let (x, code) = self.coded.get(&n.input(0)?)?.clone();
-        let (weights, zero, scale) = self.kept.get(&n.input(1)?)?.clone();
-        Some(Integer { x, code, scale, weights: (weights, zero) })
+    /// What a node multiplies in INT8, if it does.
+    pub(super) fn int8_operands(&mut self, n: &Node) -> Option<Int8Operands> {
+        let (x, quantization) = self.dequantized.get(&n.input(0)?)?.clone();
+        let (weights, zero, scale) = self.int8_weights.get(&n.input(1)?)?.clone();
+        Some(Int8Operands { x, quantization, scale, weights: (weights, zero) })
     }
 
     /// Drops kept weights that were packed, unless another node reads them.
-    pub(super) fn packed_codes(&mut self, n: &Node, integer: &Integer) {
+    pub(super) fn drop_int8_weights(&mut self, n: &Node, integer: &Int8Operands) {
         let Some(id) = n.input(1) else { return };
         if self.uses[id.0] == 1 && self.uses[integer.weights.0.0] == 1 {
             self.constants.remove(&integer.weights.0);
@@ -272,25 +279,25 @@ impl Lower<'_> {
         self.graph.release();
     }
 
-    /// Follows `id` through the quantizer that alone reads it, if codes of a byte come of that.
-    pub(super) fn fuse_quantizer(&mut self, id: ValueId) -> R<(ValueId, Option<Code>)> {
+    /// Follows `id` through the quantizer that alone reads it, if that gives bytes.
+    pub(super) fn fuse_quantizer(&mut self, id: ValueId) -> R<(ValueId, Option<Quantization>)> {
         let Some(r) = self.only_reader(id) else { return Ok((id, None)) };
         let n = &self.graph.nodes[r];
         let (Op::Quantize { to, .. }, Some(y)) = (&n.op, n.output()) else { return Ok((id, None)) };
-        if !self.bytes[y.0] || n.input(0) != Some(id) {
+        if !self.stored_u8[y.0] || n.input(0) != Some(id) {
             return Ok((id, None));
         }
-        let Some(code) = self.code(n, *to)? else { return Ok((id, None)) };
+        let Some(quantization) = self.quantization(n, *to)? else { return Ok((id, None)) };
         self.fused[r] = true;
-        Ok((y, Some(code)))
+        Ok((y, Some(quantization)))
     }
 
-    /// A residual as it lies, codes included, and factor and summand that make codes of it values.
+    /// A residual as it lies, floats or quantized, and factor and summand that dequantize it.
     pub(super) fn residual(&mut self, id: ValueId) -> R<(View, [f32; 2])> {
         if self.views[id.0].is_none()
-            && let Some((x, code)) = self.coded.get(&id)
+            && let Some((x, quantization)) = self.dequantized.get(&id)
         {
-            return Ok((x.clone(), code.values()));
+            return Ok((x.clone(), quantization.dequantize()));
         }
         Ok((self.get(id)?, [1.0, 0.0]))
     }

@@ -1,6 +1,7 @@
 //! Operators that only rename axes: views of what is there, copied where a view cannot say it.
 
 use super::{Lower, R};
+use crate::error::LowerError;
 use ampoule_graph::infer::{axis, slice_plan, split_sizes};
 use ampoule_graph::{Node, Op, Tensor};
 
@@ -39,7 +40,8 @@ impl Lower<'_> {
                     Some(v) => v,
                     None => {
                         let x = self.dense_rows(n, x);
-                        x.reshaped(&dims).ok_or("a reshape of data that is not dense")?
+                        x.reshaped(&dims)
+                            .ok_or(LowerError::Layout { value: "what is reshaped", wanted: "dense" })?
                     }
                 }
             }

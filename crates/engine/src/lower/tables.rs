@@ -1,38 +1,40 @@
-//! Element-wise functions between codes and codes, as tables of 256 entries.
+//! Element-wise functions between quantized values, as tables of 256 entries.
 //!
-//! Files of other engines have quantizers before and after activations. Whatever lies between codes of one
+//! Files of other engines have quantizers before and after activations. Whatever lies between one quantized
 //! tensor and a quantizer is a function of a byte if all of it works element by element: it is computed
-//! once for every code by the graph's reference, so it is also the same on every tier.
+//! once for every byte by the graph's reference, so it is also the same on every tier.
 
 use super::Lower;
-use super::quantized::Code;
-use crate::step::{Kind, Loops};
+use super::quantized::Quantization;
+use crate::step::Kind;
 use ampoule_graph::{Node, Op, Tensor, ValueId, eval};
-use ampoule_kernels::{Features, eltwise};
+use ampoule_kernels::eltwise;
+use ampoule_runtime::run::elementwise;
+use ampoule_runtime::run::loops::Loops;
 use std::collections::{BTreeSet, HashMap};
 
-/// The codes of a value as a function of other codes.
+/// A quantized value as a function of another.
 pub(crate) type Table = Box<[u8; 256]>;
 
-/// Codes that others are a function of.
+/// A quantized value that another is a function of.
 pub(super) struct Tabled {
     source: ValueId,
     table: Table,
 }
 
-/// Most nodes between codes and codes.
+/// Most nodes between two quantized values.
 const MOST: usize = 24;
 
-/// Nodes between codes and a quantizer.
+/// Nodes between quantized values and a quantizer.
 #[derive(Default)]
 struct Region {
     nodes: BTreeSet<usize>,
-    /// Codes that they begin with.
+    /// Quantized values that they begin with.
     leaves: BTreeSet<ValueId>,
 }
 
 impl Lower<'_> {
-    /// Finds the quantizers whose codes are functions of other codes, and marks the nodes that nothing else
+    /// Finds the quantizers whose outputs are functions of other quantized values, and marks the nodes that nothing else
     /// needs then as done.
     pub(super) fn plan_tables(&mut self) {
         let graph = self.graph;
@@ -40,13 +42,13 @@ impl Lower<'_> {
             let (Op::Quantize { to, .. }, Some(x), Some(y)) = (&n.op, n.input(0), n.output()) else {
                 continue;
             };
-            let Ok(Some(code)) = self.code(n, *to) else { continue };
+            let Ok(Some(quantization)) = self.quantization(n, *to) else { continue };
             let mut region = Region::default();
-            if !self.bytes[y.0] || !self.elementwise(x, &mut region) {
+            if !self.stored_u8[y.0] || !self.elementwise(x, &mut region) {
                 continue;
             }
             if let Some((source, begin)) = self.common(&region.leaves)
-                && let Some(table) = self.tabulate(&region, &begin, x, code)
+                && let Some(table) = self.tabulate(&region, &begin, x, quantization)
             {
                 self.tables.insert(y, Tabled { source, table });
             }
@@ -64,7 +66,7 @@ impl Lower<'_> {
         let Some(p) = self.producers[id.0] else { return false };
         let n = &self.graph.nodes[p];
         if let (Op::Dequantize { .. }, Some(x)) = (&n.op, n.input(0)) {
-            let known = self.bytes[x.0] && matches!(self.code_of(n), Some(Some(_)));
+            let known = self.stored_u8[x.0] && matches!(self.quantization_of(n), Some(Some(_)));
             region.nodes.insert(p);
             region.leaves.insert(x);
             return known;
@@ -81,13 +83,13 @@ impl Lower<'_> {
         })
     }
 
-    /// The scale and zero point of a dequantizer of codes.
-    fn code_of(&self, n: &Node) -> Option<Option<Code>> {
+    /// The scale and zero point of a dequantizer of bytes.
+    fn quantization_of(&self, n: &Node) -> Option<Option<Quantization>> {
         let t = self.graph.value(n.input(0)?).dtype?;
-        self.code(n, t).ok()
+        self.quantization(n, t).ok()
     }
 
-    /// Codes that all of `leaves` are functions of, and these functions.
+    /// The value that all of `leaves` are functions of, and these functions.
     fn common(&self, leaves: &BTreeSet<ValueId>) -> Option<(ValueId, HashMap<ValueId, Table>)> {
         // Each leaf, what it is a function of, what that is a function of, and so on.
         let chain = |leaf: ValueId| {
@@ -109,13 +111,13 @@ impl Lower<'_> {
         Some((source, chains.into_iter().filter_map(of).collect()))
     }
 
-    /// The code of `x`, in terms of `code`, for every code of the source.
+    /// `x`, quantized, for every value of the source.
     fn tabulate(
         &self,
         region: &Region,
         begin: &HashMap<ValueId, Table>,
         x: ValueId,
-        code: Code,
+        quantization: Quantization,
     ) -> Option<Table> {
         let mut known: HashMap<ValueId, Tensor> = HashMap::new();
         for &i in &region.nodes {
@@ -124,7 +126,7 @@ impl Lower<'_> {
             let found = match &n.op {
                 Op::Dequantize { .. } => {
                     let from = begin.get(&n.input(0)?)?;
-                    let Code { scale, zero } = self.code_of(n)??;
+                    let Quantization { scale, zero_point: zero } = self.quantization_of(n)??;
                     let values: Vec<f32> = from.iter().map(|c| (*c as f32 - zero) * scale).collect();
                     Tensor::f32(&[256], &values)
                 }
@@ -142,9 +144,13 @@ impl Lower<'_> {
         }
         let values = known.get(&x)?.to_f32()?;
         let mut table: Table = Box::new([0; 256]);
-        let f = eltwise::Unary::Quantize { scale: code.scale, zero: code.zero, low: 0.0, high: 255.0 };
-        // SAFETY: both hold 256 elements; the scalar tier needs no features.
-        unsafe { eltwise::unary(Features::NONE, f, values.as_ptr(), table.as_mut_ptr(), table.len()) };
+        let f = eltwise::Unary::Quantize {
+            scale: quantization.scale,
+            zero: quantization.zero_point,
+            low: 0.0,
+            high: 255.0,
+        };
+        elementwise::bytes_of(f, values.get(..256)?, &mut table[..]);
         Some(table)
     }
 
@@ -165,7 +171,7 @@ impl Lower<'_> {
         }
     }
 
-    /// Looks the codes `y` up, if they are a function of others.
+    /// Looks `y` up, if it is a function of another value.
     pub(super) fn look_up(&mut self, n: &Node, y: ValueId) -> super::R<bool> {
         let Some(Tabled { source, table }) = self.tables.remove(&y) else { return Ok(false) };
         let x = self.get(source)?;

@@ -1,15 +1,18 @@
 //! Running a step on some of its output slices, for networks that stream along depth.
 
-use super::{Context, Kind, Loops, Norm, Step, grid};
+use super::{Context, Kind, Norm, Step, grid};
+use crate::error::StepError;
 use ampoule_kernels::conv::Axis;
-use ampoule_runtime::view::View;
+use ampoule_runtime::View;
+use ampoule_runtime::run::loops::Loops;
+use ampoule_runtime::run::{depthwise, sampling};
 use std::ops::Range;
 
 /// The axis along which values of rank 5 are streamed.
 pub(crate) const DEPTH: usize = 2;
 
 /// Slices `z` of a view.
-fn cut(v: &View, z: &Range<usize>) -> View {
+fn slices(v: &View, z: &Range<usize>) -> View {
     let mut plan: Vec<(usize, usize, i64)> = v.dims.iter().map(|&d| (0, d, 1)).collect();
     plan[DEPTH] = (z.start, z.len(), 1);
     v.sliced(&plan)
@@ -57,71 +60,49 @@ impl Step {
             return 0..size;
         }
         match &self.kind {
-            Kind::Conv(c) if main => c.receptive_field(z),
+            Kind::Conv(c) if main => c.parts.receptive_field(&z),
             Kind::Depthwise { plan, .. } if main => along(&plan.axes[0]),
             Kind::Pool(plan) if main => along(&plan.axes[0]),
-            Kind::Resize(plan) if main => {
-                let axis = &plan.axes[0];
-                let at = &axis.at[z.start * axis.width..z.end * axis.width];
-                match (at.iter().min(), at.iter().max()) {
-                    (Some(&a), Some(&b)) => a..b + 1,
-                    _ => 0..0,
-                }
-            }
+            Kind::Resize(plan) if main => sampling::sampled(&plan.axes[0], &z),
             _ if size == 1 => 0..1,
             _ => z,
         }
     }
 
-    /// Computes output slices `z`.
-    ///
-    /// # Safety
-    /// As for [`Step::run`], but only the slices that [`Step::receptive_field`] names need be readable.
-    pub unsafe fn run_slices(&self, cx: &Context, z: Range<usize>) -> Result<(), String> {
-        let rows = |height: usize| z.start * height..z.end * height;
-        let isa = cx.isa;
+    /// Computes output slices `z`; only the slices that [`Step::receptive_field`] names need be there.
+    pub fn run_slices(&self, cx: &Context, z: Range<usize>) -> Result<(), StepError> {
         match &self.kind {
-            // SAFETY: passed on from the caller.
-            Kind::Conv(c) => unsafe { c.run_slices(self, cx, z)? },
-            Kind::Depthwise { plan, .. } => {
-                let items = rows(plan.items() / plan.output.dims[1].max(1));
-                // SAFETY: passed on from the caller.
-                cx.pool.run(items.len(), &|i, _| unsafe { self.depthwise(cx, items.start + i) });
+            Kind::Conv(c) => c.run_slices(self, cx, z)?,
+            Kind::Depthwise { plan, filters, post } => {
+                depthwise::run(cx.cpu, plan, filters, *post, Some(z), cx.places(self));
             }
             Kind::Pool(plan) => {
-                let (p, items) = (cx.pointers(self), rows(plan.output.dims[2]));
-                // SAFETY: passed on from the caller.
-                cx.pool.run(items.len(), &|i, _| unsafe { plan.run(isa, items.start + i, p) });
+                let (x, y) = (cx.area(&self.reads[0]), cx.area(&self.writes[0]));
+                sampling::pool(cx.cpu, plan, Some(z), x, y);
             }
             Kind::Resize(plan) => {
-                let (p, items) = (cx.pointers(self), rows(plan.output.dims[2]));
-                cx.pool.run(items.len(), &|i, _| {
-                    let mut line = vec![0.0; plan.scratch()];
-                    // SAFETY: passed on from the caller.
-                    unsafe { plan.run(isa, items.start + i, p, &mut line) };
-                });
+                let (x, y) = (cx.area(&self.reads[0]), cx.area(&self.writes[0]));
+                sampling::resize(cx.cpu, plan, Some(z), x, y);
             }
             Kind::Norm(n) if n.group.is_some() => {
-                // SAFETY: passed on from the caller.
-                let (gamma, beta) = unsafe { self.affine_of(cx, n, &grid(&self.reads[0])?) };
+                let (gamma, beta) = self.affine(cx, n, &grid(&self.reads[0])?, 0);
                 let affine = Norm { gamma, beta, group: None, sums: None, ..n.clone() };
-                // SAFETY: passed on from the caller.
-                unsafe { self.part(Kind::Norm(affine), &z).run(cx)? };
+                self.part(Kind::Norm(affine), &z).run(cx)?;
             }
-            // SAFETY: passed on from the caller.
-            kind => unsafe { self.part(self.narrowed(kind, &z)?, &z).run(cx)? },
+            kind => self.part(self.kind_of_slices(kind, &z)?, &z).run(cx)?,
         }
         Ok(())
     }
 
     /// The view restricted to slices `z`, unless it has one slice for all.
-    fn narrow(v: &View, z: &Range<usize>) -> View {
-        if v.dims[DEPTH] == 1 { v.clone() } else { cut(v, z) }
+    fn restricted(v: &View, z: &Range<usize>) -> View {
+        if v.dims[DEPTH] == 1 { v.clone() } else { slices(v, z) }
     }
 
     /// `kind` for slices `z`, for kinds that only follow views.
-    fn narrowed(&self, kind: &Kind, z: &Range<usize>) -> Result<Kind, String> {
-        let views: Vec<View> = self.reads.iter().chain(&self.writes).map(|v| Self::narrow(v, z)).collect();
+    fn kind_of_slices(&self, kind: &Kind, z: &Range<usize>) -> Result<Kind, StepError> {
+        let views: Vec<View> =
+            self.reads.iter().chain(&self.writes).map(|v| Self::restricted(v, z)).collect();
         let loops = || Loops::new(&views.iter().collect::<Vec<_>>());
         Ok(match kind {
             Kind::Unary(f, _) => Kind::Unary(*f, loops()),
@@ -133,19 +114,28 @@ impl Step {
                 let rows = views[0].len() / (*n).max(1);
                 Kind::Softmax { rows, n: *n, from: *from, to: *to }
             }
-            _ => return Err(format!("{} cannot run slice by slice", self.op)),
+            Kind::Conv(_)
+            | Kind::Depthwise { .. }
+            | Kind::LayerNorm { .. }
+            | Kind::Scale(_)
+            | Kind::Pool(_)
+            | Kind::GlobalAverage
+            | Kind::Fill(_)
+            | Kind::Resize(_)
+            | Kind::MatMul(_)
+            | Kind::Reference { .. } => return Err(StepError::NotSliced),
         })
     }
 
     /// The step restricted to slices `z`.
     fn part(&self, kind: Kind, z: &Range<usize>) -> Step {
-        let narrow = |v: &View| Self::narrow(v, z);
+        let part = |v: &View| Self::restricted(v, z);
         Step {
             node: self.node.clone(),
             op: self.op.clone(),
             kind,
-            reads: self.reads.iter().map(narrow).collect(),
-            writes: self.writes.iter().map(narrow).collect(),
+            reads: self.reads.iter().map(part).collect(),
+            writes: self.writes.iter().map(part).collect(),
             in_place: self.in_place,
             macs: 0,
             scratch: None,

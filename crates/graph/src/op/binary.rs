@@ -111,7 +111,7 @@ pub(super) fn binary(b: Binary, x: &Array, y: &Array) -> OpResult<Array> {
         let v = (0..n).map(|k| f(p[m[0][k]], q[m[1][k]])).collect();
         return Ok(Array::int(dtype, dims, v));
     }
-    let (p, q) = (x.f(), y.f());
+    let (p, q) = (x.floats(), y.floats());
     let f = |a: f64, c: f64| match b {
         Add => a + c,
         Sub => a - c,
@@ -147,13 +147,13 @@ pub(super) fn binary(b: Binary, x: &Array, y: &Array) -> OpResult<Array> {
 }
 
 pub(super) fn variadic(kind: Variadic, x: &Inputs) -> OpResult<Array> {
-    let list = (0..x.count()).map(|i| x.x(i)).collect::<OpResult<Vec<_>>>()?;
+    let list = (0..x.count()).map(|i| x.required(i)).collect::<OpResult<Vec<_>>>()?;
     let dims: Vec<&[usize]> = list.iter().map(|a| a.dims.as_slice()).collect();
     let (dims, maps) = broadcast(&dims)?;
     let n: usize = dims.iter().product();
     let dtype = list[0].dtype;
     if dtype.is_int() {
-        let v: Vec<Vec<i64>> = list.iter().map(|a| a.i()).collect();
+        let v: Vec<Vec<i64>> = list.iter().map(|a| a.integers()).collect();
         let unsigned = dtype == DType::U64;
         let greater = |a: i64, b: i64| if unsigned { (a as u64) > b as u64 } else { a > b };
         let f = |k: usize| {
@@ -179,7 +179,7 @@ pub(super) fn variadic(kind: Variadic, x: &Inputs) -> OpResult<Array> {
         };
         return Ok(Array::int(dtype, dims, (0..n).map(f).collect()));
     }
-    let v: Vec<Vec<f64>> = list.iter().map(|a| a.f()).collect();
+    let v: Vec<Vec<f64>> = list.iter().map(|a| a.floats()).collect();
     let f = |k: usize| {
         let mut it = v.iter().zip(&maps).map(|(v, m)| v[m[k]]);
         let first = it.next().unwrap_or(0.0);

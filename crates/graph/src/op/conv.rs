@@ -2,7 +2,7 @@
 
 use super::window::{Resolved, Window};
 use crate::Dim;
-use crate::array::{Array, Inputs, dot, indices, nchw, strides};
+use crate::array::{Array, Inputs, indices, nchw, offset, strides};
 use crate::op_error::{OpError, OpResult};
 use crate::shapes::{Args, Info, windowed};
 
@@ -54,15 +54,15 @@ pub(super) fn conv_transpose_shape(
 }
 
 pub(super) fn conv(x: &Inputs, w: &Window, group: usize) -> OpResult<Array> {
-    let (a, weight) = (x.x(0)?, x.x(1)?);
+    let (a, weight) = (x.required(0)?, x.required(1)?);
     let (n, c, s) = nchw(a)?;
     if weight.dims.len() != a.dims.len() || weight.dims[1] * group != c || weight.dims[0] % group != 0 {
         return Err(OpError::Weights);
     }
     let (m, kernel) = (weight.dims[0], &weight.dims[2..]);
     let r = w.resolve(s, kernel, false)?;
-    let (v, wv) = (a.f(), weight.f());
-    let bias = x.get(2).map_or(vec![0.0; m], Array::f);
+    let (v, wv) = (a.floats(), weight.floats());
+    let bias = x.get(2).map_or(vec![0.0; m], Array::floats);
     let (st, kst) = (strides(s), strides(kernel));
     let (size, ksize): (usize, usize) = (s.iter().product(), kernel.iter().product());
     let (cg, mg) = (c / group, m / group);
@@ -76,7 +76,7 @@ pub(super) fn conv(x: &Inputs, w: &Window, group: usize) -> OpResult<Array> {
                     let Some(at) = source(&pos, k, &r, s, &st) else { continue };
                     for ci in 0..cg {
                         let channel = o / mg * cg + ci;
-                        sum += v[(b * c + channel) * size + at] * wv[(o * cg + ci) * ksize + dot(k, &kst)];
+                        sum += v[(b * c + channel) * size + at] * wv[(o * cg + ci) * ksize + offset(k, &kst)];
                     }
                 }
                 out.push(sum);
@@ -105,7 +105,7 @@ pub(super) fn conv_transpose(
     opad: &[usize],
     oshape: &[usize],
 ) -> OpResult<Array> {
-    let (a, weight) = (x.x(0)?, x.x(1)?);
+    let (a, weight) = (x.required(0)?, x.required(1)?);
     let (n, c, s) = nchw(a)?;
     if weight.dims.len() != a.dims.len() || weight.dims[0] != c || c % group != 0 {
         return Err(OpError::Weights);
@@ -113,8 +113,8 @@ pub(super) fn conv_transpose(
     let (mg, kernel) = (weight.dims[1], &weight.dims[2..]);
     let m = mg * group;
     let r = w.resolve_transposed(s, kernel, opad, oshape)?;
-    let (v, wv) = (a.f(), weight.f());
-    let bias = x.get(2).map_or(vec![0.0; m], Array::f);
+    let (v, wv) = (a.floats(), weight.floats());
+    let bias = x.get(2).map_or(vec![0.0; m], Array::floats);
     let (size, ksize): (usize, usize) = (s.iter().product(), kernel.iter().product());
     let (ost, osize) = (strides(&r.out), r.out.iter().product::<usize>());
     let mut out: Vec<f64> = (0..n * m * osize).map(|i| bias[i / osize % m]).collect();

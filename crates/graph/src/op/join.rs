@@ -75,7 +75,7 @@ pub(super) fn split_shapes(args: &Args, a: i64, outputs: usize) -> OpResult<Vec<
 }
 
 pub(super) fn concat(x: &Inputs, a: i64) -> OpResult<Array> {
-    let list = (0..x.count()).map(|i| x.x(i)).collect::<OpResult<Vec<_>>>()?;
+    let list = (0..x.count()).map(|i| x.required(i)).collect::<OpResult<Vec<_>>>()?;
     let first = list[0];
     let a = axis(a, first.dims.len())?;
     let mut dims = first.dims.clone();
@@ -104,7 +104,7 @@ pub(super) fn concat(x: &Inputs, a: i64) -> OpResult<Array> {
 }
 
 pub(super) fn split(x: &Inputs, a: i64, outputs: usize) -> OpResult<Vec<Array>> {
-    let t = x.x(0)?;
+    let t = x.required(0)?;
     let a = axis(a, t.dims.len())?;
     let sizes = split_sizes(t.dims[a], x.ints(1).as_deref(), outputs)?;
     let mut start = 0;

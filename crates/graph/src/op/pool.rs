@@ -36,7 +36,7 @@ pub(super) fn pool(a: &Array, p: &Pool, max: bool) -> OpResult<Array> {
     let (n, c, s) = nchw(a)?;
     let r = p.window.resolve(s, &[], p.ceil_mode)?;
     let (st, size) = (strides(s), s.iter().product::<usize>());
-    let v = a.f();
+    let v = a.floats();
     let taps: Vec<Vec<usize>> = indices(&r.kernel).collect();
     let mut out = Vec::new();
     for plane in 0..n * c {
@@ -74,7 +74,7 @@ pub(super) fn pool(a: &Array, p: &Pool, max: bool) -> OpResult<Array> {
 pub(super) fn global_pool(a: &Array, max: bool) -> OpResult<Array> {
     let (n, c, s) = nchw(a)?;
     let size: usize = s.iter().product();
-    let v = a.f();
+    let v = a.floats();
     let f = |p: usize| {
         let it = v[p * size..(p + 1) * size].iter().copied();
         if max { it.fold(f64::NEG_INFINITY, f64::max) } else { it.sum::<f64>() / size as f64 }

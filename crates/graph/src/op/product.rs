@@ -74,7 +74,7 @@ pub(super) fn matmul(a: &Array, b: &Array) -> OpResult<Array> {
     }
     let (m, k, n) = (da[da.len() - 2], da[da.len() - 1], db[db.len() - 1]);
     let (batch, maps) = array::broadcast(&[&da[..da.len() - 2], &db[..db.len() - 2]])?;
-    let (va, vb) = (a.f(), b.f());
+    let (va, vb) = (a.floats(), b.floats());
     let count: usize = batch.iter().product();
     let mut out = vec![0.0; count * m * n];
     for t in 0..count {
@@ -100,7 +100,7 @@ pub(super) fn matmul(a: &Array, b: &Array) -> OpResult<Array> {
 }
 
 pub(super) fn gemm(x: &Inputs, alpha: f32, beta: f32, ta: bool, tb: bool) -> OpResult<Array> {
-    let (a, b) = (x.x(0)?, x.x(1)?);
+    let (a, b) = (x.required(0)?, x.required(1)?);
     if a.dims.len() != 2 || b.dims.len() != 2 {
         return Err(OpError::Rank {
             what: "an operand",
@@ -108,7 +108,7 @@ pub(super) fn gemm(x: &Inputs, alpha: f32, beta: f32, ta: bool, tb: bool) -> OpR
             wanted: 2,
         });
     }
-    let (va, vb) = (a.f(), b.f());
+    let (va, vb) = (a.floats(), b.floats());
     let (m, k) = if ta { (a.dims[1], a.dims[0]) } else { (a.dims[0], a.dims[1]) };
     let (k2, n) = if tb { (b.dims[1], b.dims[0]) } else { (b.dims[0], b.dims[1]) };
     if k != k2 {
@@ -123,7 +123,7 @@ pub(super) fn gemm(x: &Inputs, alpha: f32, beta: f32, ta: bool, tb: bool) -> OpR
             if full != dims {
                 return Err(OpError::Summand);
             }
-            let v = c.f();
+            let v = c.floats();
             maps[1].iter().map(|&i| v[i]).collect()
         }
         None => vec![0.0; m * n],

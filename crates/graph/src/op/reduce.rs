@@ -40,7 +40,7 @@ pub(super) fn arg_extreme_shape(args: &Args, at: i64, keep: bool) -> OpResult<Op
 }
 
 pub(super) fn reduce(kind: Reduction, x: &Inputs, keep: bool, noop: bool) -> OpResult<Array> {
-    let a = x.x(0)?;
+    let a = x.required(0)?;
     let list = x.ints(1).unwrap_or_default();
     let over = match (list.is_empty(), noop) {
         (true, true) => vec![],
@@ -48,7 +48,7 @@ pub(super) fn reduce(kind: Reduction, x: &Inputs, keep: bool, noop: bool) -> OpR
         _ => axes(&list, a.dims.len())?,
     };
     let (kept, groups) = fibres(&a.dims, &over);
-    let v = a.f();
+    let v = a.floats();
     let f = |g: &Vec<usize>| {
         let it = || g.iter().map(|&i| v[i]);
         let n = g.len() as f64;
@@ -86,7 +86,7 @@ pub(super) fn reduce(kind: Reduction, x: &Inputs, keep: bool, noop: bool) -> OpR
 pub(super) fn arg_extreme(a: &Array, max: bool, ax: i64, keep: bool, last: bool) -> OpResult<Array> {
     let ax = axis(ax, a.dims.len())?;
     let (kept, groups) = fibres(&a.dims, &[ax]);
-    let v = a.f();
+    let v = a.floats();
     let pick = |g: &Vec<usize>| {
         let mut best = 0;
         for k in 1..g.len() {
@@ -104,7 +104,7 @@ pub(super) fn arg_extreme(a: &Array, max: bool, ax: i64, keep: bool, last: bool)
 pub(super) fn softmax(a: &Array, ax: i64, log: bool) -> OpResult<Array> {
     let ax = axis(ax, a.dims.len())?;
     let (_, groups) = fibres(&a.dims, &[ax]);
-    let v = a.f();
+    let v = a.floats();
     let mut out = vec![0.0; v.len()];
     for g in groups {
         let m = g.iter().map(|&i| v[i]).fold(f64::NEG_INFINITY, f64::max);

@@ -144,8 +144,8 @@ pub(super) fn space_to_depth_shape(args: &Args, b: usize) -> OpResult<Option<Vec
 }
 
 pub(super) fn reshape(x: &Inputs, allow_zero: bool) -> OpResult<Array> {
-    let t = x.x(0)?;
-    let target = x.x(1)?.i();
+    let t = x.required(0)?;
+    let target = x.required(1)?.integers();
     let mut dims = Vec::new();
     let mut free = None;
     for (i, &d) in target.iter().enumerate() {
@@ -187,7 +187,7 @@ pub(super) fn transpose(t: &Array, perm: &[usize]) -> OpResult<Array> {
 }
 
 pub(super) fn squeeze(x: &Inputs) -> OpResult<Array> {
-    let t = x.x(0)?;
+    let t = x.required(0)?;
     let drop = match x.ints(1) {
         Some(list) => axes(&list, t.dims.len())?,
         None => (0..t.dims.len()).filter(|&i| t.dims[i] == 1).collect(),
@@ -197,8 +197,8 @@ pub(super) fn squeeze(x: &Inputs) -> OpResult<Array> {
 }
 
 pub(super) fn unsqueeze(x: &Inputs) -> OpResult<Array> {
-    let t = x.x(0)?;
-    let list = x.x(1)?.i();
+    let t = x.required(0)?;
+    let list = x.required(1)?.integers();
     let rank = t.dims.len() + list.len();
     let at = axes(&list, rank)?;
     let mut rest = t.dims.iter().copied();

@@ -1,7 +1,7 @@
 //! Resampling.
 
 use crate::Dim;
-use crate::array::{Array, Data, Inputs, dot, indices, strides};
+use crate::array::{Array, Data, Inputs, indices, offset, strides};
 use crate::op_error::{OpError, OpResult};
 use crate::shapes::{Args, Info, axis, known};
 
@@ -224,12 +224,12 @@ fn keys(a: f64, d: f64) -> f64 {
 }
 
 pub(super) fn resize(x: &Inputs, r: &Resize) -> OpResult<Array> {
-    let a = x.x(0)?;
-    let scales = x.get(2).map(Array::f);
+    let a = x.required(0)?;
+    let scales = x.get(2).map(Array::floats);
     let sizes = x.ints(3);
     let (out, scale) = resize_geometry(r, &a.dims, scales.as_deref(), sizes.as_deref())?;
     let mut dims = a.dims.clone();
-    let mut v = a.f();
+    let mut v = a.floats();
     for ax in 0..dims.len() {
         let taps = axis_taps(r, dims[ax], out[ax], scale[ax]);
         let mut next = dims.clone();
@@ -238,7 +238,7 @@ pub(super) fn resize(x: &Inputs, r: &Resize) -> OpResult<Array> {
         v = indices(&next)
             .map(|mut idx| {
                 let t = &taps[std::mem::take(&mut idx[ax])];
-                let base = dot(&idx, &st);
+                let base = offset(&idx, &st);
                 t.iter().map(|(i, w)| v[base + i * st[ax]] * w).sum()
             })
             .collect();

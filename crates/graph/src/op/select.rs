@@ -5,8 +5,8 @@ use crate::array::{Array, Data, Inputs, broadcast};
 use crate::op_error::OpResult;
 
 pub(super) fn clip(x: &Inputs) -> OpResult<Array> {
-    let a = x.x(0)?;
-    let bound = |i: usize| x.get(i).map(Array::f).and_then(|v| v.first().copied());
+    let a = x.required(0)?;
+    let bound = |i: usize| x.get(i).map(Array::floats).and_then(|v| v.first().copied());
     let (low, high) = (bound(1).unwrap_or(f64::NEG_INFINITY), bound(2).unwrap_or(f64::INFINITY));
     let dims = a.dims.clone();
     Ok(match &a.data {
@@ -28,14 +28,14 @@ pub(super) fn clip(x: &Inputs) -> OpResult<Array> {
 pub(super) fn select(c: &Array, x: &Array, y: &Array) -> OpResult<Array> {
     let (dims, m) = broadcast(&[&c.dims, &x.dims, &y.dims])?;
     let n: usize = dims.iter().product();
-    let c = c.i();
+    let c = c.integers();
     Ok(match (&x.data, &y.data) {
         (Data::I(p), Data::I(q)) => {
             let f = |k: usize| if c[m[0][k]] != 0 { p[m[1][k]] } else { q[m[2][k]] };
             Array::int(x.dtype, dims, (0..n).map(f).collect())
         }
         _ => {
-            let (p, q) = (x.f(), y.f());
+            let (p, q) = (x.floats(), y.floats());
             let f = |k: usize| if c[m[0][k]] != 0 { p[m[1][k]] } else { q[m[2][k]] };
             Array::float(x.dtype, dims, (0..n).map(f).collect())
         }

@@ -19,7 +19,8 @@ pub(super) fn shape(t: &Array, start: i64, end: Option<i64>) -> Array {
 }
 
 pub(super) fn constant_of_shape(x: &Inputs, value: &Tensor) -> OpResult<Array> {
-    let dims: Option<Vec<usize>> = x.x(0)?.i().iter().map(|&d| usize::try_from(d).ok()).collect();
+    let dims: Option<Vec<usize>> =
+        x.required(0)?.integers().iter().map(|&d| usize::try_from(d).ok()).collect();
     let dims = dims.ok_or(OpError::OutOfRange { what: "sizes are" })?;
     let n = element_count(&dims).filter(|&n| n < 1 << 26);
     let n = n.ok_or(OpError::TooLarge { what: "the shape" })?;
@@ -38,15 +39,16 @@ pub(super) fn range_len(args: &Args) -> Dim {
 }
 
 pub(super) fn range(x: &Inputs) -> OpResult<Array> {
-    let get =
-        |i: usize| x.x(i).and_then(|a| a.f().first().copied().ok_or(OpError::MissingInput { index: i }));
+    let get = |i: usize| {
+        x.required(i).and_then(|a| a.floats().first().copied().ok_or(OpError::MissingInput { index: i }))
+    };
     let (start, limit, delta) = (get(0)?, get(1)?, get(2)?);
     let n = ((limit - start) / delta).ceil().max(0.0);
     if delta == 0.0 || n.is_nan() || n >= 1e8 {
         return Err(OpError::TooLarge { what: "the range" });
     }
     let n = n as usize;
-    let dtype = x.x(0)?.dtype;
+    let dtype = x.required(0)?.dtype;
     if dtype.is_int() {
         let v = (0..n as i64).map(|i| start as i64 + i * delta as i64).collect();
         return Ok(Array::int(dtype, vec![n], v));

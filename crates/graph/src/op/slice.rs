@@ -74,8 +74,8 @@ pub(super) fn slice_shape(args: &Args) -> OpResult<Option<Vec<Dim>>> {
 }
 
 pub(super) fn slice(x: &Inputs) -> OpResult<Array> {
-    let a = x.x(0)?;
-    let (s, e) = (x.x(1)?.i(), x.x(2)?.i());
+    let a = x.required(0)?;
+    let (s, e) = (x.required(1)?.integers(), x.required(2)?.integers());
     let plan = slice_plan(&a.dims, &s, &e, x.ints(3).as_deref(), x.ints(4).as_deref())?;
     Ok(gather_affine(a, &plan))
 }
@@ -132,9 +132,9 @@ pub(super) fn pad_shape(args: &Args) -> OpResult<Option<Vec<Dim>>> {
 }
 
 pub(super) fn pad(x: &Inputs, mode: PadMode) -> OpResult<Array> {
-    let t = x.x(0)?;
-    let plan = pad_plan(t.dims.len(), &x.x(1)?.i(), x.ints(3).as_deref())?;
-    let fill = x.get(2).map(Array::f).and_then(|v| v.first().copied()).unwrap_or(0.0);
+    let t = x.required(0)?;
+    let plan = pad_plan(t.dims.len(), &x.required(1)?.integers(), x.ints(3).as_deref())?;
+    let fill = x.get(2).map(Array::floats).and_then(|v| v.first().copied()).unwrap_or(0.0);
     let mut dims = Vec::new();
     for (d, (a, b)) in t.dims.iter().zip(&plan) {
         dims.push(
@@ -193,7 +193,7 @@ pub(super) fn gather(t: &Array, index: &Array, a: i64) -> OpResult<Array> {
     let a = axis(a, t.dims.len())?;
     let n = t.dims[a] as i64;
     let mut list = Vec::new();
-    for i in index.i() {
+    for i in index.integers() {
         let j = if i < 0 { i + n } else { i };
         if !(0..n).contains(&j) {
             return Err(OpError::Index { index: i, size: n });

@@ -31,9 +31,9 @@ fn count(k: &[i64], size: Option<usize>) -> OpResult<usize> {
 
 /// Elements that are equal stay in their order; what is not a number counts as the largest.
 pub(super) fn topk(x: &Inputs, at: i64, largest: bool) -> OpResult<Vec<Array>> {
-    let a = x.x(0)?;
+    let a = x.required(0)?;
     let at = axis(at, a.dims.len())?;
-    let k = count(&x.x(1)?.i(), Some(a.dims[at]))?;
+    let k = count(&x.required(1)?.integers(), Some(a.dims[at]))?;
     let order: Box<dyn Fn(usize, usize) -> Ordering> = match &a.data {
         Data::F(v) => Box::new(|i, j| v[i].partial_cmp(&v[j]).unwrap_or(v[i].is_nan().cmp(&v[j].is_nan()))),
         Data::I(v) if a.dtype == DType::U64 => Box::new(|i, j| (v[i] as u64).cmp(&(v[j] as u64))),

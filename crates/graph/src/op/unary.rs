@@ -216,7 +216,7 @@ fn scalar(u: Unary, x: f64) -> f64 {
 pub(super) fn unary(u: Unary, a: &Array) -> Array {
     let dims = a.dims.clone();
     if u == Unary::IsNan {
-        return Array::int(DType::Bool, dims, a.f().iter().map(|x| x.is_nan() as i64).collect());
+        return Array::int(DType::Bool, dims, a.floats().iter().map(|x| x.is_nan() as i64).collect());
     }
     match &a.data {
         Data::F(v) => Array::float(a.dtype, dims, v.iter().map(|&x| scalar(u, x)).collect()),

@@ -7,9 +7,9 @@
 mod common;
 mod conv;
 mod gemm;
+mod generic;
 mod grad;
 mod int8;
-mod others;
 
 use ampoule_kernels::registry::{Choice, kernels};
 use ampoule_kernels::{Features, Operation};
@@ -48,14 +48,14 @@ checks! {
     int8_winograd: [WinogradInt8Input, WinogradInt8Output] => [int8::winograd, int8::rounded_winograd];
     depthwise: [Depthwise] => [conv::depthwise, int8::depthwise];
     int8_depthwise: [DepthwiseInt8] => [int8::depthwise];
-    unary_functions: [Unary] => [others::unary_functions, int8::quantizers];
-    binary_functions: [Binary] => [others::binary_functions];
-    channel_sums: [ChannelSums] => [others::statistics_survive_a_large_mean];
-    affine_maps: [Affine] => [others::affine_with_residual_and_gaps, int8::normalisation];
-    layer_norm: [LayerNorm] => [others::layer_norm_rows];
-    pooling: [Pool] => [others::pooling];
-    resampling: [Resize] => [others::resize_blends_the_named_samples];
-    softmax: [Softmax] => [others::softmax_rows];
+    unary_functions: [Unary] => [generic::unary_functions, int8::quantizers];
+    binary_functions: [Binary] => [generic::binary_functions];
+    channel_sums: [ChannelSums] => [generic::statistics_survive_a_large_mean];
+    affine_maps: [Affine] => [generic::affine_with_residual_and_gaps, int8::normalisation];
+    layer_norm: [LayerNorm] => [generic::layer_norm_rows];
+    pooling: [Pool] => [generic::pooling];
+    resampling: [Resize] => [generic::resize_blends_the_named_samples];
+    softmax: [Softmax] => [generic::softmax_rows];
     weight_gradients: [WeightGradient] => [grad::products_are_summed_over_positions];
     slopes: [MapForward, MapBackward] => [grad::slopes_are_differences_of_values];
     maps: [MapSums, Accumulate] => [grad::maps_go_there_and_back_over_any_channels];
@@ -66,7 +66,7 @@ checks! {
 #[test]
 fn bfloat16_is_float32_rounded() {
     for isa in common::sets(&[Operation::Softmax, Operation::Affine]) {
-        others::bfloat16_is_float32_rounded(isa);
+        generic::bfloat16_is_float32_rounded(isa);
     }
 }
 

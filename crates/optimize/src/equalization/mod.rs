@@ -7,6 +7,7 @@
 //! al., "SmoothQuant", 2022: the root of the ratio between the ranges of a channel's values and of the weights
 //! that read it). They are powers of two here, so that the float network computes the same bits.
 
+use crate::layer::weight_axes;
 use crate::progress::Progress;
 use crate::quantize::Plan;
 use crate::state::State;
@@ -104,7 +105,7 @@ impl ChannelRanges {
             let Some(values) = seen.get(&g.value(chain.value).name) else { continue };
             let mut weights = vec![0f32; values.len()];
             for &r in &chain.readers {
-                let read = largest(&out, r, inputs_axis(&out.nodes[r].op))?;
+                let read = largest(&out, r, weight_axes(&out.nodes[r].op)[1])?;
                 if read.len() != values.len() {
                     return Err(Error::Nothing);
                 }
@@ -115,15 +116,13 @@ impl ChannelRanges {
                 continue;
             }
             for &r in &chain.readers {
-                let axis = inputs_axis(&out.nodes[r].op);
+                let [_, axis] = weight_axes(&out.nodes[r].op);
                 scale(&mut out, r, 1, axis, &factors)?;
             }
             let inverse: Vec<f32> = factors.iter().map(|f| 1.0 / f).collect();
             let p = chain.producer;
-            let axis = match out.nodes[p].op {
-                Op::ConvTranspose { .. } => 1,
-                _ => 0,
-            };
+            // A normalisation's parameters have one axis.
+            let axis = out.nodes[p].op.weight_axes().map_or(0, |axes| axes[0]);
             scale(&mut out, p, 1, axis, &inverse)?;
             if out.nodes[p].input(2).is_some() {
                 scale(&mut out, p, 2, 0, &inverse)?;
@@ -134,11 +133,6 @@ impl ChannelRanges {
         out.constants.retain(|id, _| uses[id.0] > 0);
         Ok((out, count))
     }
-}
-
-/// The axis of a layer's weights that its input channels lie on.
-fn inputs_axis(op: &Op) -> usize {
-    if matches!(op, Op::ConvTranspose { .. }) { 0 } else { 1 }
 }
 
 /// The factor that each channel's weights are multiplied by, and its values divided by.

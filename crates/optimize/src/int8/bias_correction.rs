@@ -7,7 +7,8 @@
 //! wrong wherever padding matters.
 
 use crate::layer::is_quantizable;
-use crate::quantize::{Plan, channel_axis, quantized_weights};
+use crate::layer::weight_axes;
+use crate::quantize::{Plan, quantized_weights};
 use crate::{Error, Result};
 use ampoule_engine::{Observe, Observed};
 use ampoule_graph::{Graph, Node, Op, Tensor};
@@ -44,7 +45,7 @@ impl BiasCorrection {
             let n = &g.nodes[i];
             let Some(t) = n.input(1).and_then(|w| g.constants.get(&w)) else { continue };
             let values = t.to_f32().ok_or(Error::Nothing)?;
-            let axis = channel_axis(&n.op);
+            let [axis, _] = weight_axes(&n.op);
             let own = rounded.nodes[i].input(1).and_then(|w| rounded.constants.get(&w)?.to_f32());
             let (quantized, scales) = quantized_weights(&own.ok_or(Error::Nothing)?, t.dims(), axis);
             let inner: usize = t.dims()[axis + 1..].iter().product();

@@ -3,6 +3,7 @@
 use super::structure::{Structure, per_channel};
 use crate::Result;
 use crate::layer::mixed_channels;
+use ampoule_graph::op::Channels;
 use ampoule_graph::{Graph, Node, Op, Tensor, ValueId};
 
 /// The entries `keep` of axis `axis`.
@@ -92,10 +93,13 @@ pub fn remove(g: &Graph, s: &Structure, keep: &[bool]) -> Result<Graph> {
                 r.cut_rows(i, 2..3, &ins, all);
                 r.out.nodes[i].op = Op::Conv { window: window.clone(), group: ins.len() };
             }
-            Op::BatchNorm { .. } | Op::InstanceNorm { .. } => r.cut_rows(i, 1..n.inputs.len(), &ins, all),
+            op if op.row().channels == Channels::KeptWithParameters => {
+                r.cut_rows(i, 1..n.inputs.len(), &ins, all)
+            }
             Op::Binary(_) | Op::Variadic(_) => constants(&mut r, g, i, n, y),
             Op::Resize(_) => sizes(&mut r, i, outs.len()),
             Op::Reshape { .. } => rows(&mut r, i, outs.len()),
+            // What else `Structure` follows has no constants by channel.
             _ => {}
         }
     }

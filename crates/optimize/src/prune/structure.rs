@@ -1,7 +1,7 @@
 //! Which channels belong together.
 
 use crate::layer::mixed_channels;
-use ampoule_graph::op::Binary;
+use ampoule_graph::op::{Binary, Channels};
 use ampoule_graph::{Graph, Node, Op, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -213,19 +213,8 @@ fn follow(g: &Graph, n: &Node, sets: &mut Sets, values: &mut [Vec<usize>]) {
             Some(fresh)
         }
         Op::Conv { group, .. } if *group == x.len() && out == Some(x.len()) => Some(x.clone()),
-        Op::BatchNorm { .. }
-        | Op::InstanceNorm { .. }
-        | Op::Unary(_)
-        | Op::Clip
-        | Op::MaxPool(_)
-        | Op::AveragePool(_)
-        | Op::GlobalAveragePool
-        | Op::GlobalMaxPool
-        | Op::Resize(_)
-        | Op::Identity
-        | Op::Cast { .. }
-        | Op::Pad { .. }
-            if out == Some(x.len()) || out.is_none() =>
+        op if matches!(op.row().channels, Channels::Kept | Channels::KeptWithParameters)
+            && (out == Some(x.len()) || out.is_none()) =>
         {
             Some(x.clone())
         }
@@ -248,6 +237,7 @@ fn follow(g: &Graph, n: &Node, sets: &mut Sets, values: &mut [Vec<usize>]) {
                 None => None,
             }
         }
+        // Channels around it stay.
         _ => None,
     };
     match result {

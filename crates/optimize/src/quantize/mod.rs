@@ -13,5 +13,5 @@ pub use calibration::Collector;
 pub use histogram::Histogram;
 pub use placement::{Group, Plan, Preset};
 pub use quantize::quantize;
-pub(crate) use quantize::{channel_axis, quantized_weights};
+pub(crate) use quantize::quantized_weights;
 pub use range::{Method, Range, Ranges, Symmetry, TensorRange};

@@ -7,7 +7,7 @@
 //! it is rounded. Nothing is quantized between a layer and the normalisation after it.
 
 use crate::layer::is_quantizable;
-use ampoule_graph::op::Binary;
+use ampoule_graph::op::{Binary, Quantized};
 use ampoule_graph::{Graph, Op, ValueId};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -51,12 +51,9 @@ const FEWEST: usize = 4;
 /// The data inputs of a node that moves or averages values.
 fn moved(g: &Graph, index: usize) -> Option<Vec<ValueId>> {
     let n = &g.nodes[index];
-    let moves = match &n.op {
-        Op::AveragePool(p) => !p.count_include_pad,
-        op => matches!(op, Op::MaxPool(_) | Op::Resize(_) | Op::Concat { .. }),
-    };
-    let data = if matches!(n.op, Op::Concat { .. }) { n.inputs.len() } else { 1 };
-    let inputs: Vec<ValueId> = n.inputs[..data].iter().flatten().copied().collect();
+    let moves = n.op.row().quantized == Quantized::Carried;
+    let inputs: Vec<ValueId> =
+        n.inputs[..n.op.data_inputs(n.inputs.len())].iter().flatten().copied().collect();
     let computed = inputs.iter().all(|v| !g.constants.contains_key(v));
     (moves && computed && n.outputs.len() == 1).then_some(inputs)
 }

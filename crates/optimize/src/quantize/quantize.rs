@@ -3,6 +3,7 @@
 
 use super::placement::{Plan, Preset};
 use super::range::{Ranges, Symmetry, TensorRange};
+use crate::layer::weight_axes;
 use crate::{Error, Result};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
 
@@ -56,7 +57,7 @@ pub fn quantize(g: &Graph, plan: &Plan, ranges: &Ranges, preset: Preset) -> Resu
     let mut done: std::collections::BTreeMap<(ValueId, usize), ValueId> = Default::default();
     for &i in &plan.layers {
         let Some(w) = g.nodes[i].input(1) else { continue };
-        let axis = channel_axis(&g.nodes[i].op);
+        let [axis, _] = weight_axes(&g.nodes[i].op);
         let values = match done.get(&(w, axis)) {
             Some(v) => *v,
             None => {
@@ -72,15 +73,6 @@ pub fn quantize(g: &Graph, plan: &Plan, ranges: &Ranges, preset: Preset) -> Resu
     out.constants.retain(|id, _| uses[id.0] > 0);
     out.check()?;
     Ok(out)
-}
-
-/// The axis of a layer's weights that its output channels lie on.
-pub(crate) fn channel_axis(op: &Op) -> usize {
-    match op {
-        Op::Conv { .. } => 0,
-        Op::Gemm { trans_b, .. } => 1 - *trans_b as usize,
-        _ => 1,
-    }
 }
 
 /// Scale and zero point of tensors that share them.

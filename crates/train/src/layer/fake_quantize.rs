@@ -1,20 +1,21 @@
-//! Quantizers as they will be: values are rounded to codes and back, gradients go straight through where
-//! nothing is clipped.
+//! Fake quantization: values are quantized and dequantized, gradients go straight through where nothing is clipped.
 
 use super::{Backward, Dims, Forward, Layer, Reads, len, nearest};
-use crate::machine::{CHUNK, Shared, part};
+use crate::machine::CHUNK;
 use crate::param::{ParamId, Params};
+use ampoule_runtime::Pair;
 
 /// `(clamp(round(x / scale) + zero, 0, 255) - zero) · scale`.
 pub(crate) struct FakeQuantize {
     pub dims: Dims,
     pub scale: ParamId,
+    /// Zero point.
     pub zero: f32,
     /// Whether values are divided by the scale, or multiplied by its reciprocal.
     pub divide: bool,
 }
 
-/// Largest code of a value.
+/// Largest quantized value.
 const LAST: f32 = 255.0;
 
 impl FakeQuantize {
@@ -38,46 +39,50 @@ impl Layer for FakeQuantize {
 
     fn forward(&mut self, run: Forward) {
         let (s, zero, n) = (self.scale(run.params), self.zero, len(&self.dims));
-        let (inverse, divide) = (1.0 / s, self.divide);
-        let (x, y) = (run.x[0], Shared::of(run.y.as_mut_ptr()));
+        let (inverse, divide, x) = (1.0 / s, self.divide, run.x[0]);
         assert!(x.len() == n && run.y.len() == n);
-        run.on.each(n.div_ceil(CHUNK), &|i| {
-            for k in part(i, CHUNK, n) {
-                let ratio = if divide { x[k] / s } else { x[k] * inverse };
-                let code = (nearest(ratio) + zero).clamp(0.0, LAST);
-                // SAFETY: the item's own values.
-                unsafe { *y.at(k) = (code - zero) * s };
+        run.on.pool.chunks(n.div_ceil(CHUNK), (run.y, CHUNK), |i, y| {
+            for (y, x) in y.iter_mut().zip(&x[i * CHUNK..]) {
+                let ratio = if divide { x / s } else { x * inverse };
+                let quantized = (nearest(ratio) + zero).clamp(0.0, LAST);
+                *y = (quantized - zero) * s;
             }
         });
     }
 
-    unsafe fn backward(&mut self, run: Backward) {
+    fn backward(&mut self, mut run: Backward) {
         let (s, zero, n) = (self.scale(run.params), self.zero, len(&self.dims));
-        let (x, dy) = (run.x[0], Shared::of(run.dy));
-        let to = run.dx[0].map(|d| (Shared::of(d.at), d.add));
+        let x = run.x[0];
         let items = n.div_ceil(CHUNK);
         let mut partial = vec![0f64; items];
-        let sums = Shared::of(partial.as_mut_ptr().cast());
-        run.on.each(items, &|i| {
-            let mut sum = 0f64;
-            for k in part(i, CHUNK, n) {
-                let ratio = x[k] / s;
-                let code = nearest(ratio) + zero;
-                // SAFETY: the item's own values.
-                unsafe {
-                    let g = *dy.at(k);
-                    let inside = (0.0..=LAST).contains(&code);
-                    let step = if inside { code - zero - ratio } else { code.clamp(0.0, LAST) - zero };
-                    sum += (g * step) as f64;
-                    if let Some((dx, add)) = to {
-                        let v = if inside { g } else { 0.0 };
-                        *dx.at(k) = if add { *dx.at(k) + v } else { v };
-                    }
-                }
+        // What a value adds to the gradient of the scale, and its own gradient.
+        let step = |x: f32, g: f32| {
+            let ratio = x / s;
+            let quantized = nearest(ratio) + zero;
+            let inside = (0.0..=LAST).contains(&quantized);
+            let step = if inside { quantized - zero - ratio } else { quantized.clamp(0.0, LAST) - zero };
+            ((g * step) as f64, if inside { g } else { 0.0 })
+        };
+        match run.gradients.add(0) {
+            Some(add) => {
+                let each = |[_, i]: [usize; 2], gradients: Pair, sum: &mut [f64]| {
+                    let x = &x[i * CHUNK..];
+                    gradients.update(add, |k, g| {
+                        let (own, v) = step(x[k], g);
+                        sum[0] += own;
+                        v
+                    });
+                };
+                run.gradients.pair(0).split_groups(&run.on.pool, [1, items], CHUNK, (&mut partial, 1), each);
             }
-            // SAFETY: the item's own sum.
-            unsafe { *sums.at(0).cast::<f64>().add(i) = sum };
-        });
+            None => {
+                let dy = run.gradients.dy();
+                run.on.pool.chunks(items, (&mut partial, 1), |i, sum| {
+                    let own = x[i * CHUNK..].iter().zip(&dy[i * CHUNK..]).take(CHUNK);
+                    own.for_each(|(x, g)| sum[0] += step(*x, *g).0);
+                });
+            }
+        }
         // Learned step sizes: scaled down so that the scale moves as slowly as weights do.
         let damp = 1.0 / (n as f64 * LAST as f64).sqrt();
         let total: f64 = partial.iter().sum();

@@ -1,32 +1,24 @@
 //! Sums and concatenations.
 
-use super::{Backward, Dims, Forward, Gradient, Layer, Reads, len, pixels};
-use crate::machine::{CHUNK, Machine, Shared, part};
-use ampoule_kernels::grad::norm::accumulate;
+use super::{Backward, Dims, Forward, Layer, Reads, len, pixels};
+use crate::machine::{CHUNK, Machine, pixels_per_item};
+use ampoule_runtime::Pair;
+use ampoule_runtime::run::grad::accumulate;
 
 /// The sum of values of one size.
 pub(crate) struct Sum {
     pub dims: Dims,
 }
 
-/// Copies or adds `n` values, in parallel.
-///
-/// # Safety
-/// Both must be valid for `n` values, and equal or disjoint.
-pub(crate) unsafe fn give(on: &Machine, from: *const f32, to: Gradient, n: usize) {
-    if !to.add && std::ptr::eq(from, to.at) {
-        return;
-    }
-    let (from, at) = (Shared::of(from), Shared::of(to.at));
-    on.each(n.div_ceil(CHUNK), &|i| {
-        let own = part(i, CHUNK, n);
-        let (src, dst) = (from.at(own.start).cast_const(), at.at(own.start));
-        // SAFETY: the item's own values.
-        unsafe {
-            match to.add {
-                true => accumulate(on.isa, dst, src, 1.0, own.len()),
-                false => std::ptr::copy_nonoverlapping(src, dst, own.len()),
-            }
+/// Copies values, or adds them with `add`.
+pub(crate) fn give(on: &Machine, from: &[f32], to: &mut [f32], add: bool) {
+    assert_eq!(from.len(), to.len(), "values of another size");
+    let cpu = on.cpu();
+    on.pool.chunks(from.len().div_ceil(CHUNK), (to, CHUNK), |i, to| {
+        let from = &from[i * CHUNK..][..to.len()];
+        match add {
+            true => accumulate(cpu, to, from),
+            false => to.copy_from_slice(from),
         }
     });
 }
@@ -46,20 +38,20 @@ impl Layer for Sum {
     }
 
     fn forward(&mut self, run: Forward) {
-        let n = len(&self.dims);
+        assert_eq!(run.y.len(), len(&self.dims));
         for (i, x) in run.x.iter().enumerate() {
-            let to = Gradient { at: run.y.as_mut_ptr(), add: i > 0 };
-            assert!(x.len() == n && run.y.len() == n);
-            // SAFETY: slices of that length.
-            unsafe { give(run.on, x.as_ptr(), to, n) };
+            give(run.on, x, run.y, i > 0);
         }
     }
 
-    unsafe fn backward(&mut self, run: Backward) {
-        // The first gradient may lie where `dy` does: last, so that the others read it as it was.
-        for to in run.dx.iter().rev().flatten() {
-            // SAFETY: passed on from the caller.
-            unsafe { give(run.on, run.dy, *to, len(&self.dims)) };
+    fn backward(&mut self, mut run: Backward) {
+        // The first gradient may lie where that of the output does: last, so that the others read it as it was.
+        for k in (0..run.gradients.inputs()).rev() {
+            let Some(add) = run.gradients.add(k) else { continue };
+            match run.gradients.pair(k) {
+                Pair::InPlace(_) => debug_assert!(!add, "a gradient added to itself"),
+                Pair::Separate(dy, dx) => give(run.on, dy, dx, add),
+            }
         }
     }
 }
@@ -72,10 +64,10 @@ pub(crate) struct Concat {
 }
 
 impl Concat {
-    /// Calls `f` with item ranges of pixels.
-    fn over(&self, on: &Machine, f: &(dyn Fn(std::ops::Range<usize>) + Sync)) {
-        let (n, per) = (pixels(&self.dims), (CHUNK / self.dims[4].max(1)).max(1));
-        on.each(n.div_ceil(per), &|i| f(part(i, per, n)));
+    /// Items of work, and pixels of each.
+    fn items(&self) -> (usize, usize) {
+        let per = pixels_per_item(self.dims[4]);
+        (pixels(&self.dims).div_ceil(per), per)
     }
 }
 
@@ -89,41 +81,37 @@ impl Layer for Concat {
     }
 
     fn forward(&mut self, run: Forward) {
-        let (c, y) = (self.dims[4], Shared::of(run.y.as_mut_ptr()));
+        let (c, (items, per)) = (self.dims[4], self.items());
         assert_eq!(run.y.len(), len(&self.dims));
-        self.over(run.on, &|own| {
+        run.on.pool.chunks(items, (run.y, per * c), |i, y| {
             let mut first = 0;
             for (x, &m) in run.x.iter().zip(&self.parts) {
-                for p in own.clone() {
-                    let from = &x[p * m..(p + 1) * m];
-                    // SAFETY: the item's own pixels.
-                    unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), y.at(p * c + first), m) };
+                let pixels = x[i * per * m..].chunks_exact(m.max(1));
+                for (to, from) in y.chunks_exact_mut(c.max(1)).zip(pixels) {
+                    to[first..first + m].copy_from_slice(from);
                 }
                 first += m;
             }
         });
     }
 
-    unsafe fn backward(&mut self, run: Backward) {
-        let (c, dy) = (self.dims[4], Shared::of(run.dy));
-        let targets: Vec<_> = run.dx.iter().map(|d| d.map(|d| (Shared::of(d.at), d.add))).collect();
-        self.over(run.on, &|own| {
-            // From the last on, as additions are planned.
-            let mut end = c;
-            for (to, &m) in targets.iter().zip(&self.parts).rev() {
-                end -= m;
-                let Some((at, add)) = to else { continue };
-                for p in own.clone() {
-                    // SAFETY: the item's own pixels of grids of the caller.
-                    unsafe {
-                        let (from, to) = (dy.at(p * c + end).cast_const(), at.at(p * m));
-                        for k in 0..m {
-                            let old = if *add { *to.add(k) } else { 0.0 };
-                            *to.add(k) = old + *from.add(k);
-                        }
+    fn backward(&mut self, mut run: Backward) {
+        let (c, (items, per)) = (self.dims[4], self.items());
+        // From the last on, as additions are planned.
+        let mut end = c;
+        for (k, &m) in self.parts.iter().enumerate().rev() {
+            end -= m;
+            let Some(add) = run.gradients.add(k) else { continue };
+            let (dy, dx) = run.gradients.separate(k);
+            run.on.pool.chunks(items, (dx, per * m), |i, dx| {
+                let pixels = dy[i * per * c..].chunks_exact(c.max(1));
+                for (to, from) in dx.chunks_exact_mut(m.max(1)).zip(pixels) {
+                    for (to, g) in to.iter_mut().zip(&from[end..end + m]) {
+                        let old = if add { *to } else { 0.0 };
+                        *to = old + g;
                     }
                 }
-            }
-        });
+            });
+        }
     }
 }

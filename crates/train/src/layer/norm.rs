@@ -1,12 +1,13 @@
 //! Normalisation with the activation after it, or an activation alone: `y = curve(x·scale + shift)` with
 //! statistics that depend on the kind.
 
-use super::{Backward, Dims, Forward, Gradient, Layer, Reads, len};
-use crate::machine::{CHUNK, Machine, Shared, part};
+use super::{Backward, Dims, Forward, Layer, Reads, len};
+use crate::machine::{Machine, pixels_per_item};
 use crate::param::{ParamId, Params};
 use ampoule_kernels::grad::Curve;
-use ampoule_kernels::grad::norm::{Back, Map, back, forward, sums};
-use ampoule_kernels::norm::partial_sums;
+use ampoule_runtime::Pair;
+use ampoule_runtime::run::grad::Map;
+use ampoule_runtime::run::norm::partial_sums;
 
 /// What is normalised over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,39 +57,37 @@ impl Norm {
         }
     }
 
-    /// Items per image of work over pixels, and pixels of each.
-    fn cut(&self) -> (usize, usize) {
-        let per = (CHUNK / self.dims[4].max(1)).max(1);
-        (self.volume().div_ceil(per), per)
+    /// Items per image of work over pixels, and values of each.
+    fn items(&self) -> (usize, usize) {
+        let per = pixels_per_item(self.dims[4]);
+        (self.volume().div_ceil(per), per * self.dims[4])
+    }
+
+    /// Sums over the items of an image, of which each has two rows of `partial`: of channel `k`, row by row.
+    fn total(&self, partial: &[f64], image: usize, k: usize) -> [f64; 2] {
+        let (c, (items, _)) = (self.dims[4], self.items());
+        [0, 1].map(|row| (0..items).map(|i| partial[(2 * (image * items + i) + row) * c + k]).sum())
     }
 
     /// Mean and squares about it of each channel of each image: `[image][channel]`.
     fn moments(&self, on: &Machine, x: &[f32]) -> Vec<[f64; 2]> {
         let (n, c, volume) = (self.dims[0], self.dims[4], self.volume());
-        let (items, per) = self.cut();
+        let ((items, per), size) = (self.items(), volume * c);
         let mut partial = vec![0f64; 2 * n * items * c];
-        let out = Shared::of(partial.as_mut_ptr().cast());
-        on.each(n * items, &|i| {
-            let (image, own) = (i / items, part(i % items, per, volume));
-            let base = image * volume * c;
-            // SAFETY: two rows of the item's own.
-            let (sum, square) = unsafe {
-                std::slice::from_raw_parts_mut(out.at(0).cast::<f64>().add(2 * i * c), 2 * c).split_at_mut(c)
-            };
-            let shift = &x[base..base + c];
-            let first = x[base + own.start * c..].as_ptr();
-            // SAFETY: pixels of the image.
-            unsafe { partial_sums(on.isa, first, c, own.len(), shift, sum, square) };
+        let cpu = on.cpu();
+        on.pool.chunks(n * items, (&mut partial, 2 * c), |i, rows| {
+            let image = &x[i / items * size..][..size];
+            let own = &image[i % items * per..size.min((i % items + 1) * per)];
+            let (sum, square) = rows.split_at_mut(c);
+            partial_sums(cpu, own, &image[..c], sum, square);
         });
         let mut all = Vec::with_capacity(n * c);
         for image in 0..n {
             for k in 0..c {
-                let total = |which: usize| -> f64 {
-                    (0..items).map(|i| partial[(2 * (image * items + i) + which) * c + k]).sum()
-                };
-                let (count, shift) = (volume.max(1) as f64, x[image * volume * c + k] as f64);
-                let offset = total(0) / count;
-                all.push([shift + offset, (total(1) / count - offset * offset).max(0.0)]);
+                let [sum, square] = self.total(&partial, image, k);
+                let (count, shift) = (volume.max(1) as f64, x[image * size + k] as f64);
+                let offset = sum / count;
+                all.push([shift + offset, (square / count - offset * offset).max(0.0)]);
             }
         }
         all
@@ -173,66 +172,33 @@ impl Layer for Norm {
         if !run.again {
             self.measure(&mut run);
         }
-        let (n, c, volume) = (self.dims[0], self.dims[4], self.volume());
+        let (n, size) = (self.dims[0], self.volume() * self.dims[4]);
         let parameters = self.parameters(run.params);
         let maps: Vec<_> = (0..n).map(|i| self.map(i, &parameters)).collect();
-        let (items, per) = self.cut();
-        let (x, y, on) = (run.x[0], Shared::of(run.y.as_mut_ptr()), run.on);
+        let (items, per) = self.items();
+        let (x, cpu) = (run.x[0], run.on.cpu());
         assert!(x.len() == len(&self.dims) && run.y.len() == x.len());
-        on.each(n * items, &|i| {
-            let (image, own) = (i / items, part(i % items, per, volume));
-            let first = (image * volume + own.start) * c;
+        let mut nothing = [(); 0];
+        run.on.pool.split_groups([n, items], (run.y, per), (&mut nothing, 0), |[image, i], y, _| {
             let (scale, shift) = &maps[image];
-            let map = Map { x: x[first..].as_ptr(), count: own.len(), scale, shift, curve: self.curve };
-            // SAFETY: pixels of the item's own.
-            unsafe { forward(on.isa, map, y.at(first)) };
+            let x = &x[image * size + i * per..][..y.len()];
+            Map { x, scale, shift, curve: self.curve }.forward(cpu, y);
         });
     }
 
-    unsafe fn backward(&mut self, run: Backward) {
-        let (n, c, volume) = (self.dims[0], self.dims[4], self.volume());
+    fn backward(&mut self, mut run: Backward) {
+        let (n, c, size) = (self.dims[0], self.dims[4], self.volume() * self.dims[4]);
         let parameters = self.parameters(run.params);
         let maps: Vec<_> = (0..n).map(|i| self.map(i, &parameters)).collect();
-        let (items, per) = self.cut();
-        let (x, dy, on) = (Shared::of(run.x[0].as_ptr()), Shared::of(run.dy), run.on);
-        let map_of = |i: usize| {
-            let (image, own) = (i / items, part(i % items, per, volume));
-            let first = (image * volume + own.start) * c;
-            let (scale, shift) = &maps[image];
-            let map = Map { x: x.at(first), count: own.len(), scale, shift, curve: self.curve };
-            (image, first, map)
-        };
         let fixed = match self.kind {
             Kind::Affine => true,
             Kind::Batch { .. } => !run.training,
             Kind::Groups(_) => false,
         };
-        // Σ g and Σ g·(x - mean)·factor of each channel of each image.
-        let mut totals = vec![[0f64; 2]; n * c];
-        if self.affine.is_some() || !fixed {
-            let mut partial = vec![0f64; 2 * n * items * c];
-            let out = Shared::of(partial.as_mut_ptr().cast());
-            on.each(n * items, &|i| {
-                let (_, first, map) = map_of(i);
-                // SAFETY: two rows of the item's own; pixels of the caller.
-                unsafe {
-                    let (s, p) =
-                        std::slice::from_raw_parts_mut(out.at(0).cast::<f64>().add(2 * i * c), 2 * c)
-                            .split_at_mut(c);
-                    sums(on.isa, map, dy.at(first), s, p);
-                }
-            });
-            for image in 0..n {
-                for k in 0..c {
-                    let total = |which: usize| -> f64 {
-                        (0..items).map(|i| partial[(2 * (image * items + i) + which) * c + k]).sum()
-                    };
-                    let (g, gx) = (total(0), total(1));
-                    let (m, f) = (self.mean[image * c + k] as f64, self.factor[image * c + k] as f64);
-                    totals[image * c + k] = [g, (gx - m * g) * f];
-                }
-            }
-        }
+        let totals = match self.affine.is_some() || !fixed {
+            true => self.totals(run.on, &maps, run.x[0], run.gradients.dy()),
+            false => vec![[0f64; 2]; n * c],
+        };
         if let Some([gamma, beta]) = self.affine {
             for (id, which) in [(gamma, 1), (beta, 0)] {
                 let grad = &mut run.params.get_mut(id).grad;
@@ -242,54 +208,91 @@ impl Layer for Norm {
                 }
             }
         }
-        let Some(Gradient { at, add }) = run.dx[0] else { return };
-        // dx = factor·(G - mean G - x̂·mean(G·x̂)) with G = gamma·g, over each set of values.
-        let mut center = vec![[0f64; 2]; n * c];
-        if !fixed {
-            let weighted = |i: usize| totals[i].map(|t| t * parameters[0][i % c] as f64);
-            match self.kind {
-                Kind::Batch { .. } => {
-                    for k in 0..c {
-                        let all = (0..n).map(|i| weighted(i * c + k));
-                        let sum = all.fold([0.0; 2], |a, b| [a[0] + b[0], a[1] + b[1]]);
-                        let count = (n * volume) as f64;
-                        (0..n).for_each(|i| center[i * c + k] = sum.map(|s| s / count));
-                    }
-                }
-                Kind::Groups(groups) => {
-                    let size = c / groups;
-                    for set in 0..n * groups {
-                        let own = set * size..(set + 1) * size;
-                        let all = own.clone().map(weighted);
-                        let sum = all.fold([0.0; 2], |a, b| [a[0] + b[0], a[1] + b[1]]);
-                        let count = (size * volume) as f64;
-                        own.for_each(|i| center[i] = sum.map(|s| s / count));
-                    }
-                }
-                Kind::Affine => {}
+        let Some(add) = run.gradients.add(0) else { return };
+        let center = match fixed {
+            true => vec![[0f64; 2]; n * c],
+            false => self.centers(&totals, &parameters[0]),
+        };
+        let terms: Vec<[Vec<f32>; 3]> =
+            (0..n).map(|image| self.terms(image, &parameters[0], &center)).collect();
+        let (items, per) = self.items();
+        let (x, cpu, mut nothing) = (run.x[0], run.on.cpu(), [(); 0]);
+        let each = |[image, i]: [usize; 2], gradients: Pair, _: &mut [()]| {
+            let (scale, shift) = &maps[image];
+            let x = &x[image * size + i * per..][..gradients.len()];
+            let terms = [0, 1, 2].map(|t| &terms[image][t][..]);
+            Map { x, scale, shift, curve: self.curve }.backward(cpu, gradients, add, terms);
+        };
+        run.gradients.pair(0).split_groups(&run.on.pool, [n, items], per, (&mut nothing, 0), each);
+    }
+}
+
+impl Norm {
+    /// Σ g and Σ g·(x - mean)·factor of each channel of each image.
+    fn totals(&self, on: &Machine, maps: &[(Vec<f32>, Vec<f32>)], x: &[f32], dy: &[f32]) -> Vec<[f64; 2]> {
+        let (n, c, size) = (self.dims[0], self.dims[4], self.volume() * self.dims[4]);
+        let (items, per) = self.items();
+        let mut partial = vec![0f64; 2 * n * items * c];
+        let cpu = on.cpu();
+        on.pool.chunks(n * items, (&mut partial, 2 * c), |i, rows| {
+            let (image, from) = (i / items, i % items * per);
+            let own = image * size + from..image * size + size.min(from + per);
+            let (scale, shift) = &maps[image];
+            let (sums, products) = rows.split_at_mut(c);
+            Map { x: &x[own.clone()], scale, shift, curve: self.curve }.sums(cpu, &dy[own], sums, products);
+        });
+        let mut totals = Vec::with_capacity(n * c);
+        for image in 0..n {
+            for k in 0..c {
+                let [g, gx] = self.total(&partial, image, k);
+                let (m, f) = (self.mean[image * c + k] as f64, self.factor[image * c + k] as f64);
+                totals.push([g, (gx - m * g) * f]);
             }
         }
-        let terms: Vec<[Vec<f32>; 3]> = (0..n)
-            .map(|image| {
-                let mut all = [Vec::new(), Vec::new(), Vec::new()];
+        totals
+    }
+
+    /// mean G and mean(G·x̂) over each set of values, with G = gamma·g, for each channel of each image.
+    fn centers(&self, totals: &[[f64; 2]], gamma: &[f32]) -> Vec<[f64; 2]> {
+        let (n, c, volume) = (self.dims[0], self.dims[4], self.volume());
+        let mut center = vec![[0f64; 2]; n * c];
+        let weighted = |i: usize| totals[i].map(|t| t * gamma[i % c] as f64);
+        match self.kind {
+            Kind::Batch { .. } => {
                 for k in 0..c {
-                    let i = image * c + k;
-                    let (m, f) = (self.mean[i] as f64, self.factor[i] as f64);
-                    let [g, gx] = center[i];
-                    all[0].push((parameters[0][k] as f64 * f) as f32);
-                    all[1].push((-f * f * gx) as f32);
-                    all[2].push((-f * (g - m * f * gx)) as f32);
+                    let all = (0..n).map(|i| weighted(i * c + k));
+                    let sum = all.fold([0.0; 2], |a, b| [a[0] + b[0], a[1] + b[1]]);
+                    let count = (n * volume) as f64;
+                    (0..n).for_each(|i| center[i * c + k] = sum.map(|s| s / count));
                 }
-                all
-            })
-            .collect();
-        let dx = Shared::of(at);
-        on.each(n * items, &|i| {
-            let (image, first, map) = map_of(i);
-            let terms = [0, 1, 2].map(|t| &terms[image][t][..]);
-            let args = Back { map, dy: dy.at(first), dx: dx.at(first), add, terms };
-            // SAFETY: pixels of the item's own; the rest is the caller's.
-            unsafe { back(on.isa, args) };
-        });
+            }
+            Kind::Groups(groups) => {
+                let size = c / groups;
+                for set in 0..n * groups {
+                    let own = set * size..(set + 1) * size;
+                    let all = own.clone().map(weighted);
+                    let sum = all.fold([0.0; 2], |a, b| [a[0] + b[0], a[1] + b[1]]);
+                    let count = (size * volume) as f64;
+                    own.for_each(|i| center[i] = sum.map(|s| s / count));
+                }
+            }
+            Kind::Affine => {}
+        }
+        center
+    }
+
+    /// Factors of g and x and summands that give `dx = factor·(G - mean G - x̂·mean(G·x̂))`, per channel.
+    fn terms(&self, image: usize, gamma: &[f32], center: &[[f64; 2]]) -> [Vec<f32>; 3] {
+        let c = self.dims[4];
+        let mut all = [Vec::new(), Vec::new(), Vec::new()];
+        for k in 0..c {
+            let i = image * c + k;
+            let (m, f) = (self.mean[i] as f64, self.factor[i] as f64);
+            let [g, gx] = center[i];
+            all[0].push((gamma[k] as f64 * f) as f32);
+            all[1].push((-f * f * gx) as f32);
+            all[2].push((-f * (g - m * f * gx)) as f32);
+        }
+        all
     }
 }

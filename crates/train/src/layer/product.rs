@@ -1,7 +1,6 @@
 //! Products with broadcasting: attention gates and squeeze-and-excitation.
 
 use super::{Backward, Dims, Forward, Layer, Reads, len};
-use crate::machine::{Shared, part};
 
 /// `a · b`, where axes of size 1 are repeated.
 pub(crate) struct Product {
@@ -56,32 +55,32 @@ impl Layer for Product {
     }
 
     fn forward(&mut self, run: Forward) {
-        let (a, b, y) = (run.x[0], run.x[1], Shared::of(run.y.as_mut_ptr()));
+        let (a, b) = (run.x[0], run.x[1]);
+        let per = self.dims[3] * self.dims[4];
         assert_eq!(run.y.len(), len(&self.dims));
-        run.on.each(self.rows(), &|row| {
-            places(&self.dims, &self.sides, part(row, 1, self.rows()), |o, [i, j]| {
-                // SAFETY: the row's own values.
-                unsafe { *y.at(o) = a[i] * b[j] };
-            });
+        run.on.pool.chunks(self.rows(), (run.y, per), |row, y| {
+            let first = row * per;
+            places(&self.dims, &self.sides, row..row + 1, |o, [i, j]| y[o - first] = a[i] * b[j]);
         });
     }
 
-    unsafe fn backward(&mut self, run: Backward) {
+    fn backward(&mut self, mut run: Backward) {
         // One side after the other, each image by itself: only images share no repeated values. A side
         // that is the same for all images is summed by one thread.
         for side in (0..2).rev() {
-            let Some(to) = run.dx[side] else { continue };
-            let (other, at, dy) = (run.x[1 - side], Shared::of(to.at), Shared::of(run.dy));
-            if !to.add {
-                // SAFETY: the side's values.
-                unsafe { std::ptr::write_bytes(to.at, 0, len(&self.sides[side])) };
+            let Some(add) = run.gradients.add(side) else { continue };
+            let other = run.x[1 - side];
+            let (dy, dx) = run.gradients.separate(side);
+            if !add {
+                dx.fill(0.0);
             }
             let images = if self.sides[side][0] == 1 { 1 } else { self.dims[0] };
             let per = self.rows() / images;
-            run.on.each(images, &|image| {
+            let own = len(&self.sides[side]) / images;
+            run.on.pool.chunks(images, (dx, own), |image, dx| {
+                let first = image * own;
                 places(&self.dims, &self.sides, image * per..(image + 1) * per, |o, places| {
-                    // SAFETY: the image's own values.
-                    unsafe { *at.at(places[side]) += *dy.at(o) * other[places[1 - side]] };
+                    dx[places[side] - first] += dy[o] * other[places[1 - side]];
                 });
             });
         }

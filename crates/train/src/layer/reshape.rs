@@ -1,6 +1,6 @@
 //! Changes of shape: an image becomes a row of values in the order of the graph, channels outermost.
 
-use super::{Backward, Dims, Forward, Layer, Reads, len};
+use super::{Backward, Dims, Forward, Layer, Reads};
 
 /// `[n, d, h, w, c]` to `[n, 1, 1, 1, c·d·h·w]`.
 pub(crate) struct Flatten {
@@ -36,13 +36,12 @@ impl Layer for Flatten {
         self.places(|i, o| y[o] = x[i]);
     }
 
-    unsafe fn backward(&mut self, run: Backward) {
-        let Some(to) = run.dx[0] else { return };
-        debug_assert!(len(&self.dims) > 0);
-        // SAFETY: places inside both values.
-        self.places(|i, o| unsafe {
-            let old = if to.add { *to.at.add(i) } else { 0.0 };
-            *to.at.add(i) = old + *run.dy.add(o);
+    fn backward(&mut self, mut run: Backward) {
+        let Some(add) = run.gradients.add(0) else { return };
+        let (dy, dx) = run.gradients.separate(0);
+        self.places(|i, o| {
+            let old = if add { dx[i] } else { 0.0 };
+            dx[i] = old + dy[o];
         });
     }
 }

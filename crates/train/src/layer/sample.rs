@@ -1,12 +1,14 @@
 //! Pooling and resampling. What is linear runs back as the resampling with transposed weights.
 
-use super::{Backward, Dims, Forward, Gradient, Layer, Reads, len};
-use crate::machine::{Machine, Shared};
-use ampoule_kernels::conv::{Axis, ConvPointers};
+use super::{Backward, Dims, Forward, Layer, Reads};
+use ampoule_kernels::conv::Axis;
 use ampoule_kernels::grad::pool::MaxPoolBackward;
 use ampoule_kernels::pool::{Pool, PoolKind};
 use ampoule_kernels::resize::{Resize, Samples};
 use ampoule_kernels::{Elem, Grid};
+use ampoule_runtime::Area;
+use ampoule_runtime::run::grad::max_pool;
+use ampoule_runtime::run::sampling::{pool, resize_with};
 
 /// A separable linear map of the spatial axes: resampling, average pooling, global average pooling.
 pub(crate) struct Sample {
@@ -26,16 +28,6 @@ impl Sample {
     }
 }
 
-/// Safety: pointers must be valid for the plan's grids.
-unsafe fn resample(on: &Machine, plan: &Resize, from: *const f32, to: *mut f32) {
-    let p = ConvPointers::new(from, to, std::ptr::null());
-    let floats = plan.scratch();
-    on.with_scratch(plan.items(), floats, &|i, scratch| {
-        // SAFETY: the scratch has that many floats; rows are disjoint; the rest is the caller's.
-        unsafe { plan.run(on.isa, i, p, std::slice::from_raw_parts_mut(scratch, floats)) };
-    });
-}
-
 impl Layer for Sample {
     fn reads(&self) -> Reads {
         Reads::NOTHING
@@ -46,23 +38,20 @@ impl Layer for Sample {
     }
 
     fn forward(&mut self, run: Forward) {
-        // SAFETY: slices of the grids' sizes.
-        unsafe { resample(run.on, &self.there, run.x[0].as_ptr(), run.y.as_mut_ptr()) };
+        let (x, y) = (Area::from(run.x[0]), Area::from(run.y));
+        resize_with(run.on.cpu(), &self.there, x, y, &mut run.on.scratch());
     }
 
-    unsafe fn backward(&mut self, run: Backward) {
-        let Some(to) = run.dx[0] else { return };
-        if !to.add {
-            // SAFETY: passed on from the caller.
-            return unsafe { resample(run.on, &self.back, run.dy, to.at) };
+    fn backward(&mut self, mut run: Backward) {
+        let Some(add) = run.gradients.add(0) else { return };
+        let (dy, dx) = run.gradients.separate(0);
+        if !add {
+            return resize_with(run.on.cpu(), &self.back, dy.into(), dx.into(), &mut run.on.scratch());
         }
-        let n = self.back.output.extent();
-        self.sum.resize(n, 0.0);
-        // SAFETY: passed on from the caller; the sum has that size.
-        unsafe {
-            resample(run.on, &self.back, run.dy, self.sum.as_mut_ptr());
-            super::join::give(run.on, self.sum.as_ptr(), to, n);
-        }
+        self.sum.resize(dx.len(), 0.0);
+        let sum = Area::from(&mut self.sum[..]);
+        resize_with(run.on.cpu(), &self.back, dy.into(), sum, &mut run.on.scratch());
+        super::join::give(run.on, &self.sum, dx, true);
     }
 
     fn held(&self) -> usize {
@@ -97,20 +86,20 @@ pub(crate) fn mean(size: usize) -> Samples {
 }
 
 /// Maximum pooling.
-pub(crate) struct Largest {
+pub(crate) struct MaxPool {
     pool: Pool,
     back: MaxPoolBackward,
 }
 
-impl Largest {
+impl MaxPool {
     pub fn new(input: Dims, output: Dims, axes: [Axis; 3]) -> Self {
         let (input, output) = (Grid::dense(input), Grid::dense(output));
         let pool = Pool { input, output, axes, kind: PoolKind::Max, elem: Elem::F32 };
-        Largest { pool, back: MaxPoolBackward { input, output, axes } }
+        MaxPool { pool, back: MaxPoolBackward { input, output, axes } }
     }
 }
 
-impl Layer for Largest {
+impl Layer for MaxPool {
     fn reads(&self) -> Reads {
         Reads::BOTH
     }
@@ -120,25 +109,15 @@ impl Layer for Largest {
     }
 
     fn forward(&mut self, run: Forward) {
-        let p = ConvPointers::new(run.x[0].as_ptr(), run.y.as_mut_ptr(), std::ptr::null());
-        // SAFETY: slices of the grids' sizes; rows are disjoint.
-        run.on.each(self.pool.items(), &|i| unsafe { self.pool.run(run.on.isa, i, p) });
+        pool(run.on.cpu(), &self.pool, None, run.x[0].into(), run.y.into());
     }
 
-    unsafe fn backward(&mut self, run: Backward) {
-        let Some(Gradient { at, add }) = run.dx[0] else { return };
-        let n = len(&self.back.input.dims);
+    fn backward(&mut self, mut run: Backward) {
+        let Some(add) = run.gradients.add(0) else { return };
+        let (dy, dx) = run.gradients.separate(0);
         if !add {
-            // SAFETY: passed on from the caller.
-            unsafe { std::ptr::write_bytes(at, 0, n) };
+            dx.fill(0.0);
         }
-        let (dx, dy) = (Shared::of(at), Shared::of(run.dy));
-        let (x, y) = (Shared::of(run.x[0].as_ptr()), Shared::of(run.y.as_ptr()));
-        run.on.each(self.back.input.dims[0], &|i| {
-            // SAFETY: batch entries are disjoint; the rest is the caller's.
-            unsafe {
-                self.back.run(run.on.isa, i, [x.at(0), y.at(0), dy.at(0)].map(|p| p.cast_const()), dx.at(0))
-            };
-        });
+        max_pool(run.on.cpu(), &self.back, [run.x[0], run.y, dy], dx);
     }
 }

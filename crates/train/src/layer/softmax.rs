@@ -1,17 +1,18 @@
 //! Softmax over channels, inside a network.
 
 use super::{Backward, Dims, Forward, Layer, Reads, len, pixels};
-use crate::machine::{CHUNK, Shared, part};
-use ampoule_kernels::softmax::softmax;
+use crate::machine::pixels_per_item;
+use ampoule_runtime::run::softmax::rows;
 
 pub(crate) struct Softmax {
     pub dims: Dims,
 }
 
 impl Softmax {
-    fn cut(&self) -> (usize, usize) {
-        let per = (CHUNK / self.dims[4].max(1)).max(1);
-        (pixels(&self.dims).div_ceil(per), per)
+    /// Items of work, and values of each.
+    fn items(&self) -> (usize, usize) {
+        let per = pixels_per_item(self.dims[4]);
+        (pixels(&self.dims).div_ceil(per), per * self.dims[4])
     }
 }
 
@@ -25,32 +26,24 @@ impl Layer for Softmax {
     }
 
     fn forward(&mut self, run: Forward) {
-        let (c, n, (items, per)) = (self.dims[4], pixels(&self.dims), self.cut());
-        let (x, y, isa) = (run.x[0], Shared::of(run.y.as_mut_ptr()), run.on.isa);
+        let (c, (items, per)) = (self.dims[4], self.items());
+        let (x, cpu) = (run.x[0], run.on.cpu());
         assert!(x.len() == len(&self.dims) && run.y.len() == x.len());
-        run.on.each(items, &|i| {
-            let own = part(i, per, n);
-            let first = own.start * c;
-            // SAFETY: pixels of the item's own.
-            unsafe { softmax(isa, (x[first..].as_ptr(), c), (y.at(first), c), own.len(), c) };
-        });
+        run.on.pool.chunks(items, (run.y, per), |i, y| rows(cpu, c, &x[i * per..][..y.len()], y));
     }
 
-    unsafe fn backward(&mut self, run: Backward) {
-        let Some(to) = run.dx[0] else { return };
-        let (c, n, (items, per)) = (self.dims[4], pixels(&self.dims), self.cut());
-        let (y, dy, dx) = (run.y, Shared::of(run.dy), Shared::of(to.at));
-        run.on.each(items, &|i| {
-            for p in part(i, per, n) {
-                let y = &y[p * c..(p + 1) * c];
-                // SAFETY: pixels of the item's own.
-                unsafe {
-                    let (g, out) = (dy.at(p * c), dx.at(p * c));
-                    let dot: f32 = (0..c).map(|k| y[k] * *g.add(k)).sum();
-                    for k in 0..c {
-                        let v = y[k] * (*g.add(k) - dot);
-                        *out.add(k) = if to.add { *out.add(k) + v } else { v };
-                    }
+    fn backward(&mut self, mut run: Backward) {
+        let Some(add) = run.gradients.add(0) else { return };
+        let (c, (items, per)) = (self.dims[4], self.items());
+        let (y, (dy, dx)) = (run.y, run.gradients.separate(0));
+        run.on.pool.chunks(items, (dx, per), |i, dx| {
+            let first = i * per;
+            let pixels = y[first..].chunks_exact(c).zip(dy[first..].chunks_exact(c));
+            for (dx, (y, dy)) in dx.chunks_exact_mut(c).zip(pixels) {
+                let dot: f32 = y.iter().zip(dy).map(|(y, g)| y * g).sum();
+                for (out, (y, g)) in dx.iter_mut().zip(y.iter().zip(dy)) {
+                    let v = y * (g - dot);
+                    *out = if add { *out + v } else { v };
                 }
             }
         });

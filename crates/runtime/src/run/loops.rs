@@ -1,13 +1,13 @@
 //! Nested loops over views: axes merged where all operands allow it, cut into chunks for the pool.
 
-use ampoule_runtime::Pool;
-use ampoule_runtime::view::View;
+use crate::layout::Layout;
+use crate::{Pool, View};
 
 /// At most this many operands.
 const OPERANDS: usize = 3;
 
 /// A loop nest over views of the same dimensions.
-pub(crate) struct Loops {
+pub struct Loops {
     /// Merged sizes, the innermost last.
     dims: Vec<usize>,
     /// Strides of each operand per merged axis.
@@ -52,6 +52,13 @@ impl Loops {
         Loops { dims, strides }
     }
 
+    /// The elements that operand `k` touches.
+    pub(crate) fn layout(&self, k: usize) -> Layout {
+        let axes: Vec<(usize, isize)> =
+            self.dims.iter().zip(&self.strides).map(|(d, s)| (*d, s[k])).collect();
+        Layout::new(&axes)
+    }
+
     /// Calls `f(offsets, n, strides)` for every innermost run, in parallel chunks.
     pub fn run(&self, pool: &Pool, f: &(dyn Fn([isize; OPERANDS], usize, [isize; OPERANDS]) + Sync)) {
         let last = self.dims.len() - 1;
@@ -82,7 +89,7 @@ impl Loops {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ampoule_runtime::view::{Home, channels_last, row_major};
+    use crate::view::{Home, channels_last, row_major};
     use std::sync::Mutex;
 
     #[test]

@@ -1,8 +1,8 @@
-//! What convolutions of codes are told: factors, codes of their outputs, and inputs whose words are full.
+//! What INT8 convolutions need: factors, requantization of their outputs, and inputs whose packed groups are full.
 
 use super::Lower;
-use super::conv::Target;
-use super::quantized::{Code, Integer};
+use super::quantized::{Int8Operands, Quantization};
+use super::target::Target;
 use crate::step::Kind;
 use ampoule_graph::Node;
 use ampoule_kernels::conv::{Axis, Quantized};
@@ -12,28 +12,28 @@ use ampoule_runtime::view::{View, channels_last};
 
 impl Lower<'_> {
     /// What an integer convolution needs to know of its surroundings.
-    pub(super) fn quantized(integer: &Option<Integer>, t: &Target) -> Option<Quantized> {
+    pub(super) fn quantized(integer: &Option<Int8Operands>, t: &Target) -> Option<Quantized> {
         let integer = integer.as_ref()?;
         Some(Quantized {
-            zero_point: integer.code.zero as i32,
+            zero_point: integer.quantization.zero_point as i32,
             residual: (t.residual.as_ref().map_or(Elem::F32, |r| r.0.elem), t.map),
             post: t.post,
-            output: t.code.map_or([1.0, 0.0], Code::codes),
+            output: t.quantization.map_or([1.0, 0.0], Quantization::quantize),
             totals: None,
         })
     }
 
     /// Factors that make sums of the `m` output channels values.
-    pub(super) fn factors(integer: &Integer, m: usize) -> Vec<f32> {
+    pub(super) fn factors(integer: &Int8Operands, m: usize) -> Vec<f32> {
         let scale = |o: usize| integer.scale[o % integer.scale.len()];
-        (0..m).map(|o| (integer.code.scale as f64 * scale(o) as f64) as f32).collect()
+        (0..m).map(|o| (integer.quantization.scale as f64 * scale(o) as f64) as f32).collect()
     }
 
-    /// Makes of sums codes of the output without values in between, where nothing but a residual of codes and an
-    /// activation that keeps its shape lies there: all factors and summands are those of codes then.
-    pub(super) fn straight(
-        integer: &Integer,
-        (out, added): (Code, bool),
+    /// Requantizes sums without floats in between, where nothing but a quantized residual and an activation that
+    /// keeps its shape lies there: all factors and summands are those of quantized values then.
+    pub(super) fn requantize_directly(
+        integer: &Int8Operands,
+        (out, added): (Quantization, bool),
         q: &mut Quantized,
         act: &mut Act,
         scale: &mut [f32],
@@ -43,14 +43,14 @@ impl Lower<'_> {
             return;
         }
         let one = |v: f32| (v as f64 / out.scale as f64) as f32;
-        // The code of 0 joins the bias unless the activation bends there.
+        // The zero point joins the bias unless the activation bends there.
         let zero = match *act {
             Act::Leaky(s) if s != 0.0 => 0.0,
-            _ => out.zero,
+            _ => out.zero_point,
         };
         for (o, s) in scale.iter_mut().enumerate() {
             let w = integer.scale[o % integer.scale.len()] as f64;
-            *s = (integer.code.scale as f64 * w / out.scale as f64) as f32;
+            *s = (integer.quantization.scale as f64 * w / out.scale as f64) as f32;
         }
         match bias {
             Some(b) => b.iter_mut().for_each(|b| *b = (*b as f64 / out.scale as f64 + zero as f64) as f32),
@@ -58,14 +58,14 @@ impl Lower<'_> {
             None => {}
         }
         *act = match *act {
-            // Storing clamps at code 0.
+            // Storing clamps at 0.
             Act::Leaky(0.0) if zero == 0.0 => Act::None,
             Act::Leaky(0.0) => Act::Clamp(zero, f32::INFINITY),
             Act::Clamp(a, b) => Act::Clamp(one(a) + zero, one(b) + zero),
             other => other,
         };
         q.residual.1 = q.residual.1.map(one);
-        q.output = [1.0, out.zero - zero];
+        q.output = [1.0, out.zero_point - zero];
     }
 
     /// For a convolution of few channels, whose words would be mostly empty: a copy of its input with columns of

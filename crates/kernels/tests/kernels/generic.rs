@@ -1,5 +1,5 @@
-//! Pooling, normalisation, element-wise functions, softmax and resampling with every set of features against
-//! plain float64 formulas.
+//! Generic kernels (pooling, normalisation, element-wise functions, softmax, resampling) with every set of
+//! features against plain float64 formulas.
 
 use crate::common::{Stored, error, random, rounded};
 use ampoule_kernels::Features;

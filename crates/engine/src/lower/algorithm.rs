@@ -1,0 +1,109 @@
+//! The algorithm of a convolution, and its weights.
+
+use super::{Lower, R};
+use crate::Precision;
+use ampoule_kernels::conv::{Conv, Spec, Weights};
+use ampoule_kernels::gemm::{self, Operand};
+use ampoule_kernels::winograd::{Shape, Steps, Variant, Winograd};
+use ampoule_kernels::{Elem, Features};
+use ampoule_runtime::OutOfMemory;
+use ampoule_runtime::run::conv::Algorithm;
+
+/// Bytes of direct weights from which Winograd has to win clearly.
+const HEAVY: usize = 2 << 20;
+
+/// Input channels from which Winograd is used below AVX-512. The gain on narrow layers is small there,
+/// and it is they that cost HD-BET, whose normalisations magnify rounding, most of its accuracy.
+const FEWEST: usize = 32;
+
+impl Lower<'_> {
+    /// The fastest of direct and Winograd convolution, by their estimates, with its weights packed;
+    /// `filters` takes a tap, an input and an output channel. Int8Operands ones have the factors of their
+    /// output channels; those with steps are what the model says on every machine.
+    pub(super) fn algorithm(
+        &self,
+        spec: Spec,
+        bias: Option<&[f32]>,
+        int8: Option<(&[f32], Option<Steps>)>,
+        prepared: bool,
+        filters: &(impl Fn(usize, usize, usize) -> f32 + Sync),
+    ) -> R<Algorithm> {
+        let Spec { input, output, residual, axes, act, elems, quantized } = spec;
+        let sizes = [axes.iter().map(|a| a.kernel).product(), input.channels(), output.channels()];
+        // As much as the largest form of the weights takes, that of Winograd's tiles of four.
+        OutOfMemory::check(4 * 4 * sizes.iter().product::<usize>())?;
+        let plan = if prepared { Conv::prepared } else { Conv::new };
+        let conv = plan(spec, self.isa, !self.stream);
+        let suits = axes.iter().all(|a| a.stride == 1 && a.dilation == 1)
+            && axes[1].kernel == 3
+            && axes[2].kernel == 3;
+        let fewest = if self.isa.contains(Features::AVX512) { 1 } else { FEWEST };
+        let shape = || {
+            let (pad, depth_taps) = (axes.map(|a| a.pad), axes[0].kernel);
+            Shape { input, output, residual, depth_taps, pad, act, elems, quantized }
+        };
+        let nine = |t: usize, i: usize, o: usize| std::array::from_fn(|k| filters(t * 9 + k, i, o));
+        if let Some((scale, steps)) = int8 {
+            // Where memory is short the smaller weights of the direct way give the same bits.
+            let wide = !self.stream && gemm::operand(self.isa, elems[0]) == Operand::I16;
+            let variant = if steps.is_some() { Variant::F2_INT8 } else { Variant::F2_EXACT };
+            if suits && (steps.is_some() || wide) && quadruples(sizes, filters) {
+                let plan = Winograd::new(self.isa, shape(), variant);
+                if steps.is_some() || plan.cost() < conv.cost(self.isa, [sizes[0], sizes[1]]) {
+                    let weights = plan.pack_quantized((scale, steps), bias, &self.spread(), nine);
+                    return Ok(Algorithm::Winograd(plan, weights));
+                }
+            }
+            let panels = conv.panels(self.isa);
+            let weights = Weights::pack_quantized(panels, sizes, scale, bias, &self.spread(), filters);
+            return Ok(Algorithm::Direct(conv, weights));
+        }
+        if suits && sizes[1] >= fewest {
+            let plans = self.variants(elems[0]).iter().map(|&v| Winograd::new(self.isa, shape(), v));
+            let best = plans.min_by(|a, b| a.cost().total_cmp(&b.cost()));
+            // Four times the weights must be worth it where they are many.
+            let worth = if 4 * sizes.iter().product::<usize>() > HEAVY { 0.8 } else { 1.0 };
+            let direct = conv.cost(self.isa, [sizes[0], sizes[1]]);
+            if let Some(plan) = best.filter(|p| p.cost() < worth * direct) {
+                let weights = plan.pack(bias, &self.spread(), nine);
+                return Ok(Algorithm::Winograd(plan, weights));
+            }
+        }
+        let weights = Weights::pack(conv.panels(self.isa), sizes, bias, &self.spread(), filters);
+        Ok(Algorithm::Direct(conv, weights))
+    }
+
+    /// The variants of Winograd's algorithm that may be used on an input stored as `elem`.
+    pub(super) fn variants(&self, elem: Elem) -> &'static [Variant] {
+        match (gemm::operand(self.isa, elem), self.precision) {
+            (Operand::Bf16, Precision::Bf16Fast) => &[Variant::F4_BF16, Variant::F2_BF16, Variant::F4],
+            (Operand::Bf16, _) => &[Variant::F2_BF16, Variant::F4],
+            _ => &[Variant::F4, Variant::F2],
+        }
+    }
+
+    /// Packing work is spread over the session's threads; pages of the model's file are given back
+    /// now and then, as large weights are read once from end to end.
+    pub(super) fn spread(&self) -> impl Fn(usize, &(dyn Fn(usize) + Sync)) + use<'_> {
+        const ROUND: usize = 16;
+        let (pool, graph) = (self.pool, self.graph);
+        move |items, f| {
+            for first in (0..items).step_by(ROUND) {
+                pool.run((items - first).min(ROUND), &|i, _| f(first + i));
+                if items > ROUND {
+                    graph.release();
+                }
+            }
+        }
+    }
+}
+
+/// Whether four times any sum of products of bytes with the weights fits 32 bits. `sizes` are those of
+/// taps, inputs and outputs.
+fn quadruples([taps, inputs, outputs]: [usize; 3], filters: &impl Fn(usize, usize, usize) -> f32) -> bool {
+    let fits = |o: usize| {
+        let all = (0..taps).flat_map(|t| (0..inputs).map(move |i| (t, i)));
+        4.0 * 255.0 * all.map(|(t, i)| filters(t, i, o).abs() as f64).sum::<f64>() < (1u64 << 31) as f64
+    };
+    (0..outputs).all(fits)
+}

@@ -1,0 +1,88 @@
+//! Which steps each node becomes.
+
+use super::{Lower, R};
+use crate::error::LowerError;
+use crate::step::{Arg, Kind};
+use ampoule_graph::{DType, Node, Op};
+
+impl Lower<'_> {
+    pub(super) fn node(&mut self, index: usize) -> R<()> {
+        let graph = self.graph;
+        let n = &graph.nodes[index];
+        let floats = n.inputs.iter().chain(&n.outputs).flatten().all(|&i| self.is_float(i));
+        let moved = floats || n.output().is_some_and(|y| self.stored_u8[y.0]);
+        let done = match &n.op {
+            Op::Conv { window, group } => self.conv(n, window, *group)?,
+            Op::ConvTranspose { window, group, output_padding, output_shape } => {
+                self.conv_transpose(n, window, *group, output_padding, output_shape)?
+            }
+            Op::MaxPool(p) if moved => self.pool(n, p, true)?,
+            Op::AveragePool(p) if moved => self.pool(n, p, false)?,
+            Op::GlobalAveragePool => self.global_average(n)?,
+            Op::GlobalMaxPool => self.global_max(n)?,
+            Op::BatchNorm { epsilon } => self.batch_norm(n, *epsilon)?,
+            Op::InstanceNorm { epsilon } => self.instance_norm(n, 1, *epsilon)?,
+            Op::GroupNorm { groups, epsilon } => {
+                let channels = n.input(0).map(|x| self.dims(x)).transpose()?.and_then(|d| d.get(1).copied());
+                match channels.filter(|c| *groups > 0 && c % groups == 0) {
+                    Some(c) => self.instance_norm(n, c / groups, *epsilon)?,
+                    None => return Err(LowerError::Groups { groups: *groups }),
+                }
+            }
+            Op::LayerNorm { axis, epsilon } if floats => self.layer_norm(n, *axis, *epsilon)?,
+            Op::Unary(u) if floats => self.unary(n, *u)?,
+            Op::Binary(b) if floats => self.binary(n, *b)?,
+            Op::Variadic(v) if floats => self.variadic(n, *v)?,
+            Op::Clip if floats => self.clip(n)?,
+            Op::Quantize { .. } | Op::Dequantize { .. } => self.quantizer(n)?,
+            Op::Softmax { axis, log: false } => self.softmax(n, *axis)?,
+            Op::MatMul if floats => self.matmul(n)?,
+            Op::Gemm { alpha, beta, trans_a, trans_b } if floats => {
+                self.gemm(n, *alpha, *beta, *trans_a, *trans_b)?
+            }
+            // Scales and sizes are constants of other types.
+            Op::Resize(r) if moved || n.input(0).is_some_and(|x| self.is_float(x)) => self.resize(n, r)?,
+            Op::Concat { axis } => self.concat(n, *axis)?,
+            Op::Pad { mode } => self.pad(n, *mode)?,
+            Op::Cast { to } => self.cast(n, *to)?,
+            // Views. What is none, the reference computes, so that every operator runs.
+            _ => self.as_view(n)?,
+        };
+        if !done {
+            self.reference(n)?;
+        }
+        Ok(())
+    }
+
+    /// A step that the graph's reference computes.
+    pub(super) fn reference(&mut self, n: &Node) -> R<()> {
+        let graph = self.graph;
+        let mut reads = Vec::new();
+        let mut args = Vec::new();
+        for id in &n.inputs {
+            args.push(match id {
+                None => Arg::Missing,
+                Some(id) => match self.constants.get(id) {
+                    Some(t) => Arg::Constant(t.clone()),
+                    None => {
+                        reads.push(self.get(*id)?);
+                        Arg::Read(reads.len() - 1, graph.value(*id).dtype.unwrap_or(DType::F32))
+                    }
+                },
+            });
+        }
+        let mut writes = Vec::new();
+        for (i, id) in n.outputs.iter().enumerate() {
+            // An omitted output is computed all the same; it needs a place and no name.
+            let Some(id) = id else {
+                return Err(LowerError::OmittedOutput { index: i });
+            };
+            let dims = self.dims(*id)?;
+            let v = self.place(*id, &dims);
+            self.set(*id, v.clone());
+            writes.push(v);
+        }
+        self.push(n, Kind::Reference { op: n.op.clone(), args }, reads, writes, 0);
+        Ok(())
+    }
+}

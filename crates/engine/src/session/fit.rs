@@ -1,0 +1,151 @@
+//! Lowering a graph so that it fits a limit on memory, in the fastest way that does.
+
+use super::Options;
+use crate::as_3d::as_3d;
+use crate::lower::{Lowered, lower};
+use crate::place::place;
+use crate::step::{Kind, Stored};
+use crate::stream::{self, Stream};
+use crate::tiling::{Tiles, Tiling};
+use crate::{Error, Result};
+use ampoule_graph::{Graph, Tensor, ValueId};
+use ampoule_kernels::Features;
+use ampoule_runtime::{Plan, Pool, View};
+use std::collections::BTreeMap;
+
+/// A lowered graph that fits the limit.
+pub(super) struct Fitted {
+    pub lowered: Lowered,
+    pub plan: Plan,
+    pub stream: Option<Stream>,
+    pub tiles: Option<Tiles>,
+}
+
+/// How many times the limit a single value may be: streaming holds a part of it.
+const BEYOND: u64 = 8;
+
+/// How many times the largest value and all weights a network surely needs less than.
+const ROUGHLY: u64 = 16;
+
+/// Share of the plain plan below which convolutions over their inputs are taken unasked.
+const WORTH: f64 = 0.85;
+
+/// Slices per round that streaming tries, the fastest first.
+const BLOCKS: [usize; 4] = [16, 8, 4, 2];
+
+/// Refuses a graph with a value far beyond the limit, before anything is laid out: it cannot be streamed into that.
+pub(super) fn too_large(graph: &Graph, options: &Options) -> Result<()> {
+    let largest = graph.values.iter().filter_map(|v| v.dims()).map(|d| d.iter().product::<usize>()).max();
+    let bytes = (options.precision.elem().size() * largest.unwrap_or(0)) as u64;
+    match options.max_bytes.filter(|&l| bytes > BEYOND.saturating_mul(l)) {
+        Some(limit) => Err(Error::Memory { needed_mib: bytes.div_ceil(1 << 20), limit_mib: limit >> 20 }),
+        None => Ok(()),
+    }
+}
+
+/// Lowers `graph` in the fastest way that fits: as it is, with convolutions that overwrite their
+/// inputs, streamed along depth, tile by tile, or (images) streamed along height.
+pub(super) fn fit(
+    graph: &Graph,
+    constants: BTreeMap<ValueId, Tensor>,
+    isa: Features,
+    pool: &Pool,
+    options: &Options,
+) -> Result<Fitted> {
+    let limit = options.max_bytes.unwrap_or(u64::MAX);
+    // A second lowering needs the tensors again: they are kept where it may come to that.
+    let weights: usize = constants.values().map(|t| t.bytes().len()).sum();
+    let values = graph.values.iter().filter_map(|v| v.dims()).map(|d| d.iter().product::<usize>());
+    let roughly = ROUGHLY * (4 * values.max().unwrap_or(0) + weights) as u64;
+    let spare = if roughly > limit { constants.clone() } else { BTreeMap::new() };
+    let watched = options.observe.as_ref().map_or(&[][..], |o| &o.names[..]);
+    let mut lowered = lower(graph, constants, isa, options.precision, pool, false, watched)?;
+    let weights = weight_bytes(&lowered);
+    let needs = |p: &Plan, w: u64| w + p.size as u64;
+    let plain = place(&mut lowered, false);
+    let tight = place(&mut lowered, true);
+    // Rounds cost a little time; a good part of the memory is worth that without being asked.
+    if needs(&plain, weights) <= limit && tight.size as f64 > WORTH * plain.size as f64 {
+        lowered.steps.iter_mut().for_each(|s| s.rounds = None);
+        return Ok(Fitted { lowered, plan: plain, stream: None, tiles: None });
+    }
+    let mut least = needs(&tight, weights);
+    if least <= limit {
+        return Ok(Fitted { lowered, plan: tight, stream: None, tiles: None });
+    }
+    drop(lowered);
+    if spare.is_empty() && weights > 0 {
+        return Err(Error::Memory { needed_mib: least.div_ceil(1 << 20), limit_mib: limit >> 20 });
+    }
+    let lowered = lower(graph, spare.clone(), isa, options.precision, pool, true, &[])?;
+    if let Some(s) = streamed(&lowered, limit, &mut least) {
+        return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
+    }
+    drop(lowered);
+    // Tiles leave inputs and outputs whole.
+    let dims = graph.inputs.iter().chain(&graph.outputs).filter_map(|v| graph.value(*v).dims());
+    let ends: u64 = dims.map(|d| 4 * d.iter().product::<usize>() as u64).sum();
+    let mut tiling = if ends < limit { Tiling::of(graph, &spare) } else { None };
+    while let Some(tiling) = tiling.as_mut()
+        && tiling.shrink()
+    {
+        let Ok(small) = tiling.graph(graph, &spare) else { break };
+        let mut lowered = lower(&small, spare.clone(), isa, options.precision, pool, false, &[])?;
+        let mut plan = place(&mut lowered, true);
+        let Some(tiles) = tiling.tiles(graph, &lowered, &mut plan) else { break };
+        let needed = needs(&plan, weight_bytes(&lowered));
+        least = least.min(needed);
+        if needed <= limit {
+            return Ok(Fitted { lowered, plan, stream: None, tiles: Some(tiles) });
+        }
+    }
+    if let Some((deep, constants)) = as_3d(graph, &spare) {
+        let mut lowered = lower(&deep, constants, isa, options.precision, pool, true, &[])?;
+        if let Some(s) = streamed(&lowered, limit, &mut least) {
+            let flat = |v: &mut View| {
+                // The axis that was put in lies nowhere.
+                v.dims.remove(3);
+                v.strides.remove(3);
+            };
+            lowered.inputs.iter_mut().chain(&mut lowered.outputs).for_each(flat);
+            return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
+        }
+    }
+    Err(Error::Memory { needed_mib: least.div_ceil(1 << 20), limit_mib: limit >> 20 })
+}
+
+/// A schedule of `lowered` in slices that fits, the fastest first; the least that any needs is noted.
+fn streamed(lowered: &Lowered, limit: u64, least: &mut u64) -> Option<Stream> {
+    if !stream::possible(lowered) {
+        return None;
+    }
+    let weights = weight_bytes(lowered);
+    for block in BLOCKS {
+        let Some(s) = stream::schedule(lowered, block) else { continue };
+        let needed = weights + s.plan.size as u64;
+        *least = (*least).min(needed);
+        if needed <= limit {
+            return Some(s);
+        }
+    }
+    None
+}
+
+/// Bytes of constants and packed weights.
+pub(super) fn weight_bytes(l: &Lowered) -> u64 {
+    let constants: usize = l.constants.iter().map(Stored::bytes).sum();
+    let packed: usize = l
+        .steps
+        .iter()
+        .map(|s| match &s.kind {
+            Kind::Conv(c) => c.parts.bytes(),
+            Kind::Depthwise { filters: f, .. } => 4 * (f.weights.len() + f.bias.len() + f.scale.len()),
+            Kind::LayerNorm { scale, shift, .. } => 4 * (scale.len() + shift.len()),
+            // These hold a few numbers for each channel at most.
+            Kind::Norm(_) | Kind::Scale(_) | Kind::Pool(_) | Kind::GlobalAverage | Kind::Resize(_) => 0,
+            Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) | Kind::Copy(_) | Kind::Fill(_) => 0,
+            Kind::Softmax { .. } | Kind::MatMul(_) | Kind::Reference { .. } => 0,
+        })
+        .sum();
+    (constants + packed) as u64
+}
