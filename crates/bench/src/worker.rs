@@ -29,7 +29,7 @@ impl Ampoule {
             ..Options::default()
         };
         let refused = |e: ampoule_engine::Error| {
-            let memory = matches!(e, ampoule_engine::Error::Memory { .. });
+            let memory = e.is_memory();
             Failure { text: e.to_string(), memory }
         };
         let session = Session::new(graph, &shapes, &options).map_err(refused)?;

@@ -81,7 +81,7 @@ impl Error {
     pub fn is_memory(&self) -> bool {
         match self {
             Error::Pipeline(e) => e.is_memory(),
-            Error::Engine(e) => matches!(e, ampoule_engine::Error::Memory { .. }),
+            Error::Engine(e) => e.is_memory(),
             Error::Input { .. }
             | Error::Graph(_)
             | Error::WrongMetric { .. }

@@ -128,10 +128,10 @@ impl Error {
     /// Whether the reason is that something does not fit in memory.
     pub fn is_memory(&self) -> bool {
         match self {
-            Error::Engine(e) => matches!(e, ampoule_engine::Error::Memory { .. }),
+            Error::Engine(e) => e.is_memory(),
             Error::Pipeline(e) => e.is_memory(),
             Error::Eval(e) => e.is_memory(),
-            Error::Train(e) => matches!(e, ampoule_train::Error::Memory { .. }),
+            Error::Train(e) => e.is_memory(),
             _ => false,
         }
     }

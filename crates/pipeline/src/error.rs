@@ -125,13 +125,22 @@ pub struct Problem {
 impl Error {
     /// Whether the memory limit is the reason (exit code 5).
     pub fn is_memory(&self) -> bool {
-        matches!(
-            self,
-            Error::Engine(ampoule_engine::Error::Memory { .. } | ampoule_engine::Error::OutOfMemory { .. })
-                | Error::Image { source: ampoule_imaging::Error::Memory { .. }, .. }
-                | Error::Photo { source: ampoule_imaging::photo::Error::Memory { .. }, .. }
-                | Error::Memory { .. }
-        )
+        match self {
+            Error::Engine(e) => e.is_memory(),
+            Error::Image { source, .. } => matches!(source, ampoule_imaging::Error::Memory { .. }),
+            Error::Photo { source, .. } => matches!(source, ampoule_imaging::photo::Error::Memory { .. }),
+            Error::Memory { .. } => true,
+            Error::Io { source, .. } => source.kind() == std::io::ErrorKind::OutOfMemory,
+            Error::Slide { .. }
+            | Error::Content { .. }
+            | Error::Model { .. }
+            | Error::Recipe { .. }
+            | Error::NoRecipe
+            | Error::Mismatch { .. }
+            | Error::Manifest { .. }
+            | Error::Skipped { .. }
+            | Error::Exists { .. } => false,
+        }
     }
 
     /// Too little memory for `what`, in bytes.
