@@ -21,13 +21,14 @@ use ampoule_graph::Graph;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::{Error as PipelineError, Model, RECIPE_KEY, Recipe};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs what was typed.
 pub fn run(cli: &Cli) -> Outcome {
     let g = &cli.global;
     QUIET.store(g.quiet, Ordering::Relaxed);
+    ampoule_pipeline::limit_process(g.max_ram);
     match &cli.command {
         Command::Demo(a) => demo::run(g, a),
         Command::Models { action } => models::run(g, action.as_ref()),
@@ -92,6 +93,18 @@ fn options(g: &Global) -> Result<Options, Failure> {
         rewrites: Default::default(),
         external: None,
     })
+}
+
+/// The same for a network that runs beside what the process holds already.
+fn network_options(g: &Global) -> Result<Options, Failure> {
+    let options = options(g)?;
+    let held = ampoule_pipeline::rss_bytes().unwrap_or(0);
+    Ok(Options { max_bytes: options.max_bytes.map(|most| most.saturating_sub(held)), ..options })
+}
+
+/// Bytes of a file; 0 where it cannot be told, and then reading it says why.
+fn file_size(file: &Path) -> u64 {
+    std::fs::metadata(file).map_or(0, |m| m.len())
 }
 
 /// A model file and the recipe in force.

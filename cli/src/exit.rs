@@ -13,8 +13,8 @@ pub enum Code {
     Usage = 2,
     /// Bad input or model.
     Input = 3,
-    /// A limit on the loss of utility is not met.
-    Utility = 4,
+    /// A limit is not met: on the loss of utility, or on time.
+    Limit = 4,
     /// Does not fit in memory.
     Memory = 5,
 }

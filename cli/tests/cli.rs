@@ -1,9 +1,15 @@
 //! The binary from outside: outputs, exit codes, sentences, resume, bad input.
 
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/folders.rs"]
 mod folders;
+#[path = "cli/memory.rs"]
+mod memory;
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/quiet.rs"]
+mod quiet;
 #[path = "cli/refusals.rs"]
 mod refusals;
 #[path = "cli/slides.rs"]

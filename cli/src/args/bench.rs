@@ -23,6 +23,12 @@ pub struct Bench {
     /// Print the time of every kind of step too.
     #[arg(long)]
     pub profile: bool,
+    /// Write medians and their noise, for --baseline.
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Compare with times that --save wrote on the same CPU; exit code 4 where one is slower by more than the noise.
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
 }
 
 /// Another engine.

@@ -1,10 +1,12 @@
 //! `ampoule bench`.
 
+mod baseline;
+
 use super::{json, precision, resolve, say};
 use crate::args::{self, Global, Peer};
 use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
-use ampoule_bench::{Bench, Engine, Row, bench, serve};
+use ampoule_bench::{Bench, Engine, Row, Timing, bench, serve};
 
 pub fn run(g: &Global, a: &args::Bench) -> Outcome {
     let settings = settings(g)?;
@@ -14,10 +16,16 @@ pub fn run(g: &Global, a: &args::Bench) -> Outcome {
         Peer::OnnxRuntime => Engine::OnnxRuntime,
         Peer::OpenVino => Engine::OpenVino,
     }));
+    let before = a.baseline.as_deref().map(baseline::read).transpose()?;
+    if let Some(file) = a.save.as_ref().filter(|f| f.exists() && !g.overwrite) {
+        return Err(Failure::usage(format!("{} exists; --overwrite replaces it", file.display())));
+    }
+    let mut timings = Vec::new();
     let program = std::env::current_exe().map_err(|e| Failure::input(e.to_string()))?;
     let (mut failed, mut too_large) = (false, true);
     for model in &a.models {
         let path = resolve(model)?;
+        let sha256 = ampoule_pipeline::sha256_file(&path)?;
         for (threads, isa) in settings.iter().cloned() {
             let b = Bench {
                 model: path.clone(),
@@ -34,12 +42,18 @@ pub fn run(g: &Global, a: &args::Bench) -> Outcome {
             failed |= rows[0].error.is_some();
             too_large &= rows[0].too_large;
             print(g, &rows, a.profile)?;
+            timings.extend(rows.iter().filter_map(|r| Timing::of_row(r, &sha256)));
         }
     }
-    Ok(match (failed, too_large) {
-        (false, _) => Code::Done,
-        (true, false) => Code::SomeFailed,
-        (true, true) => Code::Memory,
+    let slower = before.map_or(Ok(false), |b| baseline::compare(g, &b, &timings))?;
+    if let Some(file) = &a.save {
+        baseline::save(file, timings)?;
+    }
+    Ok(match (failed, too_large, slower) {
+        (false, _, true) => Code::Limit,
+        (false, _, false) => Code::Done,
+        (true, false, _) => Code::SomeFailed,
+        (true, true, _) => Code::Memory,
     })
 }
 

@@ -1,6 +1,6 @@
 //! `ampoule compare`.
 
-use super::{json, load, open, options, resolve, say};
+use super::{json, load, network_options, open, options, resolve, say};
 use crate::args::{Compare, Global};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_eval::Parity;
@@ -28,7 +28,7 @@ fn models(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bo
             let path = resolve(m)?;
             onnx::read_file(&path).map_err(|e| Failure::input(format!("{}: {e}", path.display())))
         };
-        let options = [options(&reference)?, options(g)?];
+        let options = [network_options(&reference)?, network_options(g)?];
         let found = ampoule_eval::compare_random(&read(a)?, &read(b)?, size, 1, &options);
         all.extend(found.map_err(|e| Failure::from(e).about(format_args!("{a}, {b}")))?);
     }

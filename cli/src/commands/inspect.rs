@@ -1,6 +1,6 @@
 //! `ampoule inspect`.
 
-use super::{json, options, resolve, say};
+use super::{json, network_options, resolve, say};
 use crate::args::{Global, Inspect};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::Session;
@@ -160,7 +160,7 @@ fn network(
             }
         })
         .collect();
-    let mut session = Session::new(part, &shapes, &options(g)?)?;
+    let mut session = Session::new(part, &shapes, &network_options(g)?)?;
     if profile {
         for i in 0..session.inputs() {
             session.input(i)?.iter_mut().enumerate().for_each(|(k, v)| *v = (k % 97) as f32 / 97.0);

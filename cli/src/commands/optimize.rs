@@ -62,7 +62,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
             (_, Precision::Int8 | Precision::Auto) => "in INT8",
         };
         let message = format!("the limit cannot be met {how}; {} was written instead", report.written);
-        return Err(Failure { code: Code::Utility, message });
+        return Err(Failure { code: Code::Limit, message });
     }
     Ok(Code::Done)
 }

@@ -14,13 +14,8 @@ use std::path::Path;
 /// Runs a study and writes its results.
 pub fn run(g: &Global, a: &args::Study) -> Outcome {
     let (file, output) = (&a.study, &a.output);
-    if !g.isa.is_empty()
-        || g.threads != [0]
-        || g.max_ram.is_some()
-        || g.precision.is_some()
-        || g.recipe.is_some()
-    {
-        let message = "--isa, --threads, --max-ram, --precision and --recipe are set by the study's file";
+    if !g.isa.is_empty() || g.threads != [0] || g.precision.is_some() || g.recipe.is_some() {
+        let message = "--isa, --threads, --precision and --recipe are set by the study's file";
         return Err(Failure::usage(message));
     }
     let spec = Spec::read(file, &environment::variable)?;
@@ -34,6 +29,8 @@ pub fn run(g: &Global, a: &args::Study) -> Outcome {
         overwrite: g.overwrite,
         program,
         command: format!("ampoule study {} -o {}", file.display(), output.display()),
+        max_ram: g.max_ram,
+        isa: environment::isa(),
         resolve: &resolve,
     };
     let mut reporter = Reporter::new(g);
@@ -48,24 +45,34 @@ pub fn run(g: &Global, a: &args::Study) -> Outcome {
         verdicts(&results);
         say(output.join("report.html").display());
     }
-    let failed = results.workloads.iter().any(|w| {
-        let base = w.variants.iter().find(|v| v.name == results.baseline);
-        base.is_none_or(|v| v.error.is_some())
-    });
-    // A row that failed says why in the report; without the baseline there is nothing to report.
-    if failed {
-        return Err(Failure::input(format!(
-            "the baseline `{}` has no results; see the report",
-            results.baseline
-        )));
-    }
+    baseline(&results)?;
     Ok(Code::Done)
+}
+
+/// A row that failed says why in the report; without the baseline there is nothing to report.
+fn baseline(results: &Results) -> Result<(), Failure> {
+    for w in &results.workloads {
+        let base = w.variants.iter().find(|v| v.name == results.baseline);
+        let why = match base {
+            Some(v) if v.error.is_none() => continue,
+            Some(v) => v.error.as_deref().unwrap_or_default(),
+            None => "it is not in the study",
+        };
+        let message = format!("the baseline `{}` has no results ({why}); see the report", results.baseline);
+        return Err(match base.is_some_and(|v| v.memory) {
+            true => Failure { code: Code::Memory, message },
+            false => Failure::input(message),
+        });
+    }
+    Ok(())
 }
 
 fn tell(g: &Global, reporter: &mut Reporter, event: &Event) {
     if g.json {
-        // Events go the same way as results of other commands: a line each.
-        let _ = json(event);
+        // Events go the same way as results of other commands: a line each. What is under way is no result.
+        if !(g.quiet && matches!(event, Event::Work { .. })) {
+            let _ = json(event);
+        }
         return;
     }
     match event {

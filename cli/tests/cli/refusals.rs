@@ -48,6 +48,32 @@ fn pipes_are_refused_and_not_waited_for() {
 }
 
 #[test]
+fn a_model_that_is_no_file_is_named() {
+    let d = Dir::new();
+    write_photo(&d.path("ok.png"), 12, 10, 5);
+    assert!(Command::new("mkfifo").arg(d.path("pipe.onnx")).status().unwrap().success());
+    std::fs::create_dir(d.path("folder.onnx")).unwrap();
+    std::os::unix::net::UnixListener::bind(d.path("socket.onnx")).unwrap();
+    for (name, what) in [
+        ("pipe.onnx", "pipe.onnx: it is not a plain file but a named pipe"),
+        ("folder.onnx", "it is not a plain file but a folder"),
+        ("socket.onnx", "it is not a plain file but a socket"),
+        ("/dev/zero", "/dev/zero: it is not a plain file but a device"),
+        ("gone.onnx", "gone.onnx: no such file"),
+    ] {
+        expect(&ampoule_soon(&d, &["run", name, "ok.png", "-o", "out"]), 3, &[what]);
+        expect(&ampoule_soon(&d, &["inspect", name]), 3, &[what]);
+        if name != "gone.onnx" {
+            let import = ["models", "import", name, "--arch", "deepbet", "-o", "x.onnx"];
+            expect(&ampoule_soon(&d, &import), 3, &[what]);
+        }
+    }
+    let fetch = ["models", "fetch", "deepbet", "--from", "pipe.onnx"];
+    expect(&ampoule_soon(&d, &fetch), 3, &["pipe.onnx: it is not a plain file but a named pipe"]);
+    assert!(!d.path("out").exists());
+}
+
+#[test]
 fn a_folder_without_images_says_so() {
     let d = Dir::new();
     photo_model(&d.path("bright.onnx"), false);

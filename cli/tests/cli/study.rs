@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 /// The discs of `studies/quick.toml` with a few of its cases, under the variants and profiles given.
-fn spec(dir: &Dir, more: &str) -> PathBuf {
+pub fn spec(dir: &Dir, more: &str) -> PathBuf {
     let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/quick").canonicalize().unwrap();
     let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes").canonicalize().unwrap();
     let test = dir.path("test");
@@ -30,7 +30,7 @@ fn spec(dir: &Dir, more: &str) -> PathBuf {
     file
 }
 
-const ONE: &str =
+pub const ONE: &str =
     "[[profile]]\nname = \"one\"\nthreads = 1\n[[variant]]\nname = \"original\"\nkind = \"original\"\n";
 
 fn study(dir: &Dir, file: &Path, more: &[&str]) -> Output {

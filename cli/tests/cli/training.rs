@@ -8,7 +8,7 @@ use ampoule_onnx as onnx;
 use std::path::Path;
 
 /// The network of discs, with tiles to learn from (`learn`, masks in `truth`) and others (`val`).
-fn setup() -> Dir {
+pub fn setup() -> Dir {
     let d = Dir::new();
     let quick = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/quick");
     std::fs::copy(quick.join("discs.onnx"), d.path("discs.onnx")).unwrap();

@@ -46,6 +46,10 @@ mod outputs;
 mod prediction;
 mod tensor;
 
+/// INT8, pruning and training, with what they do to the results (feature `optimize`).
+#[cfg(feature = "optimize")]
+pub use ampoule_optimize as optimize;
+
 pub use ampoule_engine::Precision;
 pub use ampoule_graph::{DType, Dim};
 pub use ampoule_imaging::Volume;

@@ -2,6 +2,7 @@
 //! all loaded, and run in turns on the same input.
 #![forbid(unsafe_code)]
 
+mod baseline;
 mod environment;
 mod error;
 #[cfg(feature = "peers")]
@@ -12,6 +13,7 @@ mod run;
 mod task;
 mod worker;
 
+pub use baseline::{Baseline, BaselineError, Change, Timing, Verdict, noise};
 pub use environment::find_library;
 pub use error::{Error, Result};
 #[cfg(feature = "peers")]

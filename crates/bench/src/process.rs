@@ -1,5 +1,6 @@
 //! The process of one engine, as the one that started it sees it.
 
+use crate::baseline::{median, noise};
 use crate::environment::find_library;
 use crate::rows::{Bench, Engine, Row};
 use crate::task::{MARK, Task, Trouble};
@@ -11,6 +12,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 pub(crate) struct EngineProcess {
     pub row: Row,
     times: Vec<f64>,
+    /// Median of each round.
+    rounds: Vec<f64>,
     pub pipes: Option<Pipes>,
 }
 
@@ -70,7 +73,7 @@ impl EngineProcess {
         folder: &Path,
     ) -> Self {
         let row = Row { engine: engine.name(), ..template.clone() };
-        let mut process = EngineProcess { row, times: Vec::new(), pipes: None };
+        let mut process = EngineProcess { row, times: Vec::new(), rounds: Vec::new(), pipes: None };
         match Self::spawn(program, b, engine, inputs, folder) {
             Err(e) => process.row.error = Some(e),
             Ok(mut pipes) => match pipes.answer() {
@@ -145,10 +148,12 @@ impl EngineProcess {
         match pipes.ask(&format!("run {n}")) {
             Ok(v) => {
                 let times = v.get("ms").and_then(|m| m.as_array()).into_iter().flatten();
-                if keep {
-                    self.times.extend(times.filter_map(|t| t.as_f64()));
-                } else {
-                    self.row.min_ms = times.filter_map(|t| t.as_f64()).reduce(f64::min);
+                let times: Vec<f64> = times.filter_map(|t| t.as_f64()).collect();
+                if !keep {
+                    self.row.min_ms = times.into_iter().reduce(f64::min);
+                } else if !times.is_empty() {
+                    self.rounds.push(median(&times));
+                    self.times.extend(times);
                 }
             }
             Err(e) => {
@@ -171,6 +176,7 @@ impl EngineProcess {
         let at = |q: f64| self.times.get(((n as f64 * q) as usize).min(n.saturating_sub(1))).copied();
         self.row.runs = n;
         self.row.gmac = gmac;
+        self.row.noise = Some(noise(&self.rounds)).filter(|_| n > 0);
         self.row.min_ms = at(0.0);
         self.row.median_ms = at(0.5);
         self.row.p90_ms = at(0.9).filter(|_| n >= 64);
@@ -178,6 +184,7 @@ impl EngineProcess {
         self.row.ceiling_gmac_s = (ceiling > 0.0 && self.row.error.is_none()).then_some(ceiling);
         if self.row.error.is_some() {
             (self.row.median_ms, self.row.min_ms, self.row.p90_ms) = (None, None, None);
+            self.row.noise = None;
         }
         self.row
     }

@@ -92,6 +92,9 @@ pub struct Row {
     /// Median of the runs after the warm-up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub median_ms: Option<f64>,
+    /// Relative spread of the medians of rounds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise: Option<f64>,
     /// Fastest run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_ms: Option<f64>,

@@ -130,7 +130,8 @@ struct LabelMap {
 
 fn read(path: &Path) -> Result<LabelMap> {
     let fail = |reason: String| Error::Input { path: path.into(), reason };
-    let image = Nifti::read(path, None).map_err(|e| fail(e.to_string()))?;
+    let room = ampoule_pipeline::memory_room().unwrap_or(u64::MAX);
+    let image = Nifti::read_within(path, None, room).map_err(|source| image_error(path, source))?;
     let (stored, _) = image.to_f32();
     let affine = image.affine();
     let orientation = Orientation::of(&affine);
@@ -141,6 +142,21 @@ fn read(path: &Path) -> Result<LabelMap> {
         notes: image.warnings.iter().map(|w| format!("{}: {w}", path.display())).collect(),
     })
 }
+
+/// An image that cannot be read, or does not fit in memory.
+pub(crate) fn image_error(path: &Path, source: ampoule_imaging::Error) -> Error {
+    match source {
+        ampoule_imaging::Error::Memory { .. } => {
+            ampoule_pipeline::Error::Image { path: path.into(), source }.into()
+        }
+        other => Error::Input { path: path.into(), reason: other.to_string() },
+    }
+}
+
+/// Bytes per voxel that comparing two label maps takes: masks and distances of a label, and lists of both surfaces;
+/// and for each label the masks that are kept.
+const MEASURES: u64 = 24;
+const MASKS_OF_A_LABEL: u64 = 2;
 
 /// Stored values as labels: whole numbers from 0, which scaling may have moved a little, or probabilities from 0 to 1,
 /// of which those above 0.5 are label 1.
@@ -204,6 +220,9 @@ fn measure(
     compared: &Compared,
 ) -> Result<(Vec<CaseMetrics>, serde_json::Value)> {
     let (p, t) = read_pair(prediction, truth)?;
+    let each = MEASURES + MASKS_OF_A_LABEL * (1 + compared.labels().len() as u64);
+    let voxels = p.labels.data.len() as u64;
+    ampoule_pipeline::ask_memory(prediction, "its masks and distances", voxels.saturating_mul(each))?;
     let background = |m: &LabelMap| m.labels.map(|v| (v == 0) as u8);
     let mut masks = vec![(background(&p), background(&t))];
     let mut rows = Vec::new();

@@ -143,7 +143,9 @@ fn mask(file: &Path, values: &[u16]) -> Result<Volume<u16>> {
     let volume = VOLUMES.iter().any(|e| name.ends_with(e));
     let mut labels = match volume {
         true => {
-            let image = formats::read_volume(file, None, u64::MAX).map_err(|e| bad(e.to_string()))?;
+            let room = ampoule_pipeline::memory_room().unwrap_or(u64::MAX);
+            let image =
+                formats::read_volume(file, None, room).map_err(|e| crate::evaluate::image_error(file, e))?;
             let stored = image.to_f32().0;
             if let Some(v) = stored.data.iter().find(|v| v.fract() != 0.0 || !(0.0..=65_535.0).contains(*v))
                 && values.len() != 1

@@ -8,7 +8,7 @@ use crate::statistics::median_of_sorted;
 use crate::{Error, Result, gandlf};
 use ampoule_imaging::Volume;
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
-use ampoule_imaging::photo::{is_photo, read_labels};
+use ampoule_imaging::photo::{self, is_photo, read_labels_within};
 use ampoule_imaging::regions::{Connectivity, components};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -107,9 +107,18 @@ fn object_f1([truth, predicted, found]: [usize; 3]) -> f64 {
     if truth + predicted == 0 { 1.0 } else { 2.0 * found as f64 / (truth + predicted) as f64 }
 }
 
+/// Bytes per pixel that comparing two label maps takes: masks, objects and distances of a class; and for each class the
+/// masks that are kept.
+const MEASURES: u64 = 32;
+const MASKS_OF_A_LABEL: u64 = 2;
+
 /// A label map, one voxel thick.
 pub(crate) fn read(path: &Path) -> Result<Volume<u16>> {
-    read_labels(path).map_err(|e| Error::Input { path: path.into(), reason: e.to_string() })
+    let room = ampoule_pipeline::memory_room().unwrap_or(u64::MAX);
+    read_labels_within(path, room).map_err(|source| match source {
+        photo::Error::Memory { .. } => ampoule_pipeline::Error::Photo { path: path.into(), source }.into(),
+        other => Error::Input { path: path.into(), reason: other.to_string() },
+    })
 }
 
 /// Name of a tile: the file name without ending, `_labels`, `_mask` and `_anno`.
@@ -176,6 +185,9 @@ pub fn tiles(predictions: &Path, truth: &Path) -> Result<Tiles> {
     let mut found = Vec::new();
     let mut named = serde_json::Map::new();
     for (tile, p, t) in &maps {
+        let each = MEASURES + MASKS_OF_A_LABEL * (1 + compared.labels().len() as u64);
+        let bytes = (p.data.len() as u64).saturating_mul(each);
+        ampoule_pipeline::ask_memory(Path::new(tile), "its masks, objects and distances", bytes)?;
         let mut masks = vec![(mask_of(p, Some(0)), mask_of(t, Some(0)))];
         for label in compared.labels() {
             let (a, b) = (mask_of(p, label), mask_of(t, label));

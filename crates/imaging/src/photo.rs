@@ -23,7 +23,7 @@ mod write;
 use crate::crop::centre_start;
 pub use area::{area, linear};
 pub use error::Error;
-pub use label_map::read_labels;
+pub use label_map::{read_labels, read_labels_within};
 pub use read::is_photo;
 pub use resize::Filter;
 pub use write::{write_grey, write_grey16, write_labels, write_probabilities, write_rgb};

@@ -125,15 +125,22 @@ pub struct Problem {
 impl Error {
     /// Whether the memory limit is the reason (exit code 5).
     pub fn is_memory(&self) -> bool {
-        if let Error::Engine(e) = self {
-            return e.is_memory();
+        match self {
+            Error::Engine(e) => e.is_memory(),
+            Error::Image { source, .. } => matches!(source, ampoule_imaging::Error::Memory { .. }),
+            Error::Photo { source, .. } => matches!(source, ampoule_imaging::photo::Error::Memory { .. }),
+            Error::Memory { .. } => true,
+            Error::Io { source, .. } => source.kind() == std::io::ErrorKind::OutOfMemory,
+            Error::Slide { .. }
+            | Error::Content { .. }
+            | Error::Model { .. }
+            | Error::Recipe { .. }
+            | Error::NoRecipe
+            | Error::Mismatch { .. }
+            | Error::Manifest { .. }
+            | Error::Skipped { .. }
+            | Error::Exists { .. } => false,
         }
-        matches!(
-            self,
-            Error::Image { source: ampoule_imaging::Error::Memory { .. }, .. }
-                | Error::Photo { source: ampoule_imaging::photo::Error::Memory { .. }, .. }
-                | Error::Memory { .. }
-        )
     }
 
     /// Too little memory for `what`, in bytes.

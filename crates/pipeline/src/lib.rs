@@ -42,7 +42,7 @@ pub use error::{Error, Result};
 pub use example::{Example, UNKNOWN};
 pub use hash::{Fingerprint, sha256_file, sha256_hex};
 pub use measure::Measured;
-pub use memory::{container_memory, memory_limit};
+pub use memory::{ask_memory, container_memory, limit_process, memory_limit, memory_room};
 pub use model::{Model, RECIPE_KEY};
 pub use predict::{Planned, Settings, Timings, Workspace, planned};
 pub use read::{file_kind, grids_differ};

@@ -1,11 +1,47 @@
 //! How much memory this process may take: what its user allows, else what its container does.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Most resident bytes that this process may hold: `asked`, where its user gave a limit, else that of its container
-/// ([`container_memory`]). `None` where only the machine limits it.
+/// Most resident bytes that this process may hold: `asked`, else what [`limit_process`] was told, else the limit of its
+/// container ([`container_memory`]). `None` where only the machine limits it.
 pub fn memory_limit(asked: Option<u64>) -> Option<u64> {
-    asked.or_else(container_memory)
+    let told = Some(LIMIT.load(Ordering::Relaxed)).filter(|m| *m > 0);
+    asked.or(told).or_else(container_memory)
+}
+
+/// What [`limit_process`] was told; 0 for nothing.
+static LIMIT: AtomicU64 = AtomicU64::new(0);
+
+/// Sets the most resident bytes of this process for all that asks with [`memory_room`] and [`ask_memory`]. Resident
+/// memory is the process's as a whole, and so is the limit; [`Model`](crate::Model)s may have a smaller one.
+pub fn limit_process(most: Option<u64>) {
+    LIMIT.store(most.unwrap_or(0), Ordering::Relaxed);
+}
+
+/// Bytes that this process may take beside what it holds: what is left of its limit ([`memory_limit`]), or what the machine
+/// has available. `None` where nothing is known.
+pub fn memory_room() -> Option<u64> {
+    match memory_limit(None) {
+        Some(most) => Some(most.saturating_sub(slack(most) + crate::system::rss_bytes().unwrap_or(0))),
+        None => crate::system::available_memory(),
+    }
+}
+
+/// Asks for `bytes` before they are taken for something that is made of a file; an error where there is no room.
+pub fn ask_memory(file: &Path, what: &str, bytes: u64) -> crate::Result<()> {
+    match memory_room() {
+        Some(room) if bytes > room => {
+            Err(crate::Error::memory(&format!("{}: {what}", file.display()), bytes, room))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Bytes of a limit that are left free for what no plan knows: pictures, tables, decoders' buffers and what the allocator
+/// keeps.
+pub(crate) fn slack(limit: u64) -> u64 {
+    (8 << 20) + limit / 32
 }
 
 /// The smallest memory limit in bytes of the control groups (version 1 or 2) that this process is in, as container

@@ -1,5 +1,6 @@
 //! A model file, its recipe, and the networks in it made ready to run.
 
+use crate::memory::slack;
 use crate::recipe::{Activation, Axes, Kind, Layout, Network};
 use crate::{Error, Recipe, Result};
 use ampoule_engine::{Options, Pool, Precision, Session, StepInfo};
@@ -68,12 +69,6 @@ impl Slot {
         let session = self.session.sharing_weights(pool)?;
         Ok(Slot { session, constants: self.constants.clone(), image: self.image })
     }
-}
-
-/// Bytes of a limit that are left free for what no plan knows: pictures, tables, decoders' buffers and what the allocator
-/// keeps.
-fn slack(limit: u64) -> u64 {
-    (8 << 20) + limit / 32
 }
 
 /// What the file says of a network's image input.

@@ -33,9 +33,8 @@ pub fn cpu_model() -> Option<String> {
     line.split(':').nth(1).map(|s| s.trim().to_owned())
 }
 
-/// Name of this machine.
+/// Name of this machine, where the system's files tell it.
 pub fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let name = name.or_else(|| std::env::var("COMPUTERNAME").ok());
     name.map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()).unwrap_or_else(|| "this machine".into())
 }

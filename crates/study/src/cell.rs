@@ -41,6 +41,8 @@ pub(crate) struct Ready {
 pub(crate) struct Task {
     pub ready: Ready,
     pub profile: Profile,
+    /// Set of CPU features where the profile names none.
+    pub isa: Option<String>,
     pub work: Work,
 }
 

@@ -64,6 +64,7 @@ pub(crate) fn prepare(
     original: &Original,
     folder: &Path,
     resolve: &Resolve,
+    isa: Option<&str>,
     progress: &mut Progress,
 ) -> Prepared {
     let start = Instant::now();
@@ -78,7 +79,7 @@ pub(crate) fn prepare(
         seconds: 0.0,
         error: None,
     };
-    match model(w, v, original, folder, &mut out, resolve, progress) {
+    match model(w, v, original, folder, &mut out, resolve, isa, progress) {
         Ok(path) => {
             out.bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
             match sha256_file(&path) {
@@ -130,6 +131,7 @@ fn model(
     folder: &Path,
     out: &mut Prepared,
     resolve: &Resolve,
+    isa: Option<&str>,
     progress: &mut Progress,
 ) -> Result<PathBuf> {
     let file = folder.join(format!("{}.{}.onnx", w.name, v.name));
@@ -143,7 +145,7 @@ fn model(
         return Ok(path);
     }
     if v.kind.is_made() {
-        optimized(w, v, original, &file, out, resolve, progress)?;
+        optimized(w, v, original, &file, out, resolve, isa, progress)?;
         return Ok(file);
     }
     let Some(noise) = v.noise else { return Ok(original.path.clone()) };
@@ -167,6 +169,7 @@ fn optimized(
     file: &Path,
     out: &mut Prepared,
     resolve: &Resolve,
+    isa: Option<&str>,
     progress: &mut Progress,
 ) -> Result<()> {
     let options = v.options();
@@ -176,13 +179,14 @@ fn optimized(
         false => vec![Limit { metric: "agreement".into(), drop: 1.0 }],
     };
     let teacher = options.distill.teacher.as_deref().map(|name| teacher(name, resolve)).transpose()?;
+    let max_bytes = ampoule_pipeline::memory_limit(None).or_else(ampoule_pipeline::total_memory);
     let job = Job {
         model: Model {
             graph: read(&original.path)?,
             recipe: original.recipe.clone(),
             sha256: original.sha256.clone(),
         },
-        engine: Options { max_bytes: ampoule_pipeline::total_memory(), ..Options::default() },
+        engine: Options { max_bytes, isa: isa.map(str::to_owned), ..Options::default() },
         data: v.data(w),
         limits,
         teacher,

@@ -73,6 +73,9 @@ pub struct VariantResult {
     pub seconds: f64,
     /// Why there is none, or why it made no results.
     pub error: Option<String>,
+    /// Whether that is for lack of memory.
+    #[serde(default)]
+    pub memory: bool,
     /// Metrics beside the baseline's.
     pub utility: Vec<MetricComparison>,
     /// Case by case.

@@ -32,6 +32,10 @@ pub struct Study<'a> {
     pub program: PathBuf,
     /// The command that was typed.
     pub command: String,
+    /// Most bytes of every process, beside what profiles allow.
+    pub max_ram: Option<u64>,
+    /// Set of CPU features of profiles that name none; `None` for the best.
+    pub isa: Option<String>,
     /// Finds a model's file by its name.
     pub resolve: &'a dyn Fn(&str) -> Result<PathBuf, String>,
 }
@@ -121,8 +125,16 @@ pub fn run(study: &Study, progress: &mut dyn FnMut(Event)) -> Result<Results> {
                     let mut step = |what: &str, done: usize, of: usize| {
                         progress(Event::Work { what: format!("{} {}: {what}", w.name, v.name), done, of });
                     };
-                    let p =
-                        prepare(spec, w, v, original, &study.folder.join("models"), study.resolve, &mut step);
+                    let p = prepare(
+                        spec,
+                        w,
+                        v,
+                        original,
+                        &study.folder.join("models"),
+                        study.resolve,
+                        study.isa.as_deref(),
+                        &mut step,
+                    );
                     journal.add(Entry::Prepared(Box::new(p.clone())))?;
                     p
                 }
@@ -369,6 +381,7 @@ fn workload(
             note: made.note.clone(),
             seconds: made.seconds,
             error: made.error.clone(),
+            memory: false,
             utility: Vec::new(),
             cases: Vec::new(),
             sensitivity: made.sensitivity.clone(),
@@ -380,7 +393,10 @@ fn workload(
                 let file = format!("pictures/{}.{}.png", w.name, v.name);
                 row.picture = picture::worst(a, b, &study.folder, &file)?;
             }
-            (_, Some(Err(e))) => row.error = Some(e.strip_prefix(MEMORY).unwrap_or(e).to_owned()),
+            (_, Some(Err(e))) => {
+                row.memory = e.starts_with(MEMORY);
+                row.error = Some(e.strip_prefix(MEMORY).unwrap_or(e).to_owned());
+            }
             (Some(Err(e)), _) => row.error = Some(format!("the baseline has no results: {e}")),
             _ => {}
         }
@@ -421,6 +437,13 @@ fn measure(
     Ok((paired.metrics(), paired.cases().to_vec()))
 }
 
+/// A profile with no more memory than `most` bytes.
+fn within(profile: &Profile, most: Option<u64>) -> Profile {
+    let most = most.map(|bytes| bytes >> 20);
+    let memory_mib = profile.memory_mib.into_iter().chain(most).min();
+    Profile { memory_mib, ..profile.clone() }
+}
+
 /// Runs a task in a process of its own and gives what it found, or why not.
 fn child(
     study: &Study,
@@ -429,7 +452,8 @@ fn child(
     work: Work,
     progress: &mut dyn FnMut(usize, usize),
 ) -> std::result::Result<serde_json::Value, String> {
-    let task = Task { ready, profile: profile.clone(), work };
+    let profile = &within(profile, study.max_ram);
+    let task = Task { ready, profile: profile.clone(), isa: study.isa.clone(), work };
     let text = serde_json::to_string(&task).map_err(|e| e.to_string())?;
     let file = tempfile::NamedTempFile::new().map_err(|e| e.to_string())?;
     std::fs::write(file.path(), text).map_err(|e| e.to_string())?;

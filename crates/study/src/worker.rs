@@ -84,16 +84,16 @@ fn load(task: &Task, threads: usize) -> Result<Loaded, Trouble> {
     };
     let most = task.profile.memory_mib.map(|m| (m << 20).saturating_sub(PROGRAM));
     let options = Options {
-        isa: task.profile.isa.clone(),
+        isa: task.profile.isa.clone().or_else(|| task.isa.clone()),
         threads,
         precision: Precision::parse(&ready.precision).ok_or("an unknown precision")?,
         rewrites: if ready.plain { Rewrites::Fold } else { Rewrites::All },
-        max_bytes: most.or_else(ampoule_pipeline::total_memory),
+        max_bytes: ampoule_pipeline::memory_limit(most).or_else(ampoule_pipeline::total_memory),
         external,
         ..Options::default()
     };
     let mut runner = Runner::new(&graph, &ready.recipe, &options, ready.fast)?;
-    runner.hold(most);
+    runner.hold(ampoule_pipeline::memory_limit(most));
     Ok(Loaded { runner, carried })
 }
 

@@ -13,7 +13,13 @@ use std::path::Path;
 /// other kinds grey values of eight bits. Colours, transparency, lossy compression and values that would have to be
 /// rounded are errors: labels are no levels of light.
 pub fn read_labels(path: &Path) -> Result<Volume<u16>, Error> {
-    let (mut file, budget) = opened(path, BYTES)?;
+    read_labels_within(path, BYTES)
+}
+
+/// The same in at most `most` bytes of memory, and never more than [`read_labels`] takes.
+pub fn read_labels_within(path: &Path, most: u64) -> Result<Volume<u16>, Error> {
+    let most = most.min(BYTES);
+    let (mut file, budget) = opened(path, most)?;
     match budget.format {
         Format::Png => {
             let mut bytes = Vec::new();
@@ -24,7 +30,7 @@ pub fn read_labels(path: &Path) -> Result<Volume<u16>, Error> {
             Err(Error::Kind("compression that changes labels; save label maps as PNG or TIFF"))
         }
         // The others are lossless; which of them are read is decided there.
-        _ => of_photo(&Photo::read(path)?),
+        _ => of_photo(&Photo::read_within(path, most)?),
     }
 }
 

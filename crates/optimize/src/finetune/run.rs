@@ -72,7 +72,7 @@ pub(super) fn run(s: &Subject, plan: &Plan, progress: &mut Progress) -> Result<T
     let (learned, held_out) = hold_out(s, plan, learned, labels.as_ref(), progress)?;
 
     let teaching = Teaching::of(plan, labels.is_some(), recipe.kind() == Kind::Image);
-    let room = ampoule_pipeline::available_memory().unwrap_or(4 << 30);
+    let room = ampoule_pipeline::memory_room().unwrap_or(4 << 30);
     let reader = teaching.reader(s)?;
     let mut examples =
         Examples::new(learned, labels.as_ref(), reader, teaching.in_advance(), room as usize / 4);
