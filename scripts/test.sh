@@ -14,8 +14,8 @@ cargo clippy --quiet --workspace --all-targets -- -D warnings
 echo "== docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
 
-# The registry of kernels decides which feature sets must run: those of this CPU with kernels that no
-# better set runs, best first, each with the operations that they compute.
+# The registry of kernels decides which feature sets must run: those of this CPU that run something as no
+# better set does, best first, each with the operations that it runs so.
 sets=$(cargo run --quiet -p ampoule-kernels --example feature_sets)
 [ -n "$sets" ] || { echo "the registry lists no feature set"; exit 1; }
 
@@ -36,7 +36,7 @@ while read -r tier operations; do
     tests=""
   elif [ -z "$(echo "$operations" | tr , '\n' | grep -v -E '^(i16|u8)_|int8' || true)" ]; then
     tests=$int8
-  elif ! echo "$operations" | grep -q gemm; then
+  elif ! echo "$operations" | grep -q f32_gemm; then
     tests=$kernels
   else
     tests="$kernels $nodes"

@@ -1,5 +1,5 @@
 //! The feature sets of this CPU that tests have to run on, best first, one a line: its name, and the
-//! operations of which it runs kernels that no set before it runs.
+//! operations that it runs by other kernels, or another fallback, than all sets before it.
 //! `scripts/test.sh` reads this.
 
 use ampoule_kernels::registry::distinct_sets;
