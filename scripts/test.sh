@@ -5,24 +5,30 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Names what this machine lacks; tests against other implementations can be done without.
+./scripts/setup.sh || true
 ./scripts/oracles.sh || echo "SKIPPED: oracles could not be installed; tests against them are skipped"
 
 echo "== format"
 cargo fmt --all --check
+echo "== structure"
+cargo run --quiet -p ampoule-structure
 echo "== clippy"
 cargo clippy --quiet --workspace --all-targets -- -D warnings
 echo "== docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
 
+cargo build --quiet --workspace --all-targets
+built=${CARGO_TARGET_DIR:-target}/debug
+
 # The registry of kernels decides which feature sets must run: those of this CPU that run something as no
 # better set does, best first, each with the operations that it runs so.
-sets=$(cargo run --quiet -p ampoule-kernels --example feature_sets)
+sets=$("$built/examples/feature_sets")
 [ -n "$sets" ] || { echo "the registry lists no feature set"; exit 1; }
 
 log=$(mktemp)
 all=$(mktemp)
 trap 'rm -f "$log" "$all"' EXIT
-cargo build --quiet --workspace --all-targets
 # Formats, metrics and documentation examples do not depend on the CPU. Always the whole workspace, so
 # that nothing is built twice for other sets of Cargo features.
 kernels="--lib --test kernels --test int8 --test qat --test networks --test torch"
@@ -53,6 +59,7 @@ done <<EOF_SETS
 $sets
 EOF_SETS
 
+[ -n "$tested" ] || { echo "no tier was tested"; exit 1; }
 echo "== tiers tested:$tested"
 echo "== skipped: $(grep -c 'SKIPPED' "$all" || true)"
 grep -o 'SKIPPED.*' "$all" | sort | uniq -c || true

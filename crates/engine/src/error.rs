@@ -1,6 +1,5 @@
 //! What can go wrong between a graph and its outputs.
 
-use crate::step::Step;
 use ampoule_graph::{DType, Dim};
 
 /// Shorthand for this crate's results.
@@ -118,11 +117,8 @@ pub enum Error {
         dtype: DType,
     },
     /// What the model's metadata say of its layers does not read.
-    #[error("{reason}")]
-    Recorded {
-        /// The property and what is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    WinogradInt8(#[from] crate::winograd_int8::BadLine),
     /// The plan needs more memory than is allowed.
     #[error("the network needs {needed_mib} MiB, the limit is {limit_mib} MiB")]
     Memory {
@@ -152,8 +148,8 @@ impl Error {
     }
 
     /// A step that failed.
-    pub(crate) fn run(step: &Step, reason: StepError) -> Self {
-        Error::Run { node: step.node.clone(), op: step.op.clone(), reason }
+    pub(crate) fn run(node: &str, op: &str, reason: StepError) -> Self {
+        Error::Run { node: node.to_owned(), op: op.to_owned(), reason }
     }
 
     /// A node that cannot be lowered.

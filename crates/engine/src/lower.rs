@@ -25,7 +25,7 @@ use crate::error::LowerError;
 use crate::step::{Exact, Step, Stored};
 use crate::winograd_int8::Layers;
 use crate::{Error, Precision, Result};
-use ampoule_graph::{Graph, Node, Tensor, ValueId};
+use ampoule_graph::{Graph, Tensor, ValueId};
 use ampoule_kernels::{Elem, Features};
 use ampoule_runtime::{Pool, View};
 use places::natural;
@@ -34,6 +34,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The result of lowering: steps, bytes of arena buffers, constants, and where inputs and outputs
 /// lie, which are float32.
+#[derive(Default)]
 pub(crate) struct Lowered {
     pub steps: Vec<Step>,
     pub buffers: Vec<usize>,
@@ -108,90 +109,113 @@ pub(crate) fn lower(
     if !unsupported.is_empty() {
         return Err(ampoule_graph::Error::Unsupported(unsupported).into());
     }
-    let mut readers = vec![Vec::new(); graph.values.len()];
-    for (i, n) in graph.nodes.iter().enumerate() {
-        for v in n.inputs.iter().flatten() {
-            readers[v.0].push(i);
-        }
-    }
-    let mut producers = vec![None; graph.values.len()];
-    for (i, n) in graph.nodes.iter().enumerate() {
-        n.outputs.iter().flatten().for_each(|y| producers[y.0] = Some(i));
-    }
-    let mut l = Lower {
-        graph,
-        producers,
-        stored_u8: quantized::stored_u8(graph, &constants),
-        dequantized: HashMap::new(),
-        int8_weights: HashMap::new(),
-        exact: HashMap::new(),
-        tables: HashMap::new(),
-        isa,
-        precision,
-        pool,
-        stream,
-        uses: graph.uses(),
-        readers,
-        views: vec![None; graph.values.len()],
-        computed: vec![false; graph.values.len()],
-        slices: HashMap::new(),
-        constants,
-        winograd_int8: crate::winograd_int8::recorded(graph).map_err(|reason| Error::Recorded { reason })?,
-        bf16: crate::mixed_precision::bf16_values(graph),
-        watched: watched.iter().filter_map(|n| graph.value_named(n)).collect(),
-        fused: vec![false; graph.nodes.len()],
-        out: Lowered {
-            steps: Vec::new(),
-            buffers: Vec::new(),
-            constants: Vec::new(),
-            sums: 0,
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            observed: Vec::new(),
-        },
-    };
+    let mut l = Lower::new(graph, constants, isa, precision, pool, stream, watched)?;
     if !stream {
         l.plan_slices();
     }
     l.plan_tables();
-    let fail = |graph: &Graph, n: &Node, reason| Error::lower(graph.node_name(n), n.op.name(), reason);
-    for (index, &id) in graph.inputs.iter().enumerate() {
-        let v = graph.value(id);
-        let Some(dims) = v.dims() else {
-            return Err(Error::InputSize { index, name: v.name.clone() });
-        };
-        l.slices.remove(&id);
-        let strides = natural(&dims);
-        let view = l.fresh(&dims, strides, Elem::F32);
-        l.views[id.0] = Some(view.clone());
-        l.computed[id.0] = true;
-        l.out.inputs.push(view.clone());
-        if l.watched.contains(&id) {
-            l.out.observed.push((0, graph.value(id).name.clone(), view.clone()));
-        }
-        l.store_input(id, view);
+    l.lower_inputs()?;
+    for i in 0..graph.nodes.len() {
+        l.lower_node(i)?;
     }
-    for (i, n) in graph.nodes.iter().enumerate() {
-        if !l.fused[i] {
-            l.node(i).map_err(|reason| fail(graph, n, reason))?;
+    l.lower_outputs()?;
+    Ok(l.out)
+}
+
+impl<'g> Lower<'g> {
+    fn new(
+        graph: &'g Graph,
+        constants: BTreeMap<ValueId, Tensor>,
+        isa: Features,
+        precision: Precision,
+        pool: &'g Pool,
+        stream: bool,
+        watched: &[String],
+    ) -> Result<Self> {
+        let mut readers = vec![Vec::new(); graph.values.len()];
+        let mut producers = vec![None; graph.values.len()];
+        for (i, n) in graph.nodes.iter().enumerate() {
+            n.inputs.iter().flatten().for_each(|v| readers[v.0].push(i));
+            n.outputs.iter().flatten().for_each(|y| producers[y.0] = Some(i));
+        }
+        Ok(Lower {
+            graph,
+            producers,
+            stored_u8: quantized::stored_u8(graph, &constants),
+            dequantized: HashMap::new(),
+            int8_weights: HashMap::new(),
+            exact: HashMap::new(),
+            tables: HashMap::new(),
+            isa,
+            precision,
+            pool,
+            stream,
+            uses: graph.uses(),
+            readers,
+            views: vec![None; graph.values.len()],
+            computed: vec![false; graph.values.len()],
+            slices: HashMap::new(),
+            constants,
+            winograd_int8: crate::winograd_int8::recorded(graph)?,
+            bf16: crate::mixed_precision::bf16_values(graph),
+            watched: watched.iter().filter_map(|n| graph.value_named(n)).collect(),
+            fused: vec![false; graph.nodes.len()],
+            out: Lowered::default(),
+        })
+    }
+
+    /// Gives every input a buffer, float32.
+    fn lower_inputs(&mut self) -> Result<()> {
+        let graph = self.graph;
+        for (index, &id) in graph.inputs.iter().enumerate() {
+            let v = graph.value(id);
+            let Some(dims) = v.dims() else {
+                return Err(Error::InputSize { index, name: v.name.clone() });
+            };
+            self.slices.remove(&id);
+            let view = self.fresh(&dims, natural(&dims), Elem::F32);
+            self.views[id.0] = Some(view.clone());
+            self.computed[id.0] = true;
+            self.out.inputs.push(view.clone());
+            if self.watched.contains(&id) {
+                self.out.observed.push((0, v.name.clone(), view.clone()));
+            }
+            self.store_input(id, view);
+        }
+        Ok(())
+    }
+
+    /// Lowers node `i`, unless a step before covers it.
+    fn lower_node(&mut self, i: usize) -> Result<()> {
+        let graph = self.graph;
+        let n = &graph.nodes[i];
+        let fail = |reason| Error::lower(graph.node_name(n), n.op.name(), reason);
+        if !self.fused[i] {
+            self.node(i).map_err(fail)?;
         }
         for o in n.outputs.iter().flatten() {
-            l.computed[o.0] = true;
-            if l.watched.contains(o) && !l.constants.contains_key(o) {
-                let view = l.get(*o).map_err(|reason| fail(graph, n, reason))?;
-                l.out.observed.push((l.out.steps.len(), graph.value(*o).name.clone(), view));
+            self.computed[o.0] = true;
+            if self.watched.contains(o) && !self.constants.contains_key(o) {
+                let view = self.get(*o).map_err(fail)?;
+                self.out.observed.push((self.out.steps.len(), graph.value(*o).name.clone(), view));
             }
         }
+        Ok(())
     }
-    for id in &graph.outputs {
-        let mut view =
-            l.get(*id).map_err(|reason| Error::lower(&graph.value(*id).name, "Output".into(), reason))?;
-        if view.elem != Elem::F32
-            && let Some(n) = graph.nodes.last()
-        {
-            view = l.stored_as(n, view, Elem::F32);
+
+    /// Makes every output float32.
+    fn lower_outputs(&mut self) -> Result<()> {
+        let graph = self.graph;
+        for id in &graph.outputs {
+            let fail = |reason| Error::lower(&graph.value(*id).name, "output".into(), reason);
+            let mut view = self.get(*id).map_err(fail)?;
+            if view.elem != Elem::F32
+                && let Some(n) = graph.nodes.last()
+            {
+                view = self.stored_as(n, view, Elem::F32);
+            }
+            self.out.outputs.push(view);
         }
-        l.out.outputs.push(view);
+        Ok(())
     }
-    Ok(l.out)
 }

@@ -286,7 +286,7 @@ impl Session {
     /// Runs one step.
     fn step(&mut self, network: &Network, step: &Step) -> Result<()> {
         let done = step.run(&self.context(network, &network.offsets));
-        done.map_err(|reason| Error::run(step, reason))
+        done.map_err(|reason| Error::run(&step.node, &step.op, reason))
     }
 
     /// Lets the external backend compute the outputs, which are inputs of this one's empty network.
@@ -342,7 +342,7 @@ impl Session {
                 Action::Run(i, z) => {
                     let step = &network.lowered.steps[*i];
                     let done = step.run_slices(&self.context(network, &offsets), z.clone());
-                    done.map_err(|reason| Error::run(step, reason))?;
+                    done.map_err(|reason| Error::run(&step.node, &step.op, reason))?;
                     self.times[*i] += start.elapsed();
                 }
                 Action::Move(b, z, first) => {

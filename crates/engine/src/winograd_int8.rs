@@ -15,6 +15,14 @@ pub const KEY: &str = "ampoule.winograd";
 /// Steps by the name of the layer's output.
 pub type Layers = BTreeMap<String, Steps>;
 
+/// A line of the property that does not read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("metadata {KEY}: `{line}` is not a name, a tab and 16 steps from 1 to 32767")]
+pub struct BadLine {
+    /// The line.
+    pub line: String,
+}
+
 /// Notes `layers` in a model. Names with a tab or a line break cannot be noted; such layers stay direct.
 pub fn record(graph: &mut Graph, layers: &Layers) {
     let fits = |name: &&String| !name.contains(['\t', '\n', '\r']);
@@ -31,10 +39,10 @@ pub fn record(graph: &mut Graph, layers: &Layers) {
 }
 
 /// What a model says; an error names the line that does not read.
-pub fn recorded(graph: &Graph) -> Result<Layers, String> {
+pub fn recorded(graph: &Graph) -> Result<Layers, BadLine> {
     let mut layers = Layers::new();
     for line in graph.meta(KEY).unwrap_or_default().lines() {
-        let bad = || format!("metadata {KEY}: `{line}` is not a name, a tab and 16 steps from 1 to 32767");
+        let bad = || BadLine { line: line.to_owned() };
         let (name, numbers) = line.split_once('\t').ok_or_else(bad)?;
         let numbers: Result<Vec<i16>, _> = numbers.split(' ').map(str::parse).collect();
         let steps: [i16; 16] = numbers.ok().and_then(|n| n.try_into().ok()).ok_or_else(bad)?;
@@ -62,7 +70,7 @@ mod tests {
         assert!(g.meta(KEY).is_none() && recorded(&g).unwrap().is_empty());
         for bad in ["x", "x\t1 2", "x\t0 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", "x\t40000 1"] {
             g.set_meta(KEY, bad);
-            assert!(recorded(&g).unwrap_err().contains("16 steps"), "{bad}");
+            assert_eq!(recorded(&g), Err(BadLine { line: bad.to_owned() }));
         }
     }
 }

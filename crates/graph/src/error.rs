@@ -57,7 +57,7 @@ pub enum Error {
         /// Shapes of all inputs.
         inputs: String,
         /// What is wrong.
-        source: OpError,
+        source: Box<OpError>,
     },
     /// Operators that are not supported, all of them.
     #[error("{}", list_unsupported(.0))]

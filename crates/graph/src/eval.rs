@@ -42,7 +42,7 @@ pub fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
             node: graph.node_name(n).into(),
             op: n.op.name(),
             inputs: format!("{:?}", args.iter().flatten().map(Tensor::dims).collect::<Vec<_>>()),
-            source,
+            source: Box::new(source),
         })?;
         for (o, t) in n.outputs.iter().zip(outs) {
             if let Some(o) = o {

@@ -31,7 +31,7 @@ pub fn infer(graph: &mut Graph) -> Result<()> {
             node: graph.node_name(n).into(),
             op: n.op.name(),
             inputs: shapes(n, &infos),
-            source,
+            source: Box::new(source),
         })?;
         for (o, info) in n.outputs.iter().zip(outs) {
             if let Some(o) = o {

@@ -73,7 +73,7 @@ impl<'a> Attrs<'a> {
         let Some(a) = self.get(name, AttributeType::Tensor)? else { return Ok(None) };
         let t = a.t.as_ref().ok_or_else(|| Refusal::NoTensor { name: name.into() })?;
         let tensor = tensor_from_proto(t, None, u64::MAX);
-        tensor.map(Some).map_err(|source| Refusal::Tensor { name: name.into(), source })
+        tensor.map(Some).map_err(|source| Refusal::Tensor { name: name.into(), source: Box::new(source) })
     }
 
     /// Fails when an attribute was never asked for.

@@ -26,7 +26,7 @@ pub(crate) fn constant_value(n: &NodeProto) -> Read<Tensor> {
     let attrs = Attrs::new(n);
     let strings = |dims, values| {
         Tensor::from_strings(dims, values)
-            .map_err(|e| Refusal::Tensor { name: a.name.clone(), source: e.into() })
+            .map_err(|e| Refusal::Tensor { name: a.name.clone(), source: Box::new(e.into()) })
     };
     match a.name.as_str() {
         "value" => attrs.tensor("value")?.ok_or(Refusal::NoTensor { name: "value".into() }),
@@ -353,7 +353,8 @@ pub(crate) fn write(op: &Op, n: &Node) -> Vec<AttributeProto> {
         }
         Op::Unary(Unary::Gelu { tanh }) => out.push(text("approximate", if *tanh { "tanh" } else { "none" })),
         Op::Unary(u) => {
-            out.extend(Unary::clone(u).numbers().into_iter().map(|(name, &mut x)| float(name, x)))
+            let mut u = *u;
+            out.extend(u.numbers().into_iter().map(|(name, number)| float(name, *number)));
         }
         Op::Binary(Binary::Mod { fmod }) => out.push(int("fmod", *fmod as i64)),
         Op::Cast { to } => out.push(int("to", to.code() as i64)),

@@ -25,7 +25,7 @@ pub(crate) enum Refusal {
     #[error("attribute {name} holds no tensor")]
     NoTensor { name: String },
     #[error("attribute {name} holds a tensor that cannot be read: {source}")]
-    Tensor { name: String, source: crate::Error },
+    Tensor { name: String, source: Box<crate::Error> },
     #[error("{name} is missing")]
     Missing { name: &'static str },
     #[error("{name} must be positive")]

@@ -131,9 +131,7 @@ impl Error {
             Error::Engine(e) => e.is_memory(),
             Error::Pipeline(e) => e.is_memory(),
             Error::Eval(e) => e.is_memory(),
-            Error::Train(e) => {
-                matches!(e, ampoule_train::Error::Memory { .. } | ampoule_train::Error::OutOfMemory(_))
-            }
+            Error::Train(e) => e.is_memory(),
             _ => false,
         }
     }

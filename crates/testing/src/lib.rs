@@ -1,5 +1,4 @@
-//! What the tests of all crates share, and the check of the workspace's structure. Nothing here is part of
-//! the program.
+//! What the tests of all crates share. Nothing here is part of the program.
 //!
 //! Test targets (`tests/`) use it as a development dependency. Unit tests inside `src` of the crates that
 //! it depends on may use its functions on plain numbers only: there, types such as `Graph` would be those
@@ -8,7 +7,6 @@
 mod compare;
 mod files;
 mod network;
-pub mod structure;
 mod tiers;
 
 pub use ampoule_random::Random;

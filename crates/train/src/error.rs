@@ -90,3 +90,10 @@ pub enum LayerError {
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Whether the reason is that something does not fit in memory.
+    pub fn is_memory(&self) -> bool {
+        matches!(self, Error::Memory { .. } | Error::OutOfMemory(_))
+    }
+}

@@ -15,6 +15,7 @@ mod machine;
 mod net;
 mod optimizer;
 mod param;
+mod rounding;
 mod student;
 mod tape;
 
@@ -25,4 +26,4 @@ pub use machine::Machine;
 pub use net::{Head, Net, Output};
 pub use optimizer::{Kind, Optimizer, Schedule, clip};
 pub use param::{Param, ParamId, Params, Role};
-pub use student::{Place, STUDENTS, student};
+pub use student::{Place, STUDENTS, StudentError, student};

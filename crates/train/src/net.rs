@@ -5,7 +5,7 @@ use crate::machine::Machine;
 use crate::param::Params;
 use crate::tape::{Action, Link, Tape};
 use crate::{Error, Result};
-use ampoule_runtime::Arena;
+use ampoule_runtime::{Arena, OutOfMemory};
 use std::ops::Range;
 
 /// A layer with a name and its places.
@@ -90,6 +90,8 @@ impl Net {
             return Err(Error::Memory { needed_mib: needed >> 20, limit_mib: limit >> 20 });
         }
         let arena = Arena::new(tape.plan.size)?;
+        // What the optimizer will ask for.
+        OutOfMemory::check(params.bytes())?;
         let input_dims = inputs.iter().map(|&i| values[i]).collect();
         Ok(Net {
             params,

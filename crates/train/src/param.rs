@@ -1,5 +1,6 @@
 //! Parameters: values, gradients, and where they belong in the graph.
 
+use crate::rounding::quantize;
 use ampoule_graph::{DType, Graph, Tensor, ValueId};
 
 /// Index of a [`Param`].
@@ -124,9 +125,8 @@ impl Params {
                         true => p.values.len() / scale.len().max(1),
                         false => p.dims[2..].iter().product(),
                     };
-                    let own = |(i, w): (usize, &f32)| {
-                        crate::layer::linear::quantize(*w, scale[i / inner.max(1) % scale.len()]) as i64
-                    };
+                    let own =
+                        |(i, w): (usize, &f32)| quantize(*w, scale[i / inner.max(1) % scale.len()]) as i64;
                     let values: Vec<i64> = p.values.iter().enumerate().map(own).collect();
                     Tensor::from_i64(DType::I8, &p.dims, &values)
                 }

@@ -8,6 +8,25 @@ use ampoule_random::Random;
 /// Names of the architectures; a number of filters follows, for example `resunet-8`.
 pub const STUDENTS: [&str; 3] = ["unet", "resunet", "convnet"];
 
+/// Why there is no student of a name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StudentError {
+    /// An architecture or a number of filters that there is not.
+    #[error("`{name}` is no student; there are {} followed by -N", STUDENTS.join(", "))]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// An architecture for another task.
+    #[error("`{name}` does not fit the task; take {fits}")]
+    OtherTask {
+        /// The name.
+        name: String,
+        /// What fits.
+        fits: &'static str,
+    },
+}
+
 /// What a student must be like to take its teacher's place.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -33,8 +52,8 @@ pub struct Place {
 /// `unet-N` and `resunet-N` give a result for every voxel: N filters at full size, twice as many at each halving
 /// of it up to 8·N, batch normalisation, residual blocks in the latter (Ronneberger and others, 2015; Zhang and
 /// others, 2018). `convnet-N` gives one for the whole image.
-pub fn student(name: &str, place: &Place, seed: u64) -> Result<Graph, String> {
-    let known = || format!("`{name}` is no student; there are {} followed by -N", STUDENTS.join(", "));
+pub fn student(name: &str, place: &Place, seed: u64) -> Result<Graph, StudentError> {
+    let known = || StudentError::Unknown { name: name.to_owned() };
     let (kind, n) = name.rsplit_once('-').ok_or_else(known)?;
     let n: usize = n.parse().ok().filter(|n| (2..=256).contains(n)).ok_or_else(known)?;
     if !STUDENTS.contains(&kind) {
@@ -42,7 +61,7 @@ pub fn student(name: &str, place: &Place, seed: u64) -> Result<Graph, String> {
     }
     if (kind == "convnet") != place.whole {
         let fits = if place.whole { "convnet-N" } else { "unet-N or resunet-N" };
-        return Err(format!("`{name}` does not fit the task; take {fits}"));
+        return Err(StudentError::OtherTask { name: name.to_owned(), fits });
     }
     let mut s = Student { b: Builder::new(name), random: Random::new(seed), axes: place.axes };
     let batch = Dim::Symbol("batch".into());
@@ -203,6 +222,6 @@ mod tests {
         for bad in ["unet", "unet-0", "unet-x", "vgg-8", "convnet-8", "resunet-1000"] {
             assert!(student(bad, &place(2, false, 2), 1).is_err(), "{bad}");
         }
-        assert!(student("unet-8", &place(2, true, 2), 1).unwrap_err().contains("convnet-N"));
+        assert!(student("unet-8", &place(2, true, 2), 1).unwrap_err().to_string().contains("convnet-N"));
     }
 }

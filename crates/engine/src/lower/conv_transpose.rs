@@ -6,9 +6,9 @@ use crate::step::{Convolution, Kind};
 use ampoule_graph::Node;
 use ampoule_graph::op::Window;
 use ampoule_kernels::Grid;
-use ampoule_kernels::conv::{Conv, Phase, Spec, Weights, phases};
-use ampoule_runtime::axes;
+use ampoule_kernels::conv::{Conv, Spec, Weights};
 use ampoule_runtime::run::conv::{Algorithm, ConvPart, ConvParts};
+use ampoule_runtime::{OutOfMemory, axes, output_phases};
 
 impl Lower<'_> {
     pub(super) fn conv_transpose(
@@ -47,63 +47,45 @@ impl Lower<'_> {
         }
         let a = axes(&r);
         let elems = [x.elem, t.output.elem];
-        let per_axis: Vec<Vec<Phase>> = (0..3)
-            .map(|i| phases(a[i].kernel, a[i].stride, a[i].dilation, a[i].pad, t.grid.dims[i + 1]))
-            .collect();
         let taps: usize = wd[2..].iter().product();
         let (cg, mg) = (wd[0] / group, wd[1]);
+        let of_group = |grid: &Grid, c: usize| {
+            let mut own = *grid;
+            own.dims[4] = c;
+            own
+        };
+        let outputs = output_phases(&a, &of_group(&t.grid, mg));
+        let residuals = t.residual.as_ref().map(|r| output_phases(&a, &of_group(&r.1, mg)));
         let mut parts = Vec::new();
         for g in 0..group {
-            for pz in &per_axis[0] {
-                for py in &per_axis[1] {
-                    for px in &per_axis[2] {
-                        let (ny, nx) = (py.taps.len(), px.taps.len());
-                        let count = pz.taps.len() * ny * nx;
-                        let phase = |grid: &Grid, c: usize| {
-                            let mut p = *grid;
-                            for (i, ph) in [pz, py, px].into_iter().enumerate() {
-                                p.dims[i + 1] = ph.count;
-                                p.strides[i + 1] *= a[i].stride;
-                            }
-                            p.dims[4] = c;
-                            let at = pz.offset * grid.strides[1]
-                                + py.offset * grid.strides[2]
-                                + px.offset * grid.strides[3];
-                            (p, at)
-                        };
-                        let (go, output) = phase(&t.grid, mg);
-                        let residual = t.residual.as_ref().map(|r| phase(&r.1, mg));
-                        let mut gi = gx;
-                        gi.dims[4] = cg;
-                        let axes = [pz.axis, py.axis, px.axis];
-                        let grid_r = residual.map(|r| r.0);
-                        let act = t.act;
-                        let spec =
-                            Spec { input: gi, output: go, residual: grid_r, axes, act, elems, quantized };
-                        let conv = Conv::new(spec, self.isa, !self.stream);
-                        let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
-                        let at = |k: usize, i: usize, o: usize| {
-                            let z = pz.taps[k / (ny * nx)];
-                            let (yy, xx) = (py.taps[k / nx % ny], px.taps[k % nx]);
-                            let tap = (z * a[1].kernel + yy) * a[2].kernel + xx;
-                            w.get(((g * cg + i) * mg + o) * taps + tap)
-                        };
-                        let (panels, sizes) = (conv.panels(self.isa), [count, cg, mg]);
-                        let weights = match &scale {
-                            Some(scale) => {
-                                Weights::pack_quantized(panels, sizes, scale, b, &self.spread(), at)
-                            }
-                            None => Weights::pack(panels, sizes, b, &self.spread(), at),
-                        };
-                        parts.push(ConvPart {
-                            algorithm: Algorithm::Direct(conv, weights),
-                            input: g * cg,
-                            output: output + g * mg,
-                            residual: residual.map_or(0, |r| r.1) + g * mg,
-                            depth: [pz.offset, a[0].stride],
-                        });
-                    }
-                }
+            let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
+            for (k, phase) in outputs.iter().enumerate() {
+                let residual = residuals.as_ref().map(|r| &r[k]);
+                let spec = Spec {
+                    input: of_group(&gx, cg),
+                    output: phase.grid,
+                    residual: residual.map(|r| r.grid),
+                    axes: phase.axes,
+                    act: t.act,
+                    elems,
+                    quantized,
+                };
+                let conv = Conv::new(spec, self.isa, !self.stream);
+                let sizes = [phase.taps.len(), cg, mg];
+                OutOfMemory::check(4 * sizes.iter().product::<usize>())?;
+                let at = |k: usize, i: usize, o: usize| w.get(((g * cg + i) * mg + o) * taps + phase.taps[k]);
+                let panels = conv.panels(self.isa);
+                let weights = match &scale {
+                    Some(scale) => Weights::pack_quantized(panels, sizes, scale, b, &self.spread(), at),
+                    None => Weights::pack(panels, sizes, b, &self.spread(), at),
+                };
+                parts.push(ConvPart {
+                    algorithm: Algorithm::Direct(conv, weights),
+                    input: g * cg,
+                    output: phase.offset + g * mg,
+                    residual: residual.map_or(0, |r| r.offset) + g * mg,
+                    depth: [phase.position[0], a[0].stride],
+                });
             }
         }
         drop(w);

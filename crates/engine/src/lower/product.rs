@@ -9,9 +9,9 @@ use crate::step::{Convolution, Kind};
 use ampoule_graph::{Node, ValueId};
 use ampoule_kernels::conv::{Axis, Conv, Quantized, Spec, Weights};
 use ampoule_kernels::{Elem, Grid, gemm};
-use ampoule_runtime::View;
 use ampoule_runtime::run::conv::{Algorithm, ConvPart, ConvParts};
 use ampoule_runtime::run::matmul::MatMul;
+use ampoule_runtime::{OutOfMemory, View};
 
 impl Lower<'_> {
     /// `rows` dense rows of `k` values by constant `[k, m]` weights, as a pointwise convolution.
@@ -53,6 +53,7 @@ impl Lower<'_> {
         }
         let bias = bias.as_deref();
         let spec = Spec { input: gx, output: go, residual: None, axes: [one; 3], act, elems, quantized };
+        OutOfMemory::check(4 * k * m)?;
         let conv = Conv::new(spec, self.isa, true);
         let (panels, sizes, at) = (conv.panels(self.isa), [1, k, m], |_, i: usize, o: usize| at(i, o));
         let weights = match &scale {

@@ -114,7 +114,8 @@ impl Phases<'_> {
             whole: task.image_level,
             multiple: task.multiple,
         };
-        let mut g = student(name, &place, self.plan.seed).map_err(|reason| Error::Student { reason })?;
+        let mut g =
+            student(name, &place, self.plan.seed).map_err(|e| Error::Student { reason: e.to_string() })?;
         passes::trainable(&mut g)?;
         bound(&g, self.shape)
     }

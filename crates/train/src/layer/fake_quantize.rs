@@ -1,8 +1,9 @@
 //! Fake quantization: values are quantized and dequantized, gradients go straight through where nothing is clipped.
 
-use super::{Backward, Dims, Forward, Layer, Reads, len, nearest};
+use super::{Backward, Dims, Forward, Layer, Reads, len};
 use crate::machine::CHUNK;
 use crate::param::{ParamId, Params};
+use crate::rounding::nearest;
 use ampoule_runtime::Pair;
 
 /// `(clamp(round(x / scale) + zero, 0, 255) - zero) · scale`.

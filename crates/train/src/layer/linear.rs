@@ -4,17 +4,18 @@
 //! convolution runs it backwards. Either is the other's way back.
 
 use super::channels::channel_sums;
-use super::{Backward, Forward, Layer, Reads, nearest};
+use super::{Backward, Forward, Layer, Reads};
 use crate::machine::Machine;
 use crate::param::{ParamId, Params};
-use ampoule_kernels::conv::{Axis, Conv, Spec, Weights, phases};
+use crate::rounding::{LAST_WEIGHT, nearest, quantize};
+use ampoule_kernels::conv::{Axis, Conv, Spec, Weights};
 use ampoule_kernels::gemm::Operand;
 use ampoule_kernels::winograd::{Shape, Variant, Winograd};
 use ampoule_kernels::{Act, Elem, Grid};
-use ampoule_runtime::Area;
 use ampoule_runtime::run::Places;
 use ampoule_runtime::run::conv::{Algorithm, ConvPart, ConvParts, Fused};
 use ampoule_runtime::run::grad::{ConvGeometry, weights};
+use ampoule_runtime::{Area, Phase, output_phases};
 
 /// A convolution, or a transposed one.
 pub(crate) struct Linear {
@@ -40,9 +41,6 @@ pub(crate) struct WeightQuantization {
     /// Scale of the input, if that is quantized too.
     pub input: Option<ParamId>,
 }
-
-/// Largest quantized weight.
-pub(crate) const LAST: f32 = 127.0;
 
 /// A planned direction with packed weights.
 struct Direction {
@@ -111,11 +109,6 @@ impl Linear {
     }
 }
 
-/// A weight as a signed byte.
-pub(crate) fn quantize(w: f32, scale: f32) -> f32 {
-    nearest(w / scale).clamp(-LAST, LAST)
-}
-
 /// What a direction is planned and packed from.
 struct Packing<'a> {
     on: &'a Machine,
@@ -135,8 +128,8 @@ impl Packing<'_> {
         let (mut parts, mut taps) = (Vec::new(), Vec::new());
         for group in 0..m.groups {
             let [first_in, first_out] = [group * input.channels(), group * output.channels()];
-            let phases = if self.up { phases_of(m, &output) } else { vec![whole(m, &output)] };
-            for Phase { grid, offset, axes, taps: own } in phases {
+            let phases = if self.up { output_phases(&m.axes, &output) } else { vec![whole(m, &output)] };
+            for Phase { grid, offset, axes, taps: own, .. } in phases {
                 let algorithm = self.algorithm((input, grid), axes, add, (group, &own));
                 let output = first_out + offset;
                 parts.push(ConvPart { algorithm, input: first_in, output, residual: output, depth: [0, 1] });
@@ -249,44 +242,10 @@ impl Packing<'_> {
     }
 }
 
-/// Outputs of a direction that see the same taps.
-struct Phase {
-    grid: Grid,
-    offset: usize,
-    axes: [Axis; 3],
-    taps: Vec<usize>,
-}
-
 /// All outputs of a convolution.
 fn whole(m: &ConvGeometry, output: &Grid) -> Phase {
-    Phase { grid: *output, offset: 0, axes: m.axes, taps: (0..m.taps()).collect() }
-}
-
-/// The phases of the outputs of a transposed convolution.
-fn phases_of(m: &ConvGeometry, output: &Grid) -> Vec<Phase> {
-    let lists = [0, 1, 2].map(|i| {
-        let a = &m.axes[i];
-        phases(a.kernel, a.stride, a.dilation, a.pad, output.dims[i + 1])
-    });
-    let [kd, kh, kw] = &lists;
-    let all = kd.iter().flat_map(|z| kh.iter().flat_map(move |y| kw.iter().map(move |x| [z, y, x])));
-    all.map(|p| {
-        let mut grid = *output;
-        let mut offset = 0;
-        for i in 0..3 {
-            offset += p[i].offset * output.strides[i + 1];
-            grid.dims[i + 1] = p[i].count;
-            grid.strides[i + 1] *= m.axes[i].stride;
-        }
-        let (h, w) = (m.axes[1].kernel, m.axes[2].kernel);
-        let [z, y, x] = p;
-        let taps = z
-            .taps
-            .iter()
-            .flat_map(|a| y.taps.iter().flat_map(move |b| x.taps.iter().map(move |c| (a * h + b) * w + c)));
-        Phase { grid, offset, axes: p.map(|p| p.axis), taps: taps.collect() }
-    })
-    .collect()
+    let taps = (0..m.taps()).collect();
+    Phase { grid: *output, offset: 0, position: [0; 3], axes: m.axes, taps }
 }
 
 impl Direction {
@@ -371,14 +330,14 @@ impl Linear {
             let mut sum = 0f32;
             for (g, w) in grad.iter_mut().zip(w) {
                 let ratio = w / s;
-                let inside = ratio.abs() <= LAST;
-                let step = if inside { nearest(ratio) - ratio } else { LAST.copysign(ratio) };
+                let inside = ratio.abs() <= LAST_WEIGHT;
+                let step = if inside { nearest(ratio) - ratio } else { LAST_WEIGHT.copysign(ratio) };
                 sum += *g * step;
                 *g = if inside { *g } else { 0.0 };
             }
             own[channel] += sum as f64;
         }
-        let damp = 1.0 / ((w.len() / scale.len()) as f64 * LAST as f64).sqrt();
+        let damp = 1.0 / ((w.len() / scale.len()) as f64 * LAST_WEIGHT as f64).sqrt();
         let target = params.get_mut(q.scale);
         target.grad.iter_mut().zip(own).for_each(|(g, s)| *g += (s * damp) as f32);
     }

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use ampoule_testing::structure::{Allowed, EXCEPTIONS, Report};
+use ampoule_structure::{Allowed, EXCEPTIONS, Report};
 
 #[test]
 fn the_workspace_keeps_its_structure() {
-    let root = ampoule_testing::workspace();
+    let root = ampoule_structure::workspace();
     let report = Report::of(&root).unwrap();
     let allowed = Allowed::read(&root.join(EXCEPTIONS)).unwrap();
     let errors = allowed.compare(&report.offenders());

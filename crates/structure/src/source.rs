@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use syn::spanned::Spanned;
 
-use super::imports::{Imports, is_test_only};
+use crate::imports::{Imports, is_test_only};
 
 /// Why the structure could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +55,7 @@ pub enum StructureError {
 }
 
 /// A module of a crate, with what it defines and what it names.
-pub(super) struct Module {
+pub(crate) struct Module {
     /// Names from the crate's root; the root itself is empty.
     pub path: Vec<String>,
     /// Names of items that the module defines.
@@ -65,7 +65,7 @@ pub(super) struct Module {
 }
 
 /// A crate of the workspace.
-pub(super) struct Crate {
+pub(crate) struct Crate {
     /// Name of its folder.
     pub name: String,
     /// Folders' names of the workspace's crates it depends on (not for tests).
@@ -77,7 +77,7 @@ pub(super) struct Crate {
 }
 
 /// Reads all crates of the workspace in `root`: `crates/*` and `cli`.
-pub(super) fn read(root: &Path) -> Result<Vec<Crate>, StructureError> {
+pub(crate) fn read(root: &Path) -> Result<Vec<Crate>, StructureError> {
     let mut folders = list(&root.join("crates"))?;
     folders.push(root.join("cli"));
     folders.retain(|f| f.join("Cargo.toml").is_file());
@@ -109,7 +109,7 @@ pub(super) fn read(root: &Path) -> Result<Vec<Crate>, StructureError> {
 }
 
 /// Parses a source file.
-pub(super) fn parse(path: &Path) -> Result<(String, syn::File), StructureError> {
+pub(crate) fn parse(path: &Path) -> Result<(String, syn::File), StructureError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| StructureError::Read { path: path.into(), source })?;
     let file = syn::parse_file(&text).map_err(|e| StructureError::Syntax {
@@ -147,7 +147,7 @@ fn manifest(path: &Path) -> Result<Manifest, StructureError> {
 }
 
 /// Reads a TOML file.
-pub(super) fn read_toml(path: &Path) -> Result<toml::Table, StructureError> {
+pub(crate) fn read_toml(path: &Path) -> Result<toml::Table, StructureError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| StructureError::Read { path: path.into(), source })?;
     text.parse()
@@ -232,7 +232,7 @@ fn item_name(item: &syn::Item) -> Option<String> {
 }
 
 /// Lines from the first to the last token of a piece of syntax.
-pub(super) fn lines(first: &impl Spanned, last: &impl Spanned) -> (usize, usize) {
+pub(crate) fn lines(first: &impl Spanned, last: &impl Spanned) -> (usize, usize) {
     (first.span().start().line, last.span().end().line)
 }
 

@@ -7,7 +7,7 @@ use syn::visit::{self, Visit};
 
 /// What one module imports and names, unresolved.
 #[derive(Default)]
-pub(super) struct Imports {
+pub(crate) struct Imports {
     /// Local name to the path it stands for.
     pub aliases: BTreeMap<String, Vec<String>>,
     /// Paths of `use path::*`.
@@ -26,7 +26,7 @@ impl Imports {
 }
 
 /// Whether an item exists in tests only: `#[test]`, or `test` inside a `#[cfg(…)]` without `not`.
-pub(super) fn is_test_only(attributes: &[syn::Attribute]) -> bool {
+pub(crate) fn is_test_only(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|a| match &a.meta {
         syn::Meta::Path(p) => p.is_ident("test"),
         syn::Meta::List(list) if list.path.is_ident("cfg") => {
@@ -157,7 +157,7 @@ impl<'a> Visit<'a> for Visitor {
         self.tokens(call.tokens.clone());
     }
 
-    /// `pub(super)` and `pub(in path)` import nothing.
+    /// `pub(crate)` and `pub(in path)` import nothing.
     fn visit_visibility(&mut self, _: &'a syn::Visibility) {}
 
     /// Attributes name no modules.

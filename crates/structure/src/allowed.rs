@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::source::{self, StructureError};
+use crate::source::{self, StructureError};
 
 /// Offenders, by kind. A list in a file is held against the list found: a new offender and an entry that
 /// is no longer needed are both errors, so that the list only ever shrinks.
@@ -42,7 +42,7 @@ impl Allowed {
     pub fn to_toml(&self) -> String {
         let mut text = String::from(
             "# What the structure check lets pass; an entry that is no longer needed is an error.\n\
-             # `cargo run -p ampoule-testing --bin structure -- --write` writes this file.\n",
+             # `cargo run -p ampoule-structure -- --write` writes this file.\n",
         );
         for (name, list) in self.kinds() {
             text.push_str(&format!("{name} = [\n"));

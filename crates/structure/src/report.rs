@@ -3,11 +3,11 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::allowed::Allowed;
-use super::arrows;
-use super::circles::{self, Circle};
-use super::lengths::{self, FileLength, FunctionLength};
-use super::source::{self, StructureError};
+use crate::allowed::Allowed;
+use crate::arrows;
+use crate::circles::{self, Circle};
+use crate::lengths::{self, FileLength, FunctionLength};
+use crate::source::{self, StructureError};
 
 /// Rows of the tables of longest files and functions.
 const LONGEST: usize = 15;

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use syn::visit::{self, Visit};
 
-use super::source::{self, Crate, StructureError};
+use crate::source::{self, Crate, StructureError};
 
 /// A function with more lines than this is too long.
-pub(super) const MOST_FUNCTION_LINES: usize = 120;
+pub(crate) const MOST_FUNCTION_LINES: usize = 120;
 /// A file with more lines than this is too long.
-pub(super) const MOST_FILE_LINES: usize = 600;
+pub(crate) const MOST_FILE_LINES: usize = 600;
 
 /// A source file.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl FunctionLength {
 }
 
 /// Files and functions of a crate.
-pub(super) fn measure(
+pub(crate) fn measure(
     root: &Path,
     krate: &Crate,
 ) -> Result<(Vec<FileLength>, Vec<FunctionLength>), StructureError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::source::{Crate, Module};
+use crate::source::{Crate, Module};
 
 /// Renames and re-exports followed before a path counts as unresolved (a circle of re-exports has no end).
 const MOST_STEPS: usize = 24;
@@ -10,7 +10,7 @@ const MOST_STEPS: usize = 24;
 const GLOB_ROUNDS: usize = 3;
 
 /// For every module of a crate (by index) the modules it names, itself excluded.
-pub(super) fn named_modules(krate: &Crate) -> Vec<BTreeSet<usize>> {
+pub(crate) fn named_modules(krate: &Crate) -> Vec<BTreeSet<usize>> {
     let resolver = Resolver::new(&krate.modules);
     let of_module = |from: usize| {
         let paths = &krate.modules[from].imports.paths;

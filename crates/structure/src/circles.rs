@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::names::named_modules;
-use super::source::Crate;
+use crate::names::named_modules;
+use crate::source::Crate;
 
 /// Sibling modules that import each other in a circle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Circle {
 }
 
 /// Imports of one crate at all levels.
-pub(super) struct CrateCircles {
+pub(crate) struct CrateCircles {
     /// Circles between siblings.
     pub circles: Vec<Circle>,
     /// Pairs `parent, child` that name each other.
@@ -38,7 +38,7 @@ pub(super) struct CrateCircles {
 type Pair = (String, String);
 
 /// Finds all circles of a crate.
-pub(super) fn find(krate: &Crate) -> CrateCircles {
+pub(crate) fn find(krate: &Crate) -> CrateCircles {
     let named = named_modules(krate);
     let path = |i: usize| &krate.modules[i].path;
     // Parent's path -> (sibling, sibling) -> imports between modules below them.

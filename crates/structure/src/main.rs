@@ -1,7 +1,7 @@
 //! Prints the structure of the workspace and fails on what the list of exceptions does not have.
 //!
 //! ```text
-//! cargo run -p ampoule-testing --bin structure -- [--root FOLDER] [--write]
+//! cargo run -p ampoule-structure -- [--root FOLDER] [--write]
 //! ```
 //!
 //! `--write` writes the offenders found as the new list of exceptions.
@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ampoule_testing::structure::{Allowed, Report, StructureError};
+use ampoule_structure::{Allowed, Report, StructureError};
 
 struct Options {
     root: PathBuf,
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { root: ampoule_testing::workspace(), write: false };
+    let mut options = Options { root: ampoule_structure::workspace(), write: false };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -58,7 +58,7 @@ fn options() -> Result<Options, String> {
 fn run(options: &Options) -> Result<Vec<String>, StructureError> {
     let report = Report::of(&options.root)?;
     print!("{}", report.text());
-    let list = options.root.join(ampoule_testing::structure::EXCEPTIONS);
+    let list = options.root.join(ampoule_structure::EXCEPTIONS);
     let found = report.offenders();
     if options.write {
         std::fs::write(&list, found.to_toml())

@@ -1,0 +1,99 @@
+//! Limits on memory: less of it gives the same outputs.
+
+use crate::defaults;
+use crate::graphs::*;
+use ampoule_engine::{Options, Precision, Session};
+use ampoule_graph::Graph;
+use ampoule_testing::{random, relative_error};
+
+/// What a network did to fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum How {
+    Planned,
+    Streamed,
+    Tiled,
+}
+
+/// Runs with at most `max` bytes, and says what was needed and how it was done.
+fn limited(
+    graph: &Graph,
+    dims: &[usize],
+    input: &[f32],
+    precision: Precision,
+    max: u64,
+) -> Option<(Vec<f32>, u64, How)> {
+    let options = Options { max_bytes: Some(max), threads: 2, precision, ..defaults() };
+    let mut s = Session::new(graph.clone(), &[dims.to_vec()], &options).ok()?;
+    let need = s.arena_bytes() + s.weight_bytes();
+    assert!(need <= max);
+    for _ in 0..2 {
+        s.set_input(0, input).unwrap();
+        s.run().unwrap();
+    }
+    let how = match (s.streamed(), s.tiles()) {
+        (true, _) => How::Streamed,
+        (false, 1) => How::Planned,
+        (false, _) => How::Tiled,
+    };
+    Some((s.output(0).unwrap().to_vec(), need, how))
+}
+
+#[test]
+fn less_memory_gives_the_same_outputs() {
+    let nets = [
+        (local3d(), &[How::Planned, How::Streamed][..]),
+        (chain3d(), &[How::Planned]),
+        (norms3d(), &[How::Planned, How::Streamed]),
+        (local2d(), &[How::Planned, How::Tiled]),
+        (norms2d(), &[How::Planned, How::Streamed]),
+    ];
+    let cases = nets.into_iter().flat_map(|n| [Precision::Fp32, Precision::Bf16].map(|p| (n.clone(), p)));
+    let mut fulls = Vec::new();
+    for (((graph, dims), ways), precision) in cases {
+        let input = random(dims.iter().product(), 11);
+        let (want, full, _) = limited(&graph, &dims, &input, precision, u64::MAX).unwrap();
+        let (mut max, mut least, mut seen) = (full - 1, full, vec![How::Planned]);
+        while let Some((got, need, how)) = limited(&graph, &dims, &input, precision, max) {
+            if how == How::Streamed && graph.name == "local3d" {
+                assert!(got == want, "{}: other bits within {max} bytes", graph.name);
+            } else {
+                let most = if precision == Precision::Fp32 { 5e-6 } else { 1e-2 };
+                let e = relative_error(&got, &want);
+                assert!(e < most, "{} within {max} bytes, {how:?}: {e:.1e}", graph.name);
+            }
+            (least, max) = (need, need - 1);
+            seen.push(how);
+        }
+        seen.sort();
+        seen.dedup();
+        println!("{} in {}: {full} bytes, at least {least}", graph.name, precision.name());
+        fulls.push(full);
+        assert_eq!(seen, ways, "{}", graph.name);
+        // A chain may be planned tightly unasked.
+        let share = if seen.len() > 1 { 0.9 } else { 1.0 };
+        assert!(least as f64 <= share * full as f64, "{}: {full} to {least}", graph.name);
+        // The refusal names the least.
+        let max_bytes = Some(least - 1);
+        let options = Options { max_bytes, threads: 2, precision, ..defaults() };
+        let Err(ampoule_engine::Error::Memory { needed_mib, .. }) = Session::new(graph, &[dims], &options)
+        else {
+            panic!("less than the least is enough");
+        };
+        assert_eq!(needed_mib, least.div_ceil(1 << 20));
+    }
+    // bfloat16 takes clearly less (inputs, outputs and weights stay float32).
+    assert!(fulls.chunks(2).all(|f| 10 * f[1] < 9 * f[0]), "{fulls:?}");
+}
+
+#[test]
+fn the_plan_is_a_promise_and_limits_hold() {
+    let (graph, dims) = unet3d();
+    let s = Session::new(graph.clone(), std::slice::from_ref(&dims), &defaults()).unwrap();
+    let need = s.arena_bytes() + s.weight_bytes();
+    let with = |max| Options { max_bytes: Some(max), ..defaults() };
+    assert!(Session::new(graph.clone(), std::slice::from_ref(&dims), &with(need)).is_ok());
+    let refused = Session::new(graph.clone(), std::slice::from_ref(&dims), &with(need - 1));
+    assert!(matches!(refused, Err(ampoule_engine::Error::Memory { .. })));
+    let wrong = Session::new(graph, &[vec![1, 3, 12, 10, 9]], &defaults());
+    assert!(matches!(wrong, Err(ampoule_engine::Error::InputShape { .. })));
+}
