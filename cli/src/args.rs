@@ -116,4 +116,34 @@ mod tests {
         use clap::CommandFactory;
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn options_of_optimize_stand_in_groups_with_its_own_first() {
+        use clap::CommandFactory;
+        let mut command = Cli::command();
+        command.build();
+        let optimize = command.find_subcommand("optimize").unwrap();
+        let group = |long: &str| {
+            let arg = optimize.get_arguments().find(|a| a.get_long() == Some(long)).unwrap();
+            arg.get_help_heading().unwrap_or("").to_owned()
+        };
+        for own in ["output", "calibrate", "validate", "truth", "max-drop", "fast"] {
+            assert_eq!(group(own), "", "{own}");
+        }
+        let groups = [
+            ("rounding", "Quantization"),
+            ("prune", "Pruning"),
+            ("finetune", "Fine-tuning"),
+            ("epochs", "Fine-tuning"),
+        ];
+        for (option, name) in groups {
+            assert_eq!(group(option), name, "{option}");
+        }
+        assert_eq!(
+            (group("qat").as_str(), group("teacher").as_str()),
+            ("Quantization-aware training", "Distillation")
+        );
+        let about = optimize.get_about().map(ToString::to_string).unwrap_or_default();
+        assert!(about.starts_with("Make a model smaller"), "{about}");
+    }
 }

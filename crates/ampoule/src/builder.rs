@@ -1,4 +1,7 @@
-use crate::{Model, Precision, Result};
+use crate::error::Result;
+use crate::model::Model;
+use crate::options::Options;
+use ampoule_engine::Precision;
 use ampoule_onnx as onnx;
 use std::path::Path;
 
@@ -17,19 +20,25 @@ use std::path::Path;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
-    pub(crate) threads: usize,
-    pub(crate) memory_limit: Option<u64>,
-    pub(crate) features: Option<String>,
-    pub(crate) precision: Precision,
-    pub(crate) recipe: Option<String>,
-    pub(crate) fast: bool,
-    pub(crate) probabilities: bool,
+    options: Options,
+}
+
+impl Model {
+    /// Opens an ONNX file with all defaults.
+    pub fn open(path: impl AsRef<Path>) -> Result<Model> {
+        Builder::default().open(path)
+    }
+
+    /// Options, to be followed by [`Builder::open`].
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
 }
 
 impl Builder {
     /// Threads; 0, the default, for as many as the process may use. Results are the same bits with any number.
     pub fn threads(mut self, threads: usize) -> Self {
-        self.threads = threads;
+        self.options.threads = threads;
         self
     }
 
@@ -37,25 +46,25 @@ impl Builder {
     /// not fit is run in parts with the same result, or refused with [`Kind::Memory`](crate::Kind::Memory) before it
     /// runs.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.memory_limit = Some(bytes);
+        self.options.memory_limit = Some(bytes);
         self
     }
 
     /// CPU features to compute with, by the names of `ampoule doctor`, such as `avx2` [default: the best of this CPU].
     pub fn features(mut self, name: impl Into<String>) -> Self {
-        self.features = Some(name.into());
+        self.options.features = Some(name.into());
         self
     }
 
     /// How values are stored and multiplied.
     pub fn precision(mut self, precision: Precision) -> Self {
-        self.precision = precision;
+        self.options.precision = precision;
         self
     }
 
     /// The text of a recipe (`docs/recipes.md`) instead of the one in the model.
     pub fn recipe(mut self, text: impl Into<String>) -> Self {
-        self.recipe = Some(text.into());
+        self.options.recipe = Some(text.into());
         self
     }
 
@@ -69,13 +78,13 @@ impl Builder {
 
     /// The faster way that the recipe names, if it does: a smaller ensemble, no test-time augmentation.
     pub fn fast(mut self, fast: bool) -> Self {
-        self.fast = fast;
+        self.options.fast = fast;
         self
     }
 
     /// Whether [`Model::predict`] also returns the scores of all labels of a segmentation.
     pub fn probabilities(mut self, wanted: bool) -> Self {
-        self.probabilities = wanted;
+        self.options.probabilities = wanted;
         self
     }
 
@@ -85,15 +94,15 @@ impl Builder {
         let graph = onnx::read_file(path)
             .map_err(|source| ampoule_pipeline::Error::Model { path: path.into(), source })?;
         let sha256 = ampoule_pipeline::sha256_file(path)?;
-        Model::new(self, graph, sha256)
+        Model::new(self.options, graph, sha256)
     }
 
     /// Takes an ONNX file that is in memory.
-    pub fn from_bytes(self, bytes: impl Into<Vec<u8>>) -> Result<Model> {
+    pub fn open_bytes(self, bytes: impl Into<Vec<u8>>) -> Result<Model> {
         let bytes = bytes::Bytes::from(bytes.into());
         let sha256 = ampoule_pipeline::sha256_hex(&bytes);
         let graph = onnx::from_bytes(bytes, None, &onnx::Limits::default())
             .map_err(|source| ampoule_pipeline::Error::Model { path: "model in memory".into(), source })?;
-        Model::new(self, graph, sha256)
+        Model::new(self.options, graph, sha256)
     }
 }

@@ -42,6 +42,7 @@
 mod builder;
 mod error;
 mod model;
+mod options;
 mod outputs;
 mod prediction;
 mod tensor;

@@ -1,6 +1,10 @@
-use crate::{Builder, DType, Dim, Error, Label, Outputs, Prediction, Result, Tensor};
-use ampoule_engine::{Options, Session};
-use ampoule_graph::{Graph, ValueId};
+use crate::error::{Error, Result};
+use crate::options::Options;
+use crate::outputs::Outputs;
+use crate::prediction::{Label, Prediction};
+use crate::tensor::Tensor;
+use ampoule_engine::Session;
+use ampoule_graph::{DType, Dim, Graph, ValueId};
 use ampoule_pipeline::{Case, RECIPE_KEY, Recipe, Settings};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +24,7 @@ pub struct Model {
     graph: Graph,
     recipe: Option<Recipe>,
     sha256: String,
-    how: Builder,
+    options: Options,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
     /// The network made ready for the shapes of the last run.
@@ -30,23 +34,13 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens an ONNX file with all defaults.
-    pub fn open(path: impl AsRef<Path>) -> Result<Model> {
-        Builder::default().open(path)
-    }
-
-    /// Options, to be followed by [`Builder::open`].
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
-    pub(crate) fn new(how: Builder, graph: Graph, sha256: String) -> Result<Model> {
-        ampoule_kernels::choose(how.features.as_deref()).map_err(ampoule_engine::Error::from)?;
-        let text = how.recipe.as_deref().or_else(|| graph.meta(RECIPE_KEY));
+    pub(crate) fn new(options: Options, graph: Graph, sha256: String) -> Result<Model> {
+        ampoule_kernels::choose(options.features.as_deref()).map_err(ampoule_engine::Error::from)?;
+        let text = options.recipe.as_deref().or_else(|| graph.meta(RECIPE_KEY));
         let recipe = text.map(|t| Recipe::parse(t, "recipe")).transpose()?;
         let info = |ids: &[ValueId]| ids.iter().map(|id| TensorInfo::new(&graph, *id)).collect();
         let (inputs, outputs) = (info(&graph.inputs), info(&graph.outputs));
-        Ok(Model { graph, recipe, sha256, how, inputs, outputs, session: None, pipeline: None })
+        Ok(Model { graph, recipe, sha256, options, inputs, outputs, session: None, pipeline: None })
     }
 
     /// Inputs in the order of the file.
@@ -86,7 +80,7 @@ impl Model {
         if let Some(recipe) = self.graph.meta(RECIPE_KEY) {
             graph.set_meta(RECIPE_KEY, recipe);
         }
-        Model::new(self.how, graph, self.sha256)
+        Model::new(self.options, graph, self.sha256)
     }
 
     /// Runs the network on tensors by the names of its inputs, in any order, in the axes of the file (such as NCHW).
@@ -99,7 +93,7 @@ impl Model {
             |s: &Session| shapes.iter().enumerate().all(|(i, d)| s.input_dims(i).is_ok_and(|own| own == d));
         let mut session = match self.session.take().filter(ready) {
             Some(session) => session,
-            None => Session::new(self.graph.clone(), &shapes, &self.options(true))?,
+            None => Session::new(self.graph.clone(), &shapes, &self.engine_options(true))?,
         };
         for (i, t) in given.iter().enumerate() {
             session.set_input(i, t.values())?;
@@ -129,7 +123,7 @@ impl Model {
             return Err(Error::InputCount { name, times: 0 });
         };
         let case = Case { files: files.iter().map(PathBuf::from).collect(), ..Case::of_file(first) };
-        let settings = Settings { fast: self.how.fast, scores: self.how.probabilities };
+        let settings = Settings { fast: self.options.fast, scores: self.options.probabilities };
         let pipeline = self.pipeline()?;
         let recipe = pipeline.recipe.clone();
         if let Some(missing) = recipe.input.get(files.len()) {
@@ -171,8 +165,8 @@ impl Model {
 
     fn pipeline(&mut self) -> Result<&mut ampoule_pipeline::Model> {
         if self.pipeline.is_none() {
-            let (graph, recipe) = (self.graph.clone(), self.how.recipe.as_deref());
-            let options = self.options(false);
+            let (graph, recipe) = (self.graph.clone(), self.options.recipe.as_deref());
+            let options = self.engine_options(false);
             let mut made = ampoule_pipeline::Model::from_graph(graph, recipe, self.sha256.clone(), options)?;
             made.max_ram = self.limit();
             self.pipeline = Some(made);
@@ -181,18 +175,18 @@ impl Model {
     }
 
     fn limit(&self) -> Option<u64> {
-        ampoule_pipeline::memory_limit(self.how.memory_limit)
+        ampoule_pipeline::memory_limit(self.options.memory_limit)
     }
 
     /// Options of the engine; `alone` where nothing but a network is to fit in what the process may still take.
-    fn options(&self, alone: bool) -> Options {
+    fn engine_options(&self, alone: bool) -> ampoule_engine::Options {
         let held = if alone { ampoule_pipeline::rss_bytes().unwrap_or(0) } else { 0 };
-        Options {
-            isa: self.how.features.clone(),
-            threads: self.how.threads,
+        ampoule_engine::Options {
+            isa: self.options.features.clone(),
+            threads: self.options.threads,
             max_bytes: self.limit().map(|most| most.saturating_sub(held)),
-            precision: self.how.precision,
-            ..Options::default()
+            precision: self.options.precision,
+            ..ampoule_engine::Options::default()
         }
     }
 }

@@ -1,4 +1,4 @@
-use crate::Tensor;
+use crate::tensor::Tensor;
 
 /// The outputs of a run, in the order of the model.
 ///

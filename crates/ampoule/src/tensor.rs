@@ -1,4 +1,4 @@
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Values in row-major order, the last axis fastest, as ONNX and NumPy have them.
 ///

@@ -81,7 +81,7 @@ fn runs_of_other_shapes_and_the_same_again_agree() {
     assert_eq!(model.run(&[("image", input(16))]).unwrap(), first);
     assert_eq!(model.run(&[("image", input(16))]).unwrap(), first);
     let bytes = std::fs::read(own("assets/quick/discs.onnx")).unwrap();
-    let mut other = Model::builder().threads(2).features("scalar").from_bytes(bytes).unwrap();
+    let mut other = Model::builder().threads(2).features("scalar").open_bytes(bytes).unwrap();
     let near = other.run(&[("image", input(16))]).unwrap();
     for (a, b) in first["prob"].values().iter().zip(near["prob"].values()) {
         assert!((a - b).abs() < 1e-5, "{a} {b}");

@@ -7,14 +7,14 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Default, PartialEq, Args)]
 pub struct Data {
     /// Calibration images for INT8: a folder or a file [default: some of --finetune].
-    #[arg(long, value_name = "FOLDER", display_order = 1)]
+    #[arg(long, value_name = "FOLDER", help_heading = None::<&str>, display_order = 1)]
     pub calibrate: Option<PathBuf>,
     /// Validation images, others than those of calibration, to compare the results on.
-    #[arg(long, value_name = "FOLDER", display_order = 1)]
+    #[arg(long, value_name = "FOLDER", help_heading = None::<&str>, display_order = 1)]
     pub validate: Option<PathBuf>,
     /// Ground truth of the validation images: a folder of masks, or a CSV file with the columns file and label.
     /// Without it the original's own results are the reference.
-    #[arg(long, value_name = "PATH", display_order = 1)]
+    #[arg(long, value_name = "PATH", help_heading = None::<&str>, display_order = 1)]
     pub truth: Option<PathBuf>,
     /// Training images: a folder or a file.
     #[arg(long, value_name = "FOLDER", help_heading = "Fine-tuning", display_order = 0)]

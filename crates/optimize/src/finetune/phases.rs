@@ -160,7 +160,7 @@ fn phases(plan: &Plan) -> Vec<Phase> {
 /// Channels of a network's output.
 fn channels(g: &Graph, shape: &[usize], options: &Options) -> Result<usize> {
     let out = output_dims(g, shape, options)?.swap_remove(0);
-    out.get(1).copied().ok_or_else(|| Error::NoChannels)
+    out.get(1).copied().ok_or(Error::NoChannels)
 }
 
 /// The teacher must speak of what the student does.

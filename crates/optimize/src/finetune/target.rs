@@ -71,7 +71,7 @@ impl TargetModel {
         }
         let replaced = last.active_outputs(fast).to_vec();
         let output = replaced.first().cloned();
-        let output = output.ok_or_else(|| Error::NoOutput)?;
+        let output = output.ok_or(Error::NoOutput)?;
         let turned = |s: &[usize]| match s {
             [x, y, z] if zyx => Some([*z, *y, *x]),
             [x, y, z] => Some([*x, *y, *z]),

@@ -185,7 +185,7 @@ fn share(step: usize, steps: usize) -> f64 {
 
 fn cut(graph: &Graph, s: &Structure, keep: &[bool], moments: Option<&Moments>) -> Result<Graph> {
     let fitted = moments.map(|m| reconstruct(graph, s, keep, m));
-    Ok(remove(fitted.as_ref().unwrap_or(graph), s, keep)?)
+    remove(fitted.as_ref().unwrap_or(graph), s, keep)
 }
 
 #[cfg(test)]
