@@ -32,7 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     // For users: of Rust, and of the command line.
-    ("ampoule", &["engine", "graph", "imaging", "kernels", "onnx", "pipeline", "runtime", "zoo"]),
+    ("ampoule", &["engine", "graph", "imaging", "kernels", "onnx", "optimize", "pipeline", "runtime", "zoo"]),
     (
         "cli",
         &[
