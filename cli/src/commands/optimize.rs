@@ -80,7 +80,8 @@ fn check_output(g: &Global, o: &Optimize) -> Result<(), Failure> {
     if Path::new(&o.model).canonicalize().is_ok_and(|model| model == output) {
         return Err(Failure::usage(format!("{shown} is the model itself; choose another output")));
     }
-    for given in [&o.data.calibrate, &o.data.validate, &o.data.truth].into_iter().flatten() {
+    let d = &o.data;
+    for given in [&d.calibrate, &d.validate, &d.truth, &d.finetune, &d.labels].into_iter().flatten() {
         if given.canonicalize().is_ok_and(|folder| output.starts_with(folder)) {
             let message =
                 format!("{shown} is one of the files in {}; choose another output", given.display());

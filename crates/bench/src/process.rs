@@ -3,7 +3,7 @@
 use crate::baseline::{median, noise};
 use crate::environment::find_library;
 use crate::rows::{Bench, Engine, Row};
-use crate::task::{MARK, Task, Trouble};
+use crate::task::{Failure, MARK, Task};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -26,12 +26,12 @@ pub(crate) struct Pipes {
 
 impl Pipes {
     /// Sends a line and reads the answer.
-    pub fn ask(&mut self, line: &str) -> Result<serde_json::Value, Trouble> {
+    pub fn ask(&mut self, line: &str) -> Result<serde_json::Value, Failure> {
         writeln!(self.to, "{line}").map_err(|e| e.to_string())?;
         self.answer()
     }
 
-    fn answer(&mut self) -> Result<serde_json::Value, Trouble> {
+    fn answer(&mut self) -> Result<serde_json::Value, Failure> {
         let mut text = String::new();
         loop {
             text.clear();
@@ -46,7 +46,7 @@ impl Pipes {
                 return match v.get("error").and_then(|e| e.as_str()) {
                     Some(e) => {
                         let memory = v.get("memory").is_some_and(|m| m == true);
-                        Err(Trouble { text: e.to_owned(), memory })
+                        Err(Failure { text: e.to_owned(), memory })
                     }
                     None => Ok(v),
                 };

@@ -69,14 +69,14 @@ pub(crate) fn seeded(task: &Task) -> Vec<Vec<f32>> {
 }
 
 /// Why an engine could not be made ready.
-pub(crate) struct Trouble {
+pub(crate) struct Failure {
     pub text: String,
     /// Whether the memory limit is the reason.
     pub memory: bool,
 }
 
-impl<T: Into<String>> From<T> for Trouble {
+impl<T: Into<String>> From<T> for Failure {
     fn from(text: T) -> Self {
-        Trouble { text: text.into(), memory: false }
+        Failure { text: text.into(), memory: false }
     }
 }

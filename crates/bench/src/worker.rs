@@ -1,6 +1,6 @@
 //! The process of one engine: loads a model, then runs it as often as it is asked to.
 
-use crate::task::{Loaded, MARK, Share, Task, Trouble, seeded};
+use crate::task::{Failure, Loaded, MARK, Share, Task, seeded};
 use ampoule_engine::{Options, Precision, Session};
 use ampoule_onnx as onnx;
 use serde_json::json;
@@ -16,7 +16,7 @@ struct Ampoule {
 }
 
 impl Ampoule {
-    fn load(task: &Task) -> Result<Self, Trouble> {
+    fn load(task: &Task) -> Result<Self, Failure> {
         let graph = onnx::read_file(&task.model).map_err(|e| e.to_string())?;
         let shapes: Vec<Vec<usize>> = task.inputs.iter().map(|i| i.1.clone()).collect();
         // What is left for the network: its inputs are held twice, and the program takes some.
@@ -30,7 +30,7 @@ impl Ampoule {
         };
         let refused = |e: ampoule_engine::Error| {
             let memory = e.is_memory();
-            Trouble { text: e.to_string(), memory }
+            Failure { text: e.to_string(), memory }
         };
         let session = Session::new(graph, &shapes, &options).map_err(refused)?;
         Ok(Ampoule { session, inputs: seeded(task) })
@@ -73,7 +73,7 @@ impl Loaded for Ampoule {
     }
 }
 
-fn load(task: &Task) -> Result<Box<dyn Loaded>, Trouble> {
+fn load(task: &Task) -> Result<Box<dyn Loaded>, Failure> {
     match task.engine.as_str() {
         "ampoule" => Ok(Box::new(Ampoule::load(task)?)),
         #[cfg(feature = "peers")]

@@ -41,7 +41,39 @@ pub enum Error {
     },
     /// Two models whose inputs or outputs do not correspond.
     #[error("the models cannot be compared: {0}")]
-    Mismatch(String),
+    Mismatch(#[from] Mismatch),
+}
+
+/// Why two models cannot be compared.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Mismatch {
+    /// Different numbers of outputs or classes.
+    #[error("{first} and {second} {what}")]
+    Count {
+        /// What is counted.
+        what: &'static str,
+        /// Those of the first model.
+        first: usize,
+        /// Those of the second.
+        second: usize,
+    },
+    /// Results of different sizes.
+    #[error("results of different sizes")]
+    Sizes,
+    /// An output of different shapes.
+    #[error("output `{output}` has shapes {first:?} and {second:?}")]
+    Shapes {
+        /// The output.
+        output: String,
+        /// Its shape in the first model.
+        first: Vec<usize>,
+        /// Its shape in the second.
+        second: Vec<usize>,
+    },
+    /// No layer to compare.
+    #[error("the second model has no quantized layer whose name is one of the first's")]
+    NoCommonLayer,
 }
 
 impl Error {

@@ -30,7 +30,7 @@ mod tiles;
 pub use cases::{cases, disjoint};
 pub use classification::{ClassMetrics, Classification, Sample, Totals, classification};
 pub use compare::{LayerParity, Parity, compare_layers, compare_on_case, compare_random};
-pub use error::{Error, Result};
+pub use error::{Error, Mismatch, Result};
 pub use evaluate::{CaseMetrics, Evaluation, LabelSummary, Metrics, Summary, evaluate, evaluate_pair};
 pub use ground_truth::{ClassTable, GroundTruth};
 pub use limits::{Limit, LimitCheck, LimitChecks, LimitError};

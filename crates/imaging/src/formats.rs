@@ -36,7 +36,7 @@ const VOLUMES: [VolumeFormat; 3] = [
     VolumeFormat { format: Format::Mgh, sniff: mgh::sniff, read: mgh::read },
 ];
 
-/// Reads a volume of any format that can be read, told by its content.
+/// Reads a volume of any format that can be read; its content decides which one it is.
 ///
 /// The result holds the header that results on the same grid are written with, whatever the format of the
 /// file. Fails on what is no volume ([`Error::Kind`]), on damaged files, on 4D images without `frame`, and

@@ -1,7 +1,22 @@
-//! Images: formats, photos, geometry, resampling, normalisation, windows, post-processing, metrics.
+//! Images: files, geometry, resampling, normalisation, windows, postprocessing, metrics, pictures.
 //!
-//! Nothing here knows of a network. Volumes are [`Volume`]s with x fastest, as NIfTI stores them;
+//! Nothing here knows of a network or a recipe. Volumes are [`Volume`]s with x fastest, as NIfTI stores them;
 //! geometry is explicit ([`geometry::Affine`]) and never guessed silently.
+//!
+//! | what | where |
+//! |---|---|
+//! | which format a file has, readers of volumes (NIfTI, MGH, NRRD), TIFF | [`formats`] |
+//! | photos and tiles: reading, resizing, PNG | [`photo`] |
+//! | whole slides by region, tissue, stains | [`slide`], [`tissue`], [`stain`] |
+//! | orientation and affine, voxel size, resampling | [`geometry`], [`spacing`], [`resample`] |
+//! | crops, padding, blocks, strided copies | [`crop`], [`pad`], [`blocks`], [`strides`] |
+//! | intensities | [`normalise`] |
+//! | sliding windows: positions, weights, accumulation | [`window`] |
+//! | components, holes, morphology, label maps | [`regions`], [`postprocess`] |
+//! | Dice, surface distances | [`metrics`] |
+//! | warnings about unlikely images and results | [`plausible`] |
+//! | pictures to check results by; outlines, GeoJSON, pyramids | [`picture`], [`contour`], [`geojson`], [`pyramid`] |
+//! | plain files, atomic writes | [`fs`] |
 #![forbid(unsafe_code)]
 
 pub mod blocks;

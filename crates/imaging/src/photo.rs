@@ -6,6 +6,7 @@
 
 mod area;
 mod budget;
+mod channels;
 mod error;
 mod gif;
 mod jpeg;
@@ -22,6 +23,7 @@ mod write;
 
 use crate::crop::centre_start;
 pub use area::{area, linear};
+pub use channels::{ChannelOrder, channels_of_levels};
 pub use error::Error;
 pub use label_map::{read_labels, read_labels_within};
 pub use read::is_photo;

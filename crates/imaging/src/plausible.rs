@@ -136,6 +136,7 @@ pub fn stripped(image: &Volume<f32>, labels: &Volume<u16>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ampoule_random::Random;
 
     fn image(f: impl Fn(usize, usize, usize) -> f32) -> Volume<f32> {
         let d = [24, 24, 24];
@@ -144,22 +145,19 @@ mod tests {
     }
 
     #[test]
-    fn unlikely_images_are_told() {
+    fn unlikely_images_are_reported() {
         let smooth = |x: usize, y: usize, z: usize| (x * x + 3 * y + 7 * z) as f32;
         assert_eq!(volume(&image(smooth)), Vec::<String>::new());
         let padded = image(|x, y, z| if x < 4 { -32768.0 } else { smooth(x, y, z) });
         assert!(volume(&padded)[0].contains("-32768"), "{:?}", volume(&padded));
         let mask = image(|x, _, _| (x > 8) as u8 as f32);
         assert!(volume(&mask)[0].contains("only 2 different"));
-        let noise = image(|x, y, z| {
-            let h = (x as u64 * 73_856_093) ^ (y as u64 * 19_349_663) ^ (z as u64 * 83_492_791);
-            (h.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f32
-        });
+        let noise = Volume { dims: [24; 3], data: Random::new(1).values(24 * 24 * 24) };
         assert!(volume(&noise).iter().any(|w| w.contains("noise")));
     }
 
     #[test]
-    fn photos_without_contrast_are_told() {
+    fn photos_without_contrast_are_reported() {
         let rgb = |f: fn(usize) -> u8| (0..30 * 20 * 3).map(|i| f(i / 3)).collect();
         assert!(photo(&Photo::new(30, 20, rgb(|_| 0))).unwrap().contains("0 to 0"));
         assert!(photo(&Photo::new(30, 20, rgb(|i| 100 + (i % 5) as u8))).is_some());
@@ -167,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn results_at_the_border_are_told() {
+    fn results_at_the_border_are_reported() {
         let mut v = Volume::filled([24, 24, 24], 0u16);
         assert!(touched(&v).is_empty());
         for i in 0..24 * 24 {

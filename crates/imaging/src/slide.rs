@@ -1,7 +1,7 @@
 //! Whole slides: TIFF, BigTIFF, pyramids of them, OME-TIFF and Aperio SVS, read by region.
 //!
 //! Only the levels of the pyramid can be read. Thumbnails and the pictures of the label and of the whole
-//! glass, which can name a patient, are told apart and never opened.
+//! glass, which can name a patient, are recognised and never opened.
 
 mod cache;
 mod levels;

@@ -22,6 +22,7 @@ pub(crate) enum Entry {
 }
 
 /// The findings of this run and of the one that it continues.
+#[derive(Default)]
 pub(crate) struct Journal {
     path: Option<PathBuf>,
     pub entries: Vec<Entry>,

@@ -1,5 +1,5 @@
-//! What a layer is: a Conv, ConvTranspose, Gemm or MatMul with constant weights. Everything in this crate that looks for
-//! layers asks here.
+//! Layers: operators whose output channels are weighted sums of input channels (`Op::is_layer`: Conv, ConvTranspose, Gemm,
+//! MatMul), with constant weights. Everything in this crate that looks for layers asks here.
 
 use ampoule_graph::op::Quantized;
 use ampoule_graph::{Graph, Node, Op};
@@ -11,14 +11,9 @@ enum Weights {
     Int8,
 }
 
-/// Whether an operator multiplies its first input by weights, its second.
-pub(crate) fn has_weights(op: &Op) -> bool {
-    op.is_layer()
-}
-
 /// The weights of a layer: floats, or integers behind a DequantizeLinear. `None` for nodes that are no layers.
 fn weights(g: &Graph, producers: &[Option<usize>], node: &Node) -> Option<Weights> {
-    let value = node.input(1).filter(|_| has_weights(&node.op))?;
+    let value = node.input(1).filter(|_| node.op.is_layer())?;
     if g.constants.contains_key(&value) {
         return Some(Weights::Float);
     }
@@ -27,25 +22,25 @@ fn weights(g: &Graph, producers: &[Option<usize>], node: &Node) -> Option<Weight
     (constant && matches!(from.op, Op::Dequantize { .. })).then_some(Weights::Int8)
 }
 
-/// Whether a node is a layer that INT8 can compute: float weights of two axes or more, an input that is computed, and a
-/// Gemm without scaling or a transposed first input.
+/// Whether a node is a layer that INT8 can compute: a product of integers by the operator table, with float weights of two
+/// axes or more and an input that is computed.
 pub(crate) fn is_quantizable(g: &Graph, node: &Node) -> bool {
-    let product = node.op.row().quantized == Quantized::Product;
     let weights = node.input(1).and_then(|w| g.constants.get(&w));
     let computed = node.input(0).is_some_and(|x| !g.constants.contains_key(&x));
+    let product = node.op.row().quantized == Quantized::Product;
     product && computed && weights.is_some_and(|t| t.dims().len() >= 2 && t.dtype().is_float())
 }
 
-/// Whether a node is a layer that computes new channels from all of its input's: no grouped convolution, and no Gemm with
-/// a transposed first input.
-pub(crate) fn mixes_channels(g: &Graph, node: &Node) -> bool {
-    let whole = match node.op {
-        Op::Conv { group, .. } | Op::ConvTranspose { group, .. } => group == 1,
-        Op::Gemm { trans_a, .. } => !trans_a,
-        _ => has_weights(&node.op),
+/// The axes of its weights that output and input channels lie on, if a node is a layer that computes new channels from all
+/// of its input's: no grouped convolution, and no Gemm with a transposed first input.
+pub(crate) fn mixed_channels(g: &Graph, node: &Node) -> Option<[usize; 2]> {
+    let apart = match node.op {
+        Op::Conv { group, .. } | Op::ConvTranspose { group, .. } => group != 1,
+        Op::Gemm { trans_a, .. } => trans_a,
+        _ => false,
     };
     let constant = node.input(1).is_some_and(|w| g.constants.contains_key(&w));
-    whole && constant
+    node.op.weight_axes().filter(|_| constant && !apart)
 }
 
 /// The axes of a layer's weights on which its output and input channels lie.

@@ -59,8 +59,8 @@ impl Job {
         }
     }
 
-    /// A hash of all that findings in a journal are of: they are used again only where all of it is the same.
-    fn fingerprint(&self, recipe: &Recipe, cases: &Cases) -> Result<String> {
+    /// All that findings in a journal are of: they are used again only where all of it is the same.
+    fn fingerprint(&self, recipe: &Recipe, cases: &Cases) -> Result<Fingerprint> {
         let o = &self.options;
         let mut of = Fingerprint::new("optimize 4");
         of.text("model", &self.model.sha256).text("recipe", &recipe.to_text()).text("cases", &cases.hashes);
@@ -74,7 +74,7 @@ impl Job {
         for truth in cases.validation.iter().filter_map(|c| c.ground_truth.as_ref()) {
             of.file("truth", truth)?;
         }
-        Ok(of.hex())
+        Ok(of)
     }
 }
 
@@ -88,14 +88,12 @@ pub fn optimize(job: &Job, progress: &mut Progress) -> Result<(Graph, Report)> {
     let cases = Cases::read(&job.model, &job.engine, job.fast, &sources)?;
     let recipe = Recipe::parse(&job.model.recipe, "recipe")?;
     let fingerprint = job.fingerprint(&recipe, &cases)?;
-    let journal = match job.quantizes() && !job.options.qat.qat {
-        true => Journal::open(job.journal.as_deref(), &fingerprint)?,
-        false => Journal::open(None, &fingerprint)?,
-    };
     let float = !job.quantizes() && !trains;
     let mut state = State {
         cases,
-        journal,
+        journal: Journal::default(),
+        journal_path: job.journal.as_deref(),
+        fingerprint,
         preset: job.preset(),
         method: job.options.int8.ranges,
         network: job.model.graph.clone(),

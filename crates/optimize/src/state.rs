@@ -8,13 +8,18 @@ use crate::report::TrainingReport;
 use crate::{Error, Result};
 use ampoule_eval::LimitCheck;
 use ampoule_graph::Graph;
+use ampoule_pipeline::{Fingerprint, sha256_hex};
 use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A network that techniques change one after the other.
 pub(crate) struct State<'a> {
     pub cases: Cases<'a>,
+    /// Findings of an interrupted run, opened when the network to be quantized is known.
     pub journal: Journal,
+    pub journal_path: Option<&'a Path>,
+    /// All that findings depend on, apart from what training made of the network.
+    pub fingerprint: Fingerprint,
     /// Which layers are to be in INT8, and how their tensors are calibrated.
     pub preset: Preset,
     pub method: Method,
@@ -90,6 +95,18 @@ impl<'a> State<'a> {
     /// The network in INT8, which calibration has made.
     pub fn quantized(&mut self) -> Result<&mut Quantized> {
         self.int8.as_mut().ok_or(Error::Nothing)
+    }
+
+    /// Opens the journal, whose findings are of the network as it is now.
+    pub fn open_journal(&mut self) -> Result<()> {
+        let mut of = self.fingerprint.clone();
+        let trained = match self.trained {
+            Some(_) => sha256_hex(&ampoule_onnx::to_bytes(&self.network)?),
+            None => String::new(),
+        };
+        of.text("trained", &trained);
+        self.journal = Journal::open(self.journal_path, &of.hex())?;
+        Ok(())
     }
 
     /// Checks the network with all layers but `fallback` in INT8 against the limits, or takes the checks of an

@@ -1,4 +1,4 @@
-//! The recipe of a task (one TOML text that rides in the model file), and running it: files in, files out, case by
+//! The recipe of a task (one TOML text that is stored in the model file), and running it: files in, files out, case by
 //! case. One path for volumes, tiles, slides and photos:
 //!
 //! ```text

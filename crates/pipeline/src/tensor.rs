@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_the_labels_is_told() {
+    fn what_does_not_fit_the_labels_is_reported() {
         let what =
             |all, activation| Reading { activation, channels: &[0, 1], logits: false, all, highest: true };
         let said = |w: Reading, channels| w.fits(channels, false).unwrap_err().to_string();

@@ -5,7 +5,6 @@
 //! to a journal, so that a killed study resumes.
 #![forbid(unsafe_code)]
 
-mod carried;
 mod cell;
 mod error;
 mod journal;
@@ -20,6 +19,7 @@ mod run;
 mod spec;
 mod summary;
 mod torch;
+mod transfer;
 mod worker;
 
 pub use error::{Error, Result};

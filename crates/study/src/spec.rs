@@ -86,7 +86,7 @@ pub enum Kind {
     Int8Controlled,
     /// Optimized with the options of `ampoule optimize` that the variant names.
     Optimized,
-    /// What `optimized` was called before options were those of `ampoule optimize`.
+    /// Refused: says how to write the variant as `optimized`.
     Trained,
     /// A file of its own, for example of a network that another tool made.
     File,

@@ -1,6 +1,6 @@
 //! PyTorch in eager mode: a Python process that runs the graph node by node and reports its own times.
 
-use crate::carried::Carried;
+use crate::transfer::Transfer;
 use ampoule_engine::ExternalNetwork;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -19,7 +19,7 @@ struct Torch {
     to: ChildStdin,
     from: BufReader<ChildStdout>,
     folder: tempfile::TempDir,
-    carried: Arc<Mutex<Carried>>,
+    transfer: Arc<Mutex<Transfer>>,
 }
 
 /// Starts Python on the network in `file`, which lies in `folder`.
@@ -28,7 +28,7 @@ pub(crate) fn start(
     file: &Path,
     threads: usize,
     folder: tempfile::TempDir,
-    carried: Arc<Mutex<Carried>>,
+    transfer: Arc<Mutex<Transfer>>,
 ) -> Result<Box<dyn ExternalNetwork>, String> {
     let python = environment.join("bin/python");
     if !python.exists() {
@@ -42,9 +42,9 @@ pub(crate) fn start(
     let mut child = command.spawn().map_err(|e| e.to_string())?;
     let to = child.stdin.take().ok_or("no standard input")?;
     let from = BufReader::new(child.stdout.take().ok_or("no standard output")?);
-    let mut torch = Torch { child, to, from, folder, carried };
+    let mut torch = Torch { child, to, from, folder, transfer };
     let version = torch.answer()?;
-    torch.carried.lock().unwrap_or_else(|e| e.into_inner()).engine = version;
+    torch.transfer.lock().unwrap_or_else(|e| e.into_inner()).engine = version;
     Ok(Box::new(torch))
 }
 
@@ -88,9 +88,9 @@ impl ExternalNetwork for Torch {
             let bytes = std::fs::read(path(i)).map_err(|e| e.to_string())?;
             found.push(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect());
         }
-        let mut carried = self.carried.lock().unwrap_or_else(|e| e.into_inner());
-        carried.ms += start.elapsed().as_secs_f64() * 1e3 - ms;
-        carried.peak_mib = Some(*peak);
+        let mut transfer = self.transfer.lock().unwrap_or_else(|e| e.into_inner());
+        transfer.ms += start.elapsed().as_secs_f64() * 1e3 - ms;
+        transfer.peak_mib = Some(*peak);
         Ok(found)
     }
 }

@@ -1,10 +1,10 @@
 //! The process of a cell.
 
-use crate::carried::Carried;
 use crate::cell::{Engine, Labelled, MARK, Ready, Round, Task, Work};
 use crate::profile;
 use crate::results::Layer;
 use crate::torch;
+use crate::transfer::Transfer;
 use ampoule_bench::find_library;
 use ampoule_engine::{ExternalBackend, ExternalNetwork, Options, Precision, Rewrites};
 use ampoule_eval::statistics::median;
@@ -20,26 +20,26 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Why a cell has no numbers.
-struct Trouble {
+struct Failure {
     text: String,
     memory: bool,
 }
 
-impl From<String> for Trouble {
+impl From<String> for Failure {
     fn from(text: String) -> Self {
-        Trouble { text, memory: false }
+        Failure { text, memory: false }
     }
 }
 
-impl From<&str> for Trouble {
+impl From<&str> for Failure {
     fn from(text: &str) -> Self {
         text.to_owned().into()
     }
 }
 
-impl From<ampoule_eval::Error> for Trouble {
+impl From<ampoule_eval::Error> for Failure {
     fn from(e: ampoule_eval::Error) -> Self {
-        Trouble { text: e.to_string(), memory: e.is_memory() }
+        Failure { text: e.to_string(), memory: e.is_memory() }
     }
 }
 
@@ -52,7 +52,7 @@ fn reply(v: serde_json::Value) -> Result<(), String> {
 pub fn serve(path: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let task: Task = serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
-    let done = profile::enter(&task.profile).map_err(Trouble::from).and_then(|held| match &task.work {
+    let done = profile::enter(&task.profile).map_err(Failure::from).and_then(|held| match &task.work {
         Work::Time { cases, seconds } => {
             let round = time(&task, cases, *seconds)?;
             Ok(json!(Round { held: held.map(str::to_owned), ..round }))
@@ -71,16 +71,16 @@ const PROGRAM: u64 = 48 << 20;
 /// A loaded model, and what its external engine spent on carrying values.
 struct Loaded {
     runner: Runner,
-    carried: Arc<Mutex<Carried>>,
+    transfer: Arc<Mutex<Transfer>>,
 }
 
-fn load(task: &Task, threads: usize) -> Result<Loaded, Trouble> {
+fn load(task: &Task, threads: usize) -> Result<Loaded, Failure> {
     let ready = &task.ready;
     let graph = onnx::read_file(&ready.model).map_err(|e| format!("{}: {e}", ready.model.display()))?;
-    let carried: Arc<Mutex<Carried>> = Arc::default();
+    let transfer: Arc<Mutex<Transfer>> = Arc::default();
     let external = match ready.engine {
         Engine::Ampoule => None,
-        _ => Some(ExternalBackend(loader(task, threads, carried.clone())?)),
+        _ => Some(ExternalBackend(loader(task, threads, transfer.clone())?)),
     };
     let most = task.profile.memory_mib.map(|m| (m << 20).saturating_sub(PROGRAM));
     let options = Options {
@@ -94,7 +94,7 @@ fn load(task: &Task, threads: usize) -> Result<Loaded, Trouble> {
     };
     let mut runner = Runner::new(&graph, &ready.recipe, &options, ready.fast)?;
     runner.hold(ampoule_pipeline::memory_limit(most));
-    Ok(Loaded { runner, carried })
+    Ok(Loaded { runner, transfer })
 }
 
 /// Most networks that another engine holds.
@@ -102,9 +102,9 @@ const KEPT: usize = 4;
 
 /// An external network that outlives its session.
 #[derive(Clone)]
-struct Kept(Arc<Mutex<Box<dyn ExternalNetwork>>>);
+struct CachedNetwork(Arc<Mutex<Box<dyn ExternalNetwork>>>);
 
-impl ExternalNetwork for Kept {
+impl ExternalNetwork for CachedNetwork {
     fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> {
         self.0.lock().unwrap_or_else(|e| e.into_inner()).run(inputs)
     }
@@ -114,7 +114,7 @@ impl ExternalNetwork for Kept {
 fn loader(
     task: &Task,
     threads: usize,
-    carried: Arc<Mutex<Carried>>,
+    transfer: Arc<Mutex<Transfer>>,
 ) -> Result<Arc<ampoule_engine::Loader>, String> {
     let ready = task.ready.clone();
     let isa = task.profile.isa.clone();
@@ -124,7 +124,7 @@ fn loader(
         (_, Some(tier)) => return Err(format!("this engine cannot be held to the tier {tier}")),
     }
     // Pipelines let go of networks between the stages of a case; another engine, whose loading is slow, keeps them.
-    let kept: Mutex<BTreeMap<String, Kept>> = Mutex::default();
+    let kept: Mutex<BTreeMap<String, CachedNetwork>> = Mutex::default();
     Ok(Arc::new(move |graph: &Graph| {
         let name = |id: &ampoule_graph::ValueId| {
             let v = graph.value(*id);
@@ -147,8 +147,8 @@ fn loader(
             (v.name.clone(), v.dims().unwrap_or_default())
         };
         let inputs: Vec<(String, Vec<usize>)> = graph.inputs.iter().map(input).collect();
-        let loaded = load_external(&ready, &file, &inputs, threads, folder, carried.clone())?;
-        let loaded = Kept(Arc::new(Mutex::new(loaded)));
+        let loaded = load_external(&ready, &file, &inputs, threads, folder, transfer.clone())?;
+        let loaded = CachedNetwork(Arc::new(Mutex::new(loaded)));
         kept.insert(key, loaded.clone());
         Ok(Box::new(loaded))
     }))
@@ -161,7 +161,7 @@ fn load_external(
     inputs: &[(String, Vec<usize>)],
     threads: usize,
     folder: tempfile::TempDir,
-    carried: Arc<Mutex<Carried>>,
+    transfer: Arc<Mutex<Transfer>>,
 ) -> Result<Box<dyn ExternalNetwork>, String> {
     let library = |prefix: &str| -> Result<PathBuf, String> {
         find_library(&ready.environment, prefix)
@@ -169,10 +169,10 @@ fn load_external(
     };
     let note = |path: &Path| {
         let version = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        carried.lock().unwrap_or_else(|e| e.into_inner()).engine = version;
+        transfer.lock().unwrap_or_else(|e| e.into_inner()).engine = version;
     };
     match ready.engine {
-        Engine::Pytorch => torch::start(&ready.environment, file, threads, folder, carried),
+        Engine::Pytorch => torch::start(&ready.environment, file, threads, folder, transfer),
         #[cfg(feature = "peers")]
         Engine::Onnxruntime => {
             let path = library("onnxruntime/capi/libonnxruntime.so")?;
@@ -194,27 +194,27 @@ fn load_external(
 
 impl Loaded {
     /// A case with its times, without what carrying values took.
-    fn run(&mut self, case: &Case, sleep_ms: f64) -> Result<(Prediction, f64, f64, StageTimes), Trouble> {
-        let carried = || self.carried.lock().unwrap_or_else(|e| e.into_inner()).ms;
-        let before = carried();
+    fn run(&mut self, case: &Case, sleep_ms: f64) -> Result<(Prediction, f64, f64, StageTimes), Failure> {
+        let transfer = || self.transfer.lock().unwrap_or_else(|e| e.into_inner()).ms;
+        let before = transfer();
         let start = Instant::now();
         let (found, mut stages) = self.runner.timed(case)?;
         std::thread::sleep(Duration::from_secs_f64(sleep_ms / 1e3));
         let total = start.elapsed().as_secs_f64() * 1e3;
-        let carried = carried() - before;
+        let transfer = transfer() - before;
         let mut network = 0.0;
         if let Some(n) = stages.iter_mut().find(|s| s.0 == "network") {
-            n.1 = (n.1 + sleep_ms - carried).max(0.0);
+            n.1 = (n.1 + sleep_ms - transfer).max(0.0);
             network = n.1;
         }
-        Ok((found, network, (total - carried).max(0.0), stages))
+        Ok((found, network, (total - transfer).max(0.0), stages))
     }
 }
 
 /// Most steps that are reported, the slowest first.
 const LAYERS: usize = 40;
 
-fn time(task: &Task, cases: &[Case], seconds: f64) -> Result<Round, Trouble> {
+fn time(task: &Task, cases: &[Case], seconds: f64) -> Result<Round, Failure> {
     let ms = |t: Instant| t.elapsed().as_secs_f64() * 1e3;
     let start = Instant::now();
     let mut model = load(task, task.profile.threads)?;
@@ -243,18 +243,18 @@ fn time(task: &Task, cases: &[Case], seconds: f64) -> Result<Round, Trouble> {
     round.joules = energy.zip(profile::energy()).map(|(a, b)| profile::spent(a, b) / runs);
     round.stages = order.into_iter().map(|s| (s.clone(), median(&stages[&s]))).collect();
     round.layers = layers(&model);
-    let carried = model.carried.lock().unwrap_or_else(|e| e.into_inner());
+    let transfer = model.transfer.lock().unwrap_or_else(|e| e.into_inner());
     round.peak_mib =
-        carried.peak_mib.or_else(|| ampoule_pipeline::peak_rss_bytes().map(|b| b as f64 / 1048576.0));
+        transfer.peak_mib.or_else(|| ampoule_pipeline::peak_rss_bytes().map(|b| b as f64 / 1048576.0));
     round.engine = match task.ready.engine {
         Engine::Ampoule => concat!("ampoule ", env!("CARGO_PKG_VERSION")).to_owned(),
-        _ => carried.engine.clone(),
+        _ => transfer.engine.clone(),
     };
-    drop(carried);
+    drop(transfer);
     drop(model);
     round.throughput = match (task.ready.engine, task.profile.threads) {
         (_, 1) => Some(1e3 / median(&round.total_ms)),
-        (Engine::Ampoule, n) => beside(task, n, cases, seconds).ok(),
+        (Engine::Ampoule, n) => throughput(task, n, cases, seconds).ok(),
         _ => None,
     };
     Ok(round)
@@ -271,13 +271,13 @@ fn layers(model: &Loaded) -> Vec<Layer> {
     list
 }
 
-/// Cases a second of `lanes` one-thread models side by side.
-fn beside(task: &Task, lanes: usize, cases: &[Case], seconds: f64) -> Result<f64, Trouble> {
-    let mut models: Vec<Loaded> = (0..lanes).map(|_| load(task, 1)).collect::<Result<_, _>>()?;
+/// Cases a second of `workers` one-thread models side by side.
+fn throughput(task: &Task, workers: usize, cases: &[Case], seconds: f64) -> Result<f64, Failure> {
+    let mut models: Vec<Loaded> = (0..workers).map(|_| load(task, 1)).collect::<Result<_, _>>()?;
     let sleep = task.ready.sleep_ms;
-    let all = |models: &mut [Loaded], seconds: f64| -> Result<(usize, f64), Trouble> {
+    let all = |models: &mut [Loaded], seconds: f64| -> Result<(usize, f64), Failure> {
         let start = Instant::now();
-        let lane = |m: &mut Loaded| -> Result<usize, Trouble> {
+        let worker = |m: &mut Loaded| -> Result<usize, Failure> {
             let mut done = 0;
             while done == 0 || start.elapsed().as_secs_f64() < seconds {
                 m.run(&cases[done % cases.len()], sleep)?;
@@ -285,16 +285,16 @@ fn beside(task: &Task, lanes: usize, cases: &[Case], seconds: f64) -> Result<f64
             }
             Ok(done)
         };
-        let counts: Vec<Result<usize, Trouble>> = std::thread::scope(|s| {
-            let lane = &lane;
-            let jobs: Vec<_> = models.iter_mut().map(|m| s.spawn(move || lane(m))).collect();
+        let counts: Vec<Result<usize, Failure>> = std::thread::scope(|s| {
+            let worker = &worker;
+            let jobs: Vec<_> = models.iter_mut().map(|m| s.spawn(move || worker(m))).collect();
             let join = |j: std::thread::ScopedJoinHandle<'_, _>| match j.join() {
                 Ok(r) => r,
                 Err(panic) => std::panic::resume_unwind(panic),
             };
             jobs.into_iter().map(join).collect()
         });
-        let done = counts.into_iter().sum::<Result<usize, Trouble>>()?;
+        let done = counts.into_iter().sum::<Result<usize, Failure>>()?;
         Ok((done, start.elapsed().as_secs_f64()))
     };
     all(&mut models, 0.0)?;
@@ -302,7 +302,7 @@ fn beside(task: &Task, lanes: usize, cases: &[Case], seconds: f64) -> Result<f64
     Ok(done as f64 / took)
 }
 
-fn label(task: &Task, cases: &[Case], folder: &Path) -> Result<Vec<Labelled>, Trouble> {
+fn label(task: &Task, cases: &[Case], folder: &Path) -> Result<Vec<Labelled>, Failure> {
     std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let mut model = load(task, task.profile.threads)?;
     let mut out = Vec::new();

@@ -5,7 +5,7 @@ pub mod deepbrain;
 pub mod hd_bet;
 pub mod sklesion;
 
-use crate::{Result, Weights};
+use crate::{Result, Weights, tf, torch};
 use ampoule_graph::build::Builder;
 use ampoule_graph::{Dim, Graph, Tensor, ValueId};
 
@@ -18,28 +18,44 @@ pub(crate) fn free(channels: usize, tag: &str) -> Vec<Dim> {
     vec![Dim::Known(1), Dim::Known(channels), axis("d"), axis("h"), axis("w")]
 }
 
-/// Builds one network as a whole graph with input `image` and output `probability`, as golden tests
-/// need it.
-pub fn single(arch: &'static str, weights: Weights) -> Result<Graph> {
-    let (network, channels): (Network, usize) = match arch {
-        "deepbet" => (deepbet::network, 2),
-        "hd-bet" => (hd_bet::network, 2),
-        "deepbrain" => (deepbrain::network, 1),
-        other => {
-            return Err(crate::Error::UnknownModel { name: other.into(), known: ARCHS.join(", ") });
-        }
-    };
-    let mut w = weights.for_arch(arch);
-    let mut b = Builder::new(arch);
-    let x = b.input("image", &free(1, ""));
-    let y = network(&mut b, &mut w, x)?;
-    w.finish()?;
-    b.output(y, "probability", &free(channels, ""));
-    Ok(checked(b.finish())?)
+/// An architecture that a bare checkpoint can be imported as.
+struct Architecture {
+    /// Its name, as `models import --arch` takes it.
+    name: &'static str,
+    network: Network,
+    /// Channels of its output.
+    channels: usize,
+    /// Reads the weights of a checkpoint's bytes.
+    read: fn(&[u8]) -> Result<Weights>,
 }
 
+/// All architectures of one network.
+const ARCHITECTURES: [Architecture; 3] = [
+    Architecture { name: "deepbet", network: deepbet::network, channels: 2, read: torch::read },
+    Architecture { name: "hd-bet", network: hd_bet::network, channels: 2, read: torch::read },
+    Architecture { name: "deepbrain", network: deepbrain::network, channels: 1, read: tf::read },
+];
+
 /// Names that `models import --arch` takes.
-pub const ARCHS: &[&str] = &["deepbet", "hd-bet", "deepbrain"];
+pub fn names() -> Vec<&'static str> {
+    ARCHITECTURES.iter().map(|a| a.name).collect()
+}
+
+/// Builds the network of an architecture from the bytes of a checkpoint: a whole graph with input `image` and
+/// output `probability`. Fails for other names than [`names`], and for a checkpoint whose tensors are not those
+/// of the architecture.
+pub fn single(name: &str, checkpoint: &[u8]) -> Result<Graph> {
+    let Some(arch) = ARCHITECTURES.iter().find(|a| a.name == name) else {
+        return Err(crate::Error::UnknownModel { name: name.into(), known: names().join(", ") });
+    };
+    let mut weights = (arch.read)(checkpoint)?.for_arch(arch.name);
+    let mut b = Builder::new(arch.name);
+    let x = b.input("image", &free(1, ""));
+    let y = (arch.network)(&mut b, &mut weights, x)?;
+    weights.finish()?;
+    b.output(y, "probability", &free(arch.channels, ""));
+    Ok(checked(b.finish())?)
+}
 
 /// Sorts, checks and infers a graph that was built.
 pub(crate) fn checked(mut g: Graph) -> ampoule_graph::Result<Graph> {

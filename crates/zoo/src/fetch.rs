@@ -2,7 +2,7 @@
 
 use crate::archive::Archive;
 use crate::catalog::{Entry, Source, entry};
-use crate::{Error, Result, arch, torch};
+use crate::{Error, Result, arch};
 use ampoule_graph::Graph;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::RECIPE_KEY;
@@ -150,14 +150,9 @@ pub fn fetch(name: &str, from: Option<&Path>, folder: &Path) -> Result<PathBuf> 
 
 /// Builds one network of a known architecture from a bare checkpoint.
 pub fn import(checkpoint: &Path, architecture: &str) -> Result<Graph> {
-    let name = arch::ARCHS
-        .iter()
-        .find(|a| **a == architecture)
-        .ok_or_else(|| Error::UnknownModel { name: architecture.into(), known: arch::ARCHS.join(", ") })?;
     plain(checkpoint)?;
     let bytes = std::fs::read(checkpoint).map_err(io(checkpoint))?;
-    let weights = if *name == "deepbrain" { crate::tf::read(&bytes)? } else { torch::read(&bytes)? };
-    let mut graph = arch::single(name, weights)?;
+    let mut graph = arch::single(architecture, &bytes)?;
     let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     graph.set_meta("ampoule.source_sha256", hash);
     Ok(graph)

@@ -4,7 +4,8 @@
 //! only tensors and plain containers ([`pickle`]), TensorFlow graphs as data ([`tf`]), Keras archives as HDF5 files ([`keras`]). The network
 //! itself is built here ([`arch`]); only numbers come from the package.
 //!
-//! A new architecture is one file in `arch/` and one row of [`CATALOG`].
+//! A new architecture is one file in `arch/` with a row in its table, and one row of [`CATALOG`]
+//! (`docs/adding-an-architecture.md`).
 #![forbid(unsafe_code)]
 
 pub mod arch;

@@ -5,7 +5,7 @@
 //! to noise.
 
 use crate::runner::Runner;
-use crate::{Error, Result};
+use crate::{Mismatch, Result};
 use ampoule_engine::{Observe, Observed, Options, Session};
 use ampoule_graph::{Dim, Graph, Op, ValueId, passes};
 use ampoule_pipeline::Case;
@@ -62,8 +62,7 @@ pub fn compare_layers(
     let (ga, gb) = (graph(a)?, graph(b)?);
     let layers = layers(&ga, &gb);
     if layers.is_empty() {
-        let reason = "the second model has no quantized layer whose name is one of the first's";
-        return Err(Error::Mismatch(reason.into()));
+        return Err(Mismatch::NoCommonLayer.into());
     }
     // How large every value is, for groups that fit.
     let wanted: BTreeSet<String> = layers.iter().flat_map(needed).collect();

@@ -4,7 +4,7 @@ mod layers;
 
 pub use layers::{LayerParity, compare_layers};
 
-use crate::{Error, Result};
+use crate::{Mismatch, Result};
 use ampoule_engine::{Options, Session};
 use ampoule_graph::{Dim, Graph};
 use ampoule_imaging::Volume;
@@ -59,15 +59,15 @@ pub fn compare_on_case(a: &mut Model, b: &mut Model, case: &Case, settings: Sett
     let name = case.main().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let (Some(la), Some(lb)) = (&pa.labels, &pb.labels) else {
         if pa.numbers.len() != pb.numbers.len() {
-            let reason = format!("{} and {} classes", pa.numbers.len(), pb.numbers.len());
-            return Err(Error::Mismatch(reason));
+            let (first, second) = (pa.numbers.len(), pb.numbers.len());
+            return Err(Mismatch::Count { what: "classes", first, second }.into());
         }
         let best = |v: &[f32]| (1..v.len()).fold(0, |b, k| if v[k] > v[b] { k } else { b });
         let same = best(&pa.numbers) == best(&pb.numbers);
         return Ok(parity(&name, &pa.numbers, &pb.numbers, same as u8 as f64, None));
     };
     if la.dims != lb.dims || pa.scores.len() != pb.scores.len() {
-        return Err(Error::Mismatch("results of different sizes".into()));
+        return Err(Mismatch::Sizes.into());
     }
     let flat =
         |p: &Prediction| p.scores.iter().flat_map(|(_, v)| v.data.iter().copied()).collect::<Vec<f32>>();
@@ -99,11 +99,12 @@ pub fn compare_random(
     };
     let (ra, rb) = (run(a, &options[0])?, run(b, &options[1])?);
     if ra.len() != rb.len() {
-        return Err(Error::Mismatch(format!("{} and {} outputs", ra.len(), rb.len())));
+        return Err(Mismatch::Count { what: "outputs", first: ra.len(), second: rb.len() }.into());
     }
     let pairs = ra.iter().zip(&rb).map(|((name, da, va), (_, db, vb))| {
         if da != db {
-            return Err(Error::Mismatch(format!("output `{name}` has shapes {da:?} and {db:?}")));
+            let (first, second) = (da.clone(), db.clone());
+            return Err(Mismatch::Shapes { output: name.clone(), first, second }.into());
         }
         Ok(parity(name, va, vb, agreement(da, va, vb), None))
     });

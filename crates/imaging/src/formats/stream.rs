@@ -63,7 +63,7 @@ impl Stream {
         }
     }
 
-    /// Whether `needed` bytes from the beginning can be there; the words name the numbers.
+    /// Whether `needed` bytes from the beginning can be there; the error names the numbers.
     pub fn can_hold(&self, needed: Option<u64>, described: &str) -> Result<(), Error> {
         let most = if self.gzip { self.size.saturating_mul(DEFLATE_LIMIT) } else { self.size };
         if needed.is_some_and(|n| n <= most) {

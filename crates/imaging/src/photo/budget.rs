@@ -45,7 +45,7 @@ impl Budget {
         Error::Memory { width, height, needed_mib: needed.div_ceil(1 << 20), limit_mib: self.most >> 20 }
     }
 
-    /// Whether an image of this size may be decoded, taking `needed` bytes beside the file.
+    /// Whether an image of this size may be decoded, taking `needed` bytes in addition to the file.
     pub fn allow(&self, width: u64, height: u64, needed: u64) -> Result<(), Error> {
         if width == 0 || height == 0 {
             return Err(Error::Kind("an image without pixels (a width or height of 0); save it again"));

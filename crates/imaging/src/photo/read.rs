@@ -1,4 +1,4 @@
-//! Reading photos: the kind is told by content, sizes are held against the file and the memory allowed
+//! Reading photos: content decides the format, sizes are held against the file and the memory allowed
 //! before anything is allocated, and what is cut short or fails a checksum is an error.
 
 use super::budget::{BYTES, Budget, opened};

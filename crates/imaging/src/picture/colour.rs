@@ -4,7 +4,7 @@ use super::Legend;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// The first colours, easy to tell apart for colour-blind people too (Okabe and Ito, 2008).
+/// The first colours, easy to distinguish for colour-blind people too (Okabe and Ito, 2008).
 const FIRST: [[u8; 3]; 8] = [
     [0, 158, 115],
     [240, 228, 66],

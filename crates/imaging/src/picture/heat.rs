@@ -21,7 +21,7 @@ const STOPS: [[u8; 3]; 9] = [
 ];
 
 /// Pixels for the bar on the right.
-const BESIDE: usize = 84;
+const BAR_WIDTH: usize = 84;
 /// Grey that the bar's colours lie on: tissue and skin are about as bright.
 const GROUND: u8 = 176;
 
@@ -47,7 +47,7 @@ pub fn heat_map(photo: &Photo, values: &[f32], size: [usize; 2], title: &str) ->
         lines.push(("the map has another size and is not shown".to_owned(), ALARM));
     }
     let header = Header { title: title.to_owned(), lines, labels: Vec::new() };
-    let mut stage = Stage::new(photo, &header, BESIDE);
+    let mut stage = Stage::new(photo, &header, BAR_WIDTH);
     if fits {
         colour_in(&mut stage.shown, values, size);
     }

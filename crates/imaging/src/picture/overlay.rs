@@ -71,16 +71,16 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// `beside` pixels stay free on the right.
-    pub fn new(photo: &Photo, header: &Header, beside: usize) -> Self {
+    /// `margin` pixels stay free on the right.
+    pub fn new(photo: &Photo, header: &Header, margin: usize) -> Self {
         let blank = Photo::new(1, 1, vec![0; 3]);
         let photo = if photo.rgb.is_empty() { &blank } else { photo };
         let longest = photo.width.max(photo.height) as f64;
         let scale = (LONGEST as f64 / longest).min((SMALL as f64 / longest).max(1.0));
         let size = [photo.width, photo.height].map(|n| ((n as f64 * scale).round() as usize).max(1));
         let shown = photo.resized(size[0], size[1], Filter::Bilinear);
-        let width = (shown.width + beside).max(NARROWEST);
-        let at = [(width - beside - shown.width) / 2, header.height(width)];
+        let width = (shown.width + margin).max(NARROWEST);
+        let at = [(width - margin - shown.width) / 2, header.height(width)];
         Stage { shown, at, scale, width }
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::photo::Photo;
+use ampoule_random::Random;
 use proptest::prelude::*;
 
 fn legend(n: u16) -> Vec<Legend> {
@@ -74,11 +75,10 @@ proptest! {
     fn small_volumes_never_panic(
         dims in prop::array::uniform3(1usize..9), seed in any::<u64>(), s in prop::array::uniform3(0.01f64..20.0),
     ) {
-        let mut r = seed | 1;
-        let mut next = || { r ^= r << 13; r ^= r >> 7; r ^= r << 17; r };
+        let mut random = Random::new(seed);
         let n = dims.iter().product();
-        let image = Volume::new(dims, (0..n).map(|_| f32::from_bits(next() as u32)).collect());
-        let labels = Volume::new(dims, (0..n).map(|_| next() as u16 % 3).collect());
+        let image = Volume::new(dims, (0..n).map(|_| f32::from_bits(random.bits() as u32)).collect());
+        let labels = Volume::new(dims, (0..n).map(|_| random.below(3) as u16).collect());
         volume_qc(&image, &labels, s, &legend(2), "x");
     }
 }

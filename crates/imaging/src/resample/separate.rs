@@ -4,7 +4,7 @@ use super::{Border, Coordinates, Order, nearest, resize, sample};
 use crate::Volume;
 use rayon::prelude::*;
 
-/// The axis that nnU-Net resamples apart from the others (`determine_do_sep_z_and_axis` without
+/// The axis that nnU-Net resamples separately from the others (`determine_do_sep_z_and_axis` without
 /// `force_separate_z`): that of the largest spacing, of the image or else of the target, where it
 /// is more than `threshold` (nnU-Net: 3) times the smallest. `None` where neither is so thick, or
 /// where two axes share the largest spacing.

@@ -5,16 +5,11 @@ use ampoule_imaging::normalise::{Over, ZScore, histogram, quantiles, range};
 use ampoule_imaging::postprocess::{Holes, Operation, Select, Structure, fill_holes, morphology_of};
 use ampoule_imaging::resample::{Order, separate};
 use ampoule_imaging::spacing::{Rule, grid};
+use ampoule_random::Random;
 
 fn noise(dims: [usize; 3]) -> Volume<f32> {
-    let mut s = 88_172_645_463_325_252u64;
-    let mut next = || {
-        s ^= s << 13;
-        s ^= s >> 7;
-        s ^= s << 17;
-        (s % 4096) as f32 * 0.37
-    };
-    Volume::new(dims, (0..dims.iter().product()).map(|_| next()).collect())
+    let mut random = Random::new(1);
+    Volume::new(dims, (0..dims.iter().product()).map(|_| random.below(4096) as f32 * 0.37).collect())
 }
 
 /// Everything that runs in parallel, one after the other.

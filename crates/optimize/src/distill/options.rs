@@ -20,10 +20,10 @@ pub struct DistillOptions {
     /// Temperature of distillation.
     #[arg(long, value_name = "T", default_value_t = DistillOptions::default().temperature)]
     pub temperature: f32,
-    /// Distil logits by their squared difference.
+    /// Distillation loss: squared differences of logits, instead of softmax cross-entropy.
     #[arg(long)]
     pub on_logits: bool,
-    /// Names of inner values to distil by their squared difference (feature distillation).
+    /// Feature distillation: names of intermediate tensors whose squared differences count too.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub features: Vec<String>,
 }

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 use ampoule_eval::LimitCheck;
 use ampoule_graph::passes;
 use plan::Plan;
-use run::{Subject, run};
+use run::{TrainingInputs, run};
 
 /// Prunes and trains the network. The result is finished where it has quantizers, or where `quantizes` says that none
 /// are wanted; else it is the network that is quantized.
@@ -57,5 +57,5 @@ pub(crate) fn apply(
 
 fn train(state: &State, plan: &Plan, progress: &mut Progress) -> Result<run::Trained> {
     let State { cases, preset, method, checkpoint, .. } = state;
-    run(&Subject { cases, preset: *preset, method: *method, checkpoint: *checkpoint }, plan, progress)
+    run(&TrainingInputs { cases, preset: *preset, method: *method, checkpoint: *checkpoint }, plan, progress)
 }

@@ -53,7 +53,7 @@ pub struct FinetuneOptions {
     /// Batch size in patches [default: 16 photos, 4 tiles, 1 volume].
     #[arg(long, value_name = "N")]
     pub batch: Option<u16>,
-    /// Length of a patch's sides, for tiles and volumes [default: 256 and 128].
+    /// Side length of training patches of tiles and volumes [default: 256 and 128].
     #[arg(long, value_name = "PIXELS")]
     pub patch: Option<u16>,
     /// Steps of an epoch [default: as many as cover all images].
@@ -62,13 +62,13 @@ pub struct FinetuneOptions {
     /// Augmentation: none; mirroring and quarter turns (light); also rotation, scale, brightness, colour and noise (full).
     #[arg(long, value_enum, default_value_t, value_name = "HOW", hide_possible_values = true)]
     pub augment: Augment,
-    /// Epochs without a better result after which training ends.
+    /// Early stopping: epochs without a better validation result after which a phase ends.
     #[arg(long, value_name = "N", default_value_t = FinetuneOptions::default().patience)]
     pub patience: u16,
     /// Random seed.
     #[arg(long, value_name = "N", default_value_t = FinetuneOptions::default().seed)]
     pub seed: u64,
-    /// Mixed precision: products in bfloat16 where the CPU has them.
+    /// Mixed-precision training: products in bfloat16 where the CPU has them.
     #[arg(long)]
     pub mixed: bool,
 }

@@ -38,7 +38,7 @@ pub(super) struct Trained {
 }
 
 /// What is trained.
-pub(super) struct Subject<'a> {
+pub(super) struct TrainingInputs<'a> {
     /// The original with its cases: those of calibration serve pruning where nothing is trained.
     pub cases: &'a Cases<'a>,
     pub preset: Preset,
@@ -54,7 +54,7 @@ const HELD_BACK: usize = 10;
 const HALVED: usize = 8;
 
 /// Changes and trains the model's network.
-pub(super) fn run(s: &Subject, plan: &Plan, progress: &mut Progress) -> Result<Trained> {
+pub(super) fn run(s: &TrainingInputs, plan: &Plan, progress: &mut Progress) -> Result<Trained> {
     let begun = Instant::now();
     let (cases, engine) = (s.cases, s.cases.engine);
     let mut target = TargetModel::new(&cases.original.graph, &cases.original.recipe, cases.fast)?;
@@ -136,7 +136,7 @@ struct HeldOut<'a> {
 /// The cases that are learned from, and those that the best epoch is chosen on: the validation cases, or some of the
 /// others where there are none.
 fn hold_out<'a>(
-    s: &Subject<'a>,
+    s: &TrainingInputs<'a>,
     plan: &Plan,
     learned: Vec<Case>,
     labels: Option<&'a GroundTruth>,
@@ -180,7 +180,7 @@ impl Teaching {
     }
 
     /// The model that teaches, which is the original where no other is named.
-    fn model<'a>(&'a self, s: &Subject<'a>) -> &'a Model {
+    fn model<'a>(&'a self, s: &TrainingInputs<'a>) -> &'a Model {
         match &self.teacher {
             Some(Teacher::Model(m)) => m,
             Some(Teacher::Original) | None => s.cases.original,
@@ -188,13 +188,13 @@ impl Teaching {
     }
 
     /// What prepares the cases, and teaches where that is done in advance.
-    fn reader(&self, s: &Subject) -> Result<Runner> {
+    fn reader(&self, s: &TrainingInputs) -> Result<Runner> {
         let model = if self.in_advance() { self.model(s) } else { s.cases.original };
         Ok(Runner::new(&model.graph, &model.recipe, s.cases.engine, s.cases.fast)?)
     }
 
     /// The networks that teach on every batch, for inputs of `shape`.
-    fn network(&self, s: &Subject, plan: &Plan, shape: &[usize]) -> Result<Option<TeacherNetwork>> {
+    fn network(&self, s: &TrainingInputs, plan: &Plan, shape: &[usize]) -> Result<Option<TeacherNetwork>> {
         if self.teacher.is_none() || !self.on_batches {
             return Ok(None);
         }
@@ -278,7 +278,7 @@ fn split(cases: Vec<Case>) -> (Vec<Case>, Vec<Case>) {
 }
 
 /// What a checkpoint belongs to. The learning rate is left out, so that a run that it spoilt can go on with another.
-fn key(s: &Subject, plan: &Plan, teacher: &Option<Teacher>) -> Result<String> {
+fn key(s: &TrainingInputs, plan: &Plan, teacher: &Option<Teacher>) -> Result<String> {
     let choices = Plan { rate: 0.0, teacher: None, ..plan.clone() };
     let mut of = Fingerprint::new("training");
     of.text("model", &s.cases.original.sha256)

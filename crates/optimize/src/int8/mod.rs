@@ -23,6 +23,7 @@ pub(crate) fn apply(state: &mut State, progress: &mut Progress) -> Result<()> {
     if plan.layers.is_empty() {
         return Err(Error::Nothing);
     }
+    state.open_journal()?;
     let ranges = calibrate(state, &graph, &plan, progress)?;
     // The fast way runs some of the networks; the others stay as they are.
     let fallback = unseen(&graph, state.preset, &ranges);

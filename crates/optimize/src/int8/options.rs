@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[command(next_help_heading = "Quantization")]
 pub struct Int8Options {
-    /// Layers in INT8: all but a first one of up to three channels (performance), that one too (all; part of --precision
-    /// auto with --validate), or neither first and last layers nor residuals (mixed).
+    /// Layers in INT8: all but a first layer of up to three input channels (performance); every layer (all; part of
+    /// --precision auto with --validate); or all but first and last layers and residual sums (mixed).
     #[arg(long, value_enum, default_value_t, value_name = "LAYERS", hide_possible_values = true)]
     pub preset: Preset,
     /// Calibration method: least squared error (mse), least KL divergence (kl), minimum and maximum (minmax), mean of the
     /// cases' extremes (mean), or all but 0.01 % at either end (percentile).
     #[arg(long, value_enum, default_value_t, value_name = "METHOD", hide_possible_values = true)]
     pub ranges: Method,
-    /// No bias correction.
+    /// Keep biases as they are, without bias correction.
     #[arg(long)]
     pub keep_bias: bool,
 }

@@ -2,7 +2,7 @@
 
 use super::rebuild::Moments;
 use super::structure::Structure;
-use crate::layer::{mixes_channels, weight_axes};
+use crate::layer::mixed_channels;
 use ampoule_graph::{Graph, Tensor};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -55,9 +55,9 @@ fn scores(filters: &[Vec<f32>], kind: Importance) -> Vec<f64> {
 /// Importance of every class of `s`; `moments` are needed for [`Importance::Activation`].
 pub fn importance(g: &Graph, s: &Structure, kind: Importance, moments: Option<&Moments>) -> Vec<f64> {
     let (mut sum, mut count) = (vec![0f64; s.classes], vec![0usize; s.classes]);
-    for n in g.nodes.iter().filter(|n| mixes_channels(g, n)) {
+    for n in &g.nodes {
+        let Some([outputs, inputs]) = mixed_channels(g, n) else { continue };
         let Some((w, y)) = n.input(1).and_then(|w| g.constants.get(&w)).zip(n.output()) else { continue };
-        let [outputs, inputs] = weight_axes(&n.op);
         let (list, classes) = match (kind, moments) {
             (Importance::Activation, Some(m)) => {
                 let Some(x) = n.input(0) else { continue };

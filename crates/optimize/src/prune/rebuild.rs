@@ -3,7 +3,7 @@
 //! and no gradients are needed.
 
 use super::structure::Structure;
-use crate::layer::{mixes_channels, weight_axes};
+use crate::layer::mixed_channels;
 use ampoule_engine::{Observe, Observed};
 use ampoule_graph::{Graph, Tensor};
 use std::collections::BTreeMap;
@@ -31,7 +31,8 @@ impl Moments {
     /// Moments of what the layers of `g` read.
     pub fn new(g: &Graph) -> Self {
         let of = |n: &ampoule_graph::Node| n.input(0).map(|x| g.value(x).name.clone());
-        let mut names: Vec<String> = g.nodes.iter().filter(|n| mixes_channels(g, n)).filter_map(of).collect();
+        let mut names: Vec<String> =
+            g.nodes.iter().filter(|n| mixed_channels(g, n).is_some()).filter_map(of).collect();
         names.sort();
         names.dedup();
         Moments { all: Arc::default(), names }
@@ -132,7 +133,8 @@ fn fit(gram: &Gram, stay: &[usize], gone: &[usize]) -> Option<Vec<Vec<f64>>> {
 /// [`super::remove`]. Borders are exact, because padding is 0 for all channels.
 pub fn reconstruct(g: &Graph, s: &Structure, keep: &[bool], moments: &Moments) -> Graph {
     let mut out = g.clone();
-    for n in g.nodes.iter().filter(|n| mixes_channels(g, n)) {
+    for n in &g.nodes {
+        let Some([outputs, inputs]) = mixed_channels(g, n) else { continue };
         let Some((x, id)) = n.input(0).zip(n.input(1)) else { continue };
         let classes = &s.values[x.0];
         let (stay, gone): (Vec<usize>, Vec<usize>) = (0..classes.len()).partition(|&i| keep[classes[i]]);
@@ -145,7 +147,6 @@ pub fn reconstruct(g: &Graph, s: &Structure, keep: &[bool], moments: &Moments) -
         let Some(a) = fit(&gram, &stay, &gone) else { continue };
         let Some(t) = out.constants.get(&id).filter(|t| t.dims().len() >= 2).cloned() else { continue };
         let Some(mut w) = t.to_f64() else { continue };
-        let [outputs, inputs] = weight_axes(&n.op);
         let (dims, taps) = (t.dims().to_vec(), t.dims()[2..].iter().product::<usize>());
         if dims[inputs] != classes.len() {
             continue;

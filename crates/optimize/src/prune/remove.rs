@@ -2,7 +2,7 @@
 
 use super::structure::{Structure, per_channel};
 use crate::Result;
-use crate::layer::{mixes_channels, weight_axes};
+use crate::layer::mixed_channels;
 use ampoule_graph::op::Channels;
 use ampoule_graph::{Graph, Node, Op, Tensor, ValueId};
 
@@ -76,8 +76,7 @@ pub fn remove(g: &Graph, s: &Structure, keep: &[bool]) -> Result<Graph> {
         let (x, y) = (n.input(0), n.output());
         let all = x.map_or(0, |v| s.values[v.0].len());
         let (ins, outs) = (r.places(x), r.places(y));
-        if mixes_channels(g, n) {
-            let [outputs, inputs] = weight_axes(&n.op);
+        if let Some([outputs, inputs]) = mixed_channels(g, n) {
             r.cut(i, 1, outputs, &outs);
             if all > 0 {
                 r.cut(i, 1, inputs, &ins);

@@ -1,6 +1,6 @@
 //! Which channels belong together.
 
-use crate::layer::{mixes_channels, weight_axes};
+use crate::layer::mixed_channels;
 use ampoule_graph::op::{Binary, Channels};
 use ampoule_graph::{Graph, Node, Op, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,7 +111,7 @@ impl Structure {
         // Sets become classes; classes with the same layers become groups.
         let mut makers: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         let mut order = Vec::new();
-        for (i, n) in g.nodes.iter().enumerate().filter(|(_, n)| mixes_channels(g, n)) {
+        for (i, n) in g.nodes.iter().enumerate().filter(|(_, n)| mixed_channels(g, n).is_some()) {
             for &c in n.output().map_or(&[][..], |y| &values[y.0]) {
                 let root = sets.find(c);
                 let own = makers.entry(root).or_default();
@@ -197,14 +197,15 @@ fn follow(g: &Graph, n: &Node, sets: &mut Sets, values: &mut [Vec<usize>]) {
     let name = g.node_name(n);
     let out = channels(g, y);
     let data: Vec<ValueId> = n.inputs.iter().flatten().copied().filter(|v| !values[v.0].is_empty()).collect();
-    if data.is_empty() && !mixes_channels(g, n) {
+    let mixed = mixed_channels(g, n);
+    if data.is_empty() && mixed.is_none() {
         return;
     }
     let result = match &n.op {
-        _ if mixes_channels(g, n) => {
+        _ if let Some(axes) = mixed => {
             let w = n.input(1).and_then(|w| g.constants.get(&w));
-            let outputs = w.map_or(0, |w| w.dims().get(weight_axes(&n.op)[0]).copied().unwrap_or(0));
-            let inputs = w.map_or(0, |w| w.dims().get(weight_axes(&n.op)[1]).copied().unwrap_or(0));
+            let size = |axis: usize| w.and_then(|w| w.dims().get(axis).copied()).unwrap_or(0);
+            let [outputs, inputs] = axes.map(size);
             let fresh = sets.fresh(outputs);
             if inputs != x.len() {
                 sets.freeze(&x, &format!("`{name}` reads them in another order"));

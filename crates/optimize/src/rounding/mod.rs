@@ -41,8 +41,8 @@ pub enum Rounding {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[command(next_help_heading = "Quantization")]
 pub struct RoundingOptions {
-    /// Rounding of weights: to nearest; with scales that minimise the error of the layer's outputs on samples of its
-    /// inputs (outputs); or adaptive rounding, up or down by the same error (adaptive).
+    /// Rounding of weights: to nearest (nearest); to nearest, with the scale that minimises the error of the layer's
+    /// outputs on samples of its inputs (outputs); or each weight up or down, to minimise that error (adaptive).
     #[arg(long, value_enum, default_value_t, value_name = "HOW", hide_possible_values = true)]
     pub rounding: Rounding,
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[command(next_help_heading = "Quantization")]
 pub struct WinogradOptions {
-    /// Winograd INT8, rounded in the transform domain, for those 3×3 layers that are faster so, as many as the
-    /// limits allow (part of --precision auto). Other engines compute such layers directly.
+    /// Winograd INT8 (operands rounded in the transform domain) for the 3×3 layers that it makes faster, as many as the
+    /// limits allow (part of --precision auto). Other engines compute these layers directly.
     #[arg(long)]
     pub winograd: bool,
 }

@@ -4,7 +4,7 @@ use super::{Content, Image, Pixels};
 use crate::grid::{Change, Return};
 use crate::recipe::{Across, Back, Colours, Method, PadMode, Side, SizeKey, SpacingRule};
 use ampoule_imaging::crop::Frame;
-use ampoule_imaging::photo::{linear, shorter_side};
+use ampoule_imaging::photo::{channels_of_levels, linear, shorter_side};
 use ampoule_imaging::resample::{self, Border, Order};
 use ampoule_imaging::{Volume, blocks, crop, pad, spacing};
 use std::borrow::Cow;
@@ -78,10 +78,8 @@ pub(super) fn resize(image: &mut Image, size: &SizeKey, method: Method, back: Ba
         (Pixels::Bytes(p), None) if method == Method::Linear && image.colours != Colours::Grey => {
             // Without rounding in between, as TensorFlow does.
             let values = linear(p, [to[0], to[1]]);
-            let order = if image.colours == Colours::Bgr { [2, 1, 0] } else { [0, 1, 2] };
-            let channel = |c: usize| values.iter().skip(c).step_by(3).copied().collect();
-            let list = order.map(|c| Volume { dims: to, data: channel(c) });
-            image.pixels = Pixels::Floats(Cow::Owned(list.into()));
+            let list = channels_of_levels(&values, [to[0], to[1]], image.colours.order());
+            image.pixels = Pixels::Floats(Cow::Owned(list));
         }
         _ => image.replace(|v| resampled(v, to, method)),
     }

@@ -8,7 +8,7 @@ use crate::grid::{Change, GridHistory};
 use crate::recipe::{Colours, Step};
 use ampoule_imaging::Volume;
 use ampoule_imaging::normalise::range::least_and_most;
-use ampoule_imaging::photo::Photo;
+use ampoule_imaging::photo::{Photo, channels_of_levels};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
@@ -109,17 +109,8 @@ impl<'a> Image<'a> {
     }
 
     /// A tile of grey levels, red, green and blue innermost, 0 to 255 and not rounded.
-    pub fn of_levels(levels: &[f32], [width, height]: [usize; 2], colours: Colours) -> Image<'a> {
-        let dims = [width, height, 1];
-        let channel = |c: usize| Volume { dims, data: levels.iter().skip(c).step_by(3).copied().collect() };
-        let list: Vec<Volume<f32>> = match colours {
-            Colours::Rgb => vec![channel(0), channel(1), channel(2)],
-            Colours::Bgr => vec![channel(2), channel(1), channel(0)],
-            Colours::Grey => {
-                let grey = |p: &[f32]| 0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2];
-                vec![Volume { dims, data: levels.chunks_exact(3).map(grey).collect() }]
-            }
-        };
+    pub fn of_levels(levels: &[f32], size: [usize; 2], colours: Colours) -> Image<'a> {
+        let list = channels_of_levels(levels, size, colours.order());
         Image { flat: true, ..Image::of_volumes(list, [1.0; 3]) }
     }
 
@@ -134,7 +125,7 @@ impl<'a> Image<'a> {
     /// Its channels as float32.
     pub fn floats(&mut self) -> &[Volume<f32>] {
         if let Pixels::Bytes(photo) = &self.pixels {
-            self.pixels = Pixels::Floats(Cow::Owned(channels(photo, self.colours)));
+            self.pixels = Pixels::Floats(Cow::Owned(photo.channels(self.colours.order())));
         }
         match &self.pixels {
             Pixels::Floats(list) => list,
@@ -186,20 +177,6 @@ impl<'a> Image<'a> {
         history.0.push(Change::Window { start: start.map(|s| s as i64), from: self.dims(), to });
         let mask = self.mask.as_ref().map(|m| m.crop(start, end));
         Image { pixels, mask, history, ..*self }
-    }
-}
-
-/// The channels of an eight-bit image.
-fn channels(photo: &Photo, colours: Colours) -> Vec<Volume<f32>> {
-    let dims = [photo.width, photo.height, 1];
-    let channel =
-        |c: usize| Volume { dims, data: photo.rgb.iter().skip(c).step_by(3).map(|&v| v as f32).collect() };
-    match colours {
-        Colours::Rgb => vec![channel(0), channel(1), channel(2)],
-        Colours::Bgr => vec![channel(2), channel(1), channel(0)],
-        Colours::Grey => {
-            vec![Volume { dims, data: photo.grey().into_iter().map(f32::from).collect() }]
-        }
     }
 }
 

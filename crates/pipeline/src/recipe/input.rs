@@ -1,6 +1,7 @@
 //! `[[input]]`: the files of a case and their channels.
 
 use super::schema::{Section, choices};
+use ampoule_imaging::photo::ChannelOrder;
 use serde::Serialize;
 
 choices! {
@@ -54,6 +55,17 @@ pub struct Input {
     pub frame: Option<usize>,
     /// What happens where the file lies on another grid than the first.
     pub grid: Agree,
+}
+
+impl Colours {
+    /// The channels of an image as imaging names them.
+    pub(crate) fn order(self) -> ChannelOrder {
+        match self {
+            Colours::Rgb => ChannelOrder::Rgb,
+            Colours::Bgr => ChannelOrder::Bgr,
+            Colours::Grey => ChannelOrder::Grey,
+        }
+    }
 }
 
 impl Input {

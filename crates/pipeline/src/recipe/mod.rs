@@ -1,6 +1,6 @@
 //! The recipe: how a file becomes the network's input, and the network's output a result.
 //!
-//! One schema for volumes, tiles, slides and photos. It is TOML, rides in the model file under
+//! One schema for volumes, tiles, slides and photos. It is TOML, is stored in the model file under
 //! `ampoule.recipe`, and every key is documented in `docs/recipes.md`. All errors of a text are reported at once.
 
 mod check;

@@ -190,7 +190,7 @@ fn sections_that_are_sound_are_compared_beside_errors() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_told() {
+fn what_does_not_fit_together_is_reported() {
     for (from, to, words) in [
         ("version = 2", "version = 1", "an earlier program"),
         ("version = 2", "version = 3", "reads 2"),

@@ -150,9 +150,9 @@ pub(crate) fn build(weights: Weights) -> Result<Graph> {
     let mut n = Net { b: &mut b, w: &mut w, convolutions: 0, separables: 0, norms: 0 };
     let seen = n.xception(x)?;
     let seen = n.dense_norm(seen, 1, [2048, 264], 1)?;
-    let told = n.dense_norm(patient, 0, [10, 224], 0)?;
-    let told = n.dense_norm(told, 2, [224, 64], 2)?;
-    let both = n.b.concat(&[seen, told]);
+    let clinical = n.dense_norm(patient, 0, [10, 224], 0)?;
+    let clinical = n.dense_norm(clinical, 2, [224, 64], 2)?;
+    let both = n.b.concat(&[seen, clinical]);
     let both = n.dense_norm(both, 3, [328, 32], 3)?;
     let y = n.dense(both, 4, [32, 7])?;
     let y = n.b.softmax(y);

@@ -412,7 +412,7 @@ impl Header {
 
     /// The voxel-to-world map in millimetres and what was odd about it: sform if its code is set, else
     /// qform, else spacing with the volume centred and x towards the left (as nibabel and ANALYZE do);
-    /// unusable forms are passed over in words, and forms that disagree are noted with by how much.
+    /// unusable forms are passed over with a note, and a note says by how much forms disagree.
     pub fn affine(&self) -> Result<(Affine, Vec<String>), Error> {
         let mut notes = Vec::new();
         let mm = self.millimetres(&mut notes);

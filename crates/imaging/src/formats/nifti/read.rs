@@ -7,7 +7,7 @@ use std::path::Path;
 /// Header extensions larger than this are not carried over.
 const EXTENSIONS: u64 = 16 << 20;
 
-/// Bytes per voxel while an image is processed, beside the voxels as stored: float32 as stored and
+/// Bytes per voxel while an image is processed, in addition to the voxels as stored: float32 as stored and
 /// canonical, probability, masks, and a compressed copy of each output.
 const WORKING: u64 = 16;
 

@@ -4,7 +4,6 @@ use super::super::error::Error;
 use super::super::kind::Format;
 use super::super::stream::Stream;
 use std::collections::BTreeMap;
-use std::io::Read;
 
 /// Longest header; those of segmentations with hundreds of segments have some hundred kilobytes.
 const LONGEST: usize = 4 << 20;
@@ -62,15 +61,13 @@ fn shortened(line: &str) -> String {
 
 /// The bytes before the empty line, as text; what is not UTF-8 is replaced.
 fn header(stream: &mut Stream) -> Result<String, Error> {
-    let mut bytes = Vec::new();
-    for byte in stream.by_ref().take(LONGEST as u64).bytes() {
-        bytes.push(byte?);
+    let (mut bytes, mut byte) = (Vec::new(), [0]);
+    while bytes.len() < LONGEST {
+        stream.fill(&mut byte, "the header")?;
+        bytes.push(byte[0]);
         if bytes.ends_with(b"\n\n") || bytes.ends_with(b"\n\r\n") {
             return Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned());
         }
     }
-    Err(match bytes.len() {
-        LONGEST => malformed("it has no end"),
-        _ => Error::Truncated("it ends inside the header".into()),
-    })
+    Err(malformed("it has no end"))
 }

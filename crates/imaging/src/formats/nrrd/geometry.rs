@@ -102,7 +102,8 @@ fn items(text: &str) -> Option<Vec<Option<[f64; 3]>>> {
     let (mut rest, mut list) = (text.trim(), Vec::new());
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix("none") {
-            (rest, _) = (after.trim_start(), list.push(None));
+            list.push(None);
+            rest = after.trim_start();
             continue;
         }
         let end = rest.find(')')? + 1;

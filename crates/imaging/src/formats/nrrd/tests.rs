@@ -78,7 +78,7 @@ fn spaces_turn_to_ras_and_oblique_directions_are_kept() {
     };
     assert_eq!(
         affine("right-anterior-superior"),
-        [[0.0, 2.0, 0.0, 10.0], [0.5, 0.0, 0.0, -20.0], [0.1f32 as f64, 0.0, 3.0, 30.0]].map(|r| r)
+        [[0.0, 2.0, 0.0, 10.0], [0.5, 0.0, 0.0, -20.0], [0.1f32 as f64, 0.0, 3.0, 30.0]]
     );
     assert_eq!(affine("LAS")[0], [0.0, -2.0, 0.0, -10.0]);
     let micrometres = header(&[
@@ -103,7 +103,7 @@ fn what_is_not_stated_is_noted() {
 fn frames_are_chosen() {
     let frames =
         [("dimension", "4"), ("sizes", "3 2 2 2"), ("space directions", "(1,0,0) (0,1,0) (0,0,1) none")];
-    let bytes = [header(&frames).as_bytes(), &voxels(), &voxels().repeat(1)].concat();
+    let bytes = [header(&frames).as_bytes(), &voxels(), &voxels()].concat();
     assert!(matches!(read(&bytes, None), Err(Error::Frames { frames: 2 })));
     assert_eq!(read(&bytes, Some(1)).unwrap().to_f32().0.data[0], -3.0);
     let first = [frames[0], frames[1], ("space directions", "none (1,0,0) (0,1,0) (0,0,1)")];

@@ -10,7 +10,7 @@ pub(crate) fn has(p: &Page, [cx, cy]: [u64; 2]) -> bool {
     listed(&p.offsets) && listed(&p.counts)
 }
 
-/// Planes of a chunk that are needed for its colours: one, unless colours are stored apart.
+/// Planes of a chunk that are needed for its colours: one, unless each colour has a plane of its own.
 pub(crate) fn planes(p: &Page) -> usize {
     if p.planar { p.colours() } else { 1 }
 }

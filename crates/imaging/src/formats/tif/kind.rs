@@ -3,7 +3,7 @@
 use super::page::{Colour, Page};
 use crate::formats::kind::Format;
 
-/// Kinds of TIFF that are told apart by what stands in them.
+/// Kinds of TIFF, distinguished by their tags and descriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Aperio,
