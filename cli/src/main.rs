@@ -1,4 +1,5 @@
 //! `ampoule`: trained medical networks on a plain CPU.
+#![forbid(unsafe_code)]
 
 mod args;
 mod commands;

@@ -3,6 +3,7 @@
 //!
 //! Results depend on its numbers (initial weights, augmentation, bootstrap intervals), and a resumed run must
 //! draw what the first one drew. So the sequence of a seed is part of the contract: it never changes.
+#![forbid(unsafe_code)]
 
 /// A stream of random numbers; by default that of the seed 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 //! The checker reads the source text with `syn` and resolves every path of `use` declarations, types,
 //! expressions, patterns and macro calls to the module that defines the name; re-exports are followed.
 //! Method calls carry no path and are not seen. Items under `#[cfg(test)]` do not count as imports.
+#![forbid(unsafe_code)]
 
 mod allowed;
 mod arrows;

@@ -3,6 +3,7 @@
 //! Test targets (`tests/`) use it as a development dependency. Unit tests inside `src` of the crates that
 //! it depends on may use its functions on plain numbers only: there, types such as `Graph` would be those
 //! of another copy of the crate.
+#![forbid(unsafe_code)]
 
 mod compare;
 mod files;
