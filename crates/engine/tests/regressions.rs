@@ -145,13 +145,28 @@ fn constants_of_the_image_size_do_not_break_tiles() {
     b.output(image, "same", &known(&[1, 1, 64, 48]));
     let graph = b.finish();
     let dims = vec![vec![1, 3, 64, 48]];
+    let run = |mut s: Session| {
+        s.set_input(0, &values(3 * 64 * 48, 1)).unwrap();
+        s.run().unwrap();
+        (s.streamed(), s.output(0).unwrap().to_vec())
+    };
+    let (_, want) = run(Session::new(graph.clone(), &dims, &defaults()).unwrap());
+    let (mut streamed, mut refused) = (0, 0);
     for max in (10..200).step_by(5) {
         let options = Options { max_bytes: Some(max << 10), threads: 2, ..defaults() };
         match Session::new(graph.clone(), &dims, &options) {
-            Ok(mut s) => s.run().unwrap(),
-            Err(e) => assert!(matches!(e, ampoule_engine::Error::Memory { .. }), "{e}"),
+            Ok(s) => {
+                let (tiled, got) = run(s);
+                ampoule_testing::assert_same_bits(&got, &want, "within a limit");
+                streamed += tiled as usize;
+            }
+            Err(e) => {
+                assert!(matches!(e, ampoule_engine::Error::Memory { .. }), "{e}");
+                refused += 1;
+            }
         }
     }
+    assert!(streamed > 0 && refused > 0, "{streamed} limits lead to tiles, {refused} to a refusal");
 }
 
 /// Not a number has the same code in the engine as in the reference.

@@ -21,7 +21,7 @@ pub fn relative_error(got: &[f32], want: &[f32]) -> f64 {
 #[track_caller]
 pub fn assert_close(got: &[f32], want: &[f32], most: f64, what: &str) {
     let error = relative_error(got, want);
-    if !(error <= most) {
+    if error.is_nan() || error > most {
         let by_difference = |a: &usize, b: &usize| {
             let d = |i: usize| (got[i] - want[i]).abs();
             d(*a).total_cmp(&d(*b))
