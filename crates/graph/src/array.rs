@@ -42,7 +42,7 @@ impl Array {
             Data::F(v) => Tensor::from_f64(self.dtype, &self.dims, v),
             Data::I(v) => Tensor::from_i64(self.dtype, &self.dims, v),
         };
-        t.ok_or_else(|| OpError::ElementType { dtype: self.dtype, role: "produced" })
+        t.ok_or(OpError::ElementType { dtype: self.dtype, role: "produced" })
     }
 
     /// Number of elements.

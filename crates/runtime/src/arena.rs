@@ -122,7 +122,8 @@ mod tests {
         let (from, to) = parts.separate(1, 2);
         to.copy_from_slice(from);
         assert_eq!(arena.floats(8..16), [3.0; 8]);
-        let overlapping = std::panic::AssertUnwindSafe(|| arena.parts(&[0..5], vec![4..8]).0.len());
+        let overlapping =
+            std::panic::AssertUnwindSafe(|| arena.parts(&[0..5, 0..5], vec![4..8, 8..9]).0.len());
         assert!(std::panic::catch_unwind(overlapping).is_err());
     }
 }

@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_lies_outside_is_refused() {
-        let mut v = vec![0f32; 24];
+        let mut v = [0f32; 24];
         let area = Area::from(&mut v[..]);
         let layout = Layout::new(&[(4, 6), (6, 1)]);
         area.writing(&layout, 0);

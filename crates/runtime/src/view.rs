@@ -63,7 +63,7 @@ impl View {
     /// Elements from the first to one past the last that the view touches, from its offset on;
     /// `None` when strides are negative.
     pub fn extent(&self) -> Option<usize> {
-        if self.len() == 0 {
+        if self.is_empty() {
             return Some(0);
         }
         let mut last = 0;

@@ -24,7 +24,7 @@ impl Lower<'_> {
             start += x.dims[a];
             let part = out.sliced(&plan);
             // Written there already by the step that computed it.
-            if part != x && part.len() > 0 {
+            if part != x && !part.is_empty() {
                 self.copy(n, x, part);
             }
         }

@@ -54,7 +54,7 @@ impl Lower<'_> {
     pub(super) fn global_average(&mut self, n: &Node) -> R<bool> {
         let Some(y) = n.output() else { return Ok(false) };
         let x = self.input(n, 0)?;
-        if !(3..=5).contains(&x.dims.len()) || x.len() == 0 {
+        if !(3..=5).contains(&x.dims.len()) || x.is_empty() {
             return Ok(false);
         }
         let (x, _) = self.channels_last(n, x)?;

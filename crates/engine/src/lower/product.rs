@@ -104,7 +104,7 @@ impl Lower<'_> {
             return Ok(true);
         }
         let (a, b) = (self.input(n, 0)?, self.input(n, 1)?);
-        if a.dims.len() < 2 || b.dims.len() < 2 || a.len() == 0 || b.len() == 0 {
+        if a.dims.len() < 2 || b.dims.len() < 2 || a.is_empty() || b.is_empty() {
             return Ok(false);
         }
         if let (Some(w), 2) = (self.constant(n, 1).and_then(ConstantWeights::of), b.dims.len()) {

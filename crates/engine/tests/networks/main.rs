@@ -280,7 +280,7 @@ fn inputs_and_outputs_that_are_not_there_are_errors() {
     assert!(matches!(s.output(9).err(), Some(Error::NoOutput { index: 9, outputs: 1 })));
     assert!(matches!(s.set_input(0, &values[1..]), Err(Error::InputLength { index: 0, .. })));
     let wide = Tensor::f32(&[1, 1], &[0.0]);
-    assert!(matches!(s.run_tensors(&[wide.clone()]), Err(Error::InputShape { index: 0, .. })));
+    assert!(matches!(s.run_tensors(std::slice::from_ref(&wide)), Err(Error::InputShape { index: 0, .. })));
     assert!(matches!(s.run_tensors(&[wide.clone(), wide]), Err(Error::InputCount { given: 2, inputs: 1 })));
     let more = std::sync::Arc::new(ampoule_engine::Pool::new(s.threads() + 1));
     assert!(matches!(s.sharing_weights(more).err(), Some(Error::Threads { .. })));
