@@ -44,7 +44,7 @@ fn every_command_refuses_what_does_not_fit() {
     refused(&d, &["run", "tiny.onnx", huge, "-o", "out"], "256M", &["huge.nii.gz"]);
     refused(&d, &["evaluate", huge, huge], "256M", &["huge.nii.gz"]);
     refused(&d, &["compare", "tiny.onnx", "tiny.onnx", huge], "256M", &["huge.nii.gz"]);
-    let optimize = ["optimize", "tiny.onnx", "-o", "out.onnx", "--calibrate", "cases"];
+    let optimize = ["optimize", "tiny.onnx", "-o", "out.onnx", "--calibrate", "cases", "--preset", "all"];
     refused(&d, &optimize, "256M", &["huge.nii.gz"]);
     for args in [
         &["inspect", "tiny.onnx"][..],

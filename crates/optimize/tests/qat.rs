@@ -201,7 +201,13 @@ fn binary_operators_with_constants_are_no_quantizers() {
 fn reference(g: &Graph) -> Vec<f32> {
     let mut g = g.clone();
     ampoule_graph::infer::infer(&mut g).unwrap();
-    let out = ampoule_graph::eval::run(&logits(&g), &[Tensor::f32(&SHAPE, &input())]).unwrap().remove(0);
+    // What the network and the engine are given lies channels innermost.
+    let [_, channels, height, width] = SHAPE;
+    let (given, area) = (input(), height * width);
+    let of =
+        |i: usize| given[i / (channels * area) * channels * area + i % area * channels + i / area % channels];
+    let x: Vec<f32> = (0..given.len()).map(of).collect();
+    let out = ampoule_graph::eval::run(&logits(&g), &[Tensor::f32(&SHAPE, &x)]).unwrap().remove(0);
     let (rows, dims) = (out.to_f32().unwrap(), out.dims().to_vec());
     let (c, pixels) = (dims[1], dims[2..].iter().product::<usize>());
     let at = |i: usize| rows[(i / (pixels * c) * c + i % c) * pixels + i / c % pixels];

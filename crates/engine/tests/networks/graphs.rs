@@ -250,7 +250,9 @@ pub fn local3d() -> (Graph, Vec<usize>) {
     let u = n.b.concat(&[b, u, v]);
     let u = n.conv(u, [40, 16], same);
     let u = n.b.unary(u, Unary::LeakyRelu { alpha: 0.2 });
-    let y = n.conv(u, [16, 3], Window::of(&[1, 1, 1]));
+    // Activations grow from layer to layer; scores of such a size would make ties of the softmax of rounding errors.
+    let (w, bias) = (n.scaled(&[3, 16, 1, 1, 1], 1e-4), n.scaled(&[3], 1.0));
+    let y = n.b.conv(u, w, Some(bias), Window::of(&[1, 1, 1]));
     let y = n.b.softmax(y);
     n.b.output(y, "y", &known(&[1, 3, 96, 12, 14]));
     (n.b.finish(), dims)

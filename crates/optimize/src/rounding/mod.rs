@@ -160,21 +160,22 @@ mod tests {
         ampoule_random::Random::at(&[seed]).values(n)
     }
 
-    #[test]
-    fn outputs_get_nearer_and_weights_stay_quantized() {
+    /// Squared errors of a layer's outputs with weights to nearest, by outputs and adaptive; checks that the same quantized
+    /// weights are found again in what is written.
+    fn errors(seed: u64) -> [f64; 3] {
         let (size, count) = (40, 512);
         // Inputs that go together, as those of a network do: there errors can make up for one another.
-        let base = random(3 * count, 1);
+        let base = random(3 * count, seed);
         let values: Vec<f32> = (0..size)
             .flat_map(|k| {
-                let noise = random(count, k as u64 + 9);
+                let noise = random(count, 100 * seed + k as u64);
                 let base = &base[k % 3 * count..(k % 3 + 1) * count];
                 base.iter().zip(noise).map(|(b, n)| b + 0.3 * n).collect::<Vec<_>>()
             })
             .collect();
         let columns = Columns { values, count };
         let powers: Vec<f64> = (0..size).map(|k| dot(columns.of(k), columns.of(k))).collect();
-        let w: Vec<f32> = random(size, 5);
+        let w: Vec<f32> = random(size, 1000 + seed);
         let error = |rounded: &[f32]| {
             let mut r = vec![0f32; count];
             for k in 0..size {
@@ -187,14 +188,24 @@ mod tests {
         let (mut outputs, mut adaptive) = (w.clone(), w.clone());
         round(&mut outputs, &columns, &powers, false);
         round(&mut adaptive, &columns, &powers, true);
-        let [a, b, c] = [&nearest, &outputs, &adaptive].map(|r| error(r));
-        assert!(b <= a && c < 0.5 * b, "{a} {b} {c}");
-        // The same quantized weights are found again in what is written.
+        let found = [&nearest, &outputs, &adaptive].map(|r| error(r));
         for r in [outputs, adaptive] {
             let (quantized, scales) = crate::quantize::quantized_weights(&r, &[1, size], 0);
             for (v, q) in r.iter().zip(quantized) {
                 assert!((v - q as f32 * scales[0]).abs() < 1e-6, "{v} is not {q} times {}", scales[0]);
             }
         }
+        found
+    }
+
+    #[test]
+    fn outputs_get_nearer_and_weights_stay_quantized() {
+        let mut totals = [0.0; 3];
+        for seed in 1..=8 {
+            let found = errors(seed);
+            assert!(found[1] <= found[0] && found[2] < found[1], "seed {seed}: {found:?}");
+            (0..3).for_each(|i| totals[i] += found[i]);
+        }
+        assert!(totals[2] < 0.6 * totals[1], "{totals:?}");
     }
 }
