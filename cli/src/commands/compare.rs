@@ -85,7 +85,11 @@ fn layers(g: &Global, a: &str, b: &str, inputs: &[String], fast: bool) -> Outcom
         &Case::of_file(file),
         fast,
     );
-    let db = |v: Option<f64>| v.map_or("equal".into(), |v| format!("{v:.1} dB"));
+    let db = |v: Option<f64>| match v {
+        Some(v) if v.is_infinite() => "equal".to_owned(),
+        Some(v) => format!("{v:.1} dB"),
+        None => "not measured".to_owned(),
+    };
     for l in found.map_err(|e| Failure::from(e).about(format_args!("{a}, {b}")))? {
         match g.json {
             true => json(&l)?,

@@ -71,6 +71,12 @@ pub enum Mismatch {
         /// Its shape in the second.
         second: Vec<usize>,
     },
+    /// Values that nothing can be compared with.
+    #[error("`{value}` holds values that are not finite; a model or the image is damaged")]
+    NotFinite {
+        /// Output, image or layer.
+        value: String,
+    },
     /// No layer to compare.
     #[error("the second model has no quantized layer whose name is one of the first's")]
     NoCommonLayer,

@@ -5,9 +5,9 @@ use crate::labels::{Compared, mask_of, values};
 use crate::pairing::{Naming, Pairs, pairs};
 use crate::statistics::median_of_sorted;
 use crate::{Error, Result, gandlf};
+use ampoule_imaging::Volume;
 use ampoule_imaging::geometry::{Affine, Orientation};
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
-use ampoule_imaging::{Nifti, Volume};
 use ampoule_pipeline::grids_differ;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -131,7 +131,8 @@ struct LabelMap {
 fn read(path: &Path) -> Result<LabelMap> {
     let fail = |reason: String| Error::Input { path: path.into(), reason };
     let room = ampoule_pipeline::memory_room().unwrap_or(u64::MAX);
-    let image = Nifti::read_within(path, None, room).map_err(|source| image_error(path, source))?;
+    let image = ampoule_imaging::formats::read_volume(path, None, room)
+        .map_err(|source| image_error(path, source))?;
     let (stored, _) = image.to_f32();
     let affine = image.affine();
     let orientation = Orientation::of(&affine);
@@ -334,6 +335,7 @@ impl Evaluation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ampoule_imaging::Nifti;
 
     /// Writes a volume of 4 × 3 × 2 voxels of 2 mm whose origin lies at `x` mm, its first axis flipped on request.
     fn put(path: &Path, values: [f32; 24], x: f64, flipped: bool) {

@@ -101,16 +101,16 @@ impl GroundTruth {
     pub fn stored(&self, case: &Case, recipe: &Recipe) -> Result<Volume<u16>> {
         let values: Vec<u16> = recipe.foreground().map(|l| l.value).collect();
         let path = case.main();
-        let fail = |reason: String| Error::Input { path: path.into(), reason };
         if recipe.is_image_level() {
             return self.sized(case, [1; 3], &values);
         }
         if recipe.kind() == Kind::Image {
-            let photo = Photo::read(path).map_err(|e| fail(e.to_string()))?;
+            let photo = Photo::read_within(path, room())
+                .map_err(|source| ampoule_pipeline::Error::Photo { path: path.into(), source })?;
             return self.sized(case, [photo.width, photo.height, 1], &values);
         }
-        let image =
-            formats::read_volume(path, recipe.input[0].frame, u64::MAX).map_err(|e| fail(e.to_string()))?;
+        let image = formats::read_volume(path, recipe.input[0].frame, room())
+            .map_err(|e| crate::evaluate::image_error(path, e))?;
         let o = Orientation::of(&image.affine());
         let canonical = o.to_canonical(&Volume::filled(image.dims(), 0u8)).dims;
         Ok(o.from_canonical(&self.sized(case, canonical, &values)?))
@@ -136,6 +136,11 @@ impl GroundTruth {
     }
 }
 
+/// Bytes that reading an image may take.
+fn room() -> u64 {
+    ampoule_pipeline::memory_room().unwrap_or(u64::MAX)
+}
+
 /// A label map, volumes along right, anterior, superior. Where one label is measured, anything above 0 is it.
 fn mask(file: &Path, values: &[u16]) -> Result<Volume<u16>> {
     let bad = |reason: String| Error::Input { path: file.into(), reason };
@@ -143,9 +148,8 @@ fn mask(file: &Path, values: &[u16]) -> Result<Volume<u16>> {
     let volume = VOLUMES.iter().any(|e| name.ends_with(e));
     let mut labels = match volume {
         true => {
-            let room = ampoule_pipeline::memory_room().unwrap_or(u64::MAX);
-            let image =
-                formats::read_volume(file, None, room).map_err(|e| crate::evaluate::image_error(file, e))?;
+            let image = formats::read_volume(file, None, room())
+                .map_err(|e| crate::evaluate::image_error(file, e))?;
             let stored = image.to_f32().0;
             if let Some(v) = stored.data.iter().find(|v| v.fract() != 0.0 || !(0.0..=65_535.0).contains(*v))
                 && values.len() != 1

@@ -5,7 +5,8 @@ use crate::classification::Sample;
 use ampoule_engine::{Options, StepInfo};
 use ampoule_graph::Graph;
 use ampoule_imaging::Volume;
-use ampoule_pipeline::{Case, Model, Settings, predict_case};
+use ampoule_pipeline::recipe::{Rule, Task};
+use ampoule_pipeline::{Case, Model, Recipe, Settings, predict_case};
 use std::time::{Duration, Instant};
 
 /// A model with its recipe and the way it is run.
@@ -19,8 +20,8 @@ pub struct Runner {
 /// What a model predicts for a case, reduced to what is measured.
 #[derive(Clone, Debug)]
 pub struct Prediction {
-    /// Label of every voxel or pixel, volumes along right, anterior, superior; the number of the class of a
-    /// classified image.
+    /// Label of every voxel or pixel, volumes along right, anterior, superior; what the recipe decides for a
+    /// whole image: the number of its class, that after the last one for none, or 1 and 0 for each of several labels.
     pub labels: Volume<u16>,
     /// Size of a voxel in mm; 1 where nothing is known.
     pub spacing: [f64; 3],
@@ -37,7 +38,11 @@ impl Prediction {
     pub fn sample(&self, truth: u16) -> Sample {
         Sample {
             truth: truth as usize,
-            predicted: self.labels.data.first().map_or(0, |&l| l as usize),
+            predicted: match self.labels.data[..] {
+                [class] => class as usize,
+                // Of several classes the likeliest is compared with a single true one.
+                _ => largest(&self.scores),
+            },
             probabilities: self.scores.iter().map(|p| *p as f64).collect(),
             group: String::new(),
         }
@@ -92,13 +97,74 @@ impl Runner {
                 Prediction { labels: turned, spacing, classes: classes.max(2), values, scores: Vec::new() }
             }
             None => {
-                let best =
-                    (1..p.numbers.len()).fold(0, |b, k| if p.numbers[k] > p.numbers[b] { k } else { b });
-                let labels = Volume { dims: [1; 3], data: vec![best as u16] };
+                let data = decided(recipe, &p);
+                let labels = Volume { dims: [data.len(), 1, 1], data };
                 Prediction { labels, spacing: [1.0; 3], classes, values, scores: p.numbers }
             }
         };
         stages.push(("decide".to_owned(), ms(start.elapsed() - predicted)));
         Ok((found, stages))
+    }
+}
+
+/// What the recipe decides for a whole image: the number of its class, which is that of no class where none was chosen;
+/// 1 or 0 for each label where several may be chosen; the largest number of a regression.
+fn decided(recipe: &Recipe, p: &ampoule_pipeline::Prediction) -> Vec<u16> {
+    if recipe.model.task == Task::Regression {
+        return vec![largest(&p.numbers) as u16];
+    }
+    let chosen = |k: usize| p.classes.contains(&recipe.label[k].name);
+    let labels = 0..recipe.label.len();
+    match recipe.decide.rule {
+        Rule::Several => labels.map(|k| chosen(k) as u16).collect(),
+        Rule::Argmax | Rule::Threshold | Rule::Regions => {
+            let none = labels.len();
+            vec![labels.into_iter().find(|k| chosen(*k)).unwrap_or(none) as u16]
+        }
+    }
+}
+
+/// Position of the largest number; 0 where there is none.
+fn largest(numbers: &[f32]) -> usize {
+    (1..numbers.len()).fold(0, |best, k| if numbers[k] > numbers[best] { k } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(rule: &str) -> Recipe {
+        let text = format!(
+            "version = 2\n[model]\ntask = \"classification\"\n[[input]]\nkind = \"image\"\n[[network]]\nactivation = \"sigmoid\"\n\
+             [decide]\nrule = \"{rule}\"\n[[label]]\nname = \"ulcer\"\n[[label]]\nname = \"scar\"\n"
+        );
+        Recipe::parse(&text, "recipe").unwrap()
+    }
+
+    /// A prediction of which nothing but the classes matters.
+    fn predicted(classes: &[&str]) -> ampoule_pipeline::Prediction {
+        ampoule_pipeline::Prediction {
+            labels: None,
+            scores: Vec::new(),
+            numbers: vec![0.1, 0.2],
+            classes: classes.iter().map(|c| (*c).to_owned()).collect(),
+            measured: Vec::new(),
+            affine: None,
+            spacing: [1.0; 3],
+            orientation: None,
+            timings: ampoule_pipeline::Timings::default(),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_recipe_decides_and_not_the_largest_number() {
+        let threshold = recipe("threshold");
+        assert_eq!(decided(&threshold, &predicted(&[])), [2], "none is a result of its own");
+        assert_eq!(decided(&threshold, &predicted(&["ulcer"])), [0]);
+        assert_eq!(decided(&recipe("argmax"), &predicted(&["scar"])), [1]);
+        let several = recipe("several");
+        assert_eq!(decided(&several, &predicted(&[])), [0, 0]);
+        assert_eq!(decided(&several, &predicted(&["ulcer", "scar"])), [1, 1]);
     }
 }

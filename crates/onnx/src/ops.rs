@@ -82,7 +82,11 @@ fn function(r: &mut Draft, n: &NodeProto, node: &mut Node, a: &Attrs) -> Read<Op
             *number = a.float(attribute, *number)?;
         }
         if let Unary::Gelu { tanh } = &mut u {
-            *tanh = a.text("approximate", "none")? == "tanh";
+            *tanh = match a.text("approximate", "none")?.as_ref() {
+                "none" => false,
+                "tanh" => true,
+                other => return Err(Refusal::Value { name: "approximate", value: other.to_owned() }),
+            };
         }
         return Ok(Some(Op::Unary(u)));
     }

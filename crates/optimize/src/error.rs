@@ -61,7 +61,9 @@ pub enum Error {
         case: String,
     },
     /// There is nothing to quantize.
-    #[error("the network has no convolution or matrix product with constant weights to quantize")]
+    #[error(
+        "there is no convolution or matrix product with constant weights to quantize; `--preset all` takes a first layer of up to three channels too"
+    )]
     Nothing,
     /// The recipe runs none of the file's networks.
     #[error("the network was never run")]

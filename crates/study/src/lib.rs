@@ -27,3 +27,16 @@ pub use profile::Machine;
 pub use run::{Event, Study, run};
 pub use spec::Spec;
 pub use worker::serve;
+
+/// The text of a plain file of at most 256 MiB; pipes and devices are refused.
+fn plain_text(path: &std::path::Path) -> std::io::Result<String> {
+    use std::io::Read;
+    const MOST: u64 = 256 << 20;
+    let file = ampoule_imaging::fs::open_plain(path)?;
+    let mut text = String::new();
+    file.take(MOST + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > MOST {
+        true => Err(std::io::Error::other("it is larger than 256 MiB; is it a file of a study?")),
+        false => Ok(text),
+    }
+}

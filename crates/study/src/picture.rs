@@ -60,7 +60,9 @@ fn foreground(labels: Volume<u16>) -> Volume<u16> {
 
 /// A tile with outlines, made smaller by whole steps.
 fn tile(case: &Path, a: &Volume<u16>, b: &Volume<u16>) -> Result<Photo> {
-    let photo = Photo::read(case).map_err(|e| Error::File { path: case.into(), reason: e.to_string() })?;
+    let room = ampoule_pipeline::memory_room().unwrap_or(u64::MAX);
+    let photo = Photo::read_within(case, room)
+        .map_err(|e| Error::File { path: case.into(), reason: e.to_string() })?;
     let step = photo.width.max(photo.height).div_ceil(SIDE).max(1);
     let (w, h) = (photo.width.div_ceil(step), photo.height.div_ceil(step));
     let pixel =
@@ -71,7 +73,8 @@ fn tile(case: &Path, a: &Volume<u16>, b: &Volume<u16>) -> Result<Photo> {
 
 /// The plane across the third axis where the results differ most.
 fn slice(case: &Path, a: &Volume<u16>, b: &Volume<u16>, spacing: [f64; 3]) -> Result<Photo> {
-    let image = formats::read_volume(case, None, u64::MAX)
+    let room = ampoule_pipeline::memory_room().unwrap_or(u64::MAX);
+    let image = formats::read_volume(case, None, room)
         .map_err(|e| Error::File { path: case.into(), reason: e.to_string() })?;
     let volume = Orientation::of(&image.affine()).to_canonical(&image.to_f32().0);
     if volume.dims != a.dims {

@@ -504,8 +504,15 @@ fn child(
             let last = said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("").trim().to_owned();
             let text =
                 format!("its process ended: {status}{}{last}", if last.is_empty() { "" } else { "; " });
-            // What a limit does to a program is to end it.
-            Err(if status.success() { text } else { memory(text) })
+            Err(if ended_by_limit(&status, &said) { memory(text) } else { text })
         }
     }
+}
+
+/// Whether a process ended as a limit of memory ends one: killed by the system, or by its own allocator's word.
+fn ended_by_limit(status: &std::process::ExitStatus, said: &str) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    const WORDS: [&str; 5] =
+        ["memory allocation of", "bad_alloc", "MemoryError", "Cannot allocate memory", "out of memory"];
+    status.signal() == Some(rustix::process::Signal::KILL.as_raw()) || WORDS.iter().any(|w| said.contains(w))
 }

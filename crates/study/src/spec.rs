@@ -248,6 +248,20 @@ pub struct Workload {
     pub sensitivity: bool,
 }
 
+/// Refuses nan and inf, which no option takes.
+fn finite(key: &str, value: &toml::Value) -> Result<(), String> {
+    match value {
+        toml::Value::Float(v) if !v.is_finite() => Err(format!("`{key}` is {v}; give a number")),
+        toml::Value::Table(t) => t.iter().try_for_each(|(k, v)| finite(k, v)),
+        toml::Value::Array(a) => a.iter().try_for_each(|v| finite(key, v)),
+        toml::Value::Float(_)
+        | toml::Value::String(_)
+        | toml::Value::Integer(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_) => Ok(()),
+    }
+}
+
 fn single() -> usize {
     1
 }
@@ -256,7 +270,7 @@ impl Spec {
     /// Reads a study; relative paths in it are of the file's folder, and `${NAME}` is what `variable` gives for NAME.
     pub fn read(path: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Spec> {
         let fail = |reason: String| Error::File { path: path.into(), reason };
-        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+        let text = crate::plain_text(path).map_err(|e| fail(e.to_string()))?;
         let text = expand(&text, variable).map_err(fail)?;
         let mut spec = Spec::parse(&text).map_err(fail)?;
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -267,6 +281,9 @@ impl Spec {
     /// Reads a study's text.
     pub fn parse(text: &str) -> Result<Spec, String> {
         let spec: Spec = toml::from_str(text).map_err(|e| explain(&e.to_string()))?;
+        if let Ok(toml::Value::Table(t)) = toml::from_str(text) {
+            finite("", &toml::Value::Table(t))?;
+        }
         spec.check()?;
         Ok(spec)
     }

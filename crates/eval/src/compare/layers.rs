@@ -22,7 +22,8 @@ pub struct LayerParity {
     pub op: String,
     /// Elements of its output.
     pub elements: usize,
-    /// Signal to noise in dB on the original's inputs; `null` when they are equal.
+    /// Signal to noise in dB on the original's inputs: infinite when they are equal, `None` when it cannot be
+    /// measured; JSON has `null` for both.
     pub alone_db: Option<f64>,
     /// The same inside the quantized network.
     pub accumulated_db: Option<f64>,
@@ -205,9 +206,10 @@ fn noise(
     let found = first_values(names, run)?;
     let one = |l: &Layer| {
         let (a, b) = (kept.get(&l.outputs[0])?, found.get(&l.outputs[1])?);
-        (a.0 == b.0).then(|| (l.outputs[1].clone(), sqnr(&a.1, &b.1)))
+        let db = (a.0 == b.0).then(|| decibels(l, &a.1, &b.1))?;
+        Some(db.map(|db| (l.outputs[1].clone(), Some(db))))
     };
-    Ok(group.iter().filter_map(one).collect())
+    group.iter().filter_map(one).collect()
 }
 
 /// A layer by itself on the original's inputs.
@@ -229,15 +231,10 @@ fn alone(l: &Layer, kept: &Values, options: &Options) -> Result<Option<f64>> {
     }
     s.run()?;
     let got = s.output(0)?.to_vec();
-    Ok(kept.get(&l.outputs[0]).and_then(|(_, signal)| sqnr(signal, &got)))
+    kept.get(&l.outputs[0]).map(|(_, signal)| decibels(l, signal, &got)).transpose()
 }
 
-/// Signal to noise in dB; `None` when both are equal.
-fn sqnr(signal: &[f32], other: &[f32]) -> Option<f64> {
-    let (mut power, mut noise) = (0f64, 0f64);
-    for (&x, &y) in signal.iter().zip(other) {
-        power += (x as f64).powi(2);
-        noise += (x as f64 - y as f64).powi(2);
-    }
-    (noise > 0.0).then(|| 10.0 * (power / noise).log10())
+/// Signal to noise of a layer's outputs in dB; infinite where they are equal.
+fn decibels(l: &Layer, signal: &[f32], other: &[f32]) -> Result<f64> {
+    Ok(super::sqnr(&l.outputs[1], signal, other)?.unwrap_or(f64::INFINITY))
 }

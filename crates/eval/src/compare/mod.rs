@@ -32,24 +32,32 @@ pub struct Parity {
     pub dice: Option<f64>,
 }
 
-fn parity(name: &str, a: &[f32], b: &[f32], label_agreement: f64, dice: Option<f64>) -> Parity {
-    let (mut max, mut sum, mut noise, mut signal) = (0f64, 0f64, 0f64, 0f64);
-    for (&x, &y) in a.iter().zip(b) {
-        let d = (x as f64 - y as f64).abs();
-        max = max.max(d);
-        sum += d;
-        noise += d * d;
-        signal += (x as f64).powi(2);
-    }
-    Parity {
+fn parity(name: &str, a: &[f32], b: &[f32], label_agreement: f64, dice: Option<f64>) -> Result<Parity> {
+    let difference = |(x, y): (&f32, &f32)| (*x as f64 - *y as f64).abs();
+    let differences = || a.iter().zip(b).map(difference);
+    Ok(Parity {
         name: name.into(),
         elements: a.len(),
-        max_abs: max,
-        mean_abs: sum / a.len().max(1) as f64,
-        sqnr_db: (noise > 0.0).then(|| 10.0 * (signal / noise).log10()),
+        max_abs: differences().fold(0.0, f64::max),
+        mean_abs: differences().sum::<f64>() / a.len().max(1) as f64,
+        sqnr_db: sqnr(name, a, b)?,
         label_agreement,
         dice,
+    })
+}
+
+/// Signal to noise of `other` in dB; `None` when both are equal. Values that are not finite are an error: nothing can be
+/// said of how far they are apart.
+fn sqnr(name: &str, signal: &[f32], other: &[f32]) -> Result<Option<f64>> {
+    if signal.iter().chain(other).any(|v| !v.is_finite()) {
+        return Err(Mismatch::NotFinite { value: name.to_owned() }.into());
     }
+    let (mut power, mut noise) = (0f64, 0f64);
+    for (&x, &y) in signal.iter().zip(other) {
+        power += (x as f64).powi(2);
+        noise += (x as f64 - y as f64).powi(2);
+    }
+    Ok((noise > 0.0).then(|| 10.0 * (power / noise).log10()))
 }
 
 /// Both models with their recipes on a case: scores, and how many labels (or classes) are the same.
@@ -62,9 +70,8 @@ pub fn compare_on_case(a: &mut Model, b: &mut Model, case: &Case, settings: Sett
             let (first, second) = (pa.numbers.len(), pb.numbers.len());
             return Err(Mismatch::Count { what: "classes", first, second }.into());
         }
-        let best = |v: &[f32]| (1..v.len()).fold(0, |b, k| if v[k] > v[b] { k } else { b });
-        let same = best(&pa.numbers) == best(&pb.numbers);
-        return Ok(parity(&name, &pa.numbers, &pb.numbers, same as u8 as f64, None));
+        let same = pa.classes == pb.classes;
+        return parity(&name, &pa.numbers, &pb.numbers, same as u8 as f64, None);
     };
     if la.dims != lb.dims || pa.scores.len() != pb.scores.len() {
         return Err(Mismatch::Sizes.into());
@@ -73,7 +80,7 @@ pub fn compare_on_case(a: &mut Model, b: &mut Model, case: &Case, settings: Sett
         |p: &Prediction| p.scores.iter().flat_map(|(_, v)| v.data.iter().copied()).collect::<Vec<f32>>();
     let agreement = crate::overlap::agreement(la, lb);
     let mask = |v: &Volume<u16>| v.map(|l| (l > 0) as u8);
-    Ok(parity(&name, &flat(&pa), &flat(&pb), agreement, Some(counts(&mask(la), &mask(lb)).dice())))
+    parity(&name, &flat(&pa), &flat(&pb), agreement, Some(counts(&mask(la), &mask(lb)).dice()))
 }
 
 /// Both graphs on the same seeded random input (uniform -1 to 1), output by output. `size` stands
@@ -106,7 +113,7 @@ pub fn compare_random(
             let (first, second) = (da.clone(), db.clone());
             return Err(Mismatch::Shapes { output: name.clone(), first, second }.into());
         }
-        Ok(parity(name, va, vb, agreement(da, va, vb), None))
+        parity(name, va, vb, agreement(da, va, vb), None)
     });
     pairs.collect()
 }

@@ -64,6 +64,7 @@ impl Layout {
             }
         }
         let sizes = sizes(f)?;
+        kinds(f, sizes.len())?;
         let datatype = datatype(f.needed("type")?)?;
         Ok(Layout {
             dims: [sizes[0], sizes[1], sizes[2]],
@@ -90,6 +91,24 @@ fn sizes(f: &Fields) -> Result<Vec<usize>, Error> {
     match list.len() {
         3 | 4 => Ok(list),
         n => Err(Error::Unsupported(format!("it has {n} axes; 3, and 4 with frames, are read"))),
+    }
+}
+
+/// Refuses axes that count values of a voxel, such as colours or the parts of a vector, where axes of space are read.
+fn kinds(f: &Fields, axes: usize) -> Result<(), Error> {
+    let Some(text) = f.get("kinds") else { return Ok(()) };
+    let list: Vec<String> = text.split_whitespace().map(str::to_ascii_lowercase).collect();
+    if list.len() != axes {
+        return Err(malformed(format!("its kinds are `{text}`, for {axes} axes")));
+    }
+    let space = |k: &String| ["domain", "space", "none", "???"].contains(&k.as_str());
+    let frames = |k: &String| space(k) || ["list", "time", "point"].contains(&k.as_str());
+    match list.iter().take(3).all(space) && list.iter().skip(3).all(frames) {
+        true => Ok(()),
+        false => Err(Error::Unsupported(format!(
+            "its axes are of the kinds `{text}`: several values of a voxel stand side by side, or its frames come first; \
+             save each channel as a volume of its own"
+        ))),
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 pub fn read(path: &Path) -> Result<Results> {
     let file = if path.is_dir() { path.join("results.json") } else { path.to_owned() };
     let fail = |reason: String| Error::File { path: file.clone(), reason };
-    let text = std::fs::read_to_string(&file).map_err(|e| fail(e.to_string()))?;
+    let text = crate::plain_text(&file).map_err(|e| fail(e.to_string()))?;
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| fail(format!("not JSON: {e}")))?;
     if value["format"] != "ampoule-study" {
         return Err(fail("it is no result of `ampoule study`".into()));

@@ -12,6 +12,11 @@ pub(super) struct Space {
 
 /// The geometry of a file whose last axis counts frames where `frames`.
 pub(super) fn of(f: &Fields, frames: bool) -> Result<Space, Error> {
+    if f.get("axismins").or(f.get("axismaxs")).is_some() {
+        return Err(Error::Unsupported(
+            "it says by `axis mins` and `axis maxs` where its voxels lie, which is not read; save it with `space origin`".into(),
+        ));
+    }
     let mut notes = Vec::new();
     let signs = match f.get("space") {
         Some(space) => signs(space)?,

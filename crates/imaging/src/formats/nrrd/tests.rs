@@ -147,3 +147,13 @@ fn damaged_files_are_refused() {
     assert!(e.contains("versions 1 to 5"), "{e}");
     assert!(read(b"NRRD0004\ntype: short\nnothing\n\n", None).unwrap_err().to_string().contains("`nothing`"));
 }
+
+#[test]
+fn values_side_by_side_and_axis_positions_are_refused() {
+    for kinds in ["RGB-color domain domain", "3-vector domain domain", "list domain domain"] {
+        let e = fails(&[("kinds", kinds), ("space", ""), ("space directions", ""), ("space origin", "")]);
+        assert!(e.contains("side by side") && e.contains(kinds), "{e}");
+    }
+    assert!(fails(&[("kinds", "domain domain")]).contains("for 3 axes"));
+    assert!(fails(&[("axis mins", "1 2 3")]).contains("axis mins"));
+}
