@@ -135,7 +135,7 @@ mod tests {
 
     fn recipe(rule: &str) -> Recipe {
         let text = format!(
-            "version = 2\n[model]\ntask = \"classification\"\n[[input]]\nkind = \"image\"\n[[network]]\nactivation = \"sigmoid\"\n\
+            "version = 2\n[model]\nname = \"wounds\"\ntask = \"classification\"\n[[input]]\nname = \"photo\"\nkind = \"image\"\n[[network]]\nactivation = \"sigmoid\"\n\
              [decide]\nrule = \"{rule}\"\n[[label]]\nname = \"ulcer\"\n[[label]]\nname = \"scar\"\n"
         );
         Recipe::parse(&text, "recipe").unwrap()

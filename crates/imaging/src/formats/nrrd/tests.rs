@@ -101,12 +101,16 @@ fn what_is_not_stated_is_noted() {
 
 #[test]
 fn frames_are_chosen() {
-    let frames =
-        [("dimension", "4"), ("sizes", "3 2 2 2"), ("space directions", "(1,0,0) (0,1,0) (0,0,1) none")];
+    let frames = [
+        ("dimension", "4"),
+        ("sizes", "3 2 2 2"),
+        ("space directions", "(1,0,0) (0,1,0) (0,0,1) none"),
+        ("kinds", "domain domain domain list"),
+    ];
     let bytes = [header(&frames).as_bytes(), &voxels(), &voxels()].concat();
     assert!(matches!(read(&bytes, None), Err(Error::Frames { frames: 2 })));
     assert_eq!(read(&bytes, Some(1)).unwrap().to_f32().0.data[0], -3.0);
-    let first = [frames[0], frames[1], ("space directions", "none (1,0,0) (0,1,0) (0,0,1)")];
+    let first = [frames[0], frames[1], ("space directions", "none (1,0,0) (0,1,0) (0,0,1)"), ("kinds", "")];
     assert!(fails(&first).contains("side by side"));
 }
 
