@@ -132,7 +132,23 @@ pub(crate) unsafe fn exact<V: Vector, const N: usize>(f: Unary, mut x: [V::V; N]
                 }
             }
             Unary::Swish(a) => x = V::divided_swish(x, a),
-            _ => {
+            Unary::Leaky(_)
+            | Unary::Clamp(..)
+            | Unary::Tanh
+            | Unary::HardSwish
+            | Unary::HardSigmoid(..)
+            | Unary::Mish
+            | Unary::Gelu
+            | Unary::GeluTanh
+            | Unary::Erf
+            | Unary::Exp
+            | Unary::Elu(_)
+            | Unary::Sqrt
+            | Unary::Neg
+            | Unary::Abs
+            | Unary::Reciprocal
+            | Unary::Quantize { .. }
+            | Unary::Dequantize { .. } => {
                 for x in &mut x {
                     *x = apply::<V>(f, *x);
                 }

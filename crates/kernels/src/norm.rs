@@ -263,7 +263,7 @@ impl<E: Element, O: Element> Body for Affine<'_, E, O> {
         let slope = match self.act {
             Act::None => Some(1.0),
             Act::Leaky(s) if (0.0..=1.0).contains(&s) => Some(s),
-            _ => None,
+            Act::Leaky(_) | Act::Clamp(..) => None,
         };
         // SAFETY: passed on from the caller.
         unsafe {

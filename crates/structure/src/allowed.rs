@@ -1,4 +1,4 @@
-//! The list of exceptions: what is allowed for now, each entry an offender that exists.
+//! The list of exceptions: each entry is an offender that exists.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -26,7 +26,7 @@ fn check(meta: &Metadata) -> Result<()> {
         return Ok(());
     }
     let what = if meta.is_dir() { "a folder" } else { special(meta) };
-    let sentence = format!("it is {what}, not a plain file; give the path of an image file");
+    let sentence = format!("it is {what}, not a plain file; give the path of a file");
     Err(Error::new(ErrorKind::InvalidInput, sentence))
 }
 
