@@ -4,7 +4,7 @@ use super::{json, options, say, tier};
 use crate::args::Global;
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_kernels::registry::{Choice, choices, distinct_sets};
-use ampoule_kernels::{FEATURE_SETS, Family, Features, Operation, gemm::KERNELS, measure};
+use ampoule_kernels::{Availability, FEATURE_SETS, Family, Features, Operation, gemm::KERNELS, measure};
 use serde_json::json as object;
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ impl Machine {
         let [memory, available] = self.memory.map(|b| b.map(|b| b >> 20));
         object!({
             "version": env!("CARGO_PKG_VERSION"), "cpu": self.cpu, "threads": self.threads,
-            "features": names(Features::detected()),
+            "features": names(Features::detected()), "note": tile_registers_note(),
             "tiers": sets.collect::<Vec<_>>(), "tier": chosen.name(),
             "kernels": choices(chosen).iter().map(choice_json).collect::<Vec<_>>(),
             "memory_mb": memory, "memory_available_mb": available,
@@ -84,6 +84,9 @@ impl Machine {
         });
         let list: Vec<String> = sets.collect();
         say(format!("tiers     {}; in use: {}", list.join(" "), chosen.name()));
+        if let Some(note) = tile_registers_note() {
+            say(format!("note      {note}"));
+        }
         if let [Some(total), Some(free)] = self.memory.map(|b| b.map(|b| b >> 20)) {
             say(format!("memory    {total} MiB, {free} MiB available"));
         }
@@ -94,6 +97,19 @@ impl Machine {
         say(format!("bandwidth {:.1} GB/s on one core (triad over 128 MiB)", self.bandwidth / 1e9));
         let models = if self.models.is_empty() { "none fetched".into() } else { self.models.join(", ") };
         say(format!("models    {models}"));
+    }
+}
+
+/// Why a matrix unit that the CPU has is not used.
+fn tile_registers_note() -> Option<&'static str> {
+    match ampoule_kernels::tile_registers() {
+        Availability::Available | Availability::Absent => None,
+        Availability::NotSaved => Some(
+            "this CPU has a matrix unit (AMX), which the operating system or the hypervisor does not enable; vectors are used",
+        ),
+        Availability::Denied => Some(
+            "this CPU has a matrix unit (AMX), and the operating system does not permit this process to use it (a sandbox?); vectors are used",
+        ),
     }
 }
 

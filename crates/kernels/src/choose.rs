@@ -34,7 +34,9 @@ fn names() -> String {
 pub fn detect() -> Features {
     let all = Features::detected();
     let bf16 = Features::of(&[Feature::Avx512Bf16]);
-    if all.contains(Features::AVX512_BF16) && !bf16_pays() { all.without(bf16) } else { all }
+    // With tile registers bfloat16 is not multiplied by vectors but for a few columns.
+    let vectors = all.contains(Features::AVX512_BF16) && !all.contains(Features::AMX_BF16);
+    if vectors && !bf16_pays() { all.without(bf16) } else { all }
 }
 
 /// Whether this CPU multiplies pairs of bfloat16 faster than as many float32. Some have the

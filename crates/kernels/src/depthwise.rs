@@ -191,6 +191,7 @@ fn valid(a: &Axis, o: usize, size: usize) -> (i64, std::ops::Range<i64>) {
 
 impl<E: Element, O: Element> Body for Rows<'_, E, O> {
     const OPERATION: Operation = Operation::Depthwise;
+    const BF16: bool = E::ELEM.is_bf16() || O::ELEM.is_bf16();
     type Out = ();
     // SAFETY: as the trait says, and as `Depthwise::run` asks of its pointers.
     #[inline(always)]

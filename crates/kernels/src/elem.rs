@@ -20,6 +20,11 @@ pub enum Elem {
 }
 
 impl Elem {
+    /// Whether it is bfloat16.
+    pub const fn is_bf16(self) -> bool {
+        matches!(self, Elem::Bf16)
+    }
+
     /// Bytes of a value.
     pub fn size(self) -> usize {
         match self {

@@ -117,12 +117,64 @@ unsafe fn mish<V: Vector>(x: V::V) -> V::V {
     }
 }
 
-/// `f` of `N` registers: the same bits in every backend, where [`apply`] may use a faster approximation of a reciprocal.
+/// Registers that [`exact`] works on side by side.
+const SIDE_BY_SIDE: usize = 4;
+/// Most values of as many registers.
+const VALUES: usize = 16 * SIDE_BY_SIDE;
+
+/// [`exact_registers`] of values in memory, apart from its callers: every function in every epilogue would
+/// be a tenth of the program.
+struct Exact<'a> {
+    f: Unary,
+    values: &'a mut [f32; VALUES],
+}
+
+impl Body for Exact<'_> {
+    const OPERATION: Operation = Operation::Unary;
+    const BF16: bool = false;
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let p = self.values.as_mut_ptr();
+        // SAFETY: the array holds the registers of the widest backend; the caller has the features.
+        unsafe {
+            let mut x = [V::splat(0.0); SIDE_BY_SIDE];
+            for (i, x) in x.iter_mut().enumerate() {
+                *x = V::load(p.add(i * V::LANES));
+            }
+            for (i, y) in exact_registers::<V, SIDE_BY_SIDE>(self.f, x).into_iter().enumerate() {
+                V::store(p.add(i * V::LANES), y);
+            }
+        }
+    }
+}
+
+/// `f` of up to four registers: the same bits in every backend, where [`apply`] may use a faster
+/// approximation of a reciprocal.
 ///
 /// # Safety
 /// The CPU must have the features of `V`.
 #[inline(always)]
 pub(crate) unsafe fn exact<V: Vector, const N: usize>(f: Unary, mut x: [V::V; N]) -> [V::V; N] {
+    const { assert!(N <= SIDE_BY_SIDE) };
+    let mut values = [0.0; VALUES];
+    // SAFETY: the array holds the registers; the caller has the features.
+    unsafe {
+        for (i, x) in x.iter().enumerate() {
+            V::store(values.as_mut_ptr().add(i * V::LANES), *x);
+        }
+        V::outlined(Exact { f, values: &mut values });
+        for (i, x) in x.iter_mut().enumerate() {
+            *x = V::load(values.as_ptr().add(i * V::LANES));
+        }
+    }
+    x
+}
+
+/// `f` of `N` registers.
+/// Safety: the CPU must have the features of `V`.
+#[inline(always)]
+unsafe fn exact_registers<V: Vector, const N: usize>(f: Unary, mut x: [V::V; N]) -> [V::V; N] {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
         match f {
@@ -210,6 +262,7 @@ pub(crate) unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
 
 impl<E: Element, O: Element> Body for UnaryRun<E, O> {
     const OPERATION: Operation = Operation::Unary;
+    const BF16: bool = E::ELEM.is_bf16() || O::ELEM.is_bf16();
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -294,6 +347,7 @@ unsafe fn combine<V: Vector>(f: Binary, x: V::V, y: V::V) -> V::V {
 
 impl<E: Element> Body for BinaryRun<E> {
     const OPERATION: Operation = Operation::Binary;
+    const BF16: bool = E::ELEM.is_bf16();
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

@@ -4,7 +4,9 @@
 use std::sync::OnceLock;
 
 macro_rules! features {
-    ($($(#[$doc:meta])* $variant:ident = $name:tt;)*) => {
+    (@detect std $name:tt) => { std::arch::is_x86_feature_detected!($name) };
+    (@detect tiles $name:tt) => { crate::tile_registers::detected($name) };
+    ($($(#[$doc:meta])* $variant:ident = $name:tt by $how:ident;)*) => {
         /// An extension of the instruction set that some kernel needs.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u32)]
@@ -28,7 +30,7 @@ macro_rules! features {
                 #[cfg(target_arch = "x86_64")]
                 {
                     match self {
-                        $(Feature::$variant => std::arch::is_x86_feature_detected!($name),)*
+                        $(Feature::$variant => features!(@detect $how $name),)*
                     }
                 }
                 #[cfg(not(target_arch = "x86_64"))]
@@ -40,25 +42,31 @@ macro_rules! features {
 
 features! {
     /// AVX2: 256-bit integers.
-    Avx2 = "avx2";
+    Avx2 = "avx2" by std;
     /// Fused multiply-add of 256-bit registers.
-    Fma = "fma";
+    Fma = "fma" by std;
     /// Conversion between float32 and binary16.
-    F16c = "f16c";
+    F16c = "f16c" by std;
     /// INT8 dot products in 256-bit registers.
-    AvxVnni = "avxvnni";
+    AvxVnni = "avxvnni" by std;
     /// AVX-512 foundation.
-    Avx512F = "avx512f";
+    Avx512F = "avx512f" by std;
     /// AVX-512 on bytes and 16-bit integers.
-    Avx512Bw = "avx512bw";
+    Avx512Bw = "avx512bw" by std;
     /// AVX-512 on 32- and 64-bit integers.
-    Avx512Dq = "avx512dq";
+    Avx512Dq = "avx512dq" by std;
     /// AVX-512 instructions on shorter registers.
-    Avx512Vl = "avx512vl";
+    Avx512Vl = "avx512vl" by std;
     /// INT8 dot products in 512-bit registers.
-    Avx512Vnni = "avx512vnni";
+    Avx512Vnni = "avx512vnni" by std;
     /// bfloat16 dot products in 512-bit registers.
-    Avx512Bf16 = "avx512bf16";
+    Avx512Bf16 = "avx512bf16" by std;
+    /// The tile registers of AMX, with the operating system's permission to use them.
+    AmxTile = "amx-tile" by tiles;
+    /// INT8 products of tile registers.
+    AmxInt8 = "amx-int8" by tiles;
+    /// bfloat16 products of tile registers.
+    AmxBf16 = "amx-bf16" by tiles;
 }
 
 /// A set of [`Feature`]s: what a kernel needs, what a CPU has, or what is allowed.
@@ -83,6 +91,13 @@ impl Features {
     pub const AVX512_VNNI: Features = Features::AVX512.with(Features::of(&[Feature::Avx512Vnni]));
     /// AVX-512 with bfloat16 dot products.
     pub const AVX512_BF16: Features = Features::AVX512.with(Features::of(&[Feature::Avx512Bf16]));
+
+    /// AVX-512 with INT8 products of tile registers.
+    pub const AMX_INT8: Features =
+        Features::AVX512_VNNI.with(Features::of(&[Feature::AmxTile, Feature::AmxInt8]));
+    /// AVX-512 with bfloat16 products of tile registers.
+    pub const AMX_BF16: Features =
+        Features::AVX512_BF16.with(Features::of(&[Feature::AmxTile, Feature::AmxBf16]));
 
     /// The set of the listed features.
     pub const fn of(list: &[Feature]) -> Features {
@@ -159,6 +174,7 @@ pub static FEATURE_SETS: &[FeatureSet] = &[
     FeatureSet { name: "avx512", features: Features::AVX512 },
     FeatureSet { name: "avx512vnni", features: Features::AVX512_VNNI },
     FeatureSet { name: "avx512bf16", features: Features::AVX512_VNNI.with(Features::AVX512_BF16) },
+    FeatureSet { name: "amx", features: Features::AMX_INT8.with(Features::AMX_BF16) },
 ];
 
 /// What the best kernels of a table need: those that are listed first among those that run with

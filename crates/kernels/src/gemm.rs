@@ -13,6 +13,10 @@ mod table;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86_accumulators;
 #[cfg(target_arch = "x86_64")]
+mod x86_amx;
+#[cfg(target_arch = "x86_64")]
+mod x86_amx_unit;
+#[cfg(target_arch = "x86_64")]
 mod x86_float;
 #[cfg(target_arch = "x86_64")]
 mod x86_int8;
@@ -32,6 +36,7 @@ pub use table::{KERNELS, micro_kernels, operand};
 
 /// One contiguous run of the reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Tap {
     /// Offset into A, in elements, relative to the tile's first row.
     pub a: isize,
@@ -100,7 +105,8 @@ pub struct MicroKernel {
     ///
     /// # Safety
     /// The CPU must have the features; for all rows and taps A and the residual must be readable, the
-    /// panel must hold `tap.b + run·nr` elements, the bias `nr`, and C must be writable.
+    /// panel must hold `tap.b + run·nr` elements, the bias `nr`, and C must be writable. The thread must
+    /// hold its [`crate::TileRegisters`].
     pub run: unsafe fn(&GemmArgs),
 }
 

@@ -43,6 +43,7 @@ unsafe fn total<V: Vector>(v: V::V) -> f64 {
 
 impl<E: Element> Body for Rows<'_, E> {
     const OPERATION: Operation = Operation::LayerNorm;
+    const BF16: bool = E::ELEM.is_bf16();
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

@@ -31,6 +31,7 @@ pub mod registry;
 pub mod resize;
 pub mod simd;
 pub mod softmax;
+mod tile_registers;
 pub mod winograd;
 
 pub use act::Act;
@@ -42,3 +43,4 @@ pub use floats::{Floats, Spread, serial};
 pub use grid::Grid;
 pub use operation::{Family, Operation, Source};
 pub use simd::Element;
+pub use tile_registers::{Availability, TileRegisters, availability as tile_registers};

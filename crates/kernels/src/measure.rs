@@ -1,8 +1,8 @@
 //! What this CPU reaches: each micro-kernel on data in the first-level cache, and the memory
 //! bandwidth. For `doctor`, for micro-benchmarks, and for the choice of features.
 
-use crate::Elem;
 use crate::gemm::{Act, Epilogue, GemmArgs, MicroKernel, Requantize, Tap};
+use crate::{Elem, TileRegisters};
 use std::time::{Duration, Instant};
 
 /// Length of the reduction of a [`Tile`].
@@ -66,6 +66,7 @@ impl Tile {
                 requantize: kernel.a.integer().then_some(requantize),
             },
         };
+        let _registers = TileRegisters::hold();
         for _ in 0..times {
             // SAFETY: the CPU has the features and the buffers have the sizes that the arguments say.
             unsafe { (kernel.run)(&args) };

@@ -150,6 +150,7 @@ pub unsafe fn partial_sums<E: Element>(
 
 impl<E: Element> Body for Sums<'_, E> {
     const OPERATION: Operation = Operation::ChannelSums;
+    const BF16: bool = E::ELEM.is_bf16();
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -257,6 +258,7 @@ struct Maps<V: Vector> {
 
 impl<E: Element, O: Element> Body for Affine<'_, E, O> {
     const OPERATION: Operation = Operation::Affine;
+    const BF16: bool = E::ELEM.is_bf16() || O::ELEM.is_bf16();
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

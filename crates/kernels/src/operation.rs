@@ -114,6 +114,11 @@ macro_rules! operations {
                 }
             }
 
+            /// Whether the input may be stored as bfloat16.
+            pub fn bf16(self) -> bool {
+                self.elems().contains(&Elem::Bf16)
+            }
+
             /// What runs in its place where no kernel of it does; `None` for operations that have kernels
             /// for every set of features.
             pub fn fallback(self) -> Option<Operation> {

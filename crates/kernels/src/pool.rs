@@ -87,6 +87,7 @@ impl Pool {
 
 impl<E: Element> Body for Row<'_, E> {
     const OPERATION: Operation = Operation::Pool;
+    const BF16: bool = E::ELEM.is_bf16();
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

@@ -33,6 +33,7 @@ fn of(operation: Operation) -> Vec<Kernel> {
     match operation.source() {
         Source::Generic => simd::BACKENDS
             .iter()
+            .filter(|b| operation.bf16() || !b.bf16)
             .map(|b| Kernel {
                 name: format!("{}_{}", operation.name(), b.name),
                 operation,

@@ -153,6 +153,9 @@ pub unsafe trait Vector: Copy {
 pub trait Body {
     /// The operation that it is a kernel of.
     const OPERATION: Operation;
+    /// Whether it reads or writes bfloat16: the backends with instructions for those differ in nothing
+    /// else, so other bodies are not compiled for them.
+    const BF16: bool;
     /// What it returns.
     type Out;
     /// Runs on vectors `V`.
@@ -173,11 +176,13 @@ pub struct Backend {
     pub lanes: usize,
     /// Registers.
     pub registers: usize,
+    /// Whether it is like another but for bfloat16.
+    pub bf16: bool,
 }
 
 /// Defines [`BACKENDS`] and [`dispatch`] from one list, preferred backends first.
 macro_rules! backends {
-    ($($(#[$cfg:meta])* $name:literal, $vector:ty, $registers:literal, $features:expr, $enter:path;)*) => {
+    ($($(#[$cfg:meta])* $name:literal, $vector:ty, $registers:literal, $features:expr, $enter:path, $bf16:literal;)*) => {
         /// All backends of this architecture, preferred ones first; the last one runs everywhere.
         pub static BACKENDS: &[Backend] = &[
             $($(#[$cfg])* Backend {
@@ -185,6 +190,7 @@ macro_rules! backends {
                 features: $features,
                 lanes: <$vector as Vector>::LANES,
                 registers: $registers,
+                bf16: $bf16,
             },)*
         ];
 
@@ -197,7 +203,7 @@ macro_rules! backends {
             // SAFETY: the caller vouches for the features, which include the backend's, and for the body.
             unsafe {
                 $($(#[$cfg])* {
-                    if isa.contains($features) {
+                    if const { B::BF16 || !$bf16 } && isa.contains($features) {
                         return $enter(body);
                     }
                 })*
@@ -209,12 +215,12 @@ macro_rules! backends {
 
 backends! {
     #[cfg(target_arch = "x86_64")]
-    "avx512bf16", Avx512Bf16, 32, Features::AVX512_BF16, avx512::enter_bf16;
+    "avx512bf16", Avx512Bf16, 32, Features::AVX512_BF16, avx512::enter_bf16, true;
     #[cfg(target_arch = "x86_64")]
-    "avx512", Avx512, 32, Features::AVX512, avx512::enter;
+    "avx512", Avx512, 32, Features::AVX512, avx512::enter, false;
     #[cfg(target_arch = "x86_64")]
-    "avx2", Avx2, 16, Features::AVX2, avx2::enter;
-    "scalar", Scalar, 16, Features::NONE, scalar::enter;
+    "avx2", Avx2, 16, Features::AVX2, avx2::enter, false;
+    "scalar", Scalar, 16, Features::NONE, scalar::enter, false;
 }
 
 /// The backend that [`dispatch`] takes with `isa`.

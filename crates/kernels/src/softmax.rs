@@ -30,6 +30,7 @@ pub unsafe fn softmax<E: Element>(
 /// interleaved pairs would need shuffles, so pairs go through registers of one value each.
 impl<E: Element> Body for Rows<E> {
     const OPERATION: Operation = Operation::Softmax;
+    const BF16: bool = E::ELEM.is_bf16();
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

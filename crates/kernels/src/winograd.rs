@@ -20,7 +20,7 @@ mod weights;
 use crate::conv::{Axis, ConvPointers, Prologue, Quantized};
 use crate::gemm::{self, Act, MicroKernel, Operand};
 use crate::norm::ItemSums;
-use crate::{Elem, Features, Grid};
+use crate::{Elem, Features, Grid, TileRegisters};
 use item::Item;
 use prefetch::Prefetch;
 use tiling::Tiling;
@@ -269,6 +269,7 @@ impl Winograd {
         on: Operands,
         mut sums: Option<&mut ItemSums>,
     ) {
+        let _registers = TileRegisters::hold();
         let s = &self.shape;
         let (p, scratch) = (on.pointers, on.scratch);
         if let Some(f) = on.prologue {

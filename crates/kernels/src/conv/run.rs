@@ -5,7 +5,7 @@ use super::source::Source;
 use super::{Conv, ConvPointers, Prologue, Weights};
 use crate::gemm::{Epilogue, GemmArgs, Operand, Requantize, Tap};
 use crate::norm::ItemSums;
-use crate::{Elem, Grid, bf16};
+use crate::{Elem, Grid, TileRegisters, bf16};
 
 impl Conv {
     /// Computes item `index`. `taps` keeps its allocation between calls; `scratch` has
@@ -27,6 +27,7 @@ impl Conv {
     ) {
         debug_assert_eq!(prologue.is_some(), self.prepared, "planned otherwise");
         debug_assert_eq!(self.spec.quantized.is_some(), weights.factors.is_some(), "weights of another kind");
+        let _registers = TileRegisters::hold();
         let ([n, z], ys, xs, part) = self.place(index);
         let Some(sz) = self.segments[0].iter().find(|s| (s.start..s.end).contains(&z)) else { return };
         let source = match self.widens() {

@@ -22,6 +22,7 @@ pub unsafe fn widen(isa: Features, src: *const bf16, dst: *mut f32, n: usize) {
 
 impl Body for Widen {
     const OPERATION: Operation = Operation::WidenInput;
+    const BF16: bool = true;
     type Out = ();
     // SAFETY: as the trait says; both pointers must be valid for `n` values.
     #[inline(always)]
@@ -60,6 +61,7 @@ pub unsafe fn subtract_zero_point(isa: Features, src: *const u8, dst: *mut i16, 
 
 impl Body for SubtractZeroPoint {
     const OPERATION: Operation = Operation::SubtractZeroPoint;
+    const BF16: bool = false;
     type Out = ();
     // SAFETY: as the trait says; both pointers must be valid for `n` values.
     #[inline(always)]

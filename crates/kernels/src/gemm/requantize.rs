@@ -138,6 +138,7 @@ struct Store<'a, C, const WAY: u8> {
 
 impl<C: Element, const WAY: u8> Body for Store<'_, C, WAY> {
     const OPERATION: Operation = Operation::Requantize;
+    const BF16: bool = C::ELEM.is_bf16();
     type Out = ();
     // SAFETY: as the trait says, and as `finish` asks; the way must be that of the epilogue.
     #[inline(always)]
@@ -305,7 +306,7 @@ unsafe fn store_few<V: Vector, C: Element>(
     sums: *const i32,
     nr: usize,
 ) {
-    const ROWS: usize = 32;
+    const ROWS: usize = 64;
     let e = &args.epilogue;
     let size = requantize.residual.0.size();
     let mut column = [0i32; ROWS];

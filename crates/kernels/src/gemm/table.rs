@@ -2,7 +2,7 @@
 
 use super::{MicroKernel, Operand, float, requantize};
 #[cfg(target_arch = "x86_64")]
-use super::{x86_float, x86_int8};
+use super::{x86_amx, x86_float, x86_int8};
 use crate::elem::Elem;
 use crate::features::{Features, best};
 
@@ -48,11 +48,21 @@ kernels! {
         "f32_gemm_4x8_scalar" [4, 8] float::scalar;
     }
     #[cfg(target_arch = "x86_64")]
+    Bf16, AMX_BF16, 500.0 {
+        "bf16_gemm_64x16_amx" [64, 16] x86_amx::bf16_64x16;
+        "bf16_gemm_32x32_amx" [32, 32] x86_amx::bf16_32x32;
+    }
+    #[cfg(target_arch = "x86_64")]
     Bf16, AVX512_BF16, 140.0 {
         "bf16_gemm_8x1_avx512bf16" [8, 1] x86_float::pairs_8x1;
         "bf16_gemm_24x16_avx512bf16" [24, 16] x86_float::pairs_24x16;
         "bf16_gemm_14x32_avx512bf16" [14, 32] x86_float::pairs_14x32;
         "bf16_gemm_9x48_avx512bf16" [9, 48] x86_float::pairs_9x48;
+    }
+    #[cfg(target_arch = "x86_64")]
+    U8, AMX_INT8, 900.0 {
+        "u8_gemm_64x16_amx" [64, 16] x86_amx::u8_64x16;
+        "u8_gemm_32x32_amx" [32, 32] x86_amx::u8_32x32;
     }
     #[cfg(target_arch = "x86_64")]
     U8, AVX512_VNNI, 280.0 {

@@ -36,6 +36,7 @@ pub unsafe fn forward(isa: Features, map: Map, y: *mut f32) {
 
 impl Body for Forward<'_> {
     const OPERATION: Operation = Operation::MapForward;
+    const BF16: bool = false;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -79,6 +80,7 @@ pub unsafe fn sums(isa: Features, map: Map, dy: *const f32, sums: &mut [f64], pr
 
 impl Body for Sums<'_> {
     const OPERATION: Operation = Operation::MapSums;
+    const BF16: bool = false;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -141,6 +143,7 @@ pub unsafe fn back(isa: Features, args: Back) {
 
 impl Body for Back<'_> {
     const OPERATION: Operation = Operation::MapBackward;
+    const BF16: bool = false;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -187,6 +190,7 @@ pub unsafe fn accumulate(isa: Features, dst: *mut f32, src: *const f32, factor: 
 
 impl Body for Accumulate {
     const OPERATION: Operation = Operation::Accumulate;
+    const BF16: bool = false;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

@@ -43,6 +43,7 @@ impl MaxPoolBackward {
 
 impl Body for Entry<'_> {
     const OPERATION: Operation = Operation::MaxPoolBackward;
+    const BF16: bool = false;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

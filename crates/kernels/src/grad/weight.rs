@@ -110,6 +110,7 @@ struct Tile<const M: usize, const N: usize, const FULL: bool>(WeightGradient);
 
 impl<const M: usize, const N: usize, const FULL: bool> Body for Tile<M, N, FULL> {
     const OPERATION: Operation = Operation::WeightGradient;
+    const BF16: bool = false;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

@@ -78,7 +78,7 @@ unsafe impl<const BF16: bool> Vector for Wide<BF16> {
 
     #[inline(always)]
     unsafe fn outlined<B: Body>(body: B) -> B::Out {
-        unsafe { if BF16 { enter_bf16(body) } else { enter(body) } }
+        unsafe { if const { BF16 && B::BF16 } { enter_bf16(body) } else { enter(body) } }
     }
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m512 {

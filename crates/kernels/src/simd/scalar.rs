@@ -11,6 +11,7 @@ pub struct Scalar;
 ///
 /// # Safety
 /// The body's own needs must hold.
+#[inline(never)]
 pub(super) unsafe fn enter<B: Body>(body: B) -> B::Out {
     // SAFETY: passed on from the caller.
     unsafe { body.run::<Scalar>() }
@@ -25,7 +26,7 @@ unsafe impl Vector for Scalar {
     #[inline(always)]
     unsafe fn outlined<B: Body>(body: B) -> B::Out {
         // SAFETY: passed on from the caller.
-        unsafe { body.run::<Self>() }
+        unsafe { enter(body) }
     }
     #[inline(always)]
     unsafe fn splat(x: f32) -> f32 {

@@ -73,6 +73,7 @@ unsafe fn output<V: Vector>(m: [V::V; 4]) -> [V::V; 2] {
 
 impl<const HOW: u8> Body for Gather<'_, HOW> {
     const OPERATION: Operation = Operation::WinogradInt8Input;
+    const BF16: bool = false;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -167,6 +168,7 @@ pub(super) struct Scatter<'a> {
 
 impl Body for Scatter<'_> {
     const OPERATION: Operation = Operation::WinogradInt8Output;
+    const BF16: bool = false;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

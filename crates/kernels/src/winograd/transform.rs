@@ -23,6 +23,7 @@ pub(super) struct Filters<'a> {
 
 impl Body for Filters<'_> {
     const OPERATION: Operation = Operation::WinogradFilter;
+    const BF16: bool = false;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -176,6 +177,7 @@ pub(super) struct Gather<'a, E, D, const T: usize> {
 
 impl<E: Element, D: Element, const T: usize> Body for Gather<'_, E, D, T> {
     const OPERATION: Operation = Operation::WinogradInput;
+    const BF16: bool = E::ELEM.is_bf16() || D::ELEM.is_bf16();
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -295,6 +297,7 @@ pub(super) struct Scatter<E, const T: usize> {
 
 impl<E: Element, const T: usize> Body for Scatter<E, T> {
     const OPERATION: Operation = Operation::WinogradOutput;
+    const BF16: bool = E::ELEM.is_bf16();
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

@@ -4,7 +4,7 @@ use crate::common::{Stored, error, random, rounded};
 use ampoule_kernels::gemm::{
     Act, Epilogue, GemmArgs, MicroKernel, Operand, Requantize, Tap, micro_kernels, pack,
 };
-use ampoule_kernels::{Elem, Features};
+use ampoule_kernels::{Elem, Features, TileRegisters};
 
 /// Two runs of `run` values, `GAP` values apart, make the reduction.
 const TAPS: usize = 2;
@@ -62,7 +62,7 @@ fn widths(k: &MicroKernel) -> Vec<usize> {
 pub fn float_tiles(isa: Features) {
     for a in [Operand::F32, Operand::Bf16] {
         for k in micro_kernels(isa, a) {
-            for run in [1, 2, 7, 33] {
+            for run in [1, 2, 7, 33, 64, 150] {
                 // Values that bfloat16 holds: then products are exact and only the output is rounded.
                 let p = Product::new(k, run, |v| [rounded(&[v], Elem::Bf16)[0]; 2]);
                 for m in 1..=k.mr {
@@ -106,6 +106,7 @@ fn float_tile(k: &MicroKernel, p: &Product, [m, n]: [usize; 2]) {
                     requantize: None,
                 },
             };
+            let _registers = TileRegisters::hold();
             // SAFETY: the CPU has the features, and the buffers hold the rows, runs and columns.
             unsafe { (k.run)(&args) };
             let mut want = vec![9.0; m * c_row];
@@ -126,7 +127,7 @@ fn float_tile(k: &MicroKernel, p: &Product, [m, n]: [usize; 2]) {
 pub fn integer_tiles(isa: Features) {
     for a in [Operand::I16, Operand::U8] {
         for k in micro_kernels(isa, a) {
-            for run in [1, 3, 4, 9, 70] {
+            for run in [1, 3, 4, 9, 70, 128, 300] {
                 let p = Product::new(k, run, |v| {
                     let low = if k.a == Operand::U8 { 0.0 } else { -255.0 };
                     [(v * 255.0).round().clamp(low, 255.0), (v * 127.0).round()]
@@ -182,6 +183,7 @@ fn integer_tile(k: &MicroKernel, p: &Product, [m, n]: [usize; 2], raw: bool) {
             requantize: Some(requantize),
         },
     };
+    let _registers = TileRegisters::hold();
     // SAFETY: the CPU has the features, and the buffers hold the rows, runs and columns.
     unsafe { (k.run)(&args) };
     for r in 0..m {

@@ -5,7 +5,7 @@ use crate::layout::Layout;
 use crate::memory::Shared;
 use crate::{Area, Cpu};
 use ampoule_kernels::gemm::{self, Act, Epilogue, GemmArgs, MicroKernel, Operand, Tap};
-use ampoule_kernels::{Elem, Element};
+use ampoule_kernels::{Elem, Element, TileRegisters};
 
 /// Batched `[m, k] · [k, n]`.
 pub struct MatMul {
@@ -102,6 +102,7 @@ unsafe fn columns<E: Element>(
     let at = |k: usize, n: usize| unsafe { *b.add(k * plan.n + first + n) }.get();
     let packed = gemm::pack(&[panel], columns, plan.k, at);
     let taps = [Tap { a: 0, b: 0 }];
+    let _registers = TileRegisters::hold();
     let mut wide = Vec::new();
     for row in (0..plan.m).step_by(panel.mr) {
         let rows = (plan.m - row).min(panel.mr);
