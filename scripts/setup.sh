@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Names what a fresh Debian, Ubuntu or Fedora (or macOS) lacks to build and test Ampoule, with the command
 # that installs it. `--install` runs that command. The program itself needs the Rust toolchain and a linker;
-# tests against other implementations need Python too, and are skipped without it.
+# tests against other implementations need Python too, and are skipped without it. Runs in bash 3.2 and later.
+# Exit code: 0 nothing is missing; 1 only what tests can be done without; 2 what the build needs.
 #
 #   scripts/setup.sh [--install]
 set -euo pipefail
@@ -22,58 +23,101 @@ links() {
 # A virtual environment needs `ensurepip`, which Debian packs apart.
 environments() { python3 -c 'import venv, ensurepip' >/dev/null 2>&1; }
 
+# Whether the compiler that is installed builds the workspace. rustup fetches the version that it needs; a
+# distribution's own Rust may be too old.
+rust() {
+  local wanted found
+  have rustup && return 0
+  have cargo || return 1
+  wanted=$(sed -n 's/^rust-version = "\([0-9]*\)\.\([0-9]*\).*/\1 \2/p' Cargo.toml)
+  found=$(rustc --version 2>/dev/null | sed -n 's/^rustc \([0-9]*\)\.\([0-9]*\).*/\1 \2/p')
+  [ -n "$found" ] || return 1
+  [ "${found% *}" -gt "${wanted% *}" ] || { [ "${found% *}" -eq "${wanted% *}" ] && [ "${found#* }" -ge "${wanted#* }" ]; }
+}
+
 if have apt-get; then
   install="apt-get install -y"
   linker="gcc libc6-dev"
   python="python3 python3-venv"
+  fetch="curl ca-certificates"
 elif have dnf; then
   install="dnf install -y"
   linker="gcc glibc-devel"
   python="python3 python3-pip"
+  fetch="curl ca-certificates"
 elif have brew; then
   install="brew install"
   linker=""
   python="python3"
+  fetch="curl"
 else
   install=""
   linker="a C compiler with its libraries (the linker)"
   python="Python 3 with venv and pip"
+  fetch="curl"
 fi
 
 packages=""
-missing=0
+needed=0
+optional=0
 need() { # what it is for, packages
   echo "missing: $1"
   packages="$packages $2"
-  missing=$((missing + 1))
 }
-links || need "cc, the linker that rustc calls" "$linker"
-have git || need "git" "git"
-environments || need "python3 with venv (only for tests against other implementations)" "$python"
-have curl || have cargo || need "curl, to fetch rustup" "curl"
-packages=$(echo "$packages" | tr -s ' ' | sed 's/^ //')
+links || { need "cc, the linker that rustc calls" "$linker"; needed=$((needed + 1)); }
+environments || { need "python3 with venv (only for tests against other implementations)" "$python"; optional=$((optional + 1)); }
+if ! have curl && ! rust; then
+  need "curl, to fetch rustup" "$fetch"
+  needed=$((needed + 1))
+fi
+packages=$(echo "$packages" | tr -s ' ' | sed 's/^ //; s/ $//')
+
+# Installing is for root; where there is no sudo, the command says who runs it.
+as=""
+if [ "$(id -u)" -ne 0 ] && [ "$install" != "brew install" ]; then
+  if have sudo; then as="sudo "; else as="su -c "; fi
+fi
+command_line() { # command
+  if [ "$as" = "su -c " ]; then echo "su -c '$1'"; else echo "$as$1"; fi
+}
 
 if [ -n "$packages" ]; then
   if [ -z "$install" ]; then
     echo "install: $packages"
   elif [ "${1:-}" = --install ]; then
-    run="$install"
-    [ "$(id -u)" -eq 0 ] || [ "$install" = "brew install" ] || run="sudo $install"
-    # Fresh containers have no package lists.
-    case "$run" in *apt-get*) ${run%% install*} update ;; esac
-    # shellcheck disable=SC2086
-    $run $packages
-    missing=0
+    if [ "$as" = "su -c " ]; then
+      echo "setup: packages are installed by root; run: $(command_line "$install $packages")"
+    else
+      # Fresh containers have no package lists.
+      if have apt-get; then ${as}apt-get update; fi
+      # shellcheck disable=SC2086
+      $as$install $packages
+      needed=0
+      optional=0
+      links || { echo "missing: cc, the linker that rustc calls, after installing $linker"; needed=1; }
+      environments || { echo "missing: python3 with venv, after installing $python"; optional=1; }
+    fi
   else
-    echo "install: $install $packages"
+    # Fresh containers have no package lists.
+    if have apt-get; then
+      echo "install: $(command_line "apt-get update"), then: $(command_line "$install $packages")"
+    else
+      echo "install: $(command_line "$install $packages")"
+    fi
   fi
-elif [ "$missing" -gt 0 ]; then
+elif [ "$needed" -gt 0 ]; then
   echo "install: xcode-select --install"
 fi
 
-if ! have cargo; then
-  echo "missing: Rust. Install it from https://rustup.rs; rust-toolchain.toml names the version, which rustup fetches"
-  missing=$((missing + 1))
+if ! rust; then
+  if have cargo; then
+    echo "missing: Rust $(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml) or newer; the one here is older ($(rustc --version 2>/dev/null || echo "of an unknown version"))"
+  else
+    echo "missing: Rust"
+  fi
+  echo "install: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh    # then open a new shell; rust-toolchain.toml names the version, which rustup fetches"
+  needed=$((needed + 1))
 fi
-[ "$missing" -eq 0 ] && echo "setup: nothing is missing"
-[ "$missing" -eq 0 ]
+[ "$needed" -eq 0 ] || exit 2
+[ "$optional" -eq 0 ] || exit 1
+echo "setup: nothing is missing"

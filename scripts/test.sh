@@ -6,7 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Names what this machine lacks; tests against other implementations can be done without.
-./scripts/setup.sh || true
+lacks=0
+./scripts/setup.sh || lacks=$?
+[ "$lacks" -lt 2 ] || { echo "nothing can be built; install what is missing (scripts/setup.sh --install), then run this again"; exit 2; }
 ./scripts/oracles.sh || echo "SKIPPED: oracles could not be installed; tests against them are skipped"
 
 echo "== format"

@@ -4,7 +4,9 @@
 # this is needed to build, test or use the program. With --study also PyTorch and NNCF, for whole studies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ -x .venv-bench/bin/python ] || python3 -m venv .venv-bench
+# Without pip the environment was left half made.
+[ -x .venv-bench/bin/pip ] || python3 -m venv .venv-bench \
+  || { echo "peers: python3 with venv is missing (Debian, Ubuntu: apt-get install python3-venv; Fedora: dnf install python3 python3-pip)"; exit 1; }
 .venv-bench/bin/pip install --quiet --disable-pip-version-check onnxruntime==1.32.0 openvino==2026.4.1 onnx==1.22.0 numpy
 # PyTorch (several GB) and the tools that quantize for these engines, for `ampoule study studies/paper.toml`.
 if [ "${1:-}" = --study ]; then

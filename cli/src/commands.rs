@@ -95,7 +95,7 @@ fn options(g: &Global) -> Result<Options, Failure> {
     })
 }
 
-/// The same for a network that runs beside what the process holds already.
+/// The same for a network that runs in addition to what the process holds already.
 fn network_options(g: &Global) -> Result<Options, Failure> {
     let options = options(g)?;
     let held = ampoule_pipeline::rss_bytes().unwrap_or(0);

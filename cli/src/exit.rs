@@ -100,6 +100,15 @@ impl From<ampoule_eval::Error> for Failure {
 
 impl From<ampoule_bench::Error> for Failure {
     fn from(e: ampoule_bench::Error) -> Self {
+        match e {
+            ampoule_bench::Error::Isa { .. } => Failure::usage(e.to_string()),
+            other => Failure::input(other.to_string()),
+        }
+    }
+}
+
+impl From<ampoule_bench::WorkerError> for Failure {
+    fn from(e: ampoule_bench::WorkerError) -> Self {
         Failure::input(e.to_string())
     }
 }
@@ -111,6 +120,7 @@ impl From<ampoule_optimize::Error> for Failure {
             ampoule_optimize::Error::Eval(e) => e.into(),
             ampoule_optimize::Error::Engine(e) => e.into(),
             ampoule_optimize::Error::Options(e) => e.into(),
+            ampoule_optimize::Error::Isa(e) => Failure::usage(e.to_string()),
             other => library(other.to_string(), other.is_memory()),
         }
     }
@@ -122,12 +132,23 @@ impl From<ampoule_optimize::OptionsError> for Failure {
     }
 }
 
+impl From<ampoule_study::WorkerError> for Failure {
+    fn from(e: ampoule_study::WorkerError) -> Self {
+        Failure::input(e.to_string())
+    }
+}
+
 impl From<ampoule_study::Error> for Failure {
     fn from(e: ampoule_study::Error) -> Self {
         match e {
             ampoule_study::Error::Pipeline(e) => e.into(),
             ampoule_study::Error::Eval(e) => e.into(),
             ampoule_study::Error::Optimize(e) => e.into(),
+            ampoule_study::Error::Isa { .. } => Failure::usage(e.to_string()),
+            ampoule_study::Error::Model { model, source } => match source.downcast::<ampoule_zoo::Error>() {
+                Ok(e) => Failure::from(*e).about(model),
+                Err(e) => Failure::input(format!("{model}: {e}")),
+            },
             other => library(other.to_string(), other.is_memory()),
         }
     }

@@ -131,6 +131,6 @@ fn print(g: &Global, rows: &[Row], profile: bool) -> Result<(), Failure> {
 
 /// The process of one engine.
 pub fn worker(task: &str) -> Outcome {
-    serve(task).map_err(Failure::input)?;
+    serve(task)?;
     Ok(Code::Done)
 }

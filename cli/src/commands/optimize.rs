@@ -24,7 +24,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
     let recipe = opened.recipe.clone().ok_or_else(|| {
         Failure::input(format!("{}: it carries no recipe; give one with --recipe FILE", o.model))
     })?;
-    let beside = |ending: &str| {
+    let next_to = |ending: &str| {
         let mut path = o.output.as_os_str().to_owned();
         path.push(ending);
         std::path::PathBuf::from(path)
@@ -40,8 +40,9 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         teacher,
         sensitivity: false,
         fast: o.fast,
-        journal: Some(beside(".journal")),
-        checkpoint: options.trains(&o.data).then(|| beside(".training")),
+        journal: Some(next_to(".journal")),
+        overwrite: g.overwrite,
+        checkpoint: options.trains(&o.data).then(|| next_to(".training")),
         options,
     };
     let mut reporter = Reporter::new(g);

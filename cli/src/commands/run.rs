@@ -36,7 +36,7 @@ pub fn run(g: &Global, a: &Run) -> Outcome {
     }
     if let (Some(file), [case]) = (&own, &mut found.cases[..]) {
         takes(&recipe, case, file)?;
-        // Whatever else is written beside it is named as it is.
+        // Whatever else is written next to it is named as it is.
         if a.mask.is_none() {
             case.name = Case::of_file(file).name;
         }

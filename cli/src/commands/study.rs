@@ -1,6 +1,6 @@
 //! `ampoule study`.
 
-use super::{json, resolve, say};
+use super::{json, say};
 use crate::args::{self, Global};
 use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
@@ -22,7 +22,8 @@ pub fn run(g: &Global, a: &args::Study) -> Outcome {
     super::run::writable(output)?;
     let program = std::env::current_exe()
         .map_err(|e| Failure::input(format!("this program's own file cannot be found: {e}")))?;
-    let resolve = |name: &str| resolve(name).map_err(|e| e.message);
+    let folder = environment::models();
+    let resolve = |name: &str| Ok(ampoule_zoo::resolve(name, folder.as_deref())?);
     let study = Study {
         spec,
         folder: output.into(),
@@ -145,6 +146,6 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 /// The process of a cell.
 pub fn worker(task: &Path) -> Outcome {
-    serve(task).map_err(Failure::input)?;
+    serve(task)?;
     Ok(Code::Done)
 }

@@ -93,7 +93,7 @@ fn files_of_different_patients_are_never_mixed() {
     assert_eq!(d.results("out").len(), 6, "{:?}", d.names("out"));
     let failures = read(&d, "out/failures.csv");
     assert!(["C_t1", "D_t1", "D_t2"].iter().all(|n| failures.contains(n)), "{failures}");
-    // Files given one by one: a second channel is looked for beside the first, and nowhere else.
+    // Files given one by one: a second channel is looked for next to the first, and nowhere else.
     let o = ampoule(&d, &["run", "two.onnx", "in/A_t2.nii", "in/B_t1.nii", "-o", "loose"]);
     expect(&o, 0, &["2 done"]);
     assert_eq!(inputs(&d, "loose/A_ampoule.json"), ["A_t1.nii", "A_t2.nii"]);

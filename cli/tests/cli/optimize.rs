@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A network of several layers on codes.
+/// A network of several layers on quantized values.
 fn deep_model(path: &Path) {
     let mut b = Builder::new("deep");
     let dims = [1, 1, 32, 32, 32].map(Dim::Known);
@@ -149,7 +149,7 @@ fn optimize_goes_on_where_it_was_killed() {
         let args = ["optimize", "deep.onnx", "-o", out, "--calibrate", "cal", "--validate", "val"];
         ampoule(&d, &[&args[..], &["--max-drop", "dice=0.1"], more].concat())
     };
-    // A run that ends when its model is written (the file beside it would have too long a name), and the last line of
+    // A run that ends when its model is written (the file next to it would have too long a name), and the last line of
     // whose journal is cut.
     let long = "n".repeat(247);
     expect(&run(&long, &[]), 3, &["nnn", "calibrate: 0 of 1", "validate: 0 of 1"]);

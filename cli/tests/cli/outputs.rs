@@ -189,7 +189,7 @@ fn a_file_of_labels_fits_its_case() {
         &["takes one case; 2 are given"],
     );
     refused(&["class.onnx", "in/a.png", "-o", "x.png"], &["writes tables and no labels; give a folder"]);
-    // What fits is that file, with its record and its picture beside it.
+    // What fits is that file, with its record and its picture next to it.
     expect(&ampoule(&d, &["run", "bright.onnx", "in/a.png", "-o", "new/x.png"]), 0, &["1 done"]);
     assert_eq!(d.names("new"), ["x.png", "x_ampoule.json", "x_overlay.png"]);
     expect(

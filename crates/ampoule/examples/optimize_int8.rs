@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         sensitivity: false,
         fast: false,
         journal: None,
+        overwrite: false,
         checkpoint: None,
     };
     let (graph, report) = optimize(&job, &mut |what, done, all| println!("{what}: {done} of {all}"))?;

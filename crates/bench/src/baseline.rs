@@ -81,7 +81,7 @@ pub enum BaselineError {
     },
 }
 
-/// A time beside that of the baseline.
+/// A time compared with that of the baseline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
     /// Model file without its extension.
@@ -154,7 +154,7 @@ impl Timing {
         })
     }
 
-    /// What differs from another timing beside the time, as "threads 2 and 1".
+    /// What differs from another timing besides the time, as "threads 2 and 1".
     fn differences(&self, other: &Timing) -> Vec<String> {
         let sizes = |s: &[usize]| s.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
         let (threads, own_threads) = (self.threads.to_string(), other.threads.to_string());
@@ -219,7 +219,7 @@ impl Baseline {
         }
     }
 
-    /// A timing beside the one of the baseline that differs in nothing but the time.
+    /// A timing next to the one of the baseline that differs in nothing but the time.
     pub fn compare(&self, now: &Timing) -> Result<Change, BaselineError> {
         let unlike = |differs: String| BaselineError::Unlike {
             model: now.model.clone(),

@@ -15,7 +15,9 @@ mod worker;
 
 pub use baseline::{Baseline, BaselineError, Change, Timing, Verdict, noise};
 pub use environment::find_library;
-pub use error::{Error, Result};
+#[cfg(feature = "peers")]
+pub use error::PeerError;
+pub use error::{Error, Result, WorkerError};
 #[cfg(feature = "peers")]
 pub use peers::{OnnxRuntime, OpenVino};
 pub use rows::{Bench, Engine, Row};

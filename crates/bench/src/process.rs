@@ -74,19 +74,17 @@ impl EngineProcess {
     ) -> Self {
         let row = Row { engine: engine.name(), ..template.clone() };
         let mut process = EngineProcess { row, times: Vec::new(), rounds: Vec::new(), pipes: None };
-        match Self::spawn(program, b, engine, inputs, folder) {
-            Err(e) => process.row.error = Some(e),
-            Ok(mut pipes) => match pipes.answer() {
-                Err(e) => (process.row.error, process.row.too_large) = (Some(e.text), e.memory),
-                Ok(v) => {
-                    let number = |k: &str| v.get(k).and_then(|x| x.as_f64());
-                    process.row.load_ms = number("load_ms");
-                    process.row.first_ms = number("first_ms");
-                    process.row.planned_peak_mb = number("planned_peak_mb");
-                    process.row.gmac = number("gmac").unwrap_or(0.0);
-                    process.pipes = Some(pipes);
-                }
-            },
+        let spawned = Self::spawn(program, b, engine, inputs, folder);
+        match spawned.and_then(|mut pipes| pipes.answer().map(|v| (pipes, v))) {
+            Err(e) => (process.row.error, process.row.too_large) = (Some(e.text), e.memory),
+            Ok((pipes, v)) => {
+                let number = |k: &str| v.get(k).and_then(|x| x.as_f64());
+                process.row.load_ms = number("load_ms");
+                process.row.first_ms = number("first_ms");
+                process.row.planned_peak_mb = number("planned_peak_mb");
+                process.row.gmac = number("gmac").unwrap_or(0.0);
+                process.pipes = Some(pipes);
+            }
         }
         process
     }
@@ -97,7 +95,7 @@ impl EngineProcess {
         engine: Engine,
         inputs: &[(String, Vec<usize>)],
         folder: &Path,
-    ) -> Result<Pipes, String> {
+    ) -> Result<Pipes, Failure> {
         let library = match engine.library() {
             None => None,
             Some(prefix) => Some(find_library(&b.environment, prefix).ok_or_else(|| {
@@ -157,7 +155,7 @@ impl EngineProcess {
                 }
             }
             Err(e) => {
-                self.row.error = Some(e.text);
+                (self.row.error, self.row.too_large) = (Some(e.text), e.memory);
                 self.pipes = None;
             }
         }

@@ -34,9 +34,9 @@ pub struct Task {
 /// An engine with a model loaded and its input set.
 pub(crate) trait Loaded {
     /// One inference.
-    fn run(&mut self) -> Result<(), String>;
+    fn run(&mut self) -> Result<(), Failure>;
     /// All outputs of the last run, in ONNX order.
-    fn outputs(&mut self) -> Result<Vec<Vec<f32>>, String>;
+    fn outputs(&mut self) -> Result<Vec<Vec<f32>>, Failure>;
     /// Time by kernel of the last run, slowest first.
     fn profile(&self) -> Vec<Share> {
         Vec::new()
@@ -75,8 +75,33 @@ pub(crate) struct Failure {
     pub memory: bool,
 }
 
-impl<T: Into<String>> From<T> for Failure {
-    fn from(text: T) -> Self {
-        Failure { text: text.into(), memory: false }
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Failure { text, memory: false }
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(e: std::io::Error) -> Self {
+        e.to_string().into()
+    }
+}
+
+impl From<ampoule_engine::Error> for Failure {
+    fn from(e: ampoule_engine::Error) -> Self {
+        Failure { text: e.to_string(), memory: e.is_memory() }
+    }
+}
+
+#[cfg(feature = "peers")]
+impl From<crate::PeerError> for Failure {
+    fn from(e: crate::PeerError) -> Self {
+        e.to_string().into()
     }
 }

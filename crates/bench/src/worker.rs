@@ -1,5 +1,6 @@
 //! The process of one engine: loads a model, then runs it as often as it is asked to.
 
+use crate::error::WorkerError;
 use crate::task::{Failure, Loaded, MARK, Share, Task, seeded};
 use ampoule_engine::{Options, Precision, Session};
 use ampoule_onnx as onnx;
@@ -28,24 +29,20 @@ impl Ampoule {
             max_bytes: task.max_ram.map(|m| m.saturating_sub(copies + PROGRAM)),
             ..Options::default()
         };
-        let refused = |e: ampoule_engine::Error| {
-            let memory = e.is_memory();
-            Failure { text: e.to_string(), memory }
-        };
-        let session = Session::new(graph, &shapes, &options).map_err(refused)?;
+        let session = Session::new(graph, &shapes, &options)?;
         Ok(Ampoule { session, inputs: seeded(task) })
     }
 }
 
 impl Loaded for Ampoule {
-    fn run(&mut self) -> Result<(), String> {
+    fn run(&mut self) -> Result<(), Failure> {
         for (i, v) in self.inputs.iter().enumerate() {
-            self.session.set_input(i, v).map_err(|e| e.to_string())?;
+            self.session.set_input(i, v)?;
         }
-        self.session.run().map_err(|e| e.to_string())
+        Ok(self.session.run()?)
     }
 
-    fn outputs(&mut self) -> Result<Vec<Vec<f32>>, String> {
+    fn outputs(&mut self) -> Result<Vec<Vec<f32>>, Failure> {
         Ok(self.session.iter_outputs().map(|o| o.to_vec()).collect())
     }
 
@@ -85,41 +82,43 @@ fn load(task: &Task) -> Result<Box<dyn Loaded>, Failure> {
 }
 
 /// Runs a worker until its standard input ends or says `quit`.
-pub fn serve(task: &str) -> Result<(), String> {
-    let reply = |v: serde_json::Value| -> Result<(), String> {
+pub fn serve(task: &str) -> Result<(), WorkerError> {
+    let reply = |v: serde_json::Value| -> Result<(), WorkerError> {
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{MARK}{v}").and_then(|()| out.flush()).map_err(|e| e.to_string())
+        let sent = writeln!(out, "{MARK}{v}").and_then(|()| out.flush());
+        sent.map_err(|source| WorkerError::Output { source })
     };
-    let task: Task = serde_json::from_str(task).map_err(|e| e.to_string())?;
+    let refuse = |e: Failure| json!({ "error": e.text, "memory": e.memory });
+    let task: Task = serde_json::from_str(task).map_err(|source| WorkerError::Task { source })?;
     let start = Instant::now();
     let ms = |t: Instant| t.elapsed().as_secs_f64() * 1e3;
     let mut engine = match load(&task) {
         Ok(e) => e,
-        Err(e) => return reply(json!({ "error": e.text, "memory": e.memory })),
+        Err(e) => return reply(refuse(e)),
     };
     let load_ms = ms(start);
     let start = Instant::now();
     if let Err(e) = engine.run() {
-        return reply(json!({ "error": e }));
+        return reply(refuse(e));
     }
     let mut first = engine.facts();
     first["load_ms"] = json!(load_ms);
     first["first_ms"] = json!(ms(start));
     reply(first)?;
     for line in std::io::stdin().lock().lines() {
-        let line = line.map_err(|e| e.to_string())?;
+        let line = line.map_err(|source| WorkerError::Input { source })?;
         let done = match line.split_once(' ').unwrap_or((&line, "")) {
             ("run", n) => times(engine.as_mut(), n.parse().unwrap_or(1)).map(|t| json!({ "ms": t })),
             ("outputs", _) => write_outputs(engine.as_mut(), &task).map(|()| json!({})),
             _ => break,
         };
-        reply(done.unwrap_or_else(|e| json!({ "error": e })))?;
+        reply(done.unwrap_or_else(refuse))?;
     }
     let peak = ampoule_pipeline::peak_rss_bytes().map(|b| b as f64 / 1e6);
     reply(json!({ "peak_rss_mb": peak, "profile": engine.profile() }))
 }
 
-fn times(engine: &mut dyn Loaded, n: usize) -> Result<Vec<f64>, String> {
+fn times(engine: &mut dyn Loaded, n: usize) -> Result<Vec<f64>, Failure> {
     (0..n)
         .map(|_| {
             let start = Instant::now();
@@ -129,13 +128,13 @@ fn times(engine: &mut dyn Loaded, n: usize) -> Result<Vec<f64>, String> {
         .collect()
 }
 
-fn write_outputs(engine: &mut dyn Loaded, task: &Task) -> Result<(), String> {
-    let file = std::fs::File::create(&task.outputs).map_err(|e| e.to_string())?;
+fn write_outputs(engine: &mut dyn Loaded, task: &Task) -> Result<(), Failure> {
+    let file = std::fs::File::create(&task.outputs)?;
     let mut file = std::io::BufWriter::new(file);
     for values in engine.outputs()? {
         for v in values {
-            file.write_all(&v.to_le_bytes()).map_err(|e| e.to_string())?;
+            file.write_all(&v.to_le_bytes())?;
         }
     }
-    file.flush().map_err(|e| e.to_string())
+    Ok(file.flush()?)
 }

@@ -5,6 +5,9 @@ use ampoule_graph::{DType, Dim};
 /// Shorthand for this crate's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Why an external backend failed: an error of whoever wrote it.
+pub type ExternalError = Box<dyn std::error::Error + Send + Sync>;
+
 /// A graph that cannot be run, or inputs that do not fit it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -131,11 +134,28 @@ pub enum Error {
     #[error(transparent)]
     OutOfMemory(#[from] ampoule_runtime::OutOfMemory),
     /// An external backend did not do what it was asked to.
-    #[error("{reason}")]
+    #[error("{source}")]
     External {
-        /// What it said.
-        reason: String,
+        /// Its own error.
+        source: ExternalError,
     },
+    /// An output that no external backend can compute.
+    #[error("the output `{name}` is no computed value of a known size, which an external backend needs")]
+    ExternalOutput {
+        /// Name of the output.
+        name: String,
+    },
+    /// More or fewer outputs of an external backend than the model has.
+    #[error("the external backend gave {found} outputs, the model has {wanted}")]
+    ExternalCount {
+        /// Outputs that came back.
+        found: usize,
+        /// Outputs of the model.
+        wanted: usize,
+    },
+    /// Weights of an external backend's network, which no other session can share.
+    #[error("a session of an external backend shares its weights with no other")]
+    ExternalShared,
     /// The instruction-set tier is unknown or missing.
     #[error(transparent)]
     Isa(#[from] ampoule_kernels::FeatureSetError),

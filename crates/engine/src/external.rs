@@ -1,7 +1,7 @@
 //! An external backend in this engine's place: the same inputs, outputs and pipeline around it, for
 //! comparing engines by what they do to a case and not only by their time.
 
-use crate::{Error, Result};
+use crate::error::{Error, ExternalError, Result};
 use ampoule_graph::Graph;
 use std::fmt;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use std::sync::Arc;
 /// A whole network, loaded by another engine.
 pub trait ExternalNetwork: Send {
     /// Runs on all inputs and gives all outputs, each float32 in ONNX's row-major order.
-    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String>;
+    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, ExternalError>;
 }
 
 /// Loads a network whose input dimensions are all known.
-pub type Loader = dyn Fn(&Graph) -> Result<Box<dyn ExternalNetwork>, String> + Send + Sync;
+pub type Loader = dyn Fn(&Graph) -> Result<Box<dyn ExternalNetwork>, ExternalError> + Send + Sync;
 
 /// Loads networks into another engine, which runs them.
 #[derive(Clone)]
@@ -34,8 +34,7 @@ pub(crate) fn shell(graph: &Graph) -> Result<Graph> {
     for &o in &graph.outputs {
         let value = graph.value(o);
         if graph.inputs.contains(&o) || graph.constants.contains_key(&o) || value.dims().is_none() {
-            let reason = format!("the output `{}` is no computed value of a known size", value.name);
-            return Err(Error::External { reason });
+            return Err(Error::ExternalOutput { name: value.name.clone() });
         }
         shell.inputs.push(o);
     }

@@ -31,7 +31,7 @@ mod tiling;
 pub mod winograd_int8;
 
 pub use ampoule_runtime::Pool;
-pub use error::{Error, LowerError, Result, StepError};
+pub use error::{Error, ExternalError, LowerError, Result, StepError};
 pub use external::{ExternalBackend, ExternalNetwork, Loader};
 pub use observe::{Observe, Observed};
 pub use precision::Precision;

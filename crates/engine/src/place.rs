@@ -115,7 +115,7 @@ fn replaced(s: &Shared, step: &Step, i: usize, sizes: &[usize]) -> Option<(usize
             Home::Arena(k) if s.root[k] == s.root[a] => {
                 same(o) && candidates.iter().any(|c| std::ptr::eq(c, o))
             }
-            _ => true,
+            Home::Arena(_) | Home::Constant(_) => true,
         });
         let joinable = a != b && s.root[a] != s.root[b] && whole(s, a, b, i, out, sizes);
         (same(r) && alone && joinable).then_some((a, b))
@@ -144,7 +144,7 @@ fn shifted(s: &Shared, step: &Step, i: usize, sizes: &[usize]) -> Option<(usize,
     }
     let others = step.reads[1..].iter().all(|o| match o.home {
         Home::Arena(k) => s.root[k] != s.root[a],
-        _ => true,
+        Home::Constant(_) => true,
     });
     others.then_some((a, b, usize::try_from(from.strides[2]).ok()? * from.elem.size()))
 }

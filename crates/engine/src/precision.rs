@@ -38,7 +38,7 @@ impl Precision {
     pub(crate) fn elem(self) -> Elem {
         match self {
             Precision::Fp32 => Elem::F32,
-            _ => Elem::Bf16,
+            Precision::Bf16 | Precision::Bf16Fast => Elem::Bf16,
         }
     }
 }

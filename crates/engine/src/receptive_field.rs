@@ -223,7 +223,7 @@ fn along_of(
                 || (r.coordinates == Coordinates::PytorchHalfPixel && to > 1);
             let margin = match r.interpolation {
                 Interpolation::Cubic { .. } => 4,
-                _ => 3,
+                Interpolation::Nearest(_) | Interpolation::Linear => 3,
             };
             (exact && moves && !r.antialias && up > 0).then_some(Along::Scaled { up, down, margin })
         }

@@ -169,7 +169,7 @@ impl Session {
     fn external(mut graph: Graph, ExternalBackend(load): &ExternalBackend, pool: Arc<Pool>) -> Result<Self> {
         ampoule_graph::infer::infer(&mut graph)?;
         let inputs = graph.inputs.len();
-        let external = load(&graph).map_err(|reason| Error::External { reason })?;
+        let external = load(&graph).map_err(|source| Error::External { source })?;
         let shell = crate::external::shell(&graph)?;
         drop(graph);
         let shapes: Vec<Vec<usize>> = shell.inputs.iter().filter_map(|i| shell.value(*i).dims()).collect();
@@ -192,7 +192,7 @@ impl Session {
             return Err(Error::Threads { asked: pool.threads(), planned: self.network.threads });
         }
         if self.external.is_some() {
-            return Err(Error::External { reason: "the network of an external backend runs alone".into() });
+            return Err(Error::ExternalShared);
         }
         Self::of(self.network.clone(), pool)
     }
@@ -291,13 +291,12 @@ impl Session {
 
     /// Lets the external backend compute the outputs, which are inputs of this one's empty network.
     fn run_external(&mut self, external: &mut dyn ExternalNetwork, inputs: usize) -> Result<()> {
-        let bad = |reason: String| Error::External { reason };
         let read = |v: &View| gather(self.reading(v), v);
         let given: Vec<Vec<f32>> = self.network.inputs()[..inputs].iter().map(read).collect();
-        let found = external.run(&given).map_err(bad)?;
+        let found = external.run(&given).map_err(|source| Error::External { source })?;
         let wanted = self.network.inputs().len() - inputs;
         if found.len() != wanted {
-            return Err(bad(format!("{} outputs came back, {wanted} are wanted", found.len())));
+            return Err(Error::ExternalCount { found: found.len(), wanted });
         }
         found.iter().enumerate().try_for_each(|(i, v)| self.set_input(inputs + i, v))
     }

@@ -66,7 +66,7 @@ fn buffers(l: &Lowered) -> Option<Vec<Buffer>> {
         .iter()
         .filter_map(|s| match s.scratch.as_ref()?.home {
             Home::Arena(b) => Some(b),
-            _ => None,
+            Home::Constant(_) => None,
         })
         .collect();
     let mut seen = Vec::new();

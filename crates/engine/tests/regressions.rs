@@ -168,10 +168,10 @@ fn constants_of_the_image_size_do_not_break_tiles() {
     assert!(kept > 0 && refused > 0, "{kept} limits are kept, {refused} refused");
 }
 
-/// Not a number has the same code in the engine as in the reference.
+/// Not a number has the same quantized value in the engine as in the reference.
 #[test]
 fn quantizers_agree_on_odd_values() {
-    let mut b = Builder::new("codes");
+    let mut b = Builder::new("quantized");
     let x = b.input("x", &[Dim::Known(6)]);
     let (s, z) = (b.constant("s", Tensor::f32(&[], &[0.5])), Tensor::from_i64(DType::U8, &[], &[7]).unwrap());
     let z = b.constant("z", z);

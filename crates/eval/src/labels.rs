@@ -23,7 +23,7 @@ pub(crate) fn values<T: Copy + Into<u16>>(v: &Volume<T>) -> BTreeSet<u16> {
 }
 
 impl Compared {
-    /// From all labels above 0 of the predictions and of the reference. A single label beside several is one of them;
+    /// From all labels above 0 of the predictions and of the reference. A single label where the other side has several is one of them;
     /// a mask of another value cannot be compared with label maps.
     pub fn of(predicted: &BTreeSet<u16>, reference: &BTreeSet<u16>) -> Result<Compared, String> {
         match (predicted.len(), reference.len()) {

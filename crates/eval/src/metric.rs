@@ -59,7 +59,7 @@ impl Measured<'_> {
         if self.photo() { metric != "hd95" } else { !together(metric) }
     }
 
-    /// Values of a metric that every case has, beside those of another model's labels; without labels, because the
+    /// Values of a metric that every case has, compared with those of another model's labels; without labels, because the
     /// model failed, every share is 0 and every distance the image's diagonal.
     pub fn pairs(&self, metric: &str, other: Option<&Volume<u16>>) -> Vec<Pair> {
         let classes = self.classes(metric);

@@ -13,7 +13,7 @@ use ampoule_pipeline::Case;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// One metric of a variant beside the baseline.
+/// One metric of a variant compared with the baseline.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MetricComparison {
     /// Metric.

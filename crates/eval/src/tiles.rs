@@ -137,7 +137,7 @@ const NAMING: Naming =
     Naming { wanted: is_photo, preferred: &[|p| ends(p, "_labels"), |p| ends(p, "_mask")], name };
 
 /// Whether a path holds label maps: one, or a folder with images and no volumes (whose runs leave
-/// pictures beside them), subfolders included.
+/// pictures next to them), subfolders included.
 pub fn holds_tiles(path: &Path) -> bool {
     if !path.is_dir() {
         return is_photo(path);

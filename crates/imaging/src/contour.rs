@@ -54,7 +54,7 @@ struct Open {
 }
 
 /// Where a chain of borders crosses into the next cell: its number. Whether it is the chain's end or its
-/// beginning follows from the pixels beside the crossing.
+/// beginning follows from the pixels next to the crossing.
 type Crossing = Option<u32>;
 
 /// Takes the rows of an image from the top and gives regions as they end.

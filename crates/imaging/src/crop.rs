@@ -22,13 +22,6 @@ impl Region {
     pub fn of<T: Copy>(&self, v: &Volume<T>) -> Volume<T> {
         v.crop(self.start, self.end)
     }
-
-    /// A volume of `dims` with `part` at the box and `outside` elsewhere.
-    pub fn put_back<T: Copy>(&self, part: &Volume<T>, dims: [usize; 3], outside: T) -> Volume<T> {
-        let mut out = Volume::filled(dims, outside);
-        out.paste(part, self.start);
-        out
-    }
 }
 
 /// The smallest box around the voxels that are not 0; `None` where there are none.
@@ -65,16 +58,6 @@ pub fn nonzero_mask(channels: &[&Volume<f32>]) -> Option<Volume<u8>> {
     let mut mask = any_channel(channels, |v| v != 0.0)?;
     fill_holes(&mut mask);
     Some(mask)
-}
-
-/// nnU-Net's `crop_to_nonzero`: the box around [`nonzero_mask`] and the mask within it (nnU-Net's
-/// segmentation is -1 where that is 0). The box is the whole volume where everything is 0. `None`
-/// without channels.
-pub fn crop_to_nonzero(channels: &[&Volume<f32>]) -> Option<(Region, Volume<u8>)> {
-    let mask = nonzero_mask(channels)?;
-    let region = bounding_box(&mask).unwrap_or(Region { start: [0; 3], end: mask.dims });
-    let mask = region.of(&mask);
-    Some((region, mask))
 }
 
 /// Where the middle `part` of `whole` voxels begins, as torchvision's `CenterCrop` has it: half of the difference,
@@ -211,10 +194,9 @@ mod tests {
 
     #[test]
     fn boxes_of_nothing() {
-        assert_eq!(crop_to_nonzero(&[]), None);
+        assert_eq!(nonzero_mask(&[]), None);
         let empty = Volume::filled([4, 3, 2], 0f32);
-        let (region, mask) = crop_to_nonzero(&[&empty]).unwrap();
-        assert_eq!((region.dims(), mask.dims), ([4, 3, 2], [4, 3, 2]));
+        assert_eq!(bounding_box(&nonzero_mask(&[&empty]).unwrap()), None);
         assert_eq!(foreground(&[&empty], &Foreground::default()), None);
         assert_eq!(bounding_box(&Volume::filled([0, 3, 2], 1)), None);
     }

@@ -1,4 +1,4 @@
-//! Padding: how much, on which side, with what.
+//! Padding: with what.
 
 use crate::Volume;
 
@@ -14,38 +14,6 @@ pub enum Fill<T> {
     Reflect,
     /// The volume mirrored about its border, the last voxel repeated: numpy's `symmetric`.
     Symmetric,
-}
-
-/// Where the new voxels go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// On both sides, the odd voxel behind: nnU-Net's `pad_nd_image`, MONAI's `SpatialPad` and
-    /// `DivisiblePad`.
-    Centre,
-    /// On both sides, the odd voxel in front: torchio's `CropOrPad`.
-    CentreOddFirst,
-    /// All behind: MONAI's `method="end"`.
-    End,
-    /// All in front.
-    Start,
-}
-
-/// Voxels to add before and after each axis so that it has at least `minimum` voxels and a multiple
-/// of `multiple` (0 counts as 1).
-pub fn amounts(
-    dims: [usize; 3],
-    minimum: [usize; 3],
-    multiple: [usize; 3],
-    place: Place,
-) -> ([usize; 3], [usize; 3]) {
-    let extra = [0, 1, 2].map(|i| dims[i].max(minimum[i]).next_multiple_of(multiple[i].max(1)) - dims[i]);
-    let before = extra.map(|n| match place {
-        Place::Centre => n / 2,
-        Place::CentreOddFirst => n - n / 2,
-        Place::End => 0,
-        Place::Start => n,
-    });
-    (before, [0, 1, 2].map(|i| extra[i] - before[i]))
 }
 
 /// Index within `0..n` that the mirrored sequence has at `i`, without repeating the ends (numpy's
@@ -120,14 +88,5 @@ mod tests {
         let none = Volume::new([0, 2, 1], Vec::<u8>::new());
         assert_eq!(pad(&none, [1; 3], [1; 3], Fill::Reflect).dims, [0, 4, 3]);
         assert_eq!(pad(&none, [1, 0, 0], [0; 3], Fill::Constant(3)).data, [3, 3]);
-    }
-
-    #[test]
-    fn amounts_reach_the_minimum_and_the_multiple() {
-        let at = |place| amounts([34, 55, 16], [96, 0, 0], [1, 16, 16], place);
-        assert_eq!(at(Place::Centre), ([31, 4, 0], [31, 5, 0]));
-        assert_eq!(at(Place::CentreOddFirst), ([31, 5, 0], [31, 4, 0]));
-        assert_eq!(at(Place::End), ([0; 3], [62, 9, 0]));
-        assert_eq!(amounts([3; 3], [0; 3], [0; 3], Place::Centre), ([0; 3], [0; 3]));
     }
 }

@@ -44,7 +44,7 @@ pub enum Tiling {
 ///
 /// With `multiple_of` above 1 the starts are rounded down to multiples of it, so that the outputs of a
 /// strided network fall on one grid; where that would leave a gap, windows are added. The last window
-/// then ends at `size` if `size - window` is such a multiple ([`alignable`] says up to where to pad);
+/// then ends at `size` if `size - window` is such a multiple;
 /// otherwise fewer than `multiple_of` voxels are left at the end.
 pub fn positions(tiling: Tiling, size: usize, window: usize, multiple_of: usize) -> Vec<usize> {
     let span = size.saturating_sub(window);
@@ -85,12 +85,6 @@ fn aligned(starts: &[usize], window: usize, multiple: usize) -> Vec<usize> {
         }
     }
     list
-}
-
-/// The least size from `size` up at which windows that start at multiples of `multiple_of` reach the
-/// end.
-pub fn alignable(size: usize, window: usize, multiple_of: usize) -> usize {
-    window + size.saturating_sub(window).next_multiple_of(multiple_of.max(1))
 }
 
 /// Window starts along one axis of `size` (at least `window`), neighbours overlapping by `overlap`
@@ -201,14 +195,6 @@ pub fn importance(style: Style, window: [usize; 3]) -> Volume<f32> {
     )
 }
 
-/// All combinations of mirrored axes, none first: `2^k` for `k` allowed axes.
-pub fn mirrors(allowed: [bool; 3]) -> Vec<[bool; 3]> {
-    (0..8u8)
-        .map(|m| [m & 1 > 0, m & 2 > 0, m & 4 > 0])
-        .filter(|m| (0..3).all(|i| !m[i] || allowed[i]))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,7 +227,7 @@ mod tests {
         for tiling in tilings {
             for (size, window) in [(100, 16), (100, 17), (101, 40), (16, 16), (10, 16), (77, 5), (64, 32)] {
                 for multiple in [1, 2, 4, 5] {
-                    let padded = alignable(size, window, multiple);
+                    let padded = window + usize::saturating_sub(size, window).next_multiple_of(multiple);
                     assert!(padded >= size.max(window) && padded < size.max(window) + multiple);
                     let list = positions(tiling, padded, window, multiple);
                     assert_eq!((list[0], list[list.len() - 1] + window), (0, padded), "{tiling:?} {size}");
@@ -260,11 +246,9 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_positive_and_mirrors_begin_with_none() {
+    fn weights_are_positive() {
         for style in [Style::NnUnet, Style::Monai] {
             assert!(importance(style, [8, 8, 16]).data.iter().all(|&w| w > 0.0));
         }
-        assert_eq!(mirrors([true; 3]).len(), 8);
-        assert_eq!(mirrors([true, false, true])[0], [false; 3]);
     }
 }

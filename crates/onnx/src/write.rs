@@ -9,7 +9,7 @@ use prost::Message;
 use std::io::Write;
 use std::path::Path;
 
-/// Writes `graph` to `path` through a temporary file beside it, synced and renamed.
+/// Writes `graph` to `path` through a temporary file next to it, synced and renamed.
 pub fn write_file(graph: &Graph, path: &Path) -> Result<()> {
     let io = |source| Error::Io { path: path.into(), source };
     let bytes = to_bytes(graph)?;

@@ -64,7 +64,48 @@ pub enum Error {
     #[error(
         "there is no convolution or matrix product with constant weights to quantize; `--preset all` takes a first layer of up to three channels too"
     )]
-    Nothing,
+    NothingToQuantize,
+    /// A technique that works on INT8, before calibration has made it; a fault of this program.
+    #[error("the network is not in INT8 yet; a fault of this program")]
+    NotInt8,
+    /// Training ended without the network that was asked for; a fault of this program.
+    #[error("training gave no network in float32; a fault of this program")]
+    NoFloat,
+    /// A layer without the constant that a technique changes.
+    #[error("input {input} of the layer `{node}` is no constant")]
+    NotConstant {
+        /// Name of the layer.
+        node: String,
+        /// Position of the input, from 0.
+        input: usize,
+    },
+    /// A constant that is not made of numbers.
+    #[error("the constant `{tensor}` is of {dtype}, not of numbers")]
+    NotNumeric {
+        /// Name of the constant.
+        tensor: String,
+        /// Name of its type.
+        dtype: &'static str,
+    },
+    /// Quantized values beyond their type; a fault of this program.
+    #[error("quantized values of `{tensor}` do not fit their type; a fault of this program")]
+    Overflow {
+        /// Name of the tensor.
+        tensor: String,
+    },
+    /// A layer whose channels are not those of the values that it reads or writes.
+    #[error("the layer `{node}` has {found} channels where its values have {wanted}")]
+    Channels {
+        /// Name of the layer.
+        node: String,
+        /// Channels of its weights.
+        found: usize,
+        /// Channels of the values.
+        wanted: usize,
+    },
+    /// A journal that cannot be used.
+    #[error(transparent)]
+    Journal(#[from] ampoule_pipeline::JournalError),
     /// The recipe runs none of the file's networks.
     #[error("the network was never run")]
     NeverRun,
@@ -73,6 +114,14 @@ pub enum Error {
     NothingToPrune {
         /// Why.
         reason: String,
+    },
+    /// A node whose channels are pruned and that cannot be cut; a fault of this program.
+    #[error("the node `{node}` ({op}) cannot be cut; a fault of this program")]
+    NotCut {
+        /// Name of the node.
+        node: String,
+        /// Its operator.
+        op: String,
     },
     /// A class that no training case shows.
     #[error("no case of --finetune shows the class `{class}`, which training would unlearn; add cases of it")]
@@ -134,8 +183,46 @@ impl Error {
             Error::Pipeline(e) => e.is_memory(),
             Error::Eval(e) => e.is_memory(),
             Error::Train(e) => e.is_memory(),
-            _ => false,
+            Error::File { .. }
+            | Error::Graph(_)
+            | Error::Onnx(_)
+            | Error::Options(_)
+            | Error::Isa(_)
+            | Error::NoCalibration
+            | Error::NeedsGroundTruth { .. }
+            | Error::Unseen { .. }
+            | Error::NotFinite { .. }
+            | Error::NothingToQuantize
+            | Error::NotInt8
+            | Error::NoFloat
+            | Error::NotConstant { .. }
+            | Error::NotNumeric { .. }
+            | Error::Overflow { .. }
+            | Error::Channels { .. }
+            | Error::Journal(_)
+            | Error::NeverRun
+            | Error::NothingToPrune { .. }
+            | Error::NotCut { .. }
+            | Error::ClassMissing { .. }
+            | Error::NoOutput
+            | Error::Inputs { .. }
+            | Error::NoChannels
+            | Error::Student { .. }
+            | Error::NoValue { .. }
+            | Error::Sizes { .. }
+            | Error::Checkpoint { .. } => false,
         }
+    }
+
+    /// A constant that is not made of numbers.
+    pub(crate) fn not_numeric(g: &ampoule_graph::Graph, id: ampoule_graph::ValueId) -> Self {
+        let dtype = g.constants.get(&id).map_or("unknown", |t| t.dtype().name());
+        Error::NotNumeric { tensor: g.value(id).name.clone(), dtype }
+    }
+
+    /// An input of node `i` that is no constant.
+    pub(crate) fn not_constant(g: &ampoule_graph::Graph, i: usize, input: usize) -> Self {
+        Error::NotConstant { node: g.node_name(&g.nodes[i]).to_owned(), input }
     }
 }
 

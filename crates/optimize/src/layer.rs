@@ -34,13 +34,15 @@ pub(crate) fn is_quantizable(g: &Graph, node: &Node) -> bool {
 /// The axes of its weights that output and input channels lie on, if a node is a layer that computes new channels from all
 /// of its input's: no grouped convolution, and no Gemm with a transposed first input.
 pub(crate) fn mixed_channels(g: &Graph, node: &Node) -> Option<[usize; 2]> {
-    let apart = match node.op {
-        Op::Conv { group, .. } | Op::ConvTranspose { group, .. } => group != 1,
-        Op::Gemm { trans_a, .. } => trans_a,
+    let all = match node.op {
+        Op::Conv { group, .. } | Op::ConvTranspose { group, .. } => group == 1,
+        Op::Gemm { trans_a, .. } => !trans_a,
+        Op::MatMul => true,
+        // Other operators compute no channels from others, or have not been thought about here: they are left whole.
         _ => false,
     };
     let constant = node.input(1).is_some_and(|w| g.constants.contains_key(&w));
-    node.op.weight_axes().filter(|_| constant && !apart)
+    node.op.weight_axes().filter(|_| constant && all)
 }
 
 /// The axes of a layer's weights on which its output and input channels lie.

@@ -54,7 +54,7 @@ pub use options::Options;
 pub use options_error::OptionsError;
 pub use output::write;
 pub use progress::Progress;
-pub use prune::{PruneOptions, Share};
+pub use prune::{PruneOptions, Share, ShareError};
 pub use quantize::{
     Collector, Group, Histogram, Method, Plan, Preset, Range, Ranges, Symmetry, TensorRange, quantize,
 };

@@ -41,7 +41,9 @@ pub struct Job {
     pub fast: bool,
     /// Where a killed run left off; for the caller to remove when the model is written.
     pub journal: Option<PathBuf>,
-    /// The same of training.
+    /// Begin anew where the journal is of another run; else that is an error.
+    pub overwrite: bool,
+    /// Where a killed training left off.
     pub checkpoint: Option<PathBuf>,
 }
 
@@ -93,6 +95,7 @@ pub fn optimize(job: &Job, progress: &mut Progress) -> Result<(Graph, Report)> {
         cases,
         journal: Journal::default(),
         journal_path: job.journal.as_deref(),
+        overwrite: job.overwrite,
         fingerprint,
         preset: job.preset(),
         method: job.options.int8.ranges,

@@ -18,6 +18,8 @@ pub(crate) struct State<'a> {
     /// Findings of an interrupted run, opened when the network to be quantized is known.
     pub journal: Journal,
     pub journal_path: Option<&'a Path>,
+    /// Whether a journal of another run is replaced.
+    pub overwrite: bool,
     /// All that findings depend on, apart from what training made of the network.
     pub fingerprint: Fingerprint,
     /// Which layers are to be in INT8, and how their tensors are calibrated.
@@ -94,7 +96,7 @@ impl Quantized {
 impl<'a> State<'a> {
     /// The network in INT8, which calibration has made.
     pub fn quantized(&mut self) -> Result<&mut Quantized> {
-        self.int8.as_mut().ok_or(Error::Nothing)
+        self.int8.as_mut().ok_or(Error::NotInt8)
     }
 
     /// Opens the journal, whose findings are of the network as it is now.
@@ -105,7 +107,9 @@ impl<'a> State<'a> {
             None => String::new(),
         };
         of.text("trained", &trained);
-        self.journal = Journal::open(self.journal_path, &of.hex())?;
+        if let Some(path) = self.journal_path {
+            self.journal = Journal::open(path, Entry::Begin { key: of.hex() }, self.overwrite)?;
+        }
         Ok(())
     }
 

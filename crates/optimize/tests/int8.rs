@@ -389,7 +389,7 @@ fn rounded_to_nearest(g: &Graph, plan: &Plan) -> Graph {
     for &i in &plan.layers {
         let w = g.nodes[i].input(1).unwrap();
         let (name, dims) = (g.value(w).name.clone(), g.constants[&w].dims().to_vec());
-        let (values, scales) = (constant(format!("{name}/codes")), constant(format!("{name}/scale")));
+        let (values, scales) = (constant(format!("{name}/quantized")), constant(format!("{name}/scale")));
         let size = values.len() / scales.len();
         let values: Vec<f32> = values.iter().enumerate().map(|(k, v)| v * scales[k / size]).collect();
         out.nodes[i].inputs[1] = Some(out.constant("nearest", Tensor::f32(&dims, &values)));

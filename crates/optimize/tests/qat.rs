@@ -89,7 +89,7 @@ fn quantized(mut g: Graph) -> (Graph, BTreeMap<String, Vec<f32>>) {
         .layers
         .iter()
         .filter_map(|&i| g.nodes[i].input(1))
-        .map(|w| (format!("{}/codes", g.value(w).name), g.constants[&w].to_f32().unwrap()));
+        .map(|w| (format!("{}/quantized", g.value(w).name), g.constants[&w].to_f32().unwrap()));
     (quantize(&g, &plan, &ranges, Preset::Performance).unwrap(), masters.collect())
 }
 
@@ -161,7 +161,7 @@ fn the_engine_computes_what_was_simulated() {
                 coded.name,
                 run.len()
             );
-            // The quick simulation that training uses differs by ties of codes at most.
+            // The quick simulation that training uses differs by ties of quantized values at most.
             let quick = output(&mut learner);
             let most = quick.iter().zip(&run).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
             let spread = run.iter().fold(0f32, |m, v| m.max(v.abs()));

@@ -1,6 +1,6 @@
 //! Claims: any number of processes may share an output folder, and each case is worked on by one.
 //!
-//! A claim is a lock of the operating system on a file beside the results, which ends with the process that holds
+//! A claim is a lock of the operating system on a file next to the results, which ends with the process that holds
 //! it, however that ends; what it says (host and process) is for people. A file that is left without a lock is taken
 //! over.
 

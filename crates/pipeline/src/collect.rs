@@ -311,7 +311,7 @@ fn complete(
             None => {
                 let input = &recipe.input[i];
                 let reason = format!(
-                    "its channel `{}` is missing: no file {base}{}{ending} lies beside it",
+                    "its channel `{}` is missing: no file {base}{}{ending} lies next to it",
                     input.name,
                     suffix_of(recipe, i, bids).first().copied().unwrap_or("…")
                 );

@@ -19,7 +19,7 @@ pub fn limit_process(most: Option<u64>) {
     LIMIT.store(most.unwrap_or(0), Ordering::Relaxed);
 }
 
-/// Bytes that this process may take beside what it holds: what is left of its limit ([`memory_limit`]), or what the machine
+/// Bytes that this process may take in addition to what it holds: what is left of its limit ([`memory_limit`]), or what the machine
 /// has available. `None` where nothing is known.
 pub fn memory_room() -> Option<u64> {
     match memory_limit(None) {

@@ -7,10 +7,10 @@
 
 mod arena;
 mod axes;
+mod block;
 mod cpu;
 mod error;
 mod layout;
-mod memory;
 mod parts;
 mod phases;
 mod plan;
@@ -20,9 +20,9 @@ pub mod view;
 
 pub use arena::Arena;
 pub use axes::axes;
+pub use block::{Area, Memory};
 pub use cpu::{Cpu, Scratch};
 pub use error::OutOfMemory;
-pub use memory::{Area, Memory};
 pub use parts::{Pair, Parts};
 pub use phases::{Phase, output_phases};
 pub use plan::{Block, Plan, plan};

@@ -18,8 +18,8 @@ pub mod softmax;
 pub mod values;
 mod weight_gradient;
 
+use crate::block::Area;
 use crate::layout::Layout;
-use crate::memory::Area;
 use ampoule_kernels::conv::ConvPointers;
 use ampoule_kernels::{Elem, Element, Features, Grid, bf16, eltwise, f16};
 use std::ops::Range;

@@ -20,7 +20,7 @@ pub struct Report {
     pub circles: Vec<Circle>,
     /// Parents and children that name each other. Not an error.
     pub parent_and_child: Vec<(String, String)>,
-    /// Dependencies that the table of crates does not have.
+    /// Dependencies that the table of crates does not have, or has and no crate uses.
     pub arrows: Vec<String>,
     /// All files, longest first.
     pub files: Vec<FileLength>,
@@ -101,7 +101,7 @@ impl Report {
         for (parent, child) in &self.parent_and_child {
             writeln!(out, "{parent} <-> {child}")?;
         }
-        writeln!(out, "== dependencies that the table of crates does not have: {}", self.arrows.len())?;
+        writeln!(out, "== dependencies where crates and their table differ: {}", self.arrows.len())?;
         self.arrows.iter().try_for_each(|a| writeln!(out, "{a}"))
     }
 

@@ -99,22 +99,27 @@ fn long_functions_and_files_are_found() {
 }
 
 #[test]
-fn an_arrow_that_points_up_is_found() {
+fn arrows_that_the_table_lacks_or_nobody_uses_are_found() {
     let folder = tempfile::tempdir().unwrap();
-    let package = |name: &str| format!("[package]\nname = \"ampoule-{name}\"\n");
-    write(
-        folder.path(),
-        "crates/graph/Cargo.toml",
-        &(package("graph") + "[dependencies]\nampoule-engine.workspace = true\n"),
-    );
-    write(
-        folder.path(),
-        "crates/engine/Cargo.toml",
-        &(package("engine") + "[dependencies]\nampoule-graph.workspace = true\n"),
-    );
-    write(folder.path(), "crates/new/Cargo.toml", &package("new"));
+    let krate = |name: &str, uses: &str| {
+        let package = format!("[package]\nname = \"ampoule-{name}\"\n");
+        let depends = format!("[dependencies]\nampoule-{uses}.workspace = true\n");
+        let depends = if uses.is_empty() { String::new() } else { depends };
+        write(folder.path(), &format!("crates/{name}/Cargo.toml"), &(package + &depends));
+    };
+    krate("graph", "onnx");
+    krate("onnx", "graph");
+    krate("new", "");
+    krate("runtime", "graph");
     let report = Report::of(folder.path()).unwrap();
-    assert_eq!(report.arrows, ["graph -> engine", "new is not in the table of crates"]);
+    assert_eq!(
+        report.arrows,
+        [
+            "graph -> onnx",
+            "new is not in the table of crates",
+            "runtime -> kernels is in the table of crates and not used"
+        ]
+    );
 }
 
 #[test]

@@ -36,6 +36,71 @@ pub(crate) struct Ready {
     pub environment: PathBuf,
 }
 
+/// Why there are no numbers: what a process that failed replies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub text: String,
+    /// Whether something did not fit in memory.
+    pub memory: bool,
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Failure { text, memory: false }
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(e: std::io::Error) -> Self {
+        e.to_string().into()
+    }
+}
+
+impl From<ampoule_eval::Error> for Failure {
+    fn from(e: ampoule_eval::Error) -> Self {
+        Failure { text: e.to_string(), memory: e.is_memory() }
+    }
+}
+
+impl From<crate::Error> for Failure {
+    fn from(e: crate::Error) -> Self {
+        Failure { text: e.to_string(), memory: e.is_memory() }
+    }
+}
+
+impl From<crate::WorkerError> for Failure {
+    fn from(e: crate::WorkerError) -> Self {
+        e.to_string().into()
+    }
+}
+
+/// A line of a process to the one that started it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Line {
+    /// Cases that are done so far.
+    Step {
+        done: usize,
+        of: usize,
+    },
+    Reply(Reply),
+}
+
+/// The last line of a process to the one that started it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Reply {
+    Timed(Box<Round>),
+    Labelled(Vec<Labelled>),
+    Failed(Failure),
+}
+
 /// What a process does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Task {
@@ -69,6 +134,8 @@ pub(crate) struct Round {
     pub stages: Vec<(String, f64)>,
     /// Cases a second with as many one-thread models side by side as there are threads.
     pub throughput: Option<f64>,
+    /// Why there is no throughput, where it was tried.
+    pub throughput_error: Option<String>,
     /// Highest resident memory, before throughput was measured.
     pub peak_mib: Option<f64>,
     /// Joules a case.
@@ -81,7 +148,7 @@ pub(crate) struct Round {
     pub engine: String,
 }
 
-/// What a model made of a case; the labels are in a file beside.
+/// What a model made of a case; the labels are in a file of their own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Labelled {
     pub case: Case,

@@ -1,4 +1,8 @@
+use crate::spec_error::SpecError;
 use std::path::PathBuf;
+
+/// Why no file was found for a model: an error of whoever looked for it.
+pub type ResolveError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What can go wrong with a study. What goes wrong with one variant is part of its row in the results instead.
 #[derive(Debug, thiserror::Error)]
@@ -13,13 +17,30 @@ pub enum Error {
         reason: String,
     },
     /// A workload's model that cannot be found.
-    #[error("{model}: {reason}")]
+    #[error("{model}: {source}")]
     Model {
         /// Its name or file.
         model: String,
         /// Why.
-        reason: String,
+        source: ResolveError,
     },
+    /// A study's file that is not right.
+    #[error("{path}: {source}", path = path.display())]
+    Spec {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: SpecError,
+    },
+    /// A teacher without a recipe.
+    #[error("{model}: it carries no recipe, so it cannot be a teacher")]
+    Teacher {
+        /// Its name or file.
+        model: String,
+    },
+    /// A journal that cannot be used.
+    #[error(transparent)]
+    Journal(#[from] ampoule_pipeline::JournalError),
     /// A profile with a tier that is unknown or not that of this CPU.
     #[error("profile `{profile}`: {source}")]
     Isa {
@@ -52,9 +73,43 @@ impl Error {
             Error::Pipeline(e) => e.is_memory(),
             Error::Eval(e) => e.is_memory(),
             Error::Optimize(e) => e.is_memory(),
-            Error::File { .. } | Error::Model { .. } | Error::Isa { .. } | Error::Results { .. } => false,
+            Error::File { .. }
+            | Error::Model { .. }
+            | Error::Spec { .. }
+            | Error::Teacher { .. }
+            | Error::Journal(_)
+            | Error::Isa { .. }
+            | Error::Results { .. } => false,
         }
     }
+}
+
+/// What ends the process of a cell before it can answer; what its work fails of is an answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// The file with the task cannot be read.
+    #[error("{path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The task does not read.
+    #[error("{path}: no task of `ampoule study`, which starts this command: {source}", path = path.display())]
+    Task {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Standard output cannot be written.
+    #[error("standard output cannot be written: {source}")]
+    Output {
+        /// What the operating system said.
+        source: std::io::Error,
+    },
 }
 
 /// A result of this crate.

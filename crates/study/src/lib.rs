@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod cell;
+mod engine_error;
 mod error;
 mod journal;
 mod nearest;
@@ -17,15 +18,17 @@ pub mod report;
 pub mod results;
 mod run;
 mod spec;
+mod spec_error;
 mod summary;
 mod torch;
 mod transfer;
 mod worker;
 
-pub use error::{Error, Result};
+pub use error::{Error, ResolveError, Result, WorkerError};
 pub use profile::Machine;
 pub use run::{Event, Study, run};
 pub use spec::Spec;
+pub use spec_error::SpecError;
 pub use worker::serve;
 
 /// The text of a plain file of at most 256 MiB; pipes and devices are refused.

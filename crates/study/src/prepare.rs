@@ -1,8 +1,8 @@
 //! Variants become model files.
 
-use crate::cell::{Engine, Ready};
+use crate::cell::{Engine, Failure, Ready};
 use crate::spec::{Kind, Spec, Variant, Workload};
-use crate::{Error, Result};
+use crate::{Error, ResolveError, Result};
 use ampoule_engine::Options;
 use ampoule_eval::Limit;
 use ampoule_graph::{Graph, Tensor};
@@ -27,11 +27,11 @@ pub(crate) struct Prepared {
     pub sensitivity: Vec<LayerSensitivity>,
     /// Seconds that making it took.
     pub seconds: f64,
-    pub error: Option<String>,
+    pub error: Option<Failure>,
 }
 
 /// Finds a model's file by its name.
-pub(crate) type Resolve<'a> = dyn Fn(&str) -> Result<PathBuf, String> + 'a;
+pub(crate) type Resolve<'a> = dyn Fn(&str) -> Result<PathBuf, ResolveError> + 'a;
 
 /// A workload's model as it is.
 pub(crate) struct Original {
@@ -43,7 +43,7 @@ pub(crate) struct Original {
 impl Original {
     /// Reads the model that `resolve` finds, and the recipe in force.
     pub fn read(w: &Workload, resolve: &Resolve) -> Result<Self> {
-        let path = resolve(&w.model).map_err(|reason| Error::Model { model: w.model.clone(), reason })?;
+        let path = resolve(&w.model).map_err(|source| Error::Model { model: w.model.clone(), source })?;
         let fail = |path: &Path, reason: String| Error::File { path: path.into(), reason };
         let graph = onnx::read_file(&path).map_err(|e| fail(&path, e.to_string()))?;
         let recipe = match &w.recipe {
@@ -85,42 +85,59 @@ pub(crate) fn prepare(
             match sha256_file(&path) {
                 Ok(hash) => {
                     out.sha256 = hash;
-                    out.ready = Some(ready(spec, w, v, original, path));
+                    match ready(spec, w, v, original, path) {
+                        Ok(ready) => out.ready = Some(ready),
+                        Err(e) => out.error = Some(e.into()),
+                    }
                 }
-                Err(e) => out.error = Some(e.to_string()),
+                Err(e) => out.error = Some(Error::from(e).into()),
             }
         }
-        Err(e) => out.error = Some(e.to_string()),
+        Err(e) => out.error = Some(e.into()),
     }
     out.seconds = start.elapsed().as_secs_f64();
     out
 }
 
-fn ready(spec: &Spec, w: &Workload, v: &Variant, original: &Original, model: PathBuf) -> Ready {
+fn ready(spec: &Spec, w: &Workload, v: &Variant, original: &Original, model: PathBuf) -> Result<Ready> {
     let precision = match v.kind {
         Kind::Bf16 => "bf16".to_owned(),
-        _ => v.precision.clone().unwrap_or_else(|| "fp32".into()),
+        Kind::Original
+        | Kind::Fp32
+        | Kind::Int8
+        | Kind::Int8Controlled
+        | Kind::Optimized
+        | Kind::File
+        | Kind::Onnxruntime
+        | Kind::Openvino
+        | Kind::Pytorch => v.precision.clone().unwrap_or_else(|| "fp32".into()),
     };
-    Ready {
+    // A network that took the place of several has a recipe of its own.
+    let own = match v.kind == Kind::Optimized {
+        true => read(&model)?.meta(RECIPE_KEY).map(str::to_owned),
+        false => None,
+    };
+    Ok(Ready {
         engine: match v.kind {
             Kind::Onnxruntime => Engine::Onnxruntime,
             Kind::Openvino => Engine::Openvino,
             Kind::Pytorch => Engine::Pytorch,
-            _ => Engine::Ampoule,
+            Kind::Original
+            | Kind::Fp32
+            | Kind::Bf16
+            | Kind::Int8
+            | Kind::Int8Controlled
+            | Kind::Optimized
+            | Kind::File => Engine::Ampoule,
         },
-        recipe: match v.kind {
-            // A network that took the place of several has a recipe of its own.
-            Kind::Optimized => read(&model).ok().and_then(|g| g.meta(RECIPE_KEY).map(str::to_owned)),
-            _ => None,
-        }
-        .unwrap_or_else(|| original.recipe.clone()),
+        recipe: own.unwrap_or_else(|| original.recipe.clone()),
         model,
         precision,
         plain: v.kind == Kind::Original,
         fast: w.fast,
         sleep_ms: v.sleep_ms.unwrap_or(0.0),
         environment: spec.environment.clone(),
-    }
+    })
 }
 
 /// The variant's file.
@@ -193,6 +210,8 @@ fn optimized(
         sensitivity: w.sensitivity && v.kind == Kind::Int8,
         fast: w.fast,
         journal: Some(file.with_extension("journal")),
+        // The study's own journal decides whether this folder may be begun anew.
+        overwrite: true,
         checkpoint: Some(file.with_extension("training")),
         options,
     };
@@ -210,11 +229,10 @@ fn teacher(name: &str, resolve: &Resolve) -> Result<Teacher> {
     if name == "original" {
         return Ok(Teacher::Original);
     }
-    let path = resolve(name).map_err(|reason| Error::Model { model: name.into(), reason })?;
+    let path = resolve(name).map_err(|source| Error::Model { model: name.into(), source })?;
     let graph = read(&path)?;
     let recipe = graph.meta(RECIPE_KEY).map(str::to_owned);
-    let missing = "it carries no recipe, so it cannot be a teacher";
-    let recipe = recipe.ok_or_else(|| Error::Model { model: name.into(), reason: missing.into() })?;
+    let recipe = recipe.ok_or_else(|| Error::Teacher { model: name.into() })?;
     Ok(Teacher::Model(Box::new(Model { graph, recipe, sha256: sha256_file(&path)? })))
 }
 

@@ -76,7 +76,7 @@ pub struct VariantResult {
     /// Whether that is for lack of memory.
     #[serde(default)]
     pub memory: bool,
-    /// Metrics beside the baseline's.
+    /// Metrics compared with the baseline's.
     pub utility: Vec<MetricComparison>,
     /// Case by case.
     pub cases: Vec<CaseComparison>,
@@ -132,6 +132,9 @@ pub struct Cell {
     pub stages: Vec<(String, f64)>,
     /// Cases a second, as many one-thread models side by side as there are threads.
     pub throughput: Option<f64>,
+    /// Why there is no throughput, where it was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throughput_error: Option<String>,
     /// Highest resident memory of a process.
     pub peak_mib: Option<f64>,
     /// Joules a case, where the CPU tells.

@@ -1,13 +1,13 @@
 //! The order of a study's work.
 
-use crate::cell::{Labelled, MARK, Ready, Round, Task, Work};
+use crate::cell::{Failure, Labelled, Line, MARK, Ready, Reply, Task, Work};
 use crate::journal::{Entry, Journal};
 use crate::prepare::{Original, Prepared, prepare};
 use crate::profile::{self, Machine};
 use crate::results::{Cell, Results, VERSION, VariantResult, WorkloadResult};
 use crate::spec::{Profile, Spec, Workload};
-use crate::summary::{MEMORY, Rounds, cell};
-use crate::{Error, Result, picture, prediction_file};
+use crate::summary::{Rounds, cell};
+use crate::{Error, ResolveError, Result, picture, prediction_file};
 use ampoule_eval::statistics::median;
 use ampoule_eval::{
     CaseComparison, GroundTruth, MetricComparison, PairedComparison, SET_METRICS, cases, disjoint,
@@ -32,12 +32,12 @@ pub struct Study<'a> {
     pub program: PathBuf,
     /// The command that was typed.
     pub command: String,
-    /// Most bytes of every process, beside what profiles allow.
+    /// Most bytes of every process, in addition to what profiles allow.
     pub max_ram: Option<u64>,
     /// Set of CPU features of profiles that name none; `None` for the best.
     pub isa: Option<String>,
     /// Finds a model's file by its name.
-    pub resolve: &'a dyn Fn(&str) -> Result<PathBuf, String>,
+    pub resolve: &'a dyn Fn(&str) -> Result<PathBuf, ResolveError>,
 }
 
 /// Something that is being done or was done.
@@ -109,7 +109,7 @@ pub fn run(study: &Study, progress: &mut dyn FnMut(Event)) -> Result<Results> {
     }
     let fail = |e: std::io::Error| Error::File { path: study.folder.clone(), reason: e.to_string() };
     std::fs::create_dir_all(study.folder.join("models")).map_err(fail)?;
-    let mut journal = Journal::open(&study.folder, &key(study, &originals), study.overwrite)?;
+    let mut journal = open_journal(study, &originals)?;
     let mut ready: BTreeMap<(String, String), Prepared> = BTreeMap::new();
     for (w, (original, _)) in spec.workloads.iter().zip(&originals) {
         for v in spec.of(w) {
@@ -142,7 +142,7 @@ pub fn run(study: &Study, progress: &mut dyn FnMut(Event)) -> Result<Results> {
             progress(Event::Variant {
                 workload: w.name.clone(),
                 variant: v.name.clone(),
-                said: made.error.clone().unwrap_or_else(|| made.note.clone()),
+                said: made.error.as_ref().map_or_else(|| made.note.clone(), |e| e.text.clone()),
             });
             ready.insert((w.name.clone(), v.name.clone()), made);
         }
@@ -197,6 +197,12 @@ fn sets(w: &Workload, original: &Original) -> Result<Sets> {
     Ok(Sets { calibrate, validate, test, sha256, truth })
 }
 
+/// Opens the journal in the study's folder.
+fn open_journal(study: &Study, originals: &[(Original, Sets)]) -> Result<Journal> {
+    let first = Entry::Study { key: key(study, originals) };
+    Ok(Journal::open(&study.folder.join("journal.jsonl"), first, study.overwrite)?)
+}
+
 /// What the entries of a journal depend on.
 fn key(study: &Study, originals: &[(Original, Sets)]) -> String {
     let mut text = serde_json::to_string(&study.spec).unwrap_or_default();
@@ -216,7 +222,7 @@ fn key(study: &Study, originals: &[(Original, Sets)]) -> String {
 }
 
 type Variants = BTreeMap<(String, String), Prepared>;
-type Labels = BTreeMap<(String, String), std::result::Result<Vec<Labelled>, String>>;
+type Labels = BTreeMap<(String, String), Result<Vec<Labelled>, Failure>>;
 
 /// The profile that labels are made under: all that there is.
 fn free() -> Profile {
@@ -252,8 +258,11 @@ fn label(
                     let mut step = |done: usize, of: usize| {
                         progress(Event::Work { what: what.clone(), done, of });
                     };
-                    let done = child(study, r, &free(), work, &mut step);
-                    let found = done.and_then(|v| serde_json::from_value(v).map_err(|e| e.to_string()));
+                    let found = child(study, r, &free(), work, &mut step).and_then(|reply| match reply {
+                        Reply::Labelled(found) => Ok(found),
+                        Reply::Failed(e) => Err(e),
+                        Reply::Timed(_) => Err("its process answered another question".into()),
+                    });
                     let (workload, variant) = key.clone();
                     journal.add(Entry::Labelled { workload, variant, found: found.clone() })?;
                     found
@@ -309,8 +318,11 @@ fn time(
                         (Some(r), _) => {
                             let cases = sets.test.iter().take(w.timed).cloned().collect();
                             let work = Work::Time { cases, seconds: spec.seconds };
-                            let done = child(study, r.clone(), p, work, &mut |_, _| ());
-                            done.and_then(|v| serde_json::from_value::<Round>(v).map_err(|e| e.to_string()))
+                            child(study, r.clone(), p, work, &mut |_, _| ()).and_then(|reply| match reply {
+                                Reply::Timed(round) => Ok(*round),
+                                Reply::Failed(e) => Err(e),
+                                Reply::Labelled(_) => Err("its process answered another question".into()),
+                            })
                         }
                         (None, e) => Err(e.clone().unwrap_or_else(|| "it was not made".into())),
                     };
@@ -332,7 +344,7 @@ fn time(
                         profile,
                         round: round + 1,
                         total_ms: result.as_ref().ok().map(|r| median(&r.total_ms)),
-                        error: result.err().map(|e| e.strip_prefix(MEMORY).unwrap_or(&e).to_owned()),
+                        error: result.err().map(|e| e.text),
                         done,
                         of,
                         seconds_left: (mean * (of - done) as f64).round(),
@@ -380,8 +392,8 @@ fn workload(
             sha256: made.sha256.clone(),
             note: made.note.clone(),
             seconds: made.seconds,
-            error: made.error.clone(),
-            memory: false,
+            error: made.error.as_ref().map(|e| e.text.clone()),
+            memory: made.error.as_ref().is_some_and(|e| e.memory),
             utility: Vec::new(),
             cases: Vec::new(),
             sensitivity: made.sensitivity.clone(),
@@ -394,11 +406,13 @@ fn workload(
                 row.picture = picture::worst(a, b, &study.folder, &file)?;
             }
             (_, Some(Err(e))) => {
-                row.memory = e.starts_with(MEMORY);
-                row.error = Some(e.strip_prefix(MEMORY).unwrap_or(e).to_owned());
+                row.memory = e.memory;
+                row.error = Some(e.text.clone());
             }
-            (Some(Err(e)), _) => row.error = Some(format!("the baseline has no results: {e}")),
-            _ => {}
+            (Some(Err(e)), _) => row.error = Some(format!("the baseline has no results: {}", e.text)),
+            // It was not made, and says why already.
+            (Some(Ok(_)) | None, None) => {}
+            (None, Some(Ok(_))) => row.error = Some("the baseline was not made".into()),
         }
         variants.push(row);
     }
@@ -451,12 +465,12 @@ fn child(
     profile: &Profile,
     work: Work,
     progress: &mut dyn FnMut(usize, usize),
-) -> std::result::Result<serde_json::Value, String> {
+) -> Result<Reply, Failure> {
     let profile = &within(profile, study.max_ram);
     let task = Task { ready, profile: profile.clone(), isa: study.isa.clone(), work };
     let text = serde_json::to_string(&task).map_err(|e| e.to_string())?;
-    let file = tempfile::NamedTempFile::new().map_err(|e| e.to_string())?;
-    std::fs::write(file.path(), text).map_err(|e| e.to_string())?;
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), text)?;
     let mut command = Command::new(&study.program);
     command.arg("study-worker").arg(file.path()).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -464,11 +478,11 @@ fn child(
     if profile.isa.as_deref() == Some("avx2") {
         command.env("ONEDNN_MAX_CPU_ISA", "AVX2").env("ATEN_CPU_CAPABILITY", "avx2");
     }
-    let mut child = command.spawn().map_err(|e| e.to_string())?;
+    let mut child = command.spawn()?;
     let pid = child.id();
     let out = child.stdout.take().ok_or("no standard output")?;
     let stderr = child.stderr.take().ok_or("no standard error")?;
-    // Read beside, so that a talkative library does not block on a full pipe.
+    // Read at the same time, so that a talkative library does not block on a full pipe.
     let listener = std::thread::spawn(move || {
         let mut said = Vec::new();
         let _ = BufReader::new(stderr).read_to_end(&mut said);
@@ -478,33 +492,34 @@ fn child(
     for line in BufReader::new(out).lines() {
         let Ok(line) = line else { break };
         let Some(json) = line.strip_prefix(MARK) else { continue };
-        let Ok(v) = serde_json::from_str::<serde_json::Value>(json) else { continue };
-        let number = |k: &str| v.get(k).and_then(|x| x.as_u64()).map(|n| n as usize);
-        match (number("labelled"), number("of")) {
-            (Some(done), Some(of)) => progress(done, of),
-            _ => found = Some(v),
+        match serde_json::from_str::<Line>(json) {
+            Ok(Line::Step { done, of }) => progress(done, of),
+            Ok(Line::Reply(reply)) => found = Some(reply),
+            Err(e) => {
+                found = Some(Reply::Failed(format!("its process answered what does not read: {e}").into()));
+            }
         }
     }
-    let status = child.wait().map_err(|e| e.to_string())?;
+    let status = child.wait()?;
     profile::leave(pid);
     let said = listener.join().unwrap_or_default();
-    let memory = |text: String| match task.profile.memory_mib {
-        Some(mib) => format!("{MEMORY}{text} (held to {mib} MiB)"),
+    let held = |text: String| match task.profile.memory_mib {
+        Some(mib) => format!("{text} (held to {mib} MiB)"),
         None => text,
     };
     match found {
-        Some(v) if v.get("done").is_some() => Ok(v["done"].clone()),
-        Some(v) => {
+        Some(Reply::Failed(e)) => {
             // Libraries speak in many lines; a row has one.
-            let text = v["error"].as_str().unwrap_or("no word");
-            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            Err(if v["memory"] == true { memory(text) } else { text })
+            let text = e.text.split_whitespace().collect::<Vec<_>>().join(" ");
+            Err(Failure { text: if e.memory { held(text) } else { text }, memory: e.memory })
         }
+        Some(reply) => Ok(reply),
         None => {
             let last = said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("").trim().to_owned();
             let text =
                 format!("its process ended: {status}{}{last}", if last.is_empty() { "" } else { "; " });
-            Err(if ended_by_limit(&status, &said) { memory(text) } else { text })
+            let memory = task.profile.memory_mib.is_some() && ended_by_limit(&status, &said);
+            Err(Failure { text: if memory { held(text) } else { text }, memory })
         }
     }
 }

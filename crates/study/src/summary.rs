@@ -1,6 +1,6 @@
 //! Rounds become rows.
 
-use crate::cell::Round;
+use crate::cell::{Failure, Round};
 use crate::results::Cell;
 use ampoule_eval::statistics::{median, ratio};
 
@@ -8,18 +8,15 @@ use ampoule_eval::statistics::{median, ratio};
 const PERCENTILE: usize = 64;
 
 /// The rounds of one cell, in order; a failed one says why.
-pub(crate) type Rounds = Vec<std::result::Result<Round, String>>;
+pub(crate) type Rounds = Vec<Result<Round, Failure>>;
 
-/// Start of the reason of a cell that failed for lack of memory.
-pub(crate) const MEMORY: &str = "memory: ";
-
-/// The row of a cell, beside the baseline's rounds of the same workload and profile.
+/// The row of a cell, compared with the baseline's rounds of the same workload and profile.
 pub(crate) fn cell(names: [&str; 3], rounds: &Rounds, baseline: &Rounds) -> Cell {
     let [workload, variant, profile] = names.map(str::to_owned);
     let mut cell = Cell { workload, variant, profile, ..Cell::default() };
     if let Some(Err(e)) = rounds.iter().find(|r| r.is_err()) {
-        cell.memory = e.starts_with(MEMORY);
-        cell.error = Some(e.strip_prefix(MEMORY).unwrap_or(e).to_owned());
+        cell.memory = e.memory;
+        cell.error = Some(e.text.clone());
         return cell;
     }
     let good: Vec<&Round> = rounds.iter().flatten().collect();
@@ -49,6 +46,7 @@ pub(crate) fn cell(names: [&str; 3], rounds: &Rounds, baseline: &Rounds) -> Cell
     };
     cell.stages = last.stages.iter().map(stage).collect();
     cell.throughput = some(&|r| r.throughput);
+    cell.throughput_error = good.iter().find_map(|r| r.throughput_error.clone());
     cell.peak_mib = good.iter().filter_map(|r| r.peak_mib).reduce(f64::max);
     cell.joules = some(&|r| r.joules);
     cell.layers = last.layers.clone();
@@ -67,7 +65,7 @@ pub(crate) fn cell(names: [&str; 3], rounds: &Rounds, baseline: &Rounds) -> Cell
 mod tests {
     use super::*;
 
-    fn round(ms: f64) -> std::result::Result<Round, String> {
+    fn round(ms: f64) -> Result<Round, Failure> {
         Ok(Round { total_ms: vec![ms; 3], network_ms: vec![ms / 2.0; 3], ..Round::default() })
     }
 
@@ -89,8 +87,21 @@ mod tests {
 
     #[test]
     fn a_failed_cell_says_why() {
-        let rounds: Rounds = vec![round(1.0), Err(format!("{MEMORY}too little"))];
+        let rounds: Rounds = vec![round(1.0), Err(Failure { text: "too little".into(), memory: true })];
         let c = cell(["w", "v", "p"], &rounds, &rounds);
         assert_eq!((c.error.as_deref(), c.memory, c.speedup_total), (Some("too little"), true, None));
+        // A reason that speaks of memory is not one for lack of it.
+        let rounds: Rounds = vec![Err("memory: a library's own words".into())];
+        let c = cell(["w", "v", "p"], &rounds, &rounds);
+        assert_eq!((c.error.as_deref(), c.memory), (Some("memory: a library's own words"), false));
+    }
+
+    #[test]
+    fn a_throughput_that_failed_says_why() {
+        let failed = Round { throughput_error: Some("it needs 9 MiB".into()), ..round(1.0).unwrap() };
+        let rounds: Rounds = vec![round(1.0), Ok(failed)];
+        let c = cell(["w", "v", "p"], &rounds, &rounds);
+        assert_eq!((c.throughput, c.throughput_error.as_deref()), (None, Some("it needs 9 MiB")));
+        assert_eq!(c.error, None);
     }
 }

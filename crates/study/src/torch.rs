@@ -1,7 +1,8 @@
 //! PyTorch in eager mode: a Python process that runs the graph node by node and reports its own times.
 
+use crate::engine_error::EngineError;
 use crate::transfer::Transfer;
-use ampoule_engine::ExternalNetwork;
+use ampoule_engine::{ExternalError, ExternalNetwork};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -29,37 +30,41 @@ pub(crate) fn start(
     threads: usize,
     folder: tempfile::TempDir,
     transfer: Arc<Mutex<Transfer>>,
-) -> Result<Box<dyn ExternalNetwork>, String> {
+) -> Result<Box<dyn ExternalNetwork>, EngineError> {
     let python = environment.join("bin/python");
     if !python.exists() {
-        return Err(format!("not installed in {}; run tools/peers.sh", environment.display()));
+        return Err(EngineError::NotInstalled { environment: environment.into() });
     }
     let script = folder.path().join("torch_eager.py");
-    std::fs::write(&script, SCRIPT).map_err(|e| e.to_string())?;
+    std::fs::write(&script, SCRIPT)?;
     let mut command = Command::new(python);
     command.arg(&script).arg(file).arg(threads.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
     command.stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|e| e.to_string())?;
-    let to = child.stdin.take().ok_or("no standard input")?;
-    let from = BufReader::new(child.stdout.take().ok_or("no standard output")?);
+    let mut child = command.spawn()?;
+    let to = child.stdin.take().ok_or_else(no_pipe)?;
+    let from = BufReader::new(child.stdout.take().ok_or_else(no_pipe)?);
     let mut torch = Torch { child, to, from, folder, transfer };
     let version = torch.answer()?;
     torch.transfer.lock().unwrap_or_else(|e| e.into_inner()).engine = version;
     Ok(Box::new(torch))
 }
 
+fn no_pipe() -> std::io::Error {
+    std::io::Error::other("a pipe of its process is missing")
+}
+
 impl Torch {
-    fn answer(&mut self) -> Result<String, String> {
+    fn answer(&mut self) -> Result<String, EngineError> {
         let mut text = String::new();
         loop {
             text.clear();
-            if self.from.read_line(&mut text).map_err(|e| e.to_string())? == 0 {
+            if self.from.read_line(&mut text)? == 0 {
                 let mut said = String::new();
                 if let Some(mut e) = self.child.stderr.take() {
                     let _ = std::io::Read::read_to_string(&mut e, &mut said);
                 }
                 let last = said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no word").to_owned();
-                return Err(format!("PyTorch's process ended: {last}"));
+                return Err(EngineError::Ended { last });
             }
             if let Some(words) = text.strip_prefix(MARK) {
                 return Ok(words.trim().to_owned());
@@ -69,23 +74,25 @@ impl Torch {
 }
 
 impl ExternalNetwork for Torch {
-    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> {
+    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, ExternalError> {
         let start = Instant::now();
         let path = |what: &str, i: usize| self.folder.path().join(format!("{what}{i}.f32"));
         for (i, v) in inputs.iter().enumerate() {
             let bytes: Vec<u8> = v.iter().flat_map(|x| x.to_le_bytes()).collect();
-            std::fs::write(path("in", i), bytes).map_err(|e| e.to_string())?;
+            std::fs::write(path("in", i), bytes)?;
         }
-        writeln!(self.to, "run {}", self.folder.path().display()).map_err(|e| e.to_string())?;
-        self.to.flush().map_err(|e| e.to_string())?;
+        writeln!(self.to, "run {}", self.folder.path().display())?;
+        self.to.flush()?;
         // Milliseconds in the network, MiB at most so far, outputs.
         let words = self.answer()?;
         let numbers: Option<Vec<f64>> = words.split_whitespace().map(|w| w.parse().ok()).collect();
-        let Some([ms, peak, outputs]) = numbers.as_deref() else { return Err(words) };
+        let Some([ms, peak, outputs]) = numbers.as_deref() else {
+            return Err(EngineError::Answer { answer: words }.into());
+        };
         let path = |i: usize| self.folder.path().join(format!("out{i}.f32"));
         let mut found = Vec::new();
         for i in 0..*outputs as usize {
-            let bytes = std::fs::read(path(i)).map_err(|e| e.to_string())?;
+            let bytes = std::fs::read(path(i))?;
             found.push(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect());
         }
         let mut transfer = self.transfer.lock().unwrap_or_else(|e| e.into_inner());

@@ -1,71 +1,49 @@
 //! The process of a cell.
 
-use crate::cell::{Engine, Labelled, MARK, Ready, Round, Task, Work};
+use crate::WorkerError;
+use crate::cell::{Engine, Failure, Labelled, Line, MARK, Ready, Reply, Round, Task, Work};
+use crate::engine_error::EngineError;
 use crate::profile;
 use crate::results::Layer;
 use crate::torch;
 use crate::transfer::Transfer;
 use ampoule_bench::find_library;
-use ampoule_engine::{ExternalBackend, ExternalNetwork, Options, Precision, Rewrites};
+use ampoule_engine::{ExternalBackend, ExternalError, ExternalNetwork, Options, Precision, Rewrites};
 use ampoule_eval::statistics::median;
 use ampoule_eval::{Prediction, Runner, StageTimes};
 use ampoule_graph::Graph;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::Case;
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Why a cell has no numbers.
-struct Failure {
-    text: String,
-    memory: bool,
-}
-
-impl From<String> for Failure {
-    fn from(text: String) -> Self {
-        Failure { text, memory: false }
-    }
-}
-
-impl From<&str> for Failure {
-    fn from(text: &str) -> Self {
-        text.to_owned().into()
-    }
-}
-
-impl From<ampoule_eval::Error> for Failure {
-    fn from(e: ampoule_eval::Error) -> Self {
-        Failure { text: e.to_string(), memory: e.is_memory() }
-    }
-}
-
-fn reply(v: serde_json::Value) -> Result<(), String> {
+fn send(v: &Line) -> Result<(), WorkerError> {
+    let output = |source: std::io::Error| WorkerError::Output { source };
+    let text = serde_json::to_string(v).map_err(|e| output(e.into()))?;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{MARK}{v}").and_then(|()| out.flush()).map_err(|e| e.to_string())
+    writeln!(out, "{MARK}{text}").and_then(|()| out.flush()).map_err(output)
 }
 
 /// Does what the task in the file `path` says and prints what came of it.
-pub fn serve(path: &Path) -> Result<(), String> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let task: Task = serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+pub fn serve(path: &Path) -> Result<(), WorkerError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| WorkerError::Read { path: path.into(), source })?;
+    let task: Task =
+        serde_json::from_str(&text).map_err(|source| WorkerError::Task { path: path.into(), source })?;
     let done = profile::enter(&task.profile).map_err(Failure::from).and_then(|held| match &task.work {
         Work::Time { cases, seconds } => {
             let round = time(&task, cases, *seconds)?;
-            Ok(json!(Round { held: held.map(str::to_owned), ..round }))
+            Ok(Reply::Timed(Box::new(Round { held: held.map(str::to_owned), ..round })))
         }
-        Work::Label { cases, folder } => Ok(json!(label(&task, cases, folder)?)),
+        Work::Label { cases, folder } => Ok(Reply::Labelled(label(&task, cases, folder)?)),
     });
-    match done {
-        Ok(v) => reply(json!({ "done": v })),
-        Err(e) => reply(json!({ "error": e.text, "memory": e.memory })),
-    }
+    send(&Line::Reply(done.unwrap_or_else(Reply::Failed)))
 }
 
-/// Bytes that the program takes beside what models plan.
+/// Bytes that the program takes in addition to what models plan.
 const PROGRAM: u64 = 48 << 20;
 
 /// A loaded model, and what its external engine spent on carrying values.
@@ -80,7 +58,9 @@ fn load(task: &Task, threads: usize) -> Result<Loaded, Failure> {
     let transfer: Arc<Mutex<Transfer>> = Arc::default();
     let external = match ready.engine {
         Engine::Ampoule => None,
-        _ => Some(ExternalBackend(loader(task, threads, transfer.clone())?)),
+        Engine::Onnxruntime | Engine::Openvino | Engine::Pytorch => {
+            Some(ExternalBackend(loader(task, threads, transfer.clone())?))
+        }
     };
     let most = task.profile.memory_mib.map(|m| (m << 20).saturating_sub(PROGRAM));
     let options = Options {
@@ -105,7 +85,7 @@ const KEPT: usize = 4;
 struct CachedNetwork(Arc<Mutex<Box<dyn ExternalNetwork>>>);
 
 impl ExternalNetwork for CachedNetwork {
-    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> {
+    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, ExternalError> {
         self.0.lock().unwrap_or_else(|e| e.into_inner()).run(inputs)
     }
 }
@@ -115,13 +95,13 @@ fn loader(
     task: &Task,
     threads: usize,
     transfer: Arc<Mutex<Transfer>>,
-) -> Result<Arc<ampoule_engine::Loader>, String> {
+) -> Result<Arc<ampoule_engine::Loader>, Failure> {
     let ready = task.ready.clone();
     let isa = task.profile.isa.clone();
     match (ready.engine, isa.as_deref()) {
         (_, None) | (Engine::Openvino | Engine::Pytorch, Some("avx2")) => {}
         (Engine::Onnxruntime, _) => return Err("ONNX Runtime cannot be held to a tier".into()),
-        (_, Some(tier)) => return Err(format!("this engine cannot be held to the tier {tier}")),
+        (_, Some(tier)) => return Err(format!("this engine cannot be held to the tier {tier}").into()),
     }
     // Pipelines let go of networks between the stages of a case; another engine, whose loading is slow, keeps them.
     let kept: Mutex<BTreeMap<String, CachedNetwork>> = Mutex::default();
@@ -139,9 +119,9 @@ fn loader(
         if kept.len() == KEPT {
             kept.clear();
         }
-        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let folder = tempfile::tempdir()?;
         let file = folder.path().join("network.onnx");
-        onnx::write_file(graph, &file).map_err(|e| e.to_string())?;
+        onnx::write_file(graph, &file)?;
         let input = |id: &ampoule_graph::ValueId| {
             let v = graph.value(*id);
             (v.name.clone(), v.dims().unwrap_or_default())
@@ -162,17 +142,17 @@ fn load_external(
     threads: usize,
     folder: tempfile::TempDir,
     transfer: Arc<Mutex<Transfer>>,
-) -> Result<Box<dyn ExternalNetwork>, String> {
-    let library = |prefix: &str| -> Result<PathBuf, String> {
-        find_library(&ready.environment, prefix)
-            .ok_or_else(|| format!("not installed in {}; run tools/peers.sh", ready.environment.display()))
+) -> Result<Box<dyn ExternalNetwork>, ExternalError> {
+    let library = |prefix: &str| {
+        let found = find_library(&ready.environment, prefix);
+        found.ok_or_else(|| EngineError::NotInstalled { environment: ready.environment.clone() })
     };
     let note = |path: &Path| {
         let version = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         transfer.lock().unwrap_or_else(|e| e.into_inner()).engine = version;
     };
     match ready.engine {
-        Engine::Pytorch => torch::start(&ready.environment, file, threads, folder, transfer),
+        Engine::Pytorch => Ok(torch::start(&ready.environment, file, threads, folder, transfer)?),
         #[cfg(feature = "peers")]
         Engine::Onnxruntime => {
             let path = library("onnxruntime/capi/libonnxruntime.so")?;
@@ -185,10 +165,12 @@ fn load_external(
             note(&path);
             Ok(Box::new(ampoule_bench::OpenVino::open(&path, file, inputs, threads, &ready.precision)?))
         }
-        _ => {
+        #[cfg(not(feature = "peers"))]
+        Engine::Onnxruntime | Engine::Openvino => {
             let _ = (inputs, library, note);
-            Err("this build cannot load it".into())
+            Err(EngineError::NotBuilt.into())
         }
+        Engine::Ampoule => Err(EngineError::NotExternal.into()),
     }
 }
 
@@ -248,15 +230,19 @@ fn time(task: &Task, cases: &[Case], seconds: f64) -> Result<Round, Failure> {
         transfer.peak_mib.or_else(|| ampoule_pipeline::peak_rss_bytes().map(|b| b as f64 / 1048576.0));
     round.engine = match task.ready.engine {
         Engine::Ampoule => concat!("ampoule ", env!("CARGO_PKG_VERSION")).to_owned(),
-        _ => transfer.engine.clone(),
+        Engine::Onnxruntime | Engine::Openvino | Engine::Pytorch => transfer.engine.clone(),
     };
     drop(transfer);
     drop(model);
-    round.throughput = match (task.ready.engine, task.profile.threads) {
-        (_, 1) => Some(1e3 / median(&round.total_ms)),
-        (Engine::Ampoule, n) => throughput(task, n, cases, seconds).ok(),
-        _ => None,
-    };
+    match (task.ready.engine, task.profile.threads) {
+        (_, 1) => round.throughput = Some(1e3 / median(&round.total_ms)),
+        // Several models may not fit where one does: the times of one stay.
+        (Engine::Ampoule, n) => match throughput(task, n, cases, seconds) {
+            Ok(rate) => round.throughput = Some(rate),
+            Err(e) => round.throughput_error = Some(e.text),
+        },
+        (Engine::Onnxruntime | Engine::Openvino | Engine::Pytorch, _) => {}
+    }
     Ok(round)
 }
 
@@ -307,7 +293,7 @@ fn label(task: &Task, cases: &[Case], folder: &Path) -> Result<Vec<Labelled>, Fa
     let mut model = load(task, task.profile.threads)?;
     let mut out = Vec::new();
     for (i, case) in cases.iter().enumerate() {
-        reply(json!({ "labelled": i, "of": cases.len() }))?;
+        send(&Line::Step { done: i, of: cases.len() })?;
         let labels = folder.join(format!("{i}.u16"));
         let mut row = Labelled {
             case: case.clone(),

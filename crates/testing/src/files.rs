@@ -16,7 +16,7 @@ pub fn skipped(what: &str) {
     println!("SKIPPED: {what}");
 }
 
-/// A file or folder of the shared folder beside the workspace, or `None` with a line that says so.
+/// A file or folder of the shared folder next to the workspace, or `None` with a line that says so.
 pub fn shared(name: &str) -> Option<PathBuf> {
     let path = workspace().join("../shared").join(name);
     if !path.exists() {

@@ -1,6 +1,6 @@
 //! A network that can be trained: layers over values of fixed sizes, with a planned step.
 
-use crate::layer::{Backward, Dims, Forward, Gradients, Layer, len};
+use crate::layer::{Backward, Dims, Forward, Gradients, Layer};
 use crate::machine::Machine;
 use crate::param::Params;
 use crate::tape::{Action, Link, Tape};
@@ -239,10 +239,5 @@ impl Net {
     /// Names of the layers, in order.
     pub fn layers(&self) -> impl Iterator<Item = &str> {
         self.layers.iter().map(|l| l.name.as_str())
-    }
-
-    /// Values of all inputs.
-    pub fn input_len(&self) -> usize {
-        self.input_dims.iter().map(len).sum()
     }
 }

@@ -78,7 +78,7 @@ impl Lower<'_> {
         match (gemm::operand(self.isa, elem), self.precision) {
             (Operand::Bf16, Precision::Bf16Fast) => &[Variant::F4_BF16, Variant::F2_BF16, Variant::F4],
             (Operand::Bf16, _) => &[Variant::F2_BF16, Variant::F4],
-            _ => &[Variant::F4, Variant::F2],
+            (Operand::F32 | Operand::U8 | Operand::I16, _) => &[Variant::F4, Variant::F2],
         }
     }
 

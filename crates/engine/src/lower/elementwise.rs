@@ -90,7 +90,7 @@ impl Lower<'_> {
     pub(super) fn clip(&mut self, n: &Node) -> R<bool> {
         match self.activation(n) {
             Some(Act::Clamp(a, b)) => self.apply_unary(n, eltwise::Unary::Clamp(a, b)),
-            _ => Ok(false),
+            Some(Act::None | Act::Leaky(_)) | None => Ok(false),
         }
     }
 

@@ -45,7 +45,7 @@ impl Lower<'_> {
                 && self.graph.value(other).dims().as_ref() == Some(&dims)
                 && let Ok((v, map)) = match residual {
                     Residual::Quantized => self.residual(other),
-                    _ => self.get(other).map(|v| (v, [1.0, 0.0])),
+                    Residual::Float | Residual::No => self.get(other).map(|v| (v, [1.0, 0.0])),
                 }
                 && v.grid().is_some_and(|g| g.uniform())
             {

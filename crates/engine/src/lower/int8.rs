@@ -46,7 +46,7 @@ impl Lower<'_> {
         // The zero point joins the bias unless the activation bends there.
         let zero = match *act {
             Act::Leaky(s) if s != 0.0 => 0.0,
-            _ => out.zero_point,
+            Act::Leaky(_) | Act::None | Act::Clamp(..) => out.zero_point,
         };
         for (o, s) in scale.iter_mut().enumerate() {
             let w = integer.scale[o % integer.scale.len()] as f64;

@@ -37,7 +37,7 @@ impl Lower<'_> {
             self.fuse(y, if integer { Residual::Quantized } else { Residual::Float })?;
         let (id, post) = match act {
             Act::None => self.fuse_function(id),
-            _ => (id, None),
+            Act::Leaky(_) | Act::Clamp(..) => (id, None),
         };
         let (id, quantization) = if integer { self.fuse_quantizer(id)? } else { (id, None) };
         let dims = self.dims(id)?;

@@ -31,7 +31,8 @@ impl Step {
             Kind::Norm(_) | Kind::Depthwise { .. } | Kind::Pool(_) | Kind::Resize(_) => true,
             Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) | Kind::Copy(_) => true,
             Kind::Softmax { .. } => self.reads[0].grid().is_some_and(|g| g.uniform()),
-            _ => false,
+            Kind::LayerNorm { .. } | Kind::Scale(_) | Kind::GlobalAverage | Kind::Fill(_) => false,
+            Kind::MatMul(_) | Kind::Reference { .. } => false,
         }
     }
 
@@ -40,7 +41,10 @@ impl Step {
         let norm = match &self.kind {
             Kind::Conv(c) => c.prologue.as_ref()?,
             Kind::Norm(n) => n,
-            _ => return None,
+            Kind::Depthwise { .. } | Kind::LayerNorm { .. } | Kind::Scale(_) | Kind::Pool(_) => return None,
+            Kind::GlobalAverage | Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) => return None,
+            Kind::Copy(_) | Kind::Fill(_) | Kind::Softmax { .. } | Kind::Resize(_) => return None,
+            Kind::MatMul(_) | Kind::Reference { .. } => return None,
         };
         norm.group.is_some().then_some(norm)
     }

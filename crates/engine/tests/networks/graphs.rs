@@ -152,31 +152,31 @@ pub fn dressed() -> (Graph, Vec<usize>) {
 
 /// Pooling, resampling and concatenation between dequantizers and quantizers of the same meaning, and a
 /// quantizer of what was just dequantized.
-pub fn pooled_codes() -> (Graph, Vec<usize>) {
+pub fn pooled_int8() -> (Graph, Vec<usize>) {
     let dims = vec![1, 4, 8, 10];
-    let mut n = Network::new("pooled_codes", 900);
+    let mut n = Network::new("pooled_int8", 900);
     let x = n.b.input("x", &known(&dims));
     let scale = n.b.constant("scale", Tensor::f32(&[], &[0.01]));
     let zero = n.b.constant("zero", Tensor::from_i64(DType::U8, &[], &[120]).unwrap());
-    let coded = |n: &mut Network, x: ValueId| {
+    let quantized = |n: &mut Network, x: ValueId| {
         let q = n.b.node(Op::Quantize { axis: 1, to: DType::U8 }, &[x, scale, zero]);
         n.b.node(Op::Dequantize { axis: 1 }, &[q, scale, zero])
     };
-    let a = coded(&mut n, x);
-    let a = coded(&mut n, a);
+    let a = quantized(&mut n, x);
+    let a = quantized(&mut n, a);
     let pool = |pad: i64| Pool {
         window: Window::of(&[2; 2]).stride(2).pad(pad),
         ceil_mode: false,
         count_include_pad: false,
     };
     let p = n.b.node(Op::MaxPool(pool(0)), &[a]);
-    let p = coded(&mut n, p);
+    let p = quantized(&mut n, p);
     let m = n.b.node(Op::AveragePool(pool(0)), &[a]);
-    let m = coded(&mut n, m);
+    let m = quantized(&mut n, m);
     let c = n.b.concat(&[p, m]);
-    let c = coded(&mut n, c);
+    let c = quantized(&mut n, c);
     let c = n.b.resize_linear(c, &[2.0; 2], Coordinates::HalfPixel);
-    let c = coded(&mut n, c);
+    let c = quantized(&mut n, c);
     let c = n.conv(c, [8, 5], Window::of(&[3, 3]).pad(1));
     n.b.output(c, "y", &known(&[1, 5, 8, 10]));
     (n.b.finish(), dims)

@@ -4,7 +4,9 @@
 mod graphs;
 mod limits;
 
-use ampoule_engine::{Error, ExternalBackend, ExternalNetwork, Options, Precision, Rewrites, Session};
+use ampoule_engine::{
+    Error, ExternalBackend, ExternalError, ExternalNetwork, Options, Precision, Rewrites, Session,
+};
 use ampoule_graph::op::*;
 use ampoule_graph::{DType, Graph, Op, Tensor, ValueId, eval, passes};
 use ampoule_testing::{Network, known, random, relative_error, tiers};
@@ -63,10 +65,10 @@ fn networks_match_the_reference_on_every_tier() {
 struct Reference(Graph);
 
 impl ExternalNetwork for Reference {
-    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, String> {
+    fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, ExternalError> {
         let dims = |i: usize| self.0.value(self.0.inputs[i]).dims().unwrap();
         let given: Vec<Tensor> = inputs.iter().enumerate().map(|(i, v)| Tensor::f32(&dims(i), v)).collect();
-        let found = eval::run(&self.0, &given).map_err(|e| e.to_string())?;
+        let found = eval::run(&self.0, &given)?;
         Ok(found.iter().map(|t| t.to_f32().unwrap()).collect())
     }
 }
@@ -75,7 +77,8 @@ impl ExternalNetwork for Reference {
 fn another_engine_takes_this_ones_place() {
     let (graph, dims) = unet3d();
     let input = random(dims.iter().product(), 42);
-    let load = |g: &Graph| -> Result<Box<dyn ExternalNetwork>, String> { Ok(Box::new(Reference(g.clone()))) };
+    let load =
+        |g: &Graph| -> Result<Box<dyn ExternalNetwork>, ExternalError> { Ok(Box::new(Reference(g.clone()))) };
     let external = Some(ExternalBackend(std::sync::Arc::new(load)));
     let options = Options { external, ..defaults() };
     let mut s = Session::new(graph.clone(), std::slice::from_ref(&dims), &options).unwrap();
@@ -94,11 +97,12 @@ fn another_engine_takes_this_ones_place() {
             && !own.is_external()
             && s.sharing_weights(std::sync::Arc::new(ampoule_engine::Pool::new(1))).is_err()
     );
-    let fails = |_: &Graph| -> Result<Box<dyn ExternalNetwork>, String> { Err("it is not there".into()) };
+    let fails =
+        |_: &Graph| -> Result<Box<dyn ExternalNetwork>, ExternalError> { Err("it is not there".into()) };
     let options = Options { external: Some(ExternalBackend(std::sync::Arc::new(fails))), ..defaults() };
     let (graph, dims) = unet3d();
     let refused = Session::new(graph, &[dims], &options);
-    assert!(matches!(refused, Err(Error::External { reason }) if reason == "it is not there"));
+    assert!(matches!(refused, Err(Error::External { source }) if source.to_string() == "it is not there"));
 }
 
 #[test]
@@ -123,7 +127,7 @@ fn what_should_be_chosen_is_chosen() {
 #[test]
 fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
     let mut seen = std::collections::BTreeMap::new();
-    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), pooled_codes()] {
+    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), pooled_int8()] {
         let input = Tensor::f32(&dims, &random(dims.iter().product(), 3));
         let mut inferred = graph.clone();
         ampoule_graph::infer::infer(&mut inferred).unwrap();
@@ -139,8 +143,8 @@ fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
             passes::optimize_until(&mut g, limit).unwrap();
             let got = eval::run(&g, std::slice::from_ref(&input)).unwrap()[0].to_f32().unwrap();
             let e = relative_error(&got, &want);
-            // Means of codes that lie between two may be rounded to either.
-            let most = if graph.name == "pooled_codes" { 2e-2 } else { 1e-5 };
+            // Means of quantized values that lie between two may be rounded to either.
+            let most = if graph.name == "pooled_int8" { 2e-2 } else { 1e-5 };
             assert!(e < most, "{} after {limit} rewrites: {e:.2e}", graph.name);
         }
     }
@@ -152,7 +156,7 @@ fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
 fn groups_of_values_may_be_stored_as_bfloat16() {
     use ampoule_engine::mixed_precision;
     use ampoule_kernels::Elem;
-    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), wide3d(), dense(), pooled_codes()] {
+    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), wide3d(), dense(), pooled_int8()] {
         let input = random(dims.iter().product(), 42);
         let mut base = graph.clone();
         passes::optimize(&mut base).unwrap();
@@ -192,11 +196,11 @@ fn groups_of_values_may_be_stored_as_bfloat16() {
     }
 }
 
-/// Activations between quantizers, as other tools' files have them: a swish of two operators with codes in
+/// Activations between quantizers, as other tools' files have them: a swish of two operators with quantized values in
 /// between, a hard swish of four, and a function of two tensors, which is no table.
-fn coded_activations() -> (Graph, Vec<usize>) {
+fn quantized_activations() -> (Graph, Vec<usize>) {
     let dims = vec![1, 4, 7, 9];
-    let mut n = Network::new("coded_activations", 77);
+    let mut n = Network::new("quantized_activations", 77);
     let x = n.b.input("x", &known(&dims));
     let coded = |n: &mut Network, x: ValueId, scale: f32, zero: i64, to: DType| {
         let scale = n.b.constant("scale", Tensor::f32(&[], &[scale]));
@@ -226,8 +230,8 @@ fn coded_activations() -> (Graph, Vec<usize>) {
 }
 
 #[test]
-fn activations_between_codes_are_tables() {
-    let (graph, dims) = coded_activations();
+fn activations_between_quantizers_are_tables() {
+    let (graph, dims) = quantized_activations();
     let input = random(dims.iter().product(), 5);
     let mut inferred = graph.clone();
     ampoule_graph::infer::infer(&mut inferred).unwrap();
@@ -251,7 +255,7 @@ fn activations_between_codes_are_tables() {
             }
         }
     }
-    // A value in between that is watched is computed, and the codes are the same.
+    // A value in between that is watched is computed, and the quantized values are the same.
     let mut g = graph.clone();
     passes::optimize(&mut g).unwrap();
     let sigmoid =

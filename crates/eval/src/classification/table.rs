@@ -39,7 +39,7 @@ pub(super) fn predictions(path: &Path) -> Result<Predictions> {
     };
     let (file, class) = (column(path, &table, "file")?, column(path, &table, "class")?);
     let own = |i: &usize| ![file, class].contains(i) && !header[*i].is_empty();
-    // Columns of probabilities may be named as `run` names them, beside others, or by the class alone.
+    // Columns of probabilities may be named as `run` names them, among others, or by the class alone.
     let prefixed = header.iter().any(|h| h.starts_with("prob_"));
     let score = |i: &usize| own(i) && (!prefixed || header[*i].starts_with("prob_"));
     let scores: Vec<usize> = (0..header.len()).filter(score).collect();

@@ -1,7 +1,7 @@
 //! Where a quantized network parts from its original, layer by layer.
 //!
 //! *Alone*: what the layer makes of the original's inputs, so that only its own rounding counts. *Accumulated*: what
-//! it makes inside the quantized network, after all layers before it. Both beside the original's output, as signal
+//! it makes inside the quantized network, after all layers before it. Both against the original's output, as signal
 //! to noise.
 
 use crate::runner::Runner;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-/// A quantized layer beside the original.
+/// A quantized layer compared with the original.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LayerParity {
     /// Node.
@@ -196,7 +196,7 @@ fn first_values(names: BTreeSet<String>, run: &dyn Fn(Observe) -> Result<()>) ->
     Ok(kept)
 }
 
-/// Signal to noise of the first value of each name beside the original's.
+/// Signal to noise of the first value of each name against the original's.
 fn noise(
     names: BTreeSet<String>,
     group: &[Layer],

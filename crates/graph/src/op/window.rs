@@ -72,7 +72,7 @@ impl Window {
         match &self.padding {
             Padding::Explicit(p) if p.is_empty() => Some((vec![0; n], vec![0; n])),
             Padding::Explicit(p) if p.len() == 2 * n => Some((p[..n].to_vec(), p[n..].to_vec())),
-            _ => None,
+            Padding::Explicit(_) | Padding::SameUpper | Padding::SameLower => None,
         }
     }
 
@@ -89,7 +89,7 @@ impl Window {
         }
         let pads = match &self.padding {
             Padding::Explicit(p) => p.as_slice(),
-            _ => &[],
+            Padding::SameUpper | Padding::SameLower => &[],
         };
         if strides.iter().chain(&dilations).any(|&s| s > 1 << 30)
             || pads.iter().any(|p| p.unsigned_abs() > 1 << 20)
@@ -176,7 +176,7 @@ impl Window {
             let wanted = match (output_shape.get(i), &self.padding) {
                 (Some(&o), _) => Some(o as i64),
                 (None, Padding::Explicit(_)) => None,
-                _ => Some((spatial[i] * strides[i]) as i64),
+                (None, Padding::SameUpper | Padding::SameLower) => Some((spatial[i] * strides[i]) as i64),
             };
             let size = match wanted {
                 Some(o) => {

@@ -125,7 +125,7 @@ fn by_ending(path: &Path, ending: &str, head: &[u8]) -> Option<Format> {
             let text = String::from_utf8_lossy(head);
             (text.contains("NDims") && text.contains('=')).then_some(Format::MetaImage)
         }
-        // The voxels of a pair; the header beside them says which.
+        // The voxels of a pair; the header next to them says which.
         "img" => of(&path.with_extension("hdr"))
             .ok()
             .flatten()

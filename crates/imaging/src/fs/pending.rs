@@ -59,7 +59,7 @@ impl Pending {
         }
         Err(Error::new(
             ErrorKind::AlreadyExists,
-            "too many temporary files are left beside the output; remove them",
+            "too many temporary files are left next to the output; remove them",
         ))
     }
 

@@ -1,7 +1,7 @@
 //! Histogram matching: to a reference image, or to landmarks learned from many.
 
 use super::range::quantiles;
-use super::zscore::{Degenerate, Over, statistics};
+use super::zscore::{Degenerate, Over};
 use rayon::prelude::*;
 
 /// The distinct values in ascending order and the share of voxels up to each. -0 and 0 are one value,
@@ -104,116 +104,16 @@ pub fn standardise(values: &mut [f32], over: Over, landmarks: &[f64; 13]) -> Res
     Ok(())
 }
 
-/// Options of [`match_itk`], with SimpleITK's names for them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ItkMatching {
-    /// Bins of the histograms (`numberOfHistogramLevels`; GaNDLF's default is 1024).
-    pub levels: usize,
-    /// Quantiles that are matched (`numberOfMatchPoints`; GaNDLF's default is 16).
-    pub points: usize,
-    /// Histograms only of voxels that are at least the mean (`thresholdAtMeanIntensity`).
-    pub above_mean: bool,
-}
-
-/// A histogram as ITK makes it for this: equal bins from a threshold to the maximum, the first of
-/// which is then taken to begin at the minimum.
-struct ItkHistogram {
-    min: f64,
-    max: f64,
-    threshold: f64,
-    /// Lower edges of the bins.
-    edges: Vec<f32>,
-    counts: Vec<u64>,
-}
-
-impl ItkHistogram {
-    fn new(values: &[f32], by: &ItkMatching) -> Result<Self, Degenerate> {
-        let s = statistics(values, Over::All, 0)?;
-        let threshold = if by.above_mean { s.mean as f32 } else { s.min };
-        let levels = by.levels.clamp(1, 1 << 24);
-        let width = (s.max - threshold) / levels as f32;
-        let mut edges: Vec<f32> = (0..levels).map(|j| threshold + j as f32 * width).collect();
-        edges[0] = s.min;
-        let mut counts = vec![0; levels];
-        for &v in values.iter().filter(|&&v| v >= threshold) {
-            counts[edges.partition_point(|&e| e <= v).max(1) - 1] += 1;
-        }
-        Ok(ItkHistogram { min: s.min as f64, max: s.max as f64, threshold: threshold as f64, edges, counts })
-    }
-
-    /// The value below which a share `p` lies, linear within a bin; looked for from the nearer end.
-    fn quantile(&self, p: f64) -> f64 {
-        let total: u64 = self.counts.iter().sum();
-        let n = self.counts.len();
-        let share = |k: usize| self.counts[k] as f64 / total as f64;
-        let bin = |k: usize| (self.edges[k] as f64, self.edges.get(k + 1).map_or(self.max, |&e| e as f64));
-        let mut sum = 0;
-        if p < 0.5 {
-            for k in 0..n {
-                let before = sum as f64 / total as f64;
-                sum += self.counts[k];
-                if sum as f64 / total as f64 >= p && self.counts[k] > 0 {
-                    let (low, high) = bin(k);
-                    return low + (p - before) / share(k) * (high - low);
-                }
-            }
-        } else {
-            for k in (0..n).rev() {
-                let behind = 1.0 - sum as f64 / total as f64;
-                sum += self.counts[k];
-                if 1.0 - sum as f64 / total as f64 <= p && self.counts[k] > 0 {
-                    let (low, high) = bin(k);
-                    return high - (behind - p) / share(k) * (high - low);
-                }
-            }
-        }
-        self.threshold
-    }
-
-    /// Threshold, inner quantiles, maximum.
-    fn table(&self, points: usize) -> Vec<f64> {
-        let step = 1.0 / (points as f64 + 1.0);
-        let mut table = vec![self.threshold];
-        table.extend((1..=points).map(|j| self.quantile(j as f64 * step)));
-        table.push(self.max);
-        table
-    }
-}
-
-/// SimpleITK's `HistogramMatching(image, reference, levels, points, above_mean)`, which GaNDLF's
-/// `histogram_matching` uses: piecewise linear between matched quantiles.
-pub fn match_itk(values: &mut [f32], reference: &[f32], by: &ItkMatching) -> Result<(), Degenerate> {
-    let (source, target) = (ItkHistogram::new(values, by)?, ItkHistogram::new(reference, by)?);
-    let (from, to) = (source.table(by.points), target.table(by.points));
-    let slope = |rise: f64, run: f64| if run == 0.0 { 0.0 } else { rise / run };
-    let slopes: Vec<f64> = (1..from.len()).map(|j| slope(to[j] - to[j - 1], from[j] - from[j - 1])).collect();
-    let lower = slope(to[0] - target.min, from[0] - source.min);
-    values.par_iter_mut().for_each(|v| {
-        let x = *v as f64;
-        let mapped = match from.iter().position(|&edge| x < edge) {
-            Some(0) => target.min + (x - source.min) * lower,
-            Some(j) => to[j - 1] + (x - from[j - 1]) * slopes[j - 1],
-            None => target.max,
-        };
-        *v = mapped as f32;
-    });
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn degenerate_images_do_not_panic() {
-        let itk = ItkMatching { levels: 0, points: 0, above_mean: true };
         let good = [1.0, 2.0, 3.0];
         for values in [vec![], vec![0.0, -0.0], vec![5.0; 4], vec![f32::NAN, 1.0], vec![f32::INFINITY, 0.0]] {
             for (a, b) in [(&values[..], &good[..]), (&good, &values)] {
                 let _ = match_histograms(&mut a.to_vec(), b);
-                let _ = match_itk(&mut a.to_vec(), b, &itk);
-                let _ =
-                    match_itk(&mut a.to_vec(), b, &ItkMatching { levels: 8, points: 3, above_mean: false });
             }
             let _ = standardise(&mut values.clone(), Over::NonZero, &[0.0; 13]);
         }

@@ -33,15 +33,6 @@ fn each(values: &mut [f32], f: impl Fn(f64) -> f64 + Sync) {
     values.par_iter_mut().for_each(|v| *v = f(*v as f64) as f32);
 }
 
-/// Least and largest voxel; NaN is passed over, `None` without any other voxel.
-fn extremes(values: &[f32]) -> Option<(f64, f64)> {
-    let (low, high) = values
-        .par_iter()
-        .fold(|| (f32::INFINITY, f32::NEG_INFINITY), |r, &v| (r.0.min(v), r.1.max(v)))
-        .reduce(|| (f32::INFINITY, f32::NEG_INFINITY), |a, b| (a.0.min(b.0), a.1.max(b.1)));
-    (low <= high).then_some((low as f64, high as f64))
-}
-
 /// Least and largest value in float32; NaN is passed over. Infinity and minus infinity without any other.
 pub fn least_and_most(values: &[f32]) -> (f32, f32) {
     values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |r, &v| (r.0.min(v), r.1.max(v)))
@@ -64,14 +55,6 @@ pub fn clip(values: &mut [f32], low: f64, high: f64) {
     values.par_iter_mut().for_each(|v| *v = v.max(low).min(high));
 }
 
-/// Clips to two percentiles (0 to 100) of the selected voxels: MONAI's `ClipIntensityPercentiles`,
-/// which takes all.
-pub fn clip_percentiles(values: &mut [f32], over: Over, percentiles: (f64, f64)) -> Result<(), Degenerate> {
-    let q = quantiles(values, over, &[percentiles.0 / 100.0, percentiles.1 / 100.0])?;
-    clip(values, q[0], q[1]);
-    Ok(())
-}
-
 /// Zero for all that is not between `low` and `high` (both excluded): GaNDLF's `threshold`.
 pub fn threshold(values: &mut [f32], low: f64, high: f64) {
     each(values, |v| if v > low && v < high { v } else { 0.0 });
@@ -82,25 +65,6 @@ pub fn divide(values: &mut [f32], by: f64) {
     if by != 0.0 {
         each(values, |v| v / by);
     }
-}
-
-/// Divides all by the largest; refused where that is not above 0.
-pub fn divide_by_max(values: &mut [f32]) -> Result<(), Degenerate> {
-    let (_, high) = extremes(values).ok_or(Degenerate::Empty)?;
-    if high <= 0.0 || !high.is_finite() {
-        return Err(Degenerate::Constant);
-    }
-    divide(values, high);
-    Ok(())
-}
-
-/// nnU-Net's `RescaleTo01Normalization`: the least becomes 0, the largest 1; a constant image
-/// becomes 0.
-pub fn zero_to_one(values: &mut [f32]) -> Result<(), Degenerate> {
-    let (low, high) = extremes(values).ok_or(Degenerate::Empty)?;
-    let range = (high - low).max(1e-8);
-    each(values, |v| (v - low) / range);
-    Ok(())
 }
 
 /// The numbers of nnU-Net's `CTNormalization`, from the training set's foreground.
@@ -140,74 +104,6 @@ pub fn scale_range(values: &mut [f32], from: (f64, f64), to: (Option<f64>, Optio
     each(values, |v| ((v - from.0) / range * scale + shift).max(low).min(high));
 }
 
-/// MONAI's `ScaleIntensityRangePercentiles`: [`scale_range`] from two percentiles (0 to 100) of the
-/// selected voxels; MONAI itself takes all. With `relative` the percentiles also say which part of
-/// `to` is used, which then needs both ends.
-pub fn scale_percentiles(
-    values: &mut [f32],
-    over: Over,
-    percentiles: (f64, f64),
-    to: (Option<f64>, Option<f64>),
-    clip: bool,
-    relative: bool,
-) -> Result<(), Degenerate> {
-    let q = quantiles(values, over, &[percentiles.0 / 100.0, percentiles.1 / 100.0])?;
-    let to = match to {
-        (Some(low), Some(high)) if relative => {
-            let at = |p: f64| Some((high - low) * (p / 100.0) + low);
-            (at(percentiles.0), at(percentiles.1))
-        }
-        other => other,
-    };
-    scale_range(values, (q[0], q[1]), to, clip);
-    Ok(())
-}
-
-/// MONAI's `ScaleIntensity(minv, maxv)`: the least becomes `low`, the largest `high`. A constant
-/// image is multiplied by `low`, as MONAI does.
-pub fn scale_min_max(values: &mut [f32], low: f64, high: f64) -> Result<(), Degenerate> {
-    let (min, max) = extremes(values).ok_or(Degenerate::Empty)?;
-    if min == max {
-        each(values, |v| v * low);
-    } else {
-        each(values, |v| (v - min) / (max - min) * (high - low) + low);
-    }
-    Ok(())
-}
-
-/// scikit-image's `rescale_intensity(in_range=from, out_range=to)`: clipped to `from`, then mapped
-/// to `to`. Where `from` is empty the result is only clipped to `to`.
-pub fn rescale_intensity(values: &mut [f32], from: (f64, f64), to: (f64, f64)) {
-    let range = from.1 - from.0;
-    each(values, |v| {
-        let v = v.max(from.0).min(from.1);
-        if range == 0.0 { v.max(to.0).min(to.1) } else { (v - from.0) / range * (to.1 - to.0) + to.0 }
-    });
-}
-
-/// torchio's `RescaleIntensity(out_min_max=to, percentiles, masking_method, in_min_max=from)`: clips
-/// all to the percentiles (0 to 100) of the selected voxels, then maps `from`, or else the clipped
-/// image's range, to `to`.
-pub fn rescale_percentiles(
-    values: &mut [f32],
-    over: Over,
-    percentiles: (f64, f64),
-    from: Option<(f64, f64)>,
-    to: (f64, f64),
-) -> Result<(), Degenerate> {
-    let q = quantiles(values, over, &[percentiles.0 / 100.0, percentiles.1 / 100.0])?;
-    // Outside of a mask the image may end before the percentiles do.
-    let (min, max) = extremes(values).ok_or(Degenerate::Empty)?;
-    let within = |v: f64| v.max(q[0]).min(q[1]);
-    let (low, high) = from.unwrap_or((within(min), within(max)));
-    let range = high - low;
-    if range == 0.0 || !range.is_finite() {
-        return Err(Degenerate::Constant);
-    }
-    each(values, |v| (within(v) - low) / range * (to.1 - to.0) + to.0);
-    Ok(())
-}
-
 /// BrainMaGe's `process_image`: with the 2nd and the 95th percentile of the voxels that are at
 /// least the mean, clips above the 95th, subtracts the 2nd and divides by the 95th (not by the
 /// difference).
@@ -243,13 +139,6 @@ mod tests {
             let mut v = values.clone();
             clip(&mut v, 3.0, 1.0);
             scale_range(&mut values.clone(), (1.0, 1.0), (None, Some(1.0)), true);
-            rescale_intensity(&mut values.clone(), (2.0, 2.0), (0.0, 1.0));
-            let _ = divide_by_max(&mut values.clone());
-            let _ = zero_to_one(&mut values.clone());
-            let ends = (Some(0.0), None);
-            let _ = scale_percentiles(&mut values.clone(), Over::All, (1.0, 99.0), ends, true, true);
-            let _ = scale_min_max(&mut values.clone(), 0.0, 1.0);
-            let _ = rescale_percentiles(&mut values.clone(), Over::NonZero, (1.0, 99.0), None, (0.0, 1.0));
             let _ = brainmage(&mut values.clone());
         }
     }

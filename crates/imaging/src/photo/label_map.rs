@@ -29,8 +29,36 @@ pub fn read_labels_within(path: &Path, most: u64) -> Result<Volume<u16>, Error> 
         Format::Jpeg | Format::Webp => {
             Err(Error::Kind("compression that changes labels; save label maps as PNG or TIFF"))
         }
-        // The others are lossless; which of them are read is decided there.
-        _ => of_photo(&Photo::read_within(path, most)?),
+        // Lossless, or a TIFF, whose compression its reader notes.
+        Format::Bmp
+        | Format::Gif
+        | Format::Tiff
+        | Format::Svs
+        | Format::OmeTiff
+        | Format::PyramidTiff
+        | Format::Ndpi
+        | Format::Scn
+        | Format::PhilipsTiff
+        | Format::VentanaBif => of_photo(&Photo::read_within(path, most)?),
+        // Refused before; one that is read some day has to be lossless to hold labels.
+        Format::Nifti
+        | Format::NiftiPair
+        | Format::Analyze
+        | Format::Mgh
+        | Format::Nrrd
+        | Format::MetaImage
+        | Format::Minc
+        | Format::Dicom
+        | Format::Heic
+        | Format::Avif
+        | Format::Jpeg2000
+        | Format::JpegXl
+        | Format::Pnm
+        | Format::Photoshop
+        | Format::CameraRaw
+        | Format::Vsi
+        | Format::Czi
+        | Format::Mrxs => Err(Error::Unreadable { format: budget.format }),
     }
 }
 

@@ -61,7 +61,7 @@ impl Kernel {
         } else {
             let (before, after) = match self.border {
                 Border::Zero => (0.0, 0.0),
-                _ => (line[0], line[n - 1]),
+                Border::Edge | Border::Mirror | Border::Buffer => (line[0], line[n - 1]),
             };
             scratch.resize(e, before);
             scratch.extend_from_slice(line);

@@ -99,7 +99,7 @@ fn reflected(i: i64, n: usize) -> usize {
     if k < n { k } else { 2 * n - 2 - k }
 }
 
-/// A patch: channels innermost, labels and taught probabilities beside it (empty where the example has none).
+/// A patch: channels innermost, labels and taught probabilities with it (empty where the example has none).
 pub(super) struct Patch<'a> {
     pub dims: [usize; 3],
     pub values: &'a mut [f32],

@@ -106,9 +106,7 @@ impl ChannelRanges {
             let mut weights = vec![0f32; values.len()];
             for &r in &chain.readers {
                 let read = largest(&out, r, weight_axes(&out.nodes[r].op)[1])?;
-                if read.len() != values.len() {
-                    return Err(Error::Nothing);
-                }
+                same_channels(&out, r, read.len(), values.len())?;
                 weights.iter_mut().zip(read).for_each(|(w, x)| *w = w.max(x));
             }
             let factors = factors(values, &weights);
@@ -146,10 +144,23 @@ fn factors(values: &[f32], weights: &[f32]) -> Vec<f32> {
     wanted.into_iter().map(|w| 2f32.powi(power(w))).collect()
 }
 
+/// Constant `input` of node `i`.
+fn constant(g: &Graph, i: usize, input: usize) -> Result<(ValueId, &Tensor)> {
+    let found = g.nodes[i].input(input).and_then(|id| Some((id, g.constants.get(&id)?)));
+    found.ok_or_else(|| Error::not_constant(g, i, input))
+}
+
+fn same_channels(g: &Graph, i: usize, found: usize, wanted: usize) -> Result<()> {
+    match found == wanted {
+        true => Ok(()),
+        false => Err(Error::Channels { node: g.node_name(&g.nodes[i]).to_owned(), found, wanted }),
+    }
+}
+
 /// The largest magnitude of node `i`'s weights for each entry of `axis`.
 fn largest(g: &Graph, i: usize, axis: usize) -> Result<Vec<f32>> {
-    let t = g.nodes[i].input(1).and_then(|w| g.constants.get(&w)).ok_or(Error::Nothing)?;
-    let (dims, values) = (t.dims(), t.to_f32().ok_or(Error::Nothing)?);
+    let (id, t) = constant(g, i, 1)?;
+    let (dims, values) = (t.dims(), t.to_f32().ok_or_else(|| Error::not_numeric(g, id))?);
     let inner: usize = dims[axis + 1..].iter().product();
     let mut most = vec![0f32; dims[axis]];
     for (k, v) in values.iter().enumerate() {
@@ -161,13 +172,10 @@ fn largest(g: &Graph, i: usize, axis: usize) -> Result<Vec<f32>> {
 
 /// Multiplies constant `input` of node `i` by a factor for each entry of `axis`.
 fn scale(g: &mut Graph, i: usize, input: usize, axis: usize, factors: &[f32]) -> Result<()> {
-    let id = g.nodes[i].input(input).ok_or(Error::Nothing)?;
-    let t = g.constants.get(&id).ok_or(Error::Nothing)?;
-    let (dims, mut values) = (t.dims().to_vec(), t.to_f32().ok_or(Error::Nothing)?);
+    let (id, t) = constant(g, i, input)?;
+    let (dims, mut values) = (t.dims().to_vec(), t.to_f32().ok_or_else(|| Error::not_numeric(g, id))?);
     let inner: usize = dims[axis + 1..].iter().product();
-    if dims[axis] != factors.len() {
-        return Err(Error::Nothing);
-    }
+    same_channels(g, i, dims[axis], factors.len())?;
     values.iter_mut().enumerate().for_each(|(k, v)| *v *= factors[k / inner % factors.len()]);
     let name = format!("{}/equalized", g.value(id).name);
     let scaled = g.constant(&name, Tensor::f32(&dims, &values));

@@ -50,7 +50,7 @@ pub(crate) fn apply(
     if done.quantized.is_some() || !quantizes {
         state.finished = done.quantized.into_iter().chain(done.float).collect();
     } else {
-        state.network = done.float.ok_or(Error::Nothing)?;
+        state.network = done.float.ok_or(Error::NoFloat)?;
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ pub(super) fn with_quantizers(
     passes::optimize(&mut g)?;
     let plan = Plan::of(&g, preset, &BTreeSet::new());
     if plan.layers.is_empty() {
-        return Err(Error::Nothing);
+        return Err(Error::NothingToQuantize);
     }
     let names = plan.tensors(&g);
     let collector = Collector::new(names.clone());
@@ -37,7 +37,7 @@ pub(super) fn with_quantizers(
     let weights = plan.layers.iter().filter_map(|&i| g.nodes[i].input(1));
     let masters = weights.filter_map(|w| {
         let values = g.constants.get(&w)?.to_f32()?;
-        Some((format!("{}/codes", g.value(w).name), values))
+        Some((format!("{}/quantized", g.value(w).name), values))
     });
     Ok((quantized, masters.collect()))
 }

@@ -3,7 +3,7 @@
 //!
 //! The shift of a channel is the mean of `(W - Q(W)) * x` over all outputs of calibration cases,
 //! with the padded inputs that there really were: computed by a second convolution with the weights'
-//! rounding errors, beside the layer. Formulas that put the mean of the input into every tap are
+//! rounding errors, in parallel to the layer. Formulas that put the mean of the input into every tap are
 //! wrong wherever padding matters.
 
 use crate::layer::is_quantizable;
@@ -35,7 +35,7 @@ pub struct BiasCorrection {
 }
 
 impl BiasCorrection {
-    /// Prepares a graph that computes the errors of the plan's layers beside `g`'s own values, when quantized weights
+    /// Prepares a graph that computes the errors of the plan's layers in addition to `g`'s own values, when quantized weights
     /// are those of `rounded`, the same graph with its weights. It must be run without graph passes, which would
     /// find that nobody reads them.
     pub fn of(g: &Graph, rounded: &Graph, plan: &Plan) -> Result<Self> {
@@ -43,11 +43,12 @@ impl BiasCorrection {
         let mut names = Vec::new();
         for &i in plan.layers.iter().filter(|&&i| bias_correctable(g, i)) {
             let n = &g.nodes[i];
-            let Some(t) = n.input(1).and_then(|w| g.constants.get(&w)) else { continue };
-            let values = t.to_f32().ok_or(Error::Nothing)?;
+            let Some((w, t)) = n.input(1).and_then(|w| Some((w, g.constants.get(&w)?))) else { continue };
+            let values = t.to_f32().ok_or_else(|| Error::not_numeric(g, w))?;
             let [axis, _] = weight_axes(&n.op);
             let own = rounded.nodes[i].input(1).and_then(|w| rounded.constants.get(&w)?.to_f32());
-            let (quantized, scales) = quantized_weights(&own.ok_or(Error::Nothing)?, t.dims(), axis);
+            let (quantized, scales) =
+                quantized_weights(&own.ok_or_else(|| Error::not_constant(rounded, i, 1))?, t.dims(), axis);
             let inner: usize = t.dims()[axis + 1..].iter().product();
             let scale = |k: usize| scales[k / inner % t.dims()[axis]];
             let errors: Vec<f32> = values

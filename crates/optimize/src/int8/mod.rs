@@ -21,7 +21,7 @@ pub(crate) fn apply(state: &mut State, progress: &mut Progress) -> Result<()> {
     let graph = state.network.clone();
     let plan = Plan::of(&graph, state.preset, &BTreeSet::new());
     if plan.layers.is_empty() {
-        return Err(Error::Nothing);
+        return Err(Error::NothingToQuantize);
     }
     state.open_journal()?;
     let ranges = calibrate(state, &graph, &plan, progress)?;
@@ -29,7 +29,7 @@ pub(crate) fn apply(state: &mut State, progress: &mut Progress) -> Result<()> {
     let fallback = unseen(&graph, state.preset, &ranges);
     let plan = Plan::of(&graph, state.preset, &fallback);
     if plan.layers.is_empty() {
-        return Err(Error::Nothing);
+        return Err(Error::NothingToQuantize);
     }
     state.int8 = Some(Quantized {
         plan,
@@ -49,7 +49,7 @@ pub(crate) fn apply(state: &mut State, progress: &mut Progress) -> Result<()> {
 
 /// Corrects biases for what rounding the weights does to the means of layers.
 pub(crate) fn correct_biases(state: &mut State, progress: &mut Progress) -> Result<()> {
-    let Some(q) = &mut state.int8 else { return Err(Error::Nothing) };
+    let Some(q) = &mut state.int8 else { return Err(Error::NotInt8) };
     let correction = BiasCorrection::of(&q.float, &q.prepared, &q.plan)?;
     if correction.is_empty() {
         return Ok(());

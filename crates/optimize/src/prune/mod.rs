@@ -13,7 +13,7 @@ mod select;
 mod structure;
 
 pub use importance::{Importance, importance};
-pub use options::{PruneOptions, Share};
+pub use options::{PruneOptions, Share, ShareError};
 pub use rebuild::{Moments, reconstruct};
 pub use remove::remove;
 pub(crate) use schedule::{Amount, Prune, Pruner, Target};

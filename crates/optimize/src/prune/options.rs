@@ -15,18 +15,33 @@ pub enum Share {
     Auto,
 }
 
-impl FromStr for Share {
-    type Err = String;
+/// A text that is no share of channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShareError {
+    /// A share of nothing.
+    #[error("0 prunes nothing; leave it out")]
+    Nothing,
+    /// A number that is no share.
+    #[error("the share must be above 0 and below 1; 1 would prune everything")]
+    Range,
+    /// No number, and not `auto`.
+    #[error("a share such as 0.5, or auto")]
+    Text,
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Share {
+    type Err = ShareError;
+
+    fn from_str(text: &str) -> Result<Self, ShareError> {
         if text == "auto" {
             return Ok(Share::Auto);
         }
         match text.parse::<f64>() {
-            Ok(0.0) => Err("0 prunes nothing; leave it out".into()),
+            Ok(0.0) => Err(ShareError::Nothing),
             Ok(r) if r > 0.0 && r < 1.0 => Ok(Share::Ratio(r)),
-            Ok(_) => Err("the share must be above 0 and below 1; 1 would prune everything".into()),
-            Err(_) => Err("a share such as 0.5, or auto".into()),
+            Ok(_) => Err(ShareError::Range),
+            Err(_) => Err(ShareError::Text),
         }
     }
 }

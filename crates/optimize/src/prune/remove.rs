@@ -1,8 +1,8 @@
 //! The graph without some of its channels.
 
 use super::structure::{Structure, per_channel};
-use crate::Result;
 use crate::layer::mixed_channels;
+use crate::{Error, Result};
 use ampoule_graph::op::Channels;
 use ampoule_graph::{Graph, Node, Op, Tensor, ValueId};
 
@@ -100,7 +100,11 @@ pub fn remove(g: &Graph, s: &Structure, keep: &[bool]) -> Result<Graph> {
             Op::Resize(_) => sizes(&mut r, i, outs.len()),
             Op::Reshape { .. } => rows(&mut r, i, outs.len()),
             // What else `Structure` follows has no constants by channel.
-            _ => {}
+            op if op.row().channels == Channels::Kept => {}
+            Op::Reduce { .. } | Op::Concat { .. } | Op::Flatten { .. } | Op::Squeeze => {}
+            Op::Shape { .. } | Op::Size => {}
+            // An operator that is followed and not cut would read channels that are gone.
+            _ => return Err(Error::NotCut { node: g.node_name(n).to_owned(), op: n.op.name() }),
         }
     }
     let mut out = r.out;

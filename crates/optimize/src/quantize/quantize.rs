@@ -14,25 +14,26 @@ const WORTH: f64 = 0.9;
 /// `g`, on which `plan` was made after the graph passes, with the quantizers of `plan` and these ranges.
 pub fn quantize(g: &Graph, plan: &Plan, ranges: &Ranges, preset: Preset) -> Result<Graph> {
     if plan.layers.is_empty() {
-        return Err(Error::Nothing);
+        return Err(Error::NothingToQuantize);
     }
     let mut out = g.clone();
     out.opset = out.opset.max(18);
-    let mut coded = vec![None; g.values.len()];
+    let mut dequantized = vec![None; g.values.len()];
     for group in &plan.groups {
-        let (scale, zero) = match parameters(g, &group.values, ranges, preset) {
+        let name = g.value(group.values[0]).name.clone();
+        let (scale, zero) = match parameters(g, &name, &group.values, ranges, preset) {
             Ok(found) => found,
             // A residual that calibration did not watch, because another one was to be kept, stays.
             Err(Error::Unseen { .. }) if !plan.feeds(g, group) => continue,
             Err(e) => return Err(e),
         };
-        let name = g.value(group.values[0]).name.clone();
         let scale = out.constant(&format!("{name}/scale"), Tensor::f32(&[], &[scale]));
-        let zero = Tensor::from_i64(DType::U8, &[], &[zero as i64]).ok_or(Error::Nothing)?;
+        let zero = Tensor::from_i64(DType::U8, &[], &[zero as i64])
+            .ok_or_else(|| Error::Overflow { tensor: name.clone() })?;
         let zero = out.constant(&format!("{name}/zero_point"), zero);
         for v in &group.values {
             let name = &g.value(*v).name;
-            let quantized = out.fresh(&format!("{name}/codes"));
+            let quantized = out.fresh(&format!("{name}/quantized"));
             let values = out.fresh(&format!("{name}/values"));
             let node = |op, x, y: ValueId, out: &Graph| Node {
                 name: out.value(y).name.clone(),
@@ -43,13 +44,13 @@ pub fn quantize(g: &Graph, plan: &Plan, ranges: &Ranges, preset: Preset) -> Resu
             let q = node(Op::Quantize { axis: 1, to: DType::U8 }, *v, quantized, &out);
             let d = node(Op::Dequantize { axis: 1 }, quantized, values, &out);
             out.nodes.extend([q, d]);
-            coded[v.0] = Some(values);
+            dequantized[v.0] = Some(values);
         }
     }
     for (i, n) in out.nodes[..g.nodes.len()].iter_mut().enumerate() {
         for x in n.inputs.iter_mut().flatten() {
             let float = plan.floats.get(x).is_some_and(|r| r.contains(&i));
-            if let (Some(values), false) = (coded[x.0], float) {
+            if let (Some(values), false) = (dequantized[x.0], float) {
                 *x = values;
             }
         }
@@ -75,8 +76,14 @@ pub fn quantize(g: &Graph, plan: &Plan, ranges: &Ranges, preset: Preset) -> Resu
     Ok(out)
 }
 
-/// Scale and zero point of tensors that share them.
-fn parameters(g: &Graph, values: &[ValueId], ranges: &Ranges, preset: Preset) -> Result<(f32, u8)> {
+/// Scale and zero point of tensors that share them, the first of which is `first`.
+fn parameters(
+    g: &Graph,
+    first: &str,
+    values: &[ValueId],
+    ranges: &Ranges,
+    preset: Preset,
+) -> Result<(f32, u8)> {
     let mut joined: Option<TensorRange> = None;
     for v in values {
         let name = &g.value(*v).name;
@@ -89,7 +96,7 @@ fn parameters(g: &Graph, values: &[ValueId], ranges: &Ranges, preset: Preset) ->
             },
         });
     }
-    let Some(r) = joined else { return Err(Error::Nothing) };
+    let r = joined.ok_or_else(|| Error::Unseen { tensor: first.to_owned() })?;
     let better = preset == Preset::Mixed || r.asymmetric.1 < WORTH * r.symmetric.1;
     Ok(match better {
         true => r.asymmetric.0.parameters(Symmetry::Asymmetric),
@@ -99,14 +106,15 @@ fn parameters(g: &Graph, values: &[ValueId], ranges: &Ranges, preset: Preset) ->
 
 /// Puts quantized values and a dequantizer in the place of constant weights, and returns the values.
 fn weights(g: &mut Graph, w: ValueId, axis: usize) -> Result<ValueId> {
-    let Some(t) = g.constants.get(&w).cloned() else { return Err(Error::Nothing) };
-    let (dims, values) = (t.dims().to_vec(), t.to_f32().ok_or(Error::Nothing)?);
-    let (quantized, scales) = quantized_weights(&values, &dims, axis);
     let name = g.value(w).name.clone();
-    let tensor = Tensor::from_i64(DType::I8, &dims, &quantized).ok_or(Error::Nothing)?;
-    let quantized = g.constant(&format!("{name}/codes"), tensor);
+    let values = g.constants.get(&w).and_then(|t| Some((t.dims().to_vec(), t.to_f32()?)));
+    let (dims, values) = values.ok_or_else(|| Error::not_numeric(g, w))?;
+    let (quantized, scales) = quantized_weights(&values, &dims, axis);
+    let overflow = || Error::Overflow { tensor: name.clone() };
+    let tensor = Tensor::from_i64(DType::I8, &dims, &quantized).ok_or_else(overflow)?;
+    let quantized = g.constant(&format!("{name}/quantized"), tensor);
     let scale = g.constant(&format!("{name}/scale"), Tensor::f32(&[scales.len()], &scales));
-    let zeros = Tensor::from_i64(DType::I8, &[scales.len()], &vec![0; scales.len()]).ok_or(Error::Nothing)?;
+    let zeros = Tensor::from_i64(DType::I8, &[scales.len()], &vec![0; scales.len()]).ok_or_else(overflow)?;
     let zero = g.constant(&format!("{name}/zero_point"), zeros);
     let y = g.fresh(&format!("{name}/values"));
     g.nodes.push(Node {

@@ -49,7 +49,7 @@ pub struct RoundingOptions {
 
 /// Chooses the quantized weights of the network's layers on samples of their inputs.
 pub(crate) fn apply(state: &mut State, how: Rounding, progress: &mut Progress) -> Result<()> {
-    let Some(q) = &mut state.int8 else { return Err(Error::Nothing) };
+    let Some(q) = &mut state.int8 else { return Err(Error::NotInt8) };
     let patches = Patches::of(&q.float, &q.plan);
     let cases = &state.cases;
     let options = Options { observe: Some(patches.observe()), ..cases.engine.clone() };
@@ -75,7 +75,7 @@ pub fn round_weights(g: &Graph, plan: &Plan, patches: &Patches, how: Rounding) -
         let Some(columns) = patches.columns(i) else { continue };
         let n = &g.nodes[i];
         let Some((w, t)) = n.input(1).and_then(|w| Some((w, g.constants.get(&w)?))) else { continue };
-        let mut values = t.to_f32().ok_or(Error::Nothing)?;
+        let mut values = t.to_f32().ok_or_else(|| Error::not_numeric(g, w))?;
         let size = values.len() / t.dims()[0].max(1);
         let powers: Vec<f64> = (0..size).map(|k| dot(columns.of(k), columns.of(k))).collect();
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get());

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 /// For each network of the file that the recipe runs, an input of it from the first case: that with the largest
 /// spread of values, which shows most of what the network looks at.
 pub(crate) fn samples(state: &State, of: &[Case]) -> Result<BTreeMap<String, Sample>> {
-    let (cases, quantized) = (&state.cases, state.int8.as_ref().ok_or(Error::Nothing)?);
+    let (cases, quantized) = (&state.cases, state.int8.as_ref().ok_or(Error::NotInt8)?);
     let (graph, plan) = (&quantized.float, &quantized.plan);
     let case = of.first().ok_or(Error::NoCalibration)?;
     // A tensor of each network's own tells whose input was seen last.

@@ -41,8 +41,8 @@ pub(super) fn link(number: usize, row: &Row) -> String {
     let why = match (&row.status, row.warnings.first()) {
         (Status::Failed(why), _) => format!("failed: {why}"),
         (Status::Skipped(why), _) => format!("skipped: {why}"),
-        (_, Some(warning)) => warning.clone(),
-        _ => String::new(),
+        (Status::Done | Status::Kept, Some(warning)) => warning.clone(),
+        (Status::Done | Status::Kept, None) => String::new(),
     };
     // A line is enough here; the case has the whole text.
     let short: String = why.chars().take(120).collect();

@@ -97,7 +97,7 @@ impl<'a> Labelling<'a> {
             let same = back.iter().all(AxisMap::is_identity);
             return voxels(grid) * each + if same { 0 } else { voxels(image) * (2 + 4 * keep as u64) };
         }
-        // Planes that wait: those that came at once, and as many as a row of the way back has. Beside them one is
+        // Planes that wait: those that came at once, and as many as a row of the way back has. In addition one is
         // resampled, along x and then along y, and one is summed.
         let taps = (0..back[2].outputs()).map(|i| back[2].row(i).1.len()).max().unwrap_or(1);
         let across = image[0] * grid[1];

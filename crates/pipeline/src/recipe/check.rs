@@ -186,8 +186,25 @@ fn steps(r: &Recipe, list: &[Step], wrong: &mut dyn FnMut(usize, &str)) {
     for n in &r.network {
         let before = r.preprocess.iter().chain(&n.preprocess);
         kept.extend(before.filter_map(|s| match s {
-            Step::PercentileRescale { keep, .. } if !keep.is_empty() => Some(keep.clone()),
-            _ => None,
+            Step::PercentileRescale { keep, .. } => Some(keep.clone()).filter(|keep| !keep.is_empty()),
+            Step::Orient { .. }
+            | Step::CropNonzero { .. }
+            | Step::CentreCrop { .. }
+            | Step::Resize { .. }
+            | Step::Resample { .. }
+            | Step::Stain(_)
+            | Step::Reduce { .. }
+            | Step::ZScore { .. }
+            | Step::Clip { .. }
+            | Step::Ct { .. }
+            | Step::KeptRescale { .. }
+            | Step::MeanDeviation { .. }
+            | Step::MinMax { .. }
+            | Step::Divide { .. }
+            | Step::Scale { .. }
+            | Step::Brainmage { .. }
+            | Step::HistogramMatch { .. }
+            | Step::Pad { .. } => None,
         }));
     }
     for (i, s) in list.iter().enumerate() {
@@ -213,8 +230,26 @@ fn steps(r: &Recipe, list: &[Step], wrong: &mut dyn FnMut(usize, &str)) {
             Step::Resample { .. } | Step::CropNonzero { .. } if r.kind() == Kind::Image => {
                 wrong(i, "is for volumes")
             }
-            // All others may stand anywhere.
-            _ => {}
+            // These may stand anywhere.
+            Step::Orient { .. }
+            | Step::CropNonzero { .. }
+            | Step::CentreCrop { .. }
+            | Step::Resize { .. }
+            | Step::Resample { .. }
+            | Step::Stain(_)
+            | Step::Reduce { .. }
+            | Step::ZScore { .. }
+            | Step::Clip { .. }
+            | Step::Ct { .. }
+            | Step::PercentileRescale { .. }
+            | Step::KeptRescale { .. }
+            | Step::MeanDeviation { .. }
+            | Step::MinMax { .. }
+            | Step::Divide { .. }
+            | Step::Scale { .. }
+            | Step::Brainmage { .. }
+            | Step::HistogramMatch { .. }
+            | Step::Pad { .. } => {}
         }
         let stays = matches!(s, Step::CentreCrop { .. } | Step::Orient { .. }) || bytes;
         floats |= !stays;

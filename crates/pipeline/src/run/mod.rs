@@ -58,11 +58,11 @@ impl Summary {
 
     /// What failed, with its main file.
     pub fn failures(&self) -> Vec<(&Path, &Error)> {
-        let one = |r| match r {
-            &CaseResult { ref case, outcome: Outcome::Failed(ref e) } => Some((case.main(), e)),
-            _ => None,
-        };
-        self.results.iter().filter_map(one).collect()
+        let failed = self.results.iter().filter_map(|r| match &r.outcome {
+            Outcome::Failed(e) => Some((r.case.main(), e)),
+            Outcome::Done(_) | Outcome::Kept(_) => None,
+        });
+        failed.collect()
     }
 
     /// Warnings of all cases together.

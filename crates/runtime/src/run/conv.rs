@@ -1,8 +1,8 @@
 //! Convolutions, direct or by Winograd, in one or several parts.
 
 use super::{Places, Touches, unary_in_place};
+use crate::block::Shared;
 use crate::layout::Layout;
-use crate::memory::Shared;
 use crate::{Area, Cpu};
 use ampoule_kernels::conv::{Conv, ConvPointers, Prologue, Weights};
 use ampoule_kernels::eltwise::Unary;

@@ -1,7 +1,7 @@
 //! Gradients of depthwise convolutions, of the weights and of the input.
 
 use crate::Cpu;
-use crate::memory::Shared;
+use crate::block::Shared;
 use ampoule_kernels::Grid;
 use ampoule_kernels::conv::Axis;
 

@@ -2,7 +2,7 @@
 
 use super::loops::Loops;
 use super::{ForElement, dispatch};
-use crate::memory::Shared;
+use crate::block::Shared;
 use crate::{Area, Cpu};
 use ampoule_kernels::eltwise::{self, Binary, Unary};
 use ampoule_kernels::{Elem, Element, Features};

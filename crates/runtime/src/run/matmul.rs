@@ -1,8 +1,8 @@
 //! Products of two computed matrices: the right one is packed panel by panel as it is used.
 
 use super::{ForElement, dispatch};
+use crate::block::Shared;
 use crate::layout::Layout;
-use crate::memory::Shared;
 use crate::{Area, Cpu};
 use ampoule_kernels::gemm::{self, Act, Epilogue, GemmArgs, MicroKernel, Operand, Tap};
 use ampoule_kernels::{Elem, Element, TileRegisters};

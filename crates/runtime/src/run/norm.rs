@@ -1,8 +1,8 @@
 //! Statistics and affine maps per channel, and normalisation of rows.
 
 use super::{ForElement, dispatch};
+use crate::block::Shared;
 use crate::layout::Layout;
-use crate::memory::Shared;
 use crate::{Area, Cpu};
 use ampoule_kernels::gemm::Act;
 use ampoule_kernels::{Elem, Element, Grid, layer_norm, norm};

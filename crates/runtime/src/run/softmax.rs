@@ -1,8 +1,8 @@
 //! Softmax over rows.
 
 use super::{ForElement, dispatch};
+use crate::block::Shared;
 use crate::layout::Layout;
-use crate::memory::Shared;
 use crate::{Area, Cpu};
 use ampoule_kernels::{Element, softmax};
 

@@ -1,7 +1,7 @@
 //! Gradients of a convolution's weights: for every kernel tap, the product of what the input shows through it
 //! and the gradient of the output, summed over all positions.
 
-use crate::memory::Shared;
+use crate::block::Shared;
 use crate::{Cpu, Scratch};
 use ampoule_kernels::Grid;
 use ampoule_kernels::conv::Axis;

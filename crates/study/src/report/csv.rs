@@ -21,6 +21,7 @@ pub fn csv(r: &Results) -> Result<String> {
         "total_ms",
         "p90_ms",
         "throughput_per_s",
+        "throughput_error",
         "peak_mib",
         "joules",
         "speedup_network",
@@ -58,7 +59,9 @@ pub fn csv(r: &Results) -> Result<String> {
             None => number(v),
             Some(_) => String::new(),
         }));
-        row.extend([c.p90_ms, c.throughput, c.peak_mib, c.joules].map(some));
+        row.extend([c.p90_ms, c.throughput].map(some));
+        row.push(c.throughput_error.clone().unwrap_or_default());
+        row.extend([c.peak_mib, c.joules].map(some));
         row.extend(three(c.speedup_network));
         row.extend(three(c.speedup_total));
         row.push(variant.map_or(String::new(), |v| v.bytes.to_string()));

@@ -228,7 +228,7 @@ fn signed(v: f64) -> String {
     format!("{:+.4}", (v * 1e4).round() / 1e4 + 0.0)
 }
 
-/// Plots beside each other, where there are any.
+/// Plots side by side, where there are any.
 fn grid(out: &mut String, figures: &str) {
     if !figures.is_empty() {
         let _ = write!(out, "<div class=\"grid2\">{figures}</div>");

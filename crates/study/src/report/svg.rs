@@ -300,7 +300,9 @@ pub(super) fn scatter(
             let all = || points.iter().flat_map(|p| [p.0, p.1]);
             (Scale::over(all(), false, left, right), Scale::over(all(), false, bottom, top))
         }
-        _ => (Scale::over(xs, log, left, right), Scale::over(ys, false, bottom, top)),
+        Lines::None | Lines::Levels(_) => {
+            (Scale::over(xs, log, left, right), Scale::over(ys, false, bottom, top))
+        }
     };
     let mut out = open(HEIGHT, what);
     vertical_ticks(&mut out, &x, top, bottom);

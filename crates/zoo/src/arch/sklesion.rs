@@ -67,7 +67,7 @@ impl Net<'_> {
         self.b.unary(x, Unary::Relu)
     }
 
-    /// Two separable convolutions and a pooling, beside a strided convolution of the input.
+    /// Two separable convolutions and a pooling, added to a strided convolution of the input.
     fn narrow(&mut self, x: ValueId, io: [usize; 3], first: bool) -> Result<ValueId> {
         let [i, m, o] = io;
         let y = if first { x } else { self.relu(x) };

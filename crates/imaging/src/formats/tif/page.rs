@@ -223,7 +223,8 @@ fn page<R: Read + Seek>(tiff: &mut Tiff<R>, d: &Directory, lists: bool) -> Resul
     let colour = colour(tags.number(tag::PHOTOMETRIC)?);
     let palette = match colour {
         Colour::Palette if lists => palette(&tags.list(tag::COLOR_MAP, 3 << 16)?),
-        _ => Vec::new(),
+        Colour::Palette | Colour::WhiteIsZero | Colour::Grey | Colour::Rgb => Vec::new(),
+        Colour::YCbCr | Colour::Other(_) => Vec::new(),
     };
     let extra = tags.list(tag::EXTRA_SAMPLES, FEW)?;
     Ok(Page {

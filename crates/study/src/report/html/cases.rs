@@ -7,7 +7,7 @@ use base64::Engine;
 use std::fmt::Write;
 use std::path::Path;
 
-/// Scatter of every metric and Bland–Altman of sizes, for each variant beside the baseline.
+/// Scatter of every metric and Bland–Altman of sizes, for each variant against the baseline.
 pub(super) fn agreement(out: &mut String, r: &Results, w: &WorkloadResult) {
     let mut figures = String::new();
     let others: Vec<(usize, &VariantResult)> =
@@ -64,7 +64,7 @@ fn bland_altman(out: &mut String, r: &Results, w: &WorkloadResult, series: usize
     let what = format!("{}, {}: sizes of results", w.name, v.name);
     let picture = svg::scatter(&what, &points, ["mean size", "difference"], false, Lines::Levels(&levels));
     let words = format!(
-        "{}: size of the result beside {} (ml, or share of the tile): {mean:+.5} ± {:.5}",
+        "{}: size of the result against {} (ml, or share of the tile): {mean:+.5} ± {:.5}",
         key(series, &v.name),
         escape(&r.baseline),
         1.96 * sd

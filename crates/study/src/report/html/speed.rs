@@ -68,7 +68,7 @@ pub(super) fn speed(out: &mut String, r: &Results, w: &WorkloadResult) {
                 ms(c.total_ms),
                 c.p90_ms.map_or("–".into(), ms),
                 c.runs,
-                some(c.throughput),
+                c.throughput_error.as_deref().map_or_else(|| some(c.throughput), escape),
                 some(c.joules),
                 c.peak_mib.map_or("–".into(), |m| format!("{m:.0}")),
                 ratio(c.speedup_network),

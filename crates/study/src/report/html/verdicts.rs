@@ -15,7 +15,7 @@ pub(super) fn verdicts(out: &mut String, r: &Results, number: usize) {
         };
         let _ = write!(
             out,
-            "<h3>{}</h3><p>Beside <b>{}</b>, {truth} {} test cases.</p><div class=\"wide\"><table class=\"verdicts\"><thead><tr>\
+            "<h3>{}</h3><p>Compared with <b>{}</b>, {truth} {} test cases.</p><div class=\"wide\"><table class=\"verdicts\"><thead><tr>\
              <th>variant</th><th class=\"text\">utility</th><th class=\"text\">speed of a case</th><th>memory, MiB</th>\
              <th>file, MB</th></tr></thead>",
             escape(&w.name),
