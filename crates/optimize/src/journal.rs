@@ -25,13 +25,18 @@ pub(crate) enum Entry {
 #[derive(Default)]
 pub(crate) struct Journal {
     path: Option<PathBuf>,
+    /// What the findings belong to.
+    key: String,
+    /// Whether the file holds what `entries` does. It is made with the first finding, so that a job that is refused
+    /// leaves none.
+    begun: bool,
     pub entries: Vec<Entry>,
 }
 
 impl Journal {
     /// Opens the journal at `path`; findings of other models, cases or choices are dropped.
     pub fn open(path: Option<&Path>, key: &str) -> Result<Self> {
-        let mut j = Journal { path: path.map(Path::to_path_buf), entries: Vec::new() };
+        let mut j = Journal { path: path.map(Path::to_path_buf), key: key.into(), ..Journal::default() };
         let Some(path) = path else { return Ok(j) };
         let text = std::fs::read_to_string(path).unwrap_or_default();
         // The last line of a killed run may be cut.
@@ -39,26 +44,32 @@ impl Journal {
         if matches!(old.first(), Some(Entry::Begin { key: k }) if k == key) {
             j.entries = old;
         }
-        let kept = std::mem::take(&mut j.entries);
-        let fail = |e: std::io::Error| Error::File { path: path.into(), reason: e.to_string() };
-        std::fs::write(path, "").map_err(fail)?;
-        let begin = Entry::Begin { key: key.into() };
-        for e in if kept.is_empty() { vec![begin] } else { kept } {
-            j.add(e)?;
-        }
         Ok(j)
     }
 
     /// Adds a finding.
     pub fn add(&mut self, e: Entry) -> Result<()> {
-        if let Some(path) = &self.path {
-            let fail = |reason: String| Error::File { path: path.clone(), reason };
-            let line = serde_json::to_string(&e).map_err(|e| fail(e.to_string()))?;
-            let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-            let mut file = file.map_err(|e| fail(e.to_string()))?;
-            writeln!(file, "{line}").map_err(|e| fail(e.to_string()))?;
+        if self.entries.is_empty() {
+            self.entries.push(Entry::Begin { key: self.key.clone() });
         }
         self.entries.push(e);
+        let Some(path) = &self.path else { return Ok(()) };
+        let fail = |reason: String| Error::File { path: path.clone(), reason };
+        // The first time all that is known is written, in the place of what stood there.
+        let new = if self.begun { self.entries.len() - 1 } else { 0 };
+        let mut lines = String::new();
+        for entry in &self.entries[new..] {
+            lines += &serde_json::to_string(entry).map_err(|e| fail(e.to_string()))?;
+            lines.push('\n');
+        }
+        let mut options = std::fs::OpenOptions::new();
+        let file = match self.begun {
+            true => options.append(true).open(path),
+            false => options.write(true).create(true).truncate(true).open(path),
+        };
+        let written = file.and_then(|mut f| f.write_all(lines.as_bytes()));
+        written.map_err(|e| fail(e.to_string()))?;
+        self.begun = true;
         Ok(())
     }
 }

@@ -95,7 +95,7 @@ pub fn optimize(job: &Job, progress: &mut Progress) -> Result<(Graph, Report)> {
         journal_path: job.journal.as_deref(),
         fingerprint,
         preset: job.preset(),
-        method: job.options.int8.ranges,
+        method: job.options.int8.calibration_method,
         network: job.model.graph.clone(),
         recipe: job.model.recipe.clone(),
         simplified: None,

@@ -6,41 +6,51 @@ use crate::source::Crate;
 const ARROWS: &[(&str, &[&str])] = &[
     // Lowest: they know no other crate.
     ("random", &[]),
+    ("files", &[]),
     ("kernels", &[]),
     ("graph", &[]),
-    ("imaging", &["random"]),
+    ("imaging", &["files", "random"]),
     // The network.
-    ("onnx", &["graph"]),
+    ("onnx", &["files", "graph"]),
     ("runtime", &["graph", "kernels"]),
     ("engine", &["graph", "kernels", "onnx", "random", "runtime"]),
     ("train", &["graph", "kernels", "random", "runtime"]),
     // From a file of a patient to a result.
-    ("pipeline", &["engine", "graph", "imaging", "onnx", "random"]),
-    ("zoo", &["graph", "imaging", "onnx", "pipeline"]),
+    ("pipeline", &["engine", "files", "graph", "imaging", "onnx", "random"]),
+    ("zoo", &["files", "graph", "imaging", "onnx", "pipeline"]),
     // What is done with a model.
-    ("eval", &["engine", "graph", "imaging", "kernels", "onnx", "pipeline", "random"]),
+    ("eval", &["engine", "files", "graph", "imaging", "kernels", "onnx", "pipeline", "random"]),
     (
         "optimize",
-        &["engine", "eval", "graph", "imaging", "kernels", "onnx", "pipeline", "random", "runtime", "train"],
+        &[
+            "engine", "eval", "files", "graph", "imaging", "kernels", "onnx", "pipeline", "random",
+            "runtime", "train",
+        ],
     ),
-    ("bench", &["engine", "eval", "graph", "imaging", "kernels", "onnx", "pipeline", "random", "runtime"]),
+    (
+        "bench",
+        &["engine", "eval", "files", "graph", "imaging", "kernels", "onnx", "pipeline", "random", "runtime"],
+    ),
     (
         "study",
         &[
-            "bench", "engine", "eval", "graph", "imaging", "kernels", "onnx", "optimize", "pipeline",
-            "random", "runtime", "train", "zoo",
+            "bench", "engine", "eval", "files", "graph", "imaging", "kernels", "onnx", "optimize",
+            "pipeline", "random", "runtime", "train", "zoo",
         ],
     ),
     // For users: of Rust, and of the command line.
     (
         "ampoule",
-        &["engine", "eval", "graph", "imaging", "kernels", "onnx", "optimize", "pipeline", "runtime", "zoo"],
+        &[
+            "engine", "eval", "files", "graph", "imaging", "kernels", "onnx", "optimize", "pipeline",
+            "runtime", "zoo",
+        ],
     ),
     (
         "cli",
         &[
-            "bench", "engine", "eval", "graph", "imaging", "kernels", "onnx", "optimize", "pipeline",
-            "random", "runtime", "study", "train", "zoo",
+            "bench", "engine", "eval", "files", "graph", "imaging", "kernels", "onnx", "optimize",
+            "pipeline", "random", "runtime", "study", "train", "zoo",
         ],
     ),
     // For tests only.

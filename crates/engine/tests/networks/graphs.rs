@@ -152,9 +152,9 @@ pub fn dressed() -> (Graph, Vec<usize>) {
 
 /// Pooling, resampling and concatenation between dequantizers and quantizers of the same meaning, and a
 /// quantizer of what was just dequantized.
-pub fn pooled_codes() -> (Graph, Vec<usize>) {
+pub fn pooled_quantized() -> (Graph, Vec<usize>) {
     let dims = vec![1, 4, 8, 10];
-    let mut n = Network::new("pooled_codes", 900);
+    let mut n = Network::new("pooled_quantized", 900);
     let x = n.b.input("x", &known(&dims));
     let scale = n.b.constant("scale", Tensor::f32(&[], &[0.01]));
     let zero = n.b.constant("zero", Tensor::from_i64(DType::U8, &[], &[120]).unwrap());

@@ -123,7 +123,7 @@ fn what_should_be_chosen_is_chosen() {
 #[test]
 fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
     let mut seen = std::collections::BTreeMap::new();
-    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), pooled_codes()] {
+    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), pooled_quantized()] {
         let input = Tensor::f32(&dims, &random(dims.iter().product(), 3));
         let mut inferred = graph.clone();
         ampoule_graph::infer::infer(&mut inferred).unwrap();
@@ -140,7 +140,7 @@ fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
             let got = eval::run(&g, std::slice::from_ref(&input)).unwrap()[0].to_f32().unwrap();
             let e = relative_error(&got, &want);
             // Means of codes that lie between two may be rounded to either.
-            let most = if graph.name == "pooled_codes" { 2e-2 } else { 1e-5 };
+            let most = if graph.name == "pooled_quantized" { 2e-2 } else { 1e-5 };
             assert!(e < most, "{} after {limit} rewrites: {e:.2e}", graph.name);
         }
     }
@@ -152,7 +152,7 @@ fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
 fn groups_of_values_may_be_stored_as_bfloat16() {
     use ampoule_engine::mixed_precision;
     use ampoule_kernels::Elem;
-    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), wide3d(), dense(), pooled_codes()] {
+    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), wide3d(), dense(), pooled_quantized()] {
         let input = random(dims.iter().product(), 42);
         let mut base = graph.clone();
         passes::optimize(&mut base).unwrap();
@@ -226,7 +226,7 @@ fn coded_activations() -> (Graph, Vec<usize>) {
 }
 
 #[test]
-fn activations_between_codes_are_tables() {
+fn activations_between_quantized_values_are_tables() {
     let (graph, dims) = coded_activations();
     let input = random(dims.iter().product(), 5);
     let mut inferred = graph.clone();

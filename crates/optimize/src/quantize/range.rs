@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_cover_their_range_and_hold_zero() {
+    fn quantized_values_cover_their_range_and_hold_zero() {
         for (low, high) in [(0.0, 3.0), (-1.0, 2.0), (-7.0, 0.001), (-0.3, 100.0), (0.0, 0.0), (-5.0, 0.0)] {
             for symmetry in [Symmetry::Symmetric, Symmetry::Asymmetric] {
                 let (scale, zero) = Range { low, high }.parameters(symmetry);
