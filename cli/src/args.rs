@@ -11,6 +11,7 @@ mod models;
 mod run;
 mod size;
 mod study;
+mod takes;
 
 pub use bench::{Bench, Peer};
 pub use compare::Compare;
@@ -23,10 +24,12 @@ pub use models::{Fetch, Import, Models};
 pub use run::Run;
 pub use size::Size;
 pub use study::{Report, Study};
+pub use takes::command;
 
 use ampoule_eval::Limit;
 use ampoule_optimize::{Data, Options};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Trained medical networks on a plain CPU: segmentation and classification of scans, slides, tiles and photos.
@@ -39,6 +42,23 @@ pub struct Cli {
     pub command: Command,
     #[command(flatten)]
     pub global: Global,
+    /// Names of the options that were typed, without the dashes in front.
+    #[arg(skip)]
+    pub given: BTreeSet<String>,
+}
+
+impl Cli {
+    /// What was typed, or why an option of it is refused. What is no option ends the program with exit code 2.
+    pub fn typed() -> Result<Cli, String> {
+        let matches = command().get_matches();
+        match takes::refused(&matches) {
+            Some(why) => Err(why),
+            None => {
+                let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+                Ok(Cli { given: takes::given(&matches), ..cli })
+            }
+        }
+    }
 }
 
 #[derive(Subcommand, Debug)]

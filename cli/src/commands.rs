@@ -33,12 +33,12 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Demo(a) => demo::run(g, a),
         Command::Models { action } => models::run(g, action.as_ref()),
         Command::Inspect(a) => inspect::run(g, a),
-        Command::Run(a) => run::run(g, a),
+        Command::Run(a) => run::run(g, a, &cli.given),
         Command::Evaluate(a) => evaluate::run(g, a),
-        Command::Compare(a) => compare::run(g, a),
+        Command::Compare(a) => compare::run(g, a, &cli.given),
         Command::Bench(a) => bench::run(g, a),
         Command::BenchWorker { task } => bench::worker(task),
-        Command::Optimize(a) => optimize::run(g, a),
+        Command::Optimize(a) => optimize::run(g, a, &cli.given),
         Command::Study(a) => study::run(g, a),
         Command::Report(a) => report::run(g, a),
         Command::StudyWorker { task } => study::worker(task),
@@ -89,17 +89,14 @@ fn options(g: &Global) -> Result<Options, Failure> {
         threads,
         max_bytes: g.memory_limit().or_else(ampoule_pipeline::total_memory),
         precision: precision(g)?,
-        observe: None,
-        rewrites: Default::default(),
-        external: None,
+        ..Options::default()
     })
 }
 
 /// The same for a network that runs in addition to what the process holds already.
 fn network_options(g: &Global) -> Result<Options, Failure> {
     let options = options(g)?;
-    let held = ampoule_pipeline::rss_bytes().unwrap_or(0);
-    Ok(Options { max_bytes: options.max_bytes.map(|most| most.saturating_sub(held)), ..options })
+    Ok(Options { held_bytes: ampoule_pipeline::rss_bytes().unwrap_or(0), ..options })
 }
 
 /// Bytes of a file; 0 where it cannot be told, and then reading it says why.

@@ -74,9 +74,10 @@ impl From<ampoule_engine::Error> for Failure {
 
 impl From<ampoule_zoo::Error> for Failure {
     fn from(e: ampoule_zoo::Error) -> Self {
-        let code =
-            if matches!(e, ampoule_zoo::Error::UnknownModel { .. }) { Code::Usage } else { Code::Input };
-        Failure { code, message: e.to_string() }
+        match e {
+            ampoule_zoo::Error::UnknownModel { .. } => Failure::usage(e.to_string()),
+            e => library(e.to_string(), e.is_memory()),
+        }
     }
 }
 

@@ -7,14 +7,13 @@ mod environment;
 mod exit;
 mod progress;
 
-use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Argument errors leave through clap with exit code 2.
-    let cli = args::Cli::parse();
-    match commands::run(&cli) {
+    let cli = args::Cli::typed().map_err(exit::Failure::usage);
+    match cli.and_then(|cli| commands::run(&cli)) {
         Ok(code) => code.into(),
         Err(failure) => {
             // A standard error that cannot be written changes nothing about the exit code.

@@ -18,7 +18,7 @@ pub struct Bench {
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
     /// Virtual environment with the other engines' wheels; tools/peers.sh makes it.
-    #[arg(long, default_value = ".venv-bench", value_name = "FOLDER")]
+    #[arg(long, default_value = ".venv-bench", value_name = "FOLDER", requires = "against")]
     pub environment: PathBuf,
     /// Print the time of every kind of step too.
     #[arg(long)]

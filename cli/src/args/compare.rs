@@ -11,7 +11,7 @@ pub struct Compare {
     #[arg(default_value = "random")]
     pub inputs: Vec<String>,
     /// Size of spatial axes that the models leave free, for random input.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, conflicts_with = "layers")]
     pub size: usize,
     /// Smaller ensemble and no test-time augmentation.
     #[arg(long)]

@@ -2,7 +2,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
-/// Options of every command.
+/// Options of several commands; `takes.rs` says which of them each command takes.
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {

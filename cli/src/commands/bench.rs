@@ -20,6 +20,7 @@ pub fn run(g: &Global, a: &args::Bench) -> Outcome {
     if let Some(file) = a.save.as_ref().filter(|f| f.exists() && !g.overwrite) {
         return Err(Failure::usage(format!("{} exists; --overwrite replaces it", file.display())));
     }
+    a.save.as_deref().map(baseline::creatable).transpose()?;
     let mut timings = Vec::new();
     let program = std::env::current_exe().map_err(|e| Failure::input(e.to_string()))?;
     let (mut failed, mut too_large) = (false, true);
@@ -96,13 +97,14 @@ fn print(g: &Global, rows: &[Row], profile: bool) -> Result<(), Failure> {
         }
         let n = |v: Option<f64>| v.unwrap_or(f64::NAN);
         let mut line = format!(
-            "  {:12} median {:9.2} ms, min {:9.2} ({} runs); {:6.1} GMAC/s, {:3.0} % of the tile; load {:6.0} ms, first {:7.1}; peak {:6.0} MB",
+            "  {:12} median {:9.2} ms, min {:9.2} ({} runs); {:6.1} GMAC/s, {:3.0} % of the {} GEMM peak; load {:6.0} ms, first {:7.1}; peak {:6.0} MB",
             r.engine,
             n(r.median_ms),
             n(r.min_ms),
             r.runs,
             n(r.gmac_s),
             100.0 * n(r.gmac_s) / n(r.ceiling_gmac_s),
+            if r.precision == "fp32" { "fp32" } else { "bf16" },
             n(r.load_ms),
             n(r.first_ms),
             n(r.peak_rss_mb),

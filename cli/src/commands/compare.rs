@@ -7,9 +7,17 @@ use ampoule_eval::Parity;
 use ampoule_graph::Graph;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::{Case, Settings, collect};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-pub fn run(g: &Global, a: &Compare) -> Outcome {
+pub fn run(g: &Global, a: &Compare, given: &BTreeSet<String>) -> Outcome {
+    let random = |i: &String| i == "random";
+    if a.fast && a.inputs.iter().all(random) {
+        return Err(Failure::usage("--fast is for images: random tensors go through the networks alone"));
+    }
+    if given.contains("size") && !a.inputs.iter().any(random) {
+        return Err(Failure::usage("--size is for random tensors: images have a size of their own"));
+    }
     let (first, second) = (&a.model_a, &a.model_b);
     match a.layers {
         true => layers(g, first, second, &a.inputs, a.fast),
@@ -73,10 +81,9 @@ fn layers(g: &Global, a: &str, b: &str, inputs: &[String], fast: bool) -> Outcom
     };
     let reference = Global { precision: None, ..g.clone() };
     let (first, second) = (open(&reference, a)?, open(g, b)?);
-    let recipe = first
-        .recipe
-        .clone()
-        .ok_or_else(|| Failure::input(format!("{a}: it carries no recipe; give one with --recipe FILE")))?;
+    let recipe = first.recipe.clone().or_else(|| second.recipe.clone()).ok_or_else(|| {
+        Failure::input(format!("neither {a} nor {b} carries a recipe; give one with --recipe FILE"))
+    })?;
     let options = [options(&reference)?, options(g)?];
     let found = ampoule_eval::compare_layers(
         [&first.graph, &second.graph],

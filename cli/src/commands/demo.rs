@@ -7,6 +7,7 @@ use crate::exit::{Code, Failure};
 use crate::progress::Reporter;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::{Batch, Case, Model, Outcome, run_cases, sha256_hex};
+use std::path::{Path, PathBuf};
 
 /// deepbet's two networks, float16 weights (MIT, see THIRD_PARTY.md), made by the zoo example `demo_model`.
 static MODEL: &[u8] = include_bytes!("../../../assets/deepbet_f16.onnx");
@@ -14,15 +15,51 @@ static MODEL: &[u8] = include_bytes!("../../../assets/deepbet_f16.onnx");
 static HEAD: &[u8] = include_bytes!("../../../assets/colin27.nii.gz");
 static TRUTH: &[u8] = include_bytes!("../../../assets/colin27_tissue.nii.gz");
 
+/// The input files, which are removed where nothing comes of them.
+struct Inputs {
+    head: PathBuf,
+    truth: PathBuf,
+    /// What was made, the files first and the folders that held nothing before them after.
+    made: Vec<PathBuf>,
+}
+
+impl Inputs {
+    fn write(folder: &Path) -> Result<Inputs, Failure> {
+        let fail = |e: std::io::Error| Failure::usage(format!("{}: {e}", folder.display()));
+        let head = folder.join("colin27.nii.gz");
+        let truth = folder.join("truth").join("colin27_tissue.nii.gz");
+        let known = folder.exists();
+        writable(folder)?;
+        let mut inputs = Inputs { made: Vec::new(), head, truth };
+        let files = [(inputs.head.clone(), HEAD), (inputs.truth.clone(), TRUTH)];
+        inputs.made.extend(files.iter().map(|f| f.0.clone()).filter(|f| !f.exists()));
+        inputs.made.push(folder.join("truth"));
+        inputs.made.extend((!known).then(|| folder.to_owned()));
+        std::fs::create_dir_all(folder.join("truth")).map_err(fail)?;
+        for (path, bytes) in files {
+            std::fs::write(path, bytes).map_err(fail)?;
+        }
+        Ok(inputs)
+    }
+
+    /// There are results: everything stays.
+    fn keep(&mut self) {
+        self.made.clear();
+    }
+}
+
+impl Drop for Inputs {
+    fn drop(&mut self) {
+        for path in &self.made {
+            // A folder that holds anything else stays.
+            let _ = if path.is_dir() { std::fs::remove_dir(path) } else { std::fs::remove_file(path) };
+        }
+    }
+}
+
 pub fn run(g: &Global, a: &Demo) -> crate::exit::Outcome {
     let folder = &a.output;
-    writable(folder)?;
-    let fail = |e: std::io::Error| Failure::usage(format!("{}: {e}", folder.display()));
-    let head = folder.join("colin27.nii.gz");
-    let truth = folder.join("truth").join("colin27_tissue.nii.gz");
-    std::fs::create_dir_all(folder.join("truth")).map_err(fail)?;
-    std::fs::write(&head, HEAD).map_err(fail)?;
-    std::fs::write(&truth, TRUTH).map_err(fail)?;
+    let mut inputs = Inputs::write(folder)?;
     let graph = onnx::from_bytes(bytes::Bytes::from_static(MODEL), None, &onnx::Limits::default())
         .map_err(|e| Failure::input(format!("the built-in model: {e}")))?;
     let recipe = ampoule_zoo::entry("deepbet")?.recipe;
@@ -31,14 +68,16 @@ pub fn run(g: &Global, a: &Demo) -> crate::exit::Outcome {
     // The demonstration shows times, so it runs again even where its results stand already.
     let batch = Batch { overwrite: true, isa: tier_name(g)?, ..Default::default() };
     let quiet = Global { quiet: true, ..g.clone() };
-    let cases = [Case::of_file(&head)];
+    let cases = [Case::of_file(&inputs.head)];
     let summary = run_cases(&mut model, &cases, Vec::new(), folder, &batch, &mut Reporter::new(&quiet))?;
     let s = match summary.results.into_iter().next().map(|r| r.outcome) {
         Some(Outcome::Done(s) | Outcome::Kept(s)) => s,
         Some(Outcome::Failed(e)) => return Err(e.into()),
         None => return Err(Failure::input("nothing was run")),
     };
-    let m = ampoule_eval::evaluate(&folder.join("colin27_mask.nii.gz"), &truth)?.cases[0].metrics.clone();
+    inputs.keep();
+    let m =
+        ampoule_eval::evaluate(&folder.join("colin27_mask.nii.gz"), &inputs.truth)?.cases[0].metrics.clone();
     if g.json {
         super::json(&serde_json::json!({ "case": *s, "metrics": m }))?;
         return Ok(Code::Done);

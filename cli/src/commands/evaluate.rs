@@ -20,7 +20,7 @@ pub fn run(g: &Global, a: &Evaluate) -> Outcome {
         if path.exists() && !g.overwrite {
             return Err(Failure::usage(format!("{} exists; use --overwrite to replace it", path.display())));
         }
-        ampoule_imaging::fs::write_atomic(path, |out| out.write_all(e.to_csv().as_bytes()))
+        ampoule_files::write_atomic(path, |out| out.write_all(e.to_csv().as_bytes()))
             .map_err(|x| Failure::usage(format!("{}: {x}", path.display())))?;
     }
     if g.json {

@@ -1,13 +1,12 @@
 //! `ampoule generate`.
 
 use super::{print, resolve};
-use crate::args::{Cli, Document, Generate};
+use crate::args::{Document, Generate};
 use crate::exit::{Code, Failure, Outcome};
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 pub fn run(a: &Generate) -> Outcome {
-    let mut command = Cli::command();
+    let mut command = crate::args::command();
     let shell = match a.what {
         Document::Man => {
             let mut page = Vec::new();

@@ -72,7 +72,12 @@ fn import(g: &Global, a: &Import) -> Outcome {
     }
     let bytes = file_size(&a.checkpoint).saturating_mul(COPIES);
     ask_memory(&a.checkpoint, "its weights, as read and as written", bytes)?;
-    let mut graph = ampoule_zoo::import(&a.checkpoint, &a.arch)?;
+    let about = |e: ampoule_zoo::Error| match e {
+        // It names its file.
+        ampoule_zoo::Error::Io { .. } => e.into(),
+        e => Failure::from(e).about(a.checkpoint.display()),
+    };
+    let mut graph = ampoule_zoo::import(&a.checkpoint, &a.arch).map_err(about)?;
     if let Some(recipe) = &g.recipe {
         let text = super::read_recipe(recipe)?;
         ampoule_pipeline::Recipe::parse(&text, "recipe")?;

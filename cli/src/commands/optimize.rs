@@ -8,9 +8,10 @@ use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
 use ampoule_optimize::{Job, Model, Options, Precision, Report, Teacher, optimize, write};
 use ampoule_pipeline::{RECIPE_KEY, total_memory};
+use std::collections::BTreeSet;
 use std::path::Path;
 
-pub fn run(g: &Global, o: &Optimize) -> Outcome {
+pub fn run(g: &Global, o: &Optimize, given: &BTreeSet<String>) -> Outcome {
     check_output(g, o)?;
     let folder = o.output.parent().filter(|p| !p.as_os_str().is_empty());
     super::run::writable(folder.unwrap_or(Path::new(".")))?;
@@ -18,7 +19,7 @@ pub fn run(g: &Global, o: &Optimize) -> Outcome {
         return Err(Failure::usage("--max-drop needs --validate".to_owned()));
     }
     let options = with_precision(g, &o.options)?;
-    options.check(&o.data)?;
+    options.check_given(&o.data, given)?;
     let teacher = options.distill.teacher.as_deref().map(|name| teacher(g, name)).transpose()?;
     let opened = open(g, &o.model)?;
     let recipe = opened.recipe.clone().ok_or_else(|| {
@@ -122,16 +123,11 @@ fn teacher(g: &Global, name: &str) -> Result<Teacher, Failure> {
 
 /// Says what was done and what it does to the results.
 fn tell(o: &Optimize, report: &Report) {
-    let [all, int8] = report.layers;
+    let [_, int8] = report.layers;
     if let Some(t) = &report.trained {
         training::tell(t);
     }
-    say(format!(
-        "{}: {}; {int8} of {all} layers in INT8, {} biases corrected",
-        o.output.display(),
-        report.written,
-        report.corrected
-    ));
+    say(format!("{}: {}; {}", o.output.display(), report.written, report.layers_done()));
     for v in &report.verdicts {
         say(format!(
             "{}: {:.4} before, {:.4} after ({} cases); drop {:.4}, at most {:.4} (97.5 %), worst {:.4}; limit {} {}",

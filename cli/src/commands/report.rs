@@ -9,7 +9,7 @@ use ampoule_study::report;
 use ampoule_study::results::Results;
 
 /// How many times larger than the file results may be in memory, with the report that is made of them.
-const COPIES: u64 = 16;
+const COPIES: u64 = 32;
 
 /// Merges the results of several studies into one report.
 pub fn run(g: &Global, a: &Report) -> Outcome {

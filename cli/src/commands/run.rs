@@ -4,14 +4,15 @@ use super::{json, open, tier_name};
 use crate::args::{Global, Run};
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
-use ampoule_pipeline::recipe::Kind;
+use ampoule_pipeline::recipe::{Kind, Task};
 use ampoule_pipeline::{
     Batch, Case, Collected, Error, Model, Outcome as Became, OutputOptions, Recipe, Settings, Summary,
     collect, run_cases,
 };
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-pub fn run(g: &Global, a: &Run) -> Outcome {
+pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
     // What is wrong with the inputs is said before a model is read, as far as any model would mind.
     if let [one] = &a.inputs[..]
         && !one.exists()
@@ -22,6 +23,7 @@ pub fn run(g: &Global, a: &Run) -> Outcome {
     }
     let opened = open(g, &a.model)?;
     let recipe = opened.recipe()?;
+    in_vain(&recipe, given)?;
     let (folder, own) = target(a)?;
     let mut found = collect(&recipe, &a.inputs, Some(&folder))?;
     if found.cases.is_empty() && found.skipped.is_empty() {
@@ -62,6 +64,23 @@ pub fn run(g: &Global, a: &Run) -> Outcome {
         isa: tier_name(g)?,
     };
     all(g, &mut model, found, &folder, &batch, a.top)
+}
+
+/// Refuses options that do nothing for what the recipe takes and gives.
+fn in_vain(recipe: &Recipe, given: &BTreeSet<String>) -> Result<(), Failure> {
+    let (volumes, slides) = (recipe.kind() == Kind::Volume, recipe.slide.is_some());
+    let classes = recipe.model.task == Task::Classification;
+    let needs = [
+        ("frame", volumes, "is for volumes; the recipe takes images"),
+        ("keep-header", volumes, "is for volumes; the recipe takes images"),
+        ("mpp", slides, "is for slides; the recipe has no [slide]"),
+        ("gzip", slides, "is for outlines of slides; the recipe has no [slide]"),
+        ("top", classes, "is for classes; the recipe's task is another"),
+    ];
+    match needs.iter().find(|(option, holds, _)| given.contains(*option) && !holds) {
+        Some((option, _, why)) => Err(Failure::usage(format!("--{option} {why}"))),
+        None => Ok(()),
+    }
 }
 
 /// What cases of a recipe are, for people.

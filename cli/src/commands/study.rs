@@ -5,7 +5,7 @@ use crate::args::{self, Global};
 use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
-use ampoule_imaging::fs::write_atomic;
+use ampoule_files::write_atomic;
 use ampoule_study::report;
 use ampoule_study::results::{Results, Verdict};
 use ampoule_study::{Event, Spec, Study, run as run_study, serve};
@@ -14,10 +14,6 @@ use std::path::Path;
 /// Runs a study and writes its results.
 pub fn run(g: &Global, a: &args::Study) -> Outcome {
     let (file, output) = (&a.study, &a.output);
-    if !g.isa.is_empty() || g.threads != [0] || g.precision.is_some() || g.recipe.is_some() {
-        let message = "--isa, --threads, --precision and --recipe are set by the study's file";
-        return Err(Failure::usage(message));
-    }
     let spec = Spec::read(file, &environment::variable)?;
     super::run::writable(output)?;
     let program = std::env::current_exe()

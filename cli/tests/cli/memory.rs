@@ -29,7 +29,9 @@ fn huge(path: &Path, side: usize) {
 fn refused(d: &Dir, args: &[&str], most: &str, words: &[&str]) {
     let o = ampoule(d, &[args, &["--max-ram", most]].concat());
     expect(&o, 5, words);
-    assert!(text(&o).contains("MiB"), "{}", text(&o));
+    // The limit is told as it was given, not what is left of it.
+    let limit = format!("the limit is {} MiB", most.trim_end_matches('M'));
+    assert!(text(&o).contains(&limit), "{}", text(&o));
     let left: Vec<String> = d.results("out");
     assert!(left.is_empty() && !d.path("out.onnx").exists(), "{left:?}");
 }
@@ -53,8 +55,13 @@ fn every_command_refuses_what_does_not_fit() {
         &["demo", "-o", "demo"],
     ] {
         let o = ampoule(&d, &[args, &["--max-ram", "1M"]].concat());
-        expect(&o, 5, &["MiB"]);
+        expect(&o, 5, &["the limit is 1 MiB"]);
     }
+    assert!(!d.path("demo").exists(), "inputs of a demonstration that was refused");
+    let optimize =
+        ["optimize", "tiny.onnx", "-o", "out.onnx", "--calibrate", "head.nii.gz", "--preset", "all"];
+    refused(&d, &optimize, "8M", &[]);
+    assert!(!d.path("out.onnx.journal").exists());
     // Nothing is taken for a checkpoint, or results, that cannot fit.
     let file = std::fs::File::create(d.path("weights.pt")).unwrap();
     file.set_len(1 << 30).unwrap();
@@ -84,6 +91,17 @@ fn label_maps_that_fit_are_compared_under_a_limit() {
     let held = ampoule(&d, &["evaluate", mask, mask, "--json", "--max-ram", "128M"]);
     expect(&held, 0, &["\"dice\":1.0"]);
     assert_eq!(whole.stdout, held.stdout);
+}
+
+#[test]
+fn checkpoints_of_millions_of_objects_are_refused() {
+    let d = setup();
+    // The older format of PyTorch: the number that it begins with, its version, the system, and six million lists.
+    let begin =
+        b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.\x80\x02(";
+    std::fs::write(d.path("bomb.pt"), [&begin[..], &[b']'; 6_000_000], b"l."].concat()).unwrap();
+    let import = ["models", "import", "bomb.pt", "--arch", "deepbet", "-o", "out.onnx"];
+    refused(&d, &import, "128M", &["bomb.pt", "its objects"]);
 }
 
 /// A control group of this process's with a limit of memory; `None` where none may be made.

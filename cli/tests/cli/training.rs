@@ -49,7 +49,7 @@ fn pruning_with_quantizers_and_a_teacher_makes_a_smaller_model_that_runs() {
     let limit = ["--max-drop", "dice=0.5", "--json", "--learn-scales", "--augment", "full"];
     let o = ampoule(&d, &[&BASE[..], &LEARN, &PROVE, &LITTLE, &more, &limit].concat());
     expect(&o, 0, &["\"met\":true", "\"channels\":[16,8]", "train in INT8", "\"metric\":"]);
-    assert!(!d.path("small.onnx.training").exists() && !d.path("small.onnx.partial").exists());
+    assert!(!d.path("small.onnx.training").exists());
     let g = read(&d, "small.onnx");
     assert!(g.nodes.iter().any(|n| n.op.name() == "QuantizeLinear"));
     assert!(g.meta("ampoule.optimized").is_some_and(|m| m.contains("\"trained\"")));
@@ -62,7 +62,7 @@ fn pruning_with_quantizers_and_a_teacher_makes_a_smaller_model_that_runs() {
 #[test]
 fn pruning_at_once_needs_neither_labels_nor_training() {
     let d = setup();
-    let base = [&BASE[..], &LITTLE, &["--calibrate", "learn"]].concat();
+    let base = [&BASE[..], &LITTLE[..6], &["--calibrate", "learn"]].concat();
     let more = ["--prune", "0.5", "--precision", "fp32", "--validate", "val"];
     for importance in ["l1", "l2", "median", "activation"] {
         let limit = ["--max-drop", "dice=0.9", "--overwrite", "--importance", importance];

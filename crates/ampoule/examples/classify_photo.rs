@@ -15,10 +15,9 @@ fn main() -> ExitCode {
     };
     match classify(network, recipe, photos) {
         Ok(()) => ExitCode::SUCCESS,
-        // 2 for wrong usage, 3 for a bad file, 5 where memory is too small: as the command line ends.
         Err(e) => {
             eprintln!("{e}");
-            ExitCode::from(e.kind().exit_code())
+            ExitCode::FAILURE
         }
     }
 }

@@ -39,8 +39,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (graph, report) = optimize(&job, &mut |what, done, all| println!("{what}: {done} of {all}"))?;
     write(&graph, &output)?;
 
-    let [all, int8] = report.layers;
-    println!("{}: {}, {int8} of {all} layers in INT8", output.display(), report.written);
+    println!("{}: {}, {}", output.display(), report.written, report.layers_done());
     for v in &report.verdicts {
         println!(
             "{}: {:.4} before, {:.4} after, drop at most {:.4} (97.5 % confidence), limit {}: {}",

@@ -60,7 +60,7 @@ pub enum Error {
     },
 }
 
-/// What kind of error it is; the command line's exit codes name the same kinds.
+/// What kind of error it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
@@ -89,17 +89,6 @@ impl Error {
             | Error::InputShape { .. }
             | Error::UnknownOutput { .. }
             | Error::Slide { .. } => Kind::Usage,
-        }
-    }
-}
-
-impl Kind {
-    /// The exit code that the command line gives this kind (`docs/cli.md`).
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Kind::Usage => 2,
-            Kind::Input => 3,
-            Kind::Memory => 5,
         }
     }
 }

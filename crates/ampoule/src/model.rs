@@ -184,7 +184,8 @@ impl Model {
         ampoule_engine::Options {
             isa: self.options.features.clone(),
             threads: self.options.threads,
-            max_bytes: self.limit().map(|most| most.saturating_sub(held)),
+            max_bytes: self.limit(),
+            held_bytes: held,
             precision: self.options.precision,
             ..ampoule_engine::Options::default()
         }

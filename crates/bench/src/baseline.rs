@@ -1,6 +1,7 @@
 //! Times of an earlier run, to tell whether a later one is slower by more than both runs' own noise.
 
 use crate::rows::Row;
+use ampoule_eval::statistics::median;
 use serde::{Deserialize, Serialize};
 
 /// Version of the file's format.
@@ -124,17 +125,6 @@ pub fn noise(rounds_ms: &[f64]) -> f64 {
     }
     let deviations: Vec<f64> = rounds_ms.iter().map(|r| (r - middle).abs()).collect();
     1.4826 * median(&deviations) / middle
-}
-
-/// The middle of values, or the mean of the two middle ones; not a number where there are none.
-pub(crate) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match sorted.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => sorted[n / 2],
-        n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
-    }
 }
 
 impl Timing {

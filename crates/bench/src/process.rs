@@ -1,9 +1,10 @@
 //! The process of one engine, as the one that started it sees it.
 
-use crate::baseline::{median, noise};
+use crate::baseline::noise;
 use crate::environment::find_library;
 use crate::rows::{Bench, Engine, Row};
 use crate::task::{Failure, MARK, Task};
+use ampoule_eval::statistics::median;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};

@@ -26,7 +26,8 @@ impl Ampoule {
             isa: task.isa.clone(),
             threads: task.threads,
             precision: Precision::parse(&task.precision).ok_or("an unknown precision")?,
-            max_bytes: task.max_ram.map(|m| m.saturating_sub(copies + PROGRAM)),
+            max_bytes: task.max_ram,
+            held_bytes: copies + PROGRAM,
             ..Options::default()
         };
         let session = Session::new(graph, &shapes, &options)?;

@@ -95,6 +95,21 @@ fn lifetimes(l: &Lowered) -> Vec<(usize, usize)> {
     life
 }
 
+/// Bytes that no plan can do without: those of buffers that hold something between two steps, where the most are.
+pub(crate) fn least(l: &Lowered) -> usize {
+    // What is added before each step, as differences: a buffer holds something after its first step, up to its last.
+    let mut change = vec![0i64; l.steps.len() + 2];
+    for (&size, (first, last)) in l.buffers.iter().zip(lifetimes(l)).filter(|(_, life)| life.0 < life.1) {
+        change[first + 1] += size as i64;
+        change[last + 1] -= size as i64;
+    }
+    let held = change.iter().scan(0i64, |sum, c| {
+        *sum += c;
+        Some(*sum)
+    });
+    held.max().unwrap_or(0) as usize
+}
+
 /// The buffer that a step may write over element by element, and the output's.
 fn replaced(s: &Shared, step: &Step, i: usize, sizes: &[usize]) -> Option<(usize, usize)> {
     let out = step.writes.first()?;

@@ -45,8 +45,10 @@ pub struct Options {
     pub isa: Option<String>,
     /// Threads; 0 for as many as the process may use.
     pub threads: usize,
-    /// Most bytes of weights and activations together.
+    /// Most bytes of weights and activations together, and of what is held beside them.
     pub max_bytes: Option<u64>,
+    /// Bytes that are held beside the network and count in `max_bytes`.
+    pub held_bytes: u64,
     /// How floating-point values are stored and multiplied.
     pub precision: Precision,
     /// Values to watch; not together with a limit on memory that needs streaming or tiles.

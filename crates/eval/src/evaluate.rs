@@ -8,7 +8,7 @@ use crate::{Error, Result, gandlf};
 use ampoule_imaging::Volume;
 use ampoule_imaging::geometry::{Affine, Orientation};
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
-use ampoule_pipeline::grids_differ;
+use ampoule_pipeline::{Allowance, grids_differ};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -130,9 +130,9 @@ struct LabelMap {
 
 fn read(path: &Path) -> Result<LabelMap> {
     let fail = |reason: String| Error::Input { path: path.into(), reason };
-    let room = ampoule_pipeline::memory_room().unwrap_or(u64::MAX);
-    let image = ampoule_imaging::formats::read_volume(path, None, room)
-        .map_err(|source| image_error(path, source))?;
+    let allowed = Allowance::of_process();
+    let image = ampoule_imaging::formats::read_volume(path, None, allowed.room)
+        .map_err(|source| image_error(path, source, allowed))?;
     let (stored, _) = image.to_f32();
     let affine = image.affine();
     let orientation = Orientation::of(&affine);
@@ -145,10 +145,10 @@ fn read(path: &Path) -> Result<LabelMap> {
 }
 
 /// An image that cannot be read, or does not fit in memory.
-pub(crate) fn image_error(path: &Path, source: ampoule_imaging::Error) -> Error {
+pub(crate) fn image_error(path: &Path, source: ampoule_imaging::Error, allowed: Allowance) -> Error {
     match source {
         ampoule_imaging::Error::Memory { .. } => {
-            ampoule_pipeline::Error::Image { path: path.into(), source }.into()
+            ampoule_pipeline::Error::image(path, source, allowed.held()).into()
         }
         other => Error::Input { path: path.into(), reason: other.to_string() },
     }

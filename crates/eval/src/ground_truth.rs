@@ -8,7 +8,7 @@ use ampoule_imaging::geometry::Orientation;
 use ampoule_imaging::photo::Photo;
 use ampoule_imaging::{Volume, formats};
 use ampoule_pipeline::recipe::Kind;
-use ampoule_pipeline::{Case, Recipe};
+use ampoule_pipeline::{Allowance, Case, Recipe};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -67,6 +67,14 @@ impl GroundTruth {
         if path.is_dir() {
             return Ok(GroundTruth::Masks(path.into()));
         }
+        // What is no plain file is named by the reader of tables.
+        if let Ok(Some(format)) = formats::Format::of(path) {
+            let reason = format!(
+                "it is one image ({}); give the folder of the masks, or a CSV file with the columns file and label",
+                format.name()
+            );
+            return Err(Error::Input { path: path.into(), reason });
+        }
         Ok(GroundTruth::Classes(ClassTable::read(path, &recipe.classes())?))
     }
 
@@ -105,12 +113,14 @@ impl GroundTruth {
             return self.sized(case, [1; 3], &values);
         }
         if recipe.kind() == Kind::Image {
-            let photo = Photo::read_within(path, room())
-                .map_err(|source| ampoule_pipeline::Error::Photo { path: path.into(), source })?;
+            let allowed = Allowance::of_process();
+            let photo = Photo::read_within(path, allowed.room)
+                .map_err(|source| ampoule_pipeline::Error::photo(path, source, allowed.held()))?;
             return self.sized(case, [photo.width, photo.height, 1], &values);
         }
-        let image = formats::read_volume(path, recipe.input[0].frame, room())
-            .map_err(|e| crate::evaluate::image_error(path, e))?;
+        let allowed = Allowance::of_process();
+        let image = formats::read_volume(path, recipe.input[0].frame, allowed.room)
+            .map_err(|e| crate::evaluate::image_error(path, e, allowed))?;
         let o = Orientation::of(&image.affine());
         let canonical = o.to_canonical(&Volume::filled(image.dims(), 0u8)).dims;
         Ok(o.from_canonical(&self.sized(case, canonical, &values)?))
@@ -136,11 +146,6 @@ impl GroundTruth {
     }
 }
 
-/// Bytes that reading an image may take.
-fn room() -> u64 {
-    ampoule_pipeline::memory_room().unwrap_or(u64::MAX)
-}
-
 /// A label map, volumes along right, anterior, superior. Where one label is measured, anything above 0 is it.
 fn mask(file: &Path, values: &[u16]) -> Result<Volume<u16>> {
     let bad = |reason: String| Error::Input { path: file.into(), reason };
@@ -148,8 +153,9 @@ fn mask(file: &Path, values: &[u16]) -> Result<Volume<u16>> {
     let volume = VOLUMES.iter().any(|e| name.ends_with(e));
     let mut labels = match volume {
         true => {
-            let image = formats::read_volume(file, None, room())
-                .map_err(|e| crate::evaluate::image_error(file, e))?;
+            let allowed = Allowance::of_process();
+            let image = formats::read_volume(file, None, allowed.room)
+                .map_err(|e| crate::evaluate::image_error(file, e, allowed))?;
             let stored = image.to_f32().0;
             if let Some(v) = stored.data.iter().find(|v| v.fract() != 0.0 || !(0.0..=65_535.0).contains(*v))
                 && values.len() != 1

@@ -109,6 +109,13 @@ pub(crate) fn keyed(root: &Path, naming: &Naming) -> Result<Keyed> {
     if root.is_file() {
         return Ok(vec![((naming.name)(root), root.into())]);
     }
+    if let Ok(meta) = std::fs::metadata(root)
+        && !meta.is_dir()
+    {
+        let kind = ampoule_pipeline::file_kind(&meta);
+        let reason = format!("it is {kind}; give a file or a folder");
+        return Err(Error::Input { path: root.into(), reason });
+    }
     let mut files = BTreeMap::new();
     collect(root, "", naming, &mut Vec::new(), &mut files)?;
     Ok(files.into_iter().collect())

@@ -8,7 +8,7 @@ use crate::statistics::median_of_sorted;
 use crate::{Error, Result, gandlf};
 use ampoule_imaging::Volume;
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
-use ampoule_imaging::photo::{self, is_photo, read_labels_within};
+use ampoule_imaging::photo::{is_photo, read_labels_within};
 use ampoule_imaging::regions::{Connectivity, components};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -114,10 +114,10 @@ const MASKS_OF_A_LABEL: u64 = 2;
 
 /// A label map, one voxel thick.
 pub(crate) fn read(path: &Path) -> Result<Volume<u16>> {
-    let room = ampoule_pipeline::memory_room().unwrap_or(u64::MAX);
-    read_labels_within(path, room).map_err(|source| match source {
-        photo::Error::Memory { .. } => ampoule_pipeline::Error::Photo { path: path.into(), source }.into(),
-        other => Error::Input { path: path.into(), reason: other.to_string() },
+    let allowed = ampoule_pipeline::Allowance::of_process();
+    read_labels_within(path, allowed.room).map_err(|source| match source.is_memory() {
+        true => ampoule_pipeline::Error::photo(path, source, allowed.held()).into(),
+        false => Error::Input { path: path.into(), reason: source.to_string() },
     })
 }
 

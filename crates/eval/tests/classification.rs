@@ -45,7 +45,7 @@ fn metrics_are_scikit_learns() {
 }
 
 #[test]
-fn tables_that_make_no_sense_are_refused_in_words() {
+fn tables_that_make_no_sense_are_refused() {
     let d = tempfile::tempdir().unwrap();
     let p = |text: &str| {
         std::fs::write(d.path().join("p.csv"), text).unwrap();

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_run_from_1_to_26_without_gaps() {
+    fn numbers_of_types_run_from_1_to_26_without_gaps() {
         for (i, row) in TABLE.iter().enumerate() {
             assert_eq!(row.1 as usize, i + 1);
             assert_eq!(DType::from_code(row.1), Some(row.0));

@@ -16,14 +16,12 @@
 //! | Dice, surface distances | [`metrics`] |
 //! | warnings about unlikely images and results | [`plausible`] |
 //! | pictures to check results by; outlines, GeoJSON, pyramids | [`picture`], [`contour`], [`geojson`], [`pyramid`] |
-//! | plain files, atomic writes | [`fs`] |
 #![forbid(unsafe_code)]
 
 pub mod blocks;
 pub mod contour;
 pub mod crop;
 pub mod formats;
-pub mod fs;
 pub mod geojson;
 pub mod geometry;
 pub mod metrics;

@@ -61,7 +61,7 @@ pub fn write(path: &Path, image: &Volume<f32>, mask: &Volume<u8>, spacing: [f64;
     // Whatever is not background is the mask.
     let mask = mask.map(|v| u8::from(v != 0));
     let picture = volume_qc(image, &mask, spacing, &legend, title);
-    crate::fs::write_atomic(path, |out| write_png(out, &picture))
+    ampoule_files::write_atomic(path, |out| write_png(out, &picture))
 }
 
 #[cfg(test)]

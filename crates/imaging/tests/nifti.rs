@@ -117,7 +117,7 @@ fn what_follows_the_image_is_noted() {
 }
 
 #[test]
-fn odd_headers_are_put_right_in_words() {
+fn odd_headers_are_put_right_with_a_note() {
     noted(changed(|b| put(b, 72, &[0, 0])), &["bitpix is 0"]);
     noted(changed(|b| put(b, 72, &16i16.to_le_bytes())), &["bitpix is 16 where the data type has 32 bits"]);
     let image = changed(|b| (put(b, 40, &[5, 0]), put(b, 48, &[0; 4])).0);

@@ -70,7 +70,7 @@ fn every_kind_of_pixel_becomes_rgb() {
 }
 
 #[test]
-fn what_cannot_be_used_is_refused_in_words() {
+fn what_cannot_be_used_is_refused() {
     for name in ["cmyk.jpg", "cmyk.tif"] {
         let e = Photo::read(&golden(name)).unwrap_err();
         assert!(matches!(e, Error::Kind(k) if k.contains("CMYK")), "{name}: {e}");

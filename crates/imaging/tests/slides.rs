@@ -110,7 +110,7 @@ fn set(bytes: &mut [u8], tag: u16, count: Option<u32>, value: u32) {
 }
 
 #[test]
-fn damaged_files_are_refused_in_words() {
+fn damaged_files_are_refused() {
     type Change = Box<dyn Fn(&mut Vec<u8>)>;
     let cases: Vec<(&str, &str, Change)> = vec![
         (

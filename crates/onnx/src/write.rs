@@ -6,24 +6,13 @@ use ampoule_graph::op::BASE_OPSET;
 use ampoule_graph::{Dim, Graph, Node, Op, ValueId};
 use bytes::Bytes;
 use prost::Message;
-use std::io::Write;
 use std::path::Path;
 
 /// Writes `graph` to `path` through a temporary file next to it, synced and renamed.
 pub fn write_file(graph: &Graph, path: &Path) -> Result<()> {
-    let io = |source| Error::Io { path: path.into(), source };
     let bytes = to_bytes(graph)?;
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".tmp-{}", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let written = std::fs::File::create(&temporary)
-        .and_then(|mut f| f.write_all(&bytes).and_then(|()| f.sync_all()))
-        .and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written.map_err(io)
+    ampoule_files::write_atomic(path, |out| out.write_all(&bytes))
+        .map_err(|source| Error::Io { path: path.into(), source })
 }
 
 /// Serializes `graph` for opset 18, or newer where an operator or an unsupported node needs it.

@@ -25,6 +25,7 @@ mod mixed_precision;
 mod model;
 mod network;
 mod optimize;
+mod option_rules;
 mod options;
 mod options_error;
 mod output;

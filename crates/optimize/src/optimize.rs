@@ -98,7 +98,7 @@ pub fn optimize(job: &Job, progress: &mut Progress) -> Result<(Graph, Report)> {
         overwrite: job.overwrite,
         fingerprint,
         preset: job.preset(),
-        method: job.options.int8.ranges,
+        method: job.options.int8.calibration_method,
         network: job.model.graph.clone(),
         recipe: job.model.recipe.clone(),
         simplified: None,

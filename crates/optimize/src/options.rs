@@ -6,9 +6,8 @@ use crate::equalization::EqualizationOptions;
 use crate::finetune::{FinetuneOptions, QatOptions};
 use crate::int8::Int8Options;
 use crate::mixed_precision::PrecisionOptions;
-use crate::options_error::OptionsError;
-use crate::prune::{PruneOptions, Share};
-use crate::rounding::{Rounding, RoundingOptions};
+use crate::prune::PruneOptions;
+use crate::rounding::RoundingOptions;
 use crate::winograd_int8::WinogradOptions;
 use clap::Args;
 use serde::de::{DeserializeOwned, Error as _};
@@ -90,7 +89,13 @@ fn take<T: DeserializeOwned + Serialize + Default>(
     let Value::Object(own) = serde_json::to_value(T::default())? else {
         return Err(serde_json::Error::custom("options of a technique are a table"));
     };
-    let given = own.keys().filter_map(|k| map.remove_entry(k)).collect();
+    let given: Map<String, Value> = own.keys().filter_map(|k| map.remove_entry(k)).collect();
+    // One by one first: what is said of a value is said with its name.
+    for (name, value) in &given {
+        let alone = Map::from_iter([(name.clone(), value.clone())]);
+        let named = |e: serde_json::Error| serde_json::Error::custom(format!("`{name}`: {e}"));
+        serde_json::from_value::<T>(Value::Object(alone)).map_err(named)?;
+    }
     known.extend(own.into_iter().map(|(k, _)| k));
     serde_json::from_value(Value::Object(given))
 }
@@ -100,96 +105,12 @@ impl Options {
     pub fn trains(&self, data: &Data) -> bool {
         data.finetune.is_some() || self.prune.prune.is_some()
     }
-
-    /// Checks the options against each other and against the data there is.
-    pub fn check(&self, data: &Data) -> Result<(), OptionsError> {
-        self.check_ranges()?;
-        self.check_needs(data)?;
-        if self.distill.student.is_some() && self.prune.prune.is_some() {
-            let why = "a student replaces the network, pruning makes it smaller";
-            return Err(OptionsError::Conflict { first: "student", second: "prune", why });
-        }
-        let precision = self.precision.precision;
-        if self.qat.qat && !precision.quantizes() {
-            let why = "quantization-aware training makes INT8";
-            return Err(OptionsError::Conflict { first: "qat", second: "precision", why });
-        }
-        let calibrates = precision.quantizes() || self.trains(data);
-        if calibrates && data.calibrate.is_none() && data.finetune.is_none() {
-            return Err(OptionsError::NoCalibration);
-        }
-        self.check_effect()
-    }
-
-    fn check_ranges(&self) -> Result<(), OptionsError> {
-        let within = |n: Option<u32>, least: u32, most: u32| n.is_none_or(|n| (least..=most).contains(&n));
-        let (p, f, d) = (&self.prune, &self.finetune, &self.distill);
-        let faster = p.prune != Some(Share::Auto) || (p.speedup > 1.0 && p.speedup <= 100.0);
-        let checks = [
-            (faster, "speedup", "above 1 and at most 100"),
-            (within(p.prune_steps.map(u32::from), 1, 20), "prune-steps", "1 to 20"),
-            (f.rate.is_none_or(|r| r > 0.0 && r <= 10.0), "rate", "above 0 and at most 10"),
-            ((0.0..=1.0).contains(&f.decay), "decay", "0 to 1"),
-            (within(f.batch.map(u32::from), 1, 1024), "batch", "1 to 1024"),
-            (within(f.patch.map(u32::from), 8, 4096), "patch", "8 to 4096"),
-            (within(f.steps, 1, 100_000), "steps", "1 to 100000"),
-            ((0.0..=1.0).contains(&d.distill), "distill", "0 to 1"),
-            (d.temperature > 0.0 && d.temperature <= 100.0, "temperature", "above 0 and at most 100"),
-        ];
-        match checks.into_iter().find(|c| !c.0) {
-            Some((_, option, range)) => Err(OptionsError::Range { option, range }),
-            None => Ok(()),
-        }
-    }
-
-    fn check_needs(&self, data: &Data) -> Result<(), OptionsError> {
-        let (p, d, q) = (&self.prune, &self.distill, &self.qat);
-        let finetune = data.finetune.is_some();
-        let kept = Some("Winograd INT8 is kept only within limits");
-        let checks = [
-            (data.labels.is_some(), finetune, "labels", "finetune", None),
-            (d.teacher.is_some(), finetune, "teacher", "finetune", None),
-            (d.student.is_some(), finetune, "student", "finetune", None),
-            (!d.features.is_empty(), finetune, "features", "finetune", None),
-            (q.qat, finetune, "qat", "finetune", None),
-            (q.learn_scales, q.qat, "learn-scales", "qat", None),
-            (p.global, p.prune.is_some(), "global", "prune", None),
-            (p.prune_steps.is_some(), p.prune.is_some(), "prune-steps", "prune", None),
-            (p.keep_weights, p.prune.is_some(), "keep-weights", "prune", None),
-            (data.truth.is_some(), data.validate.is_some(), "truth", "validate", None),
-            (self.winograd.winograd, data.validate.is_some(), "winograd", "validate", kept),
-        ];
-        match checks.into_iter().find(|c| c.0 && !c.1) {
-            Some((_, _, option, needs, why)) => Err(OptionsError::Needs { option, needs, why }),
-            None => Ok(()),
-        }
-    }
-
-    /// Refuses options of post-training quantization where nothing is quantized after training.
-    fn check_effect(&self) -> Result<(), OptionsError> {
-        let why = match (self.precision.precision.quantizes(), self.qat.qat) {
-            (false, _) => "with --precision fp32 or bf16 nothing is quantized",
-            (_, true) => "--qat learns the quantizers itself",
-            _ => return Ok(()),
-        };
-        let given = [
-            ("winograd", self.winograd.winograd),
-            ("rounding", self.rounding.rounding != Rounding::Nearest),
-            ("equalize", self.equalization.equalize),
-            ("keep-bias", self.int8.keep_bias),
-        ];
-        match given.into_iter().find(|g| g.1) {
-            Some((option, _)) => Err(OptionsError::NoEffect { option, why }),
-            None => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::mixed_precision::Precision;
-    use std::path::PathBuf;
 
     fn parsed(text: &str) -> Result<Options, String> {
         serde_json::from_str(text).map_err(|e| e.to_string())
@@ -218,9 +139,19 @@ mod tests {
         // What is written is read again.
         let text = serde_json::to_string(&Options::default()).unwrap();
         assert_eq!(parsed(&text).unwrap(), Options::default());
-        let line =
-            ["x", "--prune", "0.5", "--rounding", "adaptive", "--ranges", "minmax", "--augment", "full"];
-        let file = r#"{"prune": 0.5, "rounding": "adaptive", "ranges": "minmax", "augment": "full"}"#;
+        let line = [
+            "x",
+            "--prune",
+            "0.5",
+            "--rounding",
+            "adaptive",
+            "--calibration-method",
+            "minmax",
+            "--augment",
+            "full",
+        ];
+        let file =
+            r#"{"prune": 0.5, "rounding": "adaptive", "calibration-method": "minmax", "augment": "full"}"#;
         assert_eq!(Line::parse_from(line).options, parsed(file).unwrap());
     }
 
@@ -237,30 +168,5 @@ mod tests {
             assert!(e.contains(says), "{e}");
         }
         assert_eq!(parsed(r#"{"precision": "auto"}"#).unwrap().precision.precision, Precision::Auto);
-    }
-
-    #[test]
-    fn contradictions_are_found() {
-        let some = || Some(PathBuf::from("x"));
-        let all = Data { calibrate: some(), validate: some(), finetune: some(), ..Data::default() };
-        let calibrated = Data { calibrate: some(), ..Data::default() };
-        for (text, data, says) in [
-            (r#"{"prune": 0.5, "student": "unet-8"}"#, &all, "choose one of --student and --prune"),
-            (r#"{"qat": true}"#, &calibrated, "--qat needs --finetune"),
-            (r#"{"qat": true, "precision": "fp32"}"#, &all, "choose one of --qat and --precision"),
-            (r#"{"learn-scales": true}"#, &all, "--learn-scales needs --qat"),
-            (r#"{"winograd": true}"#, &calibrated, "--winograd needs --validate"),
-            (r#"{"rounding": "adaptive", "qat": true}"#, &all, "--rounding has no effect"),
-            (r#"{"equalize": true, "precision": "bf16"}"#, &all, "--equalize has no effect"),
-            (r#"{"prune": "auto", "speedup": 1.0}"#, &calibrated, "--speedup must be above 1"),
-            (r#"{"distill": 1.5}"#, &all, "--distill must be 0 to 1"),
-            (r#"{"patch": 4}"#, &all, "--patch must be 8"),
-            (r#"{}"#, &Data::default(), "give --calibrate"),
-        ] {
-            let e = parsed(text).unwrap().check(data).unwrap_err().to_string();
-            assert!(e.contains(says), "{text}: {e}");
-        }
-        parsed(r#"{"precision": "fp32"}"#).unwrap().check(&Data::default()).unwrap();
-        parsed(r#"{"prune": "auto"}"#).unwrap().check(&calibrated).unwrap();
     }
 }

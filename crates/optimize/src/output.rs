@@ -1,14 +1,14 @@
 //! The model that is written: where it comes from, and its file.
 
+use crate::Result;
 use crate::model::Model;
 use crate::options::Options;
 use crate::quantize::Preset;
 use crate::report::Report;
-use crate::{Error, Result};
 use ampoule_graph::Graph;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::RECIPE_KEY;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What a model is made from.
 pub(crate) struct Origin<'a> {
@@ -27,22 +27,13 @@ pub(crate) fn provenance(g: &mut Graph, recipe: &str, origin: &Origin, report: &
         "source_sha256": origin.model.sha256,
         "cases_sha256": origin.cases,
         "preset": origin.preset,
-        "ranges": origin.options.int8.ranges,
+        "calibration_method": origin.options.int8.calibration_method,
         "report": report,
     });
     g.set_meta("ampoule.optimized", note.to_string());
 }
 
-/// Writes the model under a temporary name and renames it.
+/// Writes the model, whole or not at all.
 pub fn write(g: &Graph, path: &Path) -> Result<()> {
-    let fail = |reason: String| Error::File { path: path.into(), reason };
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".partial");
-    let temporary = PathBuf::from(temporary);
-    let written = onnx::write_file(g, &temporary).map_err(|e| fail(e.to_string()));
-    let renamed = written.and_then(|()| std::fs::rename(&temporary, path).map_err(|e| fail(e.to_string())));
-    if renamed.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    renamed
+    Ok(onnx::write_file(g, path)?)
 }

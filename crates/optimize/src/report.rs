@@ -33,6 +33,19 @@ pub struct Report {
     pub met: Option<bool>,
 }
 
+impl Report {
+    /// What was done to the layers, for people.
+    pub fn layers_done(&self) -> String {
+        let [all, int8] = self.layers;
+        match (int8, self.bf16.len()) {
+            (0, 0) if self.fp32_layers.is_empty() => format!("all {all} layers in float32"),
+            (0, 0) => format!("none of {all} layers in INT8"),
+            (0, n) => format!("outputs of {n} nodes stored as bfloat16"),
+            (_, _) => format!("{int8} of {all} layers in INT8, {} biases corrected", self.corrected),
+        }
+    }
+}
+
 /// A layer by itself in INT8.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerSensitivity {

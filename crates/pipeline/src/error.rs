@@ -95,15 +95,15 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
-    /// Results do not fit into the memory that is allowed.
-    #[error("{what} need {needed_mib} MiB, {room_mib} MiB are left of what is allowed")]
+    /// Something does not fit into the memory that is allowed.
+    #[error("{what} need {needed_mib} MiB with what the program holds, the limit is {limit_mib} MiB")]
     Memory {
         /// What.
         what: String,
-        /// Needed.
+        /// Needed, in all.
         needed_mib: u64,
-        /// Left.
-        room_mib: u64,
+        /// Allowed, in all.
+        limit_mib: u64,
     },
     /// An output exists already.
     #[error("{path} exists and is not what this command made from this input (another run made it, or it was changed); use --overwrite to replace it", path = path.display())]
@@ -128,7 +128,7 @@ impl Error {
         match self {
             Error::Engine(e) => e.is_memory(),
             Error::Image { source, .. } => matches!(source, ampoule_imaging::Error::Memory { .. }),
-            Error::Photo { source, .. } => matches!(source, ampoule_imaging::photo::Error::Memory { .. }),
+            Error::Photo { source, .. } => source.is_memory(),
             Error::Memory { .. } => true,
             Error::Io { source, .. } => source.kind() == std::io::ErrorKind::OutOfMemory,
             Error::Slide { .. }
@@ -143,10 +143,39 @@ impl Error {
         }
     }
 
-    /// Too little memory for `what`, in bytes.
-    pub(crate) fn memory(what: &str, needed: u64, room: u64) -> Error {
-        let mib = |b: u64| b.div_ceil(1 << 20);
-        Error::Memory { what: what.into(), needed_mib: mib(needed), room_mib: mib(room) }
+    /// Too little memory for `what`: MiB that are needed in all, and the limit ([`crate::Allowance::figures`]).
+    pub(crate) fn memory(what: &str, [needed_mib, limit_mib]: [u64; 2]) -> Error {
+        Error::Memory { what: what.into(), needed_mib, limit_mib }
+    }
+
+    /// The same where `held` bytes more are held, for which both the need and the limit were told as smaller.
+    pub(crate) fn with_held(self, held: u64) -> Error {
+        let held = held.div_ceil(1 << 20);
+        match self {
+            Error::Memory { what, needed_mib, limit_mib } => {
+                Error::Memory { what, needed_mib: needed_mib + held, limit_mib: limit_mib + held }
+            }
+            Error::Engine(ampoule_engine::Error::Memory { needed_mib, limit_mib }) => {
+                Error::Engine(ampoule_engine::Error::Memory {
+                    needed_mib: needed_mib + held,
+                    limit_mib: limit_mib + held,
+                })
+            }
+            other => other,
+        }
+    }
+
+    /// A photo that cannot be read beside the bytes that are held already ([`crate::Allowance::held`]): of memory, the
+    /// limit is told rather than what is left of it.
+    pub fn photo(path: &Path, mut source: ampoule_imaging::photo::Error, held: u64) -> Error {
+        source.count_held(held);
+        Error::Photo { path: path.into(), source }
+    }
+
+    /// The same for a volume.
+    pub fn image(path: &Path, mut source: ampoule_imaging::Error, held: u64) -> Error {
+        source.count_held(held);
+        Error::Image { path: path.into(), source }
     }
 
     /// A recipe that does not go with its network.

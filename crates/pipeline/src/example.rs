@@ -44,8 +44,8 @@ impl Example {
     ) -> Result<Example> {
         let recipe = model.recipe.clone();
         let content = |refused: Refused| refused.of(case.main());
-        let most = model.room();
-        let loaded = load(&recipe, case, None, most, false)?;
+        let allowed = model.allowed();
+        let loaded = load(&recipe, case, None, allowed, false)?;
         let mut image = loaded.image(recipe.input[0].colours);
         let (mut kept, mut ws) = (Kept::new(), Workspace::default());
         prepare(&mut image, &recipe.preprocess, &mut kept).map_err(content)?;

@@ -1,6 +1,6 @@
 //! What long work found so far, one JSON object a line, so that a killed run resumes.
 
-use ampoule_imaging::fs::{open_plain, write_atomic};
+use ampoule_files::{open_plain, write_atomic};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
@@ -55,13 +55,16 @@ pub enum JournalError {
 /// Entries of this run and of the one that it continues.
 pub struct Journal<E> {
     path: Option<PathBuf>,
+    /// Whether the file holds what `entries` does. It is made with the first finding, so that work that is refused
+    /// leaves none.
+    begun: bool,
     /// All entries, the first included.
     pub entries: Vec<E>,
 }
 
 impl<E> Default for Journal<E> {
     fn default() -> Self {
-        Journal { path: None, entries: Vec::new() }
+        Journal { path: None, begun: false, entries: Vec::new() }
     }
 }
 
@@ -82,10 +85,9 @@ impl<E: Serialize + DeserializeOwned> Journal<E> {
             Err(e) if !overwrite => return Err(e),
             Err(_) => (Vec::new(), 0),
         };
-        let mut journal = Journal { path: Some(path.into()), entries };
+        let mut journal = Journal { path: Some(path.into()), begun: whole > 0, entries };
         if whole == 0 {
             journal.entries.push(first);
-            write_atomic(path, |out| out.write_all(begin.as_bytes())).map_err(failed)?;
         } else if whole < bytes.len() {
             write_atomic(path, |out| out.write_all(&bytes[..whole])).map_err(failed)?;
         }
@@ -95,10 +97,20 @@ impl<E: Serialize + DeserializeOwned> Journal<E> {
     /// Adds an entry.
     pub fn add(&mut self, entry: E) -> Result<(), JournalError> {
         if let Some(path) = &self.path {
-            let text = line(path, &entry)?;
+            let mut text = String::new();
+            let unwritten = if self.begun { &[] } else { &self.entries[..] };
+            for entry in unwritten.iter().chain([&entry]) {
+                text += &line(path, entry)?;
+            }
             let failed = |source: io::Error| JournalError::Io { path: path.clone(), source };
-            let mut file = OpenOptions::new().append(true).open(path).map_err(failed)?;
-            file.write_all(text.as_bytes()).map_err(failed)?;
+            let written = match self.begun {
+                true => {
+                    OpenOptions::new().append(true).open(path).and_then(|mut f| f.write_all(text.as_bytes()))
+                }
+                false => write_atomic(path, |out| out.write_all(text.as_bytes())),
+            };
+            written.map_err(failed)?;
+            self.begun = true;
         }
         self.entries.push(entry);
         Ok(())

@@ -21,6 +21,7 @@ mod manifest;
 mod measure;
 mod memory;
 mod model;
+mod nearest;
 mod place;
 mod plausible;
 mod post;
@@ -44,8 +45,11 @@ pub use example::{Example, UNKNOWN};
 pub use hash::{Fingerprint, sha256_file, sha256_hex};
 pub use journal::{Journal, JournalError};
 pub use measure::Measured;
-pub use memory::{ask_memory, container_memory, limit_process, memory_limit, memory_room};
+pub use memory::{
+    Allowance, ask_memory, container_memory, limit_process, memory_limit, memory_room, shortage,
+};
 pub use model::{Model, RECIPE_KEY};
+pub use nearest::nearest;
 pub use predict::{Planned, Settings, Timings, Workspace, planned};
 pub use read::{file_kind, grids_differ};
 pub use recipe::Recipe;

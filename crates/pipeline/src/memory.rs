@@ -19,6 +19,41 @@ pub fn limit_process(most: Option<u64>) {
     LIMIT.store(most.unwrap_or(0), Ordering::Relaxed);
 }
 
+/// What may be taken in addition to what the process holds, and the limit that it is the rest of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Bytes that may be taken.
+    pub room: u64,
+    /// Bytes that the process may hold in all: its limit, or the machine's memory.
+    pub limit: u64,
+}
+
+impl Allowance {
+    /// Of this process: what is left of its limit ([`memory_limit`]), or what the machine has available.
+    pub fn of_process() -> Allowance {
+        Allowance { room: memory_room().unwrap_or(u64::MAX), limit: limit_or_machine(None) }
+    }
+
+    /// What is left of `limit`, or of the machine's memory.
+    pub(crate) fn of(room: u64, limit: Option<u64>) -> Allowance {
+        Allowance { room, limit: limit_or_machine(limit) }
+    }
+
+    /// In MiB, what the process would hold with `bytes` more, and its limit: the figures that a user can act on.
+    pub fn figures(&self, bytes: u64) -> [u64; 2] {
+        [bytes.saturating_add(self.held()).div_ceil(1 << 20), self.limit >> 20]
+    }
+
+    /// Bytes of the limit that are taken, or left free.
+    pub fn held(&self) -> u64 {
+        self.limit.saturating_sub(self.room)
+    }
+}
+
+fn limit_or_machine(limit: Option<u64>) -> u64 {
+    limit.or_else(|| memory_limit(None)).or_else(crate::system::total_memory).unwrap_or(u64::MAX)
+}
+
 /// Bytes that this process may take in addition to what it holds: what is left of its limit ([`memory_limit`]), or what the machine
 /// has available. `None` where nothing is known.
 pub fn memory_room() -> Option<u64> {
@@ -28,13 +63,21 @@ pub fn memory_room() -> Option<u64> {
     }
 }
 
+/// Why `bytes` cannot be taken beside what the process holds: what it would hold with them, and its limit, in MiB. `None`
+/// where there is room.
+pub fn shortage(bytes: u64) -> Option<[u64; 2]> {
+    let allowed = Allowance::of_process();
+    (bytes > allowed.room).then(|| allowed.figures(bytes))
+}
+
 /// Asks for `bytes` before they are taken for something that is made of a file; an error where there is no room.
 pub fn ask_memory(file: &Path, what: &str, bytes: u64) -> crate::Result<()> {
-    match memory_room() {
-        Some(room) if bytes > room => {
-            Err(crate::Error::memory(&format!("{}: {what}", file.display()), bytes, room))
+    match shortage(bytes) {
+        Some([needed_mib, limit_mib]) => {
+            let what = format!("{}: {what}", file.display());
+            Err(crate::Error::Memory { what, needed_mib, limit_mib })
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

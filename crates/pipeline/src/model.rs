@@ -1,6 +1,6 @@
 //! A model file, its recipe, and the networks in it made ready to run.
 
-use crate::memory::slack;
+use crate::memory::{Allowance, slack};
 use crate::recipe::{Activation, Axes, Kind, Layout, Network};
 use crate::{Error, Recipe, Result};
 use ampoule_engine::{Options, Pool, Precision, Session, StepInfo};
@@ -335,18 +335,10 @@ impl Model {
             .map(|c| c.as_ref().map_or_else(|| key.2.clone(), |v| vec![1, v.len()]))
             .collect();
         let mut options = self.options.clone();
-        let held = self.held();
-        if let Some(m) = self.max_ram {
-            options.max_bytes = Some(m.saturating_sub(held));
+        if self.max_ram.is_some() {
+            (options.max_bytes, options.held_bytes) = (self.max_ram, self.held());
         }
-        let session = Session::with_pool(graph, &shapes, &options, self.pool.clone());
-        // Speak of the limit that was given, not of what is left of it.
-        let session = session.map_err(|e| match (e, self.max_ram) {
-            (ampoule_engine::Error::Memory { needed_mib, .. }, Some(m)) => {
-                ampoule_engine::Error::Memory { needed_mib: needed_mib + (held >> 20), limit_mib: m >> 20 }
-            }
-            (e, _) => e,
-        })?;
+        let session = Session::with_pool(graph, &shapes, &options, self.pool.clone())?;
         self.slots.insert(key.clone(), vec![Slot { session, constants, image }]);
         Ok(())
     }
@@ -363,11 +355,6 @@ impl Model {
         crate::system::rss_bytes().unwrap_or(0) + self.max_ram.map_or(0, slack)
     }
 
-    /// Most bytes that an image may make the process hold.
-    pub(crate) fn most(&self) -> Option<u64> {
-        self.max_ram.map(|most| most.saturating_sub(slack(most)))
-    }
-
     fn sessions(&self) -> impl Iterator<Item = &Session> {
         self.slots.values().flatten().map(|s| &s.session)
     }
@@ -378,6 +365,11 @@ impl Model {
             Some(most) => most.saturating_sub(self.used()),
             None => crate::total_memory().unwrap_or(u64::MAX),
         }
+    }
+
+    /// The same, with the limit that it is left of.
+    pub(crate) fn allowed(&self) -> Allowance {
+        Allowance::of(self.room(), self.max_ram)
     }
 
     /// Notes that the present case will take so many bytes in addition to what the process holds now and its networks.

@@ -2,6 +2,7 @@
 
 use crate::case::Case;
 use crate::measure::Voxel;
+use crate::memory::Allowance;
 use crate::prepare::Image;
 use crate::recipe::{Agree, Colours, Kind, Recipe, Step};
 use crate::{Error, Result};
@@ -174,20 +175,20 @@ impl Loaded {
     }
 }
 
-/// Reads a case as the recipe has it. `frame` chooses one of 4D files; at most `most` bytes may be taken.
+/// Reads a case as the recipe has it. `frame` chooses one of 4D files; no more memory than is `allowed` is taken.
 pub(crate) fn load(
     recipe: &Recipe,
     case: &Case,
     frame: Option<usize>,
-    most: u64,
+    allowed: Allowance,
     keep_header: bool,
 ) -> Result<Loaded> {
     for path in &case.files {
         plain(path)?;
     }
     match recipe.kind() {
-        Kind::Volume => volumes(recipe, case, frame, most, keep_header),
-        Kind::Image => photo(case, most),
+        Kind::Volume => volumes(recipe, case, frame, allowed, keep_header),
+        Kind::Image => photo(case, allowed),
     }
 }
 
@@ -226,13 +227,13 @@ pub fn file_kind(meta: &std::fs::Metadata) -> &'static str {
     }
 }
 
-fn photo(case: &Case, most: u64) -> Result<Loaded> {
+fn photo(case: &Case, allowed: Allowance) -> Result<Loaded> {
     let [path] = &case.files[..] else {
         let reason = "several images of a case are not supported; combine them into one".into();
         return Err(Error::Content { path: case.files[0].clone(), reason });
     };
-    let read =
-        Photo::read_within(path, most).map_err(|source| Error::Photo { path: path.clone(), source })?;
+    let read = Photo::read_within(path, allowed.room)
+        .map_err(|source| Error::photo(path, source, allowed.held()))?;
     let mut notes = read.notes.clone();
     notes.extend(plausible::photo(&read));
     Ok(Loaded { channels: Vec::new(), turned: [1.0; 3], source: Source::Photo(read), notes })
@@ -242,16 +243,16 @@ fn volumes(
     recipe: &Recipe,
     case: &Case,
     frame: Option<usize>,
-    most: u64,
+    allowed: Allowance,
     keep_header: bool,
 ) -> Result<Loaded> {
     let mut first: Option<(Nifti, Reorientation, Orientation)> = None;
     let (mut channels, mut notes) = (Vec::new(), Vec::new());
     // Every file is held while its values are made.
-    let share = most / (case.files.len() as u64).max(1);
+    let share = Allowance { room: allowed.room / (case.files.len() as u64).max(1), ..allowed };
     for (path, input) in case.files.iter().zip(&recipe.input) {
-        let mut nifti = formats::read_volume(path, input.frame.or(frame), share)
-            .map_err(|source| Error::Image { path: path.clone(), source })?;
+        let mut nifti = formats::read_volume(path, input.frame.or(frame), share.room)
+            .map_err(|source| Error::image(path, source, share.held()))?;
         nifti.keep_header = keep_header;
         let name = if case.files.len() > 1 { format!("{}: ", input.name) } else { String::new() };
         notes.extend(nifti.warnings.iter().map(|w| format!("{name}{w}")));

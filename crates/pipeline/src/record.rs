@@ -2,7 +2,7 @@
 
 use crate::measure::Measured;
 use crate::{Error, Result, sha256_file};
-use ampoule_imaging::fs::write_atomic;
+use ampoule_files::write_atomic;
 use ampoule_imaging::rounding::round_to;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

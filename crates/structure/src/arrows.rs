@@ -6,32 +6,39 @@ use crate::source::Crate;
 const ARROWS: &[(&str, &[&str])] = &[
     // Lowest: they know no other crate.
     ("random", &[]),
+    ("files", &[]),
     ("kernels", &[]),
     ("graph", &[]),
-    ("imaging", &[]),
+    ("imaging", &["files"]),
     // The network.
-    ("onnx", &["graph"]),
+    ("onnx", &["files", "graph"]),
     ("runtime", &["graph", "kernels"]),
     ("engine", &["graph", "kernels", "runtime"]),
     ("train", &["graph", "kernels", "random", "runtime"]),
     // From a file of a patient to a result.
-    ("pipeline", &["engine", "graph", "imaging", "onnx"]),
+    ("pipeline", &["engine", "files", "graph", "imaging", "onnx"]),
     ("zoo", &["graph", "onnx", "pipeline"]),
     // What is done with a model.
     ("eval", &["engine", "graph", "imaging", "pipeline", "random"]),
-    ("optimize", &["engine", "eval", "graph", "imaging", "kernels", "onnx", "pipeline", "random", "train"]),
-    ("bench", &["engine", "graph", "kernels", "onnx", "pipeline", "random"]),
+    (
+        "optimize",
+        &["engine", "eval", "files", "graph", "imaging", "kernels", "onnx", "pipeline", "random", "train"],
+    ),
+    ("bench", &["engine", "eval", "graph", "kernels", "onnx", "pipeline", "random"]),
     (
         "study",
-        &["bench", "engine", "eval", "graph", "imaging", "kernels", "onnx", "optimize", "pipeline", "random"],
+        &[
+            "bench", "engine", "eval", "files", "graph", "imaging", "kernels", "onnx", "optimize",
+            "pipeline", "random",
+        ],
     ),
     // For users: of Rust, and of the command line.
     ("ampoule", &["engine", "graph", "imaging", "kernels", "onnx", "optimize", "pipeline"]),
     (
         "cli",
         &[
-            "bench", "engine", "eval", "graph", "imaging", "kernels", "onnx", "optimize", "pipeline",
-            "study", "zoo",
+            "bench", "engine", "eval", "files", "graph", "imaging", "kernels", "onnx", "optimize",
+            "pipeline", "study", "zoo",
         ],
     ),
     // For tests only.

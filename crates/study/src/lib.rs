@@ -8,8 +8,8 @@
 mod cell;
 mod engine_error;
 mod error;
+mod explain;
 mod journal;
-mod nearest;
 mod picture;
 mod prediction_file;
 mod prepare;
@@ -35,7 +35,7 @@ pub use worker::serve;
 fn plain_text(path: &std::path::Path) -> std::io::Result<String> {
     use std::io::Read;
     const MOST: u64 = 256 << 20;
-    let file = ampoule_imaging::fs::open_plain(path)?;
+    let file = ampoule_files::open_plain(path)?;
     let mut text = String::new();
     file.take(MOST + 1).read_to_string(&mut text)?;
     match text.len() as u64 > MOST {

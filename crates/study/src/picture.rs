@@ -60,9 +60,9 @@ fn foreground(labels: Volume<u16>) -> Volume<u16> {
 
 /// A tile with outlines, made smaller by whole steps.
 fn tile(case: &Path, a: &Volume<u16>, b: &Volume<u16>) -> Result<Photo> {
-    let room = ampoule_pipeline::memory_room().unwrap_or(u64::MAX);
-    let photo = Photo::read_within(case, room)
-        .map_err(|e| Error::File { path: case.into(), reason: e.to_string() })?;
+    let allowed = ampoule_pipeline::Allowance::of_process();
+    let photo = Photo::read_within(case, allowed.room)
+        .map_err(|e| ampoule_pipeline::Error::photo(case, e, allowed.held()))?;
     let step = photo.width.max(photo.height).div_ceil(SIDE).max(1);
     let (w, h) = (photo.width.div_ceil(step), photo.height.div_ceil(step));
     let pixel =
@@ -73,9 +73,9 @@ fn tile(case: &Path, a: &Volume<u16>, b: &Volume<u16>) -> Result<Photo> {
 
 /// The plane across the third axis where the results differ most.
 fn slice(case: &Path, a: &Volume<u16>, b: &Volume<u16>, spacing: [f64; 3]) -> Result<Photo> {
-    let room = ampoule_pipeline::memory_room().unwrap_or(u64::MAX);
-    let image = formats::read_volume(case, None, room)
-        .map_err(|e| Error::File { path: case.into(), reason: e.to_string() })?;
+    let allowed = ampoule_pipeline::Allowance::of_process();
+    let image = formats::read_volume(case, None, allowed.room)
+        .map_err(|e| ampoule_pipeline::Error::image(case, e, allowed.held()))?;
     let volume = Orientation::of(&image.affine()).to_canonical(&image.to_f32().0);
     if volume.dims != a.dims {
         return Err(Error::File { path: case.into(), reason: "its result has another grid".into() });

@@ -238,8 +238,7 @@ fn teacher(name: &str, resolve: &Resolve) -> Result<Teacher> {
 
 /// What was done, in a line.
 fn note(report: &Report, controlled: bool) -> String {
-    let [all, int8] = report.layers;
-    let layers = format!("{int8} of {all} layers in INT8");
+    let layers = report.layers_done();
     if let Some(t) = &report.trained {
         let share = 100.0 * t.macs[1] as f64 / t.macs[0].max(1) as f64;
         let epochs = t.epochs.iter().filter(|e| e.epoch > 0).count();

@@ -1,6 +1,6 @@
 //! What is wrong with a study's file.
 
-use crate::nearest::hint;
+use crate::explain::hint;
 use ampoule_optimize::OptionsError;
 
 /// The first fault of a study's text.

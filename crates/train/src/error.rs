@@ -31,7 +31,7 @@ pub enum Error {
     NotAConstant { name: String },
     /// The plan exceeds a limit.
     #[error(
-        "a training step needs {needed_mib} MiB, {limit_mib} MiB are allowed; take smaller patches or batches"
+        "a training step needs {needed_mib} MiB, {limit_mib} MiB are left for it; take smaller patches or batches"
     )]
     Memory { needed_mib: u64, limit_mib: u64 },
     /// The operating system refused memory.

@@ -1,5 +1,6 @@
 //! Zip archives (wheels, TorchScript files), read entry by entry with limits.
 
+use crate::error::ask;
 use crate::{Error, Result};
 use std::io::{Read, Seek};
 
@@ -42,6 +43,8 @@ impl<R: Read + Seek> Archive<R> {
         if size > ENTRY {
             return Err(Error::Archive(format!("{name} claims {size} bytes")));
         }
+        // Growing while it is read, it is held twice for a moment.
+        ask(name, size.saturating_mul(2))?;
         let mut out = Vec::new();
         // One byte more than claimed shows an entry that lies about its size.
         entry.take(size + 1).read_to_end(&mut out).map_err(|e| Error::Archive(format!("{name}: {e}")))?;

@@ -5,6 +5,7 @@
 //! been called, and the reader above decides which records it understands. Everything else is an
 //! error.
 
+use crate::error::ask;
 use crate::{Error, Result};
 use std::collections::HashMap;
 
@@ -49,8 +50,13 @@ pub struct Pickle {
     pub length: usize,
 }
 
-/// More objects than any checkpoint of this field makes.
-const OBJECTS: usize = 20_000_000;
+/// More opcodes than any checkpoint of this field has: each makes an object, or a reference to one.
+const OPCODES: usize = 8_000_000;
+/// Opcodes after which the memory that is left is looked at again.
+const ROUND: usize = 1 << 16;
+/// Most bytes that an opcode takes beside the bytes of its text: an object, a place on the stack and in a container, a
+/// memo's entry, each with the room that growing leaves.
+const OPCODE_BYTES: u64 = 256;
 
 struct Machine<'a> {
     bytes: &'a [u8],
@@ -68,9 +74,18 @@ fn bad(reason: impl Into<String>) -> Error {
 /// Reads the pickle at the start of `bytes`.
 pub fn read(bytes: &[u8]) -> Result<Pickle> {
     let mut m = Machine { bytes, at: 0, heap: vec![], stack: vec![], marks: vec![], memo: HashMap::new() };
-    while !m.step()? {
-        if m.heap.len() > OBJECTS {
-            return Err(bad("too many objects"));
+    // Text and bytes are copied from the pickle, so that they are no more than it.
+    ask("its texts", bytes.len() as u64)?;
+    for opcode in 0.. {
+        if opcode > OPCODES {
+            return Err(bad(format!("more than {OPCODES} objects; save only the state dict")));
+        }
+        // What is held grows in steps: the largest of them copies all there is.
+        if opcode % ROUND == 0 {
+            ask("its objects", OPCODE_BYTES * (ROUND + opcode / 4) as u64)?;
+        }
+        if m.step()? {
+            break;
         }
     }
     let root = m.pop()?;

@@ -4,7 +4,7 @@ use super::super::{json, say};
 use crate::args::Global;
 use crate::exit::Failure;
 use ampoule_bench::{Baseline, BaselineError, Timing, Verdict};
-use ampoule_imaging::fs::write_atomic;
+use ampoule_files::{Pending, write_atomic};
 use std::path::Path;
 
 /// Reads times of this CPU.
@@ -29,6 +29,14 @@ const LARGEST: u64 = 16 << 20;
 
 fn cpu() -> String {
     ampoule_pipeline::cpu_model().unwrap_or_else(|| "unknown".into())
+}
+
+/// Whether a file of times can be written there, tried before anything is measured.
+pub fn creatable(file: &Path) -> Result<(), Failure> {
+    let fail = |e| {
+        Failure::usage(format!("{}: it cannot be written there ({e}); choose another file", file.display()))
+    };
+    Pending::create(file).map(drop).map_err(fail)
 }
 
 /// Writes the times of this run.

@@ -3,7 +3,7 @@
 use super::Options;
 use crate::as_3d::as_3d;
 use crate::lower::{Lowered, lower};
-use crate::place::place;
+use crate::place::{least, place};
 use crate::step::{Kind, Stored};
 use crate::stream::{self, Stream};
 use crate::tiling::{Tiles, Tiling};
@@ -30,6 +30,10 @@ const ROUGHLY: u64 = 16;
 /// Share of the plain plan below which convolutions over their inputs are taken unasked.
 const WORTH: f64 = 0.85;
 
+/// Most steps of a network for which ways to need less memory are searched, far more than networks of this field have.
+/// The search takes a time that grows with the square of the steps.
+const SEARCHED: usize = 4096;
+
 /// Slices per round that streaming tries, the fastest first.
 const BLOCKS: [usize; 4] = [16, 8, 4, 2];
 
@@ -37,10 +41,21 @@ const BLOCKS: [usize; 4] = [16, 8, 4, 2];
 pub(super) fn too_large(graph: &Graph, options: &Options) -> Result<()> {
     let largest = graph.values.iter().filter_map(|v| v.dims()).map(|d| d.iter().product::<usize>()).max();
     let bytes = (options.precision.elem().size() * largest.unwrap_or(0)) as u64;
-    match options.max_bytes.filter(|&l| bytes > BEYOND.saturating_mul(l)) {
-        Some(limit) => Err(Error::Memory { needed_mib: bytes.div_ceil(1 << 20), limit_mib: limit >> 20 }),
-        None => Ok(()),
+    match bytes > BEYOND.saturating_mul(room(options)) {
+        true => Err(refused(bytes, options)),
+        false => Ok(()),
     }
+}
+
+/// Bytes that a network may take.
+fn room(options: &Options) -> u64 {
+    options.max_bytes.map_or(u64::MAX, |most| most.saturating_sub(options.held_bytes))
+}
+
+/// The error for a network that needs so many bytes: with what is held beside it, against the limit.
+fn refused(bytes: u64, options: &Options) -> Error {
+    let needed_mib = bytes.saturating_add(options.held_bytes).div_ceil(1 << 20);
+    Error::Memory { needed_mib, limit_mib: options.max_bytes.unwrap_or(u64::MAX) >> 20 }
 }
 
 /// Lowers `graph` in the fastest way that fits: as it is, with convolutions that overwrite their
@@ -52,7 +67,7 @@ pub(super) fn fit(
     pool: &Pool,
     options: &Options,
 ) -> Result<Fitted> {
-    let limit = options.max_bytes.unwrap_or(u64::MAX);
+    let limit = room(options);
     // A second lowering needs the tensors again: they are kept where it may come to that.
     let weights: usize = constants.values().map(|t| t.bytes().len()).sum();
     let values = graph.values.iter().filter_map(|v| v.dims()).map(|d| d.iter().product::<usize>());
@@ -62,6 +77,11 @@ pub(super) fn fit(
     let mut lowered = lower(graph, constants, isa, options.precision, pool, false, watched)?;
     let weights = weight_bytes(&lowered);
     let needs = |p: &Plan, w: u64| w + p.size as u64;
+    let searched = lowered.steps.len() <= SEARCHED;
+    let at_least = weights + least(&lowered) as u64;
+    if !searched && at_least > limit {
+        return Err(refused(at_least, options));
+    }
     let plain = place(&mut lowered, false);
     let tight = place(&mut lowered, true);
     // Rounds cost a little time; a good part of the memory is worth that without being asked.
@@ -74,8 +94,8 @@ pub(super) fn fit(
         return Ok(Fitted { lowered, plan: tight, stream: None, tiles: None });
     }
     drop(lowered);
-    if spare.is_empty() && weights > 0 {
-        return Err(Error::Memory { needed_mib: least.div_ceil(1 << 20), limit_mib: limit >> 20 });
+    if !searched || spare.is_empty() && weights > 0 {
+        return Err(refused(least, options));
     }
     let lowered = lower(graph, spare.clone(), isa, options.precision, pool, true, &[])?;
     if let Some(s) = streamed(&lowered, limit, &mut least) {
@@ -111,7 +131,7 @@ pub(super) fn fit(
             return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
         }
     }
-    Err(Error::Memory { needed_mib: least.div_ceil(1 << 20), limit_mib: limit >> 20 })
+    Err(refused(least, options))
 }
 
 /// A schedule of `lowered` in slices that fits, the fastest first; the least that any needs is noted.

@@ -97,3 +97,27 @@ fn the_plan_is_a_promise_and_limits_hold() {
     let wrong = Session::new(graph, &[vec![1, 3, 12, 10, 9]], &defaults());
     assert!(matches!(wrong, Err(ampoule_engine::Error::InputShape { .. })));
 }
+
+#[test]
+fn more_values_at_once_than_fit_are_refused_without_a_search() {
+    use ampoule_graph::build::Builder;
+    use ampoule_graph::op::Unary;
+    use ampoule_graph::{Dim, Graph};
+    let mut b = Builder::new("wide");
+    let dims = [1, 1, 8, 8, 8];
+    let known = dims.map(Dim::Known);
+    let x = b.input("x", &known);
+    // All of them are there before the first is added.
+    let values: Vec<_> = (0..6000).map(|_| b.unary(x, Unary::Sigmoid)).collect();
+    let sum = values.into_iter().reduce(|a, v| b.add(a, v)).unwrap();
+    b.output(sum, "y", &known);
+    let wide: Graph = b.finish();
+    let options = |max| Options { max_bytes: Some(max), ..defaults() };
+    let Err(ampoule_engine::Error::Memory { needed_mib, limit_mib }) =
+        Session::new(wide.clone(), &[dims.to_vec()], &options(4 << 20))
+    else {
+        panic!("6000 values of 2 KiB at once do not fit into 4 MiB");
+    };
+    assert!((11..=12).contains(&needed_mib) && limit_mib == 4, "{needed_mib} of {limit_mib}");
+    assert!(Session::new(wide, &[dims.to_vec()], &options(64 << 20)).is_ok());
+}

@@ -44,7 +44,7 @@ pub enum Error {
         voxels: usize,
     },
     /// The image does not fit in memory.
-    #[error("the image needs about {needed_mib} MiB of memory, {limit_mib} MiB are allowed")]
+    #[error("the image needs about {needed_mib} MiB of memory, the limit is {limit_mib} MiB")]
     Memory {
         /// Voxels as stored and as float32, with the copies that processing makes.
         needed_mib: u64,
@@ -57,4 +57,14 @@ pub enum Error {
         /// How many there are.
         frames: usize,
     },
+}
+
+impl Error {
+    /// Counts `held` bytes, which the process holds already, in what is needed and in what is allowed.
+    pub fn count_held(&mut self, held: u64) {
+        if let Error::Memory { needed_mib, limit_mib } = self {
+            *needed_mib += held.div_ceil(1 << 20);
+            *limit_mib += held.div_ceil(1 << 20);
+        }
+    }
 }

@@ -59,7 +59,8 @@ impl Layout {
         for skip in ["lineskip", "byteskip"] {
             if f.get(skip).is_some_and(|v| v != "0") {
                 return Err(Error::Unsupported(
-                    "bytes before its voxels are to be skipped; save it anew".into(),
+                    "its header has bytes before the voxels skipped (`line skip`, `byte skip`); save it again without them"
+                        .into(),
                 ));
             }
         }
@@ -79,18 +80,20 @@ impl Layout {
 
 /// Sizes of three axes, or of three and of frames.
 fn sizes(f: &Fields) -> Result<Vec<usize>, Error> {
-    let wrong = |text: &str| malformed(format!("its sizes are `{text}`, which cannot be"));
+    let wrong = |text: &str| malformed(format!("its sizes are `{text}`, not whole numbers above 0"));
     let text = f.needed("sizes")?;
     let size = |t: &str| t.parse().ok().filter(|n| (1..1usize << 31).contains(n));
     let list =
         text.split_whitespace().map(size).collect::<Option<Vec<usize>>>().ok_or_else(|| wrong(text))?;
     let dimension = f.needed("dimension")?;
     if dimension.parse() != Ok(list.len()) {
-        return Err(malformed(format!("its dimension is {dimension}, its sizes are `{text}`")));
+        return Err(malformed(format!("its dimension is {dimension}, and its sizes are `{text}`")));
     }
     match list.len() {
         3 | 4 => Ok(list),
-        n => Err(Error::Unsupported(format!("it has {n} axes; 3, and 4 with frames, are read"))),
+        n => Err(Error::Unsupported(format!(
+            "it has {n} axes; save it with the three of space, or with frames as a fourth"
+        ))),
     }
 }
 
@@ -99,15 +102,15 @@ fn kinds(f: &Fields, axes: usize) -> Result<(), Error> {
     let Some(text) = f.get("kinds") else { return Ok(()) };
     let list: Vec<String> = text.split_whitespace().map(str::to_ascii_lowercase).collect();
     if list.len() != axes {
-        return Err(malformed(format!("its kinds are `{text}`, for {axes} axes")));
+        return Err(malformed(format!("its kinds are `{text}`, and its axes are {axes}")));
     }
     let space = |k: &String| ["domain", "space", "none", "???"].contains(&k.as_str());
     let frames = |k: &String| space(k) || ["list", "time", "point"].contains(&k.as_str());
     match list.iter().take(3).all(space) && list.iter().skip(3).all(frames) {
         true => Ok(()),
         false => Err(Error::Unsupported(format!(
-            "its axes are of the kinds `{text}`: several values of a voxel stand side by side, or its frames come first; \
-             save each channel as a volume of its own"
+            "its axes are of the kinds `{text}`, not three of space and frames after them; save each channel as a volume \
+             of its own"
         ))),
     }
 }
@@ -136,7 +139,7 @@ fn datatype(name: &str) -> Result<DataType, Error> {
         "double" => DataType::F64,
         _ => {
             return Err(Error::Unsupported(format!(
-                "its voxels are of the type `{name}`, which is not read"
+                "its voxels are of the type `{name}`; save them as short or float"
             )));
         }
     })
@@ -147,7 +150,7 @@ fn big_endian(f: &Fields, t: DataType) -> Result<bool, Error> {
         Some("little") => Ok(false),
         Some("big") => Ok(true),
         None if t.bytes() == 1 => Ok(false),
-        Some(other) => Err(malformed(format!("its endian is `{other}`; little or big is expected"))),
+        Some(other) => Err(malformed(format!("its endian is `{other}`, not little or big"))),
         None => Err(malformed("it does not say whether its voxels are little or big endian")),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::kind::Format;
 use super::{VOLUMES, tif};
-use crate::fs::open_plain;
+use ampoule_files::open_plain;
 use flate2::bufread::GzDecoder;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};

@@ -1,7 +1,7 @@
 //! A file read from front to back, unpacked where it is gzipped, with its checksums verified.
 
 use super::error::Error;
-use crate::fs::open_plain;
+use ampoule_files::open_plain;
 use flate2::bufread::GzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};

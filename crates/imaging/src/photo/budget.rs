@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use crate::formats::{Family, Format};
-use crate::fs::open_plain;
+use ampoule_files::open_plain;
 use std::fs::File;
 use std::path::Path;
 
@@ -43,6 +43,12 @@ impl Budget {
     /// The error for an image that needs so many bytes.
     pub fn refuse(&self, width: u64, height: u64, needed: u64) -> Error {
         Error::Memory { width, height, needed_mib: needed.div_ceil(1 << 20), limit_mib: self.most >> 20 }
+    }
+
+    /// The error for a file that is larger than the memory allowed.
+    pub fn refuse_file(&self) -> Error {
+        let file_mib = self.file.div_ceil(1 << 20);
+        Error::FileMemory { file_mib, needed_mib: file_mib, limit_mib: self.most >> 20 }
     }
 
     /// Whether an image of this size may be decoded, taking `needed` bytes in addition to the file.

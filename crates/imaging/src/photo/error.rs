@@ -40,7 +40,7 @@ pub enum Error {
     },
     /// The image does not fit in memory.
     #[error(
-        "the image of {width}x{height} pixels needs about {needed_mib} MiB of memory, {limit_mib} MiB are allowed"
+        "the image of {width}x{height} pixels needs about {needed_mib} MiB of memory, the limit is {limit_mib} MiB"
     )]
     Memory {
         /// Pixels across.
@@ -52,4 +52,33 @@ pub enum Error {
         /// What is allowed.
         limit_mib: u64,
     },
+    /// A file that is read whole does not fit in memory.
+    #[error(
+        "the file of {file_mib} MiB is read whole and needs {needed_mib} MiB of memory, the limit is {limit_mib} MiB"
+    )]
+    FileMemory {
+        /// Its size.
+        file_mib: u64,
+        /// What reading it takes.
+        needed_mib: u64,
+        /// What is allowed.
+        limit_mib: u64,
+    },
+}
+
+impl Error {
+    /// Whether the reason is that something does not fit in memory.
+    pub fn is_memory(&self) -> bool {
+        matches!(self, Error::Memory { .. } | Error::FileMemory { .. })
+    }
+
+    /// Counts `held` bytes, which the process holds already, in what is needed and in what is allowed.
+    pub fn count_held(&mut self, held: u64) {
+        if let Error::Memory { needed_mib, limit_mib, .. } | Error::FileMemory { needed_mib, limit_mib, .. } =
+            self
+        {
+            *needed_mib += held.div_ceil(1 << 20);
+            *limit_mib += held.div_ceil(1 << 20);
+        }
+    }
 }

@@ -36,8 +36,13 @@ impl Photo {
             return tif::read(file, &budget);
         };
         let length = budget.file;
-        if length > FILE.min(most_bytes) {
-            return Err(budget.refuse(0, 0, length));
+        if length > FILE {
+            return Err(Error::Kind(
+                "a file of more than 1 GiB; save it as a tiled, pyramidal TIFF and run it as a slide",
+            ));
+        }
+        if length > most_bytes {
+            return Err(budget.refuse_file());
         }
         let mut bytes = Vec::with_capacity(length as usize + 1);
         file.by_ref().take(length + 1).read_to_end(&mut bytes)?;

@@ -6,7 +6,7 @@
 
 use super::requantize::raw;
 use super::x86_accumulators::{IntAccumulators, Zmm};
-use super::x86_amx_unit::{Amx, Bf16, Int8, Kind, Products, Unit};
+use super::x86_amx_unit::{Amx, Bf16, Int8, Kind, Products, ROWS, Unit};
 use super::{GemmArgs, Tap, float, x86_int8};
 use crate::elem::{Elem, bf16};
 use crate::simd::{Avx512Bf16, Vector};
@@ -16,8 +16,6 @@ const GROUPS: usize = 16;
 const COLUMNS: usize = 16;
 /// Bytes of a full row of a tile register.
 const ROW: usize = 64;
-/// Rows of a tile register.
-pub(super) const ROWS: usize = 16;
 /// Sums of a call, and what epilogues may read beyond.
 const SUMS: usize = 1024 + 32;
 /// Taps whose ends are copied at once.

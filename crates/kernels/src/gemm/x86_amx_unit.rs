@@ -1,10 +1,12 @@
 //! The matrix unit itself, in instructions and as a model in plain loops for tests on other CPUs.
 
 use super::Tap;
-use super::x86_amx::ROWS;
 use crate::tile_registers::{Layout, lay_out};
 use std::arch::asm;
 use std::arch::x86_64::{_mm512_maskz_loadu_epi8, _mm512_storeu_si512};
+
+/// Rows of a tile register.
+pub(super) const ROWS: usize = 16;
 
 /// Products to be added up, in bytes. Its layout is that which the instructions read.
 #[repr(C)]

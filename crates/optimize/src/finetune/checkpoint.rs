@@ -6,7 +6,7 @@ use ampoule_graph::{Graph, Tensor};
 use ampoule_onnx::{self as onnx, Limits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 /// What a state belongs to and how far it is.
@@ -103,19 +103,13 @@ impl Checkpoint {
         };
         let mut line = serde_json::to_vec(&header).map_err(|e| fail(e.to_string()))?;
         line.push(b'\n');
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".partial");
-        let write = || -> std::io::Result<()> {
-            let mut file = std::io::BufWriter::new(std::fs::File::create(&temporary)?);
+        let written = ampoule_files::write_atomic(path, |file| {
             file.write_all(&line)?;
             file.write_all(&graph)?;
-            for list in state.lists.iter().flatten() {
-                file.write_all(Tensor::f32(&[list.len()], list).bytes())?;
-            }
-            file.flush()?;
-            std::fs::rename(&temporary, path)
-        };
-        write().map_err(|e| fail(e.to_string()))
+            let mut lists = state.lists.iter().flatten();
+            lists.try_for_each(|list| file.write_all(Tensor::f32(&[list.len()], list).bytes()))
+        });
+        written.map_err(|e| fail(e.to_string()))
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Int8Options {
     /// Calibration method: least squared error (mse), least KL divergence (kl), minimum and maximum (minmax), mean of the
     /// cases' extremes (mean), or all but 0.01 % at either end (percentile).
     #[arg(long, value_enum, default_value_t, value_name = "METHOD", hide_possible_values = true)]
-    pub ranges: Method,
+    pub calibration_method: Method,
     /// Keep biases as they are, without bias correction.
     #[arg(long)]
     pub keep_bias: bool,

@@ -76,7 +76,7 @@ impl<'de> Deserialize<'de> for Share {
             Written::Number(r) => r.to_string(),
             Written::Text(t) => t,
         };
-        text.parse().map_err(|e| de::Error::custom(format!("`prune` {text}: {e}")))
+        text.parse().map_err(|e| de::Error::custom(format!("{text}: {e}")))
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) use plan::Plan;
 pub(crate) use run::run;
 
 use crate::decide::Decider;
+use crate::memory::Allowance;
 use crate::prepare::{Content, Image, Kept, contrast, prepare};
 use crate::recipe::{Bounds, Combine, Recipe, Rule, Step, Task};
 use crate::tensor::{Reading, output_size};
@@ -76,7 +77,7 @@ pub(crate) fn predict(
 ) -> Result<Content<Predicted>> {
     let recipe = model.recipe.clone();
     let dims = image.dims();
-    image.most = model.most();
+    image.limit = model.max_ram;
     if model.max_ram.is_some() {
         // Activations of the case before are none of what this one holds.
         model.release();
@@ -221,7 +222,10 @@ impl Segmenting {
             self.bytes = self.needed(model.recipe.label.len(), keep, runs);
             let room = room(model);
             let tried = match self.bytes > room {
-                true => Err(Error::memory("the scores of its labels", self.bytes, room)),
+                true => Err(Error::memory(
+                    "the scores of its labels",
+                    Allowance::of(room, model.max_ram).figures(self.bytes),
+                )),
                 false => {
                     model.reserve(self.bytes);
                     model.replan(&key);
@@ -294,7 +298,7 @@ pub fn planned(model: &mut Model, dims: [usize; 3]) -> Result<Option<Planned>> {
     let keep = heat(&model.recipe).len();
     let how = Segmenting::new(model, dims, &Default::default()).and_then(|how| how.fit(model, keep, false));
     model.max_ram = most;
-    let how = how?;
+    let how = how.map_err(|e| e.with_held(image))?;
     Ok(Some(Planned {
         windows: how.plan.regions.len(),
         input: how.plan.input,

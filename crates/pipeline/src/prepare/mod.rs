@@ -5,6 +5,7 @@ mod intensity;
 
 use crate::Error;
 use crate::grid::{Change, GridHistory};
+use crate::memory::{Allowance, slack};
 use crate::recipe::{Colours, Step};
 use ampoule_imaging::Volume;
 use ampoule_imaging::normalise::range::least_and_most;
@@ -19,7 +20,7 @@ pub(crate) enum Refused {
     /// What is wrong with its content.
     Content(String),
     /// Bytes that a step needs, and those that are left.
-    Memory { needed: u64, room: u64 },
+    Memory { needed: u64, room: u64, limit: u64 },
 }
 
 pub(crate) type Content<T> = Result<T, Refused>;
@@ -41,8 +42,9 @@ impl Refused {
     pub fn of(self, path: &Path) -> Error {
         match self {
             Refused::Content(reason) => Error::Content { path: path.into(), reason },
-            Refused::Memory { needed, room } => {
-                Error::memory("the voxels that its network sees", needed, room)
+            Refused::Memory { needed, room, limit } => {
+                let what = format!("{}: the voxels that its network sees", path.display());
+                Error::memory(&what, Allowance::of(room, Some(limit)).figures(needed))
             }
         }
     }
@@ -76,8 +78,8 @@ pub(crate) struct Image<'a> {
     pub mask: Option<Volume<u8>>,
     /// Changes of grid so far.
     pub history: GridHistory,
-    /// Most bytes that the process may hold.
-    pub most: Option<u64>,
+    /// Most bytes that the process may hold, of which some are left free.
+    pub limit: Option<u64>,
 }
 
 impl<'a> Image<'a> {
@@ -90,7 +92,7 @@ impl<'a> Image<'a> {
             spacing,
             mask: None,
             history: GridHistory::default(),
-            most: None,
+            limit: None,
         }
     }
 
@@ -104,7 +106,7 @@ impl<'a> Image<'a> {
             spacing,
             mask: None,
             history: GridHistory::default(),
-            most: None,
+            limit: None,
         }
     }
 
@@ -135,15 +137,16 @@ impl<'a> Image<'a> {
 
     /// Refuses to make `voxels` voxels of float32 channels where there is no memory for them.
     pub fn allow(&self, voxels: usize) -> Content<()> {
-        let Some(most) = self.most else { return Ok(()) };
+        let Some(limit) = self.limit else { return Ok(()) };
         let channels = match &self.pixels {
             Pixels::Bytes(_) if self.colours == Colours::Grey => 1,
             Pixels::Bytes(_) => 3,
             Pixels::Floats(list) => list.len() as u64,
         };
         let needed = 4 * channels * voxels as u64;
-        let room = most.saturating_sub(crate::system::rss_bytes().unwrap_or(0));
-        if needed > room { Err(Refused::Memory { needed, room }) } else { Ok(()) }
+        let held = crate::system::rss_bytes().unwrap_or(0) + slack(limit);
+        let room = limit.saturating_sub(held);
+        if needed > room { Err(Refused::Memory { needed, room, limit }) } else { Ok(()) }
     }
 
     /// Its channels as float32, to be changed in place.

@@ -2,6 +2,7 @@
 //! unknown key the nearest that is known.
 
 use crate::error::Problem;
+use crate::nearest;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -291,14 +292,10 @@ impl<'a, 't> Section<'a, 't> {
 
 /// What is said of a name that is none of `known`.
 pub(super) fn unknown(name: &str, known: &[&str]) -> String {
-    let nearest = known.iter().max_by(|a, b| {
-        let near = |k: &str| strsim::jaro_winkler(name, k);
-        near(a).total_cmp(&near(b))
-    });
-    match nearest {
-        Some(k) if strsim::jaro_winkler(name, k) > 0.75 => format!("is not known; did you mean `{k}`?"),
-        Some(_) => format!("is not known; known here: {}", known.join(", ")),
-        None => "is not known".into(),
+    match (nearest(name, known.iter().copied()), known) {
+        (Some(k), _) => format!("is not known; did you mean `{k}`?"),
+        (None, []) => "is not known".into(),
+        (None, _) => format!("is not known; known here: {}", known.join(", ")),
     }
 }
 

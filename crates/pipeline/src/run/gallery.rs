@@ -5,7 +5,7 @@ use crate::place::RECORDS;
 use crate::record::{RECORD_ENDING, Record};
 use crate::table::Table;
 use crate::{Error, Model, Result};
-use ampoule_imaging::fs::write_atomic;
+use ampoule_files::write_atomic;
 use std::path::{Path, PathBuf};
 
 /// Writes the page of the cases in `cases.csv` and the files in `failures.csv`.

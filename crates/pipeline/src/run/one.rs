@@ -189,7 +189,7 @@ fn usable(
 pub(super) fn remove_temporaries(path: &Path) {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if ampoule_imaging::fs::is_temporary_of(&entry.file_name(), name) {
+        if ampoule_files::is_temporary_of(&entry.file_name(), name) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
@@ -206,9 +206,9 @@ fn in_memory(
 ) -> Result<()> {
     let begun = Instant::now();
     let mut ws = Workspace::default();
-    let most = model.room();
+    let allowed = model.allowed();
     let recipe = model.recipe.clone();
-    let loaded = load(&recipe, case, batch.frame, most, batch.outputs.keep_header)?;
+    let loaded = load(&recipe, case, batch.frame, allowed, batch.outputs.keep_header)?;
     ws.add("read", begun.elapsed());
     describe(record, &loaded);
     let settings = crate::Settings { scores: batch.outputs.probabilities, ..batch.settings };
@@ -315,9 +315,9 @@ pub struct Prediction {
 /// Runs a case and writes nothing.
 pub fn predict_case(model: &mut Model, case: &Case, settings: crate::Settings) -> Result<Prediction> {
     let mut ws = Workspace::default();
-    let most = model.room();
+    let allowed = model.allowed();
     let recipe = model.recipe.clone();
-    let loaded = ws.time("read", || load(&recipe, case, None, most, false))?;
+    let loaded = ws.time("read", || load(&recipe, case, None, allowed, false))?;
     let found = predict(model, loaded.image(recipe.input[0].colours), settings, &mut ws)?
         .map_err(|refused| refused.of(case.main()))?;
     let mut record = Record::default();

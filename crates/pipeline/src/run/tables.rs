@@ -11,7 +11,7 @@ use crate::recipe::{Kind, Recipe, Task};
 use crate::record::Record;
 use crate::table::{Table, field};
 use crate::{Error, Model, Result};
-use ampoule_imaging::fs::write_atomic;
+use ampoule_files::write_atomic;
 use ampoule_imaging::rounding::round_to;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

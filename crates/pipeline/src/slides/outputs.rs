@@ -7,7 +7,7 @@ use crate::recipe::Recipe;
 use crate::record::Written;
 use crate::table::field;
 use crate::{Error, Result, sha256_file, sha256_hex};
-use ampoule_imaging::fs::{Pending, write_atomic};
+use ampoule_files::{Pending, write_atomic};
 use ampoule_imaging::geojson::Features;
 use ampoule_imaging::picture::Coverage;
 use std::fs::File;

@@ -2,7 +2,7 @@
 
 use super::{Names, Segmented, Writer, nifti};
 use crate::read::Source;
-use ampoule_imaging::fs::write_atomic;
+use ampoule_files::write_atomic;
 use ampoule_imaging::photo::write_labels;
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 
 use super::{Names, Segmented, Writer};
 use crate::read::Source;
-use ampoule_imaging::fs::write_atomic;
+use ampoule_files::write_atomic;
 use ampoule_imaging::photo::write_rgb;
 use ampoule_imaging::picture::{overlay, volume_qc};
 use std::borrow::Cow;

@@ -53,6 +53,9 @@ pub(super) fn short(v: f64) -> String {
     }
 }
 
+/// Values beyond this are none that anything was measured to be; margins around them would be infinite.
+const HUGE: f64 = 1e100;
+
 /// A scale from values to units of the plot.
 #[derive(Clone, Copy)]
 struct Scale {
@@ -66,7 +69,7 @@ struct Scale {
 impl Scale {
     /// Covers all values with a margin, from `start` to `end` of the plot.
     fn over(values: impl Iterator<Item = f64>, log: bool, start: f64, end: f64) -> Self {
-        let fine = values.filter(|v| v.is_finite() && (!log || *v > 0.0));
+        let fine = values.filter(|v| v.abs() < HUGE && (!log || *v > 1.0 / HUGE));
         let (mut low, mut high) =
             fine.fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(v), r.1.max(v)));
         if low > high {
@@ -390,6 +393,12 @@ mod tests {
         // Nothing, or all the same, is no reason to fail.
         for values in [vec![], vec![3.0], vec![f64::NAN]] {
             assert!(Scale::over(values.into_iter(), false, 0.0, 1.0).ticks().len() < 20);
+        }
+        // Values that no study measures, up to the largest there is, do not take all memory.
+        for values in [[1.0, 1e300], [1e-300, 1.0], [f64::MAX, f64::MIN], [0.0, f64::INFINITY]] {
+            for log in [false, true] {
+                assert!(Scale::over(values.into_iter(), log, 0.0, 1.0).ticks().len() < 20, "{values:?}");
+            }
         }
     }
 

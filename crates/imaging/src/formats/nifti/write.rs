@@ -1,7 +1,7 @@
 //! Writing.
 
 use super::Nifti;
-use crate::fs::write_atomic;
+use ampoule_files::write_atomic;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::{self, Write};

@@ -9,8 +9,11 @@ use std::collections::BTreeMap;
 const LONGEST: usize = 4 << 20;
 
 /// The error for a header that makes no sense.
-pub(super) fn malformed(reason: impl Into<String>) -> Error {
-    Error::Malformed { format: Format::Nrrd, reason: reason.into() }
+pub(super) fn malformed(reason: impl std::fmt::Display) -> Error {
+    Error::Malformed {
+        format: Format::Nrrd,
+        reason: format!("{reason}; save the volume again, as NRRD or NIfTI"),
+    }
 }
 
 /// The fields of a header. Their names are in lower case and without blanks.
@@ -24,14 +27,14 @@ impl Fields {
         let magic = lines.next().unwrap_or_default().trim_end();
         if !matches!(magic, "NRRD0001" | "NRRD0002" | "NRRD0003" | "NRRD0004" | "NRRD0005") {
             return Err(Error::Unsupported(format!(
-                "it begins with `{magic}`; versions 1 to 5 of NRRD are read"
+                "its version is `{magic}`; save it in NRRD0005 or an earlier one, or as NIfTI"
             )));
         }
         let mut fields = BTreeMap::new();
         for line in lines.map(str::trim_end).filter(|l| !l.starts_with('#')) {
             // `name: value` is a field, `name:=value` a remark of whoever wrote the file.
             let Some((name, value)) = line.split_once(':') else {
-                return Err(malformed(format!("`{}` is no field", shortened(line))));
+                return Err(malformed(format!("the line `{}` is no field", shortened(line))));
             };
             if value.starts_with('=') {
                 continue;
@@ -69,5 +72,5 @@ fn header(stream: &mut Stream) -> Result<String, Error> {
             return Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned());
         }
     }
-    Err(malformed("it has no end"))
+    Err(malformed("no empty line ends it"))
 }

@@ -33,7 +33,9 @@ pub(super) fn of(f: &Fields, frames: bool) -> Result<Space, Error> {
         None => spacings(f, frames, &mut notes)?,
     };
     let origin = match f.get("spaceorigin") {
-        Some(text) => vector(text).ok_or_else(|| malformed(format!("its space origin is `{text}`")))?,
+        Some(text) => vector(text).ok_or_else(|| {
+            malformed(format!("its space origin is `{text}`, not a vector of three numbers"))
+        })?,
         None => [0.0; 3],
     };
     let mm = millimetres(f)?;
@@ -65,14 +67,15 @@ fn signs(space: &str) -> Result<[f64; 3], Error> {
 
 /// The direction of each axis of space; an axis of frames has none, and must come last.
 fn directions(text: &str, frames: bool) -> Result<[[f64; 3]; 3], Error> {
-    let wrong = || malformed(format!("its space directions are `{text}`, which cannot be"));
+    let wrong =
+        || malformed(format!("its space directions are `{text}`, not a vector for each axis of space"));
     let list = items(text).ok_or_else(wrong)?;
     let (axes, rest) = list.split_at_checked(3).ok_or_else(wrong)?;
     let (first, last) = (axes.iter().any(Option::is_none), rest.iter().all(Option::is_none));
     match rest.len() == frames as usize {
         true if first || !last => Err(Error::Unsupported(
-            "several values of a voxel stand side by side, or its frames have directions of space; save each \
-             channel as a volume of its own"
+            "its `space directions` are not those of three axes of space and of frames after them; save each channel as \
+             a volume of its own"
                 .into(),
         )),
         true => <[[f64; 3]; 3]>::try_from(axes.iter().flatten().copied().collect::<Vec<_>>()).map_err(|_| wrong()),
@@ -92,7 +95,8 @@ fn spacings(f: &Fields, frames: bool, notes: &mut Vec<String>) -> Result<[[f64; 
         Some(text) => {
             let list: Option<Vec<f64>> = text.split_whitespace().map(|t| t.parse().ok()).collect();
             let fits = |l: &Vec<f64>| l.len() == 3 && l.iter().all(|v| *v > 0.0 && v.is_finite());
-            list.filter(fits).ok_or_else(|| malformed(format!("its spacings are `{text}`")))?
+            list.filter(fits)
+                .ok_or_else(|| malformed(format!("its spacings are `{text}`, not three numbers above 0")))?
         }
         None => {
             notes.push("the file states no size of its voxels; 1 mm is assumed".into());

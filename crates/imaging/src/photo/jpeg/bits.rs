@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_and_bits_are_read_up_to_the_marker() {
+    fn huffman_symbols_and_bits_are_read_up_to_the_marker() {
         // Codes 0, 10, 110 for 5, 6, 7; one of nine bits, 1110 0000 0, for 9.
         let mut counts = [0u8; 16];
         (counts[0], counts[1], counts[2], counts[8]) = (1, 1, 1, 1);

@@ -1,4 +1,5 @@
 //! Files: opening nothing but plain ones, and writing whole ones or none.
+#![forbid(unsafe_code)]
 
 mod atomic;
 mod pending;
