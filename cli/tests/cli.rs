@@ -568,6 +568,7 @@ fn the_other_commands_answer() {
     expect(&ampoule(&d, &["models", "fetch", "nothing"]), 2, &["known are"]);
     expect(&ampoule(&d, &["models", "fetch", "deepbet", "--from", "head.nii.gz"]), 3, &["sha256"]);
     expect(&ampoule(&d, &["run"]), 2, &["Usage"]);
+    expect(&ampoule(&d, &["bench", "tiny.onnx", "--seconds", "0.01", "--isa", "sse9"]), 2, &["sse9"]);
     expect(
         &ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "x", "--isa", "sse9"]),
         2,

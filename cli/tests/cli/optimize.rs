@@ -161,6 +161,14 @@ fn optimize_goes_on_where_it_was_killed() {
     expect(&o, 0, &["met"]);
     assert!(!text(&o).contains("calibrate:") && !text(&o).contains("validate:"), "{}", text(&o));
     assert!(!journal.exists());
+    // What is of other choices, damaged or no journal at all is left alone.
+    let other = "{\"what\":\"begin\",\"key\":\"other\"}\n";
+    for foreign in [other, "my notes\n"] {
+        std::fs::write(d.path("other.onnx.journal"), foreign).unwrap();
+        expect(&run("other.onnx", &[]), 3, &["other.onnx.journal", "another run", "--overwrite"]);
+        assert_eq!(std::fs::read_to_string(d.path("other.onnx.journal")).unwrap(), foreign);
+    }
+    expect(&run("other.onnx", &["--overwrite"]), 0, &["calibrate: 0 of 1"]);
     // Other choices begin anew.
     let o = run("small.onnx", &["--overwrite", "--calibration-method", "kl"]);
     expect(&o, 0, &["calibrate: 0 of 1"]);

@@ -228,3 +228,37 @@ fn a_variant_is_pruned_and_trained() {
     assert!(3 * pruned["bytes"].as_u64().unwrap() < original["bytes"].as_u64().unwrap());
     assert!(pruned["utility"].as_array().is_some_and(|u| !u.is_empty()));
 }
+
+#[test]
+fn names_that_are_unknown_are_wrong_usage() {
+    let dir = Dir::new();
+    let file = spec(&dir, &ONE.replace("threads = 1", "threads = 1\nisa = \"sse9\""));
+    let done = study(&dir, &file, &[]);
+    assert_eq!(done.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("profile `one`"));
+    let text = std::fs::read_to_string(spec(&dir, ONE)).unwrap();
+    let line = text.lines().find(|l| l.starts_with("model = ")).unwrap().to_owned();
+    std::fs::write(&file, text.replace(&line, "model = \"no-such-model\"")).unwrap();
+    let done = study(&dir, &file, &[]);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(2), "{said}");
+    assert!(said.contains("there is no model named `no-such-model`"), "{said}");
+}
+
+#[test]
+fn a_damaged_journal_is_left_alone() {
+    let dir = Dir::new();
+    let file = spec(&dir, ONE);
+    assert!(study(&dir, &file, &["--quiet"]).status.success());
+    let journal = dir.path("out/journal.jsonl");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines[1] = &lines[1][..20];
+    let damaged = lines.join("\n") + "\n";
+    std::fs::write(&journal, &damaged).unwrap();
+    let done = study(&dir, &file, &[]);
+    assert_eq!(done.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("line 2 is damaged"));
+    assert_eq!(std::fs::read_to_string(&journal).unwrap(), damaged);
+    assert!(study(&dir, &file, &["--overwrite", "--quiet"]).status.success());
+}
