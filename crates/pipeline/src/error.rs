@@ -148,17 +148,18 @@ impl Error {
         Error::Memory { what: what.into(), needed_mib, limit_mib }
     }
 
-    /// The same where `held` bytes more are held, for which both the need and the limit were told as smaller.
-    pub(crate) fn with_held(self, held: u64) -> Error {
+    /// The same where `held` bytes more are held, of a limit that is `most` in all.
+    pub(crate) fn with_held(self, held: u64, most: Option<u64>) -> Error {
         let held = held.div_ceil(1 << 20);
+        let limit = |told: u64| most.map_or(told, |m| m >> 20);
         match self {
             Error::Memory { what, needed_mib, limit_mib } => {
-                Error::Memory { what, needed_mib: needed_mib + held, limit_mib: limit_mib + held }
+                Error::Memory { what, needed_mib: needed_mib + held, limit_mib: limit(limit_mib) }
             }
             Error::Engine(ampoule_engine::Error::Memory { needed_mib, limit_mib }) => {
                 Error::Engine(ampoule_engine::Error::Memory {
                     needed_mib: needed_mib + held,
-                    limit_mib: limit_mib + held,
+                    limit_mib: limit(limit_mib),
                 })
             }
             other => other,

@@ -298,7 +298,7 @@ pub fn planned(model: &mut Model, dims: [usize; 3]) -> Result<Option<Planned>> {
     let keep = heat(&model.recipe).len();
     let how = Segmenting::new(model, dims, &Default::default()).and_then(|how| how.fit(model, keep, false));
     model.max_ram = most;
-    let how = how.map_err(|e| e.with_held(image))?;
+    let how = how.map_err(|e| e.with_held(image, most))?;
     Ok(Some(Planned {
         windows: how.plan.regions.len(),
         input: how.plan.input,
