@@ -558,7 +558,8 @@ fn the_other_commands_answer() {
     expect(&ampoule(&d, &run), 0, &[]);
     let sidecar = std::fs::read_to_string(d.path("half/head_ampoule.json")).unwrap();
     assert!(sidecar.contains("\"precision\": \"bf16\""), "{sidecar}");
-    expect(&ampoule(&d, &["doctor", "--threads", "1,2"]), 2, &["one number"]);
+    expect(&ampoule(&d, &["doctor", "--threads", "2"]), 2, &["takes no --threads"]);
+    expect(&ampoule(&d, &["compare", "tiny.onnx", "tiny.onnx", "--threads", "1,2"]), 2, &["one number"]);
     expect(&ampoule(&d, &["doctor"]), 0, &["tiers", "kernels   gemm", "GMAC/s"]);
     expect(&ampoule(&d, &["doctor", "--isa", "scalar"]), 0, &["fallback  without avx2", "f32_gemm scalar"]);
     expect(&ampoule(&d, &["generate", "man"]), 0, &[".TH ampoule"]);

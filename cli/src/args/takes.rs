@@ -23,7 +23,7 @@ const TAKES: &[(&str, &[&str])] = &[
     ("report", &["max_ram", "quiet", "overwrite"]),
     ("study-worker", &[]),
     ("doctor", &["isa", "json", "quiet"]),
-    ("generate", &[]),
+    ("generate", &["quiet"]),
 ];
 
 /// What is said beside the refusal, where the option has another place.

@@ -154,10 +154,12 @@ fn studies_that_prove_nothing_are_refused() {
     let file = spec(&dir, ONE);
     let text = std::fs::read_to_string(&file).unwrap();
     let refused = |text: &str, why: &str| {
+        // What this program does not know is wrong usage, whatever the study says.
+        let code = if why == "avx9" { 2 } else { 3 };
         std::fs::write(&file, text).unwrap();
         let done = study(&dir, &file, &[]);
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert_eq!(done.status.code(), Some(3), "{said}");
+        assert_eq!(done.status.code(), Some(code), "{said}");
         assert!(said.contains(why), "{said}");
         assert!(!dir.path("out/report.html").exists());
     };

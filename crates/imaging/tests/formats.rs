@@ -198,12 +198,12 @@ fn claims_beyond_the_data_are_refused_before_memory_is_taken() {
         crc.update(&bytes[12..29]);
         bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
         let e = Photo::read(cut(&bytes, bytes.len()).path()).unwrap_err().to_string();
-        assert!(e.contains("cannot come out of") || e.contains("are allowed"), "{e}");
+        assert!(["cannot come out of", "are allowed", "the limit is"].iter().any(|t| e.contains(t)), "{e}");
         let mut bytes = bmp.clone();
         bytes[18..20].copy_from_slice(&side.to_le_bytes());
         bytes[22..24].copy_from_slice(&side.to_le_bytes());
         let e = Photo::read(cut(&bytes, bytes.len()).path()).unwrap_err().to_string();
-        assert!(e.contains("the file has") || e.contains("are allowed"), "{e}");
+        assert!(["the file has", "are allowed", "the limit is"].iter().any(|t| e.contains(t)), "{e}");
     }
 }
 
@@ -213,8 +213,9 @@ fn the_memory_that_is_needed_does_not_depend_on_the_limit() {
     {
         let path = folder().join(name);
         let mut figures = Vec::new();
+        let size = std::fs::metadata(&path).unwrap().len();
         for most in [1000, 4000] {
-            match Photo::read_within(&path, most) {
+            match Photo::read_within(&path, size + most) {
                 Err(Error::Memory { needed_mib, limit_mib: 0, .. }) => figures.push(needed_mib),
                 other => panic!("{name}: {other:?}"),
             }

@@ -201,7 +201,10 @@ mod tests {
             }
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
             assert_eq!(open(&path, "run 1", true).unwrap(), ["run 1"]);
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), "\"run 1\"\n");
+            // What stood there is replaced by the first finding.
+            let mut journal = Journal::open(&path, "run 1".to_owned(), true).unwrap();
+            journal.add("x".to_owned()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "\"run 1\"\n\"x\"\n");
         }
         // Not UTF-8, and a folder.
         std::fs::write(&path, b"\xff\xfe\n").unwrap();
