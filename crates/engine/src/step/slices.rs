@@ -29,7 +29,7 @@ impl Step {
         match &self.kind {
             Kind::Conv(c) => c.sliced(depth),
             Kind::Norm(_) | Kind::Depthwise { .. } | Kind::Pool(_) | Kind::Resize(_) => true,
-            Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) | Kind::Copy(_) => true,
+            Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) | Kind::Copy(_) | Kind::Map(..) => true,
             Kind::Softmax { .. } => self.reads[0].grid().is_some_and(|g| g.uniform()),
             _ => false,
         }
@@ -109,6 +109,7 @@ impl Step {
             Kind::Table(t, _) => Kind::Table(t.clone(), loops()),
             Kind::Binary(f, _) => Kind::Binary(*f, loops()),
             Kind::Copy(_) => Kind::Copy(loops()),
+            Kind::Map(f, _) => Kind::Map(f.clone(), loops()),
             Kind::Norm(n) => Kind::Norm(n.clone()),
             Kind::Softmax { n, from, to, .. } => {
                 let rows = views[0].len() / (*n).max(1);
@@ -123,6 +124,12 @@ impl Step {
             | Kind::Fill(_)
             | Kind::Resize(_)
             | Kind::MatMul(_)
+            | Kind::Reduce(_)
+            | Kind::Take(_)
+            | Kind::Scan(..)
+            | Kind::Indexed(_)
+            | Kind::GridSample(_)
+            | Kind::Recurrent(..)
             | Kind::Reference { .. } => return Err(StepError::NotSliced),
         })
     }
