@@ -177,7 +177,9 @@ fn network(
             })
         })
         .collect();
+    let slow = session.steps().iter().filter(|s| s.kernel == "reference").count();
     Ok(object!({
+        "reference_steps": slow,
         "output": name, "shapes": shapes, "gmac": session.macs() as f64 / 1e9,
         "planned_peak_mb": (session.arena_bytes() + session.weight_bytes()) as f64 / 1048576.0,
         "activations_mb": session.arena_bytes() as f64 / 1048576.0,
@@ -199,6 +201,11 @@ fn print_network(n: &Value, steps: bool) {
         n["isa"].as_str().unwrap_or(""),
         n["steps"].as_array().map_or(0, Vec::len)
     ));
+    if let Some(slow) = n["reference_steps"].as_u64().filter(|s| *s > 0) {
+        say(format!(
+            "  {slow} of the steps have no kernel and run in the float64 reference, which is slow; `-v` lists them as `reference`"
+        ));
+    }
     if !steps {
         return;
     }

@@ -191,12 +191,6 @@ pub enum LowerError {
         /// Position of the input.
         index: usize,
     },
-    /// An output that the operator computes and nothing names.
-    #[error("output {index} is omitted")]
-    OmittedOutput {
-        /// Position of the output.
-        index: usize,
-    },
     /// A size that only a run could tell.
     #[error("the shape of `{value}` depends on run-time values; give its inputs as constants")]
     UnknownShape {

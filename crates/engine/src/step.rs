@@ -1,24 +1,33 @@
 //! The steps that a graph becomes, and how each runs.
 
 mod conv;
+mod function;
+mod index;
 mod norm;
 mod reference;
 mod slices;
 
 use crate::error::StepError;
+use ampoule_graph::op::GridSample;
 use ampoule_graph::{DType, Op, Tensor};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::gemm::Act;
 use ampoule_kernels::{Elem, Element, Grid, bf16, eltwise, pool, resize};
 use ampoule_runtime::run::conv::Sums;
+use ampoule_runtime::run::fibres::Fibres;
 use ampoule_runtime::run::loops::Loops;
 use ampoule_runtime::run::matmul::{self, MatMul};
-use ampoule_runtime::run::{self, Places, depthwise, elementwise, sampling, softmax};
+use ampoule_runtime::run::recurrent::{self, Layer};
+use ampoule_runtime::run::reduce::{self, Reduce};
+use ampoule_runtime::run::take::{self, Take};
+use ampoule_runtime::run::{self, Places, depthwise, elementwise, grid_sample, map, sampling, softmax};
 use ampoule_runtime::view::Home;
 use ampoule_runtime::{Area, Cpu, Memory, View};
 use std::ops::Range;
 
 pub(crate) use conv::Convolution;
+pub(crate) use function::Function;
+pub(crate) use index::{Indexed, Scan, along_axis, rows_of, table};
 pub(crate) use reference::tensor;
 pub(crate) use slices::DEPTH;
 
@@ -97,9 +106,20 @@ pub(crate) enum Kind {
     },
     Resize(resize::Resize),
     MatMul(MatMul),
+    Reduce(Reduce),
+    Map(Function, Loops),
+    /// A copy whose source positions are given along each axis.
+    Take(Take),
+    Scan(Scan, Fibres),
+    Indexed(Indexed),
+    GridSample(GridSample),
+    /// The outputs that are there, in order.
+    Recurrent(Box<Layer>, [bool; 3]),
     Reference {
         op: Op,
         args: Vec<Arg>,
+        /// Which of the outputs are wanted.
+        outputs: Vec<bool>,
     },
 }
 
@@ -245,7 +265,26 @@ impl Step {
                 let operands = [area(&self.reads[0]), area(&self.reads[1])];
                 matmul::run(cx.cpu, plan, operands, area(&self.writes[0]));
             }
-            Kind::Reference { op, args } => reference::run(self, op, args, cx)?,
+            Kind::Reduce(plan) => reduce::run(cx.cpu, plan, area(&self.reads[0]), area(&self.writes[0])),
+            Kind::Map(f, loops) => {
+                let x: Vec<Area> = self.reads.iter().map(area).collect();
+                map::run(cx.cpu, loops, &x, area(&self.writes[0]), &|x, y| f.call(x, y));
+            }
+            Kind::Take(plan) => take::run(cx.cpu, plan, area(&self.reads[0]), area(&self.writes[0])),
+            Kind::Scan(scan, fibres) => self.scan(cx, scan, fibres)?,
+            Kind::Indexed(op) => self.indexed(cx, op)?,
+            Kind::GridSample(rule) => {
+                let [x, y] = [&self.reads[0], &self.writes[0]];
+                let (from, to) = (grid(x)?, grid(y)?);
+                let axes = x.dims.len() - 2;
+                grid_sample::run(cx.cpu, rule, axes, (area(x), &from), area(&self.reads[1]), (area(y), &to));
+            }
+            Kind::Recurrent(layer, given) => {
+                let mut writes = self.writes.iter();
+                let outputs = given.map(|g| g.then(|| writes.next().map(area)).flatten());
+                recurrent::run(cx.cpu, layer, area(&self.reads[0]), outputs);
+            }
+            Kind::Reference { op, args, outputs } => reference::run(self, op, args, outputs, cx)?,
         }
         Ok(())
     }

@@ -7,17 +7,22 @@
 
 mod binary;
 mod conv;
+mod einsum;
 mod elements;
 mod functions;
+mod grid_sample;
+mod indexed;
 mod join;
 mod norm;
 mod pool;
 mod product;
 mod quantize;
+mod recurrent;
 mod reduce;
 mod reshape;
 mod resize;
 mod row;
+mod scan;
 mod select;
 mod shape_of;
 mod slice;
@@ -27,13 +32,18 @@ mod window;
 
 pub use crate::op_error::{OpError, OpResult};
 pub use binary::{Binary, Variadic};
+pub use einsum::{Labels, einsum_labels, einsum_sizes};
+pub use grid_sample::{Between, GridSample, GridTaps, MOST_TAPS, Outside};
+pub use indexed::{Indexed, Scatter, index_in, slice_offsets};
 pub use join::split_sizes;
 pub use pool::Pool;
+pub use recurrent::{Cell, Direction, Recurrent};
 pub use reduce::Reduction;
 pub use resize::{AxisTaps, Coordinates, Interpolation, Nearest, Resize, axis_taps, resize_geometry};
 pub use row::{BASE_OPSET, Channels, Field, Gradient, Quantized, Row};
+pub use scan::cumsum_axis;
 pub(crate) use shape_of::shape_range;
-pub use slice::{PadMode, pad_plan, slice_plan};
+pub use slice::{PadMode, pad_plan, pad_source, slice_plan};
 pub use unary::Unary;
 pub use window::{Padding, Resolved, Window};
 
@@ -198,6 +208,21 @@ pub enum Op {
     SpaceToDepth {
         block: usize,
     },
+    Indexed(Indexed),
+    Einsum {
+        equation: String,
+    },
+    /// Inputs `x, axis`.
+    CumSum {
+        exclusive: bool,
+        reverse: bool,
+    },
+    /// Inputs `x, k`.
+    Trilu {
+        upper: bool,
+    },
+    GridSample(GridSample),
+    Recurrent(Recurrent),
     Unknown(Unknown),
 }
 
@@ -293,6 +318,18 @@ impl Op {
             Op::Identity => row("Identity", (1, 1), 1, 18, Pointwise, View, Kept, Known),
             Op::DepthToSpace { .. } => row("DepthToSpace", (1, 1), 1, 18, Windowed, No, Other, None),
             Op::SpaceToDepth { .. } => row("SpaceToDepth", (1, 1), 1, 18, Windowed, No, Other, None),
+            Op::Indexed(i) => {
+                let n = i.inputs();
+                row(i.name(), (n, n), 1, 18, Whole, No, Other, None)
+            }
+            Op::Einsum { .. } => row("Einsum", (1, ANY), 1, 18, Whole, No, Other, None),
+            Op::CumSum { .. } => row("CumSum", (2, 2), 1, 18, Whole, No, Other, None),
+            Op::Trilu { .. } => row("Trilu", (1, 2), 1, 18, Whole, No, Other, None),
+            Op::GridSample(_) => row("GridSample", (2, 2), 1, 20, Whole, No, Other, None),
+            Op::Recurrent(r) => {
+                let (inputs, outputs) = r.arity();
+                row(r.name(), (3, inputs), outputs, 18, Whole, No, Other, None)
+            }
             Op::Unknown(_) => row("(not supported)", (0, ANY), ANY, 18, Whole, No, Other, None),
         }
     }
@@ -378,6 +415,15 @@ impl Op {
             Op::Range => shaped(dtype, Some(vec![shape_of::range_len(args)])),
             Op::DepthToSpace { block, .. } => shaped(dtype, reshape::depth_to_space_shape(args, *block)?),
             Op::SpaceToDepth { block } => shaped(dtype, reshape::space_to_depth_shape(args, *block)?),
+            Op::Indexed(i) => shaped(dtype, indexed::shape(args, *i)?),
+            Op::Einsum { equation } => {
+                same_dtype(args, 0..args.infos.len())?;
+                shaped(dtype, einsum::shape(args, equation)?)
+            }
+            Op::CumSum { .. } => like(x),
+            Op::Trilu { .. } => shaped(dtype, scan::trilu_shape(args)?),
+            Op::GridSample(_) => shaped(dtype, grid_sample::shape(args)?),
+            Op::Recurrent(r) => return recurrent::shapes(args, r, outputs),
             Op::Unknown(_) => return Ok(vec![Info::default(); outputs]),
         };
         Ok(vec![one])
@@ -440,6 +486,12 @@ impl Op {
                 reshape::depth_to_space(x.required(0)?, *block, *column_row)?
             }
             Op::SpaceToDepth { block } => reshape::space_to_depth(x.required(0)?, *block)?,
+            Op::Indexed(i) => indexed::compute(x, *i)?,
+            Op::Einsum { equation } => einsum::einsum(x, equation)?,
+            Op::CumSum { exclusive, reverse } => scan::cumsum(x, *exclusive, *reverse)?,
+            Op::Trilu { upper } => scan::trilu(x, *upper)?,
+            Op::GridSample(g) => grid_sample::grid_sample(x, g)?,
+            Op::Recurrent(r) => return recurrent::recurrent(x, r, outputs),
             Op::Unknown(u) => return Err(OpError::NoReference { name: u.qualified_name() }),
         };
         Ok(vec![one])

@@ -104,6 +104,8 @@ pub enum OpError {
     QuantizationScale { scale: f64 },
     #[error("{scales} scales are given for an axis of {size}")]
     ScalesOfAxis { scales: usize, size: usize },
+    #[error("the equation `{equation}` does not fit the inputs")]
+    Equation { equation: String },
     #[error("{name} has no reference implementation")]
     NoReference { name: String },
 }

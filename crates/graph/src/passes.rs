@@ -5,6 +5,7 @@ mod activations;
 mod dead;
 mod fold;
 mod norms;
+mod powers;
 mod quantized_moves;
 mod windows;
 
@@ -24,6 +25,8 @@ pub struct Pass {
 pub const PASSES: &[Pass] = &[
     Pass { name: "fold_constants", run: fold::fold_constants },
     Pass { name: "remove_identities", run: dead::remove_identities },
+    Pass { name: "simplify_powers", run: powers::simplify_powers },
+    Pass { name: "pool_means", run: powers::pool_means },
     Pass { name: "recognise_activations", run: activations::recognise },
     Pass { name: "pad_into_window", run: windows::pad_into_window },
     Pass { name: "fold_batch_norm", run: norms::fold_batch_norm },

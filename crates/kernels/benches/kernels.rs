@@ -12,6 +12,7 @@ use ampoule_kernels::grad::weight::{WeightGradient, weight_gradient};
 use ampoule_kernels::layer_norm::{Rows, layer_norm};
 use ampoule_kernels::measure::Tile;
 use ampoule_kernels::pool::{Pool, PoolKind};
+use ampoule_kernels::reduce::{self, Columns, Fold, WeightedRows};
 use ampoule_kernels::registry::{Kernel, kernels};
 use ampoule_kernels::resize::{Resize, Samples};
 use ampoule_kernels::winograd::{Operands, Shape, Steps, Variant, Winograd};
@@ -100,6 +101,26 @@ fn kernel(bencher: Bencher, row: Row) {
             // SAFETY: both hold the rows.
             bytes(bencher, 4, || unsafe {
                 softmax::softmax(isa, (x.as_ptr(), CHANNELS), (y.as_mut_ptr(), CHANNELS), rows, CHANNELS)
+            });
+        }
+        Operation::Reduce => {
+            let (x, mut acc) = (vec![0.5f32; VALUES], vec![0f64; CHANNELS]);
+            let rows = (SIDE * SIDE, CHANNELS as isize);
+            // SAFETY: all rows are there.
+            bytes(bencher, 4, || unsafe {
+                let args = Columns { fold: Fold::Sum, src: x.as_ptr(), rows, shift: &[], acc: &mut acc };
+                reduce::columns(isa, args);
+            });
+        }
+        Operation::WeightedRows => {
+            let (x, mut y) = (vec![0.5f32; VALUES], vec![0f32; CHANNELS]);
+            let rows: Vec<usize> = (0..SIDE * SIDE).map(|r| r * CHANNELS).collect();
+            let weights = vec![0.5f32; rows.len()];
+            let (src, dst, rows, weights) = (x.as_ptr(), y.as_mut_ptr(), &rows[..], &weights[..]);
+            // SAFETY: all rows are there.
+            bytes(bencher, 4, || unsafe {
+                let args = WeightedRows { src, rows, weights, dst, n: CHANNELS, add: false };
+                reduce::weighted_rows(isa, args);
             });
         }
         Operation::WeightGradient => weight_gradients(bencher, isa),

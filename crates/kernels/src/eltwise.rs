@@ -325,6 +325,17 @@ pub unsafe fn binary<E: Element>(
     unsafe { dispatch(isa, BinaryRun { f, a, b, b_step: !b_scalar as usize, dst, n }) }
 }
 
+/// 0, or not a number where `x` is not.
+/// Safety: the CPU must have the features of `V`.
+#[inline(always)]
+unsafe fn not_a_number<V: Vector>(x: V::V) -> V::V {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        let small = V::min(V::splat(1.0), V::max(V::splat(-1.0), x));
+        V::sub(small, small)
+    }
+}
+
 /// One register of a binary function. A function rather than a closure, which might not be inlined
 /// and would then lose the features of its caller.
 /// Safety: the CPU must have the features of `V`.
@@ -337,9 +348,10 @@ unsafe fn combine<V: Vector>(f: Binary, x: V::V, y: V::V) -> V::V {
             Binary::Sub => V::sub(x, y),
             Binary::Mul => V::mul(x, y),
             Binary::Div => V::div(x, y),
-            // The hardware's maximum drops a NaN in its first operand; put it back.
-            Binary::Max => V::select_lt(y, x, x, V::select_lt(x, y, y, V::add(x, V::sub(y, y)))),
-            Binary::Min => V::select_lt(x, y, x, V::select_lt(y, x, y, V::add(x, V::sub(y, y)))),
+            // The hardware's extreme drops a NaN in its first operand: what is not a number stays so when it is
+            // clamped, and 0 otherwise leaves the result as it is.
+            Binary::Max => V::add(V::max(x, y), not_a_number::<V>(x)),
+            Binary::Min => V::add(V::min(x, y), not_a_number::<V>(x)),
             Binary::PRelu => V::select_lt(x, V::splat(0.0), V::mul(x, y), x),
         }
     }

@@ -27,6 +27,7 @@ pub mod measure;
 pub mod norm;
 mod operation;
 pub mod pool;
+pub mod reduce;
 pub mod registry;
 pub mod resize;
 pub mod simd;

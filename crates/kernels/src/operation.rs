@@ -185,6 +185,10 @@ operations! {
     Resize = "resize", Resize, Generic, [F32, Bf16, F16, U8];
     /// Softmax of rows.
     Softmax = "softmax", Softmax, Generic, [F32, Bf16];
+    /// Reductions along rows or over rows.
+    Reduce = "reduce", Norm, Generic, [F32, Bf16];
+    /// Weighted sums of rows.
+    WeightedRows = "weighted_rows", Norm, Generic, [F32, Bf16];
     /// Weight gradients of convolutions and matrix products.
     WeightGradient = "weight_gradient", Gradient, Generic, [F32];
     /// The normalisation with the activation after it, in training.

@@ -69,6 +69,14 @@ impl<'a> Attrs<'a> {
         String::from_utf8(a.s.to_vec()).map_err(|_| Refusal::NotText { name: name.into() })
     }
 
+    pub fn texts(&self, name: &str) -> Read<Option<Vec<String>>> {
+        let Some(a) = self.get(name, AttributeType::Strings)? else { return Ok(None) };
+        let text = |s: &bytes::Bytes| {
+            String::from_utf8(s.to_vec()).map_err(|_| Refusal::NotText { name: name.into() })
+        };
+        a.strings.iter().map(text).collect::<Read<_>>().map(Some)
+    }
+
     pub fn tensor(&self, name: &str) -> Read<Option<Tensor>> {
         let Some(a) = self.get(name, AttributeType::Tensor)? else { return Ok(None) };
         let t = a.t.as_ref().ok_or_else(|| Refusal::NoTensor { name: name.into() })?;

@@ -5,6 +5,7 @@
 
 mod fields;
 mod legacy;
+mod rare;
 mod window;
 
 use crate::attrs::Attrs;
@@ -53,7 +54,10 @@ pub(crate) fn read(r: &mut Draft, n: &NodeProto, node: &mut Node) -> Read<()> {
         Some(op) => Some(op),
         None => match layer(r, n, node, &a)? {
             Some(op) => Some(op),
-            None => moved(r, n, node, &a)?,
+            None => match moved(r, n, node, &a)? {
+                Some(op) => Some(op),
+                None => rare::read(r, n, node, &a)?,
+            },
         },
     };
     let op = op.ok_or(Refusal::NotKnown)?;
@@ -409,6 +413,10 @@ pub(crate) fn write(op: &Op, n: &Node) -> Vec<AttributeProto> {
             out.push(text("mode", if *column_row { "CRD" } else { "DCR" }));
         }
         Op::SpaceToDepth { block } => out.push(int("blocksize", *block as i64)),
+        Op::Indexed(_) | Op::Einsum { .. } | Op::CumSum { .. } | Op::Trilu { .. } => {
+            rare::write(&mut out, op)
+        }
+        Op::GridSample(_) | Op::Recurrent(_) => rare::write(&mut out, op),
         Op::GlobalAveragePool
         | Op::GlobalMaxPool
         | Op::Binary(_)

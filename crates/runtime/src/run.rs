@@ -9,12 +9,18 @@ pub mod conv;
 pub mod depthwise;
 mod depthwise_gradient;
 pub mod elementwise;
+pub mod fibres;
 pub mod grad;
+pub mod grid_sample;
 pub mod loops;
+pub mod map;
 pub mod matmul;
 pub mod norm;
+pub mod recurrent;
+pub mod reduce;
 pub mod sampling;
 pub mod softmax;
+pub mod take;
 pub mod values;
 mod weight_gradient;
 

@@ -123,9 +123,41 @@ impl View {
         Some(Grid { dims, strides })
     }
 
-    /// The same elements under other dimensions, when they lie contiguously in row-major order.
+    /// The same elements under other dimensions, when strides can say where they lie: axes are split, and neighbours
+    /// joined where one continues the other.
     pub fn reshaped(&self, dims: &[usize]) -> Option<View> {
-        self.is_row_major().then(|| View { dims: dims.to_vec(), strides: row_major(dims), ..self.clone() })
+        if self.is_row_major() || self.is_empty() {
+            return Some(View { dims: dims.to_vec(), strides: row_major(dims), ..self.clone() });
+        }
+        let own: Vec<(usize, isize)> =
+            self.dims.iter().copied().zip(self.strides.iter().copied()).filter(|a| a.0 != 1).collect();
+        let mut strides = vec![0isize; dims.len()];
+        let (mut i, mut k) = (0, 0);
+        while i < own.len() {
+            // The fewest axes of both that hold the same number of elements.
+            let (mut have, mut want, first, start) = (own[i].0, 1, i, k);
+            i += 1;
+            while want != have {
+                if want < have {
+                    want *= *dims.get(k)?;
+                    k += 1;
+                } else {
+                    let (n, s) = *own.get(i)?;
+                    if own[i - 1].1 != s * n as isize {
+                        return None;
+                    }
+                    have *= n;
+                    i += 1;
+                }
+            }
+            debug_assert!(first < i);
+            let mut step = own[i - 1].1;
+            for j in (start..k).rev() {
+                strides[j] = step;
+                step *= dims[j] as isize;
+            }
+        }
+        Some(View { dims: dims.to_vec(), strides, ..self.clone() })
     }
 
     /// Axes in another order.
@@ -149,6 +181,16 @@ impl View {
             v.strides[i] *= step as isize;
         }
         v.offset = offset.max(0) as usize;
+        v
+    }
+
+    /// Axis `axis` as several, the outermost first, whose sizes multiply to its own.
+    pub fn split(&self, axis: usize, sizes: &[usize]) -> View {
+        let mut v = self.clone();
+        let step = self.strides[axis];
+        let strides: Vec<isize> = row_major(sizes).into_iter().map(|s| s * step).collect();
+        v.dims.splice(axis..=axis, sizes.iter().copied());
+        v.strides.splice(axis..=axis, strides);
         v
     }
 
@@ -184,6 +226,30 @@ mod tests {
         let one = view(&[1, 1, 4, 5], row_major(&[1, 1, 4, 5]));
         assert_eq!(one.grid().unwrap(), Grid::dense([1, 1, 4, 5, 1]));
         assert!(view(&[1, 3, 4, 5], row_major(&[1, 3, 4, 5])).grid().is_none());
+    }
+
+    #[test]
+    fn reshapes_without_a_copy_name_the_same_elements() {
+        let places = |v: &View| -> Vec<isize> {
+            let mut all = vec![v.offset as isize];
+            for (&d, &s) in v.dims.iter().zip(&v.strides) {
+                all = all.iter().flat_map(|a| (0..d as isize).map(move |i| a + i * s)).collect();
+            }
+            all
+        };
+        let image = view(&[2, 6, 4, 5], channels_last(&[2, 6, 4, 5], 6));
+        for dims in
+            [&[2, 6, 20][..], &[2, 2, 3, 4, 5], &[2, 6, 2, 2, 5], &[1, 2, 6, 1, 20, 1], &[2, 3, 2, 10, 2]]
+        {
+            let v = image.reshaped(dims).unwrap();
+            assert_eq!(places(&v), places(&image), "{dims:?}");
+        }
+        for dims in [&[2, 120][..], &[12, 4, 5], &[240], &[2, 3, 40]] {
+            assert!(image.reshaped(dims).is_none(), "{dims:?}");
+        }
+        let turned = image.sliced(&[(1, 2, -1), (0, 6, 1), (3, 4, -1), (0, 5, 1)]);
+        assert_eq!(places(&turned.reshaped(&[2, 3, 2, 4, 5]).unwrap()), places(&turned));
+        assert!(turned.reshaped(&[2, 6, 20]).is_none());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::quantized::Int8Operands;
 use super::target::reads;
 use super::weights::ConstantWeights;
-use super::{Lower, R};
+use super::{Lower, NO_GRID, R};
 use crate::error::LowerError;
 use crate::step::{Convolution, Exact, Kind};
 use ampoule_graph::op::Window;
@@ -14,6 +14,7 @@ use ampoule_kernels::gemm::{self, Operand};
 use ampoule_kernels::winograd::Steps;
 use ampoule_kernels::{Act, Elem, Grid};
 use ampoule_runtime::run::conv::{Algorithm, ConvPart, ConvParts};
+use ampoule_runtime::view::channels_last;
 use ampoule_runtime::{View, axes};
 
 impl Lower<'_> {
@@ -66,7 +67,10 @@ impl Lower<'_> {
             Self::requantize_directly(i, (out, t.residual.is_some()), q, &mut t.act, scale, (&mut bias, m));
         }
         let post = if quantized.is_some() { None } else { t.post };
-        if cg == 1 && group == m && group > 1 {
+        if cg == 1 && group > 1 && m % group == 0 && (group == m || quantized.is_none()) {
+            if group != m {
+                (reads[0], gx) = self.repeated(n, &reads[0], m / group)?;
+            }
             let weights = (0..taps * m).map(|i| w.get(i % m * taps + i / m)).collect();
             let bias = bias.unwrap_or_else(|| vec![0.0; m]);
             let residual = t.residual.as_ref().map(|r| r.1);
@@ -114,6 +118,20 @@ impl Lower<'_> {
         let kind = Kind::Conv(Convolution { post, prologue, ..Convolution::plain(ConvParts::new(parts)) });
         self.push(n, kind, reads, vec![t.output], macs);
         Ok(true)
+    }
+
+    /// `x` with each channel `times` times side by side, so that several filters of a channel are one depthwise
+    /// convolution.
+    fn repeated(&mut self, n: &Node, x: &View, times: usize) -> R<(View, Grid)> {
+        let mut dims = x.dims.clone();
+        dims[1] *= times;
+        let out = self.fresh(&dims, channels_last(&dims, dims[1]), x.elem);
+        let mut from = x.clone();
+        from.dims.insert(2, times);
+        from.strides.insert(2, 0);
+        self.copy(n, from, out.split(1, &[x.dims[1], times]));
+        let grid = out.grid().ok_or(NO_GRID)?;
+        Ok((out, grid))
     }
 
     /// An integer convolution whose exact sums the normalisation after it needs. Nothing is done where

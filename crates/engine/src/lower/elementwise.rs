@@ -83,14 +83,14 @@ impl Lower<'_> {
     pub(super) fn unary(&mut self, n: &Node, u: Unary) -> R<bool> {
         match vectorised(u) {
             Some(f) => self.apply_unary(n, f),
-            None => Ok(false),
+            None => self.function(n),
         }
     }
 
     pub(super) fn clip(&mut self, n: &Node) -> R<bool> {
         match self.activation(n) {
             Some(Act::Clamp(a, b)) => self.apply_unary(n, eltwise::Unary::Clamp(a, b)),
-            Some(Act::None | Act::Leaky(_)) | None => Ok(false),
+            Some(Act::None | Act::Leaky(_)) | None => self.computed_clip(n),
         }
     }
 
@@ -102,7 +102,7 @@ impl Lower<'_> {
             Binary::Mul => K::Mul,
             Binary::Div => K::Div,
             Binary::PRelu => K::PRelu,
-            _ => return Ok(false),
+            _ => return self.function(n),
         };
         let (Some(x), Some(z), Some(y)) = (n.input(0), n.input(1), n.output()) else { return Ok(false) };
         if b == Binary::Mul && (self.scale(n, x, z, y)? || self.scale(n, z, x, y)?) {
@@ -127,13 +127,32 @@ impl Lower<'_> {
     pub(super) fn variadic(&mut self, n: &Node, v: Variadic) -> R<bool> {
         use eltwise::Binary as K;
         let f = match v {
-            Variadic::Sum => K::Add,
+            Variadic::Sum | Variadic::Mean => K::Add,
             Variadic::Max => K::Max,
             Variadic::Min => K::Min,
-            Variadic::Mean => return Ok(false),
         };
-        let (Some(y), [Some(a), Some(b)]) = (n.output(), &n.inputs[..]) else { return Ok(false) };
-        self.apply_binary(n, f, *a, *b, y)?;
+        let Some(y) = n.output() else { return Ok(false) };
+        let (a, b) = match n.inputs[..] {
+            [Some(a), Some(b)] if v != Variadic::Mean => {
+                return self.apply_binary(n, f, a, b, y).map(|()| true);
+            }
+            [Some(a), ..] => (a, 1),
+            _ => return Ok(false),
+        };
+        let dims = self.dims(y)?;
+        let mut sum = self.get(a)?.expanded(&dims);
+        for i in b..n.inputs.len() {
+            let next = self.input(n, i)?.expanded(&dims);
+            let out = self.fresh(&dims, super::natural(&dims), sum.elem);
+            let loops = Loops::new(&[&sum, &next, &out]);
+            self.push(n, Kind::Binary(f, loops), vec![sum, next], vec![out.clone()], 0);
+            sum = out;
+        }
+        if v == Variadic::Mean {
+            sum = self.scaled(n, sum, 1.0 / n.inputs.len() as f32);
+        }
+        self.slices.remove(&y);
+        self.set(y, sum);
         Ok(true)
     }
 }

@@ -34,8 +34,28 @@ impl Lower<'_> {
             Op::Binary(b) if floats => self.binary(n, *b)?,
             Op::Variadic(v) if floats => self.variadic(n, *v)?,
             Op::Clip if floats => self.clip(n)?,
+            Op::Unary(_) | Op::Binary(_) | Op::Variadic(_) | Op::Clip => self.function(n)?,
             Op::Quantize { .. } | Op::Dequantize { .. } => self.quantizer(n)?,
             Op::Softmax { axis, log: false } => self.softmax(n, *axis)?,
+            Op::Softmax { axis, log: true } => self.log_softmax(n, *axis)?,
+            Op::Reduce { kind, keep_dims, noop_with_empty_axes } => {
+                self.reduce(n, *kind, *keep_dims, *noop_with_empty_axes)?
+            }
+            Op::ArgExtreme { max, axis, keep_dims, last } => {
+                self.extreme(n, *max, *axis, *keep_dims, *last)?
+            }
+            Op::TopK { axis, largest } => self.top(n, *axis, *largest)?,
+            Op::CumSum { exclusive, reverse } => self.cumsum(n, *exclusive, *reverse)?,
+            Op::Gather { axis } => self.gather(n, *axis)?,
+            Op::Indexed(op) => self.indexed(n, *op)?,
+            Op::Tile => self.tile(n)?,
+            Op::DepthToSpace { block, column_row } => self.depth_to_space(n, *block, *column_row)?,
+            Op::SpaceToDepth { block } => self.space_to_depth(n, *block)?,
+            Op::Einsum { equation } if floats => self.einsum(n, equation)?,
+            Op::Recurrent(r) => self.recurrent(n, r)?,
+            Op::GridSample(rule) => self.grid_sample(n, rule)?,
+            Op::Trilu { upper } => self.trilu(n, *upper)?,
+            Op::Where => self.function(n)?,
             Op::MatMul if floats => self.matmul(n)?,
             Op::Gemm { alpha, beta, trans_a, trans_b } if floats => {
                 self.gemm(n, *alpha, *beta, *trans_a, *trans_b)?
@@ -72,17 +92,14 @@ impl Lower<'_> {
             });
         }
         let mut writes = Vec::new();
-        for (i, id) in n.outputs.iter().enumerate() {
-            // An omitted output is computed all the same; it needs a place and no name.
-            let Some(id) = id else {
-                return Err(LowerError::OmittedOutput { index: i });
-            };
+        for id in n.outputs.iter().flatten() {
             let dims = self.dims(*id)?;
             let v = self.place(*id, &dims);
             self.set(*id, v.clone());
             writes.push(v);
         }
-        self.push(n, Kind::Reference { op: n.op.clone(), args }, reads, writes, 0);
+        let outputs = n.outputs.iter().map(Option::is_some).collect();
+        self.push(n, Kind::Reference { op: n.op.clone(), args, outputs }, reads, writes, 0);
         Ok(())
     }
 }

@@ -200,6 +200,7 @@ impl Lower<'_> {
                     | Kind::Unary(..)
                     | Kind::Table(..)
                     | Kind::Binary(..)
+                    | Kind::Map(..)
                     | Kind::Softmax { .. }
             );
         let node = self.graph.node_name(n).to_owned();

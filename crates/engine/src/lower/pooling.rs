@@ -2,13 +2,16 @@
 
 use super::{Lower, OUTPUT, R};
 use crate::error::LowerError;
-use crate::step::Kind;
+use crate::step::{Kind, table};
 use ampoule_graph::infer::resize_geometry;
 use ampoule_graph::op::{Pool, Resize};
 use ampoule_graph::{Node, Tensor, ValueId, eval};
 use ampoule_kernels::conv::Axis;
 use ampoule_kernels::pool::{Pool as PoolPlan, PoolKind};
+use ampoule_kernels::reduce::Fold;
 use ampoule_kernels::resize::{Resize as ResizePlan, Samples};
+use ampoule_runtime::run::reduce::Finish;
+use ampoule_runtime::run::take::Take;
 use ampoule_runtime::{View, axes};
 
 impl Lower<'_> {
@@ -46,7 +49,10 @@ impl Lower<'_> {
     pub(super) fn global_max(&mut self, n: &Node) -> R<bool> {
         let Some(y) = n.output() else { return Ok(false) };
         let x = self.input(n, 0)?;
-        let Some(g) = x.grid() else { return Ok(false) };
+        let Some(g) = x.grid() else {
+            let spatial = (2..x.dims.len()).collect::<Vec<_>>();
+            return self.reduce_axes(n, x, y, &spatial, (Fold::Max, Finish::Total));
+        };
         let axes = [1, 2, 3].map(|i| Axis { kernel: g.dims[i], stride: 1, dilation: 1, pad: 0 });
         self.pool_step(n, x, y, axes, PoolKind::Max)
     }
@@ -54,8 +60,9 @@ impl Lower<'_> {
     pub(super) fn global_average(&mut self, n: &Node) -> R<bool> {
         let Some(y) = n.output() else { return Ok(false) };
         let x = self.input(n, 0)?;
-        if !(3..=5).contains(&x.dims.len()) || x.is_empty() {
-            return Ok(false);
+        if !(3..=5).contains(&x.dims.len()) || x.is_empty() || x.grid().is_none() {
+            let spatial = (2..x.dims.len()).collect::<Vec<_>>();
+            return self.reduce_axes(n, x, y, &spatial, (Fold::Sum, Finish::Mean));
         }
         let (x, _) = self.channels_last(n, x)?;
         let dims = self.dims(y)?;
@@ -71,13 +78,13 @@ impl Lower<'_> {
         let rank = x.dims.len();
         let scales = self.constant(n, 2).and_then(Tensor::to_f64);
         let sizes = self.constant(n, 3).and_then(Tensor::to_i64);
-        if !(3..=5).contains(&rank) || (scales.is_none() && sizes.is_none()) {
+        if scales.is_none() && sizes.is_none() {
             return Ok(false);
         }
         let (out_dims, scale) = resize_geometry(r, &x.dims, scales.as_deref(), sizes.as_deref())?;
         let still = |i: usize| out_dims[i] == x.dims[i] && scale[i] == 1.0;
-        if !still(0) || !still(1) {
-            return Ok(false);
+        if !(3..=5).contains(&rank) || !still(0) || !still(1) {
+            return self.picked(n, r, x, y, &scale);
         }
         let samples = |i: usize| match (i + rank).checked_sub(3) {
             // Axis i of three is axis i + rank - 3 of the value, when that is a spatial one.
@@ -92,6 +99,26 @@ impl Lower<'_> {
         let output = out.grid().ok_or(OUTPUT)?;
         let plan = ResizePlan { input, output, axes, elem: out.elem };
         self.push(n, Kind::Resize(plan), vec![x], vec![out], 0);
+        Ok(true)
+    }
+
+    /// A resampling that picks elements, along any axes.
+    fn picked(&mut self, n: &Node, r: &Resize, x: View, y: ValueId, scale: &[f64]) -> R<bool> {
+        let dims = self.dims(y)?;
+        let x = self.ascending(n, x);
+        let taps: Vec<_> =
+            (0..dims.len()).map(|i| eval::axis_taps(r, x.dims[i], dims[i], scale[i])).collect();
+        if taps.iter().flatten().any(|t| t.len() != 1 || t[0].1 != 1.0) || x.is_empty() {
+            return Ok(false);
+        }
+        let out = self.place(y, &dims);
+        if out.elem != x.elem {
+            return Ok(false);
+        }
+        self.set(y, out.clone());
+        let from = |i: usize| table(x.strides[i], taps[i].iter().map(|t| Some(t[0].0)));
+        let plan = Take::new(&out, (0..dims.len()).map(from).collect(), 0.0);
+        self.push(n, Kind::Take(plan), vec![x], vec![out], 0);
         Ok(true)
     }
 }

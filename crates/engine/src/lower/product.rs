@@ -2,14 +2,16 @@
 
 use super::fuse::Residual;
 use super::quantized::{Int8Operands, Quantization};
+use super::reduce::with_axes;
 use super::weights::ConstantWeights;
 use super::{Lower, R};
 use crate::error::LowerError;
 use crate::step::{Convolution, Kind};
 use ampoule_graph::{Node, ValueId};
 use ampoule_kernels::conv::{Axis, Conv, Quantized, Spec, Weights};
-use ampoule_kernels::{Elem, Grid, gemm};
+use ampoule_kernels::{Elem, Grid, eltwise, gemm};
 use ampoule_runtime::run::conv::{Algorithm, ConvPart, ConvParts};
+use ampoule_runtime::run::loops::Loops;
 use ampoule_runtime::run::matmul::MatMul;
 use ampoule_runtime::{OutOfMemory, View};
 
@@ -68,7 +70,10 @@ impl Lower<'_> {
     }
 
     pub(super) fn gemm(&mut self, n: &Node, alpha: f32, beta: f32, trans_a: bool, trans_b: bool) -> R<bool> {
-        let (Some((w, [p, q])), Some(y)) = (self.matrix(n), n.output()) else { return Ok(false) };
+        let Some(y) = n.output() else { return Ok(false) };
+        let Some((w, [p, q])) = self.matrix(n) else {
+            return self.computed_gemm(n, y, [alpha, beta], [trans_a, trans_b]);
+        };
         let (k, m) = if trans_b { (q, p) } else { (p, q) };
         let bias = match n.input(2) {
             None => None,
@@ -77,7 +82,7 @@ impl Lower<'_> {
                 let row = dims.iter().rev().skip(1).all(|&d| d == 1);
                 match self.floats(n, 2).filter(|v| row && (v.len() == m || v.len() == 1)) {
                     Some(v) => Some((0..m).map(|i| beta * v[i % v.len()]).collect::<Vec<f32>>()),
-                    None => return Ok(false),
+                    None => return self.computed_gemm(n, y, [alpha, beta], [trans_a, trans_b]),
                 }
             }
         };
@@ -104,8 +109,11 @@ impl Lower<'_> {
             return Ok(true);
         }
         let (a, b) = (self.input(n, 0)?, self.input(n, 1)?);
-        if a.dims.len() < 2 || b.dims.len() < 2 || a.is_empty() || b.is_empty() {
+        if a.is_empty() || b.is_empty() || a.dims.is_empty() || b.dims.is_empty() {
             return Ok(false);
+        }
+        if a.dims.len() < 2 || b.dims.len() < 2 {
+            return self.vector_product(n, a, b, y);
         }
         if let (Some(w), 2) = (self.constant(n, 1).and_then(ConstantWeights::of), b.dims.len()) {
             let m = b.dims[1];
@@ -114,6 +122,13 @@ impl Lower<'_> {
             return Ok(true);
         }
         let dims = self.dims(y)?;
+        let output = self.multiply(n, a, b, &dims)?;
+        self.set(y, output);
+        Ok(true)
+    }
+
+    /// The products of the matrices that the last two axes of `a` and `b` are, of shape `dims` in all.
+    pub(super) fn multiply(&mut self, n: &Node, a: View, b: View, dims: &[usize]) -> R<View> {
         let lead = &dims[..dims.len() - 2];
         let (m, k) = (a.dims[a.dims.len() - 2], a.dims[a.dims.len() - 1]);
         let cols = b.dims[b.dims.len() - 1];
@@ -139,12 +154,76 @@ impl Lower<'_> {
         };
         let (oa, ob) = (offsets(&a, m * k), offsets(&b, k * cols));
         let batch = oa.iter().zip(&ob).enumerate().map(|(i, (a, b))| [*a, *b, i * m * cols]).collect();
-        let output = self.fresh(&dims, ampoule_runtime::view::row_major(&dims), self.elem(y));
-        self.set(y, output.clone());
+        let output = self.fresh(dims, ampoule_runtime::view::row_major(dims), a.elem);
         let operand = gemm::operand(self.isa, a.elem);
         let product = MatMul { m, k, n: cols, batch, panels: gemm::panels(self.isa, operand, cols, 0) };
         let macs = (product.batch.len() * m * k * cols) as u64;
-        self.push(n, Kind::MatMul(product), vec![a, b], vec![output], macs);
+        self.push(n, Kind::MatMul(product), vec![a, b], vec![output.clone()], macs);
+        Ok(output)
+    }
+
+    /// A product with a vector: as a matrix of one row or one column.
+    fn vector_product(&mut self, n: &Node, a: View, b: View, y: ValueId) -> R<bool> {
+        let mut dims = self.dims(y)?;
+        let (row, column) = (a.dims.len() == 1, b.dims.len() == 1);
+        let a = if row { with_axes(&a, &[0]) } else { a };
+        let b = if column { with_axes(&b, &[1]) } else { b };
+        if column {
+            dims.push(1);
+        }
+        if row {
+            dims.insert(dims.len() - 1, 1);
+        }
+        let mut v = self.multiply(n, a, b, &dims)?;
+        if column {
+            v.dims.pop();
+            v.strides.pop();
+        }
+        if row {
+            let at = v.dims.len() - if column { 1 } else { 2 };
+            v.dims.remove(at);
+            v.strides.remove(at);
+        }
+        self.set(y, v);
         Ok(true)
+    }
+
+    /// `alpha · a · b + beta · c` of computed operands.
+    fn computed_gemm(&mut self, n: &Node, y: ValueId, factors: [f32; 2], turned: [bool; 2]) -> R<bool> {
+        let turn = |v: View, t: bool| if t { v.permuted(&[1, 0]) } else { v };
+        let (a, b) = (self.input(n, 0)?, self.input(n, 1)?);
+        let (a, b) = (turn(a, turned[0]), turn(b, turned[1]));
+        let dims = self.dims(y)?;
+        if a.is_empty() || b.is_empty() || a.elem != self.elem(y) || b.elem != a.elem {
+            return Ok(false);
+        }
+        let mut v = self.multiply(n, a, b, &dims)?;
+        if factors[0] != 1.0 {
+            v = self.scaled(n, v, factors[0]);
+        }
+        if n.input(2).is_some() {
+            let c = self.input(n, 2)?;
+            let c = if factors[1] == 1.0 { c } else { self.scaled(n, c, factors[1]) };
+            if c.elem != v.elem {
+                return Ok(false);
+            }
+            let out = self.fresh(&dims, v.strides.clone(), v.elem);
+            let c = c.expanded(&dims);
+            let loops = Loops::new(&[&v, &c, &out]);
+            self.push(n, Kind::Binary(eltwise::Binary::Add, loops), vec![v, c], vec![out.clone()], 0);
+            v = out;
+        }
+        self.slices.remove(&y);
+        self.set(y, v);
+        Ok(true)
+    }
+
+    /// `v` times a number.
+    pub(super) fn scaled(&mut self, n: &Node, v: View, by: f32) -> View {
+        let out = self.fresh(&v.dims.clone(), ampoule_runtime::view::row_major(&v.dims), v.elem);
+        let loops = Loops::new(&[&v, &out]);
+        let f = eltwise::Unary::Dequantize { scale: by, zero: 0.0 };
+        self.push(n, Kind::Unary(f, loops), vec![v], vec![out.clone()], 0);
+        out
     }
 }

@@ -3,7 +3,8 @@
 use super::{Lower, R};
 use crate::error::LowerError;
 use ampoule_graph::infer::{axis, slice_plan, split_sizes};
-use ampoule_graph::{Node, Op, Tensor};
+use ampoule_graph::{Node, Op, Tensor, ValueId};
+use ampoule_runtime::View;
 
 impl Lower<'_> {
     /// Lowers `n` as views of its input; `false` when it is another kind of operator.
@@ -38,11 +39,7 @@ impl Lower<'_> {
                 let x = self.input(n, 0)?;
                 match x.reshaped(&dims) {
                     Some(v) => v,
-                    None => {
-                        let x = self.dense_rows(n, x);
-                        x.reshaped(&dims)
-                            .ok_or(LowerError::Layout { value: "what is reshaped", wanted: "dense" })?
-                    }
+                    None => self.reshaped_copy(n, y, x, &dims)?,
                 }
             }
             _ => return Ok(false),
@@ -50,6 +47,28 @@ impl Lower<'_> {
         self.slices.remove(&y);
         self.set(y, view);
         Ok(true)
+    }
+
+    /// The elements of `x` under other dimensions where no view can say that: copied to where those who read `y` want
+    /// them, if a view of that place has the dimensions of `x`, else into dense rows.
+    fn reshaped_copy(&mut self, n: &Node, y: ValueId, x: View, dims: &[usize]) -> R<View> {
+        let image = |&r: &usize| {
+            use Op::{AveragePool, BatchNorm, Conv, ConvTranspose, GroupNorm, InstanceNorm, MaxPool, Resize};
+            let op = &self.graph.nodes[r].op;
+            matches!(op, Conv { .. } | ConvTranspose { .. } | MaxPool(_) | AveragePool(_) | Resize(_))
+                || matches!(op, BatchNorm { .. } | InstanceNorm { .. } | GroupNorm { .. })
+        };
+        if (3..=5).contains(&dims.len()) && self.readers[y.0].iter().any(image) {
+            let out = self.fresh(dims, super::natural(dims), x.elem);
+            if let Some(to) = out.reshaped(&x.dims) {
+                self.copy(n, x, to);
+                return Ok(out);
+            }
+            // What was made for nothing takes no room.
+            self.out.buffers.pop();
+        }
+        let x = self.dense_rows(n, x);
+        x.reshaped(dims).ok_or(LowerError::Layout { value: "what is reshaped", wanted: "dense" })
     }
 
     fn split(&mut self, n: &Node, a: i64) -> R<bool> {

@@ -1,6 +1,6 @@
 //! What a session says of its steps.
 
-use crate::step::{Kind, Step};
+use crate::step::{Indexed, Kind, Scan, Step};
 use ampoule_kernels::Elem;
 use ampoule_kernels::eltwise::Unary;
 use std::time::Duration;
@@ -59,6 +59,18 @@ fn kernel_name(kind: &Kind) -> String {
         Kind::Softmax { .. } => "softmax".into(),
         Kind::Resize(_) => "resize".into(),
         Kind::MatMul(m) => m.panels.first().map_or(String::new(), |p| p.name.into()),
+        Kind::Reduce(_) => "reduce".into(),
+        Kind::Map(f, _) => f.name().into(),
+        Kind::Take(_) => "take".into(),
+        Kind::Scan(Scan::Sum { .. }, _) => "running_sum".into(),
+        Kind::Scan(Scan::Extreme { .. }, _) => "extreme".into(),
+        Kind::Scan(Scan::Top { .. }, _) => "sort".into(),
+        Kind::Scan(Scan::Gather { .. }, _) => "gather".into(),
+        Kind::Scan(Scan::Scatter { .. }, _) => "scatter".into(),
+        Kind::Indexed(Indexed::Gather { .. } | Indexed::GatherNd { .. }) => "gather".into(),
+        Kind::Indexed(Indexed::ScatterNd { .. }) => "scatter".into(),
+        Kind::GridSample(_) => "grid_sample".into(),
+        Kind::Recurrent(..) => "recurrent".into(),
         Kind::Reference { .. } => "reference".into(),
     }
 }

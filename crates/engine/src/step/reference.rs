@@ -11,7 +11,13 @@ pub(crate) fn tensor(dtype: DType, dims: &[usize], v: &[f32]) -> Option<Tensor> 
     Tensor::from_f64(dtype, dims, &wide)
 }
 
-pub(super) fn run(step: &Step, op: &Op, args: &[Arg], cx: &Context) -> Result<(), StepError> {
+pub(super) fn run(
+    step: &Step,
+    op: &Op,
+    args: &[Arg],
+    outputs: &[bool],
+    cx: &Context,
+) -> Result<(), StepError> {
     let inputs = args
         .iter()
         .map(|a| match a {
@@ -24,8 +30,9 @@ pub(super) fn run(step: &Step, op: &Op, args: &[Arg], cx: &Context) -> Result<()
             }
         })
         .collect::<Result<Vec<_>, StepError>>()?;
-    let out = eval::node(op, &inputs, step.writes.len())?;
-    for (t, w) in out.iter().zip(&step.writes) {
+    let out = eval::node(op, &inputs, outputs.len())?;
+    let wanted = out.iter().zip(outputs).filter(|o| *o.1).map(|o| o.0);
+    for (t, w) in wanted.zip(&step.writes) {
         let data = t.to_f32().ok_or(StepError::Type { dtype: t.dtype() })?;
         if t.dims() != w.dims {
             return Err(StepError::Shape { found: t.dims().to_vec(), planned: w.dims.clone() });

@@ -29,10 +29,11 @@ impl Step {
         match &self.kind {
             Kind::Conv(c) => c.sliced(depth),
             Kind::Norm(_) | Kind::Depthwise { .. } | Kind::Pool(_) | Kind::Resize(_) => true,
-            Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) | Kind::Copy(_) => true,
+            Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) | Kind::Copy(_) | Kind::Map(..) => true,
             Kind::Softmax { .. } => self.reads[0].grid().is_some_and(|g| g.uniform()),
             Kind::LayerNorm { .. } | Kind::Scale(_) | Kind::GlobalAverage | Kind::Fill(_) => false,
-            Kind::MatMul(_) | Kind::Reference { .. } => false,
+            Kind::MatMul(_) | Kind::Reduce(_) | Kind::Take(_) | Kind::Scan(..) | Kind::Indexed(_) => false,
+            Kind::GridSample(_) | Kind::Recurrent(..) | Kind::Reference { .. } => false,
         }
     }
 
@@ -44,7 +45,8 @@ impl Step {
             Kind::Depthwise { .. } | Kind::LayerNorm { .. } | Kind::Scale(_) | Kind::Pool(_) => return None,
             Kind::GlobalAverage | Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) => return None,
             Kind::Copy(_) | Kind::Fill(_) | Kind::Softmax { .. } | Kind::Resize(_) => return None,
-            Kind::MatMul(_) | Kind::Reference { .. } => return None,
+            Kind::MatMul(_) | Kind::Reduce(_) | Kind::Map(..) | Kind::Take(_) | Kind::Scan(..) => return None,
+            Kind::Indexed(_) | Kind::GridSample(_) | Kind::Recurrent(..) | Kind::Reference { .. } => return None,
         };
         norm.group.is_some().then_some(norm)
     }
@@ -113,6 +115,7 @@ impl Step {
             Kind::Table(t, _) => Kind::Table(t.clone(), loops()),
             Kind::Binary(f, _) => Kind::Binary(*f, loops()),
             Kind::Copy(_) => Kind::Copy(loops()),
+            Kind::Map(f, _) => Kind::Map(f.clone(), loops()),
             Kind::Norm(n) => Kind::Norm(n.clone()),
             Kind::Softmax { n, from, to, .. } => {
                 let rows = views[0].len() / (*n).max(1);
@@ -127,6 +130,12 @@ impl Step {
             | Kind::Fill(_)
             | Kind::Resize(_)
             | Kind::MatMul(_)
+            | Kind::Reduce(_)
+            | Kind::Take(_)
+            | Kind::Scan(..)
+            | Kind::Indexed(_)
+            | Kind::GridSample(_)
+            | Kind::Recurrent(..)
             | Kind::Reference { .. } => return Err(StepError::NotSliced),
         })
     }

@@ -376,3 +376,27 @@ pub fn norms2d() -> (Graph, Vec<usize>) {
     n.b.output(y, "y", &known(&[1, 2, 192, 70]));
     (n.b.finish(), dims)
 }
+
+/// Powers of constant exponents and a mean over the spatial axes.
+pub fn powers() -> (Graph, Vec<usize>) {
+    let dims = vec![1, 4, 6, 5];
+    let mut n = Network::new("powers", 300);
+    let x = n.b.input("x", &known(&dims));
+    let size = n.b.unary(x, Unary::Abs);
+    let [half, cube, root, axes] = [
+        Tensor::f32(&[], &[0.5]),
+        Tensor::f32(&[1], &[3.0]),
+        Tensor::f32(&[], &[-0.5]),
+        Tensor::i64s(&[-1, -2]),
+    ]
+    .map(|t| n.b.constant("c", t));
+    let above = n.b.node(Op::Binary(Binary::Add), &[size, half]);
+    let inverse = n.b.node(Op::Binary(Binary::Pow), &[above, root]);
+    let cubes = n.b.node(Op::Binary(Binary::Pow), &[x, cube]);
+    let both = n.b.node(Op::Binary(Binary::Mul), &[inverse, cubes]);
+    let op = Op::Reduce { kind: Reduction::Mean, keep_dims: true, noop_with_empty_axes: false };
+    let mean = n.b.node(op, &[both, axes]);
+    let y = n.b.node(Op::Binary(Binary::Mul), &[mean, both]);
+    n.b.output(y, "y", &known(&dims));
+    (n.b.finish(), dims)
+}

@@ -3,6 +3,7 @@
 
 mod graphs;
 mod limits;
+mod operators;
 
 use ampoule_engine::{
     Error, ExternalBackend, ExternalError, ExternalNetwork, Options, Precision, Rewrites, Session,
@@ -127,7 +128,7 @@ fn what_should_be_chosen_is_chosen() {
 #[test]
 fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
     let mut seen = std::collections::BTreeMap::new();
-    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), pooled_int8()] {
+    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), pooled_int8(), powers()] {
         let input = Tensor::f32(&dims, &random(dims.iter().product(), 3));
         let mut inferred = graph.clone();
         ampoule_graph::infer::infer(&mut inferred).unwrap();

@@ -160,7 +160,7 @@ pub(super) fn pad(x: &Inputs, mode: PadMode) -> OpResult<Array> {
 }
 
 /// The element of an axis of size `n` that padded position `p` shows.
-fn pad_source(mode: PadMode, p: i64, n: usize) -> Option<usize> {
+pub fn pad_source(mode: PadMode, p: i64, n: usize) -> Option<usize> {
     let size = n as i64;
     if (0..size).contains(&p) {
         return Some(p as usize);

@@ -2,8 +2,8 @@
 
 use crate::{Graph, Op, Result, ValueId};
 
-/// Removes `Identity` (dropout at inference included), casts to the type a value already has and
-/// reshapes to the shape it already has.
+/// Removes `Identity` (dropout at inference included), casts to the type a value already has, reshapes to the shape it
+/// already has and pads by nothing.
 pub(super) fn remove_identities(g: &mut Graph, budget: usize) -> Result<usize> {
     let uses = g.uses();
     let mut alias: Vec<ValueId> = (0..g.values.len()).map(ValueId).collect();
@@ -22,6 +22,8 @@ pub(super) fn remove_identities(g: &mut Graph, budget: usize) -> Result<usize> {
             Op::Reshape { .. } | Op::Flatten { .. } | Op::Squeeze | Op::Unsqueeze | Op::Expand => {
                 g.value(x).dims().is_some_and(|d| Some(d) == g.value(y).dims())
             }
+            Op::Pad { .. } => pads_nothing(g, node),
+            Op::Tile => g.value(x).dims().is_some_and(|d| Some(d) == g.value(y).dims()),
             _ => false,
         };
         // A graph output keeps its own name, so its producer stays.
@@ -35,6 +37,12 @@ pub(super) fn remove_identities(g: &mut Graph, budget: usize) -> Result<usize> {
         *v = alias[v.0];
     }
     Ok(n)
+}
+
+/// Whether every pad is 0.
+fn pads_nothing(g: &Graph, n: &crate::Node) -> bool {
+    let pads = n.input(1).and_then(|p| g.constants.get(&p)).and_then(crate::Tensor::to_i64);
+    pads.is_some_and(|p| p.iter().all(|&p| p == 0))
 }
 
 /// Removes nodes and constants that no output depends on.

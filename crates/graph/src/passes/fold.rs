@@ -1,13 +1,29 @@
 //! Constant folding.
 
-use crate::{DType, Graph, Op, Result, Tensor, eval};
+use crate::{DType, Graph, Op, Result, Tensor, eval, infer};
 
 /// A folded result larger than this stays a computation: expanding a small constant would only
 /// make the file and the memory larger.
 const LARGEST: usize = 1 << 22;
 
-/// Computes nodes whose inputs are all constant, and `Shape` of values whose shape is known.
+/// Most elements of the inputs together: the reference holds them in float64.
+const LARGEST_INPUTS: usize = 1 << 25;
+
+/// Computes nodes whose inputs are all constant, and `Shape` of values whose shape is known, which makes more shapes known
+/// and so more constants, until there are no more.
 pub(super) fn fold_constants(g: &mut Graph, budget: usize) -> Result<usize> {
+    let mut n = 0;
+    loop {
+        let more = fold_once(g, budget - n)?;
+        n += more;
+        if more == 0 || n == budget {
+            return Ok(n);
+        }
+        infer::infer(g)?;
+    }
+}
+
+fn fold_once(g: &mut Graph, budget: usize) -> Result<usize> {
     let mut n = 0;
     for i in 0..g.nodes.len() {
         if n == budget {
@@ -62,8 +78,40 @@ fn fold(g: &Graph, i: usize) -> Option<Vec<Tensor>> {
         })
         .collect();
     let args = args.filter(|_| small)?;
+    // Copies and casts of large weights are folded whatever their size.
+    let elements: usize = args.iter().flatten().map(Tensor::len).sum();
+    if elements > LARGEST_INPUTS && node.inputs.len() > 1 {
+        return None;
+    }
     // What the reference cannot compute stays in the graph and is reported at lowering.
     let out = eval::node(&node.op, &args, node.outputs.len()).ok()?;
     let odd = |t: &Tensor| t.dtype() == DType::Str;
     (!out.iter().any(odd)).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::build::Builder;
+    use crate::{Dim, Op, Tensor, passes};
+
+    #[test]
+    fn shapes_that_follow_from_one_another_are_all_found() {
+        let mut b = Builder::new("chain");
+        let mut x = b.input("x", &[Dim::Known(4), Dim::Known(6)]);
+        let [one, rest] = [vec![0], vec![-1]].map(|v| b.constant("c", Tensor::i64s(&v)));
+        // Each shape is computed from the one before, with a size that is found from the number of elements.
+        for _ in 0..40 {
+            let shape = b.node(Op::Shape { start: 0, end: None }, &[x]);
+            let first = b.node(Op::Gather { axis: 0 }, &[shape, one]);
+            let target = b.node(Op::Concat { axis: 0 }, &[first, rest]);
+            x = b.node(Op::Reshape { allow_zero: false }, &[x, target]);
+            x = b.node(Op::Transpose { perm: vec![1, 0] }, &[x]);
+        }
+        b.output(x, "y", &[Dim::Known(4), Dim::Known(6)]);
+        let mut g = b.finish();
+        passes::fold(&mut g).unwrap();
+        let y = g.value(g.outputs[0]);
+        assert_eq!(y.dims(), Some(vec![4, 6]));
+        assert!(g.nodes.iter().all(|n| matches!(n.op, Op::Reshape { .. } | Op::Transpose { .. })));
+    }
 }

@@ -8,6 +8,7 @@ use ampoule_kernels::eltwise::{self, Binary, Unary};
 use ampoule_kernels::gemm::Act;
 use ampoule_kernels::layer_norm::{Rows, layer_norm};
 use ampoule_kernels::pool::{Pool, PoolKind};
+use ampoule_kernels::reduce::{self, Fold};
 use ampoule_kernels::resize::{Resize, Samples};
 use ampoule_kernels::{Elem, Element, Grid, bf16, norm, softmax};
 
@@ -124,8 +125,12 @@ pub fn unary_functions(isa: Features) {
 }
 
 pub fn binary_functions(isa: Features) {
-    let (mut a, b) = (random(77, 1), random(77, 2));
+    let (mut a, mut b) = (random(77, 1), random(77, 2));
     a[3] = f32::NAN;
+    b[4] = f32::NAN;
+    for (i, x) in [(5, f32::INFINITY), (6, f32::NEG_INFINITY)] {
+        (a[i], b[i]) = (x, x);
+    }
     for f in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Max, Binary::Min, Binary::PRelu] {
         for scalar in [false, true] {
             let mut got = vec![0.0; 77];
@@ -252,6 +257,96 @@ pub fn softmax_rows(isa: Features) {
             let s: f64 = row.iter().map(|&v| (v as f64 - m).exp()).sum();
             for (g, &v) in got[r * n..].iter().zip(row) {
                 assert!((*g as f64 - (v as f64 - m).exp() / s).abs() < 1e-6, "{n} on {}", isa.name());
+            }
+        }
+    }
+}
+
+/// The reduction of `values`, plainly.
+fn folded(fold: Fold, values: impl Iterator<Item = f32>, shift: f32) -> f64 {
+    let mapped = values.map(|x| match fold {
+        Fold::Abs => x.abs() as f64,
+        Fold::Square => x as f64 * x as f64,
+        Fold::Exp => (x as f64 - shift as f64).exp(),
+        Fold::Sum | Fold::Product | Fold::Max | Fold::Min => x as f64,
+    });
+    mapped.fold(fold.start(), |a, b| fold.join(a, b))
+}
+
+pub fn reductions(isa: Features) {
+    for (fold, n, count) in Fold::ALL
+        .iter()
+        .flat_map(|f| [(1, 200), (3, 65), (16, 7), (17, 1), (37, 130), (100, 64)].map(|(n, c)| (*f, n, c)))
+    {
+        let step = n + 3;
+        let x: Vec<f32> = random(count * step, 11).iter().map(|v| v * 0.5 + 1.0).collect();
+        let what = format!("{fold:?} of {count} rows of {n} on {}", isa.name());
+        let check = |got: f64, want: f64| {
+            assert!((got - want).abs() <= 3e-6 * want.abs().max(1.0), "{what}: {got} instead of {want}");
+        };
+        let shift = random(count.max(n), 12);
+        let mut acc = vec![fold.start(); n];
+        let args = reduce::Columns {
+            fold,
+            src: x.as_ptr(),
+            rows: (count, step as isize),
+            shift: &shift[..n],
+            acc: &mut acc,
+        };
+        // SAFETY: all rows are there.
+        unsafe { reduce::columns(isa, args) };
+        for (k, got) in acc.iter().enumerate() {
+            check(*got, folded(fold, (0..count).map(|r| x[r * step + k]), shift[k]));
+        }
+        let mut acc = vec![fold.start(); count];
+        let args = reduce::Runs {
+            fold,
+            src: x.as_ptr(),
+            step: step as isize,
+            n,
+            shift: &shift[..count],
+            acc: &mut acc,
+        };
+        // SAFETY: as above.
+        unsafe { reduce::runs(isa, args) };
+        for (r, got) in acc.iter().enumerate() {
+            check(*got, folded(fold, (0..n).map(|k| x[r * step + k]), shift[r]));
+        }
+    }
+    // Infinities are extremes like any, and what is not a number is kept wherever it lies.
+    for (at, bad) in [(0, f32::NAN), (33, f32::NAN), (69, f32::NAN), (69, f32::NEG_INFINITY)] {
+        let mut x = vec![f32::NEG_INFINITY; 70];
+        x[at] = bad;
+        let mut acc = [f64::NEG_INFINITY];
+        let args =
+            reduce::Runs { fold: Fold::Max, src: x.as_ptr(), step: 0, n: 70, shift: &[], acc: &mut acc };
+        // SAFETY: one row.
+        unsafe { reduce::runs(isa, args) };
+        assert_eq!(acc[0].is_nan(), bad.is_nan(), "{at} on {}", isa.name());
+        assert!(bad.is_nan() || acc[0] == f64::NEG_INFINITY);
+    }
+}
+
+pub fn weighted_rows(isa: Features) {
+    for n in [1, 5, 16, 64, 70, 131] {
+        let (x, w, old) = (random(9 * n, 1), random(4, 2), random(n, 3));
+        let rows = [8 * n, 0, 3 * n, 3 * n];
+        for add in [false, true] {
+            let mut got = old.clone();
+            let args = reduce::WeightedRows {
+                src: x.as_ptr(),
+                rows: &rows,
+                weights: &w,
+                dst: got.as_mut_ptr(),
+                n,
+                add,
+            };
+            // SAFETY: all rows are there.
+            unsafe { reduce::weighted_rows(isa, args) };
+            for k in 0..n {
+                let sum: f64 = rows.iter().zip(&w).map(|(r, w)| x[r + k] as f64 * *w as f64).sum();
+                let want = sum + if add { old[k] as f64 } else { 0.0 };
+                assert!((got[k] as f64 - want).abs() < 1e-5, "{n} on {}", isa.name());
             }
         }
     }

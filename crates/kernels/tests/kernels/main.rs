@@ -56,6 +56,8 @@ checks! {
     pooling: [Pool] => [generic::pooling];
     resampling: [Resize] => [generic::resize_blends_the_named_samples];
     softmax: [Softmax] => [generic::softmax_rows];
+    reductions: [Reduce] => [generic::reductions];
+    weighted_rows: [WeightedRows] => [generic::weighted_rows];
     weight_gradients: [WeightGradient] => [grad::products_are_summed_over_positions];
     slopes: [MapForward, MapBackward] => [grad::slopes_are_differences_of_values];
     maps: [MapSums, Accumulate] => [grad::maps_go_there_and_back_over_any_channels];

@@ -4,7 +4,7 @@ use crate::layout::Layout;
 use crate::{Pool, View};
 
 /// At most this many operands.
-const OPERANDS: usize = 3;
+const OPERANDS: usize = 4;
 
 /// A loop nest over views of the same dimensions.
 pub struct Loops {
@@ -71,16 +71,28 @@ impl Loops {
             let (block, cut) = (i / cuts, i % cuts);
             let from = cut * CHUNK;
             let n = (inner - from).min(if cuts == 1 { inner } else { CHUNK });
-            for row in block * rows..((block + 1) * rows).min(outer) {
-                let mut at = [0isize; OPERANDS];
-                let mut rest = row;
-                for (d, s) in self.dims[..last].iter().zip(&self.strides).rev() {
-                    let k = (rest % d) as isize;
-                    rest /= d;
-                    (0..OPERANDS).for_each(|j| at[j] += k * s[j]);
-                }
-                (0..OPERANDS).for_each(|j| at[j] += from as isize * step[j]);
+            let rows = block * rows..((block + 1) * rows).min(outer);
+            let mut at = [0isize; OPERANDS];
+            let mut index = vec![0; last];
+            let mut rest = rows.start;
+            for (i, (d, s)) in self.dims[..last].iter().zip(&self.strides).enumerate().rev() {
+                index[i] = rest % d;
+                rest /= d;
+                (0..OPERANDS).for_each(|j| at[j] += index[i] as isize * s[j]);
+            }
+            (0..OPERANDS).for_each(|j| at[j] += from as isize * step[j]);
+            for _ in rows {
                 f(at, n, step);
+                for i in (0..last).rev() {
+                    let (d, s) = (self.dims[i], &self.strides[i]);
+                    index[i] += 1;
+                    (0..OPERANDS).for_each(|j| at[j] += s[j]);
+                    if index[i] < d {
+                        break;
+                    }
+                    index[i] = 0;
+                    (0..OPERANDS).for_each(|j| at[j] -= s[j] * d as isize);
+                }
             }
         });
     }
