@@ -45,8 +45,12 @@ impl Step {
             Kind::Depthwise { .. } | Kind::LayerNorm { .. } | Kind::Scale(_) | Kind::Pool(_) => return None,
             Kind::GlobalAverage | Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) => return None,
             Kind::Copy(_) | Kind::Fill(_) | Kind::Softmax { .. } | Kind::Resize(_) => return None,
-            Kind::MatMul(_) | Kind::Reduce(_) | Kind::Map(..) | Kind::Take(_) | Kind::Scan(..) => return None,
-            Kind::Indexed(_) | Kind::GridSample(_) | Kind::Recurrent(..) | Kind::Reference { .. } => return None,
+            Kind::MatMul(_) | Kind::Reduce(_) | Kind::Map(..) | Kind::Take(_) | Kind::Scan(..) => {
+                return None;
+            }
+            Kind::Indexed(_) | Kind::GridSample(_) | Kind::Recurrent(..) | Kind::Reference { .. } => {
+                return None;
+            }
         };
         norm.group.is_some().then_some(norm)
     }

@@ -2,8 +2,8 @@
 
 use super::loops::Loops;
 use super::{ForElement, dispatch};
-use crate::layout::Layout;
 use crate::block::Shared;
+use crate::layout::Layout;
 use crate::{Area, Cpu, View};
 use ampoule_kernels::Element;
 use std::cmp::Ordering;

@@ -1,8 +1,8 @@
 //! Sampling at positions that a tensor holds, vectors along channels.
 
 use super::{ForElement, dispatch};
-use crate::layout::Layout;
 use crate::block::Shared;
+use crate::layout::Layout;
 use crate::{Area, Cpu};
 use ampoule_graph::op::{GridSample, GridTaps, MOST_TAPS};
 use ampoule_kernels::reduce::{WeightedRows, weighted_rows};

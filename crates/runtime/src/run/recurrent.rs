@@ -1,7 +1,7 @@
 //! Recurrent layers, whose products with the input have been computed for all positions at once.
 
-use crate::layout::Layout;
 use crate::block::Shared;
+use crate::layout::Layout;
 use crate::{Area, Cpu};
 use ampoule_graph::op::{Cell, Recurrent};
 use ampoule_kernels::eltwise::{Unary, unary};

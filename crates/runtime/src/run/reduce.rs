@@ -3,8 +3,8 @@
 //! Work is cut by the shape alone, so a result does not depend on the number of threads.
 
 use super::{ForElement, dispatch};
-use crate::layout::Layout;
 use crate::block::Shared;
+use crate::layout::Layout;
 use crate::{Area, Cpu, View};
 use ampoule_kernels::reduce::{self, Columns, Fold, Runs};
 use ampoule_kernels::{Element, Features};

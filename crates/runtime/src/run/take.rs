@@ -1,8 +1,8 @@
 //! Copies whose source positions are given along each axis by a step or a table: padding, gathered rows.
 
 use super::{ForElement, dispatch};
-use crate::layout::Layout;
 use crate::block::Shared;
+use crate::layout::Layout;
 use crate::{Area, Cpu, View};
 use ampoule_kernels::Element;
 
