@@ -211,6 +211,12 @@ pub enum LowerError {
         /// Its type.
         dtype: DType,
     },
+    /// Positions that are computed as float32, of an axis too long for that.
+    #[error("the axis has {size} elements; positions beyond 2^24 cannot be computed")]
+    Positions {
+        /// Its size.
+        size: usize,
+    },
     /// Images of too few or too many axes.
     #[error("{axes} axes where 3 to 5 are supported")]
     Axes {

@@ -99,10 +99,19 @@ mod x86 {
     }
 }
 
+/// The tile registers of a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State {
+    /// How many [`TileRegisters`] there are.
+    held: u32,
+    /// What they are laid out for; 0 is unknown.
+    layout: u32,
+    /// Whether they have to be given back.
+    used: bool,
+}
+
 thread_local! {
-    /// How many [`TileRegisters`] this thread holds, and what its tile registers are laid out for; 0 is
-    /// unknown.
-    static HELD: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+    static STATE: Cell<State> = const { Cell::new(State { held: 0, layout: 0, used: false }) };
 }
 
 /// The right of the current thread to use its tile registers until it is dropped; nothing on CPUs that
@@ -115,22 +124,23 @@ pub struct TileRegisters {
 impl TileRegisters {
     /// Takes the registers of this thread.
     pub fn hold() -> Self {
-        HELD.set((HELD.get().0 + 1, 0));
+        let state = STATE.get();
+        STATE.set(State { held: state.held + 1, layout: 0, ..state });
         TileRegisters { _thread: std::marker::PhantomData }
     }
 }
 
 impl Drop for TileRegisters {
     fn drop(&mut self) {
-        let (count, layout) = HELD.get();
-        HELD.set((count - 1, 0));
+        let State { held, used, .. } = STATE.get();
+        STATE.set(State { held: held - 1, layout: 0, used: false });
         #[cfg(target_arch = "x86_64")]
-        if layout != 0 {
+        if used {
             // SAFETY: a layout was loaded, so the CPU has tile registers; nothing is kept in them.
             unsafe { asm!("tilerelease", options(nostack, nomem)) };
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = layout;
+        debug_assert!(!used, "tile registers that there are not");
     }
 }
 
@@ -172,13 +182,13 @@ impl Layout {
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) unsafe fn lay_out(key: u32, layout: impl FnOnce() -> Layout) {
-    let (count, now) = HELD.get();
-    debug_assert!(count > 0, "tile registers are used that nobody holds");
-    if now != key {
+    let state = STATE.get();
+    debug_assert!(state.held > 0, "tile registers are used that nobody holds");
+    if state.layout != key {
         let layout = layout();
         // SAFETY: a valid layout; the rest is the caller's.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &layout, options(nostack, readonly)) };
-        HELD.set((count, key));
+        STATE.set(State { layout: key, used: true, ..state });
     }
 }
 
@@ -198,8 +208,8 @@ mod tests {
     fn registers_may_be_held_twice() {
         let outer = TileRegisters::hold();
         drop(TileRegisters::hold());
-        assert_eq!(HELD.get(), (1, 0));
+        assert_eq!(STATE.get().held, 1);
         drop(outer);
-        assert_eq!(HELD.get(), (0, 0));
+        assert_eq!(STATE.get(), State { held: 0, layout: 0, used: false });
     }
 }

@@ -4,9 +4,9 @@ use super::{Lower, R};
 use crate::step::{Function, Kind, Stored};
 use ampoule_graph::{DType, Node, Op};
 use ampoule_kernels::Elem;
-use ampoule_runtime::View;
 use ampoule_runtime::run::loops::Loops;
 use ampoule_runtime::view::Home;
+use ampoule_runtime::{OutOfMemory, View};
 
 /// Most operands.
 const MOST: usize = 3;
@@ -93,6 +93,10 @@ impl Lower<'_> {
         };
         let x = self.input(n, 0)?;
         let [.., rows, columns] = x.dims[..] else { return Ok(false) };
+        if x.is_empty() {
+            return Ok(false);
+        }
+        OutOfMemory::check(4 * rows * columns)?;
         let kept = |i: usize| {
             let above = (i % columns) as i64 - (i / columns) as i64;
             (if upper { above >= k } else { above <= k }) as u8 as f32

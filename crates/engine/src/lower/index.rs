@@ -6,6 +6,7 @@ use crate::step::{Indexed as Step, Kind, Scan, along_axis, rows_of};
 use ampoule_graph::infer::axis;
 use ampoule_graph::op::{Indexed, Scatter, index_in, slice_offsets};
 use ampoule_graph::{Node, Tensor, ValueId};
+use ampoule_kernels::Elem;
 use ampoule_runtime::View;
 use ampoule_runtime::run::fibres::{Fibres, Join};
 use ampoule_runtime::view::row_major;
@@ -33,6 +34,12 @@ fn corner(v: &View, dims: &[usize], but: usize) -> View {
     let mut v = v.clone();
     (0..dims.len()).filter(|i| *i != but).for_each(|i| v.dims[i] = dims[i]);
     v
+}
+
+/// Whether indices along axis `a` stay inside `x` along the others, and lie as steps read them.
+fn inside(index: &View, x: &View, a: usize) -> bool {
+    let along = |i: usize| i == a || index.dims[i] <= x.dims[i];
+    index.elem == Elem::F32 && index.dims.len() == x.dims.len() && (0..x.dims.len()).all(along)
 }
 
 impl Lower<'_> {
@@ -109,6 +116,9 @@ impl Lower<'_> {
         match op {
             Indexed::GatherElements { axis: a } => {
                 let (a, index) = (axis(a, rank)?, self.get(list)?);
+                if !inside(&index, &x, a) {
+                    return Ok(false);
+                }
                 let dims = self.dims(y)?;
                 let out = self.place(y, &dims);
                 self.set(y, out.clone());
@@ -121,7 +131,7 @@ impl Lower<'_> {
             Indexed::ScatterElements { axis: a, reduction } => {
                 let (a, index) = (axis(a, rank)?, self.get(list)?);
                 let updates = self.input(n, 2)?;
-                if updates.elem != x.elem || updates.dims != index.dims {
+                if updates.elem != x.elem || updates.dims != index.dims || !inside(&index, &x, a) {
                     return Ok(false);
                 }
                 let size = x.dims[a];
@@ -136,7 +146,9 @@ impl Lower<'_> {
             Indexed::ScatterNd { reduction } => {
                 let index = self.get(list)?;
                 let updates = self.input(n, 2)?;
-                if updates.elem != x.elem {
+                let k = index.dims.last().copied().filter(|k| *k <= rank);
+                let wanted = k.map(|k| [&index.dims[..index.dims.len() - 1], &x.dims[k..]].concat());
+                if updates.elem != x.elem || wanted.as_ref() != Some(&updates.dims) {
                     return Ok(false);
                 }
                 let updates = self.dense_rows(n, updates);

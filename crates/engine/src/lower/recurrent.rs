@@ -108,7 +108,10 @@ impl Lower<'_> {
             return Ok(false);
         }
         let (x, positions) = (self.get(x)?, self.get(g)?);
-        if !(3..=5).contains(&x.dims.len()) || x.is_empty() || positions.is_empty() {
+        let fits = positions.dims.len() == x.dims.len()
+            && positions.dims[0] == x.dims[0]
+            && positions.dims.last() == Some(&(x.dims.len() - 2));
+        if !(3..=5).contains(&x.dims.len()) || !fits || x.is_empty() || positions.is_empty() {
             return Ok(false);
         }
         let (x, _) = self.channels_last(n, x)?;

@@ -1,6 +1,7 @@
 //! Reductions, positions of extremes, sorted elements, running sums, logarithms of softmax.
 
 use super::{Lower, R};
+use crate::error::LowerError;
 use crate::step::{Kind, Scan};
 use ampoule_graph::infer::{axes, axis};
 use ampoule_graph::op::{Reduction, cumsum_axis};
@@ -40,6 +41,14 @@ pub(super) fn with_axes(v: &View, list: &[usize]) -> View {
         v.strides.insert(a, 0);
     }
     v
+}
+
+/// Checks that float32 holds every position of an axis.
+fn countable(size: usize) -> R<()> {
+    match size <= 1 << f32::MANTISSA_DIGITS {
+        true => Ok(()),
+        false => Err(LowerError::Positions { size }),
+    }
 }
 
 impl Lower<'_> {
@@ -148,6 +157,7 @@ impl Lower<'_> {
         let Some(y) = n.output() else { return Ok(false) };
         let x = self.input(n, 0)?;
         let a = axis(a, x.dims.len())?;
+        countable(x.dims[a])?;
         if x.is_empty() {
             return Ok(false);
         }
@@ -167,6 +177,7 @@ impl Lower<'_> {
         };
         let x = self.input(n, 0)?;
         let a = axis(a, x.dims.len())?;
+        countable(x.dims[a])?;
         let Some(k) = usize::try_from(k).ok().filter(|k| *k <= x.dims[a]) else { return Ok(false) };
         let mut dims = x.dims.clone();
         dims[a] = k;

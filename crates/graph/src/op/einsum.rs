@@ -84,6 +84,9 @@ pub fn einsum_labels(equation: &str, ranks: &[usize]) -> OpResult<Labels> {
     }
 }
 
+/// Most products that the reference adds up: their places are held in memory.
+const MOST_PRODUCTS: usize = 1 << 26;
+
 /// The size of each label, given the dimensions of the inputs; sizes of 1 broadcast.
 pub fn einsum_sizes(labels: &Labels, dims: &[&[usize]]) -> OpResult<Vec<(u32, usize)>> {
     let mut sizes: Vec<(u32, usize)> = Vec::new();
@@ -135,6 +138,10 @@ pub(super) fn einsum(x: &Inputs, equation: &str) -> OpResult<Array> {
     let summed: Vec<u32> = sizes.iter().map(|s| s.0).filter(|l| !labels.output.contains(l)).collect();
     let out_dims: Vec<usize> = labels.output.iter().map(|l| size_of(&sizes, *l)).collect();
     let sum_dims: Vec<usize> = summed.iter().map(|l| size_of(&sizes, *l)).collect();
+    let products = out_dims.iter().chain(&sum_dims).try_fold(1usize, |n, d| n.checked_mul(*d));
+    if products.is_none_or(|n| n > MOST_PRODUCTS) {
+        return Err(OpError::OutOfRange { what: "the number of products" });
+    }
     // How far each input moves along a label.
     let steps = |over: &[u32]| -> Vec<Vec<usize>> {
         let of = |(k, a): (usize, &&Array)| {
@@ -168,6 +175,17 @@ pub(super) fn einsum(x: &Inputs, equation: &str) -> OpResult<Array> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sums_of_too_many_products_are_refused() {
+        use crate::{Op, Tensor, eval};
+        for (equation, count, size) in [("i,j,k->", 3, 4096), ("a,b,c,d->", 4, 65536)] {
+            let args = vec![Some(Tensor::f32(&[size], &vec![1.0; size])); count];
+            let op = Op::Einsum { equation: equation.into() };
+            let refused = Err(OpError::OutOfRange { what: "the number of products" });
+            assert_eq!(eval::node(&op, &args, 1), refused, "{equation}");
+        }
+    }
 
     #[test]
     fn labels_follow_the_equation() {

@@ -106,10 +106,24 @@ fn cubic(t: f64) -> [f64; 4] {
     [far(1.0 + t), near(t), near(1.0 - t), far(2.0 - t)]
 }
 
+/// The spatial axes of a tensor of `rank` axes, one to three.
+fn axes_of(rank: usize) -> OpResult<usize> {
+    match rank {
+        3..=5 => Ok(rank - 2),
+        _ => Err(OpError::SpatialAxes { what: "the grid", axes: rank.saturating_sub(2) }),
+    }
+}
+
 pub(super) fn shape(args: &Args) -> OpResult<Option<Vec<Dim>>> {
     let (Some(x), Some(g)) = (args.shape(0), args.shape(1)) else { return Ok(None) };
-    if x.len() < 3 || g.len() != x.len() {
+    if g.len() != x.len() {
         return Err(OpError::Ranks { a: x.len(), b: g.len() });
+    }
+    axes_of(x.len())?;
+    if let (Some(a), Some(b)) = (x[0].known(), g[0].known())
+        && a != b
+    {
+        return Err(OpError::BroadcastSizes { a, b });
     }
     if g[g.len() - 1].known().is_some_and(|n| n != x.len() - 2) {
         return Err(OpError::SpatialAxes { what: "the grid", axes: x.len() - 2 });
@@ -120,7 +134,7 @@ pub(super) fn shape(args: &Args) -> OpResult<Option<Vec<Dim>>> {
 pub(super) fn grid_sample(x: &Inputs, op: &GridSample) -> OpResult<Array> {
     let (a, grid) = (x.required(0)?, x.required(1)?);
     let (n, c, spatial) = nchw(a)?;
-    let axes = spatial.len();
+    let axes = axes_of(a.dims.len())?;
     if grid.dims.len() != a.dims.len() || grid.dims[0] != n || grid.dims[axes + 1] != axes {
         return Err(OpError::SpatialAxes { what: "the grid", axes });
     }

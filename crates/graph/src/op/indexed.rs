@@ -89,10 +89,7 @@ pub(super) fn shape(args: &Args, op: Indexed) -> OpResult<Option<Vec<Dim>>> {
     let (Some(x), Some(i)) = (args.shape(0), args.shape(1)) else { return Ok(None) };
     match op {
         Indexed::GatherElements { axis: a } => {
-            axis(a, x.len())?;
-            if i.len() != x.len() {
-                return Err(OpError::Ranks { a: x.len(), b: i.len() });
-            }
+            fits(x, i, axis(a, x.len())?)?;
             Ok(Some(i.clone()))
         }
         Indexed::GatherNd { batch_dims } => {
@@ -103,11 +100,50 @@ pub(super) fn shape(args: &Args, op: Indexed) -> OpResult<Option<Vec<Dim>>> {
             Ok(Some([&i[..i.len() - 1], &x[batch_dims + k..]].concat()))
         }
         Indexed::ScatterElements { axis: a, .. } => {
-            axis(a, x.len())?;
+            fits(x, i, axis(a, x.len())?)?;
+            alike(args.shape(2), i)?;
             Ok(Some(x.clone()))
         }
-        Indexed::ScatterNd { .. } => Ok(Some(x.clone())),
+        Indexed::ScatterNd { .. } => {
+            if let Some(Dim::Known(k)) = i.last() {
+                slices(x.len(), i.len(), 0, *k)?;
+                alike(args.shape(2), &[&i[..i.len() - 1], &x[*k..]].concat())?;
+            }
+            Ok(Some(x.clone()))
+        }
     }
+}
+
+/// Checks that indices `i` along axis `at` stay inside `x` along the others.
+fn fits(x: &[Dim], i: &[Dim], at: usize) -> OpResult<()> {
+    if i.len() != x.len() {
+        return Err(OpError::Ranks { a: x.len(), b: i.len() });
+    }
+    for (k, sizes) in x.iter().zip(i).enumerate() {
+        if let (Some(a), Some(b)) = (sizes.0.known(), sizes.1.known())
+            && k != at
+            && b > a
+        {
+            return Err(OpError::BroadcastSizes { a, b });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that updates have the shape `wanted`, as far as both are known.
+fn alike(updates: Option<&Vec<Dim>>, wanted: &[Dim]) -> OpResult<()> {
+    let Some(updates) = updates else { return Ok(()) };
+    if updates.len() != wanted.len() {
+        return Err(OpError::Ranks { a: updates.len(), b: wanted.len() });
+    }
+    for (u, w) in updates.iter().zip(wanted) {
+        if let (Some(a), Some(b)) = (u.known(), w.known())
+            && a != b
+        {
+            return Err(OpError::BroadcastSizes { a, b });
+        }
+    }
+    Ok(())
 }
 
 /// Checks that `k` indices behind `batch` common axes name slices of `rank` axes.
@@ -247,6 +283,37 @@ mod tests {
         assert_eq!(run(-1).unwrap()[0].to_f32().unwrap(), [3.0, 4.0]);
         assert_eq!(run(2), Err(OpError::Index { index: 2, size: 2 }));
         assert_eq!(run(-3), Err(OpError::Index { index: -3, size: 2 }));
+    }
+
+    #[test]
+    fn indices_and_updates_of_other_shapes_are_refused() {
+        let (x, i) = (Tensor::f32(&[2, 3], &[0.0; 6]), |dims: &[usize]| {
+            Tensor::i64(dims, &vec![0; dims.iter().product()])
+        });
+        let u = |dims: &[usize]| Tensor::f32(dims, &vec![1.0; dims.iter().product()]);
+        let gather = Indexed::GatherElements { axis: 1 };
+        let elements = Indexed::ScatterElements { axis: 1, reduction: Scatter::Replace };
+        let nd = Indexed::ScatterNd { reduction: Scatter::Replace };
+        for (op, args) in [
+            (gather, vec![x.clone(), i(&[4, 3])]),
+            (elements, vec![x.clone(), i(&[4, 3]), u(&[4, 3])]),
+            (elements, vec![x.clone(), i(&[2, 3, 1]), u(&[2, 3, 1])]),
+            (elements, vec![x.clone(), i(&[2, 2]), u(&[2, 3])]),
+            (nd, vec![x.clone(), i(&[2, 1]), u(&[3])]),
+            (nd, vec![x.clone(), i(&[2, 1]), u(&[2, 2])]),
+            (nd, vec![x.clone(), i(&[1, 3]), u(&[1])]),
+        ] {
+            let mut b = crate::build::Builder::new("refused");
+            let ids: Vec<_> =
+                args.iter().enumerate().map(|(k, t)| b.constant(&k.to_string(), t.clone())).collect();
+            let y = b.node(Op::Indexed(op), &ids);
+            b.output(y, "y", &[]);
+            let mut g = b.finish();
+            assert!(crate::infer::infer(&mut g).is_err(), "{op:?}");
+            assert!(
+                eval::node(&Op::Indexed(op), &args.into_iter().map(Some).collect::<Vec<_>>(), 1).is_err()
+            );
+        }
     }
 
     #[test]

@@ -9,14 +9,19 @@ const LARGEST: usize = 1 << 22;
 /// Most elements of the inputs together: the reference holds them in float64.
 const LARGEST_INPUTS: usize = 1 << 25;
 
+/// Nodes that all rounds together may visit: each round may find one shape more.
+const MOST_VISITED: usize = 1 << 22;
+
 /// Computes nodes whose inputs are all constant, and `Shape` of values whose shape is known, which makes more shapes known
 /// and so more constants, until there are no more.
 pub(super) fn fold_constants(g: &mut Graph, budget: usize) -> Result<usize> {
-    let mut n = 0;
+    let (mut n, mut visited) = (0, 0);
     loop {
+        visited += g.nodes.len();
         let more = fold_once(g, budget - n)?;
         n += more;
-        if more == 0 || n == budget {
+        // What is not found by then is computed at run time, or reported at lowering.
+        if more == 0 || n == budget || visited > MOST_VISITED {
             return Ok(n);
         }
         infer::infer(g)?;
