@@ -10,6 +10,7 @@ use super::x86_amx_unit::{Amx, Bf16, Int8, Kind, Products, ROWS, Unit};
 use super::{GemmArgs, Tap, float, x86_int8};
 use crate::elem::{Elem, bf16};
 use crate::simd::{Avx512Bf16, Vector};
+use std::mem::MaybeUninit;
 
 /// Most groups of a row of A in a tile register, and columns of a register of sums.
 const GROUPS: usize = 16;
@@ -87,7 +88,7 @@ unsafe fn sums<U: Unit, K: Kind>(args: &GemmArgs, nr: usize, begin: *const i32, 
         if !division.end {
             return;
         }
-        let mut copies = Aligned([[0u8; ROW]; ENDS * 4 * ROWS]);
+        let mut copies = Aligned([const { MaybeUninit::<[u8; ROW]>::uninit() }; ENDS * 4 * ROWS]);
         let before = groups - division.groups;
         let covered = division.steps * GROUPS - before;
         let bytes = (4 * covered, args.run * size - 4 * before);
@@ -154,7 +155,7 @@ unsafe fn by_vectors(args: &GemmArgs, nr: usize) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
 unsafe fn int8<const NR: usize>(args: &GemmArgs) {
     let begin = args.epilogue.requantize.map_or(std::ptr::null(), |c| c.start);
-    let mut space = Aligned([const { std::mem::MaybeUninit::<i32>::uninit() }; SUMS]);
+    let mut space = Aligned([const { MaybeUninit::<i32>::uninit() }; SUMS]);
     let to = space.0.as_mut_ptr().cast::<i32>();
     // SAFETY: passed on from the caller.
     unsafe {
@@ -197,7 +198,7 @@ unsafe fn store_raw<const NR: usize>(args: &GemmArgs, residual: *const i32, sums
 /// See [`super::MicroKernel::run`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
 unsafe fn bf16_tile<const NV: usize>(args: &GemmArgs) {
-    let mut space = Aligned([const { std::mem::MaybeUninit::<f32>::uninit() }; SUMS]);
+    let mut space = Aligned([const { MaybeUninit::<f32>::uninit() }; SUMS]);
     let to = space.0.as_mut_ptr().cast::<f32>();
     // SAFETY: passed on from the caller; sums of four rows at most are read where they were written.
     unsafe {

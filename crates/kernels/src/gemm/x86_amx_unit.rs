@@ -4,6 +4,7 @@ use super::Tap;
 use crate::tile_registers::{Layout, lay_out};
 use std::arch::asm;
 use std::arch::x86_64::{_mm512_maskz_loadu_epi8, _mm512_storeu_si512};
+use std::mem::MaybeUninit;
 
 /// Rows of a tile register.
 pub(super) const ROWS: usize = 16;
@@ -92,10 +93,10 @@ pub(super) unsafe trait Unit {
     unsafe fn multiply<K: Kind>(m: usize, columns: usize, products: &Products);
     /// Copies bytes `from..to` of the 64 from `row` on to their places; the others become 0. Nothing else
     /// is read.
-    unsafe fn copy(row: *const u8, bytes: (usize, usize), to: &mut [u8; 64]);
+    unsafe fn copy(row: *const u8, bytes: (usize, usize), to: &mut MaybeUninit<[u8; 64]>);
 }
 
-/// Tile registers: sums in 0 to 3; the last row of A in 7, or in 5 beside two columns; other rows of A in
+/// Tile registers: sums in 0 to 3; the last rows of A in 7, or in 5 where there are two columns; other rows of A in
 /// 4 and 5; B in 6, and in 7 where there are two columns.
 pub(super) struct Amx;
 
@@ -225,7 +226,7 @@ unsafe impl Unit for Amx {
     }
 
     #[inline(always)]
-    unsafe fn copy(row: *const u8, (from, to): (usize, usize), out: &mut [u8; 64]) {
+    unsafe fn copy(row: *const u8, (from, to): (usize, usize), out: &mut MaybeUninit<[u8; 64]>) {
         // SAFETY: passed on from the caller.
         unsafe { copy_masked(row, (u64::MAX << from) & (u64::MAX >> (64 - to)), out) }
     }
@@ -236,7 +237,7 @@ unsafe impl Unit for Amx {
 /// # Safety
 /// They must be readable, and the CPU have AVX-512 BW.
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn copy_masked(row: *const u8, mask: u64, out: &mut [u8; 64]) {
+unsafe fn copy_masked(row: *const u8, mask: u64, out: &mut MaybeUninit<[u8; 64]>) {
     // SAFETY: passed on from the caller.
     unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_maskz_loadu_epi8(mask, row.cast())) }
 }
@@ -301,12 +302,13 @@ unsafe impl Unit for Model {
         }
     }
 
-    unsafe fn copy(row: *const u8, (from, to): (usize, usize), out: &mut [u8; 64]) {
-        *out = [0; 64];
+    unsafe fn copy(row: *const u8, (from, to): (usize, usize), out: &mut MaybeUninit<[u8; 64]>) {
+        let mut bytes = [0; 64];
         for i in from..to {
             // SAFETY: the trait's contract.
-            out[i] = unsafe { *row.wrapping_add(i) };
+            bytes[i] = unsafe { *row.wrapping_add(i) };
         }
+        out.write(bytes);
     }
 }
 
