@@ -115,7 +115,7 @@ pub struct Optimize {
     pub output: PathBuf,
     /// Largest loss allowed, as METRIC=VALUE (dice, hd95 in mm, agreement, accuracy, balanced-accuracy, auroc); repeatable, for
     /// each class separately [default: dice=0.005 for volumes, agreement=0.01 for photos,
-    /// after training with --truth accuracy=0.01 or dice=0.01].
+    /// after training with --truth accuracy=0.01 or dice=0.01]. Needs --validate.
     #[arg(long, value_name = "METRIC=VALUE", value_parser = Limit::parse)]
     pub max_drop: Vec<Limit>,
     /// Smaller ensemble and no test-time augmentation, as the recipe says.

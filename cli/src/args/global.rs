@@ -12,10 +12,10 @@ pub struct Global {
     /// Instruction-set tier [default: $AMPOULE_ISA, or the best that this CPU has]. `bench` takes a list.
     #[arg(long, global = true, value_delimiter = ',', value_name = "TIER", value_parser = tiers())]
     pub isa: Vec<String>,
-    /// How values are stored and multiplied: in single precision; in bfloat16 (half the memory); or in bfloat16 also
-    /// where its products are fast (on CPUs that have them, with the error of INT8) [default: fp32]. `compare` runs
-    /// its second model so. `optimize` makes int8 (its default); auto: the fastest of INT8, bfloat16 and float32 in
-    /// each layer; or bf16 or fp32 for the whole network.
+    /// Numeric type. run, bench, inspect, compare, demo: fp32 (default); bf16: activations stored as bfloat16, about half
+    /// the memory; bf16-fast: as bf16, and Winograd F(4x4) multiplies in bfloat16 too where the CPU can, with an error
+    /// about as large as that of INT8. optimize: int8 (default); auto: the fastest of INT8, bfloat16 and float32 for each
+    /// layer, as timed on this machine; bf16 or fp32: the whole network. compare applies it to the second model only.
     #[arg(long, global = true, value_name = "TYPE", value_enum)]
     pub precision: Option<Precision>,
     /// Most memory to use, for example 2G or 700M; refused with exit code 5 when it is too little [default: the limit

@@ -1,7 +1,7 @@
 //! Makes networks small and fast, and proves that their results did not get worse.
 //!
-//! [`optimize()`] sends a model through the list of [`TECHNIQUES`]: each is a folder of this crate with its options and what
-//! it does to the network, and what is lost is measured on validation cases (`ampoule-eval`). `docs/adding-a-technique.md`
+//! [`optimize()`] sends a model through the list of [`TECHNIQUES`]: each has its options and what it does to the network in
+//! a folder of this crate, and what is lost is measured on validation cases (`ampoule-eval`). `docs/adding-a-technique.md`
 //! says how to add one.
 //!
 //! The parts can be used alone: [`Plan::of`] decides which tensors get quantizers, a [`Collector`] watches them in float

@@ -6,17 +6,19 @@ use std::path::PathBuf;
 /// The cases that `optimize` works with, and what it may lose on them.
 #[derive(Clone, Debug, Default, PartialEq, Args)]
 pub struct Data {
-    /// Calibration images for INT8: a folder or a file [default: some of --finetune].
+    /// Calibration images for INT8: a folder or a file [default: some of --finetune]. Not with
+    /// --precision fp32 or bf16, unless the network is pruned or trained.
     #[arg(long, value_name = "FOLDER", help_heading = None::<&str>, display_order = 1)]
     pub calibrate: Option<PathBuf>,
     /// Validation images, others than those of calibration, to compare the results on.
     #[arg(long, value_name = "FOLDER", help_heading = None::<&str>, display_order = 1)]
     pub validate: Option<PathBuf>,
     /// Ground truth of the validation images: a folder of masks, or a CSV file with the columns file and label.
-    /// Without it the original's own results are the reference.
+    /// Without it the original's own results are the reference. Needs --validate.
     #[arg(long, value_name = "PATH", help_heading = None::<&str>, display_order = 1)]
     pub truth: Option<PathBuf>,
-    /// Training images: a folder or a file.
+    /// Training images: a folder or a file. All options of fine-tuning, quantization-aware training and distillation need
+    /// them (--batch, --patch, --steps and --seed need them or --prune).
     #[arg(long, value_name = "FOLDER", help_heading = "Fine-tuning", display_order = 0)]
     pub finetune: Option<PathBuf>,
     /// Ground truth of the training images: a folder of masks, or a CSV file with the columns file and label.

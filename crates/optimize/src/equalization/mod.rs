@@ -25,7 +25,8 @@ use std::sync::{Arc, Mutex};
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[command(next_help_heading = "Quantization")]
 pub struct EqualizationOptions {
-    /// Cross-layer equalization: bring channels that share a scale to similar ranges first.
+    /// Cross-layer equalization: bring channels that share a scale to similar ranges first. Only without
+    /// --qat, and with --precision int8 or auto.
     #[arg(long)]
     pub equalize: bool,
 }

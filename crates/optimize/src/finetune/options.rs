@@ -68,7 +68,8 @@ pub struct FinetuneOptions {
     /// Random seed.
     #[arg(long, value_name = "N", default_value_t = FinetuneOptions::default().seed)]
     pub seed: u64,
-    /// Mixed-precision training: products in bfloat16 where the CPU has them.
+    /// Automatic mixed precision in training, as torch.autocast: 3×3 layers multiply in bfloat16 where the CPU can; sums,
+    /// storage and gradients of weights stay float32. The type of the result does not change. Needs --finetune.
     #[arg(long)]
     pub mixed: bool,
 }
@@ -97,13 +98,14 @@ impl Default for FinetuneOptions {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[command(next_help_heading = "Quantization-aware training")]
 pub struct QatOptions {
-    /// Quantization-aware training at the end; the result is INT8.
+    /// Quantization-aware training at the end; the result is INT8. Needs --finetune, and --precision int8 (the
+    /// default).
     #[arg(long)]
     pub qat: bool,
-    /// Maximum epochs of quantization-aware training.
+    /// Maximum epochs of quantization-aware training. Needs --qat.
     #[arg(long, value_name = "N", default_value_t = QatOptions::default().qat_epochs)]
     pub qat_epochs: u16,
-    /// Train the quantizers' scales too (LSQ).
+    /// Train the quantizers' scales too (LSQ). Needs --qat.
     #[arg(long)]
     pub learn_scales: bool,
 }

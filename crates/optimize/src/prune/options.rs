@@ -91,17 +91,18 @@ pub struct PruneOptions {
     /// How many times faster `--prune auto` makes the network.
     #[arg(long, value_name = "TIMES", default_value_t = PruneOptions::default().speedup)]
     pub speedup: f64,
-    /// Rank channels across the whole network instead of within each layer.
+    /// Rank channels across the whole network instead of within each layer. Needs --prune with a share, not auto.
     #[arg(long)]
     pub global: bool,
     /// Importance of channels: L1 or L2 norm of their filters (l1, l2), distance to the geometric median (median), or
-    /// activation.
+    /// activation. Needs --prune.
     #[arg(long, value_enum, default_value_t, value_name = "MEASURE", hide_possible_values = true)]
     pub importance: Importance,
     /// Prune in so many steps, with training between them [default: 3 with --finetune, else 1].
+    /// Needs --prune and --finetune.
     #[arg(long, value_name = "N")]
     pub prune_steps: Option<u16>,
-    /// No least-squares reconstruction of pruned layers.
+    /// No least-squares reconstruction of pruned layers. Needs --prune.
     #[arg(long)]
     pub keep_weights: bool,
 }

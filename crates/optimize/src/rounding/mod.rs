@@ -43,6 +43,7 @@ pub enum Rounding {
 pub struct RoundingOptions {
     /// Rounding of weights: to nearest (nearest); to nearest, with the scale that minimises the error of the layer's
     /// outputs on samples of its inputs (outputs); or each weight up or down, to minimise that error (adaptive).
+    /// Only without --qat, and with --precision int8 or auto.
     #[arg(long, value_enum, default_value_t, value_name = "HOW", hide_possible_values = true)]
     pub rounding: Rounding,
 }
