@@ -58,7 +58,8 @@ mod x86 {
         let bit = match name {
             "amx-bf16" => BF16,
             "amx-int8" => INT8,
-            _ => TILE,
+            "amx-tile" => TILE,
+            _ => return false,
         };
         leaf_7() >> bit & 1 == 1 && super::availability() == Availability::Available
     }

@@ -129,7 +129,8 @@ unsafe fn by_vectors(args: &GemmArgs, nr: usize) {
     let most = if nr == 32 { 14 } else { 24 };
     let (size_c, size_r) = match &args.epilogue.requantize {
         Some(q) if !q.scale.is_null() => (args.epilogue.elem.size(), q.residual.0.size()),
-        _ => (4, 4),
+        // Raw sums.
+        Some(_) | None => (4, 4),
     };
     for first in (0..args.m).step_by(most) {
         let rows = |step: isize, size: usize| first as isize * step * size as isize;
