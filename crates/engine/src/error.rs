@@ -285,6 +285,9 @@ pub enum StepError {
     /// A step that needs its whole input.
     #[error("it cannot run slice by slice")]
     NotSliced,
+    /// A step whose scratch memory was not planned.
+    #[error("its scratch memory is missing")]
+    Scratch,
     /// A type that cannot be computed with.
     #[error("{} is not numeric", dtype.name())]
     Type {

@@ -4,6 +4,7 @@
 //! its slice of the concatenation; activations and residual sums join the step before them.
 
 mod algorithm;
+mod attention;
 mod conv;
 mod conv_transpose;
 mod einsum;
@@ -12,6 +13,7 @@ mod functions;
 mod fuse;
 mod index;
 mod int8;
+mod layouts;
 mod moves;
 mod nodes;
 mod norm;
@@ -32,6 +34,7 @@ use crate::winograd_int8::Layers;
 use crate::{Error, Precision, Result};
 use ampoule_graph::{Graph, Tensor, ValueId};
 use ampoule_kernels::{Elem, Features};
+use ampoule_runtime::view::row_major;
 use ampoule_runtime::{Pool, View};
 use places::natural;
 use quantized::Quantization;
@@ -61,6 +64,8 @@ pub(crate) struct Lower<'g> {
     /// Whether steps must be able to run slice by slice.
     stream: bool,
     uses: Vec<usize>,
+    /// Values that lie row-major where nothing says otherwise.
+    row_major: Vec<bool>,
     readers: Vec<Vec<usize>>,
     views: Vec<Option<View>>,
     /// Values that some step before has written (a concatenation has a view before it is whole).
@@ -79,6 +84,8 @@ pub(crate) struct Lower<'g> {
     exact: HashMap<ValueId, Exact>,
     /// Quantized values that are functions of others.
     tables: HashMap<ValueId, tables::Tabled>,
+    /// Attentions whose values are not known yet, by the node of the product with those.
+    attention: HashMap<usize, attention::Pending>,
     /// Constants that are still needed: those packed for good are dropped one by one.
     constants: BTreeMap<ValueId, Tensor>,
     /// Winograd INT8: layers whose values are rounded in the transform domain, by output.
@@ -151,11 +158,13 @@ impl<'g> Lower<'g> {
             int8_weights: HashMap::new(),
             exact: HashMap::new(),
             tables: HashMap::new(),
+            attention: HashMap::new(),
             isa,
             precision,
             pool,
             stream,
             uses: graph.uses(),
+            row_major: layouts::row_major(graph),
             readers,
             views: vec![None; graph.values.len()],
             computed: vec![false; graph.values.len()],
@@ -178,7 +187,8 @@ impl<'g> Lower<'g> {
                 return Err(Error::InputSize { index, name: v.name.clone() });
             };
             self.slices.remove(&id);
-            let view = self.fresh(&dims, natural(&dims), Elem::F32);
+            let strides = if self.row_major[id.0] { row_major(&dims) } else { natural(&dims) };
+            let view = self.fresh(&dims, strides, Elem::F32);
             self.views[id.0] = Some(view.clone());
             self.computed[id.0] = true;
             self.out.inputs.push(view.clone());

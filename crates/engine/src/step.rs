@@ -20,6 +20,7 @@ use ampoule_runtime::run::matmul::{self, MatMul};
 use ampoule_runtime::run::recurrent::{self, Layer};
 use ampoule_runtime::run::reduce::{self, Reduce};
 use ampoule_runtime::run::take::{self, Take};
+use ampoule_runtime::run::attention::{self, Attention};
 use ampoule_runtime::run::{self, Places, depthwise, elementwise, grid_sample, map, sampling, softmax};
 use ampoule_runtime::view::Home;
 use ampoule_runtime::{Area, Cpu, Memory, View};
@@ -106,6 +107,8 @@ pub(crate) enum Kind {
     },
     Resize(resize::Resize),
     MatMul(MatMul),
+    /// Reads queries, keys, values, biases.
+    Attention(Box<Attention>),
     Reduce(Reduce),
     Map(Function, Loops),
     /// A copy whose source positions are given along each axis.
@@ -264,6 +267,11 @@ impl Step {
             Kind::MatMul(plan) => {
                 let operands = [area(&self.reads[0]), area(&self.reads[1])];
                 matmul::run(cx.cpu, plan, operands, area(&self.writes[0]));
+            }
+            Kind::Attention(plan) => {
+                let inputs: Vec<Area> = self.reads.iter().map(area).collect();
+                let scratch = self.scratch.as_ref().map(area).ok_or(StepError::Scratch)?;
+                attention::run(cx.cpu, plan, &inputs, area(&self.writes[0]), scratch);
             }
             Kind::Reduce(plan) => reduce::run(cx.cpu, plan, area(&self.reads[0]), area(&self.writes[0])),
             Kind::Map(f, loops) => {

@@ -6,6 +6,8 @@ mod dead;
 mod fold;
 mod norms;
 mod powers;
+mod products;
+mod spelled_norms;
 mod quantized_moves;
 mod windows;
 
@@ -28,10 +30,13 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "simplify_powers", run: powers::simplify_powers },
     Pass { name: "pool_means", run: powers::pool_means },
     Pass { name: "recognise_activations", run: activations::recognise },
+    Pass { name: "recognise_norms", run: spelled_norms::recognise },
     Pass { name: "pad_into_window", run: windows::pad_into_window },
     Pass { name: "fold_batch_norm", run: norms::fold_batch_norm },
     Pass { name: "fold_affine", run: norms::fold_affine },
     Pass { name: "dead_bias", run: norms::dead_bias },
+    Pass { name: "fold_columns", run: products::fold_columns },
+    Pass { name: "scale_scores", run: products::scale_scores },
     Pass { name: "simplify_resize", run: windows::simplify_resize },
     Pass { name: "carry_quantized", run: quantized_moves::carry },
     Pass { name: "remove_dead", run: dead::remove_dead },
@@ -53,8 +58,8 @@ pub fn fold(graph: &mut Graph) -> Result<Counts> {
     run(graph, usize::MAX, |p| FOLDING.contains(&p.name))
 }
 
-/// Passes that take parameters away that training changes, or move quantized values about.
-const FINAL: [&str; 3] = ["fold_batch_norm", "fold_affine", "carry_quantized"];
+/// Passes that take parameters away that training changes, join what it has gradients for, or move quantized values about.
+const FINAL: [&str; 5] = ["recognise_norms", "fold_batch_norm", "fold_affine", "fold_columns", "carry_quantized"];
 
 /// Simplifies a graph that is to be trained: normalisations keep their parameters.
 pub fn trainable(graph: &mut Graph) -> Result<Counts> {

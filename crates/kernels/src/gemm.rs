@@ -28,7 +28,7 @@ use crate::elem::Elem;
 use crate::features::Features;
 use crate::operation::Operation;
 pub use operand::Operand;
-pub use pack::{pack, panels};
+pub use pack::{pack, pack_stored, panels};
 pub use requantize::Requantize;
 pub(crate) use requantize::finish as requantize_tile;
 pub(crate) use table::MEMORY_NS_PER_BYTE;

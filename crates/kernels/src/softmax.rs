@@ -45,23 +45,127 @@ impl<E: Element> Body for Rows<E> {
             let mut row = vec![0f32; n.next_multiple_of(V::LANES)];
             for r in 0..self.rows {
                 let (s, d) = (self.src.0.add(r * self.src.1), self.dst.0.add(r * self.dst.1));
-                let mut top = f32::NEG_INFINITY;
-                for i in 0..n {
-                    top = top.max((*s.add(i)).get());
-                }
-                let mut sum = 0f64;
                 let mut i = 0;
                 while i < n {
-                    let m = (n - i).min(V::LANES);
-                    let x = E::load_some::<V>(s.add(i), m);
-                    V::store(row.as_mut_ptr().add(i), V::exp(V::sub(x, V::splat(top))));
-                    sum += row[i..i + m].iter().map(|&v| v as f64).sum::<f64>();
-                    i += m;
+                    let x = E::load_some::<V>(s.add(i), (n - i).min(V::LANES));
+                    V::store(row.as_mut_ptr().add(i), x);
+                    i += V::LANES;
                 }
-                let inverse = V::splat((1.0 / sum) as f32);
+                let inverse = V::splat(exponentials::<V>(row.as_mut_ptr(), n));
                 for i in (0..n).step_by(V::LANES) {
                     let y = V::mul(V::load(row.as_ptr().add(i)), inverse);
                     E::store_some::<V>(d.add(i), y, (n - i).min(V::LANES));
+                }
+            }
+        }
+    }
+}
+
+/// Registers whose float32 sum is added to one in float64.
+const SUMMED: usize = 32;
+
+/// Replaces the first `n` values by the exponentials of what they lie above the largest of them, and returns one
+/// over their sum. What fills the last register is overwritten.
+///
+/// # Safety
+/// `row` must hold whole registers; the CPU must have the features of `V`.
+#[inline(always)]
+unsafe fn exponentials<V: Vector>(row: *mut f32, n: usize) -> f32 {
+    let whole = n / V::LANES * V::LANES;
+    let mut lanes = [0f32; 16];
+    // SAFETY: registers inside `row`.
+    unsafe {
+        let mut most = V::splat(f32::NEG_INFINITY);
+        for i in (0..whole).step_by(V::LANES) {
+            most = V::max(V::load(row.add(i)), most);
+        }
+        V::store(lanes.as_mut_ptr(), most);
+        let mut top = lanes[..V::LANES].iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+        for i in whole..n {
+            top = top.max(*row.add(i));
+        }
+        let top = V::splat(top);
+        let mut sum = 0f64;
+        for first in (0..whole).step_by(SUMMED * V::LANES) {
+            let mut part = V::splat(0.0);
+            for i in (first..whole.min(first + SUMMED * V::LANES)).step_by(V::LANES) {
+                let e = V::exp(V::sub(V::load(row.add(i)), top));
+                V::store(row.add(i), e);
+                part = V::add(part, e);
+            }
+            V::store(lanes.as_mut_ptr(), part);
+            sum += lanes[..V::LANES].iter().map(|&x| x as f64).sum::<f64>();
+        }
+        if whole < n {
+            V::store(row.add(whole), V::exp(V::sub(V::load(row.add(whole)), top)));
+            for i in whole..n {
+                sum += *row.add(i) as f64;
+            }
+        }
+        (1.0 / sum) as f32
+    }
+}
+
+/// Something added to rows of scores: its first row, the distance between rows, and 1 or 0 between columns.
+pub struct Bias<E> {
+    /// First element.
+    pub at: *const E,
+    /// Distance between rows, in elements.
+    pub row: usize,
+    /// Distance between columns: 1, or 0 where all have the same.
+    pub column: usize,
+}
+
+/// Scores of attention, `softmax(scale·x + biases)` row by row.
+pub struct Scores<'a, E, O> {
+    /// The scores, which are overwritten, and the distance between their rows, which have room for whole registers.
+    pub x: (*mut f32, usize),
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub n: usize,
+    /// Factor.
+    pub scale: f32,
+    /// What is added.
+    pub bias: &'a [Bias<E>],
+    /// Where the result goes, and the distance between its rows; may be `x` itself.
+    pub dst: (*mut O, usize),
+}
+
+/// Softmax of scores of attention.
+///
+/// # Safety
+/// Scores and biases must be readable, scores and the result writable for all rows; `isa` must be supported.
+pub unsafe fn scores<E: Element, O: Element>(isa: Features, s: Scores<E, O>) {
+    assert!(s.n > 0 && s.x.1.is_multiple_of(16) && s.n <= s.x.1);
+    // SAFETY: passed on from the caller.
+    unsafe { dispatch(isa, s) }
+}
+
+impl<E: Element, O: Element> Body for Scores<'_, E, O> {
+    const OPERATION: Operation = Operation::Softmax;
+    const BF16: bool = E::ELEM.is_bf16() || O::ELEM.is_bf16();
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let Scores { x, rows, n, scale, bias, dst } = self;
+        for r in 0..rows {
+            // SAFETY: whole registers of the row; parts of biases and of the result.
+            unsafe {
+                let (row, scale) = (x.0.add(r * x.1), V::splat(scale));
+                for i in (0..n).step_by(V::LANES) {
+                    let (at, m) = (row.add(i), (n - i).min(V::LANES));
+                    let mut t = V::mul(V::load(at), scale);
+                    for b in bias {
+                        let p = b.at.add(r * b.row + i * b.column);
+                        t = V::add(t, if b.column == 0 { E::splat::<V>(p) } else { E::load_some::<V>(p, m) });
+                    }
+                    V::store(at, t);
+                }
+                let inverse = V::splat(exponentials::<V>(row, n));
+                for i in (0..n).step_by(V::LANES) {
+                    let y = V::mul(V::load(row.add(i)), inverse);
+                    O::store_some::<V>(dst.0.add(r * dst.1 + i), y, (n - i).min(V::LANES));
                 }
             }
         }

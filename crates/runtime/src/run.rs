@@ -5,6 +5,7 @@
 //! they are separate from the inputs or, where the step works element by element, exactly these; then workers
 //! compute items, which write disjoint parts.
 
+pub mod attention;
 pub mod conv;
 pub mod depthwise;
 mod depthwise_gradient;

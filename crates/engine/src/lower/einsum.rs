@@ -138,7 +138,7 @@ impl Lower<'_> {
         let left = self.operand(n, &a, [&batch, &rows, &summed], &sizes(&batch))?;
         let right = self.operand(n, &b, [&batch, &summed, &columns], &sizes(&batch))?;
         let dims = vec![count(&batch), count(&rows), count(&columns)];
-        let product = self.multiply(n, left, right, &dims)?;
+        let product = self.multiply(n, left, right, &dims, None)?;
         let view = View { dims: sizes(&labels), strides: row_major(&sizes(&labels)), ..product };
         let product = Term { view, labels };
         Ok(self.summed(n, product, later))

@@ -7,6 +7,7 @@ use ampoule_graph::{Node, Op, ValueId};
 use ampoule_kernels::{Act, eltwise};
 use ampoule_runtime::View;
 use ampoule_runtime::run::loops::Loops;
+use ampoule_runtime::view::row_major;
 
 /// The vector function for an operator, if there is one.
 fn vectorised(u: Unary) -> Option<eltwise::Unary> {
@@ -68,16 +69,13 @@ impl Lower<'_> {
     /// its slice of a concatenation when it has one.
     pub(super) fn place_like(&mut self, y: ValueId, x: &View) -> R<View> {
         let dims = self.dims(y)?;
-        if self.slices.contains_key(&y)
-            || dims != x.dims
-            || x.is_row_major() != (x.grid().is_none() || x.dims.len() < 3)
-        {
-            return Ok(self.place(y, &dims));
+        // Where it is both, as with one channel, what follows decides.
+        let image = x.grid().is_some_and(|g| g.uniform()) && x.dims.len() > 2;
+        match (self.slices.contains_key(&y) || dims != x.dims, x.is_row_major(), image) {
+            (false, true, false) => Ok(self.fresh(&dims, row_major(&dims), self.elem(y))),
+            (false, false, true) => Ok(self.place_image(y, &dims)),
+            _ => Ok(self.place(y, &dims)),
         }
-        if x.is_row_major() {
-            return Ok(self.fresh(&dims, ampoule_runtime::view::row_major(&dims), self.elem(y)));
-        }
-        Ok(self.place(y, &dims))
     }
 
     pub(super) fn unary(&mut self, n: &Node, u: Unary) -> R<bool> {
@@ -140,10 +138,11 @@ impl Lower<'_> {
             _ => return Ok(false),
         };
         let dims = self.dims(y)?;
+        self.slices.remove(&y);
         let mut sum = self.get(a)?.expanded(&dims);
         for i in b..n.inputs.len() {
             let next = self.input(n, i)?.expanded(&dims);
-            let out = self.fresh(&dims, super::natural(&dims), sum.elem);
+            let out = self.place(y, &dims);
             let loops = Loops::new(&[&sum, &next, &out]);
             self.push(n, Kind::Binary(f, loops), vec![sum, next], vec![out.clone()], 0);
             sum = out;
@@ -151,7 +150,6 @@ impl Lower<'_> {
         if v == Variadic::Mean {
             sum = self.scaled(n, sum, 1.0 / n.inputs.len() as f32);
         }
-        self.slices.remove(&y);
         self.set(y, sum);
         Ok(true)
     }

@@ -9,14 +9,17 @@ use ampoule_runtime::View;
 /// A residual, and factor and summand that dequantize it.
 type Added = (View, [f32; 2]);
 
-/// Whether a step adds a residual.
-#[derive(Clone, Copy, PartialEq)]
+/// Which residuals a step can add.
+#[derive(Clone, Copy)]
 pub(super) enum Residual {
-    No,
     /// Stored as floats.
     Float,
     /// Stored as floats or quantized.
     Quantized,
+    /// As [`Residual::Float`], dense and row-major.
+    Rows,
+    /// As [`Residual::Quantized`], dense and row-major.
+    QuantizedRows,
 }
 
 impl Lower<'_> {
@@ -33,8 +36,7 @@ impl Lower<'_> {
     pub(super) fn fuse(&mut self, mut id: ValueId, residual: Residual) -> R<(ValueId, Option<Added>, Act)> {
         let mut added = None;
         let dims = self.dims(id)?;
-        if residual != Residual::No
-            && let Some(r) = self.only_reader(id)
+        if let Some(r) = self.only_reader(id)
             && let Op::Binary(Binary::Add) = self.graph.nodes[r].op
         {
             let n = &self.graph.nodes[r];
@@ -44,10 +46,14 @@ impl Lower<'_> {
                 && !self.constants.contains_key(&other)
                 && self.graph.value(other).dims().as_ref() == Some(&dims)
                 && let Ok((v, map)) = match residual {
-                    Residual::Quantized => self.residual(other),
-                    Residual::Float | Residual::No => self.get(other).map(|v| (v, [1.0, 0.0])),
+                    Residual::Quantized | Residual::QuantizedRows => self.residual(other),
+                    Residual::Float | Residual::Rows => self.get(other).map(|v| (v, [1.0, 0.0])),
                 }
-                && v.grid().is_some_and(|g| g.uniform())
+                && match residual {
+                    Residual::Float | Residual::Quantized => v.grid().is_some_and(|g| g.uniform()),
+                    Residual::Rows => v.is_row_major() && v.elem == self.elem(y),
+                    Residual::QuantizedRows => v.is_row_major(),
+                }
             {
                 self.fused[r] = true;
                 added = Some((v, map));

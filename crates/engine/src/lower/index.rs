@@ -213,7 +213,7 @@ impl Lower<'_> {
         let x = self.input(n, 0)?;
         let dims = self.dims(y)?;
         let [_, c, _, _] = dims[..] else { return Err(LowerError::Axes { axes: dims.len() }) };
-        let out = self.place(y, &dims);
+        let out = self.place_image(y, &dims);
         self.set(y, out.clone());
         // The output as n, k, h, b, w, b; the input in the same order.
         let to = out.split(3, &[dims[3] / b, b]).split(2, &[dims[2] / b, b]);
@@ -231,7 +231,7 @@ impl Lower<'_> {
         let x = self.input(n, 0)?;
         let dims = self.dims(y)?;
         let [_, _, h, w] = dims[..] else { return Err(LowerError::Axes { axes: dims.len() }) };
-        let out = self.place(y, &dims);
+        let out = self.place_image(y, &dims);
         self.set(y, out.clone());
         let from = x.split(3, &[w, b]).split(2, &[h, b]).permuted(&[0, 3, 5, 1, 2, 4]);
         let to = out.split(1, &[b, b, x.dims[1]]);

@@ -11,6 +11,9 @@ impl Lower<'_> {
         let n = &graph.nodes[index];
         let floats = n.inputs.iter().chain(&n.outputs).flatten().all(|&i| self.is_float(i));
         let moved = floats || n.output().is_some_and(|y| self.stored_u8[y.0]);
+        if let Some(pending) = self.attention.remove(&index) {
+            return self.end_attention(n, pending);
+        }
         let done = match &n.op {
             Op::Conv { window, group } => self.conv(n, window, *group)?,
             Op::ConvTranspose { window, group, output_padding, output_shape } => {

@@ -32,7 +32,7 @@ impl Lower<'_> {
             return Ok(false);
         }
         let (id, quantization) = self.fuse_quantizer(y)?;
-        let out = self.place(id, &dims);
+        let out = self.place_image(id, &dims);
         if !out.grid().is_some_and(|g| g.uniform()) {
             return Err(LowerError::Layout { value: "the output", wanted: "evenly spaced" });
         }
@@ -76,7 +76,7 @@ impl Lower<'_> {
         let (id, residual, act) = self.fuse(y, Residual::Quantized)?;
         let (id, quantization) = self.fuse_quantizer(id)?;
         let dims = self.dims(id)?;
-        let out = self.place(id, &dims);
+        let out = self.place_image(id, &dims);
         if !out.grid().is_some_and(|g| g.uniform()) {
             return Err(LowerError::Layout { value: "the output", wanted: "evenly spaced" });
         }
@@ -144,7 +144,7 @@ impl Lower<'_> {
         let size = x.dims[a];
         if let (Some(g), true, true) = (x.grid().filter(|g| g.uniform()), a == 1, rank >= 3) {
             let dims = self.dims(y)?;
-            let out = self.place(y, &dims);
+            let out = self.place_image(y, &dims);
             self.set(y, out.clone());
             let to = out.grid().filter(|g| g.uniform()).ok_or(OUTPUT)?;
             let kind = Kind::Softmax { rows: g.pixels(), n: size, from: g.pixel(), to: to.pixel() };

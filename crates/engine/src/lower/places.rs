@@ -69,7 +69,7 @@ impl Lower<'_> {
         let y = n.output()?;
         let rank = self.graph.value(y).dims()?.len() as i64;
         let stored = self.is_float(y) || self.stored_u8[y.0];
-        if !(3..=5).contains(&rank) || (axis != 1 && axis != 1 - rank) || !stored {
+        if !(3..=5).contains(&rank) || (axis != 1 && axis != 1 - rank) || !stored || self.row_major[y.0] {
             return None;
         }
         let parts: Vec<ValueId> = n.inputs.iter().flatten().copied().collect();
@@ -110,9 +110,17 @@ impl Lower<'_> {
         View { home, elem, offset: 0, dims: dims.to_vec(), strides }
     }
 
+    /// A new view for value `id`, which lies as the operators around it want: row-major, or as an image does.
+    pub(super) fn place(&mut self, id: ValueId, dims: &[usize]) -> View {
+        match self.row_major[id.0] {
+            true => self.fresh(dims, row_major(dims), self.elem(id)),
+            false => self.place_image(id, dims),
+        }
+    }
+
     /// A new view for value `id`: its slice of a concatenation, or a dense buffer, channels-last
     /// for ranks 3 to 5.
-    pub(super) fn place(&mut self, id: ValueId, dims: &[usize]) -> View {
+    pub(super) fn place_image(&mut self, id: ValueId, dims: &[usize]) -> View {
         // Up through nested concatenations to one that has a place, then down again.
         let mut chain = Vec::new();
         let mut top = id;
@@ -205,12 +213,12 @@ impl Lower<'_> {
             );
         let node = self.graph.node_name(n).to_owned();
         let scratch = match &kind {
-            Kind::Conv(c) if c.parts.scratch() > 0 => {
-                let floats = c.parts.scratch() * self.pool.threads();
-                Some(self.fresh(&[floats], vec![1], Elem::F32))
-            }
-            _ => None,
+            Kind::Conv(c) => c.parts.scratch(),
+            Kind::Attention(a) => a.scratch(),
+            _ => 0,
         };
+        let floats = scratch * self.pool.threads();
+        let scratch = (floats > 0).then(|| self.fresh(&[floats], vec![1], Elem::F32));
         self.out.steps.push(Step {
             node,
             op: n.op.name(),
@@ -234,9 +242,10 @@ impl Lower<'_> {
         self.push(n, Kind::Copy(loops), vec![from], vec![to], 0);
     }
 
-    /// A copy of `v` that is stored as `elem`, lying as `v` does by nature.
+    /// A dense copy of `v` that is stored as `elem` and lies as `v` does, by nature where `v` is not dense.
     pub(super) fn stored_as(&mut self, n: &Node, v: View, elem: Elem) -> View {
-        let copy = self.fresh(&v.dims.clone(), natural(&v.dims), elem);
+        let strides = if v.is_row_major() { row_major(&v.dims) } else { natural(&v.dims) };
+        let copy = self.fresh(&v.dims.clone(), strides, elem);
         self.copy(n, v, copy.clone());
         copy
     }

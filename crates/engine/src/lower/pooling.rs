@@ -38,7 +38,7 @@ impl Lower<'_> {
     fn pool_step(&mut self, n: &Node, x: View, y: ValueId, axes: [Axis; 3], kind: PoolKind) -> R<bool> {
         let (x, input) = self.channels_last(n, x)?;
         let dims = self.dims(y)?;
-        let out = self.place(y, &dims);
+        let out = self.place_image(y, &dims);
         self.set(y, out.clone());
         let output = out.grid().ok_or(OUTPUT)?;
         let plan = PoolPlan { input, output, axes, kind, elem: out.elem };
@@ -66,7 +66,7 @@ impl Lower<'_> {
         }
         let (x, _) = self.channels_last(n, x)?;
         let dims = self.dims(y)?;
-        let out = self.place(y, &dims);
+        let out = self.place_image(y, &dims);
         self.set(y, out.clone());
         self.push(n, Kind::GlobalAverage, vec![x], vec![out], 0);
         Ok(true)
@@ -94,7 +94,7 @@ impl Lower<'_> {
         let axes = [0, 1, 2].map(samples);
         let (x, input) = self.channels_last(n, x)?;
         let dims = self.dims(y)?;
-        let out = self.place(y, &dims);
+        let out = self.place_image(y, &dims);
         self.set(y, out.clone());
         let output = out.grid().ok_or(OUTPUT)?;
         let plan = ResizePlan { input, output, axes, elem: out.elem };
@@ -111,7 +111,7 @@ impl Lower<'_> {
         if taps.iter().flatten().any(|t| t.len() != 1 || t[0].1 != 1.0) || x.is_empty() {
             return Ok(false);
         }
-        let out = self.place(y, &dims);
+        let out = self.place_image(y, &dims);
         if out.elem != x.elem {
             return Ok(false);
         }

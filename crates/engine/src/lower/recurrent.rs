@@ -124,7 +124,7 @@ impl Lower<'_> {
             }
         };
         let dims = self.dims(y)?;
-        let out = self.place(y, &dims);
+        let out = self.place_image(y, &dims);
         if out.elem != x.elem {
             return Ok(false);
         }

@@ -41,7 +41,7 @@ impl Lower<'_> {
         };
         let (id, quantization) = if integer { self.fuse_quantizer(id)? } else { (id, None) };
         let dims = self.dims(id)?;
-        let output = self.place(id, &dims);
+        let output = self.place_image(id, &dims);
         self.set(id, output.clone());
         let grid = output.grid().ok_or(OUTPUT)?;
         let map = residual.as_ref().map_or([1.0, 0.0], |r| r.1);

@@ -59,6 +59,7 @@ fn kernel_name(kind: &Kind) -> String {
         Kind::Softmax { .. } => "softmax".into(),
         Kind::Resize(_) => "resize".into(),
         Kind::MatMul(m) => m.panels.first().map_or(String::new(), |p| p.name.into()),
+        Kind::Attention(_) => "attention".into(),
         Kind::Reduce(_) => "reduce".into(),
         Kind::Map(f, _) => f.name().into(),
         Kind::Take(_) => "take".into(),

@@ -32,7 +32,8 @@ impl Step {
             Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) | Kind::Copy(_) | Kind::Map(..) => true,
             Kind::Softmax { .. } => self.reads[0].grid().is_some_and(|g| g.uniform()),
             Kind::LayerNorm { .. } | Kind::Scale(_) | Kind::GlobalAverage | Kind::Fill(_) => false,
-            Kind::MatMul(_) | Kind::Reduce(_) | Kind::Take(_) | Kind::Scan(..) | Kind::Indexed(_) => false,
+            Kind::MatMul(_) | Kind::Attention(_) | Kind::Reduce(_) | Kind::Take(_) => false,
+            Kind::Scan(..) | Kind::Indexed(_) => false,
             Kind::GridSample(_) | Kind::Recurrent(..) | Kind::Reference { .. } => false,
         }
     }
@@ -45,9 +46,10 @@ impl Step {
             Kind::Depthwise { .. } | Kind::LayerNorm { .. } | Kind::Scale(_) | Kind::Pool(_) => return None,
             Kind::GlobalAverage | Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) => return None,
             Kind::Copy(_) | Kind::Fill(_) | Kind::Softmax { .. } | Kind::Resize(_) => return None,
-            Kind::MatMul(_) | Kind::Reduce(_) | Kind::Map(..) | Kind::Take(_) | Kind::Scan(..) => {
+            Kind::MatMul(_) | Kind::Attention(_) | Kind::Reduce(_) | Kind::Map(..) | Kind::Take(_) => {
                 return None;
             }
+            Kind::Scan(..) => return None,
             Kind::Indexed(_) | Kind::GridSample(_) | Kind::Recurrent(..) | Kind::Reference { .. } => {
                 return None;
             }
@@ -134,6 +136,7 @@ impl Step {
             | Kind::Fill(_)
             | Kind::Resize(_)
             | Kind::MatMul(_)
+            | Kind::Attention(_)
             | Kind::Reduce(_)
             | Kind::Take(_)
             | Kind::Scan(..)

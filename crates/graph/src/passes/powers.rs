@@ -90,9 +90,14 @@ fn spatial_mean(g: &Graph, i: usize) -> Option<()> {
     let node = &g.nodes[i];
     let Op::Reduce { kind: Reduction::Mean, keep_dims: true, .. } = node.op else { return None };
     let x = g.value(node.input(0)?);
-    let rank = x.shape.as_ref()?.len();
-    let list = g.constants.get(&node.input(1)?)?.to_i64()?;
-    let over = axes(&list, rank).ok()?;
+    let (rank, over) = (x.shape.as_ref()?.len(), over(g, node)?);
     let spatial = (4..=5).contains(&rank) && over == (2..rank).collect::<Vec<_>>();
     (spatial && x.dtype.is_some_and(|d| d.is_float())).then_some(())
+}
+
+/// The axes that a reduction is over, where they are constants.
+pub(super) fn over(g: &Graph, n: &Node) -> Option<Vec<usize>> {
+    let rank = g.value(n.input(0)?).shape.as_ref()?.len();
+    let list = g.constants.get(&n.input(1)?)?.to_i64()?;
+    axes(&list, rank).ok()
 }

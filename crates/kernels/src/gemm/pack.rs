@@ -3,6 +3,7 @@
 use super::{MicroKernel, Operand, micro_kernels};
 use crate::features::Features;
 use crate::floats::Floats;
+use crate::simd::Element;
 
 impl MicroKernel {
     /// Columns of a tile counted as the multiplications that it costs: thin tiles wait for loads.
@@ -70,4 +71,36 @@ pub fn pack(panels: &[&MicroKernel], columns: usize, k: usize, at: impl Fn(usize
         rest = tail;
     }
     out
+}
+
+/// Packs the first `columns` columns of a stored matrix of `k` rows, whose rows and columns lie `strides` apart,
+/// into one panel as [`pack`] does.
+///
+/// # Safety
+/// The elements must be readable.
+pub unsafe fn pack_stored<E: Element>(
+    panel: &MicroKernel,
+    (b, [row, column]): (*const E, [usize; 2]),
+    columns: usize,
+    k: usize,
+    out: &mut [f32],
+) {
+    let nr = panel.nr;
+    assert!(columns <= nr && out.len() >= nr * panel.groups(k), "a panel of another size");
+    // SAFETY: row i and column n of the matrix.
+    let at = |i: usize, n: usize| unsafe { *b.add(i * row + n * column) }.get();
+    if panel.a != Operand::F32 {
+        out[..nr * panel.groups(k)].fill(0.0);
+        for n in 0..columns {
+            panel.column(k, |i| at(i, n), |offset, group| out[offset + n] = group);
+        }
+        return;
+    }
+    // A row of the panel at a time: what is read stays in the first-level cache either way.
+    for (i, to) in out.chunks_exact_mut(nr).take(k).enumerate() {
+        for (n, to) in to[..columns].iter_mut().enumerate() {
+            *to = at(i, n);
+        }
+        to[columns..].fill(0.0);
+    }
 }

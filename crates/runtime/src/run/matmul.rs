@@ -7,21 +7,51 @@ use crate::{Area, Cpu};
 use ampoule_kernels::gemm::{self, Act, Epilogue, GemmArgs, MicroKernel, Operand, Tap};
 use ampoule_kernels::{Elem, Element, TileRegisters};
 
-/// Batched `[m, k] · [k, n]`.
+/// Batched `[m, k] · [k, n]`. Strides are in elements.
 pub struct MatMul {
     /// Rows of the left matrix.
     pub m: usize,
-    /// Its columns, and rows of the right one.
+    /// Its columns, which lie side by side, and rows of the right one.
     pub k: usize,
     /// Columns of the right matrix.
     pub n: usize,
-    /// Offsets of each product's operands and result.
-    pub batch: Vec<[usize; 3]>,
+    /// Distance between rows of the left matrix.
+    pub a_row: usize,
+    /// Distances between rows and columns of the right one.
+    pub b: [usize; 2],
+    /// Distance between rows of the result, whose columns lie side by side.
+    pub c_row: usize,
+    /// Sizes of the axes of the batch, and how far apart left, right and result lie along each.
+    pub batch: Vec<(usize, [usize; 3])>,
     /// Tiles that the columns are cut into.
     pub panels: Vec<&'static MicroKernel>,
 }
 
-/// Runs all products; operands and result are dense and row-major, and stored alike.
+/// Rows of an item of work: packing the columns costs little beside the products with as many.
+const ROWS: usize = 256;
+
+/// Offsets of entry `i` of a batch.
+pub(super) fn offsets<const N: usize>(batch: &[(usize, [usize; N])], mut i: usize) -> [usize; N] {
+    let mut at = [0; N];
+    for (size, steps) in batch.iter().rev() {
+        (0..N).for_each(|k| at[k] += i % size * steps[k]);
+        i /= size;
+    }
+    at
+}
+
+/// What operand `which` of all entries of a batch touches, whose matrices have these axes.
+pub(super) fn whole<const N: usize>(
+    batch: &[(usize, [usize; N])],
+    which: usize,
+    axes: [(usize, usize); 2],
+) -> Layout {
+    let lead = batch.iter().map(|(size, steps)| (*size, steps[which]));
+    let all: Vec<(usize, isize)> = lead.chain(axes).map(|(n, s)| (n, s as isize)).collect();
+    Layout::new(&all)
+}
+
+/// Runs all products; operands and result are stored alike.
 pub fn run(cpu: Cpu, plan: &MatMul, [a, b]: [Area; 2], c: Area) {
     dispatch(c.elem(), Step(cpu, plan, [a, b], c));
 }
@@ -32,50 +62,57 @@ impl ForElement for Step<'_> {
     type Out = ();
     fn call<E: Element>(self) {
         let Step(cpu, plan, [a, b], c) = self;
-        let MatMul { m, k, n, ref batch, ref panels } = *plan;
+        let MatMul { m, k, n, a_row, b: [b_row, b_column], c_row, ref batch, ref panels } = *plan;
         assert!(a.elem() == E::ELEM && b.elem() == E::ELEM, "operands stored otherwise");
-        assert!(panels.iter().all(|p| p.features.supported()), "tiles of another tier");
-        let fits = |p: &&&MicroKernel| match p.a {
-            Operand::F32 => true,
-            Operand::Bf16 => E::ELEM == Elem::Bf16,
-            Operand::I16 | Operand::U8 => false,
-        };
-        assert_eq!(panels.iter().filter(fits).count(), panels.len(), "tiles of another type");
-        assert!(panels.iter().map(|p| p.nr).sum::<usize>() >= n, "too few tiles");
-        let sizes = [m * k, k * n, m * n].map(Layout::run);
-        let mut results: Vec<usize> = batch.iter().map(|b| b[2]).collect();
-        results.sort_unstable();
-        assert!(results.windows(2).all(|w| w[1] - w[0] >= m * n), "results that overlap");
-        for &[oa, ob, oc] in batch {
-            a.reading(&sizes[0], oa);
-            b.reading(&sizes[1], ob);
-            c.writing(&sizes[2], oc);
-        }
-        // The reach of each operand over the whole batch.
-        let whole = |which: usize, size: usize| {
-            Layout::run(batch.iter().map(|b| b[which]).max().map_or(0, |last| last + size))
-        };
-        let written = whole(2, m * n);
-        c.assert_disjoint(&written, (&a, &whole(0, m * k)));
-        c.assert_disjoint(&written, (&b, &whole(1, k * n)));
-        let (none, offsets) = (Layout::run(0), first_columns(panels));
-        let a: Shared<E> = Shared::read(a.reading(&none, 0).cast());
-        let b: Shared<E> = Shared::read(b.reading(&none, 0).cast());
-        let c: Shared<E> = Shared::new(c.writing(&none, 0).cast());
-        cpu.pool().run(batch.len() * panels.len(), &|i, _| {
-            let [oa, ob, oc] = batch[i / panels.len()];
-            let (panel, first) = (panels[i % panels.len()], offsets[i % panels.len()]);
+        assert_panels::<E>(panels, n);
+        let layouts = [
+            whole(batch, 0, [(m, a_row), (k, 1)]),
+            whole(batch, 1, [(k, b_row), (n, b_column)]),
+            whole(batch, 2, [(m, c_row), (n, 1)]),
+        ];
+        c.assert_disjoint(&layouts[2], (&a, &layouts[0]));
+        c.assert_disjoint(&layouts[2], (&b, &layouts[1]));
+        let a: Shared<E> = Shared::read(a.reading(&layouts[0], 0).cast());
+        let b: Shared<E> = Shared::read(b.reading(&layouts[1], 0).cast());
+        let c: Shared<E> = Shared::new(c.writing(&layouts[2], 0).cast());
+        let (firsts, blocks) = (first_columns(panels), m.div_ceil(ROWS));
+        let entries: usize = batch.iter().map(|b| b.0).product();
+        cpu.pool().run(entries * blocks * panels.len(), &|i, _| {
+            let (panel, rest) = (i % panels.len(), i / panels.len());
+            let [oa, ob, oc] = offsets(batch, rest / blocks);
+            let (first, row) = (firsts[panel], rest % blocks * ROWS);
             if first >= n {
                 return;
             }
-            // SAFETY: the operands were checked, and items write columns of their own.
-            unsafe { columns(plan, panel, first, (a.at(oa), b.at(ob)), c.at(oc)) };
+            let (oa, ob, oc) = (oa + row * a_row, ob + first * b_column, oc + row * c_row + first);
+            let columns = (n - first).min(panels[panel].nr);
+            // SAFETY: the operands were checked, and items write rows and columns of their own.
+            unsafe {
+                let panel = panels[panel];
+                let mut packed = vec![0.0; panel.nr * panel.groups(k)];
+                let b = (b.at(ob).cast_const(), [b_row, b_column]);
+                gemm::pack_stored(panel, b, columns, k, &mut packed);
+                let rows = Rows { count: (m - row).min(ROWS), a: a.at(oa).cast_const(), a_row, k };
+                rows.times(panel, &packed, columns, c.at(oc), c_row);
+            }
         });
     }
 }
 
+/// Panics unless `panels` can multiply elements of type `E` by `n` columns here.
+pub(super) fn assert_panels<E: Element>(panels: &[&MicroKernel], n: usize) {
+    assert!(panels.iter().all(|p| p.features.supported()), "tiles of another tier");
+    let fits = |p: &&&MicroKernel| match p.a {
+        Operand::F32 => true,
+        Operand::Bf16 => E::ELEM == Elem::Bf16,
+        Operand::I16 | Operand::U8 => false,
+    };
+    assert_eq!(panels.iter().filter(fits).count(), panels.len(), "tiles of another type");
+    assert!(panels.iter().map(|p| p.nr).sum::<usize>() >= n, "too few tiles");
+}
+
 /// First column of each panel.
-fn first_columns(panels: &[&MicroKernel]) -> Vec<usize> {
+pub(super) fn first_columns(panels: &[&MicroKernel]) -> Vec<usize> {
     panels
         .iter()
         .scan(0, |at, p| {
@@ -86,54 +123,65 @@ fn first_columns(panels: &[&MicroKernel]) -> Vec<usize> {
         .collect()
 }
 
-/// The columns of one panel from `first` on, of one product.
-///
-/// # Safety
-/// The matrices must be valid, and the columns of `c` the caller's.
-unsafe fn columns<E: Element>(
-    plan: &MatMul,
-    panel: &MicroKernel,
-    first: usize,
-    (a, b): (*const E, *const E),
-    c: *mut E,
-) {
-    let columns = (plan.n - first).min(panel.nr);
-    // SAFETY: columns first..first+columns of operand b.
-    let at = |k: usize, n: usize| unsafe { *b.add(k * plan.n + first + n) }.get();
-    let packed = gemm::pack(&[panel], columns, plan.k, at);
-    let taps = [Tap { a: 0, b: 0 }];
-    let _registers = TileRegisters::hold();
-    let mut wide = Vec::new();
-    for row in (0..plan.m).step_by(panel.mr) {
-        let rows = (plan.m - row).min(panel.mr);
-        let mut operand: *const u8 = a.wrapping_add(row * plan.k).cast();
-        if panel.a == Operand::F32 && E::ELEM != Elem::F32 {
-            wide.clear();
-            // SAFETY: rows of operand a.
-            let stored = unsafe { std::slice::from_raw_parts(operand.cast::<E>(), rows * plan.k) };
-            wide.extend(stored.iter().map(|x| x.get()));
-            operand = wide.as_ptr().cast();
+/// Rows of a left operand: `count` of `k` values each, `a_row` apart.
+pub(super) struct Rows<E> {
+    pub count: usize,
+    pub a: *const E,
+    pub a_row: usize,
+    pub k: usize,
+}
+
+impl<E: Element> Rows<E> {
+    /// The rows times the first `columns` columns of a packed panel, to `c`.
+    ///
+    /// # Safety
+    /// The rows must be valid, the panel packed for `k`, and the results the caller's to write.
+    pub unsafe fn times<O: Element>(
+        &self,
+        panel: &MicroKernel,
+        packed: &[f32],
+        columns: usize,
+        c: *mut O,
+        c_row: usize,
+    ) {
+        let taps = [Tap { a: 0, b: 0 }];
+        let _registers = TileRegisters::hold();
+        let mut wide = Vec::new();
+        for row in (0..self.count).step_by(panel.mr) {
+            let rows = (self.count - row).min(panel.mr);
+            let mut operand: *const u8 = self.a.wrapping_add(row * self.a_row).cast();
+            let mut a_row = self.a_row;
+            if panel.a == Operand::F32 && E::ELEM != Elem::F32 {
+                wide.clear();
+                for r in row..row + rows {
+                    // SAFETY: a row of the left operand.
+                    let stored =
+                        unsafe { std::slice::from_raw_parts(self.a.add(r * self.a_row), self.k) };
+                    wide.extend(stored.iter().map(|x| x.get()));
+                }
+                (operand, a_row) = (wide.as_ptr().cast(), self.k);
+            }
+            let args = GemmArgs {
+                a: operand,
+                a_row: a_row as isize,
+                taps: &taps,
+                run: self.k,
+                b: packed.as_ptr(),
+                c: c.wrapping_add(row * c_row).cast(),
+                c_row: c_row as isize,
+                m: rows,
+                n: columns,
+                epilogue: Epilogue {
+                    bias: std::ptr::null(),
+                    residual: std::ptr::null(),
+                    residual_row: 0,
+                    act: Act::None,
+                    elem: O::ELEM,
+                    requantize: None,
+                },
+            };
+            // SAFETY: rows and columns lie inside the operands.
+            unsafe { (panel.run)(&args) };
         }
-        let args = GemmArgs {
-            a: operand,
-            a_row: plan.k as isize,
-            taps: &taps,
-            run: plan.k,
-            b: packed.as_ptr(),
-            c: c.wrapping_add(row * plan.n + first).cast(),
-            c_row: plan.n as isize,
-            m: rows,
-            n: columns,
-            epilogue: Epilogue {
-                bias: std::ptr::null(),
-                residual: std::ptr::null(),
-                residual_row: 0,
-                act: Act::None,
-                elem: E::ELEM,
-                requantize: None,
-            },
-        };
-        // SAFETY: rows and columns lie inside the operands.
-        unsafe { (panel.run)(&args) };
     }
 }

@@ -6,8 +6,8 @@ use crate::layout::Layout;
 use crate::{Area, Cpu};
 use ampoule_kernels::{Element, softmax};
 
-/// Rows of an item.
-const ROWS: usize = 4096;
+/// Elements of an item, about.
+const ELEMENTS: usize = 16 << 10;
 
 /// Softmax of each of `rows` rows of `n` values; rows of `x` and `y` lie `steps` elements apart. It may work in place.
 pub fn run(cpu: Cpu, rows: usize, n: usize, steps: [usize; 2], x: Area, y: Area) {
@@ -21,8 +21,9 @@ pub fn run(cpu: Cpu, rows: usize, n: usize, steps: [usize; 2], x: Area, y: Area)
             y.assert_in_place(&writes, (&x, &reads));
             let src: Shared<E> = Shared::read(x.reading(&reads, 0).cast());
             let dst: Shared<E> = Shared::new(y.writing(&writes, 0).cast());
-            cpu.pool().run(rows.div_ceil(ROWS), &|i, _| {
-                let (first, count) = (i * ROWS, (rows - i * ROWS).min(ROWS));
+            let own = (ELEMENTS / n.max(1)).max(1);
+            cpu.pool().run(rows.div_ceil(own), &|i, _| {
+                let (first, count) = (i * own, (rows - i * own).min(own));
                 let (s, d) = (src.at(first * from).cast_const(), dst.at(first * to));
                 // SAFETY: checked above; rows are the item's own.
                 unsafe { softmax::softmax(cpu.isa(), (s, from), (d, to), count, n) };

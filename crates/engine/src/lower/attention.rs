@@ -1,0 +1,162 @@
+//! Attention as exporters write it: a product of queries and transposed keys, scaled, with biases and masks added,
+//! its softmax, and the product with the values. All of it becomes one step.
+
+use super::{Lower, R};
+use crate::step::Kind;
+use ampoule_graph::infer::axis;
+use ampoule_graph::op::Binary;
+use ampoule_graph::{Node, Op, ValueId};
+use ampoule_kernels::{Elem, gemm};
+use ampoule_runtime::View;
+use ampoule_runtime::run::attention::{Attention, BIASES};
+
+/// Scores on their way to the softmax.
+struct Scores {
+    /// The value that has been followed so far, and its dimensions.
+    value: ValueId,
+    dims: Vec<usize>,
+    scale: f32,
+    /// What is added, with the dimensions of the scores where it is.
+    biases: Vec<(ValueId, Vec<usize>)>,
+    /// Nodes that the step covers.
+    nodes: Vec<usize>,
+}
+
+/// What is known of an attention before its values are computed.
+pub(super) struct Pending {
+    queries: View,
+    keys: View,
+    scale: f32,
+    biases: Vec<View>,
+}
+
+impl Lower<'_> {
+    /// Whether the product `n` of queries and keys is the beginning of an attention, which is then a step at the
+    /// product with the values.
+    pub(super) fn begin_attention(&mut self, n: &Node) -> R<bool> {
+        let (Some(y), Some(a), Some(b)) = (n.output(), n.input(0), n.input(1)) else { return Ok(false) };
+        let Some((end, scores)) = self.scores(y) else { return Ok(false) };
+        if self.constants.contains_key(&a) || self.constants.contains_key(&b) {
+            return Ok(false);
+        }
+        let (queries, keys) = (self.get(a)?, self.get(b)?);
+        let stored = |v: &View| v.elem == queries.elem && v.strides.iter().all(|s| *s >= 0);
+        let rank = scores.dims.len();
+        if !matches!(queries.elem, Elem::F32 | Elem::Bf16) || queries.dims.len() < 2 || keys.dims.len() < 2 {
+            return Ok(false);
+        }
+        let mut biases = Vec::new();
+        for (id, dims) in &scores.biases {
+            let v = self.get(*id)?.expanded(dims);
+            match v.reshaped(&scores.dims) {
+                Some(v) if stored(&v) && v.strides[rank - 1] <= 1 => biases.push(v),
+                _ => return Ok(false),
+            }
+        }
+        if !stored(&queries) || !stored(&keys) || scores.dims.contains(&0) {
+            return Ok(false);
+        }
+        scores.nodes.iter().for_each(|&i| self.fused[i] = true);
+        self.attention.insert(end, Pending { queries, keys, scale: scores.scale, biases });
+        Ok(true)
+    }
+
+    /// Follows the scores `y` to the product with the values that alone reads their softmax.
+    fn scores(&self, y: ValueId) -> Option<(usize, Scores)> {
+        let dims = self.graph.value(y).dims()?;
+        let mut s = Scores { value: y, dims: dims.clone(), scale: 1.0, biases: Vec::new(), nodes: Vec::new() };
+        loop {
+            let reader = self.only_reader(s.value)?;
+            let n = &self.graph.nodes[reader];
+            match &n.op {
+                Op::Binary(op) => self.scaled_or_biased(&mut s, n, *op)?,
+                Op::Reshape { .. } => s.dims = self.graph.value(n.output()?).dims()?,
+                Op::Softmax { axis: a, log: false } => {
+                    let last = axis(*a, dims.len()).ok()? + 1 == dims.len();
+                    if !last || s.dims != dims {
+                        return None;
+                    }
+                    s.nodes.push(reader);
+                    let weights = n.output()?;
+                    let end = self.only_reader(weights)?;
+                    let product = &self.graph.nodes[end];
+                    let fits = product.op == Op::MatMul
+                        && product.input(0) == Some(weights)
+                        && product.input(1) != Some(weights);
+                    return fits.then_some((end, s));
+                }
+                _ => return None,
+            }
+            s.nodes.push(reader);
+            s.value = n.output()?;
+        }
+    }
+
+    /// A factor or a summand of the scores.
+    fn scaled_or_biased(&self, s: &mut Scores, n: &Node, op: Binary) -> Option<()> {
+        let other = n.inputs.iter().flatten().copied().find(|&i| i != s.value)?;
+        let number = || {
+            let t = self.constants.get(&other).filter(|t| t.len() == 1 && t.dims().len() <= s.dims.len())?;
+            t.to_f32()?.first().copied()
+        };
+        match op {
+            // A factor after a bias would be one of the bias too.
+            Binary::Mul if s.biases.is_empty() => s.scale *= number()?,
+            Binary::Div if s.biases.is_empty() && n.input(0) == Some(s.value) => s.scale /= number()?,
+            Binary::Add if s.biases.len() < BIASES => {
+                let known = self.computed[other.0] || self.constants.contains_key(&other);
+                let same = self.graph.value(n.output()?).dims()? == s.dims;
+                if !known || !same || !self.is_float(other) {
+                    return None;
+                }
+                s.biases.push((other, s.dims.clone()));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The product with the values that ends an attention.
+    pub(super) fn end_attention(&mut self, n: &Node, pending: Pending) -> R<()> {
+        let (Some(y), Some(v)) = (n.output(), n.input(1)) else { return Ok(()) };
+        let Pending { queries, keys, scale, biases } = pending;
+        let values = self.get(v)?;
+        let dims = self.dims(y)?;
+        let rank = dims.len();
+        let (lead, [rows, columns]) = (&dims[..rank - 2], [dims[rank - 2], dims[rank - 1]]);
+        let queries = self.side_by_side(n, queries);
+        let values = if values.elem == queries.elem { values } else { self.stored_as(n, values, queries.elem) };
+        let values = self.ascending(n, values);
+        let last = |v: &View| [v.dims[v.dims.len() - 2], v.dims[v.dims.len() - 1]];
+        let steps = |v: &View| [0, 1].map(|i| v.strides[v.strides.len() - 2 + i].unsigned_abs());
+        let ([_, width], [_, count]) = (last(&queries), last(&keys));
+        let out = self.fresh(&dims, self.strides_for_reader(y, &dims), queries.elem);
+        let leading = |v: &View| self.leading(v, lead);
+        let operands: Vec<Vec<usize>> =
+            [&queries, &keys, &values, &out].into_iter().chain(&biases).map(leading).collect();
+        let along = |axis: usize| std::array::from_fn(|k| operands.get(k).map_or(0, |o| o[axis]));
+        let batch = lead.iter().enumerate().map(|(axis, &size)| (size, along(axis))).collect();
+        let operand = gemm::operand(self.isa, queries.elem);
+        let plan = Attention {
+            rows,
+            keys: count,
+            width,
+            values: columns,
+            query_row: steps(&queries)[0],
+            key: steps(&keys),
+            value: steps(&values),
+            out_row: steps(&out)[0],
+            biases: biases.iter().map(steps).collect(),
+            scale,
+            batch,
+            panels: [count, columns].map(|c| gemm::panels(self.isa, operand, c, 0)),
+        };
+        let macs = plan.macs();
+        let mut reads = vec![queries, keys, values];
+        reads.extend(biases);
+        self.slices.remove(&y);
+        self.set(y, out.clone());
+        self.push(n, Kind::Attention(Box::new(plan)), reads, vec![out], macs);
+        Ok(())
+    }
+}

@@ -1,0 +1,159 @@
+//! Factors around matrix products: constant factors of columns into the weights, factors of operands behind
+//! the product.
+
+use crate::op::Binary;
+use crate::{Graph, Node, Op, Result, Tensor, ValueId};
+
+/// Folds a multiplication by a constant row into the constant weights of the matrix product before it, and into
+/// the constant bias between them (layer scale: Touvron et al., 2021).
+pub(super) fn fold_columns(g: &mut Graph, budget: usize) -> Result<usize> {
+    let (mut n, mut i) = (0, 0);
+    while i < g.nodes.len() && n < budget {
+        match scaled(g, i).is_some_and(|s| fold(g, i, &s)) {
+            true => n += 1,
+            false => i += 1,
+        }
+    }
+    Ok(n)
+}
+
+/// A product by constant weights whose columns are multiplied afterwards.
+struct Scaled {
+    product: usize,
+    /// The addition of a constant bias in between.
+    bias: Option<usize>,
+    factors: ValueId,
+}
+
+/// The node that alone reads nothing else: the producer of `v`, if `v` has one reader.
+fn only_producer(g: &Graph, v: ValueId) -> Option<usize> {
+    (g.uses()[v.0] == 1).then(|| g.producers()[v.0]).flatten()
+}
+
+/// The computed and the constant operand of a binary node that commutes.
+fn with_constant(g: &Graph, n: &Node, op: Binary) -> Option<(ValueId, ValueId)> {
+    let (a, b) = (n.input(0)?, n.input(1)?);
+    match (n.op == Op::Binary(op), g.constants.contains_key(&a), g.constants.contains_key(&b)) {
+        (true, false, true) => Some((a, b)),
+        (true, true, false) => Some((b, a)),
+        _ => None,
+    }
+}
+
+/// Whether a constant is one number for each of `m` columns, the last axis.
+fn row(g: &Graph, v: ValueId, m: usize) -> bool {
+    g.constants.get(&v).is_some_and(|t| t.dtype().is_float() && t.dims().last() == Some(&m) && t.len() == m)
+}
+
+fn scaled(g: &Graph, i: usize) -> Option<Scaled> {
+    let (x, factors) = with_constant(g, &g.nodes[i], Binary::Mul)?;
+    let before = only_producer(g, x)?;
+    let (bias, product) = match with_constant(g, &g.nodes[before], Binary::Add) {
+        Some((sum, _)) => (Some(before), only_producer(g, sum)?),
+        None => (None, before),
+    };
+    let node = &g.nodes[product];
+    let weights = g.constants.get(&node.input(1)?)?;
+    let [_, m] = weights.dims().try_into().ok()?;
+    let same = g.value(x).shape.as_ref()? == g.value(g.nodes[i].output()?).shape.as_ref()?;
+    let rows = row(g, factors, m) && bias.is_none_or(|b| g.nodes[b].inputs.iter().flatten().any(|v| row(g, *v, m)));
+    (node.op == Op::MatMul && weights.dtype().is_float() && same && rows).then_some(Scaled { product, bias, factors })
+}
+
+/// `values` with column `k` of `m` times factor `k`, of the tensor's type.
+fn times(t: &Tensor, factors: &[f64]) -> Option<Tensor> {
+    let m = factors.len();
+    let values: Vec<f64> = t.to_f64()?.iter().enumerate().map(|(k, v)| v * factors[k % m]).collect();
+    Tensor::from_f64(t.dtype(), t.dims(), &values)
+}
+
+fn fold(g: &mut Graph, i: usize, s: &Scaled) -> bool {
+    let weights = g.nodes[s.product].input(1);
+    let bias = s.bias.and_then(|b| with_constant(g, &g.nodes[b], Binary::Add)).map(|b| b.1);
+    let factors = g.constants.get(&s.factors).and_then(Tensor::to_f64);
+    let (Some(weights), Some(factors), Some(y)) = (weights, factors, g.nodes[i].output()) else { return false };
+    let new = [Some(weights), bias].map(|v| v.and_then(|v| times(g.constants.get(&v)?, &factors)));
+    let [Some(w), b] = new else { return false };
+    if b.is_none() != bias.is_none() {
+        return false;
+    }
+    let name = g.node_name(&g.nodes[s.product]).to_owned();
+    let w = g.constant(&format!("{name}.scaled_weight"), w);
+    g.nodes[s.product].inputs[1] = Some(w);
+    let last = s.bias.unwrap_or(s.product);
+    if let (Some(at), Some(old), Some(b)) = (s.bias, bias, b) {
+        let b = g.constant(&format!("{name}.scaled_bias"), b);
+        g.nodes[at].inputs.iter_mut().filter(|v| **v == Some(old)).for_each(|v| *v = Some(b));
+    }
+    g.nodes[last].outputs[0] = Some(y);
+    g.nodes.remove(i);
+    true
+}
+
+/// Moves factors of the operands of a product behind it, where scores of attention are made: one multiplication
+/// that the engine does with the softmax, for two of whole tensors (PyTorch scales queries and keys by the root).
+pub(super) fn scale_scores(g: &mut Graph, budget: usize) -> Result<usize> {
+    let (mut n, mut i) = (0, 0);
+    while i < g.nodes.len() && n < budget {
+        if scores(g, i) {
+            let found = [0, 1].map(|k| factor(g, g.nodes[i].input(k)?));
+            if found.iter().any(Option::is_some) {
+                move_behind(g, i, found);
+                n += 1;
+            }
+        }
+        i += 1;
+    }
+    Ok(n)
+}
+
+/// Whether node `i` is a product that a softmax reads, perhaps after summands and reshapes.
+fn scores(g: &Graph, i: usize) -> bool {
+    let mut at = i;
+    for _ in 0..8 {
+        let Some(y) = g.nodes[at].output() else { return false };
+        let mut readers = (0..g.nodes.len()).filter(|&r| g.nodes[r].inputs.contains(&Some(y)));
+        let (Some(reader), None) = (readers.next(), readers.next()) else { return false };
+        match &g.nodes[reader].op {
+            Op::Softmax { log: false, .. } => return g.nodes[i].op == Op::MatMul,
+            Op::Binary(Binary::Add | Binary::Mul | Binary::Div) | Op::Reshape { .. } => at = reader,
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// The value behind `v = x · number`, read only here, and the number.
+fn factor(g: &Graph, v: ValueId) -> Option<(ValueId, f64)> {
+    let n = &g.nodes[only_producer(g, v)?];
+    let number = |t: ValueId| {
+        let t = g.constants.get(&t).filter(|t| t.dtype().is_float() && t.len() == 1)?;
+        let rank = g.value(v).shape.as_ref()?.len();
+        (t.dims().len() <= rank).then(|| t.to_f64()).flatten()?.first().copied()
+    };
+    let (x, k) = match n.op {
+        Op::Binary(Binary::Mul) => {
+            let (x, k) = with_constant(g, n, Binary::Mul)?;
+            (x, number(k)?)
+        }
+        Op::Binary(Binary::Div) => (n.input(0)?, 1.0 / number(n.input(1)?).filter(|k| *k != 0.0)?),
+        _ => return None,
+    };
+    (g.value(x).shape.is_some() && g.value(x).shape == g.value(v).shape).then_some((x, k))
+}
+
+fn move_behind(g: &mut Graph, i: usize, found: [Option<(ValueId, f64)>; 2]) {
+    let name = g.nodes[i].name.clone();
+    let Some(y) = g.nodes[i].output() else { return };
+    let dtype = g.value(y).dtype.unwrap_or(crate::DType::F32);
+    let product: f64 = found.iter().flatten().map(|f| f.1).product();
+    let Some(number) = Tensor::from_f64(dtype, &[], &[product]) else { return };
+    for (k, (x, _)) in found.iter().enumerate().filter_map(|(k, f)| f.map(|f| (k, f))) {
+        g.nodes[i].inputs[k] = Some(x);
+    }
+    let raw = g.fresh(&name);
+    let factor = g.constant(&format!("{name}.scale"), number);
+    g.nodes[i].outputs[0] = Some(raw);
+    let inputs = vec![Some(raw), Some(factor)];
+    g.nodes.insert(i + 1, Node { name, op: Op::Binary(Binary::Mul), inputs, outputs: vec![Some(y)] });
+}
