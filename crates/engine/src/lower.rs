@@ -5,6 +5,7 @@
 
 mod algorithm;
 mod attention;
+mod chain;
 mod conv;
 mod conv_transpose;
 mod einsum;

@@ -21,6 +21,7 @@ use ampoule_runtime::run::recurrent::{self, Layer};
 use ampoule_runtime::run::reduce::{self, Reduce};
 use ampoule_runtime::run::take::{self, Take};
 use ampoule_runtime::run::attention::{self, Attention};
+use ampoule_runtime::run::chain::{self, Call};
 use ampoule_runtime::run::{self, Places, depthwise, elementwise, grid_sample, map, sampling, softmax};
 use ampoule_runtime::view::Home;
 use ampoule_runtime::{Area, Cpu, Memory, View};
@@ -97,6 +98,8 @@ pub(crate) enum Kind {
     /// Bytes as a function of other bytes.
     Table(Box<[u8; 256]>, Loops),
     Binary(eltwise::Binary, Loops),
+    /// Element-wise functions one after another.
+    Chain(Vec<Call>, Loops),
     Copy(Loops),
     Fill(f32),
     Softmax {
@@ -252,6 +255,10 @@ impl Step {
             Kind::Binary(f, loops) => {
                 let operands = [area(&self.reads[0]), area(&self.reads[1])];
                 elementwise::binary(cx.cpu, *f, loops, operands, area(&self.writes[0]));
+            }
+            Kind::Chain(calls, loops) => {
+                let x: Vec<Area> = self.reads.iter().map(area).collect();
+                chain::run(cx.cpu, calls, loops, &x, area(&self.writes[0]));
             }
             Kind::Copy(loops) => {
                 elementwise::copy(cx.cpu, loops, area(&self.reads[0]), area(&self.writes[0]));

@@ -3,6 +3,7 @@
 
 mod activations;
 mod dead;
+mod einsums;
 mod fold;
 mod norms;
 mod powers;
@@ -27,6 +28,7 @@ pub struct Pass {
 pub const PASSES: &[Pass] = &[
     Pass { name: "fold_constants", run: fold::fold_constants },
     Pass { name: "remove_identities", run: dead::remove_identities },
+    Pass { name: "einsum_products", run: einsums::as_products },
     Pass { name: "simplify_powers", run: powers::simplify_powers },
     Pass { name: "pool_means", run: powers::pool_means },
     Pass { name: "recognise_activations", run: activations::recognise },

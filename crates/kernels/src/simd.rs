@@ -111,6 +111,12 @@ pub unsafe trait Vector: Copy {
         // SAFETY: same features as the caller.
         unsafe { math::exp::<Self>(x) }
     }
+    /// `e^x` for `x` up to 0, to about one unit in the last place; 0 below -87.3.
+    #[inline(always)]
+    unsafe fn exp_below(x: Self::V) -> Self::V {
+        // SAFETY: same features as the caller.
+        unsafe { math::exp_below::<Self>(x) }
+    }
     /// `1 / a` to about one unit in the last place, for `a` from 1 to 2^126.
     #[inline(always)]
     unsafe fn reciprocal(a: Self::V) -> Self::V {
@@ -135,13 +141,13 @@ pub unsafe trait Vector: Copy {
         // SAFETY: same features as the caller.
         unsafe { math::divided_swish::<Self, N>(x, a) }
     }
-    /// Hyperbolic tangent.
+    /// Hyperbolic tangent, relative error below 1e-6.
     #[inline(always)]
     unsafe fn tanh(x: Self::V) -> Self::V {
         // SAFETY: same features as the caller.
         unsafe { math::tanh::<Self>(x) }
     }
-    /// Error function, absolute error below 2e-7.
+    /// Error function, absolute error below 4e-7.
     #[inline(always)]
     unsafe fn erf(x: Self::V) -> Self::V {
         // SAFETY: same features as the caller.

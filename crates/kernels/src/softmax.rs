@@ -43,17 +43,17 @@ impl<E: Element> Body for Rows<E> {
                 return self.few::<V>(&mut e, &mut lanes);
             }
             let mut row = vec![0f32; n.next_multiple_of(V::LANES)];
+            let row = row.as_mut_ptr();
             for r in 0..self.rows {
                 let (s, d) = (self.src.0.add(r * self.src.1), self.dst.0.add(r * self.dst.1));
-                let mut i = 0;
-                while i < n {
-                    let x = E::load_some::<V>(s.add(i), (n - i).min(V::LANES));
-                    V::store(row.as_mut_ptr().add(i), x);
-                    i += V::LANES;
-                }
-                let inverse = V::splat(exponentials::<V>(row.as_mut_ptr(), n));
+                let mut most = V::splat(f32::NEG_INFINITY);
                 for i in (0..n).step_by(V::LANES) {
-                    let y = V::mul(V::load(row.as_ptr().add(i)), inverse);
+                    let x = E::load_some::<V>(s.add(i), (n - i).min(V::LANES));
+                    most = put::<V>(row, i, n, x, most);
+                }
+                let inverse = V::splat(exponentials::<V>(row, n, most));
+                for i in (0..n).step_by(V::LANES) {
+                    let y = V::mul(V::load(row.add(i)), inverse);
                     E::store_some::<V>(d.add(i), y, (n - i).min(V::LANES));
                 }
             }
@@ -61,46 +61,52 @@ impl<E: Element> Body for Rows<E> {
     }
 }
 
+/// Stores values `i` and following of a row of `n`, minus infinity beyond its end, and returns the larger of each
+/// lane and `most`.
+///
+/// # Safety
+/// `row` must have room for whole registers; the CPU must have the features of `V`.
+#[inline(always)]
+unsafe fn put<V: Vector>(row: *mut f32, i: usize, n: usize, x: V::V, most: V::V) -> V::V {
+    // SAFETY: a register of the row.
+    unsafe {
+        V::store(row.add(i), x);
+        if n - i >= V::LANES {
+            return V::max(x, most);
+        }
+        for beyond in n..i + V::LANES {
+            *row.add(beyond) = f32::NEG_INFINITY;
+        }
+        V::max(V::load(row.add(i)), most)
+    }
+}
+
 /// Registers whose float32 sum is added to one in float64.
 const SUMMED: usize = 32;
 
-/// Replaces the first `n` values by the exponentials of what they lie above the largest of them, and returns one
-/// over their sum. What fills the last register is overwritten.
+/// Replaces `n` values, and what fills their last register, by the exponentials of what they lie above the largest
+/// of the lanes of `most`, and returns one over their sum.
 ///
 /// # Safety
 /// `row` must hold whole registers; the CPU must have the features of `V`.
 #[inline(always)]
-unsafe fn exponentials<V: Vector>(row: *mut f32, n: usize) -> f32 {
-    let whole = n / V::LANES * V::LANES;
+unsafe fn exponentials<V: Vector>(row: *mut f32, n: usize, most: V::V) -> f32 {
     let mut lanes = [0f32; 16];
     // SAFETY: registers inside `row`.
     unsafe {
-        let mut most = V::splat(f32::NEG_INFINITY);
-        for i in (0..whole).step_by(V::LANES) {
-            most = V::max(V::load(row.add(i)), most);
-        }
         V::store(lanes.as_mut_ptr(), most);
-        let mut top = lanes[..V::LANES].iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-        for i in whole..n {
-            top = top.max(*row.add(i));
-        }
+        let top = lanes[..V::LANES].iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
         let top = V::splat(top);
         let mut sum = 0f64;
-        for first in (0..whole).step_by(SUMMED * V::LANES) {
+        for first in (0..n).step_by(SUMMED * V::LANES) {
             let mut part = V::splat(0.0);
-            for i in (first..whole.min(first + SUMMED * V::LANES)).step_by(V::LANES) {
-                let e = V::exp(V::sub(V::load(row.add(i)), top));
+            for i in (first..n.min(first + SUMMED * V::LANES)).step_by(V::LANES) {
+                let e = V::exp_below(V::sub(V::load(row.add(i)), top));
                 V::store(row.add(i), e);
                 part = V::add(part, e);
             }
             V::store(lanes.as_mut_ptr(), part);
             sum += lanes[..V::LANES].iter().map(|&x| x as f64).sum::<f64>();
-        }
-        if whole < n {
-            V::store(row.add(whole), V::exp(V::sub(V::load(row.add(whole)), top)));
-            for i in whole..n {
-                sum += *row.add(i) as f64;
-            }
         }
         (1.0 / sum) as f32
     }
@@ -153,16 +159,17 @@ impl<E: Element, O: Element> Body for Scores<'_, E, O> {
             // SAFETY: whole registers of the row; parts of biases and of the result.
             unsafe {
                 let (row, scale) = (x.0.add(r * x.1), V::splat(scale));
+                let mut most = V::splat(f32::NEG_INFINITY);
                 for i in (0..n).step_by(V::LANES) {
-                    let (at, m) = (row.add(i), (n - i).min(V::LANES));
-                    let mut t = V::mul(V::load(at), scale);
+                    let m = (n - i).min(V::LANES);
+                    let mut t = V::mul(V::load(row.add(i)), scale);
                     for b in bias {
                         let p = b.at.add(r * b.row + i * b.column);
                         t = V::add(t, if b.column == 0 { E::splat::<V>(p) } else { E::load_some::<V>(p, m) });
                     }
-                    V::store(at, t);
+                    most = put::<V>(row, i, n, t, most);
                 }
-                let inverse = V::splat(exponentials::<V>(row, n));
+                let inverse = V::splat(exponentials::<V>(row, n, most));
                 for i in (0..n).step_by(V::LANES) {
                     let y = V::mul(V::load(row.add(i)), inverse);
                     O::store_some::<V>(dst.0.add(r * dst.1 + i), y, (n - i).min(V::LANES));

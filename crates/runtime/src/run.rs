@@ -6,6 +6,7 @@
 //! compute items, which write disjoint parts.
 
 pub mod attention;
+pub mod chain;
 pub mod conv;
 pub mod depthwise;
 mod depthwise_gradient;

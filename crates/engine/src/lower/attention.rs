@@ -2,6 +2,7 @@
 //! its softmax, and the product with the values. All of it becomes one step.
 
 use super::{Lower, R};
+use crate::error::LowerError;
 use crate::step::Kind;
 use ampoule_graph::infer::axis;
 use ampoule_graph::op::Binary;
@@ -9,6 +10,7 @@ use ampoule_graph::{Node, Op, ValueId};
 use ampoule_kernels::{Elem, gemm};
 use ampoule_runtime::View;
 use ampoule_runtime::run::attention::{Attention, BIASES};
+use ampoule_runtime::view::{Home, row_major};
 
 /// Scores on their way to the softmax.
 struct Scores {
@@ -22,12 +24,11 @@ struct Scores {
     nodes: Vec<usize>,
 }
 
-/// What is known of an attention before its values are computed.
+/// What is known of an attention before its values and biases are computed.
 pub(super) struct Pending {
-    queries: View,
-    keys: View,
-    scale: f32,
-    biases: Vec<View>,
+    queries: ValueId,
+    keys: ValueId,
+    scores: Scores,
 }
 
 impl Lower<'_> {
@@ -39,26 +40,35 @@ impl Lower<'_> {
         if self.constants.contains_key(&a) || self.constants.contains_key(&b) {
             return Ok(false);
         }
-        let (queries, keys) = (self.get(a)?, self.get(b)?);
-        let stored = |v: &View| v.elem == queries.elem && v.strides.iter().all(|s| *s >= 0);
-        let rank = scores.dims.len();
-        if !matches!(queries.elem, Elem::F32 | Elem::Bf16) || queries.dims.len() < 2 || keys.dims.len() < 2 {
+        let elem = self.elem(a);
+        let ranks = [a, b].map(|v| self.graph.value(v).shape.as_ref().map_or(0, Vec::len));
+        if !matches!(elem, Elem::F32 | Elem::Bf16) || ranks.iter().any(|r| *r < 2) || scores.dims.contains(&0) {
             return Ok(false);
         }
-        let mut biases = Vec::new();
-        for (id, dims) in &scores.biases {
-            let v = self.get(*id)?.expanded(dims);
-            match v.reshaped(&scores.dims) {
-                Some(v) if stored(&v) && v.strides[rank - 1] <= 1 => biases.push(v),
-                _ => return Ok(false),
+        for (id, at) in &scores.biases {
+            let dims = self.dims(*id)?;
+            // Dense, as it is made to lie where it does not fit otherwise.
+            let dense = View { home: Home::Arena(0), elem, offset: 0, strides: row_major(&dims), dims };
+            if dense.expanded(at).reshaped(&scores.dims).is_none() {
+                return Ok(false);
             }
         }
-        if !stored(&queries) || !stored(&keys) || scores.dims.contains(&0) {
-            return Ok(false);
-        }
         scores.nodes.iter().for_each(|&i| self.fused[i] = true);
-        self.attention.insert(end, Pending { queries, keys, scale: scores.scale, biases });
+        self.attention.insert(end, Pending { queries: a, keys: b, scores });
         Ok(true)
+    }
+
+    /// A bias of the scores as rows of those, which lie side by side or are all the same.
+    fn bias(&mut self, n: &Node, id: ValueId, at: &[usize], dims: &[usize], elem: Elem) -> R<View> {
+        let v = self.get(id)?;
+        let v = if v.elem == elem { v } else { self.stored_as(n, v, elem) };
+        let rows = |v: &View| v.expanded(at).reshaped(dims);
+        let fits = |v: &View| v.strides.iter().all(|s| *s >= 0) && v.strides.last().is_none_or(|s| *s <= 1);
+        if let Some(fit) = rows(&v).filter(fits) {
+            return Ok(fit);
+        }
+        let v = self.dense_rows(n, v);
+        rows(&v).ok_or(LowerError::Layout { value: "a bias", wanted: "rows of the scores" })
     }
 
     /// Follows the scores `y` to the product with the values that alone reads their softmax.
@@ -104,9 +114,8 @@ impl Lower<'_> {
             Binary::Mul if s.biases.is_empty() => s.scale *= number()?,
             Binary::Div if s.biases.is_empty() && n.input(0) == Some(s.value) => s.scale /= number()?,
             Binary::Add if s.biases.len() < BIASES => {
-                let known = self.computed[other.0] || self.constants.contains_key(&other);
                 let same = self.graph.value(n.output()?).dims()? == s.dims;
-                if !known || !same || !self.is_float(other) {
+                if !same || !self.is_float(other) {
                     return None;
                 }
                 s.biases.push((other, s.dims.clone()));
@@ -119,8 +128,14 @@ impl Lower<'_> {
     /// The product with the values that ends an attention.
     pub(super) fn end_attention(&mut self, n: &Node, pending: Pending) -> R<()> {
         let (Some(y), Some(v)) = (n.output(), n.input(1)) else { return Ok(()) };
-        let Pending { queries, keys, scale, biases } = pending;
-        let values = self.get(v)?;
+        let Pending { queries, keys, scores } = pending;
+        let (queries, keys, values) = (self.get(queries)?, self.get(keys)?, self.get(v)?);
+        let keys = if keys.elem == queries.elem { keys } else { self.stored_as(n, keys, queries.elem) };
+        let keys = self.ascending(n, keys);
+        let mut biases = Vec::new();
+        for (id, at) in &scores.biases {
+            biases.push(self.bias(n, *id, at, &scores.dims, queries.elem)?);
+        }
         let dims = self.dims(y)?;
         let rank = dims.len();
         let (lead, [rows, columns]) = (&dims[..rank - 2], [dims[rank - 2], dims[rank - 1]]);
@@ -147,7 +162,7 @@ impl Lower<'_> {
             value: steps(&values),
             out_row: steps(&out)[0],
             biases: biases.iter().map(steps).collect(),
-            scale,
+            scale: scores.scale,
             batch,
             panels: [count, columns].map(|c| gemm::panels(self.isa, operand, c, 0)),
         };

@@ -1,14 +1,15 @@
 //! Transposed convolutions: one convolution for every phase of the output.
 
-use super::target::reads;
+use super::target::{Target, reads};
 use super::{Lower, R};
 use crate::step::{Convolution, Kind};
 use ampoule_graph::Node;
 use ampoule_graph::op::Window;
 use ampoule_kernels::Grid;
-use ampoule_kernels::conv::{Conv, Spec, Weights};
+use ampoule_kernels::conv::{Axis, Conv, Spec, Weights};
+use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_runtime::run::conv::{Algorithm, ConvPart, ConvParts};
-use ampoule_runtime::{OutOfMemory, axes, output_phases};
+use ampoule_runtime::{OutOfMemory, Phase, View, axes, output_phases};
 
 impl Lower<'_> {
     pub(super) fn conv_transpose(
@@ -56,6 +57,26 @@ impl Lower<'_> {
         };
         let outputs = output_phases(&a, &of_group(&t.grid, mg));
         let residuals = t.residual.as_ref().map(|r| output_phases(&a, &of_group(&r.1, mg)));
+        if (cg, mg) == (1, 1) && group > 1 && integer.is_none() && !self.stream {
+            let whole = output_phases(&a, &t.grid);
+            if whole.iter().all(|p| !p.taps.is_empty()) {
+                let residuals = t.residual.as_ref().map(|r| output_phases(&a, &r.1));
+                let filters = |phase: &Phase| Filters {
+                    weights: (0..phase.taps.len() * group)
+                        .map(|i| w.get(i % group * taps + phase.taps[i / group]))
+                        .collect(),
+                    bias: bias.clone().unwrap_or_else(|| vec![0.0; group]),
+                    ..Filters::default()
+                };
+                let steps = whole.iter().enumerate().map(|(k, p)| (p, residuals.as_ref().map(|r| r[k].grid), filters(p)));
+                let steps: Vec<_> = steps.collect();
+                let x = if elems[0] == elems[1] { x } else { self.stored_as(n, x, elems[1]) };
+                self.depthwise_phases(n, (x, gx), &t, &a, steps);
+                drop(w);
+                self.packed_weights(n, &integer);
+                return Ok(true);
+            }
+        }
         let mut parts = Vec::new();
         for g in 0..group {
             let b = bias.as_ref().map(|b| &b[g * mg..(g + 1) * mg]);
@@ -96,5 +117,35 @@ impl Lower<'_> {
         let kind = Kind::Conv(Convolution { post, ..Convolution::plain(ConvParts::new(parts)) });
         self.push(n, kind, reads, vec![t.output], macs);
         Ok(true)
+    }
+
+    /// Phases of a transposed convolution of single channels: depthwise convolutions, a step each.
+    fn depthwise_phases(
+        &mut self,
+        n: &Node,
+        (x, input): (View, Grid),
+        t: &Target,
+        axes: &[Axis; 3],
+        phases: Vec<(&Phase, Option<Grid>, Filters)>,
+    ) {
+        for (phase, residual, mut filters) in phases {
+            let part = |v: &View| {
+                let spatial = v.dims.len() - 2;
+                let mut plan: Vec<(usize, usize, i64)> = v.dims.iter().map(|&d| (0, d, 1)).collect();
+                for i in 0..spatial {
+                    let k = i + 3 - spatial;
+                    plan[i + 2] = (phase.position[k], phase.grid.dims[k + 1], axes[k].stride as i64);
+                }
+                v.sliced(&plan)
+            };
+            let elems = [t.output.elem; 2];
+            let plan =
+                Depthwise { input, output: phase.grid, residual, axes: phase.axes, act: t.act, elems, quantized: None };
+            plan.pack(self.isa, &mut filters);
+            let mut reads = vec![x.clone()];
+            reads.extend(t.residual.as_ref().map(|r| part(&r.0)));
+            let macs = (phase.grid.pixels() * phase.taps.len() * phase.grid.channels()) as u64;
+            self.push(n, Kind::Depthwise { plan, filters, post: t.post }, reads, vec![part(&t.output)], macs);
+        }
     }
 }

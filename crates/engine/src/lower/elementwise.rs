@@ -10,7 +10,7 @@ use ampoule_runtime::run::loops::Loops;
 use ampoule_runtime::view::row_major;
 
 /// The vector function for an operator, if there is one.
-fn vectorised(u: Unary) -> Option<eltwise::Unary> {
+pub(super) fn vectorised(u: Unary) -> Option<eltwise::Unary> {
     use eltwise::Unary as K;
     Some(match u {
         Unary::Relu => K::Leaky(0.0),
@@ -30,6 +30,19 @@ fn vectorised(u: Unary) -> Option<eltwise::Unary> {
         Unary::Neg => K::Neg,
         Unary::Abs => K::Abs,
         Unary::Reciprocal => K::Reciprocal,
+        _ => return None,
+    })
+}
+
+/// The vector function of two values for an operator, if there is one.
+pub(super) fn two_values(b: Binary) -> Option<eltwise::Binary> {
+    use eltwise::Binary as K;
+    Some(match b {
+        Binary::Add => K::Add,
+        Binary::Sub => K::Sub,
+        Binary::Mul => K::Mul,
+        Binary::Div => K::Div,
+        Binary::PRelu => K::PRelu,
         _ => return None,
     })
 }
@@ -93,15 +106,7 @@ impl Lower<'_> {
     }
 
     pub(super) fn binary(&mut self, n: &Node, b: Binary) -> R<bool> {
-        use eltwise::Binary as K;
-        let f = match b {
-            Binary::Add => K::Add,
-            Binary::Sub => K::Sub,
-            Binary::Mul => K::Mul,
-            Binary::Div => K::Div,
-            Binary::PRelu => K::PRelu,
-            _ => return self.function(n),
-        };
+        let Some(f) = two_values(b) else { return self.function(n) };
         let (Some(x), Some(z), Some(y)) = (n.input(0), n.input(1), n.output()) else { return Ok(false) };
         if b == Binary::Mul && (self.scale(n, x, z, y)? || self.scale(n, z, x, y)?) {
             return Ok(true);

@@ -14,6 +14,9 @@ impl Lower<'_> {
         if let Some(pending) = self.attention.remove(&index) {
             return self.end_attention(n, pending);
         }
+        if self.chain(index)? {
+            return Ok(());
+        }
         let done = match &n.op {
             Op::Conv { window, group } => self.conv(n, window, *group)?,
             Op::ConvTranspose { window, group, output_padding, output_shape } => {

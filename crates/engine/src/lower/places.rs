@@ -208,6 +208,7 @@ impl Lower<'_> {
                     | Kind::Unary(..)
                     | Kind::Table(..)
                     | Kind::Binary(..)
+                    | Kind::Chain(..)
                     | Kind::Map(..)
                     | Kind::Softmax { .. }
             );

@@ -164,6 +164,8 @@ pub(super) fn weight_bytes(l: &Lowered) -> u64 {
             // These hold a few numbers for each channel at most.
             Kind::Norm(_) | Kind::Scale(_) | Kind::Pool(_) | Kind::GlobalAverage | Kind::Resize(_) => 0,
             Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) | Kind::Copy(_) | Kind::Fill(_) => 0,
+            // A few functions.
+            Kind::Chain(..) => 0,
             Kind::Softmax { .. } | Kind::MatMul(_) | Kind::Attention(_) | Kind::Reference { .. } => 0,
             Kind::Reduce(_) | Kind::Map(..) | Kind::Scan(..) | Kind::Indexed(_) | Kind::GridSample(_) => 0,
             Kind::Take(plan) => plan.bytes(),

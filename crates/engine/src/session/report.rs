@@ -54,6 +54,7 @@ fn kernel_name(kind: &Kind) -> String {
         Kind::Unary(..) => "unary".into(),
         Kind::Table(..) => "table".into(),
         Kind::Binary(..) => "binary".into(),
+        Kind::Chain(..) => "chain".into(),
         Kind::Copy(_) => "copy".into(),
         Kind::Fill(_) => "fill".into(),
         Kind::Softmax { .. } => "softmax".into(),

@@ -29,7 +29,8 @@ impl Step {
         match &self.kind {
             Kind::Conv(c) => c.sliced(depth),
             Kind::Norm(_) | Kind::Depthwise { .. } | Kind::Pool(_) | Kind::Resize(_) => true,
-            Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) | Kind::Copy(_) | Kind::Map(..) => true,
+            Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) | Kind::Chain(..) => true,
+            Kind::Copy(_) | Kind::Map(..) => true,
             Kind::Softmax { .. } => self.reads[0].grid().is_some_and(|g| g.uniform()),
             Kind::LayerNorm { .. } | Kind::Scale(_) | Kind::GlobalAverage | Kind::Fill(_) => false,
             Kind::MatMul(_) | Kind::Attention(_) | Kind::Reduce(_) | Kind::Take(_) => false,
@@ -45,7 +46,8 @@ impl Step {
             Kind::Norm(n) => n,
             Kind::Depthwise { .. } | Kind::LayerNorm { .. } | Kind::Scale(_) | Kind::Pool(_) => return None,
             Kind::GlobalAverage | Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) => return None,
-            Kind::Copy(_) | Kind::Fill(_) | Kind::Softmax { .. } | Kind::Resize(_) => return None,
+            Kind::Chain(..) | Kind::Copy(_) | Kind::Fill(_) => return None,
+            Kind::Softmax { .. } | Kind::Resize(_) => return None,
             Kind::MatMul(_) | Kind::Attention(_) | Kind::Reduce(_) | Kind::Map(..) | Kind::Take(_) => {
                 return None;
             }
@@ -120,6 +122,7 @@ impl Step {
             Kind::Unary(f, _) => Kind::Unary(*f, loops()),
             Kind::Table(t, _) => Kind::Table(t.clone(), loops()),
             Kind::Binary(f, _) => Kind::Binary(*f, loops()),
+            Kind::Chain(calls, _) => Kind::Chain(calls.clone(), loops()),
             Kind::Copy(_) => Kind::Copy(loops()),
             Kind::Map(f, _) => Kind::Map(f.clone(), loops()),
             Kind::Norm(n) => Kind::Norm(n.clone()),

@@ -4,6 +4,7 @@
 mod graphs;
 mod limits;
 mod operators;
+mod transformers;
 
 use ampoule_engine::{
     Error, ExternalBackend, ExternalError, ExternalNetwork, Options, Precision, Rewrites, Session,
@@ -12,6 +13,7 @@ use ampoule_graph::op::*;
 use ampoule_graph::{DType, Graph, Op, Tensor, ValueId, eval, passes};
 use ampoule_testing::{Network, known, random, relative_error, tiers};
 use graphs::*;
+use transformers::transformer;
 
 /// The defaults, with the features that `AMPOULE_ISA` asks for.
 fn defaults() -> Options {
@@ -24,7 +26,9 @@ const PRECISIONS: [(Precision, f64); 3] =
 
 #[test]
 fn networks_match_the_reference_on_every_tier() {
-    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), wide3d(), local3d(), dense()] {
+    let transformers = [transformer(1), transformer(2)];
+    let others = [unet3d(), finished_classifier(), dressed(), wide3d(), local3d(), dense()];
+    for (graph, dims) in others.into_iter().chain(transformers) {
         let input = random(dims.iter().product(), 42);
         let mut inferred = graph.clone();
         ampoule_graph::infer::infer(&mut inferred).unwrap();
@@ -123,12 +127,19 @@ fn what_should_be_chosen_is_chosen() {
     let dense = kernels(dense());
     assert!(!dense.iter().any(|k| ["copy", "unary", "affine"].contains(&k.as_str())), "{dense:?}");
     assert!(dense.iter().any(|k| k == "scale"), "{dense:?}");
+    for (batch, attentions) in [(1, 2), (2, 1)] {
+        let all = kernels(transformer(batch));
+        let count = |name: &str| all.iter().filter(|k| *k == name).count();
+        assert_eq!(count("attention"), attentions, "{all:?}");
+        assert_eq!((count("layer_norm"), count("instance_norm"), count("chain")), (3, 1, 1), "{all:?}");
+        assert_eq!((count("unary"), count("reduce")), (0, 0), "{all:?}");
+    }
 }
 
 #[test]
 fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
     let mut seen = std::collections::BTreeMap::new();
-    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), pooled_int8(), powers()] {
+    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), pooled_int8(), powers(), transformer(1)] {
         let input = Tensor::f32(&dims, &random(dims.iter().product(), 3));
         let mut inferred = graph.clone();
         ampoule_graph::infer::infer(&mut inferred).unwrap();

@@ -61,9 +61,10 @@ fn close(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-6 * b.abs()
 }
 
-/// The factors of a product node, constants multiplied together; `v` is the product's value.
-fn factors(g: &Graph, v: ValueId, depth: usize, out: &mut Vec<ValueId>) -> f64 {
-    let Some(n) = maker(g, v).filter(|_| depth > 0) else {
+/// The factors of a product node, constants multiplied together; `v` is the product's value. `stop` is a factor
+/// whatever computed it.
+fn factors(g: &Graph, v: ValueId, depth: usize, stop: Option<ValueId>, out: &mut Vec<ValueId>) -> f64 {
+    let Some(n) = maker(g, v).filter(|_| depth > 0 && stop != Some(v)) else {
         out.push(v);
         return 1.0;
     };
@@ -73,13 +74,13 @@ fn factors(g: &Graph, v: ValueId, depth: usize, out: &mut Vec<ValueId>) -> f64 {
             for t in [a, b] {
                 match scalar(g, t) {
                     Some(s) => k *= s,
-                    None => k *= factors(g, t, depth - 1, out),
+                    None => k *= factors(g, t, depth - 1, stop, out),
                 }
             }
             k
         }
         (Op::Binary(Binary::Div), Some(a), Some(b)) if scalar(g, b).is_some_and(|s| s != 0.0) => {
-            factors(g, a, depth - 1, out) / scalar(g, b).unwrap_or(1.0)
+            factors(g, a, depth - 1, stop, out) / scalar(g, b).unwrap_or(1.0)
         }
         _ => {
             out.push(v);
@@ -94,15 +95,42 @@ fn product(g: &Graph, i: usize) -> Option<(ValueId, Unary)> {
     if !matches!(g.nodes[i].op, Op::Binary(Binary::Mul | Binary::Div)) {
         return None;
     }
-    let mut f = Vec::new();
-    let k = factors(g, y, 3, &mut f);
-    let [a, b] = f.as_slice() else { return None };
-    for (x, t) in [(*a, *b), (*b, *a)] {
-        if let Some(u) = gate(g, x, t, k) {
-            return Some((x, u));
+    // What is activated may be a product itself.
+    for depth in 1..=3 {
+        let mut f = Vec::new();
+        let k = factors(g, y, depth, None, &mut f);
+        let [a, b] = f.as_slice() else { continue };
+        for (x, t) in [(*a, *b), (*b, *a)] {
+            if let Some(u) = gate(g, x, t, k) {
+                return Some((x, u));
+            }
         }
     }
     None
+}
+
+/// Whether `v` is `√(2/π)·(x + 0.044715·x³)`.
+fn cubic(g: &Graph, v: ValueId, x: ValueId) -> bool {
+    let mut f = Vec::new();
+    let k = factors(g, v, 4, Some(x), &mut f);
+    let outside = f.iter().filter(|v| **v == x).count();
+    f.retain(|v| *v != x);
+    let [sum] = f[..] else { return false };
+    let Some(n) = maker(g, sum).filter(|n| n.op == Op::Binary(Binary::Add)) else { return false };
+    let (Some(a), Some(b)) = (n.input(0), n.input(1)) else { return false };
+    // One of x, or 1 where x is outside; and 0.044715 of what makes it a cube.
+    let is_first = |v: ValueId| match outside {
+        0 => v == x,
+        1 => scalar(g, v) == Some(1.0),
+        _ => false,
+    };
+    let is_cube = |v: ValueId| {
+        let mut f = Vec::new();
+        let k = factors(g, v, 4, Some(x), &mut f);
+        f.len() + outside == 3 && f.iter().all(|v| *v == x) && (k - 0.044_715).abs() < 1e-5
+    };
+    let root = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+    (k - root).abs() < 1e-5 && ((is_first(a) && is_cube(b)) || (is_first(b) && is_cube(a)))
 }
 
 /// `k · x · t` where `t = g(x)`.
@@ -124,6 +152,14 @@ fn gate(g: &Graph, x: ValueId, t: ValueId, k: f64) -> Option<Unary> {
             }
             _ => {}
         }
+    }
+    // 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))
+    if let Some((e, one)) = with_scalar(g, t, Binary::Add)
+        && close(one, 1.0)
+        && close(k, 0.5)
+        && let Some((inner, Unary::Tanh)) = unary_of(g, e)
+    {
+        return cubic(g, inner, x).then_some(Unary::Gelu { tanh: true });
     }
     // 0.5·x·(1 + erf(x/√2))
     if let Some((e, one)) = with_scalar(g, t, Binary::Add)

@@ -28,6 +28,26 @@ pub(super) unsafe fn exp<V: Vector>(x: V::V) -> V::V {
     }
 }
 
+/// `e^x` for `x` up to 0, as a softmax needs it: 0 below -87.3. NaN stays NaN.
+#[inline(always)]
+pub(super) unsafe fn exp_below<V: Vector>(x: V::V) -> V::V {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        let low = V::splat(-87.33);
+        // The second operand is returned for NaN.
+        let clamped = V::max(low, x);
+        let n = V::round(V::mul(clamped, V::splat(std::f32::consts::LOG2_E)));
+        // As in `exp`.
+        let r = V::fma(n, V::splat(-0.693_359_4), clamped);
+        let r = V::fma(n, V::splat(2.121_944_4e-4), r);
+        let mut p = V::splat(1.0 / 5040.0);
+        for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+            p = V::fma(p, r, V::splat(c));
+        }
+        V::select_lt(x, low, V::splat(0.0), V::mul(p, V::pow2(n)))
+    }
+}
+
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
 pub(super) unsafe fn sigmoid<V: Vector>(x: V::V) -> V::V {
@@ -43,12 +63,11 @@ pub(super) unsafe fn divided_sigmoid<V: Vector>(x: V::V) -> V::V {
 }
 
 /// For `N` registers side by side: `x·sigmoid(a·x) = x/2·(1 + tanh(a·x/2))` by a quotient of polynomials, the same bits in every backend: fewer operations
-/// than [`divided_sigmoid`], with an error below 5e-7·|x|. `scripts/fit_swish.py` makes the
+/// than [`divided_sigmoid`], with an error below 5e-7·|x|. `scripts/fit_quotients.py` makes the
 /// coefficients. NaN stays NaN.
 #[inline(always)]
 pub(super) unsafe fn divided_swish<V: Vector, const N: usize>(x: [V::V; N], a: f32) -> [V::V; N] {
-    const TOP: [f32; 4] = [8.530_446e-8, 9.072_919e-5, 0.016_101_366, 0.499_999_88];
-    const BOTTOM: [f32; 5] = [8.976_062e-10, 3.624_372_8e-6, 0.001_476_245_1, 0.115_535_595, 1.0];
+    let Quotient(numerator, denominator) = &TANH;
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
         // Loops and not closures, which would not have the features of the caller.
@@ -63,13 +82,13 @@ pub(super) unsafe fn divided_swish<V: Vector, const N: usize>(x: [V::V; N], a: f
             y[i] = V::max(V::splat(-17.0), V::min(V::splat(17.0), y[i]));
             s[i] = V::mul(y[i], y[i]);
         }
-        let (mut top, mut bottom) = ([V::splat(TOP[0]); N], [V::splat(BOTTOM[0]); N]);
-        for c in &BOTTOM[1..] {
+        let (mut top, mut bottom) = ([V::splat(numerator[0]); N], [V::splat(denominator[0]); N]);
+        for c in &denominator[1..] {
             for i in 0..N {
                 bottom[i] = V::fma(bottom[i], s[i], V::splat(*c));
             }
         }
-        for c in &TOP[1..] {
+        for c in &numerator[1..] {
             for i in 0..N {
                 top[i] = V::fma(top[i], s[i], V::splat(*c));
             }
@@ -102,48 +121,57 @@ unsafe fn denominator<V: Vector>(x: V::V) -> V::V {
     }
 }
 
-/// `tanh x`: an odd Taylor polynomial below 0.3, else through `e^(2|x|)`.
+/// `tanh x` by the quotient of [`divided_swish`], with a relative error below 1e-6; 1 from 8.5 on. NaN stays NaN.
 #[inline(always)]
 pub(super) unsafe fn tanh<V: Vector>(x: V::V) -> V::V {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
-        let one = V::splat(1.0);
-        let a = V::abs(x);
-        let e = V::exp(V::min(V::add(a, a), V::splat(40.0)));
-        let large = V::sub(one, V::div(V::splat(2.0), V::add(e, one)));
-        let large = V::select_lt(x, V::splat(0.0), V::sub(V::splat(0.0), large), large);
-        let s = V::mul(x, x);
-        let mut p = V::splat(62.0 / 2835.0);
-        for c in [-17.0 / 315.0, 2.0 / 15.0, -1.0 / 3.0] {
-            p = V::fma(p, s, V::splat(c));
-        }
-        let small = V::fma(V::mul(p, s), x, x);
-        V::select_lt(a, V::splat(0.3), small, large)
+        // The second operand is returned for NaN.
+        let y = V::max(V::splat(-17.0), V::min(V::splat(17.0), V::add(x, x)));
+        V::mul(y, quotient::<V, 4, 5>(V::mul(y, y), &TANH))
     }
 }
 
-/// `erf x`: Maclaurin series below 0.5, else formula 7.1.26 of Abramowitz and Stegun.
+/// `erf x` by a quotient of polynomials, with an error below 4e-7; flat beyond 4, where it is 1 to 2e-8. NaN stays NaN.
+/// `scripts/fit_quotients.py` makes the coefficients.
 #[inline(always)]
 pub(super) unsafe fn erf<V: Vector>(x: V::V) -> V::V {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
-        let one = V::splat(1.0);
-        let a = V::abs(x);
-        let s = V::mul(x, x);
-        let mut p = V::splat(-1.0 / 1320.0);
-        for c in [1.0 / 216.0, -1.0 / 42.0, 0.1, -1.0 / 3.0, 1.0] {
-            p = V::fma(p, s, V::splat(c));
+        // The second operand is returned for NaN.
+        let x = V::max(V::splat(-4.0), V::min(V::splat(4.0), x));
+        V::mul(x, quotient::<V, 6, 6>(V::mul(x, x), &ERF))
+    }
+}
+
+/// Coefficients above and below, highest first.
+struct Quotient<const P: usize, const Q: usize>([f32; P], [f32; Q]);
+
+/// `tanh(x/2) / x` as a function of `x²`, for `|x|` up to 17.
+const TANH: Quotient<4, 5> = Quotient(
+    [8.530_446e-8, 9.072_919e-5, 0.016_101_366, 0.499_999_88],
+    [8.976_062e-10, 3.624_372_8e-6, 0.001_476_245_1, 0.115_535_595, 1.0],
+);
+
+/// `erf(x) / x` as a function of `x²`, for `|x|` up to 4.
+const ERF: Quotient<6, 6> = Quotient(
+    [1.974_825_4e-6, 2.880_379e-4, 0.004_003_560_6, 0.053_467_23, 0.196_247_2, 1.128_379],
+    [3.748_062_6e-5, 0.001_216_335_9, 0.015_444_259, 0.116_475_68, 0.507_250_7, 1.0],
+);
+
+/// The quotient at `s`.
+#[inline(always)]
+unsafe fn quotient<V: Vector, const P: usize, const Q: usize>(s: V::V, q: &Quotient<P, Q>) -> V::V {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        let (mut top, mut bottom) = (V::splat(q.0[0]), V::splat(q.1[0]));
+        for c in &q.1[1..] {
+            bottom = V::fma(bottom, s, V::splat(*c));
         }
-        let small = V::mul(V::mul(x, V::splat(std::f32::consts::FRAC_2_SQRT_PI)), p);
-        let t = V::div(one, V::fma(V::splat(0.327_591_1), a, one));
-        let mut q = V::splat(1.061_405_4);
-        for c in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
-            q = V::fma(q, t, V::splat(c));
+        for c in &q.0[1..] {
+            top = V::fma(top, s, V::splat(*c));
         }
-        let tail = V::mul(V::mul(q, t), V::exp(V::sub(V::splat(0.0), s)));
-        let large = V::sub(one, tail);
-        let large = V::select_lt(x, V::splat(0.0), V::sub(V::splat(0.0), large), large);
-        V::select_lt(a, V::splat(0.5), small, large)
+        V::div(top, bottom)
     }
 }
 

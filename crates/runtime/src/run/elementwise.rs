@@ -99,6 +99,12 @@ impl ForElement for BinaryStep<'_> {
             let (a, b, d) = (a.offset(at[0]), b.offset(at[1]), y.offset(at[2]));
             if step[0] == 1 && step[2] == 1 && (step[1] == 1 || step[1] == 0) {
                 eltwise::binary(cpu.isa(), f, a, b, step[1] == 0, d, n);
+            } else if step == [0, 1, 1, 0] {
+                let full = [*a; 64];
+                for i in (0..n).step_by(full.len()) {
+                    let m = (n - i).min(full.len());
+                    eltwise::binary(cpu.isa(), f, full.as_ptr(), b.add(i).cast_const(), false, d.add(i), m);
+                }
             } else {
                 for i in 0..n as isize {
                     let (x, y) = ((*a.offset(i * step[0])).get(), (*b.offset(i * step[1])).get());
@@ -138,13 +144,18 @@ impl<A: Element> ForElement for CopyTo<'_, A> {
         y.assert_disjoint(&loops.layout(1), (&x, &loops.layout(0)));
         let (src, dst) = pointers::<A, B>(loops, x, y);
         // SAFETY: `pointers` has checked what the loops visit; chunks are disjoint.
-        loops.run(cpu.pool(), &|at, n, step| unsafe {
-            let (s, d) = (src.offset(at[0]), dst.offset(at[1]));
-            if A::ELEM == B::ELEM && step[0] == 1 && step[1] == 1 {
-                std::ptr::copy_nonoverlapping(s.cast(), d, n);
-            } else {
-                for i in 0..n as isize {
-                    *d.offset(i * step[1]) = B::of((*s.offset(i * step[0])).get());
+        loops.run_planes(cpu.pool(), &|at, [rows, n], [row, step]| {
+            for r in 0..rows as isize {
+                let (s, d) = (src.offset(at[0] + r * row[0]), dst.offset(at[1] + r * row[1]));
+                // SAFETY: as above.
+                unsafe {
+                    if A::ELEM == B::ELEM && step[0] == 1 && step[1] == 1 {
+                        std::ptr::copy_nonoverlapping(s.cast(), d, n);
+                    } else {
+                        for i in 0..n as isize {
+                            *d.offset(i * step[1]) = B::of((*s.offset(i * step[0])).get());
+                        }
+                    }
                 }
             }
         });

@@ -4,7 +4,7 @@ use crate::layout::Layout;
 use crate::{Pool, View};
 
 /// At most this many operands.
-const OPERANDS: usize = 4;
+pub(super) const OPERANDS: usize = 4;
 
 /// A loop nest over views of the same dimensions.
 pub struct Loops {
@@ -63,14 +63,46 @@ impl Loops {
     pub fn run(&self, pool: &Pool, f: &(dyn Fn([isize; OPERANDS], usize, [isize; OPERANDS]) + Sync)) {
         let last = self.dims.len() - 1;
         let (inner, step) = (self.dims[last], self.strides[last]);
+        self.chunks(pool, last, inner, step, &|at, n| f(at, n, step));
+    }
+
+    /// Calls `f(offsets, [rows, n], strides)` for the two innermost axes, in parallel chunks.
+    pub fn run_planes(
+        &self,
+        pool: &Pool,
+        f: &(dyn Fn([isize; OPERANDS], [usize; 2], [[isize; OPERANDS]; 2]) + Sync),
+    ) {
+        let last = self.dims.len() - 1;
+        let (n, step) = (self.dims[last], self.strides[last]);
+        match last.checked_sub(1) {
+            None => self.run(pool, &|at, n, step| f(at, [1, n], [[0; OPERANDS], step])),
+            Some(outer) => {
+                let (rows, row) = (self.dims[outer], self.strides[outer]);
+                self.chunks(pool, outer, rows, row, &|at, count| f(at, [count, n], [row, step]));
+            }
+        }
+    }
+
+    /// Calls `f(offsets, n)` for runs of `n` of the `inner` steps along axis `last`, for all places of the axes
+    /// outside it, in parallel chunks.
+    fn chunks(
+        &self,
+        pool: &Pool,
+        last: usize,
+        inner: usize,
+        step: [isize; OPERANDS],
+        f: &(dyn Fn([isize; OPERANDS], usize) + Sync),
+    ) {
         let outer: usize = self.dims[..last].iter().product();
+        let size: usize = self.dims[last + 1..].iter().product();
+        let most = (CHUNK / size.max(1)).max(1);
         // Long inner runs are cut, short ones are grouped.
-        let cuts = inner.div_ceil(CHUNK);
-        let rows = (CHUNK / inner.max(1)).max(1);
+        let cuts = inner.div_ceil(most);
+        let rows = (most / inner.max(1)).max(1);
         pool.run(outer.div_ceil(rows) * cuts, &|i, _| {
             let (block, cut) = (i / cuts, i % cuts);
-            let from = cut * CHUNK;
-            let n = (inner - from).min(if cuts == 1 { inner } else { CHUNK });
+            let from = cut * most;
+            let n = (inner - from).min(if cuts == 1 { inner } else { most });
             let rows = block * rows..((block + 1) * rows).min(outer);
             let mut at = [0isize; OPERANDS];
             let mut index = vec![0; last];
@@ -82,7 +114,7 @@ impl Loops {
             }
             (0..OPERANDS).for_each(|j| at[j] += from as isize * step[j]);
             for _ in rows {
-                f(at, n, step);
+                f(at, n);
                 for i in (0..last).rev() {
                     let (d, s) = (self.dims[i], &self.strides[i]);
                     index[i] += 1;
@@ -120,5 +152,13 @@ mod tests {
             }
         });
         assert!(seen.lock().unwrap().iter().all(|x| *x == (1, 1)));
+        loops.run_planes(&Pool::new(2), &|at, [rows, n], [row, step]| {
+            let mut s = seen.lock().unwrap();
+            for (r, i) in (0..rows as isize).flat_map(|r| (0..n as isize).map(move |i| (r, i))) {
+                s[(at[0] + r * row[0] + i * step[0]) as usize].0 += 1;
+                s[(at[1] + r * row[1] + i * step[1]) as usize].1 += 1;
+            }
+        });
+        assert!(seen.lock().unwrap().iter().all(|x| *x == (2, 2)));
     }
 }

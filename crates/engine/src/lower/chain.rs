@@ -1,0 +1,134 @@
+//! Element-wise functions that follow one another: one step instead of many over whole tensors.
+
+use super::elementwise::{two_values, vectorised};
+use super::{Lower, R};
+use crate::step::Kind;
+use ampoule_graph::{Node, Op, ValueId};
+use ampoule_kernels::{Act, Elem, eltwise};
+use ampoule_runtime::View;
+use ampoule_runtime::run::chain::{Call, Operand, READS};
+use ampoule_runtime::run::loops::Loops;
+
+/// A chain as far as it has been followed.
+struct Chain {
+    value: ValueId,
+    calls: Vec<Call>,
+    reads: Vec<ValueId>,
+    nodes: Vec<usize>,
+}
+
+impl Lower<'_> {
+    /// Lowers node `index` with the element-wise functions that follow it as one step, if there are any.
+    pub(super) fn chain(&mut self, index: usize) -> R<bool> {
+        let Some(chain) = self.followed(index).filter(|c| c.nodes.len() > 1) else { return Ok(false) };
+        let dims = self.dims(chain.value)?;
+        let mut views = Vec::new();
+        for id in &chain.reads {
+            views.push(self.get(*id)?);
+        }
+        let elem = self.elem(chain.value);
+        if !matches!(elem, Elem::F32 | Elem::Bf16) || views.iter().any(|v| v.elem != elem) || dims.contains(&0) {
+            return Ok(false);
+        }
+        chain.nodes.iter().for_each(|&i| self.fused[i] = true);
+        let n = &self.graph.nodes[index];
+        let like = views.iter().find(|v| v.dims == dims).cloned();
+        let out = match &like {
+            Some(v) => self.place_like(chain.value, v)?,
+            None => self.place(chain.value, &dims),
+        };
+        self.set(chain.value, out.clone());
+        let reads: Vec<View> = views.iter().map(|v| v.expanded(&dims)).collect();
+        let loops = Loops::new(&reads.iter().chain([&out]).collect::<Vec<_>>());
+        self.push(n, Kind::Chain(chain.calls, loops), reads, vec![out], 0);
+        Ok(true)
+    }
+
+    /// The chain that begins with node `index`.
+    fn followed(&self, index: usize) -> Option<Chain> {
+        let n = &self.graph.nodes[index];
+        let x = self.beginning(n)?;
+        let mut c = Chain { value: x, calls: Vec::new(), reads: vec![x], nodes: Vec::new() };
+        let dims = self.graph.value(n.output()?).dims()?;
+        self.call(&mut c, index)?;
+        while let Some(next) = self.next_reader(c.value) {
+            let same = self.graph.nodes[next].output().and_then(|y| self.graph.value(y).dims());
+            if same.as_ref() != Some(&dims) || self.call(&mut c, next).is_none() {
+                break;
+            }
+        }
+        Some(c)
+    }
+
+    /// The operand of `n` that the chain follows: the first that is computed, of all the result's elements if any is.
+    fn beginning(&self, n: &Node) -> Option<ValueId> {
+        let dims = self.graph.value(n.output()?).dims()?;
+        let computed = |v: &ValueId| self.computed[v.0] && !self.constants.contains_key(v);
+        let whole = |v: &ValueId| self.graph.value(*v).dims().as_ref() == Some(&dims);
+        let all = || n.inputs.iter().flatten().copied().filter(computed);
+        all().find(whole).or_else(|| all().next())
+    }
+
+    /// The only node that reads `id`, perhaps as both of its operands.
+    fn next_reader(&self, id: ValueId) -> Option<usize> {
+        let (first, rest) = self.readers[id.0].split_first()?;
+        let same = rest.iter().all(|r| r == first) && self.uses[id.0] == rest.len() + 1;
+        (same && !self.fused[*first] && !self.watched.contains(&id)).then_some(*first)
+    }
+
+    /// Adds node `index`, which reads the chain's value, to the chain; nothing is added where it does not fit.
+    fn call(&self, c: &mut Chain, index: usize) -> Option<()> {
+        let n = &self.graph.nodes[index];
+        let y = n.output().filter(|y| self.is_float(*y))?;
+        if !n.inputs.iter().flatten().all(|i| self.is_float(*i)) {
+            return None;
+        }
+        let mut reads = c.reads.clone();
+        let calls = match &n.op {
+            Op::Unary(u) => vec![Call::Unary(vectorised(*u)?)],
+            Op::Clip => match self.activation(n)? {
+                Act::Clamp(a, b) => vec![Call::Unary(eltwise::Unary::Clamp(a, b))],
+                Act::None | Act::Leaky(_) => return None,
+            },
+            Op::Binary(b) => {
+                let (a, z) = (n.input(0)?, n.input(1)?);
+                let turned = a != c.value;
+                let other = if turned { a } else { z };
+                let operand = self.other_operand(other, c.value, &mut reads)?;
+                combined(two_values(*b)?, operand, turned)
+            }
+            _ => return None,
+        };
+        c.calls.extend(calls);
+        (c.reads, c.value) = (reads, y);
+        c.nodes.push(index);
+        Some(())
+    }
+
+    /// Where a function finds its other operand.
+    fn other_operand(&self, other: ValueId, value: ValueId, reads: &mut Vec<ValueId>) -> Option<Operand> {
+        if other == value {
+            return Some(Operand::Last);
+        }
+        if let Some(t) = self.constants.get(&other).filter(|t| t.len() == 1) {
+            return Some(Operand::Number(*t.to_f32()?.first()?));
+        }
+        let known = self.computed[other.0] || self.constants.contains_key(&other);
+        if let Some(k) = reads.iter().position(|r| *r == other) {
+            return Some(Operand::Read(k));
+        }
+        (known && reads.len() < READS).then(|| {
+            reads.push(other);
+            Operand::Read(reads.len() - 1)
+        })
+    }
+}
+
+/// A function of the chain's value and another, `turned` where the chain's value is the second.
+fn combined(f: eltwise::Binary, other: Operand, turned: bool) -> Vec<Call> {
+    let commutes = matches!(f, eltwise::Binary::Add | eltwise::Binary::Mul);
+    match turned && !commutes {
+        false => vec![Call::Binary(f, other)],
+        true => vec![Call::Reversed(f, other)],
+    }
+}
