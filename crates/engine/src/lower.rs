@@ -87,6 +87,8 @@ pub(crate) struct Lower<'g> {
     tables: HashMap<ValueId, tables::Tabled>,
     /// Attentions whose values are not known yet, by the node of the product with those.
     attention: HashMap<usize, attention::Pending>,
+    /// Copies with each channel several times: of what, how many times, where.
+    repeats: Vec<(View, usize, View)>,
     /// Constants that are still needed: those packed for good are dropped one by one.
     constants: BTreeMap<ValueId, Tensor>,
     /// Winograd INT8: layers whose values are rounded in the transform domain, by output.
@@ -160,6 +162,7 @@ impl<'g> Lower<'g> {
             exact: HashMap::new(),
             tables: HashMap::new(),
             attention: HashMap::new(),
+            repeats: Vec::new(),
             isa,
             precision,
             pool,

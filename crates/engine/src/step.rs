@@ -13,6 +13,8 @@ use ampoule_graph::{DType, Op, Tensor};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::gemm::Act;
 use ampoule_kernels::{Elem, Element, Grid, bf16, eltwise, pool, resize};
+use ampoule_runtime::run::attention::{self, Attention};
+use ampoule_runtime::run::chain::{self, Chain};
 use ampoule_runtime::run::conv::Sums;
 use ampoule_runtime::run::fibres::Fibres;
 use ampoule_runtime::run::loops::Loops;
@@ -20,8 +22,6 @@ use ampoule_runtime::run::matmul::{self, MatMul};
 use ampoule_runtime::run::recurrent::{self, Layer};
 use ampoule_runtime::run::reduce::{self, Reduce};
 use ampoule_runtime::run::take::{self, Take};
-use ampoule_runtime::run::attention::{self, Attention};
-use ampoule_runtime::run::chain::{self, Call};
 use ampoule_runtime::run::{self, Places, depthwise, elementwise, grid_sample, map, sampling, softmax};
 use ampoule_runtime::view::Home;
 use ampoule_runtime::{Area, Cpu, Memory, View};
@@ -99,7 +99,7 @@ pub(crate) enum Kind {
     Table(Box<[u8; 256]>, Loops),
     Binary(eltwise::Binary, Loops),
     /// Element-wise functions one after another.
-    Chain(Vec<Call>, Loops),
+    Chain(Box<Chain>, Loops),
     Copy(Loops),
     Fill(f32),
     Softmax {

@@ -8,8 +8,8 @@ mod fold;
 mod norms;
 mod powers;
 mod products;
-mod spelled_norms;
 mod quantized_moves;
+mod spelled_norms;
 mod windows;
 
 use crate::{Error, Graph, Result, infer};
@@ -40,6 +40,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "fold_columns", run: products::fold_columns },
     Pass { name: "scale_scores", run: products::scale_scores },
     Pass { name: "simplify_resize", run: windows::simplify_resize },
+    Pass { name: "sink_dequantizers", run: quantized_moves::sink },
     Pass { name: "carry_quantized", run: quantized_moves::carry },
     Pass { name: "remove_dead", run: dead::remove_dead },
 ];
@@ -61,7 +62,14 @@ pub fn fold(graph: &mut Graph) -> Result<Counts> {
 }
 
 /// Passes that take parameters away that training changes, join what it has gradients for, or move quantized values about.
-const FINAL: [&str; 5] = ["recognise_norms", "fold_batch_norm", "fold_affine", "fold_columns", "carry_quantized"];
+const FINAL: [&str; 6] = [
+    "recognise_norms",
+    "fold_batch_norm",
+    "fold_affine",
+    "fold_columns",
+    "sink_dequantizers",
+    "carry_quantized",
+];
 
 /// Simplifies a graph that is to be trained: normalisations keep their parameters.
 pub fn trainable(graph: &mut Graph) -> Result<Counts> {

@@ -230,7 +230,9 @@ pub(crate) unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
             Unary::Mish => mish::<V>(x),
             Unary::Gelu => {
                 let e = V::erf(V::mul(x, V::splat(std::f32::consts::FRAC_1_SQRT_2)));
-                V::mul(V::mul(x, half), V::add(e, one))
+                let y = V::mul(V::mul(x, half), V::add(e, one));
+                // Below, less than what the error function is off would be multiplied by.
+                V::select_lt(x, V::splat(-5.65), zero, y)
             }
             Unary::GeluTanh => {
                 let cube = V::mul(V::mul(x, x), x);

@@ -122,7 +122,43 @@ pub struct Bias<E> {
     pub column: usize,
 }
 
-/// Scores of attention, `softmax(scale·x + biases)` row by row.
+/// Rounds to what a quantized value can be: quantizes and dequantizes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rounding {
+    /// Distance between neighbouring values.
+    pub scale: f32,
+    /// The integer that stands for 0.
+    pub zero: f32,
+    /// The least and the largest integer.
+    pub range: [f32; 2],
+}
+
+impl Rounding {
+    /// Safety: the CPU must have the features of `V`.
+    #[inline(always)]
+    unsafe fn vector<V: Vector>(&self, x: V::V) -> V::V {
+        // SAFETY: register arithmetic only; the caller has the features.
+        unsafe {
+            let (scale, zero) = (V::splat(self.scale), V::splat(self.zero));
+            let q = V::add(V::round(V::div(x, scale)), zero);
+            let q = V::min(V::splat(self.range[1]), V::max(q, V::splat(self.range[0])));
+            V::mul(V::sub(q, zero), scale)
+        }
+    }
+}
+
+/// What happens to scores of attention before their softmax.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Change {
+    /// They are multiplied by a number.
+    Times(f32),
+    /// A bias, of this place in the list, is added.
+    Plus(usize),
+    /// They are rounded.
+    Rounded(Rounding),
+}
+
+/// Scores of attention: changes and a softmax row by row.
 pub struct Scores<'a, E, O> {
     /// The scores, which are overwritten, and the distance between their rows, which have room for whole registers.
     pub x: (*mut f32, usize),
@@ -130,10 +166,12 @@ pub struct Scores<'a, E, O> {
     pub rows: usize,
     /// Columns.
     pub n: usize,
-    /// Factor.
-    pub scale: f32,
+    /// What happens to them first, in this order.
+    pub changes: &'a [Change],
     /// What is added.
     pub bias: &'a [Bias<E>],
+    /// What happens to the result.
+    pub rounding: Option<Rounding>,
     /// Where the result goes, and the distance between its rows; may be `x` itself.
     pub dst: (*mut O, usize),
 }
@@ -144,6 +182,8 @@ pub struct Scores<'a, E, O> {
 /// Scores and biases must be readable, scores and the result writable for all rows; `isa` must be supported.
 pub unsafe fn scores<E: Element, O: Element>(isa: Features, s: Scores<E, O>) {
     assert!(s.n > 0 && s.x.1.is_multiple_of(16) && s.n <= s.x.1);
+    let given = |c: &Change| !matches!(c, Change::Plus(k) if *k >= s.bias.len());
+    assert!(s.changes.iter().all(given), "a bias that is not given");
     // SAFETY: passed on from the caller.
     unsafe { dispatch(isa, s) }
 }
@@ -154,24 +194,35 @@ impl<E: Element, O: Element> Body for Scores<'_, E, O> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Scores { x, rows, n, scale, bias, dst } = self;
+        let Scores { x, rows, n, changes, bias, rounding, dst } = self;
         for r in 0..rows {
             // SAFETY: whole registers of the row; parts of biases and of the result.
             unsafe {
-                let (row, scale) = (x.0.add(r * x.1), V::splat(scale));
+                let row = x.0.add(r * x.1);
                 let mut most = V::splat(f32::NEG_INFINITY);
                 for i in (0..n).step_by(V::LANES) {
                     let m = (n - i).min(V::LANES);
-                    let mut t = V::mul(V::load(row.add(i)), scale);
-                    for b in bias {
-                        let p = b.at.add(r * b.row + i * b.column);
-                        t = V::add(t, if b.column == 0 { E::splat::<V>(p) } else { E::load_some::<V>(p, m) });
+                    let mut t = V::load(row.add(i));
+                    for change in changes {
+                        t = match change {
+                            Change::Times(v) => V::mul(t, V::splat(*v)),
+                            Change::Rounded(f) => f.vector::<V>(t),
+                            Change::Plus(k) => {
+                                let b = &bias[*k];
+                                let p = b.at.add(r * b.row + i * b.column);
+                                let own = b.column == 0;
+                                V::add(t, if own { E::splat::<V>(p) } else { E::load_some::<V>(p, m) })
+                            }
+                        };
                     }
                     most = put::<V>(row, i, n, t, most);
                 }
                 let inverse = V::splat(exponentials::<V>(row, n, most));
                 for i in (0..n).step_by(V::LANES) {
-                    let y = V::mul(V::load(row.add(i)), inverse);
+                    let mut y = V::mul(V::load(row.add(i)), inverse);
+                    if let Some(f) = &rounding {
+                        y = f.vector::<V>(y);
+                    }
                     O::store_some::<V>(dst.0.add(r * dst.1 + i), y, (n - i).min(V::LANES));
                 }
             }

@@ -88,6 +88,19 @@ impl View {
         self.lies_as(&row_major(&self.dims))
     }
 
+    /// Whether the elements lie densely in some order of the axes.
+    pub fn is_dense(&self) -> bool {
+        let mut axes: Vec<(isize, usize)> =
+            self.strides.iter().copied().zip(self.dims.iter().copied()).filter(|a| a.1 != 1).collect();
+        axes.sort_unstable();
+        let mut next = 1isize;
+        axes.iter().all(|&(stride, n)| {
+            let fits = stride == next;
+            next = next.saturating_mul(n as isize);
+            fits
+        })
+    }
+
     /// The view as a channels-last grid: pixels at any distance, channels contiguous.
     pub fn grid(&self) -> Option<Grid> {
         let rank = self.dims.len();

@@ -1,12 +1,14 @@
 //! Attention as exporters write it: a product of queries and transposed keys, scaled, with biases and masks added,
 //! its softmax, and the product with the values. All of it becomes one step.
 
+use super::quantized::stored_offset;
 use super::{Lower, R};
 use crate::error::LowerError;
 use crate::step::Kind;
 use ampoule_graph::infer::axis;
 use ampoule_graph::op::Binary;
 use ampoule_graph::{Node, Op, ValueId};
+use ampoule_kernels::softmax::{Change, Rounding};
 use ampoule_kernels::{Elem, gemm};
 use ampoule_runtime::View;
 use ampoule_runtime::run::attention::{Attention, BIASES};
@@ -17,9 +19,11 @@ struct Scores {
     /// The value that has been followed so far, and its dimensions.
     value: ValueId,
     dims: Vec<usize>,
-    scale: f32,
+    changes: Vec<Change>,
     /// What is added, with the dimensions of the scores where it is.
     biases: Vec<(ValueId, Vec<usize>)>,
+    /// What happens to the softmax.
+    rounding: Option<Rounding>,
     /// Nodes that the step covers.
     nodes: Vec<usize>,
 }
@@ -42,7 +46,8 @@ impl Lower<'_> {
         }
         let elem = self.elem(a);
         let ranks = [a, b].map(|v| self.graph.value(v).shape.as_ref().map_or(0, Vec::len));
-        if !matches!(elem, Elem::F32 | Elem::Bf16) || ranks.iter().any(|r| *r < 2) || scores.dims.contains(&0) {
+        if !matches!(elem, Elem::F32 | Elem::Bf16) || ranks.iter().any(|r| *r < 2) || scores.dims.contains(&0)
+        {
             return Ok(false);
         }
         for (id, at) in &scores.biases {
@@ -74,12 +79,24 @@ impl Lower<'_> {
     /// Follows the scores `y` to the product with the values that alone reads their softmax.
     fn scores(&self, y: ValueId) -> Option<(usize, Scores)> {
         let dims = self.graph.value(y).dims()?;
-        let mut s = Scores { value: y, dims: dims.clone(), scale: 1.0, biases: Vec::new(), nodes: Vec::new() };
+        let mut s = Scores {
+            value: y,
+            dims: dims.clone(),
+            changes: Vec::new(),
+            biases: Vec::new(),
+            rounding: None,
+            nodes: Vec::new(),
+        };
         loop {
             let reader = self.only_reader(s.value)?;
             let n = &self.graph.nodes[reader];
             match &n.op {
                 Op::Binary(op) => self.scaled_or_biased(&mut s, n, *op)?,
+                Op::Quantize { .. } => {
+                    let rounding = self.rounded(&mut s, reader)?;
+                    s.changes.push(Change::Rounded(rounding));
+                    continue;
+                }
                 Op::Reshape { .. } => s.dims = self.graph.value(n.output()?).dims()?,
                 Op::Softmax { axis: a, log: false } => {
                     let last = axis(*a, dims.len()).ok()? + 1 == dims.len();
@@ -87,19 +104,52 @@ impl Lower<'_> {
                         return None;
                     }
                     s.nodes.push(reader);
-                    let weights = n.output()?;
-                    let end = self.only_reader(weights)?;
-                    let product = &self.graph.nodes[end];
-                    let fits = product.op == Op::MatMul
-                        && product.input(0) == Some(weights)
-                        && product.input(1) != Some(weights);
-                    return fits.then_some((end, s));
+                    s.value = n.output()?;
+                    return self.weighted(s);
                 }
                 _ => return None,
             }
             s.nodes.push(reader);
             s.value = n.output()?;
         }
+    }
+
+    /// The product with the values that reads the softmax `s.value`, perhaps rounded.
+    fn weighted(&self, mut s: Scores) -> Option<(usize, Scores)> {
+        let mut end = self.only_reader(s.value)?;
+        if matches!(self.graph.nodes[end].op, Op::Quantize { .. }) {
+            s.rounding = Some(self.rounded(&mut s, end)?);
+            end = self.only_reader(s.value)?;
+        }
+        let product = &self.graph.nodes[end];
+        let fits = product.op == Op::MatMul
+            && product.input(0) == Some(s.value)
+            && product.input(1) != Some(s.value);
+        fits.then_some((end, s))
+    }
+
+    /// What the quantizer `reader` and the dequantizer that alone reads it do to the scores.
+    fn rounded(&self, s: &mut Scores, reader: usize) -> Option<Rounding> {
+        let n = &self.graph.nodes[reader];
+        let Op::Quantize { to, .. } = &n.op else { return None };
+        let stored = n.output()?;
+        let next = self.only_reader(stored)?;
+        let back = &self.graph.nodes[next];
+        if !matches!(back.op, Op::Dequantize { .. })
+            || n.input(0) != Some(s.value)
+            || back.input(0) != Some(stored)
+        {
+            return None;
+        }
+        let [one, other] = [n, back].map(|n| self.quantization(n, *to).ok().flatten());
+        let (q, (low, high)) = (one.filter(|_| one == other)?, to.range()?);
+        s.nodes.extend([reader, next]);
+        s.value = back.output()?;
+        Some(Rounding {
+            scale: q.scale,
+            zero: q.zero_point - stored_offset(*to),
+            range: [low as f32, high as f32],
+        })
     }
 
     /// A factor or a summand of the scores.
@@ -110,14 +160,14 @@ impl Lower<'_> {
             t.to_f32()?.first().copied()
         };
         match op {
-            // A factor after a bias would be one of the bias too.
-            Binary::Mul if s.biases.is_empty() => s.scale *= number()?,
-            Binary::Div if s.biases.is_empty() && n.input(0) == Some(s.value) => s.scale /= number()?,
+            Binary::Mul => s.changes.push(Change::Times(number()?)),
+            Binary::Div if n.input(0) == Some(s.value) => s.changes.push(Change::Times(1.0 / number()?)),
             Binary::Add if s.biases.len() < BIASES => {
                 let same = self.graph.value(n.output()?).dims()? == s.dims;
                 if !same || !self.is_float(other) {
                     return None;
                 }
+                s.changes.push(Change::Plus(s.biases.len()));
                 s.biases.push((other, s.dims.clone()));
             }
             _ => return None,
@@ -140,7 +190,8 @@ impl Lower<'_> {
         let rank = dims.len();
         let (lead, [rows, columns]) = (&dims[..rank - 2], [dims[rank - 2], dims[rank - 1]]);
         let queries = self.side_by_side(n, queries);
-        let values = if values.elem == queries.elem { values } else { self.stored_as(n, values, queries.elem) };
+        let values =
+            if values.elem == queries.elem { values } else { self.stored_as(n, values, queries.elem) };
         let values = self.ascending(n, values);
         let last = |v: &View| [v.dims[v.dims.len() - 2], v.dims[v.dims.len() - 1]];
         let steps = |v: &View| [0, 1].map(|i| v.strides[v.strides.len() - 2 + i].unsigned_abs());
@@ -162,7 +213,8 @@ impl Lower<'_> {
             value: steps(&values),
             out_row: steps(&out)[0],
             biases: biases.iter().map(steps).collect(),
-            scale: scores.scale,
+            changes: scores.changes,
+            rounding: scores.rounding,
             batch,
             panels: [count, columns].map(|c| gemm::panels(self.isa, operand, c, 0)),
         };

@@ -4,9 +4,9 @@ use super::elementwise::{two_values, vectorised};
 use super::{Lower, R};
 use crate::step::Kind;
 use ampoule_graph::{Node, Op, ValueId};
-use ampoule_kernels::{Act, Elem, eltwise};
+use ampoule_kernels::{Act, eltwise};
 use ampoule_runtime::View;
-use ampoule_runtime::run::chain::{Call, Operand, READS};
+use ampoule_runtime::run::chain::{Call, Chain as Functions, Operand, READS};
 use ampoule_runtime::run::loops::Loops;
 
 /// A chain as far as it has been followed.
@@ -20,28 +20,55 @@ struct Chain {
 impl Lower<'_> {
     /// Lowers node `index` with the element-wise functions that follow it as one step, if there are any.
     pub(super) fn chain(&mut self, index: usize) -> R<bool> {
-        let Some(chain) = self.followed(index).filter(|c| c.nodes.len() > 1) else { return Ok(false) };
+        let Some(chain) = self.followed(index).filter(|c| self.worth(index, c)) else { return Ok(false) };
         let dims = self.dims(chain.value)?;
-        let mut views = Vec::new();
-        for id in &chain.reads {
-            views.push(self.get(*id)?);
-        }
-        let elem = self.elem(chain.value);
-        if !matches!(elem, Elem::F32 | Elem::Bf16) || views.iter().any(|v| v.elem != elem) || dims.contains(&0) {
+        if dims.contains(&0) {
             return Ok(false);
+        }
+        let (mut views, mut dequantize) = (Vec::new(), Vec::new());
+        for id in &chain.reads {
+            let (view, f) = self.stored(*id)?;
+            views.push(view);
+            dequantize.push(f);
         }
         chain.nodes.iter().for_each(|&i| self.fused[i] = true);
         let n = &self.graph.nodes[index];
+        let (value, quantization) = self.fuse_quantizer(chain.value)?;
+        let quantize = quantization.map(|q| eltwise::Unary::Quantize {
+            scale: q.scale,
+            zero: q.zero_point,
+            low: 0.0,
+            high: 255.0,
+        });
         let like = views.iter().find(|v| v.dims == dims).cloned();
         let out = match &like {
-            Some(v) => self.place_like(chain.value, v)?,
-            None => self.place(chain.value, &dims),
+            Some(v) => self.place_like(value, v)?,
+            None => self.place(value, &dims),
         };
-        self.set(chain.value, out.clone());
+        self.set(value, out.clone());
         let reads: Vec<View> = views.iter().map(|v| v.expanded(&dims)).collect();
         let loops = Loops::new(&reads.iter().chain([&out]).collect::<Vec<_>>());
-        self.push(n, Kind::Chain(chain.calls, loops), reads, vec![out], 0);
+        let plan = Functions { calls: chain.calls, dequantize, quantize };
+        self.push(n, Kind::Chain(Box::new(plan), loops), reads, vec![out], 0);
         Ok(true)
+    }
+
+    /// Whether the chain that begins with node `index` saves a pass over a tensor.
+    fn worth(&self, index: usize, c: &Chain) -> bool {
+        let two = matches!(self.graph.nodes[index].op, Op::Binary(_));
+        let quantized = |id: &ValueId| self.views[id.0].is_none() && self.dequantized.contains_key(id);
+        c.nodes.len() > 1 || (two && c.reads.iter().any(quantized))
+    }
+
+    /// A value as it is stored, and what dequantizes it.
+    fn stored(&mut self, id: ValueId) -> R<(View, Option<eltwise::Unary>)> {
+        match self.dequantized.get(&id) {
+            Some((x, q)) if self.views[id.0].is_none() => {
+                let f = eltwise::Unary::Dequantize { scale: q.scale, zero: q.zero_point };
+                Ok((x.clone(), Some(f)))
+            }
+            _ => Ok((self.get(id)?, None)),
+        }
     }
 
     /// The chain that begins with node `index`.

@@ -67,7 +67,7 @@ impl Lower<'_> {
             Self::requantize_directly(i, (out, t.residual.is_some()), q, &mut t.act, scale, (&mut bias, m));
         }
         let post = if quantized.is_some() { None } else { t.post };
-        if cg == 1 && group > 1 && m % group == 0 && (group == m || quantized.is_none()) {
+        if cg == 1 && group > 1 && m % group == 0 {
             if group != m {
                 (reads[0], gx) = self.repeated(n, &reads[0], m / group)?;
             }
@@ -121,8 +121,11 @@ impl Lower<'_> {
     }
 
     /// `x` with each channel `times` times side by side, so that several filters of a channel are one depthwise
-    /// convolution.
+    /// convolution; made once for all that read it.
     fn repeated(&mut self, n: &Node, x: &View, times: usize) -> R<(View, Grid)> {
+        if let Some((_, _, out)) = self.repeats.iter().find(|(v, t, _)| v == x && *t == times) {
+            return Ok((out.clone(), out.grid().ok_or(NO_GRID)?));
+        }
         let mut dims = x.dims.clone();
         dims[1] *= times;
         let out = self.fresh(&dims, channels_last(&dims, dims[1]), x.elem);
@@ -131,6 +134,7 @@ impl Lower<'_> {
         from.strides.insert(2, 0);
         self.copy(n, from, out.split(1, &[x.dims[1], times]));
         let grid = out.grid().ok_or(NO_GRID)?;
+        self.repeats.push((x.clone(), times, out.clone()));
         Ok((out, grid))
     }
 

@@ -68,7 +68,10 @@ impl Lower<'_> {
                     bias: bias.clone().unwrap_or_else(|| vec![0.0; group]),
                     ..Filters::default()
                 };
-                let steps = whole.iter().enumerate().map(|(k, p)| (p, residuals.as_ref().map(|r| r[k].grid), filters(p)));
+                let steps = whole
+                    .iter()
+                    .enumerate()
+                    .map(|(k, p)| (p, residuals.as_ref().map(|r| r[k].grid), filters(p)));
                 let steps: Vec<_> = steps.collect();
                 let x = if elems[0] == elems[1] { x } else { self.stored_as(n, x, elems[1]) };
                 self.depthwise_phases(n, (x, gx), &t, &a, steps);
@@ -139,8 +142,15 @@ impl Lower<'_> {
                 v.sliced(&plan)
             };
             let elems = [t.output.elem; 2];
-            let plan =
-                Depthwise { input, output: phase.grid, residual, axes: phase.axes, act: t.act, elems, quantized: None };
+            let plan = Depthwise {
+                input,
+                output: phase.grid,
+                residual,
+                axes: phase.axes,
+                act: t.act,
+                elems,
+                quantized: None,
+            };
             plan.pack(self.isa, &mut filters);
             let mut reads = vec![x.clone()];
             reads.extend(t.residual.as_ref().map(|r| part(&r.0)));

@@ -7,7 +7,6 @@ use ampoule_graph::{Node, Op, ValueId};
 use ampoule_kernels::{Act, eltwise};
 use ampoule_runtime::View;
 use ampoule_runtime::run::loops::Loops;
-use ampoule_runtime::view::row_major;
 
 /// The vector function for an operator, if there is one.
 pub(super) fn vectorised(u: Unary) -> Option<eltwise::Unary> {
@@ -82,13 +81,10 @@ impl Lower<'_> {
     /// its slice of a concatenation when it has one.
     pub(super) fn place_like(&mut self, y: ValueId, x: &View) -> R<View> {
         let dims = self.dims(y)?;
-        // Where it is both, as with one channel, what follows decides.
-        let image = x.grid().is_some_and(|g| g.uniform()) && x.dims.len() > 2;
-        match (self.slices.contains_key(&y) || dims != x.dims, x.is_row_major(), image) {
-            (false, true, false) => Ok(self.fresh(&dims, row_major(&dims), self.elem(y))),
-            (false, false, true) => Ok(self.place_image(y, &dims)),
-            _ => Ok(self.place(y, &dims)),
+        if self.slices.contains_key(&y) || dims != x.dims || !x.is_dense() {
+            return Ok(self.place(y, &dims));
         }
+        Ok(self.fresh(&dims, x.strides.clone(), self.elem(y)))
     }
 
     pub(super) fn unary(&mut self, n: &Node, u: Unary) -> R<bool> {

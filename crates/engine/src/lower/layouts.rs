@@ -64,7 +64,8 @@ impl<'g> Sets<'g> {
     /// Joins what `n` reads and writes element by element or moves along axes that stay.
     fn join(&mut self, n: &Node) {
         use Op::{Binary, Cast, Clip, Concat, Expand, Identity, Pad, Slice, Split, Unary, Variadic, Where};
-        let alike = matches!(n.op, Unary(_) | Binary(_) | Variadic(_) | Clip | Where | Cast { .. } | Identity);
+        let alike =
+            matches!(n.op, Unary(_) | Binary(_) | Variadic(_) | Clip | Where | Cast { .. } | Identity);
         let moved = matches!(n.op, Concat { .. } | Expand | Pad { .. } | Slice | Split { .. });
         let quantizer = matches!(n.op, Op::Quantize { .. } | Op::Dequantize { .. });
         let Some(y) = n.outputs.iter().flatten().next().copied() else { return };
@@ -84,7 +85,9 @@ impl<'g> Sets<'g> {
 
 /// What the node wants of its inputs and outputs.
 fn wanted(graph: &Graph, n: &Node) -> Vec<(ValueId, Inner)> {
-    use Op::{AveragePool, BatchNorm, Conv, ConvTranspose, DepthToSpace, Gemm, GlobalAveragePool, GlobalMaxPool};
+    use Op::{
+        AveragePool, BatchNorm, Conv, ConvTranspose, DepthToSpace, Gemm, GlobalAveragePool, GlobalMaxPool,
+    };
     use Op::{GridSample, GroupNorm, InstanceNorm, LayerNorm, MatMul, MaxPool, Resize, SpaceToDepth};
     let inner = match &n.op {
         Conv { .. } | ConvTranspose { .. } | MaxPool(_) | AveragePool(_) | Resize(_) => Inner::Channels,

@@ -88,9 +88,7 @@ impl Lower<'_> {
         let (Op::Binary(Binary::Add), Some(other), Some(sum)) = (&n.op, other, n.output()) else {
             return Ok((y, own));
         };
-        let row = |t: &&Tensor| {
-            t.dtype().is_float() && t.dims().last() == Some(&m) && t.len() == m
-        };
+        let row = |t: &&Tensor| t.dtype().is_float() && t.dims().last() == Some(&m) && t.len() == m;
         let Some(row) = self.constants.get(&other).filter(row).and_then(Tensor::to_f32) else {
             return Ok((y, own));
         };
@@ -142,7 +140,8 @@ impl Lower<'_> {
         // Constants other than weights of two axes are copied as they are.
         if let Some((w, [k, m])) = self.matrix(n)
             && k * m > 0
-            && n.input(0).is_some_and(|x| self.graph.value(x).dims().is_some_and(|d| d.len() > 1 && !d.contains(&0)))
+            && n.input(0)
+                .is_some_and(|x| self.graph.value(x).dims().is_some_and(|d| d.len() > 1 && !d.contains(&0)))
         {
             let x = match &integer {
                 Some(i) => i.x.clone(),
@@ -172,7 +171,14 @@ impl Lower<'_> {
     }
 
     /// The products of the matrices that the last two axes of `a` and `b` are, of shape `dims` in all, for value `y`.
-    pub(super) fn multiply(&mut self, n: &Node, a: View, b: View, dims: &[usize], y: Option<ValueId>) -> R<View> {
+    pub(super) fn multiply(
+        &mut self,
+        n: &Node,
+        a: View,
+        b: View,
+        dims: &[usize],
+        y: Option<ValueId>,
+    ) -> R<View> {
         let rank = dims.len();
         let lead = &dims[..rank - 2];
         let (m, k) = (a.dims[a.dims.len() - 2], a.dims[a.dims.len() - 1]);

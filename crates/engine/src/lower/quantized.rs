@@ -46,7 +46,7 @@ pub(super) struct Int8Operands {
 }
 
 /// How much higher quantized values of a type are stored.
-fn stored_offset(t: DType) -> f32 {
+pub(super) fn stored_offset(t: DType) -> f32 {
     if t == DType::I8 { 128.0 } else { 0.0 }
 }
 

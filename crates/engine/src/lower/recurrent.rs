@@ -30,8 +30,8 @@ impl Lower<'_> {
         };
         let fits = w.len() == dirs * rows * size && recurrent.len() == dirs * rows * hidden;
         let ids: Vec<Option<ValueId>> = (0..3).map(|i| n.outputs.get(i).copied().flatten()).collect();
-        let floats = ids.iter().flatten().all(|id| self.elem(*id) == Elem::F32);
-        if !fits || x.is_empty() || x.elem != Elem::F32 || !floats {
+        let floats = ids.iter().flatten().all(|id| matches!(self.elem(*id), Elem::F32 | Elem::Bf16));
+        if !fits || x.is_empty() || !matches!(x.elem, Elem::F32 | Elem::Bf16) || !floats {
             return Ok(false);
         }
         let bias = if bias.is_empty() { vec![0.0; 2 * dirs * rows] } else { bias };
@@ -62,11 +62,16 @@ impl Lower<'_> {
             let dims = self.dims(*id)?;
             self.slices.remove(id);
             let v = self.fresh(&dims, row_major(&dims), Elem::F32);
-            self.set(*id, v.clone());
             writes.push(v);
         }
         let given = [0, 1, 2].map(|i| ids[i].is_some());
-        self.push(n, Kind::Recurrent(Box::new(layer), given), vec![gates], writes, macs);
+        self.push(n, Kind::Recurrent(Box::new(layer), given), vec![gates], writes.clone(), macs);
+        // States are float32 whatever the values around them are stored as.
+        for (id, v) in ids.iter().flatten().zip(writes) {
+            let elem = self.elem(*id);
+            let v = if v.elem == elem { v } else { self.stored_as(n, v, elem) };
+            self.set(*id, v);
+        }
         Ok(true)
     }
 

@@ -177,6 +177,12 @@ pub fn pooled_int8() -> (Graph, Vec<usize>) {
     let c = quantized(&mut n, c);
     let c = n.b.resize_linear(c, &[2.0; 2], Coordinates::HalfPixel);
     let c = quantized(&mut n, c);
+    let turned = n.b.node(Op::Transpose { perm: vec![0, 1, 3, 2] }, &[c]);
+    let turned = quantized(&mut n, turned);
+    let half = n.b.constant("half", Tensor::f32(&[], &[0.5]));
+    let turned = n.b.node(Op::Binary(Binary::Mul), &[turned, half]);
+    let c = n.b.node(Op::Transpose { perm: vec![0, 1, 3, 2] }, &[turned]);
+    let c = quantized(&mut n, c);
     let c = n.conv(c, [8, 5], Window::of(&[3, 3]).pad(1));
     n.b.output(c, "y", &known(&[1, 5, 8, 10]));
     (n.b.finish(), dims)

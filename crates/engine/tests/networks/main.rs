@@ -139,7 +139,8 @@ fn what_should_be_chosen_is_chosen() {
 #[test]
 fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
     let mut seen = std::collections::BTreeMap::new();
-    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), pooled_int8(), powers(), transformer(1)] {
+    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), pooled_int8(), powers(), transformer(1)]
+    {
         let input = Tensor::f32(&dims, &random(dims.iter().product(), 3));
         let mut inferred = graph.clone();
         ampoule_graph::infer::infer(&mut inferred).unwrap();

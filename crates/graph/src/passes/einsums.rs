@@ -36,7 +36,8 @@ fn product(g: &Graph, i: usize) -> Option<Product> {
         return None;
     }
     let out = &labels.output;
-    let of = |l: &[u32], keep: &dyn Fn(&u32) -> bool| l.iter().copied().filter(|x| keep(x)).collect::<Vec<u32>>();
+    let of =
+        |l: &[u32], keep: &dyn Fn(&u32) -> bool| l.iter().copied().filter(|x| keep(x)).collect::<Vec<u32>>();
     let batch = of(out, &|l| la.contains(l) && lb.contains(l));
     let rows = of(la, &|l| !lb.contains(l));
     let columns = of(lb, &|l| !la.contains(l));

@@ -37,7 +37,11 @@ fn fold_once(g: &mut Graph, budget: usize) -> Result<usize> {
         let node = &g.nodes[i];
         let Some(y) = node.output() else { continue };
         // Quantized weights stay so: the engine multiplies them as they are.
-        let kept = matches!(node.op, Op::Unknown(_) | Op::Dequantize { .. });
+        let number = node
+            .input(0)
+            .and_then(|x| g.constants.get(&x))
+            .is_some_and(|t| t.len() == 1 && t.dims().len() < 2);
+        let kept = matches!(node.op, Op::Unknown(_)) || (matches!(node.op, Op::Dequantize { .. }) && !number);
         if g.constants.contains_key(&y) || kept {
             continue;
         }

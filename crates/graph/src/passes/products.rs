@@ -56,8 +56,13 @@ fn scaled(g: &Graph, i: usize) -> Option<Scaled> {
     let weights = g.constants.get(&node.input(1)?)?;
     let [_, m] = weights.dims().try_into().ok()?;
     let same = g.value(x).shape.as_ref()? == g.value(g.nodes[i].output()?).shape.as_ref()?;
-    let rows = row(g, factors, m) && bias.is_none_or(|b| g.nodes[b].inputs.iter().flatten().any(|v| row(g, *v, m)));
-    (node.op == Op::MatMul && weights.dtype().is_float() && same && rows).then_some(Scaled { product, bias, factors })
+    let rows =
+        row(g, factors, m) && bias.is_none_or(|b| g.nodes[b].inputs.iter().flatten().any(|v| row(g, *v, m)));
+    (node.op == Op::MatMul && weights.dtype().is_float() && same && rows).then_some(Scaled {
+        product,
+        bias,
+        factors,
+    })
 }
 
 /// `values` with column `k` of `m` times factor `k`, of the tensor's type.
@@ -71,7 +76,9 @@ fn fold(g: &mut Graph, i: usize, s: &Scaled) -> bool {
     let weights = g.nodes[s.product].input(1);
     let bias = s.bias.and_then(|b| with_constant(g, &g.nodes[b], Binary::Add)).map(|b| b.1);
     let factors = g.constants.get(&s.factors).and_then(Tensor::to_f64);
-    let (Some(weights), Some(factors), Some(y)) = (weights, factors, g.nodes[i].output()) else { return false };
+    let (Some(weights), Some(factors), Some(y)) = (weights, factors, g.nodes[i].output()) else {
+        return false;
+    };
     let new = [Some(weights), bias].map(|v| v.and_then(|v| times(g.constants.get(&v)?, &factors)));
     let [Some(w), b] = new else { return false };
     if b.is_none() != bias.is_none() {

@@ -45,6 +45,45 @@ pub(super) fn carry(g: &mut Graph, budget: usize) -> Result<usize> {
     Ok(n)
 }
 
+/// Moves dequantizers behind what only moves values about, which then moves quantized ones: bytes, and often up to a
+/// quantizer that is not needed then.
+pub(super) fn sink(g: &mut Graph, budget: usize) -> Result<usize> {
+    let (mut n, mut i) = (0, 0);
+    while i < g.nodes.len() && n < budget {
+        if let Some(behind) = sinks(g, i) {
+            g.nodes[i].inputs[0] = g.nodes[behind].input(0);
+            let (op, inputs) = (g.nodes[behind].op.clone(), g.nodes[behind].inputs.clone());
+            let name = g.nodes[i].name.clone();
+            for k in 0..g.nodes[i].outputs.len() {
+                let Some(y) = g.nodes[i].outputs[k] else { continue };
+                let quantized = g.fresh(&name);
+                g.nodes[i].outputs[k] = Some(quantized);
+                let mut inputs = inputs.clone();
+                inputs[0] = Some(quantized);
+                g.nodes.insert(
+                    i + 1,
+                    Node { name: name.clone(), op: op.clone(), inputs, outputs: vec![Some(y)] },
+                );
+            }
+            n += 1;
+        }
+        i += 1;
+    }
+    Ok(n)
+}
+
+/// The dequantizer of one scale before node `i`, if that is a view of what it dequantizes.
+fn sinks(g: &Graph, i: usize) -> Option<usize> {
+    let node = &g.nodes[i];
+    if node.op.row().quantized != Quantized::View || matches!(node.op, Op::Identity) {
+        return None;
+    }
+    let producers = g.producers();
+    let x = node.input(0)?;
+    let (_, parameters) = source(g, &producers, x)?;
+    matches!(parameters.dtype, DType::U8 | DType::I8).then(|| producers[x.0]).flatten()
+}
+
 /// The inputs of a node that are data.
 fn data(n: &Node) -> &[Option<ValueId>] {
     &n.inputs[..n.op.data_inputs(n.inputs.len())]

@@ -76,7 +76,6 @@ kernels! {
         "u8_gemm_4x1_avx2vnni" [4, 1] x86_int8::avx2vnni_4x1;
         "u8_gemm_12x8_avx2vnni" [12, 8] x86_int8::avx2vnni_12x8;
         "u8_gemm_6x16_avx2vnni" [6, 16] x86_int8::avx2vnni_6x16;
-        "u8_gemm_3x24_avx2vnni" [3, 24] x86_int8::avx2vnni_3x24;
     }
     #[cfg(target_arch = "x86_64")]
     I16, AVX512, 105.0 {
@@ -90,7 +89,6 @@ kernels! {
         "i16_gemm_4x1_avx2" [4, 1] x86_int8::avx2_4x1;
         "i16_gemm_12x8_avx2" [12, 8] x86_int8::avx2_12x8;
         "i16_gemm_6x16_avx2" [6, 16] x86_int8::avx2_6x16;
-        "i16_gemm_3x24_avx2" [3, 24] x86_int8::avx2_3x24;
     }
     #[cfg(all())]
     I16, NONE, 1.0 {

@@ -161,13 +161,11 @@ entries! {
     "avx2,fma" {
         avx2_12x8: 12 rows of Columns<Ymm<false>, 1>;
         avx2_6x16: 6 rows of Columns<Ymm<false>, 2>;
-        avx2_3x24: 3 rows of Columns<Ymm<false>, 3>;
         avx2_4x1: 4 rows of Thin<Ymm<false>>;
     }
     "avx2,fma,avxvnni" {
         avx2vnni_12x8: 12 rows of Columns<Ymm<true>, 1>;
         avx2vnni_6x16: 6 rows of Columns<Ymm<true>, 2>;
-        avx2vnni_3x24: 3 rows of Columns<Ymm<true>, 3>;
         avx2vnni_4x1: 4 rows of Thin<Ymm<true>>;
     }
     "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma" {

@@ -55,7 +55,7 @@ checks! {
     layer_norm: [LayerNorm] => [generic::layer_norm_rows];
     pooling: [Pool] => [generic::pooling];
     resampling: [Resize] => [generic::resize_blends_the_named_samples];
-    softmax: [Softmax] => [generic::softmax_rows];
+    softmax: [Softmax] => [generic::softmax_rows, generic::attention_scores];
     reductions: [Reduce] => [generic::reductions];
     weighted_rows: [WeightedRows] => [generic::weighted_rows];
     weight_gradients: [WeightGradient] => [grad::products_are_summed_over_positions];

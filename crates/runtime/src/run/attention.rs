@@ -1,4 +1,4 @@
-//! Attention: `softmax(scale·Q·Kᵀ + biases)·V` (Vaswani et al., 2017) without the matrix of all scores: a block of
+//! Attention: `softmax(scale·Q·Kᵀ + biases)·V` (Vaswani et al., 2017), rounded between as quantized networks are, without the matrix of all scores: a block of
 //! rows of it lies in cache between the two products.
 
 use super::matmul::{Rows, assert_panels, first_columns, offsets, whole};
@@ -6,7 +6,7 @@ use super::{ForElement, dispatch};
 use crate::block::Shared;
 use crate::{Area, Cpu};
 use ampoule_kernels::gemm::{self, MicroKernel, Operand};
-use ampoule_kernels::softmax::{self, Bias, Scores};
+use ampoule_kernels::softmax::{self, Bias, Change, Rounding, Scores};
 use ampoule_kernels::{Elem, Element, bf16};
 
 /// Most biases: one of relative positions, one of a mask.
@@ -35,8 +35,10 @@ pub struct Attention {
     pub out_row: usize,
     /// Distances between rows and columns of each bias; columns lie side by side or are all the same.
     pub biases: Vec<[usize; 2]>,
-    /// Factor of the scores.
-    pub scale: f32,
+    /// What happens to the scores before their softmax.
+    pub changes: Vec<Change>,
+    /// What happens to the result of that.
+    pub rounding: Option<Rounding>,
     /// Sizes of the axes of the batch, and how far apart the operands lie along each.
     pub batch: Vec<(usize, [usize; OPERANDS])>,
     /// Tiles of the keys and of the columns of the values.
@@ -177,8 +179,12 @@ unsafe fn item<E: Element>(
             column: b[1],
         };
         let biases: Vec<Bias<E>> = plan.biases.iter().enumerate().map(bias).collect();
-        let queries =
-            Rows { count: rows, a: q.wrapping_add(row * plan.query_row), a_row: plan.query_row, k: plan.width };
+        let queries = Rows {
+            count: rows,
+            a: q.wrapping_add(row * plan.query_row),
+            a_row: plan.query_row,
+            k: plan.width,
+        };
         let to = (operands.result.at(at[3] + row * plan.out_row), plan.out_row);
         // SAFETY: rows of this item.
         unsafe {
@@ -198,13 +204,13 @@ unsafe fn item<E: Element>(
 
 impl Attention {
     fn scores<'a, E, O>(
-        &self,
+        &'a self,
         x: (*mut f32, usize),
         rows: usize,
         bias: &'a [Bias<E>],
         dst: (*mut O, usize),
     ) -> Scores<'a, E, O> {
-        Scores { x, rows, n: self.keys, scale: self.scale, bias, dst }
+        Scores { x, rows, n: self.keys, changes: &self.changes, bias, rounding: self.rounding, dst }
     }
 }
 

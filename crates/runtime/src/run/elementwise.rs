@@ -7,6 +7,9 @@ use crate::{Area, Cpu};
 use ampoule_kernels::eltwise::{self, Binary, Unary};
 use ampoule_kernels::{Elem, Element, Features};
 
+/// Values that are gathered for a function where they lie apart.
+const BLOCK: usize = 256;
+
 /// `y = f(x)`.
 pub fn unary(cpu: Cpu, f: Unary, loops: &Loops, x: Area, y: Area) {
     dispatch(x.elem(), UnaryFrom { cpu, f, loops, x, y });
@@ -39,10 +42,17 @@ impl<A: Element> ForElement for UnaryTo<'_, A> {
         loops.run(cpu.pool(), &|at, n, step| unsafe {
             let (s, d) = (src.offset(at[0]), dst.offset(at[1]));
             if step[0] == 1 && step[1] == 1 {
-                eltwise::unary(cpu.isa(), f, s, d, n);
-            } else {
-                for i in 0..n as isize {
-                    eltwise::unary(cpu.isa(), f, s.offset(i * step[0]), d.offset(i * step[1]), 1);
+                return eltwise::unary(cpu.isa(), f, s, d, n);
+            }
+            let mut block = [0f32; BLOCK];
+            for first in (0..n).step_by(BLOCK) {
+                let own = &mut block[..(n - first).min(BLOCK)];
+                for (i, v) in (first as isize..).zip(own.iter_mut()) {
+                    *v = (*s.offset(i * step[0])).get();
+                }
+                eltwise::unary::<f32, f32>(cpu.isa(), f, own.as_ptr(), own.as_mut_ptr(), own.len());
+                for (i, v) in (first as isize..).zip(own.iter()) {
+                    *d.offset(i * step[1]) = B::of(*v);
                 }
             }
         });
@@ -145,11 +155,17 @@ impl<A: Element> ForElement for CopyTo<'_, A> {
         let (src, dst) = pointers::<A, B>(loops, x, y);
         // SAFETY: `pointers` has checked what the loops visit; chunks are disjoint.
         loops.run_planes(cpu.pool(), &|at, [rows, n], [row, step]| {
+            // The longer loop inside: short ones cost more than what they copy.
+            let whole = A::ELEM == B::ELEM && step[0] == 1 && step[1] == 1;
+            let ([rows, n], [row, step]) = match rows > n && !whole {
+                true => ([n, rows], [step, row]),
+                false => ([rows, n], [row, step]),
+            };
             for r in 0..rows as isize {
                 let (s, d) = (src.offset(at[0] + r * row[0]), dst.offset(at[1] + r * row[1]));
                 // SAFETY: as above.
                 unsafe {
-                    if A::ELEM == B::ELEM && step[0] == 1 && step[1] == 1 {
+                    if whole {
                         std::ptr::copy_nonoverlapping(s.cast(), d, n);
                     } else {
                         for i in 0..n as isize {

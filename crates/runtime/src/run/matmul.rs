@@ -155,8 +155,7 @@ impl<E: Element> Rows<E> {
                 wide.clear();
                 for r in row..row + rows {
                     // SAFETY: a row of the left operand.
-                    let stored =
-                        unsafe { std::slice::from_raw_parts(self.a.add(r * self.a_row), self.k) };
+                    let stored = unsafe { std::slice::from_raw_parts(self.a.add(r * self.a_row), self.k) };
                     wide.extend(stored.iter().map(|x| x.get()));
                 }
                 (operand, a_row) = (wide.as_ptr().cast(), self.k);
