@@ -5,6 +5,7 @@ mod activations;
 mod dead;
 mod einsums;
 mod fold;
+mod links;
 mod norms;
 mod powers;
 mod products;

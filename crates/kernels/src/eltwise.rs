@@ -237,7 +237,8 @@ pub(crate) unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
             Unary::GeluTanh => {
                 let cube = V::mul(V::mul(x, x), x);
                 let inner = V::mul(V::fma(cube, V::splat(0.044_715), x), V::splat(0.797_884_6));
-                V::mul(V::mul(x, half), V::add(V::tanh(inner), one))
+                // (1 + tanh z)/2 as the sigmoid of 2z, which keeps its precision where tanh is near -1.
+                V::mul(x, V::sigmoid(V::add(inner, inner)))
             }
             Unary::Erf => V::erf(x),
             Unary::Exp => V::exp(x),

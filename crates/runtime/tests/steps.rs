@@ -230,6 +230,8 @@ fn chained(isa: Features, dims: &[usize], elem: Elem) {
         let at = ((b * h + i) * w + j) * channels + k;
         let (c, y) = (c[k], y[((b * channels + k) * h + i) * w + j]);
         let want = 1.0 - 2.0 * (value(at) + c).max(0.0) * y;
+        // What bytes can hold.
+        let want = if out_elem == Elem::U8 { want.clamp(-6.0, 6.75) } else { want };
         let most = match elem {
             Elem::U8 => 0.026,
             Elem::Bf16 => 0.06,

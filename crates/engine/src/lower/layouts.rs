@@ -111,7 +111,8 @@ fn wanted(graph: &Graph, n: &Node) -> Vec<(ValueId, Inner)> {
 /// Carries decisions over transpositions and reshapes to values that have none; whether it carried any.
 fn spread(graph: &Graph, sets: &mut Sets, inner: &mut [Option<Inner>]) -> bool {
     let mut changed = false;
-    for n in &graph.nodes {
+    // Both ways, so that a long row of nodes takes one round.
+    for n in graph.nodes.iter().chain(graph.nodes.iter().rev()) {
         let (Some(x), Some(y)) = (n.input(0), n.output()) else { continue };
         let (a, b) = (sets.root(x.0), sets.root(y.0));
         let found = match (inner[a], inner[b]) {

@@ -1,18 +1,21 @@
 //! Activations that exporters spell out: SiLU, HardSwish, Mish, GELU.
 
+use super::links::Links;
 use crate::op::*;
 use crate::{Graph, Op, Result, Tensor, ValueId};
 
 /// Replaces the spelled-out forms by one operator.
 pub(super) fn recognise(g: &mut Graph, budget: usize) -> Result<usize> {
     let mut n = 0;
+    // Nodes stay where they are, so this stays true.
+    let links = Links::of(g);
     for i in 0..g.nodes.len() {
         if n == budget {
             break;
         }
         let shape = |v: Option<ValueId>| v.and_then(|v| g.value(v).shape.as_ref());
         // A constant of higher rank than x would have given the product its rank.
-        if let Some((x, u)) = product(g, i)
+        if let Some((x, u)) = product(Parts { graph: g, links: &links }, i)
             && shape(Some(x)).is_some()
             && shape(Some(x)) == shape(g.nodes[i].output())
         {
@@ -24,13 +27,27 @@ pub(super) fn recognise(g: &mut Graph, budget: usize) -> Result<usize> {
     Ok(n)
 }
 
+/// A graph and who makes its values.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    graph: &'a Graph,
+    links: &'a Links,
+}
+
+impl std::ops::Deref for Parts<'_> {
+    type Target = Graph;
+    fn deref(&self) -> &Graph {
+        self.graph
+    }
+}
+
 /// The node that computes `v`.
-fn maker(g: &Graph, v: ValueId) -> Option<&crate::Node> {
-    g.nodes.iter().find(|n| n.output() == Some(v))
+fn maker<'a>(g: Parts<'a>, v: ValueId) -> Option<&'a crate::Node> {
+    g.links.maker(g.graph, v)
 }
 
 /// If `v = f(x)` for an element-wise `f`: `(x, f)`.
-fn unary_of(g: &Graph, v: ValueId) -> Option<(ValueId, Unary)> {
+fn unary_of(g: Parts, v: ValueId) -> Option<(ValueId, Unary)> {
     let n = maker(g, v)?;
     match n.op {
         Op::Unary(u) => Some((n.input(0)?, u)),
@@ -38,13 +55,13 @@ fn unary_of(g: &Graph, v: ValueId) -> Option<(ValueId, Unary)> {
     }
 }
 
-fn scalar(g: &Graph, v: ValueId) -> Option<f64> {
+fn scalar(g: Parts, v: ValueId) -> Option<f64> {
     let t: &Tensor = g.constants.get(&v)?;
     (t.len() == 1).then(|| t.to_f64()).flatten()?.first().copied()
 }
 
 /// If `v = x op constant` (either order when `op` commutes): `(x, constant)`.
-fn with_scalar(g: &Graph, v: ValueId, op: Binary) -> Option<(ValueId, f64)> {
+fn with_scalar(g: Parts, v: ValueId, op: Binary) -> Option<(ValueId, f64)> {
     let n = maker(g, v)?;
     if n.op != Op::Binary(op) {
         return None;
@@ -63,7 +80,7 @@ fn close(a: f64, b: f64) -> bool {
 
 /// The factors of a product node, constants multiplied together; `v` is the product's value. `stop` is a factor
 /// whatever computed it.
-fn factors(g: &Graph, v: ValueId, depth: usize, stop: Option<ValueId>, out: &mut Vec<ValueId>) -> f64 {
+fn factors(g: Parts, v: ValueId, depth: usize, stop: Option<ValueId>, out: &mut Vec<ValueId>) -> f64 {
     let Some(n) = maker(g, v).filter(|_| depth > 0 && stop != Some(v)) else {
         out.push(v);
         return 1.0;
@@ -90,7 +107,7 @@ fn factors(g: &Graph, v: ValueId, depth: usize, stop: Option<ValueId>, out: &mut
 }
 
 /// Node `i` as `x · g(x)` for one of the known `g`.
-fn product(g: &Graph, i: usize) -> Option<(ValueId, Unary)> {
+fn product(g: Parts, i: usize) -> Option<(ValueId, Unary)> {
     let y = g.nodes[i].output()?;
     if !matches!(g.nodes[i].op, Op::Binary(Binary::Mul | Binary::Div)) {
         return None;
@@ -110,7 +127,7 @@ fn product(g: &Graph, i: usize) -> Option<(ValueId, Unary)> {
 }
 
 /// Whether `v` is `√(2/π)·(x + 0.044715·x³)`.
-fn cubic(g: &Graph, v: ValueId, x: ValueId) -> bool {
+fn cubic(g: Parts, v: ValueId, x: ValueId) -> bool {
     let mut f = Vec::new();
     let k = factors(g, v, 4, Some(x), &mut f);
     let outside = f.iter().filter(|v| **v == x).count();
@@ -134,7 +151,7 @@ fn cubic(g: &Graph, v: ValueId, x: ValueId) -> bool {
 }
 
 /// `k · x · t` where `t = g(x)`.
-fn gate(g: &Graph, x: ValueId, t: ValueId, k: f64) -> Option<Unary> {
+fn gate(g: Parts, x: ValueId, t: ValueId, k: f64) -> Option<Unary> {
     if let Some((inner, u)) = unary_of(g, t) {
         match u {
             Unary::Sigmoid if inner == x && close(k, 1.0) => return Some(Unary::Swish { alpha: 1.0 }),

@@ -1,5 +1,6 @@
 //! Batch normalisation, constant affine maps and dead biases into the convolutions before them.
 
+use super::links::Links;
 use crate::op::Binary;
 use crate::{DType, Graph, Op, Result, Tensor, ValueId};
 
@@ -18,9 +19,13 @@ pub(super) fn fold_batch_norm(g: &mut Graph, budget: usize) -> Result<usize> {
 /// Folds what `affine_of` finds, node by node; folding removes the node.
 fn fold_each(g: &mut Graph, budget: usize, affine_of: fn(&Graph, usize) -> Option<Affine>) -> Result<usize> {
     let (mut n, mut i) = (0, 0);
+    let mut links = Links::of(g);
     while i < g.nodes.len() && n < budget {
         match affine_of(g, i) {
-            Some(affine) if fold_into_conv(g, i, &affine) => n += 1,
+            Some(affine) if fold_into_conv(g, &links, i, &affine) => {
+                links = Links::of(g);
+                n += 1;
+            }
             _ => i += 1,
         }
     }
@@ -86,15 +91,10 @@ fn constant_affine(g: &Graph, i: usize) -> Option<Affine> {
 }
 
 /// Folds `affine`, which node `i` applies, into the convolution before it.
-fn fold_into_conv(g: &mut Graph, i: usize, affine: &Affine) -> bool {
+fn fold_into_conv(g: &mut Graph, links: &Links, i: usize, affine: &Affine) -> bool {
     let Some(y) = g.nodes[i].output() else { return false };
-    let producers = g.producers();
-    let uses = g.uses();
-    let feeding = g.nodes[i].inputs.iter().flatten().find_map(|x| producers[x.0].map(|p| (*x, p)));
-    let Some((x, p)) = feeding else { return false };
-    if uses[x.0] != 1 {
-        return false;
-    }
+    let mut computed = g.nodes[i].inputs.iter().flatten().filter(|x| links.producer(**x).is_some());
+    let Some(p) = computed.next().and_then(|x| links.only_producer(*x)) else { return false };
     // Output channels are axis 0 of a convolution's weights, and axis 1 (per group) of a
     // transposed convolution's.
     let group = match &g.nodes[p].op {

@@ -1,6 +1,7 @@
 //! Factors around matrix products: constant factors of columns into the weights, factors of operands behind
 //! the product.
 
+use super::links::Links;
 use crate::op::Binary;
 use crate::{Graph, Node, Op, Result, Tensor, ValueId};
 
@@ -8,9 +9,13 @@ use crate::{Graph, Node, Op, Result, Tensor, ValueId};
 /// the constant bias between them (layer scale: Touvron et al., 2021).
 pub(super) fn fold_columns(g: &mut Graph, budget: usize) -> Result<usize> {
     let (mut n, mut i) = (0, 0);
+    let mut links = Links::of(g);
     while i < g.nodes.len() && n < budget {
-        match scaled(g, i).is_some_and(|s| fold(g, i, &s)) {
-            true => n += 1,
+        match scaled(g, &links, i).is_some_and(|s| fold(g, i, &s)) {
+            true => {
+                links = Links::of(g);
+                n += 1;
+            }
             false => i += 1,
         }
     }
@@ -23,11 +28,6 @@ struct Scaled {
     /// The addition of a constant bias in between.
     bias: Option<usize>,
     factors: ValueId,
-}
-
-/// The node that alone reads nothing else: the producer of `v`, if `v` has one reader.
-fn only_producer(g: &Graph, v: ValueId) -> Option<usize> {
-    (g.uses()[v.0] == 1).then(|| g.producers()[v.0]).flatten()
 }
 
 /// The computed and the constant operand of a binary node that commutes.
@@ -45,11 +45,11 @@ fn row(g: &Graph, v: ValueId, m: usize) -> bool {
     g.constants.get(&v).is_some_and(|t| t.dtype().is_float() && t.dims().last() == Some(&m) && t.len() == m)
 }
 
-fn scaled(g: &Graph, i: usize) -> Option<Scaled> {
+fn scaled(g: &Graph, links: &Links, i: usize) -> Option<Scaled> {
     let (x, factors) = with_constant(g, &g.nodes[i], Binary::Mul)?;
-    let before = only_producer(g, x)?;
+    let before = links.only_producer(x)?;
     let (bias, product) = match with_constant(g, &g.nodes[before], Binary::Add) {
-        Some((sum, _)) => (Some(before), only_producer(g, sum)?),
+        Some((sum, _)) => (Some(before), links.only_producer(sum)?),
         None => (None, before),
     };
     let node = &g.nodes[product];
@@ -101,11 +101,13 @@ fn fold(g: &mut Graph, i: usize, s: &Scaled) -> bool {
 /// that the engine does with the softmax, for two of whole tensors (PyTorch scales queries and keys by the root).
 pub(super) fn scale_scores(g: &mut Graph, budget: usize) -> Result<usize> {
     let (mut n, mut i) = (0, 0);
+    let mut links = Links::of(g);
     while i < g.nodes.len() && n < budget {
-        if scores(g, i) {
-            let found = [0, 1].map(|k| factor(g, g.nodes[i].input(k)?));
+        if scores(g, &links, i) {
+            let found = [0, 1].map(|k| factor(g, &links, g.nodes[i].input(k)?));
             if found.iter().any(Option::is_some) {
                 move_behind(g, i, found);
+                links = Links::of(g);
                 n += 1;
             }
         }
@@ -115,14 +117,13 @@ pub(super) fn scale_scores(g: &mut Graph, budget: usize) -> Result<usize> {
 }
 
 /// Whether node `i` is a product that a softmax reads, perhaps after summands and reshapes.
-fn scores(g: &Graph, i: usize) -> bool {
+fn scores(g: &Graph, links: &Links, i: usize) -> bool {
     let mut at = i;
     for _ in 0..8 {
-        let Some(y) = g.nodes[at].output() else { return false };
-        let mut readers = (0..g.nodes.len()).filter(|&r| g.nodes[r].inputs.contains(&Some(y)));
-        let (Some(reader), None) = (readers.next(), readers.next()) else { return false };
+        let reader = g.nodes[at].output().and_then(|y| links.only_reader(y));
+        let Some(reader) = reader.filter(|_| g.nodes[i].op == Op::MatMul) else { return false };
         match &g.nodes[reader].op {
-            Op::Softmax { log: false, .. } => return g.nodes[i].op == Op::MatMul,
+            Op::Softmax { log: false, .. } => return true,
             Op::Binary(Binary::Add | Binary::Mul | Binary::Div) | Op::Reshape { .. } => at = reader,
             _ => return false,
         }
@@ -131,8 +132,8 @@ fn scores(g: &Graph, i: usize) -> bool {
 }
 
 /// The value behind `v = x · number`, read only here, and the number.
-fn factor(g: &Graph, v: ValueId) -> Option<(ValueId, f64)> {
-    let n = &g.nodes[only_producer(g, v)?];
+fn factor(g: &Graph, links: &Links, v: ValueId) -> Option<(ValueId, f64)> {
+    let n = &g.nodes[links.only_producer(v)?];
     let number = |t: ValueId| {
         let t = g.constants.get(&t).filter(|t| t.dtype().is_float() && t.len() == 1)?;
         let rank = g.value(v).shape.as_ref()?.len();

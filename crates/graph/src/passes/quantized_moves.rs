@@ -49,8 +49,9 @@ pub(super) fn carry(g: &mut Graph, budget: usize) -> Result<usize> {
 /// quantizer that is not needed then.
 pub(super) fn sink(g: &mut Graph, budget: usize) -> Result<usize> {
     let (mut n, mut i) = (0, 0);
+    let mut producers = g.producers();
     while i < g.nodes.len() && n < budget {
-        if let Some(behind) = sinks(g, i) {
+        if let Some(behind) = sinks(g, i, &producers) {
             g.nodes[i].inputs[0] = g.nodes[behind].input(0);
             let (op, inputs) = (g.nodes[behind].op.clone(), g.nodes[behind].inputs.clone());
             let name = g.nodes[i].name.clone();
@@ -65,6 +66,7 @@ pub(super) fn sink(g: &mut Graph, budget: usize) -> Result<usize> {
                     Node { name: name.clone(), op: op.clone(), inputs, outputs: vec![Some(y)] },
                 );
             }
+            producers = g.producers();
             n += 1;
         }
         i += 1;
@@ -73,14 +75,13 @@ pub(super) fn sink(g: &mut Graph, budget: usize) -> Result<usize> {
 }
 
 /// The dequantizer of one scale before node `i`, if that is a view of what it dequantizes.
-fn sinks(g: &Graph, i: usize) -> Option<usize> {
+fn sinks(g: &Graph, i: usize, producers: &[Option<usize>]) -> Option<usize> {
     let node = &g.nodes[i];
     if node.op.row().quantized != Quantized::View || matches!(node.op, Op::Identity) {
         return None;
     }
-    let producers = g.producers();
     let x = node.input(0)?;
-    let (_, parameters) = source(g, &producers, x)?;
+    let (_, parameters) = source(g, producers, x)?;
     matches!(parameters.dtype, DType::U8 | DType::I8).then(|| producers[x.0]).flatten()
 }
 
