@@ -36,6 +36,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "recognise_norms", run: spelled_norms::recognise },
     Pass { name: "pad_into_window", run: windows::pad_into_window },
     Pass { name: "fold_batch_norm", run: norms::fold_batch_norm },
+    Pass { name: "fold_batch_norm_of_rows", run: products::fold_batch_norm_of_rows },
     Pass { name: "fold_affine", run: norms::fold_affine },
     Pass { name: "dead_bias", run: norms::dead_bias },
     Pass { name: "fold_columns", run: products::fold_columns },
@@ -63,7 +64,8 @@ pub fn fold(graph: &mut Graph) -> Result<Counts> {
 }
 
 /// Passes that take parameters away that training changes, join what it has gradients for, or move quantized values about.
-const FINAL: [&str; 6] = [
+const FINAL: [&str; 7] = [
+    "fold_batch_norm_of_rows",
     "recognise_norms",
     "fold_batch_norm",
     "fold_affine",

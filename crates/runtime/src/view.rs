@@ -88,6 +88,23 @@ impl View {
         self.lies_as(&row_major(&self.dims))
     }
 
+    /// Strides of a dense place whose axes lie in the order of these; axes that do not move come first.
+    pub fn packed_strides(&self) -> Vec<isize> {
+        let mut order: Vec<usize> = (0..self.dims.len()).collect();
+        let outer = |&a: &usize| match self.strides[a].unsigned_abs() {
+            0 => usize::MAX,
+            s => s,
+        };
+        order.sort_by_key(|a| std::cmp::Reverse(outer(a)));
+        let mut strides = vec![1; self.dims.len()];
+        let mut next = 1;
+        for a in order.into_iter().rev() {
+            strides[a] = next;
+            next *= self.dims[a].max(1) as isize;
+        }
+        strides
+    }
+
     /// Whether the elements lie densely in some order of the axes.
     pub fn is_dense(&self) -> bool {
         let mut axes: Vec<(isize, usize)> =
@@ -263,6 +280,19 @@ mod tests {
         let turned = image.sliced(&[(1, 2, -1), (0, 6, 1), (3, 4, -1), (0, 5, 1)]);
         assert_eq!(places(&turned.reshaped(&[2, 3, 2, 4, 5]).unwrap()), places(&turned));
         assert!(turned.reshaped(&[2, 6, 20]).is_none());
+    }
+
+    #[test]
+    fn packed_places_keep_the_order_of_axes() {
+        let image = view(&[2, 6, 4, 5], channels_last(&[2, 6, 4, 5], 6));
+        assert!(image.is_dense());
+        assert_eq!(image.packed_strides(), image.strides);
+        let part = image.sliced(&[(0, 2, 1), (1, 3, 1), (0, 4, 1), (1, 2, 2)]);
+        assert!(!part.is_dense());
+        assert_eq!(part.packed_strides(), channels_last(&part.dims, 3));
+        let spread = view(&[3, 4], vec![0, 1]);
+        assert!(!spread.is_dense());
+        assert_eq!(spread.packed_strides(), row_major(&[3, 4]));
     }
 
     #[test]

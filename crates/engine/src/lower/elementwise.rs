@@ -81,10 +81,12 @@ impl Lower<'_> {
     /// its slice of a concatenation when it has one.
     pub(super) fn place_like(&mut self, y: ValueId, x: &View) -> R<View> {
         let dims = self.dims(y)?;
-        if self.slices.contains_key(&y) || dims != x.dims || !x.is_dense() {
+        let image = (3..=5).contains(&dims.len()) && !self.row_major[y.0];
+        if self.slices.contains_key(&y) || dims != x.dims || (image && !x.is_dense()) {
             return Ok(self.place(y, &dims));
         }
-        Ok(self.fresh(&dims, x.strides.clone(), self.elem(y)))
+        // Of a part of something the axes in the same order, without what lies between.
+        Ok(self.fresh(&dims, x.packed_strides(), self.elem(y)))
     }
 
     pub(super) fn unary(&mut self, n: &Node, u: Unary) -> R<bool> {

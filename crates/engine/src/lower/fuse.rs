@@ -47,7 +47,8 @@ impl Lower<'_> {
                 && self.graph.value(other).dims().as_ref() == Some(&dims)
                 && let Ok((v, map)) = match residual {
                     Residual::Quantized | Residual::QuantizedRows => self.residual(other),
-                    Residual::Float | Residual::Rows => self.get(other).map(|v| (v, [1.0, 0.0])),
+                    Residual::Float => self.get(other).map(|v| (v, [1.0, 0.0])),
+                    Residual::Rows => self.rows(n, other).map(|v| (v, [1.0, 0.0])),
                 }
                 && match residual {
                     Residual::Float | Residual::Quantized => v.grid().is_some_and(|g| g.uniform()),

@@ -102,7 +102,7 @@ impl Lower<'_> {
 
     pub(super) fn layer_norm(&mut self, n: &Node, a: i64, epsilon: f32) -> R<bool> {
         let Some(y) = n.output() else { return Ok(false) };
-        let x = self.input(n, 0)?;
+        let x = self.input_rows(n, 0)?;
         let size: usize = x.dims[axis(a, x.dims.len())?..].iter().product();
         let Some(scale) = self.floats(n, 1).filter(|s| s.len() == size) else { return Ok(false) };
         let shift = match n.input(2) {
@@ -115,7 +115,6 @@ impl Lower<'_> {
         if size == 0 || n.outputs.iter().flatten().count() != 1 {
             return Ok(false);
         }
-        let x = self.dense_rows(n, x);
         self.slices.remove(&y);
         let out = self.fresh(&x.dims.clone(), x.strides.clone(), x.elem);
         self.set(y, out.clone());

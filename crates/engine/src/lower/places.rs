@@ -267,6 +267,22 @@ impl Lower<'_> {
         Ok((dense, g))
     }
 
+    /// Input `i` of a node in dense row-major order. A copy takes the place of the value, for all that read it later.
+    pub(super) fn input_rows(&mut self, n: &Node, i: usize) -> R<View> {
+        let id = n.input(i).ok_or(LowerError::MissingInput { index: i })?;
+        self.rows(n, id)
+    }
+
+    /// A value in dense row-major order. A copy takes its place, for all that read it later.
+    pub(super) fn rows(&mut self, n: &Node, id: ValueId) -> R<View> {
+        let v = self.get(id)?;
+        let rows = self.dense_rows(n, v.clone());
+        if rows.home != v.home {
+            self.set(id, rows.clone());
+        }
+        Ok(rows)
+    }
+
     /// `v` in dense row-major order, copied if it does not lie so.
     pub(super) fn dense_rows(&mut self, n: &Node, v: View) -> View {
         if v.is_row_major() {

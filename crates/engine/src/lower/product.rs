@@ -144,10 +144,9 @@ impl Lower<'_> {
                 .is_some_and(|x| self.graph.value(x).dims().is_some_and(|d| d.len() > 1 && !d.contains(&0)))
         {
             let x = match &integer {
-                Some(i) => i.x.clone(),
-                None => self.input(n, 0)?,
+                Some(i) => self.dense_rows(n, i.x.clone()),
+                None => self.input_rows(n, 0)?,
             };
-            let x = self.dense_rows(n, x);
             self.project(n, x, y, None, m, &integer, |i, o| w.get(i * m + o))?;
             drop(w);
             self.packed_weights(n, &integer);

@@ -144,7 +144,11 @@ pub fn transformer(batch: usize) -> (Graph, Vec<usize>) {
     let y = n.b.node(Op::LayerNorm { axis: -1, epsilon: 1e-6 }, &[x, scale, shift]);
     let y = linear(&mut n, y, [WIDTH, 20]);
     let y = spelled_gelu(&mut n, y);
-    let y = linear(&mut n, y, [20, WIDTH]);
+    let w2 = weights(&mut n, &[20, WIDTH]);
+    let y = n.b.node(Op::MatMul, &[y, w2]);
+    let y = reshape(&mut n, y, &[10 * b, w]);
+    let y = n.batch_norm(y, WIDTH);
+    let y = reshape(&mut n, y, &[b, 10, w]);
     let x = binary(&mut n, Binary::Add, x, y);
 
     // Windows of five tokens of the batch, with a mask for each of the two.

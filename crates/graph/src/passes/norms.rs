@@ -5,9 +5,9 @@ use crate::op::Binary;
 use crate::{DType, Graph, Op, Result, Tensor, ValueId};
 
 /// A per-channel affine map `y = scale·x + shift`.
-struct Affine {
-    scale: Vec<f64>,
-    shift: Vec<f64>,
+pub(super) struct Affine {
+    pub scale: Vec<f64>,
+    pub shift: Vec<f64>,
 }
 
 /// Folds `BatchNormalization` into the convolution or transposed convolution that feeds only it;
@@ -42,7 +42,8 @@ fn constant(g: &Graph, id: Option<ValueId>) -> Option<Vec<f64>> {
     t.dtype().is_float().then(|| t.to_f64()).flatten()
 }
 
-fn batch_norm(g: &Graph, i: usize) -> Option<Affine> {
+/// Batch normalisation with constant parameters.
+pub(super) fn batch_norm(g: &Graph, i: usize) -> Option<Affine> {
     let node = &g.nodes[i];
     let Op::BatchNorm { epsilon } = node.op else { return None };
     let p: Vec<Vec<f64>> = (1..5).map(|k| constant(g, node.input(k))).collect::<Option<_>>()?;

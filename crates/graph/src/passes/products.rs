@@ -2,6 +2,7 @@
 //! the product.
 
 use super::links::Links;
+use super::norms::{Affine, batch_norm};
 use crate::op::Binary;
 use crate::{Graph, Node, Op, Result, Tensor, ValueId};
 
@@ -28,6 +29,59 @@ struct Scaled {
     /// The addition of a constant bias in between.
     bias: Option<usize>,
     factors: ValueId,
+}
+
+/// Folds a batch normalisation of rows into the constant weights of the matrix product before it, from which a
+/// reshape that keeps the columns may part it.
+pub(super) fn fold_batch_norm_of_rows(g: &mut Graph, budget: usize) -> Result<usize> {
+    let (mut n, mut i) = (0, 0);
+    let mut links = Links::of(g);
+    while i < g.nodes.len() && n < budget {
+        if normalised(g, &links, i).is_some_and(|(p, affine)| fold_rows(g, i, p, affine)) {
+            links = Links::of(g);
+            n += 1;
+        }
+        i += 1;
+    }
+    Ok(n)
+}
+
+/// The product before batch normalisation `i` of rows, and the normalisation's factors and summands.
+fn normalised(g: &Graph, links: &Links, i: usize) -> Option<(usize, Affine)> {
+    let affine = batch_norm(g, i)?;
+    let x = g.nodes[i].input(0)?;
+    let [_, m] = g.value(x).dims()?.try_into().ok()?;
+    let mut p = links.only_producer(x)?;
+    if matches!(g.nodes[p].op, Op::Reshape { .. } | Op::Flatten { .. }) {
+        let before = g.nodes[p].input(0)?;
+        if g.value(before).dims()?.last() != Some(&m) {
+            return None;
+        }
+        p = links.only_producer(before)?;
+    }
+    let weights = g.constants.get(&g.nodes[p].input(1)?)?;
+    let fits = g.nodes[p].op == Op::MatMul && weights.dims().len() == 2 && weights.dims()[1] == m;
+    (fits && weights.dtype().is_float() && affine.scale.len() == m).then_some((p, affine))
+}
+
+/// Scales the columns of product `p`, adds a row behind it, and leaves nothing of normalisation `i`.
+fn fold_rows(g: &mut Graph, i: usize, p: usize, affine: Affine) -> bool {
+    let scaled = g.nodes[p].input(1).and_then(|w| g.constants.get(&w)).and_then(|w| {
+        let shift = Tensor::from_f64(w.dtype(), &[affine.shift.len()], &affine.shift)?;
+        Some((times(w, &affine.scale)?, shift))
+    });
+    let Some((w, shift)) = scaled else { return false };
+    let name = g.node_name(&g.nodes[p]).to_owned();
+    let w = g.constant(&format!("{name}.normalised_weight"), w);
+    let shift = g.constant(&format!("{name}.normalised_bias"), shift);
+    g.nodes[p].inputs[1] = Some(w);
+    g.nodes[i].op = Op::Identity;
+    g.nodes[i].inputs.truncate(1);
+    let raw = g.fresh(&name);
+    let outputs = std::mem::replace(&mut g.nodes[p].outputs, vec![Some(raw)]);
+    let sum = Node { name, op: Op::Binary(Binary::Add), inputs: vec![Some(raw), Some(shift)], outputs };
+    g.nodes.insert(p + 1, sum);
+    true
 }
 
 /// The computed and the constant operand of a binary node that commutes.
