@@ -114,7 +114,7 @@ pub fn resize_geometry(
 
 pub(super) fn resize_shape(args: &Args, r: &Resize) -> OpResult<Option<Vec<Dim>>> {
     let Some(x) = args.shape(0) else { return Ok(None) };
-    let scales = args.constant(2).and_then(crate::Tensor::to_f64);
+    let scales = args.small(2).and_then(crate::Tensor::to_f64);
     let sizes = if args.given(3) { args.ints(3) } else { None };
     if let Some(d) = args.info(0).and_then(Info::dims) {
         if scales.is_none() && sizes.is_none() {
