@@ -7,7 +7,10 @@ mod fold;
 mod norms;
 mod powers;
 mod quantized_moves;
+mod widen;
 mod windows;
+
+pub use widen::widen;
 
 use crate::{Error, Graph, Result, infer};
 

@@ -159,16 +159,13 @@ pub(super) fn blocks(e: &mut Expansion) -> Read<()> {
     let axis = if axis < 0 { axis + dims.len() as i64 } else { axis };
     let Some(at) = usize::try_from(axis).ok().filter(|a| *a < dims.len()) else { return Err(refused) };
     let zero_type = e.dtype(&e.input(2));
-    let mut wide = |name: String| -> Read<String> {
-        let t = e.tensor(&name).and_then(|t| repeated(t, &dims, at, size));
+    let wide = |e: &mut Expansion, i: usize| -> Read<String> {
+        let t = e.tensor(&e.input(i)).and_then(|t| repeated(t, &dims, at, size));
         let t = t.ok_or(Refusal::Blocks { size: size as i64 })?;
         Ok(e.constant(t))
     };
-    let scale = wide(e_input(e.node, 1))?;
-    let zero = match e_input(e.node, 2) {
-        none if none.is_empty() => None,
-        given => Some(wide(given)?),
-    };
+    let scale = wide(e, 1)?;
+    let zero = e.has(2).then(|| wide(e, 2)).transpose()?;
     if e.node.op_type == "DequantizeLinear" {
         let mut v = e.cast(&x, DType::F32);
         if let Some(z) = zero {
@@ -190,10 +187,6 @@ pub(super) fn blocks(e: &mut Expansion) -> Read<()> {
     let v = e.op("Clip", &[v, low, high], vec![]);
     e.into("Cast", &[v], vec![int("to", to.code() as i64)], &y);
     Ok(())
-}
-
-fn e_input(n: &NodeProto, i: usize) -> String {
-    n.input.get(i).cloned().unwrap_or_default()
 }
 
 /// Most elements of scales that are written out for blocks.

@@ -30,7 +30,6 @@ fn form(n: &NodeProto) -> Option<Form> {
         "QLinearWhere" if runtime => Some(("Where", vec![[1, 2, 3], [4, 5, 6]], [7, 8])),
         "QLinearGlobalAveragePool" if runtime => one("GlobalAveragePool"),
         "QLinearAveragePool" if runtime => one("AveragePool"),
-        "QLinearReduceMean" if runtime => one("ReduceMean"),
         "QLinearSigmoid" if runtime => one("Sigmoid"),
         "QLinearLeakyRelu" if runtime => one("LeakyRelu"),
         "QLinearSoftmax" if runtime => one("Softmax"),
@@ -77,18 +76,12 @@ pub(super) fn expand(e: &mut Expansion) -> Read<()> {
         let scale = e.op("Mul", &scales, vec![]);
         values.push(e.op("DequantizeLinear", &[bias, scale], vec![int("axis", 0)]));
     }
-    let mut kept: Vec<AttributeProto> = n
+    let kept: Vec<AttributeProto> = n
         .attribute
         .iter()
         .filter(|a| !matches!(a.name.as_str(), "channels_last" | "opset" | "channels"))
         .cloned()
         .collect();
-    if op == "ReduceMean"
-        && let Some(at) = kept.iter().position(|a| a.name == "axes")
-    {
-        let axes = kept.remove(at).ints;
-        values.push(e.list(&axes));
-    }
     let turn = set("channels_last").then(|| contrib::orders(e.shape(&n.input[0]).map_or(4, Vec::len)));
     if let Some([_, first]) = &turn {
         values[0] = e.transpose(&values[0].clone(), first);
