@@ -2,6 +2,7 @@
 //! stoppable after any number of changes so that a bad one is found by bisection.
 
 mod activations;
+mod batch;
 mod dead;
 mod fold;
 mod norms;
@@ -28,6 +29,7 @@ pub struct Pass {
 pub const PASSES: &[Pass] = &[
     Pass { name: "fold_constants", run: fold::fold_constants },
     Pass { name: "remove_identities", run: dead::remove_identities },
+    Pass { name: "free_batch", run: batch::free },
     Pass { name: "simplify_powers", run: powers::simplify_powers },
     Pass { name: "pool_means", run: powers::pool_means },
     Pass { name: "recognise_activations", run: activations::recognise },

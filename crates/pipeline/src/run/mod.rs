@@ -42,6 +42,8 @@ pub struct Summary {
     pub skipped: Vec<(PathBuf, String)>,
     /// Why the tables could not be written.
     pub tables: Option<Error>,
+    /// Cases that were not begun because a signal asked for an end.
+    pub stopped: usize,
 }
 
 impl Summary {
