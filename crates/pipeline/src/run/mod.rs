@@ -2,6 +2,7 @@
 
 mod gallery;
 mod one;
+mod paths;
 mod tables;
 mod workers;
 
