@@ -132,3 +132,55 @@ fn shapes(n: &Node, infos: &[Info]) -> String {
     };
     n.inputs.iter().map(one).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::Builder;
+    use crate::op::{Binary, Unary};
+    use crate::{DType, Op};
+
+    /// The shape that a reshape gets from arithmetic over the sizes of its input, 4 by 6.
+    fn reshaped(f: impl FnOnce(&mut Builder, ValueId) -> ValueId) -> Option<Vec<usize>> {
+        let mut b = Builder::new("arithmetic");
+        let x = b.input("x", &[Dim::Known(4), Dim::Known(6)]);
+        let sizes = b.node(Op::Shape { start: 0, end: None }, &[x]);
+        let target = f(&mut b, sizes);
+        let y = b.node(Op::Reshape { allow_zero: false }, &[x, target]);
+        b.output(y, "y", &[]);
+        let mut g = b.finish();
+        let y = g.outputs[0];
+        g.values[y.0].shape = None;
+        infer(&mut g).unwrap();
+        g.value(y).dims()
+    }
+
+    #[test]
+    fn shape_arithmetic_goes_through_negative_numbers() {
+        let through = |op: Binary, lists: [[i64; 2]; 2]| {
+            reshaped(|b, mut v| {
+                for list in lists {
+                    let k = b.constant("k", Tensor::i64s(&list));
+                    v = b.node(Op::Binary(op), &[v, k]);
+                }
+                v
+            })
+        };
+        assert_eq!(through(Binary::Add, [[-9, -9], [9, 9]]), Some(vec![4, 6]));
+        assert_eq!(through(Binary::Mul, [[-1, -1], [-1, -1]]), Some(vec![4, 6]));
+        assert_eq!(through(Binary::Sub, [[10, 3], [-14, 0]]), Some(vec![8, 3]));
+    }
+
+    #[test]
+    fn shape_arithmetic_goes_through_floats() {
+        let found = reshaped(|b, v| {
+            let two = b.constant("two", Tensor::f32(&[], &[2.0]));
+            let v = b.node(Op::Cast { to: DType::F32 }, &[v]);
+            let v = b.node(Op::Binary(Binary::Div), &[v, two]);
+            let v = b.unary(v, Unary::Floor);
+            let v = b.node(Op::Binary(Binary::Mul), &[v, two]);
+            b.node(Op::Cast { to: DType::I64 }, &[v])
+        });
+        assert_eq!(found, Some(vec![4, 6]));
+    }
+}

@@ -6,6 +6,7 @@
 //! model. Refused are files with more than one hard link, offsets or lengths outside the file, and unknown keys (see
 //! ONNX's own `ExternalDataSecurity` for the attacks behind each rule).
 
+use crate::mapped::Mapped;
 use crate::proto::TensorProto;
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -23,7 +24,12 @@ pub struct Store {
     real: Option<PathBuf>,
     /// Pieces that several tensors may share, by location, offset and length.
     read: RefCell<HashMap<(String, u64, usize), Bytes>>,
+    /// Files of large pieces, mapped: what is not looked at takes no memory.
+    mapped: RefCell<HashMap<PathBuf, Bytes>>,
 }
+
+/// Pieces from this size on are mapped instead of read.
+const MAPPED_FROM: usize = 1 << 20;
 
 /// Folders above a model's that may have a folder `blobs` beside them.
 const STORE_LEVELS: usize = 3;
@@ -93,6 +99,21 @@ pub(super) fn read(t: &TensorProto, store: &Store, want: usize) -> Result<Bytes>
     if offset.checked_add(want as u64).is_none_or(|end| end > size) {
         let reason = format!("holds {size} bytes, {want} from offset {offset} are asked for");
         return Err(refuse(t, location, reason));
+    }
+    if want >= MAPPED_FROM {
+        let mut maps = store.mapped.borrow_mut();
+        let whole = match maps.get(&path) {
+            Some(whole) => whole.clone(),
+            None => Bytes::from_owner(Mapped::new(&file, size as usize).map_err(io)?),
+        };
+        // Another size than a moment ago: the file is being changed.
+        let start = offset as usize;
+        if whole.len() < start + want {
+            return Err(refuse(t, location, "changes while it is read"));
+        }
+        let data = whole.slice(start..start + want);
+        maps.insert(path, whole);
+        return Ok(data);
     }
     let mut data = Vec::new();
     data.try_reserve_exact(want).map_err(|_| Error::OutOfMemory { bytes: want as u64 })?;
