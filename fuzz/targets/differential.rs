@@ -15,7 +15,8 @@ fuzz_target!(|data: &[u8]| {
     let size = wanted.iter().fold(1f32, |m, v| m.max(v.abs()));
     for features in ampoule_kernels::available() {
         for (precision, allowed) in [(Precision::Fp32, 1e-3), (Precision::Bf16, 0.2)] {
-            let options = Options { isa: Some(features.name().into()), threads: 1, precision, ..Options::default() };
+            let options =
+                Options { isa: Some(features.name().into()), threads: 1, precision, ..Options::default() };
             let mut session = Session::new(graph.clone(), &[dims.clone()], &options).expect("a session");
             session.set_input(0, &values).expect("an input");
             session.run().expect("a run");

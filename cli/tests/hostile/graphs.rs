@@ -114,8 +114,7 @@ fn call(name: &str) -> GraphProto {
 fn functions_that_double_are_bounded() {
     // Each calls the next twice: 2^30 nodes of 31 functions.
     let names: Vec<String> = (0..31).map(|i| format!("F{i}")).collect();
-    let mut all: Vec<FunctionProto> =
-        names.windows(2).map(|w| function(&w[0], &[&w[1], &w[1]])).collect();
+    let mut all: Vec<FunctionProto> = names.windows(2).map(|w| function(&w[0], &[&w[1], &w[1]])).collect();
     all.push(function("F30", &["Relu"]));
     unreadable(call("F0"), all, &["number of nodes"]);
 }

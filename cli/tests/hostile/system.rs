@@ -38,7 +38,12 @@ fn pipes_and_devices_are_refused_everywhere() {
         (&["models", "import", "pipe", "--arch", "deepbet", "-o", "x.onnx"], 3),
     ] {
         let ended = wait(start(&d, args), &format!("{args:?}"));
-        assert!(ended.code == Some(code) || ended.code == Some(2), "{args:?}: {:?} {}", ended.code, ended.text);
+        assert!(
+            ended.code == Some(code) || ended.code == Some(2),
+            "{args:?}: {:?} {}",
+            ended.code,
+            ended.text
+        );
         assert!(!ended.text.contains("panicked"), "{args:?}: {}", ended.text);
     }
 }
@@ -128,11 +133,22 @@ fn stopped(signal: &str) -> (super::harness::Ended, Vec<String>) {
 
 #[test]
 fn signals_end_a_run_cleanly() {
+    // What runs in the background of a shell is told to ignore SIGINT, and so are its children.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|l| l.strip_prefix("SigIgn:")).map(str::trim).unwrap_or("0");
+    let deaf = u64::from_str_radix(mask, 16).is_ok_and(|m| m >> 1 & 1 == 1);
     for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
+        if signal == "-INT" && deaf {
+            println!("SKIPPED: SIGINT is ignored here");
+            continue;
+        }
         let (ended, left) = stopped(signal);
         assert_eq!(ended.code, Some(code), "{signal}: {}", ended.text);
         assert!(ended.text.contains("the same command goes on"), "{signal}: {}", ended.text);
-        assert!(left.iter().all(|n| !n.contains(".tmp-") && !n.contains("ampoule-lock")), "{signal}: {left:?}");
+        assert!(
+            left.iter().all(|n| !n.contains(".tmp-") && !n.contains("ampoule-lock")),
+            "{signal}: {left:?}"
+        );
         let count = |end: &str| left.iter().filter(|n| n.ends_with(end)).count();
         assert!(count("_mask.png") < 1000 && count("_mask.png") >= count("_ampoule.json"), "{signal}");
         assert!(ended.seconds < 30.0, "{signal}: {} s", ended.seconds);

@@ -145,9 +145,7 @@ fn goes_on(body: &GraphProto) -> bool {
     }
     let constant = body.initializer.iter().find(|t| t.name == name);
     match constant {
-        Some(t) => {
-            tensors::tensor_from_proto(t, None, u64::MAX).ok().and_then(|t| truth(&t)) == Some(true)
-        }
+        Some(t) => tensors::tensor_from_proto(t, None, u64::MAX).ok().and_then(|t| truth(&t)) == Some(true),
         None => body.input.get(1).is_some_and(|v| v.name == name),
     }
 }

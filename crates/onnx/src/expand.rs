@@ -92,13 +92,7 @@ impl Expansion<'_> {
     }
 
     /// A node that computes `output`.
-    fn into<S: AsRef<str>>(
-        &mut self,
-        op: &str,
-        inputs: &[S],
-        attribute: Vec<AttributeProto>,
-        output: &str,
-    ) {
+    fn into<S: AsRef<str>>(&mut self, op: &str, inputs: &[S], attribute: Vec<AttributeProto>, output: &str) {
         self.nodes.push(NodeProto {
             name: output.into(),
             op_type: op.into(),

@@ -145,6 +145,10 @@ fn confined(t: &TensorProto, store: &Store, location: &str) -> Result<PathBuf> {
     let real = path.canonicalize().map_err(|e| refuse(t, location, format!("cannot be read ({e})")))?;
     match store.holds(&real) {
         true => Ok(real),
-        false => Err(refuse(t, location, "is or passes through a symbolic link that leads out of the model's folder")),
+        false => Err(refuse(
+            t,
+            location,
+            "is or passes through a symbolic link that leads out of the model's folder",
+        )),
     }
 }

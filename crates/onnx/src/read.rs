@@ -95,7 +95,10 @@ fn parse(bytes: Bytes, store: Option<&Store>, limits: &Limits) -> Result<Graph> 
         draft,
         limits,
         opset,
-        functions: functions.iter().map(|f| (function_key(&f.domain, &f.name, &f.overload), f.clone())).collect(),
+        functions: functions
+            .iter()
+            .map(|f| (function_key(&f.domain, &f.name, &f.overload), f.clone()))
+            .collect(),
         depth: 0,
         taken: 0,
         copied: [0; 2],

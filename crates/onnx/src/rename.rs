@@ -8,7 +8,12 @@ use std::collections::HashMap;
 pub(crate) type Names = HashMap<String, String>;
 
 /// Gives every name that `nodes` define a new one, unless `names` has one for it already.
-pub(crate) fn define(draft: &mut Draft, names: &mut Names, hint: &str, defined: impl Iterator<Item = String>) {
+pub(crate) fn define(
+    draft: &mut Draft,
+    names: &mut Names,
+    hint: &str,
+    defined: impl Iterator<Item = String>,
+) {
     for name in defined.filter(|n| !n.is_empty()) {
         names.entry(name).or_insert_with_key(|name| {
             let id = draft.extra(&format!("{hint}/{name}"));
@@ -39,7 +44,8 @@ fn rename(n: &mut NodeProto, names: &Names) {
 fn rename_graph(g: &mut GraphProto, names: &Names) {
     let own = defined(g);
     let hidden = |name: &String| own.contains(name);
-    let names: Names = names.iter().filter(|(k, _)| !hidden(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let names: Names =
+        names.iter().filter(|(k, _)| !hidden(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
     g.node.iter_mut().for_each(|n| rename(n, &names));
     for v in &mut g.output {
         if let Some(new) = names.get(&v.name) {

@@ -54,7 +54,8 @@ fn forms_of_exporters_give_the_results_of_onnx_runtime() {
 #[test]
 fn parameters_that_are_computed_from_constants_become_constants() {
     for name in ["conv_of_computed_weights", "batch_norm_of_computed_scale", "blocked_weights_int4"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/exporters/{name}/model.onnx"));
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/exporters/{name}/model.onnx"));
         let mut g = ampoule_onnx::read_file(&path).unwrap();
         passes::trainable(&mut g).unwrap();
         assert_eq!(g.nodes.len(), 1, "{name}: {:?}", g.nodes);

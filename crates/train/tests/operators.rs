@@ -108,7 +108,8 @@ fn floats(b: &mut Builder, dims: &[usize], seed: u64) -> ValueId {
 fn moves_have_gradients() {
     let pad = |mode| {
         network(move |b, x| {
-            let (pads, value) = (ints(b, &[0, 0, 1, 2, 0, 0, 2, 1]), b.constant("v", Tensor::f32(&[], &[0.5])));
+            let (pads, value) =
+                (ints(b, &[0, 0, 1, 2, 0, 0, 2, 1]), b.constant("v", Tensor::f32(&[], &[0.5])));
             b.node(Op::Pad { mode }, &[x, pads, value])
         })
     };
@@ -146,7 +147,10 @@ fn moves_have_gradients() {
     check("concat", &join);
     let expand = network(|b, x| {
         let (shape, axes) = (ints(b, &[2, 3, 1, 1]), ints(b, &[1]));
-        let v = b.node(Op::Reduce { kind: Reduction::Sum, keep_dims: false, noop_with_empty_axes: false }, &[x, axes]);
+        let v = b.node(
+            Op::Reduce { kind: Reduction::Sum, keep_dims: false, noop_with_empty_axes: false },
+            &[x, axes],
+        );
         let v = b.node(Op::Unsqueeze, &[v, axes]);
         b.node(Op::Expand, &[v, shape])
     });
@@ -166,7 +170,10 @@ fn functions_of_any_sizes_have_gradients() {
     }
     let computed = network(|b, x| {
         let axes = ints(b, &[3]);
-        let mean = b.node(Op::Reduce { kind: Reduction::Mean, keep_dims: true, noop_with_empty_axes: false }, &[x, axes]);
+        let mean = b.node(
+            Op::Reduce { kind: Reduction::Mean, keep_dims: true, noop_with_empty_axes: false },
+            &[x, axes],
+        );
         let centred = b.node(Op::Binary(Binary::Sub), &[x, mean]);
         let e = b.unary(centred, Unary::Exp);
         let root = b.unary(e, Unary::Sqrt);
@@ -174,8 +181,16 @@ fn functions_of_any_sizes_have_gradients() {
     });
     check("a normalisation written out", &computed);
     for u in [
-        Unary::Neg, Unary::Exp, Unary::Abs, Unary::Softplus, Unary::Softsign, Unary::Sin, Unary::Cos,
-        Unary::Gelu { tanh: true }, Unary::Gelu { tanh: false }, Unary::Selu { alpha: 1.673_263_2, gamma: 1.050_701 },
+        Unary::Neg,
+        Unary::Exp,
+        Unary::Abs,
+        Unary::Softplus,
+        Unary::Softsign,
+        Unary::Sin,
+        Unary::Cos,
+        Unary::Gelu { tanh: true },
+        Unary::Gelu { tanh: false },
+        Unary::Selu { alpha: 1.673_263_2, gamma: 1.050_701 },
     ] {
         check(&format!("{u:?}"), &network(|b, x| b.unary(x, u)));
     }

@@ -174,7 +174,8 @@ pub(super) fn blocks(e: &mut Expansion) -> Read<()> {
         e.into("Mul", &[v, scale], vec![], &y);
         return Ok(());
     }
-    let to = if code == 0 { zero_type.unwrap_or(DType::U8) } else { DType::from_code(code).unwrap_or(DType::Str) };
+    let to =
+        if code == 0 { zero_type.unwrap_or(DType::U8) } else { DType::from_code(code).unwrap_or(DType::Str) };
     let Some((low, high)) = to.range() else {
         return Err(Refusal::DType { action: "quantization to", dtype: to });
     };

@@ -112,11 +112,7 @@ fn parameters(
 const LARGEST_BIAS: f32 = (1u32 << 30) as f32;
 
 /// For weights of layers in INT8 the least scale of each channel with which its bias is such an integer.
-fn least_scales(
-    g: &Graph,
-    plan: &Plan,
-    input_scale: &[Option<f32>],
-) -> BTreeMap<(ValueId, usize), Vec<f32>> {
+fn least_scales(g: &Graph, plan: &Plan, input_scale: &[Option<f32>]) -> BTreeMap<(ValueId, usize), Vec<f32>> {
     let mut all: BTreeMap<(ValueId, usize), Vec<f32>> = BTreeMap::new();
     for &i in &plan.layers {
         let n = &g.nodes[i];

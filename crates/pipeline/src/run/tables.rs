@@ -1,8 +1,8 @@
 //! The tables of an output folder: what every case gave, what failed, and with which settings. Several runs, and
 //! several processes, write into the same tables, row by row.
 
-use super::paths::Paths;
 use super::gallery;
+use super::paths::Paths;
 use super::{CaseResult, Outcome, Summary};
 use crate::batch::Batch;
 use crate::case::Case;

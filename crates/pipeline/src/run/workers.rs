@@ -1,6 +1,5 @@
 //! Who works on which case: all threads on one case, or one case a thread where cases are small.
 
-use ampoule_files::stop;
 use super::one::{outputs, run_case};
 use super::{CaseResult, Outcome, Progress, Summary, tables};
 use crate::batch::Batch;
@@ -8,6 +7,7 @@ use crate::case::Case;
 use crate::place::Place;
 use crate::recipe::Kind;
 use crate::{Error, Model, Result, slides};
+use ampoule_files::stop;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};

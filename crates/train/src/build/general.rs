@@ -25,9 +25,8 @@ impl Building<'_> {
         let v = n.input(i).ok_or(LayerError::MissingInput { index: i })?;
         let Some(t) = self.graph.constants.get(&v) else { return Ok((self.input(n, i)?, self.sizes(v)?)) };
         let dims = t.dims().to_vec();
-        let values = t.to_f32().ok_or_else(|| LayerError::NotNumbers {
-            value: self.graph.value(v).name.clone(),
-        })?;
+        let values =
+            t.to_f32().ok_or_else(|| LayerError::NotNumbers { value: self.graph.value(v).name.clone() })?;
         // Single numbers belong to formulas, and masks say where nothing is to be seen.
         let name = &self.graph.value(v).name;
         let own = self.given.value_named(name).is_some_and(|id| self.given.constants.contains_key(&id));
@@ -37,7 +36,8 @@ impl Building<'_> {
             true => self.param(Some(v), Role::Affine)?,
             false => self.params.fixed_list(values),
         };
-        let rows = self.push(n, Box::new(Source { param, trains }), Vec::new(), storage(&[order.len()]), trains);
+        let rows =
+            self.push(n, Box::new(Source { param, trains }), Vec::new(), storage(&[order.len()]), trains);
         let mut from = vec![0u32; order.len()];
         order.iter().enumerate().for_each(|(i, p)| from[*p as usize] = i as u32);
         Ok((self.moved(n, vec![rows], from, 0.0, storage(&dims)), dims))
@@ -207,7 +207,15 @@ fn derivative(u: Unary) -> Option<(fn(f32) -> f32, fn(f32) -> f32)> {
         Unary::Log => (f32::ln, |x| 1.0 / x),
         Unary::Sqrt => (f32::sqrt, |x| 0.5 / x.sqrt()),
         Unary::Reciprocal => (|x| 1.0 / x, |x| -1.0 / (x * x)),
-        Unary::Abs => (f32::abs, |x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { 0.0 }),
+        Unary::Abs => (f32::abs, |x| {
+            if x > 0.0 {
+                1.0
+            } else if x < 0.0 {
+                -1.0
+            } else {
+                0.0
+            }
+        }),
         Unary::Sin => (f32::sin, f32::cos),
         Unary::Cos => (f32::cos, |x| -x.sin()),
         Unary::Softplus => (|x| x.max(0.0) + (-x.abs()).exp().ln_1p(), |x| 1.0 / (1.0 + (-x).exp())),

@@ -170,10 +170,11 @@ impl Building<'_> {
         let v = n.input(0).ok_or(LayerError::MissingInput { index: 0 })?;
         let rank = self.graph.value(v).shape.as_ref().map_or(0, Vec::len);
         let listed = n.input(1).and_then(|v| self.graph.constants.get(&v)).and_then(|t| t.to_i64());
-        let mut over: Vec<i64> =
-            listed.iter().flatten().map(|a| a.rem_euclid(rank.max(1) as i64)).collect();
+        let mut over: Vec<i64> = listed.iter().flatten().map(|a| a.rem_euclid(rank.max(1) as i64)).collect();
         over.sort_unstable();
-        let image = kind == Reduction::Mean && (3..=5).contains(&rank) && over == (2..rank as i64).collect::<Vec<_>>();
+        let image = kind == Reduction::Mean
+            && (3..=5).contains(&rank)
+            && over == (2..rank as i64).collect::<Vec<_>>();
         if image { self.average(n, y) } else { self.reduce(n, y, kind) }
     }
 

@@ -64,7 +64,14 @@ impl Building<'_> {
     }
 
     /// Values of `inputs` at other places; none of a layer where nothing moves.
-    pub(super) fn moved(&mut self, n: &Node, inputs: Vec<usize>, from: Vec<u32>, fill: f32, dims: Dims) -> usize {
+    pub(super) fn moved(
+        &mut self,
+        n: &Node,
+        inputs: Vec<usize>,
+        from: Vec<u32>,
+        fill: f32,
+        dims: Dims,
+    ) -> usize {
         let sizes: Vec<usize> = inputs.iter().map(|&v| len(&self.values[v])).collect();
         if let [x] = inputs[..]
             && self.values[x] == dims
@@ -76,7 +83,14 @@ impl Building<'_> {
     }
 
     /// Value `x` of the graph's sizes `dims`, transposed by `perm` and in that order, as `[1, 1, 1, rows, columns]`.
-    pub(super) fn unrolled(&mut self, n: &Node, x: usize, dims: &[usize], perm: &[usize], columns: usize) -> usize {
+    pub(super) fn unrolled(
+        &mut self,
+        n: &Node,
+        x: usize,
+        dims: &[usize],
+        perm: &[usize],
+        columns: usize,
+    ) -> usize {
         let own = places(dims);
         let total = own.len();
         let mut steps = vec![1; dims.len()];

@@ -52,7 +52,11 @@ impl Layer for Contract {
         let (a, b, size) = (run.x[0], run.x[1], self.m * self.n);
         run.on.pool.chunks(run.y.len() / size, (run.y, size), |i, c| {
             c.fill(0.0);
-            self.add(&a[i * self.m * self.k..][..self.m * self.k], &b[i * self.k * self.n..][..self.k * self.n], c);
+            self.add(
+                &a[i * self.m * self.k..][..self.m * self.k],
+                &b[i * self.k * self.n..][..self.k * self.n],
+                c,
+            );
         });
     }
 
