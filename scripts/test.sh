@@ -63,5 +63,10 @@ EOF_SETS
 
 [ -n "$tested" ] || { echo "no tier was tested"; exit 1; }
 echo "== tiers tested:$tested"
+echo "== supply chain"
+./scripts/supply_chain.sh | tee -a "$all"
+echo "== fuzzing"
+./scripts/fuzz.sh "${AMPOULE_FUZZ_SECONDS:-60}" | tee -a "$all"
+
 echo "== skipped: $(grep -c 'SKIPPED' "$all" || true)"
 grep -o 'SKIPPED.*' "$all" | sort | uniq -c || true

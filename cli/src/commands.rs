@@ -29,6 +29,7 @@ pub fn run(cli: &Cli) -> Outcome {
     let g = &cli.global;
     QUIET.store(g.quiet, Ordering::Relaxed);
     ampoule_pipeline::limit_process(g.max_ram);
+    start_threads();
     match &cli.command {
         Command::Demo(a) => demo::run(g, a),
         Command::Models { action } => models::run(g, action.as_ref()),
@@ -45,6 +46,20 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Doctor => doctor::run(g),
         Command::Generate(a) => generate::run(a),
     }
+}
+
+/// Starts the threads that decode and prepare images: as many as the system allows, and none but this one where it
+/// allows none.
+fn start_threads() {
+    let most = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let mut wanted = most;
+    while wanted > 0 {
+        if rayon::ThreadPoolBuilder::new().num_threads(wanted).build_global().is_ok() {
+            return;
+        }
+        wanted /= 2;
+    }
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global();
 }
 
 /// The precision to run with.

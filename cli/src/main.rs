@@ -6,15 +6,17 @@ mod commands;
 mod environment;
 mod exit;
 mod progress;
+mod stop;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    stop::install();
     // Argument errors leave through clap with exit code 2.
     let cli = args::Cli::typed().map_err(exit::Failure::usage);
     match cli.and_then(|cli| commands::run(&cli)) {
-        Ok(code) => code.into(),
+        Ok(code) => stop::code().unwrap_or(code.into()),
         Err(failure) => {
             // A standard error that cannot be written changes nothing about the exit code.
             let _ = writeln!(std::io::stderr(), "ampoule: {}", failure.message);

@@ -112,6 +112,10 @@ impl Reporter {
             1 => text += "; 1 warning",
             n => text += &format!("; {n} warnings"),
         }
+        if summary.stopped > 0 {
+            text +=
+                &format!("; stopped before {} more, which the same command goes on with", summary.stopped);
+        }
         if failed + skipped > 0 && folder.join("failures.csv").is_file() {
             text += &format!("; see {}", shown(&folder.join("failures.csv")));
         }

@@ -15,7 +15,7 @@ pub struct Bench {
     #[arg(long, default_value = "128", value_parser = Size::parse)]
     pub size: Size,
     /// Seconds of measuring per engine.
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     pub seconds: f64,
     /// Virtual environment with the other engines' wheels; tools/peers.sh makes it.
     #[arg(long, default_value = ".venv-bench", value_name = "FOLDER", requires = "against")]
@@ -29,6 +29,13 @@ pub struct Bench {
     /// Compare with times that --save wrote on the same CPU; exit code 4 where one is slower by more than the noise.
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
+}
+
+/// A time that can be waited for: from 0 seconds to a day.
+fn seconds(text: &str) -> Result<f64, String> {
+    const DAY: f64 = 86_400.0;
+    let asked = text.parse::<f64>().ok().filter(|s| (0.0..=DAY).contains(s));
+    asked.ok_or_else(|| "give seconds from 0 to 86400".into())
 }
 
 /// Another engine.

@@ -41,6 +41,9 @@ pub struct Run {
     /// Keep the free texts and extensions of the input's header in what is written; they may name a patient.
     #[arg(long)]
     pub keep_header: bool,
+    /// Write hashes of folders instead of folders into the tables; names of folders may be names of patients.
+    #[arg(long)]
+    pub redact_paths: bool,
 }
 
 fn parse_mpp(text: &str) -> Result<f64, String> {

@@ -58,6 +58,7 @@ pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
         outputs: OutputOptions {
             probabilities: a.save_probabilities,
             keep_header: a.keep_header,
+            redact_paths: a.redact_paths,
             alone: own.is_some() && a.mask.is_none(),
             labels: own,
         },

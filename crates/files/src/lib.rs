@@ -4,6 +4,7 @@
 mod atomic;
 mod pending;
 mod plain;
+pub mod stop;
 
 pub use atomic::write_atomic;
 pub use pending::{Pending, is_temporary_of};

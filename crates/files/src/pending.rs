@@ -51,6 +51,7 @@ impl Pending {
             let temporary = path.with_file_name(temporary_name(name, std::process::id(), count));
             match File::options().read(true).write(true).create_new(true).open(&temporary) {
                 Ok(file) => {
+                    crate::stop::unfinished(&temporary);
                     return Ok((Pending { path: path.to_owned(), temporary, committed: false }, file));
                 }
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
@@ -74,6 +75,7 @@ impl Pending {
         replaceable(&self.path)?;
         std::fs::rename(&self.temporary, &self.path)?;
         self.committed = true;
+        crate::stop::finished(&self.temporary);
         Ok(())
     }
 }
@@ -82,6 +84,7 @@ impl Drop for Pending {
     fn drop(&mut self) {
         if !self.committed {
             let _ = std::fs::remove_file(&self.temporary);
+            crate::stop::finished(&self.temporary);
         }
     }
 }

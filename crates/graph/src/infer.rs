@@ -33,8 +33,13 @@ pub fn infer(graph: &mut Graph) -> Result<()> {
             inputs: shapes(n, &infos),
             source: Box::new(source),
         })?;
-        for (o, info) in n.outputs.iter().zip(outs) {
+        let known = computed(n, &infos, &graph.constants, &outs);
+        for (k, (o, mut info)) in n.outputs.iter().zip(outs).enumerate() {
             if let Some(o) = o {
+                match known.as_ref().and_then(|t| t.get(k)) {
+                    Some(t) => info = value_info(t.clone()),
+                    None => complete(&mut info),
+                }
                 if let Some(d) = info.dims()
                     && crate::element_count(&d).is_none_or(|n| n > LARGEST)
                 {
@@ -60,7 +65,55 @@ fn constant_info(t: &Tensor) -> Info {
         .then(|| t.to_i64())
         .flatten()
         .map(|v| v.iter().map(|&x| usize::try_from(x).map_or(Dim::Unknown, Dim::Known)).collect());
-    Info { dtype: Some(t.dtype()), shape: Some(t.dims().iter().map(|&d| Dim::Known(d)).collect()), elements }
+    let shape = Some(t.dims().iter().map(|&d| Dim::Known(d)).collect());
+    Info { dtype: Some(t.dtype()), shape, elements, value: None }
+}
+
+/// Most elements of a tensor whose content is followed: lists of sizes are far below.
+const SMALL: usize = 64;
+
+/// What is known of a value that is computed from constants and known sizes alone.
+fn value_info(t: Tensor) -> Info {
+    Info { value: Some(t.clone()), ..constant_info(&t) }
+}
+
+/// Makes a whole value of elements that are all known.
+fn complete(info: &mut Info) {
+    let known = |e: &Vec<Dim>| e.iter().map(|d| d.known().map(|n| n as i64)).collect::<Option<Vec<_>>>();
+    if let (Some(dtype), Some(dims), Some(v)) =
+        (info.dtype, info.dims(), info.elements.as_ref().and_then(known))
+        && v.len() <= SMALL
+        && crate::element_count(&dims) == Some(v.len())
+    {
+        info.value = Tensor::from_i64(dtype, &dims, &v);
+    }
+}
+
+/// The outputs of a node whose inputs are all small and known, and whose outputs are small: shape
+/// arithmetic of any kind, through negative numbers and floats as exporters write it.
+fn computed(
+    n: &Node,
+    infos: &[Info],
+    constants: &BTreeMap<ValueId, Tensor>,
+    outs: &[Info],
+) -> Option<Vec<Tensor>> {
+    let size = |i: &Info| i.dims().and_then(|d| crate::element_count(&d));
+    // What has no run-time input is folded as constants are, once; this is for what sizes decide.
+    let follows = n.inputs.iter().flatten().any(|i| infos[i.0].value.is_some());
+    if !follows || outs.iter().any(|o| size(o).is_none_or(|n| n > SMALL)) {
+        return None;
+    }
+    let mut args = Vec::with_capacity(n.inputs.len());
+    for i in &n.inputs {
+        args.push(match i {
+            None => None,
+            Some(i) => {
+                let t = constants.get(i).or(infos[i.0].value.as_ref());
+                Some(t.filter(|t| t.len() <= SMALL)?.clone())
+            }
+        });
+    }
+    crate::eval::node(&n.op, &args, n.outputs.len()).ok()
 }
 
 fn node(n: &Node, infos: &[Info], constants: &BTreeMap<ValueId, Tensor>) -> OpResult<Vec<Info>> {
@@ -78,4 +131,56 @@ fn shapes(n: &Node, infos: &[Info]) -> String {
         None => "?".into(),
     };
     n.inputs.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::Builder;
+    use crate::op::{Binary, Unary};
+    use crate::{DType, Op};
+
+    /// The shape that a reshape gets from arithmetic over the sizes of its input, 4 by 6.
+    fn reshaped(f: impl FnOnce(&mut Builder, ValueId) -> ValueId) -> Option<Vec<usize>> {
+        let mut b = Builder::new("arithmetic");
+        let x = b.input("x", &[Dim::Known(4), Dim::Known(6)]);
+        let sizes = b.node(Op::Shape { start: 0, end: None }, &[x]);
+        let target = f(&mut b, sizes);
+        let y = b.node(Op::Reshape { allow_zero: false }, &[x, target]);
+        b.output(y, "y", &[]);
+        let mut g = b.finish();
+        let y = g.outputs[0];
+        g.values[y.0].shape = None;
+        infer(&mut g).unwrap();
+        g.value(y).dims()
+    }
+
+    #[test]
+    fn shape_arithmetic_goes_through_negative_numbers() {
+        let through = |op: Binary, lists: [[i64; 2]; 2]| {
+            reshaped(|b, mut v| {
+                for list in lists {
+                    let k = b.constant("k", Tensor::i64s(&list));
+                    v = b.node(Op::Binary(op), &[v, k]);
+                }
+                v
+            })
+        };
+        assert_eq!(through(Binary::Add, [[-9, -9], [9, 9]]), Some(vec![4, 6]));
+        assert_eq!(through(Binary::Mul, [[-1, -1], [-1, -1]]), Some(vec![4, 6]));
+        assert_eq!(through(Binary::Sub, [[10, 3], [-14, 0]]), Some(vec![8, 3]));
+    }
+
+    #[test]
+    fn shape_arithmetic_goes_through_floats() {
+        let found = reshaped(|b, v| {
+            let two = b.constant("two", Tensor::f32(&[], &[2.0]));
+            let v = b.node(Op::Cast { to: DType::F32 }, &[v]);
+            let v = b.node(Op::Binary(Binary::Div), &[v, two]);
+            let v = b.unary(v, Unary::Floor);
+            let v = b.node(Op::Binary(Binary::Mul), &[v, two]);
+            b.node(Op::Cast { to: DType::I64 }, &[v])
+        });
+        assert_eq!(found, Some(vec![4, 6]));
+    }
 }

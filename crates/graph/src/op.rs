@@ -269,14 +269,14 @@ impl Op {
             Op::GlobalMaxPool => row("GlobalMaxPool", (1, 1), 1, 18, Whole, No, Kept, None),
             Op::BatchNorm { .. } => row("BatchNormalization", (5, 5), 1, 18, Pointwise, No, KeptWithParameters, Known),
             Op::InstanceNorm { .. } => row("InstanceNormalization", (3, 3), 1, 18, Whole, No, KeptWithParameters, Known),
-            Op::LayerNorm { .. } => row("LayerNormalization", (2, 3), 1, 18, Whole, No, Other, None),
+            Op::LayerNorm { .. } => row("LayerNormalization", (2, 3), 1, 18, Whole, No, Other, Known),
             Op::GroupNorm { .. } => row("GroupNormalization", (3, 3), 1, 21, Whole, No, Other, Known),
             Op::Unary(u) => row(u.name(), (1, 1), 1, u.since(), Pointwise, No, Kept, u.gradient()),
             Op::Binary(b) => row(b.name(), (2, 2), 1, b.since(), Pointwise, No, Other, b.gradient()),
             Op::Variadic(v) => row(v.name(), (1, ANY), 1, v.since(), Pointwise, No, Other, v.gradient()),
             Op::Clip => row("Clip", (1, 3), 1, 18, Pointwise, No, Kept, Known),
             Op::Where => row("Where", (3, 3), 1, 18, Pointwise, No, Other, None),
-            Op::Cast { .. } => row("Cast", (1, 1), 1, 18, Pointwise, No, Kept, None),
+            Op::Cast { .. } => row("Cast", (1, 1), 1, 18, Pointwise, No, Kept, Known),
             Op::Quantize { to, .. } => {
                 let since = if_newer(matches!(to, DType::U16 | DType::I16), 21);
                 row("QuantizeLinear", (2, 3), 1, since, Pointwise, No, Other, Known)
@@ -300,29 +300,29 @@ impl Op {
                 row("Resize", (1, 4), 1, since, Windowed, Carried, Kept, Known)
             }
             Op::Concat { axis } => row("Concat", (1, ANY), 1, 18, Axis(*axis), Carried, Other, Known),
-            Op::Split { axis } => row("Split", (1, 2), ANY, 18, Axis(*axis), View, Other, None),
-            Op::Slice => row("Slice", (3, 5), 1, 18, Whole, View, Other, None),
-            Op::Pad { mode } => row("Pad", (2, 4), 1, if_newer(*mode == PadMode::Wrap, 19), Windowed, No, Kept, None),
+            Op::Split { axis } => row("Split", (1, 2), ANY, 18, Axis(*axis), View, Other, Known),
+            Op::Slice => row("Slice", (3, 5), 1, 18, Whole, View, Other, Known),
+            Op::Pad { mode } => row("Pad", (2, 4), 1, if_newer(*mode == PadMode::Wrap, 19), Windowed, No, Kept, Known),
             Op::Reshape { .. } => row("Reshape", (2, 2), 1, 18, Whole, View, Other, Known),
             Op::Flatten { .. } => row("Flatten", (1, 1), 1, 18, Whole, View, Other, Known),
-            Op::Transpose { .. } => row("Transpose", (1, 1), 1, 18, Whole, View, Other, None),
+            Op::Transpose { .. } => row("Transpose", (1, 1), 1, 18, Whole, View, Other, Known),
             Op::Squeeze => row("Squeeze", (1, 2), 1, 18, Whole, View, Other, Known),
             Op::Unsqueeze => row("Unsqueeze", (2, 2), 1, 18, Whole, View, Other, Known),
-            Op::Expand => row("Expand", (2, 2), 1, 18, Whole, No, Other, None),
-            Op::Tile => row("Tile", (2, 2), 1, 18, Whole, No, Other, None),
-            Op::Gather { .. } => row("Gather", (2, 2), 1, 18, Whole, No, Other, None),
+            Op::Expand => row("Expand", (2, 2), 1, 18, Whole, No, Other, Known),
+            Op::Tile => row("Tile", (2, 2), 1, 18, Whole, No, Other, Known),
+            Op::Gather { .. } => row("Gather", (2, 2), 1, 18, Whole, No, Other, Known),
             Op::Shape { .. } => row("Shape", (1, 1), 1, 18, Whole, No, Other, None),
             Op::Size => row("Size", (1, 1), 1, 18, Whole, No, Other, None),
             Op::ConstantOfShape { .. } => row("ConstantOfShape", (1, 1), 1, 18, Whole, No, Other, None),
             Op::Range => row("Range", (3, 3), 1, 18, Whole, No, Other, None),
             Op::Identity => row("Identity", (1, 1), 1, 18, Pointwise, View, Kept, Known),
-            Op::DepthToSpace { .. } => row("DepthToSpace", (1, 1), 1, 18, Windowed, No, Other, None),
-            Op::SpaceToDepth { .. } => row("SpaceToDepth", (1, 1), 1, 18, Windowed, No, Other, None),
+            Op::DepthToSpace { .. } => row("DepthToSpace", (1, 1), 1, 18, Windowed, No, Other, Known),
+            Op::SpaceToDepth { .. } => row("SpaceToDepth", (1, 1), 1, 18, Windowed, No, Other, Known),
             Op::Indexed(i) => {
                 let n = i.inputs();
                 row(i.name(), (n, n), 1, 18, Whole, No, Other, None)
             }
-            Op::Einsum { .. } => row("Einsum", (1, ANY), 1, 18, Whole, No, Other, None),
+            Op::Einsum { .. } => row("Einsum", (1, ANY), 1, 18, Whole, No, Other, Known),
             Op::CumSum { .. } => row("CumSum", (2, 2), 1, 18, Whole, No, Other, None),
             Op::Trilu { .. } => row("Trilu", (1, 2), 1, 18, Whole, No, Other, None),
             Op::GridSample(_) => row("GridSample", (2, 2), 1, 20, Whole, No, Other, None),

@@ -2,6 +2,7 @@
 //! stoppable after any number of changes so that a bad one is found by bisection.
 
 mod activations;
+mod batch;
 mod dead;
 mod einsums;
 mod fold;
@@ -11,7 +12,10 @@ mod powers;
 mod products;
 mod quantized_moves;
 mod spelled_norms;
+mod widen;
 mod windows;
+
+pub use widen::widen;
 
 use crate::{Error, Graph, Result, infer};
 
@@ -30,6 +34,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "fold_constants", run: fold::fold_constants },
     Pass { name: "remove_identities", run: dead::remove_identities },
     Pass { name: "einsum_products", run: einsums::as_products },
+    Pass { name: "free_batch", run: batch::free },
     Pass { name: "simplify_powers", run: powers::simplify_powers },
     Pass { name: "pool_means", run: powers::pool_means },
     Pass { name: "recognise_activations", run: activations::recognise },

@@ -8,8 +8,11 @@ use crate::{DType, Dim, Tensor};
 pub(crate) struct Info {
     pub dtype: Option<DType>,
     pub shape: Option<Vec<Dim>>,
-    /// Elements of a small integer tensor of rank 0 or 1.
+    /// Elements of a small integer tensor of rank 0 or 1, as far as they are sizes.
     pub elements: Option<Vec<Dim>>,
+    /// All of a small tensor, where every element is known: negative numbers, quotients and rounded
+    /// floats of shape arithmetic too.
+    pub value: Option<Tensor>,
 }
 
 impl Info {
@@ -41,6 +44,11 @@ impl Args<'_> {
         self.constants.get(i).copied().flatten()
     }
 
+    /// Input `i` when all of it is known: a constant, or what follows from constants and known sizes.
+    pub fn small(&self, i: usize) -> Option<&Tensor> {
+        self.constant(i).or_else(|| self.info(i)?.value.as_ref())
+    }
+
     /// Whether input `i` was given at all.
     pub fn given(&self, i: usize) -> bool {
         self.infos.get(i).is_some_and(Option::is_some)
@@ -48,7 +56,7 @@ impl Args<'_> {
 
     /// The integers of input `i` when all are known.
     pub fn ints(&self, i: usize) -> Option<Vec<i64>> {
-        if let Some(t) = self.constant(i) {
+        if let Some(t) = self.small(i) {
             return t.to_i64();
         }
         let elements = self.info(i)?.elements.as_ref()?;
@@ -58,12 +66,12 @@ impl Args<'_> {
 
 /// The type and shape of `i`.
 pub(crate) fn like(i: Option<&Info>) -> Info {
-    i.map_or_else(Info::default, |i| Info { elements: None, ..i.clone() })
+    i.map_or_else(Info::default, |i| Info { elements: None, value: None, ..i.clone() })
 }
 
 /// A type and a shape, with elements that are not followed.
 pub(crate) fn shaped(dtype: Option<DType>, shape: Option<Vec<Dim>>) -> Info {
-    Info { dtype, shape, elements: None }
+    Info { dtype, shape, elements: None, value: None }
 }
 
 /// Known sizes as dimensions.

@@ -71,6 +71,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The system has no memory left for a part of the model.
+    #[error("{} MiB of the model's data do not fit in memory", bytes >> 20)]
+    OutOfMemory {
+        /// How much was asked for.
+        bytes: u64,
+    },
     /// The file decodes and the graph in it is not well formed.
     #[error(transparent)]
     Graph(#[from] ampoule_graph::Error),

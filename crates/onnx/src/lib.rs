@@ -17,16 +17,18 @@
 #![deny(unsafe_code)]
 
 mod attrs;
+mod control;
 mod draft;
 mod error;
+mod expand;
 pub mod external;
 #[allow(unsafe_code)]
 mod mapped;
 mod ops;
 pub mod proto;
-mod qlinear;
 mod read;
 mod refusal;
+mod rename;
 mod scan;
 mod tensors;
 mod write;

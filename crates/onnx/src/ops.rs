@@ -3,7 +3,7 @@
 //! [`read`] and [`write`] are each other's inverse, operator by operator. An attribute that [`read`]
 //! does not ask for makes the node unsupported instead of silently wrong.
 
-mod fields;
+pub(crate) mod fields;
 mod legacy;
 mod rare;
 mod window;
@@ -173,7 +173,7 @@ fn layer(r: &mut Draft, n: &NodeProto, node: &mut Node, a: &Attrs) -> Read<Optio
             Op::Cast { to }
         }
         "QuantizeLinear" => {
-            one_block(a)?;
+            a.int("block_size", 0)?;
             a.int("saturate", 1)?;
             if a.int("precision", 0)? > 1 {
                 return Err(Refusal::Value { name: "precision", value: "other than float32".into() });
@@ -187,7 +187,7 @@ fn layer(r: &mut Draft, n: &NodeProto, node: &mut Node, a: &Attrs) -> Read<Optio
             Op::Quantize { axis: a.int("axis", 1)?, to }
         }
         "DequantizeLinear" => {
-            one_block(a)?;
+            a.int("block_size", 0)?;
             let code = a.int("output_dtype", 0)? as i32;
             if code != 0 && dtype(code)? != DType::F32 {
                 return Err(Refusal::DType { action: "dequantization to", dtype: dtype(code)? });
@@ -317,14 +317,6 @@ fn moved(r: &mut Draft, n: &NodeProto, node: &mut Node, a: &Attrs) -> Read<Optio
 
 fn dtype(code: i32) -> Read<DType> {
     DType::from_code(code).ok_or(Refusal::ElementType { code })
-}
-
-/// Refuses scales for blocks of an axis.
-fn one_block(a: &Attrs) -> Read<()> {
-    match a.int("block_size", 0)? {
-        0 => Ok(()),
-        size => Err(Refusal::Blocks { size }),
-    }
 }
 
 fn group(a: &Attrs) -> Read<usize> {

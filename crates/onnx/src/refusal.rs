@@ -36,8 +36,16 @@ pub(crate) enum Refusal {
     ElementType { code: i32 },
     #[error("{action} {} is not supported", .dtype.name())]
     DType { action: &'static str, dtype: DType },
-    #[error("scales for blocks of {size} are not supported")]
+    #[error("the scales of blocks of {size} are no constants that fit the values")]
     Blocks { size: i64 },
+    #[error("{name} is computed, where a constant is needed")]
+    NotConstant { name: &'static str },
+    #[error("the inputs {names} are not supported")]
+    ExtraInputs { names: &'static str },
+    #[error("its branches are not known before a run: {reason}")]
+    Control { reason: &'static str },
+    #[error("functions call each other more than {most} deep")]
+    Functions { most: usize },
     #[error("the outputs {names} are not supported")]
     ExtraOutputs { names: &'static str },
     #[error("training mode is not supported")]

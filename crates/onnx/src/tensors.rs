@@ -1,11 +1,11 @@
 //! `TensorProto` to [`Tensor`], in all encodings.
 
-use crate::{Error, Result, TensorError, external, proto::TensorProto};
+use crate::external::{self, Store};
+use crate::{Error, Result, TensorError, proto::TensorProto};
 use ampoule_graph::{DType, Tensor, element_count};
 use bytes::Bytes;
 use half::{bf16, f16};
 use prost::Message;
-use std::path::Path;
 
 /// Decodes a serialized `TensorProto` (the format of ONNX's own test data) with its name.
 pub fn tensor_from_bytes(bytes: &[u8]) -> Result<(String, Tensor)> {
@@ -14,9 +14,9 @@ pub fn tensor_from_bytes(bytes: &[u8]) -> Result<(String, Tensor)> {
     Ok((t.name, tensor))
 }
 
-/// Converts a `TensorProto`; `folder` is where its external data may lie, `None` forbids any, and
+/// Converts a `TensorProto`; `store` is where its external data may lie, `None` forbids any, and
 /// `most` is how many bytes of it are accepted.
-pub fn tensor_from_proto(t: &TensorProto, folder: Option<&Path>, most: u64) -> Result<Tensor> {
+pub fn tensor_from_proto(t: &TensorProto, store: Option<&Store>, most: u64) -> Result<Tensor> {
     let err = |source: TensorError| Error::Tensor { name: t.name.clone(), source };
     let dtype =
         DType::from_code(t.data_type).ok_or_else(|| err(TensorError::ElementType { code: t.data_type }))?;
@@ -32,14 +32,14 @@ pub fn tensor_from_proto(t: &TensorProto, folder: Option<&Path>, most: u64) -> R
     let raw = t.raw_data.as_ref().filter(|r| !r.is_empty() || n == 0);
     let typed = typed_len(t);
     let data = if t.data_location == 1 {
-        let folder = folder.ok_or_else(|| err(TensorError::ExternalForbidden))?;
+        let store = store.ok_or_else(|| err(TensorError::ExternalForbidden))?;
         if raw.is_some() || typed > 0 {
             return Err(err(TensorError::ExternalAndInline));
         }
         if want as u64 > most {
             return Err(Error::Limit { what: "bytes of constants", found: want as u64, limit: most });
         }
-        external::read(t, folder, want)?
+        external::read(t, store, want)?
     } else if let Some(raw) = raw {
         if typed > 0 {
             return Err(err(TensorError::RawAndTyped));

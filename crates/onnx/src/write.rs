@@ -30,7 +30,8 @@ fn to_proto(graph: &Graph) -> Result<ModelProto> {
     let needed = graph.nodes.iter().map(|n| n.op.row().since).max().unwrap_or(BASE_OPSET);
     let opset = if unknown { needed.max(graph.opset) } else { needed };
     let mut opset_import = vec![OperatorSetIdProto { domain: String::new(), version: opset }];
-    for (domain, version) in &graph.other_opsets {
+    // Nodes that are kept as they were may be of other domains, and call functions; all others do not.
+    for (domain, version) in graph.other_opsets.iter().filter(|_| unknown) {
         opset_import.push(OperatorSetIdProto { domain: domain.clone(), version: *version });
     }
     let info = |id: &ValueId| value_info(graph, *id);
@@ -60,7 +61,7 @@ fn to_proto(graph: &Graph) -> Result<ModelProto> {
             .iter()
             .map(|(key, value)| StringStringEntryProto { key: key.clone(), value: value.clone() })
             .collect(),
-        functions: graph.functions.iter().map(decoded).collect::<Result<_>>()?,
+        functions: graph.functions.iter().filter(|_| unknown).map(decoded).collect::<Result<_>>()?,
         ..Default::default()
     })
 }

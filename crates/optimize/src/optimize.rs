@@ -84,11 +84,15 @@ impl Job {
 /// graph passes, in float32.
 pub fn optimize(job: &Job, progress: &mut Progress) -> Result<(Graph, Report)> {
     job.options.check(&job.data)?;
+    // Techniques work on float32: a model of half floats becomes one.
+    let mut wide = job.model.clone();
+    passes::widen(&mut wide.graph);
+    let model = &wide;
     let trains = job.options.trains(&job.data);
     let sources =
         Sources { data: &job.data, limits: &job.limits, calibrates: job.quantizes() || trains, trains };
-    let cases = Cases::read(&job.model, &job.engine, job.fast, &sources)?;
-    let recipe = Recipe::parse(&job.model.recipe, "recipe")?;
+    let cases = Cases::read(model, &job.engine, job.fast, &sources)?;
+    let recipe = Recipe::parse(&model.recipe, "recipe")?;
     let fingerprint = job.fingerprint(&recipe, &cases)?;
     let float = !job.quantizes() && !trains;
     let mut state = State {
@@ -99,11 +103,11 @@ pub fn optimize(job: &Job, progress: &mut Progress) -> Result<(Graph, Report)> {
         fingerprint,
         preset: job.preset(),
         method: job.options.int8.calibration_method,
-        network: job.model.graph.clone(),
-        recipe: job.model.recipe.clone(),
+        network: model.graph.clone(),
+        recipe: model.recipe.clone(),
         simplified: None,
         trained: None,
-        finished: if float { vec![job.model.graph.clone()] } else { Vec::new() },
+        finished: if float { vec![model.graph.clone()] } else { Vec::new() },
         bf16: Vec::new(),
         int8: None,
         checkpoint: job.checkpoint.as_deref(),
@@ -118,20 +122,20 @@ pub fn optimize(job: &Job, progress: &mut Progress) -> Result<(Graph, Report)> {
         technique.run(&asked, &mut state, progress)?;
     }
     let hashes = state.cases.hashes.clone();
-    let (mut graph, recipe, report) = conclude(job, state, progress)?;
+    let (mut graph, recipe, report) = conclude(model, state, progress)?;
     let origin = Origin { model: &job.model, options: &job.options, preset: job.preset(), cases: &hashes };
     provenance(&mut graph, &recipe, &origin, &report);
     Ok((graph, report))
 }
 
 /// Chooses what is written.
-fn conclude(job: &Job, mut state: State, progress: &mut Progress) -> Result<(Graph, String, Report)> {
+fn conclude(model: &Model, mut state: State, progress: &mut Progress) -> Result<(Graph, String, Report)> {
     match state.int8.take() {
-        None => first_within_limits(job, state, progress),
+        None => first_within_limits(model, state, progress),
         // A trained network has limits of its own to meet, without INT8 too.
         Some(q) if q.met == Some(false) && state.trained.is_some() => {
             state.finished = state.simplified.take().into_iter().collect();
-            let (graph, recipe, mut report) = first_within_limits(job, state, progress)?;
+            let (graph, recipe, mut report) = first_within_limits(model, state, progress)?;
             report.met = Some(false);
             Ok((graph, recipe, report))
         }
@@ -167,7 +171,7 @@ fn quantized(state: State, q: Quantized) -> (Graph, String, Report) {
 
 /// The first of the finished networks that meets the limits, or else the original.
 fn first_within_limits(
-    job: &Job,
+    model: &Model,
     mut state: State,
     progress: &mut Progress,
 ) -> Result<(Graph, String, Report)> {
@@ -197,10 +201,10 @@ fn first_within_limits(
             (g, state.recipe, format!("the {which} in {bits}"))
         }
         None => {
-            let mut g = job.model.graph.clone();
+            let mut g = model.graph.clone();
             passes::optimize(&mut g)?;
             state.bf16.clear();
-            (g, job.model.recipe.clone(), "the original in float32".into())
+            (g, model.recipe.clone(), "the original in float32".into())
         }
     };
     let report = Report {

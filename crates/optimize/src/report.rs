@@ -78,6 +78,8 @@ pub struct TrainingReport {
     pub cases: [usize; 2],
     /// Outputs of the model that the network takes the place of, where they are several.
     pub replaces: Vec<String>,
+    /// What was done otherwise than asked for, and why.
+    pub notes: Vec<String>,
 }
 
 /// Channels of a layer, before and after.

@@ -454,3 +454,34 @@ fn winograd_int8_is_the_same_bits_everywhere() {
     let refused = Session::new(broken, &[dims], &defaults()).err().unwrap().to_string();
     assert!(refused.contains("16 steps"), "{refused}");
 }
+
+#[test]
+fn biases_stay_integers_of_32_bits_where_a_channel_of_weights_is_tiny() {
+    let dims = [1, 4, 6, 6];
+    let mut n = Network::new("tiny channel", 5);
+    let x = n.b.input("x", &known(&dims));
+    let mut weight = random(3 * 4 * 9, 1);
+    weight[4 * 9..2 * 4 * 9].iter_mut().for_each(|w| *w *= 1e-12);
+    let weight = Tensor::f32(&[3, 4, 3, 3], &weight);
+    let bias = Tensor::f32(&[3], &[0.5, 2.0, -0.25]);
+    let y = n.b.conv(x, weight, Some(bias), Window::of(&[3, 3]).pad(1));
+    n.b.output(y, "y", &known(&[1, 3, 6, 6]));
+    let mut g = n.b.finish();
+    passes::optimize(&mut g).unwrap();
+    let plan = Plan::of(&g, Preset::All, &BTreeSet::new());
+    let seen = Collector::new(plan.tensors(&g));
+    let watch = Options { observe: Some(seen.observe()), ..defaults() };
+    run(&g, &dims, &watch);
+    seen.end_case("x").unwrap();
+    let ranges = seen.ranges(&plan.tensors(&g), Method::MinMax).unwrap();
+    let q = quantize(&g, &plan, &ranges, Preset::All).unwrap();
+    let scales = |ending: &str| {
+        let own = q.constants.iter().find(|(id, _)| q.value(**id).name.ends_with(ending));
+        own.unwrap().1.to_f32().unwrap()
+    };
+    let (input, weights) = (scales("x/scale")[0], scales("weight/scale"));
+    for (bias, scale) in [0.5f32, 2.0, -0.25].iter().zip(&weights) {
+        assert!(bias.abs() / (input * scale) <= 2f32.powi(30) * 1.001, "{bias} {scale}");
+    }
+    assert!(weights[1] > 1e-12, "{weights:?}");
+}

@@ -64,6 +64,9 @@ impl Claim {
                 .and_then(|()| file.seek(SeekFrom::End(0)))
                 .and_then(|_| file.write_all(text.as_bytes()))
                 .map_err(fail)?;
+            if !interrupted {
+                ampoule_files::stop::unfinished(path);
+            }
             return Ok(Some(Claim { path: path.into(), file, interrupted, begun: false, settled: false }));
         }
     }
@@ -71,6 +74,8 @@ impl Claim {
     /// Notes that results begin to take their final names.
     pub fn writing(&mut self) -> Result<()> {
         self.begun = true;
+        // A process that ends now leaves the mark.
+        ampoule_files::stop::finished(&self.path);
         writeln!(self.file, "{WRITING}").map_err(Error::io(&self.path))
     }
 
@@ -129,6 +134,7 @@ impl Drop for Claim {
         if self.settled || !self.interrupted {
             let _ = std::fs::remove_file(&self.path);
         }
+        ampoule_files::stop::finished(&self.path);
         let _ = self.file.unlock();
     }
 }

@@ -2,8 +2,10 @@
 
 mod activation;
 mod conv;
+mod general;
 mod layers;
 mod node;
+mod places;
 
 use crate::error::LayerError;
 use crate::layer::{Dims, Layer};
@@ -49,6 +51,7 @@ pub fn build(graph: &Graph, shapes: &[Vec<usize>], on: Machine, options: &Option
     ampoule_graph::passes::trainable(&mut g)?;
     let mut b = Building {
         graph: &g,
+        given: graph,
         options,
         uses: g.uses(),
         readers: readers(&g),
@@ -147,6 +150,8 @@ fn readers(g: &Graph) -> Vec<Vec<usize>> {
 
 struct Building<'g> {
     graph: &'g Graph,
+    /// The graph whose constants are the parameters.
+    given: &'g Graph,
     options: &'g Options,
     uses: Vec<usize>,
     readers: Vec<Vec<usize>>,
@@ -178,7 +183,8 @@ impl Building<'_> {
     }
 
     fn dims(&self, v: ValueId) -> R<Dims> {
-        last(&self.graph.value(v).dims().ok_or_else(|| self.unknown_size(v))?)
+        let dims = self.graph.value(v).dims().ok_or_else(|| self.unknown_size(v))?;
+        Ok(places::storage(&dims))
     }
 
     fn value(&mut self, dims: Dims) -> usize {
@@ -216,9 +222,7 @@ impl Building<'_> {
         out: ValueId,
         trains: bool,
     ) {
-        let output = self.value(dims);
-        let name = self.graph.node_name(n).to_owned();
-        self.layers.push(Placed { name, layer, inputs, output, trains });
+        let output = self.push(n, layer, inputs, dims, trains);
         self.at.insert(out, output);
     }
 }

@@ -71,6 +71,9 @@ pub enum LayerError {
     /// A value of too few or too many axes.
     #[error("{axes} axes where 2 to 5 are supported")]
     Axes { axes: usize },
+    /// A value too large to be moved element by element.
+    #[error("`{value}` has too many elements for a layer that moves them")]
+    TooLarge { value: String },
     /// A matrix of other than two axes.
     #[error("its matrix has {axes} axes")]
     MatrixAxes { axes: usize },

@@ -1,15 +1,21 @@
 //! One operation with its way back.
 
 pub(crate) mod channels;
+pub(crate) mod contract;
 pub(crate) mod depthwise;
 pub(crate) mod fake_quantize;
+pub(crate) mod function;
 pub(crate) mod join;
 pub(crate) mod linear;
 pub(crate) mod norm;
+pub(crate) mod pairwise;
 pub(crate) mod product;
+pub(crate) mod rearrange;
 pub(crate) mod reshape;
+pub(crate) mod rows;
 pub(crate) mod sample;
 pub(crate) mod softmax;
+pub(crate) mod source;
 
 use crate::machine::Machine;
 use crate::param::Params;

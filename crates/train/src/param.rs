@@ -97,6 +97,13 @@ impl Params {
         ParamId(self.list.len() - 1)
     }
 
+    /// Numbers that are not trained and belong to no constant of the graph.
+    pub(crate) fn fixed_list(&mut self, values: Vec<f32>) -> ParamId {
+        let id = self.fixed(0.0);
+        self.get_mut(id).values = values;
+        id
+    }
+
     /// To be called after values were changed.
     pub fn touch(&mut self) {
         self.version += 1;

@@ -56,7 +56,8 @@ pub fn download(e: &Entry, folder: &Path) -> Result<PathBuf> {
     for program in ["python3", "python", "pip3", "pip"] {
         let mut c = Command::new(program);
         if program.starts_with("python") {
-            c.args(["-m", "pip"]);
+            // Isolated: without it, a file `pip.py` in the current folder would be run.
+            c.args(["-I", "-m", "pip"]);
         }
         c.args([
             "download",

@@ -12,6 +12,7 @@ pub fn tell(t: &TrainingReport) {
     if !t.channels.is_empty() {
         say(format!("channels: {after} of {before} in {} groups of layers", t.channels.len()));
     }
+    t.notes.iter().for_each(|n| say(format!("note: {n}")));
     if !t.replaces.is_empty() {
         say(format!("the network takes the place of the average of {}", t.replaces.join(", ")));
     }

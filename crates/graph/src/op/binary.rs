@@ -10,10 +10,10 @@ functions! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     Binary {
         Add => "Add", 18, Known;
-        Sub => "Sub", 18, None;
+        Sub => "Sub", 18, Known;
         Mul => "Mul", 18, Known;
-        Div => "Div", 18, None;
-        Pow => "Pow", 18, None;
+        Div => "Div", 18, Known;
+        Pow => "Pow", 18, Known;
         /// Remainder; `fmod` keeps the dividend's sign.
         Mod { fmod: bool = false } => "Mod", 18, None;
         /// `x` where positive, else `slope · x`.

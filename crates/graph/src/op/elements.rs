@@ -15,7 +15,8 @@ pub(super) fn follow(op: &Op, args: &Args) -> Option<Info> {
             return None;
         }
         let shape = if rank == 0 { vec![] } else { vec![Dim::Known(e.len())] };
-        Some(Info { dtype: args.info(0).and_then(|i| i.dtype), shape: Some(shape), elements: Some(e) })
+        let dtype = args.info(0).and_then(|i| i.dtype);
+        Some(Info { dtype, shape: Some(shape), elements: Some(e), value: None })
     };
     let e0 = || args.info(0)?.elements.clone();
     match op {
@@ -23,7 +24,8 @@ pub(super) fn follow(op: &Op, args: &Args) -> Option<Info> {
             let s = args.shape(0)?;
             let (a, b) = shape_range(s.len(), *start, *end);
             let e = s[a..b].to_vec();
-            Some(Info { dtype: Some(DType::I64), shape: Some(vec![Dim::Known(e.len())]), elements: Some(e) })
+            let shape = Some(vec![Dim::Known(e.len())]);
+            Some(Info { dtype: Some(DType::I64), shape, elements: Some(e), value: None })
         }
         Op::Cast { to: to @ (DType::I32 | DType::I64) } => {
             let e = e0()?;
@@ -58,19 +60,20 @@ pub(super) fn follow(op: &Op, args: &Args) -> Option<Info> {
             make((0..len).map(|i| e[(start as i64 + i as i64 * step) as usize].clone()).collect(), 1)
         }
         Op::Binary(b) => {
-            let (x, y) = (e0()?, args.info(1)?.elements.clone()?);
+            let (x, y) = (numbers(args, 0)?, numbers(args, 1)?);
             let n = x.len().max(y.len());
             let rank = args.info(0)?.rank()?.max(args.info(1)?.rank()?);
-            let at = |v: &[Dim], i: usize| v.get(if v.len() == 1 { 0 } else { i }).and_then(Dim::known);
+            let at = |v: &[Option<i64>], i: usize| *v.get(if v.len() == 1 { 0 } else { i })?;
             let f = |i: usize| {
                 let (p, q) = (at(&x, i)?, at(&y, i)?);
-                match b {
+                let result = match b {
                     Binary::Add => p.checked_add(q),
                     Binary::Sub => p.checked_sub(q),
                     Binary::Mul => p.checked_mul(q),
                     Binary::Div => p.checked_div(q),
                     _ => None,
-                }
+                };
+                usize::try_from(result?).ok()
             };
             matches!(b, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div)
                 .then(|| make((0..n).map(|i| f(i).map_or(Dim::Unknown, Dim::Known)).collect(), rank))
@@ -78,4 +81,13 @@ pub(super) fn follow(op: &Op, args: &Args) -> Option<Info> {
         }
         _ => None,
     }
+}
+
+/// The elements of an integer input, each as far as it is known.
+fn numbers(args: &Args, i: usize) -> Option<Vec<Option<i64>>> {
+    if let Some(list) = args.ints(i) {
+        return Some(list.into_iter().map(Some).collect());
+    }
+    let elements = args.info(i)?.elements.as_ref()?;
+    Some(elements.iter().map(|d| d.known().map(|n| n as i64)).collect())
 }

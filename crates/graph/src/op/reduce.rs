@@ -10,7 +10,7 @@ functions! {
     /// Reductions.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     Reduction {
-        Sum => "ReduceSum", 18, None;
+        Sum => "ReduceSum", 18, Known;
         Mean => "ReduceMean", 18, Known;
         Max => "ReduceMax", 18, None;
         Min => "ReduceMin", 18, None;

@@ -6,11 +6,15 @@ use crate::shapes::{Args, Info, axes, axis, broadcast, known, reduced, target_di
 use crate::{Dim, Tensor, element_count};
 
 pub(super) fn reshape_shape(args: &Args, allow_zero: bool) -> OpResult<Option<Vec<Dim>>> {
-    let target: Option<Vec<i64>> = args.constant(1).and_then(Tensor::to_i64);
-    let Some(target) = target else {
-        return Ok(args.info(1).and_then(|i| i.elements.clone()));
-    };
+    let target: Option<Vec<i64>> = args.small(1).and_then(Tensor::to_i64);
     let x = args.shape(0);
+    let Some(target) = target else {
+        let Some(mut sizes) = args.info(1).and_then(|i| i.elements.clone()) else { return Ok(None) };
+        for (i, d) in sizes.iter_mut().enumerate().filter(|(_, d)| !allow_zero && d.known() == Some(0)) {
+            *d = x.and_then(|x| x.get(i).cloned()).unwrap_or(Dim::Unknown);
+        }
+        return Ok(Some(sizes));
+    };
     let mut out = Vec::new();
     let mut free = None;
     for (i, &t) in target.iter().enumerate() {
@@ -76,7 +80,7 @@ pub(super) fn squeeze_shape(args: &Args) -> OpResult<Option<Vec<Dim>>> {
         }
         return Ok(Some(x.iter().filter(|d| d.known() != Some(1)).cloned().collect()));
     }
-    let Some(list) = args.ints(1).or_else(|| args.constant(1).and_then(Tensor::to_i64)) else {
+    let Some(list) = args.ints(1) else {
         return Ok(None);
     };
     let list = axes(&list, x.len())?;

@@ -114,7 +114,7 @@ pub fn resize_geometry(
 
 pub(super) fn resize_shape(args: &Args, r: &Resize) -> OpResult<Option<Vec<Dim>>> {
     let Some(x) = args.shape(0) else { return Ok(None) };
-    let scales = args.constant(2).and_then(crate::Tensor::to_f64);
+    let scales = args.small(2).and_then(crate::Tensor::to_f64);
     let sizes = if args.given(3) { args.ints(3) } else { None };
     if let Some(d) = args.info(0).and_then(Info::dims) {
         if scales.is_none() && sizes.is_none() {
@@ -122,15 +122,19 @@ pub(super) fn resize_shape(args: &Args, r: &Resize) -> OpResult<Option<Vec<Dim>>
         }
         return Ok(Some(known(&resize_geometry(r, &d, scales.as_deref(), sizes.as_deref())?.0)));
     }
-    let mut out = vec![Dim::Unknown; x.len()];
-    for (i, d) in x.iter().enumerate() {
-        let same = scales.as_ref().is_some_and(|s| s.get(i) == Some(&1.0)) && r.axes.is_empty();
-        if same {
-            out[i] = d.clone();
+    let axes = match r.axes.is_empty() {
+        true => (0..x.len()).collect(),
+        false => r.axes.iter().map(|&a| axis(a, x.len())).collect::<OpResult<Vec<_>>>()?,
+    };
+    let elements = args.info(3).and_then(|i| i.elements.clone()).filter(|e| e.len() == axes.len());
+    let mut out = x.clone();
+    for (k, &a) in axes.iter().enumerate() {
+        let kept = scales.as_ref().is_some_and(|s| s.get(k) == Some(&1.0));
+        match &elements {
+            Some(e) => out[a] = e[k].clone(),
+            None if kept => {}
+            None => out[a] = Dim::Unknown,
         }
-    }
-    if let (Some(e), true) = (args.info(3).and_then(|i| i.elements.clone()), r.axes.is_empty()) {
-        return Ok(Some(e));
     }
     Ok(Some(out))
 }

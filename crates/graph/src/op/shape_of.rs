@@ -28,7 +28,7 @@ pub(super) fn constant_of_shape(x: &Inputs, value: &Tensor) -> OpResult<Array> {
 }
 
 pub(super) fn range_len(args: &Args) -> Dim {
-    let scalar = |i: usize| args.constant(i).and_then(Tensor::to_f64).and_then(|v| v.first().copied());
+    let scalar = |i: usize| args.small(i).and_then(Tensor::to_f64).and_then(|v| v.first().copied());
     match (scalar(0), scalar(1), scalar(2)) {
         (Some(a), Some(b), Some(d)) if d != 0.0 => {
             let n = ((b - a) / d).ceil().max(0.0);

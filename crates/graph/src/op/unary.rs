@@ -12,13 +12,13 @@ functions! {
         LeakyRelu { alpha: f32 = 0.01 } => "LeakyRelu", 18, Known;
         Elu { alpha: f32 = 1.0 } => "Elu", 18, Known;
         Celu { alpha: f32 = 1.0 } => "Celu", 18, None;
-        Selu { alpha: f32 = 1.673_263_2, gamma: f32 = 1.050_701 } => "Selu", 18, None;
+        Selu { alpha: f32 = 1.673_263_2, gamma: f32 = 1.050_701 } => "Selu", 18, Known;
         ThresholdedRelu { alpha: f32 = 1.0 } => "ThresholdedRelu", 18, None;
         HardSigmoid { alpha: f32 = 0.2, beta: f32 = 0.5 } => "HardSigmoid", 18, Known;
         Sigmoid => "Sigmoid", 18, Known;
         Tanh => "Tanh", 18, Known;
-        Softplus => "Softplus", 18, None;
-        Softsign => "Softsign", 18, None;
+        Softplus => "Softplus", 18, Known;
+        Softsign => "Softsign", 18, Known;
         /// `x · sigmoid(alpha·x)`; SiLU with alpha 1.
         Swish { alpha: f32 = 1.0 } => "Swish", 24, Known;
         HardSwish => "HardSwish", 18, Known;
@@ -26,19 +26,19 @@ functions! {
         /// Exact (erf) or the tanh approximation.
         Gelu { tanh: bool = false } => "Gelu", 20, Known;
         Erf => "Erf", 18, None;
-        Exp => "Exp", 18, None;
-        Log => "Log", 18, None;
-        Sqrt => "Sqrt", 18, None;
-        Reciprocal => "Reciprocal", 18, None;
-        Neg => "Neg", 18, None;
-        Abs => "Abs", 18, None;
+        Exp => "Exp", 18, Known;
+        Log => "Log", 18, Known;
+        Sqrt => "Sqrt", 18, Known;
+        Reciprocal => "Reciprocal", 18, Known;
+        Neg => "Neg", 18, Known;
+        Abs => "Abs", 18, Known;
         Sign => "Sign", 18, None;
         Floor => "Floor", 18, None;
         Ceil => "Ceil", 18, None;
         /// Ties to even.
         Round => "Round", 18, None;
-        Sin => "Sin", 18, None;
-        Cos => "Cos", 18, None;
+        Sin => "Sin", 18, Known;
+        Cos => "Cos", 18, Known;
         Tan => "Tan", 18, None;
         Asin => "Asin", 18, None;
         Acos => "Acos", 18, None;

@@ -77,7 +77,10 @@ fn fold(g: &Graph, i: usize) -> Option<Vec<Tensor>> {
         return Some(vec![Tensor::i64(&[], &[dims.iter().product::<usize>() as i64])]);
     }
     let size = |id: crate::ValueId| g.value(id).dims().map(|d| d.iter().product::<usize>());
-    let small = node.outputs.iter().flatten().all(|&o| size(o).is_none_or(|n| n <= LARGEST));
+    // What is no larger than a constant that it is made of takes its place.
+    let given = node.inputs.iter().flatten().filter_map(|i| g.constants.get(i)).map(Tensor::len).max();
+    let most = LARGEST.max(given.unwrap_or(0));
+    let small = node.outputs.iter().flatten().all(|&o| size(o).is_none_or(|n| n <= most));
     let args: Option<Vec<Option<Tensor>>> = node
         .inputs
         .iter()

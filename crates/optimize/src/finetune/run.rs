@@ -19,7 +19,7 @@ use crate::timing::latency;
 use crate::{Error, Result};
 use ampoule_engine::{Options, Pool, Session};
 use ampoule_eval::{GroundTruth, Prediction, Runner};
-use ampoule_graph::{Graph, passes};
+use ampoule_graph::{Graph, Node, Op, ValueId, passes};
 use ampoule_pipeline::recipe::Kind;
 use ampoule_pipeline::{Case, Example, Fingerprint, Recipe};
 use std::collections::BTreeMap;
@@ -78,7 +78,16 @@ pub(super) fn run(s: &TrainingInputs, plan: &Plan, progress: &mut Progress) -> R
         Examples::new(learned, labels.as_ref(), reader, teaching.in_advance(), room as usize / 4);
     let classes = examples.check(&task.classes, progress)?;
     let first = examples.get(0)?;
-    let (batches, shape) = layout(plan, &task, &first, examples.paths.len(), classes);
+    let (mut batches, mut shape) = layout(plan, &task, &first, examples.paths.len(), classes);
+    let (mut accumulate, mut notes) = (1, Vec::new());
+    if shape[0] > 1 && plan.student.is_none() && holds_batch(&original, &shape) {
+        notes.push(format!(
+            "the network takes one case at a time: gradients of {} are added up for each step",
+            shape[0]
+        ));
+        accumulate = std::mem::replace(&mut shape[0], 1);
+        (batches.size, batches.steps) = (1, batches.steps * accumulate);
+    }
 
     let pool = Arc::new(Pool::new(match engine.threads {
         0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
@@ -93,6 +102,7 @@ pub(super) fn run(s: &TrainingInputs, plan: &Plan, progress: &mut Progress) -> R
         max_bytes: Some(room / 2),
         examples,
         batches,
+        accumulate,
         teacher: teaching.network(s, plan, &shape)?,
         taught: teaching.in_advance(),
         validation: Validation {
@@ -115,6 +125,7 @@ pub(super) fn run(s: &TrainingInputs, plan: &Plan, progress: &mut Progress) -> R
     let report = TrainingReport {
         replaces: if target.replaced.len() > 1 { target.replaced.clone() } else { Vec::new() },
         seconds: begun.elapsed().as_secs_f64(),
+        notes,
         ..report(&trainer, [&original, &network], engine)?
     };
     let (assembled, recipe) = target.with(&network)?;
@@ -226,7 +237,23 @@ fn report(trainer: &Trainer, [before, after]: [&Graph; 2], engine: &Options) -> 
         seconds: 0.0,
         cases: [trainer.examples.paths.len(), trainer.validation.cases.len()],
         replaces: Vec::new(),
+        notes: Vec::new(),
     })
+}
+
+/// Whether the graph holds the size of its batch, so that it does not fit batches of `shape` or would mix their cases.
+fn holds_batch(g: &Graph, shape: &[usize]) -> bool {
+    let Ok(mut g) = bound(g, shape) else { return true };
+    if passes::trainable(&mut g).is_err() {
+        return true;
+    }
+    let first = |v: Option<ValueId>| v.and_then(|v| g.value(v).dims()).and_then(|d| d.first().copied());
+    let mixes = |n: &Node| {
+        let (x, y) = (first(n.input(0)), first(n.output()));
+        let whole = |y: usize| y % shape[0] == 0;
+        matches!(n.op, Op::Reshape { .. }) && x == Some(shape[0]) && y.is_some_and(|y| !whole(y))
+    };
+    g.nodes.iter().any(mixes) || g.outputs.iter().any(|o| first(Some(*o)).is_some_and(|n| n != shape[0]))
 }
 
 /// Batches for so many cases like the first, and their shape in ONNX order.

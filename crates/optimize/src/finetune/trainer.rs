@@ -50,6 +50,8 @@ pub(super) struct Trainer<'a> {
     pub max_bytes: Option<u64>,
     pub examples: Examples<'a>,
     pub batches: Batches,
+    /// Batches whose gradients are added up before a step: more than one where the network takes single cases only.
+    pub accumulate: usize,
     pub teacher: Option<TeacherNetwork>,
     /// Whether examples carry what is taught.
     pub taught: bool,
@@ -142,12 +144,12 @@ impl Trainer<'_> {
                 });
             }
         }
-        let total = phase.epochs * self.batches.steps;
+        let total = phase.epochs * self.steps();
         while header.epochs < phase.epochs {
             let (epoch, begun) = (header.epochs, Instant::now());
             let mut sum = 0f64;
-            for step in 0..self.batches.steps {
-                let done = epoch * self.batches.steps + step;
+            for step in 0..self.steps() {
+                let done = epoch * self.steps() + step;
                 let so_far = match (header.best, step) {
                     (_, 0) => String::new(),
                     (None, _) => format!(": loss {:.4}", sum / step as f64),
@@ -180,7 +182,7 @@ impl Trainer<'_> {
             self.history.push(Epoch {
                 phase: phase.name.clone(),
                 epoch: header.epochs,
-                loss: Some(sum / self.batches.steps as f64),
+                loss: Some(sum / self.steps() as f64),
                 metric,
                 seconds: begun.elapsed().as_secs_f64(),
             });
@@ -201,6 +203,11 @@ impl Trainer<'_> {
         Ok(graph)
     }
 
+    /// Steps of an epoch.
+    fn steps(&self) -> usize {
+        (self.batches.steps / self.accumulate).max(1)
+    }
+
     /// One step; returns the loss.
     fn step(
         &mut self,
@@ -211,22 +218,31 @@ impl Trainer<'_> {
         step: usize,
     ) -> Result<f64> {
         let plan = self.plan;
-        let batch = self.batches.draw(&mut self.examples, phase.index, epoch, step)?;
-        net.input(0).copy_from_slice(&batch.values);
-        net.forward();
-        let value = self.loss(net, &batch)?;
-        if !value.is_finite() {
-            let place = net.where_not_finite(&batch.values).map(str::to_owned);
-            return Err(self.spoilt("the loss", phase, epoch, step, place));
+        let mut value = 0f64;
+        for part in 0..self.accumulate {
+            let at = step * self.accumulate + part;
+            let batch = self.batches.draw(&mut self.examples, phase.index, epoch, at)?;
+            net.input(0).copy_from_slice(&batch.values);
+            net.forward();
+            let own = self.loss(net, &batch)?;
+            if !own.is_finite() {
+                let place = net.where_not_finite(&batch.values).map(str::to_owned);
+                return Err(self.spoilt("the loss", phase, epoch, step, place));
+            }
+            net.backward();
+            value += own / self.accumulate as f64;
         }
-        net.backward();
+        if self.accumulate > 1 {
+            let share = 1.0 / self.accumulate as f32;
+            net.params.list.iter_mut().flat_map(|p| &mut p.grad).for_each(|g| *g *= share);
+        }
         let norm = clip(&mut net.params, CLIP);
         if !norm.is_finite() {
             let place = net.not_finite().map(str::to_owned);
             return Err(self.spoilt("a gradient", phase, epoch, step, place));
         }
-        let at = epoch * self.batches.steps + step;
-        let total = phase.epochs * self.batches.steps;
+        let at = epoch * self.steps() + step;
+        let total = phase.epochs * self.steps();
         let warm_up = (total / 20).min(100);
         let schedule = match plan.schedule {
             Schedule::Step { every: 0, factor } => Schedule::Step { every: total.div_ceil(3), factor },

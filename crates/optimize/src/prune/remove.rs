@@ -97,7 +97,8 @@ pub fn remove(g: &Graph, s: &Structure, keep: &[bool]) -> Result<Graph> {
                 r.cut_rows(i, 1..n.inputs.len(), &ins, all)
             }
             Op::Binary(_) | Op::Variadic(_) => constants(&mut r, g, i, n, y),
-            Op::Resize(_) => sizes(&mut r, i, outs.len()),
+            Op::Resize(resize) if resize.axes.is_empty() => sizes(&mut r, i, outs.len()),
+            Op::Resize(_) => {}
             Op::Reshape { .. } => rows(&mut r, i, outs.len()),
             // What else `Structure` follows has no constants by channel.
             op if op.row().channels == Channels::Kept => {}

@@ -213,6 +213,10 @@ fn follow(g: &Graph, n: &Node, sets: &mut Sets, values: &mut [Vec<usize>]) {
             Some(fresh)
         }
         Op::Conv { group, .. } if *group == x.len() && out == Some(x.len()) => Some(x.clone()),
+        // Sizes that are computed may name the channels.
+        Op::Resize(r) if r.axes.is_empty() && n.input(3).is_some_and(|s| !g.constants.contains_key(&s)) => {
+            None
+        }
         op if matches!(op.row().channels, Channels::Kept | Channels::KeptWithParameters)
             && (out == Some(x.len()) || out.is_none()) =>
         {

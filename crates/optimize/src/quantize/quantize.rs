@@ -6,6 +6,7 @@ use super::range::{Ranges, Symmetry, TensorRange};
 use crate::layer::weight_axes;
 use crate::{Error, Result};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
+use std::collections::BTreeMap;
 
 /// Error of the better range that an asymmetric one must stay below to be taken: zero points cost a
 /// little work.
@@ -19,6 +20,7 @@ pub fn quantize(g: &Graph, plan: &Plan, ranges: &Ranges, preset: Preset) -> Resu
     let mut out = g.clone();
     out.opset = out.opset.max(18);
     let mut dequantized = vec![None; g.values.len()];
+    let mut input_scale = vec![None; g.values.len()];
     for group in &plan.groups {
         let name = g.value(group.values[0]).name.clone();
         let (scale, zero) = match parameters(g, &name, &group.values, ranges, preset) {
@@ -27,6 +29,7 @@ pub fn quantize(g: &Graph, plan: &Plan, ranges: &Ranges, preset: Preset) -> Resu
             Err(Error::Unseen { .. }) if !plan.feeds(g, group) => continue,
             Err(e) => return Err(e),
         };
+        group.values.iter().for_each(|v| input_scale[v.0] = Some(scale));
         let scale = out.constant(&format!("{name}/scale"), Tensor::f32(&[], &[scale]));
         let zero = Tensor::from_i64(DType::U8, &[], &[zero as i64])
             .ok_or_else(|| Error::Overflow { tensor: name.clone() })?;
@@ -55,14 +58,15 @@ pub fn quantize(g: &Graph, plan: &Plan, ranges: &Ranges, preset: Preset) -> Resu
             }
         }
     }
-    let mut done: std::collections::BTreeMap<(ValueId, usize), ValueId> = Default::default();
+    let least = least_scales(g, plan, &input_scale);
+    let mut done: BTreeMap<(ValueId, usize), ValueId> = Default::default();
     for &i in &plan.layers {
         let Some(w) = g.nodes[i].input(1) else { continue };
         let [axis, _] = weight_axes(&g.nodes[i].op);
         let values = match done.get(&(w, axis)) {
             Some(v) => *v,
             None => {
-                let v = weights(&mut out, w, axis)?;
+                let v = weights(&mut out, w, axis, least.get(&(w, axis)).map_or(&[], Vec::as_slice))?;
                 done.insert((w, axis), v);
                 v
             }
@@ -104,12 +108,45 @@ fn parameters(
     })
 }
 
-/// Puts quantized values and a dequantizer in the place of constant weights, and returns the values.
-fn weights(g: &mut Graph, w: ValueId, axis: usize) -> Result<ValueId> {
+/// Largest bias in units of the products' scale: other engines hold biases as 32-bit integers, and add sums of products.
+const LARGEST_BIAS: f32 = (1u32 << 30) as f32;
+
+/// For weights of layers in INT8 the least scale of each channel with which its bias is such an integer.
+fn least_scales(g: &Graph, plan: &Plan, input_scale: &[Option<f32>]) -> BTreeMap<(ValueId, usize), Vec<f32>> {
+    let mut all: BTreeMap<(ValueId, usize), Vec<f32>> = BTreeMap::new();
+    for &i in &plan.layers {
+        let n = &g.nodes[i];
+        let [axis, _] = weight_axes(&n.op);
+        let bias = n.input(2).and_then(|b| g.constants.get(&b)).and_then(Tensor::to_f32);
+        let scale = n.input(0).and_then(|x| input_scale[x.0]);
+        let channels = n.input(1).and_then(|w| Some((w, *g.constants.get(&w)?.dims().get(axis)?)));
+        let (Some(bias), Some(scale), Some((w, channels))) = (bias, scale, channels) else { continue };
+        let own = all.entry((w, axis)).or_insert_with(|| vec![0.0; channels]);
+        for (k, b) in bias.iter().enumerate() {
+            let least = &mut own[k % channels];
+            *least = least.max(b.abs() / (scale * LARGEST_BIAS));
+        }
+    }
+    all
+}
+
+/// Puts quantized values and a dequantizer in the place of constant weights, and returns the values. Scales are at
+/// least `least`, where that is given.
+fn weights(g: &mut Graph, w: ValueId, axis: usize, least: &[f32]) -> Result<ValueId> {
     let name = g.value(w).name.clone();
     let values = g.constants.get(&w).and_then(|t| Some((t.dims().to_vec(), t.to_f32()?)));
     let (dims, values) = values.ok_or_else(|| Error::not_numeric(g, w))?;
-    let (quantized, scales) = quantized_weights(&values, &dims, axis);
+    let (mut quantized, mut scales) = quantized_weights(&values, &dims, axis);
+    let inner: usize = dims[axis + 1..].iter().product();
+    for (c, (scale, least)) in scales.iter_mut().zip(least).enumerate() {
+        if *scale >= *least {
+            continue;
+        }
+        *scale = *least;
+        for i in (0..values.len()).filter(|i| i / inner % dims[axis] == c) {
+            quantized[i] = (values[i] / *scale).round_ties_even().clamp(-127.0, 127.0) as i64;
+        }
+    }
     let overflow = || Error::Overflow { tensor: name.clone() };
     let tensor = Tensor::from_i64(DType::I8, &dims, &quantized).ok_or_else(overflow)?;
     let quantized = g.constant(&format!("{name}/quantized"), tensor);

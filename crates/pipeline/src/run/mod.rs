@@ -2,6 +2,7 @@
 
 mod gallery;
 mod one;
+mod paths;
 mod tables;
 mod workers;
 
@@ -42,6 +43,8 @@ pub struct Summary {
     pub skipped: Vec<(PathBuf, String)>,
     /// Why the tables could not be written.
     pub tables: Option<Error>,
+    /// Cases that were not begun because a signal asked for an end.
+    pub stopped: usize,
 }
 
 impl Summary {

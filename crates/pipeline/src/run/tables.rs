@@ -2,6 +2,7 @@
 //! several processes, write into the same tables, row by row.
 
 use super::gallery;
+use super::paths::Paths;
 use super::{CaseResult, Outcome, Summary};
 use crate::batch::Batch;
 use crate::case::Case;
@@ -26,7 +27,8 @@ pub(super) fn write(model: &Model, output: &Path, summary: &Summary, batch: &Bat
     {
         super::one::remove_temporaries(&output.join(name));
     }
-    failures(output, summary)?;
+    let paths = Paths { redact: batch.outputs.redact_paths };
+    failures(output, summary, paths)?;
     if summary.results.is_empty() {
         return Ok(());
     }
@@ -36,10 +38,10 @@ pub(super) fn write(model: &Model, output: &Path, summary: &Summary, batch: &Bat
     // A case whose results were made otherwise and stay keeps its row.
     let refused = |r: &CaseResult| matches!(r.outcome, Outcome::Failed(Error::Exists { .. }));
     let new = summary.results.iter().filter(|r| !(refused(r) && stand.contains(&r.case.name)));
-    merge(&all, "case", new.map(|r| cases_row(recipe, &r.case, &r.outcome)).collect())?;
+    merge(&all, "case", new.map(|r| cases_row(recipe, &r.case, &r.outcome, paths)).collect())?;
     if recipe.is_image_level() || recipe.kind() == Kind::Image {
         let rows: Vec<Row> =
-            summary.results.iter().filter_map(|r| prediction(recipe, &r.case, &r.outcome)).collect();
+            summary.results.iter().filter_map(|r| prediction(recipe, &r.case, &r.outcome, paths)).collect();
         if !rows.is_empty() {
             merge(&output.join("predictions.csv"), "file", rows)?;
         }
@@ -108,12 +110,7 @@ fn standing(path: &Path) -> Result<BTreeSet<String>> {
 /// Columns and their values.
 type Row = Vec<(String, String)>;
 
-/// The absolute path of a case's main file: rows are of runs in different folders.
-fn main_file(case: &Case) -> String {
-    absolute(&case.main().display().to_string())
-}
-
-fn cases_row(recipe: &Recipe, case: &Case, outcome: &Outcome) -> Row {
+fn cases_row(recipe: &Recipe, case: &Case, outcome: &Outcome, paths: Paths) -> Row {
     let mut row: Row = Vec::new();
     let mut add = |k: &str, v: String| row.push((k.to_owned(), v));
     let (status, record) = match outcome {
@@ -122,7 +119,7 @@ fn cases_row(recipe: &Recipe, case: &Case, outcome: &Outcome) -> Row {
         Outcome::Failed(_) => ("failed", None),
     };
     add("case", case.name.clone());
-    add("file", main_file(case));
+    add("file", paths.of(case.main()));
     add("status", status.into());
     add("model", recipe.model.name.clone());
     if let Some(group) = &case.group {
@@ -181,7 +178,7 @@ fn groups<'a>(recipe: &Recipe, record: &'a Record) -> BTreeMap<String, Vec<&'a M
 }
 
 /// A row of `predictions.csv`: the class and its probabilities, or the pixels of every class.
-fn prediction(recipe: &Recipe, case: &Case, outcome: &Outcome) -> Option<Row> {
+fn prediction(recipe: &Recipe, case: &Case, outcome: &Outcome, paths: Paths) -> Option<Row> {
     let record = match outcome {
         Outcome::Done(r) | Outcome::Kept(r) => r,
         Outcome::Failed(_) => return None,
@@ -189,7 +186,7 @@ fn prediction(recipe: &Recipe, case: &Case, outcome: &Outcome) -> Option<Row> {
     if record.slide.is_some() {
         return None;
     }
-    let mut row: Row = vec![("file".into(), main_file(case))];
+    let mut row: Row = vec![("file".into(), paths.of(case.main()))];
     match recipe.model.task {
         Task::Regression => {
             row.extend(record.scores.iter().map(|(n, v)| (n.clone(), v.to_string())));
@@ -212,11 +209,6 @@ fn prediction(recipe: &Recipe, case: &Case, outcome: &Outcome) -> Option<Row> {
     }
     row.push(("model".into(), recipe.model.name.clone()));
     Some(row)
-}
-
-/// One name for a file, however and wherever it is typed.
-fn absolute(path: &str) -> String {
-    std::path::absolute(path).map_or_else(|_| path.to_owned(), |p| p.display().to_string())
 }
 
 /// Puts rows into a table; rows with the same value of column `key` are replaced, columns that are new are added.
@@ -257,7 +249,7 @@ fn merge(path: &Path, key: &str, rows: Vec<Row>) -> Result<()> {
 
 /// `failures.csv`: what failed or was skipped, in this run and in others whose cases are none of this one's.
 /// What failed once stays until it is done.
-fn failures(output: &Path, summary: &Summary) -> Result<()> {
+fn failures(output: &Path, summary: &Summary, paths: Paths) -> Result<()> {
     let path = output.join("failures.csv");
     let mut all: BTreeMap<String, String> = BTreeMap::new();
     let mut order: Vec<String> = Vec::new();
@@ -271,13 +263,13 @@ fn failures(output: &Path, summary: &Summary) -> Result<()> {
         }
     }
     for file in summary.results.iter().flat_map(|r| &r.case.files) {
-        all.remove(&absolute(&file.display().to_string()));
+        all.remove(&paths.of(file));
     }
-    let failed = summary.failures().into_iter().map(|(p, e)| (p.display().to_string(), e.to_string()));
-    let skipped = summary.skipped.iter().map(|(p, reason)| (p.display().to_string(), reason.clone()));
+    let failed = summary.failures().into_iter().map(|(p, e)| (p, e.to_string()));
+    let skipped = summary.skipped.iter().map(|(p, reason)| (p.as_path(), reason.clone()));
     for (file, reason) in failed.chain(skipped) {
-        order.push(absolute(&file));
-        all.insert(absolute(&file), reason);
+        order.push(paths.of(file));
+        all.insert(paths.of(file), paths.clean(&reason, file));
     }
     if all.is_empty() {
         return match std::fs::remove_file(&path) {

@@ -7,6 +7,7 @@ use crate::case::Case;
 use crate::place::Place;
 use crate::recipe::Kind;
 use crate::{Error, Model, Result, slides};
+use ampoule_files::stop;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -47,6 +48,7 @@ pub fn run_cases(
         results: Mutex::new((0..cases.len()).map(|_| None).collect()),
         progress: Mutex::new(progress),
     };
+    let polite = stop::Polite::new();
     // The first case that is run here shows the size and the memory that others will need.
     for _ in cases {
         if !shared.next(model) || model.arena_bytes() > 0 {
@@ -58,7 +60,9 @@ pub fn run_cases(
         model.release();
         let models: Result<Vec<Model>> = (0..workers).map(|_| model.sharing_weights()).collect();
         std::thread::scope(|s| {
-            let jobs: Vec<_> = models?.into_iter().map(|own| s.spawn(|| shared.all(own))).collect();
+            // Where the system starts no more threads, those that there are do the work.
+            let start = |own| std::thread::Builder::new().spawn_scoped(s, || shared.all(own)).ok();
+            let jobs: Vec<_> = models?.into_iter().map_while(start).collect();
             for j in jobs {
                 if let Err(panic) = j.join() {
                     std::panic::resume_unwind(panic);
@@ -68,15 +72,18 @@ pub fn run_cases(
         })?;
     }
     while shared.next(model) {}
+    drop(polite);
+    let stopped = shared.queue().waiting.len();
     let missing = || Outcome::Failed(Error::mismatch("the case was left out".into()));
     let results = shared.results.into_inner().unwrap_or_else(|e| e.into_inner());
     let results = cases
         .iter()
         .zip(results)
+        .filter(|(_, r)| r.is_some() || stopped == 0)
         .map(|(c, r)| CaseResult { case: c.clone(), outcome: r.unwrap_or_else(missing) })
         .map(|r| still_there(model, output, r))
         .collect();
-    let mut summary = Summary { results, skipped, tables: None };
+    let mut summary = Summary { results, skipped, tables: None, stopped };
     let progress = shared.progress.into_inner().unwrap_or_else(|e| e.into_inner());
     if !batch.outputs.alone
         && let Err(e) = tables::write(model, output, &summary, batch)
@@ -197,6 +204,9 @@ impl<'a> Shared<'a> {
 
     /// Works on the next case. False where none is left.
     fn next(&self, model: &mut Model) -> bool {
+        if stop::requested().is_some() {
+            return false;
+        }
         let Some(i) = self.queue().waiting.pop_front() else { return false };
         let (case, total) = (&self.cases[i], self.cases.len());
         self.progress().begin(i, total, case);

@@ -22,6 +22,8 @@ pub struct OutputOptions {
     pub probabilities: bool,
     /// Free texts and extensions of the input's header are kept in what is written.
     pub keep_header: bool,
+    /// Tables name hashes of folders instead of folders.
+    pub redact_paths: bool,
     /// The labels' file itself, for a single case.
     pub labels: Option<PathBuf>,
     /// Nothing else but the picture and the record is written next to it, and no tables.

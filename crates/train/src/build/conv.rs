@@ -71,7 +71,9 @@ impl Building<'_> {
             return Ok(());
         }
         let geometry = ConvGeometry { input, output, axes: axes(&r), groups: group };
-        self.linear(n, y, geometry, false, weight, quantized, to)
+        let out = self.linear(n, x, geometry, false, weight, quantized, to)?;
+        self.at.insert(y, out);
+        Ok(())
     }
 
     pub(super) fn conv_transpose(
@@ -88,33 +90,41 @@ impl Building<'_> {
         let (from, to) = (self.values[x], self.dims(y)?);
         let (input, output) = (Grid::dense(to), Grid::dense(from));
         let geometry = ConvGeometry { input, output, axes: axes(&r), groups: group };
-        self.linear(n, y, geometry, true, weight, quantized, to)
+        let out = self.linear(n, x, geometry, true, weight, quantized, to)?;
+        self.at.insert(y, out);
+        Ok(())
     }
 
-    pub(super) fn linear(
+    fn linear(
         &mut self,
         n: &Node,
-        y: ValueId,
+        x: usize,
         geometry: ConvGeometry,
         transposed: bool,
         weight: ParamId,
         quantized: Option<WeightQuantization>,
         dims: Dims,
-    ) -> R<()> {
-        let x = self.input(n, 0)?;
+    ) -> R<usize> {
         let bias = n.input(2).map(|b| self.param(Some(b), Role::Affine)).transpose()?;
         let layer = Linear::new(geometry, transposed, weight, bias, quantized);
-        self.add(n, Box::new(layer), vec![x], dims, y, true);
-        Ok(())
+        Ok(self.push(n, Box::new(layer), vec![x], dims, true))
     }
 
     /// A product with a constant matrix `[outputs][inputs]` if `turned`, else `[inputs][outputs]`.
     pub(super) fn product(&mut self, n: &Node, y: ValueId, turned: bool) -> R<()> {
         let x = self.input(n, 0)?;
         let (from, to) = (self.values[x], self.dims(y)?);
-        if from[1..4] != [1, 1, 1] || from[0] != to[0] {
-            return Err(LayerError::Form { supported: "a product of rows with a matrix" });
+        if from[1..4] != [1, 1, 1] || from[0] != to[0] || self.sizes(y)?.len() != 2 {
+            return self.row_product(n, y, turned);
         }
+        let out = self.product_of(n, x, to, turned)?;
+        self.at.insert(y, out);
+        Ok(())
+    }
+
+    /// The product of the rows of `x` with the constant matrix of `n`, of size `to`.
+    pub(super) fn product_of(&mut self, n: &Node, x: usize, to: Dims, turned: bool) -> R<usize> {
+        let from = self.values[x];
         let (weight, wd, quantized) = self.weights(n, turned)?;
         if wd.len() != 2 {
             return Err(LayerError::MatrixAxes { axes: wd.len() });
@@ -130,6 +140,6 @@ impl Building<'_> {
         let (input, output) = (Grid::dense(from), Grid::dense(to));
         let (input, output) = if turned { (input, output) } else { (output, input) };
         let geometry = ConvGeometry { input, output, axes: axes(&one), groups: 1 };
-        self.linear(n, y, geometry, !turned, weight, quantized, to)
+        self.linear(n, x, geometry, !turned, weight, quantized, to)
     }
 }

@@ -42,11 +42,18 @@ impl Building<'_> {
     pub(super) fn binary(&mut self, n: &Node, y: ValueId, op: Binary) -> R<()> {
         let constant = |k: usize| n.input(k).filter(|v| self.graph.constants.contains_key(v));
         let dims = self.dims(y)?;
+        let ranks = [0, 1].map(|k| n.input(k).and_then(|v| self.graph.value(v).shape.as_ref()).map(Vec::len));
+        let images = self.sizes(y)?.len();
+        if !matches!(op, Binary::Add | Binary::Mul) || !(2..=5).contains(&images) {
+            return self.pairwise(n, y, op);
+        }
         let side = match (constant(0), constant(1)) {
+            (None, None) if ranks != [Some(images); 2] => return self.pairwise(n, y, op),
             (None, None) => {
                 let inputs = vec![self.input(n, 0)?, self.input(n, 1)?];
                 if op == Binary::Add {
-                    return self.sum(n, y, inputs);
+                    let same = inputs.iter().all(|&v| self.values[v] == dims);
+                    return if same { self.sum(n, y, inputs) } else { self.pairwise(n, y, op) };
                 }
                 let sides = [0, 1].map(|k| self.values[inputs[k]]);
                 self.add(n, Box::new(Product { dims, sides }), inputs, dims, y, false);
@@ -62,10 +69,10 @@ impl Building<'_> {
         let td = t.dims();
         let per_channel = t.len() == 1
             || (t.len() == dims[4] && td.iter().rev().position(|&d| d != 1) == Some(rank.saturating_sub(2)));
-        if !per_channel {
-            return Err(LayerError::Form { supported: "one constant for each channel, or for all" });
-        }
         let x = self.input(n, 1 - side)?;
+        if !per_channel || self.values[x] != dims {
+            return self.pairwise(n, y, op);
+        }
         let own = self.param(Some(v), Role::Affine)?;
         let neutral = if op == Binary::Add { 1.0 } else { 0.0 };
         let other = self.params.fixed(neutral);
@@ -123,12 +130,16 @@ impl Building<'_> {
     pub(super) fn reshape(&mut self, n: &Node, y: ValueId) -> R<()> {
         let x = self.input(n, 0)?;
         let (from, to) = (self.values[x], self.dims(y)?);
+        let v = n.input(0).ok_or(LayerError::MissingInput { index: 0 })?;
+        if self.sizes(v)?.len().max(self.sizes(y)?.len()) > 5 {
+            return self.relocate(n);
+        }
         if from == to {
             self.at.insert(y, x);
             return Ok(());
         }
-        if from[0] != to[0] || to[1..4] != [1, 1, 1] || len(&from) != len(&to) {
-            return Err(LayerError::Form { supported: "an image that becomes a row of values" });
+        if from[0] != to[0] || to[1..4] != [1, 1, 1] || len(&from) != len(&to) || self.sizes(y)?.len() != 2 {
+            return self.relocate(n);
         }
         // With one pixel the order is the same.
         self.add(n, Box::new(Flatten { dims: from }), vec![x], to, y, false);

@@ -10,7 +10,7 @@ use crate::layer::softmax::Softmax;
 use crate::param::{ParamId, Role};
 use ampoule_graph::eval::axis_taps;
 use ampoule_graph::infer::resize_geometry;
-use ampoule_graph::op::{Binary, Gradient, Pool, Reduction, Resize, Variadic};
+use ampoule_graph::op::{Gradient, Pool, Reduction, Resize, Variadic};
 use ampoule_graph::{Node, Op, ValueId};
 use ampoule_kernels::resize::Samples;
 use ampoule_runtime::axes;
@@ -35,7 +35,28 @@ impl Building<'_> {
             Op::Gemm { alpha, beta, trans_a: false, trans_b } if *alpha == 1.0 && *beta == 1.0 => {
                 self.product(n, y, *trans_b)
             }
-            Op::MatMul => self.product(n, y, false),
+            Op::MatMul if self.constant_matrix(n) => self.product(n, y, false),
+            Op::MatMul => {
+                let equation = self.matmul_equation(n)?;
+                self.contract(n, y, &equation)
+            }
+            Op::Einsum { equation } => self.contract(n, y, equation),
+            Op::LayerNorm { axis, epsilon } => self.layer_norm(n, y, *axis, *epsilon),
+            Op::Unary(u) => self.function(n, y, *u),
+            Op::Cast { to } if to.is_float() => {
+                let x = self.input(n, 0)?;
+                self.at.insert(y, x);
+                Ok(())
+            }
+            Op::Transpose { .. }
+            | Op::Pad { .. }
+            | Op::DepthToSpace { .. }
+            | Op::SpaceToDepth { .. }
+            | Op::Slice
+            | Op::Split { .. }
+            | Op::Expand
+            | Op::Tile
+            | Op::Gather { .. } => self.relocate(n),
             Op::BatchNorm { epsilon } => {
                 let affine = self.affine(n)?;
                 let mean = self.param(n.input(3), Role::Running)?;
@@ -51,7 +72,7 @@ impl Building<'_> {
                 let (x, affine) = (self.input(n, 0)?, self.affine(n)?);
                 self.norm(n, y, x, Kind::Groups(*groups), affine, *epsilon)
             }
-            Op::Binary(b @ (Binary::Add | Binary::Mul)) => self.binary(n, y, *b),
+            Op::Binary(b) => self.binary(n, y, *b),
             Op::Variadic(Variadic::Sum) => {
                 let inputs = self.inputs(n)?;
                 self.sum(n, y, inputs)
@@ -65,18 +86,18 @@ impl Building<'_> {
             }
             Op::AveragePool(p) => self.average_pool(n, y, p),
             Op::GlobalAveragePool => self.average(n, y),
-            Op::Reduce { kind: Reduction::Mean, .. } => self.reduce_mean(n, y),
+            Op::Reduce { kind, .. } => self.reduce_mean(n, y, *kind),
             Op::Resize(r) => self.resize(n, y, r),
             Op::Softmax { axis, log: false } => {
                 if !self.along_channels(y, *axis) {
-                    return Err(LayerError::Form { supported: "softmax over channels" });
+                    return self.softmax_along(n, y, *axis);
                 }
                 let (x, dims) = (self.input(n, 0)?, self.dims(y)?);
                 self.add(n, Box::new(Softmax { dims }), vec![x], dims, y, false);
                 Ok(())
             }
             Op::Reshape { .. } if self.grouped(n, y)? => Ok(()),
-            Op::Flatten { axis: 1 } | Op::Reshape { .. } | Op::Squeeze | Op::Identity | Op::Unsqueeze => {
+            Op::Flatten { .. } | Op::Reshape { .. } | Op::Squeeze | Op::Identity | Op::Unsqueeze => {
                 self.reshape(n, y)
             }
             Op::Quantize { .. } => self.quantize(n, y),
@@ -97,7 +118,16 @@ impl Building<'_> {
     /// Whether `axis` is that of the channels of `y`.
     fn along_channels(&self, y: ValueId, axis: i64) -> bool {
         let rank = self.graph.value(y).shape.as_ref().map_or(0, Vec::len) as i64;
-        axis.rem_euclid(rank.max(1)) == 1
+        (2..=5).contains(&rank) && axis.rem_euclid(rank) == 1
+    }
+
+    /// Whether input 1 of a product is a matrix of weights, quantized or not.
+    fn constant_matrix(&self, n: &Node) -> bool {
+        let Some(w) = n.input(1) else { return false };
+        let matrix = |v: ValueId| self.graph.constants.get(&v).is_some_and(|t| t.dims().len() == 2);
+        let producer = self.graph.nodes.iter().find(|k| k.output() == Some(w));
+        let quantized = producer.filter(|k| matches!(k.op, Op::Dequantize { .. })).and_then(|d| d.input(0));
+        matrix(w) || quantized.is_some_and(matrix)
     }
 
     /// Factor and summand of each channel of a normalisation.
@@ -110,8 +140,9 @@ impl Building<'_> {
     }
 
     fn concat(&mut self, n: &Node, y: ValueId, axis: i64) -> R<()> {
-        if !self.along_channels(y, axis) {
-            return Err(LayerError::Form { supported: "concatenation along channels" });
+        let constant = n.inputs.iter().flatten().any(|v| self.graph.constants.contains_key(v));
+        if !self.along_channels(y, axis) || constant {
+            return self.relocate(n);
         }
         let inputs = self.inputs(n)?;
         let parts = inputs.iter().map(|&v| self.values[v][4]).collect();
@@ -134,17 +165,17 @@ impl Building<'_> {
         Ok(())
     }
 
-    fn reduce_mean(&mut self, n: &Node, y: ValueId) -> R<()> {
+    /// The mean over all of an image as pooling, and any other sum or mean.
+    fn reduce_mean(&mut self, n: &Node, y: ValueId, kind: Reduction) -> R<()> {
         let v = n.input(0).ok_or(LayerError::MissingInput { index: 0 })?;
         let rank = self.graph.value(v).shape.as_ref().map_or(0, Vec::len);
         let listed = n.input(1).and_then(|v| self.graph.constants.get(&v)).and_then(|t| t.to_i64());
-        let listed = listed.ok_or(LayerError::Computed { what: "axes" })?;
-        let mut over: Vec<i64> = listed.iter().map(|a| a.rem_euclid(rank.max(1) as i64)).collect();
+        let mut over: Vec<i64> = listed.iter().flatten().map(|a| a.rem_euclid(rank.max(1) as i64)).collect();
         over.sort_unstable();
-        if over != (2..rank as i64).collect::<Vec<_>>() {
-            return Err(LayerError::Form { supported: "the mean over all of an image" });
-        }
-        self.average(n, y)
+        let image = kind == Reduction::Mean
+            && (3..=5).contains(&rank)
+            && over == (2..rank as i64).collect::<Vec<_>>();
+        if image { self.average(n, y) } else { self.reduce(n, y, kind) }
     }
 
     fn resize(&mut self, n: &Node, y: ValueId, r: &Resize) -> R<()> {

@@ -1,0 +1,12 @@
+//! Hostile input from outside: every attack has an exit code, words, and bounds on memory and time.
+//!
+//! Files are made here, byte by byte or message by message; none is kept in the repository.
+
+#[path = "hostile/graphs.rs"]
+mod graphs;
+#[path = "hostile/harness.rs"]
+mod harness;
+#[path = "hostile/images.rs"]
+mod images;
+#[path = "hostile/system.rs"]
+mod system;

@@ -1,0 +1,94 @@
+//! Stopping early: what a signal asks for, and which files must be gone when the process ends before it is done.
+//!
+//! Work that goes case by case looks at [`requested`] between cases and says so with [`Polite`]; everything else is
+//! ended where it stands, after [`discard`] has removed its temporary files.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+
+/// The signal that asked for an end, 0 while there was none.
+static SIGNAL: AtomicI32 = AtomicI32::new(0);
+/// How much work goes on that looks for a request.
+static POLITE: AtomicUsize = AtomicUsize::new(0);
+/// Files that are nothing if this process does not finish them.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Asks all work to end; `signal` is why.
+pub fn request(signal: i32) {
+    SIGNAL.store(signal, Ordering::SeqCst);
+}
+
+/// The signal that asked for an end, if one did.
+pub fn requested() -> Option<i32> {
+    match SIGNAL.load(Ordering::SeqCst) {
+        0 => None,
+        signal => Some(signal),
+    }
+}
+
+/// Work that ends by itself soon after a request, for as long as this lives.
+#[derive(Debug)]
+pub struct Polite(());
+
+impl Polite {
+    /// Says that such work begins.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Polite {
+        POLITE.fetch_add(1, Ordering::SeqCst);
+        Polite(())
+    }
+}
+
+impl Drop for Polite {
+    fn drop(&mut self) {
+        POLITE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Whether work goes on that ends by itself soon after a request.
+pub fn polite() -> bool {
+    POLITE.load(Ordering::SeqCst) > 0
+}
+
+/// Notes a file that [`discard`] removes.
+pub fn unfinished(path: &Path) {
+    UNFINISHED.lock().unwrap_or_else(|e| e.into_inner()).insert(path.to_owned());
+}
+
+/// Notes that `path` is finished, or gone.
+pub fn finished(path: &Path) {
+    UNFINISHED.lock().unwrap_or_else(|e| e.into_inner()).remove(path);
+}
+
+/// Removes all unfinished files; for a process that is about to end.
+pub fn discard() {
+    let all = std::mem::take(&mut *UNFINISHED.lock().unwrap_or_else(|e| e.into_inner()));
+    for path in all {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_unfinished_files_are_removed() {
+        let d = tempfile::tempdir().unwrap();
+        let (a, b) = (d.path().join("a"), d.path().join("b"));
+        for path in [&a, &b] {
+            std::fs::write(path, "x").unwrap();
+            unfinished(path);
+        }
+        finished(&a);
+        discard();
+        assert!(a.exists() && !b.exists());
+        assert!(!polite());
+        let work = Polite::new();
+        assert!(polite());
+        drop(work);
+        assert!(!polite());
+    }
+}
