@@ -2,7 +2,7 @@
 
 mod training;
 
-use super::{json, open, say};
+use super::{json, note, open, say};
 use crate::args::{self, Global, Optimize};
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
@@ -128,19 +128,9 @@ fn tell(o: &Optimize, report: &Report) {
         training::tell(t);
     }
     say(format!("{}: {}; {}", o.output.display(), report.written, report.layers_done()));
+    report.notes.iter().for_each(note);
     for v in &report.verdicts {
-        say(format!(
-            "{}: {:.4} before, {:.4} after ({} cases); drop {:.4}, at most {:.4} (97.5 %), worst {:.4}; limit {} {}",
-            v.metric,
-            v.means[0],
-            v.means[1],
-            v.n,
-            v.drop,
-            v.upper,
-            v.worst,
-            v.limit,
-            if v.met() { "met" } else { "NOT met" }
-        ));
+        say(v.sentence());
     }
     if !report.fp32_layers.is_empty() {
         say(format!("fell back to FP32: {}", report.fp32_layers.join(", ")));

@@ -41,7 +41,7 @@ mod techniques;
 mod timing;
 mod winograd_int8;
 
-pub use ampoule_eval::{Limit, LimitCheck};
+pub use ampoule_eval::{Limit, MetricComparison};
 pub use data::{Augment, Data};
 pub use distill::{DistillOptions, Teacher};
 pub use equalization::{ChannelRanges, EqualizationOptions};

@@ -15,7 +15,7 @@ use crate::quantize::Preset;
 use crate::report::{LayerSensitivity, Report};
 use crate::state::{Quantized, State};
 use crate::techniques::{Asked, TECHNIQUES};
-use ampoule_eval::{Limit, LimitCheck};
+use ampoule_eval::{Limit, MetricComparison};
 use ampoule_graph::{Graph, passes};
 use ampoule_pipeline::{Fingerprint, Recipe};
 use std::path::PathBuf;
@@ -64,11 +64,12 @@ impl Job {
     /// All that findings in a journal are of: they are used again only where all of it is the same.
     fn fingerprint(&self, recipe: &Recipe, cases: &Cases) -> Result<Fingerprint> {
         let o = &self.options;
-        let mut of = Fingerprint::new("optimize 4");
+        let mut of = Fingerprint::new("optimize 5");
         of.text("model", &self.model.sha256).text("recipe", &recipe.to_text()).text("cases", &cases.hashes);
         of.value("preset", &self.preset()).value("int8", &o.int8).value("rounding", &o.rounding);
         of.value("equalization", &o.equalization).value("precision", &o.precision);
-        of.value("fast", &self.fast).value("limits", &cases.limits);
+        of.value("fast", &self.fast)
+            .value("limits", &cases.limits.iter().map(|l| (&l.metric, l.preset())).collect::<Vec<_>>());
         of.value("engine precision", &self.engine.precision);
         if let Some(path) = &self.data.truth {
             of.tree("truth", path)?;
@@ -139,6 +140,11 @@ fn conclude(job: &Job, mut state: State, progress: &mut Progress) -> Result<(Gra
     }
 }
 
+/// What a user should know of the cases.
+fn notes(cases: &Cases) -> Vec<String> {
+    ampoule_eval::grouping_note(&cases.validation).into_iter().collect()
+}
+
 /// The network in INT8, or in float32 where the limits cannot be met.
 fn quantized(state: State, q: Quantized) -> (Graph, String, Report) {
     let layers = layer::count(&q.graph);
@@ -159,6 +165,7 @@ fn quantized(state: State, q: Quantized) -> (Graph, String, Report) {
         trained: state.trained,
         written: written.into(),
         sensitivity: q.ranking.into_iter().flatten().map(sensitive).collect(),
+        notes: notes(&state.cases),
         verdicts: q.checks,
         met: q.met,
     };
@@ -175,7 +182,7 @@ fn first_within_limits(
     let mut verdicts = Vec::new();
     for (i, g) in std::mem::take(&mut state.finished).into_iter().enumerate() {
         let checks = state.cases.check(&g, &state.recipe, progress)?;
-        let good = checks.iter().all(LimitCheck::met);
+        let good = checks.iter().all(MetricComparison::met);
         // The report shows what the first choice does, whatever is written in its place.
         if i == 0 || good {
             verdicts = checks;
@@ -213,6 +220,7 @@ fn first_within_limits(
         trained: state.trained,
         written,
         sensitivity: Vec::new(),
+        notes: notes(&state.cases),
         verdicts,
         met,
     };

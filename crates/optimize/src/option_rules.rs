@@ -88,6 +88,11 @@ const RULES: &[Rule] = &[
     },
     Rule { options: &["truth"], holds: |_, d| d.validate.is_some(), otherwise: Needs("validate", None) },
     Rule {
+        options: &["resample-truth"],
+        holds: |_, d| d.truth.is_some() || d.labels.is_some(),
+        otherwise: Needs("truth", None),
+    },
+    Rule {
         options: &["winograd"],
         holds: |_, d| d.validate.is_some(),
         otherwise: Needs("validate", Some(KEPT)),
@@ -138,7 +143,11 @@ impl Options {
         }
         let mut all = self.changed();
         all.extend(given.iter().cloned());
-        let data_given = [("labels", data.labels.is_some()), ("truth", data.truth.is_some())];
+        let data_given = [
+            ("labels", data.labels.is_some()),
+            ("truth", data.truth.is_some()),
+            ("resample-truth", data.resample_truth),
+        ];
         all.extend(data_given.iter().filter(|d| d.1).map(|d| d.0.to_owned()));
         in_vain(self, data, &all)?;
         let calibrates = precision.quantizes() || self.trains(data);

@@ -1,7 +1,7 @@
 //! What came of an optimization.
 
 use crate::prune::Frozen;
-use ampoule_eval::LimitCheck;
+use ampoule_eval::MetricComparison;
 use serde::{Deserialize, Serialize};
 
 /// What was done to a model, and what it does to the results.
@@ -27,8 +27,10 @@ pub struct Report {
     /// Layers by what they do to the output, where it was asked for.
     #[serde(skip)]
     pub sensitivity: Vec<LayerSensitivity>,
+    /// What to know before the verdicts are believed.
+    pub notes: Vec<String>,
     /// The metrics against their limits, empty without validation.
-    pub verdicts: Vec<LimitCheck>,
+    pub verdicts: Vec<MetricComparison>,
     /// Whether all limits are met; `null` without validation.
     pub met: Option<bool>,
 }
