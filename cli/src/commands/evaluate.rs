@@ -3,15 +3,18 @@
 use super::{json, note, say};
 use crate::args::{Evaluate, Global};
 use crate::exit::{Code, Failure, Outcome};
-use ampoule_eval::{Comparing, Evaluation, Summary};
+use ampoule_eval::{Comparing, Evaluation, LikeMetrics, Summary};
 use std::path::Path;
 
 pub fn run(g: &Global, a: &Evaluate) -> Outcome {
     let (predictions, truth, csv) = (&a.predictions, &a.truth, a.csv.as_deref());
     if predictions.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
-        return classes(g, predictions, truth, csv);
+        return classes(g, a);
     }
     if ampoule_eval::holds_tiles(predictions) {
+        if a.like.is_some() {
+            return Err(Failure::usage("--like is for NIfTI files; save the tiles as such"));
+        }
         return tiles(g, a, csv);
     }
     let e = ampoule_eval::evaluate(predictions, truth, &comparing(a))?;
@@ -32,13 +35,35 @@ pub fn run(g: &Global, a: &Evaluate) -> Outcome {
         Some(t) => say(summary(t)),
         None => e.labels.iter().for_each(|l| say(format!("label {}: {}", l.label, summary(&l.summary)))),
     }
+    like(&e.like);
     name_left_out(&e.unpaired, &e.failed);
     Ok(left_out(&e.unpaired, &e.failed))
 }
 
+/// Metrics by another package's definitions, and their means over the cases that have one.
+fn like(rows: &[LikeMetrics]) {
+    let number = |v: Option<f64>| v.map_or("none".into(), |v| format!("{v:.4}"));
+    for r in rows {
+        let label = r.label.map_or(String::new(), |l| format!(" label {l}"));
+        let values: Vec<String> = r.values.iter().map(|(n, v)| format!("{n} {}", number(*v))).collect();
+        say(format!("{}{label}: {}", r.case, values.join(", ")));
+    }
+    for (i, (name, _)) in rows.first().iter().flat_map(|r| r.values.iter().enumerate()) {
+        let all = rows.iter().filter_map(|r| r.values[i].1);
+        let finite: Vec<f64> = all.filter(|v| v.is_finite()).collect();
+        let mean = finite.iter().sum::<f64>() / finite.len().max(1) as f64;
+        say(format!("{name}: mean {mean:.4} of {} of {}", finite.len(), rows.len()));
+    }
+}
+
 /// How the command line says that files are compared.
 fn comparing(a: &Evaluate) -> Comparing {
-    Comparing { grouping: a.groups.clone(), instances: a.instances, resample_truth: a.resample_truth }
+    Comparing {
+        grouping: a.groups.clone(),
+        instances: a.instances,
+        like: a.like,
+        resample_truth: a.resample_truth,
+    }
 }
 
 /// A line for each case, and for each label where there are several.
@@ -109,11 +134,17 @@ fn interval(ends: Option<[f64; 2]>) -> String {
 }
 
 /// A table of classes against one of ground truth.
-fn classes(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Outcome {
-    if csv.is_some() {
+fn classes(g: &Global, a: &Evaluate) -> Outcome {
+    if a.csv.is_some() {
         return Err(Failure::usage("--csv is for masks; classes have --json".to_owned()));
     }
-    let e = ampoule_eval::classification(predictions, truth)?;
+    let e = ampoule_eval::classification(&a.predictions, &a.truth)?;
+    if let (Some(path), Some(c)) = (a.reliability.as_deref(), &e.calibration) {
+        if path.exists() && !g.overwrite {
+            return Err(Failure::usage(format!("{} exists; use --overwrite to replace it", path.display())));
+        }
+        super::study::write(path, c.to_svg().as_bytes())?;
+    }
     if g.json {
         json(&e)?;
         return Ok(left_out(&e.unpaired, &[]));
@@ -131,6 +162,12 @@ fn classes(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
     say(format!("AUROC              {} ({})", number(t.auroc), range(t.auroc_ci95)));
     say(format!("PR-AUC             {}", number(t.pr_auc)));
     say(format!("calibration error  {:.4}, Brier {:.4}", t.calibration_error, t.brier));
+    if let Some(c) = &e.calibration {
+        say(format!(
+            "temperature        {:.3} (fitted on these photos): calibration error {:.4} before, {:.4} after; log loss {:.4}, {:.4}",
+            c.temperature, c.error[0], c.error[1], c.log_loss[0], c.log_loss[1]
+        ));
+    }
     say("class                 photos  sensitivity  specificity  precision      F1   AUROC  predicted");
     for (c, m) in t.classes.iter().enumerate() {
         let predicted: Vec<String> = t.confusion[c].iter().map(usize::to_string).collect();

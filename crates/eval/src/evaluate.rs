@@ -3,6 +3,7 @@
 use crate::bootstrap::{grouped, mean_interval};
 use crate::grid::{canonical, on_grid_of};
 use crate::labels::{Compared, mask_of, values, whole};
+use crate::like::{Like, Named, metrics as like_metrics};
 use crate::pairing::{Naming, Pairs, pairs};
 use crate::statistics::median_of_sorted;
 use crate::{Error, Result, gandlf};
@@ -53,6 +54,18 @@ impl Metrics {
     }
 }
 
+/// A case, or a label of it, by another package's definitions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LikeMetrics {
+    /// The case.
+    pub case: String,
+    /// The label where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<u16>,
+    /// Values by the package's names; `null` where it gives none, or an infinite one.
+    pub values: Vec<Named>,
+}
+
 /// How files are compared.
 #[derive(Clone, Debug, Default)]
 pub struct Comparing {
@@ -60,6 +73,8 @@ pub struct Comparing {
     pub grouping: Option<Grouping>,
     /// Whether every value above 0 is one object of the same class, whatever the values.
     pub instances: bool,
+    /// Another package whose metrics are given, too.
+    pub like: Option<Like>,
     /// Whether ground truth on another grid is resampled to the nearest labels; it is refused otherwise.
     pub resample_truth: bool,
 }
@@ -153,6 +168,9 @@ pub struct Evaluation {
     pub labels: Vec<LabelSummary>,
     /// Case by case under GaNDLF's names; class 0 is the background, the others are the labels in their order.
     pub gandlf: serde_json::Map<String, serde_json::Value>,
+    /// The same by another package's definitions, where that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub like: Vec<LikeMetrics>,
     /// Predictions without ground truth and ground truths without prediction.
     pub unpaired: Vec<String>,
     /// Cases that could not be compared, with the reason; they are part of no number.
@@ -270,20 +288,22 @@ impl Survey {
     }
 }
 
-/// A case's metrics for each label, and those under GaNDLF's names.
+/// What is measured of a case: for each label, for each by another package's definitions, and under GaNDLF's names.
+type OfCase = (Vec<CaseMetrics>, Vec<LikeMetrics>, serde_json::Value);
+
 fn measure(
     (case, group): (&str, &Option<String>),
     (prediction, truth): (&Path, &Path),
     compared: &Compared,
-    resample: bool,
-) -> Result<(Vec<CaseMetrics>, serde_json::Value)> {
-    let (p, t) = read_pair(prediction, truth, resample)?;
+    how: &Comparing,
+) -> Result<OfCase> {
+    let (p, t) = read_pair(prediction, truth, how.resample_truth)?;
     let each = MEASURES + MASKS_OF_A_LABEL * (1 + compared.labels().len() as u64);
     let voxels = p.labels.data.len() as u64;
     ampoule_pipeline::ask_memory(prediction, "its masks and distances", voxels.saturating_mul(each))?;
     let background = |m: &LabelMap| m.labels.map(|v| (v == 0) as u8);
     let mut masks = vec![(background(&p), background(&t))];
-    let mut rows = Vec::new();
+    let (mut rows, mut alike) = (Vec::new(), Vec::new());
     // A sheared voxel is smaller than the product of its sides.
     let sheared = t.affine.determinant().abs() / t.spacing.iter().product::<f64>();
     for label in compared.labels() {
@@ -292,10 +312,15 @@ fn measure(
         metrics.volume_ml *= sheared;
         metrics.truth_ml *= sheared;
         rows.push(CaseMetrics { case: case.into(), group: group.clone(), label, metrics });
+        if let Some(like) = how.like {
+            let values = like_metrics(like, &a, &b, t.spacing)
+                .map_err(|reason| Error::Input { path: prediction.into(), reason })?;
+            alike.push(LikeMetrics { case: case.into(), label, values });
+        }
         masks.push((a, b));
     }
     let named = gandlf::segmentation(masks.iter().map(|(a, b)| (a, b)), t.spacing);
-    Ok((rows, named.into()))
+    Ok((rows, alike, named.into()))
 }
 
 /// What ends the name of a mask or label map.
@@ -334,11 +359,12 @@ pub fn evaluate(predictions: &Path, truth: &Path, how: &Comparing) -> Result<Eva
         .map_err(|reason| Error::Input { path: predictions.into(), reason })?;
     let names: Vec<&str> = found.pairs.iter().map(|p| p.0.as_str()).collect();
     let (groups, note) = how.groups(&names);
-    let mut cases = Vec::new();
+    let (mut cases, mut like) = (Vec::new(), Vec::new());
     let mut named = serde_json::Map::new();
     for i in survey.whole {
         let (case, prediction, truth) = &found.pairs[i];
-        let (rows, others) = measure((case, &groups[i]), (prediction, truth), &compared, how.resample_truth)?;
+        let (rows, other, others) = measure((case, &groups[i]), (prediction, truth), &compared, how)?;
+        like.extend(other);
         cases.extend(rows);
         named.insert(case.clone(), others);
     }
@@ -354,6 +380,7 @@ pub fn evaluate(predictions: &Path, truth: &Path, how: &Comparing) -> Result<Eva
         total,
         labels,
         cases,
+        like,
         gandlf: named,
         unpaired: found.unpaired,
         failed: survey.failed,

@@ -8,6 +8,7 @@
 //!   ([`MetricComparison`]), which `optimize`, `study` and `compare` read.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod bootstrap;
 mod cases;
 mod classification;
@@ -19,6 +20,7 @@ mod gandlf;
 mod grid;
 mod ground_truth;
 mod labels;
+mod like;
 mod limits;
 mod metric;
 mod overlap;
@@ -28,18 +30,20 @@ mod runner;
 pub mod statistics;
 mod tiles;
 
+pub use audit::{Audit, Audited};
 pub use cases::{cases, disjoint, grouping_note};
-pub use classification::{ClassMetrics, Classification, Sample, Totals, classification};
+pub use classification::{Bin, Calibration, ClassMetrics, Classification, Sample, Totals, classification};
 pub use compare::{LayerParity, Parity, compare_layers, compare_on_case, compare_random};
 pub use error::{Error, Mismatch, Result};
 pub use evaluate::{
-    CaseMetrics, Comparing, Evaluation, LabelSummary, Metrics, Summary, evaluate, evaluate_pair,
+    CaseMetrics, Comparing, Evaluation, LabelSummary, LikeMetrics, Metrics, Summary, evaluate, evaluate_pair,
 };
 pub use evidence::{
     CaseClaim, Finding, Margin, MarginError, MeanClaim, Method, Preset, Verdict, Wealth, claim_of_set,
     claims_of_losses, mean_loss_below, tango_upper,
 };
 pub use ground_truth::{ClassTable, GroundTruth};
+pub use like::{Like, Named, metrics as like_metrics};
 pub use limits::{Limit, LimitChecks, LimitError};
 pub use metric::{METRICS, SET_METRICS, needs_ground_truth};
 pub use overlap::{agreement, dice};

@@ -59,7 +59,7 @@ pub use prune::{PruneOptions, Share, ShareError};
 pub use quantize::{
     Collector, Group, Histogram, Method, Plan, Preset, Range, Ranges, Symmetry, TensorRange, quantize,
 };
-pub use report::{Epoch, LayerSensitivity, PrunedChannels, Report, TrainingReport};
+pub use report::{Epoch, LayerSensitivity, PrunedChannels, Report, Standing, TrainingReport};
 pub use rounding::{Patches, Rounding, RoundingOptions, round_weights};
 pub use sample::Sample;
 pub use search::{Sensitivity, sensitivities};

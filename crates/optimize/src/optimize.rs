@@ -148,12 +148,8 @@ fn notes(cases: &Cases) -> Vec<String> {
 /// The network in INT8, or in float32 where the limits cannot be met.
 fn quantized(state: State, q: Quantized) -> (Graph, String, Report) {
     let layers = layer::count(&q.graph);
-    let written = match (layers[1], &state.trained) {
-        (0, None) => "the original in float32",
-        (0, Some(_)) => "the trained network in float32",
-        (_, None) => "the original in INT8",
-        (_, Some(_)) => "the trained network in INT8",
-    };
+    let which = state.trained.as_ref().map_or("original".into(), |t| format!("{} network", t.word()));
+    let written = format!("the {which} in {}", if layers[1] == 0 { "float32" } else { "INT8" });
     let sensitive = |(node, error, gain_ms)| LayerSensitivity { node, error, gain_ms };
     let report = Report {
         layers,
@@ -163,7 +159,7 @@ fn quantized(state: State, q: Quantized) -> (Graph, String, Report) {
         corrected: q.corrected,
         calibration_cases: state.cases.calibration.len(),
         trained: state.trained,
-        written: written.into(),
+        written,
         sensitivity: q.ranking.into_iter().flatten().map(sensitive).collect(),
         notes: notes(&state.cases),
         verdicts: q.checks,
@@ -200,7 +196,7 @@ fn first_within_limits(
                 (0, false) => "bfloat16",
                 _ => "INT8",
             };
-            let which = if state.trained.is_some() { "trained network" } else { "original" };
+            let which = state.trained.as_ref().map_or("original".into(), |t| format!("{} network", t.word()));
             (g, state.recipe, format!("the {which} in {bits}"))
         }
         None => {

@@ -46,7 +46,7 @@ const RULES: &[Rule] = &[
     },
     Rule { options: &["learn-scales", "qat-epochs"], holds: |o, _| o.qat.qat, otherwise: Needs("qat", None) },
     Rule {
-        options: &["global", "importance", "keep-weights", "prune-steps"],
+        options: &["global", "importance", "keep-weights", "prune-steps", "force"],
         holds: |o, _| o.prune.prune.is_some(),
         otherwise: Needs("prune", None),
     },
@@ -150,6 +150,10 @@ impl Options {
         ];
         all.extend(data_given.iter().filter(|d| d.1).map(|d| d.0.to_owned()));
         in_vain(self, data, &all)?;
+        let judged = data.validate.is_some() || data.finetune.is_some();
+        if self.prune.removes_half() && !judged && !self.prune.force {
+            return Err(OptionsError::Unjudged);
+        }
         let calibrates = precision.quantizes() || self.trains(data);
         if calibrates && data.calibrate.is_none() && data.finetune.is_none() {
             return Err(OptionsError::NoCalibration);

@@ -4,10 +4,12 @@
 //! hold them to that. Intervals are percentile bootstraps over groups (patients, or photos where none
 //! are given), with a fixed seed.
 
+mod calibration;
 pub(crate) mod influence;
 pub(crate) mod measures;
 pub(crate) mod table;
 
+pub use calibration::{Bin, Calibration};
 pub use measures::Sample;
 
 use crate::bootstrap::{self, RESAMPLES};
@@ -82,6 +84,8 @@ pub struct Totals {
 pub struct Classification {
     /// Together.
     pub total: Totals,
+    /// Temperature and reliability, before and after.
+    pub calibration: Option<Calibration>,
     /// The same photos under GaNDLF's names.
     pub gandlf: serde_json::Map<String, serde_json::Value>,
     /// Predictions without ground truth and ground truths without prediction.
@@ -105,7 +109,8 @@ pub fn classification(predictions: &Path, truth: &Path) -> Result<Classification
     let total = totals(&p.classes, &samples);
     let areas: Vec<Option<f64>> = total.classes.iter().map(|c| c.auroc).collect();
     let gandlf = gandlf::classification(&total.confusion, &areas);
-    Ok(Classification { total, gandlf, unpaired })
+    let calibration = Calibration::of(&samples.iter().collect::<Vec<_>>());
+    Ok(Classification { total, calibration, gandlf, unpaired })
 }
 
 fn totals(names: &[String], samples: &[Sample]) -> Totals {

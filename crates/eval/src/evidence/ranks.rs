@@ -103,10 +103,10 @@ impl Spread {
             return [loss - far([2, 1]), loss + far([1, 2])];
         }
         let degrees = ((self.units as f64 * times) as usize).saturating_sub(1).max(1);
-        let half = student(degrees) * self.error / times.sqrt();
         // Ranks that did not change among few cases say little of those that would: at least as wide as labels of which
         // none changed.
         let least = self.classes.iter().map(|c| tango::upper(0.0, 0.0, c[0] * times)).sum::<f64>() / k;
-        [(loss - half).min(-least), (loss + half).max(least)]
+        let half = (student(degrees) * self.error / times.sqrt()).max(least);
+        [loss - half, loss + half]
     }
 }
