@@ -202,7 +202,7 @@ fn what_cannot_be_pruned_is_said() {
     let d = setup();
     small(&d.path("one.onnx"), 0.1, 1);
     let base = ["optimize", "one.onnx", "--recipe", "discs.toml", "-o", "small.onnx", "--precision", "fp32"];
-    let o = ampoule(&d, &[&base[..], &["--prune", "0.5", "--calibrate", "learn"]].concat());
+    let o = ampoule(&d, &[&base[..], &["--prune", "0.5", "--force", "--calibrate", "learn"]].concat());
     expect(&o, 3, &["cannot be pruned anywhere", "conv"]);
 }
 

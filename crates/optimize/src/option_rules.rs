@@ -240,6 +240,9 @@ mod tests {
             (r#"{"epochs": 3}"#, &calibrated, "--epochs needs --finetune"),
             (r#"{"seed": 2}"#, &calibrated, "--seed needs --finetune"),
             (r#"{"qat-epochs": 2}"#, &all, "--qat-epochs needs --qat"),
+            (r#"{"prune": 0.5}"#, &calibrated, "give --validate FOLDER, or --force"),
+            (r#"{"prune": "auto", "speedup": 4.0}"#, &calibrated, "or --force"),
+            (r#"{"force": true}"#, &calibrated, "--force needs --prune"),
             (r#"{"prune": 0.5, "prune-steps": 2}"#, &calibrated, "--prune-steps needs --finetune"),
             (r#"{"importance": "l2"}"#, &all, "--importance needs --prune"),
             (r#"{"prune": 0.5, "speedup": 3.0}"#, &all, "--speedup needs --prune auto"),
@@ -263,7 +266,7 @@ mod tests {
         }
         parsed(r#"{"precision": "fp32"}"#).unwrap().check(&Data::default()).unwrap();
         parsed(r#"{"prune": "auto"}"#).unwrap().check(&calibrated).unwrap();
-        parsed(r#"{"prune": 0.5, "seed": 2}"#).unwrap().check(&calibrated).unwrap();
+        parsed(r#"{"prune": 0.5, "seed": 2, "force": true}"#).unwrap().check(&calibrated).unwrap();
         parsed(r#"{"teacher": "original", "distill": 0.3}"#).unwrap().check(&labelled).unwrap();
     }
 

@@ -112,12 +112,13 @@ pub struct PruneOptions {
 }
 
 impl PruneOptions {
-    /// Whether half of the channels are removed, or as many as it takes.
+    /// Whether half of the channels or more are removed; a network of half the channels does a quarter of the
+    /// multiplications.
     pub fn removes_half(&self) -> bool {
         match self.prune {
             None => false,
             Some(Share::Ratio(share)) => share >= 0.5,
-            Some(Share::Auto) => true,
+            Some(Share::Auto) => self.speedup >= 4.0,
         }
     }
 }
