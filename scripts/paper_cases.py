@@ -45,11 +45,12 @@ for model in ["dfu_vgg11", "dfu_densenet121"]:
         if split == "train":
             rows = rows[:: len(rows) // 300][:300]
         with open(work / model / f"{folder}.csv", "w") as table:
-            table.write("file,label\n")
+            table.write("file,label,group\n")
             for i, r in enumerate(rows):
                 x, y, name = int(r["x"]), int(r["y"]), f"{split}_{i:04d}.png"
                 Image.open(data / r["file"]).convert("RGB").crop((x, y, x + 128, y + 128)).save(into / name)
-                table.write(f"{name},{r['label']}\n")
+                # Patches of one photo count once.
+                table.write(f"{name},{r['label']},{Path(r['file']).stem}\n")
 root = Path(__file__).parent.parent
 heads = [
     ("calibrate", [root / "assets/colin27.nii.gz"]),

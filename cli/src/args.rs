@@ -113,9 +113,10 @@ pub struct Optimize {
     /// File to write.
     #[arg(long, short)]
     pub output: PathBuf,
-    /// Largest loss allowed, as METRIC=VALUE (dice, hd95 in mm, agreement, accuracy, balanced-accuracy, auroc); repeatable, for
-    /// each class separately [default: dice=0.005 for volumes, agreement=0.01 for photos,
-    /// after training with --truth accuracy=0.01 or dice=0.01]. Needs --validate.
+    /// Largest mean loss allowed, as METRIC=VALUE (dice, hd95 in mm, agreement, accuracy, balanced-accuracy, auroc); repeatable,
+    /// for each class separately [default: dice=0.005 for volumes, agreement=0.01 for photos,
+    /// after training with --truth accuracy=0.01 or dice=0.01]. METRIC=VALUE,loss=LOSS,share=SHARE also sets the share of cases
+    /// that may lose more than LOSS [default: a tenth of masks, a twentieth of classes, five times VALUE]. Needs --validate.
     #[arg(long, value_name = "METRIC=VALUE", value_parser = Limit::parse)]
     pub max_drop: Vec<Limit>,
     /// Smaller ensemble and no test-time augmentation, as the recipe says.

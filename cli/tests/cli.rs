@@ -6,6 +6,8 @@ mod bench;
 mod damaged;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/evidence.rs"]
+mod evidence;
 #[path = "cli/folders.rs"]
 mod folders;
 #[path = "cli/memory.rs"]

@@ -35,6 +35,16 @@ pub struct Run {
     /// Microns a pixel of the slides' finest level, whatever the files say.
     #[arg(long, value_name = "MICRONS", value_parser = parse_mpp)]
     pub mpp: Option<f64>,
+    /// Run the original beside the model on every so manieth case, after all cases are done, and keep a statement of
+    /// non-inferiority in audit.jsonl of the output folder, which later runs carry on. Needs --original.
+    #[arg(long, value_name = "N", requires = "original", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub audit: Option<u32>,
+    /// The model that --audit compares with: the one that the optimized model was made from.
+    #[arg(long, value_name = "MODEL", requires = "audit")]
+    pub original: Option<String>,
+    /// Margin of the audit: mean distance from the original, 1 less Dice, or the share of photos of another class.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01, requires = "audit", value_parser = parse_share)]
+    pub audit_margin: f64,
     /// Write outlines of slides compressed, as .geojson.gz.
     #[arg(long)]
     pub gzip: bool,
@@ -49,4 +59,9 @@ pub struct Run {
 fn parse_mpp(text: &str) -> Result<f64, String> {
     let fine = |v: &f64| (0.02..=50.0).contains(v);
     text.parse().ok().filter(fine).ok_or_else(|| "microns a pixel, 0.02 to 50; for example 0.25".into())
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    let fine = |v: &f64| *v > 0.0 && *v < 1.0;
+    text.parse().ok().filter(fine).ok_or_else(|| "a share above 0 and below 1".into())
 }

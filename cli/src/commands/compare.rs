@@ -1,9 +1,9 @@
 //! `ampoule compare`.
 
-use super::{json, load, network_options, open, options, resolve, say};
+use super::{json, load, network_options, note, open, options, resolve, say};
 use crate::args::{Compare, Global};
 use crate::exit::{Code, Failure, Outcome};
-use ampoule_eval::Parity;
+use ampoule_eval::{GroundTruth, LimitChecks, MetricComparison, Parity, Runner};
 use ampoule_graph::Graph;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::{Case, Settings, collect};
@@ -19,6 +19,12 @@ pub fn run(g: &Global, a: &Compare, given: &BTreeSet<String>) -> Outcome {
         return Err(Failure::usage("--size is for random tensors: images have a size of their own"));
     }
     let (first, second) = (&a.model_a, &a.model_b);
+    if !a.max_drop.is_empty() {
+        if a.inputs.iter().any(random) {
+            return Err(Failure::usage("--max-drop judges results on images; give them after the models"));
+        }
+        return verdicts(g, a);
+    }
     match a.layers {
         true => layers(g, first, second, &a.inputs, a.fast),
         false => models(g, first, second, &a.inputs, a.size, a.fast),
@@ -71,6 +77,37 @@ fn models(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bo
         ));
     }
     Ok(Code::Done)
+}
+
+/// Whether the second model is non-inferior, metric by metric, in the words of `optimize`.
+fn verdicts(g: &Global, a: &Compare) -> Outcome {
+    let reference = Global { precision: None, ..g.clone() };
+    let settings = Settings { fast: a.fast, scores: false };
+    let mut first = Runner { model: load(&reference, &a.model_a)?, settings };
+    let mut second = Runner { model: load(g, &a.model_b)?, settings };
+    let recipe = first.model.recipe.clone();
+    let truth = a.truth.as_deref().map(|p| GroundTruth::read(p, &recipe)).transpose()?;
+    let mut cases = Vec::new();
+    for input in &a.inputs {
+        cases.extend(ampoule_eval::cases(input.as_ref(), &recipe, a.groups.as_ref())?);
+    }
+    if let Some(truth) = &truth {
+        truth.group_cases(&mut cases);
+        truth.check(&cases)?;
+    }
+    ampoule_eval::grouping_note(&cases).into_iter().for_each(note);
+    let mut checks = LimitChecks::new(&a.max_drop);
+    for case in &cases {
+        checks.add(case, &first.run(case)?, &second.run(case)?, truth.as_ref())?;
+    }
+    let found = checks.finish()?;
+    for m in &found {
+        match g.json {
+            true => json(m)?,
+            false => say(m.sentence()),
+        }
+    }
+    Ok(if found.iter().all(MetricComparison::met) { Code::Done } else { Code::Limit })
 }
 
 /// The layers of two models one by one.

@@ -76,8 +76,10 @@ pub fn run(g: &Global, a: &Demo) -> crate::exit::Outcome {
         None => return Err(Failure::input("nothing was run")),
     };
     inputs.keep();
-    let m =
-        ampoule_eval::evaluate(&folder.join("colin27_mask.nii.gz"), &inputs.truth)?.cases[0].metrics.clone();
+    let m = ampoule_eval::evaluate(&folder.join("colin27_mask.nii.gz"), &inputs.truth, &Default::default())?
+        .cases[0]
+        .metrics
+        .clone();
     if g.json {
         super::json(&serde_json::json!({ "case": *s, "metrics": m }))?;
         return Ok(Code::Done);

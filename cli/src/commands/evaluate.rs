@@ -3,18 +3,21 @@
 use super::{json, note, say};
 use crate::args::{Evaluate, Global};
 use crate::exit::{Code, Failure, Outcome};
-use ampoule_eval::{Evaluation, Summary};
+use ampoule_eval::{Comparing, Evaluation, LikeMetrics, Summary};
 use std::path::Path;
 
 pub fn run(g: &Global, a: &Evaluate) -> Outcome {
     let (predictions, truth, csv) = (&a.predictions, &a.truth, a.csv.as_deref());
     if predictions.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
-        return classes(g, predictions, truth, csv);
+        return classes(g, a);
     }
     if ampoule_eval::holds_tiles(predictions) {
-        return tiles(g, predictions, truth, csv);
+        if a.like.is_some() {
+            return Err(Failure::usage("--like is for NIfTI files; save the tiles as such"));
+        }
+        return tiles(g, a, csv);
     }
-    let e = ampoule_eval::evaluate(predictions, truth)?;
+    let e = ampoule_eval::evaluate(predictions, truth, &comparing(a))?;
     e.notes.iter().for_each(note);
     if let Some(path) = csv {
         if path.exists() && !g.overwrite {
@@ -25,15 +28,42 @@ pub fn run(g: &Global, a: &Evaluate) -> Outcome {
     }
     if g.json {
         json(&e)?;
-        return Ok(left_out(&e.unpaired));
+        return Ok(left_out(&e.unpaired, &e.failed));
     }
     table(&e);
     match &e.total {
         Some(t) => say(summary(t)),
         None => e.labels.iter().for_each(|l| say(format!("label {}: {}", l.label, summary(&l.summary)))),
     }
-    name_left_out(&e.unpaired);
-    Ok(left_out(&e.unpaired))
+    like(&e.like);
+    name_left_out(&e.unpaired, &e.failed);
+    Ok(left_out(&e.unpaired, &e.failed))
+}
+
+/// Metrics by another package's definitions, and their means over the cases that have one.
+fn like(rows: &[LikeMetrics]) {
+    let number = |v: Option<f64>| v.map_or("none".into(), |v| format!("{v:.4}"));
+    for r in rows {
+        let label = r.label.map_or(String::new(), |l| format!(" label {l}"));
+        let values: Vec<String> = r.values.iter().map(|(n, v)| format!("{n} {}", number(*v))).collect();
+        say(format!("{}{label}: {}", r.case, values.join(", ")));
+    }
+    for (i, (name, _)) in rows.first().iter().flat_map(|r| r.values.iter().enumerate()) {
+        let all = rows.iter().filter_map(|r| r.values[i].1);
+        let finite: Vec<f64> = all.filter(|v| v.is_finite()).collect();
+        let mean = finite.iter().sum::<f64>() / finite.len().max(1) as f64;
+        say(format!("{name}: mean {mean:.4} of {} of {}", finite.len(), rows.len()));
+    }
+}
+
+/// How the command line says that files are compared.
+fn comparing(a: &Evaluate) -> Comparing {
+    Comparing {
+        grouping: a.groups.clone(),
+        instances: a.instances,
+        like: a.like,
+        resample_truth: a.resample_truth,
+    }
 }
 
 /// A line for each case, and for each label where there are several.
@@ -65,9 +95,12 @@ fn table(e: &Evaluation) {
 fn summary(t: &Summary) -> String {
     let range = interval(t.dice_ci95);
     format!(
-        "{} cases, {} missed: Dice mean {:.4}{range}, median {:.4}, least {:.4}; HD95 mean {:.2}, most {:.2} mm; volume off by {:.2} %",
+        "{} cases{}, {} missed, {} false positive{}: Dice mean {:.4}{range}, median {:.4}, least {:.4}; HD95 mean {:.2}, most {:.2} mm; volume off by {:.2} %",
         t.n,
+        if t.groups < t.n { format!(" in {} groups", t.groups) } else { String::new() },
         t.missed,
+        t.false_positives,
+        if t.absent > 0 { format!(", {} with nothing in both (Dice 1)", t.absent) } else { String::new() },
         t.dice_mean,
         t.dice_median,
         t.dice_min,
@@ -78,7 +111,10 @@ fn summary(t: &Summary) -> String {
 }
 
 /// Files on one side only are counted and named.
-fn name_left_out(unpaired: &[String]) {
+fn name_left_out(unpaired: &[String], failed: &[String]) {
+    for f in failed {
+        say(format!("failed: {f}"));
+    }
     for u in unpaired {
         say(format!("left out: {u}"));
     }
@@ -88,8 +124,8 @@ fn name_left_out(unpaired: &[String]) {
 }
 
 /// The exit code: files that were left out are no success.
-fn left_out(unpaired: &[String]) -> Code {
-    if unpaired.is_empty() { Code::Done } else { Code::SomeFailed }
+fn left_out(unpaired: &[String], failed: &[String]) -> Code {
+    if unpaired.is_empty() && failed.is_empty() { Code::Done } else { Code::SomeFailed }
 }
 
 /// A 95 % interval as text; nothing where there is none.
@@ -98,26 +134,40 @@ fn interval(ends: Option<[f64; 2]>) -> String {
 }
 
 /// A table of classes against one of ground truth.
-fn classes(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Outcome {
-    if csv.is_some() {
+fn classes(g: &Global, a: &Evaluate) -> Outcome {
+    if a.csv.is_some() {
         return Err(Failure::usage("--csv is for masks; classes have --json".to_owned()));
     }
-    let e = ampoule_eval::classification(predictions, truth)?;
+    let e = ampoule_eval::classification(&a.predictions, &a.truth)?;
+    if let (Some(path), Some(c)) = (a.reliability.as_deref(), &e.calibration) {
+        if path.exists() && !g.overwrite {
+            return Err(Failure::usage(format!("{} exists; use --overwrite to replace it", path.display())));
+        }
+        super::study::write(path, c.to_svg().as_bytes())?;
+    }
     if g.json {
         json(&e)?;
-        return Ok(left_out(&e.unpaired));
+        return Ok(left_out(&e.unpaired, &[]));
     }
     let t = &e.total;
     let number = |v: Option<f64>| v.map_or("undefined".into(), |v| format!("{v:.4}"));
-    let range = |[low, high]: [f64; 2]| format!("95 % {low:.4} to {high:.4}");
+    let range = |ends: Option<[f64; 2]>| match ends {
+        Some([low, high]) => format!("95 % {low:.4} to {high:.4}"),
+        None => "no interval: too few groups, or all alike".to_owned(),
+    };
     say(format!("{} photos in {} groups", t.n, t.groups));
     say(format!("accuracy           {:.4} ({})", t.accuracy, range(t.accuracy_ci95)));
     say(format!("balanced accuracy  {:.4} ({})", t.balanced_accuracy, range(t.balanced_accuracy_ci95)));
     say(format!("macro F1           {:.4} ({})", t.macro_f1, range(t.macro_f1_ci95)));
-    let interval = t.auroc_ci95.map_or(String::new(), |i| format!(" ({})", range(i)));
-    say(format!("AUROC              {}{interval}", number(t.auroc)));
+    say(format!("AUROC              {} ({})", number(t.auroc), range(t.auroc_ci95)));
     say(format!("PR-AUC             {}", number(t.pr_auc)));
     say(format!("calibration error  {:.4}, Brier {:.4}", t.calibration_error, t.brier));
+    if let Some(c) = &e.calibration {
+        say(format!(
+            "temperature        {:.3} (fitted on these photos): calibration error {:.4} before, {:.4} after; log loss {:.4}, {:.4}",
+            c.temperature, c.error[0], c.error[1], c.log_loss[0], c.log_loss[1]
+        ));
+    }
     say("class                 photos  sensitivity  specificity  precision      F1   AUROC  predicted");
     for (c, m) in t.classes.iter().enumerate() {
         let predicted: Vec<String> = t.confusion[c].iter().map(usize::to_string).collect();
@@ -133,20 +183,20 @@ fn classes(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> 
             predicted.join(" ")
         ));
     }
-    name_left_out(&e.unpaired);
-    Ok(left_out(&e.unpaired))
+    name_left_out(&e.unpaired, &[]);
+    Ok(left_out(&e.unpaired, &[]))
 }
 
 /// Label maps against ground truth.
-fn tiles(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Outcome {
+fn tiles(g: &Global, a: &Evaluate, csv: Option<&Path>) -> Outcome {
     if csv.is_some() {
         return Err(Failure::usage("--csv is for masks; label maps have --json".to_owned()));
     }
-    let e = ampoule_eval::tiles(predictions, truth)?;
+    let e = ampoule_eval::tiles(&a.predictions, &a.truth, &comparing(a))?;
     e.notes.iter().for_each(note);
     if g.json {
         json(&e)?;
-        return Ok(left_out(&e.unpaired));
+        return Ok(left_out(&e.unpaired, &e.failed));
     }
     let distance = |v: Option<f64>| v.map_or("missed".into(), |v| format!("{v:.1}"));
     say(
@@ -167,9 +217,12 @@ fn tiles(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Ou
     }
     for c in &e.total {
         say(format!(
-            "class {}: {} tiles, Dice mean {:.4}{}, least {:.4}, IoU mean {:.4}{}, HD95 median {} px, object F1 {:.4}{}",
+            "class {}: {} tiles{}, {} missed, {} false positive, Dice mean {:.4}{}, least {:.4}, IoU mean {:.4}{}, HD95 median {} px, object F1 {:.4}{}",
             c.class,
             c.n,
+            if c.groups < c.n { format!(" in {} groups", c.groups) } else { String::new() },
+            c.missed,
+            c.false_positives,
             c.dice_mean,
             interval(c.dice_ci95),
             c.dice_min,
@@ -180,6 +233,6 @@ fn tiles(g: &Global, predictions: &Path, truth: &Path, csv: Option<&Path>) -> Ou
             interval(c.object_f1_ci95)
         ));
     }
-    name_left_out(&e.unpaired);
-    Ok(left_out(&e.unpaired))
+    name_left_out(&e.unpaired, &e.failed);
+    Ok(left_out(&e.unpaired, &e.failed))
 }

@@ -2,7 +2,7 @@
 
 mod training;
 
-use super::{json, open, say};
+use super::{json, note, open, say};
 use crate::args::{self, Global, Optimize};
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
@@ -53,11 +53,16 @@ pub fn run(g: &Global, o: &Optimize, given: &BTreeSet<String>) -> Outcome {
     // What may be missing is no failure.
     job.journal.iter().chain(&job.checkpoint).for_each(|p| drop(std::fs::remove_file(p)));
     match g.json {
-        true => json(&report)?,
+        true => {
+            let mut value = serde_json::to_value(&report).map_err(|e| Failure::input(e.to_string()))?;
+            value["validation"] = report.standing().words().into();
+            json(&value)?;
+        }
         false => tell(o, &report),
     }
     if report.met == Some(false) {
         let how = match (report.trained.is_some(), job.options.precision.precision) {
+            (true, _) if report.trained.as_ref().is_some_and(|t| !t.trained()) => "by this pruning",
             (true, _) => "by this training",
             (_, Precision::Bf16) => "in bfloat16",
             (_, Precision::Fp32) => "even in float32",
@@ -124,23 +129,14 @@ fn teacher(g: &Global, name: &str) -> Result<Teacher, Failure> {
 /// Says what was done and what it does to the results.
 fn tell(o: &Optimize, report: &Report) {
     let [_, int8] = report.layers;
+    say(report.standing().words());
     if let Some(t) = &report.trained {
         training::tell(t);
     }
     say(format!("{}: {}; {}", o.output.display(), report.written, report.layers_done()));
+    report.notes.iter().for_each(note);
     for v in &report.verdicts {
-        say(format!(
-            "{}: {:.4} before, {:.4} after ({} cases); drop {:.4}, at most {:.4} (97.5 %), worst {:.4}; limit {} {}",
-            v.metric,
-            v.means[0],
-            v.means[1],
-            v.n,
-            v.drop,
-            v.upper,
-            v.worst,
-            v.limit,
-            if v.met() { "met" } else { "NOT met" }
-        ));
+        say(v.sentence());
     }
     if !report.fp32_layers.is_empty() {
         say(format!("fell back to FP32: {}", report.fp32_layers.join(", ")));
@@ -150,8 +146,5 @@ fn tell(o: &Optimize, report: &Report) {
     }
     if !report.bf16.is_empty() && int8 > 0 {
         say(format!("stored as bfloat16: {}", report.bf16.join(", ")));
-    }
-    if report.met.is_none() {
-        say("not validated: give --validate FOLDER to see what this does to the results");
     }
 }

@@ -1,5 +1,7 @@
 //! `ampoule run`.
 
+mod audit;
+
 use super::{json, open, tier_name};
 use crate::args::{Global, Run};
 use crate::exit::{Code, Failure, Outcome};
@@ -64,7 +66,13 @@ pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
         },
         isa: tier_name(g)?,
     };
-    all(g, &mut model, found, &folder, &batch, a.top)
+    if a.audit.is_some() && found.cases.iter().any(|c| ampoule_pipeline::is_slide(&recipe, c)) {
+        return Err(Failure::usage("--audit is for volumes, photos and tiles; a slide is not run twice"));
+    }
+    let audited = if a.audit.is_some() { found.cases.clone() } else { Vec::new() };
+    let code = all(g, &mut model, found, &folder, &batch, a.top)?;
+    audit::audit(g, a, &audited, &folder)?;
+    Ok(code)
 }
 
 /// Refuses options that do nothing for what the recipe takes and gives.

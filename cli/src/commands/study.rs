@@ -1,6 +1,6 @@
 //! `ampoule study`.
 
-use super::{json, say};
+use super::{json, note, say};
 use crate::args::{self, Global};
 use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
@@ -100,6 +100,7 @@ fn tell(g: &Global, reporter: &mut Reporter, event: &Event) {
 /// The verdicts, a line each.
 fn verdicts(r: &Results) {
     for w in &r.workloads {
+        w.notes.iter().for_each(|n| note(&format!("{}: {n}", w.name)));
         for v in w.variants.iter().filter(|v| v.name != r.baseline) {
             let metrics: Vec<String> = v
                 .utility
@@ -127,6 +128,8 @@ fn verdicts(r: &Results) {
                 None => metrics.join(", "),
             };
             say(format!("{} {}: {metrics}; {}", w.name, v.name, speed.join(", ")));
+            // The same words as `optimize` has.
+            v.utility.iter().for_each(|u| say(format!("  {}", u.sentence())));
             if v.utility.iter().any(|u| u.verdict == Verdict::Inferior) {
                 say(format!("{} {}: results got WORSE than the margin allows", w.name, v.name));
             }

@@ -65,7 +65,7 @@ fn training() {
     let d = super::training::setup();
     let base =
         ["optimize", "discs.onnx", "--recipe", "discs.toml", "-o", "small.onnx", "--calibrate", "learn"];
-    silent(&d, &[&base[..], &["--prune", "0.5", "--precision", "fp32"]].concat());
+    silent(&d, &[&base[..], &["--prune", "0.5", "--force", "--precision", "fp32"]].concat());
     assert!(d.path("small.onnx").is_file());
 }
 

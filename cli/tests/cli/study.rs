@@ -66,8 +66,11 @@ fn a_study_measures_what_waits_and_catches_what_is_worse() {
     let r = results(&dir, "out");
     let variants = &r["workloads"][0]["variants"];
     let dice = |name: &str| of(&of(variants, "name", name)["utility"], "metric", "dice");
-    assert_eq!(dice("same")["verdict"], "non-inferior");
-    assert_eq!(dice("same")["difference"]["low"], 0.0);
+    // Eight equal results say little of all others.
+    assert_eq!(dice("same")["verdict"], "not-established");
+    assert_eq!(dice("same")["case_claim"]["needed"], 36);
+    assert!(dice("same")["difference"]["low"].as_f64().unwrap() < 0.0);
+    assert!(said.contains("  dice: not established (36 cases like these would): "), "{said}");
     assert_eq!(dice("same")["changed"], 0);
     assert_eq!(dice("bad")["verdict"], "inferior");
     assert_eq!(dice("int8")["n"], 8);
@@ -108,7 +111,7 @@ fn a_study_measures_what_waits_and_catches_what_is_worse() {
     }
     assert!(page.contains("data:image/png;base64,") && dir.path("out/pictures/discs.bad.png").exists());
     let table = std::fs::read_to_string(dir.path("out/results.csv")).unwrap();
-    assert!(table.lines().any(|l| l.starts_with("discs,bad,one,") && l.ends_with("inferior")), "{table}");
+    assert!(table.lines().any(|l| l.starts_with("discs,bad,one,") && l.contains(",inferior,8,")), "{table}");
     // Two machines' results in one report.
     let (folder, merged) = (dir.path("out"), dir.path("both.html"));
     let [folder, merged_text] = [&folder, &merged].map(|p| p.to_str().unwrap());

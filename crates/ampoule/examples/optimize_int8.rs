@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             truth: Some(own("assets/quick/truth")),
             ..Data::default()
         },
-        limits: vec![Limit { metric: "dice".into(), drop: 0.02 }],
+        limits: vec![Limit::new("dice", 0.02)?],
         teacher: None,
         sensitivity: false,
         fast: false,
@@ -41,15 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     println!("{}: {}, {}", output.display(), report.written, report.layers_done());
     for v in &report.verdicts {
-        println!(
-            "{}: {:.4} before, {:.4} after, drop at most {:.4} (97.5 % confidence), limit {}: {}",
-            v.metric,
-            v.means[0],
-            v.means[1],
-            v.upper,
-            v.limit,
-            if v.met() { "met" } else { "not met" }
-        );
+        println!("{}", v.sentence());
     }
     Ok(())
 }

@@ -1,14 +1,16 @@
 //! Masks and label maps of volumes against ground truth.
 
-use crate::bootstrap::mean_interval;
-use crate::labels::{Compared, mask_of, values};
+use crate::bootstrap::{grouped, mean_interval};
+use crate::grid::{canonical, on_grid_of};
+use crate::labels::{Compared, mask_of, values, whole};
+use crate::like::{Like, Named, metrics as like_metrics};
 use crate::pairing::{Naming, Pairs, pairs};
 use crate::statistics::median_of_sorted;
 use crate::{Error, Result, gandlf};
 use ampoule_imaging::Volume;
 use ampoule_imaging::geometry::{Affine, Orientation};
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
-use ampoule_pipeline::{Allowance, grids_differ};
+use ampoule_pipeline::{Allowance, Grouping, bids_subject, looks_grouped};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -35,11 +37,78 @@ pub struct Metrics {
     pub diagonal_mm: f64,
 }
 
+impl Metrics {
+    /// Whether there is something in the ground truth and nothing in the prediction.
+    pub fn missed(&self) -> bool {
+        self.truth_ml > 0.0 && self.volume_ml == 0.0
+    }
+
+    /// Whether there is something in the prediction and nothing in the ground truth.
+    pub fn false_positive(&self) -> bool {
+        self.truth_ml == 0.0 && self.volume_ml > 0.0
+    }
+
+    /// Whether there is nothing in both.
+    pub fn absent(&self) -> bool {
+        self.truth_ml == 0.0 && self.volume_ml == 0.0
+    }
+}
+
+/// A case, or a label of it, by another package's definitions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LikeMetrics {
+    /// The case.
+    pub case: String,
+    /// The label where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<u16>,
+    /// Values by the package's names; `null` where it gives none, or an infinite one.
+    pub values: Vec<Named>,
+}
+
+/// How files are compared.
+#[derive(Clone, Debug, Default)]
+pub struct Comparing {
+    /// Which cases belong together; each by itself, or by its subject (`sub-…`), where there is none.
+    pub grouping: Option<Grouping>,
+    /// Whether every value above 0 is one object of the same class, whatever the values.
+    pub instances: bool,
+    /// Another package whose metrics are given, too.
+    pub like: Option<Like>,
+    /// Whether ground truth on another grid is resampled to the nearest labels; it is refused otherwise.
+    pub resample_truth: bool,
+}
+
+impl Comparing {
+    /// How two sets of labels are compared.
+    pub(crate) fn compared(
+        &self,
+        predicted: &BTreeSet<u16>,
+        reference: &BTreeSet<u16>,
+    ) -> std::result::Result<Compared, String> {
+        if self.instances { Ok(Compared::Mask) } else { Compared::of(predicted, reference) }
+    }
+
+    /// The groups of cases by their names, and what to know where none are given and names look grouped.
+    pub(crate) fn groups(&self, names: &[&str]) -> (Vec<Option<String>>, Option<String>) {
+        let groups: Vec<Option<String>> = match &self.grouping {
+            Some(g) => names.iter().map(|n| g.of(n)).collect(),
+            None => names.iter().map(|n| bids_subject(n)).collect(),
+        };
+        let none = groups.iter().all(Option::is_none);
+        let note = none.then(|| looks_grouped(names.iter().copied())).flatten();
+        (groups, note)
+    }
+}
+
 /// One case, or one label of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CaseMetrics {
     /// Name without ending, with the subfolder it lies in.
     pub case: String,
+    /// The group that it counts with, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// The label where there are several; absent for masks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<u16>,
@@ -62,15 +131,21 @@ pub struct LabelSummary {
 pub struct Summary {
     /// Number of cases.
     pub n: usize,
-    /// Cases where exactly one of the masks is empty.
+    /// Groups that intervals resample; as many as cases where there are none.
+    pub groups: usize,
+    /// Cases with something in the ground truth and nothing predicted.
     pub missed: usize,
+    /// Cases with something predicted and nothing in the ground truth.
+    pub false_positives: usize,
+    /// Cases with nothing in both, whose overlap is 1.
+    pub absent: usize,
     /// Mean Dice.
     pub dice_mean: f64,
     /// Median Dice.
     pub dice_median: f64,
     /// Smallest Dice.
     pub dice_min: f64,
-    /// 95 % interval of the mean Dice, resampling cases.
+    /// 95 % interval of the mean Dice, resampling groups; `null` for fewer than six, or where all are equal.
     pub dice_ci95: Option<[f64; 2]>,
     /// Mean HD95 in mm, missed cases at the image's diagonal.
     pub hd95_mm_mean: f64,
@@ -93,8 +168,13 @@ pub struct Evaluation {
     pub labels: Vec<LabelSummary>,
     /// Case by case under GaNDLF's names; class 0 is the background, the others are the labels in their order.
     pub gandlf: serde_json::Map<String, serde_json::Value>,
+    /// The same by another package's definitions, where that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub like: Vec<LikeMetrics>,
     /// Predictions without ground truth and ground truths without prediction.
     pub unpaired: Vec<String>,
+    /// Cases that could not be compared, with the reason; they are part of no number.
+    pub failed: Vec<String>,
     /// What to know before the numbers are believed.
     pub notes: Vec<String>,
 }
@@ -137,7 +217,7 @@ fn read(path: &Path) -> Result<LabelMap> {
     let affine = image.affine();
     let orientation = Orientation::of(&affine);
     Ok(LabelMap {
-        labels: orientation.to_canonical(&labels(&stored).map_err(fail)?),
+        labels: orientation.to_canonical(&whole(&stored).map_err(fail)?),
         affine: canonical(&orientation, &affine, stored.dims),
         spacing: orientation.spacing(affine.spacing()),
         notes: image.warnings.iter().map(|w| format!("{}: {w}", path.display())).collect(),
@@ -159,81 +239,88 @@ pub(crate) fn image_error(path: &Path, source: ampoule_imaging::Error, allowed: 
 const MEASURES: u64 = 24;
 const MASKS_OF_A_LABEL: u64 = 2;
 
-/// Stored values as labels: whole numbers from 0, which scaling may have moved a little, or probabilities from 0 to 1,
-/// of which those above 0.5 are label 1.
-fn labels(stored: &Volume<f32>) -> std::result::Result<Volume<u16>, String> {
-    const ROUNDING: f32 = 1e-3;
-    let label = |v: f32| (v - v.round()).abs() <= ROUNDING && (0.0..=65_535.0).contains(&v.round());
-    match stored.data.iter().find(|v| !label(**v)) {
-        None => Ok(stored.map(|v| v.round() as u16)),
-        Some(_) if stored.data.iter().all(|v| (-ROUNDING..=1.0 + ROUNDING).contains(v)) => {
-            Ok(stored.map(|v| (v > 0.5) as u16))
-        }
-        Some(v) => Err(format!(
-            "it holds {v}, which is neither a label nor a probability; give a mask or a label map"
-        )),
-    }
-}
-
-/// The voxel-to-world map of a volume of `dims` voxels after [`Orientation::to_canonical`].
-fn canonical(o: &Orientation, stored: &Affine, dims: [usize; 3]) -> Affine {
-    let mut out = stored.0;
-    for (row, from) in out.iter_mut().zip(&stored.0) {
-        for i in 0..3 {
-            let step = if o.flip[i] { -from[i] } else { from[i] };
-            row[o.axis[i]] = step;
-            row[3] -= if o.flip[i] { step * (dims[i] as f64 - 1.0) } else { 0.0 };
-        }
-    }
-    Affine(out)
-}
-
-/// Reads a prediction and its ground truth, which must lie on one grid.
-fn read_pair(prediction: &Path, truth: &Path) -> Result<(LabelMap, LabelMap)> {
+/// Reads a prediction and its ground truth, which must lie on one grid, or is brought to that of the prediction.
+fn read_pair(prediction: &Path, truth: &Path, resample: bool) -> Result<(LabelMap, LabelMap)> {
     let (p, t) = (read(prediction)?, read(truth)?);
-    match grids_differ((t.labels.dims, t.affine), (p.labels.dims, p.affine)) {
-        None => Ok((p, t)),
-        Some(how) => {
-            let reason = format!(
-                "it lies on another grid than {} ({how}); resample one of them to the grid of the other",
-                truth.display()
-            );
-            Err(Error::Input { path: prediction.into(), reason })
+    let (affine, spacing) = (p.affine, p.spacing);
+    let labels = on_grid_of((p.labels.dims, affine), (t.labels, t.affine), resample).map_err(|reason| {
+        Error::Input { path: prediction.into(), reason: format!("{reason} ({})", truth.display()) }
+    })?;
+    Ok((p, LabelMap { labels, affine, spacing, notes: t.notes }))
+}
+
+/// What is in all files together, which are read once for it.
+#[derive(Default)]
+struct Survey {
+    predicted: BTreeSet<u16>,
+    reference: BTreeSet<u16>,
+    notes: Vec<String>,
+    /// Pairs that cannot be compared, with the reason.
+    failed: Vec<String>,
+    /// Numbers of the others.
+    whole: Vec<usize>,
+}
+
+impl Survey {
+    fn of(found: &Pairs, resample: bool) -> Result<Self> {
+        let mut out = Survey::default();
+        let mut first = None;
+        for (i, (case, prediction, truth)) in found.pairs.iter().enumerate() {
+            match read_pair(prediction, truth, resample) {
+                Ok((p, t)) => {
+                    out.predicted.extend(values(&p.labels));
+                    out.reference.extend(values(&t.labels));
+                    out.notes.extend(p.notes.into_iter().chain(t.notes));
+                    out.whole.push(i);
+                }
+                Err(e) if e.is_memory() => return Err(e),
+                // One case that cannot be read keeps no others back.
+                Err(e) => {
+                    out.failed.push(format!("{case}: {e}"));
+                    first.get_or_insert(e);
+                }
+            }
+        }
+        match first.filter(|_| out.whole.is_empty()) {
+            Some(e) => Err(e),
+            None => Ok(out),
         }
     }
 }
 
-/// Reads all files once, for the labels above 0 of the predictions and of the ground truth, and what was noted.
-fn survey(found: &Pairs) -> Result<(BTreeSet<u16>, BTreeSet<u16>, Vec<String>)> {
-    let (mut predicted, mut reference, mut notes) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-    for (_, prediction, truth) in &found.pairs {
-        let (p, t) = read_pair(prediction, truth)?;
-        predicted.extend(values(&p.labels));
-        reference.extend(values(&t.labels));
-        notes.extend(p.notes.into_iter().chain(t.notes));
-    }
-    Ok((predicted, reference, notes))
-}
+/// What is measured of a case: for each label, for each by another package's definitions, and under GaNDLF's names.
+type OfCase = (Vec<CaseMetrics>, Vec<LikeMetrics>, serde_json::Value);
 
-/// A case's metrics for each label, and those under GaNDLF's names.
 fn measure(
-    (case, prediction, truth): (&str, &Path, &Path),
+    (case, group): (&str, &Option<String>),
+    (prediction, truth): (&Path, &Path),
     compared: &Compared,
-) -> Result<(Vec<CaseMetrics>, serde_json::Value)> {
-    let (p, t) = read_pair(prediction, truth)?;
+    how: &Comparing,
+) -> Result<OfCase> {
+    let (p, t) = read_pair(prediction, truth, how.resample_truth)?;
     let each = MEASURES + MASKS_OF_A_LABEL * (1 + compared.labels().len() as u64);
     let voxels = p.labels.data.len() as u64;
     ampoule_pipeline::ask_memory(prediction, "its masks and distances", voxels.saturating_mul(each))?;
     let background = |m: &LabelMap| m.labels.map(|v| (v == 0) as u8);
     let mut masks = vec![(background(&p), background(&t))];
-    let mut rows = Vec::new();
+    let (mut rows, mut alike) = (Vec::new(), Vec::new());
+    // A sheared voxel is smaller than the product of its sides.
+    let sheared = t.affine.determinant().abs() / t.spacing.iter().product::<f64>();
     for label in compared.labels() {
         let (a, b) = (mask_of(&p.labels, label), mask_of(&t.labels, label));
-        rows.push(CaseMetrics { case: case.into(), label, metrics: evaluate_pair(&a, &b, t.spacing) });
+        let mut metrics = evaluate_pair(&a, &b, t.spacing);
+        metrics.volume_ml *= sheared;
+        metrics.truth_ml *= sheared;
+        rows.push(CaseMetrics { case: case.into(), group: group.clone(), label, metrics });
+        if let Some(like) = how.like {
+            let values = like_metrics(like, &a, &b, t.spacing)
+                .map_err(|reason| Error::Input { path: prediction.into(), reason })?;
+            alike.push(LikeMetrics { case: case.into(), label, values });
+        }
         masks.push((a, b));
     }
     let named = gandlf::segmentation(masks.iter().map(|(a, b)| (a, b)), t.spacing);
-    Ok((rows, named.into()))
+    Ok((rows, alike, named.into()))
 }
 
 /// What ends the name of a mask or label map.
@@ -264,23 +351,41 @@ const NAMING: Naming = Naming { wanted: is_volume, preferred: &[is_mask], name: 
 /// Evaluates a file against a file, or a folder against a folder with its subfolders. Cases are paired by their place
 /// in the folder and their name (`x_mask.nii.gz` or `x.nii.gz` on either side). Where the files hold several labels,
 /// each is evaluated by itself.
-pub fn evaluate(predictions: &Path, truth: &Path) -> Result<Evaluation> {
+pub fn evaluate(predictions: &Path, truth: &Path, how: &Comparing) -> Result<Evaluation> {
     let found = pairs(predictions, truth, &NAMING)?;
-    let (predicted, reference, mut notes) = survey(&found)?;
-    let compared = Compared::of(&predicted, &reference)
+    let survey = Survey::of(&found, how.resample_truth)?;
+    let compared = how
+        .compared(&survey.predicted, &survey.reference)
         .map_err(|reason| Error::Input { path: predictions.into(), reason })?;
-    let mut cases = Vec::new();
+    let names: Vec<&str> = found.pairs.iter().map(|p| p.0.as_str()).collect();
+    let (groups, note) = how.groups(&names);
+    let (mut cases, mut like) = (Vec::new(), Vec::new());
     let mut named = serde_json::Map::new();
-    for (case, prediction, truth) in &found.pairs {
-        let (rows, others) = measure((case, prediction, truth), &compared)?;
+    for i in survey.whole {
+        let (case, prediction, truth) = &found.pairs[i];
+        let (rows, other, others) = measure((case, &groups[i]), (prediction, truth), &compared, how)?;
+        like.extend(other);
         cases.extend(rows);
         named.insert(case.clone(), others);
     }
     let of = |label: u16| LabelSummary { label, summary: summary(&cases, Some(label)) };
     let labels = compared.labels().into_iter().flatten().map(of).collect();
     let total = (compared == Compared::Mask).then(|| summary(&cases, None));
-    notes.extend(Compared::notes(&predicted, &reference));
-    Ok(Evaluation { total, labels, cases, gandlf: named, unpaired: found.unpaired, notes })
+    let mut notes = survey.notes;
+    if !how.instances {
+        notes.extend(Compared::notes(&survey.predicted, &survey.reference));
+    }
+    notes.extend(note);
+    Ok(Evaluation {
+        total,
+        labels,
+        cases,
+        like,
+        gandlf: named,
+        unpaired: found.unpaired,
+        failed: survey.failed,
+        notes,
+    })
 }
 
 /// The cases of a label together; there must be one.
@@ -288,19 +393,24 @@ fn summary(cases: &[CaseMetrics], label: Option<u16>) -> Summary {
     let cases: Vec<&CaseMetrics> = cases.iter().filter(|c| c.label == label).collect();
     let n = cases.len() as f64;
     let mut dice: Vec<f64> = cases.iter().map(|c| c.metrics.dice).collect();
+    let groups = grouped(cases.iter().map(|c| (c.metrics.dice, c.group.as_deref())));
     dice.sort_by(f64::total_cmp);
     let hd: Vec<f64> = cases.iter().map(|c| c.metrics.hd95_mm.unwrap_or(c.metrics.diagonal_mm)).collect();
     let volume = |c: &&CaseMetrics| {
         let m = &c.metrics;
         if m.truth_ml > 0.0 { (m.volume_ml - m.truth_ml).abs() / m.truth_ml * 100.0 } else { 0.0 }
     };
+    let count = |of: fn(&Metrics) -> bool| cases.iter().filter(|c| of(&c.metrics)).count();
     Summary {
         n: cases.len(),
-        missed: cases.iter().filter(|c| c.metrics.hd95_mm.is_none()).count(),
+        groups: groups.len(),
+        missed: count(Metrics::missed),
+        false_positives: count(Metrics::false_positive),
+        absent: count(Metrics::absent),
         dice_mean: dice.iter().sum::<f64>() / n,
         dice_median: median_of_sorted(&dice).unwrap_or(f64::NAN),
         dice_min: dice[0],
-        dice_ci95: mean_interval(&dice),
+        dice_ci95: mean_interval(&groups),
         hd95_mm_mean: hd.iter().sum::<f64>() / n,
         hd95_mm_max: hd.iter().copied().fold(0.0, f64::max),
         volume_difference_percent: cases.iter().map(volume).sum::<f64>() / n,
@@ -364,13 +474,16 @@ mod tests {
         put(&a, values, 0.0, false);
         // The same grid in another order of voxels.
         put(&b, values, 0.0, true);
-        assert_eq!(evaluate(&a, &b).unwrap().cases[0].metrics.dice, 1.0);
+        assert_eq!(evaluate(&a, &b, &Comparing::default()).unwrap().cases[0].metrics.dice, 1.0);
         put(&b, values, 3.5, false);
-        let e = evaluate(&a, &b).unwrap_err().to_string();
+        let e = evaluate(&a, &b, &Comparing::default()).unwrap_err().to_string();
         assert!(
-            e.contains("a.nii: it lies on another grid than") && e.contains("b.nii (up to 3.50 mm apart)"),
+            e.contains("a.nii: its ground truth lies on another grid (up to 3.50 mm apart)")
+                && e.contains("b.nii)"),
             "{e}"
         );
+        let moved = evaluate(&a, &b, &Comparing { resample_truth: true, ..Comparing::default() }).unwrap();
+        assert!(moved.cases[0].metrics.dice < 1.0);
     }
 
     #[test]
@@ -379,24 +492,25 @@ mod tests {
         let [p, t] = ["p", "t"].map(|n| d.path().join(n));
         put(&p.join("a.nii"), voxels(&[1.0, 1.0, 2.0, 4.0]), 0.0, false);
         put(&t.join("a.nii"), voxels(&[1.0, 1.0, 2.0, 2.0]), 0.0, false);
-        let e = evaluate(&p, &t).unwrap();
+        let e = evaluate(&p, &t, &Comparing::default()).unwrap();
         let dice: Vec<_> = e.cases.iter().map(|c| (c.label, c.metrics.dice)).collect();
         assert_eq!(dice, [(Some(1), 1.0), (Some(2), 2.0 / 3.0), (Some(4), 0.0)]);
-        let summaries: Vec<_> = e.labels.iter().map(|l| (l.label, l.summary.n, l.summary.missed)).collect();
+        let summaries: Vec<_> =
+            e.labels.iter().map(|l| (l.label, l.summary.n, l.summary.false_positives)).collect();
         assert_eq!((summaries, e.total.is_none()), (vec![(1, 1, 0), (2, 1, 0), (4, 1, 1)], true));
         assert!(e.to_csv().starts_with("case,label,dice,") && e.to_csv().contains("\"a\",2,0.666667"));
         // Labels that the ground truth lacks.
         put(&t.join("a.nii"), voxels(&[1.0, 1.0]), 0.0, false);
-        let e = evaluate(&p, &t).unwrap();
+        let e = evaluate(&p, &t, &Comparing::default()).unwrap();
         let dice: Vec<_> = e.cases.iter().map(|c| (c.label, c.metrics.dice)).collect();
         assert_eq!(dice, [(Some(1), 1.0), (Some(2), 0.0), (Some(4), 0.0)]);
         // A mask against label maps.
         put(&t.join("a.nii"), voxels(&[255.0]), 0.0, false);
-        let e = evaluate(&p, &t).unwrap_err().to_string();
+        let e = evaluate(&p, &t, &Comparing::default()).unwrap_err().to_string();
         assert!(e.contains("single label 255") && e.contains("labels 1, 2, 4"), "{e}");
         // What is no label.
         put(&t.join("a.nii"), voxels(&[1.0, 2.5]), 0.0, false);
-        assert!(evaluate(&p, &t).unwrap_err().to_string().contains("2.5"));
+        assert!(evaluate(&p, &t, &Comparing::default()).unwrap_err().to_string().contains("2.5"));
     }
 
     #[test]
@@ -410,7 +524,7 @@ mod tests {
         put(&t.join("one/a.nii"), voxels(&[0.9, 0.6, 0.2]), 0.0, false);
         put(&t.join("three/a.nii"), voxels(&[1.0]), 0.0, false);
         put(&t.join(".two/a.nii"), voxels(&[1.0]), 0.0, false);
-        let e = evaluate(&p, &t).unwrap();
+        let e = evaluate(&p, &t, &Comparing::default()).unwrap();
         let cases: Vec<_> = e.cases.iter().map(|c| (c.case.as_str(), c.label, c.metrics.dice)).collect();
         assert_eq!((cases, e.total.unwrap().n), (vec![("one/a", None, 1.0)], 1));
         assert_eq!(e.unpaired, ["two/a (no ground truth)", "three/a (no prediction)"]);
@@ -418,8 +532,12 @@ mod tests {
         // A label that is another one's may be a mistake.
         put(&t.join("one/a.nii"), voxels(&[2.0, 2.0]), 0.0, false);
         put(&p.join("one/a_mask.nii"), voxels(&[1.0, 1.0]), 0.0, false);
-        let e = evaluate(&p.join("one"), &t.join("one")).unwrap();
-        assert_eq!((e.cases[0].metrics.dice, e.notes.len()), (1.0, 1));
+        let e = evaluate(&p.join("one"), &t.join("one"), &Comparing::default()).unwrap();
+        // Another class is not the same mask.
+        let dice: Vec<_> = e.cases.iter().map(|c| (c.label, c.metrics.dice)).collect();
+        assert_eq!((dice, e.notes.len()), (vec![(Some(1), 0.0), (Some(2), 0.0)], 1));
+        let counts = |i: usize| (e.labels[i].summary.missed, e.labels[i].summary.false_positives);
+        assert_eq!((counts(0), counts(1)), ((0, 1), (1, 0)));
     }
 
     #[test]
@@ -429,10 +547,43 @@ mod tests {
         let empty = Volume::filled([4, 4, 4], 0u8);
         let case = |p: &Volume<u8>| {
             let metrics = evaluate_pair(p, &truth, [1.0; 3]);
-            CaseMetrics { case: "a".into(), label: None, metrics }
+            CaseMetrics { case: "a".into(), group: None, label: None, metrics }
         };
         let s = summary(&[case(&empty), case(&truth)], None);
-        assert_eq!((s.n, s.missed, s.dice_min, s.dice_median), (2, 1, 0.0, 0.5));
+        assert_eq!((s.n, s.missed, s.false_positives, s.absent), (2, 1, 0, 0));
+        assert_eq!((s.dice_min, s.dice_median, s.dice_ci95), (0.0, 0.5, None));
         assert!((s.hd95_mm_mean - 48f64.sqrt() / 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn one_case_that_cannot_be_read_is_one_failed_case() {
+        let d = tempfile::tempdir().unwrap();
+        let [p, t] = ["p", "t"].map(|n| d.path().join(n));
+        for i in 0..8 {
+            put(&p.join(format!("sub-{}_run-{}.nii", i / 2, i % 2)), voxels(&[1.0, 1.0]), 0.0, false);
+            put(&t.join(format!("sub-{}_run-{}.nii", i / 2, i % 2)), voxels(&[1.0]), 0.0, false);
+        }
+        std::fs::write(p.join("sub-0_run-1.nii"), "damaged").unwrap();
+        let e = evaluate(&p, &t, &Comparing::default()).unwrap();
+        assert!(e.failed.len() == 1 && e.failed[0].starts_with("sub-0_run-1: "), "{:?}", e.failed);
+        let total = e.total.unwrap();
+        // Scans of a subject count once.
+        assert_eq!((total.n, total.groups, total.dice_ci95), (7, 4, None));
+        std::fs::write(t.join("sub-0_run-0.nii"), "damaged").unwrap();
+        assert_eq!(evaluate(&p, &t, &Comparing::default()).unwrap().failed.len(), 2);
+        assert!(
+            evaluate(&p.join("sub-0_run-0.nii"), &t.join("sub-0_run-0.nii"), &Comparing::default()).is_err()
+        );
+    }
+
+    #[test]
+    fn volumes_of_sheared_grids_are_those_of_the_determinant() {
+        let d = tempfile::tempdir().unwrap();
+        let path = d.path().join("a.nii");
+        let v = Volume::new([4, 3, 2], voxels(&[1.0, 1.0]).to_vec());
+        let affine = Affine([[2.0, 1.0, 0.0, 0.0], [0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0]]);
+        Nifti::from_f32(&v, affine).write(&path).unwrap();
+        let e = evaluate(&path, &path, &Comparing::default()).unwrap();
+        assert!((e.cases[0].metrics.volume_ml - 0.016).abs() < 1e-9, "{:?}", e.cases[0].metrics);
     }
 }

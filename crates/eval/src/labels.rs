@@ -13,7 +13,7 @@ pub(crate) enum Compared {
 }
 
 /// Value of foreground in masks that are pictures.
-const WHITE: u16 = 255;
+pub(crate) const WHITE: u16 = 255;
 
 /// Labels above 0 that occur.
 pub(crate) fn values<T: Copy + Into<u16>>(v: &Volume<T>) -> BTreeSet<u16> {
@@ -23,11 +23,14 @@ pub(crate) fn values<T: Copy + Into<u16>>(v: &Volume<T>) -> BTreeSet<u16> {
 }
 
 impl Compared {
-    /// From all labels above 0 of the predictions and of the reference. A single label where the other side has several is one of them;
-    /// a mask of another value cannot be compared with label maps.
+    /// From all labels above 0 of the predictions and of the reference. Two single labels are masks where they are equal or one
+    /// is white (255); others are two classes. A single label where the other side has several is one of them; a mask of another
+    /// value cannot be compared with label maps.
     pub fn of(predicted: &BTreeSet<u16>, reference: &BTreeSet<u16>) -> Result<Compared, String> {
+        let one = |s: &BTreeSet<u16>| s.first().copied().unwrap_or(WHITE);
+        let same = one(predicted) == one(reference) || [one(predicted), one(reference)].contains(&WHITE);
         match (predicted.len(), reference.len()) {
-            (0..=1, 0..=1) => Ok(Compared::Mask),
+            (0..=1, 0..=1) if same => Ok(Compared::Mask),
             (1, 2..) if !predicted.is_subset(reference) => {
                 Err(one_and_several("prediction", predicted, "ground truth", reference))
             }
@@ -38,13 +41,13 @@ impl Compared {
         }
     }
 
-    /// What a reader should know of the values: that two masks were compared whose values differ. White (255) is a
-    /// mask's usual value and says nothing.
+    /// What a reader should know of the values: that the only labels of both sides differ. White (255) is a mask's usual value and
+    /// says nothing.
     pub fn notes(predicted: &BTreeSet<u16>, reference: &BTreeSet<u16>) -> Vec<String> {
         let one = |s: &BTreeSet<u16>| s.first().copied().filter(|_| s.len() == 1);
         match (one(predicted), one(reference)) {
             (Some(p), Some(t)) if p != t && ![p, t].contains(&WHITE) => vec![format!(
-                "the predictions' only label is {p}, the ground truth's is {t}; they were compared as masks, whatever their values"
+                "the predictions' only label is {p}, the ground truth's is {t}: they were compared as two classes; if they mean the same, give one of them the other's value"
             )],
             _ => Vec::new(),
         }
@@ -56,6 +59,22 @@ impl Compared {
             Compared::Mask => vec![None],
             Compared::Each(labels) => labels.iter().copied().map(Some).collect(),
         }
+    }
+}
+
+/// Stored values as labels: whole numbers from 0, which scaling may have moved a little, or probabilities from 0 to 1,
+/// of which those above 0.5 are label 1.
+pub(crate) fn whole(stored: &Volume<f32>) -> std::result::Result<Volume<u16>, String> {
+    const ROUNDING: f32 = 1e-3;
+    let label = |v: f32| (v - v.round()).abs() <= ROUNDING && (0.0..=65_535.0).contains(&v.round());
+    match stored.data.iter().find(|v| !label(**v)) {
+        None => Ok(stored.map(|v| v.round() as u16)),
+        Some(_) if stored.data.iter().all(|v| (-ROUNDING..=1.0 + ROUNDING).contains(v)) => {
+            Ok(stored.map(|v| (v > 0.5) as u16))
+        }
+        Some(v) => Err(format!(
+            "it holds {v}, which is neither a label nor a probability; give a mask or a label map"
+        )),
     }
 }
 
@@ -84,6 +103,9 @@ mod tests {
             |p: &[u16], t: &[u16]| Compared::of(&p.iter().copied().collect(), &t.iter().copied().collect());
         assert_eq!(of(&[255], &[1]), Ok(Compared::Mask));
         assert_eq!(of(&[], &[7]), Ok(Compared::Mask));
+        assert_eq!(of(&[3], &[3]), Ok(Compared::Mask));
+        // Another class is not the same mask.
+        assert_eq!(of(&[2], &[1]), Ok(Compared::Each(vec![1, 2])));
         assert_eq!(of(&[1, 2], &[2, 4]), Ok(Compared::Each(vec![1, 2, 4])));
         // Nothing predicted is a result for each label.
         assert_eq!(of(&[], &[1, 2]), Ok(Compared::Each(vec![1, 2])));

@@ -4,22 +4,25 @@
 //! - [`evaluate()`], [`tiles()`] and [`classification()`] compare files with ground truth, as `ampoule evaluate` does.
 //! - [`compare_random`], [`compare_on_case`] and [`compare_layers`] compare two models on the same input.
 //! - [`Runner`] runs a model on cases, [`GroundTruth`] finds their references, and [`PairedComparison`] turns the
-//!   predictions of two models into paired differences with intervals and one non-inferiority [`Verdict`] for each
-//!   metric. `optimize` reads it through [`LimitCheck`], `study` through [`MetricComparison`].
+//!   predictions of two models into paired differences, two claims and one non-inferiority [`Verdict`] for each metric
+//!   ([`MetricComparison`]), which `optimize`, `study` and `compare` read.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod bootstrap;
 mod cases;
 mod classification;
 mod compare;
 mod error;
 mod evaluate;
+mod evidence;
 mod gandlf;
+mod grid;
 mod ground_truth;
 mod labels;
+mod like;
 mod limits;
 mod metric;
-mod noninferiority;
 mod overlap;
 mod paired;
 mod pairing;
@@ -27,15 +30,22 @@ mod runner;
 pub mod statistics;
 mod tiles;
 
-pub use cases::{cases, disjoint};
-pub use classification::{ClassMetrics, Classification, Sample, Totals, classification};
+pub use audit::{Audit, Audited};
+pub use cases::{cases, disjoint, grouping_note};
+pub use classification::{Bin, Calibration, ClassMetrics, Classification, Sample, Totals, classification};
 pub use compare::{LayerParity, Parity, compare_layers, compare_on_case, compare_random};
 pub use error::{Error, Mismatch, Result};
-pub use evaluate::{CaseMetrics, Evaluation, LabelSummary, Metrics, Summary, evaluate, evaluate_pair};
+pub use evaluate::{
+    CaseMetrics, Comparing, Evaluation, LabelSummary, LikeMetrics, Metrics, Summary, evaluate, evaluate_pair,
+};
+pub use evidence::{
+    CaseClaim, Finding, Margin, MarginError, MeanClaim, Method, Preset, Verdict, Wealth, claim_of_set,
+    claims_of_losses, mean_loss_below, tango_upper,
+};
 pub use ground_truth::{ClassTable, GroundTruth};
-pub use limits::{Limit, LimitCheck, LimitChecks, LimitError};
+pub use like::{Like, Named, metrics as like_metrics};
+pub use limits::{Limit, LimitChecks, LimitError};
 pub use metric::{METRICS, SET_METRICS, needs_ground_truth};
-pub use noninferiority::Verdict;
 pub use overlap::{agreement, dice};
 pub use paired::{CaseComparison, MetricComparison, PairedComparison, WorstCase};
 pub use runner::{Prediction, Runner, StageTimes};

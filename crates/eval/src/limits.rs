@@ -1,40 +1,57 @@
 //! Limits on what a changed model may lose, and whether they are met.
 
+use crate::evidence::{Margin, MarginError, Preset};
 use crate::ground_truth::GroundTruth;
-use crate::metric::{METRICS, title};
-use crate::noninferiority::{FEW, Verdict};
+use crate::metric::METRICS;
 use crate::paired::{MetricComparison, PairedComparison};
 use crate::runner::Prediction;
 use crate::{Error, Result};
 use ampoule_pipeline::Case;
 use serde::{Deserialize, Serialize};
 
-/// A measure that may not get worse by more than a limit.
+/// A measure that may not get worse by more than a margin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
     /// One of [`METRICS`].
     pub metric: String,
-    /// Largest drop allowed (rise, for distances in mm).
-    pub drop: f64,
+    /// What may be lost (risen, for distances in mm).
+    pub margin: Margin,
 }
 
 impl Limit {
-    /// From `METRIC=VALUE`.
+    /// From `METRIC=MEAN`, or `METRIC=MEAN,loss=LOSS,share=SHARE` where a case may lose something else than by default.
     pub fn parse(text: &str) -> Result<Limit, LimitError> {
-        let (metric, value) = text.split_once('=').ok_or(LimitError::Form)?;
-        let drop = value.parse().map_err(|_| LimitError::NotANumber { value: value.into() })?;
-        Limit::new(metric, drop)
+        let mut parts = text.split(',');
+        let (metric, mean) = parts.next().and_then(|p| p.split_once('=')).ok_or(LimitError::Form)?;
+        let number = |text: &str| text.parse().map_err(|_| LimitError::NotANumber { value: text.into() });
+        let mut margin = Margin::of_mean(number(mean)?);
+        for part in parts {
+            match part.split_once('=') {
+                Some(("loss", value)) => margin.loss = Some(number(value)?),
+                Some(("share", value)) => margin.share = Some(number(value)?),
+                Some(_) | None => return Err(LimitError::Part { part: part.into() }),
+            }
+        }
+        Limit::of(metric, margin)
     }
 
-    /// A limit on `metric`, one of [`METRICS`]; `drop` must be finite and 0 or more.
-    pub fn new(metric: &str, drop: f64) -> Result<Limit, LimitError> {
+    /// A limit on the mean of `metric`, one of [`METRICS`]; `mean` must be finite and 0 or more.
+    pub fn new(metric: &str, mean: f64) -> Result<Limit, LimitError> {
+        Limit::of(metric, Margin::of_mean(mean))
+    }
+
+    /// A limit on `metric`, one of [`METRICS`].
+    pub fn of(metric: &str, margin: Margin) -> Result<Limit, LimitError> {
         if !METRICS.contains(&metric) {
             return Err(LimitError::UnknownMetric { metric: metric.into() });
         }
-        if !(drop >= 0.0 && drop.is_finite()) {
-            return Err(LimitError::OutOfRange);
-        }
-        Ok(Limit { metric: metric.into(), drop })
+        margin.check()?;
+        Ok(Limit { metric: metric.into(), margin })
+    }
+
+    /// The limits of both claims, defaults included: what a fingerprint is of, so that none is chosen after results were seen.
+    pub fn preset(&self) -> Preset {
+        self.margin.preset(&self.metric)
     }
 }
 
@@ -45,6 +62,12 @@ pub enum LimitError {
     /// It has no `=`.
     #[error("METRIC=VALUE, for example dice=0.005")]
     Form,
+    /// What stands behind the margin of the mean.
+    #[error("`{part}` is neither loss=VALUE nor share=VALUE, for example dice=0.005,loss=0.05,share=0.1")]
+    Part {
+        /// What stands there.
+        part: String,
+    },
     /// There is no such metric.
     #[error("`{metric}` is none of {}", METRICS.join(", "))]
     UnknownMetric {
@@ -57,58 +80,9 @@ pub enum LimitError {
         /// What stands for it.
         value: String,
     },
-    /// The value is negative or not finite.
-    #[error("a limit must be 0 or more")]
-    OutOfRange,
-}
-
-/// A measure of a candidate against its limit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LimitCheck {
-    /// The measure, with the class where there are several, for example `dice:1`.
-    pub metric: String,
-    /// Cases.
-    pub n: usize,
-    /// Mean over cases of the original, and of the candidate.
-    pub means: [f64; 2],
-    /// Mean drop.
-    pub drop: f64,
-    /// Upper confidence bound of the mean drop (one-sided, 97.5 %), as `study` computes it: by bootstrap over cases, for
-    /// labels never below the exact bound of their counts, and the worst case of fewer than six.
-    pub upper: f64,
-    /// Largest drop of a case.
-    pub worst: f64,
-    /// The limit.
-    pub limit: f64,
-    /// What a study says of the same cases with the limit as its margin; nothing is established with fewer than six.
-    pub verdict: Verdict,
-}
-
-impl LimitCheck {
-    /// Whether the candidate may be taken: it is non-inferior. Of fewer than six cases, of which nothing can be
-    /// established, the worst must be inside the limit.
-    pub fn met(&self) -> bool {
-        match self.n < FEW {
-            true => self.upper <= self.limit,
-            false => self.verdict == Verdict::NonInferior,
-        }
-    }
-}
-
-impl From<&MetricComparison> for LimitCheck {
-    fn from(m: &MetricComparison) -> Self {
-        let drop = m.difference.map_or(m.baseline - m.variant, |d| 0.0 - d.value);
-        LimitCheck {
-            metric: title(&m.metric, m.class),
-            n: m.n,
-            means: [m.baseline, m.variant],
-            drop,
-            upper: m.difference.map_or(f64::INFINITY, |d| 0.0 - d.low),
-            worst: m.worst.as_ref().map_or(drop, |w| 0.0 - w.difference),
-            limit: m.margin,
-            verdict: m.verdict,
-        }
-    }
+    /// A number that is no margin.
+    #[error(transparent)]
+    Margin(#[from] MarginError),
 }
 
 /// Collects the predictions of the original and of a candidate, and checks them against limits.
@@ -119,7 +93,7 @@ pub struct LimitChecks {
 impl LimitChecks {
     /// Checks against these limits.
     pub fn new(limits: &[Limit]) -> Self {
-        let margins = limits.iter().map(|l| (l.metric.clone(), l.drop));
+        let margins = limits.iter().map(|l| (l.metric.clone(), l.margin));
         LimitChecks { paired: PairedComparison::strict(margins) }
     }
 
@@ -136,10 +110,12 @@ impl LimitChecks {
     }
 
     /// A check for each metric and class. A metric that cannot be computed on these cases is an error.
-    pub fn finish(&self) -> Result<Vec<LimitCheck>> {
-        let checks: Vec<LimitCheck> = self.paired.metrics().iter().map(LimitCheck::from).collect();
-        match checks.iter().find(|c| !c.means[0].is_finite()) {
-            Some(c) => Err(Error::NotComputable { metric: c.metric.clone(), cases: c.n }),
+    pub fn finish(&self) -> Result<Vec<MetricComparison>> {
+        let checks = self.paired.metrics();
+        match checks.iter().find(|c| !c.baseline.is_finite()) {
+            Some(c) => {
+                Err(Error::NotComputable { metric: crate::metric::title(&c.metric, c.class), cases: c.n })
+            }
             None => Ok(checks),
         }
     }
@@ -148,16 +124,24 @@ impl LimitChecks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evidence::Verdict;
     use ampoule_imaging::Volume;
 
     /// The result of a photo of two classes, the second with probability `p`.
     fn photo(class: u16, p: f32) -> Prediction {
         let labels = Volume { dims: [1; 3], data: vec![class] };
-        Prediction { labels, spacing: [1.0; 3], values: vec![1], classes: 2, scores: vec![1.0 - p, p] }
+        Prediction {
+            labels,
+            spacing: [1.0; 3],
+            affine: None,
+            values: vec![1],
+            classes: 2,
+            scores: vec![1.0 - p, p],
+        }
     }
 
     /// Verdicts on so many photos, of both classes in turns, none of which gets another label.
-    fn unchanged(limits: &[Limit], photos: u16, candidate: f32) -> Vec<LimitCheck> {
+    fn unchanged(limits: &[Limit], photos: u16, candidate: f32) -> Vec<MetricComparison> {
         let mut u = LimitChecks::new(limits);
         for i in 0..photos {
             let [a, b] = [0.9, candidate].map(|p| photo(i % 2, if i % 2 == 1 { p } else { 1.0 - p }));
@@ -167,24 +151,41 @@ mod tests {
     }
 
     #[test]
-    fn unchanged_labels_of_few_photos_do_not_meet_a_narrow_limit() {
+    fn unchanged_labels_of_few_photos_establish_nothing() {
         let limits = ["accuracy=0.01", "agreement=0.01", "balanced-accuracy=0.01", "auroc=0.01"];
         let limits = limits.map(|l| Limit::parse(l).unwrap());
-        for v in unchanged(&limits, 6, 0.8) {
-            assert!(v.upper > 0.4 && !v.met() && v.drop == 0.0, "{v:?}");
-            assert_eq!(v.verdict, Verdict::NotEstablished);
+        // Whether scores are the same too or not: it is the other cases that are not known.
+        for v in [0.8, 0.9].into_iter().flat_map(|p| unchanged(&limits, 12, p)) {
+            let bound = v.mean_claim.as_ref().unwrap().bounds[1];
+            assert!(bound > 0.2 && v.verdict == Verdict::NotEstablished, "{v:?}");
+            // No more can be asked of so few, and the sentence says how many it takes.
+            assert!(v.met() && v.needed().is_some_and(|n| n > 380), "{v:?}");
+            assert!(
+                v.sentence().contains("not established (") && v.sentence().contains("12 cases"),
+                "{}",
+                v.sentence()
+            );
         }
-        // Enough of them do, and results that are the same to the last bit.
-        let met = |v: &LimitCheck| v.met() && v.verdict == Verdict::NonInferior;
-        assert!(unchanged(&limits[..2], 400, 0.8).iter().all(met));
-        assert!(unchanged(&limits, 6, 0.9).iter().all(met));
-        assert!(unchanged(&limits, 5, 0.9).iter().all(|v| v.verdict == Verdict::NotEstablished));
+        let [accuracy, agreement] = [0, 1].map(|i| unchanged(&limits[..2], 385, 0.8)[i].verdict);
+        assert_eq!([accuracy, agreement], [Verdict::NonInferior; 2]);
+        assert!(unchanged(&limits[..2], 347, 0.8).iter().all(|v| v.verdict == Verdict::NotEstablished));
     }
 
     #[test]
     fn limits_are_read() {
-        assert_eq!(Limit::parse("dice=0.01").unwrap(), Limit { metric: "dice".into(), drop: 0.01 });
-        for bad in ["dice", "dice=", "dice=-1", "dice=nan", "speed=1"] {
+        assert_eq!(Limit::parse("dice=0.01").unwrap(), Limit::new("dice", 0.01).unwrap());
+        let all = Limit::parse("dice=0.01,loss=0.1,share=0.2").unwrap();
+        assert_eq!(all.margin, Margin { mean: 0.01, loss: Some(0.1), share: Some(0.2) });
+        for bad in [
+            "dice",
+            "dice=",
+            "dice=-1",
+            "dice=nan",
+            "speed=1",
+            "dice=0.1,loss=0.01",
+            "dice=0.1,share=1",
+            "dice=0.1,x=1",
+        ] {
             assert!(Limit::parse(bad).is_err(), "{bad}");
         }
     }
@@ -208,9 +209,10 @@ mod tests {
             .unwrap();
         }
         let v = u.finish().unwrap();
-        assert_eq!((v[0].means, v[0].n), ([1.0, 0.9], 40));
-        assert!((v[0].drop - 0.1).abs() < 1e-9 && v[0].upper > 0.15 && !v[1].metric.is_empty());
-        assert!(v[1].means[1] < 0.95 && v[1].upper >= v[1].drop);
+        assert_eq!((v[0].baseline, v[0].variant, v[0].n), (1.0, 0.9, 40));
+        let [first, second] = [0, 1].map(|i| v[i].difference.unwrap());
+        assert!((first.value + 0.1).abs() < 1e-9 && first.low < -0.15 && !v[1].metric.is_empty());
+        assert!(v[1].variant < 0.95 && second.low <= second.value);
         // Masks have no such measure.
         let mask = Prediction { labels: Volume { dims: [2, 1, 1], data: vec![0, 1] }, ..found(0, 0.5) };
         let e = LimitChecks::new(&limits).add(&Case::default(), &mask, &mask, None).unwrap_err().to_string();
@@ -227,6 +229,7 @@ mod tests {
         let found = |labels: [u16; 4]| Prediction {
             labels: Volume { dims: [2, 2, 1], data: labels.to_vec() },
             spacing: [1.0; 3],
+            affine: None,
             values: vec![1, 2],
             classes: 3,
             scores: Vec::new(),
@@ -236,29 +239,46 @@ mod tests {
         // Class 2 vanishes; the mean hides it.
         u.add(&Case::default(), &found([1, 1, 0, 2]), &found([1, 1, 0, 0]), None).unwrap();
         let v = u.finish().unwrap();
-        assert_eq!(
-            v.iter().map(|v| v.metric.as_str()).collect::<Vec<_>>(),
-            ["dice:1", "dice:2", "agreement"]
-        );
+        let titles: Vec<String> = v.iter().map(|v| crate::metric::title(&v.metric, v.class)).collect();
+        assert_eq!(titles, ["dice:1", "dice:2", "agreement"]);
         assert!(v[0].met() && !v[1].met() && v[2].met());
-        assert_eq!((v[1].drop, v[2].drop), (1.0, 0.25));
+        assert_eq!([1, 2].map(|i| v[i].difference.unwrap().value), [-1.0, -0.25]);
     }
 
     #[test]
-    fn limits_are_met_by_the_verdict_and_of_few_cases_by_the_worst() {
-        use Verdict::{Inferior, NonInferior, NotEstablished};
-        let of = |n, upper, verdict| LimitCheck {
-            metric: "dice".into(),
-            n,
-            means: [1.0; 2],
-            drop: 0.0,
-            upper,
-            worst: upper,
-            limit: 0.1,
-            verdict,
+    fn of_few_cases_none_may_lose_more_than_the_margin() {
+        let tile = |right: usize| {
+            let mut data = vec![0u16; 100];
+            data[..right].fill(1);
+            let labels = Volume { dims: [10, 10, 1], data };
+            Prediction {
+                labels,
+                spacing: [1.0; 3],
+                affine: None,
+                values: vec![1],
+                classes: 2,
+                scores: Vec::new(),
+            }
         };
-        assert!(of(6, 0.05, NonInferior).met());
-        assert!(!of(6, 0.2, NotEstablished).met() && !of(6, 0.2, Inferior).met());
-        assert!(of(5, 0.05, NotEstablished).met() && !of(5, 0.2, NotEstablished).met());
+        // A tile's agreement falls by so many hundredths.
+        let judge = |losses: &[usize]| {
+            let mut u = LimitChecks::new(&[Limit::parse("agreement=0.02").unwrap()]);
+            for l in losses {
+                u.add(&Case::default(), &tile(50), &tile(50 - l), None).unwrap();
+            }
+            u.finish().unwrap().remove(0)
+        };
+        let of = |losses: &[usize]| (judge(losses).met(), judge(losses).verdict);
+        assert_eq!(of(&[0]), (true, Verdict::NotEstablished));
+        assert_eq!(of(&[2; 12]), (true, Verdict::NotEstablished));
+        assert_eq!(of(&[0, 0, 3]), (false, Verdict::NotEstablished));
+        // Enough for the mean, and not for the cases.
+        assert_eq!(of(&[0; 30]), (true, Verdict::NotEstablished));
+        assert_eq!(of(&[0; 36]), (true, Verdict::NonInferior));
+        assert_eq!(of(&[2; 36]), (false, Verdict::NotEstablished));
+        assert_eq!(of(&[5; 36]), (false, Verdict::Inferior));
+        let mut failing = vec![0; 36];
+        failing[7] = 40;
+        assert_eq!(of(&failing), (false, Verdict::NotEstablished));
     }
 }

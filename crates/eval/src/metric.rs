@@ -22,7 +22,12 @@ pub fn needs_ground_truth(metric: &str) -> bool {
 
 /// -1 for distances, of which less is better.
 pub(crate) fn sign(metric: &str) -> f64 {
-    if metric == "hd95" { -1.0 } else { 1.0 }
+    if is_share(metric) { 1.0 } else { -1.0 }
+}
+
+/// Whether a metric is a share, 0 to 1, and not a distance.
+pub(crate) fn is_share(metric: &str) -> bool {
+    metric != "hd95"
 }
 
 /// Name of a metric with its class.
@@ -36,8 +41,10 @@ pub(crate) struct Pair {
     pub class: Option<u16>,
     /// The original's value and the other model's.
     pub values: [f64; 2],
-    /// Whether the class is in the result or in the ground truth, and not in the other.
+    /// Whether the class is in the ground truth and not in the result.
     pub missed: [bool; 2],
+    /// Whether it is in the result and not in the ground truth.
+    pub false_positive: [bool; 2],
 }
 
 /// A case that results are measured on.
@@ -67,9 +74,12 @@ impl Measured<'_> {
         let pair = |class: Option<u16>| {
             let of = |labels| self.value(metric, class, labels);
             let values = [of(Some(&self.original.labels))?, of(other)?];
-            let missed =
-                [Some(&self.original.labels), other].map(|l| class.is_some_and(|c| self.misses(l, c)));
-            Some(Pair { class: class.filter(|_| several), values, missed })
+            let sides = [Some(&self.original.labels), other];
+            let holds = |l: Option<&Volume<u16>>, c: u16| l.is_some_and(|l| l.data.contains(&c));
+            let truth = |c: u16| self.truth.data.contains(&c);
+            let missed = sides.map(|l| class.is_some_and(|c| l.is_none() || truth(c) && !holds(l, c)));
+            let false_positive = sides.map(|l| class.is_some_and(|c| !truth(c) && holds(l, c)));
+            Some(Pair { class: class.filter(|_| several), values, missed, false_positive })
         };
         classes.into_iter().filter_map(pair).collect()
     }
@@ -96,11 +106,6 @@ impl Measured<'_> {
             _ => None,
         }
     }
-
-    fn misses(&self, labels: Option<&Volume<u16>>, class: u16) -> bool {
-        let any = |v: &Volume<u16>| v.data.contains(&class);
-        labels.is_none_or(|l| any(l) != any(self.truth))
-    }
 }
 
 #[cfg(test)]
@@ -109,7 +114,14 @@ mod tests {
 
     fn found(dims: [usize; 3], labels: &[u16], values: &[u16]) -> Prediction {
         let labels = Volume { dims, data: labels.to_vec() };
-        Prediction { labels, spacing: [1.0; 3], classes: 3, values: values.to_vec(), scores: Vec::new() }
+        Prediction {
+            labels,
+            spacing: [1.0; 3],
+            affine: None,
+            classes: 3,
+            values: values.to_vec(),
+            scores: Vec::new(),
+        }
     }
 
     #[test]

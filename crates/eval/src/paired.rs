@@ -2,9 +2,9 @@
 //! of non-inferiority for each metric (Piaggio et al. 2012 for the terms).
 
 use crate::classification::Sample;
+use crate::evidence::{CaseClaim, Finding, Margin, MeanClaim, Preset, Units, Verdict, of_set, sentence};
 use crate::ground_truth::GroundTruth;
-use crate::metric::{Measured, Pair, SET_METRICS, sign, title};
-use crate::noninferiority::{OfSet, Results, Verdict, of_cases, of_set, verdict};
+use crate::metric::{Measured, Pair, SET_METRICS, is_share, sign, title};
 use crate::overlap::agreement;
 use crate::runner::Prediction;
 use crate::statistics::{self, Estimate};
@@ -22,29 +22,66 @@ pub struct MetricComparison {
     pub class: Option<u16>,
     /// Cases.
     pub n: usize,
-    /// The baseline's mean (or its value, for metrics of all cases together).
+    /// Groups of cases that count once; as many as cases where there are none.
+    pub groups: usize,
+    /// The baseline's mean over cases (or its value, for metrics of all cases together).
     pub baseline: f64,
     /// The variant's.
     pub variant: f64,
-    /// Mean difference, positive where the variant is better, with the 95 % interval (so each bound is a
-    /// one-sided 97.5 % bound).
+    /// Mean difference over groups, positive where the variant is better, with the bounds of [`MeanClaim`] (each a one-sided
+    /// 97.5 % bound).
     pub difference: Option<Estimate>,
-    /// The margin set beforehand.
+    /// The margin of the mean, set beforehand.
     pub margin: f64,
+    /// That the mean loss is below the margin; `None` where there is no mean.
+    pub mean_claim: Option<MeanClaim>,
+    /// That few cases lose much.
+    pub case_claim: CaseClaim,
     /// What may be said.
     pub verdict: Verdict,
     /// The case that lost most.
     pub worst: Option<WorstCase>,
-    /// Cases where prediction or ground truth is empty and the other is not: baseline, variant.
+    /// Cases whose ground truth is not empty and whose prediction is: baseline, variant.
     pub missed: [usize; 2],
-    /// Cases that lost more than 0.05.
-    pub lost_much: usize,
+    /// Cases whose ground truth is empty and whose prediction is not: baseline, variant.
+    pub false_positives: [usize; 2],
     /// Cases whose value changed at all.
     pub changed: usize,
-    /// Wilcoxon's signed-rank test, two-sided, as support.
+    /// Wilcoxon's signed-rank test over cases, two-sided, as support.
     pub wilcoxon_p: Option<f64>,
-    /// McNemar's exact test, for classes.
+    /// McNemar's exact test over cases, for classes.
     pub mcnemar_p: Option<f64>,
+}
+
+impl MetricComparison {
+    /// The verdict, both claims and their bounds in one sentence, the same wherever it is said.
+    pub fn sentence(&self) -> String {
+        sentence(self)
+    }
+
+    /// How many groups (cases, where there are none) would establish both claims if all were like these; `None` where no
+    /// number would.
+    pub fn needed(&self) -> Option<usize> {
+        let mean = self.mean_claim.as_ref()?.needed?;
+        Some(mean.max(self.case_claim.needed?))
+    }
+
+    /// Whether the variant may be taken: it is non-inferior. Of fewer cases than can establish that when none of them loses
+    /// anything, none may lose more than the claim's own limit; the verdict stays *not established*.
+    pub fn met(&self) -> bool {
+        let (Some(mean), cases) = (&self.mean_claim, &self.case_claim) else { return false };
+        let loss = self.difference.map_or(f64::INFINITY, |d| -d.value);
+        let worst = self.worst.as_ref().map_or(loss, |w| -w.difference);
+        let mean_met = match mean.least.is_none_or(|least| self.groups < least) {
+            true => worst <= mean.limit + 1e-12,
+            false => mean.finding == Finding::Established,
+        };
+        let cases_met = match self.groups < cases.least {
+            true => cases.lost == 0,
+            false => cases.finding == Finding::Established,
+        };
+        self.verdict != Verdict::Inferior && mean_met && cases_met
+    }
 }
 
 /// A case and its difference.
@@ -61,6 +98,9 @@ pub struct WorstCase {
 pub struct CaseComparison {
     /// File name.
     pub case: String,
+    /// The group that it counts with, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Values by metric (`metric:class`), baseline and variant.
     pub values: BTreeMap<String, [f64; 2]>,
     /// Share of labels that are the baseline's.
@@ -71,22 +111,21 @@ pub struct CaseComparison {
     pub error: Option<String>,
 }
 
-/// A loss of a single case that is worth counting.
-const MUCH: f64 = 0.05;
-
 /// Values of one metric (and class), case by case.
 struct Row {
     metric: String,
     class: Option<u16>,
     /// The baseline's value and the variant's.
     values: Vec<[f64; 2]>,
-    /// Cases in which one of the masks is empty and the other is not.
+    /// The group of each case.
+    groups: Vec<Option<String>>,
     missed: [usize; 2],
+    false_positives: [usize; 2],
 }
 
 /// Collects the predictions of two models on the same cases.
 pub struct PairedComparison {
-    margins: Vec<(String, f64)>,
+    margins: Vec<(String, Margin)>,
     /// Whether a metric that the cases do not have is an error.
     strict: bool,
     rows: Vec<Row>,
@@ -95,14 +134,12 @@ pub struct PairedComparison {
     samples: Vec<[Sample; 2]>,
     /// Classes of the model.
     classes: usize,
-    /// Whether every label and probability is the same.
-    identical: bool,
 }
 
 impl PairedComparison {
     /// A comparison by these metrics, each with its margin of non-inferiority; metrics that the cases do not have are
     /// left out.
-    pub fn new(margins: impl IntoIterator<Item = (String, f64)>) -> Self {
+    pub fn new(margins: impl IntoIterator<Item = (String, Margin)>) -> Self {
         PairedComparison {
             margins: margins.into_iter().collect(),
             strict: false,
@@ -110,12 +147,11 @@ impl PairedComparison {
             cases: Vec::new(),
             samples: Vec::new(),
             classes: 0,
-            identical: true,
         }
     }
 
     /// The same, but a metric that a case does not have is an error when the case is added.
-    pub fn strict(margins: impl IntoIterator<Item = (String, f64)>) -> Self {
+    pub fn strict(margins: impl IntoIterator<Item = (String, Margin)>) -> Self {
         PairedComparison { strict: true, ..Self::new(margins) }
     }
 
@@ -139,6 +175,14 @@ impl PairedComparison {
             let reason = "the variant's result has another size than the baseline's".into();
             return Err(Error::Input { path: case.main().into(), reason });
         }
+        for p in [Some(baseline), second].into_iter().flatten() {
+            if p.scores.iter().any(|s| !s.is_finite()) {
+                let reason =
+                    "a model's scores of it are not finite; the model or the image is damaged".into();
+                return Err(Error::Input { path: case.main().into(), reason });
+            }
+        }
+        let group = case.group.clone().or_else(|| truth.and_then(|t| t.group(case)));
         let truth = truth.map(|t| t.of(case, baseline)).transpose()?;
         let measured = Measured { original: baseline, truth: truth.as_ref().unwrap_or(&baseline.labels) };
         if self.strict
@@ -147,17 +191,18 @@ impl PairedComparison {
             let cases = if measured.photo() { "photos with one class each" } else { "masks" };
             return Err(Error::WrongMetric { metric: metric.clone(), cases });
         }
-        self.identical &= second.is_some_and(|s| baseline.identical(s));
         self.classes = baseline.classes;
         if let [t] = measured.truth.data[..] {
             let other = second.map_or_else(|| failed(t, baseline.classes), |s| s.sample(t));
-            self.samples.push([baseline.sample(t), other]);
+            let grouped = |s: Sample| Sample { group: group.clone().unwrap_or_default(), ..s };
+            self.samples.push([grouped(baseline.sample(t)), grouped(other)]);
         }
         let mut row = about(case, baseline, variant);
+        row.group = group.clone();
         for metric in self.margins.iter().map(|m| m.0.clone()).collect::<Vec<_>>() {
             for pair in measured.pairs(&metric, second.map(|s| &s.labels)) {
                 row.values.insert(title(&metric, pair.class), pair.values);
-                self.put(&metric, pair);
+                self.put(&metric, pair, group.clone());
             }
         }
         self.cases.push(row);
@@ -173,33 +218,55 @@ impl PairedComparison {
     /// the order of the margins.
     pub fn metrics(&self) -> Vec<MetricComparison> {
         let sets = self.margins.iter().filter(|(m, _)| SET_METRICS.contains(&m.as_str()));
-        let sets = sets.filter_map(|(metric, margin)| self.of_the_set(metric, *margin));
+        let sets = sets.filter_map(|(metric, _)| self.of_the_set(metric));
         self.rows.iter().map(|r| self.of_each(r)).chain(sets).collect()
     }
 
     /// Adds a value to the row of its metric and class.
-    fn put(&mut self, metric: &str, pair: Pair) {
+    fn put(&mut self, metric: &str, pair: Pair, group: Option<String>) {
         let known = self.rows.iter().position(|r| r.metric == metric && r.class == pair.class);
         let i = known.unwrap_or(self.rows.len());
         if i == self.rows.len() {
             let (metric, class) = (metric.to_owned(), pair.class);
-            self.rows.push(Row { metric, class, values: Vec::new(), missed: [0; 2] });
+            let (values, groups) = (Vec::new(), Vec::new());
+            self.rows.push(Row { metric, class, values, groups, missed: [0; 2], false_positives: [0; 2] });
         }
         let row = &mut self.rows[i];
         row.values.push(pair.values);
-        (0..2).for_each(|k| row.missed[k] += pair.missed[k] as usize);
+        row.groups.push(group);
+        for k in 0..2 {
+            row.missed[k] += usize::from(pair.missed[k]);
+            row.false_positives[k] += usize::from(pair.false_positive[k]);
+        }
+    }
+
+    /// The limits of both claims on a metric.
+    fn preset(&self, metric: &str) -> Preset {
+        let margin = self.margins.iter().find(|m| m.0 == metric).map_or(Margin::of_mean(0.0), |m| m.1);
+        margin.preset(metric)
     }
 
     /// What is said of a metric that every case has.
     fn of_each(&self, row: &Row) -> MetricComparison {
-        let margin = self.margins.iter().find(|m| m.0 == row.metric).map_or(0.0, |m| m.1);
+        let preset = self.preset(&row.metric);
         let sign = sign(&row.metric);
         let differences: Vec<f64> = row.values.iter().map(|[a, b]| sign * (b - a) + 0.0).collect();
         let n = differences.len();
         let mean = |k: usize| row.values.iter().map(|v| v[k]).sum::<f64>() / n.max(1) as f64;
+        let losses = differences.iter().map(|d| 0.0 - d);
+        let units = Units::of(losses.zip(row.groups.iter().map(Option::as_deref)));
         // A photo has one label, which is right or wrong.
         let yes_or_no = !self.samples.is_empty();
-        let difference = of_cases(&differences, Results::of(self.identical, yes_or_no));
+        let mean_claim = match (yes_or_no, units.single) {
+            (true, true) => MeanClaim::of_labels(&units.losses, &preset),
+            // Labels of a group are a share, of which all may be lost.
+            (true, false) => MeanClaim::of_amounts(&units, &Preset { loss: 1.0, ..preset }, 1.0),
+            (false, _) => {
+                let range = if is_share(&row.metric) { 1.0 } else { f64::INFINITY };
+                MeanClaim::of_amounts(&units, &preset, range)
+            }
+        };
+        let case_claim = CaseClaim::of(&units, &preset);
         let kept = self.cases.iter().filter(|c| c.values.contains_key(&title(&row.metric, row.class)));
         let worst = kept
             .zip(&differences)
@@ -207,47 +274,68 @@ impl PairedComparison {
             .map(|(c, d)| WorstCase { case: c.case.clone(), difference: *d });
         let discordant =
             |better: bool| differences.iter().filter(|d| (**d > 0.0) == better && **d != 0.0).count();
+        let loss = units.losses.iter().sum::<f64>() / units.losses.len().max(1) as f64;
         MetricComparison {
             metric: row.metric.clone(),
             class: row.class,
             n,
+            groups: units.losses.len(),
             baseline: mean(0),
             variant: mean(1),
-            difference,
-            margin,
-            verdict: verdict(difference, margin, n),
+            difference: (n > 0).then(|| difference(loss, &mean_claim)),
+            margin: preset.mean,
+            verdict: Verdict::of([mean_claim.finding, case_claim.finding]),
+            mean_claim: Some(mean_claim),
+            case_claim,
             worst,
             missed: row.missed,
-            lost_much: differences.iter().filter(|d| **d < -MUCH && sign > 0.0).count(),
+            false_positives: row.false_positives,
             changed: differences.iter().filter(|d| **d != 0.0).count(),
             wilcoxon_p: (!yes_or_no && n > 0).then(|| statistics::wilcoxon(&differences)),
             mcnemar_p: yes_or_no.then(|| statistics::mcnemar(discordant(true), discordant(false))),
         }
     }
 
-    /// A metric of all photos together.
-    fn of_the_set(&self, metric: &str, margin: f64) -> Option<MetricComparison> {
+    /// A metric of all photos together; its second claim is about their labels.
+    fn of_the_set(&self, metric: &str) -> Option<MetricComparison> {
         let n = self.samples.len();
-        let OfSet { means: [baseline, variant], difference } =
-            of_set(metric, self.classes, &self.samples, self.identical);
+        let preset = self.preset(metric);
+        let found = of_set(metric, self.classes, &self.samples, &preset);
+        let [baseline, variant] = found.means;
+        let right = |s: &Sample| f64::from(u8::from(s.predicted == s.truth));
+        let group = |s: &Sample| (!s.group.is_empty()).then(|| s.group.clone());
+        let groups: Vec<Option<String>> = self.samples.iter().map(|[a, _]| group(a)).collect();
+        let losses = self.samples.iter().map(|[a, b]| right(a) - right(b));
+        let units = Units::of(losses.zip(groups.iter().map(Option::as_deref)));
+        let case_claim = CaseClaim::of(&units, &preset);
+        let mean = found.claim.as_ref().map_or(Finding::NotEstablished, |c| c.finding);
         let changed = self.samples.iter().filter(|[a, b]| a.predicted != b.predicted).count();
         (n > 0).then(|| MetricComparison {
             metric: metric.into(),
             class: None,
             n,
+            groups: units.losses.len(),
             baseline,
             variant,
-            difference,
-            margin,
-            verdict: verdict(difference, margin, n),
+            difference: found.claim.as_ref().map(|c| difference(baseline - variant, c)),
+            margin: preset.mean,
+            verdict: Verdict::of([mean, case_claim.finding]),
+            mean_claim: found.claim,
+            case_claim,
             worst: None,
             missed: [0; 2],
-            lost_much: 0,
+            false_positives: [0; 2],
             changed,
             wilcoxon_p: None,
             mcnemar_p: None,
         })
     }
+}
+
+/// The mean difference of a mean loss, with the bounds of a claim.
+fn difference(loss: f64, claim: &MeanClaim) -> Estimate {
+    let [low, high] = claim.bounds;
+    Estimate { value: 0.0 - loss, low: 0.0 - high, high: 0.0 - low }
 }
 
 /// What a photo is whose variant failed: of none of the classes.
@@ -279,7 +367,7 @@ fn size(f: &Prediction) -> f64 {
     match f.labels.dims {
         [1, 1, 1] => f.labels.data[0] as f64,
         [_, _, 1] => foreground / f.labels.data.len().max(1) as f64,
-        _ => foreground * f.spacing.iter().product::<f64>() / 1000.0,
+        _ => foreground * f.voxel_ml(),
     }
 }
 
@@ -295,14 +383,21 @@ mod tests {
 
     fn tile(labels: [u16; 4]) -> Prediction {
         let labels = Volume { dims: [2, 2, 1], data: labels.to_vec() };
-        Prediction { labels, spacing: [1.0; 3], classes: 2, values: vec![1], scores: Vec::new() }
+        Prediction {
+            labels,
+            spacing: [1.0; 3],
+            affine: None,
+            classes: 2,
+            values: vec![1],
+            scores: Vec::new(),
+        }
     }
 
     fn photos(classes: &[u16], sure: f32) -> Vec<Prediction> {
         let one = |class: &u16| {
             let labels = Volume { dims: [1; 3], data: vec![*class] };
             let scores = if *class == 1 { vec![1.0 - sure, sure] } else { vec![sure, 1.0 - sure] };
-            Prediction { labels, spacing: [1.0; 3], classes: 2, values: vec![1], scores }
+            Prediction { labels, spacing: [1.0; 3], affine: None, classes: 2, values: vec![1], scores }
         };
         classes.iter().map(one).collect()
     }
@@ -314,7 +409,8 @@ mod tests {
         b: &[Prediction],
         failed: &[usize],
     ) -> PairedComparison {
-        let mut p = PairedComparison::new(metrics.iter().map(|(m, v)| ((*m).to_owned(), *v)));
+        let mut p =
+            PairedComparison::new(metrics.iter().map(|(m, v)| ((*m).to_owned(), Margin::of_mean(*v))));
         for (i, (a, b)) in a.iter().zip(b).enumerate() {
             let b = if failed.contains(&i) { Err("no") } else { Ok(b) };
             p.add(&case(i), a, b, None).unwrap();
@@ -325,22 +421,60 @@ mod tests {
     #[test]
     fn equal_results_are_not_inferior_and_lost_ones_are() {
         let margins = [("dice", 0.05)];
-        let a: Vec<Prediction> = (0..8).map(|_| tile([1, 1, 0, 0])).collect();
+        let a: Vec<Prediction> = (0..36).map(|_| tile([1, 1, 0, 0])).collect();
         let u = compare(&margins, &a, &a, &[]).metrics();
         let d = u[0].difference.unwrap();
-        assert_eq!((u[0].verdict, d.value, d.low, d.high), (Verdict::NonInferior, 0.0, 0.0, 0.0));
-        let b: Vec<Prediction> = (0..8).map(|_| tile([1, 0, 0, 0])).collect();
+        assert_eq!((u[0].verdict, d.value), (Verdict::NonInferior, 0.0));
+        assert!(
+            d.low < 0.0 && d.high > 0.0 && u[0].sentence().starts_with("dice: non-inferior: 1.0000 before")
+        );
+        let b: Vec<Prediction> = (0..36).map(|_| tile([1, 0, 0, 0])).collect();
         let p = compare(&margins, &a, &b, &[]);
         let u = p.metrics();
         assert_eq!(u[0].verdict, Verdict::Inferior);
-        assert!((u[0].variant - 2.0 / 3.0).abs() < 1e-12 && u[0].lost_much == 8);
+        assert!((u[0].variant - 2.0 / 3.0).abs() < 1e-12 && u[0].case_claim.lost == 36);
         assert_eq!(p.cases()[0].agreement, Some(0.75));
         // A case that fails counts as one without a mask.
         let u = compare(&margins, &a, &b, &[3]).metrics();
         assert_eq!((u[0].missed, u[0].worst.as_ref().map(|w| w.difference)), ([0, 1], Some(-1.0)));
-        // Five cases establish nothing.
-        let u = compare(&margins, &a[..5], &a[..5], &[]).metrics();
-        assert_eq!(u[0].verdict, Verdict::NotEstablished);
+        assert_eq!(u[0].false_positives, [0, 0]);
+        // Fewer cases than could establish it.
+        for n in [1, 5, 35] {
+            let u = compare(&margins, &a[..n], &a[..n], &[]).metrics();
+            assert_eq!((u[0].verdict, u[0].needed()), (Verdict::NotEstablished, Some(36)), "{n}");
+        }
+        assert!(compare(&margins, &[], &[], &[]).metrics().is_empty());
+    }
+
+    #[test]
+    fn cases_of_a_group_count_once() {
+        let a: Vec<Prediction> = (0..72).map(|_| tile([1, 1, 0, 0])).collect();
+        let judge = |of: usize| {
+            let mut p = PairedComparison::new([("dice".to_owned(), Margin::of_mean(0.05))]);
+            for (i, x) in a.iter().enumerate() {
+                let group = Some(format!("patient {}", i / of));
+                p.add(&Case { group, ..case(i) }, x, Ok(x), None).unwrap();
+            }
+            p.metrics().remove(0)
+        };
+        // Groups of one are cases.
+        assert_eq!((judge(1).groups, judge(1).verdict), (72, Verdict::NonInferior));
+        assert_eq!((judge(2).groups, judge(2).verdict), (36, Verdict::NonInferior));
+        let few = judge(3);
+        assert_eq!((few.n, few.groups, few.verdict), (72, 24, Verdict::NotEstablished));
+        assert!(
+            few.sentence().contains("36 groups like these would")
+                && few.sentence().contains("72 cases in 24 groups")
+        );
+    }
+
+    #[test]
+    fn scores_that_are_not_numbers_are_refused() {
+        let a = photos(&[0, 1], 0.9);
+        let b = photos(&[0, 1], f32::NAN);
+        let mut p = PairedComparison::new([("agreement".to_owned(), Margin::of_mean(0.01))]);
+        let e = p.add(&case(0), &a[0], Ok(&b[0]), None).unwrap_err().to_string();
+        assert!(e.contains("0.png") && e.contains("not finite"), "{e}");
     }
 
     #[test]
@@ -352,11 +486,32 @@ mod tests {
         assert_eq!(p.metrics().len(), 4);
         for u in &p.metrics() {
             assert_eq!((u.baseline, u.variant, u.changed), (1.0, 0.75, 2), "{}", u.metric);
+            assert_eq!(u.case_claim.lost, 2, "{}", u.metric);
         }
         for c in &p.cases()[..2] {
             assert_eq!((c.agreement, c.size, c.values["accuracy"]), (Some(0.0), None, [1.0, 0.0]));
         }
         assert_eq!(p.cases()[2].size, Some([0.0; 2]));
+    }
+
+    #[test]
+    fn a_photo_that_got_worse_never_raises_the_bound() {
+        for n in [6usize, 40, 400] {
+            let mut last = [f64::INFINITY; 3];
+            for worse in 0..=(n / 3).min(8) {
+                let classes: Vec<u16> = (0..n).map(|i| (i % 2) as u16).collect();
+                let other: Vec<u16> = (0..n).map(|i| ((i % 2) ^ usize::from(i < worse)) as u16).collect();
+                let metrics = [("accuracy", 0.01), ("balanced-accuracy", 0.01), ("auroc", 0.01)];
+                let u = compare(&metrics, &photos(&classes, 0.9), &photos(&other, 0.9), &[]).metrics();
+                let now = [0, 1, 2].map(|i| u[i].difference.unwrap().low);
+                assert!(
+                    now.iter().zip(&last).all(|(a, b)| *a <= b + 1e-12),
+                    "{worse} of {n}: {now:?} {last:?}"
+                );
+                assert!(u.iter().all(|u| u.difference.unwrap().low <= u.variant - u.baseline));
+                last = now;
+            }
+        }
     }
 
     #[test]
@@ -370,18 +525,13 @@ mod tests {
         ];
         for b in &candidates {
             for metric in ["accuracy", "agreement", "balanced-accuracy", "auroc"] {
-                let limits = [Limit { metric: metric.into(), drop: 0.01 }];
+                let limits = [Limit::new(metric, 0.01).unwrap()];
                 let u = compare(&[(metric, 0.01)], &a, b, &[]).metrics();
                 let mut checks = LimitChecks::new(&limits);
                 for (i, (a, b)) in a.iter().zip(b).enumerate() {
                     checks.add(&case(i), a, b, None).unwrap();
                 }
-                let v = &checks.finish().unwrap()[0];
-                assert_eq!(
-                    (v.verdict, v.upper),
-                    (u[0].verdict, 0.0 - u[0].difference.unwrap().low),
-                    "{metric}"
-                );
+                assert_eq!(checks.finish().unwrap()[0].sentence(), u[0].sentence());
             }
         }
     }

@@ -2,9 +2,11 @@
 
 use crate::Result;
 use crate::classification::Sample;
+use crate::grid::canonical;
 use ampoule_engine::{Options, StepInfo};
 use ampoule_graph::Graph;
 use ampoule_imaging::Volume;
+use ampoule_imaging::geometry::Affine;
 use ampoule_pipeline::recipe::{Rule, Task};
 use ampoule_pipeline::{Case, Model, Recipe, Settings, predict_case};
 use std::time::{Duration, Instant};
@@ -25,6 +27,8 @@ pub struct Prediction {
     pub labels: Volume<u16>,
     /// Size of a voxel in mm; 1 where nothing is known.
     pub spacing: [f64; 3],
+    /// From voxels of `labels` to mm, where it is a volume.
+    pub affine: Option<Affine>,
     /// Classes, background included.
     pub classes: usize,
     /// Values of the labels that are measured.
@@ -34,6 +38,12 @@ pub struct Prediction {
 }
 
 impl Prediction {
+    /// Volume of a voxel in millilitres: of a sheared grid less than the product of its spacing.
+    pub fn voxel_ml(&self) -> f64 {
+        let mm3 = self.affine.map_or(self.spacing.iter().product(), |a| a.determinant().abs());
+        mm3 / 1000.0
+    }
+
     /// A classified image whose class is `truth`.
     pub fn sample(&self, truth: u16) -> Sample {
         Sample {
@@ -46,12 +56,6 @@ impl Prediction {
             probabilities: self.scores.iter().map(|p| *p as f64).collect(),
             group: String::new(),
         }
-    }
-
-    /// Whether another prediction is the same to the last bit.
-    pub fn identical(&self, other: &Prediction) -> bool {
-        let bits = |f: &Prediction| f.scores.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        self.labels == other.labels && bits(self) == bits(other)
     }
 }
 
@@ -94,12 +98,14 @@ impl Runner {
             Some(labels) => {
                 let turned = p.orientation.map_or_else(|| labels.clone(), |o| o.to_canonical(&labels));
                 let spacing = p.orientation.map_or(p.spacing, |o| o.spacing(p.spacing));
-                Prediction { labels: turned, spacing, classes: classes.max(2), values, scores: Vec::new() }
+                let affine = p.affine.zip(p.orientation).map(|(a, o)| canonical(&o, &a, labels.dims));
+                let (labels, classes) = (turned, classes.max(2));
+                Prediction { labels, spacing, affine, classes, values, scores: Vec::new() }
             }
             None => {
                 let data = decided(recipe, &p);
                 let labels = Volume { dims: [data.len(), 1, 1], data };
-                Prediction { labels, spacing: [1.0; 3], classes, values, scores: p.numbers }
+                Prediction { labels, spacing: [1.0; 3], affine: None, classes, values, scores: p.numbers }
             }
         };
         stages.push(("decide".to_owned(), ms(start.elapsed() - predicted)));

@@ -1,6 +1,5 @@
 //! Intervals and tests for paired samples.
 
-use crate::bootstrap;
 use serde::{Deserialize, Serialize};
 
 /// An estimate with its 95 % interval.
@@ -13,6 +12,9 @@ pub struct Estimate {
     /// Upper end of the interval.
     pub high: f64,
 }
+
+/// The 97.5 % quantile of the normal distribution.
+pub(crate) const NORMAL_975: f64 = 1.959_963_984_540_054;
 
 /// The middle of values, or the mean of the two middle ones; NaN for none.
 pub fn median(values: &[f64]) -> f64 {
@@ -47,10 +49,10 @@ pub fn ratio(a: &[f64], b: &[f64]) -> Option<Estimate> {
 
 /// The 97.5 % quantile of Student's t with `df` degrees of freedom: a table, and beyond it the expansion of
 /// Cornish and Fisher about the normal quantile (error below 1e-4).
-fn student(df: usize) -> f64 {
+pub(crate) fn student(df: usize) -> f64 {
     const TABLE: [f64; 12] =
         [12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788];
-    const Z: f64 = 1.959_964;
+    const Z: f64 = NORMAL_975;
     match TABLE.get(df.wrapping_sub(1)) {
         Some(t) => *t,
         None => {
@@ -60,12 +62,6 @@ fn student(df: usize) -> f64 {
             Z + a / (4.0 * v) + b / (96.0 * v.powi(2)) + c / (384.0 * v.powi(3))
         }
     }
-}
-
-/// Mean of `values` with its percentile bootstrap interval over cases.
-pub(crate) fn mean(values: &[f64]) -> Option<Estimate> {
-    let [low, high] = bootstrap::mean_interval(values)?;
-    Some(Estimate { value: values.iter().sum::<f64>() / values.len() as f64, low, high })
 }
 
 /// Two-sided P of Wilcoxon's signed-rank test, zeros ranked and then dropped (Pratt 1959). Exact over all

@@ -1,7 +1,7 @@
 //! Label maps of tiles against ground truth, class by class.
 
-use crate::bootstrap::{RESAMPLES, interval, mean_interval, resample};
-use crate::evaluate::is_volume;
+use crate::bootstrap::{RESAMPLES, grouped, interval, mean_interval, proper, resample};
+use crate::evaluate::{Comparing, is_volume};
 use crate::labels::{Compared, mask_of, values};
 use crate::pairing::{Keyed, Naming, Pairs, keyed, pairs};
 use crate::statistics::median_of_sorted;
@@ -12,15 +12,20 @@ use ampoule_imaging::photo::{is_photo, read_labels_within};
 use ampoule_imaging::regions::{Connectivity, components};
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One class of one tile.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TileMetrics {
     /// Tile, without ending.
     pub tile: String,
+    /// The group that it counts with, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Grey value of the class; 255 stands for anything above 0 where both sides are masks.
     pub class: u16,
+    /// Pixels of the class in the ground truth and in the prediction.
+    pub pixels: [u64; 2],
     /// Overlap, 0 to 1.
     pub dice: f64,
     /// Intersection over union, 0 to 1.
@@ -40,6 +45,12 @@ pub struct ClassTotals {
     pub class: u16,
     /// Tiles.
     pub n: usize,
+    /// Groups that intervals resample; as many as tiles where there are none.
+    pub groups: usize,
+    /// Tiles with the class in the ground truth and not in the prediction.
+    pub missed: usize,
+    /// Tiles with the class in the prediction and not in the ground truth.
+    pub false_positives: usize,
     /// Mean over tiles.
     pub dice_mean: f64,
     /// Smallest Dice.
@@ -50,7 +61,7 @@ pub struct ClassTotals {
     pub hd95_px_median: Option<f64>,
     /// Over the objects of all tiles together.
     pub object_f1: f64,
-    /// 95 % intervals of the three, resampling tiles.
+    /// 95 % intervals of the three, resampling groups; `null` for fewer than six, or where all are equal.
     pub dice_ci95: Option<[f64; 2]>,
     /// See `dice_ci95`.
     pub iou_ci95: Option<[f64; 2]>,
@@ -69,6 +80,8 @@ pub struct Tiles {
     pub gandlf: serde_json::Map<String, serde_json::Value>,
     /// Predictions without ground truth and ground truths without prediction.
     pub unpaired: Vec<String>,
+    /// Tiles that could not be compared, with the reason; they are part of no number.
+    pub failed: Vec<String>,
     /// What to know before the numbers are believed.
     pub notes: Vec<String>,
 }
@@ -94,7 +107,9 @@ fn one(tile: &str, class: u16, p: &Volume<u8>, t: &Volume<u8>) -> TileMetrics {
     let found = shared.iter().filter(|e| more_than_half(*e)).count();
     TileMetrics {
         tile: tile.into(),
+        group: None,
         class,
+        pixels: [(c.both + c.second) as u64, (c.both + c.first) as u64],
         dice: c.dice(),
         iou: c.iou(),
         hd95_px: hd95.is_finite().then_some(hd95),
@@ -155,51 +170,71 @@ const MASK: u16 = 255;
 /// A tile with its prediction and ground truth.
 type Maps = (String, Volume<u16>, Volume<u16>);
 
-/// Reads all pairs, which must have the same size in pixels.
-fn read_all(found: &Pairs) -> Result<Vec<Maps>> {
-    let one = |(tile, a, b): &(String, std::path::PathBuf, std::path::PathBuf)| {
-        let (p, t) = (read(a)?, read(b)?);
-        if p.dims != t.dims {
-            let size = |v: &Volume<u16>| format!("{}x{}", v.dims[0], v.dims[1]);
-            let reason = format!("it is {}, {} is {}", size(&p), b.display(), size(&t));
-            return Err(Error::Input { path: a.clone(), reason });
+/// Reads a pair, which must have the same size in pixels.
+fn read_pair((tile, a, b): &(String, PathBuf, PathBuf)) -> Result<Maps> {
+    let (p, t) = (read(a)?, read(b)?);
+    if p.dims != t.dims {
+        let size = |v: &Volume<u16>| format!("{}x{}", v.dims[0], v.dims[1]);
+        let reason = format!("it is {}, {} is {}", size(&p), b.display(), size(&t));
+        return Err(Error::Input { path: a.clone(), reason });
+    }
+    Ok((tile.clone(), p, t))
+}
+
+/// Reads all pairs; those that cannot be compared are told apart, and are an error where all are.
+fn read_all(found: &Pairs) -> Result<(Vec<Maps>, Vec<String>)> {
+    let (mut maps, mut failed, mut first) = (Vec::new(), Vec::new(), None);
+    for pair in &found.pairs {
+        match read_pair(pair) {
+            Ok(m) => maps.push(m),
+            Err(e) if e.is_memory() => return Err(e),
+            Err(e) => {
+                failed.push(format!("{}: {e}", pair.0));
+                first.get_or_insert(e);
+            }
         }
-        Ok((tile.clone(), p, t))
-    };
-    found.pairs.iter().map(one).collect()
+    }
+    match first.filter(|_| maps.is_empty()) {
+        Some(e) => Err(e),
+        None => Ok((maps, failed)),
+    }
 }
 
 /// Compares label maps (grey images, 0 for background) by their place in the folders. When neither predictions nor
-/// ground truth have more than one value above 0, anything above 0 is the class; otherwise each value that occurs in
-/// either is one.
-pub fn tiles(predictions: &Path, truth: &Path) -> Result<Tiles> {
+/// ground truth have more than one value above 0, and these are equal or one is white, anything above 0 is the class; otherwise
+/// each value that occurs in either is one.
+pub fn tiles(predictions: &Path, truth: &Path, how: &Comparing) -> Result<Tiles> {
     let pairs = pairs(predictions, truth, &NAMING)?;
-    let maps = read_all(&pairs)?;
+    let (maps, failed) = read_all(&pairs)?;
     let all = |side: fn(&Maps) -> &Volume<u16>| -> BTreeSet<u16> {
         maps.iter().flat_map(|m| values(side(m))).collect()
     };
     let (predicted, reference) = (all(|m| &m.1), all(|m| &m.2));
-    let compared = Compared::of(&predicted, &reference)
+    let compared = how
+        .compared(&predicted, &reference)
         .map_err(|reason| Error::Input { path: predictions.into(), reason })?;
     let class = |label: Option<u16>| label.unwrap_or(MASK);
+    let names: Vec<&str> = maps.iter().map(|m| m.0.as_str()).collect();
+    let (groups, note) = how.groups(&names);
     let mut found = Vec::new();
     let mut named = serde_json::Map::new();
-    for (tile, p, t) in &maps {
+    for ((tile, p, t), group) in maps.iter().zip(groups) {
         let each = MEASURES + MASKS_OF_A_LABEL * (1 + compared.labels().len() as u64);
         let bytes = (p.data.len() as u64).saturating_mul(each);
         ampoule_pipeline::ask_memory(Path::new(tile), "its masks, objects and distances", bytes)?;
         let mut masks = vec![(mask_of(p, Some(0)), mask_of(t, Some(0)))];
         for label in compared.labels() {
             let (a, b) = (mask_of(p, label), mask_of(t, label));
-            found.push(one(tile, class(label), &a, &b));
+            found.push(TileMetrics { group: group.clone(), ..one(tile, class(label), &a, &b) });
             masks.push((a, b));
         }
         let both = masks.iter().map(|(p, t)| (p, t));
         named.insert(tile.clone(), gandlf::segmentation(both, [1.0; 3]).into());
     }
     let total = compared.labels().into_iter().map(|l| totals(class(l), &found)).collect();
-    let notes = Compared::notes(&predicted, &reference);
-    Ok(Tiles { tiles: found, total, gandlf: named, unpaired: pairs.unpaired, notes })
+    let mut notes = if how.instances { Vec::new() } else { Compared::notes(&predicted, &reference) };
+    notes.extend(note);
+    Ok(Tiles { tiles: found, total, gandlf: named, unpaired: pairs.unpaired, failed, notes })
 }
 
 fn totals(class: u16, all: &[TileMetrics]) -> ClassTotals {
@@ -209,18 +244,25 @@ fn totals(class: u16, all: &[TileMetrics]) -> ClassTotals {
     distances.sort_by(f64::total_cmp);
     let sum = |list: &[&TileMetrics]| list.iter().fold([0; 3], |s, t| [0, 1, 2].map(|i| s[i] + t.objects[i]));
     let objects = sum(&own);
-    let groups: Vec<Vec<&TileMetrics>> = own.iter().map(|t| vec![*t]).collect();
+    let groups = grouped(own.iter().map(|t| (*t, t.group.as_deref())));
+    let of = |value: fn(&TileMetrics) -> f64| {
+        let lists: Vec<Vec<f64>> = groups.iter().map(|g| g.iter().map(|t| value(t)).collect()).collect();
+        mean_interval(&lists)
+    };
     let drawn = resample(&groups, RESAMPLES, |list| [object_f1(sum(list))]);
     ClassTotals {
         class,
         n: own.len(),
+        groups: groups.len(),
+        missed: own.iter().filter(|t| t.pixels[0] > 0 && t.pixels[1] == 0).count(),
+        false_positives: own.iter().filter(|t| t.pixels[0] == 0 && t.pixels[1] > 0).count(),
         dice_mean: own.iter().map(|t| t.dice).sum::<f64>() / n,
         dice_min: own.iter().map(|t| t.dice).fold(f64::INFINITY, f64::min),
         iou_mean: own.iter().map(|t| t.iou).sum::<f64>() / n,
         hd95_px_median: median_of_sorted(&distances),
         object_f1: object_f1(objects),
-        dice_ci95: mean_interval(&own.iter().map(|t| t.dice).collect::<Vec<_>>()),
-        iou_ci95: mean_interval(&own.iter().map(|t| t.iou).collect::<Vec<_>>()),
-        object_f1_ci95: interval(drawn.into_iter().map(|d| d[0]).collect()),
+        dice_ci95: of(|t| t.dice),
+        iou_ci95: of(|t| t.iou),
+        object_f1_ci95: proper(groups.len(), interval(drawn.into_iter().map(|d| d[0]).collect())),
     }
 }

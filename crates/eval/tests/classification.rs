@@ -36,7 +36,9 @@ fn metrics_are_scikit_learns() {
             near("AUROC", m.auroc.unwrap(), &want["class_auroc"][c]);
             near("PR-AUC", m.pr_auc.unwrap(), &want["class_pr_auc"][c]);
         }
-        for (v, [low, high]) in [(t.accuracy, t.accuracy_ci95), (t.auroc.unwrap(), t.auroc_ci95.unwrap())] {
+        for (v, [low, high]) in
+            [(t.accuracy, t.accuracy_ci95.unwrap()), (t.auroc.unwrap(), t.auroc_ci95.unwrap())]
+        {
             assert!(low < v && v < high && high - low < 0.4, "{name}: {v} in {low}..{high}");
         }
         // Groups of three photos.

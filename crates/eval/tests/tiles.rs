@@ -1,6 +1,6 @@
 //! Metrics of label maps against scipy and scikit-image (scripts/golden_tiles.py).
 
-use ampoule_eval::tiles;
+use ampoule_eval::{Comparing, tiles};
 use std::path::PathBuf;
 
 fn golden(name: &str) -> PathBuf {
@@ -13,7 +13,9 @@ fn label_maps_are_measured_as_elsewhere() {
     let want: serde_json::Value = serde_json::from_str(&text).unwrap();
     let mut seen = 0;
     for kind in ["one", "several"] {
-        let found = tiles(&golden(&format!("{kind}/p")), &golden(&format!("{kind}/t"))).unwrap();
+        let found =
+            tiles(&golden(&format!("{kind}/p")), &golden(&format!("{kind}/t")), &Comparing::default())
+                .unwrap();
         assert!(found.unpaired.is_empty());
         for t in &found.tiles {
             let key = format!("{kind} {} {}", t.tile, t.class);
@@ -39,9 +41,9 @@ fn label_maps_are_measured_as_elsewhere() {
     assert_eq!(seen, want.as_object().unwrap().len());
     // One file against one of another name; sizes that differ.
     let (a, b) = (golden("one/p/tile0_labels.png"), golden("one/t/tile1_mask.png"));
-    let e = tiles(&a, &b).unwrap_err().to_string();
+    let e = tiles(&a, &b, &Comparing::default()).unwrap_err().to_string();
     assert!(e.contains("61x50") && e.contains("61x57"), "{e}");
-    assert!(tiles(&golden("one/p"), &golden("missing")).is_err());
+    assert!(tiles(&golden("one/p"), &golden("missing"), &Comparing::default()).is_err());
 }
 
 #[test]
@@ -55,7 +57,9 @@ fn gandlf_s_names_hold_what_others_compute() {
     let mut compared = 0;
     for (key, want) in want["segmentation"].as_object().unwrap() {
         let (kind, tile) = key.split_once('/').unwrap();
-        let found = tiles(&golden(&format!("{kind}/p")), &golden(&format!("{kind}/t"))).unwrap();
+        let found =
+            tiles(&golden(&format!("{kind}/p")), &golden(&format!("{kind}/t")), &Comparing::default())
+                .unwrap();
         let got = &found.gandlf[tile];
         for (name, w) in want.as_object().unwrap() {
             match w.as_object() {

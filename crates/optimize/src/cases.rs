@@ -5,7 +5,9 @@ use crate::model::Model;
 use crate::progress::Progress;
 use crate::{Error, Result};
 use ampoule_engine::Options;
-use ampoule_eval::{GroundTruth, Limit, LimitCheck, LimitChecks, Prediction, Runner, needs_ground_truth};
+use ampoule_eval::{
+    GroundTruth, Limit, LimitChecks, Margin, MetricComparison, Prediction, Runner, needs_ground_truth,
+};
 use ampoule_graph::Graph;
 use ampoule_pipeline::recipe::Kind;
 use ampoule_pipeline::{Case, Recipe};
@@ -49,7 +51,8 @@ impl<'a> Cases<'a> {
     pub fn read(original: &'a Model, engine: &'a Options, fast: bool, from: &Sources) -> Result<Self> {
         let recipe = Recipe::parse(&original.recipe, "recipe")?;
         let list = |path: &Option<std::path::PathBuf>| {
-            path.as_deref().map(|p| ampoule_eval::cases(p, &recipe)).transpose()
+            let grouping = from.data.groups.as_ref();
+            path.as_deref().map(|p| ampoule_eval::cases(p, &recipe, grouping)).transpose()
         };
         let learned = list(&from.data.finetune)?.unwrap_or_default();
         let calibration = match list(&from.data.calibrate)? {
@@ -59,13 +62,18 @@ impl<'a> Cases<'a> {
         if calibration.is_empty() && from.calibrates {
             return Err(Error::NoCalibration);
         }
-        let validation = list(&from.data.validate)?.unwrap_or_default();
+        let mut validation = list(&from.data.validate)?.unwrap_or_default();
+        let truth = from.data.truth.as_deref();
+        let truth =
+            truth.map(|p| GroundTruth::read_with(p, &recipe, from.data.resample_truth)).transpose()?;
+        if let Some(truth) = &truth {
+            truth.group_cases(&mut validation);
+        }
         let mut hashes =
             ampoule_eval::disjoint(&[("calibration", &calibration), ("validation", &validation)])?;
         if !learned.is_empty() {
             hashes += &ampoule_eval::disjoint(&[("fine-tuning", &learned), ("validation", &validation)])?;
         }
-        let truth = from.data.truth.as_deref().map(|p| GroundTruth::read(p, &recipe)).transpose()?;
         let limits = limits(&recipe, truth.as_ref(), from);
         if let Some(truth) = &truth {
             truth.check(&validation)?;
@@ -92,7 +100,12 @@ impl<'a> Cases<'a> {
     }
 
     /// Runs a candidate on all validation cases and checks it against the limits.
-    pub fn check(&mut self, graph: &Graph, recipe: &str, progress: &mut Progress) -> Result<Vec<LimitCheck>> {
+    pub fn check(
+        &mut self,
+        graph: &Graph,
+        recipe: &str,
+        progress: &mut Progress,
+    ) -> Result<Vec<MetricComparison>> {
         self.run_original(progress)?;
         let mut runner = Runner::new(graph, recipe, self.engine, self.fast)?;
         let mut checks = LimitChecks::new(&self.limits);
@@ -137,5 +150,5 @@ fn limits(recipe: &Recipe, truth: Option<&GroundTruth>, from: &Sources) -> Vec<L
         (true, Some(GroundTruth::Classes(_))) => ("accuracy", 0.01),
         (true, Some(GroundTruth::Masks(_))) => ("dice", 0.01),
     };
-    vec![Limit { metric: metric.into(), drop }]
+    vec![Limit { metric: metric.into(), margin: Margin::of_mean(drop) }]
 }

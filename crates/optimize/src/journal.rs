@@ -1,7 +1,7 @@
 //! What an optimization found so far, so that a killed run resumes.
 
 use crate::quantize::Ranges;
-use ampoule_eval::LimitCheck;
+use ampoule_eval::MetricComparison;
 use serde::{Deserialize, Serialize};
 
 /// One finding.
@@ -15,7 +15,7 @@ pub(crate) enum Entry {
     /// Layers by what they cost: node, error, milliseconds gained.
     Ranked { layers: Vec<(String, f64, f64)> },
     /// A candidate, by the layers that fall back to FP32, was tried.
-    Tried { kept: Vec<String>, verdicts: Vec<LimitCheck> },
+    Tried { kept: Vec<String>, verdicts: Vec<MetricComparison> },
 }
 
 /// The findings of this run and of the one that it continues.

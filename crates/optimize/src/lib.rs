@@ -41,7 +41,7 @@ mod techniques;
 mod timing;
 mod winograd_int8;
 
-pub use ampoule_eval::{Limit, LimitCheck};
+pub use ampoule_eval::{Limit, MetricComparison};
 pub use data::{Augment, Data};
 pub use distill::{DistillOptions, Teacher};
 pub use equalization::{ChannelRanges, EqualizationOptions};
@@ -59,7 +59,7 @@ pub use prune::{PruneOptions, Share, ShareError};
 pub use quantize::{
     Collector, Group, Histogram, Method, Plan, Preset, Range, Ranges, Symmetry, TensorRange, quantize,
 };
-pub use report::{Epoch, LayerSensitivity, PrunedChannels, Report, TrainingReport};
+pub use report::{Epoch, LayerSensitivity, PrunedChannels, Report, Standing, TrainingReport};
 pub use rounding::{Patches, Rounding, RoundingOptions, round_weights};
 pub use sample::Sample;
 pub use search::{Sensitivity, sensitivities};

@@ -15,7 +15,7 @@ use crate::quantize::Preset;
 use crate::report::{LayerSensitivity, Report};
 use crate::state::{Quantized, State};
 use crate::techniques::{Asked, TECHNIQUES};
-use ampoule_eval::{Limit, LimitCheck};
+use ampoule_eval::{Limit, MetricComparison};
 use ampoule_graph::{Graph, passes};
 use ampoule_pipeline::{Fingerprint, Recipe};
 use std::path::PathBuf;
@@ -64,11 +64,12 @@ impl Job {
     /// All that findings in a journal are of: they are used again only where all of it is the same.
     fn fingerprint(&self, recipe: &Recipe, cases: &Cases) -> Result<Fingerprint> {
         let o = &self.options;
-        let mut of = Fingerprint::new("optimize 4");
+        let mut of = Fingerprint::new("optimize 5");
         of.text("model", &self.model.sha256).text("recipe", &recipe.to_text()).text("cases", &cases.hashes);
         of.value("preset", &self.preset()).value("int8", &o.int8).value("rounding", &o.rounding);
         of.value("equalization", &o.equalization).value("precision", &o.precision);
-        of.value("fast", &self.fast).value("limits", &cases.limits);
+        of.value("fast", &self.fast)
+            .value("limits", &cases.limits.iter().map(|l| (&l.metric, l.preset())).collect::<Vec<_>>());
         of.value("engine precision", &self.engine.precision);
         if let Some(path) = &self.data.truth {
             of.tree("truth", path)?;
@@ -143,15 +144,16 @@ fn conclude(model: &Model, mut state: State, progress: &mut Progress) -> Result<
     }
 }
 
+/// What a user should know of the cases.
+fn notes(cases: &Cases) -> Vec<String> {
+    ampoule_eval::grouping_note(&cases.validation).into_iter().collect()
+}
+
 /// The network in INT8, or in float32 where the limits cannot be met.
 fn quantized(state: State, q: Quantized) -> (Graph, String, Report) {
     let layers = layer::count(&q.graph);
-    let written = match (layers[1], &state.trained) {
-        (0, None) => "the original in float32",
-        (0, Some(_)) => "the trained network in float32",
-        (_, None) => "the original in INT8",
-        (_, Some(_)) => "the trained network in INT8",
-    };
+    let which = state.trained.as_ref().map_or("original".into(), |t| format!("{} network", t.word()));
+    let written = format!("the {which} in {}", if layers[1] == 0 { "float32" } else { "INT8" });
     let sensitive = |(node, error, gain_ms)| LayerSensitivity { node, error, gain_ms };
     let report = Report {
         layers,
@@ -161,8 +163,9 @@ fn quantized(state: State, q: Quantized) -> (Graph, String, Report) {
         corrected: q.corrected,
         calibration_cases: state.cases.calibration.len(),
         trained: state.trained,
-        written: written.into(),
+        written,
         sensitivity: q.ranking.into_iter().flatten().map(sensitive).collect(),
+        notes: notes(&state.cases),
         verdicts: q.checks,
         met: q.met,
     };
@@ -179,7 +182,7 @@ fn first_within_limits(
     let mut verdicts = Vec::new();
     for (i, g) in std::mem::take(&mut state.finished).into_iter().enumerate() {
         let checks = state.cases.check(&g, &state.recipe, progress)?;
-        let good = checks.iter().all(LimitCheck::met);
+        let good = checks.iter().all(MetricComparison::met);
         // The report shows what the first choice does, whatever is written in its place.
         if i == 0 || good {
             verdicts = checks;
@@ -197,7 +200,7 @@ fn first_within_limits(
                 (0, false) => "bfloat16",
                 _ => "INT8",
             };
-            let which = if state.trained.is_some() { "trained network" } else { "original" };
+            let which = state.trained.as_ref().map_or("original".into(), |t| format!("{} network", t.word()));
             (g, state.recipe, format!("the {which} in {bits}"))
         }
         None => {
@@ -217,6 +220,7 @@ fn first_within_limits(
         trained: state.trained,
         written,
         sensitivity: Vec::new(),
+        notes: notes(&state.cases),
         verdicts,
         met,
     };

@@ -46,7 +46,7 @@ const RULES: &[Rule] = &[
     },
     Rule { options: &["learn-scales", "qat-epochs"], holds: |o, _| o.qat.qat, otherwise: Needs("qat", None) },
     Rule {
-        options: &["global", "importance", "keep-weights", "prune-steps"],
+        options: &["global", "importance", "keep-weights", "prune-steps", "force"],
         holds: |o, _| o.prune.prune.is_some(),
         otherwise: Needs("prune", None),
     },
@@ -87,6 +87,11 @@ const RULES: &[Rule] = &[
         otherwise: NoEffect(UNTAUGHT),
     },
     Rule { options: &["truth"], holds: |_, d| d.validate.is_some(), otherwise: Needs("validate", None) },
+    Rule {
+        options: &["resample-truth"],
+        holds: |_, d| d.truth.is_some() || d.labels.is_some(),
+        otherwise: Needs("truth", None),
+    },
     Rule {
         options: &["winograd"],
         holds: |_, d| d.validate.is_some(),
@@ -138,9 +143,17 @@ impl Options {
         }
         let mut all = self.changed();
         all.extend(given.iter().cloned());
-        let data_given = [("labels", data.labels.is_some()), ("truth", data.truth.is_some())];
+        let data_given = [
+            ("labels", data.labels.is_some()),
+            ("truth", data.truth.is_some()),
+            ("resample-truth", data.resample_truth),
+        ];
         all.extend(data_given.iter().filter(|d| d.1).map(|d| d.0.to_owned()));
         in_vain(self, data, &all)?;
+        let judged = data.validate.is_some() || data.finetune.is_some();
+        if self.prune.removes_half() && !judged && !self.prune.force {
+            return Err(OptionsError::Unjudged);
+        }
         let calibrates = precision.quantizes() || self.trains(data);
         if calibrates && data.calibrate.is_none() && data.finetune.is_none() {
             return Err(OptionsError::NoCalibration);
@@ -227,6 +240,9 @@ mod tests {
             (r#"{"epochs": 3}"#, &calibrated, "--epochs needs --finetune"),
             (r#"{"seed": 2}"#, &calibrated, "--seed needs --finetune"),
             (r#"{"qat-epochs": 2}"#, &all, "--qat-epochs needs --qat"),
+            (r#"{"prune": 0.5}"#, &calibrated, "give --validate FOLDER, or --force"),
+            (r#"{"prune": "auto", "speedup": 4.0}"#, &calibrated, "or --force"),
+            (r#"{"force": true}"#, &calibrated, "--force needs --prune"),
             (r#"{"prune": 0.5, "prune-steps": 2}"#, &calibrated, "--prune-steps needs --finetune"),
             (r#"{"importance": "l2"}"#, &all, "--importance needs --prune"),
             (r#"{"prune": 0.5, "speedup": 3.0}"#, &all, "--speedup needs --prune auto"),
@@ -250,7 +266,7 @@ mod tests {
         }
         parsed(r#"{"precision": "fp32"}"#).unwrap().check(&Data::default()).unwrap();
         parsed(r#"{"prune": "auto"}"#).unwrap().check(&calibrated).unwrap();
-        parsed(r#"{"prune": 0.5, "seed": 2}"#).unwrap().check(&calibrated).unwrap();
+        parsed(r#"{"prune": 0.5, "seed": 2, "force": true}"#).unwrap().check(&calibrated).unwrap();
         parsed(r#"{"teacher": "original", "distill": 0.3}"#).unwrap().check(&labelled).unwrap();
     }
 

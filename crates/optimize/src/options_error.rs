@@ -4,6 +4,11 @@
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OptionsError {
+    /// Half of the channels are to go, and nothing tells what that does.
+    #[error(
+        "--prune removes half of the channels or more, and nothing judges what is left; give --validate FOLDER, or --force"
+    )]
+    Unjudged,
     /// An option that another one must accompany.
     #[error("--{option} needs --{needs}{}", .why.map(|w| format!(": {w}")).unwrap_or_default())]
     Needs {

@@ -28,6 +28,8 @@ pub(crate) fn provenance(g: &mut Graph, recipe: &str, origin: &Origin, report: &
         "cases_sha256": origin.cases,
         "preset": origin.preset,
         "calibration_method": origin.options.int8.calibration_method,
+        "validation": report.standing(),
+        "validation_words": report.standing().words(),
         "report": report,
     });
     without_times(&mut note);

@@ -1,7 +1,7 @@
 //! What came of an optimization.
 
 use crate::prune::Frozen;
-use ampoule_eval::LimitCheck;
+use ampoule_eval::{MetricComparison, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// What was done to a model, and what it does to the results.
@@ -27,13 +27,69 @@ pub struct Report {
     /// Layers by what they do to the output, where it was asked for.
     #[serde(skip)]
     pub sensitivity: Vec<LayerSensitivity>,
+    /// What to know before the verdicts are believed.
+    pub notes: Vec<String>,
     /// The metrics against their limits, empty without validation.
-    pub verdicts: Vec<LimitCheck>,
+    pub verdicts: Vec<MetricComparison>,
     /// Whether all limits are met; `null` without validation.
     pub met: Option<bool>,
 }
 
+/// What the written network's results were judged to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Nothing was validated.
+    NotValidated,
+    /// Every metric is non-inferior.
+    NonInferior,
+    /// No metric is inferior, and not all are shown to be non-inferior.
+    NotEstablished,
+    /// A limit is not met.
+    NotMet,
+}
+
+impl Standing {
+    /// In words, for a first line and for metadata.
+    pub fn words(self) -> &'static str {
+        match self {
+            Standing::NotValidated => {
+                "NOT VALIDATED: nobody knows what this does to the results; give --validate FOLDER"
+            }
+            Standing::NonInferior => "non-inferior to the original on the validation cases",
+            Standing::NotEstablished => {
+                "NOT ESTABLISHED: the validation cases are too few to say that results did not get worse"
+            }
+            Standing::NotMet => "NOT MET: results got worse than the limits allow",
+        }
+    }
+}
+
+impl TrainingReport {
+    /// `trained`, or `pruned` where no epoch was done: removing channels by itself is no training.
+    pub fn word(&self) -> &'static str {
+        if self.trained() { "trained" } else { "pruned" }
+    }
+
+    /// Whether an epoch was done.
+    pub fn trained(&self) -> bool {
+        self.epochs.iter().any(|e| e.epoch > 0)
+    }
+}
+
 impl Report {
+    /// What the results were judged to be.
+    pub fn standing(&self) -> Standing {
+        match self.met {
+            None => Standing::NotValidated,
+            Some(false) => Standing::NotMet,
+            Some(true) if self.verdicts.iter().all(|v| v.verdict == Verdict::NonInferior) => {
+                Standing::NonInferior
+            }
+            Some(true) => Standing::NotEstablished,
+        }
+    }
+
     /// What was done to the layers, for people.
     pub fn layers_done(&self) -> String {
         let [all, int8] = self.layers;

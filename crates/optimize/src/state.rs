@@ -6,7 +6,7 @@ use crate::progress::Progress;
 use crate::quantize::{Method, Plan, Preset, Ranges, quantize};
 use crate::report::TrainingReport;
 use crate::{Error, Result};
-use ampoule_eval::LimitCheck;
+use ampoule_eval::MetricComparison;
 use ampoule_graph::Graph;
 use ampoule_pipeline::{Fingerprint, sha256_hex};
 use std::collections::BTreeSet;
@@ -60,7 +60,7 @@ pub(crate) struct Quantized {
     /// Layers in Winograd INT8.
     pub winograd: Vec<String>,
     /// The metrics against their limits.
-    pub checks: Vec<LimitCheck>,
+    pub checks: Vec<MetricComparison>,
     /// Whether the limits are met; `None` without validation.
     pub met: Option<bool>,
     /// The network with quantizers, once its layers are chosen.
@@ -119,7 +119,7 @@ impl<'a> State<'a> {
         &mut self,
         fallback: &BTreeSet<String>,
         progress: &mut Progress,
-    ) -> Result<Vec<LimitCheck>> {
+    ) -> Result<Vec<MetricComparison>> {
         let list: Vec<String> = fallback.iter().cloned().collect();
         let known = self.journal.entries.iter().find_map(|e| match e {
             Entry::Tried { kept, verdicts } if *kept == list => Some(verdicts.clone()),

@@ -1,6 +1,7 @@
 //! From what was typed to cases: files, folders, BIDS data sets and manifests.
 
 use crate::case::{Case, stem};
+use crate::grouping::bids_subject;
 use crate::manifest::manifest;
 use crate::recipe::{Kind, Recipe};
 use crate::record::{RECORD_ENDING, Record};
@@ -59,6 +60,10 @@ pub fn collect(recipe: &Recipe, inputs: &[PathBuf], output: Option<&Path>) -> Re
             .push(format!("{} files were given more than once and are run once", given - candidates.len()));
     }
     group(recipe, candidates, &mut out);
+    // Scans of one subject belong together.
+    for case in out.cases.iter_mut().filter(|c| c.bids && c.group.is_none()) {
+        case.group = bids_subject(&case.name);
+    }
     distinguish(&mut out.cases);
     if !ignored.is_empty() {
         let list: Vec<String> = ignored.iter().map(|(what, n)| format!("{n} {what}")).collect();

@@ -154,6 +154,8 @@ pub(crate) struct Labelled {
     pub case: Case,
     pub dims: [usize; 3],
     pub spacing: [f64; 3],
+    /// From voxels to mm, of a volume.
+    pub affine: Option<[[f64; 4]; 3]>,
     pub classes: usize,
     /// Values of the labels that are measured.
     pub values: Vec<u16>,

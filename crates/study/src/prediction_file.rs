@@ -4,6 +4,7 @@ use crate::cell::Labelled;
 use crate::{Error, Result};
 use ampoule_eval::Prediction;
 use ampoule_imaging::Volume;
+use ampoule_imaging::geometry::Affine;
 
 /// Reads the labels of a case that a process left.
 pub(crate) fn read(l: &Labelled) -> Result<Prediction> {
@@ -15,7 +16,8 @@ pub(crate) fn read(l: &Labelled) -> Result<Prediction> {
     let data = data.as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b)).collect();
     let labels = Volume { dims: l.dims, data };
     let (values, scores) = (l.values.clone(), l.scores.clone());
-    Ok(Prediction { labels, spacing: l.spacing, classes: l.classes, values, scores })
+    let affine = l.affine.map(Affine);
+    Ok(Prediction { labels, spacing: l.spacing, affine, classes: l.classes, values, scores })
 }
 
 #[cfg(test)]
@@ -32,6 +34,7 @@ mod tests {
             case: Case::of_file("0.png".as_ref()),
             dims: [2, 2, 1],
             spacing: [1.0; 3],
+            affine: None,
             classes: 3,
             values: vec![1, 2],
             scores: Vec::new(),

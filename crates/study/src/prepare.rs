@@ -4,7 +4,7 @@ use crate::cell::{Engine, Failure, Ready};
 use crate::spec::{Kind, Spec, Variant, Workload};
 use crate::{Error, ResolveError, Result};
 use ampoule_engine::Options;
-use ampoule_eval::Limit;
+use ampoule_eval::{Limit, Margin};
 use ampoule_graph::{Graph, Tensor};
 use ampoule_onnx as onnx;
 use ampoule_optimize::{Job, LayerSensitivity, Model, Progress, Report, Teacher, optimize, write};
@@ -192,8 +192,8 @@ fn optimized(
     let options = v.options();
     let controlled = v.kind == Kind::Int8Controlled || v.controlled;
     let limits: Vec<Limit> = match controlled {
-        true => w.margins.iter().map(|(m, d)| Limit { metric: m.clone(), drop: *d }).collect(),
-        false => vec![Limit { metric: "agreement".into(), drop: 1.0 }],
+        true => w.margins.iter().map(|(m, d)| Limit { metric: m.clone(), margin: *d }).collect(),
+        false => vec![Limit { metric: "agreement".into(), margin: Margin::of_mean(1.0) }],
     };
     let teacher = options.distill.teacher.as_deref().map(|name| teacher(name, resolve)).transpose()?;
     let max_bytes = ampoule_pipeline::memory_limit(None).or_else(ampoule_pipeline::total_memory);

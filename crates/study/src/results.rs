@@ -1,4 +1,4 @@
-//! `results.json`, version 1: what a study found, in one file. `docs/studies.md` describes it for readers.
+//! `results.json`, version 2: what a study found, in one file. `docs/studies.md` describes it for readers.
 
 use crate::profile::Machine;
 use crate::spec::Spec;
@@ -8,7 +8,7 @@ pub use ampoule_optimize::LayerSensitivity;
 use serde::{Deserialize, Serialize};
 
 /// Version of this schema.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// All that a study found.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,6 +50,9 @@ pub struct WorkloadResult {
     pub cases: [usize; 3],
     /// SHA-256 over the hashes of all cases.
     pub cases_sha256: String,
+    /// What to know before the verdicts are believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Whether test cases have ground truth; else the baseline's results are the reference.
     pub truth: bool,
     /// Variants in the study's order.

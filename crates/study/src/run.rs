@@ -10,7 +10,8 @@ use crate::summary::{Rounds, cell};
 use crate::{Error, ResolveError, Result, picture, prediction_file};
 use ampoule_eval::statistics::median;
 use ampoule_eval::{
-    CaseComparison, GroundTruth, MetricComparison, PairedComparison, SET_METRICS, cases, disjoint,
+    CaseComparison, GroundTruth, Margin, MetricComparison, PairedComparison, SET_METRICS, cases, disjoint,
+    grouping_note,
 };
 use ampoule_pipeline::{Case, Fingerprint, Recipe, sha256_file, sha256_hex};
 use serde::Serialize;
@@ -174,17 +175,21 @@ pub fn run(study: &Study, progress: &mut dyn FnMut(Event)) -> Result<Results> {
 /// Finds the cases of a workload; those of two sets must differ.
 fn sets(w: &Workload, original: &Original) -> Result<Sets> {
     let recipe = Recipe::parse(&original.recipe, "recipe")?;
-    let list = |p: &Option<PathBuf>| p.as_deref().map(|p| cases(p, &recipe)).transpose();
+    let list = |p: &Option<PathBuf>| p.as_deref().map(|p| cases(p, &recipe, w.groups.as_ref())).transpose();
     let calibrate = list(&w.calibrate)?.unwrap_or_default();
     let validate = list(&w.validate)?.unwrap_or_default();
-    let test = cases(&w.test, &recipe)?;
+    let mut test = cases(&w.test, &recipe, w.groups.as_ref())?;
+    let truth = w.truth.as_deref();
+    let truth = truth.map(|p| GroundTruth::read_with(p, &recipe, w.resample_truth)).transpose()?;
+    if let Some(truth) = &truth {
+        truth.group_cases(&mut test);
+    }
     let mut sha256 = disjoint(&[("calibration", &calibrate), ("validation", &validate), ("test", &test)])?;
     // What is trained on may be calibrated on.
     if let Some(learned) = list(&w.finetune)? {
         let own = disjoint(&[("fine-tuning", &learned), ("validation", &validate), ("test", &test)])?;
         sha256 = sha256_hex(format!("{sha256} {own}").as_bytes());
     }
-    let truth = w.truth.as_deref().map(|p| GroundTruth::read(p, &recipe)).transpose()?;
     if let Some(truth) = &truth {
         truth.check(&test)?;
     }
@@ -206,6 +211,10 @@ fn open_journal(study: &Study, originals: &[(Original, Sets)]) -> Result<Journal
 /// What the entries of a journal depend on.
 fn key(study: &Study, originals: &[(Original, Sets)]) -> String {
     let mut text = serde_json::to_string(&study.spec).unwrap_or_default();
+    // Presets that the study leaves to the defaults are set with it, too.
+    for (metric, margin) in study.spec.workloads.iter().flat_map(|w| &w.margins) {
+        text += &serde_json::to_string(&margin.preset(metric)).unwrap_or_default();
+    }
     text += &sha256_file(&study.program).unwrap_or_default();
     for w in &study.spec.workloads {
         // Files that are made elsewhere may change between two runs; one that is missing has no hash.
@@ -421,6 +430,7 @@ fn workload(
         model_sha256: original.sha256.clone(),
         cases: [sets.calibrate.len(), sets.validate.len(), sets.test.len()],
         cases_sha256: sets.sha256.clone(),
+        notes: grouping_note(&sets.test).into_iter().collect(),
         truth: sets.truth.is_some(),
         variants,
     })
@@ -434,7 +444,7 @@ fn measure(
     truth: Option<&GroundTruth>,
 ) -> Result<(Vec<MetricComparison>, Vec<CaseComparison>)> {
     let place = |metric: &String| SET_METRICS.iter().position(|m| m == metric);
-    let mut margins: Vec<(String, f64)> = w.margins.iter().map(|(m, v)| (m.clone(), *v)).collect();
+    let mut margins: Vec<(String, Margin)> = w.margins.iter().map(|(m, v)| (m.clone(), *v)).collect();
     margins.sort_by_key(|(m, _)| place(m));
     let mut paired = PairedComparison::new(margins);
     for (a, b) in baseline.iter().zip(variant) {
@@ -443,9 +453,13 @@ fn measure(
             continue;
         }
         let first = prediction_file::read(a)?;
-        match &b.error {
-            Some(e) => paired.add(&a.case, &first, Err(e), truth)?,
-            None => paired.add(&a.case, &first, Ok(&prediction_file::read(b)?), truth)?,
+        let second = b.error.is_none().then(|| prediction_file::read(b)).transpose()?;
+        let variant = second.as_ref().ok_or(b.error.as_deref().unwrap_or_default());
+        match paired.add(&a.case, &first, variant, truth) {
+            Ok(()) => {}
+            // One case whose ground truth or result cannot be used is one failed case.
+            Err(e @ ampoule_eval::Error::Input { .. }) => paired.add_failed(&a.case, &e.to_string()),
+            Err(e) => return Err(e.into()),
         }
     }
     Ok((paired.metrics(), paired.cases().to_vec()))

@@ -3,7 +3,9 @@
 use crate::explain::explain;
 use crate::spec_error::SpecError;
 use crate::{Error, Result};
+use ampoule_eval::Margin;
 use ampoule_optimize::{Data, Options};
+use ampoule_pipeline::Grouping;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -159,6 +161,8 @@ impl Variant {
         Data {
             calibrate: w.calibrate.clone(),
             validate: w.validate.clone().filter(|_| validates),
+            groups: w.groups.clone(),
+            resample_truth: w.resample_truth,
             truth: w.validate_truth.clone().filter(|_| validates),
             finetune: w.finetune.clone().filter(|_| optimized && trains),
             labels: w.labels.clone().filter(|_| optimized && trains && w.finetune.is_some()),
@@ -205,8 +209,15 @@ pub struct Workload {
     /// Their ground truth; the original's results otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truth: Option<PathBuf>,
-    /// Margins of non-inferiority by metric, set before anything is measured.
-    pub margins: BTreeMap<String, f64>,
+    /// Bring ground truth that lies on another grid than its image to the image's, by the nearest label.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resample_truth: bool,
+    /// Which cases belong together and count once: `folder`, or a pattern of names such as `{group}_*`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Grouping>,
+    /// Margins of non-inferiority by metric, set before anything is measured: that of the mean, or a table of `mean`, `loss` and
+    /// `share`.
+    pub margins: BTreeMap<String, Margin>,
     /// How many of the test cases are timed.
     #[serde(default = "single")]
     pub timed: usize,

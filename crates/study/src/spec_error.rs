@@ -109,6 +109,14 @@ pub enum SpecError {
     /// No margin at all.
     #[error("`margins` must set at least one, for example {{ dice = 0.01 }}")]
     NoMargin,
+    /// A margin that is none.
+    #[error("`{metric}`: {source}")]
+    Margin {
+        /// Its metric.
+        metric: String,
+        /// What is wrong.
+        source: ampoule_eval::MarginError,
+    },
     /// A variant that is to be trained on nothing.
     #[error("there is nothing to train on; set `finetune`")]
     NothingToTrainOn,

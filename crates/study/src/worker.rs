@@ -299,6 +299,7 @@ fn label(task: &Task, cases: &[Case], folder: &Path) -> Result<Vec<Labelled>, Fa
             case: case.clone(),
             dims: [0; 3],
             spacing: [1.0; 3],
+            affine: None,
             classes: 0,
             values: Vec::new(),
             scores: Vec::new(),
@@ -310,6 +311,7 @@ fn label(task: &Task, cases: &[Case], folder: &Path) -> Result<Vec<Labelled>, Fa
                 let bytes: Vec<u8> = found.labels.data.iter().flat_map(|v| v.to_le_bytes()).collect();
                 std::fs::write(&labels, &bytes).map_err(|e| format!("{}: {e}", labels.display()))?;
                 (row.dims, row.spacing, row.classes) = (found.labels.dims, found.spacing, found.classes);
+                row.affine = found.affine.map(|a| a.0);
                 (row.values, row.scores) = (found.values, found.scores);
             }
             // A model that does not fit fails as a whole, as does an engine that is not there.

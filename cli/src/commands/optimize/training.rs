@@ -38,5 +38,8 @@ pub fn tell(t: &TrainingReport) {
             None => {}
         }
     }
-    say(format!("trained on {} cases in {:.0} s", t.cases[0], t.seconds));
+    match t.trained() {
+        true => say(format!("trained on {} cases in {:.0} s", t.cases[0], t.seconds)),
+        false => say(format!("pruned with {} cases in {:.0} s, not trained", t.cases[0], t.seconds)),
+    }
 }

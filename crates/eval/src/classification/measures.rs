@@ -14,7 +14,12 @@ pub struct Sample {
 }
 
 /// Bins of the calibration error.
-const BINS: usize = 15;
+pub(crate) const BINS: usize = 15;
+
+/// The bin of a probability: closed at their upper ends, the first one also at 0.
+pub(crate) fn bin(confidence: f64) -> usize {
+    ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1
+}
 
 /// Photos by ground truth (rows) and prediction (columns).
 pub(crate) fn confusion(samples: &[&Sample], classes: usize) -> Vec<Vec<usize>> {
@@ -100,7 +105,7 @@ pub(crate) fn calibration_error(samples: &[&Sample]) -> f64 {
     let mut bins = [(0usize, 0f64, 0usize); BINS];
     for s in samples {
         let confidence = s.probabilities[s.predicted];
-        let i = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
+        let i = bin(confidence);
         bins[i].0 += 1;
         bins[i].1 += confidence;
         bins[i].2 += (s.truth == s.predicted) as usize;

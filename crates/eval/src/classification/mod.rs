@@ -4,12 +4,16 @@
 //! hold them to that. Intervals are percentile bootstraps over groups (patients, or photos where none
 //! are given), with a fixed seed.
 
+mod calibration;
+pub(crate) mod influence;
 pub(crate) mod measures;
 pub(crate) mod table;
 
+pub use calibration::{Bin, Calibration};
 pub use measures::Sample;
 
 use crate::bootstrap::{self, RESAMPLES};
+use crate::statistics::{share_above, share_below};
 use crate::{Error, Result, gandlf};
 use measures::{auroc, average_precision, balanced_accuracy, calibration_error, confusion};
 use serde::Serialize;
@@ -60,12 +64,13 @@ pub struct Totals {
     pub calibration_error: f64,
     /// Mean over photos of the squared distance between probabilities and ground truth, summed over classes.
     pub brier: f64,
-    /// Intervals of accuracy, balanced accuracy, macro F1 and AUROC.
-    pub accuracy_ci95: Interval,
+    /// Interval of the accuracy: Clopper and Pearson's, and where photos belong together a bootstrap; `null` for fewer than six
+    /// groups, and where the bootstrap has no width, as have the others.
+    pub accuracy_ci95: Option<Interval>,
     /// See `accuracy_ci95`.
-    pub balanced_accuracy_ci95: Interval,
+    pub balanced_accuracy_ci95: Option<Interval>,
     /// See `accuracy_ci95`.
-    pub macro_f1_ci95: Interval,
+    pub macro_f1_ci95: Option<Interval>,
     /// See `accuracy_ci95`; resamples without one of the classes are left out.
     pub auroc_ci95: Option<Interval>,
     /// Class by class.
@@ -79,6 +84,8 @@ pub struct Totals {
 pub struct Classification {
     /// Together.
     pub total: Totals,
+    /// Temperature and reliability, before and after.
+    pub calibration: Option<Calibration>,
     /// The same photos under GaNDLF's names.
     pub gandlf: serde_json::Map<String, serde_json::Value>,
     /// Predictions without ground truth and ground truths without prediction.
@@ -102,7 +109,8 @@ pub fn classification(predictions: &Path, truth: &Path) -> Result<Classification
     let total = totals(&p.classes, &samples);
     let areas: Vec<Option<f64>> = total.classes.iter().map(|c| c.auroc).collect();
     let gandlf = gandlf::classification(&total.confusion, &areas);
-    Ok(Classification { total, gandlf, unpaired })
+    let calibration = Calibration::of(&samples.iter().collect::<Vec<_>>());
+    Ok(Classification { total, calibration, gandlf, unpaired })
 }
 
 fn totals(names: &[String], samples: &[Sample]) -> Totals {
@@ -115,22 +123,21 @@ fn totals(names: &[String], samples: &[Sample]) -> Totals {
         let term = |(c, p): (usize, &f64)| (p - (c == s.truth) as u8 as f64).powi(2);
         s.probabilities.iter().enumerate().map(term).sum()
     };
-    let mut groups: Vec<Vec<&Sample>> = Vec::new();
-    let mut seen = std::collections::HashMap::new();
-    for s in samples {
-        let i = *seen.entry(s.group.as_str()).or_insert_with(|| {
-            groups.push(Vec::new());
-            groups.len() - 1
-        });
-        groups[i].push(s);
-    }
+    let groups = bootstrap::grouped(samples.iter().map(|s| (s, Some(s.group.as_str()))));
     let drawn = bootstrap::resample(&groups, RESAMPLES, |list| {
         let m = confusion(list, k);
         [accuracy(&m), balanced_accuracy(&m), macro_f1(&m), overall(list, k, auroc).unwrap_or(f64::NAN)]
     });
-    let interval =
-        |i: usize| bootstrap::interval(drawn.iter().map(|d| d[i]).filter(|v| !v.is_nan()).collect());
-    let whole = |i: usize| interval(i).unwrap_or([f64::NAN; 2]);
+    let interval = |i: usize| {
+        let values = drawn.iter().map(|d| d[i]).filter(|v| !v.is_nan()).collect();
+        bootstrap::proper(groups.len(), bootstrap::interval(values))
+    };
+    let right = samples.iter().filter(|s| s.predicted == s.truth).count();
+    let exact = [share_above(right, samples.len()), share_below(right, samples.len())];
+    let accuracy_ci95 = match groups.len() == samples.len() {
+        true => bootstrap::proper(groups.len(), Some(exact)),
+        false => interval(0),
+    };
     Totals {
         n: samples.len(),
         groups: groups.len(),
@@ -141,9 +148,9 @@ fn totals(names: &[String], samples: &[Sample]) -> Totals {
         pr_auc: overall(&all, k, average_precision),
         calibration_error: calibration_error(&all),
         brier: samples.iter().map(brier).sum::<f64>() / n,
-        accuracy_ci95: whole(0),
-        balanced_accuracy_ci95: whole(1),
-        macro_f1_ci95: whole(2),
+        accuracy_ci95,
+        balanced_accuracy_ci95: interval(1),
+        macro_f1_ci95: interval(2),
         auroc_ci95: interval(3),
         classes,
         confusion: matrix,

@@ -13,8 +13,8 @@ pub(super) struct Predictions {
     rows: Vec<(String, usize, Vec<f64>)>,
 }
 
-/// File, class and group.
-pub(crate) type Truth = Vec<(String, usize, String)>;
+/// File, class, and the group where there is one.
+pub(crate) type Truth = Vec<(String, usize, Option<String>)>;
 
 fn read(path: &Path) -> Result<Table> {
     Ok(Table::read(path)?)
@@ -65,7 +65,7 @@ pub(super) fn predictions(path: &Path) -> Result<Predictions> {
 pub(crate) fn truth(path: &Path, classes: &[String]) -> Result<Truth> {
     let table = read(path)?;
     let (file, label) = (column(path, &table, "file")?, column(path, &table, "label")?);
-    let group = table.column(&["group"]);
+    let group = table.column(&["group", "patient", "subject"]);
     let rows = table.rows.iter().map(|(line, r)| {
         let name = r[label].as_str();
         let number = || name.parse::<usize>().ok().filter(|&n| n < classes.len());
@@ -74,7 +74,8 @@ pub(crate) fn truth(path: &Path, classes: &[String]) -> Result<Truth> {
             path: path.into(),
             reason: format!("line {line}: `{name}` is none of {}", classes.join(", ")),
         })?;
-        Ok((r[file].to_owned(), own, r[group.unwrap_or(file)].to_owned()))
+        let group = group.map(|g| r[g].to_owned()).filter(|g| !g.is_empty());
+        Ok((r[file].to_owned(), own, group))
     });
     rows.collect()
 }
@@ -99,7 +100,8 @@ pub(super) fn pair(
         match found {
             Some(i) => {
                 used[i] = true;
-                let (truth, group) = (t[i].1, t[i].2.clone());
+                // A photo without a group is one of its own.
+                let (truth, group) = (t[i].1, t[i].2.clone().unwrap_or_else(|| file.clone()));
                 let probabilities = probabilities.clone();
                 samples.push(Sample { truth, predicted: *predicted, probabilities, group });
             }

@@ -7,7 +7,7 @@
 use crate::runner::Runner;
 use crate::{Mismatch, Result};
 use ampoule_engine::{Observe, Observed, Options, Session};
-use ampoule_graph::{Dim, Graph, Op, ValueId, passes};
+use ampoule_graph::{Dim, Graph, Node, Op, ValueId, passes};
 use ampoule_pipeline::Case;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,8 +125,7 @@ fn watch(names: Vec<String>, sink: impl Fn(&Observed<'_>) + Send + Sync + 'stati
 
 /// Layers of `b` that read quantized values and are in `a` too.
 fn layers(a: &Graph, b: &Graph) -> Vec<Layer> {
-    let outputs: BTreeMap<&str, ValueId> =
-        a.nodes.iter().filter_map(|n| Some((a.node_name(n), n.output()?))).collect();
+    let originals: BTreeMap<&str, &Node> = a.nodes.iter().map(|n| (a.node_name(n), n)).collect();
     let known: BTreeSet<&str> = a
         .nodes
         .iter()
@@ -139,42 +138,78 @@ fn layers(a: &Graph, b: &Graph) -> Vec<Layer> {
     for (i, n) in b.nodes.iter().enumerate() {
         let quantized = n.input(0).and_then(|x| producers[x.0]);
         let quantized = quantized.is_some_and(|p| matches!(b.nodes[p].op, Op::Dequantize { .. }));
-        let (Some(y), Some(own)) = (n.output(), outputs.get(b.node_name(n))) else { continue };
+        let Some(original) = originals.get(b.node_name(n)) else { continue };
+        let (Some(y), Some(own)) = (n.output(), original.output()) else { continue };
         if n.op.is_layer() && quantized {
-            let names = [a.value(*own).name.clone(), b.value(y).name.clone()];
-            out.push(Layer { node: i, outputs: names, part: part(b, i, &known, &producers) });
+            let names = [a.value(own).name.clone(), b.value(y).name.clone()];
+            let read =
+                original.inputs.iter().map(|v| v.map(|v| a.value(v).name.as_str())).collect::<Vec<_>>();
+            out.push(Layer { node: i, outputs: names, part: part(b, i, (&known, &read), &producers) });
         }
     }
     out
 }
 
 /// The nodes of `g` that compute node `last` from values whose names are `known`, as a graph; `None` where it cannot
-/// be cut out so.
-fn part(g: &Graph, last: usize, known: &BTreeSet<&str>, producers: &[Option<usize>]) -> Option<Graph> {
+/// be cut out so. `read` are the values that the original's layer reads, by its inputs: what passes have moved before a
+/// quantizer, such as a resize, is no part of the layer.
+fn part(
+    g: &Graph,
+    last: usize,
+    (known, read): (&BTreeSet<&str>, &[Option<&str>]),
+    producers: &[Option<usize>],
+) -> Option<Graph> {
+    let mut out = g.clone();
+    let mut producers = producers.to_vec();
+    for (v, name) in g.nodes[last].inputs.iter().zip(read) {
+        if let (Some(v), Some(name)) = (v, name.filter(|n| known.contains(n))) {
+            quantize_at(&mut out, &mut producers, *v, name);
+        }
+    }
     let (mut nodes, mut inputs) = (BTreeSet::from([last]), BTreeSet::new());
     let mut open: Vec<usize> = vec![last];
     while let Some(i) = open.pop() {
-        for &v in g.nodes[i].inputs.iter().flatten() {
-            if g.constants.contains_key(&v) {
+        for v in out.nodes[i].inputs.clone().into_iter().flatten() {
+            if out.constants.contains_key(&v) {
                 continue;
             }
-            let producer = producers[v.0];
+            let producer = producers.get(v.0).copied().flatten();
             let quantized = producer
-                .is_some_and(|p| matches!(g.nodes[p].op, Op::Dequantize { .. } | Op::Quantize { .. }));
-            if !quantized && known.contains(g.value(v).name.as_str()) {
+                .is_some_and(|p| matches!(out.nodes[p].op, Op::Dequantize { .. } | Op::Quantize { .. }));
+            if !quantized && known.contains(out.value(v).name.as_str()) {
                 inputs.insert(v);
             } else if nodes.insert(producer?) {
                 open.push(producer?);
             }
         }
     }
-    let mut out = g.clone();
-    out.outputs = vec![g.nodes[last].output()?];
+    out.outputs = vec![out.nodes[last].output()?];
     out.inputs = inputs.into_iter().collect();
-    out.nodes = nodes.into_iter().map(|i| g.nodes[i].clone()).collect();
+    // A quantizer that was put in comes last in the list, and first in the work.
+    let (moved, rest): (Vec<usize>, Vec<usize>) = nodes.into_iter().partition(|i| *i >= g.nodes.len());
+    out.nodes = moved.into_iter().chain(rest).map(|i| out.nodes[i].clone()).collect();
     let used: BTreeSet<ValueId> = out.nodes.iter().flat_map(|n| n.inputs.iter().flatten().copied()).collect();
     out.constants.retain(|v, _| used.contains(v));
     Some(out)
+}
+
+/// Where `v` is dequantized from what an operator made of quantized values, has these quantized from the value `name` instead.
+fn quantize_at(g: &mut Graph, producers: &mut [Option<usize>], v: ValueId, name: &str) {
+    let Some(dequantizer) = producers[v.0].filter(|p| matches!(g.nodes[*p].op, Op::Dequantize { .. })) else {
+        return;
+    };
+    let Op::Dequantize { axis } = g.nodes[dequantizer].op else { return };
+    let Some(quantized) = g.nodes[dequantizer].input(0).filter(|q| !g.constants.contains_key(q)) else {
+        return;
+    };
+    let other = producers[quantized.0].is_some_and(|p| !matches!(g.nodes[p].op, Op::Quantize { .. }));
+    let (Some(to), true) = (g.value(quantized).dtype, other) else { return };
+    let Some(x) = g.values.iter().position(|v| v.name == name).map(ValueId) else { return };
+    let mut inputs = g.nodes[dequantizer].inputs.clone();
+    inputs[0] = Some(x);
+    producers[quantized.0] = Some(g.nodes.len());
+    let (name, outputs) = (format!("{name}/quantized"), vec![Some(quantized)]);
+    g.nodes.push(Node { name, op: Op::Quantize { axis, to }, inputs, outputs });
 }
 
 type Values = BTreeMap<String, (Vec<usize>, Vec<f32>)>;

@@ -1,5 +1,6 @@
 //! Where cases are.
 
+use ampoule_pipeline::Grouping;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -17,6 +18,14 @@ pub struct Data {
     /// Without it the original's own results are the reference. Needs --validate.
     #[arg(long, value_name = "PATH", help_heading = None::<&str>, display_order = 1)]
     pub truth: Option<PathBuf>,
+    /// Bring ground truth that lies on another grid than its image to the image's, by the nearest label; it is refused otherwise.
+    /// Needs --truth or --labels.
+    #[arg(long, help_heading = None::<&str>, display_order = 1)]
+    pub resample_truth: bool,
+    /// Cases that belong together and count once: `folder` (those of a folder), or a pattern of names such as '{group}_*'. A
+    /// manifest's column `group`, a table's, and the subjects of a BIDS data set come first. No group may be in two sets.
+    #[arg(long, value_name = "HOW", help_heading = None::<&str>, display_order = 1)]
+    pub groups: Option<Grouping>,
     /// Training images: a folder or a file. All options of fine-tuning, quantization-aware training and distillation need
     /// them (--batch, --patch, --steps and --seed need them or --prune).
     #[arg(long, value_name = "FOLDER", help_heading = "Fine-tuning", display_order = 0)]

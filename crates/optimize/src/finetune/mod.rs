@@ -18,7 +18,7 @@ pub(crate) use plan::TrainingOptions;
 use crate::progress::Progress;
 use crate::state::State;
 use crate::{Error, Result};
-use ampoule_eval::LimitCheck;
+use ampoule_eval::MetricComparison;
 use ampoule_graph::passes;
 use plan::Plan;
 use run::{TrainingInputs, run};
@@ -40,7 +40,7 @@ pub(crate) fn apply(
             _ => break,
         };
         passes::optimize(&mut float)?;
-        if state.cases.check(&float, &done.recipe, progress)?.iter().all(LimitCheck::met) {
+        if state.cases.check(&float, &done.recipe, progress)?.iter().all(MetricComparison::met) {
             break;
         }
         done = train(state, &gentler, progress)?;

@@ -4,6 +4,7 @@ use super::options::{self, FinetuneOptions, QatOptions};
 use crate::data::{Augment, Data};
 use crate::distill::{DistillOptions, Teacher};
 use crate::prune::{Amount, Prune, PruneOptions, Share};
+use ampoule_pipeline::Grouping;
 use ampoule_train::{Kind, Schedule};
 use std::path::PathBuf;
 
@@ -23,6 +24,10 @@ pub(crate) struct TrainingOptions<'a> {
 pub(crate) struct Plan {
     /// Cases to learn from; without them nothing is trained, and pruning uses the calibration cases.
     pub data: Option<PathBuf>,
+    /// Whether ground truth on other grids is resampled.
+    pub resample_truth: bool,
+    /// How they are grouped.
+    pub groups: Option<Grouping>,
     /// Their ground truth: a folder of masks, or a CSV table of classes. Without it the teacher's results are learned.
     pub labels: Option<PathBuf>,
     /// The teacher; the original where there are no labels.
@@ -82,6 +87,8 @@ impl Plan {
         };
         Plan {
             data: o.data.finetune.clone(),
+            groups: o.data.groups.clone(),
+            resample_truth: o.data.resample_truth,
             labels: o.data.labels.clone(),
             teacher: o.teacher.cloned(),
             student: d.student.clone(),

@@ -64,9 +64,10 @@ pub(super) fn run(s: &TrainingInputs, plan: &Plan, progress: &mut Progress) -> R
     let original = target.network()?;
     let recipe = Recipe::parse(&cases.original.recipe, "recipe")?;
     let task = target.task.clone();
-    let labels = plan.labels.as_deref().map(|p| GroundTruth::read(p, &recipe)).transpose()?;
+    let labels = plan.labels.as_deref();
+    let labels = labels.map(|p| GroundTruth::read_with(p, &recipe, plan.resample_truth)).transpose()?;
     let learned = match &plan.data {
-        Some(data) => ampoule_eval::cases(data, &recipe)?,
+        Some(data) => ampoule_eval::cases(data, &recipe, plan.groups.as_ref())?,
         None => cases.calibration.to_vec(),
     };
     let (learned, held_out) = hold_out(s, plan, learned, labels.as_ref(), progress)?;
@@ -296,12 +297,19 @@ fn layout(
     (batches, shape)
 }
 
-/// Every so manieth case, and the others.
+/// The cases of every so manieth group (case, where there are none), and the others.
 fn split(cases: Vec<Case>) -> (Vec<Case>, Vec<Case>) {
-    let (held, rest): (Vec<_>, Vec<_>) =
-        cases.into_iter().enumerate().partition(|(i, _)| i % HELD_BACK == HELD_BACK - 1);
-    let paths = |v: Vec<(usize, Case)>| v.into_iter().map(|p| p.1).collect();
-    (paths(held), paths(rest))
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    let mut groups = 0;
+    let mut place = |group: &Option<String>| {
+        let known = group.as_ref().and_then(|g| places.get(g).copied());
+        known.unwrap_or_else(|| {
+            groups += 1;
+            places.extend(group.clone().map(|g| (g, groups - 1)));
+            groups - 1
+        })
+    };
+    cases.into_iter().partition(|c| place(&c.group) % HELD_BACK == HELD_BACK - 1)
 }
 
 /// What a checkpoint belongs to. The learning rate is left out, so that a run that it spoilt can go on with another.
@@ -343,5 +351,9 @@ mod tests {
         let (held, rest) = split((0..25).map(case).collect());
         assert_eq!(held, [case(9), case(19)]);
         assert_eq!(rest.len(), 23);
+        // Cases of a group stay together.
+        let grouped = |i: usize| Case { group: Some(format!("patient {}", i / 2)), ..case(i) };
+        let (held, _) = split((0..40).map(grouped).collect());
+        assert_eq!(held, [grouped(18), grouped(19), grouped(38), grouped(39)]);
     }
 }

@@ -105,6 +105,22 @@ pub struct PruneOptions {
     /// No least-squares reconstruction of pruned layers. Needs --prune.
     #[arg(long)]
     pub keep_weights: bool,
+    /// Write a network that lost half of its channels or more although there is nothing to judge it by (no --validate and no
+    /// --finetune). Needs --prune.
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl PruneOptions {
+    /// Whether half of the channels or more are removed; a network of half the channels does a quarter of the
+    /// multiplications.
+    pub fn removes_half(&self) -> bool {
+        match self.prune {
+            None => false,
+            Some(Share::Ratio(share)) => share >= 0.5,
+            Some(Share::Auto) => self.speedup >= 4.0,
+        }
+    }
 }
 
 impl Default for PruneOptions {
@@ -116,6 +132,7 @@ impl Default for PruneOptions {
             importance: Importance::default(),
             prune_steps: None,
             keep_weights: false,
+            force: false,
         }
     }
 }

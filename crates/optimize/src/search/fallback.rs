@@ -7,7 +7,7 @@ use crate::journal::Entry;
 use crate::progress::Progress;
 use crate::quantize::Plan;
 use crate::state::{RankedLayer, State};
-use ampoule_eval::LimitCheck;
+use ampoule_eval::MetricComparison;
 use ampoule_pipeline::Case;
 use std::collections::BTreeSet;
 
@@ -44,7 +44,7 @@ pub(crate) fn apply(
 fn control_accuracy(state: &mut State, progress: &mut Progress) -> Result<()> {
     let fallback = state.quantized()?.fallback.clone();
     let first = state.try_fallback(&fallback, progress)?;
-    if first.iter().all(LimitCheck::met) {
+    if first.iter().all(MetricComparison::met) {
         let q = state.quantized()?;
         (q.checks, q.met) = (first, Some(true));
         return Ok(());
@@ -60,7 +60,7 @@ fn control_accuracy(state: &mut State, progress: &mut Progress) -> Result<()> {
     let q = state.quantized()?;
     q.fallback = fallback;
     // With nothing left in INT8 the results are the original's, which is no success.
-    let met = !q.is_float() && checks.iter().all(LimitCheck::met);
+    let met = !q.is_float() && checks.iter().all(MetricComparison::met);
     // Where nothing in INT8 meets the limits, the report shows what the first choice does.
     (q.checks, q.met) = (if met { checks } else { first }, Some(met));
     Ok(())
@@ -107,7 +107,7 @@ fn search(
     ranking: &[RankedLayer],
     fallback: &BTreeSet<String>,
     progress: &mut Progress,
-) -> Result<(BTreeSet<String>, Vec<LimitCheck>)> {
+) -> Result<(BTreeSet<String>, Vec<MetricComparison>)> {
     let worst: Vec<&String> = ranking.iter().map(|l| &l.0).filter(|n| !fallback.contains(*n)).collect();
     let with = |n: usize| -> BTreeSet<String> {
         fallback.iter().chain(worst[..n].iter().copied()).cloned().collect()
@@ -117,7 +117,7 @@ fn search(
         let now = n.min(worst.len());
         let set = with(now);
         let checks = state.try_fallback(&set, progress)?;
-        if checks.iter().all(LimitCheck::met) {
+        if checks.iter().all(MetricComparison::met) {
             break (now, set, checks);
         }
         if now == worst.len() {
@@ -130,7 +130,7 @@ fn search(
         let middle = (good.0 + bad) / 2;
         let set = with(middle);
         let checks = state.try_fallback(&set, progress)?;
-        match checks.iter().all(LimitCheck::met) {
+        match checks.iter().all(MetricComparison::met) {
             true => good = (middle, set, checks),
             false => bad = middle,
         }

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::progress::Progress;
 use crate::state::State;
-use ampoule_eval::LimitCheck;
+use ampoule_eval::MetricComparison;
 use ampoule_graph::Graph;
 
 /// As many of `choices`, the best first, as leave the quantized network within the limits when `record` notes them in
@@ -20,7 +20,7 @@ pub(crate) fn most_within_limits<T>(
     while !choices.is_empty() {
         record(&mut graph, &choices);
         let checks = state.cases.check(&graph, &state.recipe, progress)?;
-        if checks.iter().all(LimitCheck::met) {
+        if checks.iter().all(MetricComparison::met) {
             let q = state.quantized()?;
             (q.graph, q.checks) = (graph, checks);
             return Ok(choices);

@@ -76,6 +76,9 @@ pub struct Label {
     /// Score above which it holds, where the rule asks for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    /// Whether ground truth numbers the objects of this label: every value above 0 is this label then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub instances: bool,
     /// Unit of a regression's number.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub unit: String,
@@ -103,6 +106,7 @@ impl Label {
             colour: None,
             group: String::new(),
             threshold: None,
+            instances: false,
             unit: String::new(),
             volume_ml: None,
             area_mm2: None,
@@ -121,6 +125,7 @@ impl Label {
         let colour = s.sizes("colour", 3..=3, 0..=255).map(|c| [c[0] as u8, c[1] as u8, c[2] as u8]);
         let group = s.text("group").unwrap_or_default();
         let threshold = s.number("threshold");
+        let instances = s.flag("instances").unwrap_or(false);
         let unit = s.text("unit").unwrap_or_default();
         let [volume_ml, area_mm2, share, range] =
             ["volume-ml", "area-mm2", "share", "range"].map(|k| s.range(k));
@@ -135,6 +140,7 @@ impl Label {
             colour,
             group,
             threshold,
+            instances,
             unit,
             volume_ml,
             area_mm2,

@@ -40,6 +40,11 @@ pub fn csv(r: &Results) -> Result<String> {
         "difference_high",
         "margin",
         "verdict",
+        "groups",
+        "case_loss",
+        "case_share_high",
+        "case_share_limit",
+        "needed",
     ];
     out.write_record(head).map_err(|e| fail(e.to_string()))?;
     let number = |v: f64| if v.is_finite() { format!("{v:.6}") } else { String::new() };
@@ -67,13 +72,16 @@ pub fn csv(r: &Results) -> Result<String> {
         row.push(variant.map_or(String::new(), |v| v.bytes.to_string()));
         // One line a metric, so that every line stands by itself.
         let utilities = variant.map_or(&[][..], |v| &v.utility[..]);
-        let blank = vec![String::new(); 9];
+        let blank = vec![String::new(); 14];
         let mut lines: Vec<Vec<String>> = Vec::new();
         for u in utilities {
             let metric = u.class.map_or(u.metric.clone(), |c| format!("{}:{c}", u.metric));
             let mut line = vec![metric, u.n.to_string(), number(u.baseline), number(u.variant)];
             line.extend(three(u.difference));
-            line.extend([number(u.margin), u.verdict.name().to_owned()]);
+            line.extend([number(u.margin), u.verdict.name().to_owned(), u.groups.to_string()]);
+            let c = &u.case_claim;
+            line.extend([c.loss, c.share[1], c.limit].map(number));
+            line.push(u.needed().map_or(String::new(), |n| n.to_string()));
             lines.push(line);
         }
         if lines.is_empty() {

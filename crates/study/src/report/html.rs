@@ -92,13 +92,15 @@ profile's cores, all variants in turns. <b>Speedup</b> is the baseline's time ov
 geometric mean with Student's 95 % interval.</li>\
 <li><b>Memory</b> is the highest resident memory of the cell's process, input and program included. A profile's \
 limit is set on the process; a variant that does not fit is a row that says so.</li>\
-<li>A difference in utility is the variant's value minus the baseline's, on the same cases, with a 95 % bootstrap \
-interval over cases; positive is better for every metric. <b>Non-inferior</b>: the lower end is inside the margin that \
-the study's file set beforehand. <b>Inferior</b>: the upper end is beyond it. Else, and with fewer than six cases, it \
-is <b>not established</b>, which is no claim of equality.</li>\
-<li>Where all classes are equal but probabilities are not, the interval of accuracies is that of a share of which no \
-case was seen (Clopper and Pearson). Wilcoxon (zeros after Pratt) and McNemar are support, not the verdict; no \
-correction is made for several metrics.</li>\
+<li>A difference in utility is the variant's value minus the baseline's, on the same cases; positive is better for every \
+metric. Cases of one group (a patient, a slide) count once. Two claims are judged, each with 97.5 % confidence, by limits \
+that the study's file set beforehand: the <b>mean loss</b> is below the margin, and <b>few cases</b> lose much. \
+<b>Non-inferior</b>: both are established. <b>Inferior</b>: one is refuted. Else it is <b>not established</b>, which is no \
+claim of equality; the number of cases that would establish it is given.</li>\
+<li>The mean's bound is the betting bound of Waudby-Smith and Ramdas, counting no case for more than the loss that counts as \
+much or twice the largest loss seen; of labels Tango's score interval; of AUROC DeLong's. The bound of the share of cases is \
+Clopper and Pearson's. Wilcoxon (zeros after Pratt) and McNemar are support, not the verdict; no correction is made for \
+several metrics.</li>\
 <li>HD95 of a case in which only one mask is empty is the image's diagonal, and the case is counted as missed. A case \
 that fails counts as one without a result.</li>\
 <li>Without truth, the baseline's results are the truth, and metrics are agreement with it.</li>\

@@ -138,7 +138,7 @@ fn margins(w: &Workload) -> Checked {
         if !METRICS.contains(&metric.as_str()) {
             return Err(SpecError::unknown("metric", metric, METRICS));
         }
-        range(metric, *margin >= 0.0 && margin.is_finite(), "0 or more")?;
+        margin.check().map_err(|source| SpecError::Margin { metric: metric.clone(), source })?;
     }
     let judged = w.margins.keys().find(|m| needs_ground_truth(m));
     match judged.filter(|_| w.truth.is_none()) {

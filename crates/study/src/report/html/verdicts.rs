@@ -22,6 +22,9 @@ pub(super) fn verdicts(out: &mut String, r: &Results, number: usize) {
             escape(&r.baseline),
             w.cases[2]
         );
+        for note in &w.notes {
+            let _ = write!(out, "<caption class=\"soft\">{}</caption>", escape(note));
+        }
         for (i, v) in w.variants.iter().enumerate() {
             let cells: Vec<&Cell> =
                 r.cells.iter().filter(|c| c.workload == w.name && c.variant == v.name).collect();
@@ -83,7 +86,10 @@ fn utility(v: &VariantResult, baseline: &str) -> String {
                 short(u.margin)
             )
         });
-        format!("{} {}{d}", badge(class(u.verdict), u.verdict.name()), escape(&name(u)))
+        // The sentence is that of `optimize`.
+        let words = escape(&u.sentence());
+        let shown = badge(class(u.verdict), u.verdict.name());
+        format!("{shown} {}{d}<br><span class=\"soft\">{words}</span>", escape(&name(u)))
     };
     list.into_iter().map(one).collect::<Vec<_>>().join("<br>")
 }
@@ -123,7 +129,7 @@ pub(super) fn all(out: &mut String, r: &Results, w: &WorkloadResult) {
     out.push_str(
         "<div class=\"wide\"><table><thead><tr><th>variant</th><th class=\"text\">metric</th><th>n</th><th>baseline</th>\
          <th>variant</th><th>difference</th><th>95 % interval</th><th>margin</th><th class=\"text\">verdict</th>\
-         <th class=\"text\">worst case</th><th>missed</th><th>lost &gt; 0.05</th><th>changed</th><th>Wilcoxon p</th>\
+         <th class=\"text\">worst case</th><th>missed</th><th>false positive</th><th>lost much</th><th>changed</th><th>Wilcoxon p</th>\
          <th>McNemar p</th></tr></thead>",
     );
     let p = |v: Option<f64>| {
@@ -142,7 +148,7 @@ pub(super) fn all(out: &mut String, r: &Results, w: &WorkloadResult) {
             let _ = write!(
                 out,
                 "<tr><td>{}</td><td class=\"text\">{}</td><td>{}</td><td>{:.4}</td><td>{:.4}</td><td>{d}</td><td>{range}</td>\
-                 <td>{}</td><td class=\"text\">{}</td><td class=\"text\">{worst}</td><td>{} → {}</td><td>{}</td><td>{}</td>\
+                 <td>{}</td><td class=\"text\">{}</td><td class=\"text\">{worst}</td><td>{} → {}</td><td>{} → {}</td><td>{}</td><td>{}</td>\
                  <td>{}</td><td>{}</td></tr>",
                 key(i, &v.name),
                 escape(&name(u)),
@@ -153,7 +159,9 @@ pub(super) fn all(out: &mut String, r: &Results, w: &WorkloadResult) {
                 badge(class(u.verdict), u.verdict.name()),
                 u.missed[0],
                 u.missed[1],
-                u.lost_much,
+                u.false_positives[0],
+                u.false_positives[1],
+                u.case_claim.lost,
                 u.changed,
                 p(u.wilcoxon_p),
                 p(u.mcnemar_p)
