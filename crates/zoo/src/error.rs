@@ -51,16 +51,6 @@ pub enum Error {
     /// A pickle that does more than hold tensors, or is damaged.
     #[error("checkpoint: {0}")]
     Pickle(String),
-    /// Reading it takes more memory than is allowed.
-    #[error("{what} need {needed_mib} MiB with what the program holds, the limit is {limit_mib} MiB")]
-    Memory {
-        /// What takes it.
-        what: String,
-        /// Needed, in all.
-        needed_mib: u64,
-        /// Allowed, in all.
-        limit_mib: u64,
-    },
     /// The weights do not fit the architecture.
     #[error("the checkpoint does not fit the architecture {arch}: {reason}")]
     Weights {
@@ -72,6 +62,9 @@ pub enum Error {
     /// The network that was built is not valid (a defect of ours).
     #[error(transparent)]
     Graph(#[from] ampoule_graph::Error),
+    /// A file of PyTorch or an archive that cannot be read.
+    #[error(transparent)]
+    Torch(#[from] ampoule_torch::Error),
     /// An ONNX file that cannot be read or written.
     #[error(transparent)]
     Onnx(#[from] ampoule_onnx::Error),
@@ -80,34 +73,6 @@ pub enum Error {
 impl Error {
     /// Whether the memory limit is the reason (exit code 5).
     pub fn is_memory(&self) -> bool {
-        matches!(self, Error::Memory { .. })
-    }
-}
-
-/// Asks for `bytes` before they are taken for what a package or checkpoint holds.
-pub(crate) fn ask(what: &str, bytes: u64) -> Result<()> {
-    match ampoule_pipeline::shortage(bytes) {
-        Some([needed_mib, limit_mib]) => Err(Error::Memory { what: what.into(), needed_mib, limit_mib }),
-        None => Ok(()),
-    }
-}
-
-/// Bytes that are taken before memory is looked at again: looking takes longer than making a small tensor.
-const UNTOLD: u64 = 1 << 20;
-
-/// Asks for memory that is taken in many small parts.
-#[derive(Default)]
-pub(crate) struct Meter {
-    untold: u64,
-}
-
-impl Meter {
-    /// Asks for `bytes` more, before they are taken.
-    pub fn take(&mut self, what: &str, bytes: u64) -> Result<()> {
-        self.untold = self.untold.saturating_add(bytes);
-        if self.untold < UNTOLD {
-            return Ok(());
-        }
-        ask(what, std::mem::take(&mut self.untold))
+        matches!(self, Error::Torch(e) if e.is_memory())
     }
 }
