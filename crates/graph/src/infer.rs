@@ -87,6 +87,14 @@ impl Tracker {
         Ok(())
     }
 
+    /// Takes in that a value became a constant.
+    pub fn refresh(&mut self, graph: &Graph, id: ValueId) {
+        self.catch_up(graph);
+        if let Some(t) = graph.constants.get(&id) {
+            self.infos[id.0] = constant_info(t);
+        }
+    }
+
     /// Elements of a small integer tensor of rank 0 or 1, as far as they are known or are sizes that have a name.
     pub fn elements(&mut self, graph: &Graph, id: ValueId) -> Option<&[Dim]> {
         self.catch_up(graph);

@@ -31,6 +31,28 @@ pub enum Error {
         /// The function, `module.name`.
         wanted: String,
     },
+    /// A program that cannot be followed.
+    #[error("{place}: {reason}")]
+    Code {
+        /// File and line of the code, or the node.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A program that decides by a size that is free.
+    #[error("{place}: {reason} depends on the size of the input; say which with `ampoule import FILE --input-shape 1x3x224x224 -o model.onnx`")]
+    Free {
+        /// File and line of the code, or the node.
+        place: String,
+        /// What depends on it.
+        reason: String,
+    },
+    /// An archive without a program.
+    #[error("it holds weights and no network; name the architecture (`ampoule models import --arch`), give the framework's model folder, or export the network with torch.export or torch.jit")]
+    NoProgram,
+    /// The graph that was made is not valid, or operators are not known.
+    #[error(transparent)]
+    Graph(#[from] ampoule_graph::Error),
     /// Reading it takes more memory than is allowed.
     #[error("{what} need {needed_mib} MiB with what the program holds, the limit is {limit_mib} MiB")]
     Memory {

@@ -100,27 +100,26 @@ pub(crate) fn tensor(
     let offset =
         p.int(*offset).and_then(|n| usize::try_from(n).ok()).ok_or_else(|| bad("a negative offset"))?;
     let data = storages.get(&key)?;
-    strided(&data, dtype, offset, dims, &strides, meter)?
+    let bytes = dims.iter().fold(dtype.bits() / 8, |n, &d| n.saturating_mul(d));
+    meter.take("its tensors", bytes.min(data.len()) as u64)?;
+    strided(&data, dtype, offset, dims, &strides)
         .ok_or_else(|| bad("a tensor that reaches outside its storage"))
         .map(Some)
 }
 
 /// A tensor over a storage: a share of it where its elements lie in order, else a copy. `None` where any lies outside.
-fn strided(
+pub(crate) fn strided(
     data: &Bytes,
     dtype: DType,
     offset: usize,
     dims: Vec<usize>,
     strides: &[usize],
-    meter: &mut Meter,
-) -> Result<Option<Tensor>> {
+) -> Option<Tensor> {
     let width = dtype.bits() / 8;
     let bytes = dims.iter().try_fold(width, |n, &d| n.checked_mul(d));
-    let Some(bytes) = bytes.filter(|&b| b <= data.len() && dims.len() == strides.len()) else {
-        return Ok(None);
-    };
+    let bytes = bytes.filter(|&b| b <= data.len() && dims.len() == strides.len())?;
     if bytes == 0 {
-        return Ok(Tensor::from_bytes(dtype, dims, Bytes::new()).ok());
+        return Tensor::from_bytes(dtype, dims, Bytes::new()).ok();
     }
     let mut expected = 1;
     let mut in_order = true;
@@ -129,14 +128,12 @@ fn strided(
         expected *= d;
     }
     if in_order {
-        let start = offset.checked_mul(width);
-        let end = start.and_then(|s| s.checked_add(bytes)).filter(|&e| e <= data.len());
-        let (Some(start), Some(end)) = (start, end) else { return Ok(None) };
-        return Ok(Tensor::from_bytes(dtype, dims, data.slice(start..end)).ok());
+        let start = offset.checked_mul(width)?;
+        let end = start.checked_add(bytes).filter(|&e| e <= data.len())?;
+        return Tensor::from_bytes(dtype, dims, data.slice(start..end)).ok();
     }
-    meter.take("its tensors", bytes as u64)?;
-    Ok(gather(data, offset, &dims, strides, width)
-        .and_then(|b| Tensor::from_bytes(dtype, dims, b.into()).ok()))
+    let gathered = gather(data, offset, &dims, strides, width)?;
+    Tensor::from_bytes(dtype, dims, gathered.into()).ok()
 }
 
 /// Elements in row-major order, `None` when any lies outside `data`.

@@ -29,11 +29,6 @@ impl<'a> Storages<'a> {
         Storages { archive: None, read }
     }
 
-    /// Gives the archive back.
-    pub fn into_archive(self) -> Option<Archive<Cursor<&'a [u8]>>> {
-        self.archive.map(|a| a.0)
-    }
-
     /// The bytes of a storage.
     pub fn get(&mut self, key: &str) -> Result<Bytes> {
         if let Some(bytes) = self.read.get(key) {
