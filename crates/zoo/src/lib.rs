@@ -2,17 +2,18 @@
 //!
 //! Weights are read without Python and without executing anything: pickles by a machine that knows
 //! only tensors and plain containers ([`pickle`]), TensorFlow graphs as data ([`tf`]), Keras archives as HDF5 files ([`keras`]). The network
-//! itself is built here ([`arch`]); only numbers come from the package.
+//! itself is built here ([`architectures`]); only numbers come from the package.
 //!
-//! A new architecture is one file in `arch/` with a row in its table, and one row of [`CATALOG`]
+//! A new architecture is one file in `architectures/` with a row in its table, and one row of [`CATALOG`]
 //! (`docs/adding-an-architecture.md`).
 #![forbid(unsafe_code)]
 
-pub mod arch;
+pub mod architectures;
 mod archive;
 mod catalog;
 mod error;
 mod fetch;
+mod frameworks;
 pub mod keras;
 pub mod pickle;
 pub mod tf;
@@ -23,4 +24,5 @@ pub use archive::Archive;
 pub use catalog::{CATALOG, Entry, entry, shipped_recipe, shipped_recipes};
 pub use error::{Error, Result};
 pub use fetch::{build, download, fetch, import, resolve};
+pub use frameworks::{Opened, is_folder, open};
 pub use weights::{Weights, half_weights};

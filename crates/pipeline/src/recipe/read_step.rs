@@ -44,8 +44,18 @@ impl Step {
     pub(super) fn read(s: Section, kind: Option<Kind>) -> Option<Step> {
         let name = s.needed("step", s.choice::<Name>("step"));
         let found = name.and_then(|n| step(&s, n, kind));
+        let only = s.sizes("only", 1..=1024, 0..=65_535);
         s.done();
-        found
+        match (found, only) {
+            (Some(step), Some(only)) => {
+                let each = !step.takes_bytes() && !step.moves() && !step.remembers();
+                if !each {
+                    s.wrong("only", "is for steps that change intensities, and not for those that keep or take a range");
+                }
+                Some(Step::Only { only, step: Box::new(step) })
+            }
+            (found, _) => found,
+        }
     }
 }
 

@@ -173,6 +173,15 @@ pub enum Step {
         /// Where.
         side: Side,
     },
+    /// A step that changes intensities, on some channels only.
+    #[serde(untagged)]
+    Only {
+        /// The channels, from 0.
+        only: Vec<usize>,
+        /// The step.
+        #[serde(flatten)]
+        step: Box<Step>,
+    },
 }
 
 impl Step {
@@ -181,6 +190,7 @@ impl Step {
         match self {
             Step::Resize { method, .. } => method.filter().is_some(),
             Step::Stain(_) => true,
+            Step::Only { step, .. } => step.takes_bytes(),
             Step::Orient { .. }
             | Step::CropNonzero { .. }
             | Step::CentreCrop { .. }
@@ -201,6 +211,31 @@ impl Step {
         }
     }
 
+    /// Whether the step has numbers for all channels, or shares some with another network.
+    pub(super) fn remembers(&self) -> bool {
+        match self {
+            Step::PercentileRescale { keep, .. } => !keep.is_empty(),
+            Step::KeptRescale { .. } | Step::MeanDeviation { .. } => true,
+            Step::Only { step, .. } => step.remembers(),
+            Step::Orient { .. }
+            | Step::CropNonzero { .. }
+            | Step::CentreCrop { .. }
+            | Step::Resize { .. }
+            | Step::Resample { .. }
+            | Step::Stain(_)
+            | Step::Reduce { .. }
+            | Step::ZScore { .. }
+            | Step::Clip { .. }
+            | Step::Ct { .. }
+            | Step::MinMax { .. }
+            | Step::Divide { .. }
+            | Step::Scale { .. }
+            | Step::Brainmage {}
+            | Step::HistogramMatch { .. }
+            | Step::Pad { .. } => false,
+        }
+    }
+
     /// Whether the step changes which part of the image a pixel shows.
     pub fn moves(&self) -> bool {
         match self {
@@ -211,6 +246,7 @@ impl Step {
             | Step::Resample { .. }
             | Step::Reduce { .. }
             | Step::Pad { .. } => true,
+            Step::Only { step, .. } => step.moves(),
             Step::Stain(_)
             | Step::ZScore { .. }
             | Step::Clip { .. }
