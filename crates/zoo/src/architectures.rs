@@ -3,6 +3,7 @@
 pub mod deepbet;
 pub mod deepbrain;
 pub(crate) mod dynamic_unet;
+pub(crate) mod gandlf;
 pub mod hd_bet;
 pub(crate) mod layers;
 pub mod sklesion;

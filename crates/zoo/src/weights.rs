@@ -58,6 +58,19 @@ impl Weights {
         Weights { map: rest.collect(), arch: self.arch }
     }
 
+    /// The same without `prefix` where all names have it.
+    pub fn without_prefix(self, prefix: &str) -> Weights {
+        if self.is_empty() || !self.names().all(|n| n.starts_with(prefix)) {
+            return self;
+        }
+        self.below(prefix)
+    }
+
+    /// The shape of the tensor of this name.
+    pub fn dims(&self, name: &str) -> Option<&[usize]> {
+        self.map.get(name).map(Tensor::dims)
+    }
+
     /// Whether there is a tensor of this name.
     pub fn has(&self, name: &str) -> bool {
         self.map.contains_key(name)

@@ -45,15 +45,13 @@ impl Step {
         let name = s.needed("step", s.choice::<Name>("step"));
         let found = name.and_then(|n| step(&s, n, kind));
         let only = s.sizes("only", 1..=1024, 0..=65_535);
+        let each = |f: &Step| !f.takes_bytes() && !f.moves() && !f.remembers();
+        if only.is_some() && !found.as_ref().is_none_or(each) {
+            s.wrong("only", "is for steps that change intensities, and not for those that have numbers for all channels or keep a range");
+        }
         s.done();
         match (found, only) {
-            (Some(step), Some(only)) => {
-                let each = !step.takes_bytes() && !step.moves() && !step.remembers();
-                if !each {
-                    s.wrong("only", "is for steps that change intensities, and not for those that keep or take a range");
-                }
-                Some(Step::Only { only, step: Box::new(step) })
-            }
+            (Some(step), Some(only)) => Some(Step::Only { only, step: Box::new(step) }),
             (found, _) => found,
         }
     }

@@ -3,7 +3,8 @@
 use super::options::{
     Across, Back, Channels, Divisor, Method, Outside, Over, PadMode, Rule, Side, SizeKey, Stain,
 };
-use serde::Serialize;
+use serde::ser::Error;
+use serde::{Serialize, Serializer};
 
 /// One step. Statistics are taken over the image as the steps before left it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -174,14 +175,23 @@ pub enum Step {
         side: Side,
     },
     /// A step that changes intensities, on some channels only.
-    #[serde(untagged)]
+    #[serde(untagged, serialize_with = "with_only")]
     Only {
         /// The channels, from 0.
         only: Vec<usize>,
         /// The step.
-        #[serde(flatten)]
         step: Box<Step>,
     },
+}
+
+/// A step with its channels as one more key.
+fn with_only<S: Serializer>(only: &[usize], step: &Step, s: S) -> Result<S::Ok, S::Error> {
+    let mut all = match serde_json::to_value(step).map_err(S::Error::custom)? {
+        serde_json::Value::Object(map) => map,
+        _ => return Err(S::Error::custom("a step is no table")),
+    };
+    all.insert("only".into(), only.into());
+    all.serialize(s)
 }
 
 impl Step {

@@ -218,6 +218,13 @@ impl<'a> Net<'a> {
         self.b.node(Op::Flatten { axis: 1 }, &[x])
     }
 
+    /// A row of `c` channels as an image of one position.
+    pub fn as_image(&mut self, x: ValueId, c: usize) -> ValueId {
+        let dims: Vec<i64> = [1, c as i64].into_iter().chain(vec![1; self.axes]).collect();
+        let dims = self.b.constant("dims", Tensor::i64s(&dims));
+        self.b.node(Op::Reshape { allow_zero: false }, &[x, dims])
+    }
+
     /// `interpolate` by linear interpolation, by `scale` along each axis.
     pub fn linear_up(&mut self, x: ValueId, scale: &[usize], align_corners: bool) -> ValueId {
         let scale: Vec<f32> = scale.iter().map(|s| *s as f32).collect();

@@ -6,8 +6,10 @@
 mod checkpoint;
 mod config;
 mod files;
+mod gandlf;
 mod nnunet;
 mod unknown;
+mod yaml;
 
 use crate::{Error, Result};
 use ampoule_graph::Graph;
@@ -36,9 +38,10 @@ pub(crate) struct Found {
 type Open = fn(&Files) -> Result<Option<Found>>;
 
 /// All frameworks whose folders are known.
-const FRAMEWORKS: [Open; 1] = [|files| {
-    nnunet::find(files)?.map(|(folder, fold)| nnunet::open(&folder, fold.as_deref())).transpose()
-}];
+const FRAMEWORKS: [Open; 2] = [
+    |files| nnunet::find(files)?.map(|(folder, fold)| nnunet::open(&folder, fold.as_deref())).transpose(),
+    |files| gandlf::find(files)?.map(|model| gandlf::open(&model)).transpose(),
+];
 
 /// Bytes that every zip archive begins with.
 const ZIP: &[u8] = b"PK\x03\x04";
