@@ -1,9 +1,9 @@
 //! Packages whose networks are known, pinned by version and hash.
 
 use crate::architectures;
-use crate::archive::Archive;
 use crate::{Error, Result, keras, tf, torch};
 use ampoule_graph::Graph;
+use ampoule_torch::Archive;
 use std::io::{Read, Seek};
 
 /// Anything an archive can be read from.

@@ -51,16 +51,6 @@ pub enum Error {
     /// A pickle that does more than hold tensors, or is damaged.
     #[error("checkpoint: {0}")]
     Pickle(String),
-    /// Reading it takes more memory than is allowed.
-    #[error("{what} need {needed_mib} MiB with what the program holds, the limit is {limit_mib} MiB")]
-    Memory {
-        /// What takes it.
-        what: String,
-        /// Needed, in all.
-        needed_mib: u64,
-        /// Allowed, in all.
-        limit_mib: u64,
-    },
     /// A folder or file that is no model, or one whose configuration cannot be used.
     #[error("{path}: {reason}", path = path.display())]
     Folder {
@@ -83,6 +73,9 @@ pub enum Error {
     /// The network that was built is not valid (a defect of ours).
     #[error(transparent)]
     Graph(#[from] ampoule_graph::Error),
+    /// A file of PyTorch or an archive that cannot be read.
+    #[error(transparent)]
+    Torch(#[from] ampoule_torch::Error),
     /// An ONNX file that cannot be read or written.
     #[error(transparent)]
     Onnx(#[from] ampoule_onnx::Error),
@@ -92,6 +85,7 @@ impl Error {
     /// The same about a file of a folder: errors that name no file are told with it.
     pub(crate) fn about(self, path: &std::path::Path) -> Error {
         match self {
+            Error::Torch(ref e) if !e.is_memory() => Error::Folder { path: path.into(), reason: self.to_string() },
             Error::Weights { .. } | Error::Archive(_) | Error::Pickle(_) | Error::Graph(_) => {
                 Error::Folder { path: path.into(), reason: self.to_string() }
             }
@@ -99,7 +93,7 @@ impl Error {
             | Error::UnknownModel { .. }
             | Error::Download { .. }
             | Error::Hash { .. }
-            | Error::Memory { .. }
+            | Error::Torch(_)
             | Error::Folder { .. }
             | Error::Pipeline(_)
             | Error::Onnx(_) => self,
@@ -110,35 +104,8 @@ impl Error {
     pub fn is_memory(&self) -> bool {
         match self {
             Error::Pipeline(e) => e.is_memory(),
-            other => matches!(other, Error::Memory { .. }),
+            Error::Torch(e) => e.is_memory(),
+            _ => false,
         }
-    }
-}
-
-/// Asks for `bytes` before they are taken for what a package or checkpoint holds.
-pub(crate) fn ask(what: &str, bytes: u64) -> Result<()> {
-    match ampoule_pipeline::shortage(bytes) {
-        Some([needed_mib, limit_mib]) => Err(Error::Memory { what: what.into(), needed_mib, limit_mib }),
-        None => Ok(()),
-    }
-}
-
-/// Bytes that are taken before memory is looked at again: looking takes longer than making a small tensor.
-const UNTOLD: u64 = 1 << 20;
-
-/// Asks for memory that is taken in many small parts.
-#[derive(Default)]
-pub(crate) struct Meter {
-    untold: u64,
-}
-
-impl Meter {
-    /// Asks for `bytes` more, before they are taken.
-    pub fn take(&mut self, what: &str, bytes: u64) -> Result<()> {
-        self.untold = self.untold.saturating_add(bytes);
-        if self.untold < UNTOLD {
-            return Ok(());
-        }
-        ask(what, std::mem::take(&mut self.untold))
     }
 }

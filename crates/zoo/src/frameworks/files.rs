@@ -1,7 +1,8 @@
 //! The files of a model: a folder on disk, or a part of a zip archive.
 
-use crate::archive::Archive;
+use crate::torch::budget;
 use crate::{Error, Result};
+use ampoule_torch::Archive;
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -48,7 +49,7 @@ impl Files {
     /// Those of a zip archive, from a path within it on.
     pub fn zip(path: &Path, within: &str) -> Result<Files> {
         let file = File::open(path).map_err(io(path))?;
-        let archive = Archive::new(BufReader::new(file))?;
+        let archive = Archive::new(BufReader::new(file), budget())?;
         let root = Root::Zip { path: path.into(), archive: Rc::new(RefCell::new(archive)) };
         let within = if within.is_empty() { String::new() } else { format!("{}/", within.trim_matches('/')) };
         Ok(Files { root, within, seen: Seen::default() })
@@ -141,7 +142,7 @@ impl Files {
                 if !size.is_file() {
                     return Err(self.wrong(name, "it is not a plain file"));
                 }
-                crate::error::ask(name, size.len())?;
+                budget().ask(name, size.len())?;
                 std::fs::read(&path).map_err(io(&path))?
             }
             Root::Zip { archive, .. } => archive.borrow_mut().read(&format!("{}{name}", self.within))?,

@@ -76,7 +76,7 @@ pub(super) fn find(files: &Files) -> Result<Option<Model>> {
 /// Opens the model.
 pub(super) fn open(model: &Model) -> Result<Found> {
     let files = &model.files;
-    let first = Checkpoint::of(files, &model.folds[0], "model_state_dict")?;
+    let first = Checkpoint::of(files, &model.folds[0])?;
     let (value, file) = match &model.config {
         Some(name) => {
             let text = files.text(name)?;
@@ -100,7 +100,7 @@ pub(super) fn open(model: &Model) -> Result<Found> {
     for (fold, name) in model.folds.iter().zip(&outputs) {
         let read = match held.take() {
             Some(first) => first,
-            None => Checkpoint::of(files, fold, "model_state_dict")?,
+            None => Checkpoint::of(files, fold)?,
         };
         let about = |e: Error| e.about(&files.path(fold));
         let mut w = read.weights.without_prefix("module.").for_arch("of the configuration");

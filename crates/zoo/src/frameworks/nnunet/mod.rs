@@ -133,7 +133,7 @@ pub(super) fn open(files: &Files, only: Option<&str>) -> Result<Found> {
     }
     let labels = Labels::read(&dataset)?;
     let folds = folds(files, only, &mut notes)?;
-    let first = Checkpoint::of(files, &folds[0].file, "network_weights")?;
+    let first = Checkpoint::of(files, &folds[0].file)?;
     let told = trained(&first, files, &folds[0].file)?;
     let name = files.name();
     let by_folder = || name.split("__").nth(2).map(str::to_owned);
@@ -158,7 +158,7 @@ pub(super) fn open(files: &Files, only: Option<&str>) -> Result<Found> {
     for f in &folds {
         let read = match held.take() {
             Some(first) => first,
-            None => Checkpoint::of(files, &f.file, "network_weights")?,
+            None => Checkpoint::of(files, &f.file)?,
         };
         let mut w = read.weights.for_arch("of plans.json");
         let about = |e: Error| e.about(&files.path(&f.file));
