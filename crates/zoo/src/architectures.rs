@@ -1,11 +1,13 @@
 //! Architectures in code: each file builds one network from its weights.
 
+pub(crate) mod brainmage;
 pub mod deepbet;
 pub mod deepbrain;
 pub(crate) mod dynamic_unet;
 pub(crate) mod gandlf;
 pub mod hd_bet;
 pub(crate) mod layers;
+pub(crate) mod monai;
 pub mod sklesion;
 
 use crate::{Result, Weights, tf, torch};

@@ -3,10 +3,12 @@
 //! A model path is opened here and nowhere else. What a folder is, its files tell; each framework has one entry in
 //! [`FRAMEWORKS`].
 
+mod brainmage;
 mod checkpoint;
 mod config;
 mod files;
 mod gandlf;
+mod monai;
 mod nnunet;
 mod unknown;
 mod yaml;
@@ -38,9 +40,11 @@ pub(crate) struct Found {
 type Open = fn(&Files) -> Result<Option<Found>>;
 
 /// All frameworks whose folders are known.
-const FRAMEWORKS: [Open; 2] = [
+const FRAMEWORKS: [Open; 4] = [
     |files| nnunet::find(files)?.map(|(folder, fold)| nnunet::open(&folder, fold.as_deref())).transpose(),
     |files| gandlf::find(files)?.map(|model| gandlf::open(&model)).transpose(),
+    |files| brainmage::find(files)?.map(|which| brainmage::open(files, which)).transpose(),
+    |files| monai::find(files)?.map(|bundle| monai::open(&bundle)).transpose(),
 ];
 
 /// Bytes that every zip archive begins with.
