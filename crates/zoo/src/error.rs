@@ -51,6 +51,17 @@ pub enum Error {
     /// A pickle that does more than hold tensors, or is damaged.
     #[error("checkpoint: {0}")]
     Pickle(String),
+    /// A folder or file that is no model, or one whose configuration cannot be used.
+    #[error("{path}: {reason}", path = path.display())]
+    Folder {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// A model file or recipe that cannot be used.
+    #[error(transparent)]
+    Pipeline(#[from] ampoule_pipeline::Error),
     /// The weights do not fit the architecture.
     #[error("the checkpoint does not fit the architecture {arch}: {reason}")]
     Weights {
@@ -71,8 +82,30 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same about a file of a folder: errors that name no file are told with it.
+    pub(crate) fn about(self, path: &std::path::Path) -> Error {
+        match self {
+            Error::Torch(ref e) if !e.is_memory() => Error::Folder { path: path.into(), reason: self.to_string() },
+            Error::Weights { .. } | Error::Archive(_) | Error::Pickle(_) | Error::Graph(_) => {
+                Error::Folder { path: path.into(), reason: self.to_string() }
+            }
+            Error::Io { .. }
+            | Error::UnknownModel { .. }
+            | Error::Download { .. }
+            | Error::Hash { .. }
+            | Error::Torch(_)
+            | Error::Folder { .. }
+            | Error::Pipeline(_)
+            | Error::Onnx(_) => self,
+        }
+    }
+
     /// Whether the memory limit is the reason (exit code 5).
     pub fn is_memory(&self) -> bool {
-        matches!(self, Error::Torch(e) if e.is_memory())
+        match self {
+            Error::Pipeline(e) => e.is_memory(),
+            Error::Torch(e) => e.is_memory(),
+            _ => false,
+        }
     }
 }

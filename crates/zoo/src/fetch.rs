@@ -1,7 +1,7 @@
 //! From a name to an ONNX file in the user's model folder.
 
 use crate::catalog::{Entry, Source, entry};
-use crate::{Error, Result, arch};
+use crate::{Error, Result, architectures};
 use ampoule_graph::Graph;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::RECIPE_KEY;
@@ -20,7 +20,7 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
 /// The file that MODEL means: an existing file, else the name of a model in `folder`, where fetched ones are.
 pub fn resolve(model: &str, folder: Option<&Path>) -> Result<PathBuf> {
     let path = PathBuf::from(model);
-    if path.is_file() {
+    if path.is_file() || crate::is_folder(&path) {
         return Ok(path);
     }
     let plain_name = !model.contains(['/', '\\']) && !model.ends_with(".onnx");
@@ -152,7 +152,7 @@ pub fn fetch(name: &str, from: Option<&Path>, folder: &Path) -> Result<PathBuf> 
 pub fn import(checkpoint: &Path, architecture: &str) -> Result<Graph> {
     plain(checkpoint)?;
     let bytes = std::fs::read(checkpoint).map_err(io(checkpoint))?;
-    let mut graph = arch::single(architecture, &bytes)?;
+    let mut graph = architectures::single(architecture, &bytes)?;
     let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     graph.set_meta("ampoule.source_sha256", hash);
     Ok(graph)

@@ -2,16 +2,17 @@
 //!
 //! Weights are read without Python and without executing anything: pickles by a machine that knows
 //! only tensors and plain containers (`ampoule-torch`), TensorFlow graphs as data ([`tf`]), Keras archives as HDF5 files ([`keras`]). The network
-//! itself is built here ([`arch`]); only numbers come from the package.
+//! itself is built here ([`architectures`]); only numbers come from the package.
 //!
-//! A new architecture is one file in `arch/` with a row in its table, and one row of [`CATALOG`]
+//! A new architecture is one file in `architectures/` with a row in its table, and one row of [`CATALOG`]
 //! (`docs/adding-an-architecture.md`).
 #![forbid(unsafe_code)]
 
-pub mod arch;
+pub mod architectures;
 mod catalog;
 mod error;
 mod fetch;
+mod frameworks;
 pub mod keras;
 pub mod tf;
 pub mod torch;
@@ -21,4 +22,5 @@ pub use ampoule_torch::Archive;
 pub use catalog::{CATALOG, Entry, entry, shipped_recipe, shipped_recipes};
 pub use error::{Error, Result};
 pub use fetch::{build, download, fetch, import, resolve};
+pub use frameworks::{Opened, is_folder, open};
 pub use weights::{Weights, half_weights};
