@@ -115,7 +115,12 @@ struct Opened {
 
 /// Reads what MODEL means, with its own recipe in its metadata, and tells what a user should know of it.
 fn read_model(model: &str) -> Result<ampoule_zoo::Opened, Failure> {
-    let opened = ampoule_zoo::open(&resolve(model)?)?;
+    read_shaped(model, &[])
+}
+
+/// The same with sizes of the inputs, for models that do not say them.
+fn read_shaped(model: &str, shapes: &[ampoule_zoo::InputShape]) -> Result<ampoule_zoo::Opened, Failure> {
+    let opened = ampoule_zoo::open_shaped(&resolve(model)?, shapes)?;
     opened.notes.iter().for_each(note);
     Ok(opened)
 }
@@ -141,8 +146,13 @@ fn as_file(model: &str) -> Result<ModelFile, Failure> {
 
 /// Reads a model by file, folder or name.
 fn open(g: &Global, model: &str) -> Result<Opened, Failure> {
+    open_shaped(g, model, &[])
+}
+
+/// The same with sizes of the inputs, for models that do not say them.
+fn open_shaped(g: &Global, model: &str, shapes: &[ampoule_zoo::InputShape]) -> Result<Opened, Failure> {
     let given = g.recipe.as_deref().map(read_recipe).transpose()?;
-    let ampoule_zoo::Opened { graph, sha256, .. } = read_model(model)?;
+    let ampoule_zoo::Opened { graph, sha256, .. } = read_shaped(model, shapes)?;
     // A model of the catalogue goes with the recipe of this program, whenever it was fetched.
     let own = ampoule_zoo::entry(model).ok().map(|e| e.recipe.to_owned());
     let recipe = given.or(own).or_else(|| graph.meta(RECIPE_KEY).map(str::to_owned));

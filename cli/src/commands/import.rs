@@ -1,6 +1,6 @@
 //! `ampoule import`.
 
-use super::{open, say};
+use super::{open_shaped, say};
 use crate::args::{Global, ImportFolder};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_pipeline::{RECIPE_KEY, Recipe};
@@ -10,7 +10,8 @@ pub fn run(g: &Global, a: &ImportFolder) -> Outcome {
     if output.exists() && !g.overwrite {
         return Err(Failure::usage(format!("{} exists; use --overwrite to replace it", output.display())));
     }
-    let opened = open(g, &a.folder)?;
+    let shapes: Vec<_> = a.input_shape.iter().map(|s| s.0.clone()).collect();
+    let opened = open_shaped(g, &a.folder, &shapes)?;
     let mut graph = opened.graph;
     if let Some(text) = opened.recipe {
         Recipe::parse(&text, "recipe")?;

@@ -20,7 +20,9 @@ pub struct Archive<R> {
 impl<R: Read + Seek> Archive<R> {
     /// Opens an archive.
     pub fn new(reader: R, budget: Budget) -> Result<Self> {
-        let zip = zip::ZipArchive::new(reader).map_err(|e| Error::Archive(e.to_string()))?;
+        // Archives may hold archives uncompressed, so that where one begins is not looked for.
+        let config = zip::read::Config { archive_offset: zip::read::ArchiveOffset::Known(0) };
+        let zip = zip::ZipArchive::with_config(config, reader).map_err(|e| Error::Archive(e.to_string()))?;
         if zip.len() > ENTRIES {
             return Err(Error::Archive(format!("{} entries", zip.len())));
         }

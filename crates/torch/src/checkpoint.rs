@@ -35,8 +35,8 @@ pub fn read(path: &Path, budget: Budget) -> Result<Checkpoint> {
     from_bytes(&file(path, budget)?, budget)
 }
 
-/// The bytes of a plain file.
-pub(crate) fn file(path: &Path, budget: Budget) -> Result<Vec<u8>> {
+/// The bytes of a plain file, whose size is checked and asked for.
+pub fn file(path: &Path, budget: Budget) -> Result<Vec<u8>> {
     let io = |source| Error::Io { path: path.into(), source };
     let meta = std::fs::metadata(path).map_err(io)?;
     if !meta.is_file() {

@@ -26,8 +26,8 @@ mod values;
 
 pub use archive::Archive;
 pub use budget::{Budget, Shortage};
-pub use checkpoint::{Checkpoint, from_bytes, from_pickle, read};
+pub use checkpoint::{Checkpoint, file, from_bytes, from_pickle, read};
 pub use error::{Error, Result};
 pub use plain::Plain;
-pub use program::{InputShape, graph, is_archive};
+pub use program::{Content, InputShape, content, graph};
 pub use state::State;

@@ -17,9 +17,27 @@ const TRIES: usize = 64;
 /// Numbers of axes that are tried where no operator says how many there are.
 const RANKS: [usize; 4] = [4, 5, 3, 2];
 
-/// Whether the archive that starts like this may hold a program.
-pub fn is_archive(start: &[u8]) -> bool {
-    start.starts_with(b"PK\x03\x04")
+/// What an archive holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A network with its code or its graph.
+    Program,
+    /// A checkpoint: weights without a network.
+    Weights,
+    /// Nothing of PyTorch.
+    Other,
+}
+
+/// What the zip archive `bytes` holds.
+pub fn content(bytes: &[u8], budget: Budget) -> Result<Content> {
+    let names = crate::Archive::new(std::io::Cursor::new(bytes), budget)?.names();
+    Ok(if export::is_one(&names) || Program::is_one(&names) {
+        Content::Program
+    } else if names.iter().any(|n| n.ends_with("/data.pkl")) {
+        Content::Weights
+    } else {
+        Content::Other
+    })
 }
 
 /// Makes a graph of a TorchScript or `torch.export` archive.

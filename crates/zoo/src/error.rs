@@ -73,6 +73,14 @@ pub enum Error {
     /// The network that was built is not valid (a defect of ours).
     #[error(transparent)]
     Graph(#[from] ampoule_graph::Error),
+    /// A network that PyTorch wrote and that cannot be used.
+    #[error("{path}: {source}", path = path.display())]
+    Program {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: ampoule_torch::Error,
+    },
     /// A file of PyTorch or an archive that cannot be read.
     #[error(transparent)]
     Torch(#[from] ampoule_torch::Error),
@@ -94,6 +102,7 @@ impl Error {
             | Error::Download { .. }
             | Error::Hash { .. }
             | Error::Torch(_)
+            | Error::Program { .. }
             | Error::Folder { .. }
             | Error::Pipeline(_)
             | Error::Onnx(_) => self,

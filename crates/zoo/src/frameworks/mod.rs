@@ -15,6 +15,7 @@ mod yaml;
 
 use crate::{Error, Result};
 use ampoule_graph::Graph;
+use ampoule_torch::{Content, InputShape};
 use files::Files;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -50,9 +51,14 @@ const FRAMEWORKS: [Open; 4] = [
 /// Bytes that every zip archive begins with.
 const ZIP: &[u8] = b"PK\x03\x04";
 
-/// Opens what a model path means: an ONNX file, a folder of a framework, a zip archive of such a folder, or a folder
-/// within such an archive.
+/// Opens what a model path means: an ONNX file, a TorchScript or `torch.export` archive, a folder of a framework, a zip
+/// archive of such a folder, or a folder within such an archive.
 pub fn open(path: &Path) -> Result<Opened> {
+    open_shaped(path, &[])
+}
+
+/// Opens a model path; `shapes` are those of the inputs, for programs of PyTorch that do not say them.
+pub fn open_shaped(path: &Path, shapes: &[InputShape]) -> Result<Opened> {
     if path.is_dir() {
         return in_folder(Files::folder(path), path);
     }
@@ -62,6 +68,9 @@ pub fn open(path: &Path) -> Result<Opened> {
     let mut head = [0; 4];
     let read = std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut head));
     if read.is_ok() && head == *ZIP {
+        if let Some(opened) = program(path, shapes)? {
+            return Ok(opened);
+        }
         return in_folder(Files::zip(path, "")?, path);
     }
     let graph = ampoule_onnx::read_file(path).map_err(|e| match unknown::file(path, &head) {
@@ -72,9 +81,29 @@ pub fn open(path: &Path) -> Result<Opened> {
     Ok(Opened { graph, sha256, notes: Vec::new() })
 }
 
+/// The network of a file that PyTorch wrote with its code; `None` for other archives.
+fn program(path: &Path, shapes: &[InputShape]) -> Result<Option<Opened>> {
+    let about = |source| Error::Program { path: path.into(), source };
+    let bytes = ampoule_torch::file(path, crate::torch::budget()).map_err(about)?;
+    match ampoule_torch::content(&bytes, crate::torch::budget()).map_err(about)? {
+        Content::Program => {}
+        Content::Weights => return Err(about(ampoule_torch::Error::NoProgram)),
+        Content::Other => return Ok(None),
+    }
+    let graph = ampoule_torch::graph(&bytes, shapes, crate::torch::budget()).map_err(about)?;
+    let mut notes = Vec::new();
+    let batch = graph.inputs.first().and_then(|i| graph.value(*i).shape.as_ref()?.first()?.known());
+    if let (Some(n), true) = (batch, shapes.is_empty()) {
+        notes.push(format!("{}: its code takes a batch of {n}", path.display()));
+    }
+    Ok(Some(Opened { graph, sha256: ampoule_pipeline::sha256_file(path)?, notes }))
+}
+
 /// Whether a model path is opened as something else than an ONNX file.
 pub fn is_folder(path: &Path) -> bool {
-    path.is_dir() || inside_zip(path).is_some()
+    let mut head = [0; 4];
+    let mut zip = || std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut head)).is_ok_and(|()| head == *ZIP);
+    path.is_dir() || inside_zip(path).is_some() || zip()
 }
 
 /// The archive that a path leads into, and the rest of the path.
