@@ -49,10 +49,25 @@ pub fn file(path: &Path, budget: Budget) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(io)
 }
 
+/// Tensors by name, without anything beside them.
+fn named(tensors: BTreeMap<String, Tensor>) -> Checkpoint {
+    let entry = |name: &String| (Plain::Text(name.clone()), Plain::Tensor(name.clone()));
+    let values = Plain::Dict(tensors.keys().map(entry).collect());
+    Checkpoint { tensors, values }
+}
+
 /// Reads all tensors and plain values of a checkpoint: a state dict, a dictionary with one in it, a pickled module,
-/// or the parameters and buffers of a TorchScript module under their dotted names. Nothing in it is executed.
+/// or the parameters and buffers of a TorchScript module under their dotted names; also tensors of safetensors files and
+/// `.npz` archives. Nothing in it is executed.
 pub fn from_bytes(bytes: &[u8], budget: Budget) -> Result<Checkpoint> {
-    if bytes.starts_with(b"PK") { zipped(bytes, budget) } else { consecutive(bytes, budget) }
+    if bytes.starts_with(b"PK") {
+        return zipped(bytes, budget);
+    }
+    if crate::safetensors::is_one(bytes) {
+        budget.ask("its tensors", bytes.len() as u64)?;
+        return Ok(named(crate::safetensors::read(Bytes::copy_from_slice(bytes), budget)?));
+    }
+    consecutive(bytes, budget)
 }
 
 /// Reads a pickle without tensors of torch: nnU-Net's `plans.pkl`, say.
@@ -81,6 +96,9 @@ pub(crate) fn little_endian(zip: &mut Archive<Cursor<&[u8]>>, names: &[String], 
 fn zipped(bytes: &[u8], budget: Budget) -> Result<Checkpoint> {
     let mut zip = Archive::new(Cursor::new(bytes), budget)?;
     let names = zip.names();
+    if !names.is_empty() && names.iter().all(|n| n.ends_with(".npy")) {
+        return Ok(named(crate::npz::read(bytes, budget)?));
+    }
     let folder = folder(&names, "data.pkl")?;
     little_endian(&mut zip, &names, &folder)?;
     let p = pickle::read(&zip.read(&format!("{folder}data.pkl"))?, budget)?;

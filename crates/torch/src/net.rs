@@ -47,6 +47,8 @@ pub(crate) fn wrong<T>(reason: impl Into<String>) -> Followed<T> {
 const NODES: usize = 50_000;
 /// Most elements of constants that are computed at once.
 const FOLDED: usize = 1 << 18;
+/// Most elements of one tensor, as for graphs of other files.
+const LARGEST: usize = 1 << 38;
 /// Most bytes of constants that are made here, beside those of the file.
 const MADE: usize = 2 << 30;
 
@@ -152,6 +154,12 @@ impl Net {
         let node = Node { name, op, inputs, outputs: outs.iter().map(|&o| Some(o)).collect() };
         self.graph.nodes.push(node);
         self.tracker.last_node(&mut self.graph)?;
+        for &out in &outs {
+            let dims = self.graph.value(out).dims();
+            if dims.is_some_and(|d| element_count(&d).is_none_or(|n| n > LARGEST)) {
+                return wrong("a tensor of too many elements");
+            }
+        }
         if constant && self.is_small(&outs) {
             self.fold(&outs)?;
         }

@@ -42,7 +42,7 @@ fn identity(name: &str, args: &[Value]) -> Option<Value> {
         ("__isnot__", [x, y]) => Some(Value::Bool(!same(x, y))),
         ("unchecked_cast" | "unchecked_unwrap_optional", [x]) => Some(x.clone()),
         ("is_scripting", []) => Some(Value::Bool(true)),
-        ("is_tracing" | "is_grad_enabled" | "is_autocast_enabled" | "is_cuda" | "is_mkldnn" | "requires_grad" | "is_quantized", _) => {
+        ("is_tracing" | "is_grad_enabled" | "is_autocast_enabled" | "is_cuda" | "is_mkldnn" | "requires_grad" | "is_quantized" | "is_nested" | "is_sparse" | "is_complex" | "is_inference", _) => {
             Some(Value::Bool(false))
         }
         ("device", _) => Some(Value::Text("cpu".into())),
@@ -175,6 +175,15 @@ fn container(net: &mut Net, name: &str, args: &[Value]) -> Followed<Option<Value
             Value::Bool(items.iter().any(|k| equal(net, k, v) == Some(true)))
         }
         ("format", _) => Value::Text("".into()),
+        // How a loop over a range that does not begin at 0 is written.
+        ("__range_length", [Value::Int(start), Value::Int(end), Value::Int(step)]) if *step != 0 => {
+            let (start, end, step) = (*start as i128, *end as i128, *step as i128);
+            let n = (end - start + step - step.signum()) / step;
+            Value::Int(n.clamp(0, i64::MAX as i128) as i64)
+        }
+        ("__derive_index", [Value::Int(i), Value::Int(start), Value::Int(step)]) => {
+            Value::Int(i.saturating_mul(*step).saturating_add(*start))
+        }
         ("add", [x, y]) if x.items().is_some() && y.items().is_some() => {
             let all = [x.items().unwrap_or_default(), y.items().unwrap_or_default()].concat();
             bounded(all.len())?;

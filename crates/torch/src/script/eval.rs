@@ -494,6 +494,13 @@ impl Machine<'_, '_> {
             _ => {
                 let known = path.starts_with("torch.") || path.starts_with("ops.prim.") || path.starts_with("ops.aten.");
                 if known || !path.contains('.') {
+                    // Python's own functions, which torch has under names of their own.
+                    let name = match path {
+                        "int" => "Int",
+                        "float" => "Float",
+                        "bool" => "Bool",
+                        _ => name,
+                    };
                     return aten::call(self.net, name, &args, &named);
                 }
                 self.net.note_unknown(&path.trim_start_matches("ops.").replace('.', "::"));
