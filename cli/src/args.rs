@@ -6,6 +6,7 @@ mod demo;
 mod evaluate;
 mod generate;
 mod global;
+mod import;
 mod inspect;
 mod models;
 mod run;
@@ -19,6 +20,7 @@ pub use demo::Demo;
 pub use evaluate::Evaluate;
 pub use generate::{Document, Generate};
 pub use global::{Global, Precision};
+pub use import::ImportFolder;
 pub use inspect::Inspect;
 pub use models::{Fetch, Import, Models};
 pub use run::Run;
@@ -70,6 +72,8 @@ pub enum Command {
         #[command(subcommand)]
         action: Option<Models>,
     },
+    /// Make one ONNX file, with its recipe inside, of a folder that a framework left.
+    Import(ImportFolder),
     /// Show what a model is and what running it takes.
     Inspect(Inspect),
     /// Run a model on scans, slides, tiles or photos.

@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod evaluate;
 mod generate;
+mod import;
 mod inspect;
 mod models;
 mod optimize;
@@ -18,7 +19,6 @@ use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::{Options, Precision};
 use ampoule_graph::Graph;
-use ampoule_onnx as onnx;
 use ampoule_pipeline::{Error as PipelineError, Model, RECIPE_KEY, Recipe};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,7 @@ pub fn run(cli: &Cli) -> Outcome {
     match &cli.command {
         Command::Demo(a) => demo::run(g, a),
         Command::Models { action } => models::run(g, action.as_ref()),
+        Command::Import(a) => import::run(g, a),
         Command::Inspect(a) => inspect::run(g, a),
         Command::Run(a) => run::run(g, a, &cli.given),
         Command::Evaluate(a) => evaluate::run(g, a),
@@ -88,7 +89,7 @@ fn tier_name(g: &Global) -> Result<String, Failure> {
     Ok(chosen.name().to_owned())
 }
 
-/// The file that MODEL means: an existing path, else a fetched name.
+/// The file or folder that MODEL means: an existing path, else a fetched name.
 fn resolve(model: &str) -> Result<PathBuf, Failure> {
     Ok(ampoule_zoo::resolve(model, environment::models().as_deref())?)
 }
@@ -120,22 +121,56 @@ fn file_size(file: &Path) -> u64 {
 }
 
 /// A model file and the recipe in force.
+#[derive(Clone)]
 struct Opened {
     graph: Graph,
     recipe: Option<String>,
     sha256: String,
 }
 
-/// Reads a model by file or name.
-fn open(g: &Global, model: &str) -> Result<Opened, Failure> {
+/// Reads what MODEL means, with its own recipe in its metadata, and tells what a user should know of it.
+fn read_model(model: &str) -> Result<ampoule_zoo::Opened, Failure> {
+    read_shaped(model, &[])
+}
+
+/// The same with sizes of the inputs, for models that do not say them.
+fn read_shaped(model: &str, shapes: &[ampoule_zoo::InputShape]) -> Result<ampoule_zoo::Opened, Failure> {
+    let opened = ampoule_zoo::open_shaped(&resolve(model)?, shapes)?;
+    opened.notes.iter().for_each(note);
+    Ok(opened)
+}
+
+/// A model as an ONNX file, for other processes and engines.
+struct ModelFile {
+    path: PathBuf,
+    /// Where a folder was written as one; gone when this is.
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// The ONNX file that MODEL means; a folder is written as one in a temporary folder.
+fn as_file(model: &str) -> Result<ModelFile, Failure> {
     let path = resolve(model)?;
+    if !ampoule_zoo::is_folder(&path) {
+        return Ok(ModelFile { path, _folder: None });
+    }
+    let folder = tempfile::tempdir().map_err(|e| Failure::input(format!("no temporary folder: {e}")))?;
+    let written = folder.path().join(Path::new(model).with_extension("onnx").file_name().unwrap_or_default());
+    ampoule_onnx::write_file(&read_model(model)?.graph, &written).map_err(|e| Failure::input(e.to_string()))?;
+    Ok(ModelFile { path: written, _folder: Some(folder) })
+}
+
+/// Reads a model by file, folder or name.
+fn open(g: &Global, model: &str) -> Result<Opened, Failure> {
+    open_shaped(g, model, &[])
+}
+
+/// The same with sizes of the inputs, for models that do not say them.
+fn open_shaped(g: &Global, model: &str, shapes: &[ampoule_zoo::InputShape]) -> Result<Opened, Failure> {
     let given = g.recipe.as_deref().map(read_recipe).transpose()?;
-    let graph =
-        onnx::read_file(&path).map_err(|source| PipelineError::Model { path: path.clone(), source })?;
+    let ampoule_zoo::Opened { graph, sha256, .. } = read_shaped(model, shapes)?;
     // A model of the catalogue goes with the recipe of this program, whenever it was fetched.
     let own = ampoule_zoo::entry(model).ok().map(|e| e.recipe.to_owned());
     let recipe = given.or(own).or_else(|| graph.meta(RECIPE_KEY).map(str::to_owned));
-    let sha256 = ampoule_pipeline::sha256_file(&path)?;
     Ok(Opened { graph, recipe, sha256 })
 }
 

@@ -76,6 +76,7 @@ impl From<ampoule_zoo::Error> for Failure {
     fn from(e: ampoule_zoo::Error) -> Self {
         match e {
             ampoule_zoo::Error::UnknownModel { .. } => Failure::usage(e.to_string()),
+            ampoule_zoo::Error::Pipeline(e) => e.into(),
             e => library(e.to_string(), e.is_memory()),
         }
     }

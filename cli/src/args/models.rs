@@ -32,7 +32,7 @@ pub struct Import {
     /// PyTorch state dict, TorchScript archive or TensorFlow frozen graph.
     pub checkpoint: PathBuf,
     /// Architecture.
-    #[arg(long, value_parser = PossibleValuesParser::new(ampoule_zoo::arch::names()))]
+    #[arg(long, value_parser = PossibleValuesParser::new(ampoule_zoo::architectures::names()))]
     pub arch: String,
     /// File to write.
     #[arg(long, short)]

@@ -12,6 +12,7 @@ const TAKES: &[(&str, &[&str])] = &[
     ("models list", &["json", "quiet"]),
     ("models fetch", &["max_ram", "json", "quiet"]),
     ("models import", &["max_ram", "quiet", "overwrite", "recipe"]),
+    ("import", &["max_ram", "quiet", "overwrite", "recipe"]),
     ("inspect", &["threads", "isa", "precision", "max_ram", "json", "quiet", "verbose", "recipe"]),
     ("run", &["threads", "isa", "precision", "max_ram", "json", "quiet", "overwrite", "recipe"]),
     ("evaluate", &["max_ram", "json", "quiet", "overwrite"]),

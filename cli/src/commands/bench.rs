@@ -2,7 +2,7 @@
 
 mod baseline;
 
-use super::{json, precision, resolve, say};
+use super::{as_file, json, precision, say};
 use crate::args::{self, Global, Peer};
 use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
@@ -25,7 +25,8 @@ pub fn run(g: &Global, a: &args::Bench) -> Outcome {
     let program = std::env::current_exe().map_err(|e| Failure::input(e.to_string()))?;
     let (mut failed, mut too_large) = (false, true);
     for model in &a.models {
-        let path = resolve(model)?;
+        let file = as_file(model)?;
+        let path = file.path.clone();
         let sha256 = ampoule_pipeline::sha256_file(&path)?;
         for (threads, isa) in settings.iter().cloned() {
             let b = Bench {

@@ -1,11 +1,10 @@
 //! `ampoule compare`.
 
-use super::{json, load, network_options, note, open, options, resolve, say};
+use super::{json, load, network_options, note, open, options, read_model, say};
 use crate::args::{Compare, Global};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_eval::{GroundTruth, LimitChecks, MetricComparison, Parity, Runner};
 use ampoule_graph::Graph;
-use ampoule_onnx as onnx;
 use ampoule_pipeline::{Case, Settings, collect};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -38,10 +37,7 @@ fn models(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bo
     let mut all: Vec<Parity> = Vec::new();
     let (images, random): (Vec<&String>, Vec<&String>) = inputs.iter().partition(|i| *i != "random");
     if !random.is_empty() {
-        let read = |m: &str| -> Result<Graph, Failure> {
-            let path = resolve(m)?;
-            onnx::read_file(&path).map_err(|e| Failure::input(format!("{}: {e}", path.display())))
-        };
+        let read = |m: &str| -> Result<Graph, Failure> { Ok(read_model(m)?.graph) };
         let options = [network_options(&reference)?, network_options(g)?];
         let found = ampoule_eval::compare_random(&read(a)?, &read(b)?, size, 1, &options);
         all.extend(found.map_err(|e| Failure::from(e).about(format_args!("{a}, {b}")))?);

@@ -1,6 +1,6 @@
 //! `ampoule generate`.
 
-use super::{print, resolve};
+use super::{print, read_model};
 use crate::args::{Document, Generate};
 use crate::exit::{Code, Failure, Outcome};
 use clap_complete::Shell;
@@ -37,13 +37,11 @@ fn recipe(model: &str) -> Result<String, Failure> {
     if let Some(text) = ampoule_zoo::shipped_recipe(model) {
         return Ok(text.to_owned());
     }
-    let path = resolve(model)?;
-    let graph =
-        ampoule_onnx::read_file(&path).map_err(|e| Failure::input(format!("{}: {e}", path.display())))?;
+    let graph = read_model(model)?.graph;
     match graph.meta(ampoule_pipeline::RECIPE_KEY) {
         Some(text) => Ok(text.to_owned()),
         None => {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let name = std::path::Path::new(model).file_stem().unwrap_or_default().to_string_lossy();
             Ok(ampoule_pipeline::recipe::skeleton(&graph, &name))
         }
     }

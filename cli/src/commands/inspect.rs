@@ -1,11 +1,10 @@
 //! `ampoule inspect`.
 
-use super::{json, network_options, resolve, say};
+use super::{Opened, json, network_options, open, resolve, say};
 use crate::args::{Global, Inspect};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::Session;
 use ampoule_graph::{Dim, Graph};
-use ampoule_onnx as onnx;
 use ampoule_pipeline::Planned;
 use ampoule_pipeline::recipe::Kind;
 use serde_json::{Value, json as object};
@@ -15,7 +14,8 @@ pub fn run(g: &Global, a: &Inspect) -> Outcome {
     let (model, size, output, profile) = (&a.model, a.size.0, a.output.as_deref(), a.profile);
     let path = resolve(model)?;
     let fail = |e: &dyn std::error::Error| Failure::input(format!("{}: {e}", path.display()));
-    let mut graph = onnx::read_file(&path).map_err(|e| fail(&e))?;
+    let opened = open(g, model)?;
+    let mut graph = opened.graph.clone();
     let mut operators: BTreeMap<String, usize> = BTreeMap::new();
     for n in &graph.nodes {
         *operators.entry(n.op.name()).or_default() += 1;
@@ -29,7 +29,7 @@ pub fn run(g: &Global, a: &Inspect) -> Outcome {
     let recipe = graph.meta(ampoule_pipeline::RECIPE_KEY).map(str::to_owned);
     let mut networks = Vec::new();
     let plan = match (unsupported.is_empty(), recipe.is_some() || g.recipe.is_some()) {
-        (true, true) => Some(Plan::of(g, model, size)?),
+        (true, true) => Some(Plan::of(g, opened, size)?),
         _ => None,
     };
     if unsupported.is_empty() {
@@ -86,8 +86,8 @@ struct Plan {
 
 impl Plan {
     /// For an image of `size`, slowest first, as the tensors of networks have it.
-    fn of(g: &Global, model: &str, size: [usize; 3]) -> Result<Plan, Failure> {
-        let mut loaded = super::load(g, model)?;
+    fn of(g: &Global, model: Opened, size: [usize; 3]) -> Result<Plan, Failure> {
+        let mut loaded = model.model(g)?;
         let dims = match loaded.recipe.kind() {
             Kind::Image => [size[2], size[1], 1],
             Kind::Volume => [size[2], size[1], size[0]],

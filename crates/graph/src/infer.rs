@@ -59,6 +59,54 @@ pub fn infer(graph: &mut Graph) -> Result<()> {
     Ok(())
 }
 
+/// What is known of a graph while it is built node by node, as importers do.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    infos: Vec<Info>,
+}
+
+impl Tracker {
+    /// Takes in values that were added: inputs and constants.
+    fn catch_up(&mut self, graph: &Graph) {
+        for i in self.infos.len()..graph.values.len() {
+            let v = &graph.values[i];
+            self.infos.push(match graph.constants.get(&ValueId(i)) {
+                Some(t) => constant_info(t),
+                None => Info { dtype: v.dtype, shape: v.shape.clone(), elements: None },
+            });
+        }
+    }
+
+    /// Gives the outputs of the last node their types and shapes.
+    pub fn last_node(&mut self, graph: &mut Graph) -> OpResult<()> {
+        self.catch_up(graph);
+        let Some(n) = graph.nodes.last() else { return Ok(()) };
+        let outs = node(n, &self.infos, &graph.constants)?;
+        for (o, info) in n.outputs.iter().zip(outs) {
+            if let Some(o) = o {
+                let value = &mut graph.values[o.0];
+                (value.dtype, value.shape) = (info.dtype, info.shape.clone());
+                self.infos[o.0] = info;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in that a value became a constant.
+    pub fn refresh(&mut self, graph: &Graph, id: ValueId) {
+        self.catch_up(graph);
+        if let Some(t) = graph.constants.get(&id) {
+            self.infos[id.0] = constant_info(t);
+        }
+    }
+
+    /// Elements of a small integer tensor of rank 0 or 1, as far as they are known or are sizes that have a name.
+    pub fn elements(&mut self, graph: &Graph, id: ValueId) -> Option<&[Dim]> {
+        self.catch_up(graph);
+        self.infos[id.0].elements.as_deref()
+    }
+}
+
 fn constant_info(t: &Tensor) -> Info {
     let small = t.dims().len() <= 1 && t.len() <= 64 && t.dtype().is_int();
     let elements = small

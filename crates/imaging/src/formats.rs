@@ -6,6 +6,7 @@
 
 mod error;
 mod kind;
+mod metaimage;
 mod mgh;
 pub mod nifti;
 mod nrrd;
@@ -30,9 +31,10 @@ struct VolumeFormat {
 }
 
 /// Formats of volumes that are read. The first that recognises a file has it.
-const VOLUMES: [VolumeFormat; 3] = [
+const VOLUMES: [VolumeFormat; 4] = [
     VolumeFormat { format: Format::Nifti, sniff: nifti::sniff, read: Nifti::read_within },
     VolumeFormat { format: Format::Nrrd, sniff: nrrd::sniff, read: nrrd::read },
+    VolumeFormat { format: Format::MetaImage, sniff: metaimage::sniff, read: metaimage::read },
     VolumeFormat { format: Format::Mgh, sniff: mgh::sniff, read: mgh::read },
 ];
 
@@ -44,7 +46,7 @@ const VOLUMES: [VolumeFormat; 3] = [
 pub fn read_volume(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result<Nifti, Error> {
     let Some(format) = Format::of(path)? else {
         return Err(Error::NotNifti(
-            "its first bytes are not those of a volume; NIfTI, MGH, MGZ and NRRD are read".into(),
+            "its first bytes are not those of a volume; NIfTI, MGH, MGZ, NRRD and MetaImage are read".into(),
         ));
     };
     match VOLUMES.iter().find(|v| v.format == format) {

@@ -1,7 +1,7 @@
 //! A model file, its recipe, and the networks in it made ready to run.
 
 use crate::memory::{Allowance, slack};
-use crate::recipe::{Activation, Axes, Kind, Layout, Network};
+use crate::recipe::{Activation, Kind, Layout, Network};
 use crate::{Error, Recipe, Result};
 use ampoule_engine::{Options, Pool, Precision, Session, StepInfo};
 use ampoule_graph::{DType, Dim, Graph};
@@ -508,10 +508,7 @@ fn steps_of(slots: &[Slot]) -> Vec<StepInfo> {
 
 /// The image's axis of each spatial axis of a network's tensor, slowest first.
 fn axes(network: &Network, spatial: usize) -> Vec<usize> {
-    let mut order = match network.axes {
-        Axes::Zyx => vec![2, 1, 0],
-        Axes::Xyz => vec![0, 1, 2],
-    };
+    let mut order = network.axes.order().to_vec();
     if spatial == 2 {
         let through = network.slices.index();
         order.retain(|a| *a != through);

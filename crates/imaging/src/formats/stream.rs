@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use ampoule_files::open_plain;
-use flate2::bufread::GzDecoder;
+use flate2::bufread::{GzDecoder, ZlibDecoder};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
@@ -29,6 +29,7 @@ pub(crate) struct Stream {
 enum Source {
     Plain(BufReader<File>),
     Gzip(Box<GzDecoder<BufReader<File>>>),
+    Zlib(Box<ZlibDecoder<BufReader<File>>>),
     /// All gzip members are read; whether something that is not gzip follows them.
     Ended(bool),
 }
@@ -57,8 +58,22 @@ impl Stream {
                 self.gzip = true;
                 Ok(())
             }
-            Source::Gzip(_) | Source::Ended(_) => {
+            Source::Gzip(_) | Source::Zlib(_) | Source::Ended(_) => {
                 Err(Error::Unsupported("its voxels are gzipped within a gzipped file; save it anew".into()))
+            }
+        }
+    }
+
+    /// Unpacks all that follows, which zlib packed in a file that is not packed itself.
+    pub fn unpack_zlib(&mut self) -> Result<(), Error> {
+        match std::mem::replace(&mut self.source, Source::Ended(false)) {
+            Source::Plain(rest) => {
+                self.source = Source::Zlib(Box::new(ZlibDecoder::new(rest)));
+                self.gzip = true;
+                Ok(())
+            }
+            Source::Gzip(_) | Source::Zlib(_) | Source::Ended(_) => {
+                Err(Error::Unsupported("its voxels are packed within a gzipped file; save it anew".into()))
             }
         }
     }
@@ -151,6 +166,7 @@ impl Read for Stream {
             let n = match &mut self.source {
                 Source::Plain(r) => r.read(buffer)?,
                 Source::Gzip(r) => r.read(buffer)?,
+                Source::Zlib(r) => r.read(buffer)?,
                 Source::Ended(_) => 0,
             };
             self.position += n as u64;

@@ -197,7 +197,11 @@ pub(super) fn pad(
     if to == from {
         return Ok(());
     }
-    let before = [0, 1, 2].map(|i| if side == Side::Both { (to[i] - from[i]) / 2 } else { 0 });
+    let before = [0, 1, 2].map(|i| match side {
+        Side::End => 0,
+        Side::Both => (to[i] - from[i]) / 2,
+        Side::Start => to[i] - from[i],
+    });
     let after = [0, 1, 2].map(|i| to[i] - from[i] - before[i]);
     image.replace(|v| pad::pad(v, before, after, pad_fill(mode, value)));
     image.mask = image.mask.take().map(|m| Frame::sized(before.map(|b| -(b as i64)), to).of(&m, 0));

@@ -35,6 +35,28 @@ pub(super) fn apply(image: &mut Image<'_>, step: &Step, kept: &mut Kept) -> Cont
     done
 }
 
+/// Does a step to some channels as if there were no others.
+pub(super) fn on_channels(
+    image: &mut Image<'_>,
+    only: &[usize],
+    step: &Step,
+    kept: &mut Kept,
+) -> Content<()> {
+    let mask = image.mask.take();
+    let list = image.floats_mut();
+    let empty = || Volume { dims: [0; 3], data: Vec::new() };
+    let there = |c: &&usize| **c < list.len();
+    let chosen: Vec<usize> = only.iter().filter(there).copied().collect();
+    let mut some: Vec<Volume<f32>> =
+        chosen.iter().map(|c| std::mem::replace(&mut list[*c], empty())).collect();
+    let done = on(&mut some, mask.as_ref(), step, kept);
+    for (c, v) in chosen.into_iter().zip(some) {
+        list[c] = v;
+    }
+    image.mask = mask;
+    done
+}
+
 fn on(list: &mut [Volume<f32>], mask: Option<&Volume<u8>>, step: &Step, kept: &mut Kept) -> Content<()> {
     match step {
         Step::ZScore { over: o, channels, outside, ddof, least_deviation, scale, shift } => {
@@ -116,6 +138,7 @@ fn on(list: &mut [Volume<f32>], mask: Option<&Volume<u8>>, step: &Step, kept: &m
             }
             Ok(())
         }
+        Step::Only { step, .. } => on(list, mask, step, kept),
         Step::Orient { .. }
         | Step::CropNonzero { .. }
         | Step::CentreCrop { .. }

@@ -235,6 +235,7 @@ fn apply(image: &mut Image, step: &Step, kept: &mut Kept) -> Content<()> {
             }
             Ok(())
         }
+        Step::Only { only, step } => intensity::on_channels(image, only, step, kept),
         Step::ZScore { .. }
         | Step::Clip { .. }
         | Step::Ct { .. }

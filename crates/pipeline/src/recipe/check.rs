@@ -204,6 +204,7 @@ fn steps(r: &Recipe, list: &[Step], wrong: &mut dyn FnMut(usize, &str)) {
             | Step::Scale { .. }
             | Step::Brainmage { .. }
             | Step::HistogramMatch { .. }
+            | Step::Only { .. }
             | Step::Pad { .. } => None,
         }));
     }
@@ -227,8 +228,9 @@ fn steps(r: &Recipe, list: &[Step], wrong: &mut dyn FnMut(usize, &str)) {
             {
                 wrong(i, "`mean` and `deviation` must have one number for each channel")
             }
-            Step::Resample { .. } | Step::CropNonzero { .. } if r.kind() == Kind::Image => {
-                wrong(i, "is for volumes")
+            Step::Resample { .. } if r.kind() == Kind::Image => wrong(i, "is for volumes"),
+            Step::Only { only, .. } if only.iter().any(|c| *c >= r.channels()) => {
+                wrong(i, "names a channel in `only` that is not there; they count from 0")
             }
             // These may stand anywhere.
             Step::Orient { .. }
@@ -249,6 +251,7 @@ fn steps(r: &Recipe, list: &[Step], wrong: &mut dyn FnMut(usize, &str)) {
             | Step::Scale { .. }
             | Step::Brainmage { .. }
             | Step::HistogramMatch { .. }
+            | Step::Only { .. }
             | Step::Pad { .. } => {}
         }
         let stays = matches!(s, Step::CentreCrop { .. } | Step::Orient { .. }) || bytes;

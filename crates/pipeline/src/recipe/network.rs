@@ -57,6 +57,14 @@ choices! {
         Zyx = "zyx",
         /// x slowest, as nibabel gives arrays.
         Xyz = "xyz",
+        /// Other orders, of frameworks that transpose images.
+        Zxy = "zxy",
+        /// y slowest, then z.
+        Yzx = "yzx",
+        /// y slowest, then x.
+        Yxz = "yxz",
+        /// x slowest, then z.
+        Xzy = "xzy",
     }
 }
 
@@ -145,6 +153,31 @@ impl Axis {
             Axis::Y => 1,
             Axis::Z => 2,
         }
+    }
+
+    /// The axis of a number from 0 to 2.
+    pub fn of(index: usize) -> Option<Axis> {
+        [Axis::X, Axis::Y, Axis::Z].get(index).copied()
+    }
+}
+
+impl Axes {
+    /// The image's axes (0 is x), slowest first.
+    pub fn order(self) -> [usize; 3] {
+        match self {
+            Axes::Zyx => [2, 1, 0],
+            Axes::Xyz => [0, 1, 2],
+            Axes::Zxy => [2, 0, 1],
+            Axes::Yzx => [1, 2, 0],
+            Axes::Yxz => [1, 0, 2],
+            Axes::Xzy => [0, 2, 1],
+        }
+    }
+
+    /// The order in which the image's axes (0 is x) stand in `order`, slowest first; `None` where it is none of them.
+    pub fn of(order: [usize; 3]) -> Option<Axes> {
+        let all = [Axes::Zyx, Axes::Xyz, Axes::Zxy, Axes::Yzx, Axes::Yxz, Axes::Xzy];
+        all.into_iter().find(|a| a.order() == order)
     }
 }
 

@@ -140,6 +140,8 @@ choices! {
         End = "end",
         /// Half on each side, what is left over at the upper end.
         Both = "both",
+        /// At the lower ends.
+        Start = "start",
     }
 }
 

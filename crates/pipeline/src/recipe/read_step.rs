@@ -44,8 +44,16 @@ impl Step {
     pub(super) fn read(s: Section, kind: Option<Kind>) -> Option<Step> {
         let name = s.needed("step", s.choice::<Name>("step"));
         let found = name.and_then(|n| step(&s, n, kind));
+        let only = s.sizes("only", 1..=1024, 0..=65_535);
+        let each = |f: &Step| !f.takes_bytes() && !f.moves() && !f.remembers();
+        if only.is_some() && !found.as_ref().is_none_or(each) {
+            s.wrong("only", "is for steps that change intensities, and not for those that have numbers for all channels or keep a range");
+        }
         s.done();
-        found
+        match (found, only) {
+            (Some(step), Some(only)) => Some(Step::Only { only, step: Box::new(step) }),
+            (found, _) => found,
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use super::options::{
     Across, Back, Channels, Divisor, Method, Outside, Over, PadMode, Rule, Side, SizeKey, Stain,
 };
-use serde::Serialize;
+use serde::ser::Error;
+use serde::{Serialize, Serializer};
 
 /// One step. Statistics are taken over the image as the steps before left it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -173,6 +174,24 @@ pub enum Step {
         /// Where.
         side: Side,
     },
+    /// A step that changes intensities, on some channels only.
+    #[serde(untagged, serialize_with = "with_only")]
+    Only {
+        /// The channels, from 0.
+        only: Vec<usize>,
+        /// The step.
+        step: Box<Step>,
+    },
+}
+
+/// A step with its channels as one more key.
+fn with_only<S: Serializer>(only: &[usize], step: &Step, s: S) -> Result<S::Ok, S::Error> {
+    let mut all = match serde_json::to_value(step).map_err(S::Error::custom)? {
+        serde_json::Value::Object(map) => map,
+        _ => return Err(S::Error::custom("a step is no table")),
+    };
+    all.insert("only".into(), only.into());
+    all.serialize(s)
 }
 
 impl Step {
@@ -181,6 +200,7 @@ impl Step {
         match self {
             Step::Resize { method, .. } => method.filter().is_some(),
             Step::Stain(_) => true,
+            Step::Only { step, .. } => step.takes_bytes(),
             Step::Orient { .. }
             | Step::CropNonzero { .. }
             | Step::CentreCrop { .. }
@@ -201,6 +221,31 @@ impl Step {
         }
     }
 
+    /// Whether the step has numbers for all channels, or shares some with another network.
+    pub(super) fn remembers(&self) -> bool {
+        match self {
+            Step::PercentileRescale { keep, .. } => !keep.is_empty(),
+            Step::KeptRescale { .. } | Step::MeanDeviation { .. } => true,
+            Step::Only { step, .. } => step.remembers(),
+            Step::Orient { .. }
+            | Step::CropNonzero { .. }
+            | Step::CentreCrop { .. }
+            | Step::Resize { .. }
+            | Step::Resample { .. }
+            | Step::Stain(_)
+            | Step::Reduce { .. }
+            | Step::ZScore { .. }
+            | Step::Clip { .. }
+            | Step::Ct { .. }
+            | Step::MinMax { .. }
+            | Step::Divide { .. }
+            | Step::Scale { .. }
+            | Step::Brainmage {}
+            | Step::HistogramMatch { .. }
+            | Step::Pad { .. } => false,
+        }
+    }
+
     /// Whether the step changes which part of the image a pixel shows.
     pub fn moves(&self) -> bool {
         match self {
@@ -211,6 +256,7 @@ impl Step {
             | Step::Resample { .. }
             | Step::Reduce { .. }
             | Step::Pad { .. } => true,
+            Step::Only { step, .. } => step.moves(),
             Step::Stain(_)
             | Step::ZScore { .. }
             | Step::Clip { .. }

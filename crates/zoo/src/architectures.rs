@@ -1,8 +1,13 @@
 //! Architectures in code: each file builds one network from its weights.
 
+pub(crate) mod brainmage;
 pub mod deepbet;
 pub mod deepbrain;
+pub(crate) mod dynamic_unet;
+pub(crate) mod gandlf;
 pub mod hd_bet;
+pub(crate) mod layers;
+pub(crate) mod monai;
 pub mod sklesion;
 
 use crate::{Result, Weights, tf, torch};
@@ -16,6 +21,13 @@ pub(crate) type Network = fn(&mut Builder, &mut Weights, ValueId) -> Result<Valu
 pub(crate) fn free(channels: usize, tag: &str) -> Vec<Dim> {
     let axis = |a: &str| Dim::Symbol(format!("{a}{tag}"));
     vec![Dim::Known(1), Dim::Known(channels), axis("d"), axis("h"), axis("w")]
+}
+
+/// An image `[1, channels, …]` of free sizes along two or three axes.
+pub(crate) fn free_image(channels: usize, axes: usize) -> Vec<Dim> {
+    let mut dims = free(channels, "");
+    dims.drain(2..5 - axes.min(3));
+    dims
 }
 
 /// An architecture that a bare checkpoint can be imported as.

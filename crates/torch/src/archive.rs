@@ -1,13 +1,12 @@
 //! Zip archives (wheels, TorchScript files), read entry by entry with limits.
 
-use crate::error::ask;
-use crate::{Error, Result};
+use crate::{Budget, Error, Result};
 use std::io::{Read, Seek};
 
-/// The largest entry that is read: above every checkpoint in the catalogue.
-const ENTRY: u64 = 1 << 30;
+/// The largest entry that is read: above every storage of a checkpoint of this field.
+const ENTRY: u64 = 4 << 30;
 /// The most that is read from one archive, and the most bytes of tensors that one checkpoint makes.
-pub(crate) const TOTAL: u64 = 4 << 30;
+pub const TOTAL: u64 = 8 << 30;
 /// More entries than any wheel or checkpoint has.
 const ENTRIES: usize = 100_000;
 
@@ -15,16 +14,19 @@ const ENTRIES: usize = 100_000;
 pub struct Archive<R> {
     zip: zip::ZipArchive<R>,
     read: u64,
+    budget: Budget,
 }
 
 impl<R: Read + Seek> Archive<R> {
     /// Opens an archive.
-    pub fn new(reader: R) -> Result<Self> {
-        let zip = zip::ZipArchive::new(reader).map_err(|e| Error::Archive(e.to_string()))?;
+    pub fn new(reader: R, budget: Budget) -> Result<Self> {
+        // Archives may hold archives uncompressed, so that where one begins is not looked for.
+        let config = zip::read::Config { archive_offset: zip::read::ArchiveOffset::Known(0) };
+        let zip = zip::ZipArchive::with_config(config, reader).map_err(|e| Error::Archive(e.to_string()))?;
         if zip.len() > ENTRIES {
             return Err(Error::Archive(format!("{} entries", zip.len())));
         }
-        Ok(Archive { zip, read: 0 })
+        Ok(Archive { zip, read: 0, budget })
     }
 
     /// Names of all entries.
@@ -44,7 +46,7 @@ impl<R: Read + Seek> Archive<R> {
             return Err(Error::Archive(format!("{name} claims {size} bytes")));
         }
         // Growing while it is read, it is held twice for a moment.
-        ask(name, size.saturating_mul(2))?;
+        self.budget.ask(name, size.saturating_mul(2))?;
         let mut out = Vec::new();
         // One byte more than claimed shows an entry that lies about its size.
         entry.take(size + 1).read_to_end(&mut out).map_err(|e| Error::Archive(format!("{name}: {e}")))?;

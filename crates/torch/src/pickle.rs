@@ -5,8 +5,7 @@
 //! been called, and the reader above decides which records it understands. Everything else is an
 //! error.
 
-use crate::error::ask;
-use crate::{Error, Result};
+use crate::{Budget, Error, Result};
 use std::collections::HashMap;
 
 /// Index of an object on the machine's heap.
@@ -26,6 +25,7 @@ pub enum Value {
     Bytes(Vec<u8>),
     Tuple(Vec<Id>),
     List(Vec<Id>),
+    Set(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     /// `module.name`, not imported.
     Global(String),
@@ -72,17 +72,17 @@ fn bad(reason: impl Into<String>) -> Error {
 }
 
 /// Reads the pickle at the start of `bytes`.
-pub fn read(bytes: &[u8]) -> Result<Pickle> {
+pub fn read(bytes: &[u8], budget: Budget) -> Result<Pickle> {
     let mut m = Machine { bytes, at: 0, heap: vec![], stack: vec![], marks: vec![], memo: HashMap::new() };
     // Text and bytes are copied from the pickle, so that they are no more than it.
-    ask("its texts", bytes.len() as u64)?;
+    budget.ask("its texts", bytes.len() as u64)?;
     for opcode in 0.. {
         if opcode > OPCODES {
             return Err(bad(format!("more than {OPCODES} objects; save only the state dict")));
         }
         // What is held grows in steps: the largest of them copies all there is.
         if opcode % ROUND == 0 {
-            ask("its objects", OPCODE_BYTES * (ROUND + opcode / 4) as u64)?;
+            budget.ask("its objects", OPCODE_BYTES * (ROUND + opcode / 4) as u64)?;
         }
         if m.step()? {
             break;
@@ -118,6 +118,16 @@ impl Machine<'_> {
     fn text(&mut self, n: u64) -> Result<Value> {
         let b = self.take(n)?.to_vec();
         String::from_utf8(b).map(Value::Text).map_err(|_| bad("text that is not UTF-8"))
+    }
+
+    fn text_or_bytes(&mut self, n: u64) -> Result<Value> {
+        let b = self.take(n)?.to_vec();
+        Ok(String::from_utf8(b).map_or_else(|e| Value::Bytes(e.into_bytes()), Value::Text))
+    }
+
+    /// A key of the memo that is written as a line.
+    fn key(&mut self) -> Result<u64> {
+        self.line()?.trim().parse().map_err(|_| bad("a reference that is not a number"))
     }
 
     fn push(&mut self, v: Value) {
@@ -158,6 +168,8 @@ impl Machine<'_> {
         let id = self.top()?;
         match &mut self.heap[id] {
             Value::List(list) => list.extend(items),
+            // A class of its own that is a list; its items are its state.
+            Value::Call { items: own, .. } => own.extend(items.into_iter().map(|i| (i, i))),
             _ => return Err(bad("items for something that is not a list")),
         }
         Ok(())
@@ -225,9 +237,19 @@ impl Machine<'_> {
             }
             b'q' => self.number::<1>().and_then(|k| self.memoize(k))?,
             b'r' => self.number::<4>().and_then(|k| self.memoize(k))?,
+            b'p' => self.key().and_then(|k| self.memoize(k))?,
+            b'g' => self.key().and_then(|k| self.recall(k))?,
             0x94 => self.memoize(self.memo.len() as u64)?,
             b'h' => self.number::<1>().and_then(|k| self.recall(k))?,
             b'j' => self.number::<4>().and_then(|k| self.recall(k))?,
+            0x90 => {
+                let items = self.until_mark()?;
+                let id = self.top()?;
+                match &mut self.heap[id] {
+                    Value::Set(set) => set.extend(items),
+                    _ => return Err(bad("items for something that is not a set")),
+                }
+            }
             b'a' => {
                 let item = self.pop()?;
                 self.append(vec![item])?;
@@ -262,6 +284,8 @@ impl Machine<'_> {
         let id = self.top()?;
         match &mut self.heap[id] {
             Value::Call { state, .. } => *state = Some(given),
+            // Attributes of a container: `_metadata` of a state dict.
+            Value::Dict(_) | Value::List(_) | Value::Set(_) => {}
             _ => return Err(bad("state for something that is not an object")),
         }
         Ok(())
@@ -298,17 +322,32 @@ impl Machine<'_> {
                 Value::Int(n.trim_end_matches('L').parse().map_err(|_| bad("an integer that is not one"))?)
             }
             b'F' => Value::Float(self.line()?.parse().map_err(|_| bad("a number that is not one"))?),
-            b'U' | 0x8c => {
+            0x8c => {
                 let n = self.number::<1>()?;
                 self.text(n)?
             }
-            b'T' | b'X' => {
+            b'X' => {
                 let n = self.number::<4>()?;
                 self.text(n)?
+            }
+            // Text of Python 2, which may be bytes.
+            b'U' => {
+                let n = self.number::<1>()?;
+                self.text_or_bytes(n)?
+            }
+            b'T' => {
+                let n = self.number::<4>()?;
+                self.text_or_bytes(n)?
             }
             0x8d => {
                 let n = self.number::<8>()?;
                 self.text(n)?
+            }
+            b'S' => Value::Text(quoted(&self.line()?)?),
+            b'V' => Value::Text(self.line()?),
+            0x8e | 0x96 => {
+                let n = self.number::<8>()?;
+                Value::Bytes(self.take(n)?.to_vec())
             }
             b'C' => {
                 let n = self.number::<1>()?;
@@ -322,12 +361,22 @@ impl Machine<'_> {
         }))
     }
 
+    /// The record of a call.
+    fn call(&mut self, callable: Id, args: Id) -> Result<Value> {
+        if !matches!(self.heap[args], Value::Tuple(_)) {
+            return Err(bad("arguments that are not a tuple"));
+        }
+        Ok(Value::Call { callable, args, state: None, items: vec![] })
+    }
+
     /// The container, global or object that an opcode pushes. Opcodes of no checkpoint are refused.
     fn object(&mut self, op: u8) -> Result<Value> {
         Ok(match op {
             b')' => Value::Tuple(vec![]),
             b']' => Value::List(vec![]),
             b'}' => Value::Dict(vec![]),
+            0x8f => Value::Set(vec![]),
+            0x91 => Value::Set(self.until_mark()?),
             b't' => Value::Tuple(self.until_mark()?),
             b'l' => Value::List(self.until_mark()?),
             0x85..=0x87 => {
@@ -350,15 +399,71 @@ impl Machine<'_> {
             b'R' | 0x81 => {
                 let args = self.pop()?;
                 let callable = self.pop()?;
-                if !matches!(self.heap[args], Value::Tuple(_)) {
-                    return Err(bad("arguments that are not a tuple"));
+                self.call(callable, args)?
+            }
+            0x92 => {
+                let (_keywords, args, callable) = (self.pop()?, self.pop()?, self.pop()?);
+                self.call(callable, args)?
+            }
+            b'i' => {
+                let module = self.line()?;
+                let name = self.line()?;
+                self.push(Value::Global(format!("{module}.{name}")));
+                let callable = self.pop()?;
+                let args = self.until_mark()?;
+                self.push(Value::Tuple(args));
+                let args = self.pop()?;
+                self.call(callable, args)?
+            }
+            b'o' => {
+                let mut all = self.until_mark()?;
+                if all.is_empty() {
+                    return Err(bad("an object without class"));
                 }
-                Value::Call { callable, args, state: None, items: vec![] }
+                let callable = all.remove(0);
+                self.push(Value::Tuple(all));
+                let args = self.pop()?;
+                self.call(callable, args)?
+            }
+            b'P' => {
+                let name = self.line()?;
+                self.push(Value::Text(name));
+                Value::Persistent(self.pop()?)
             }
             b'Q' => Value::Persistent(self.pop()?),
             other => return Err(bad(format!("opcode 0x{other:02x} is not accepted in a checkpoint"))),
         })
     }
+}
+
+/// The text of a line in quotes, as protocol 0 writes it: `\\`, `\'`, `\n`, `\t`, `\r` and `\xHH` are escapes.
+fn quoted(line: &str) -> Result<String> {
+    let line = line.trim();
+    let inside = ['\'', '"']
+        .iter()
+        .find_map(|&q| line.strip_prefix(q).and_then(|l| l.strip_suffix(q)))
+        .ok_or_else(|| bad("text without quotes"))?;
+    let mut out = String::new();
+    let mut chars = inside.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('n') => out.push('\n'),
+            Some('t') => out.push('\t'),
+            Some('r') => out.push('\r'),
+            Some('x') => {
+                let hex: String = chars.by_ref().take(2).collect();
+                let code = u8::from_str_radix(&hex, 16).map_err(|_| bad("an escape that is not one"))?;
+                out.push(code as char);
+            }
+            Some(other) => out.push(other),
+            None => return Err(bad("text that ends inside an escape")),
+        }
+    }
+    Ok(out)
 }
 
 impl Pickle {
@@ -391,7 +496,7 @@ impl Pickle {
     /// Elements of a tuple or list.
     pub fn items(&self, id: Id) -> Option<&[Id]> {
         match self.get(id) {
-            Value::Tuple(v) | Value::List(v) => Some(v),
+            Value::Tuple(v) | Value::List(v) | Value::Set(v) => Some(v),
             _ => None,
         }
     }
@@ -432,7 +537,7 @@ mod tests {
     fn a_malicious_pickle_is_only_described() {
         // cos\nsystem\n(S'..' is refused at the string opcode; with BINUNICODE the call stays a record.
         let p = b"cos\nsystem\nX\x04\x00\x00\x00true\x85R.";
-        let p = read(p).unwrap();
+        let p = read(p, Budget::default()).unwrap();
         let Value::Call { callable, .. } = p.get(p.root) else { panic!() };
         assert_eq!(p.get(*callable), &Value::Global("os.system".into()));
         assert!(p.pairs(p.root).is_some_and(|v| v.is_empty()));
@@ -443,7 +548,7 @@ mod tests {
         // {"a": [1, -2, True], "b": same list}
         let p =
             b"\x80\x02}q\x00(X\x01\x00\x00\x00a]q\x01(K\x01J\xfe\xff\xff\xff\x88eX\x01\x00\x00\x00bh\x01u.";
-        let p = read(p).unwrap();
+        let p = read(p, Budget::default()).unwrap();
         let pairs = p.pairs(p.root).unwrap();
         assert_eq!(p.text(pairs[1].0), Some("b"));
         assert_eq!(pairs[0].1, pairs[1].1);
@@ -454,7 +559,7 @@ mod tests {
     proptest! {
         #[test]
         fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = read(&bytes);
+            let _ = read(&bytes, Budget::default());
         }
     }
 }

@@ -1,0 +1,59 @@
+//! Checkpoints of frameworks: the weights, and whatever was saved next to them as values.
+
+use super::files::Files;
+use crate::torch::budget;
+use crate::{Result, Weights};
+use ampoule_torch::Plain;
+use serde_json::{Map, Number, Value};
+
+/// Deepest containers of what is saved beside weights.
+const DEPTH: usize = 12;
+
+/// A checkpoint of a framework.
+pub(crate) struct Checkpoint {
+    pub weights: Weights,
+    /// What was saved beside the weights; null for what is no plain value.
+    pub config: Value,
+}
+
+impl Checkpoint {
+    /// The checkpoint in a file.
+    pub fn of(files: &Files, file: &str) -> Result<Checkpoint> {
+        let bytes = files.read(file)?;
+        let about = |e: ampoule_torch::Error| crate::Error::from(e).about(&files.path(file));
+        let read = ampoule_torch::from_bytes(&bytes, budget()).map_err(about)?;
+        let state = read.state(false).map_err(about)?;
+        Ok(Checkpoint { weights: Weights::of(state.tensors), config: value(&read.values, 0) })
+    }
+}
+
+/// Plain values as a configuration; what is none is null.
+fn value(p: &Plain, depth: usize) -> Value {
+    if depth > DEPTH {
+        return Value::Null;
+    }
+    match p {
+        Plain::Bool(b) => Value::Bool(*b),
+        Plain::Int(n) => Value::from(*n),
+        Plain::Float(f) => Number::from_f64(*f).map_or(Value::Null, Value::Number),
+        Plain::Text(t) => Value::String(t.clone()),
+        Plain::List(list) => list.iter().map(|v| value(v, depth + 1)).collect(),
+        Plain::Dict(entries) => {
+            let mut map = Map::new();
+            for (k, v) in entries {
+                let key = match k {
+                    Plain::Text(t) => t.clone(),
+                    Plain::Int(n) => n.to_string(),
+                    _ => continue,
+                };
+                map.insert(key, value(v, depth + 1));
+            }
+            Value::Object(map)
+        }
+        Plain::None
+        | Plain::Bytes(_)
+        | Plain::Tensor(_)
+        | Plain::Skipped
+        | Plain::Object { .. } => Value::Null,
+    }
+}

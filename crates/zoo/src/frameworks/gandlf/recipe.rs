@@ -1,0 +1,302 @@
+//! GaNDLF's configuration as a recipe.
+
+use super::super::config::Config;
+use crate::Result;
+use crate::architectures::gandlf::{Ending, Settings};
+use ampoule_pipeline::Recipe;
+use ampoule_pipeline::recipe::*;
+use serde_json::Value;
+
+/// Largest side of a patch.
+const SIDE: usize = 8192;
+
+/// What a recipe is made of.
+pub(super) struct Parts<'a> {
+    pub config: &'a Config<'a>,
+    pub settings: &'a Settings,
+    pub classes: Vec<(String, u16)>,
+    pub task: Task,
+    /// The network's outputs, one a fold.
+    pub outputs: Vec<String>,
+}
+
+/// The patch along each axis, and how many axes the network has.
+pub(super) fn patch(config: &Config) -> Result<(Vec<usize>, usize)> {
+    let given = config.need("patch_size")?;
+    let stated = config.need("model")?.get("dimension").map(|d| d.size(3)).transpose()?;
+    if let Value::String(text) = given.value() {
+        return Err(given.wrong(format_args!("is `{text}`; sizes in microns need a slide's scale and are not known, write pixels")));
+    }
+    let mut list = if given.value().is_number() { vec![given.size(SIDE)?] } else { given.sizes(SIDE)? };
+    if let ([one], Some(n)) = (&list[..], stated) {
+        list = vec![*one; n];
+    }
+    let axes = match (list.len(), stated) {
+        (2, None | Some(2)) => 2,
+        (3, Some(2)) if list[2] == 1 => 2,
+        (3, None) if list[2] == 1 => 2,
+        (3, None | Some(3)) => 3,
+        (n, d) => return Err(given.wrong(format_args!("has {n} sizes for a network of {} axes", d.unwrap_or(0)))),
+    };
+    if list.contains(&0) {
+        return Err(given.wrong("must be sizes above 0"));
+    }
+    Ok((list, axes))
+}
+
+/// Names and values of the classes. A class of several values (`1||2`) is written as its position.
+pub(super) fn class_list(config: &Config) -> Result<Vec<(String, u16)>> {
+    let given = config.need("model")?.need("class_list")?;
+    let mut items: Vec<String> = match given.value() {
+        Value::String(text) => text.replace(['[', ']', '\'', '"'], "").split(',').map(|t| t.trim().to_owned()).collect(),
+        _ => {
+            let one = |c: Config| match c.value() {
+                Value::String(s) => s.trim().to_owned(),
+                other => other.to_string(),
+            };
+            given.list()?.into_iter().map(one).collect()
+        }
+    };
+    items.retain(|i| !i.is_empty());
+    if items.is_empty() {
+        return Err(given.wrong("names no class"));
+    }
+    let joined = |s: &String| s.contains("||") || s.contains("&&");
+    let special = items.iter().any(joined);
+    let shift = if special && !items.iter().any(|i| i == "0") { 1 } else { 0 };
+    let value = |(i, name): (usize, &String)| match name.parse::<u16>() {
+        Ok(v) if !special => v,
+        _ => (i + shift) as u16,
+    };
+    let values: Vec<u16> = items.iter().enumerate().map(value).collect();
+    Ok(items.into_iter().zip(values).collect())
+}
+
+/// The recipe of the configuration.
+pub(super) fn recipe(p: &Parts, notes: &mut Vec<String>) -> Result<Recipe> {
+    let (config, s) = (p.config, p.settings);
+    let modality = config.get("modality").map_or(Ok("rad"), |m| m.text())?.to_owned();
+    let volume = s.axes == 3;
+    let (patch, _) = patch(config)?;
+    let mut preprocess = Vec::new();
+    let mut last = None;
+    if let Some(steps) = config.get("data_preprocessing") {
+        for (key, c) in steps.entries()? {
+            step(key, &c, volume, &mut preprocess, &mut last, notes)?;
+        }
+    }
+    // Normalisation comes last, wherever it stands.
+    preprocess.extend(last);
+    let mechanism = config.get("inference_mechanism");
+    let told = |key: &str| mechanism.as_ref().and_then(|m| m.get(key));
+    let overlap = told("patch_overlap").map_or(Ok(0), |c| c.size(SIDE))?;
+    match told("grid_aggregator_overlap").map_or(Ok("crop"), |c| c.text())? {
+        "average" => {}
+        "crop" if p.task == Task::Segmentation => notes.push(
+            "where windows overlap their scores are averaged; GaNDLF's grid_aggregator_overlap is `crop`, which takes those of the later window".into(),
+        ),
+        "crop" => {}
+        other => return Err(mechanism.map_or_else(|| config.wrong(""), |m| m.wrong(format_args!("has the grid_aggregator_overlap `{other}`; crop and average are known")))),
+    }
+    let smallest = patch[..s.axes].iter().copied().min().unwrap_or(1);
+    // A quarter of a voxel keeps the step whole where the share is not.
+    let share = if overlap == 0 { 0.0 } else { (overlap as f64 - 0.25) / smallest as f64 };
+    let window = Window {
+        size: patch[..s.axes].to_vec(),
+        overlap: share.clamp(0.0, 0.94),
+        blend: Weighting::Average,
+        style: WindowStyle::Monai,
+        border: PadMode::Constant,
+    };
+    let slides = modality != "rad" && !volume;
+    let network = Network {
+        outputs: p.outputs.clone(),
+        activation: match (p.task, s.ending) {
+            (Task::Classification, Ending::None) => Activation::Softmax,
+            _ => Activation::None,
+        },
+        // torchio's images are x, y, z; tiles of slides are rows and columns.
+        axes: if slides { Axes::Zyx } else { Axes::Xyz },
+        window: Some(window),
+        fast: (p.outputs.len() > 1).then(|| Fast { outputs: p.outputs[..1].to_vec(), flips: Vec::new() }),
+        ..Network::plain()
+    };
+    if p.outputs.len() > 1 && p.task == Task::Segmentation {
+        notes.push("the scores of the folds are averaged; GaNDLF writes a mask a fold".into());
+    }
+    let label = |(i, (name, value)): (usize, &(String, u16))| Label { value: *value, ..Label::named(i, name.clone()) };
+    let rule = match p.task {
+        Task::Segmentation => Rule::Regions,
+        Task::Classification | Task::Regression => Rule::Argmax,
+    };
+    Ok(Recipe {
+        version: VERSION,
+        model: About {
+            name: s.architecture.clone(),
+            task: p.task,
+            description: format!("{} trained by GaNDLF", s.architecture),
+            ..About::default()
+        },
+        input: inputs(s, volume)?,
+        preprocess,
+        network: vec![network],
+        // A class where its score is at least one half; of several the last in the list.
+        decide: Decide { rule, threshold: 0.5, at_least: p.task == Task::Segmentation },
+        label: p.classes.iter().enumerate().map(label).collect(),
+        postprocess: postprocess(config, notes)?,
+        slide: None,
+        outputs: Outputs::default(),
+    })
+}
+
+fn inputs(s: &Settings, volume: bool) -> Result<Vec<Input>> {
+    let one = |name: String, kind, colours| Input { name, kind, colours, suffix: Vec::new(), frame: None, grid: Agree::Same };
+    if volume {
+        let channel = |i| one(format!("Channel_{i}"), Kind::Volume, Colours::Grey);
+        return Ok((0..s.channels).map(channel).collect());
+    }
+    match s.channels {
+        1 => Ok(vec![one("Channel_0".into(), Kind::Image, Colours::Grey)]),
+        3 => Ok(vec![one("Channel_0".into(), Kind::Image, Colours::Rgb)]),
+        n => Err(crate::Error::UnknownModel { name: format!("a network of images with {n} channels"), known: "1 and 3 channels".into() }),
+    }
+}
+
+/// One key of `data_preprocessing`.
+fn step(
+    key: &str,
+    c: &Config,
+    volume: bool,
+    into: &mut Vec<Step>,
+    last: &mut Option<Step>,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let number = |k: &str, usual: f64| c.get(k).map_or(Ok(usual), |v| v.number());
+    let z = |over, outside| Step::ZScore {
+        over,
+        // torchio takes the colours of an image together.
+        channels: if volume { Channels::Each } else { Channels::Together },
+        outside,
+        ddof: 1,
+        least_deviation: None,
+        scale: 1.0,
+        shift: 0.0,
+    };
+    let colours = |mean: [f64; 3], deviation: [f64; 3]| Step::MeanDeviation { mean: mean.into(), deviation: deviation.into(), maximum: 255.0 };
+    let lower = key.to_lowercase();
+    if c.value() == &Value::Bool(false) {
+        return Ok(());
+    }
+    let normalize = match lower.as_str() {
+        "normalize" => Some(z(Over::All, Outside::Change)),
+        "normalize_positive" => Some(z(Over::Positive, Outside::Change)),
+        "normalize_nonzero" => Some(z(Over::Nonzero, Outside::Change)),
+        "normalize_nonzero_masked" => Some(z(Over::Nonzero, Outside::Keep)),
+        "normalize_imagenet" => Some(colours([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])),
+        "normalize_standardize" => Some(colours([0.5; 3], [0.5; 3])),
+        "normalize_div_by_255" => Some(Step::Divide { by: Divisor::Number(255.0) }),
+        _ => None,
+    };
+    if normalize.is_some() {
+        // The first of them counts.
+        if last.is_none() {
+            *last = normalize;
+        }
+        return Ok(());
+    }
+    match lower.as_str() {
+        "to_canonical" => into.insert(0, Step::Orient { to: "RAS".into() }),
+        "clip" | "clamp" => {
+            into.push(Step::Clip { low: number("min", f64::MIN_POSITIVE)?, high: number("max", f32::MAX as f64)? })
+        }
+        "rescale" => into.extend(rescale(c)?),
+        // Training only.
+        "crop_external_zero_planes" => {}
+        // Images are read without transparency.
+        "rgba2rgb" | "rgbatorgb" | "rgba_to_rgb" => {}
+        "centercrop" => into.push(Step::CentreCrop { size: c.sizes(SIDE)? }),
+        "resample" => {
+            let Some(r) = c.get("resolution") else { return Ok(()) };
+            let list = if r.value().is_number() { vec![r.number()?; 3] } else { r.numbers()? };
+            let [x, y, z] = list[..] else { return Err(r.wrong("must be three voxel sizes")) };
+            into.push(Step::Resample {
+                spacing: [x, y, z],
+                method: Method::Linear,
+                rule: SpacingRule::TorchioCorner,
+                separate: None,
+                across: Across::Nearest,
+                back: Back::Nearest,
+            });
+            notes.push("results return to the grid of the image; GaNDLF leaves them on the grid that it resampled to".into());
+        }
+        "resize" | "resize_image" | "resize_images" | "resize_patch" => {
+            let size = if c.value().is_number() { vec![c.size(SIDE)?; if volume { 3 } else { 2 }] } else { c.sizes(SIDE)? };
+            into.push(Step::Resize { size: SizeKey { size, shorter: None }, method: Method::Linear, back: Back::Nearest });
+        }
+        _ => {
+            return Err(c.wrong("changes what the network sees and is not known; write a recipe (`ampoule generate recipe FOLDER` prints one without it once the key is removed)"));
+        }
+    }
+    Ok(())
+}
+
+/// torchio's `RescaleIntensity`.
+fn rescale(c: &Config) -> Result<Option<Step>> {
+    let pair = |key: &str, usual: [f64; 2]| -> Result<[f64; 2]> {
+        let Some(v) = c.get(key) else { return Ok(usual) };
+        match v.numbers()?[..] {
+            [a, b] if a < b => Ok([a, b]),
+            _ => Err(v.wrong("must be two ascending numbers")),
+        }
+    };
+    let to = pair("out_min_max", [0.0, 1.0])?;
+    if let Some(v) = c.get("in_min_max") {
+        let [low, high] = pair("in_min_max", [0.0, 1.0])?;
+        if v.value().is_null() {
+            return Ok(None);
+        }
+        let by = (to[1] - to[0]) / (high - low);
+        return Ok(Some(Step::Scale { by, add: to[0] - low * by }));
+    }
+    let [low, high] = pair("percentiles", [0.0, 100.0])?;
+    Ok(Some(Step::PercentileRescale {
+        low: low / 100.0,
+        high: high / 100.0,
+        over: Over::All,
+        channels: Channels::Each,
+        clip: true,
+        to,
+        keep: String::new(),
+    }))
+}
+
+fn postprocess(config: &Config, notes: &mut Vec<String>) -> Result<Vec<Post>> {
+    let mut out = Vec::new();
+    for section in ["data_postprocessing", "data_postprocessing_after_reverse_one_hot_encoding"] {
+        let Some(steps) = config.get(section) else { continue };
+        let names: Vec<(String, Config)> = match steps.value() {
+            Value::Object(_) => steps.entries()?.into_iter().map(|(k, c)| (k.to_owned(), c)).collect(),
+            _ => steps.list()?.into_iter().map(|c| Ok((c.text()?.to_owned(), c.clone()))).collect::<Result<_>>()?,
+        };
+        for (name, c) in names {
+            let step = match name.as_str() {
+                "fill_holes" => PostStep::FillHoles { slices: None },
+                "cca" => PostStep::Largest { neighbours: Neighbours::Full },
+                "mapping" => {
+                    let mut pairs = Vec::new();
+                    for (from, to) in c.entries()? {
+                        let from = from.parse().map_err(|_| c.wrong("must map numbers to numbers"))?;
+                        pairs.push((from, to.size(65_535)?));
+                    }
+                    PostStep::Map { from: pairs.iter().map(|p| p.0).collect(), to: pairs.iter().map(|p| p.1).collect() }
+                }
+                other => return Err(c.wrong(format_args!("`{other}` is not known and would change the labels"))),
+            };
+            if section == "data_postprocessing" {
+                notes.push(format!("{name} is applied to labels; GaNDLF applies it to scores before they are decided"));
+            }
+            out.push(Post { step, labels: Vec::new(), together: false });
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,99 @@
+//! Bundles of MONAI: `configs/metadata.json`, `configs/inference.json` (or YAML) with the network and its transforms, and
+//! `models/model.pt`.
+
+mod network;
+mod recipe;
+mod transforms;
+
+use super::checkpoint::Checkpoint;
+use super::config::Config;
+use super::files::Files;
+use super::{Found, json, yaml};
+use crate::architectures::{checked, free_image};
+use crate::{Error, Result};
+use ampoule_graph::build::Builder;
+use ampoule_graph::{Dim, Graph};
+use ampoule_pipeline::RECIPE_KEY;
+use network::Network;
+use serde_json::Value;
+
+const METADATA: &str = "configs/metadata.json";
+const WEIGHTS: &str = "models/model.pt";
+/// Files that may say how the network is run.
+const CONFIGS: [&str; 3] = ["configs/inference.json", "configs/inference.yaml", "configs/inference.yml"];
+/// Deepest chain of references.
+const DEPTH: usize = 16;
+
+/// The bundle of a folder, or the only one in it; `None` where there is none.
+pub(super) fn find(files: &Files) -> Result<Option<Files>> {
+    if files.has(METADATA) {
+        return Ok(Some(files.clone()));
+    }
+    let mut inside = files.folders()?.into_iter().map(|n| files.within(&n)).filter(|f| f.has(METADATA));
+    Ok(match (inside.next(), inside.next()) {
+        (Some(one), None) => Some(one),
+        _ => None,
+    })
+}
+
+/// Values with references to others of the same file (`@name`, `@name#key`) replaced.
+fn resolved(v: &Value, all: &Value, depth: usize) -> Value {
+    if depth > DEPTH {
+        return Value::Null;
+    }
+    match v {
+        Value::String(s) => {
+            let Some(name) = s.strip_prefix('@') else { return v.clone() };
+            let found = name.split(['#', ':']).filter(|p| !p.is_empty()).try_fold(all, |at, part| match at {
+                Value::Array(list) => list.get(part.parse::<usize>().ok()?),
+                other => other.get(part),
+            });
+            found.map_or_else(|| v.clone(), |f| resolved(f, all, depth + 1))
+        }
+        Value::Array(list) => list.iter().map(|v| resolved(v, all, depth + 1)).collect(),
+        Value::Object(map) => {
+            Value::Object(map.iter().map(|(k, v)| (k.clone(), resolved(v, all, depth + 1))).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => v.clone(),
+    }
+}
+
+/// Opens the bundle.
+pub(super) fn open(files: &Files) -> Result<Found> {
+    let metadata = json(files, METADATA)?;
+    let name = CONFIGS.iter().find(|c| files.has(c)).ok_or_else(|| {
+        files.wrong("configs", "it has no inference.json or inference.yaml, which tells the network and its transforms")
+    })?;
+    let raw = match name.ends_with(".json") {
+        true => json(files, name)?,
+        false => yaml::parse(&files.text(name)?).map_err(|e| files.wrong(name, e))?,
+    };
+    let value = resolved(&raw, &raw, 0);
+    let config = Config::root(&value, files.path(name));
+    let metadata = Config::root(&metadata, files.path(METADATA));
+    if !files.has(WEIGHTS) {
+        let script = if files.has("models/model.ts") { " (there is a TorchScript file, models/model.ts)" } else { "" };
+        return Err(files.wrong("models", format!("it has no model.pt{script}; download the bundle with its weights")));
+    }
+    let definition = config.get("network_def").map_or_else(|| config.need("network"), Ok)?;
+    let network = Network::read(&definition)?;
+    let (axes, io) = network.shape();
+    let read = Checkpoint::of(files, WEIGHTS)?;
+    let about = |e: Error| e.about(&files.path(WEIGHTS));
+    let mut w = read.weights.for_arch("of network_def");
+    let mut b = Builder::new("monai");
+    let x = b.input("image", &free_image(io[0], axes));
+    let y = network.build(&mut b, &mut w, x).map_err(about)?;
+    w.finish().map_err(about)?;
+    let dims = match network.is_classifier() {
+        true => vec![Dim::Known(1), Dim::Known(io[1])],
+        false => free_image(io[1], axes),
+    };
+    b.output(y, "prediction", &dims);
+    let mut notes = Vec::new();
+    let recipe = recipe::recipe(&config, &metadata, &network, &mut notes)?;
+    let mut graph: Graph = checked(b.finish())?;
+    graph.set_meta(RECIPE_KEY, recipe.to_text());
+    graph.set_meta("ampoule.source", format!("MONAI bundle {}", recipe.model.name));
+    Ok(Found { graph, notes })
+}
