@@ -8,6 +8,8 @@ mod damaged;
 mod demo;
 #[path = "cli/folders.rs"]
 mod folders;
+#[path = "cli/frameworks.rs"]
+mod frameworks;
 #[path = "cli/memory.rs"]
 mod memory;
 #[path = "cli/optimize.rs"]
