@@ -162,6 +162,29 @@ def nnunet_train(plans, configuration, dataset_json, raw, seed, previous=None):
     return net, float(loss.detach())
 
 
+def nnunet_probabilities(folder, folds, images, before=None):
+    """Probabilities with sums of windows in float32: nnU-Net's float16 rounds logits to whole numbers where its Gaussian
+    is smallest, at the image's borders."""
+    import functools
+
+    import nnunetv2.inference.predict_from_raw_data as module
+    import torch
+
+    half, gaussian = torch.half, module.compute_gaussian
+    wide = functools.partial(gaussian, dtype=torch.float32)
+    wide.cache_clear = gaussian.cache_clear
+    torch.half, module.compute_gaussian = torch.float32, wide
+    try:
+        predictor = module.nnUNetPredictor(device=torch.device("cpu"), verbose=False, allow_tqdm=False)
+        predictor.initialize_from_trained_model_folder(str(folder), tuple(folds))
+        with tempfile.TemporaryDirectory() as t:
+            predictor.predict_from_files_sequential(str(images), t, save_probabilities=True, overwrite=True,
+                                                    folder_with_segs_from_prev_stage=before)
+            return np.load(pathlib.Path(t) / "case4.npz")["probabilities"]
+    finally:
+        torch.half, module.compute_gaussian = half, gaussian
+
+
 def nnunet_one(name, d, output):
     import torch
     from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
@@ -221,15 +244,15 @@ def nnunet_one(name, d, output):
         predicted.mkdir(exist_ok=True)
         predictor.predict_from_files_sequential(str(raw / "imagesTs"), str(predicted), save_probabilities=True, overwrite=True,
                                                 folder_with_segs_from_prev_stage=before)
-        before = str(predicted)
+        before_last, before = before, str(predicted)
+    exact = nnunet_probabilities(folder, d["folds"], raw / "imagesTs", before_last)
     target = output / name
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(results, target / "model" / raw.name)
     shutil.copytree(raw / "imagesTs", target / "case")
     ending = dataset_json["file_ending"]
     shutil.copy(predicted / f"case4{ending}", target / f"labels{ending}")
-    probabilities = np.load(predicted / "case4.npz")["probabilities"]
-    scores(probabilities, target / "scores.json")
+    scores(exact, target / "scores.json")
     import SimpleITK as sitk
 
     seg = sitk.GetArrayFromImage(sitk.ReadImage(str(target / f"labels{ending}")))
