@@ -18,8 +18,7 @@ fn volume(path: &Path) -> Volume<f32> {
 
 fn only(folder: &Path, fits: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let list = std::fs::read_dir(folder).unwrap().flatten().map(|e| e.path());
-    let mut all: Vec<PathBuf> =
-        list.filter(|p| fits(&p.file_name().unwrap().to_string_lossy())).collect();
+    let mut all: Vec<PathBuf> = list.filter(|p| fits(&p.file_name().unwrap().to_string_lossy())).collect();
     all.sort();
     all
 }
@@ -32,7 +31,14 @@ fn ampoule(arguments: &[&std::ffi::OsStr]) -> Output {
 fn agrees(name: &str) {
     let (from, d) = (golden().join(name), Dir::new());
     let (model, case, out) = (from.join("model"), from.join("case"), d.path("out"));
-    let o = ampoule(&["run".as_ref(), model.as_ref(), case.as_ref(), "-o".as_ref(), out.as_ref(), "--save-probabilities".as_ref()]);
+    let o = ampoule(&[
+        "run".as_ref(),
+        model.as_ref(),
+        case.as_ref(),
+        "-o".as_ref(),
+        out.as_ref(),
+        "--save-probabilities".as_ref(),
+    ]);
     assert!(o.status.success(), "{name}: {}", String::from_utf8_lossy(&o.stderr));
     let ours = volume(&only(&out, |n| n.ends_with("_mask.nii.gz"))[0]);
     let theirs = volume(&only(&from, |n| n.starts_with("labels"))[0]);
@@ -85,7 +91,8 @@ fn copied(name: &str, d: &Dir) -> PathBuf {
 
 fn refused(folder: &Path, d: &Dir) -> String {
     let out = d.path("m.onnx");
-    let o = ampoule(&["import".as_ref(), folder.as_ref(), "-o".as_ref(), out.as_ref(), "--overwrite".as_ref()]);
+    let o =
+        ampoule(&["import".as_ref(), folder.as_ref(), "-o".as_ref(), out.as_ref(), "--overwrite".as_ref()]);
     assert_eq!(o.status.code(), Some(3), "{}", String::from_utf8_lossy(&o.stderr));
     String::from_utf8_lossy(&o.stderr).into_owned()
 }
@@ -107,7 +114,8 @@ fn folders_that_are_not_whole_are_refused_with_what_is_wrong() {
     assert!(said.contains("FancyNormalization") && said.contains("intensities"), "{said}");
     let said = replaced("plans.json", "resample_data_or_seg_to_shape", "resample_somehow");
     assert!(said.contains("resample_somehow") && said.contains("resampling_fn_data"), "{said}");
-    let said = replaced("plans.json", "\"features_per_stage\": [\n      4", "\"features_per_stage\": [\n      5");
+    let said =
+        replaced("plans.json", "\"features_per_stage\": [\n      4", "\"features_per_stage\": [\n      5");
     assert!(said.contains("encoder.stages.0") && said.contains("[4,") && said.contains("[5,"), "{said}");
     let said = replaced("dataset.json", "\"background\": 0", "\"background\": 7");
     assert!(said.contains("dataset.json") && said.contains("background"), "{said}");
@@ -134,7 +142,14 @@ fn a_folder_is_inspected_imported_and_run_as_a_file() {
     assert!(ampoule(&["import".as_ref(), model.as_ref(), "-o".as_ref(), file.as_ref()]).status.success());
     let (one, other) = (d.path("one"), d.path("other"));
     for (m, out) in [(&model, &one), (&file, &other)] {
-        let o = ampoule(&["run".as_ref(), m.as_ref(), from.join("case").as_ref(), "-o".as_ref(), out.as_ref(), "--fast".as_ref()]);
+        let o = ampoule(&[
+            "run".as_ref(),
+            m.as_ref(),
+            from.join("case").as_ref(),
+            "-o".as_ref(),
+            out.as_ref(),
+            "--fast".as_ref(),
+        ]);
         assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
     }
     let mask = |out: &Path| volume(&only(out, |n| n.ends_with("_mask.nii.gz"))[0]).data;

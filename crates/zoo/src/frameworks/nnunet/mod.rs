@@ -40,7 +40,10 @@ pub(super) fn find(files: &Files) -> Result<Option<(Files, Option<String>)>> {
         1 => Ok(found.pop().map(|f| (f, None))),
         _ => {
             let list: Vec<String> = found.iter().map(|f| f.path("").display().to_string()).collect();
-            Err(files.wrong("", format!("it holds several trained configurations; give one of {}", list.join(", "))))
+            Err(files.wrong(
+                "",
+                format!("it holds several trained configurations; give one of {}", list.join(", ")),
+            ))
         }
     }
 }
@@ -95,7 +98,8 @@ fn folds(files: &Files, only: Option<&str>, notes: &mut Vec<String>) -> Result<V
     }
     let numbers: Vec<usize> = out.iter().filter_map(|f| f.name["fold_".len()..].parse().ok()).collect();
     let most = numbers.last().copied().unwrap_or(0);
-    let missing: Vec<String> = (0..most).filter(|n| !numbers.contains(n)).map(|n| format!("fold_{n}")).collect();
+    let missing: Vec<String> =
+        (0..most).filter(|n| !numbers.contains(n)).map(|n| format!("fold_{n}")).collect();
     if !missing.is_empty() && only.is_none() {
         notes.push(format!("{} are not there; the others are averaged", missing.join(", ")));
     }
@@ -174,12 +178,15 @@ pub(super) fn open(files: &Files, only: Option<&str>) -> Result<Found> {
         labels: &labels,
         folds: outputs,
         mirrored: told.mirrored,
-        name: plans.get("dataset_name").map_or_else(|| Ok(String::from("nnunet")), |n| n.text().map(str::to_owned))?,
+        name: plans
+            .get("dataset_name")
+            .map_or_else(|| Ok(String::from("nnunet")), |n| n.text().map(str::to_owned))?,
     };
     let mut recipe = recipe::recipe(&parts)?;
     if told_to_turn(&recipe) {
         recipe.preprocess.insert(0, Step::Orient { to: "RAS".into() });
-        notes.push("TotalSegmentator turns images to RAS before nnU-Net sees them; so does the recipe".into());
+        notes
+            .push("TotalSegmentator turns images to RAS before nnU-Net sees them; so does the recipe".into());
     }
     recipe.postprocess = postprocess::read(files, &folds_text(&folds), &labels, &mut notes)?;
     let mut graph: Graph = checked(b.finish())?;
