@@ -10,6 +10,8 @@ mod demo;
 mod evidence;
 #[path = "cli/folders.rs"]
 mod folders;
+#[path = "cli/frameworks.rs"]
+mod frameworks;
 #[path = "cli/memory.rs"]
 mod memory;
 #[path = "cli/optimize.rs"]

@@ -93,7 +93,9 @@ impl Error {
     /// The same about a file of a folder: errors that name no file are told with it.
     pub(crate) fn about(self, path: &std::path::Path) -> Error {
         match self {
-            Error::Torch(ref e) if !e.is_memory() => Error::Folder { path: path.into(), reason: self.to_string() },
+            Error::Torch(ref e) if !e.is_memory() => {
+                Error::Folder { path: path.into(), reason: self.to_string() }
+            }
             Error::Weights { .. } | Error::Archive(_) | Error::Pickle(_) | Error::Graph(_) => {
                 Error::Folder { path: path.into(), reason: self.to_string() }
             }

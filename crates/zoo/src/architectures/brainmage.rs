@@ -56,7 +56,13 @@ impl Blocks<'_, '_> {
 
 /// Adds the network: from an image `[1, channels, …]` to probabilities of `classes` labels without the background.
 /// Sizes must be multiples of 16.
-pub(crate) fn build(net: &mut Net, x: ValueId, channels: usize, base: usize, classes: usize) -> Result<ValueId> {
+pub(crate) fn build(
+    net: &mut Net,
+    x: ValueId,
+    channels: usize,
+    base: usize,
+    classes: usize,
+) -> Result<ValueId> {
     let mut k = Blocks(net);
     let c = |i: usize| base << i;
     let mut list = vec![k.initial(x, [channels, c(0)])?];

@@ -5,9 +5,7 @@
 
 use crate::{Result, Weights};
 use ampoule_graph::build::Builder;
-use ampoule_graph::op::{
-    Binary, Coordinates, Interpolation, Nearest, Padding, Pool, Resize, Unary, Window,
-};
+use ampoule_graph::op::{Binary, Coordinates, Interpolation, Nearest, Padding, Pool, Resize, Unary, Window};
 use ampoule_graph::{Op, Tensor, ValueId};
 use std::collections::HashMap;
 
@@ -75,7 +73,9 @@ impl Conv {
             kernel: self.kernel.clone(),
             strides: self.stride.clone(),
             dilations: self.dilation.clone(),
-            padding: Padding::Explicit([&self.pad[..], &self.pad].concat().iter().map(|p| *p as i64).collect()),
+            padding: Padding::Explicit(
+                [&self.pad[..], &self.pad].concat().iter().map(|p| *p as i64).collect(),
+            ),
         }
     }
 }
@@ -86,11 +86,21 @@ pub(crate) enum Norm {
     None,
     /// By running statistics: an affine map of each channel. `InstanceNorm` with `track_running_stats` is that too
     /// outside training.
-    Running { epsilon: f32, affine: bool },
+    Running {
+        epsilon: f32,
+        affine: bool,
+    },
     /// By the statistics of the image itself.
-    Instance { epsilon: f32, affine: bool },
+    Instance {
+        epsilon: f32,
+        affine: bool,
+    },
     /// By the statistics of groups of channels.
-    Group { groups: usize, epsilon: f32, affine: bool },
+    Group {
+        groups: usize,
+        epsilon: f32,
+        affine: bool,
+    },
 }
 
 impl<'a> Net<'a> {

@@ -1,9 +1,9 @@
 //! BrainMaGe's folder of weights: `resunet_ma.pt` (any contrast) or `resunet_multi_4.pt` (four contrasts), with its
 //! configuration (`NAME = VALUE` lines) where one lies beside it.
 
+use super::Found;
 use super::checkpoint::Checkpoint;
 use super::files::Files;
-use super::Found;
 use crate::architectures::layers::Net;
 use crate::architectures::{brainmage, checked, free_image};
 use crate::{Error, Result};
@@ -30,10 +30,14 @@ pub(super) fn find(files: &Files) -> Result<Option<usize>> {
 fn stated(files: &Files, key: &str) -> Result<Option<usize>> {
     let Some(name) = files.names()?.into_iter().find(|n| n.ends_with(".cfg")) else { return Ok(None) };
     for line in files.text(&name)?.lines() {
-        let Some((k, v)) = line.split_once('=').filter(|_| !line.trim_start().starts_with('#')) else { continue };
+        let Some((k, v)) = line.split_once('=').filter(|_| !line.trim_start().starts_with('#')) else {
+            continue;
+        };
         if k.trim() == key {
             let n = v.trim().parse().ok().filter(|n| (1..=4096).contains(n));
-            return n.map(Some).ok_or_else(|| files.wrong(&name, format!("{key} is `{}`; a number is expected", v.trim())));
+            return n
+                .map(Some)
+                .ok_or_else(|| files.wrong(&name, format!("{key} is `{}`; a number is expected", v.trim())));
         }
     }
     Ok(None)
@@ -72,14 +76,19 @@ fn recipe(contrasts: &[&str]) -> Recipe {
         back: Back::Linear,
     };
     // Across the image on both sides, along it in front only.
-    let pad = |size: Vec<usize>, side| Step::Pad { multiple: 1, size, mode: PadMode::Constant, value: 0.0, side };
+    let pad =
+        |size: Vec<usize>, side| Step::Pad { multiple: 1, size, mode: PadMode::Constant, value: 0.0, side };
     let resize = Step::Resize {
         size: SizeKey { size: vec![SIDE; 3], shorter: None },
         method: Method::Cubic,
         back: Back::Linear,
     };
     let before = match any {
-        true => vec![resample, pad(vec![PADDED[0], PADDED[1], 1], Side::Both), pad(vec![1, 1, PADDED[2]], Side::Start)],
+        true => vec![
+            resample,
+            pad(vec![PADDED[0], PADDED[1], 1], Side::Both),
+            pad(vec![1, 1, PADDED[2]], Side::Start),
+        ],
         false => vec![pad(PADDED.to_vec(), Side::End)],
     };
     let input = |name: &&str| Input {
@@ -96,7 +105,9 @@ fn recipe(contrasts: &[&str]) -> Recipe {
             name: "brainmage".into(),
             task: Task::Segmentation,
             description: "Brain mask of head MRI with tumours, co-registered to SRI-24".into(),
-            reference: "Thakur et al., Brain extraction on MRI scans in presence of diffuse glioma, NeuroImage 2020".into(),
+            reference:
+                "Thakur et al., Brain extraction on MRI scans in presence of diffuse glioma, NeuroImage 2020"
+                    .into(),
             ..About::default()
         },
         input: contrasts.iter().map(input).collect(),
@@ -106,7 +117,11 @@ fn recipe(contrasts: &[&str]) -> Recipe {
         label: vec![Label { value: 1, channel: 0, ..Label::named(0, "brain") }],
         postprocess: vec![
             Post { step: PostStep::FillHoles { slices: Some(Axis::Z) }, labels: Vec::new(), together: false },
-            Post { step: PostStep::Largest { neighbours: Neighbours::Full }, labels: Vec::new(), together: false },
+            Post {
+                step: PostStep::Largest { neighbours: Neighbours::Full },
+                labels: Vec::new(),
+                together: false,
+            },
         ],
         slide: None,
         outputs: Outputs { masked: "brain".into(), ..Outputs::default() },

@@ -50,10 +50,8 @@ fn value(p: &Plain, depth: usize) -> Value {
             }
             Value::Object(map)
         }
-        Plain::None
-        | Plain::Bytes(_)
-        | Plain::Tensor(_)
-        | Plain::Skipped
-        | Plain::Object { .. } => Value::Null,
+        Plain::None | Plain::Bytes(_) | Plain::Tensor(_) | Plain::Skipped | Plain::Object { .. } => {
+            Value::Null
+        }
     }
 }

@@ -59,22 +59,24 @@ impl<'a> Config<'a> {
     }
 
     pub fn flag(&self) -> Result<bool> {
-        self.value.as_bool().ok_or_else(|| self.wrong(format_args!("is {}; true or false is expected", self.value)))
+        self.value
+            .as_bool()
+            .ok_or_else(|| self.wrong(format_args!("is {}; true or false is expected", self.value)))
     }
 
     /// A whole number from 0 to `most`.
     pub fn size(&self, most: usize) -> Result<usize> {
         let whole = |v: f64| (v.fract() == 0.0 && (0.0..=most as f64).contains(&v)).then_some(v as usize);
-        self.value
-            .as_f64()
-            .and_then(whole)
-            .ok_or_else(|| self.wrong(format_args!("is {}; a whole number up to {most} is expected", self.value)))
+        self.value.as_f64().and_then(whole).ok_or_else(|| {
+            self.wrong(format_args!("is {}; a whole number up to {most} is expected", self.value))
+        })
     }
 
     /// The items of a list.
     pub fn list(&self) -> Result<Vec<Config<'a>>> {
         let list = self.value.as_array().ok_or_else(|| self.wrong("is no list"))?;
-        let item = |(i, value)| Config { value, file: self.file.clone(), place: format!("{}[{i}]", self.place) };
+        let item =
+            |(i, value)| Config { value, file: self.file.clone(), place: format!("{}[{i}]", self.place) };
         Ok(list.iter().enumerate().map(item).collect())
     }
 

@@ -24,16 +24,20 @@ pub(super) fn folder(files: &Files) -> Result<String> {
     let has = |n: &str| names.iter().any(|x| x == n);
     let ends = |e: &str| names.iter().find(|x| x.ends_with(e));
     Ok(if has("saved_model.pb") {
-        "it is a TensorFlow SavedModel; export it to ONNX with `python -m tf2onnx.convert --saved-model`".into()
+        "it is a TensorFlow SavedModel; export it to ONNX with `python -m tf2onnx.convert --saved-model`"
+            .into()
     } else if has("model.pkl") || has("plans.pkl") {
-        "it looks like nnU-Net v1's (plans.pkl), which is not read; nnU-Net v2's folders with plans.json are".into()
+        "it looks like nnU-Net v1's (plans.pkl), which is not read; nnU-Net v2's folders with plans.json are"
+            .into()
     } else if names.iter().any(|n| n.ends_with("data.pkl") || n.ends_with("data/")) && names.len() <= 4 {
         "it is a PyTorch file, which holds weights without the network; give the folder of nnU-Net, GaNDLF or MONAI that it came in, or `models import --arch`, or export it with torch.onnx.export".into()
     } else if let Some(onnx) = ends(".onnx") {
         format!("it holds {onnx}; give that file")
     } else if let Some(weights) = ends(".pth").or(ends(".pt")).or(ends(".tar")) {
-        format!("it holds the weights {weights}, but no configuration that tells the network (nnU-Net: plans.json and dataset.json with fold_…); export it to ONNX, or give the folder that the framework left")
+        format!(
+            "it holds the weights {weights}, but no configuration that tells the network (nnU-Net: plans.json and dataset.json with fold_…); export it to ONNX, or give the folder that the framework left"
+        )
     } else {
-        "it is no model that is known: ONNX files, and folders of nnU-Net v2, are".into()
+        "it is no model that is known: ONNX files, and folders of nnU-Net v2, GaNDLF, BrainMaGe and MONAI bundles, are".into()
     })
 }

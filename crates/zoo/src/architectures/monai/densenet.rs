@@ -36,7 +36,8 @@ impl DenseNet {
                 let name = format!("features.denseblock{}.denselayer{l}.layers", b + 1);
                 let inner = self.bottleneck * self.growth;
                 let y = self.active(net, x, &name, "1", c)?;
-                let y = net.conv(y, &format!("{name}.conv1"), &Conv::new([c, inner], 1, self.axes).plain())?;
+                let y =
+                    net.conv(y, &format!("{name}.conv1"), &Conv::new([c, inner], 1, self.axes).plain())?;
                 let y = self.active(net, y, &name, "2", inner)?;
                 let outer = Conv::new([inner, self.growth], 3, self.axes).plain();
                 let y = net.conv(y, &format!("{name}.conv2"), &outer)?;

@@ -79,7 +79,15 @@ impl DynUnet {
                 _ => format!("downsamples.{}", i - 1),
             };
             let x = list.last().copied().unwrap_or(x);
-            list.push(self.block(net, x, &name, [c, *f], &self.kernels[i], &self.strides[i], self.residual)?);
+            list.push(self.block(
+                net,
+                x,
+                &name,
+                [c, *f],
+                &self.kernels[i],
+                &self.strides[i],
+                self.residual,
+            )?);
             c = *f;
         }
         let mut x = list[last];

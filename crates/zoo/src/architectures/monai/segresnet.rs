@@ -18,7 +18,15 @@ pub(crate) struct SegResNet {
 }
 
 impl SegResNet {
-    fn conv(&self, net: &mut Net, x: ValueId, name: &str, io: [usize; 2], k: usize, s: usize) -> Result<ValueId> {
+    fn conv(
+        &self,
+        net: &mut Net,
+        x: ValueId,
+        name: &str,
+        io: [usize; 2],
+        k: usize,
+        s: usize,
+    ) -> Result<ValueId> {
         net.conv(x, &format!("{name}.conv"), &Conv::new(io, k, self.axes).stride(s).plain())
     }
 

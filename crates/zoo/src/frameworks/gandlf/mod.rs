@@ -53,7 +53,13 @@ pub(super) fn find(files: &Files) -> Result<Option<Model>> {
                 }
             }
             if let (false, Some(name)) = (folds.is_empty(), missing.first()) {
-                return Err(files.wrong(name, format!("the fold has no checkpoint (…{}); remove the folder to go without it", CHECKPOINTS[0])));
+                return Err(files.wrong(
+                    name,
+                    format!(
+                        "the fold has no checkpoint (…{}); remove the folder to go without it",
+                        CHECKPOINTS[0]
+                    ),
+                ));
             }
         }
     }
@@ -61,13 +67,20 @@ pub(super) fn find(files: &Files) -> Result<Option<Model>> {
         return Ok(None);
     }
     let names = files.names()?;
-    let configs: Vec<&String> = names.iter().filter(|n| n.ends_with(".yaml") || n.ends_with(".yml")).collect();
+    let configs: Vec<&String> =
+        names.iter().filter(|n| n.ends_with(".yaml") || n.ends_with(".yml")).collect();
     let config = match configs[..] {
         [] => None,
         [one] => Some(one.clone()),
         [..] => {
             let list: Vec<&str> = configs.iter().map(|c| c.as_str()).collect();
-            return Err(files.wrong("", format!("it holds several configurations ({}); leave the one that trained the model", list.join(", "))));
+            return Err(files.wrong(
+                "",
+                format!(
+                    "it holds several configurations ({}); leave the one that trained the model",
+                    list.join(", ")
+                ),
+            ));
         }
     };
     Ok(Some(Model { files: files.clone(), folds, config }))
@@ -149,14 +162,29 @@ fn settings(config: &Config, weights: &Weights, classes: usize) -> Result<Settin
         Some("batch") | None => Kind::Batch,
         Some("instance") => Kind::Instance,
         Some("none") => Kind::None,
-        Some(other) => return Err(m.wrong(format_args!("has the norm_type `{other}`; batch, instance and none are known"))),
+        Some(other) => {
+            return Err(
+                m.wrong(format_args!("has the norm_type `{other}`; batch, instance and none are known"))
+            );
+        }
     };
     let last = m.get("final_layer");
     let ending = match last.as_ref().and_then(|l| l.value().as_str()).map(str::to_lowercase).as_deref() {
         Some("sigmoid" | "sig") => Ending::Sigmoid,
         Some("softmax" | "soft") => Ending::Softmax,
-        None | Some("none" | "logits" | "regression" | "classification_but_not_softmax" | "classification_without_softmax") => Ending::None,
-        Some(other) => return Err(m.wrong(format_args!("has the final_layer `{other}`; sigmoid, softmax and none are known"))),
+        None
+        | Some(
+            "none"
+            | "logits"
+            | "regression"
+            | "classification_but_not_softmax"
+            | "classification_without_softmax",
+        ) => Ending::None,
+        Some(other) => {
+            return Err(
+                m.wrong(format_args!("has the final_layer `{other}`; sigmoid, softmax and none are known"))
+            );
+        }
     };
     if let Some(c) = m.get("converter_type") {
         return Err(c.wrong("converts a network of images to volumes, which is not known"));
@@ -182,7 +210,8 @@ fn settings(config: &Config, weights: &Weights, classes: usize) -> Result<Settin
 /// Channels of the image: the configuration may leave them to the table of cases, and then the first weights tell.
 fn channels(m: &Config, weights: &Weights) -> Result<usize> {
     let firsts = ["ins.conv0.weight", "features.0.weight", "features.conv1.weight", "conv0_1x1.conv.weight"];
-    let told = firsts.iter().flat_map(|n| [weights.dims(n), weights.dims(&format!("module.{n}"))]).flatten().next();
+    let told =
+        firsts.iter().flat_map(|n| [weights.dims(n), weights.dims(&format!("module.{n}"))]).flatten().next();
     match told.and_then(|d| d.get(1).copied()) {
         Some(n) => Ok(n),
         None => m.need("num_channels")?.size(MOST),

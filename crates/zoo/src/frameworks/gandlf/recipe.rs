@@ -25,7 +25,9 @@ pub(super) fn patch(config: &Config) -> Result<(Vec<usize>, usize)> {
     let given = config.need("patch_size")?;
     let stated = config.need("model")?.get("dimension").map(|d| d.size(3)).transpose()?;
     if let Value::String(text) = given.value() {
-        return Err(given.wrong(format_args!("is `{text}`; sizes in microns need a slide's scale and are not known, write pixels")));
+        return Err(given.wrong(format_args!(
+            "is `{text}`; sizes in microns need a slide's scale and are not known, write pixels"
+        )));
     }
     let mut list = if given.value().is_number() { vec![given.size(SIDE)?] } else { given.sizes(SIDE)? };
     if let ([one], Some(n)) = (&list[..], stated) {
@@ -36,7 +38,9 @@ pub(super) fn patch(config: &Config) -> Result<(Vec<usize>, usize)> {
         (3, Some(2)) if list[2] == 1 => 2,
         (3, None) if list[2] == 1 => 2,
         (3, None | Some(3)) => 3,
-        (n, d) => return Err(given.wrong(format_args!("has {n} sizes for a network of {} axes", d.unwrap_or(0)))),
+        (n, d) => {
+            return Err(given.wrong(format_args!("has {n} sizes for a network of {} axes", d.unwrap_or(0))));
+        }
     };
     if list.contains(&0) {
         return Err(given.wrong("must be sizes above 0"));
@@ -48,7 +52,9 @@ pub(super) fn patch(config: &Config) -> Result<(Vec<usize>, usize)> {
 pub(super) fn class_list(config: &Config) -> Result<Vec<(String, u16)>> {
     let given = config.need("model")?.need("class_list")?;
     let mut items: Vec<String> = match given.value() {
-        Value::String(text) => text.replace(['[', ']', '\'', '"'], "").split(',').map(|t| t.trim().to_owned()).collect(),
+        Value::String(text) => {
+            text.replace(['[', ']', '\'', '"'], "").split(',').map(|t| t.trim().to_owned()).collect()
+        }
         _ => {
             let one = |c: Config| match c.value() {
                 Value::String(s) => s.trim().to_owned(),
@@ -124,7 +130,10 @@ pub(super) fn recipe(p: &Parts, notes: &mut Vec<String>) -> Result<Recipe> {
     if p.outputs.len() > 1 && p.task == Task::Segmentation {
         notes.push("the scores of the folds are averaged; GaNDLF writes a mask a fold".into());
     }
-    let label = |(i, (name, value)): (usize, &(String, u16))| Label { value: *value, ..Label::named(i, name.clone()) };
+    let label = |(i, (name, value)): (usize, &(String, u16))| Label {
+        value: *value,
+        ..Label::named(i, name.clone())
+    };
     let rule = match p.task {
         Task::Segmentation => Rule::Regions,
         Task::Classification | Task::Regression => Rule::Argmax,
@@ -150,7 +159,14 @@ pub(super) fn recipe(p: &Parts, notes: &mut Vec<String>) -> Result<Recipe> {
 }
 
 fn inputs(s: &Settings, volume: bool) -> Result<Vec<Input>> {
-    let one = |name: String, kind, colours| Input { name, kind, colours, suffix: Vec::new(), frame: None, grid: Agree::Same };
+    let one = |name: String, kind, colours| Input {
+        name,
+        kind,
+        colours,
+        suffix: Vec::new(),
+        frame: None,
+        grid: Agree::Same,
+    };
     if volume {
         let channel = |i| one(format!("Channel_{i}"), Kind::Volume, Colours::Grey);
         return Ok((0..s.channels).map(channel).collect());
@@ -158,7 +174,10 @@ fn inputs(s: &Settings, volume: bool) -> Result<Vec<Input>> {
     match s.channels {
         1 => Ok(vec![one("Channel_0".into(), Kind::Image, Colours::Grey)]),
         3 => Ok(vec![one("Channel_0".into(), Kind::Image, Colours::Rgb)]),
-        n => Err(crate::Error::UnknownModel { name: format!("a network of images with {n} channels"), known: "1 and 3 channels".into() }),
+        n => Err(crate::Error::UnknownModel {
+            name: format!("a network of images with {n} channels"),
+            known: "1 and 3 channels".into(),
+        }),
     }
 }
 
@@ -182,7 +201,11 @@ fn step(
         scale: 1.0,
         shift: 0.0,
     };
-    let colours = |mean: [f64; 3], deviation: [f64; 3]| Step::MeanDeviation { mean: mean.into(), deviation: deviation.into(), maximum: 255.0 };
+    let colours = |mean: [f64; 3], deviation: [f64; 3]| Step::MeanDeviation {
+        mean: mean.into(),
+        deviation: deviation.into(),
+        maximum: 255.0,
+    };
     let lower = key.to_lowercase();
     if c.value() == &Value::Bool(false) {
         return Ok(());
@@ -206,9 +229,10 @@ fn step(
     }
     match lower.as_str() {
         "to_canonical" => into.insert(0, Step::Orient { to: "RAS".into() }),
-        "clip" | "clamp" => {
-            into.push(Step::Clip { low: number("min", f64::MIN_POSITIVE)?, high: number("max", f32::MAX as f64)? })
-        }
+        "clip" | "clamp" => into.push(Step::Clip {
+            low: number("min", f64::MIN_POSITIVE)?,
+            high: number("max", f32::MAX as f64)?,
+        }),
         "rescale" => into.extend(rescale(c)?),
         // Training only.
         "crop_external_zero_planes" => {}
@@ -230,8 +254,16 @@ fn step(
             notes.push("results return to the grid of the image; GaNDLF leaves them on the grid that it resampled to".into());
         }
         "resize" | "resize_image" | "resize_images" | "resize_patch" => {
-            let size = if c.value().is_number() { vec![c.size(SIDE)?; if volume { 3 } else { 2 }] } else { c.sizes(SIDE)? };
-            into.push(Step::Resize { size: SizeKey { size, shorter: None }, method: Method::Linear, back: Back::Nearest });
+            let size = if c.value().is_number() {
+                vec![c.size(SIDE)?; if volume { 3 } else { 2 }]
+            } else {
+                c.sizes(SIDE)?
+            };
+            into.push(Step::Resize {
+                size: SizeKey { size, shorter: None },
+                method: Method::Linear,
+                back: Back::Nearest,
+            });
         }
         _ => {
             return Err(c.wrong("changes what the network sees and is not known; write a recipe (`ampoule generate recipe FOLDER` prints one without it once the key is removed)"));
@@ -276,7 +308,11 @@ fn postprocess(config: &Config, notes: &mut Vec<String>) -> Result<Vec<Post>> {
         let Some(steps) = config.get(section) else { continue };
         let names: Vec<(String, Config)> = match steps.value() {
             Value::Object(_) => steps.entries()?.into_iter().map(|(k, c)| (k.to_owned(), c)).collect(),
-            _ => steps.list()?.into_iter().map(|c| Ok((c.text()?.to_owned(), c.clone()))).collect::<Result<_>>()?,
+            _ => steps
+                .list()?
+                .into_iter()
+                .map(|c| Ok((c.text()?.to_owned(), c.clone())))
+                .collect::<Result<_>>()?,
         };
         for (name, c) in names {
             let step = match name.as_str() {
@@ -288,12 +324,19 @@ fn postprocess(config: &Config, notes: &mut Vec<String>) -> Result<Vec<Post>> {
                         let from = from.parse().map_err(|_| c.wrong("must map numbers to numbers"))?;
                         pairs.push((from, to.size(65_535)?));
                     }
-                    PostStep::Map { from: pairs.iter().map(|p| p.0).collect(), to: pairs.iter().map(|p| p.1).collect() }
+                    PostStep::Map {
+                        from: pairs.iter().map(|p| p.0).collect(),
+                        to: pairs.iter().map(|p| p.1).collect(),
+                    }
                 }
-                other => return Err(c.wrong(format_args!("`{other}` is not known and would change the labels"))),
+                other => {
+                    return Err(c.wrong(format_args!("`{other}` is not known and would change the labels")));
+                }
             };
             if section == "data_postprocessing" {
-                notes.push(format!("{name} is applied to labels; GaNDLF applies it to scores before they are decided"));
+                notes.push(format!(
+                    "{name} is applied to labels; GaNDLF applies it to scores before they are decided"
+                ));
             }
             out.push(Post { step, labels: Vec::new(), together: false });
         }

@@ -62,7 +62,10 @@ fn resolved(v: &Value, all: &Value, depth: usize) -> Value {
 pub(super) fn open(files: &Files) -> Result<Found> {
     let metadata = json(files, METADATA)?;
     let name = CONFIGS.iter().find(|c| files.has(c)).ok_or_else(|| {
-        files.wrong("configs", "it has no inference.json or inference.yaml, which tells the network and its transforms")
+        files.wrong(
+            "configs",
+            "it has no inference.json or inference.yaml, which tells the network and its transforms",
+        )
     })?;
     let raw = match name.ends_with(".json") {
         true => json(files, name)?,
@@ -72,8 +75,10 @@ pub(super) fn open(files: &Files) -> Result<Found> {
     let config = Config::root(&value, files.path(name));
     let metadata = Config::root(&metadata, files.path(METADATA));
     if !files.has(WEIGHTS) {
-        let script = if files.has("models/model.ts") { " (there is a TorchScript file, models/model.ts)" } else { "" };
-        return Err(files.wrong("models", format!("it has no model.pt{script}; download the bundle with its weights")));
+        let script =
+            if files.has("models/model.ts") { " (there is a TorchScript file, models/model.ts)" } else { "" };
+        return Err(files
+            .wrong("models", format!("it has no model.pt{script}; download the bundle with its weights")));
     }
     let definition = config.get("network_def").map_or_else(|| config.need("network"), Ok)?;
     let network = Network::read(&definition)?;

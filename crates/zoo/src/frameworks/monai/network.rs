@@ -46,9 +46,8 @@ fn named<'a>(c: &Config<'a>) -> Result<(String, Option<Config<'a>>)> {
 fn act(d: &Config, key: &str, usual: Act) -> Result<Act> {
     let Some(c) = d.get(key) else { return Ok(usual) };
     let (name, arguments) = named(&c)?;
-    let number = |key: &str, usual: f64| {
-        arguments.as_ref().and_then(|a| a.get(key)).map_or(Ok(usual), |v| v.number())
-    };
+    let number =
+        |key: &str, usual: f64| arguments.as_ref().and_then(|a| a.get(key)).map_or(Ok(usual), |v| v.number());
     Ok(match name.as_str() {
         "prelu" => Act::Prelu,
         "relu" => Act::Function(Unary::Relu),
@@ -75,7 +74,11 @@ fn norm(d: &Config, key: &str, usual: Norm) -> Result<Norm> {
             epsilon,
             affine: affine(true)?,
         },
-        other => return Err(c.wrong(format_args!("is `{other}`; instance, batch and group normalisation are known"))),
+        other => {
+            return Err(
+                c.wrong(format_args!("is `{other}`; instance, batch and group normalisation are known"))
+            );
+        }
     })
 }
 
@@ -97,7 +100,10 @@ impl Network {
     pub fn read(d: &Config) -> Result<Network> {
         let target = d.need("_target_").or_else(|_| d.need("name"))?;
         let name = kind(target.text()?).to_owned();
-        let axes = d.get("spatial_dims").or_else(|| d.get("dimensions")).map_or_else(|| d.need("spatial_dims")?.size(3), |c| c.size(3))?;
+        let axes = d
+            .get("spatial_dims")
+            .or_else(|| d.get("dimensions"))
+            .map_or_else(|| d.need("spatial_dims")?.size(3), |c| c.size(3))?;
         if !(2..=3).contains(&axes) {
             return Err(d.wrong("has spatial_dims other than 2 and 3"));
         }
@@ -113,14 +119,37 @@ impl Network {
         let sizes = |key: &str, usual: &[usize]| d.get(key).map_or(Ok(usual.to_vec()), |c| c.sizes(MOST));
         Ok(match name.as_str() {
             "UNet" | "Unet" => {
-                only(d, &["spatial_dims", "dimensions", "in_channels", "out_channels", "channels", "strides", "kernel_size", "up_kernel_size", "num_res_units", "act", "norm", "bias", "adn_ordering"])?;
+                only(
+                    d,
+                    &[
+                        "spatial_dims",
+                        "dimensions",
+                        "in_channels",
+                        "out_channels",
+                        "channels",
+                        "strides",
+                        "kernel_size",
+                        "up_kernel_size",
+                        "num_res_units",
+                        "act",
+                        "norm",
+                        "bias",
+                        "adn_ordering",
+                    ],
+                )?;
                 if let Some(o) = d.get("adn_ordering").filter(|o| o.value() != "NDA") {
-                    return Err(o.wrong("orders normalisation and activation otherwise than NDA, which is not known"));
+                    return Err(o.wrong(
+                        "orders normalisation and activation otherwise than NDA, which is not known",
+                    ));
                 }
                 let channels = d.need("channels")?.sizes(MOST)?;
                 let strides = d.need("strides")?.sizes(64)?;
                 if channels.len() < 2 || strides.len() + 1 < channels.len() {
-                    return Err(d.need("strides")?.wrong(format_args!("has {} numbers for {} stages", strides.len(), channels.len())));
+                    return Err(d.need("strides")?.wrong(format_args!(
+                        "has {} numbers for {} stages",
+                        strides.len(),
+                        channels.len()
+                    )));
                 }
                 let number = |key: &str, usual: usize| d.get(key).map_or(Ok(usual), |c| c.size(64));
                 Network::Unet(Unet {
@@ -137,12 +166,26 @@ impl Network {
                 })
             }
             "BasicUNet" | "BasicUnet" | "Basicunet" | "basicunet" => {
-                only(d, &["spatial_dims", "dimensions", "in_channels", "out_channels", "features", "act", "norm", "bias", "upsample"])?;
+                only(
+                    d,
+                    &[
+                        "spatial_dims",
+                        "dimensions",
+                        "in_channels",
+                        "out_channels",
+                        "features",
+                        "act",
+                        "norm",
+                        "bias",
+                        "upsample",
+                    ],
+                )?;
                 if let Some(u) = d.get("upsample").filter(|u| u.value() != "deconv") {
                     return Err(u.wrong("is another way than deconv, which is not known"));
                 }
                 let list = sizes("features", &[32, 32, 64, 128, 256, 32])?;
-                let features = list.try_into().map_err(|_| d.wrong("has `features` that are not six numbers"))?;
+                let features =
+                    list.try_into().map_err(|_| d.wrong("has `features` that are not six numbers"))?;
                 Network::Basic(BasicUnet {
                     axes,
                     io: io("in_channels", "out_channels", Some([1, 2]))?,
@@ -153,7 +196,22 @@ impl Network {
                 })
             }
             "SegResNet" => {
-                only(d, &["spatial_dims", "init_filters", "in_channels", "out_channels", "act", "norm", "num_groups", "use_conv_final", "blocks_down", "blocks_up", "upsample_mode"])?;
+                only(
+                    d,
+                    &[
+                        "spatial_dims",
+                        "init_filters",
+                        "in_channels",
+                        "out_channels",
+                        "act",
+                        "norm",
+                        "num_groups",
+                        "use_conv_final",
+                        "blocks_down",
+                        "blocks_up",
+                        "upsample_mode",
+                    ],
+                )?;
                 if let Some(u) = d.get("upsample_mode").filter(|u| u.value() != "nontrainable") {
                     return Err(u.wrong("is another way than nontrainable, which is not known"));
                 }
@@ -176,7 +234,24 @@ impl Network {
                 })
             }
             "DynUNet" | "DynUnet" => {
-                only(d, &["spatial_dims", "in_channels", "out_channels", "kernel_size", "strides", "upsample_kernel_size", "filters", "norm_name", "act_name", "deep_supervision", "deep_supr_num", "res_block", "trans_bias"])?;
+                only(
+                    d,
+                    &[
+                        "spatial_dims",
+                        "in_channels",
+                        "out_channels",
+                        "kernel_size",
+                        "strides",
+                        "upsample_kernel_size",
+                        "filters",
+                        "norm_name",
+                        "act_name",
+                        "deep_supervision",
+                        "deep_supr_num",
+                        "res_block",
+                        "trans_bias",
+                    ],
+                )?;
                 let strides = stages(&d.need("strides")?, axes)?;
                 let n = strides.len();
                 let most = if axes == 3 { 320 } else { 512 };
@@ -202,7 +277,22 @@ impl Network {
                 })
             }
             dense if dense.to_lowercase().starts_with("densenet") => {
-                only(d, &["spatial_dims", "in_channels", "out_channels", "init_features", "growth_rate", "block_config", "bn_size", "act", "norm", "pretrained", "progress"])?;
+                only(
+                    d,
+                    &[
+                        "spatial_dims",
+                        "in_channels",
+                        "out_channels",
+                        "init_features",
+                        "growth_rate",
+                        "block_config",
+                        "bn_size",
+                        "act",
+                        "norm",
+                        "pretrained",
+                        "progress",
+                    ],
+                )?;
                 let (blocks, first, growth): (&[usize], usize, usize) = match dense.to_lowercase().as_str() {
                     "densenet169" => (&[6, 12, 32, 32], 64, 32),
                     "densenet201" => (&[6, 12, 48, 32], 64, 32),

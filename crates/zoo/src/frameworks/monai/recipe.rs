@@ -23,7 +23,9 @@ fn channel_names(c: Option<Config>, n: usize, what: &str) -> Vec<String> {
     (0..n)
         .map(|i| {
             let told = defined.as_ref().and_then(|d| d.get(&i.to_string()));
-            told.and_then(|t| t.text().ok().map(str::to_owned)).filter(|t| !t.trim().is_empty()).unwrap_or(format!("{what} {i}"))
+            told.and_then(|t| t.text().ok().map(str::to_owned))
+                .filter(|t| !t.trim().is_empty())
+                .unwrap_or(format!("{what} {i}"))
         })
         .collect()
 }
@@ -71,7 +73,12 @@ pub(super) fn recipe(
         other => other,
     };
     let preprocess = before.orient.into_iter().map(|to| Step::Orient { to }).chain(before.steps).collect();
-    let text = |key: &str| metadata.get(key).and_then(|c| c.text().ok().map(|t| t.replace(char::is_control, " "))).unwrap_or_default();
+    let text = |key: &str| {
+        metadata
+            .get(key)
+            .and_then(|c| c.text().ok().map(|t| t.replace(char::is_control, " ")))
+            .unwrap_or_default()
+    };
     let name = text("name");
     Ok(Recipe {
         version: VERSION,
@@ -94,10 +101,18 @@ pub(super) fn recipe(
             window: window(config, axes)?,
             ..recipe::Network::plain()
         }],
-        decide: Decide { rule, threshold: after.threshold.unwrap_or(0.5), at_least: after.threshold.is_some() },
+        decide: Decide {
+            rule,
+            threshold: after.threshold.unwrap_or(0.5),
+            at_least: after.threshold.is_some(),
+        },
         label,
         postprocess: match after.largest {
-            true => vec![Post { step: PostStep::Largest { neighbours: Neighbours::Full }, labels: Vec::new(), together: false }],
+            true => vec![Post {
+                step: PostStep::Largest { neighbours: Neighbours::Full },
+                labels: Vec::new(),
+                together: false,
+            }],
             false => Vec::new(),
         },
         slide: None,
@@ -114,7 +129,14 @@ fn labels(out: &Option<Config>, n: usize, classifier: bool, after: &After) -> Ve
 }
 
 fn inputs(given: &Option<Config>, n: usize, kind: Kind, config: &Config) -> Result<Vec<Input>> {
-    let one = |name: String, colours| Input { name, kind, colours, suffix: Vec::new(), frame: None, grid: Agree::Same };
+    let one = |name: String, colours| Input {
+        name,
+        kind,
+        colours,
+        suffix: Vec::new(),
+        frame: None,
+        grid: Agree::Same,
+    };
     if kind == Kind::Image {
         return match n {
             1 => Ok(vec![one("image".into(), Colours::Grey)]),
@@ -133,7 +155,11 @@ fn window(config: &Config, axes: usize) -> Result<Option<Window>> {
     match target.text()?.rsplit('.').next().unwrap_or_default() {
         "SimpleInferer" => return Ok(None),
         "SlidingWindowInferer" | "SlidingWindowInfererAdapt" => {}
-        other => return Err(target.wrong(format_args!("is `{other}`; SlidingWindowInferer and SimpleInferer are known"))),
+        other => {
+            return Err(
+                target.wrong(format_args!("is `{other}`; SlidingWindowInferer and SimpleInferer are known"))
+            );
+        }
     }
     let mut size = c.need("roi_size")?.sizes_or_one(axes, SIDE)?;
     if axes == 2 {
@@ -141,10 +167,13 @@ fn window(config: &Config, axes: usize) -> Result<Option<Window>> {
     }
     let overlap = c.get("overlap").map_or(Ok(0.25), |o| o.number())?;
     let mode = c.get("mode").map(|m| m.value().clone()).unwrap_or(Value::from("constant"));
-    let blend = match mode.as_str().unwrap_or_default().to_lowercase().rsplit('.').next().unwrap_or_default() {
+    let blend = match mode.as_str().unwrap_or_default().to_lowercase().rsplit('.').next().unwrap_or_default()
+    {
         "gaussian" => Weighting::Gaussian,
         "constant" => Weighting::Average,
-        other => return Err(c.wrong(format_args!("blends windows by `{other}`; constant and gaussian are known"))),
+        other => {
+            return Err(c.wrong(format_args!("blends windows by `{other}`; constant and gaussian are known")));
+        }
     };
     Ok(Some(Window {
         size,

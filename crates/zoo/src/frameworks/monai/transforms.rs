@@ -24,7 +24,14 @@ fn class(c: &Config) -> Result<Option<String>> {
     }
     let target = c.need("_target_")?;
     let name = target.text()?;
-    Ok(Some(name.rsplit('.').next().unwrap_or(name).trim_end_matches(['d', 'D']).trim_end_matches("ict").to_owned()))
+    Ok(Some(
+        name.rsplit('.')
+            .next()
+            .unwrap_or(name)
+            .trim_end_matches(['d', 'D'])
+            .trim_end_matches("ict")
+            .to_owned(),
+    ))
 }
 
 /// Items of a `Compose`, or the list itself.
@@ -102,7 +109,11 @@ impl Before {
             }
             "DivisiblePad" => {
                 let k = c.need("k")?;
-                let k = if k.value().is_number() { k.size(4096)? } else { k.sizes(4096)?.into_iter().max().unwrap_or(1) };
+                let k = if k.value().is_number() {
+                    k.size(4096)?
+                } else {
+                    k.sizes(4096)?.into_iter().max().unwrap_or(1)
+                };
                 self.steps.push(pad(k, Vec::new()));
             }
             "Resize" => {
@@ -130,12 +141,15 @@ impl Before {
         let list = if given.value().is_number() { vec![given.number()?; 3] } else { given.numbers()? };
         let [x, y, z] = list[..] else { return Err(given.wrong("must be three voxel sizes")) };
         let mode = c.get("mode");
-        let first = mode.as_ref().map(|m| m.list().ok().and_then(|l| l.first().cloned()).unwrap_or(m.clone()));
+        let first =
+            mode.as_ref().map(|m| m.list().ok().and_then(|l| l.first().cloned()).unwrap_or(m.clone()));
         let mode = first.map_or(Ok("bilinear"), |m| m.text())?.to_lowercase();
         let method = match mode.rsplit('.').next().unwrap_or("bilinear") {
             "bilinear" => Method::Linear,
             "nearest" => Method::NearestExact,
-            other => return Err(c.wrong(format_args!("interpolates by `{other}`; bilinear and nearest are known"))),
+            other => {
+                return Err(c.wrong(format_args!("interpolates by `{other}`; bilinear and nearest are known")));
+            }
         };
         self.steps.push(Step::Resample {
             // Negative sizes keep an axis, as ours of 0 do.
@@ -195,7 +209,8 @@ impl After {
             "Activations" | "Invert" | "SaveImage" | "SaveClassification" | "EnsureType" | "CastToType"
             | "ToDevice" | "DeleteItems" | "Identity" | "ToTensor" => {}
             "AsDiscrete" => {
-                let first = c.get("argmax").map(|a| a.list().ok().and_then(|l| l.first().cloned()).unwrap_or(a));
+                let first =
+                    c.get("argmax").map(|a| a.list().ok().and_then(|l| l.first().cloned()).unwrap_or(a));
                 self.argmax |= first.is_some_and(|a| a.value() == true);
                 self.threshold = c.get("threshold").and_then(|t| t.number().ok()).or(self.threshold);
             }

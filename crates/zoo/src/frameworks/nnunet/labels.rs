@@ -33,7 +33,9 @@ impl Labels {
             // In older files names and numbers stand the other way round.
             let swapped = name.parse::<usize>().is_ok() && c.value().is_string();
             if swapped {
-                return Err(given.wrong("maps numbers to names, as nnU-Net 1 has it; names are mapped to numbers in version 2"));
+                return Err(given.wrong(
+                    "maps numbers to names, as nnU-Net 1 has it; names are mapped to numbers in version 2",
+                ));
             }
             // Voxels of this label were left out of training; no channel stands for it.
             if name != "ignore" {
@@ -52,9 +54,14 @@ impl Labels {
     fn regions(dataset: &Config, all: Vec<(String, Vec<usize>)>) -> Result<Labels> {
         let order = dataset.need("regions_class_order")?;
         let written = order.sizes(MOST)?;
-        let names: Vec<String> = all.into_iter().filter(|(_, v)| v.iter().any(|n| *n != 0)).map(|l| l.0).collect();
+        let names: Vec<String> =
+            all.into_iter().filter(|(_, v)| v.iter().any(|n| *n != 0)).map(|l| l.0).collect();
         if names.len() != written.len() {
-            return Err(order.wrong(format_args!("has {} values for {} regions", written.len(), names.len())));
+            return Err(order.wrong(format_args!(
+                "has {} values for {} regions",
+                written.len(),
+                names.len()
+            )));
         }
         Ok(Labels::Regions(names.into_iter().zip(written.into_iter().map(|v| v as u16)).collect()))
     }
@@ -89,7 +96,9 @@ impl Labels {
 
     pub fn list(&self) -> Vec<Label> {
         match self {
-            Labels::Classes(names) => names.iter().enumerate().map(|(i, n)| Label::named(i, n.clone())).collect(),
+            Labels::Classes(names) => {
+                names.iter().enumerate().map(|(i, n)| Label::named(i, n.clone())).collect()
+            }
             Labels::Regions(list) => {
                 let one = |(i, (name, value)): (usize, &(String, u16))| Label {
                     value: *value,

@@ -11,10 +11,11 @@ use super::config::Config;
 use super::files::Files;
 use super::{Found, json};
 use crate::architectures::{checked, free_image};
-use crate::{Error, Result, Weights};
+use crate::{Error, Result};
 use ampoule_graph::Graph;
 use ampoule_graph::build::Builder;
-use ampoule_pipeline::RECIPE_KEY;
+use ampoule_pipeline::recipe::{Kind, Step};
+use ampoule_pipeline::{RECIPE_KEY, Recipe};
 use labels::Labels;
 
 /// Networks that nnU-Net trains to the end, and the best on its validation cases.
@@ -39,7 +40,10 @@ pub(super) fn find(files: &Files) -> Result<Option<(Files, Option<String>)>> {
         1 => Ok(found.pop().map(|f| (f, None))),
         _ => {
             let list: Vec<String> = found.iter().map(|f| f.path("").display().to_string()).collect();
-            Err(files.wrong("", format!("it holds several trained configurations; give one of {}", list.join(", "))))
+            Err(files.wrong(
+                "",
+                format!("it holds several trained configurations; give one of {}", list.join(", ")),
+            ))
         }
     }
 }
@@ -94,7 +98,8 @@ fn folds(files: &Files, only: Option<&str>, notes: &mut Vec<String>) -> Result<V
     }
     let numbers: Vec<usize> = out.iter().filter_map(|f| f.name["fold_".len()..].parse().ok()).collect();
     let most = numbers.last().copied().unwrap_or(0);
-    let missing: Vec<String> = (0..most).filter(|n| !numbers.contains(n)).map(|n| format!("fold_{n}")).collect();
+    let missing: Vec<String> =
+        (0..most).filter(|n| !numbers.contains(n)).map(|n| format!("fold_{n}")).collect();
     if !missing.is_empty() && only.is_none() {
         notes.push(format!("{} are not there; the others are averaged", missing.join(", ")));
     }
@@ -163,7 +168,7 @@ pub(super) fn open(files: &Files, only: Option<&str>) -> Result<Found> {
         let mut w = read.weights.for_arch("of plans.json");
         let about = |e: Error| e.about(&files.path(&f.file));
         let y = network.build(&mut b, &mut w, x).map_err(about)?;
-        finish(w).map_err(about)?;
+        w.finish().map_err(about)?;
         b.output(y, &f.name, &free_image(labels.count(), network.kernels[0].len()));
     }
     let parts = recipe::Parts {
@@ -173,9 +178,16 @@ pub(super) fn open(files: &Files, only: Option<&str>) -> Result<Found> {
         labels: &labels,
         folds: outputs,
         mirrored: told.mirrored,
-        name: plans.get("dataset_name").map_or_else(|| Ok(String::from("nnunet")), |n| n.text().map(str::to_owned))?,
+        name: plans
+            .get("dataset_name")
+            .map_or_else(|| Ok(String::from("nnunet")), |n| n.text().map(str::to_owned))?,
     };
     let mut recipe = recipe::recipe(&parts)?;
+    if told_to_turn(&recipe) {
+        recipe.preprocess.insert(0, Step::Orient { to: "RAS".into() });
+        notes
+            .push("TotalSegmentator turns images to RAS before nnU-Net sees them; so does the recipe".into());
+    }
     recipe.postprocess = postprocess::read(files, &folds_text(&folds), &labels, &mut notes)?;
     let mut graph: Graph = checked(b.finish())?;
     graph.set_meta(RECIPE_KEY, recipe.to_text());
@@ -183,8 +195,10 @@ pub(super) fn open(files: &Files, only: Option<&str>) -> Result<Found> {
     Ok(Found { graph, notes })
 }
 
-fn finish(w: Weights) -> Result<()> {
-    w.finish()
+/// Whether the program around the network turns images to their closest canonical axes first, which plans do not tell.
+fn told_to_turn(recipe: &Recipe) -> bool {
+    let turned = matches!(recipe.preprocess.first(), Some(Step::Orient { .. }));
+    recipe.model.name.to_lowercase().contains("totalsegmentator") && recipe.kind() == Kind::Volume && !turned
 }
 
 /// The folds as nnU-Net joins them in names of folders.

@@ -91,7 +91,9 @@ fn planned(a: &Config, channels: usize, classes: usize) -> Result<DynamicUnet> {
         }
     };
     for unknown in ["squeeze_excitation", "stochastic_depth_p"] {
-        if let Some(c) = k.get(unknown).filter(|c| *c.value() != Value::from(false) && c.number().ok() != Some(0.0)) {
+        if let Some(c) =
+            k.get(unknown).filter(|c| *c.value() != Value::from(false) && c.number().ok() != Some(0.0))
+        {
             return Err(c.wrong("is set, which changes the network's blocks and is not known"));
         }
     }
@@ -178,7 +180,9 @@ fn by_older_plans(c: &Config, channels: usize, classes: usize) -> Result<Dynamic
         "PlainConvUNet" => Stages::Plain,
         "ResidualEncoderUNet" => Stages::Residual { stem: features[0], bottleneck: vec![None; stages] },
         other => {
-            return Err(name.wrong(format_args!("is `{other}`; PlainConvUNet and ResidualEncoderUNet are known")));
+            return Err(
+                name.wrong(format_args!("is `{other}`; PlainConvUNet and ResidualEncoderUNet are known"))
+            );
         }
     };
     Ok(DynamicUnet {

@@ -12,7 +12,12 @@ use serde_json::Value;
 const LARGEST: &str = "remove_all_but_largest_component_from_segmentation";
 
 /// The steps for these folds.
-pub(super) fn read(files: &Files, folds: &str, labels: &Labels, notes: &mut Vec<String>) -> Result<Vec<Post>> {
+pub(super) fn read(
+    files: &Files,
+    folds: &str,
+    labels: &Labels,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Post>> {
     let folder = format!("crossval_results_folds_{folds}");
     let file = format!("{folder}/postprocessing.json");
     if !files.has(&file) {
@@ -26,7 +31,8 @@ pub(super) fn read(files: &Files, folds: &str, labels: &Labels, notes: &mut Vec<
     }
     let value = json(files, &file)?;
     let c = Config::root(&value, files.path(&file));
-    let (functions, kwargs) = (c.need("postprocessing_fns")?.list()?, c.need("postprocessing_kwargs")?.list()?);
+    let (functions, kwargs) =
+        (c.need("postprocessing_fns")?.list()?, c.need("postprocessing_kwargs")?.list()?);
     let mut out = Vec::new();
     for (function, kwargs) in functions.iter().zip(&kwargs) {
         if function.text()? != LARGEST {

@@ -47,7 +47,9 @@ pub(super) fn channel_names(dataset: &Config) -> Result<Vec<String>> {
     };
     let mut named: Vec<(usize, String)> = Vec::new();
     for (key, name) in given.entries()? {
-        let i = key.parse().map_err(|_| given.wrong(format_args!("has the channel `{key}`, which is no number")))?;
+        let i = key
+            .parse()
+            .map_err(|_| given.wrong(format_args!("has the channel `{key}`, which is no number")))?;
         named.push((i, name.text()?.to_owned()));
     }
     named.sort();
@@ -62,7 +64,9 @@ pub(super) fn channel_names(dataset: &Config) -> Result<Vec<String>> {
         let twice = names.iter().enumerate().any(|(k, n)| k != i && same(n, &names[i]));
         twice || reserved.iter().any(|r| same(r, &names[i]))
     };
-    Ok((0..names.len()).map(|i| if unclear(i) { format!("{} {i}", names[i]).trim().to_owned() } else { names[i].clone() }).collect())
+    Ok((0..names.len())
+        .map(|i| if unclear(i) { format!("{} {i}", names[i]).trim().to_owned() } else { names[i].clone() })
+        .collect())
 }
 
 /// Whose reader of images the plans name.
@@ -183,7 +187,14 @@ fn inputs(p: &Parts, kind: Kind, names: &[String]) -> Result<Vec<Input>> {
             }
         };
         let suffix = vec!["_0000".into()];
-        return Ok(vec![Input { name: "image".into(), kind, colours, suffix, frame: None, grid: Agree::Same }]);
+        return Ok(vec![Input {
+            name: "image".into(),
+            kind,
+            colours,
+            suffix,
+            frame: None,
+            grid: Agree::Same,
+        }]);
     }
     let one = |(i, name): (usize, &String)| Input {
         name: name.clone(),
@@ -201,7 +212,8 @@ fn flips(mirrored: &[usize], own: &[usize], patch: Config) -> Result<Vec<Flip>> 
     let mut letters = Vec::new();
     for a in mirrored {
         let axis = own.get(*a).ok_or_else(|| {
-            patch.wrong(format_args!("has {} axes; the checkpoint allows mirroring along axis {a}", own.len()))
+            patch
+                .wrong(format_args!("has {} axes; the checkpoint allows mirroring along axis {a}", own.len()))
         })?;
         letters.push(*axis);
     }
@@ -287,7 +299,9 @@ fn resampling(c: &Config, part: &str) -> Result<Resampling> {
         None => Some(given("separate_z_anisotropy_threshold").map_or(Ok(ANISOTROPIC), |t| t.number())?),
         Some(false) => None,
         Some(true) => {
-            return Err(function.wrong("resamples one axis separately for every image (force_separate_z), which is not known"));
+            return Err(function.wrong(
+                "resamples one axis separately for every image (force_separate_z), which is not known",
+            ));
         }
     };
     let order = |key: &str, usual: usize| given(key).map_or(Ok(usual), |o| o.size(5));
@@ -297,7 +311,10 @@ fn resampling(c: &Config, part: &str) -> Result<Resampling> {
                 0 => Method::NearestExact,
                 1 => Method::Linear,
                 3 => Method::Cubic,
-                n => return Err(function.wrong(format_args!("resamples with splines of order {n}; 0, 1 and 3 are known"))),
+                n => {
+                    return Err(function
+                        .wrong(format_args!("resamples with splines of order {n}; 0, 1 and 3 are known")));
+                }
             };
             let across = match order("order_z", 0)? {
                 0 => Across::Nearest,
@@ -312,7 +329,9 @@ fn resampling(c: &Config, part: &str) -> Result<Resampling> {
             match (mode, across) {
                 ("linear", "nearest-exact") => Some((Method::Linear, Across::Nearest)),
                 (a, b) => {
-                    return Err(function.wrong(format_args!("interpolates by `{a}` and `{b}`; linear and nearest-exact are known")));
+                    return Err(function.wrong(format_args!(
+                        "interpolates by `{a}` and `{b}`; linear and nearest-exact are known"
+                    )));
                 }
             }
         }

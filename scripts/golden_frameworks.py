@@ -1,0 +1,487 @@
+"""Small trained folders of nnU-Net, GaNDLF, BrainMaGe and MONAI with each framework's own predictions, for
+crates/zoo/tests/golden/frameworks.
+
+    python3.11 -m venv .venv-frameworks
+    .venv-frameworks/bin/pip install torch==2.15.0 nnunetv2==2.8.1 monai==1.6.1 nibabel==5.4.2 SimpleITK==2.5.7
+    .venv-frameworks/bin/python scripts/golden_frameworks.py nnunet OUTPUT [NAME…]
+
+Images are made here, networks are narrow and trained for some seconds on the CPU, so that files are small and labels
+are not decided by noise. Each folder of OUTPUT has `model/` (what a user has), `case/` (one case), and `labels.nii.gz`
+with `scores.json` (probabilities at some voxels), which the framework's own inference made.
+"""
+import importlib.metadata
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import numpy as np
+
+WORK = pathlib.Path(tempfile.mkdtemp())
+for part in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+    os.environ.setdefault(part, str(WORK / part))
+    pathlib.Path(os.environ[part]).mkdir(parents=True, exist_ok=True)
+
+
+def spheres(shape, spacing, seed, labels):
+    """A body with spheres of each label; zeros outside it. Arrays are z, y, x."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*[np.arange(n) * s for n, s in zip(shape, spacing)], indexing="ij"), -1)
+    size = np.array(shape) * np.array(spacing)
+    body = (((grid - size / 2) / (size * 0.44)) ** 2).sum(-1) < 1
+    seg = np.zeros(shape, np.uint8)
+    for label in range(1, labels + 1):
+        centre = size / 2 + rng.uniform(-0.16, 0.16, 3) * size
+        seg[(((grid - centre) ** 2).sum(-1) < (size.min() * 0.2 / label ** 0.4) ** 2) & body] = label
+    return body, seg
+
+
+def image(body, seg, gains, seed, base=100.0, noise=6.0):
+    """Intensities by label, whole numbers, so that files compress."""
+    rng = np.random.default_rng(seed)
+    v = np.full(seg.shape, base)
+    for label, gain in enumerate(gains, 1):
+        v[seg == label] += gain
+    v = np.round(v + rng.normal(0, noise, seg.shape))
+    return np.where(body, np.maximum(v, 1), 0).astype(np.int16)
+
+
+def save(array, spacing, path):
+    import SimpleITK as sitk
+
+    img = sitk.GetImageFromArray(array)
+    img.SetSpacing([float(s) for s in spacing[::-1]])
+    img.SetOrigin((-12.5, 7.25, 31.0))
+    sitk.WriteImage(img, str(path), True)
+
+
+# Name: id, channels, channel gains by label, labels of dataset.json, shapes and spacings, planner, configuration, folds.
+NNUNET = {
+    "ct_anisotropic": dict(
+        id=911, channels=["CT"], gains=[[40, 80, -50]], labels={"background": 0, "a": 1, "b": 2, "c": 3},
+        shape=(20, 56, 52), spacing=(3.9, 0.9, 0.9), planner="ExperimentPlanner", configuration="3d_fullres", folds=[0, 1]),
+    "mr_two": dict(
+        id=912, channels=["T1", "noNorm"], gains=[[40, 80], [-30, 60]], labels={"background": 0, "a": 1, "b": 2},
+        shape=(36, 40, 44), spacing=(1.2, 1.0, 1.0), planner="ExperimentPlanner", configuration="3d_fullres", folds=[0]),
+    "resenc": dict(
+        id=914, channels=["CT", "MR"], gains=[[40, 80], [-30, 60]], labels={"background": 0, "a": 1, "b": 2},
+        shape=(36, 40, 44), spacing=(1.2, 1.0, 1.0), planner="nnUNetPlannerResEncM", configuration="3d_fullres", folds=[0]),
+    "two_d": dict(
+        id=915, channels=["MR"], gains=[[40, 80]], labels={"background": 0, "a": 1, "b": 2},
+        shape=(14, 56, 60), spacing=(5.0, 0.8, 0.8), planner="ExperimentPlanner", configuration="2d", folds=[0]),
+    "regions": dict(
+        id=913, channels=["T1", "T2"], gains=[[30, 60, 90], [-30, 60, 20]],
+        labels={"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enh": 3}, order=[1, 2, 3],
+        shape=(36, 40, 44), spacing=(1.2, 1.0, 1.0), planner="ExperimentPlanner", configuration="3d_fullres", folds=[0]),
+    "transposed": dict(
+        id=916, channels=["MR"], gains=[[40, 80]], labels={"background": 0, "a": 1, "b": 2},
+        shape=(44, 40, 14), spacing=(1.0, 1.0, 5.0), planner="ExperimentPlanner", configuration="3d_fullres", folds=[0]),
+    "cascade": dict(
+        id=917, channels=["MR"], gains=[[40, 80]], labels={"background": 0, "a": 1, "b": 2},
+        shape=(60, 64, 56), spacing=(1.0, 1.0, 1.0), planner="ExperimentPlanner", configuration="3d_cascade_fullres", folds=[0]),
+}
+STEPS = 60
+
+
+def nnunet_dataset(name, d):
+    raw = pathlib.Path(os.environ["nnUNet_raw"]) / f"Dataset{d['id']}_{name}"
+    shutil.rmtree(raw, ignore_errors=True)
+    (raw / "imagesTr").mkdir(parents=True), (raw / "labelsTr").mkdir(), (raw / "imagesTs").mkdir()
+    ending = d.get("ending", ".nii.gz")
+    values = sorted({v for l in d["labels"].values() for v in (l if isinstance(l, list) else [l])} - {0})
+    for k in range(5):
+        test = k == 4
+        shape = tuple(n + (k % 3) * 2 for n in d["shape"])
+        spacing = tuple(s * (1 + 0.03 * (k % 3)) for s in d["spacing"])
+        body, seg = spheres(shape, spacing, d["id"] + k, len(values))
+        for c, gains in enumerate(d["gains"]):
+            folder = raw / ("imagesTs" if test else "imagesTr")
+            save(image(body, seg, gains, 10 * k + c), spacing, folder / f"case{k}_{c:04d}{ending}")
+        if not test:
+            save(seg, spacing, raw / "labelsTr" / f"case{k}{ending}")
+    info = dict(channel_names={str(i): n for i, n in enumerate(d["channels"])}, labels=d["labels"], numTraining=4, file_ending=ending)
+    if "order" in d:
+        info["regions_class_order"] = d["order"]
+    (raw / "dataset.json").write_text(json.dumps(info))
+    return raw
+
+
+def nnunet_train(plans, configuration, dataset_json, raw, seed, previous=None):
+    """Some steps on patches of the preprocessed cases; the network as nnU-Net builds it."""
+    import torch
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+    from nnunetv2.utilities.label_handling.label_handling import convert_labelmap_to_one_hot, determine_num_input_channels
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    pm = PlansManager(plans)
+    cm = pm.get_configuration(configuration)
+    lm = pm.get_label_manager(dataset_json)
+    heads = lm.num_segmentation_heads
+    net = nnUNetTrainer.build_network_architecture(pm, cm, determine_num_input_channels(pm, cm, dataset_json), heads, enable_deep_supervision=False)
+    pre = cm.preprocessor_class(verbose=False)
+    n = len(dataset_json["channel_names"])
+    cases = []
+    for k in range(4):
+        images = [str(raw / "imagesTr" / f"case{k}_{c:04d}{dataset_json['file_ending']}") for c in range(n)]
+        data, seg, _ = pre.run_case(images, str(raw / "labelsTr" / f"case{k}{dataset_json['file_ending']}"), pm, cm, dataset_json)
+        if cm.previous_stage_name is not None:
+            hot = convert_labelmap_to_one_hot(np.maximum(seg[0], 0), lm.foreground_labels, data.dtype)
+            data = np.vstack((data, hot))
+        cases.append((torch.from_numpy(np.asarray(data, np.float32)), torch.from_numpy(np.maximum(seg[0], 0).astype(np.int64))))
+    opt = torch.optim.Adam(net.parameters(), lr=4e-3)
+    patch = cm.patch_size
+    for _ in range(STEPS):
+        xs, ys = [], []
+        for _ in range(2):
+            data, seg = cases[rng.integers(len(cases))]
+            if len(patch) == 2:
+                z = rng.integers(seg.shape[0])
+                data, seg = data[:, z], seg[z]
+            pad = [max(0, p - s) for p, s in zip(patch, seg.shape)]
+            wide = [w for p in reversed(pad) for w in (p // 2, p - p // 2)]
+            data, seg = torch.nn.functional.pad(data, wide), torch.nn.functional.pad(seg, wide)
+            at = [rng.integers(s - p + 1) for p, s in zip(patch, seg.shape)]
+            cut = tuple(slice(a, a + p) for a, p in zip(at, patch))
+            xs.append(data[(slice(None), *cut)]), ys.append(seg[cut])
+        x, y = torch.stack(xs), torch.stack(ys)
+        out = net(x)
+        if lm.has_regions:
+            want = torch.stack([torch.isin(y, torch.tensor(list(r) if isinstance(r, tuple) else [r])) for r in lm.foreground_regions], 1).float()
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(out, want)
+        else:
+            weight = torch.ones(heads)
+            weight[0] = 0.3
+            loss = torch.nn.functional.cross_entropy(out, y, weight=weight)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+    return net, float(loss.detach())
+
+
+def nnunet_probabilities(folder, folds, images, before=None):
+    """Probabilities with sums of windows in float32: nnU-Net's float16 rounds logits to whole numbers where its Gaussian
+    is smallest, at the image's borders."""
+    import functools
+
+    import nnunetv2.inference.predict_from_raw_data as module
+    import torch
+
+    half, gaussian = torch.half, module.compute_gaussian
+    wide = functools.partial(gaussian, dtype=torch.float32)
+    wide.cache_clear = gaussian.cache_clear
+    torch.half, module.compute_gaussian = torch.float32, wide
+    try:
+        predictor = module.nnUNetPredictor(device=torch.device("cpu"), verbose=False, allow_tqdm=False)
+        predictor.initialize_from_trained_model_folder(str(folder), tuple(folds))
+        with tempfile.TemporaryDirectory() as t:
+            predictor.predict_from_files_sequential(str(images), t, save_probabilities=True, overwrite=True,
+                                                    folder_with_segs_from_prev_stage=before)
+            return np.load(pathlib.Path(t) / "case4.npz")["probabilities"]
+    finally:
+        torch.half, module.compute_gaussian = half, gaussian
+
+
+def nnunet_one(name, d, output):
+    import torch
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+    from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_encoder_unet_planners import nnUNetPlannerResEncM
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    raw = nnunet_dataset(name, d)
+    DatasetFingerprintExtractor(d["id"], 1).run(overwrite_existing=True)
+    pre = pathlib.Path(os.environ["nnUNet_preprocessed"]) / raw.name
+    planner = {"ExperimentPlanner": ExperimentPlanner, "nnUNetPlannerResEncM": nnUNetPlannerResEncM}[d["planner"]](d["id"])
+    planner.UNet_base_num_features, planner.UNet_max_features_3d, planner.UNet_max_features_2d = 4, 24, 24
+    plans = planner.plan_experiment()
+    plans = json.loads((pre / f"{planner.plans_identifier}.json").read_text())
+    if d["planner"] != "ExperimentPlanner":
+        for c in plans["configurations"].values():
+            if "architecture" in c:
+                k = c["architecture"]["arch_kwargs"]
+                k["n_blocks_per_stage"] = [min(2, n) for n in k["n_blocks_per_stage"]]
+    configurations = [d["configuration"]]
+    if d["configuration"] == "3d_cascade_fullres":
+        low = json.loads(json.dumps(plans["configurations"]["3d_fullres"]))
+        low["spacing"] = [s * 1.7 for s in low["spacing"]]
+        low["patch_size"] = [32, 32, 32]
+        low["next_stage"] = "3d_cascade_fullres"
+        plans["configurations"]["3d_lowres"] = low
+        plans["configurations"]["3d_fullres"]["patch_size"] = [32, 48, 32]
+        plans["configurations"]["3d_cascade_fullres"] = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
+        configurations = ["3d_lowres", "3d_cascade_fullres"]
+    elif "patch" in d:
+        plans["configurations"][d["configuration"]]["patch_size"] = d["patch"]
+    dataset_json = json.loads((raw / "dataset.json").read_text())
+    results = pathlib.Path(os.environ["nnUNet_results"]) / raw.name
+    shutil.rmtree(results, ignore_errors=True)
+    before = None
+    for configuration in configurations:
+        folder = results / f"nnUNetTrainer__{planner.plans_identifier}__{configuration}"
+        folder.mkdir(parents=True)
+        (folder / "plans.json").write_text(json.dumps(plans, indent=1))
+        (folder / "dataset.json").write_text(json.dumps(dataset_json, indent=1))
+        shutil.copy(pre / "dataset_fingerprint.json", folder)
+        flat = configuration == "2d"
+        for fold in d["folds"]:
+            net, loss = nnunet_train(plans, configuration, dataset_json, raw, d["id"] + fold)
+            (folder / f"fold_{fold}").mkdir()
+            torch.save({
+                "network_weights": net.state_dict(), "optimizer_state": {}, "grad_scaler_state": None,
+                "logging": {"mean_fg_dice": [np.float64(0.5)], "train_losses": [np.float32(loss)]}, "_best_ema": np.float64(0.5),
+                "current_epoch": 1,
+                "init_args": {"plans": plans, "configuration": configuration, "fold": fold, "dataset_json": dataset_json, "device": torch.device("cpu")},
+                "trainer_name": "nnUNetTrainer",
+                "inference_allowed_mirroring_axes": (0, 1) if flat else (0, 1, 2),
+            }, folder / f"fold_{fold}" / "checkpoint_final.pth")
+        predictor = nnUNetPredictor(device=torch.device("cpu"), verbose=False, allow_tqdm=False)
+        predictor.initialize_from_trained_model_folder(str(folder), tuple(d["folds"]))
+        predicted = WORK / f"{name}_{configuration}"
+        predicted.mkdir(exist_ok=True)
+        predictor.predict_from_files_sequential(str(raw / "imagesTs"), str(predicted), save_probabilities=True, overwrite=True,
+                                                folder_with_segs_from_prev_stage=before)
+        before_last, before = before, str(predicted)
+    exact = nnunet_probabilities(folder, d["folds"], raw / "imagesTs", before_last)
+    target = output / name
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(results, target / "model" / raw.name)
+    shutil.copytree(raw / "imagesTs", target / "case")
+    ending = dataset_json["file_ending"]
+    shutil.copy(predicted / f"case4{ending}", target / f"labels{ending}")
+    scores(exact, target / "scores.json")
+    import SimpleITK as sitk
+
+    seg = sitk.GetArrayFromImage(sitk.ReadImage(str(target / f"labels{ending}")))
+    return f"loss {loss:.3f}, voxels {np.bincount(seg.ravel()).tolist()}"
+
+
+def scores(probabilities, path, n=400):
+    """Probabilities [label, z, y, x] at voxels of one seed, of which half are not decided clearly."""
+    rng = np.random.default_rng(5)
+    top = np.sort(probabilities, 0)[-1]
+    unclear = np.flatnonzero(np.abs(top - 0.75) < 0.24)
+    some = rng.choice(unclear, min(n // 2, len(unclear)), replace=False) if len(unclear) else np.array([], int)
+    at = np.unique(np.concatenate([some, rng.choice(top.size, n // 2, replace=False)])).astype(int)
+    z, y, x = np.unravel_index(at, top.shape)
+    json.dump({"xyz": np.stack([x, y, z], 1).tolist(),
+               "scores": np.round(probabilities[:, z, y, x].T.astype(float), 5).tolist()}, open(path, "w"))
+
+
+# Name: class and arguments, channels, labels, whether the output is decided by argmax, transforms, window.
+MONAI = {
+    "monai_unet": dict(
+        network={"_target_": "UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3, "channels": [4, 8, 16],
+                 "strides": [2, 2], "num_res_units": 2, "norm": "batch"}, gains=[[40, 80]], argmax=True),
+    "monai_unet_plain": dict(
+        network={"_target_": "UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3, "channels": [4, 8, 16],
+                 "strides": [2, 2]}, gains=[[40, 80]], argmax=True),
+    "monai_basicunet": dict(
+        network={"_target_": "BasicUNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3,
+                 "features": [4, 4, 8, 8, 16, 4]}, gains=[[40, 80]], argmax=True),
+    "monai_segresnet": dict(
+        network={"_target_": "SegResNet", "spatial_dims": 3, "init_filters": 8, "in_channels": 2, "out_channels": 2,
+                 "blocks_down": [1, 1, 1], "blocks_up": [1, 1]}, gains=[[40, 80], [-30, 60]], argmax=False),
+    "monai_dynunet": dict(
+        network={"_target_": "DynUNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3, "kernel_size": [3, 3, 3],
+                 "strides": [1, 2, 2], "upsample_kernel_size": [2, 2], "filters": [4, 8, 16], "res_block": True},
+        gains=[[40, 80]], argmax=True),
+}
+
+
+def monai_one(name, d, output):
+    import monai
+    import nibabel as nib
+    import torch
+    from monai.bundle import ConfigParser
+
+    torch.manual_seed(3)
+    shape, spacing = (32, 36, 40), (1.2, 1.0, 1.0)
+    labels = len(d["gains"][0])
+    cases = []
+    for k in range(4):
+        body, seg = spheres(shape, spacing, 50 + k, labels)
+        cases.append(([image(body, seg, g, 10 * k + c) for c, g in enumerate(d["gains"])], seg))
+    target = output / name
+    shutil.rmtree(target, ignore_errors=True)
+    bundle = target / "model" / name
+    (bundle / "configs").mkdir(parents=True), (bundle / "models").mkdir(), (target / "case").mkdir()
+    n = len(d["gains"])
+    files = []
+    for c in range(n):
+        files.append(target / "case" / (f"case4_{c}.nii.gz" if n > 1 else "case4.nii.gz"))
+        save(cases[3][0][c], spacing, files[-1])
+    definition = d["network"]
+    scale = ({"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": True, "channel_wise": True} if n > 1 else
+             {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": 0, "a_max": 200, "b_min": 0, "b_max": 1, "clip": True})
+    config = {
+        "network_def": definition,
+        "preprocessing": {"_target_": "Compose", "transforms": [
+            {"_target_": "LoadImaged", "keys": "image"},
+            {"_target_": "EnsureChannelFirstd", "keys": "image"},
+            {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
+            {"_target_": "Spacingd", "keys": "image", "pixdim": [1.1, 1.1, 1.1], "mode": "bilinear"},
+            scale,
+        ]},
+        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [32, 32, 32], "sw_batch_size": 1, "overlap": 0.5, "mode": "gaussian"},
+        "postprocessing": {"_target_": "Compose", "transforms": [
+            {"_target_": "Activationsd", "keys": "pred", **({"softmax": True} if d["argmax"] else {"sigmoid": True})},
+            {"_target_": "Invertd", "keys": "pred", "transform": "@preprocessing", "orig_keys": "image", "nearest_interp": False, "to_tensor": True},
+            {"_target_": "AsDiscreted", "keys": "pred", **({"argmax": True} if d["argmax"] else {"threshold": 0.5})},
+        ]},
+    }
+    (bundle / "configs/inference.json").write_text(json.dumps(config, indent=1))
+    names = ["background", "a", "b"] if d["argmax"] else ["a", "b"]
+    metadata = {"name": name, "description": "toy spheres", "network_data_format": {
+        "inputs": {"image": {"type": "image", "num_channels": n, "channel_def": {str(i): f"MR{i}" for i in range(n)}}},
+        "outputs": {"pred": {"type": "probabilities", "format": "segmentation", "num_channels": len(names),
+                             "channel_def": {str(i): x for i, x in enumerate(names)}}}}}
+    (bundle / "configs/metadata.json").write_text(json.dumps(metadata, indent=1))
+    parser = ConfigParser(config)
+    net = parser.get_parsed_content("network_def")
+    prepare = parser.get_parsed_content("preprocessing")
+    opt = torch.optim.Adam(net.parameters(), lr=5e-3)
+
+    def prepared(images):
+        with tempfile.TemporaryDirectory() as t:
+            paths = [pathlib.Path(t) / f"{c}.nii.gz" for c in range(n)]
+            [save(i, spacing, p) for i, p in zip(images, paths)]
+            return prepare({"image": [str(p) for p in paths] if n > 1 else str(paths[0])})["image"]
+
+    data = []
+    for images, seg in cases[:3]:
+        x = prepared(images)
+        with tempfile.TemporaryDirectory() as t:
+            save(seg, spacing, pathlib.Path(t) / "s.nii.gz")
+            y = monai.transforms.Compose([monai.transforms.LoadImage(ensure_channel_first=True), monai.transforms.Orientation("RAS"),
+                                          monai.transforms.Spacing((1.1, 1.1, 1.1), mode="nearest")])(pathlib.Path(t) / "s.nii.gz")
+        data.append((torch.as_tensor(np.asarray(x)), torch.as_tensor(np.asarray(y))[0].long()))
+    rng = np.random.default_rng(1)
+    for _ in range(STEPS):
+        x, y = data[rng.integers(len(data))]
+        at = [rng.integers(s - 32 + 1) for s in y.shape]
+        cut = tuple(slice(a, a + 32) for a in at)
+        out = net(x[(slice(None), *cut)][None])
+        if d["argmax"]:
+            loss = torch.nn.functional.cross_entropy(out, y[cut][None], weight=torch.tensor([0.3, 1.0, 1.0]))
+        else:
+            want = torch.stack([y[cut] >= 1, y[cut] >= 2])[None].float()
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(out, want)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+    net.eval()
+    torch.save(net.state_dict(), bundle / "models/model.pt")
+    with torch.no_grad():
+        item = prepare({"image": [str(f) for f in files] if n > 1 else str(files[0])})
+        logits = parser.get_parsed_content("inferer")(item["image"][None], net)[0]
+    item["pred"] = monai.data.MetaTensor(logits, meta=item["image"].meta, applied_operations=item["image"].applied_operations)
+    post = parser.get_parsed_content("postprocessing").transforms
+    item = post[1](post[0](item))
+    probabilities = np.asarray(item["pred"]).transpose(0, 3, 2, 1)
+    seg = np.asarray(post[2](item)["pred"])
+    seg = seg[0] if d["argmax"] else (np.where(seg[1] > 0, 2, np.where(seg[0] > 0, 1, 0)))
+    grid = nib.load(files[0])
+    nib.save(nib.Nifti1Image(seg.astype(np.uint8), grid.affine), target / "labels.nii.gz")
+    scores(probabilities, target / "scores.json")
+    return f"loss {float(loss.detach()):.3f}, voxels {np.bincount(seg.astype(int).ravel()).tolist()}"
+
+
+# Name: architecture and what else its configuration says. GaNDLF's own networks, preprocessing, grid and decision.
+GANDLF = {
+    "gandlf_resunet": dict(model=dict(architecture="resunet", norm_type="instance", final_layer="softmax", base_filters=4)),
+    "gandlf_unet": dict(model=dict(architecture="unet", norm_type="batch", final_layer="sigmoid", base_filters=4)),
+    "gandlf_unet_multilayer": dict(model=dict(architecture="unet_multilayer", norm_type="batch", final_layer="softmax", base_filters=4, depth=3)),
+    "gandlf_light_unet": dict(model=dict(architecture="light_unet", norm_type="instance", final_layer="softmax", base_filters=4)),
+    "gandlf_deep_resunet": dict(model=dict(architecture="deep_resunet", norm_type="instance", final_layer="softmax", base_filters=4)),
+    "gandlf_uinc": dict(model=dict(architecture="uinc", norm_type="instance", final_layer="softmax", base_filters=4)),
+    "gandlf_fcn": dict(model=dict(architecture="fcn", norm_type="batch", final_layer="sigmoid", base_filters=4)),
+}
+
+
+def gandlf_one(name, d, output):
+    import SimpleITK as sitk
+    import torch
+    import torchio
+    import yaml
+    from GANDLF.data.preprocessing import get_transforms_for_preprocessing
+    from GANDLF.models import get_model
+    from GANDLF.utils.tensor import reverse_one_hot
+
+    torch.manual_seed(4)
+    shape, spacing = (32, 48, 40), (1.0, 1.0, 1.0)
+    config = {"patch_size": [32, 32, 32], "modality": "rad", "version": {"minimum": "0.1.5", "maximum": "0.1.6"},
+              "model": dict(dimension=3, class_list=[0, 1, 2], num_channels=1, amp=False, **d["model"]),
+              "data_preprocessing": {"to_canonical": None, "normalize_nonZero": None},
+              "inference_mechanism": {"grid_aggregator_overlap": "average", "patch_overlap": 16}, "nested_training": {"testing": 1, "validation": 1}}
+    target = output / name
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "model").mkdir(parents=True), (target / "case").mkdir()
+    parameters = json.loads(json.dumps(config))
+    parameters["batch_size"] = 1
+    net = get_model(parameters)
+    transform = get_transforms_for_preprocessing({"data_preprocessing": {"to_canonical": None, "normalize_nonZero": None}, "patch_size": [32] * 3}, [], False, False)
+    cases = []
+    for k in range(4):
+        body, seg = spheres(shape, spacing, 80 + k, 2)
+        path = target / "case" / "case4.nii.gz" if k == 3 else WORK / f"g{k}.nii.gz"
+        save(image(body, seg, [40, 80], k), spacing, path)
+        save(seg, spacing, WORK / f"l{k}.nii.gz")
+        cases.append(transform(torchio.Subject(image=torchio.ScalarImage(path), label=torchio.LabelMap(WORK / f"l{k}.nii.gz"))))
+    opt = torch.optim.Adam(net.parameters(), lr=5e-3)
+    rng = np.random.default_rng(1)
+    for _ in range(STEPS):
+        c = cases[rng.integers(3)]
+        at = [rng.integers(s - 32 + 1) for s in c.image.data.shape[1:]]
+        cut = (slice(None), *[slice(a, a + 32) for a in at])
+        x, y = c.image.data[cut].float(), c.label.data[cut][0].long()
+        out = net(torch.stack([x, x.flip(1)]))
+        out = out[0] if isinstance(out, list) else out
+        want = torch.stack([y, y.flip(0)])
+        hot = torch.nn.functional.one_hot(want, 3).permute(0, 4, 1, 2, 3).float()
+        loss = torch.nn.functional.binary_cross_entropy(out.clamp(1e-6, 1 - 1e-6), hot)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+    net.eval()
+    (target / "model/config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    torch.save({"epoch": 1, "model_state_dict": net.state_dict(), "optimizer_state_dict": {}, "loss": float(loss), "version": "0.1.5"},
+               target / "model" / f"{d['model']['architecture']}_best.pth.tar")
+    sampler = torchio.inference.GridSampler(cases[3], (32, 32, 32), (16, 16, 16))
+    aggregator = torchio.inference.GridAggregator(sampler, overlap_mode="average")
+    with torch.no_grad():
+        for batch in torchio.SubjectsLoader(sampler, batch_size=1):
+            out = net(batch["image"][torchio.DATA].float())
+            aggregator.add_batch(out[0] if isinstance(out, list) else out, batch[torchio.LOCATION])
+    tensor = aggregator.get_output_tensor()
+    # Back to the axes of the file: canonical images are flipped.
+    back = lambda t, kind: torchio.Resample(torchio.ScalarImage(target / "case/case4.nii.gz"), image_interpolation="nearest", label_interpolation="nearest")(kind(tensor=t, affine=cases[3].image.affine)).data
+    seg = torch.as_tensor(reverse_one_hot(tensor, [0, 1, 2]).astype(np.int16))[None]
+    seg = back(seg, torchio.LabelMap)[0].numpy().transpose(2, 1, 0)
+    probabilities = back(tensor, torchio.ScalarImage).numpy().transpose(0, 3, 2, 1)
+    img = sitk.GetImageFromArray(seg.astype(np.uint8))
+    img.CopyInformation(sitk.ReadImage(str(target / "case/case4.nii.gz")))
+    sitk.WriteImage(img, str(target / "labels.nii.gz"), True)
+    scores(probabilities, target / "scores.json")
+    return f"loss {float(loss.detach()):.3f}, voxels {np.bincount(seg.astype(int).ravel()).tolist()}"
+
+
+def size(folder):
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+
+
+def main():
+    what, output, names = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:]
+    table, make = {"nnunet": (NNUNET, nnunet_one), "monai": (MONAI, monai_one), "gandlf": (GANDLF, gandlf_one)}[what]
+    for name, d in table.items():
+        if names and name not in names:
+            continue
+        told = make(name, d, output)
+        print(f"{what}/{name}: {size(output / name) / 1e3:.0f} kB, {told}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
