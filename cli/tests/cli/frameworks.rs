@@ -80,7 +80,7 @@ fn copied(name: &str, d: &Dir) -> PathBuf {
         std::fs::create_dir_all(to).unwrap();
         for e in std::fs::read_dir(from).unwrap().flatten() {
             let to = to.join(e.file_name());
-            if e.path().is_dir() { copy(&e.path(), &to) } else { drop(std::fs::copy(e.path(), to).unwrap()) }
+            if e.path().is_dir() { copy(&e.path(), &to) } else { _ = std::fs::copy(e.path(), to).unwrap() }
         }
     }
     let to = d.path("model");

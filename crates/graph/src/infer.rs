@@ -72,7 +72,7 @@ impl Tracker {
             let v = &graph.values[i];
             self.infos.push(match graph.constants.get(&ValueId(i)) {
                 Some(t) => constant_info(t),
-                None => Info { dtype: v.dtype, shape: v.shape.clone(), elements: None },
+                None => Info { dtype: v.dtype, shape: v.shape.clone(), elements: None, value: None },
             });
         }
     }
