@@ -4,7 +4,9 @@ use ampoule_torch::{Budget, InputShape};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [file, output, shapes @ ..] = &args[..] else { return Err("usage: to_onnx FILE OUTPUT [SHAPE…]".into()) };
+    let [file, output, shapes @ ..] = &args[..] else {
+        return Err("usage: to_onnx FILE OUTPUT [SHAPE…]".into());
+    };
     let shape = |s: &String| -> InputShape { s.split('x').map(|n| n.parse().ok()).collect() };
     let shapes: Vec<InputShape> = shapes.iter().map(shape).collect();
     let graph = ampoule_torch::graph(&std::fs::read(file)?, &shapes, Budget::default())?;

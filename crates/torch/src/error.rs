@@ -40,7 +40,9 @@ pub enum Error {
         reason: String,
     },
     /// A program that decides by a size that is free.
-    #[error("{place}: {reason} depends on the size of the input; say which with `ampoule import FILE --input-shape 1x3x224x224 -o model.onnx`")]
+    #[error(
+        "{place}: {reason} depends on the size of the input; say which with `ampoule import FILE --input-shape 1x3x224x224 -o model.onnx`"
+    )]
     Free {
         /// File and line of the code, or the node.
         place: String,
@@ -48,7 +50,9 @@ pub enum Error {
         reason: String,
     },
     /// An archive without a program.
-    #[error("it holds weights and no network; name the architecture (`ampoule models import --arch`), give the framework's model folder, or export the network with torch.export or torch.jit")]
+    #[error(
+        "it holds weights and no network; name the architecture (`ampoule models import --arch`), give the framework's model folder, or export the network with torch.export or torch.jit"
+    )]
     NoProgram,
     /// The graph that was made is not valid, or operators are not known.
     #[error(transparent)]

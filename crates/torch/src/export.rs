@@ -37,11 +37,15 @@ fn bad(reason: impl Into<String>) -> Error {
 pub(crate) fn graph(bytes: &[u8], names: &[String], budget: Budget) -> Result<Graph> {
     let mut zip = Archive::new(Cursor::new(bytes), budget)?;
     let (main, folder) = program_entry(names).ok_or(Error::NoProgram)?;
-    let json: Json =
-        serde_json::from_slice(&zip.read(main)?).map_err(|e| bad(format!("{main}: {e}")))?;
+    let json: Json = serde_json::from_slice(&zip.read(main)?).map_err(|e| bad(format!("{main}: {e}")))?;
     let mut weights = HashMap::new();
     if main.ends_with(OLD) {
-        for name in ["serialized_state_dict.pt", "serialized_constants.pt", "serialized_state_dict.json", "serialized_constants.json"] {
+        for name in [
+            "serialized_state_dict.pt",
+            "serialized_constants.pt",
+            "serialized_state_dict.json",
+            "serialized_constants.json",
+        ] {
             old_weights(&mut zip, names, &format!("{folder}{name}"), budget, &mut weights)?;
         }
     } else {
@@ -99,7 +103,8 @@ fn new_weights(
     if !names.contains(&config) {
         return Ok(());
     }
-    let json: Json = serde_json::from_slice(&zip.read(&config)?).map_err(|e| bad(format!("{config}: {e}")))?;
+    let json: Json =
+        serde_json::from_slice(&zip.read(&config)?).map_err(|e| bad(format!("{config}: {e}")))?;
     for (name, about) in json["config"].as_object().into_iter().flatten() {
         let path = about["path_name"].as_str().ok_or_else(|| bad(format!("weight `{name}` has no path")))?;
         if path.contains(['/', '\\']) || path.starts_with('.') {
@@ -164,7 +169,8 @@ impl Exported<'_> {
         }
         self.nodes(graph)?;
         let specs = module["signature"]["output_specs"].as_array();
-        let results = specs.into_iter().flatten().filter_map(|s| s["user_output"]["arg"]["as_tensor"]["name"].as_str());
+        let results =
+            specs.into_iter().flatten().filter_map(|s| s["user_output"]["arg"]["as_tensor"]["name"].as_str());
         let results: Vec<&str> = results.collect();
         if results.is_empty() {
             return wrong("the program gives no tensor");
@@ -190,7 +196,9 @@ impl Exported<'_> {
 
     /// An input of the graph: a weight, or one that the user gives.
     fn input(&mut self, spec: &Json, graph: &Json) -> Followed<()> {
-        let Some((kind, about)) = spec.as_object().and_then(|s| s.iter().next()) else { return wrong("an empty input") };
+        let Some((kind, about)) = spec.as_object().and_then(|s| s.iter().next()) else {
+            return wrong("an empty input");
+        };
         let weight = match kind.as_str() {
             "parameter" => about["parameter_name"].as_str(),
             "buffer" => about["buffer_name"].as_str(),
@@ -202,7 +210,8 @@ impl Exported<'_> {
                 };
                 let meta = &graph["tensor_values"][name];
                 let dims = meta["sizes"].as_array().into_iter().flatten().map(dim).collect();
-                let dtype = meta["dtype"].as_i64().and_then(element).and_then(computed_type).unwrap_or(DType::F32);
+                let dtype =
+                    meta["dtype"].as_i64().and_then(element).and_then(computed_type).unwrap_or(DType::F32);
                 let id = input(self.net, name, dtype, dims);
                 let value = self.net.tensor(id);
                 self.values.insert(name.to_owned(), value);
@@ -211,8 +220,12 @@ impl Exported<'_> {
             "constant_input" | "token" => return Ok(()),
             other => return wrong(format!("an input of the kind `{other}`")),
         };
-        let (Some(weight), Some(name)) = (weight, about["arg"]["name"].as_str()) else { return wrong("an input without name") };
-        let Some(t) = self.weights.get(weight) else { return wrong(format!("the weight `{weight}` is not in the archive")) };
+        let (Some(weight), Some(name)) = (weight, about["arg"]["name"].as_str()) else {
+            return wrong("an input without name");
+        };
+        let Some(t) = self.weights.get(weight) else {
+            return wrong(format!("the weight `{weight}` is not in the archive"));
+        };
         let id = self.net.weight(weight, &t.clone())?;
         let value = self.net.tensor(id);
         self.values.insert(name.to_owned(), value);
@@ -255,7 +268,11 @@ impl Exported<'_> {
             return aten::call(self.net, name, &args, &named);
         }
         args.extend(named.drain(..).map(|n| n.1));
-        let name = match target.trim_start_matches("torch.ops.").trim_start_matches("_operator.").trim_start_matches("math.") {
+        let name = match target
+            .trim_start_matches("torch.ops.")
+            .trim_start_matches("_operator.")
+            .trim_start_matches("math.")
+        {
             "getitem" => "__getitem__",
             "truediv" => "div",
             "mod" => "remainder",
@@ -281,7 +298,8 @@ impl Exported<'_> {
     fn store(&mut self, outputs: &[Json], result: Value) -> Followed<()> {
         let single = |v: &Json| -> Option<String> {
             let named = v["as_tensor"]["name"].as_str().or(v["as_sym_int"]["as_name"].as_str());
-            let named = named.or(v["as_sym_bool"]["as_name"].as_str()).or(v["as_sym_float"]["as_name"].as_str());
+            let named =
+                named.or(v["as_sym_bool"]["as_name"].as_str()).or(v["as_sym_float"]["as_name"].as_str());
             named.map(str::to_owned)
         };
         if let [only] = outputs {
@@ -310,7 +328,11 @@ impl Exported<'_> {
         }
         let items = result.items().unwrap_or_default();
         for (i, o) in outputs.iter().enumerate() {
-            let value = if let Value::Poison = result { Value::Poison } else { items.get(i).cloned().unwrap_or(Value::None) };
+            let value = if let Value::Poison = result {
+                Value::Poison
+            } else {
+                items.get(i).cloned().unwrap_or(Value::None)
+            };
             if let Some(name) = single(o) {
                 self.values.insert(name, value);
             }
@@ -380,7 +402,9 @@ fn number(v: &Json) -> Value {
 fn dim(v: &Json) -> Dim {
     match (v["as_int"].as_u64(), v["as_expr"]["expr_str"].as_str()) {
         (Some(n), _) => Dim::Known(n as usize),
-        (None, Some(s)) if !s.is_empty() && s.chars().all(|c| c.is_alphanumeric() || c == '_') => Dim::Symbol(s.to_owned()),
+        (None, Some(s)) if !s.is_empty() && s.chars().all(|c| c.is_alphanumeric() || c == '_') => {
+            Dim::Symbol(s.to_owned())
+        }
         _ => Dim::Unknown,
     }
 }

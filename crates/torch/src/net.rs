@@ -273,7 +273,8 @@ impl Net {
 
     /// A vector of integers of which some may be free.
     pub fn vector(&mut self, list: &[Value]) -> Followed<ValueId> {
-        let known: Option<Vec<i64>> = list.iter().map(|v| if let Value::Int(n) = v { Some(*n) } else { None }).collect();
+        let known: Option<Vec<i64>> =
+            list.iter().map(|v| if let Value::Int(n) = v { Some(*n) } else { None }).collect();
         if let Some(known) = known {
             return self.ints(&known);
         }
@@ -294,7 +295,8 @@ impl Net {
         let mut list = list.to_vec();
         // A size that stays is written as 0, and the only other one that is free as -1: what exporters write.
         for (i, v) in list.iter_mut().enumerate() {
-            let kept = matches!(v, Value::Symbol(_)) && dims.get(i).is_some_and(|d| *d != Dim::Unknown && *d == self.dim(v));
+            let kept = matches!(v, Value::Symbol(_))
+                && dims.get(i).is_some_and(|d| *d != Dim::Unknown && *d == self.dim(v));
             if kept {
                 *v = Value::Int(0);
             }

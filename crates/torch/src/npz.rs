@@ -35,10 +35,13 @@ pub fn array(name: &str, bytes: &[u8]) -> Result<Tensor> {
         (Some(2 | 3), Some(n)) => (12, u32::from_le_bytes([n[0], n[1], n[2], n[3]]) as usize),
         _ => return Err(bad(name, "not an array of numpy")),
     };
-    let text = bytes.get(start..).and_then(|b| b.get(..length)).ok_or_else(|| bad(name, "it ends inside its header"))?;
+    let text = bytes
+        .get(start..)
+        .and_then(|b| b.get(..length))
+        .ok_or_else(|| bad(name, "it ends inside its header"))?;
     let text = std::str::from_utf8(text).map_err(|_| bad(name, "its header is not text"))?;
-    let (dtype, by_column, dims) =
-        header(text).ok_or_else(|| bad(name, "its elements are no little-endian numbers, or its header is damaged"))?;
+    let (dtype, by_column, dims) = header(text)
+        .ok_or_else(|| bad(name, "its elements are no little-endian numbers, or its header is damaged"))?;
     let data = &bytes[start + length..];
     let width = dtype.bits() / 8;
     if dims.len() > 16 || element_count(&dims).and_then(|n| n.checked_mul(width)) != Some(data.len()) {

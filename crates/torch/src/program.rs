@@ -1,7 +1,7 @@
 //! From a program of PyTorch to a graph: inputs of free sizes, and what is learned of them on the way.
 
 use crate::net::{Net, Stop};
-use crate::script::{self, Program, Object};
+use crate::script::{self, Object, Program};
 use crate::value::Value;
 use crate::{Budget, Error, Result, export};
 use ampoule_graph::{DType, Dim, Graph, Node, Op, ValueId};
@@ -50,9 +50,12 @@ pub fn content(bytes: &[u8], budget: Budget) -> Result<Content> {
 /// free size decides what the program does.
 pub fn graph(bytes: &[u8], shapes: &[InputShape], budget: Budget) -> Result<Graph> {
     std::thread::scope(|s| {
-        let work = std::thread::Builder::new().stack_size(STACK).spawn_scoped(s, || followed(bytes, shapes, budget));
+        let work =
+            std::thread::Builder::new().stack_size(STACK).spawn_scoped(s, || followed(bytes, shapes, budget));
         let work = work.map_err(|source| Error::Io { path: "thread".into(), source })?;
-        work.join().unwrap_or_else(|_| Err(Error::Code { place: "the program".into(), reason: "following it failed".into() }))
+        work.join().unwrap_or_else(|_| {
+            Err(Error::Code { place: "the program".into(), reason: "following it failed".into() })
+        })
     })
 }
 
@@ -105,7 +108,10 @@ fn followed(bytes: &[u8], shapes: &[InputShape], budget: Budget) -> Result<Graph
             Stop::Error(e) => return Err(e),
         }
     }
-    Err(first.unwrap_or(Error::Code { place: "the program".into(), reason: "its input's shape cannot be found".into() }))
+    Err(first.unwrap_or(Error::Code {
+        place: "the program".into(),
+        reason: "its input's shape cannot be found".into(),
+    }))
 }
 
 /// What is taken of the inputs.
@@ -210,7 +216,8 @@ fn named_tensors(v: &Value, name: &str, out: &mut Vec<(String, Value)>, depth: u
 
 /// Declares `id` an output under `name`.
 pub(crate) fn output(net: &mut Net, id: ValueId, name: &str) -> std::result::Result<(), Stop> {
-    let taken = net.graph.inputs.contains(&id) || net.graph.outputs.contains(&id) || net.constant(id).is_some();
+    let taken =
+        net.graph.inputs.contains(&id) || net.graph.outputs.contains(&id) || net.constant(id).is_some();
     let id = if taken { net.one(Op::Identity, &[id])? } else { id };
     // A constant that was computed at once stays one.
     if net.constant(id).is_some() {

@@ -52,19 +52,22 @@ pub fn read(bytes: Bytes, budget: Budget) -> Result<BTreeMap<String, Tensor>> {
     let mut out = BTreeMap::new();
     for (name, about) in header.as_object().into_iter().flatten().filter(|(n, _)| *n != "__metadata__") {
         let wrong = |what: &str| bad(format!("tensor `{name}`: {what}"));
-        let dtype = about["dtype"].as_str().and_then(element).ok_or_else(|| wrong("an unknown element type"))?;
+        let dtype =
+            about["dtype"].as_str().and_then(element).ok_or_else(|| wrong("an unknown element type"))?;
         let numbers = |v: &Json| -> Option<Vec<usize>> {
             v.as_array()?.iter().map(|n| usize::try_from(n.as_u64()?).ok()).collect()
         };
         let dims = numbers(&about["shape"]).ok_or_else(|| wrong("no shape"))?;
-        let Some([start, end]) = numbers(&about["data_offsets"]).and_then(|v| <[usize; 2]>::try_from(v).ok()) else {
+        let Some([start, end]) = numbers(&about["data_offsets"]).and_then(|v| <[usize; 2]>::try_from(v).ok())
+        else {
             return Err(wrong("no place"));
         };
         let want = element_count(&dims).and_then(|n| n.checked_mul(dtype.bits() / 8));
         if start > end || end > data.len() || want != Some(end - start) {
             return Err(wrong("its place does not fit its shape and the file"));
         }
-        let tensor = Tensor::from_bytes(dtype, dims, data.slice(start..end)).map_err(|e| wrong(&e.to_string()))?;
+        let tensor =
+            Tensor::from_bytes(dtype, dims, data.slice(start..end)).map_err(|e| wrong(&e.to_string()))?;
         out.insert(name.clone(), tensor);
     }
     Ok(out)
@@ -80,7 +83,8 @@ mod tests {
 
     #[test]
     fn tensors_come_out_by_name() {
-        let header = r#"{"__metadata__":{"format":"pt"},"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        let header =
+            r#"{"__metadata__":{"format":"pt"},"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
         let data = [1f32.to_le_bytes(), 2f32.to_le_bytes()].concat();
         let t = read(file(header, &data), Budget::default()).unwrap();
         assert_eq!(t["w"].to_f32().unwrap(), [1.0, 2.0]);

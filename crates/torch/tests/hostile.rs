@@ -20,7 +20,8 @@ const MODULE: &[u8] = b"\x80\x02c__torch__\nM\n)\x81}b.";
 /// What is said of a module with this body of `forward`.
 fn said(body: &str) -> String {
     let lines: Vec<String> = body.lines().map(|l| format!("    {l}\n")).collect();
-    let head = "class M(Module):\n  __parameters__ = []\n  def forward(self: __torch__.M, x: Tensor) -> Tensor:\n";
+    let head =
+        "class M(Module):\n  __parameters__ = []\n  def forward(self: __torch__.M, x: Tensor) -> Tensor:\n";
     let code = format!("{head}{}", lines.concat());
     graph(&archive(&code, MODULE), &[], Budget::default()).err().map_or("read".into(), |e| e.to_string())
 }
@@ -62,7 +63,14 @@ fn deep_nesting_is_refused() {
 #[test]
 fn unknown_operators_are_named_all_at_once_with_their_places() {
     let body = "y = torch.frobnicate(x)\nz = ops.mine.blend(y, x)\nreturn torch.relu(torch.grind(z))";
-    for part in ["3 unsupported operators", "aten::frobnicate", "mine::blend", "aten::grind", "__torch__.py:4", "__torch__.py:5"] {
+    for part in [
+        "3 unsupported operators",
+        "aten::frobnicate",
+        "mine::blend",
+        "aten::grind",
+        "__torch__.py:4",
+        "__torch__.py:5",
+    ] {
         says(body, part);
     }
 }
@@ -88,7 +96,8 @@ fn changes_through_views_are_seen_or_refused() {
 
 #[test]
 fn pickles_that_ask_for_functions_are_refused() {
-    let data = b"\x80\x02c__torch__\nM\n)\x81}X\x01\x00\x00\x00acposix\nsystem\nX\x04\x00\x00\x00true\x85Rsb.";
+    let data =
+        b"\x80\x02c__torch__\nM\n)\x81}X\x01\x00\x00\x00acposix\nsystem\nX\x04\x00\x00\x00true\x85Rsb.";
     let code = "class M(Module):\n  def forward(self: __torch__.M, x: Tensor) -> Tensor:\n    return x\n";
     let error = graph(&archive(code, data), &[], Budget::default()).unwrap_err();
     assert!(matches!(error, Error::Hostile { ref wanted } if wanted == "posix.system"), "{error}");

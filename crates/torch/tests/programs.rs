@@ -91,7 +91,11 @@ fn archives_that_are_cut_short_are_refused() {
         let bytes = std::fs::read(&file).unwrap();
         for share in [1, 10, 50, 90, 99] {
             let cut = &bytes[..bytes.len() * share / 100];
-            assert!(ampoule_torch::graph(cut, &[], Budget::default()).is_err(), "{} at {share} %", file.display());
+            assert!(
+                ampoule_torch::graph(cut, &[], Budget::default()).is_err(),
+                "{} at {share} %",
+                file.display()
+            );
         }
     }
 }

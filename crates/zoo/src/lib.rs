@@ -19,9 +19,9 @@ pub mod torch;
 mod weights;
 
 pub use ampoule_torch::Archive;
+pub use ampoule_torch::InputShape;
 pub use catalog::{CATALOG, Entry, entry, shipped_recipe, shipped_recipes};
 pub use error::{Error, Result};
 pub use fetch::{build, download, fetch, import, resolve};
 pub use frameworks::{Opened, is_folder, open, open_shaped};
-pub use ampoule_torch::InputShape;
 pub use weights::{Weights, half_weights};

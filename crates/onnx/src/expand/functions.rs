@@ -15,6 +15,9 @@ pub(super) fn rule(n: &NodeProto, opset: i64) -> Option<Rule> {
         "SimplifiedLayerNormalization" => contrib::rms_norm,
         "GroupNormalization" if opset < 21 => old_group_norm,
         "MeanVarianceNormalization" => mean_variance,
+        "BatchNormalization" if n.attribute.iter().any(|a| a.name == "training_mode" && a.i != 0) => {
+            batch_statistics
+        }
         "LpNormalization" => lp,
         "LRN" => local_response,
         "DequantizeLinear" | "QuantizeLinear" if dynamic::in_blocks(n) => dynamic::blocks,
@@ -52,6 +55,33 @@ fn old_group_norm(e: &mut Expansion) -> Read<()> {
     let grouped = e.list(&[0, groups, -1]);
     let v = e.op("Reshape", &[x, grouped], vec![]);
     let v = e.op("InstanceNormalization", &[v, scale, shift], vec![float("epsilon", epsilon)]);
+    e.into("Reshape", &[v, sizes], vec![], &y);
+    Ok(())
+}
+
+/// `BatchNormalization` by the statistics of its input, as exporters write the standardisation of weights. The running
+/// statistics that training would go on with are not computed.
+fn batch_statistics(e: &mut Expansion) -> Read<()> {
+    let a = Attrs::new(e.node);
+    let epsilon = a.float("epsilon", 1e-5)?;
+    a.float("momentum", 0.9)?;
+    a.flag("training_mode", false)?;
+    a.finish()?;
+    let (x, scale, shift, y) = (e.needed(0)?, e.needed(1)?, e.needed(2)?, e.output(0));
+    let (sizes, rows) = (e.op("Shape", &[&x], vec![]), e.list(&[0, 0, -1]));
+    let (over, channels, epsilon) = (e.list(&[0, 2]), e.list(&[1, -1, 1]), e.number(epsilon));
+    let x = e.op("Reshape", &[x, rows], vec![]);
+    let mean = e.op("ReduceMean", &[&x, &over], vec![]);
+    let centred = e.op("Sub", &[x, mean], vec![]);
+    let square = e.op("Mul", &[&centred, &centred], vec![]);
+    let variance = e.op("ReduceMean", &[square, over], vec![]);
+    let sum = e.op("Add", &[variance, epsilon], vec![]);
+    let root = e.op("Sqrt", &[sum], vec![]);
+    let v = e.op("Div", &[centred, root], vec![]);
+    let scale = e.op("Reshape", &[&scale, &channels], vec![]);
+    let shift = e.op("Reshape", &[&shift, &channels], vec![]);
+    let v = e.op("Mul", &[v, scale], vec![]);
+    let v = e.op("Add", &[v, shift], vec![]);
     e.into("Reshape", &[v, sizes], vec![], &y);
     Ok(())
 }

@@ -8,7 +8,8 @@ use ampoule_graph::{DType, Op, ValueId};
 
 /// Applies a function of float32; integers are widened first.
 pub(super) fn apply(net: &mut Net, x: ValueId, u: Unary) -> Followed<Value> {
-    let keeps_type = matches!(u, Unary::Relu | Unary::Neg | Unary::Abs | Unary::Sign | Unary::Not | Unary::IsNan);
+    let keeps_type =
+        matches!(u, Unary::Relu | Unary::Neg | Unary::Abs | Unary::Sign | Unary::Not | Unary::IsNan);
     let x = if keeps_type { x } else { net.cast(x, DType::F32)? };
     let out = net.one(Op::Unary(u), &[x])?;
     Ok(net.tensor(out))

@@ -17,7 +17,14 @@ fn turned(net: &mut Net, x: ValueId) -> Followed<ValueId> {
 }
 
 /// `softmax(q·kᵀ·scale + mask)·v`.
-fn attend(net: &mut Net, q: ValueId, k: ValueId, v: ValueId, mask: Option<ValueId>, scale: f32) -> Followed<ValueId> {
+fn attend(
+    net: &mut Net,
+    q: ValueId,
+    k: ValueId,
+    v: ValueId,
+    mask: Option<ValueId>,
+    scale: f32,
+) -> Followed<ValueId> {
     let scale = net.number(scale)?;
     let q = net.one(Op::Binary(Binary::Mul), &[q, scale])?;
     let k = turned(net, k)?;
@@ -68,14 +75,25 @@ fn heads(net: &mut Net, x: ValueId, heads: usize, width: usize) -> Followed<Valu
 }
 
 /// Self-attention with one matrix for queries, keys and values.
-fn own(net: &mut Net, x: ValueId, width: usize, count: usize, w: [ValueId; 2], p: [ValueId; 2]) -> Followed<ValueId> {
+fn own(
+    net: &mut Net,
+    x: ValueId,
+    width: usize,
+    count: usize,
+    w: [ValueId; 2],
+    p: [ValueId; 2],
+) -> Followed<ValueId> {
     if count == 0 || !width.is_multiple_of(count) {
         return wrong("attention whose heads do not divide its channels");
     }
     let all = dense(net, x, w[0], Some(w[1]))?;
     let thirds = net.ints(&[width as i64; 3])?;
     let parts = net.node(Op::Split { axis: -1 }, vec![Some(all), Some(thirds)], 3)?;
-    let [q, k, v] = [heads(net, parts[0], count, width)?, heads(net, parts[1], count, width)?, heads(net, parts[2], count, width)?];
+    let [q, k, v] = [
+        heads(net, parts[0], count, width)?,
+        heads(net, parts[1], count, width)?,
+        heads(net, parts[2], count, width)?,
+    ];
     let out = attend(net, q, k, v, None, 1.0 / ((width / count) as f32).sqrt())?;
     let out = net.transpose(out, &[0, 2, 1, 3])?;
     let (b, n) = (net.size(x, 0)?, net.size(x, 1)?);

@@ -61,7 +61,12 @@ fn layer(net: &mut Net, l: Layer) -> Followed<Value> {
     Ok(net.tensor(out))
 }
 
-fn window(kernel: Vec<usize>, strides: Vec<usize>, dilations: Vec<usize>, pads: (Vec<i64>, Vec<i64>)) -> Window {
+fn window(
+    kernel: Vec<usize>,
+    strides: Vec<usize>,
+    dilations: Vec<usize>,
+    pads: (Vec<i64>, Vec<i64>),
+) -> Window {
     let padding = Padding::Explicit([pads.0, pads.1].concat());
     Window { kernel, strides, dilations, padding }
 }

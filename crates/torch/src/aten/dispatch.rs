@@ -12,8 +12,20 @@ pub(crate) type Named = (std::rc::Rc<str>, Value);
 
 /// Parameters that say where and how values lie, which is nobody's business here.
 const IGNORED: [&str; 14] = [
-    "memory_format", "layout", "device", "pin_memory", "non_blocking", "copy", "cudnn_enabled", "requires_grad",
-    "generator", "implicit", "antialias_", "is_coalesced", "inplace", "enable_gqa",
+    "memory_format",
+    "layout",
+    "device",
+    "pin_memory",
+    "non_blocking",
+    "copy",
+    "cudnn_enabled",
+    "requires_grad",
+    "generator",
+    "implicit",
+    "antialias_",
+    "is_coalesced",
+    "inplace",
+    "enable_gqa",
 ];
 
 struct Entry {

@@ -30,7 +30,10 @@ pub(super) fn slice(net: &mut Net, a: &Args) -> Followed<Value> {
         return Ok(Value::Tensor(a.handle(0)?.view(id)));
     };
     let (s, e) = (*s, *e);
-    if step == 1 && (s == 0 || size.is_some_and(|n| s <= -n)) && (e == i64::MAX || size.is_some_and(|n| e >= n)) {
+    if step == 1
+        && (s == 0 || size.is_some_and(|n| s <= -n))
+        && (e == i64::MAX || size.is_some_and(|n| e >= n))
+    {
         // The whole axis, and still a view of it: what is written into it is written into the tensor.
         return Ok(a.get(0).clone());
     }
@@ -141,7 +144,13 @@ pub(super) fn unbind(net: &mut Net, a: &Args) -> Followed<Value> {
 fn alike(net: &mut Net, list: Vec<ValueId>) -> Followed<Vec<ValueId>> {
     let float = list.iter().any(|&x| net.dtype(x) == DType::F32);
     let int = list.iter().any(|&x| net.dtype(x) == DType::I64);
-    let to = if float { DType::F32 } else if int { DType::I64 } else { DType::Bool };
+    let to = if float {
+        DType::F32
+    } else if int {
+        DType::I64
+    } else {
+        DType::Bool
+    };
     list.into_iter().map(|x| net.cast(x, to)).collect()
 }
 
@@ -299,7 +308,9 @@ pub(super) fn pixel_shuffle(net: &mut Net, a: &Args) -> Followed<Value> {
 /// `pixel_unshuffle(self, downscale_factor)`.
 pub(super) fn pixel_unshuffle(net: &mut Net, a: &Args) -> Followed<Value> {
     let (x, r) = (a.tensor(net, 0)?, a.int(net, 1)?.max(1));
-    let [n, c, h, w] = net.sizes(x, "unshuffling of free sizes")?[..] else { return wrong("four axes are expected") };
+    let [n, c, h, w] = net.sizes(x, "unshuffling of free sizes")?[..] else {
+        return wrong("four axes are expected");
+    };
     let (c, h, w) = (c as i64, h as i64, w as i64);
     let list = [n as i64, c, h / r, r, w / r, r].map(Value::Int);
     let y = net.reshape(x, &list)?;

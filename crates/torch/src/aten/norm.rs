@@ -31,7 +31,13 @@ fn or_filled(net: &mut Net, given: Option<ValueId>, n: usize, x: f32) -> Followe
 }
 
 /// With running statistics.
-fn batch(net: &mut Net, x: ValueId, p: [Option<ValueId>; 2], s: [ValueId; 2], epsilon: f64) -> Followed<ValueId> {
+fn batch(
+    net: &mut Net,
+    x: ValueId,
+    p: [Option<ValueId>; 2],
+    s: [ValueId; 2],
+    epsilon: f64,
+) -> Followed<ValueId> {
     let n = net.sizes(s[0], FREE)?.iter().product();
     channels(net, x, 1, n)?;
     let (scale, bias) = (or_filled(net, p[0], n, 1.0)?, or_filled(net, p[1], n, 0.0)?);
@@ -44,7 +50,10 @@ fn of_batch(net: &mut Net, x: ValueId, p: [Option<ValueId>; 2], epsilon: f64) ->
     let axes: Vec<i64> = (0..rank as i64).filter(|&a| a != 1).collect();
     let axes = net.ints(&axes)?;
     let mean = |net: &mut Net, x| {
-        net.one(Op::Reduce { kind: Reduction::Mean, keep_dims: true, noop_with_empty_axes: false }, &[x, axes])
+        net.one(
+            Op::Reduce { kind: Reduction::Mean, keep_dims: true, noop_with_empty_axes: false },
+            &[x, axes],
+        )
     };
     let centre = mean(net, x)?;
     let centred = net.one(Op::Binary(Binary::Sub), &[x, centre])?;
@@ -62,7 +71,8 @@ fn affine(net: &mut Net, mut x: ValueId, p: [Option<ValueId>; 2], rank: usize) -
     for (given, op) in p.into_iter().zip([Binary::Mul, Binary::Add]) {
         if let Some(v) = given {
             let n = net.sizes(v, FREE)?.iter().product::<usize>();
-            let shape: Vec<Value> = (0..rank).map(|a| Value::Int(if a == 1 { n as i64 } else { 1 })).collect();
+            let shape: Vec<Value> =
+                (0..rank).map(|a| Value::Int(if a == 1 { n as i64 } else { 1 })).collect();
             let v = net.reshape(v, &shape)?;
             x = net.one(Op::Binary(op), &[x, v])?;
         }

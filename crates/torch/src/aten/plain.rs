@@ -42,11 +42,33 @@ fn identity(name: &str, args: &[Value]) -> Option<Value> {
         ("__isnot__", [x, y]) => Some(Value::Bool(!same(x, y))),
         ("unchecked_cast" | "unchecked_unwrap_optional", [x]) => Some(x.clone()),
         ("is_scripting", []) => Some(Value::Bool(true)),
-        ("is_tracing" | "is_grad_enabled" | "is_autocast_enabled" | "is_cuda" | "is_mkldnn" | "requires_grad" | "is_quantized" | "is_nested" | "is_sparse" | "is_complex" | "is_inference", _) => {
-            Some(Value::Bool(false))
-        }
+        (
+            "is_tracing"
+            | "is_grad_enabled"
+            | "is_autocast_enabled"
+            | "is_cuda"
+            | "is_mkldnn"
+            | "requires_grad"
+            | "is_quantized"
+            | "is_nested"
+            | "is_sparse"
+            | "is_complex"
+            | "is_inference",
+            _,
+        ) => Some(Value::Bool(false)),
         ("device", _) => Some(Value::Text("cpu".into())),
-        ("warn" | "print" | "warnings" | "manual_seed" | "set_grad_enabled" | "_assert_tensor_metadata" | "_assert_scalar" | "sym_constrain_range_for_size" | "sym_constrain_range", _) => Some(Value::None),
+        (
+            "warn"
+            | "print"
+            | "warnings"
+            | "manual_seed"
+            | "set_grad_enabled"
+            | "_assert_tensor_metadata"
+            | "_assert_scalar"
+            | "sym_constrain_range_for_size"
+            | "sym_constrain_range",
+            _,
+        ) => Some(Value::None),
         _ => None,
     }
 }
@@ -354,7 +376,11 @@ fn free(net: &mut Net, name: &str, x: &Value, y: &Value) -> Followed<Option<Valu
         "__and__" => Binary::And,
         "__or__" => Binary::Or,
         "min" | "max" => {
-            let kind = if name == "min" { ampoule_graph::op::Variadic::Min } else { ampoule_graph::op::Variadic::Max };
+            let kind = if name == "min" {
+                ampoule_graph::op::Variadic::Min
+            } else {
+                ampoule_graph::op::Variadic::Max
+            };
             let (a, b) = math::promoted(net, x, y)?;
             let id = net.one(Op::Variadic(kind), &[a, b])?;
             return Ok(Some(net.settled(id)));
@@ -373,7 +399,9 @@ fn free(net: &mut Net, name: &str, x: &Value, y: &Value) -> Followed<Option<Valu
 }
 
 fn two(net: &mut Net, name: &str, x: &Value, y: &Value) -> Followed<Option<Value>> {
-    if matches!(name, "eq" | "ne") && let Some(same) = equal(net, x, y) {
+    if matches!(name, "eq" | "ne")
+        && let Some(same) = equal(net, x, y)
+    {
         return Ok(Some(Value::Bool(same == (name == "eq"))));
     }
     match (x, y) {

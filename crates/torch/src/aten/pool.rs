@@ -123,7 +123,11 @@ fn adaptive_max(net: &mut Net, a: &Args, axes: usize) -> Followed<Value> {
     let targets = a.per_axis(net, 1, axes, 1)?;
     let rank = net.rank(x)?;
     if rank != axes + 2 {
-        return if net.guessed { Err(Stop::Rank(axes + 2)) } else { wrong("adaptive pooling without a batch") };
+        return if net.guessed {
+            Err(Stop::Rank(axes + 2))
+        } else {
+            wrong("adaptive pooling without a batch")
+        };
     }
     let out = if targets.iter().all(|&t| t == 1) {
         net.one(Op::GlobalMaxPool, &[x])?

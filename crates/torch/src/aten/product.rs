@@ -7,7 +7,15 @@ use crate::value::Value;
 use ampoule_graph::op::Binary;
 use ampoule_graph::{Op, ValueId};
 
-fn gemm(net: &mut Net, x: ValueId, w: ValueId, bias: Option<ValueId>, alpha: f32, beta: f32, trans_b: bool) -> Followed<ValueId> {
+fn gemm(
+    net: &mut Net,
+    x: ValueId,
+    w: ValueId,
+    bias: Option<ValueId>,
+    alpha: f32,
+    beta: f32,
+    trans_b: bool,
+) -> Followed<ValueId> {
     let op = Op::Gemm { alpha, beta, trans_a: false, trans_b };
     Ok(net.node(op, vec![Some(x), Some(w), bias], 1)?[0])
 }

@@ -9,7 +9,14 @@ use ampoule_graph::{DType, Op, ValueId};
 use std::rc::Rc;
 
 /// Reduces over the axes at place `i`, or over all.
-fn over(net: &mut Net, a: &Args, kind: Reduction, x: ValueId, i: usize, keep_dims: bool) -> Followed<ValueId> {
+fn over(
+    net: &mut Net,
+    a: &Args,
+    kind: Reduction,
+    x: ValueId,
+    i: usize,
+    keep_dims: bool,
+) -> Followed<ValueId> {
     let axes = a.ints(net, i)?;
     let op = Op::Reduce { kind, keep_dims, noop_with_empty_axes: false };
     if axes.is_empty() {

@@ -16,7 +16,13 @@ struct Places {
     scales: usize,
 }
 
-fn resized(net: &mut Net, a: &Args, p: Places, interpolation: Interpolation, coordinates: Coordinates) -> Followed<Value> {
+fn resized(
+    net: &mut Net,
+    a: &Args,
+    p: Places,
+    interpolation: Interpolation,
+    coordinates: Coordinates,
+) -> Followed<Value> {
     let x = a.tensor(net, 0)?;
     let rank = net.rank(x)?;
     if rank < 3 {
@@ -33,7 +39,11 @@ fn resized(net: &mut Net, a: &Args, p: Places, interpolation: Interpolation, coo
         vec![]
     };
     if !scales.is_empty() && scales.len() != n {
-        return if net.guessed { Err(Stop::Rank(scales.len() + 2)) } else { wrong("scales that do not fit the axes") };
+        return if net.guessed {
+            Err(Stop::Rank(scales.len() + 2))
+        } else {
+            wrong("scales that do not fit the axes")
+        };
     }
     let coordinates = if align { Coordinates::AlignCorners } else { coordinates };
     let axes: Vec<i64> = (2..rank as i64).collect();
@@ -42,7 +52,8 @@ fn resized(net: &mut Net, a: &Args, p: Places, interpolation: Interpolation, coo
     let dims: Option<Vec<usize>> = net.dims(x)?[2..].iter().map(|d| d.known()).collect();
     let inputs = match (scales.is_empty(), align, dims) {
         (false, true, Some(dims)) => {
-            let sizes: Vec<i64> = dims.iter().zip(&scales).map(|(&d, s)| (d as f64 * s).floor() as i64).collect();
+            let sizes: Vec<i64> =
+                dims.iter().zip(&scales).map(|(&d, s)| (d as f64 * s).floor() as i64).collect();
             vec![Some(x), None, None, Some(net.ints(&sizes)?)]
         }
         (false, ..) => {
@@ -52,7 +63,11 @@ fn resized(net: &mut Net, a: &Args, p: Places, interpolation: Interpolation, coo
         (true, ..) => {
             let sizes = a.list(net, p.sizes)?;
             if sizes.len() != n {
-                return if net.guessed { Err(Stop::Rank(sizes.len() + 2)) } else { wrong("sizes that do not fit the axes") };
+                return if net.guessed {
+                    Err(Stop::Rank(sizes.len() + 2))
+                } else {
+                    wrong("sizes that do not fit the axes")
+                };
             }
             vec![Some(x), None, None, Some(net.vector(&sizes)?)]
         }

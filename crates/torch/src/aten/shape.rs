@@ -105,7 +105,9 @@ pub(super) fn movedim(net: &mut Net, a: &Args) -> Followed<Value> {
     let mut rest = (0..rank).filter(|i| !from.contains(i));
     let one = |i: usize| to.iter().position(|&t| t == i).map(|k| from[k]);
     let perm: Option<Vec<usize>> = (0..rank).map(|i| one(i).or_else(|| rest.next())).collect();
-    let Some(perm) = perm.filter(|_| from.len() == to.len()) else { return wrong("axes that cannot be moved") };
+    let Some(perm) = perm.filter(|_| from.len() == to.len()) else {
+        return wrong("axes that cannot be moved");
+    };
     let id = net.transpose(x, &perm)?;
     view_of(a, id)
 }
@@ -147,7 +149,8 @@ fn expanded(net: &mut Net, x: ValueId, mut list: Vec<Value>) -> Followed<ValueId
     let mut changes = added > 0;
     for (i, v) in list.iter_mut().enumerate() {
         let kept = i.checked_sub(added).map(|k| own[k].clone());
-        let same = matches!(v, Value::Int(-1)) || kept.is_some_and(|d| d == net.dim(v) && d.known().is_some());
+        let same =
+            matches!(v, Value::Int(-1)) || kept.is_some_and(|d| d == net.dim(v) && d.known().is_some());
         if same {
             *v = Value::Int(1);
         }

@@ -1,7 +1,8 @@
 //! The table of operators.
 
 use super::{
-    Row, activation, attention, conv, create, index, math, moved, norm, place, pool, product, reduce, resize, shape,
+    Row, activation, attention, conv, create, index, math, moved, norm, place, pool, product, reduce, resize,
+    shape,
 };
 
 /// All operators.
@@ -13,7 +14,8 @@ const CONV: &str = "input weight bias stride padding dilation groups";
 const TRANSPOSED: &str = "input weight bias stride padding output_padding groups dilation";
 const MAX_POOL: &str = "self kernel_size stride padding dilation ceil_mode";
 const AVG_POOL: &str = "self kernel_size stride padding ceil_mode count_include_pad divisor_override";
-const NEAREST: &str = "self/input output_size scales/scale_factors/scales_d/scales_h scales_h_/scales_w scales_w_";
+const NEAREST: &str =
+    "self/input output_size scales/scale_factors/scales_d/scales_h scales_h_/scales_w scales_w_";
 const LINEAR: &str = "self/input output_size align_corners scales/scale_factors/scales_d/scales_h scales_w/scales_h_ scales_w_";
 
 #[rustfmt::skip]
@@ -264,7 +266,10 @@ const SHAPES: &[Row] = &[
 ];
 
 /// Elements of the first axis.
-fn tensor_length(net: &mut crate::net::Net, a: &crate::args::Args) -> crate::net::Followed<crate::value::Value> {
+fn tensor_length(
+    net: &mut crate::net::Net,
+    a: &crate::args::Args,
+) -> crate::net::Followed<crate::value::Value> {
     let x = a.handle(0)?.shape_id();
     net.axis(x, 0)?;
     net.size(x, 0)

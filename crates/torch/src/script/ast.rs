@@ -12,7 +12,12 @@ pub(super) enum Expr {
     Text(Rc<str>),
     Name(Rc<str>),
     Attribute(Box<Expr>, Rc<str>),
-    Call { callee: Box<Expr>, args: Vec<Expr>, named: Vec<(Rc<str>, Expr)>, line: u32 },
+    Call {
+        callee: Box<Expr>,
+        args: Vec<Expr>,
+        named: Vec<(Rc<str>, Expr)>,
+        line: u32,
+    },
     Index(Box<Expr>, Box<Expr>),
     List(Vec<Expr>),
     Tuple(Vec<Expr>),
@@ -33,10 +38,29 @@ pub(super) enum Stmt {
     Pass,
     Expr(Expr),
     /// Targets of a tuple, or one; and whether the value is unpacked.
-    Assign { targets: Vec<Expr>, unpack: bool, value: Expr, line: u32 },
-    If { condition: Expr, then: Vec<Stmt>, other: Vec<Stmt>, line: u32 },
-    For { targets: Vec<Expr>, over: Expr, body: Vec<Stmt>, line: u32 },
-    While { condition: Expr, body: Vec<Stmt>, line: u32 },
+    Assign {
+        targets: Vec<Expr>,
+        unpack: bool,
+        value: Expr,
+        line: u32,
+    },
+    If {
+        condition: Expr,
+        then: Vec<Stmt>,
+        other: Vec<Stmt>,
+        line: u32,
+    },
+    For {
+        targets: Vec<Expr>,
+        over: Expr,
+        body: Vec<Stmt>,
+        line: u32,
+    },
+    While {
+        condition: Expr,
+        body: Vec<Stmt>,
+        line: u32,
+    },
     Return(Option<Expr>),
     Raise(u32),
 }

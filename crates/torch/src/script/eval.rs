@@ -33,7 +33,8 @@ struct Machine<'a, 'p> {
 
 fn main<'p>(program: &Program<'p>) -> Followed<Rc<Function>> {
     let class = program.root_class().unwrap_or("").to_owned();
-    let found = program.class(&class)?.and_then(|c| c.methods.iter().find(|m| &*m.name == "forward").cloned());
+    let found =
+        program.class(&class)?.and_then(|c| c.methods.iter().find(|m| &*m.name == "forward").cloned());
     found.map_or_else(|| wrong(format!("`{class}` has no method `forward`")), Ok)
 }
 
@@ -91,7 +92,12 @@ impl Machine<'_, '_> {
             return wrong(format!("it calls functions more than {DEPTH} deep"));
         }
         if args.len() > f.parameters.len() {
-            return wrong(format!("`{}` gets {} arguments and has {}", f.name, args.len(), f.parameters.len()));
+            return wrong(format!(
+                "`{}` gets {} arguments and has {}",
+                f.name,
+                args.len(),
+                f.parameters.len()
+            ));
         }
         let mut frame = Frame::new();
         for (p, v) in f.parameters.iter().zip(args) {
@@ -144,7 +150,9 @@ impl Machine<'_, '_> {
                 let value = self.eval(value, frame)?;
                 self.assign(targets, *unpack, value, frame)?;
             }
-            Stmt::If { condition, then, other, line } => return self.branch(condition, [then, other], *line, frame),
+            Stmt::If { condition, then, other, line } => {
+                return self.branch(condition, [then, other], *line, frame);
+            }
             Stmt::For { targets, over, body, line } => {
                 self.at(*line);
                 return self.each(targets, over, body, frame);
@@ -172,7 +180,13 @@ impl Machine<'_, '_> {
         Ok(Flow::Next)
     }
 
-    fn branch(&mut self, condition: &Expr, ways: [&Vec<Stmt>; 2], line: u32, frame: &mut Frame) -> Followed<Flow> {
+    fn branch(
+        &mut self,
+        condition: &Expr,
+        ways: [&Vec<Stmt>; 2],
+        line: u32,
+        frame: &mut Frame,
+    ) -> Followed<Flow> {
         self.at(line);
         let decided = self.eval(condition, frame)?;
         let taken = match self.truth(&decided)? {
@@ -398,7 +412,8 @@ impl Machine<'_, '_> {
                     return Ok(v.clone());
                 }
                 let class = self.program.class(&o.class)?;
-                let given = class.as_ref().and_then(|c| c.values.iter().find(|v| v.0 == *name)).map(|v| v.1.clone());
+                let given =
+                    class.as_ref().and_then(|c| c.values.iter().find(|v| v.0 == *name)).map(|v| v.1.clone());
                 match given {
                     Some(e) => self.eval(&e, &mut Frame::new()),
                     None if class.is_some_and(|c| c.methods.iter().any(|m| m.name == *name)) => {
@@ -457,7 +472,9 @@ impl Machine<'_, '_> {
             Value::Method(o, name) => {
                 let class = self.program.class(&o.class)?;
                 let method = class.and_then(|c| c.methods.iter().find(|m| m.name == name).cloned());
-                let Some(method) = method else { return wrong(format!("`{}` has no method `{name}`", o.class)) };
+                let Some(method) = method else {
+                    return wrong(format!("`{}` has no method `{name}`", o.class));
+                };
                 self.call(&method, [vec![Value::Object(o)], values].concat(), by_name)
             }
             Value::Path(path) => self.call_path(&path, values, by_name),
@@ -486,13 +503,18 @@ impl Machine<'_, '_> {
                     Value::Text(t) if !t.is_empty() => Some(t.to_string()),
                     _ => None,
                 });
-                wrong(format!("it raises an exception: {}", message.unwrap_or_default().trim_end_matches([':', ' '])))
+                wrong(format!(
+                    "it raises an exception: {}",
+                    message.unwrap_or_default().trim_end_matches([':', ' '])
+                ))
             }
             "dict" if args.is_empty() => Ok(Value::Dict(Rc::default())),
             "TupleConstruct" => Ok(Value::Tuple(args.into())),
             "ListConstruct" => Ok(Value::list(args)),
             _ => {
-                let known = path.starts_with("torch.") || path.starts_with("ops.prim.") || path.starts_with("ops.aten.");
+                let known = path.starts_with("torch.")
+                    || path.starts_with("ops.prim.")
+                    || path.starts_with("ops.aten.");
                 if known || !path.contains('.') {
                     // Python's own functions, which torch has under names of their own.
                     let name = match path {

@@ -102,7 +102,8 @@ fn program(path: &Path, shapes: &[InputShape]) -> Result<Option<Opened>> {
 /// Whether a model path is opened as something else than an ONNX file.
 pub fn is_folder(path: &Path) -> bool {
     let mut head = [0; 4];
-    let mut zip = || std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut head)).is_ok_and(|()| head == *ZIP);
+    let mut zip =
+        || std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut head)).is_ok_and(|()| head == *ZIP);
     path.is_dir() || inside_zip(path).is_some() || zip()
 }
 
