@@ -23,7 +23,11 @@ fn too_few_cases_are_said_first_and_in_the_file() {
     // `compare` judges in the same words.
     let o = ampoule(&d, &["compare", "deep.onnx", "small.onnx", "val", "--max-drop", "dice=0.1"]);
     expect(&o, 0, &["dice: not established (36 cases like these would): "]);
-    expect(&ampoule(&d, &["compare", "deep.onnx", "small.onnx", "--max-drop", "dice=0.1"]), 2, &["on images"]);
+    expect(
+        &ampoule(&d, &["compare", "deep.onnx", "small.onnx", "--max-drop", "dice=0.1"]),
+        2,
+        &["on images"],
+    );
 }
 
 #[test]
@@ -45,7 +49,8 @@ fn a_study_and_optimize_say_the_same() {
     let quick = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/quick").canonicalize().unwrap();
     let [model, calibrate, truth] = ["discs.onnx", "calibrate", "truth"].map(|f| quick.join(f));
     let of = |p: &PathBuf| p.to_str().unwrap().to_owned();
-    let args = ["optimize", &of(&model), "-o", "small.onnx", "--recipe", "discs", "--calibrate", &of(&calibrate)];
+    let args =
+        ["optimize", &of(&model), "-o", "small.onnx", "--recipe", "discs", "--calibrate", &of(&calibrate)];
     let more = ["--validate", "test", "--truth", &of(&truth), "--max-drop", "dice=0.02"];
     let o = ampoule(&d, &[&args[..], &more].concat());
     let again = String::from_utf8_lossy(&o.stdout).into_owned();
