@@ -37,7 +37,7 @@ pub struct Run {
     pub mpp: Option<f64>,
     /// Run the original beside the model on every so manieth case, after all cases are done, and keep a statement of
     /// non-inferiority in audit.jsonl of the output folder, which later runs carry on. Needs --original.
-    #[arg(long, value_name = "N", requires = "original", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", requires = "original", conflicts_with = "fold", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub audit: Option<u32>,
     /// The model that --audit compares with: the one that the optimized model was made from.
     #[arg(long, value_name = "MODEL", requires = "audit")]

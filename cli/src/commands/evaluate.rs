@@ -7,8 +7,10 @@ use ampoule_eval::{Comparing, Evaluation, LikeMetrics, Summary};
 use std::path::Path;
 
 pub fn run(g: &Global, a: &Evaluate) -> Outcome {
+    let of_classes = a.predictions.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+    in_vain(a, of_classes)?;
     let (predictions, truth, csv) = (&a.predictions, &a.truth, a.csv.as_deref());
-    if predictions.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
+    if of_classes {
         return classes(g, a);
     }
     if ampoule_eval::holds_tiles(predictions) {
@@ -53,6 +55,25 @@ fn like(rows: &[LikeMetrics]) {
         let finite: Vec<f64> = all.filter(|v| v.is_finite()).collect();
         let mean = finite.iter().sum::<f64>() / finite.len().max(1) as f64;
         say(format!("{name}: mean {mean:.4} of {} of {}", finite.len(), rows.len()));
+    }
+}
+
+/// Refuses options that do nothing for a table of classes, or for masks.
+fn in_vain(a: &Evaluate, table: bool) -> Result<(), Failure> {
+    let masks = [
+        ("--groups", a.groups.is_some()),
+        ("--instances", a.instances),
+        ("--resample-truth", a.resample_truth),
+        ("--like", a.like.is_some()),
+    ];
+    match (masks.iter().find(|m| m.1), a.reliability.is_some()) {
+        (Some((option, _)), _) if table => {
+            Err(Failure::usage(format!("{option} is for masks; a table of classes has a column `group`")))
+        }
+        (_, true) if !table => {
+            Err(Failure::usage("--reliability is for classes; masks have no probabilities"))
+        }
+        (_, _) => Ok(()),
     }
 }
 

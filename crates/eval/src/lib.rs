@@ -13,6 +13,7 @@ mod bootstrap;
 mod cases;
 mod classification;
 mod compare;
+mod comparison;
 mod error;
 mod evaluate;
 mod evidence;
@@ -34,6 +35,7 @@ pub use audit::{Audit, Audited};
 pub use cases::{cases, disjoint, grouping_note};
 pub use classification::{Bin, Calibration, ClassMetrics, Classification, Sample, Totals, classification};
 pub use compare::{LayerParity, Parity, compare_layers, compare_on_case, compare_random};
+pub use comparison::{MetricComparison, WorstCase};
 pub use error::{Error, Mismatch, Result};
 pub use evaluate::{
     CaseMetrics, Comparing, Evaluation, LabelSummary, LikeMetrics, Metrics, Summary, evaluate, evaluate_pair,
@@ -47,6 +49,6 @@ pub use like::{Like, Named, metrics as like_metrics};
 pub use limits::{Limit, LimitChecks, LimitError};
 pub use metric::{METRICS, SET_METRICS, needs_ground_truth};
 pub use overlap::{agreement, dice};
-pub use paired::{CaseComparison, MetricComparison, PairedComparison, WorstCase};
+pub use paired::{CaseComparison, PairedComparison};
 pub use runner::{Prediction, Runner, StageTimes};
 pub use tiles::{ClassTotals, TileMetrics, Tiles, holds_tiles, tiles};

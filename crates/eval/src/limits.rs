@@ -1,9 +1,10 @@
 //! Limits on what a changed model may lose, and whether they are met.
 
+use crate::comparison::MetricComparison;
 use crate::evidence::{Margin, MarginError, Preset};
 use crate::ground_truth::GroundTruth;
 use crate::metric::METRICS;
-use crate::paired::{MetricComparison, PairedComparison};
+use crate::paired::PairedComparison;
 use crate::runner::Prediction;
 use crate::{Error, Result};
 use ampoule_pipeline::Case;

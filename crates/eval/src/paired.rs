@@ -2,7 +2,8 @@
 //! of non-inferiority for each metric (Piaggio et al. 2012 for the terms).
 
 use crate::classification::Sample;
-use crate::evidence::{CaseClaim, Finding, Margin, MeanClaim, Preset, Units, Verdict, of_set, sentence};
+use crate::comparison::{MetricComparison, WorstCase};
+use crate::evidence::{CaseClaim, Finding, Margin, MeanClaim, Preset, Units, Verdict, of_set};
 use crate::ground_truth::GroundTruth;
 use crate::metric::{Measured, Pair, SET_METRICS, is_share, sign, title};
 use crate::overlap::agreement;
@@ -12,86 +13,6 @@ use crate::{Error, Result};
 use ampoule_pipeline::Case;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// One metric of a variant compared with the baseline.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct MetricComparison {
-    /// Metric.
-    pub metric: String,
-    /// Class, where there are several.
-    pub class: Option<u16>,
-    /// Cases.
-    pub n: usize,
-    /// Groups of cases that count once; as many as cases where there are none.
-    pub groups: usize,
-    /// The baseline's mean over cases (or its value, for metrics of all cases together).
-    pub baseline: f64,
-    /// The variant's.
-    pub variant: f64,
-    /// Mean difference over groups, positive where the variant is better, with the bounds of [`MeanClaim`] (each a one-sided
-    /// 97.5 % bound).
-    pub difference: Option<Estimate>,
-    /// The margin of the mean, set beforehand.
-    pub margin: f64,
-    /// That the mean loss is below the margin; `None` where there is no mean.
-    pub mean_claim: Option<MeanClaim>,
-    /// That few cases lose much.
-    pub case_claim: CaseClaim,
-    /// What may be said.
-    pub verdict: Verdict,
-    /// The case that lost most.
-    pub worst: Option<WorstCase>,
-    /// Cases whose ground truth is not empty and whose prediction is: baseline, variant.
-    pub missed: [usize; 2],
-    /// Cases whose ground truth is empty and whose prediction is not: baseline, variant.
-    pub false_positives: [usize; 2],
-    /// Cases whose value changed at all.
-    pub changed: usize,
-    /// Wilcoxon's signed-rank test over cases, two-sided, as support.
-    pub wilcoxon_p: Option<f64>,
-    /// McNemar's exact test over cases, for classes.
-    pub mcnemar_p: Option<f64>,
-}
-
-impl MetricComparison {
-    /// The verdict, both claims and their bounds in one sentence, the same wherever it is said.
-    pub fn sentence(&self) -> String {
-        sentence(self)
-    }
-
-    /// How many groups (cases, where there are none) would establish both claims if all were like these; `None` where no
-    /// number would.
-    pub fn needed(&self) -> Option<usize> {
-        let mean = self.mean_claim.as_ref()?.needed?;
-        Some(mean.max(self.case_claim.needed?))
-    }
-
-    /// Whether the variant may be taken: it is non-inferior. Of fewer cases than can establish that when none of them loses
-    /// anything, none may lose more than the claim's own limit; the verdict stays *not established*.
-    pub fn met(&self) -> bool {
-        let (Some(mean), cases) = (&self.mean_claim, &self.case_claim) else { return false };
-        let loss = self.difference.map_or(f64::INFINITY, |d| -d.value);
-        let worst = self.worst.as_ref().map_or(loss, |w| -w.difference);
-        let mean_met = match mean.least.is_none_or(|least| self.groups < least) {
-            true => worst <= mean.limit + 1e-12,
-            false => mean.finding == Finding::Established,
-        };
-        let cases_met = match self.groups < cases.least {
-            true => cases.lost == 0,
-            false => cases.finding == Finding::Established,
-        };
-        self.verdict != Verdict::Inferior && mean_met && cases_met
-    }
-}
-
-/// A case and its difference.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct WorstCase {
-    /// The case.
-    pub case: String,
-    /// Its difference, negative for a loss.
-    pub difference: f64,
-}
 
 /// A case: the baseline's and the variant's value of each metric.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

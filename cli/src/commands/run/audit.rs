@@ -1,6 +1,6 @@
 //! `ampoule run --audit N --original MODEL`: the original beside the model on some of the cases.
 
-use super::super::{open, say};
+use super::super::{json, note, open, say};
 use crate::args::{Global, Run};
 use crate::exit::Failure;
 use ampoule_eval::{Audit, Audited, Runner};
@@ -37,16 +37,23 @@ pub fn audit(g: &Global, a: &Run, cases: &[Case], folder: &Path) -> Result<(), F
             (Ok(x), Ok(y)) => audit.add(&case, &x, &y)?.clone(),
             // It failed in the run, too, and is named there.
             (Err(e), _) | (_, Err(e)) => {
-                say(format!("not audited: {}: {e}", case.name));
+                note(format!("not audited: {}: {e}", case.name));
                 continue;
             }
         };
+        write(&file, audit.rows())?;
+        if g.json {
+            json(&row)?;
+            continue;
+        }
         let flag = if row.flagged { ", LOOK AT IT" } else { "" };
         let entropy = row.entropy.map_or(String::new(), |e| format!(", entropy {:.0} %", 100.0 * e));
         say(format!("{}: {:.4} from the original{entropy}{flag}; {}", row.case, row.loss, audit.statement()));
-        write(&file, audit.rows())?;
     }
-    say(audit.statement());
+    match g.json {
+        true => json(&serde_json::json!({ "audit": audit.statement(), "cases": audit.rows().len() }))?,
+        false => say(audit.statement()),
+    }
     Ok(())
 }
 

@@ -16,7 +16,6 @@ mod needed;
 mod ranks;
 mod tango;
 mod units;
-mod words;
 
 pub use betting::{Wealth, mean_loss_below};
 pub use case_claim::CaseClaim;
@@ -25,7 +24,6 @@ pub use mean_claim::{MeanClaim, Method};
 pub(crate) use ranks::of_set;
 pub use tango::upper as tango_upper;
 pub(crate) use units::Units;
-pub(crate) use words::sentence;
 
 use serde::{Deserialize, Serialize};
 
