@@ -140,7 +140,8 @@ fn as_file(model: &str) -> Result<ModelFile, Failure> {
     }
     let folder = tempfile::tempdir().map_err(|e| Failure::input(format!("no temporary folder: {e}")))?;
     let written = folder.path().join(Path::new(model).with_extension("onnx").file_name().unwrap_or_default());
-    ampoule_onnx::write_file(&read_model(model)?.graph, &written).map_err(|e| Failure::input(e.to_string()))?;
+    ampoule_onnx::write_file(&read_model(model)?.graph, &written)
+        .map_err(|e| Failure::input(e.to_string()))?;
     Ok(ModelFile { path: written, _folder: Some(folder) })
 }
 

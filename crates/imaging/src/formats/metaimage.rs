@@ -55,7 +55,10 @@ impl Fields {
                 if text.is_empty() {
                     continue;
                 }
-                return Err(malformed(format!("a line of it is no field: `{}`", text.chars().take(60).collect::<String>())));
+                return Err(malformed(format!(
+                    "a line of it is no field: `{}`",
+                    text.chars().take(60).collect::<String>()
+                )));
             };
             let name = name.trim().to_owned();
             let last = name == "ElementDataFile";
@@ -130,7 +133,8 @@ pub(super) fn read(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result
     let f = Fields::read(&mut stream)?;
     if f.get(&["NDims"]) != Some("3") || f.get(&["ElementNumberOfChannels"]).is_some_and(|n| n != "1") {
         return Err(Error::Unsupported(
-            "it has not three axes with one value a voxel; save each channel or frame as a volume of its own".into(),
+            "it has not three axes with one value a voxel; save each channel or frame as a volume of its own"
+                .into(),
         ));
     }
     let text = f.get(&["DimSize"]).unwrap_or_default();
@@ -144,7 +148,9 @@ pub(super) fn read(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result
         return Err(Error::Unsupported("its voxels are written as text; save it with binary data".into()));
     }
     if f.get(&["HeaderSize"]).is_some_and(|v| v != "0") {
-        return Err(Error::Unsupported("bytes before its voxels are to be skipped (HeaderSize); save it again without them".into()));
+        return Err(Error::Unsupported(
+            "bytes before its voxels are to be skipped (HeaderSize); save it again without them".into(),
+        ));
     }
     let header = Header::new(dims, datatype, &affine(&f)?);
     header.check_dims()?;
@@ -153,7 +159,9 @@ pub(super) fn read(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result
     let mut voxels = match data {
         "LOCAL" | "Local" | "local" => stream,
         name if name.starts_with("LIST") || name.contains(['%', '/', '\\']) || name.is_empty() => {
-            return Err(Error::Unsupported(format!("its voxels are in `{name}`; only one file beside it is read")));
+            return Err(Error::Unsupported(format!(
+                "its voxels are in `{name}`; only one file beside it is read"
+            )));
         }
         name => Stream::open(&path.with_file_name(name))?,
     };
@@ -206,7 +214,10 @@ mod tests {
         ];
         for path in all {
             let n = super::super::read_volume(&path, None, 1 << 30).unwrap();
-            assert_eq!((n.dims(), n.to_f32().0.data), ([2, 3, 1], vec![-7.0, 93.0, 193.0, 293.0, 393.0, 493.0]));
+            assert_eq!(
+                (n.dims(), n.to_f32().0.data),
+                ([2, 3, 1], vec![-7.0, 93.0, 193.0, 293.0, 393.0, 493.0])
+            );
             // The first axis leads along y of ITK's space, which is backwards.
             let a = n.affine();
             assert_eq!((a.0[1][0], a.0[0][1], a.0[2][2]), (-2.0, -3.0, 4.0));
@@ -232,6 +243,8 @@ mod tests {
         assert!(with("NDims = 3", "NDims = 4").contains("three axes"));
         assert!(with("0 1 0 1 0 0", "0 1 0 0 1 0").contains("span space"));
         assert!(with("LOCAL", "../x.raw").contains("../x.raw"));
-        assert!(refused([header(true, "LOCAL"), packed(&voxels())[..9].to_vec()].concat()).contains("cut off"));
+        assert!(
+            refused([header(true, "LOCAL"), packed(&voxels())[..9].to_vec()].concat()).contains("cut off")
+        );
     }
 }
