@@ -6,7 +6,7 @@
 use crate::aten;
 use crate::budget::Budget;
 use crate::net::{Followed, Net, Stop, computed_type, wrong};
-use crate::program::{finished, input, output};
+use crate::outline::{finished, input, output};
 use crate::value::Value;
 use crate::{Archive, Error, Result, checkpoint};
 use ampoule_graph::{DType, Dim, Graph, Tensor};

@@ -15,6 +15,7 @@ mod export;
 mod net;
 pub mod npz;
 pub mod numpy;
+mod outline;
 pub mod pickle;
 mod plain;
 mod program;

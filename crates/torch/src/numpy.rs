@@ -1,7 +1,6 @@
 //! Arrays and scalars of numpy as pickles describe them.
 
 use crate::pickle::{Id, Pickle, Value};
-use crate::rebuild::call;
 use crate::{Error, Result};
 use ampoule_graph::{DType, Tensor, element_count};
 
@@ -33,7 +32,7 @@ fn raw(p: &Pickle, id: Id) -> Option<Vec<u8>> {
     match p.get(id) {
         Value::Bytes(b) => Some(b.clone()),
         Value::Text(t) => t.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect(),
-        Value::Call { .. } => match call(p, id)? {
+        Value::Call { .. } => match p.call(id)? {
             ("_codecs.encode", [text, ..]) => raw(p, *text),
             (
                 "builtins.bytes" | "__builtin__.bytes" | "builtins.bytearray" | "__builtin__.bytearray",
@@ -52,7 +51,7 @@ pub(crate) fn bytes_of(p: &Pickle, id: Id) -> Option<Vec<u8>> {
 
 /// The element type of a `numpy.dtype`: its short name, and a state whose second part is the byte order.
 fn dtype(p: &Pickle, id: Id) -> Result<Option<DType>> {
-    let Some(("numpy.dtype", [name, ..])) = call(p, id) else { return Ok(None) };
+    let Some(("numpy.dtype", [name, ..])) = p.call(id) else { return Ok(None) };
     let Value::Call { state, .. } = p.get(id) else { return Ok(None) };
     let order = state.and_then(|s| p.items(s)).and_then(|s| s.get(1)).and_then(|&o| p.text(o));
     if order == Some(">") {
@@ -93,7 +92,7 @@ pub(crate) fn rows(bytes: &[u8], dims: &[usize], width: usize) -> Vec<u8> {
 
 /// The array that a recorded call makes; `None` for other calls and for arrays of objects.
 pub(crate) fn array(p: &Pickle, id: Id) -> Result<Option<Tensor>> {
-    let Some((name, args)) = call(p, id) else { return Ok(None) };
+    let Some((name, args)) = p.call(id) else { return Ok(None) };
     match (name, args) {
         ("numpy.core.multiarray._reconstruct" | "numpy._core.multiarray._reconstruct", _) => {
             let Value::Call { state: Some(state), .. } = p.get(id) else { return Ok(None) };
@@ -120,7 +119,7 @@ pub(crate) fn array(p: &Pickle, id: Id) -> Result<Option<Tensor>> {
 
 /// The number that a recorded call makes: `numpy.core.multiarray.scalar(dtype, bytes)`.
 pub(crate) fn scalar(p: &Pickle, id: Id) -> Result<Option<Tensor>> {
-    let Some((name, args)) = call(p, id) else { return Ok(None) };
+    let Some((name, args)) = p.call(id) else { return Ok(None) };
     let ("numpy.core.multiarray.scalar" | "numpy._core.multiarray.scalar", [kind, data]) = (name, args)
     else {
         return Ok(None);

@@ -501,6 +501,13 @@ impl Pickle {
         }
     }
 
+    /// What a recorded call is made of: the name of the function or class, and its arguments.
+    pub fn call(&self, id: Id) -> Option<(&str, &[Id])> {
+        let Value::Call { callable, args, .. } = self.get(id) else { return None };
+        let Value::Global(name) = self.get(*callable) else { return None };
+        Some((name, self.items(*args)?))
+    }
+
     /// Key-value pairs of a dictionary, an `OrderedDict` (built from pairs or filled later), or an
     /// object's state.
     pub fn pairs(&self, id: Id) -> Option<Vec<(Id, Id)>> {

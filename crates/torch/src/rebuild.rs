@@ -14,13 +14,6 @@ fn bad(reason: impl Into<String>) -> Error {
 /// More axes than any tensor of a network has.
 const AXES: usize = 16;
 
-/// What a recorded call is made of: the name of the function or class, and its arguments.
-pub(crate) fn call(p: &Pickle, id: Id) -> Option<(&str, &[Id])> {
-    let Value::Call { callable, args, .. } = p.get(id) else { return None };
-    let Value::Global(name) = p.get(*callable) else { return None };
-    Some((name, p.items(*args)?))
-}
-
 /// How the call that makes a tensor describes it.
 enum Form<'a> {
     /// `storage, offset, size, stride, …`, and an element type where the storage has none.
@@ -32,7 +25,7 @@ enum Form<'a> {
 fn form(p: &Pickle, mut id: Id) -> Result<Option<Form<'_>>> {
     // A parameter is made of a tensor, not of parameters.
     for _ in 0..2 {
-        let Some((name, args)) = call(p, id) else { return Ok(None) };
+        let Some((name, args)) = p.call(id) else { return Ok(None) };
         match name {
             "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state" => {
                 id = *args.first().ok_or_else(|| bad("a parameter without tensor"))?;
@@ -88,7 +81,7 @@ pub(crate) fn tensor(
     let dtype = given.unwrap_or(element);
     let sizes = |id: Id| -> Option<Vec<usize>> {
         // `torch.Size` is a call with the tuple as its argument.
-        let id = call(p, id).and_then(|(_, args)| args.first().copied()).unwrap_or(id);
+        let id = p.call(id).and_then(|(_, args)| args.first().copied()).unwrap_or(id);
         p.items(id)?.iter().take(AXES + 1).map(|&i| p.int(i).and_then(|n| usize::try_from(n).ok())).collect()
     };
     let (Some(dims), Some(strides)) = (sizes(*size), sizes(*stride)) else {

@@ -13,9 +13,6 @@ pub(crate) use load::Program;
 
 use crate::net::{Followed, Net};
 use crate::value::Value;
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::rc::Rc;
 
 /// Code that cannot be parsed.
 #[derive(Debug, PartialEq)]
@@ -24,15 +21,6 @@ pub(crate) struct SyntaxError {
     pub line: u32,
     /// What is wrong with it.
     pub reason: String,
-}
-
-/// A module or another object of the program.
-#[derive(Debug)]
-pub(crate) struct Object {
-    /// Its class, `__torch__.package.Class`.
-    pub class: Rc<str>,
-    /// Its attributes.
-    pub fields: RefCell<HashMap<Rc<str>, Value>>,
 }
 
 /// The inputs that a program wants: name and whether it has to be given.

@@ -1,8 +1,8 @@
 //! What code of PyTorch computes with while it is followed: tensors as values of a graph, everything else as it is.
 
-use crate::script::Object;
 use ampoule_graph::ValueId;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// A value of the program that is followed.
@@ -28,6 +28,15 @@ pub(crate) enum Value {
     Method(Rc<Object>, Rc<str>),
     /// The result of an operator that is not known, and whatever is computed from it.
     Poison,
+}
+
+/// A module or another object of the program.
+#[derive(Debug)]
+pub(crate) struct Object {
+    /// Its class, `__torch__.package.Class`.
+    pub class: Rc<str>,
+    /// Its attributes.
+    pub fields: RefCell<HashMap<Rc<str>, Value>>,
 }
 
 impl Value {

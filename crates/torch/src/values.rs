@@ -2,7 +2,7 @@
 
 use crate::budget::Meter;
 use crate::pickle::{Id, Pickle, Value};
-use crate::rebuild::{self, call};
+use crate::rebuild;
 use crate::storage::Storages;
 use crate::{Error, Plain, Result, archive, numpy};
 use ampoule_graph::Tensor;
@@ -158,7 +158,7 @@ impl<'a, 'b, 's> Collector<'a, 'b, 's> {
         if let Some(t) = numpy::scalar(p, id)? {
             return Ok(number(&t));
         }
-        let Some((name, args)) = call(p, id) else {
+        let Some((name, args)) = p.call(id) else {
             let class = "an object without class".to_owned();
             return Ok(Plain::Object { class, fields: vec![] });
         };

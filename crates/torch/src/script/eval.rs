@@ -1,10 +1,10 @@
 //! Partial evaluation of serialized code.
 
 use super::ast::*;
-use super::{Object, Program};
+use super::Program;
 use crate::aten;
 use crate::net::{Followed, Net, Stop, wrong};
-use crate::value::Value;
+use crate::value::{Object, Value};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;

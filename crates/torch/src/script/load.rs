@@ -1,14 +1,14 @@
 //! From an archive to its code, data and constants.
 
 use super::ast::{Class, Function, Module};
-use super::{Object, parser};
+use super::parser;
 use crate::budget::Meter;
 use crate::checkpoint::{folder, little_endian, refuse_hostile};
 use crate::net::{Followed, Net, Stop, wrong};
 use crate::pickle::{self, Id, Pickle};
-use crate::rebuild::{self, call};
+use crate::rebuild;
 use crate::storage::Storages;
-use crate::value::Value;
+use crate::value::{Object, Value};
 use crate::{Archive, Budget, Error, Result};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -106,14 +106,13 @@ impl<'a> Program<'a> {
     /// The module that the archive is of, with its weights as constants of `net`.
     pub(super) fn root(&self, net: &mut Net) -> Followed<Value> {
         let storages = &mut self.data_storages.borrow_mut();
-        let mut loader =
-            Loader { p: &self.data, storages, net, done: HashMap::new(), meter: Meter::new(self.budget) };
+        let mut loader = Loader { p: &self.data, storages, net, done: HashMap::new(), meter: Meter::new(self.budget) };
         loader.value(self.data.root, "", 0)
     }
 
     /// The class of the module that the archive is of.
     pub(super) fn root_class(&self) -> Option<&str> {
-        call(&self.data, self.data.root).map(|c| c.0)
+        self.data.call(self.data.root).map(|c| c.0)
     }
 
     /// Constants of the code, `CONSTANTS.c0` and so on.
@@ -161,9 +160,7 @@ impl Loader<'_, '_, '_, '_> {
             pickle::Value::Float(x) => Value::Float(*x),
             pickle::Value::Text(t) => Value::Text(t.as_str().into()),
             pickle::Value::Tuple(items) => Value::Tuple(self.all(items, path, depth)?.into()),
-            pickle::Value::List(items) | pickle::Value::Set(items) => {
-                Value::list(self.all(items, path, depth)?)
-            }
+            pickle::Value::List(items) | pickle::Value::Set(items) => Value::list(self.all(items, path, depth)?),
             pickle::Value::Dict(pairs) => {
                 let mut out = Vec::new();
                 for &(k, v) in pairs {
@@ -185,9 +182,7 @@ impl Loader<'_, '_, '_, '_> {
             let id = self.net.weight(name, &t)?;
             return Ok(self.net.tensor(id));
         }
-        let Some((class, args)) = call(self.p, id) else {
-            return wrong("the module holds an object without class");
-        };
+        let Some((class, args)) = self.p.call(id) else { return wrong("the module holds an object without class") };
         if class.starts_with("torch.jit._pickle.") {
             let Some(&inner) = args.first() else { return wrong("an empty list of a type of its own") };
             return self.value(inner, path, depth + 1);
