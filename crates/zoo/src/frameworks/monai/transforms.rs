@@ -148,7 +148,9 @@ impl Before {
             "bilinear" => Method::Linear,
             "nearest" => Method::NearestExact,
             other => {
-                return Err(c.wrong(format_args!("interpolates by `{other}`; bilinear and nearest are known")));
+                return Err(
+                    c.wrong(format_args!("interpolates by `{other}`; bilinear and nearest are known"))
+                );
             }
         };
         self.steps.push(Step::Resample {
