@@ -6,7 +6,7 @@ use ampoule_imaging::formats::read_volume;
 
 /// Share of voxels that may differ, and the largest difference of a probability.
 const LABELS: f64 = 1e-3;
-const PROBABILITY: f64 = 2e-3;
+const PROBABILITY: f64 = 1e-3;
 
 fn golden() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/frameworks")
@@ -47,8 +47,9 @@ fn agrees(name: &str) {
     let share = differ as f64 / ours.data.len() as f64;
     assert!(share <= LABELS, "{name}: {differ} voxels differ, {share}");
     assert!(theirs.data.iter().any(|v| *v > 0.0), "{name} has labels to compare");
-    let scores: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(from.join("scores.json")).unwrap()).unwrap();
+    // Of some, labels are compared alone.
+    let Ok(scores) = std::fs::read_to_string(from.join("scores.json")) else { return };
+    let scores: serde_json::Value = serde_json::from_str(&scores).unwrap();
     let probabilities: Vec<Volume<f32>> =
         only(&out, |n| n.contains("_prob")).iter().map(|p| volume(p)).collect();
     assert!(!probabilities.is_empty(), "{name}");
@@ -80,7 +81,10 @@ fn copied(name: &str, d: &Dir) -> PathBuf {
         std::fs::create_dir_all(to).unwrap();
         for e in std::fs::read_dir(from).unwrap().flatten() {
             let to = to.join(e.file_name());
-            if e.path().is_dir() { copy(&e.path(), &to) } else { _ = std::fs::copy(e.path(), to).unwrap() }
+            match e.path().is_dir() {
+                true => copy(&e.path(), &to),
+                false => assert!(std::fs::copy(e.path(), to).unwrap() > 0),
+            }
         }
     }
     let to = d.path("model");

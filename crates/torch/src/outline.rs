@@ -14,7 +14,8 @@ pub(crate) fn input(net: &mut Net, name: &str, dtype: DType, dims: Vec<Dim>) -> 
 
 /// Declares `id` an output under `name`.
 pub(crate) fn output(net: &mut Net, id: ValueId, name: &str) -> Followed<()> {
-    let taken = net.graph.inputs.contains(&id) || net.graph.outputs.contains(&id) || net.constant(id).is_some();
+    let taken =
+        net.graph.inputs.contains(&id) || net.graph.outputs.contains(&id) || net.constant(id).is_some();
     let id = if taken { net.one(Op::Identity, &[id])? } else { id };
     // A constant that was computed at once stays one.
     if net.constant(id).is_some() {

@@ -51,9 +51,12 @@ pub fn content(bytes: &[u8], budget: Budget) -> Result<Content> {
 /// free size decides what the program does.
 pub fn graph(bytes: &[u8], shapes: &[InputShape], budget: Budget) -> Result<Graph> {
     std::thread::scope(|s| {
-        let work = std::thread::Builder::new().stack_size(STACK).spawn_scoped(s, || followed(bytes, shapes, budget));
+        let work =
+            std::thread::Builder::new().stack_size(STACK).spawn_scoped(s, || followed(bytes, shapes, budget));
         let work = work.map_err(|source| Error::Io { path: "thread".into(), source })?;
-        work.join().unwrap_or_else(|_| Err(Error::Code { place: "the program".into(), reason: "following it failed".into() }))
+        work.join().unwrap_or_else(|_| {
+            Err(Error::Code { place: "the program".into(), reason: "following it failed".into() })
+        })
     })
 }
 
@@ -106,7 +109,10 @@ fn followed(bytes: &[u8], shapes: &[InputShape], budget: Budget) -> Result<Graph
             Stop::Error(e) => return Err(e),
         }
     }
-    Err(first.unwrap_or(Error::Code { place: "the program".into(), reason: "its input's shape cannot be found".into() }))
+    Err(first.unwrap_or(Error::Code {
+        place: "the program".into(),
+        reason: "its input's shape cannot be found".into(),
+    }))
 }
 
 /// What is taken of the inputs.

@@ -177,7 +177,6 @@ pub(super) fn read(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::io::Write;
 
     const HEADER: &str = "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n\

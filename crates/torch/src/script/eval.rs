@@ -1,7 +1,7 @@
 //! Partial evaluation of serialized code.
 
-use super::ast::*;
 use super::Program;
+use super::ast::*;
 use crate::aten;
 use crate::net::{Followed, Net, Stop, wrong};
 use crate::value::{Object, Value};

@@ -106,7 +106,8 @@ impl<'a> Program<'a> {
     /// The module that the archive is of, with its weights as constants of `net`.
     pub(super) fn root(&self, net: &mut Net) -> Followed<Value> {
         let storages = &mut self.data_storages.borrow_mut();
-        let mut loader = Loader { p: &self.data, storages, net, done: HashMap::new(), meter: Meter::new(self.budget) };
+        let mut loader =
+            Loader { p: &self.data, storages, net, done: HashMap::new(), meter: Meter::new(self.budget) };
         loader.value(self.data.root, "", 0)
     }
 
@@ -160,7 +161,9 @@ impl Loader<'_, '_, '_, '_> {
             pickle::Value::Float(x) => Value::Float(*x),
             pickle::Value::Text(t) => Value::Text(t.as_str().into()),
             pickle::Value::Tuple(items) => Value::Tuple(self.all(items, path, depth)?.into()),
-            pickle::Value::List(items) | pickle::Value::Set(items) => Value::list(self.all(items, path, depth)?),
+            pickle::Value::List(items) | pickle::Value::Set(items) => {
+                Value::list(self.all(items, path, depth)?)
+            }
             pickle::Value::Dict(pairs) => {
                 let mut out = Vec::new();
                 for &(k, v) in pairs {
@@ -182,7 +185,9 @@ impl Loader<'_, '_, '_, '_> {
             let id = self.net.weight(name, &t)?;
             return Ok(self.net.tensor(id));
         }
-        let Some((class, args)) = self.p.call(id) else { return wrong("the module holds an object without class") };
+        let Some((class, args)) = self.p.call(id) else {
+            return wrong("the module holds an object without class");
+        };
         if class.starts_with("torch.jit._pickle.") {
             let Some(&inner) = args.first() else { return wrong("an empty list of a type of its own") };
             return self.value(inner, path, depth + 1);

@@ -5,7 +5,7 @@
 
 use crate::{Result, Weights};
 use ampoule_graph::build::Builder;
-use ampoule_graph::op::{Binary, Coordinates, Interpolation, Nearest, Padding, Pool, Resize, Unary, Window};
+use ampoule_graph::op::{Binary, Coordinates, Padding, Pool, Unary, Window};
 use ampoule_graph::{Op, Tensor, ValueId};
 use std::collections::HashMap;
 
@@ -240,20 +240,6 @@ impl<'a> Net<'a> {
         let scale: Vec<f32> = scale.iter().map(|s| *s as f32).collect();
         let coordinates = if align_corners { Coordinates::AlignCorners } else { Coordinates::HalfPixel };
         self.b.resize_linear(x, &scale, coordinates)
-    }
-
-    /// `interpolate` by the nearest position, by `scale` along each axis.
-    pub fn nearest_up(&mut self, x: ValueId, scale: &[usize]) -> ValueId {
-        let scales: Vec<f32> = [1, 1].iter().chain(scale).map(|s| *s as f32).collect();
-        let s = self.b.constant("scales", Tensor::f32(&[scales.len()], &scales));
-        let op = Op::Resize(Resize {
-            interpolation: Interpolation::Nearest(Nearest::Floor),
-            coordinates: Coordinates::Asymmetric,
-            antialias: false,
-            axes: vec![],
-            aspect: 0,
-        });
-        self.b.node_opt(op, &[Some(x), None, Some(s)])
     }
 
     pub fn relu(&mut self, x: ValueId) -> ValueId {

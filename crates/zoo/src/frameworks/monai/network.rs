@@ -96,224 +96,167 @@ fn stages(c: &Config, axes: usize) -> Result<Vec<Vec<usize>>> {
     c.list()?.iter().map(|s| s.sizes_or_one(axes, 64)).collect()
 }
 
+/// Channels in and out.
+fn io(d: &Config, usual: Option<[usize; 2]>) -> Result<[usize; 2]> {
+    let one = |key: &str, usual: Option<usize>| match (d.get(key), usual) {
+        (None, Some(n)) => Ok(n),
+        (None, None) => d.need(key)?.size(MOST),
+        (Some(c), _) => c.size(MOST),
+    };
+    Ok([one("in_channels", usual.map(|u| u[0]))?, one("out_channels", usual.map(|u| u[1]))?])
+}
+
+fn flag(d: &Config, key: &str, usual: bool) -> Result<bool> {
+    d.get(key).map_or(Ok(usual), |c| c.flag())
+}
+
+fn number(d: &Config, key: &str, usual: usize) -> Result<usize> {
+    d.get(key).map_or(Ok(usual), |c| c.size(MOST))
+}
+
+fn sizes(d: &Config, key: &str, usual: &[usize]) -> Result<Vec<usize>> {
+    d.get(key).map_or(Ok(usual.to_vec()), |c| c.sizes(MOST))
+}
+
+/// Refuses another value of an argument than the one that is known.
+fn fixed(d: &Config, key: &str, value: &str) -> Result<()> {
+    match d.get(key).filter(|c| c.value() != value) {
+        Some(c) => Err(c.wrong(format_args!("is {}; only `{value}` is known", c.value()))),
+        None => Ok(()),
+    }
+}
+
+const COMMON: [&str; 5] = ["spatial_dims", "dimensions", "in_channels", "out_channels", "act"];
+
+fn unet(d: &Config, axes: usize) -> Result<Unet> {
+    let own = ["channels", "strides", "kernel_size", "up_kernel_size", "num_res_units", "norm", "bias"];
+    only(d, &[&COMMON[..], &own, &["adn_ordering"]].concat())?;
+    fixed(d, "adn_ordering", "NDA")?;
+    let channels = d.need("channels")?.sizes(MOST)?;
+    let strides = d.need("strides")?.sizes(64)?;
+    if channels.len() < 2 || strides.len() + 1 < channels.len() {
+        let (n, stages) = (strides.len(), channels.len());
+        return Err(d.need("strides")?.wrong(format_args!("has {n} numbers for {stages} stages")));
+    }
+    Ok(Unet {
+        axes,
+        io: io(d, None)?,
+        channels,
+        strides,
+        kernel: number(d, "kernel_size", 3)?,
+        up_kernel: number(d, "up_kernel_size", 3)?,
+        residual_units: number(d, "num_res_units", 0)?,
+        act: act(d, "act", Act::Prelu)?,
+        norm: norm(d, "norm", Norm::Instance { epsilon: EPSILON, affine: false })?,
+        bias: flag(d, "bias", true)?,
+    })
+}
+
+fn basic_unet(d: &Config, axes: usize) -> Result<BasicUnet> {
+    only(d, &[&COMMON[..], &["features", "norm", "bias", "upsample"]].concat())?;
+    fixed(d, "upsample", "deconv")?;
+    let list = sizes(d, "features", &[32, 32, 64, 128, 256, 32])?;
+    Ok(BasicUnet {
+        axes,
+        io: io(d, Some([1, 2]))?,
+        features: list.try_into().map_err(|_| d.wrong("has `features` that are not six numbers"))?,
+        act: act(d, "act", Act::Function(Unary::LeakyRelu { alpha: 0.1 }))?,
+        norm: norm(d, "norm", Norm::Instance { epsilon: EPSILON, affine: true })?,
+        bias: flag(d, "bias", true)?,
+    })
+}
+
+fn segresnet(d: &Config, axes: usize) -> Result<SegResNet> {
+    let own = ["init_filters", "norm", "num_groups", "use_conv_final", "blocks_down", "blocks_up"];
+    only(d, &[&COMMON[..], &own, &["upsample_mode"]].concat())?;
+    fixed(d, "upsample_mode", "nontrainable")?;
+    if !flag(d, "use_conv_final", true)? {
+        return Err(d.wrong("has no last convolution (use_conv_final), which is not known"));
+    }
+    let groups = number(d, "num_groups", 8)?;
+    let (down, up) = (sizes(d, "blocks_down", &[1, 2, 2, 4])?, sizes(d, "blocks_up", &[1, 1, 1])?);
+    if up.len() + 1 != down.len() {
+        return Err(d.wrong("must have one stage less in blocks_up than in blocks_down"));
+    }
+    Ok(SegResNet {
+        axes,
+        io: io(d, Some([1, 2]))?,
+        first: number(d, "init_filters", 8)?,
+        down,
+        up,
+        act: act(d, "act", Act::Function(Unary::Relu))?,
+        norm: norm(d, "norm", Norm::Group { groups, epsilon: EPSILON, affine: true })?,
+    })
+}
+
+fn dynunet(d: &Config, axes: usize) -> Result<DynUnet> {
+    let own = ["kernel_size", "strides", "upsample_kernel_size", "filters", "norm_name", "act_name"];
+    let more = ["deep_supervision", "deep_supr_num", "res_block", "trans_bias"];
+    only(d, &[&COMMON[..], &own, &more].concat())?;
+    let strides = stages(&d.need("strides")?, axes)?;
+    let n = strides.len();
+    let most = if axes == 3 { 320 } else { 512 };
+    let usual: Vec<usize> = (0..n.min(24)).map(|i| (32usize << i).min(most)).collect();
+    let mut filters = sizes(d, "filters", &usual)?;
+    let kernels = stages(&d.need("kernel_size")?, axes)?;
+    let up_kernels = stages(&d.need("upsample_kernel_size")?, axes)?;
+    if n < 3 || filters.len() < n || kernels.len() != n || up_kernels.len() + 1 != n {
+        return Err(d.wrong("has lists of different lengths for its stages"));
+    }
+    filters.truncate(n);
+    Ok(DynUnet {
+        axes,
+        io: io(d, None)?,
+        kernels,
+        strides,
+        up_kernels,
+        filters,
+        norm: norm(d, "norm_name", Norm::Instance { epsilon: EPSILON, affine: true })?,
+        act: act(d, "act_name", Act::Function(Unary::LeakyRelu { alpha: 0.01 }))?,
+        residual: flag(d, "res_block", false)?,
+        up_bias: flag(d, "trans_bias", false)?,
+    })
+}
+
+fn densenet(d: &Config, axes: usize, blocks: &[usize]) -> Result<DenseNet> {
+    let own = ["init_features", "growth_rate", "block_config", "bn_size", "norm", "pretrained", "progress"];
+    only(d, &[&COMMON[..], &own].concat())?;
+    Ok(DenseNet {
+        axes,
+        io: io(d, None)?,
+        first: number(d, "init_features", 64)?,
+        growth: number(d, "growth_rate", 32)?,
+        blocks: sizes(d, "block_config", blocks)?,
+        bottleneck: number(d, "bn_size", 4)?,
+        act: act(d, "act", Act::Function(Unary::Relu))?,
+        norm: norm(d, "norm", Norm::Running { epsilon: EPSILON, affine: true })?,
+    })
+}
+
 impl Network {
     pub fn read(d: &Config) -> Result<Network> {
         let target = d.need("_target_").or_else(|_| d.need("name"))?;
-        let name = kind(target.text()?).to_owned();
-        let axes = d
-            .get("spatial_dims")
-            .or_else(|| d.get("dimensions"))
-            .map_or_else(|| d.need("spatial_dims")?.size(3), |c| c.size(3))?;
+        let axes = match d.get("spatial_dims").or_else(|| d.get("dimensions")) {
+            Some(c) => c.size(3)?,
+            None => d.need("spatial_dims")?.size(3)?,
+        };
         if !(2..=3).contains(&axes) {
             return Err(d.wrong("has spatial_dims other than 2 and 3"));
         }
-        let io = |a: &str, b: &str, usual: Option<[usize; 2]>| -> Result<[usize; 2]> {
-            let one = |key: &str, usual: Option<usize>| match (d.get(key), usual) {
-                (None, Some(n)) => Ok(n),
-                (None, None) => d.need(key)?.size(MOST),
-                (Some(c), _) => c.size(MOST),
-            };
-            Ok([one(a, usual.map(|u| u[0]))?, one(b, usual.map(|u| u[1]))?])
-        };
-        let flag = |key: &str, usual: bool| d.get(key).map_or(Ok(usual), |c| c.flag());
-        let sizes = |key: &str, usual: &[usize]| d.get(key).map_or(Ok(usual.to_vec()), |c| c.sizes(MOST));
+        let name = kind(target.text()?).to_lowercase();
         Ok(match name.as_str() {
-            "UNet" | "Unet" => {
-                only(
-                    d,
-                    &[
-                        "spatial_dims",
-                        "dimensions",
-                        "in_channels",
-                        "out_channels",
-                        "channels",
-                        "strides",
-                        "kernel_size",
-                        "up_kernel_size",
-                        "num_res_units",
-                        "act",
-                        "norm",
-                        "bias",
-                        "adn_ordering",
-                    ],
-                )?;
-                if let Some(o) = d.get("adn_ordering").filter(|o| o.value() != "NDA") {
-                    return Err(o.wrong(
-                        "orders normalisation and activation otherwise than NDA, which is not known",
-                    ));
-                }
-                let channels = d.need("channels")?.sizes(MOST)?;
-                let strides = d.need("strides")?.sizes(64)?;
-                if channels.len() < 2 || strides.len() + 1 < channels.len() {
-                    return Err(d.need("strides")?.wrong(format_args!(
-                        "has {} numbers for {} stages",
-                        strides.len(),
-                        channels.len()
-                    )));
-                }
-                let number = |key: &str, usual: usize| d.get(key).map_or(Ok(usual), |c| c.size(64));
-                Network::Unet(Unet {
-                    axes,
-                    io: io("in_channels", "out_channels", None)?,
-                    channels,
-                    strides,
-                    kernel: number("kernel_size", 3)?,
-                    up_kernel: number("up_kernel_size", 3)?,
-                    residual_units: number("num_res_units", 0)?,
-                    act: act(d, "act", Act::Prelu)?,
-                    norm: norm(d, "norm", Norm::Instance { epsilon: EPSILON, affine: false })?,
-                    bias: flag("bias", true)?,
-                })
-            }
-            "BasicUNet" | "BasicUnet" | "Basicunet" | "basicunet" => {
-                only(
-                    d,
-                    &[
-                        "spatial_dims",
-                        "dimensions",
-                        "in_channels",
-                        "out_channels",
-                        "features",
-                        "act",
-                        "norm",
-                        "bias",
-                        "upsample",
-                    ],
-                )?;
-                if let Some(u) = d.get("upsample").filter(|u| u.value() != "deconv") {
-                    return Err(u.wrong("is another way than deconv, which is not known"));
-                }
-                let list = sizes("features", &[32, 32, 64, 128, 256, 32])?;
-                let features =
-                    list.try_into().map_err(|_| d.wrong("has `features` that are not six numbers"))?;
-                Network::Basic(BasicUnet {
-                    axes,
-                    io: io("in_channels", "out_channels", Some([1, 2]))?,
-                    features,
-                    act: act(d, "act", Act::Function(Unary::LeakyRelu { alpha: 0.1 }))?,
-                    norm: norm(d, "norm", Norm::Instance { epsilon: EPSILON, affine: true })?,
-                    bias: flag("bias", true)?,
-                })
-            }
-            "SegResNet" => {
-                only(
-                    d,
-                    &[
-                        "spatial_dims",
-                        "init_filters",
-                        "in_channels",
-                        "out_channels",
-                        "act",
-                        "norm",
-                        "num_groups",
-                        "use_conv_final",
-                        "blocks_down",
-                        "blocks_up",
-                        "upsample_mode",
-                    ],
-                )?;
-                if let Some(u) = d.get("upsample_mode").filter(|u| u.value() != "nontrainable") {
-                    return Err(u.wrong("is another way than nontrainable, which is not known"));
-                }
-                if !flag("use_conv_final", true)? {
-                    return Err(d.wrong("has no last convolution (use_conv_final), which is not known"));
-                }
-                let groups = d.get("num_groups").map_or(Ok(8), |c| c.size(MOST))?;
-                let (down, up) = (sizes("blocks_down", &[1, 2, 2, 4])?, sizes("blocks_up", &[1, 1, 1])?);
-                if up.len() + 1 != down.len() {
-                    return Err(d.wrong("must have one stage less in blocks_up than in blocks_down"));
-                }
-                Network::SegRes(SegResNet {
-                    axes,
-                    io: io("in_channels", "out_channels", Some([1, 2]))?,
-                    first: d.get("init_filters").map_or(Ok(8), |c| c.size(MOST))?,
-                    down,
-                    up,
-                    act: act(d, "act", Act::Function(Unary::Relu))?,
-                    norm: norm(d, "norm", Norm::Group { groups, epsilon: EPSILON, affine: true })?,
-                })
-            }
-            "DynUNet" | "DynUnet" => {
-                only(
-                    d,
-                    &[
-                        "spatial_dims",
-                        "in_channels",
-                        "out_channels",
-                        "kernel_size",
-                        "strides",
-                        "upsample_kernel_size",
-                        "filters",
-                        "norm_name",
-                        "act_name",
-                        "deep_supervision",
-                        "deep_supr_num",
-                        "res_block",
-                        "trans_bias",
-                    ],
-                )?;
-                let strides = stages(&d.need("strides")?, axes)?;
-                let n = strides.len();
-                let most = if axes == 3 { 320 } else { 512 };
-                let usual: Vec<usize> = (0..n).map(|i| (32usize << i).min(most)).collect();
-                let mut filters = sizes("filters", &usual)?;
-                let kernels = stages(&d.need("kernel_size")?, axes)?;
-                let up_kernels = stages(&d.need("upsample_kernel_size")?, axes)?;
-                if n < 3 || filters.len() < n || kernels.len() != n || up_kernels.len() + 1 != n {
-                    return Err(d.wrong("has lists of different lengths for its stages"));
-                }
-                filters.truncate(n);
-                Network::Dyn(DynUnet {
-                    axes,
-                    io: io("in_channels", "out_channels", None)?,
-                    kernels,
-                    strides,
-                    up_kernels,
-                    filters,
-                    norm: norm(d, "norm_name", Norm::Instance { epsilon: EPSILON, affine: true })?,
-                    act: act(d, "act_name", Act::Function(Unary::LeakyRelu { alpha: 0.01 }))?,
-                    residual: flag("res_block", false)?,
-                    up_bias: flag("trans_bias", false)?,
-                })
-            }
-            dense if dense.to_lowercase().starts_with("densenet") => {
-                only(
-                    d,
-                    &[
-                        "spatial_dims",
-                        "in_channels",
-                        "out_channels",
-                        "init_features",
-                        "growth_rate",
-                        "block_config",
-                        "bn_size",
-                        "act",
-                        "norm",
-                        "pretrained",
-                        "progress",
-                    ],
-                )?;
-                let (blocks, first, growth): (&[usize], usize, usize) = match dense.to_lowercase().as_str() {
-                    "densenet169" => (&[6, 12, 32, 32], 64, 32),
-                    "densenet201" => (&[6, 12, 48, 32], 64, 32),
-                    "densenet264" => (&[6, 12, 64, 48], 64, 32),
-                    _ => (&[6, 12, 24, 16], 64, 32),
-                };
-                let number = |key: &str, usual: usize| d.get(key).map_or(Ok(usual), |c| c.size(MOST));
-                Network::Dense(DenseNet {
-                    axes,
-                    io: io("in_channels", "out_channels", None)?,
-                    first: number("init_features", first)?,
-                    growth: number("growth_rate", growth)?,
-                    blocks: sizes("block_config", blocks)?,
-                    bottleneck: number("bn_size", 4)?,
-                    act: act(d, "act", Act::Function(Unary::Relu))?,
-                    norm: norm(d, "norm", Norm::Running { epsilon: EPSILON, affine: true })?,
-                })
-            }
-            other => {
+            "unet" => Network::Unet(unet(d, axes)?),
+            "basicunet" => Network::Basic(basic_unet(d, axes)?),
+            "segresnet" => Network::SegRes(segresnet(d, axes)?),
+            "dynunet" => Network::Dyn(dynunet(d, axes)?),
+            "densenet" | "densenet121" => Network::Dense(densenet(d, axes, &[6, 12, 24, 16])?),
+            "densenet169" => Network::Dense(densenet(d, axes, &[6, 12, 32, 32])?),
+            "densenet201" => Network::Dense(densenet(d, axes, &[6, 12, 48, 32])?),
+            "densenet264" => Network::Dense(densenet(d, axes, &[6, 12, 64, 48])?),
+            _ => {
                 return Err(target.wrong(format_args!(
-                    "is `{other}`, a network that is not known ({KNOWN} are); export it with torch.onnx.export"
+                    "is {}, a network that is not known ({KNOWN} are); export it with torch.onnx.export",
+                    target.value()
                 )));
             }
         })
