@@ -138,7 +138,7 @@ case("tv_regnet", lambda: RegNet(BlockParams([1, 1], [16, 32], [8, 8], [1.0, 1.0
 case("tv_convnext", lambda: ConvNeXt([CNBlockConfig(8, 16, 1), CNBlockConfig(16, None, 1)], num_classes=5), 1, 3, 32, 32, forms=ALL)
 case("tv_swin", lambda: SwinTransformer([4, 4], 16, [2, 2], [2, 4], [4, 4], num_classes=5, block=SwinTransformerBlock), 1, 3, 40, 40, forms=ALL)
 case("tv_swin_v2", lambda: SwinTransformer([4, 4], 16, [2], [2], [4, 4], num_classes=5, block=SwinTransformerBlockV2, downsample_layer=PatchMergingV2), 1, 3, 40, 40, forms="trace export")
-case("tv_vit", lambda: tv.VisionTransformer(image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5), 1, 3, 32, 32, forms=ALL)
+case("tv_vit", lambda: tv.VisionTransformer(image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5), 1, 3, 32, 32, forms="trace export")
 case("tv_shufflenet", lambda: tv.ShuffleNetV2([2, 2, 2], [8, 16, 32, 32, 32], num_classes=5), 1, 3, 32, 32, forms=ALL)
 
 
