@@ -232,7 +232,7 @@ fn attention_has_gradients() {
             let t = tokens(b, x);
             let position = floats(b, &[1, 24, 4], 20);
             let t = b.add(t, position);
-            let mut part = |b: &mut Builder, seed| {
+            let part = |b: &mut Builder, seed| {
                 let w = floats(b, &[4, 4], seed);
                 let v = b.node(Op::MatMul, &[t, w]);
                 let bias = floats(b, &[4], seed + 1);
