@@ -54,10 +54,11 @@ fn resize(g: &mut Graph, i: usize) -> Option<()> {
         return None;
     }
     let spatial = spatial_sizes(g, i, sizes)?;
-    let Op::Resize(r) = &mut g.nodes[i].op else { return None };
+    // A node that computes sizes may stand before it.
+    let at = g.nodes.iter().position(|n| n.output() == Some(y))?;
+    let Op::Resize(r) = &mut g.nodes[at].op else { return None };
     r.axes = (2..rank as i64).collect();
     // The region of interest that some files give has a place for each axis.
-    let at = g.nodes.iter().position(|n| n.output() == Some(y))?;
     g.nodes[at].inputs[1] = None;
     g.nodes[at].inputs[3] = Some(spatial);
     Some(())
