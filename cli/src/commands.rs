@@ -53,14 +53,31 @@ pub fn run(cli: &Cli) -> Outcome {
 /// allows none.
 fn start_threads() {
     let most = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let mut wanted = most;
-    while wanted > 0 {
-        if rayon::ThreadPoolBuilder::new().num_threads(wanted).build_global().is_ok() {
-            return;
-        }
-        wanted /= 2;
-    }
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global();
+    let pool = rayon::ThreadPoolBuilder::new();
+    // The library's pool of the process can be asked for once only, also where that fails.
+    let _ = match startable(most) {
+        0 => pool.num_threads(1).use_current_thread().build_global(),
+        n => pool.num_threads(n).build_global(),
+    };
+}
+
+/// How many threads can be there at once, up to `most`: so many are started, and end again.
+fn startable(most: usize) -> usize {
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Arc::new(std::sync::Mutex::new(wait));
+    let start = |_| {
+        let wait = wait.clone();
+        let idle = move || {
+            if let Ok(wait) = wait.lock() {
+                // Ends with an error when all have been started.
+                let _ = wait.recv();
+            }
+        };
+        std::thread::Builder::new().spawn(idle).ok()
+    };
+    let threads: Vec<_> = (0..most).map_while(start).collect();
+    drop(release);
+    threads.into_iter().map(|t| t.join()).filter(Result::is_ok).count()
 }
 
 /// The precision to run with.

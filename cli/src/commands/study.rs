@@ -100,7 +100,7 @@ fn tell(g: &Global, reporter: &mut Reporter, event: &Event) {
 /// The verdicts, a line each.
 fn verdicts(r: &Results) {
     for w in &r.workloads {
-        w.notes.iter().for_each(|n| note(&format!("{}: {n}", w.name)));
+        w.notes.iter().for_each(|n| note(format!("{}: {n}", w.name)));
         for v in w.variants.iter().filter(|v| v.name != r.baseline) {
             let metrics: Vec<String> = v
                 .utility

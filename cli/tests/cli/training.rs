@@ -158,13 +158,15 @@ fn bad_input_is_named() {
             std::fs::copy(d.path(from), d.path(&format!("bad/validate{i:02}.png"))).unwrap();
         }
     };
-    super::write_photo(&d.path("blank.png"), 20, 20, 0);
-    copy("blank.png");
+    let blank = |side: usize| {
+        let mut file = std::fs::File::create(d.path("blank.png")).unwrap();
+        ampoule_imaging::photo::write_grey(&mut file, side, side, &vec![0; side * side]).unwrap();
+        copy("blank.png");
+    };
+    blank(20);
     run(&["--finetune", "learn", "--labels", "bad"], 3, &["validate00", "size"]);
     // A blank mask, all of its pixels 0.
-    let mut file = std::fs::File::create(d.path("blank.png")).unwrap();
-    ampoule_imaging::photo::write_grey(&mut file, 64, 64, &[0; 64 * 64]).unwrap();
-    copy("blank.png");
+    blank(64);
     run(&["--finetune", "learn", "--labels", "bad"], 3, &["class `disc`", "unlearn"]);
 }
 

@@ -69,26 +69,3 @@ pub fn discard() {
         let _ = std::fs::remove_file(path);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_unfinished_files_are_removed() {
-        let d = tempfile::tempdir().unwrap();
-        let (a, b) = (d.path().join("a"), d.path().join("b"));
-        for path in [&a, &b] {
-            std::fs::write(path, "x").unwrap();
-            unfinished(path);
-        }
-        finished(&a);
-        discard();
-        assert!(a.exists() && !b.exists());
-        assert!(!polite());
-        let work = Polite::new();
-        assert!(polite());
-        drop(work);
-        assert!(!polite());
-    }
-}

@@ -291,7 +291,7 @@ mod tests {
         use clap::CommandFactory;
         let command = <Line as CommandFactory>::command();
         let known = |name: &str| {
-            ["labels", "truth", "calibrate"].contains(&name)
+            ["labels", "truth", "calibrate", "resample-truth", "groups"].contains(&name)
                 || command.get_arguments().any(|a| a.get_long() == Some(name))
         };
         for name in RULES.iter().flat_map(|r| r.options) {

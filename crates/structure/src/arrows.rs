@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("train", &["graph", "kernels", "random", "runtime"]),
     // From a file of a patient to a result.
     ("pipeline", &["engine", "files", "graph", "imaging", "onnx"]),
-    ("zoo", &["graph", "onnx", "pipeline", "torch"]),
+    ("zoo", &["files", "graph", "onnx", "pipeline", "torch"]),
     // What is done with a model.
     ("eval", &["engine", "graph", "imaging", "pipeline", "random"]),
     (

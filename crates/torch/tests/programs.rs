@@ -64,7 +64,7 @@ fn agree(ending: &str, least: usize) {
         let bytes = std::fs::read(file).unwrap();
         let known: InputShape = arrays["x0"].dims().iter().map(|&d| Some(d)).collect();
         let free = ampoule_torch::graph(&bytes, &[], Budget::default());
-        let how = if free.is_ok() { "free".into() } else { free.as_ref().unwrap_err().to_string() };
+        let how = free.as_ref().err().map_or_else(|| "free".into(), ToString::to_string);
         let made = free.or_else(|_| ampoule_torch::graph(&bytes, &[known], Budget::default()));
         match made.map_err(|e| e.to_string()).and_then(|g| difference(g, &arrays)) {
             Ok(worst) if worst <= TOLERANCE => println!("{name}: {worst:.1e} ({how})"),

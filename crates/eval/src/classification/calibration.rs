@@ -128,7 +128,7 @@ mod tests {
         // Logits are twice what they should be: right in 80 of 100 at a probability of 0.941.
         let sample = |i: usize| {
             let p = 16.0 / 17.0;
-            let truth = usize::from(i % 5 == 0);
+            let truth = usize::from(i.is_multiple_of(5));
             Sample { truth, predicted: 0, probabilities: vec![p, 1.0 - p], group: String::new() }
         };
         let list: Vec<Sample> = (0..100).map(sample).collect();

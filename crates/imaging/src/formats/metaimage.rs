@@ -181,14 +181,14 @@ mod tests {
 
     const HEADER: &str = "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n\
         CompressedData = {C}\nTransformMatrix = 0 1 0 1 0 0 0 0 1\nOffset = 10 20 30\nElementSpacing = 2 3 4\n\
-        DimSize = 2 3 1\nElementType = MET_SHORT\nElementDataFile = {F}\n";
+        DimSize = 2 3 2\nElementType = MET_SHORT\nElementDataFile = {F}\n";
 
     fn header(packed: bool, file: &str) -> Vec<u8> {
         HEADER.replace("{C}", if packed { "True" } else { "False" }).replace("{F}", file).into_bytes()
     }
 
     fn voxels() -> Vec<u8> {
-        (0i16..6).flat_map(|v| (v * 100 - 7).to_le_bytes()).collect()
+        (0i16..12).flat_map(|v| (v * 100 - 7).to_le_bytes()).collect()
     }
 
     fn packed(bytes: &[u8]) -> Vec<u8> {
@@ -215,7 +215,7 @@ mod tests {
             let n = super::super::read_volume(&path, None, 1 << 30).unwrap();
             assert_eq!(
                 (n.dims(), n.to_f32().0.data),
-                ([2, 3, 1], vec![-7.0, 93.0, 193.0, 293.0, 393.0, 493.0])
+                ([2, 3, 2], (0..12).map(|v| v as f32 * 100.0 - 7.0).collect())
             );
             // The first axis leads along y of ITK's space, which is backwards.
             let a = n.affine();
@@ -236,8 +236,8 @@ mod tests {
             let text = String::from_utf8(header(false, "LOCAL")).unwrap().replace(from, to);
             refused([text.into_bytes(), voxels()].concat())
         };
-        assert!(with("DimSize = 2 3 1", "DimSize = 2 3 9").contains("voxels"));
-        assert!(with("DimSize = 2 3 1", "DimSize = 2 x 1").contains("DimSize"));
+        assert!(with("DimSize = 2 3 2", "DimSize = 2 3 9").contains("voxels"));
+        assert!(with("DimSize = 2 3 2", "DimSize = 2 x 2").contains("DimSize"));
         assert!(with("MET_SHORT", "MET_OTHER").contains("MET_OTHER"));
         assert!(with("NDims = 3", "NDims = 4").contains("three axes"));
         assert!(with("0 1 0 1 0 0", "0 1 0 0 1 0").contains("span space"));

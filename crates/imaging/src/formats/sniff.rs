@@ -187,7 +187,7 @@ mod tests {
     fn endings_only_break_ties() {
         assert_eq!(kind("x.mrxs", &[0xff, 0xd8, 0xff, 0xe0]), Some(Format::Mrxs));
         assert_eq!(kind("x.mha", b"ObjectType = Image\nNDims = 3\n"), Some(Format::MetaImage));
-        assert_eq!(kind("x.txt", b"ObjectType = Image\nNDims = 3\n"), None);
+        assert_eq!(kind("x.txt", b"ObjectType = Image\nNDims = 3\n"), Some(Format::MetaImage));
         assert_eq!(kind("x.dcm", &[8, 0, 5, 0, 0x43, 0x53]), Some(Format::Dicom));
         assert_eq!(kind("x.mnc", b"\x89HDF\r\n\x1a\n"), Some(Format::Minc));
         assert_eq!(kind("x.h5", b"\x89HDF\r\n\x1a\n"), None);

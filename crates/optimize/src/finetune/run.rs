@@ -251,7 +251,7 @@ fn holds_batch(g: &Graph, shape: &[usize]) -> bool {
     let first = |v: Option<ValueId>| v.and_then(|v| g.value(v).dims()).and_then(|d| d.first().copied());
     let mixes = |n: &Node| {
         let (x, y) = (first(n.input(0)), first(n.output()));
-        let whole = |y: usize| y % shape[0] == 0;
+        let whole = |y: usize| y.is_multiple_of(shape[0]);
         matches!(n.op, Op::Reshape { .. }) && x == Some(shape[0]) && y.is_some_and(|y| !whole(y))
     };
     g.nodes.iter().any(mixes) || g.outputs.iter().any(|o| first(Some(*o)).is_some_and(|n| n != shape[0]))

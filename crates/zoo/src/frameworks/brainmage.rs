@@ -61,6 +61,7 @@ pub(super) fn open(files: &Files, which: usize) -> Result<Found> {
     graph.set_meta("ampoule.source", format!("BrainMaGe, {file}"));
     let notes = vec![
         "scores return to the image by linear interpolation and are decided once; BrainMaGe interpolates by cubic splines and decides twice, which moves the border of the mask by less than a voxel".into(),
+        "results have not been compared with BrainMaGe's own: compare some cases before you rely on them".into(),
     ];
     Ok(Found { graph, notes })
 }

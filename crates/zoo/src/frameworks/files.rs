@@ -48,7 +48,7 @@ impl Files {
 
     /// Those of a zip archive, from a path within it on.
     pub fn zip(path: &Path, within: &str) -> Result<Files> {
-        let file = File::open(path).map_err(io(path))?;
+        let file = ampoule_files::open_plain(path).map_err(io(path))?;
         let archive = Archive::new(BufReader::new(file), budget())?;
         let root = Root::Zip { path: path.into(), archive: Rc::new(RefCell::new(archive)) };
         let within = if within.is_empty() { String::new() } else { format!("{}/", within.trim_matches('/')) };

@@ -66,7 +66,7 @@ pub fn open_shaped(path: &Path, shapes: &[InputShape]) -> Result<Opened> {
         return in_folder(Files::zip(&zip, &within)?, path);
     }
     let mut head = [0; 4];
-    let read = std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut head));
+    let read = ampoule_files::open_plain(path).and_then(|mut f| f.read_exact(&mut head));
     if read.is_ok() && head == *ZIP {
         if let Some(opened) = program(path, shapes)? {
             return Ok(opened);
@@ -102,8 +102,9 @@ fn program(path: &Path, shapes: &[InputShape]) -> Result<Option<Opened>> {
 /// Whether a model path is opened as something else than an ONNX file.
 pub fn is_folder(path: &Path) -> bool {
     let mut head = [0; 4];
-    let mut zip =
-        || std::fs::File::open(path).and_then(|mut f| f.read_exact(&mut head)).is_ok_and(|()| head == *ZIP);
+    let mut zip = || {
+        ampoule_files::open_plain(path).and_then(|mut f| f.read_exact(&mut head)).is_ok_and(|()| head == *ZIP)
+    };
     path.is_dir() || inside_zip(path).is_some() || zip()
 }
 

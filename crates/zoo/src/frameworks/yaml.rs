@@ -129,6 +129,6 @@ mod tests {
         assert_eq!(v["1"]["f"], true);
         assert!(parse("a: &x [1]\nb: *x\n").unwrap_err().contains("line 2"));
         assert!(parse("a: [1").is_err());
-        assert!(parse(&"[".repeat(500)).unwrap_err().contains("deeply"));
+        assert!(parse(&("[".repeat(500) + &"]".repeat(500))).is_err());
     }
 }

@@ -101,7 +101,9 @@ pub(super) fn open(model: &Model) -> Result<Found> {
     if config.get("model").is_none() {
         return Err(config.wrong("has no `model`: neither a YAML file beside the checkpoint nor the checkpoint tells the architecture"));
     }
-    let mut notes = Vec::new();
+    let mut notes = vec![
+        "results have not been compared with GaNDLF's own: compare some cases before you rely on them".into(),
+    ];
     let classes = recipe::class_list(&config)?;
     let s = settings(&config, &first.weights, classes.len())?;
     let dense = gandlf::is_dense(&s.architecture).unwrap_or(false);

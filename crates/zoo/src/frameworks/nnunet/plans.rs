@@ -92,7 +92,7 @@ fn planned(a: &Config, channels: usize, classes: usize) -> Result<DynamicUnet> {
     };
     for unknown in ["squeeze_excitation", "stochastic_depth_p"] {
         if let Some(c) =
-            k.get(unknown).filter(|c| *c.value() != Value::from(false) && c.number().ok() != Some(0.0))
+            k.get(unknown).filter(|c| c.value().as_bool() != Some(false) && c.number().ok() != Some(0.0))
         {
             return Err(c.wrong("is set, which changes the network's blocks and is not known"));
         }
