@@ -22,11 +22,15 @@ fn joined(e: &mut Expansion, x: &str, y: &str) {
 
 /// The factor of the products: as given, or one over the root of the size of a head.
 fn factor(e: &mut Expansion, query: &str, scale: f32) -> String {
+    let dtype = e.dtype(query).filter(|t| t.is_float()).unwrap_or(DType::F32);
     if scale != 0.0 {
-        return e.number(scale);
+        return match Tensor::from_f64(dtype, &[], &[scale as f64]) {
+            Some(t) => e.constant(t),
+            None => e.number(scale),
+        };
     }
     let size = e.op("Shape", &[query], vec![int("start", 3), int("end", 4)]);
-    let size = e.cast(&size, DType::F32);
+    let size = e.cast(&size, dtype);
     let root = e.op("Sqrt", &[size], vec![]);
     e.op("Reciprocal", &[root], vec![])
 }

@@ -69,16 +69,17 @@ fn dynamic_quantize(e: &mut Expansion) -> Read<()> {
     Ok(())
 }
 
-/// `x - zero` as float32; zero points of more than one value lie along `axis` of constants.
+/// `x - zero` as float32; zero points of more than one value lie along `axis`. Those whose shape the file does not say
+/// are computed for the whole tensor.
 fn centred(e: &mut Expansion, x: &str, zero: &str, axis: usize) -> Read<String> {
     let v = e.cast(x, DType::F32);
     if zero.is_empty() {
         return Ok(v);
     }
     let rank = e.shape(x).map(Vec::len);
-    let several = e.shape(zero).is_none_or(|s| s.len() == 1 && s[0].known() != Some(1));
+    let several = e.shape(zero).is_some_and(|s| s.len() == 1 && s[0].known() != Some(1));
     let mut z = e.cast(zero, DType::F32);
-    if several && e.tensor(zero).is_some() {
+    if several {
         let rank = rank.filter(|r| axis < *r).ok_or(Refusal::NotConstant { name: "the rank" })?;
         let ones: Vec<i64> = (axis as i64 + 1..rank as i64).map(|i| i - axis as i64).collect();
         if !ones.is_empty() {

@@ -59,12 +59,11 @@ fn old_group_norm(e: &mut Expansion) -> Read<()> {
     Ok(())
 }
 
-/// `BatchNormalization` by the statistics of its input, as exporters write the standardisation of weights. The running
-/// statistics that training would go on with are not computed.
+/// `BatchNormalization` by the statistics of its input, as exporters write the standardisation of weights, and the
+/// running statistics that training goes on with.
 fn batch_statistics(e: &mut Expansion) -> Read<()> {
     let a = Attrs::new(e.node);
-    let epsilon = a.float("epsilon", 1e-5)?;
-    a.float("momentum", 0.9)?;
+    let (epsilon, momentum) = (a.float("epsilon", 1e-5)?, a.float("momentum", 0.9)?);
     a.flag("training_mode", false)?;
     a.finish()?;
     let (x, scale, shift, y) = (e.needed(0)?, e.needed(1)?, e.needed(2)?, e.output(0));
@@ -72,9 +71,20 @@ fn batch_statistics(e: &mut Expansion) -> Read<()> {
     let (over, channels, epsilon) = (e.list(&[0, 2]), e.list(&[1, -1, 1]), e.number(epsilon));
     let x = e.op("Reshape", &[x, rows], vec![]);
     let mean = e.op("ReduceMean", &[&x, &over], vec![]);
-    let centred = e.op("Sub", &[x, mean], vec![]);
+    let centred = e.op("Sub", &[&x, &mean], vec![]);
     let square = e.op("Mul", &[&centred, &centred], vec![]);
     let variance = e.op("ReduceMean", &[square, over], vec![]);
+    for (k, now) in [(1, &mean), (2, &variance)] {
+        let running = e.output(k);
+        if !running.is_empty() {
+            let before = e.needed(2 + k)?;
+            let (kept, taken, row) = (e.number(momentum), e.number(1.0 - momentum), e.list(&[-1]));
+            let now = e.op("Reshape", &[now, &row], vec![]);
+            let now = e.op("Mul", &[now, taken], vec![]);
+            let before = e.op("Mul", &[before, kept], vec![]);
+            e.into("Add", &[before, now], vec![], &running);
+        }
+    }
     let sum = e.op("Add", &[variance, epsilon], vec![]);
     let root = e.op("Sqrt", &[sum], vec![]);
     let v = e.op("Div", &[centred, root], vec![]);
@@ -83,7 +93,7 @@ fn batch_statistics(e: &mut Expansion) -> Read<()> {
     let v = e.op("Mul", &[v, scale], vec![]);
     let v = e.op("Add", &[v, shift], vec![]);
     e.into("Reshape", &[v, sizes], vec![], &y);
-    Ok(())
+    e.no_outputs_from(3)
 }
 
 /// `MeanVarianceNormalization`: over batch and pixels unless `axes` says otherwise.
