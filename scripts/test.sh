@@ -49,8 +49,8 @@ while read -r tier operations; do
   else
     tests="$kernels $nodes"
   fi
-  # Studies and training of the command line run what other tests cover, minutes long in plain loops.
-  [ "$tier" = scalar ] && skipped="--skip study:: --skip training::"
+  # Studies, training and folders of the command line run what other tests cover, minutes long in plain loops.
+  [ "$tier" = scalar ] && skipped="--skip study:: --skip training:: --skip frameworks::"
   # shellcheck disable=SC2086
   AMPOULE_ISA=$tier cargo test --quiet --workspace $tests -- --nocapture $skipped </dev/null 2>&1 | tee "$log" \
     | grep -v -E '^(running [0-9]+ tests?|\.*)$' || { echo "tests fail on $tier"; exit 1; }
