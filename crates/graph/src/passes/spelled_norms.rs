@@ -51,9 +51,9 @@ fn per_index(g: &Graph, i: usize, v: ValueId, op: Binary, axis: usize) -> Option
     }
 }
 
-/// Factors and summands per index of `axis` that follow `v`, and the value after them; those that are not there
-/// are 1 and 0.
 impl Parts<'_> {
+    /// Factors and summands per index of `axis` that follow `v`, and the value after them; those that are not there
+    /// are 1 and 0.
     fn affine(&self, v: ValueId, axis: usize) -> Option<(Vec<f64>, Vec<f64>, ValueId)> {
         let g = self.g;
         let size = *dims(g, v)?.get(axis)?;
@@ -119,8 +119,8 @@ impl Found {
     }
 }
 
-/// PyTorch's group normalisation that ends with node `i`, an instance normalisation of reshaped groups.
 impl Parts<'_> {
+    /// PyTorch's group normalisation around node `i`, an instance normalisation of reshaped groups.
     fn group_norm(&self, i: usize) -> Option<Found> {
         let g = self.g;
         let Op::InstanceNorm { epsilon } = g.nodes[i].op else { return None };

@@ -1,6 +1,7 @@
 //! Several element-wise functions one after another, each on the result of the one before, while a block of values
 //! is in the first-level cache.
 
+use super::elementwise::repeated;
 use super::loops::{Loops, OPERANDS};
 use crate::block::Shared;
 use crate::{Area, Cpu};
@@ -296,18 +297,5 @@ impl Buffers {
             }
         }
         (own, single)
-    }
-}
-
-/// `y = f(v, x)` for `n` values.
-///
-/// # Safety
-/// They must be readable and writable; `y` may be `x`.
-unsafe fn repeated(isa: Features, f: Binary, v: f32, x: *const f32, y: *mut f32, n: usize) {
-    let full = [v; 64];
-    for i in (0..n).step_by(full.len()) {
-        let m = (n - i).min(full.len());
-        // SAFETY: passed on from the caller.
-        unsafe { eltwise::binary(isa, f, full.as_ptr(), x.add(i), false, y.add(i), m) };
     }
 }

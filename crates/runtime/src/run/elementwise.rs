@@ -110,11 +110,7 @@ impl ForElement for BinaryStep<'_> {
             if step[0] == 1 && step[2] == 1 && (step[1] == 1 || step[1] == 0) {
                 eltwise::binary(cpu.isa(), f, a, b, step[1] == 0, d, n);
             } else if step == [0, 1, 1, 0] {
-                let full = [*a; 64];
-                for i in (0..n).step_by(full.len()) {
-                    let m = (n - i).min(full.len());
-                    eltwise::binary(cpu.isa(), f, full.as_ptr(), b.add(i).cast_const(), false, d.add(i), m);
-                }
+                repeated(cpu.isa(), f, *a, b.cast_const(), d, n);
             } else {
                 for i in 0..n as isize {
                     let (x, y) = ((*a.offset(i * step[0])).get(), (*b.offset(i * step[1])).get());
@@ -122,6 +118,19 @@ impl ForElement for BinaryStep<'_> {
                 }
             }
         });
+    }
+}
+
+/// `y = f(v, x)` for `n` values.
+///
+/// # Safety
+/// They must be readable and writable; `y` may be `x`.
+pub(super) unsafe fn repeated<E: Element>(isa: Features, f: Binary, v: E, x: *const E, y: *mut E, n: usize) {
+    let full = [v; 64];
+    for i in (0..n).step_by(full.len()) {
+        let m = (n - i).min(full.len());
+        // SAFETY: passed on from the caller.
+        unsafe { eltwise::binary(isa, f, full.as_ptr(), x.add(i), false, y.add(i), m) };
     }
 }
 
