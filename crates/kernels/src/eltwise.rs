@@ -184,15 +184,23 @@ unsafe fn exact_registers<V: Vector, const N: usize>(f: Unary, mut x: [V::V; N])
                 }
             }
             Unary::Swish(a) => x = V::divided_swish(x, a),
+            Unary::Gelu => {
+                for x in &mut x {
+                    *x = gelu::<V>(*x, V::divided_erf(V::mul(*x, V::splat(std::f32::consts::FRAC_1_SQRT_2))));
+                }
+            }
+            Unary::Erf => {
+                for x in &mut x {
+                    *x = V::divided_erf(*x);
+                }
+            }
             Unary::Leaky(_)
             | Unary::Clamp(..)
             | Unary::Tanh
             | Unary::HardSwish
             | Unary::HardSigmoid(..)
             | Unary::Mish
-            | Unary::Gelu
             | Unary::GeluTanh
-            | Unary::Erf
             | Unary::Exp
             | Unary::Elu(_)
             | Unary::Sqrt
@@ -207,6 +215,18 @@ unsafe fn exact_registers<V: Vector, const N: usize>(f: Unary, mut x: [V::V; N])
             }
         }
         x
+    }
+}
+
+/// `x/2·(1 + erf(x/√2))`, given the error function's value.
+/// Safety: the CPU must have the features of `V`.
+#[inline(always)]
+unsafe fn gelu<V: Vector>(x: V::V, e: V::V) -> V::V {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        let half = V::mul(x, V::splat(0.5));
+        // Below, less than what the error function is off would be multiplied by.
+        V::select_lt(x, V::splat(-5.65), V::splat(0.0), V::fma(half, e, half))
     }
 }
 
@@ -228,12 +248,7 @@ pub(crate) unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
             Unary::HardSwish => V::mul(x, clamp01(V::fma(x, V::splat(1.0 / 6.0), half))),
             Unary::HardSigmoid(a, b) => clamp01(V::fma(x, V::splat(a), V::splat(b))),
             Unary::Mish => mish::<V>(x),
-            Unary::Gelu => {
-                let e = V::erf(V::mul(x, V::splat(std::f32::consts::FRAC_1_SQRT_2)));
-                let y = V::mul(V::mul(x, half), V::add(e, one));
-                // Below, less than what the error function is off would be multiplied by.
-                V::select_lt(x, V::splat(-5.65), zero, y)
-            }
+            Unary::Gelu => gelu::<V>(x, V::erf(V::mul(x, V::splat(std::f32::consts::FRAC_1_SQRT_2)))),
             Unary::GeluTanh => {
                 let cube = V::mul(V::mul(x, x), x);
                 let inner = V::mul(V::fma(cube, V::splat(0.044_715), x), V::splat(0.797_884_6));

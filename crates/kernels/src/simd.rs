@@ -153,6 +153,12 @@ pub unsafe trait Vector: Copy {
         // SAFETY: same features as the caller.
         unsafe { math::erf::<Self>(x) }
     }
+    /// [`Self::erf`], the same bits in every backend.
+    #[inline(always)]
+    unsafe fn divided_erf(x: Self::V) -> Self::V {
+        // SAFETY: same features as the caller.
+        unsafe { math::divided_erf::<Self>(x) }
+    }
 }
 
 /// Code that is compiled for each backend. Implementations of `run` must be `#[inline(always)]`.

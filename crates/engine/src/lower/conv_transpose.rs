@@ -6,7 +6,7 @@ use crate::step::{Convolution, Kind};
 use ampoule_graph::Node;
 use ampoule_graph::op::Window;
 use ampoule_kernels::Grid;
-use ampoule_kernels::conv::{Axis, Conv, Spec, Weights};
+use ampoule_kernels::conv::{Axis, Conv, Quantized, Spec, Weights};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_runtime::run::conv::{Algorithm, ConvPart, ConvParts};
 use ampoule_runtime::{OutOfMemory, Phase, View, axes, output_phases};
@@ -57,7 +57,7 @@ impl Lower<'_> {
         };
         let outputs = output_phases(&a, &of_group(&t.grid, mg));
         let residuals = t.residual.as_ref().map(|r| output_phases(&a, &of_group(&r.1, mg)));
-        if (cg, mg) == (1, 1) && group > 1 && integer.is_none() && !self.stream {
+        if (cg, mg) == (1, 1) && group > 1 && !self.stream {
             let whole = output_phases(&a, &t.grid);
             if whole.iter().all(|p| !p.taps.is_empty()) {
                 let residuals = t.residual.as_ref().map(|r| output_phases(&a, &r.1));
@@ -66,6 +66,7 @@ impl Lower<'_> {
                         .map(|i| w.get(i % group * taps + phase.taps[i / group]))
                         .collect(),
                     bias: bias.clone().unwrap_or_else(|| vec![0.0; group]),
+                    scale: scale.as_ref().map(|s| s.repeat(group)).unwrap_or_default(),
                     ..Filters::default()
                 };
                 let steps = whole
@@ -73,8 +74,9 @@ impl Lower<'_> {
                     .enumerate()
                     .map(|(k, p)| (p, residuals.as_ref().map(|r| r[k].grid), filters(p)));
                 let steps: Vec<_> = steps.collect();
-                let x = if elems[0] == elems[1] { x } else { self.stored_as(n, x, elems[1]) };
-                self.depthwise_phases(n, (x, gx), &t, &a, steps);
+                let same = quantized.is_some() || elems[0] == elems[1];
+                let x = if same { x } else { self.stored_as(n, x, elems[1]) };
+                self.depthwise_phases(n, (x, gx), (&t, quantized), &a, steps);
                 drop(w);
                 self.packed_weights(n, &integer);
                 return Ok(true);
@@ -127,7 +129,7 @@ impl Lower<'_> {
         &mut self,
         n: &Node,
         (x, input): (View, Grid),
-        t: &Target,
+        (t, quantized): (&Target, Option<Quantized>),
         axes: &[Axis; 3],
         phases: Vec<(&Phase, Option<Grid>, Filters)>,
     ) {
@@ -141,7 +143,8 @@ impl Lower<'_> {
                 }
                 v.sliced(&plan)
             };
-            let elems = [t.output.elem; 2];
+            let elems = [x.elem, t.output.elem];
+            let post = if quantized.is_some() { None } else { t.post };
             let plan = Depthwise {
                 input,
                 output: phase.grid,
@@ -149,13 +152,13 @@ impl Lower<'_> {
                 axes: phase.axes,
                 act: t.act,
                 elems,
-                quantized: None,
+                quantized,
             };
             plan.pack(self.isa, &mut filters);
             let mut reads = vec![x.clone()];
             reads.extend(t.residual.as_ref().map(|r| part(&r.0)));
             let macs = (phase.grid.pixels() * phase.taps.len() * phase.grid.channels()) as u64;
-            self.push(n, Kind::Depthwise { plan, filters, post: t.post }, reads, vec![part(&t.output)], macs);
+            self.push(n, Kind::Depthwise { plan, filters, post }, reads, vec![part(&t.output)], macs);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Panels of columns: which micro-kernels compute them, and how B is packed for those.
 
 use super::{MicroKernel, Operand, micro_kernels};
+use crate::elem::Elem;
 use crate::features::Features;
 use crate::floats::Floats;
 use crate::simd::Element;
@@ -73,6 +74,9 @@ pub fn pack(panels: &[&MicroKernel], columns: usize, k: usize, at: impl Fn(usize
     out
 }
 
+/// A stored matrix: its first element, and the distances between rows and between columns, in elements.
+type Stored<E> = (*const E, [usize; 2]);
+
 /// Packs the first `columns` columns of a stored matrix of `k` rows, whose rows and columns lie `strides` apart,
 /// into one panel as [`pack`] does.
 ///
@@ -80,26 +84,118 @@ pub fn pack(panels: &[&MicroKernel], columns: usize, k: usize, at: impl Fn(usize
 /// The elements must be readable.
 pub unsafe fn pack_stored<E: Element>(
     panel: &MicroKernel,
-    (b, [row, column]): (*const E, [usize; 2]),
+    b: Stored<E>,
     columns: usize,
     k: usize,
     out: &mut [f32],
 ) {
-    let nr = panel.nr;
-    assert!(columns <= nr && out.len() >= nr * panel.groups(k), "a panel of another size");
-    // SAFETY: row i and column n of the matrix.
-    let at = |i: usize, n: usize| unsafe { *b.add(i * row + n * column) }.get();
-    if panel.a != Operand::F32 {
-        out[..nr * panel.groups(k)].fill(0.0);
-        for n in 0..columns {
-            panel.column(k, |i| at(i, n), |offset, group| out[offset + n] = group);
+    let (nr, groups) = (panel.nr, panel.groups(k));
+    assert!(columns <= nr && out.len() >= nr * groups, "a panel of another size");
+    let out = &mut out[..nr * groups];
+    // SAFETY: passed on from the caller; rows below `k` and columns below `columns`.
+    unsafe {
+        match panel.a {
+            Operand::F32 if b.1[1] == 1 => rows_of_values(b, columns, nr, out),
+            Operand::F32 => columns_of_values(b, columns, nr, out),
+            Operand::Bf16 if E::ELEM == Elem::Bf16 => {
+                let b = (b.0.cast::<u16>(), b.1);
+                if b.1[0] == 1 {
+                    columns_of_pairs(b, columns, (nr, k), out)
+                } else {
+                    rows_of_pairs(b, columns, (nr, k), out)
+                }
+            }
+            Operand::Bf16 | Operand::I16 | Operand::U8 => {
+                let at = |i: usize, n: usize| (*b.0.add(i * b.1[0] + n * b.1[1])).get();
+                out.fill(0.0);
+                for n in 0..columns {
+                    panel.column(k, |i| at(i, n), |offset, group| out[offset + n] = group);
+                }
+            }
         }
-        return;
     }
-    // A row of the panel at a time: what is read stays in the first-level cache either way.
-    for (i, to) in out.chunks_exact_mut(nr).take(k).enumerate() {
+}
+
+/// Values whose columns lie side by side: a row of the panel is a row of the matrix.
+///
+/// # Safety
+/// The elements must be readable.
+unsafe fn rows_of_values<E: Element>((b, [row, _]): Stored<E>, columns: usize, nr: usize, out: &mut [f32]) {
+    for (i, to) in out.chunks_exact_mut(nr).enumerate() {
+        // SAFETY: row i of the matrix.
+        let from = unsafe { std::slice::from_raw_parts(b.add(i * row), columns) };
+        for (to, x) in to.iter_mut().zip(from) {
+            *to = x.get();
+        }
+        to[columns..].fill(0.0);
+    }
+}
+
+/// Values whose columns lie apart. A row of the panel at a time: what is read stays in the first-level cache.
+///
+/// # Safety
+/// The elements must be readable.
+unsafe fn columns_of_values<E: Element>((b, strides): Stored<E>, columns: usize, nr: usize, out: &mut [f32]) {
+    for (i, to) in out.chunks_exact_mut(nr).enumerate() {
         for (n, to) in to[..columns].iter_mut().enumerate() {
-            *to = at(i, n);
+            // SAFETY: row i and column n of the matrix.
+            *to = unsafe { *b.add(i * strides[0] + n * strides[1]) }.get();
+        }
+        to[columns..].fill(0.0);
+    }
+}
+
+/// Pairs whose rows lie side by side, so that both values of a pair are read at once.
+///
+/// # Safety
+/// The elements must be readable.
+unsafe fn columns_of_pairs(
+    (b, [_, column]): Stored<u16>,
+    columns: usize,
+    (nr, k): (usize, usize),
+    out: &mut [f32],
+) {
+    let (pairs, rest) = out.split_at_mut(k / 2 * nr);
+    for (i, to) in pairs.chunks_exact_mut(nr).enumerate() {
+        for (n, to) in to[..columns].iter_mut().enumerate() {
+            // SAFETY: rows 2i and 2i + 1 of column n.
+            *to = f32::from_bits(unsafe { b.add(2 * i + n * column).cast::<u32>().read_unaligned() });
+        }
+        to[columns..].fill(0.0);
+    }
+    for (n, to) in rest.iter_mut().enumerate() {
+        // SAFETY: the last row of column n.
+        let one = if n < columns { unsafe { *b.add(k - 1 + n * column) } } else { 0 };
+        *to = f32::from_bits(one as u32);
+    }
+}
+
+/// Pairs whose rows lie apart: each is made of two values.
+///
+/// # Safety
+/// The elements must be readable.
+unsafe fn rows_of_pairs(
+    (b, [row, column]): Stored<u16>,
+    columns: usize,
+    (nr, k): (usize, usize),
+    out: &mut [f32],
+) {
+    let pair = |low: u16, high: u16| f32::from_bits(low as u32 | (high as u32) << 16);
+    for (i, to) in out.chunks_exact_mut(nr).enumerate() {
+        let (first, whole) = (b.wrapping_add(2 * i * row), 2 * i + 1 < k);
+        if column == 1 && whole {
+            // SAFETY: rows 2i and 2i + 1.
+            let low = unsafe { std::slice::from_raw_parts(first, columns) };
+            let high = unsafe { std::slice::from_raw_parts(first.add(row), columns) };
+            for (to, (low, high)) in to.iter_mut().zip(low.iter().zip(high)) {
+                *to = pair(*low, *high);
+            }
+        } else {
+            for (n, to) in to[..columns].iter_mut().enumerate() {
+                // SAFETY: rows 2i and, where there is one, 2i + 1 of column n.
+                let at = |i: usize| unsafe { *first.add(i * row + n * column) };
+                *to = pair(at(0), if whole { at(1) } else { 0 });
+            }
         }
         to[columns..].fill(0.0);
     }

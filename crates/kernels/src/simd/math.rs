@@ -128,7 +128,8 @@ pub(super) unsafe fn tanh<V: Vector>(x: V::V) -> V::V {
     unsafe {
         // The second operand is returned for NaN.
         let y = V::max(V::splat(-17.0), V::min(V::splat(17.0), V::add(x, x)));
-        V::mul(y, quotient::<V, 4, 5>(V::mul(y, y), &TANH))
+        let [top, bottom] = fraction::<V, 4, 5>(V::mul(y, y), &TANH);
+        V::mul(y, V::div(top, bottom))
     }
 }
 
@@ -138,9 +139,29 @@ pub(super) unsafe fn tanh<V: Vector>(x: V::V) -> V::V {
 pub(super) unsafe fn erf<V: Vector>(x: V::V) -> V::V {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
+        let (x, [top, bottom]) = erf_fraction::<V>(x);
+        V::mul(x, V::mul(top, V::reciprocal(bottom)))
+    }
+}
+
+/// [`erf`], the same bits in every backend.
+#[inline(always)]
+pub(super) unsafe fn divided_erf<V: Vector>(x: V::V) -> V::V {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        let (x, [top, bottom]) = erf_fraction::<V>(x);
+        V::mul(x, V::div(top, bottom))
+    }
+}
+
+/// `x` where the error function is not flat, and numerator and denominator of `erf(x) / x`.
+#[inline(always)]
+unsafe fn erf_fraction<V: Vector>(x: V::V) -> (V::V, [V::V; 2]) {
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
         // The second operand is returned for NaN.
         let x = V::max(V::splat(-4.0), V::min(V::splat(4.0), x));
-        V::mul(x, quotient::<V, 6, 6>(V::mul(x, x), &ERF))
+        (x, fraction::<V, 6, 6>(V::mul(x, x), &ERF))
     }
 }
 
@@ -161,9 +182,9 @@ const ERF: Quotient<6, 6> = Quotient(
     [3.748_062_6e-5, 0.001_216_335_9, 0.015_444_259, 0.116_475_68, 0.507_250_7, 1.0],
 );
 
-/// The quotient at `s`.
+/// Numerator and denominator at `s`.
 #[inline(always)]
-unsafe fn quotient<V: Vector, const P: usize, const Q: usize>(s: V::V, q: &Quotient<P, Q>) -> V::V {
+unsafe fn fraction<V: Vector, const P: usize, const Q: usize>(s: V::V, q: &Quotient<P, Q>) -> [V::V; 2] {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
         let (mut top, mut bottom) = (V::splat(q.0[0]), V::splat(q.1[0]));
@@ -173,7 +194,7 @@ unsafe fn quotient<V: Vector, const P: usize, const Q: usize>(s: V::V, q: &Quoti
         for c in &q.0[1..] {
             top = V::fma(top, s, V::splat(*c));
         }
-        V::div(top, bottom)
+        [top, bottom]
     }
 }
 

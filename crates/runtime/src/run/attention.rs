@@ -51,8 +51,11 @@ const BLOCK: usize = 72;
 /// Floats of scores that stay in the second-level cache.
 const CACHED: usize = 64 << 10;
 
-/// Rows of an item of work, so that keys and values are packed for many rows.
+/// Most rows of an item of work: keys and values are packed for each anew.
 const ROWS: usize = 4 * BLOCK;
+
+/// Rows that take as long as to pack keys and values.
+const PACKING: usize = 16;
 
 impl Attention {
     /// Distance between rows of scores.
@@ -63,6 +66,16 @@ impl Attention {
 
     fn block(&self) -> usize {
         (CACHED / self.pitch() / 12 * 12).clamp(12, BLOCK)
+    }
+
+    /// Rows of an item of work, so that `threads` threads are done soonest.
+    fn item_rows(&self, threads: usize) -> usize {
+        let block = self.block();
+        let entries: usize = self.batch.iter().map(|b| b.0).product();
+        let time = |rows: &usize| (entries * self.rows.div_ceil(*rows)).div_ceil(threads) * (rows + PACKING);
+        let sizes = (1..=(ROWS / block).max(1)).map(|n| n * block);
+        // Of equal times the one that packs least.
+        sizes.rev().map(|n| n.min(self.rows)).min_by_key(time).unwrap_or(block)
     }
 
     /// Floats that the packed keys, the packed values, and the scores of a block take.
@@ -115,11 +128,12 @@ impl ForElement for Step<'_> {
         let own = crate::layout::Layout::run(floats * cpu.pool().threads());
         assert_eq!(scratch.elem(), Elem::F32, "scratch of another type");
         let scratch: Shared<f32> = Shared::new(scratch.writing(&own, 0).cast());
-        let blocks = plan.rows.div_ceil(ROWS);
+        let item_rows = plan.item_rows(cpu.pool().threads());
+        let blocks = plan.rows.div_ceil(item_rows);
         let entries: usize = plan.batch.iter().map(|b| b.0).product();
         cpu.pool().run(entries * blocks, &|i, worker| {
-            let row = i % blocks * ROWS;
-            let count = (plan.rows - row).min(ROWS);
+            let row = i % blocks * item_rows;
+            let count = (plan.rows - row).min(item_rows);
             // SAFETY: no two running items have the same worker's number.
             let own = unsafe { std::slice::from_raw_parts_mut(scratch.at(worker * floats), floats) };
             // SAFETY: the operands were checked, and items write rows of their own.
