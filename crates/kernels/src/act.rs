@@ -49,4 +49,28 @@ impl Act {
             }
         }
     }
+
+    /// The activation of several registers.
+    ///
+    /// # Safety
+    /// The CPU must have the features of `V`.
+    #[inline(always)]
+    pub(crate) unsafe fn registers<V: Vector, const N: usize>(self, mut x: [V::V; N]) -> [V::V; N] {
+        // The match is outside the loops, so that each holds one function.
+        macro_rules! each {
+            ($act:expr) => {
+                for x in &mut x {
+                    // SAFETY: passed on from the caller.
+                    *x = unsafe { $act.vector::<V>(*x) };
+                }
+            };
+        }
+        match self {
+            Act::None => {}
+            Act::Leaky(0.0) => each!(Act::Leaky(0.0)),
+            Act::Leaky(s) => each!(Act::Leaky(s)),
+            Act::Clamp(a, b) => each!(Act::Clamp(a, b)),
+        }
+        x
+    }
 }

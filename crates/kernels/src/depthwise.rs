@@ -1,5 +1,6 @@
 //! Depthwise convolution: one kernel per channel, vectors along channels.
 
+mod float;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod int8;
 
@@ -9,6 +10,7 @@ use crate::operation::Operation;
 use crate::simd::load_dequantized;
 use crate::simd::{Body, Vector, dispatch};
 use crate::{Elem, Element, Features, Grid, bf16, eltwise, f16};
+use float::Tiles;
 
 /// A depthwise convolution planned for one shape; one item is a block of output rows.
 pub struct Depthwise {
@@ -38,6 +40,8 @@ pub struct Filters {
     pub bias: Vec<f32>,
     /// Factor of each channel that makes sums of an integer convolution values; else empty.
     pub scale: Vec<f32>,
+    /// A pixel of zeros, where values outside the image are read as such; see [`Depthwise::pack`].
+    pub outside: Vec<f32>,
     /// The weights once more for the integer products of the CPU; see [`Depthwise::pack`].
     #[cfg(target_arch = "x86_64")]
     pub packed: Option<Box<int8::Packed>>,
@@ -105,9 +109,14 @@ impl Depthwise {
         }
     }
 
-    /// Packs quantized weights for the integer products of `isa` where the plan suits them: the results are the
-    /// same bits.
+    /// Prepares filters for the fastest kernel that suits the plan; packs quantized weights for the integer products
+    /// of `isa`. The results are the same bits.
     pub fn pack(&self, isa: Features, filters: &mut Filters) {
+        let across = self.axes[2];
+        let floats = self.quantized.is_none() && self.elems[0] == self.elems[1];
+        if floats && across.dilation == 1 && float::INSTANCES.contains(&[across.kernel, across.stride]) {
+            filters.outside = vec![0.0; self.input.channels()];
+        }
         #[cfg(target_arch = "x86_64")]
         {
             filters.packed = int8::Packed::of(self, isa, &filters.weights).map(Box::new);
@@ -135,9 +144,13 @@ impl Depthwise {
             // SAFETY: passed on from the caller; packed for a kernel whose features the CPU has.
             return unsafe { item.run() };
         }
+        let tiled = !filters.outside.is_empty();
+        assert!(!tiled || filters.outside.len() == c, "a pixel of another size");
         // SAFETY: passed on from the caller.
         unsafe {
             match self.elems {
+                [Elem::F32, Elem::F32] if tiled => self.tiles::<f32>(isa, index, filters, p),
+                [Elem::Bf16, Elem::Bf16] if tiled => self.tiles::<bf16>(isa, index, filters, p),
                 [Elem::F32, Elem::F32] => self.typed::<f32, f32>(isa, index, filters, p),
                 [Elem::Bf16, Elem::Bf16] => self.typed::<bf16, bf16>(isa, index, filters, p),
                 [Elem::U8, Elem::U8] => self.typed::<u8, u8>(isa, index, filters, p),
@@ -162,13 +175,32 @@ impl Depthwise {
         f: &Filters,
         p: ConvPointers,
     ) {
-        let [n, z, first, last] = self.region(index);
-        let (input, output, residual) = (p.input.cast::<E>(), p.output.cast::<O>(), p.residual);
-        let (at, rows) = ([n, z], (first, last));
-        let (weights, bias) = (f.weights.as_ptr(), f.bias.as_ptr());
-        let scale = if f.scale.is_empty() { std::ptr::null() } else { f.scale.as_ptr() };
         // SAFETY: passed on from the caller.
-        unsafe { dispatch(isa, Rows { plan: self, weights, bias, scale, input, output, residual, at, rows }) }
+        unsafe { dispatch(isa, self.rows::<E, O>(index, f, p)) }
+    }
+
+    /// Safety: as for [`Depthwise::run`], and the pointers must be of type `E`.
+    unsafe fn tiles<E: Element>(&self, isa: Features, index: usize, f: &Filters, p: ConvPointers) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            dispatch(isa, Tiles { rows: self.rows::<E, E>(index, f, p), outside: f.outside.as_ptr().cast() })
+        }
+    }
+
+    /// What item `index` reads and writes.
+    fn rows<E, O>(&self, index: usize, f: &Filters, p: ConvPointers) -> Rows<'_, E, O> {
+        let [n, z, first, last] = self.region(index);
+        Rows {
+            plan: self,
+            weights: f.weights.as_ptr(),
+            bias: f.bias.as_ptr(),
+            scale: if f.scale.is_empty() { std::ptr::null() } else { f.scale.as_ptr() },
+            input: p.input.cast(),
+            output: p.output.cast(),
+            residual: p.residual,
+            at: [n, z],
+            rows: (first, last),
+        }
     }
 }
 
@@ -178,6 +210,14 @@ impl Depthwise {
 unsafe fn load<V: Vector, T: Element, const FULL: bool>(p: *const T, count: usize) -> V::V {
     // SAFETY: passed on from the caller.
     unsafe { if FULL { T::load::<V>(p) } else { T::load_part::<V>(p, count) } }
+}
+
+/// All lanes, or the first `count`.
+/// Safety: the CPU must have the features of `V`, and the values must be writable.
+#[inline(always)]
+unsafe fn store<V: Vector, T: Element, const FULL: bool>(p: *mut T, v: V::V, count: usize) {
+    // SAFETY: passed on from the caller.
+    unsafe { if FULL { T::store::<V>(p, v) } else { T::store_part::<V>(p, v, count) } }
 }
 
 /// Taps of an axis that fall inside the input at output position `o`, and where tap 0 falls.
@@ -291,8 +331,6 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
         taps: &[Tap],
     ) {
         let step = self.plan.axes[2].stride * self.plan.input.strides[3];
-        let [n, z] = self.at;
-        let place = |g: &Grid| n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3] + k;
         // SAFETY: the taps lie inside the input for all outputs, which are the item's.
         unsafe {
             let base = self.input.wrapping_add(done * step + k);
@@ -316,30 +354,55 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
                 let scale = load::<V, f32, FULL>(self.scale.add(k), count);
                 acc.iter_mut().for_each(|v| *v = V::fma(*v, scale, bias));
             }
+            self.finish::<V, FULL, N>(acc, (k, count), [y, x], N);
+        }
+    }
+
+    /// The epilogue of the sums of `lanes` channels from `k` on of the first `count` of `N` outputs from `x` of row `y` on.
+    /// Safety: as for [`Depthwise::run`]; the outputs and channels exist.
+    #[inline(always)]
+    unsafe fn finish<V: Vector, const FULL: bool, const N: usize>(
+        &self,
+        mut acc: [V::V; N],
+        (k, lanes): (usize, usize),
+        [y, x]: [usize; 2],
+        count: usize,
+    ) {
+        let [n, z] = self.at;
+        let place = |g: &Grid| n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3] + k;
+        let quantized = self.plan.quantized.as_ref();
+        // SAFETY: outputs of the item.
+        unsafe {
             if let Some(g) = &self.plan.residual {
                 let (elem, map) = quantized.map_or((O::ELEM, [1.0, 0.0]), |q| q.residual);
-                for (m, v) in acc.iter_mut().enumerate() {
+                for (m, v) in acc.iter_mut().enumerate().take(count) {
                     let at = place(g) + m * g.strides[3];
-                    *v = V::add(*v, load_dequantized::<V>((elem, map), self.residual, at, count));
+                    *v = V::add(*v, load_dequantized::<V>((elem, map), self.residual, at, lanes));
+                }
+            }
+            acc = self.plan.act.registers::<V, N>(acc);
+            if E::ELEM == Elem::U8
+                && let Some(q) = quantized
+            {
+                for v in &mut acc {
+                    if let Some(f) = q.post {
+                        [*v] = eltwise::exact::<V, 1>(f, [*v]);
+                    }
+                    if O::ELEM == Elem::U8 && q.output != [1.0, 0.0] {
+                        *v = V::add(V::round(V::mul(*v, V::splat(q.output[0]))), V::splat(q.output[1]));
+                    }
                 }
             }
             let go = &self.plan.output;
-            let out = self.output.add(place(go));
-            for (m, v) in acc.into_iter().enumerate() {
-                let mut v = self.plan.act.vector::<V>(v);
-                if let Some(q) = quantized {
-                    if let Some(f) = q.post {
-                        [v] = eltwise::exact::<V, 1>(f, [v]);
-                    }
-                    if O::ELEM == Elem::U8 && q.output != [1.0, 0.0] {
-                        v = V::add(V::round(V::mul(v, V::splat(q.output[0]))), V::splat(q.output[1]));
-                    }
+            let (out, step) = (self.output.add(place(go)), go.strides[3]);
+            // Two loops: with bounds that the compiler sees, sums stay in registers.
+            if count == N {
+                for (m, v) in acc.into_iter().enumerate() {
+                    store::<V, O, FULL>(out.add(m * step), v, lanes);
                 }
-                let q = out.add(m * go.strides[3]);
-                if FULL {
-                    O::store::<V>(q, v);
-                } else {
-                    O::store_part::<V>(q, v, count);
+            } else {
+                for (m, v) in acc.into_iter().enumerate().take(count) {
+                    store::<V, O, FULL>(out.add(m * step), v, lanes);
                 }
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! A group holds values of one channel at neighbouring columns, four bytes or two values of 16 bits. Once made, it
 //! serves every output whose window touches those columns, with the weights shifted accordingly: groups
-//! cost more than products here.
+//! cost more than products here, so of many channels four registers are made at once.
 
 use super::{Depthwise, ROWS, valid};
 use crate::conv::ConvPointers;
@@ -12,8 +12,11 @@ use crate::gemm::{Epilogue, GemmArgs, Operand, Requantize};
 use crate::{Elem, Grid};
 use std::ops::Range;
 
-/// Outputs whose sums are in registers at once.
+/// Outputs of a tile, whose sums are finished at once.
 const N: usize = 8;
+
+/// Outputs of a tile whose sums are in registers at once where channels fill four of them.
+const PAIR: usize = 2;
 
 /// A kernel, compiled for some widths and strides of the kernel along rows.
 pub struct Kernel {
@@ -87,15 +90,38 @@ kernels! {
 #[derive(Clone, Debug)]
 pub struct Packed {
     run: Run,
-    /// Channels that a register holds.
-    lanes: usize,
+    blocks: Vec<Block>,
     /// `[block of channels][line of the kernel][shift][channel]`; with shift `s`, place `i` of the group has
     /// the weight of column `s - (places - 1) + i` of the kernel, or 0.
     groups: Vec<i32>,
-    /// What the sum of each channel begins with: what the zero point adds, taken off.
+    /// What the sum of each channel of the blocks begins with: what the zero point adds, taken off.
     start: Vec<i32>,
     /// A pixel outside the image.
     outside: Vec<u8>,
+}
+
+/// Channels that are computed together.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    /// The first, and how many.
+    first: usize,
+    count: usize,
+    /// Registers that they are in: one, or four in the order of [`IntAccumulators::interleave_wide`].
+    registers: usize,
+    /// Where weights and beginnings of the sums begin.
+    groups: usize,
+    start: usize,
+}
+
+impl Block {
+    /// The channels in their places in registers of `lanes` lanes.
+    fn places(&self, lanes: usize) -> impl Iterator<Item = usize> + use<> {
+        let Block { first, registers, .. } = *self;
+        (0..registers * lanes).map(move |i| match registers {
+            1 => first + i,
+            _ => first + i % lanes / 4 * 16 + i / lanes * 4 + i % 4,
+        })
+    }
 }
 
 impl Packed {
@@ -113,24 +139,30 @@ impl Packed {
         let run = instances.iter().find(fits)?.run;
         let (per, kernel, c) = (operand.per_group(), across.kernel, plan.output.channels());
         let lines = plan.axes[0].kernel * plan.axes[1].kernel;
-        let mut groups = Vec::with_capacity(c.next_multiple_of(lanes) * lines * (kernel + per - 1));
-        for first in (0..c).step_by(lanes) {
-            for line in 0..lines {
-                for shift in 0..kernel + per - 1 {
-                    groups.extend((first..first + lanes).map(|ch| {
-                        let group = operand.group(per, |i| match (shift + i).checked_sub(per - 1) {
-                            Some(t) if t < kernel && ch < c => weights[(line * kernel + t) * c + ch],
-                            _ => 0.0,
-                        });
-                        group.to_bits() as i32
-                    }));
-                }
-            }
-        }
+        let mut packed =
+            Packed { run, blocks: Vec::new(), groups: Vec::new(), start: Vec::new(), outside: vec![zero; c] };
         let sum = |ch: usize| (0..lines * kernel).map(|t| weights[t * c + ch] as i32).sum::<i32>();
-        let start =
-            (0..c.next_multiple_of(lanes)).map(|ch| if ch < c { -quantized.zero_point * sum(ch) } else { 0 });
-        Some(Packed { run, lanes, groups, start: start.collect(), outside: vec![zero; c] })
+        let mut first = 0;
+        while first < c {
+            let rest = c - first;
+            let registers = if rest > lanes { 4 } else { 1 };
+            let (groups, start) = (packed.groups.len(), packed.start.len());
+            let block = Block { first, count: rest.min(registers * lanes), registers, groups, start };
+            for (line, shift) in (0..lines).flat_map(|l| (0..kernel + per - 1).map(move |s| (l, s))) {
+                packed.groups.extend(block.places(lanes).map(|ch| {
+                    let group = operand.group(per, |i| match (shift + i).checked_sub(per - 1) {
+                        Some(t) if t < kernel && ch < c => weights[(line * kernel + t) * c + ch],
+                        _ => 0.0,
+                    });
+                    group.to_bits() as i32
+                }));
+            }
+            let begin = |ch: usize| if ch < c { -quantized.zero_point * sum(ch) } else { 0 };
+            packed.start.extend(block.places(lanes).map(begin));
+            packed.blocks.push(block);
+            first += block.count;
+        }
+        Some(packed)
     }
 }
 
@@ -160,21 +192,24 @@ impl Item<'_> {
     /// Safety: as for [`Item::run`]; the CPU must have the features of `W`.
     #[inline(always)]
     unsafe fn lines<W: IntAccumulators, const K: usize, const S: usize>(&self) {
-        let per = W::OPERAND.per_group();
-        let columns = ((N - 1) * S + K).next_multiple_of(per);
-        let (width, c) = (self.plan.output.dims[3], self.plan.output.channels());
+        let width = self.plan.output.dims[3];
         let lines = self.plan.axes[0].kernel * self.plan.axes[1].kernel;
+        // Those of whole tiles, and of the last group's places.
+        let columns = width.next_multiple_of(N) * S + K + W::OPERAND.per_group();
         let mut table = vec![std::ptr::null(); lines * columns];
         for y in self.rows.clone() {
-            for x in (0..width).step_by(N) {
-                self.fill(&mut table, columns, [y, x]);
-                for first in (0..c).step_by(W::LANES) {
+            self.fill(&mut table, columns, y);
+            for block in &self.packed.blocks {
+                for x in (0..width).step_by(N) {
+                    let full = block.count == block.registers * W::LANES;
+                    let at = (&table[..], columns, [y, x]);
                     // SAFETY: the table leads to pixels of the input or the one outside; outputs of the item.
                     unsafe {
-                        if first + W::LANES <= c {
-                            self.block::<W, K, S, true>(&table, columns, first, [y, x]);
-                        } else {
-                            self.block::<W, K, S, false>(&table, columns, first, [y, x]);
+                        match (block.registers, full) {
+                            (1, true) => self.block::<W, K, S, true>(block, at),
+                            (1, false) => self.block::<W, K, S, false>(block, at),
+                            (_, true) => self.wide_block::<W, K, S, true>(block, at),
+                            (_, false) => self.wide_block::<W, K, S, false>(block, at),
                         }
                     }
                 }
@@ -182,14 +217,13 @@ impl Item<'_> {
         }
     }
 
-    /// Where the columns that outputs from `x` of row `y` on see begin, in each line of the kernel.
-    fn fill(&self, table: &mut [*const u8], columns: usize, [y, x]: [usize; 2]) {
+    /// Where the columns that outputs of row `y` see begin, in each line of the kernel.
+    fn fill(&self, table: &mut [*const u8], columns: usize, y: usize) {
         let [az, ay, ax] = &self.plan.axes;
         let g = &self.plan.input;
         let [n, z] = self.at;
         let (pz, zs) = valid(az, z, g.dims[1]);
         let (py, ys) = valid(ay, y, g.dims[2]);
-        let left = (x * ax.stride) as i64 - ax.pad;
         for (line, row) in table.chunks_mut(columns).enumerate() {
             let (i, j) = ((line / ay.kernel) as i64, (line % ay.kernel) as i64);
             if !zs.contains(&i) || !ys.contains(&j) {
@@ -200,7 +234,7 @@ impl Item<'_> {
                 + (pz + i * az.dilation as i64) as usize * g.strides[1]
                 + (py + j * ay.dilation as i64) as usize * g.strides[2];
             for (column, p) in row.iter_mut().enumerate() {
-                *p = match usize::try_from(left + column as i64) {
+                *p = match usize::try_from(column as i64 - ax.pad) {
                     Ok(x) if x < g.dims[3] => self.p.input.wrapping_add(at + x * g.strides[3]),
                     _ => self.packed.outside.as_ptr(),
                 };
@@ -208,35 +242,26 @@ impl Item<'_> {
         }
     }
 
-    /// Channels from `first` on of up to `N` outputs from `x` of row `y` on; as many as a register holds
-    /// when `FULL`.
+    /// A block of one register, of up to `N` outputs from `x` of row `y` on; whole when `FULL`.
     /// Safety: as for [`Item::run`]; the table must lead to pixels.
     #[inline(always)]
     unsafe fn block<W: IntAccumulators, const K: usize, const S: usize, const FULL: bool>(
         &self,
-        table: &[*const u8],
-        columns: usize,
-        first: usize,
-        [y, x]: [usize; 2],
+        block: &Block,
+        (table, columns, [y, x]): (&[*const u8], usize, [usize; 2]),
     ) {
         let per = W::OPERAND.per_group();
-        let count = if FULL { W::LANES } else { self.plan.output.channels() - first };
         let shifts = K + per - 1;
-        let lines = table.len() / columns;
-        debug_assert_eq!(self.packed.lanes, W::LANES);
+        let Block { first, count, .. } = *block;
         // SAFETY: the caller vouches for the pointers; weights are packed by whole registers.
         unsafe {
-            let start = W::load(self.packed.start.as_ptr().add(first).cast());
+            let start = W::load(self.packed.start.as_ptr().add(block.start).cast());
             let mut acc = [start; N];
-            let mut weights = self.packed.groups.as_ptr().add(first * lines * shifts);
-            for line in 0..lines {
-                let row = table.as_ptr().add(line * columns);
+            let mut weights = self.packed.groups.as_ptr().add(block.groups);
+            for line in table.chunks_exact(columns) {
+                let row = line.as_ptr().add(x * S);
                 for g in 0..((N - 1) * S + K).div_ceil(per) {
-                    let mut at = [std::ptr::null(); 4];
-                    for (i, p) in at.iter_mut().enumerate().take(per) {
-                        *p = (*row.add(g * per + i)).wrapping_add(first);
-                    }
-                    let group = W::interleave::<FULL>(at, count);
+                    let group = W::interleave::<FULL>(places(row.add(g * per), per, first), count);
                     for (m, sum) in acc.iter_mut().enumerate() {
                         // The column of the kernel at the group's last place.
                         let shift = (g * per + per - 1) as isize - (m * S) as isize;
@@ -254,6 +279,52 @@ impl Item<'_> {
                 W::store(to.add(m * W::LANES), sum);
             }
             W::finish(&self.epilogue(first, count, [y, x]), to, W::LANES);
+        }
+    }
+
+    /// A block of four registers, of up to `N` outputs from `x` of row `y` on; whole when `FULL`.
+    /// Safety: as for [`Item::run`]; the table must lead to pixels.
+    #[inline(always)]
+    unsafe fn wide_block<W: IntAccumulators, const K: usize, const S: usize, const FULL: bool>(
+        &self,
+        block: &Block,
+        (table, columns, [y, x]): (&[*const u8], usize, [usize; 2]),
+    ) {
+        let (per, wide) = (W::OPERAND.per_group(), 4 * W::LANES);
+        let shifts = K + per - 1;
+        let Block { first, count, .. } = *block;
+        let outputs = (self.plan.output.dims[3] - x).min(N);
+        // SAFETY: the caller vouches for the pointers; weights are packed by whole registers.
+        unsafe {
+            let mut sums = [const { std::mem::MaybeUninit::<i32>::uninit() }; N * 64 + 16];
+            let to = sums.as_mut_ptr().cast::<i32>();
+            let start = self.packed.start.as_ptr().add(block.start);
+            let start = [0, 1, 2, 3].map(|v| W::load(start.add(v * W::LANES).cast()));
+            for m in (0..outputs).step_by(PAIR) {
+                let mut acc = [start; PAIR];
+                let mut weights = self.packed.groups.as_ptr().add(block.groups);
+                for line in table.chunks_exact(columns) {
+                    let row = line.as_ptr().add((x + m) * S);
+                    for g in 0..((PAIR - 1) * S + K).div_ceil(per) {
+                        let group = W::interleave_wide::<FULL>(places(row.add(g * per), per, first), count);
+                        for (j, sums) in acc.iter_mut().enumerate() {
+                            let shift = (g * per + per - 1) as isize - (j * S) as isize;
+                            if (0..shifts as isize).contains(&shift) {
+                                let w = weights.add(shift as usize * wide);
+                                for v in 0..4 {
+                                    let w = W::load(w.add(v * W::LANES).cast());
+                                    sums[v] = W::dot(sums[v], group[v], w);
+                                }
+                            }
+                        }
+                    }
+                    weights = weights.add(shifts * wide);
+                }
+                for (j, sums) in acc.into_iter().enumerate() {
+                    W::store_wide(to.add((m + j) * wide), sums);
+                }
+            }
+            W::finish(&self.epilogue(first, count, [y, x]), to, wide);
         }
     }
 
@@ -298,4 +369,16 @@ impl Item<'_> {
             },
         }
     }
+}
+
+/// Where the places of a group begin, whose `per` columns are listed at `columns`, from channel `first` on.
+/// Safety: so many columns must be listed.
+#[inline(always)]
+unsafe fn places(columns: *const *const u8, per: usize, first: usize) -> [*const u8; 4] {
+    let mut at = [std::ptr::null(); 4];
+    for (i, p) in at.iter_mut().enumerate().take(per) {
+        // SAFETY: passed on from the caller.
+        *p = unsafe { *columns.add(i) }.wrapping_add(first);
+    }
+    at
 }

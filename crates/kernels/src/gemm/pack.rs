@@ -185,8 +185,8 @@ unsafe fn rows_of_pairs(
         let (first, whole) = (b.wrapping_add(2 * i * row), 2 * i + 1 < k);
         if column == 1 && whole {
             // SAFETY: rows 2i and 2i + 1.
-            let low = unsafe { std::slice::from_raw_parts(first, columns) };
-            let high = unsafe { std::slice::from_raw_parts(first.add(row), columns) };
+            let [low, high] =
+                [0, row].map(|at| unsafe { std::slice::from_raw_parts(first.add(at), columns) });
             for (to, (low, high)) in to.iter_mut().zip(low.iter().zip(high)) {
                 *to = pair(*low, *high);
             }

@@ -333,60 +333,81 @@ pub fn transposed_convolutions(isa: Features) {
     }
 }
 
-/// Depthwise convolutions of floats.
+/// Depthwise convolutions of floats, as any plan runs and as prepared ones do: the same bits.
 pub fn depthwise(isa: Features) {
     for elem in [Elem::F32, Elem::Bf16] {
-        for (c, k, s, d, pad) in
-            [(1, 3, 1, 1, 1), (7, 3, 2, 1, 1), (16, 5, 1, 1, 2), (33, 3, 1, 3, 3), (40, 5, 2, 2, 9)]
-        {
+        for (c, deep, k, s, d, pad) in [
+            (1, 1, 3, 1, 1, 1),
+            (7, 1, 3, 2, 1, 1),
+            (16, 1, 5, 1, 1, 2),
+            (33, 1, 3, 1, 3, 3),
+            (40, 1, 5, 2, 2, 9),
+            (40, 3, 3, 1, 1, 1),
+            (18, 1, 5, 2, 1, 4),
+            (65, 2, 7, 1, 1, 3),
+            (9, 3, 7, 2, 1, 0),
+            (16, 1, 3, 1, 1, 0),
+        ] {
             let a = axis(k, s, d, pad);
-            let (h, w) = (11, 13);
-            let gi = Grid::dense([2, 1, h, w, c]);
-            let go = Grid::dense([2, 1, out_size(h, &a, pad), out_size(w, &a, pad), c]);
+            let slices = axis(deep, 1, 1, deep as i64 / 2);
+            let (h, w) = (11, 21);
+            let gi = Grid::dense([2, 3, h, w, c]);
+            let out = [out_size(3, &slices, slices.pad), out_size(h, &a, pad), out_size(w, &a, pad)];
+            let go = Grid::dense([2, out[0], out[1], out[2], c]);
             let x = rounded(&random(gi.extent(), 1), elem);
-            let wv = random(k * k * c, 2);
-            let bias = random(c, 3);
-            let plan = Depthwise {
-                input: gi,
-                output: go,
-                residual: None,
-                axes: [axis(1, 1, 1, 0), a, a],
-                act: Act::Clamp(-0.5, 0.5),
-                elems: [elem, elem],
-                quantized: None,
+            let added = rounded(&random(go.extent(), 4), elem);
+            let (wv, bias) = (random(deep * k * k * c, 2), random(c, 3));
+            let axes = [slices, a, a];
+            let (act, elems) = (Act::Clamp(-0.5, 0.5), [elem, elem]);
+            let plan =
+                Depthwise { input: gi, output: go, residual: Some(go), axes, act, elems, quantized: None };
+            let run = |packed: bool| {
+                let mut filters = Filters { weights: wv.clone(), bias: bias.clone(), ..Filters::default() };
+                if packed {
+                    plan.pack(isa, &mut filters);
+                }
+                let mut got = Stored::new(&vec![0.0; go.extent()], elem);
+                let (mut input, mut residual) = (Stored::new(&x, elem), Stored::new(&added, elem));
+                let p = ConvPointers { input: input.ptr(), output: got.ptr(), residual: residual.ptr() };
+                for i in 0..plan.items() {
+                    // SAFETY: buffers have the grids' extents.
+                    unsafe { plan.run(isa, i, &filters, p) };
+                }
+                got.values()
             };
-            let filters = Filters { weights: wv.clone(), bias: bias.clone(), ..Filters::default() };
-            let mut got = Stored::new(&vec![0.0; go.extent()], elem);
-            let mut input = Stored::new(&x, elem);
-            let p = ConvPointers { input: input.ptr(), output: got.ptr(), residual: std::ptr::null() };
-            for i in 0..plan.items() {
-                // SAFETY: buffers have the grids' extents.
-                unsafe { plan.run(isa, i, &filters, p) };
-            }
-            let mut want = vec![0.0; go.extent()];
-            for n in 0..2 {
-                for y in 0..go.dims[2] {
-                    for xx in 0..go.dims[3] {
-                        for ch in 0..c {
-                            let mut sum = bias[ch];
-                            for ky in 0..k {
-                                for kx in 0..k {
-                                    let py = (y * s + ky * d) as i64 - pad;
-                                    let px = (xx * s + kx * d) as i64 - pad;
-                                    if (0..h as i64).contains(&py) && (0..w as i64).contains(&px) {
-                                        sum += x[((n * h + py as usize) * w + px as usize) * c + ch]
-                                            * wv[(ky * k + kx) * c + ch];
-                                    }
-                                }
-                            }
-                            want[((n * go.dims[2] + y) * go.dims[3] + xx) * c + ch] = sum.clamp(-0.5, 0.5);
+            let got = run(false);
+            assert_eq!(got, run(true), "{c} channels, {elem:?} on {}", isa.name());
+            let want: Vec<f32> = (0..go.extent())
+                .map(|i| {
+                    let [n, z, y, xx, ch] = place(i, &go.dims);
+                    let mut sum = bias[ch] + added[i];
+                    for t in 0..deep * k * k {
+                        let pz = (z + t / (k * k)) as i64 - slices.pad;
+                        let py = (y * s + t / k % k * d) as i64 - pad;
+                        let px = (xx * s + t % k * d) as i64 - pad;
+                        let inside =
+                            [(pz, 3), (py, h), (px, w)].iter().all(|&(p, n)| (0..n as i64).contains(&p));
+                        if inside {
+                            let at = ((n * 3 + pz as usize) * h + py as usize) * w + px as usize;
+                            sum += x[at * c + ch] * wv[t * c + ch];
                         }
                     }
-                }
-            }
-            assert!(error(&got.values(), &want) < allowed(elem), "{c} channels, {elem:?} on {}", isa.name());
+                    sum.clamp(-0.5, 0.5)
+                })
+                .collect();
+            assert!(error(&got, &want) < allowed(elem), "{c} channels, {elem:?} on {}", isa.name());
         }
     }
+}
+
+/// Indices of value `i` of a dense grid.
+fn place(mut i: usize, dims: &[usize; 5]) -> [usize; 5] {
+    let mut at = [0; 5];
+    for (at, n) in at.iter_mut().zip(dims).rev() {
+        *at = i % n;
+        i /= n;
+    }
+    at
 }
 
 /// Inputs widened for products of wider values, over tails of registers.

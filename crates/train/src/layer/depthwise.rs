@@ -41,7 +41,7 @@ impl Layer for Depthwise {
 
     fn forward(&mut self, run: Forward) {
         let c = self.input.channels();
-        let filters = Filters {
+        let mut filters = Filters {
             weights: self.turned(&run.params.get(self.weight).values),
             bias: self.bias.map_or(vec![0.0; c], |b| run.params.get(b).values.clone()),
             ..Filters::default()
@@ -55,6 +55,7 @@ impl Layer for Depthwise {
             elems: [Elem::F32; 2],
             quantized: None,
         };
+        plan.pack(run.on.cpu().isa(), &mut filters);
         let (x, y) = (run.x[0].into(), run.y.into());
         run_depthwise(
             run.on.cpu(),

@@ -1,0 +1,141 @@
+//! Depthwise convolution of floats by kernels of common widths: a value that is read serves every output of the tile
+//! whose window it lies in.
+
+use super::{Rows, load, valid};
+use crate::Element;
+use crate::operation::Operation;
+use crate::simd::{Body, Vector};
+
+/// Outputs side by side whose sums are in registers at once.
+const N: usize = 8;
+
+/// Widths of the kernel along rows, and strides, that are compiled.
+pub(super) const INSTANCES: [[usize; 2]; 6] = [[3, 1], [3, 2], [5, 1], [5, 2], [7, 1], [7, 2]];
+
+/// The rows of an item.
+pub(super) struct Tiles<'a, E> {
+    pub rows: Rows<'a, E, E>,
+    /// A pixel outside the image: zero in every channel.
+    pub outside: *const E,
+}
+
+impl<E: Element> Body for Tiles<'_, E> {
+    const OPERATION: Operation = Operation::Depthwise;
+    const BF16: bool = E::ELEM.is_bf16();
+    type Out = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let across = &self.rows.plan.axes[2];
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match [across.kernel, across.stride] {
+                [3, 1] => self.lines::<V, 3, 1>(),
+                [3, 2] => self.lines::<V, 3, 2>(),
+                [5, 1] => self.lines::<V, 5, 1>(),
+                [5, 2] => self.lines::<V, 5, 2>(),
+                [7, 1] => self.lines::<V, 7, 1>(),
+                [7, 2] => self.lines::<V, 7, 2>(),
+                other => unreachable!("a kernel of {other:?} is not among the instances"),
+            }
+        }
+    }
+}
+
+impl<E: Element> Tiles<'_, E> {
+    /// Safety: as for [`super::Depthwise::run`]; the CPU must have the features of `V`.
+    #[inline(always)]
+    unsafe fn lines<V: Vector, const K: usize, const S: usize>(&self) {
+        let plan = self.rows.plan;
+        let (width, c) = (plan.output.dims[3], plan.output.channels());
+        let columns = (N - 1) * S + K;
+        let lines = plan.axes[0].kernel * plan.axes[1].kernel;
+        let mut table = vec![std::ptr::null(); lines * columns];
+        for y in self.rows.rows.0..self.rows.rows.1 {
+            for x in (0..width).step_by(N) {
+                self.fill(&mut table, columns, [y, x]);
+                let count = (width - x).min(N);
+                for k in (0..c).step_by(V::LANES) {
+                    // SAFETY: the table leads to pixels of the input or the one outside; outputs of the item.
+                    unsafe {
+                        if k + V::LANES <= c {
+                            self.tile::<V, K, S, true>(&table, (k, V::LANES), ([y, x], count));
+                        } else {
+                            self.tile::<V, K, S, false>(&table, (k, c - k), ([y, x], count));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where the columns that outputs from `x` of row `y` on see begin, in each line of the kernel.
+    fn fill(&self, table: &mut [*const E], columns: usize, [y, x]: [usize; 2]) {
+        let [az, ay, ax] = &self.rows.plan.axes;
+        let g = &self.rows.plan.input;
+        let [n, z] = self.rows.at;
+        let (pz, zs) = valid(az, z, g.dims[1]);
+        let (py, ys) = valid(ay, y, g.dims[2]);
+        let left = (x * ax.stride) as i64 - ax.pad;
+        let whole = left >= 0 && left as usize + columns <= g.dims[3];
+        for (line, row) in table.chunks_mut(columns).enumerate() {
+            let (i, j) = ((line / ay.kernel) as i64, (line % ay.kernel) as i64);
+            if !zs.contains(&i) || !ys.contains(&j) {
+                row.fill(self.outside);
+                continue;
+            }
+            let at = n * g.strides[0]
+                + (pz + i * az.dilation as i64) as usize * g.strides[1]
+                + (py + j * ay.dilation as i64) as usize * g.strides[2];
+            let line = self.rows.input.wrapping_add(at);
+            let begin = line.wrapping_offset(left as isize * g.strides[3] as isize);
+            if whole {
+                row.iter_mut().enumerate().for_each(|(i, p)| *p = begin.wrapping_add(i * g.strides[3]));
+                continue;
+            }
+            for (column, p) in row.iter_mut().enumerate() {
+                let inside = (0..g.dims[3] as i64).contains(&(left + column as i64));
+                *p = if inside { begin.wrapping_add(column * g.strides[3]) } else { self.outside };
+            }
+        }
+    }
+
+    /// `lanes` channels from `k` on of `count` outputs from `x` of row `y` on; whole registers when `FULL`.
+    /// Safety: as for [`super::Depthwise::run`]; the table must lead to pixels.
+    #[inline(always)]
+    unsafe fn tile<V: Vector, const K: usize, const S: usize, const FULL: bool>(
+        &self,
+        table: &[*const E],
+        (k, lanes): (usize, usize),
+        (at, count): ([usize; 2], usize),
+    ) {
+        let c = self.rows.plan.output.channels();
+        // SAFETY: pixels and weights have channels from `k` on.
+        unsafe {
+            let mut acc = [load::<V, f32, FULL>(self.rows.bias.add(k), lanes); N];
+            let mut weights = self.rows.weights.add(k);
+            for line in table.chunks_exact(const { (N - 1) * S + K }) {
+                let mut w = [V::splat(0.0); K];
+                for (t, w) in w.iter_mut().enumerate() {
+                    *w = load::<V, f32, FULL>(weights.add(t * c), lanes);
+                }
+                // Written out, so that sums stay in registers: the compiler leaves a loop of this size as it is.
+                macro_rules! columns {
+                    ($($column:literal)*) => {$(
+                        if const { $column < (N - 1) * S + K } {
+                            let x = load::<V, E, FULL>((*line.get_unchecked($column)).wrapping_add(k), lanes);
+                            for (m, sum) in acc.iter_mut().enumerate() {
+                                // The tap of output `m` that lies at this column, if one does.
+                                if m * S <= $column && $column - m * S < K {
+                                    *sum = V::fma(x, w[$column - m * S], *sum);
+                                }
+                            }
+                        }
+                    )*};
+                }
+                columns!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20);
+                weights = weights.wrapping_add(K * c);
+            }
+            self.rows.finish::<V, FULL, N>(acc, (k, lanes), at, count);
+        }
+    }
+}
