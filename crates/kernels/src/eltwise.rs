@@ -184,16 +184,8 @@ unsafe fn exact_registers<V: Vector, const N: usize>(f: Unary, mut x: [V::V; N])
                 }
             }
             Unary::Swish(a) => x = V::divided_swish(x, a),
-            Unary::Gelu => {
-                for x in &mut x {
-                    *x = gelu::<V>(*x, V::divided_erf(V::mul(*x, V::splat(std::f32::consts::FRAC_1_SQRT_2))));
-                }
-            }
-            Unary::Erf => {
-                for x in &mut x {
-                    *x = V::divided_erf(*x);
-                }
-            }
+            Unary::Gelu => x = divided_gelu::<V, N>(x),
+            Unary::Erf => x = V::divided_erf(x),
             Unary::Leaky(_)
             | Unary::Clamp(..)
             | Unary::Tanh
@@ -216,6 +208,24 @@ unsafe fn exact_registers<V: Vector, const N: usize>(f: Unary, mut x: [V::V; N])
         }
         x
     }
+}
+
+/// `x/2·(1 + erf(x/√2))` of `N` registers, the same bits in every backend.
+/// Safety: the CPU must have the features of `V`.
+#[inline(always)]
+pub(crate) unsafe fn divided_gelu<V: Vector, const N: usize>(mut x: [V::V; N]) -> [V::V; N] {
+    let mut inner = x;
+    // SAFETY: register arithmetic only; the caller has the features.
+    unsafe {
+        for i in 0..N {
+            inner[i] = V::mul(x[i], V::splat(std::f32::consts::FRAC_1_SQRT_2));
+        }
+        inner = V::divided_erf(inner);
+        for i in 0..N {
+            x[i] = gelu::<V>(x[i], inner[i]);
+        }
+    }
+    x
 }
 
 /// `x/2·(1 + erf(x/√2))`, given the error function's value.

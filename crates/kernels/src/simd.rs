@@ -153,11 +153,11 @@ pub unsafe trait Vector: Copy {
         // SAFETY: same features as the caller.
         unsafe { math::erf::<Self>(x) }
     }
-    /// [`Self::erf`], the same bits in every backend.
+    /// [`Self::erf`] of `N` registers, the same bits in every backend.
     #[inline(always)]
-    unsafe fn divided_erf(x: Self::V) -> Self::V {
+    unsafe fn divided_erf<const N: usize>(x: [Self::V; N]) -> [Self::V; N] {
         // SAFETY: same features as the caller.
-        unsafe { math::divided_erf::<Self>(x) }
+        unsafe { math::divided_erf::<Self, N>(x) }
     }
 }
 

@@ -122,6 +122,9 @@ unsafe fn store<V: Vector, C: Element>(
             (Act::None, Some(Unary::Swish(1.0)), _) if full && !added => {
                 V::outlined(Store::<C, { way::SWISH }> { args, requantize, sums, nr, of: PhantomData })
             }
+            (Act::None, Some(Unary::Gelu), _) if full && !added => {
+                V::outlined(Store::<C, { way::GELU }> { args, requantize, sums, nr, of: PhantomData })
+            }
             _ => V::outlined(Store::<C, { way::GENERAL }> { args, requantize, sums, nr, of: PhantomData }),
         }
     }
@@ -176,6 +179,8 @@ mod way {
     pub const SWISH: u8 = 3;
     /// As the epilogue says, of so few columns that rows lie in the lanes.
     pub const FEW: u8 = 4;
+    /// Scale and bias, GELU and quantization.
+    pub const GELU: u8 = 5;
 }
 
 /// `n` columns of a tile of sums from `first` on, with what is the same in all rows.
@@ -241,6 +246,9 @@ impl<V: Vector> Columns<'_, V> {
             }
             if WAY == way::SWISH {
                 y = quantize_output::<V, C, N>(requantize, V::divided_swish(y, 1.0));
+            }
+            if WAY == way::GELU {
+                y = quantize_output::<V, C, N>(requantize, eltwise::divided_gelu::<V, N>(y));
             }
             for (j, y) in y.into_iter().enumerate() {
                 let c = args.c.cast::<C>().wrapping_offset(at(j) * args.c_row).wrapping_add(first);

@@ -139,30 +139,43 @@ pub(super) unsafe fn tanh<V: Vector>(x: V::V) -> V::V {
 pub(super) unsafe fn erf<V: Vector>(x: V::V) -> V::V {
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
-        let (x, [top, bottom]) = erf_fraction::<V>(x);
+        let x = erf_range::<V>(x);
+        let [top, bottom] = fraction::<V, 6, 6>(V::mul(x, x), &ERF);
         V::mul(x, V::mul(top, V::reciprocal(bottom)))
     }
 }
 
-/// [`erf`], the same bits in every backend.
+/// [`erf`] of `N` registers side by side, the same bits in every backend.
 #[inline(always)]
-pub(super) unsafe fn divided_erf<V: Vector>(x: V::V) -> V::V {
+pub(super) unsafe fn divided_erf<V: Vector, const N: usize>(mut x: [V::V; N]) -> [V::V; N] {
+    let Quotient(numerator, denominator) = &ERF;
     // SAFETY: register arithmetic only; the caller has the features.
     unsafe {
-        let (x, [top, bottom]) = erf_fraction::<V>(x);
-        V::mul(x, V::div(top, bottom))
+        // Loops and not closures, which would not have the features of the caller.
+        let mut s = x;
+        for i in 0..N {
+            x[i] = erf_range::<V>(x[i]);
+            s[i] = V::mul(x[i], x[i]);
+        }
+        let (mut top, mut bottom) = ([V::splat(numerator[0]); N], [V::splat(denominator[0]); N]);
+        for (n, d) in numerator[1..].iter().zip(&denominator[1..]) {
+            for i in 0..N {
+                bottom[i] = V::fma(bottom[i], s[i], V::splat(*d));
+                top[i] = V::fma(top[i], s[i], V::splat(*n));
+            }
+        }
+        for i in 0..N {
+            x[i] = V::mul(x[i], V::div(top[i], bottom[i]));
+        }
+        x
     }
 }
 
-/// `x` where the error function is not flat, and numerator and denominator of `erf(x) / x`.
+/// `x` where the error function is not flat.
 #[inline(always)]
-unsafe fn erf_fraction<V: Vector>(x: V::V) -> (V::V, [V::V; 2]) {
-    // SAFETY: register arithmetic only; the caller has the features.
-    unsafe {
-        // The second operand is returned for NaN.
-        let x = V::max(V::splat(-4.0), V::min(V::splat(4.0), x));
-        (x, fraction::<V, 6, 6>(V::mul(x, x), &ERF))
-    }
+unsafe fn erf_range<V: Vector>(x: V::V) -> V::V {
+    // SAFETY: register arithmetic only; the caller has the features. The second operand is returned for NaN.
+    unsafe { V::max(V::splat(-4.0), V::min(V::splat(4.0), x)) }
 }
 
 /// Coefficients above and below, highest first.

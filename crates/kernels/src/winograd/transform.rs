@@ -1,5 +1,8 @@
 //! The three transforms of F(4×4, 3×3) and F(2×2, 3×3), with channels in the lanes. `T` is the tile's
 //! size, 4 or 2; lines of `T + 2` values are the first of arrays of six.
+//!
+//! F(4×4) interpolates at 0, ±2/3, ±3/2 and ∞ (as Barabasz et al., 2020, find by search): whose inverses are among them, so
+//! that powers up to the third stay near one, and rounding errors half as large as with 0, ±1, ±2 and ∞.
 
 use super::Prologue;
 use crate::act::Act;
@@ -9,6 +12,9 @@ use crate::{Element, Grid};
 
 /// Filters that are transformed at once.
 pub(super) const FILTERS: usize = 8;
+
+/// The points of F(4×4) other than 0 and ∞, one of either sign each; their product is 1.
+const POINTS: [f64; 2] = [2.0 / 3.0, 3.0 / 2.0];
 
 /// Nine weights of each of some filters, in h, w order.
 pub(super) type Weights3x3 = [[f64; FILTERS]; 9];
@@ -50,12 +56,17 @@ impl Body for Filters<'_> {
 #[inline(always)]
 fn line([a, b, c]: [&[f64; FILTERS]; 3], tile: usize, out: &mut [[f64; FILTERS]; 6]) {
     for k in 0..FILTERS {
-        let (even, odd) = (a[k] + c[k], b[k]);
         let values = if tile == 2 {
+            let (even, odd) = (a[k] + c[k], b[k]);
             [a[k], (even + odd) / 2.0, (even - odd) / 2.0, c[k], 0.0, 0.0]
         } else {
-            let (far, near) = (a[k] / 24.0 + c[k] / 6.0, b[k] / 12.0);
-            [a[k] / 4.0, -(even + odd) / 6.0, -(even - odd) / 6.0, far + near, far - near, c[k]]
+            let at = |p: f64, other: f64| {
+                let by = 2.0 * p * p * (p * p - other * other);
+                let (even, odd) = ((a[k] + c[k] * p * p) / by, b[k] * p / by);
+                [even + odd, even - odd]
+            };
+            let ([p, minus_p], [q, minus_q]) = (at(POINTS[0], POINTS[1]), at(POINTS[1], POINTS[0]));
+            [a[k], p, minus_p, q, minus_q, c[k]]
         };
         for (to, v) in out.iter_mut().zip(values) {
             to[k] = v;
@@ -76,17 +87,18 @@ unsafe fn input<V: Vector, const T: usize>(d: [V::V; 6]) -> [V::V; 6] {
             out[3] = V::sub(d[1], d[3]);
             return out;
         }
-        let (two, four, five) = (V::splat(2.0), V::splat(4.0), V::splat(-5.0));
-        let minus_four = V::splat(-4.0);
-        let (a, b) = (V::fma(d[2], minus_four, d[4]), V::fma(d[1], minus_four, d[3]));
-        let (c, e) = (V::sub(d[4], d[2]), V::mul(V::sub(d[3], d[1]), two));
+        let [p, q] = POINTS;
+        let (minus_pp, minus_qq) = (V::splat((-p * p) as f32), V::splat((-q * q) as f32));
+        let both = V::splat((-p * p - q * q) as f32);
+        let (a, b) = (V::fma(d[2], minus_qq, d[4]), V::mul(V::fma(d[1], minus_qq, d[3]), V::splat(p as f32)));
+        let (c, e) = (V::fma(d[2], minus_pp, d[4]), V::mul(V::fma(d[1], minus_pp, d[3]), V::splat(q as f32)));
         [
-            V::fma(d[0], four, V::fma(d[2], five, d[4])),
+            V::fma(d[2], both, V::add(d[0], d[4])),
             V::add(a, b),
             V::sub(a, b),
             V::add(c, e),
             V::sub(c, e),
-            V::fma(d[1], four, V::fma(d[3], five, d[5])),
+            V::fma(d[3], both, V::add(d[1], d[5])),
         ]
     }
 }
@@ -103,11 +115,13 @@ unsafe fn output<V: Vector, const T: usize>(m: [V::V; 6]) -> [V::V; 4] {
         }
         let (s1, d1) = (V::add(m[1], m[2]), V::sub(m[1], m[2]));
         let (s2, d2) = (V::add(m[3], m[4]), V::sub(m[3], m[4]));
+        let powers = |n: i32| POINTS.map(|p| V::splat(p.powi(n) as f32));
+        let ([p, q], [pp, qq], [ppp, qqq]) = (powers(1), powers(2), powers(3));
         [
             V::add(V::add(m[0], s1), s2),
-            V::fma(d2, V::splat(2.0), d1),
-            V::fma(s2, V::splat(4.0), s1),
-            V::add(V::fma(d2, V::splat(8.0), d1), m[5]),
+            V::fma(d2, q, V::mul(d1, p)),
+            V::fma(s2, qq, V::mul(s1, pp)),
+            V::fma(d2, qqq, V::fma(d1, ppp, m[5])),
         ]
     }
 }
