@@ -122,6 +122,9 @@ unsafe fn store<V: Vector, C: Element>(
             (Act::None, Some(Unary::Swish(1.0)), _) if full && !added => {
                 V::outlined(Store::<C, { way::SWISH }> { args, requantize, sums, nr, of: PhantomData })
             }
+            (Act::None, Some(Unary::HardSwish), _) if full && !added => {
+                V::outlined(Store::<C, { way::HARD_SWISH }> { args, requantize, sums, nr, of: PhantomData })
+            }
             (Act::None, Some(Unary::Gelu), _) if full && !added => {
                 V::outlined(Store::<C, { way::GELU }> { args, requantize, sums, nr, of: PhantomData })
             }
@@ -181,6 +184,8 @@ mod way {
     pub const FEW: u8 = 4;
     /// Scale and bias, GELU and quantization.
     pub const GELU: u8 = 5;
+    /// Scale and bias, `x·min(max(x/6 + 1/2, 0), 1)` and quantization.
+    pub const HARD_SWISH: u8 = 6;
 }
 
 /// `n` columns of a tile of sums from `first` on, with what is the same in all rows.
@@ -246,6 +251,12 @@ impl<V: Vector> Columns<'_, V> {
             }
             if WAY == way::SWISH {
                 y = quantize_output::<V, C, N>(requantize, V::divided_swish(y, 1.0));
+            }
+            if WAY == way::HARD_SWISH {
+                for y in &mut y {
+                    *y = eltwise::apply::<V>(Unary::HardSwish, *y);
+                }
+                y = quantize_output::<V, C, N>(requantize, y);
             }
             if WAY == way::GELU {
                 y = quantize_output::<V, C, N>(requantize, eltwise::divided_gelu::<V, N>(y));
