@@ -242,6 +242,50 @@ fn quantized_activations() -> (Graph, Vec<usize>) {
     (n.b.finish(), dims)
 }
 
+/// A transposed convolution of quantized single channels, twice as large as its input.
+fn quantized_depthwise_transposed() -> (Graph, Vec<usize>) {
+    const CHANNELS: usize = 70;
+    let dims = vec![2, CHANNELS, 5, 9];
+    let mut n = Network::new("quantized_depthwise_transposed", 81);
+    let x = n.b.input("x", &known(&dims));
+    let number = |n: &mut Network, v: f32| n.b.constant("scale", Tensor::f32(&[], &[v]));
+    let (scale, step) = (number(&mut n, 0.02), number(&mut n, 0.01));
+    let zero = n.b.constant("zero", Tensor::from_i64(DType::U8, &[], &[100]).unwrap());
+    let weights: Vec<i64> = (0..CHANNELS * 9).map(|i| (i * 37 % 255) as i64 - 127).collect();
+    let weights = Tensor::from_i64(DType::I8, &[CHANNELS, 1, 3, 3], &weights).unwrap();
+    let none = n.b.constant("none", Tensor::from_i64(DType::I8, &[], &[0]).unwrap());
+    let q = n.b.node(Op::Quantize { axis: 1, to: DType::U8 }, &[x, scale, zero]);
+    let a = n.b.node(Op::Dequantize { axis: 1 }, &[q, scale, zero]);
+    let w = n.b.constant("w", weights);
+    let w = n.b.node(Op::Dequantize { axis: 1 }, &[w, step, none]);
+    let window = Window::of(&[3, 3]).stride(2).pad(1);
+    let op = Op::ConvTranspose { window, group: CHANNELS, output_padding: vec![1, 1], output_shape: vec![] };
+    let y = n.b.node(op, &[a, w]);
+    let y = n.b.unary(y, Unary::Relu);
+    n.b.output(y, "y", &known(&[2, CHANNELS, 10, 18]));
+    (n.b.finish(), dims)
+}
+
+#[test]
+fn quantized_transposed_convolutions_of_single_channels_are_depthwise() {
+    let (graph, dims) = quantized_depthwise_transposed();
+    let input = random(dims.iter().product(), 6);
+    let mut inferred = graph.clone();
+    ampoule_graph::infer::infer(&mut inferred).unwrap();
+    let want = eval::run(&inferred, &[Tensor::f32(&dims, &input)]).unwrap()[0].to_f32().unwrap();
+    let mut first = None;
+    for isa in tiers() {
+        let options = Options { isa: Some(isa.name().into()), threads: 2, ..defaults() };
+        let mut s = Session::new(graph.clone(), std::slice::from_ref(&dims), &options).unwrap();
+        s.set_input(0, &input).unwrap();
+        s.run().unwrap();
+        let got = s.output(0).unwrap().to_vec();
+        assert!(relative_error(&got, &want) < 1e-6, "on {}", isa.name());
+        assert_eq!(s.steps().iter().filter(|s| s.kernel == "depthwise u8").count(), 4, "on {}", isa.name());
+        assert!(*first.get_or_insert_with(|| got.clone()) == got, "other bits on {}", isa.name());
+    }
+}
+
 #[test]
 fn activations_between_quantizers_are_tables() {
     let (graph, dims) = quantized_activations();
