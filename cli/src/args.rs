@@ -3,6 +3,7 @@
 mod bench;
 mod compare;
 mod demo;
+mod doctor;
 mod evaluate;
 mod generate;
 mod global;
@@ -17,6 +18,7 @@ mod takes;
 pub use bench::{Bench, Peer};
 pub use compare::Compare;
 pub use demo::Demo;
+pub use doctor::Doctor;
 pub use evaluate::Evaluate;
 pub use generate::{Document, Generate};
 pub use global::{Global, Precision};
@@ -104,7 +106,7 @@ pub enum Command {
         task: PathBuf,
     },
     /// Show CPU, memory and measured ceilings of this machine.
-    Doctor,
+    Doctor(Doctor),
     /// Print a manual page, shell completions or a recipe.
     Generate(Generate),
 }

@@ -30,6 +30,9 @@ pub fn run(cli: &Cli) -> Outcome {
     QUIET.store(g.quiet, Ordering::Relaxed);
     ampoule_pipeline::limit_process(g.max_ram);
     start_threads();
+    if runs_networks(&cli.command) {
+        crate::calibration::install()?;
+    }
     match &cli.command {
         Command::Demo(a) => demo::run(g, a),
         Command::Models { action } => models::run(g, action.as_ref()),
@@ -44,8 +47,29 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Study(a) => study::run(g, a),
         Command::Report(a) => report::run(g, a),
         Command::StudyWorker { task } => study::worker(task),
-        Command::Doctor => doctor::run(g),
+        Command::Doctor(a) => doctor::run(g, a),
         Command::Generate(a) => generate::run(a),
+    }
+}
+
+/// Whether a command runs networks in this process, and so chooses algorithms.
+fn runs_networks(command: &Command) -> bool {
+    match command {
+        Command::Demo(_)
+        | Command::Inspect(_)
+        | Command::Run(_)
+        | Command::Compare(_)
+        | Command::Bench(_)
+        | Command::BenchWorker { .. }
+        | Command::Optimize(_)
+        | Command::StudyWorker { .. } => true,
+        Command::Models { .. }
+        | Command::Import(_)
+        | Command::Evaluate(_)
+        | Command::Study(_)
+        | Command::Report(_)
+        | Command::Doctor(_)
+        | Command::Generate(_) => false,
     }
 }
 
@@ -129,7 +153,7 @@ fn options(g: &Global) -> Result<Options, Failure> {
 /// The same for a network that runs in addition to what the process holds already.
 fn network_options(g: &Global) -> Result<Options, Failure> {
     let options = options(g)?;
-    Ok(Options { held_bytes: ampoule_pipeline::rss_bytes().unwrap_or(0), ..options })
+    Ok(Options { held_bytes: ampoule_pipeline::held_bytes(g.memory_limit()), ..options })
 }
 
 /// Bytes of a file; 0 where it cannot be told, and then reading it says why.

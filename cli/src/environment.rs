@@ -14,11 +14,27 @@ pub fn models() -> Option<PathBuf> {
     models_by(&|name| std::env::var_os(name))
 }
 
-fn models_by(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+/// File with this machine's constants for the choice of algorithms: `AMPOULE_CALIBRATION`, else
+/// `ampoule/calibration.json` beside the folder of models; `None` where none is set, or the variable is empty.
+pub fn calibration() -> Option<PathBuf> {
+    match std::env::var_os("AMPOULE_CALIBRATION") {
+        Some(v) if v.is_empty() => None,
+        Some(v) => Some(v.into()),
+        None => data_by(&|name| std::env::var_os(name)).map(|p| p.join("calibration.json")),
+    }
+}
+
+/// The folder of the program's data.
+fn data_by(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let folder = |name: &str| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    folder("AMPOULE_MODELS")
-        .or_else(|| folder("XDG_DATA_HOME").map(|p| p.join("ampoule/models")))
-        .or_else(|| folder("HOME").map(|p| p.join(".local/share/ampoule/models")))
+    folder("XDG_DATA_HOME")
+        .map(|p| p.join("ampoule"))
+        .or_else(|| folder("HOME").map(|p| p.join(".local/share/ampoule")))
+}
+
+fn models_by(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let own = variable("AMPOULE_MODELS").filter(|v| !v.is_empty()).map(PathBuf::from);
+    own.or_else(|| data_by(variable).map(|p| p.join("models")))
 }
 
 /// The variable of this name, for texts that name one themselves.

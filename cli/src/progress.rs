@@ -112,6 +112,9 @@ impl Reporter {
             1 => text += "; 1 warning",
             n => text += &format!("; {n} warnings"),
         }
+        if let Some(saved) = summary.windows().saved() {
+            text += &format!("; {saved}");
+        }
         if summary.stopped > 0 {
             text +=
                 &format!("; stopped before {} more, which the same command goes on with", summary.stopped);
@@ -237,6 +240,10 @@ impl Progress for Reporter {
                         format!("; {} windows in {total:.1} s, {:.1} a second", s.tiles, s.tiles_per_second)
                     }
                     None => format!(" in {total:.1} s"),
+                };
+                let how = match r.windows.saved() {
+                    Some(saved) => format!("{how}; {saved}"),
+                    None => how,
                 };
                 self.line(format!("{file}: {}{how}", self.told(r)));
                 for w in &r.warnings {

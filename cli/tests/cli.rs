@@ -2,6 +2,8 @@
 
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/calibration.rs"]
+mod calibration;
 #[path = "cli/damaged.rs"]
 mod damaged;
 #[path = "cli/demo.rs"]
@@ -147,6 +149,7 @@ fn ampoule(dir: &Dir, args: &[&str]) -> Output {
     c.current_dir(dir.0.path())
         .args(args)
         .env("AMPOULE_MODELS", dir.path("models"))
+        .env("AMPOULE_CALIBRATION", "")
         .env_remove("RUST_BACKTRACE");
     c.output().unwrap()
 }

@@ -66,7 +66,8 @@ pub fn run(g: &Global, a: &Demo) -> crate::exit::Outcome {
     let mut model = Model::from_graph(graph, Some(recipe), sha256_hex(MODEL), options(g)?)?;
     model.max_ram = g.memory_limit();
     // The demonstration shows times, so it runs again even where its results stand already.
-    let batch = Batch { overwrite: true, isa: tier_name(g)?, ..Default::default() };
+    let calibration = crate::calibration::in_force();
+    let batch = Batch { overwrite: true, isa: tier_name(g)?, calibration, ..Default::default() };
     let quiet = Global { quiet: true, ..g.clone() };
     let cases = [Case::of_file(&inputs.head)];
     let summary = run_cases(&mut model, &cases, Vec::new(), folder, &batch, &mut Reporter::new(&quiet))?;

@@ -1,15 +1,20 @@
 //! `ampoule doctor`.
 
 use super::{json, options, say, tier};
-use crate::args::Global;
+use crate::args::{Doctor, Global};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_kernels::registry::{Choice, choices, distinct_sets};
-use ampoule_kernels::{Availability, FEATURE_SETS, Family, Features, Operation, gemm::KERNELS, measure};
+use ampoule_kernels::{
+    Availability, Costs, FEATURE_SETS, Family, Features, Operation, gemm::KERNELS, measure,
+};
 use serde_json::json as object;
 use std::time::Duration;
 
-pub fn run(g: &Global) -> Outcome {
+pub fn run(g: &Global, a: &Doctor) -> Outcome {
     options(g)?;
+    if a.calibrate {
+        return calibrate(g);
+    }
     let chosen = ampoule_kernels::choose(tier(g)?.as_deref()).map_err(|e| Failure::usage(e.to_string()))?;
     let machine = Machine::measured();
     if g.json {
@@ -18,6 +23,62 @@ pub fn run(g: &Global) -> Outcome {
         machine.print(chosen)
     }
     Ok(Code::Done)
+}
+
+/// Measures the constants of the estimates and keeps them.
+fn calibrate(g: &Global) -> Outcome {
+    let path = crate::environment::calibration().ok_or_else(|| {
+        Failure::usage(
+            "there is no folder to keep the constants in; set HOME, or AMPOULE_CALIBRATION to a file",
+        )
+    })?;
+    let sets = match tier(g)? {
+        Some(name) => vec![ampoule_kernels::choose(Some(&name)).map_err(|e| Failure::usage(e.to_string()))?],
+        None => ampoule_kernels::available(),
+    };
+    let measured: Vec<(Features, Costs)> =
+        sets.into_iter().map(|isa| (isa, measure::calibrate(isa))).collect();
+    if let Some((isa, _)) = measured.iter().find(|(isa, costs)| !costs.plausible(*isa)) {
+        let name = isa.name();
+        let message =
+            format!("the measurement of {name} is not plausible; is the machine busy? Nothing was kept");
+        return Err(Failure { code: Code::SomeFailed, message });
+    }
+    crate::calibration::write(&path, &measured)?;
+    if g.json {
+        json(
+            &object!({ "file": path.display().to_string(), "sets": measured.iter().map(costs_json).collect::<Vec<_>>() }),
+        )?;
+        return Ok(Code::Done);
+    }
+    for (isa, costs) in &measured {
+        print_costs(isa.name(), costs);
+    }
+    say(format!("kept in {}", path.display()));
+    Ok(Code::Done)
+}
+
+fn costs_json((isa, costs): &(Features, Costs)) -> serde_json::Value {
+    object!({
+        "set": isa.name(), "rates": costs.rates, "memory_ns_per_byte": costs.memory,
+        "transform_4_ns": costs.transform_4, "transform_2_ns": costs.transform_2,
+        "transform_int8_ns": costs.transform_int8,
+    })
+}
+
+/// Constants, as the table of shipped ones has them.
+fn print_costs(name: &str, c: &Costs) {
+    let [f32, bf16, u8, i16] = c.rates;
+    say(format!(
+        "{name:11} GMAC/s f32 {f32:.1}, bf16 {bf16:.1}, u8 {u8:.1}, i16 {i16:.1}; memory {:.3} ns a byte; transforms in and out, ns: F4 {:.0} {:.0}, F2 {:.0} {:.0}, INT8 {:.0} {:.0}",
+        c.memory,
+        c.transform_4[0],
+        c.transform_4[1],
+        c.transform_2[0],
+        c.transform_2[1],
+        c.transform_int8[0],
+        c.transform_int8[1]
+    ));
 }
 
 /// What this machine has and reaches.
@@ -90,6 +151,9 @@ impl Machine {
         if let [Some(total), Some(free)] = self.memory.map(|b| b.map(|b| b >> 20)) {
             say(format!("memory    {total} MiB, {free} MiB available"));
         }
+        let constants = crate::environment::calibration().filter(|p| p.is_file());
+        let constants = constants.map_or("shipped".to_owned(), |p| p.display().to_string());
+        say(format!("constants {constants}"));
         print_kernels(chosen);
         for (name, macs) in &self.ceilings {
             say(format!("ceiling   {name:24} {:6.1} GMAC/s on one core", macs / 1e9));

@@ -3,7 +3,7 @@
 use super::{Opened, json, network_options, open, resolve, say};
 use crate::args::{Global, Inspect};
 use crate::exit::{Code, Failure, Outcome};
-use ampoule_engine::Session;
+use ampoule_engine::{Options, Session};
 use ampoule_graph::{Dim, Graph};
 use ampoule_pipeline::Planned;
 use ampoule_pipeline::recipe::Kind;
@@ -160,7 +160,8 @@ fn network(
             }
         })
         .collect();
-    let mut session = Session::new(part, &shapes, &network_options(g)?)?;
+    let options = Options { explain: g.verbose, ..network_options(g)? };
+    let mut session = Session::new(part, &shapes, &options)?;
     if profile {
         for i in 0..session.inputs() {
             session.input(i)?.iter_mut().enumerate().for_each(|(k, v)| *v = (k % 97) as f32 / 97.0);
@@ -177,6 +178,7 @@ fn network(
             })
         })
         .collect();
+    let missed: Vec<String> = session.missed().iter().map(ToString::to_string).collect();
     let slow = session.steps().iter().filter(|s| s.kernel == "reference").count();
     Ok(object!({
         "reference_steps": slow,
@@ -185,6 +187,7 @@ fn network(
         "activations_mb": session.arena_bytes() as f64 / 1048576.0,
         "weights_mb": session.weight_bytes() as f64 / 1048576.0,
         "isa": session.isa().name(), "threads": session.threads(), "rewrites": rewrites, "steps": steps,
+        "not_applied": missed,
     }))
 }
 
@@ -214,5 +217,8 @@ fn print_network(n: &Value, steps: bool) {
         let text = |k: &str| s[k].as_str().unwrap_or("").to_owned();
         let gmac = s["macs"].as_f64().unwrap_or(0.0) / 1e9;
         say(format!("  {time}{:20} {:28} {} {gmac:.2} GMAC", text("op"), text("kernel"), s["shape"]));
+    }
+    for missed in n["not_applied"].as_array().into_iter().flatten() {
+        say(format!("  {}", missed.as_str().unwrap_or("")));
     }
 }

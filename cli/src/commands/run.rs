@@ -65,6 +65,7 @@ pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
             labels: own,
         },
         isa: tier_name(g)?,
+        calibration: crate::calibration::in_force(),
     };
     if a.audit.is_some() && found.cases.iter().any(|c| ampoule_pipeline::is_slide(&recipe, c)) {
         return Err(Failure::usage("--audit is for volumes, photos and tiles; a slide is not run twice"));

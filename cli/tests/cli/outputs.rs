@@ -1,7 +1,8 @@
 //! What happens to files that stand in an output folder already: inputs, files of others, results, leftovers.
 
 use super::folders::{read, write_volume};
-use super::{Dir, ampoule, expect, model, optimize_setup, photo_model, text, write_photo};
+use super::{Dir, ampoule, expect, model, optimize_setup, photo_model, plain, setup, text, write_photo};
+use ampoule_imaging::{Nifti, Volume};
 use ampoule_onnx as onnx;
 use ampoule_pipeline::RECIPE_KEY;
 use std::os::unix::fs::symlink;
@@ -363,4 +364,27 @@ fn one_file_has_one_row_however_it_is_typed() {
     expect(&run(&whole), 0, &["1 kept"]);
     assert!(!d.path("out/failures.csv").exists());
     assert_eq!(read(&d, "out/predictions.csv").lines().count(), 2);
+}
+
+#[test]
+fn equal_windows_are_told_of() {
+    let d = setup();
+    // Nothing but a block near one corner.
+    let mut v = Volume::filled([24, 28, 20], 0f32);
+    for i in 0..6 * 8 * 8 {
+        let at = v.index(i % 6, i / 6 % 8, i / 48);
+        v.data[at] = 10.0 + i as f32;
+    }
+    Nifti::from_f32(&v, plain()).write(&d.path("block.nii.gz")).unwrap();
+    let recipe = super::RECIPE
+        .replace("size = [32, 32, 32]", "size = [96, 64, 64]")
+        .replace("axes = \"xyz\"", "axes = \"xyz\"\nwindow = { size = [32, 32, 32], overlap = 0.5 }");
+    std::fs::write(d.path("windows.toml"), recipe).unwrap();
+    let run = ["run", "tiny.onnx", "block.nii.gz", "-o", "out", "--recipe", "windows.toml"];
+    expect(&ampoule(&d, &run), 0, &["windows", "equal others and were not computed again"]);
+    let record = std::fs::read(d.path("out/block_ampoule.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    let [all, reused] = ["all", "reused"].map(|k| record["windows"][k].as_u64().unwrap());
+    assert_eq!(all, 45);
+    assert!(2 * reused > all && reused < all, "{record}");
 }

@@ -96,6 +96,10 @@ fn a_slide_becomes_outlines_a_table_a_map_and_areas() {
     let record: serde_json::Value =
         serde_json::from_slice(&std::fs::read(d.path("out/a_ampoule.json")).unwrap()).unwrap();
     assert_eq!(record["labels"][0]["mm2"], 0.0725);
+    // Most of it is one colour, and windows of one colour are computed once.
+    let windows = &record["windows"];
+    assert_eq!(windows["all"].as_u64(), Some(table.lines().count() as u64 - 1));
+    assert!(windows["reused"].as_u64() > Some(20), "{windows}");
     let slide = &record["slide"];
     assert_eq!((slide["mpp"].as_f64(), slide["downsample"].as_f64()), (Some(0.5), Some(2.0)));
     // Finished slides are kept; changed files are not overwritten.

@@ -24,6 +24,7 @@ mod product;
 mod quantized;
 mod recurrent;
 mod reduce;
+mod rms_norm;
 mod shape;
 mod tables;
 mod target;
@@ -33,7 +34,9 @@ use crate::error::LowerError;
 use crate::step::{Exact, Step, Stored};
 use crate::winograd_int8::Layers;
 use crate::{Error, Precision, Result};
-use ampoule_graph::{Graph, Tensor, ValueId};
+use ampoule_graph::passes::Missed;
+use ampoule_graph::passes::missed::{Miss, Pattern};
+use ampoule_graph::{Graph, Node, Tensor, ValueId};
 use ampoule_kernels::{Elem, Features};
 use ampoule_runtime::view::row_major;
 use ampoule_runtime::{Pool, View};
@@ -54,6 +57,8 @@ pub(crate) struct Lowered {
     pub outputs: Vec<View>,
     /// Watched values, and how many steps have run when each is whole.
     pub observed: Vec<(usize, String, View)>,
+    /// Patterns that did not apply, where that is asked for.
+    pub missed: Option<Vec<Missed>>,
 }
 
 /// State of lowering.
@@ -119,12 +124,14 @@ pub(crate) fn lower(
     pool: &Pool,
     stream: bool,
     watched: &[String],
+    explain: bool,
 ) -> Result<Lowered> {
     let unsupported = graph.unsupported();
     if !unsupported.is_empty() {
         return Err(ampoule_graph::Error::Unsupported(unsupported).into());
     }
     let mut l = Lower::new(graph, constants, isa, precision, pool, stream, watched)?;
+    l.out.missed = explain.then(Vec::new);
     if !stream {
         l.plan_slices();
     }
@@ -180,6 +187,13 @@ impl<'g> Lower<'g> {
             fused: vec![false; graph.nodes.len()],
             out: Lowered::default(),
         })
+    }
+
+    /// Notes why a pattern did not apply at `n`, where that is asked for.
+    fn miss(&mut self, n: &Node, pattern: Pattern, miss: Miss) {
+        if let (Some(list), Miss::Because(reason)) = (&mut self.out.missed, miss) {
+            list.push(Missed { pattern, node: self.graph.node_name(n).to_owned(), reason });
+        }
     }
 
     /// Gives every input a buffer, float32.

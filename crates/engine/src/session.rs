@@ -10,6 +10,7 @@ use crate::step::{Context, Step, area};
 use crate::stream::{Action, Stream};
 use crate::tiling::Tiles;
 use crate::{Error, Observe, Observed, Precision, Result};
+use ampoule_graph::passes::Missed;
 use ampoule_graph::{DType, Dim, Graph, Tensor};
 use ampoule_kernels::Features;
 use ampoule_runtime::run::conv::Sums;
@@ -53,6 +54,8 @@ pub struct Options {
     pub precision: Precision,
     /// Values to watch; not together with a limit on memory that needs streaming or tiles.
     pub observe: Option<Observe>,
+    /// Note which patterns nearly applied, and why they did not ([`Session::missed`]).
+    pub explain: bool,
     /// Which graph passes run first.
     pub rewrites: Rewrites,
     /// An external backend that computes instead; other options are then its own affair.
@@ -85,6 +88,7 @@ struct Network {
     observe: Option<Observe>,
     /// Most threads that the plan has scratch for.
     threads: usize,
+    missed: Vec<Missed>,
 }
 
 impl Network {
@@ -140,12 +144,14 @@ impl Session {
             Rewrites::None => ampoule_graph::infer::infer(&mut graph)?,
         }
         too_large(&graph, options)?;
+        let mut missed = if options.explain { ampoule_graph::passes::missed(&graph) } else { Vec::new() };
         // Tensors are dropped as they are packed; only exact constant outputs are needed afterwards.
         let constants = std::mem::take(&mut graph.constants);
         let outputs = graph.outputs.iter().filter_map(|id| Some((*id, constants.get(id)?.clone())));
         let outputs = outputs.collect();
         let Fitted { lowered, plan, stream, tiles } = fit(&graph, constants, isa, &pool, options)?;
         let weight_bytes = weight_bytes(&lowered);
+        missed.extend(lowered.missed.iter().flatten().cloned());
         graph.constants = outputs;
         graph.forget_file();
         let offsets = plan.offsets.iter().map(|&o| o as isize).collect();
@@ -163,6 +169,7 @@ impl Session {
             weight_bytes,
             observe,
             threads,
+            missed,
         };
         Self::of(Arc::new(network), pool)
     }
@@ -197,6 +204,11 @@ impl Session {
             return Err(Error::ExternalShared);
         }
         Self::of(self.network.clone(), pool)
+    }
+
+    /// Patterns that nearly applied, with the reason why they did not; none without [`Options::explain`].
+    pub fn missed(&self) -> &[Missed] {
+        &self.network.missed
     }
 
     /// Where `v` lies, to be read.

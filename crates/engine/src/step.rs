@@ -83,11 +83,12 @@ pub(crate) enum Kind {
         filters: Filters,
         post: Option<eltwise::Unary>,
     },
-    /// Layer normalisation of dense rows.
+    /// Layer normalisation of dense rows, or without `centred` their division by the root of their mean square.
     LayerNorm {
         scale: Vec<f32>,
         shift: Vec<f32>,
         epsilon: f32,
+        centred: bool,
     },
     /// `x · s` with one factor per channel, both computed; factor and summand that quantize the output.
     Scale([f32; 2]),
@@ -232,10 +233,11 @@ impl Step {
             Kind::Depthwise { plan, filters, post } => {
                 depthwise::run(cx.cpu, plan, filters, *post, None, cx.places(self));
             }
-            Kind::LayerNorm { scale, shift, epsilon } => {
-                let rows = self.reads[0].len() / scale.len().max(1);
+            Kind::LayerNorm { scale, shift, epsilon, centred } => {
+                let count = self.reads[0].len() / scale.len().max(1);
                 let (x, y) = (area(&self.reads[0]), area(&self.writes[0]));
-                run::norm::rows(cx.cpu, rows, [scale, shift], *epsilon, x, y);
+                let rows = run::norm::Rows { count, scale, shift, epsilon: *epsilon, centred: *centred };
+                run::norm::rows(cx.cpu, rows, x, y);
             }
             Kind::Scale(quantize) => self.scale(cx, *quantize)?,
             Kind::Pool(plan) => {

@@ -7,14 +7,17 @@ mod dead;
 mod einsums;
 mod fold;
 mod links;
+pub mod missed;
 mod norms;
 mod powers;
 mod products;
 mod quantized_moves;
+mod response_norms;
 mod spelled_norms;
 mod widen;
 mod windows;
 
+pub use missed::Missed;
 pub use widen::widen;
 
 use crate::{Error, Graph, Result, infer};
@@ -39,6 +42,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "pool_means", run: powers::pool_means },
     Pass { name: "recognise_activations", run: activations::recognise },
     Pass { name: "recognise_norms", run: spelled_norms::recognise },
+    Pass { name: "join_responses", run: response_norms::join },
     Pass { name: "pad_into_window", run: windows::pad_into_window },
     Pass { name: "fold_batch_norm", run: norms::fold_batch_norm },
     Pass { name: "fold_batch_norm_of_rows", run: products::fold_batch_norm_of_rows },
@@ -82,6 +86,18 @@ const FINAL: [&str; 7] = [
 /// Simplifies a graph that is to be trained: normalisations keep their parameters.
 pub fn trainable(graph: &mut Graph) -> Result<Counts> {
     run(graph, usize::MAX, |p| !FINAL.contains(&p.name))
+}
+
+/// Patterns that nodes of an optimized graph nearly make, with the reason why they do not: one a node at most.
+pub fn missed(graph: &Graph) -> Vec<Missed> {
+    let links = links::Links::of(graph);
+    let searches =
+        [spelled_norms::missed, activations::missed, windows::missed, norms::missed, products::missed];
+    let one = |i: usize| {
+        let (pattern, reason) = searches.iter().find_map(|search| search(graph, &links, i))?;
+        Some(Missed { pattern, node: graph.node_name(&graph.nodes[i]).to_owned(), reason })
+    };
+    (0..graph.nodes.len()).filter_map(one).collect()
 }
 
 /// Runs passes for at most `limit` rewrites in all.

@@ -286,7 +286,7 @@ fn rows_of_layer_norm(bencher: Bencher, isa: Features) {
     let (scale, shift) = (vec![1.5; CHANNELS], vec![0.25; CHANNELS]);
     bytes(bencher, 4, || {
         let (src, dst, count) = (x.as_ptr(), y.as_mut_ptr(), VALUES / CHANNELS);
-        let rows = Rows { src, dst, count, scale: &scale, shift: &shift, epsilon: 1e-5 };
+        let rows = Rows { src, dst, count, scale: &scale, shift: &shift, epsilon: 1e-5, centred: true };
         // SAFETY: the buffers hold the rows.
         unsafe { layer_norm(isa, rows) };
     });

@@ -181,8 +181,9 @@ impl Conv {
         let width: f64 = panels.iter().map(|p| p.column_cost()).sum();
         let weights = (taps * inputs) as f64 * width;
         let size = self.operand.size() as f64;
-        let rate = panels.first().map_or(1.0, |p| p.rate);
-        self.spec.output.pixels() as f64 * weights / rate + size * weights * gemm::MEMORY_NS_PER_BYTE
+        let costs = crate::costs(isa);
+        let rate = panels.first().map_or(1.0, |p| costs.rate(p));
+        self.spec.output.pixels() as f64 * weights / rate + size * weights * costs.memory
     }
 
     /// What it was planned for; pixels may have been merged.

@@ -31,7 +31,6 @@ pub use operand::Operand;
 pub use pack::{pack, pack_stored, panels};
 pub use requantize::Requantize;
 pub(crate) use requantize::finish as requantize_tile;
-pub(crate) use table::MEMORY_NS_PER_BYTE;
 pub use table::{KERNELS, micro_kernels, operand};
 
 /// One contiguous run of the reduction.
@@ -99,7 +98,7 @@ pub struct MicroKernel {
     /// Columns of a packed panel; 1 for a thin kernel, which has the reduction in the lanes.
     pub nr: usize,
     /// Multiply-accumulates per nanosecond that it reaches on one core of a present-day server or
-    /// desktop CPU: for choosing between algorithms, where only ratios matter.
+    /// desktop CPU: for choosing between algorithms, where only ratios matter. [`crate::Costs`] may have another.
     pub rate: f64,
     /// Computes one tile.
     ///

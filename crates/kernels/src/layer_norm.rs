@@ -1,5 +1,5 @@
 //! Layer normalisation: rows to mean 0 and variance 1, then a factor and a summand per column (Ba,
-//! Kiros and Hinton, 2016).
+//! Kiros and Hinton, 2016); or rows to a mean square of 1 (Zhang and Sennrich, 2019).
 
 use crate::operation::Operation;
 use crate::simd::{Body, Vector, dispatch};
@@ -17,8 +17,10 @@ pub struct Rows<'a, E> {
     pub scale: &'a [f32],
     /// One summand per column, as many as factors.
     pub shift: &'a [f32],
-    /// Added to the (biased) variance.
+    /// Added to the (biased) variance, or to the mean square.
     pub epsilon: f32,
+    /// Whether the mean is subtracted; else rows are divided by the root of their mean square.
+    pub centred: bool,
 }
 
 /// Normalises all rows: mean first, then the squared distances from it, both in float32 lanes that
@@ -53,7 +55,7 @@ impl<E: Element> Body for Rows<'_, E> {
             unsafe {
                 let (s, d) = (self.src.add(r * n), self.dst.add(r * n));
                 let (mut sum, mut i) = (V::splat(0.0), 0);
-                while i < n {
+                while self.centred && i < n {
                     sum = V::add(sum, E::load_some::<V>(s.add(i), (n - i).min(V::LANES)));
                     i += V::LANES;
                 }

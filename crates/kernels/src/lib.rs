@@ -13,6 +13,7 @@
 mod act;
 mod choose;
 pub mod conv;
+pub mod costs;
 mod denormals;
 pub mod depthwise;
 mod elem;
@@ -37,6 +38,7 @@ pub mod winograd;
 
 pub use act::Act;
 pub use choose::{FeatureSetError, available, choose, detect};
+pub use costs::{Costs, costs};
 pub use denormals::flushed;
 pub use elem::{Elem, bf16, f16};
 pub use features::{FEATURE_SETS, Feature, FeatureSet, Features};

@@ -1,6 +1,10 @@
 //! What this CPU reaches: each micro-kernel on data in the first-level cache, and the memory
 //! bandwidth. For `doctor`, for micro-benchmarks, and for the choice of features.
 
+mod calibrate;
+
+pub use calibrate::calibrate;
+
 use crate::gemm::{Act, Epilogue, GemmArgs, MicroKernel, Requantize, Tap};
 use crate::{Elem, TileRegisters};
 use std::time::{Duration, Instant};

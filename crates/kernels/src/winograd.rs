@@ -101,7 +101,17 @@ impl Winograd {
 
     /// Estimated nanoseconds of one run on one core, to compare with [`crate::conv::Conv::cost`].
     pub fn cost(&self) -> f64 {
-        tiling::cost(self.isa, &self.shape, self.variant, &self.panels, &self.tiling)
+        self.cost_by(&crate::costs(self.isa))
+    }
+
+    /// The same with other constants.
+    pub(crate) fn cost_by(&self, costs: &crate::Costs) -> f64 {
+        tiling::cost(costs, self.isa, &self.shape, self.variant, &self.panels, &self.tiling)
+    }
+
+    /// How many times the items of a run the estimate counts.
+    pub(crate) fn idle(&self) -> f64 {
+        tiling::waves(self.items()) as f64 / self.items().max(1) as f64
     }
 
     /// IntAccumulators of a packed column for `k` channels.

@@ -20,6 +20,9 @@ pub struct Batch {
     pub outputs: OutputOptions,
     /// The instruction-set tier, for the record.
     pub isa: String,
+    /// The start of the hash of the measured constants by which algorithms are chosen, for the record; `None` for the
+    /// shipped ones.
+    pub calibration: Option<String>,
 }
 
 /// Called with how many parts of a case are done (tiles of a slide), and how many there are.

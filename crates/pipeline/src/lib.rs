@@ -10,6 +10,7 @@ mod batch;
 mod case;
 mod claim;
 mod collect;
+mod constant;
 mod decide;
 mod error;
 mod example;
@@ -41,6 +42,7 @@ mod write;
 pub use batch::Batch;
 pub use case::{Case, stem};
 pub use collect::{Collected, collect};
+pub use constant::Windows;
 pub use error::{Error, Result};
 pub use example::{Example, UNKNOWN};
 pub use grouping::{Grouping, bids_subject, looks_grouped};
@@ -48,7 +50,7 @@ pub use hash::{Fingerprint, sha256_file, sha256_hex};
 pub use journal::{Journal, JournalError};
 pub use measure::Measured;
 pub use memory::{
-    Allowance, ask_memory, container_memory, limit_process, memory_limit, memory_room, shortage,
+    Allowance, ask_memory, container_memory, held_bytes, limit_process, memory_limit, memory_room, shortage,
 };
 pub use model::{Model, RECIPE_KEY};
 pub use nearest::nearest;

@@ -81,6 +81,11 @@ pub fn ask_memory(file: &Path, what: &str, bytes: u64) -> crate::Result<()> {
     }
 }
 
+/// Bytes that this process holds, with those that are left free of its `limit`.
+pub fn held_bytes(limit: Option<u64>) -> u64 {
+    crate::system::rss_bytes().unwrap_or(0) + limit.map_or(0, slack)
+}
+
 /// Bytes of a limit that are left free for what no plan knows: pictures, tables, decoders' buffers and what the allocator
 /// keeps.
 pub(crate) fn slack(limit: u64) -> u64 {

@@ -1,6 +1,6 @@
 //! A model file, its recipe, and the networks in it made ready to run.
 
-use crate::memory::{Allowance, slack};
+use crate::memory::{Allowance, held_bytes};
 use crate::recipe::{Activation, Kind, Layout, Network};
 use crate::{Error, Recipe, Result};
 use ampoule_engine::{Options, Pool, Precision, Session, StepInfo};
@@ -352,7 +352,7 @@ impl Model {
 
     /// Bytes that the process holds, with those that are left free of a limit.
     pub(crate) fn used(&self) -> u64 {
-        crate::system::rss_bytes().unwrap_or(0) + self.max_ram.map_or(0, slack)
+        held_bytes(self.max_ram)
     }
 
     fn sessions(&self) -> impl Iterator<Item = &Session> {
@@ -406,7 +406,7 @@ impl Model {
         let first = self.slot(network, key)?;
         let (arena, external) = (first.session.arena_bytes(), first.session.is_external());
         // Who watches values sees them run by run.
-        let alone = external || self.options.observe.is_some() || !self.parallel_inputs;
+        let alone = external || self.is_observed() || !self.parallel_inputs;
         let threads = self.threads();
         let own = self.slots.get(key).map_or(0, Vec::len).saturating_sub(1) as u64;
         let room = match self.max_ram {
@@ -425,6 +425,28 @@ impl Model {
             }
         }
         Ok(if workers > 1 { &mut list[1..=workers] } else { &mut list[..1] })
+    }
+
+    /// Bytes that may be kept beside `workers` sessions that run side by side, each with `each` bytes in addition to its
+    /// activations. What is kept is noted with [`Model::keep`].
+    pub(crate) fn spare(&self, workers: usize, each: u64) -> u64 {
+        match self.max_ram {
+            Some(most) => most.saturating_sub(self.held() + workers as u64 * each),
+            None => crate::available_memory().unwrap_or(0) / 8,
+        }
+    }
+
+    /// Notes that `bytes` more are kept for the present case, or with `false` no longer.
+    pub(crate) fn keep(&mut self, bytes: u64, kept: bool) {
+        self.committed = match kept {
+            true => self.committed + bytes,
+            false => self.committed.saturating_sub(bytes),
+        };
+    }
+
+    /// Whether somebody watches the values of every run.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.options.observe.is_some()
     }
 
     /// Another model with the same weights and one thread, to run other cases in parallel.

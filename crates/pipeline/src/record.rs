@@ -1,5 +1,6 @@
 //! The record of a case, written last next to its results: what resuming trusts.
 
+use crate::constant::Windows;
 use crate::measure::Measured;
 use crate::{Error, Result, sha256_file};
 use ampoule_files::write_atomic;
@@ -83,12 +84,18 @@ pub struct Record {
     /// What is recorded of slides besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slide: Option<OnSlide>,
+    /// Windows that networks were to see, and how many of them equal others.
+    #[serde(default)]
+    pub windows: Windows,
     /// Files written.
     pub outputs: Vec<Written>,
     /// How values were stored and multiplied.
     pub precision: String,
     /// Instruction-set tier.
     pub isa: String,
+    /// The start of the hash of the constants by which algorithms were chosen, where they were measured on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<String>,
     /// Threads.
     pub threads: usize,
     /// CPU.

@@ -7,12 +7,16 @@ use crate::error::LowerError;
 use crate::step::Kind;
 use ampoule_graph::infer::axis;
 use ampoule_graph::op::Binary;
+use ampoule_graph::passes::missed::{Matched, Miss, Near, Part, Pattern, Reason};
 use ampoule_graph::{Node, Op, ValueId};
 use ampoule_kernels::softmax::{Change, Rounding};
 use ampoule_kernels::{Elem, gemm};
 use ampoule_runtime::View;
 use ampoule_runtime::run::attention::{Attention, BIASES};
 use ampoule_runtime::view::{Home, row_major};
+
+/// Most nodes between a product and its softmax for which it is told why they are no attention.
+const MOST_BETWEEN: usize = 8;
 
 /// Scores on their way to the softmax.
 struct Scores {
@@ -39,28 +43,37 @@ impl Lower<'_> {
     /// Whether the product `n` of queries and keys is the beginning of an attention, which is then a step at the
     /// product with the values.
     pub(super) fn begin_attention(&mut self, n: &Node) -> R<bool> {
-        let (Some(y), Some(a), Some(b)) = (n.output(), n.input(0), n.input(1)) else { return Ok(false) };
-        let Some((end, scores)) = self.scores(y) else { return Ok(false) };
-        if self.constants.contains_key(&a) || self.constants.contains_key(&b) {
-            return Ok(false);
-        }
-        let elem = self.elem(a);
-        let ranks = [a, b].map(|v| self.graph.value(v).shape.as_ref().map_or(0, Vec::len));
-        if !matches!(elem, Elem::F32 | Elem::Bf16) || ranks.iter().any(|r| *r < 2) || scores.dims.contains(&0)
-        {
-            return Ok(false);
-        }
-        for (id, at) in &scores.biases {
-            let dims = self.dims(*id)?;
-            // Dense, as it is made to lie where it does not fit otherwise.
-            let dense = View { home: Home::Arena(0), elem, offset: 0, strides: row_major(&dims), dims };
-            if dense.expanded(at).reshaped(&scores.dims).is_none() {
-                return Ok(false);
+        match self.attention_of(n) {
+            Ok((end, pending)) => {
+                pending.scores.nodes.iter().for_each(|&i| self.fused[i] = true);
+                self.attention.insert(end, pending);
+                Ok(true)
+            }
+            Err(miss) => {
+                self.miss(n, Pattern::Attention, miss);
+                Ok(false)
             }
         }
-        scores.nodes.iter().for_each(|&i| self.fused[i] = true);
-        self.attention.insert(end, Pending { queries: a, keys: b, scores });
-        Ok(true)
+    }
+
+    /// The attention that begins with the product `n`, and the node that it ends with.
+    fn attention_of(&self, n: &Node) -> Matched<(usize, Pending)> {
+        let (y, a, b) = (n.output().or_other()?, n.input(0).or_other()?, n.input(1).or_other()?);
+        let (end, scores) = self.scores(y)?;
+        let computed = |v| !self.constants.contains_key(&v);
+        (computed(a) && computed(b)).because(Reason::Differs(Part::Scores))?;
+        let elem = self.elem(a);
+        matches!(elem, Elem::F32 | Elem::Bf16).because(Reason::NotFloat(Part::Scores))?;
+        let ranks = [a, b].map(|v| self.graph.value(v).shape.as_ref().map_or(0, Vec::len));
+        let fits = ranks.iter().all(|r| *r >= 2) && !scores.dims.contains(&0);
+        fits.because(Reason::Shape(Part::Scores))?;
+        for (id, at) in &scores.biases {
+            let dims = self.graph.value(*id).dims().because(Reason::Shape(Part::Summand))?;
+            // Dense, as it is made to lie where it does not fit otherwise.
+            let dense = View { home: Home::Arena(0), elem, offset: 0, strides: row_major(&dims), dims };
+            dense.expanded(at).reshaped(&scores.dims).because(Reason::Shape(Part::Summand))?;
+        }
+        Ok((end, Pending { queries: a, keys: b, scores }))
     }
 
     /// A bias of the scores as rows of those, which lie side by side or are all the same.
@@ -77,8 +90,8 @@ impl Lower<'_> {
     }
 
     /// Follows the scores `y` to the product with the values that alone reads their softmax.
-    fn scores(&self, y: ValueId) -> Option<(usize, Scores)> {
-        let dims = self.graph.value(y).dims()?;
+    fn scores(&self, y: ValueId) -> Matched<(usize, Scores)> {
+        let dims = self.graph.value(y).dims().or_other()?;
         let mut s = Scores {
             value: y,
             dims: dims.clone(),
@@ -88,44 +101,60 @@ impl Lower<'_> {
             nodes: Vec::new(),
         };
         loop {
-            let reader = self.only_reader(s.value)?;
+            let reader = self.only_reader(s.value).or_other()?;
             let n = &self.graph.nodes[reader];
+            let y = n.output().or_other()?;
             match &n.op {
-                Op::Binary(op) => self.scaled_or_biased(&mut s, n, *op)?,
+                Op::Binary(op) => match self.scaled_or_biased(&mut s, n, *op) {
+                    Err(Miss::Because(_)) if !self.reaches_softmax(y) => return Err(Miss::Other),
+                    found => found?,
+                },
                 Op::Quantize { .. } => {
-                    let rounding = self.rounded(&mut s, reader)?;
+                    let rounding = self.rounded(&mut s, reader).or_other()?;
                     s.changes.push(Change::Rounded(rounding));
                     continue;
                 }
-                Op::Reshape { .. } => s.dims = self.graph.value(n.output()?).dims()?,
+                Op::Reshape { .. } => s.dims = self.graph.value(y).dims().or_other()?,
                 Op::Softmax { axis: a, log: false } => {
-                    let last = axis(*a, dims.len()).ok()? + 1 == dims.len();
-                    if !last || s.dims != dims {
-                        return None;
-                    }
+                    let last = axis(*a, dims.len()).is_ok_and(|a| a + 1 == dims.len());
+                    (last && s.dims == dims).because(Reason::Shape(Part::Values))?;
                     s.nodes.push(reader);
-                    s.value = n.output()?;
+                    s.value = y;
                     return self.weighted(s);
                 }
-                _ => return None,
+                _ => return Err(Miss::Other),
             }
             s.nodes.push(reader);
-            s.value = n.output()?;
+            s.value = y;
         }
     }
 
+    /// Whether a softmax follows `v`, only element-wise operators and reshapes between them.
+    fn reaches_softmax(&self, mut v: ValueId) -> bool {
+        for _ in 0..MOST_BETWEEN {
+            let Some(n) = self.only_reader(v).map(|r| &self.graph.nodes[r]) else { return false };
+            match (&n.op, n.output()) {
+                (Op::Softmax { log: false, .. }, _) => return true,
+                (Op::Binary(_) | Op::Reshape { .. }, Some(y)) => v = y,
+                _ => return false,
+            }
+        }
+        false
+    }
+
     /// The product with the values that reads the softmax `s.value`, perhaps rounded.
-    fn weighted(&self, mut s: Scores) -> Option<(usize, Scores)> {
-        let mut end = self.only_reader(s.value)?;
+    fn weighted(&self, mut s: Scores) -> Matched<(usize, Scores)> {
+        let alone = Reason::Shared(Part::Values);
+        let mut end = self.only_reader(s.value).because(alone)?;
         if matches!(self.graph.nodes[end].op, Op::Quantize { .. }) {
-            s.rounding = Some(self.rounded(&mut s, end)?);
-            end = self.only_reader(s.value)?;
+            s.rounding = Some(self.rounded(&mut s, end).because(Reason::Differs(Part::Factor))?);
+            end = self.only_reader(s.value).because(alone)?;
         }
         let product = &self.graph.nodes[end];
-        let fits = product.op == Op::MatMul
-            && product.input(0) == Some(s.value)
-            && product.input(1) != Some(s.value);
-        fits.then_some((end, s))
+        (product.op == Op::MatMul).or_other()?;
+        let fits = product.input(0) == Some(s.value) && product.input(1) != Some(s.value);
+        fits.because(Reason::Differs(Part::Values))?;
+        Ok((end, s))
     }
 
     /// What the quantizer `reader` and the dequantizer that alone reads it do to the scores.
@@ -153,26 +182,28 @@ impl Lower<'_> {
     }
 
     /// A factor or a summand of the scores.
-    fn scaled_or_biased(&self, s: &mut Scores, n: &Node, op: Binary) -> Option<()> {
-        let other = n.inputs.iter().flatten().copied().find(|&i| i != s.value)?;
+    fn scaled_or_biased(&self, s: &mut Scores, n: &Node, op: Binary) -> Matched<()> {
+        let other = n.inputs.iter().flatten().copied().find(|&i| i != s.value).or_other()?;
         let number = || {
-            let t = self.constants.get(&other).filter(|t| t.len() == 1 && t.dims().len() <= s.dims.len())?;
-            t.to_f32()?.first().copied()
+            let t = self.constants.get(&other).because(Reason::NotConstant(Part::Factor))?;
+            let one = t.len() == 1 && t.dims().len() <= s.dims.len();
+            let list = t.to_f32().filter(|_| one).because(Reason::Shape(Part::Factor))?;
+            list.first().copied().or_other()
         };
         match op {
             Binary::Mul => s.changes.push(Change::Times(number()?)),
             Binary::Div if n.input(0) == Some(s.value) => s.changes.push(Change::Times(1.0 / number()?)),
-            Binary::Add if s.biases.len() < BIASES => {
-                let same = self.graph.value(n.output()?).dims()? == s.dims;
-                if !same || !self.is_float(other) {
-                    return None;
-                }
+            Binary::Add => {
+                (s.biases.len() < BIASES).because(Reason::Most(BIASES))?;
+                let same = n.output().and_then(|y| self.graph.value(y).dims()).as_ref() == Some(&s.dims);
+                same.because(Reason::Shape(Part::Summand))?;
+                self.is_float(other).because(Reason::NotFloat(Part::Summand))?;
                 s.changes.push(Change::Plus(s.biases.len()));
                 s.biases.push((other, s.dims.clone()));
             }
-            _ => return None,
+            _ => return Err(Miss::Other),
         }
-        Some(())
+        Ok(())
     }
 
     /// The product with the values that ends an attention.

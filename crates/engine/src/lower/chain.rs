@@ -3,6 +3,7 @@
 use super::elementwise::{two_values, vectorised};
 use super::{Lower, R};
 use crate::step::Kind;
+use ampoule_graph::passes::missed::{Matched, Miss, Near, Part, Pattern, Reason};
 use ampoule_graph::{Node, Op, ValueId};
 use ampoule_kernels::{Act, eltwise};
 use ampoule_runtime::View;
@@ -20,7 +21,13 @@ struct Chain {
 impl Lower<'_> {
     /// Lowers node `index` with the element-wise functions that follow it as one step, if there are any.
     pub(super) fn chain(&mut self, index: usize) -> R<bool> {
-        let Some(chain) = self.followed(index).filter(|c| self.worth(index, c)) else { return Ok(false) };
+        let Some((chain, end)) = self.followed(index) else { return Ok(false) };
+        if let Err((next, miss)) = end {
+            self.miss(&self.graph.nodes[next], Pattern::Chain, miss);
+        }
+        if !self.worth(index, &chain) {
+            return Ok(false);
+        }
         let dims = self.dims(chain.value)?;
         if dims.contains(&0) {
             return Ok(false);
@@ -71,20 +78,27 @@ impl Lower<'_> {
         }
     }
 
-    /// The chain that begins with node `index`.
-    fn followed(&self, index: usize) -> Option<Chain> {
+    /// The chain that begins with node `index`, and the node that it does not take, and why.
+    fn followed(&self, index: usize) -> Option<(Chain, Result<(), (usize, Miss)>)> {
         let n = &self.graph.nodes[index];
         let x = self.beginning(n)?;
         let mut c = Chain { value: x, calls: Vec::new(), reads: vec![x], nodes: Vec::new() };
         let dims = self.graph.value(n.output()?).dims()?;
-        self.call(&mut c, index)?;
+        self.call(&mut c, index).ok()?;
         while let Some(next) = self.next_reader(c.value) {
-            let same = self.graph.nodes[next].output().and_then(|y| self.graph.value(y).dims());
-            if same.as_ref() != Some(&dims) || self.call(&mut c, next).is_none() {
-                break;
+            let shape = self.graph.nodes[next].output().and_then(|y| self.graph.value(y).dims());
+            let same = match shape.as_ref() == Some(&dims) {
+                true => Ok(()),
+                false if matches!(self.graph.nodes[next].op, Op::Binary(_)) => {
+                    Err(Miss::Because(Reason::Shape(Part::Operand)))
+                }
+                false => Err(Miss::Other),
+            };
+            if let Err(miss) = same.and_then(|()| self.call(&mut c, next)) {
+                return Some((c, Err((next, miss))));
             }
         }
-        Some(c)
+        Some((c, Ok(())))
     }
 
     /// The operand of `n` that the chain follows: the first that is computed, of all the result's elements if any is.
@@ -104,50 +118,51 @@ impl Lower<'_> {
     }
 
     /// Adds node `index`, which reads the chain's value, to the chain; nothing is added where it does not fit.
-    fn call(&self, c: &mut Chain, index: usize) -> Option<()> {
+    fn call(&self, c: &mut Chain, index: usize) -> Matched<()> {
         let n = &self.graph.nodes[index];
-        let y = n.output().filter(|y| self.is_float(*y))?;
-        if !n.inputs.iter().flatten().all(|i| self.is_float(*i)) {
-            return None;
-        }
+        matches!(n.op, Op::Unary(_) | Op::Clip | Op::Binary(_)).or_other()?;
+        let y = n.output().or_other()?;
+        self.is_float(y).because(Reason::NotFloat(Part::Result))?;
+        let floats = n.inputs.iter().flatten().all(|i| self.is_float(*i));
+        floats.because(Reason::NotFloat(Part::Operand))?;
         let mut reads = c.reads.clone();
         let calls = match &n.op {
-            Op::Unary(u) => vec![Call::Unary(vectorised(*u)?)],
-            Op::Clip => match self.activation(n)? {
+            Op::Unary(u) => vec![Call::Unary(vectorised(*u).because(Reason::NoKernel)?)],
+            Op::Clip => match self.activation(n).because(Reason::NotConstant(Part::Operand))? {
                 Act::Clamp(a, b) => vec![Call::Unary(eltwise::Unary::Clamp(a, b))],
-                Act::None | Act::Leaky(_) => return None,
+                Act::None | Act::Leaky(_) => return Err(Miss::Other),
             },
             Op::Binary(b) => {
-                let (a, z) = (n.input(0)?, n.input(1)?);
+                let (a, z) = (n.input(0).or_other()?, n.input(1).or_other()?);
                 let turned = a != c.value;
                 let other = if turned { a } else { z };
                 let operand = self.other_operand(other, c.value, &mut reads)?;
-                combined(two_values(*b)?, operand, turned)
+                combined(two_values(*b).because(Reason::NoKernel)?, operand, turned)
             }
-            _ => return None,
+            _ => return Err(Miss::Other),
         };
         c.calls.extend(calls);
         (c.reads, c.value) = (reads, y);
         c.nodes.push(index);
-        Some(())
+        Ok(())
     }
 
     /// Where a function finds its other operand.
-    fn other_operand(&self, other: ValueId, value: ValueId, reads: &mut Vec<ValueId>) -> Option<Operand> {
+    fn other_operand(&self, other: ValueId, value: ValueId, reads: &mut Vec<ValueId>) -> Matched<Operand> {
         if other == value {
-            return Some(Operand::Last);
+            return Ok(Operand::Last);
         }
         if let Some(t) = self.constants.get(&other).filter(|t| t.len() == 1) {
-            return Some(Operand::Number(*t.to_f32()?.first()?));
+            return t.to_f32().and_then(|v| v.first().copied()).map(Operand::Number).or_other();
+        }
+        if let Some(k) = reads.iter().position(|r| *r == other) {
+            return Ok(Operand::Read(k));
         }
         let known = self.computed[other.0] || self.constants.contains_key(&other);
-        if let Some(k) = reads.iter().position(|r| *r == other) {
-            return Some(Operand::Read(k));
-        }
-        (known && reads.len() < READS).then(|| {
-            reads.push(other);
-            Operand::Read(reads.len() - 1)
-        })
+        known.because(Reason::Later(Part::Operand))?;
+        (reads.len() < READS).because(Reason::Most(READS))?;
+        reads.push(other);
+        Ok(Operand::Read(reads.len() - 1))
     }
 }
 

@@ -14,7 +14,7 @@ impl Lower<'_> {
         if let Some(pending) = self.attention.remove(&index) {
             return self.end_attention(n, pending);
         }
-        if self.chain(index)? {
+        if self.rms_norm(index)? || self.chain(index)? {
             return Ok(());
         }
         let done = match &n.op {

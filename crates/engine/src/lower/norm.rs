@@ -6,6 +6,7 @@ use super::{Lower, OUTPUT, R};
 use crate::error::LowerError;
 use crate::step::{Kind, Norm, Quantized};
 use ampoule_graph::infer::axis;
+use ampoule_graph::passes::missed::{Matched, Miss, Near, Part, Pattern, Reason};
 use ampoule_graph::{Node, ValueId};
 use ampoule_kernels::Elem;
 use ampoule_runtime::View;
@@ -44,7 +45,7 @@ impl Lower<'_> {
 
     pub(super) fn batch_norm(&mut self, n: &Node, epsilon: f32) -> R<bool> {
         let p: Option<Vec<Vec<f32>>> = (1..5).map(|i| self.floats(n, i)).collect();
-        let Some(p) = p else { return Ok(false) };
+        let Some(p) = p else { return Ok(self.computed_norm(n)) };
         let gamma: Vec<f32> = (0..p[0].len())
             .map(|c| (p[0][c] as f64 / (p[3][c] as f64 + epsilon as f64).sqrt()) as f32)
             .collect();
@@ -54,8 +55,19 @@ impl Lower<'_> {
     }
 
     pub(super) fn instance_norm(&mut self, n: &Node, group: usize, epsilon: f32) -> R<bool> {
-        let (Some(gamma), Some(beta)) = (self.floats(n, 1), self.floats(n, 2)) else { return Ok(false) };
+        let (Some(gamma), Some(beta)) = (self.floats(n, 1), self.floats(n, 2)) else {
+            return Ok(self.computed_norm(n));
+        };
         self.norm(n, gamma, beta, Some(group), epsilon)
+    }
+
+    /// Notes which parameter of a normalisation is not constant; no step does it.
+    fn computed_norm(&mut self, n: &Node) -> bool {
+        let parts = [Part::Scale, Part::Shift, Part::Mean, Part::Variance];
+        let computed = parts.iter().enumerate().find(|(k, _)| self.floats(n, k + 1).is_none());
+        let part = computed.map_or(Part::Scale, |(_, part)| *part);
+        self.miss(n, Pattern::Norm, Miss::Because(Reason::NotConstant(part)));
+        false
     }
 
     fn norm(
@@ -104,22 +116,30 @@ impl Lower<'_> {
         let Some(y) = n.output() else { return Ok(false) };
         let x = self.input_rows(n, 0)?;
         let size: usize = x.dims[axis(a, x.dims.len())?..].iter().product();
-        let Some(scale) = self.floats(n, 1).filter(|s| s.len() == size) else { return Ok(false) };
-        let shift = match n.input(2) {
-            None => vec![0.0; size],
-            Some(_) => match self.floats(n, 2).filter(|s| s.len() == size) {
-                Some(s) => s,
-                None => return Ok(false),
-            },
+        let (scale, shift) = match self.row_parameters(n, size) {
+            Ok(found) => found,
+            Err(miss) => {
+                self.miss(n, Pattern::Norm, miss);
+                return Ok(false);
+            }
         };
-        if size == 0 || n.outputs.iter().flatten().count() != 1 {
-            return Ok(false);
-        }
         self.slices.remove(&y);
         let out = self.fresh(&x.dims.clone(), x.strides.clone(), x.elem);
         self.set(y, out.clone());
-        self.push(n, Kind::LayerNorm { scale, shift, epsilon }, vec![x], vec![out], 0);
+        self.push(n, Kind::LayerNorm { scale, shift, epsilon, centred: true }, vec![x], vec![out], 0);
         Ok(true)
+    }
+
+    /// Factors and summands of a normalisation of rows of `size` values.
+    fn row_parameters(&self, n: &Node, size: usize) -> Matched<(Vec<f32>, Vec<f32>)> {
+        (size > 0).because(Reason::Shape(Part::Input))?;
+        (n.outputs.iter().flatten().count() == 1).because(Reason::Outputs)?;
+        let list = |k: usize, part: Part| {
+            let list = self.floats(n, k).because(Reason::NotConstant(part))?;
+            Some(list).filter(|s| s.len() == size).because(Reason::Shape(part))
+        };
+        let shift = if n.input(2).is_some() { list(2, Part::Shift)? } else { vec![0.0; size] };
+        Ok((list(1, Part::Scale)?, shift))
     }
 
     /// Makes the convolution that wrote the whole of `x` add up its outputs, if one did.

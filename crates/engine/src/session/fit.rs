@@ -74,7 +74,7 @@ pub(super) fn fit(
     let roughly = ROUGHLY * (4 * values.max().unwrap_or(0) + weights) as u64;
     let spare = if roughly > limit { constants.clone() } else { BTreeMap::new() };
     let watched = options.observe.as_ref().map_or(&[][..], |o| &o.names[..]);
-    let mut lowered = lower(graph, constants, isa, options.precision, pool, false, watched)?;
+    let mut lowered = lower(graph, constants, isa, options.precision, pool, false, watched, options.explain)?;
     let weights = weight_bytes(&lowered);
     let needs = |p: &Plan, w: u64| w + p.size as u64;
     let searched = lowered.steps.len() <= SEARCHED;
@@ -97,7 +97,7 @@ pub(super) fn fit(
     if !searched || spare.is_empty() && weights > 0 {
         return Err(refused(least, options));
     }
-    let lowered = lower(graph, spare.clone(), isa, options.precision, pool, true, &[])?;
+    let lowered = lower(graph, spare.clone(), isa, options.precision, pool, true, &[], options.explain)?;
     if let Some(s) = streamed(&lowered, limit, &mut least) {
         return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
     }
@@ -110,7 +110,8 @@ pub(super) fn fit(
         && tiling.shrink()
     {
         let Ok(small) = tiling.graph(graph, &spare) else { break };
-        let mut lowered = lower(&small, spare.clone(), isa, options.precision, pool, false, &[])?;
+        let mut lowered =
+            lower(&small, spare.clone(), isa, options.precision, pool, false, &[], options.explain)?;
         let mut plan = place(&mut lowered, true);
         let Some(tiles) = tiling.tiles(graph, &lowered, &mut plan) else { break };
         let needed = needs(&plan, weight_bytes(&lowered));
@@ -120,7 +121,7 @@ pub(super) fn fit(
         }
     }
     if let Some((deep, constants)) = as_3d(graph, &spare) {
-        let mut lowered = lower(&deep, constants, isa, options.precision, pool, true, &[])?;
+        let mut lowered = lower(&deep, constants, isa, options.precision, pool, true, &[], options.explain)?;
         if let Some(s) = streamed(&lowered, limit, &mut least) {
             let flat = |v: &mut View| {
                 // The axis that was put in lies nowhere.

@@ -1,6 +1,7 @@
 //! Whole networks in the engine against the float64 reference, on every tier, with and without the
 //! graph passes, and bit for bit the same on every thread count.
 
+mod gates;
 mod graphs;
 mod limits;
 mod operators;
@@ -139,8 +140,8 @@ fn what_should_be_chosen_is_chosen() {
 #[test]
 fn every_prefix_of_the_passes_leaves_outputs_unchanged() {
     let mut seen = std::collections::BTreeMap::new();
-    for (graph, dims) in [unet3d(), finished_classifier(), dressed(), pooled_int8(), powers(), transformer(1)]
-    {
+    let others = [pooled_int8(), powers(), transformer(1), gates::response_norm()];
+    for (graph, dims) in [unet3d(), finished_classifier(), dressed()].into_iter().chain(others) {
         let input = Tensor::f32(&dims, &random(dims.iter().product(), 3));
         let mut inferred = graph.clone();
         ampoule_graph::infer::infer(&mut inferred).unwrap();

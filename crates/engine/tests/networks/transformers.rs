@@ -7,24 +7,24 @@ use ampoule_testing::{Network, known};
 const HEADS: usize = 2;
 const WIDTH: usize = 12;
 
-fn number(n: &mut Network, v: f32) -> ValueId {
+pub fn number(n: &mut Network, v: f32) -> ValueId {
     n.b.constant("number", Tensor::f32(&[], &[v]))
 }
 
-fn ints(n: &mut Network, v: &[i64]) -> ValueId {
+pub fn ints(n: &mut Network, v: &[i64]) -> ValueId {
     n.b.constant("ints", Tensor::i64s(v))
 }
 
-fn binary(n: &mut Network, op: Binary, a: ValueId, b: ValueId) -> ValueId {
+pub fn binary(n: &mut Network, op: Binary, a: ValueId, b: ValueId) -> ValueId {
     n.b.node(Op::Binary(op), &[a, b])
 }
 
-fn times(n: &mut Network, x: ValueId, v: f32) -> ValueId {
+pub fn times(n: &mut Network, x: ValueId, v: f32) -> ValueId {
     let v = number(n, v);
     binary(n, Binary::Mul, x, v)
 }
 
-fn reshape(n: &mut Network, x: ValueId, dims: &[i64]) -> ValueId {
+pub fn reshape(n: &mut Network, x: ValueId, dims: &[i64]) -> ValueId {
     let dims = ints(n, dims);
     n.b.node(Op::Reshape { allow_zero: false }, &[x, dims])
 }
@@ -33,7 +33,7 @@ fn transpose(n: &mut Network, x: ValueId, perm: &[usize]) -> ValueId {
     n.b.node(Op::Transpose { perm: perm.to_vec() }, &[x])
 }
 
-fn weights(n: &mut Network, dims: &[usize]) -> ValueId {
+pub fn weights(n: &mut Network, dims: &[usize]) -> ValueId {
     let t = n.scaled(dims, 0.5);
     n.b.constant("weights", t)
 }

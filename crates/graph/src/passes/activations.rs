@@ -1,6 +1,7 @@
 //! Activations that exporters spell out: SiLU, HardSwish, Mish, GELU.
 
 use super::links::Links;
+use super::missed::{Matched, Miss, Near, Part, Pattern, Reason};
 use crate::op::*;
 use crate::{Graph, Op, Result, Tensor, ValueId};
 
@@ -13,18 +14,31 @@ pub(super) fn recognise(g: &mut Graph, budget: usize) -> Result<usize> {
         if n == budget {
             break;
         }
-        let shape = |v: Option<ValueId>| v.and_then(|v| g.value(v).shape.as_ref());
-        // A constant of higher rank than x would have given the product its rank.
-        if let Some((x, u)) = product(Parts { graph: g, links: &links }, i)
-            && shape(Some(x)).is_some()
-            && shape(Some(x)) == shape(g.nodes[i].output())
-        {
+        if let Ok((x, u)) = whole(Parts { graph: g, links: &links }, i) {
             g.nodes[i].op = Op::Unary(u);
             g.nodes[i].inputs = vec![Some(x)];
             n += 1;
         }
     }
     Ok(n)
+}
+
+/// Why node `i` is not the activation that it nearly is.
+pub(super) fn missed(g: &Graph, links: &Links, i: usize) -> Option<(Pattern, Reason)> {
+    match whole(Parts { graph: g, links }, i) {
+        Err(Miss::Because(reason)) => Some((Pattern::Activation, reason)),
+        Ok(_) | Err(Miss::Other) => None,
+    }
+}
+
+/// Node `i` as an activation of all of `x`.
+fn whole(g: Parts, i: usize) -> Matched<(ValueId, Unary)> {
+    let (x, u) = product(g, i)?;
+    let shape = |v: Option<ValueId>| v.and_then(|v| g.value(v).shape.as_ref());
+    let own = shape(Some(x)).because(Reason::Shape(Part::Input))?;
+    // A constant of higher rank than x would have given the product its rank.
+    (shape(g.nodes[i].output()) == Some(own)).because(Reason::Shape(Part::Factor))?;
+    Ok((x, u))
 }
 
 /// A graph and who makes its values.
@@ -107,23 +121,25 @@ fn factors(g: Parts, v: ValueId, depth: usize, stop: Option<ValueId>, out: &mut 
 }
 
 /// Node `i` as `x · g(x)` for one of the known `g`.
-fn product(g: Parts, i: usize) -> Option<(ValueId, Unary)> {
-    let y = g.nodes[i].output()?;
-    if !matches!(g.nodes[i].op, Op::Binary(Binary::Mul | Binary::Div)) {
-        return None;
-    }
+fn product(g: Parts, i: usize) -> Matched<(ValueId, Unary)> {
+    let y = g.nodes[i].output().or_other()?;
+    matches!(g.nodes[i].op, Op::Binary(Binary::Mul | Binary::Div)).or_other()?;
+    let mut nearest = Miss::Other;
     // What is activated may be a product itself.
     for depth in 1..=3 {
         let mut f = Vec::new();
         let k = factors(g, y, depth, None, &mut f);
         let [a, b] = f.as_slice() else { continue };
         for (x, t) in [(*a, *b), (*b, *a)] {
-            if let Some(u) = gate(g, x, t, k) {
-                return Some((x, u));
+            match gate(g, x, t, k) {
+                Ok(u) => return Ok((x, u)),
+                Err(Miss::Other) => {}
+                // The more factors are told apart, the better it is known what they are.
+                Err(miss) => nearest = miss,
             }
         }
     }
-    None
+    Err(nearest)
 }
 
 /// Whether `v` is `√(2/π)·(x + 0.044715·x³)`.
@@ -150,49 +166,70 @@ fn cubic(g: Parts, v: ValueId, x: ValueId) -> bool {
     (k - root).abs() < 1e-5 && ((is_first(a) && is_cube(b)) || (is_first(b) && is_cube(a)))
 }
 
+/// Whether a number of the pattern is the one that it needs.
+fn number(part: Part, is: f64, wanted: f64) -> Matched<()> {
+    close(is, wanted).because(Reason::Number { part, is, wanted })
+}
+
 /// `k · x · t` where `t = g(x)`.
-fn gate(g: Parts, x: ValueId, t: ValueId, k: f64) -> Option<Unary> {
-    if let Some((inner, u)) = unary_of(g, t) {
-        match u {
-            Unary::Sigmoid if inner == x && close(k, 1.0) => return Some(Unary::Swish { alpha: 1.0 }),
-            Unary::Sigmoid if close(k, 1.0) => {
-                let (z, alpha) = with_scalar(g, inner, Binary::Mul)?;
-                return (z == x).then_some(Unary::Swish { alpha: alpha as f32 });
-            }
-            Unary::HardSigmoid { alpha, beta } if inner == x && close(k, 1.0) => {
-                let canonical = close(alpha as f64, 1.0 / 6.0) && beta == 0.5;
-                return canonical.then_some(Unary::HardSwish);
-            }
-            Unary::Tanh if close(k, 1.0) => {
-                let (z, soft) = unary_of(g, inner)?;
-                return (z == x && soft == Unary::Softplus).then_some(Unary::Mish);
-            }
-            _ => {}
+fn gate(g: Parts, x: ValueId, t: ValueId, k: f64) -> Matched<Unary> {
+    match unary_of(g, t) {
+        Some((inner, Unary::Sigmoid)) => return swish(g, x, inner, k),
+        Some((inner, Unary::HardSigmoid { alpha, beta })) if inner == x => {
+            number(Part::Factor, k, 1.0)?;
+            number(Part::Factor, alpha as f64, 1.0 / 6.0)?;
+            number(Part::Summand, beta as f64, 0.5)?;
+            return Ok(Unary::HardSwish);
         }
+        Some((inner, Unary::Tanh)) => {
+            let (z, _) = unary_of(g, inner).filter(|u| u.1 == Unary::Softplus).or_other()?;
+            (z == x).because(Reason::Differs(Part::Input))?;
+            number(Part::Factor, k, 1.0)?;
+            return Ok(Unary::Mish);
+        }
+        _ => {}
     }
-    // 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))
     if let Some((e, one)) = with_scalar(g, t, Binary::Add)
-        && close(one, 1.0)
-        && close(k, 0.5)
-        && let Some((inner, Unary::Tanh)) = unary_of(g, e)
+        && let Some((inner, u @ (Unary::Tanh | Unary::Erf))) = unary_of(g, e)
     {
-        return cubic(g, inner, x).then_some(Unary::Gelu { tanh: true });
-    }
-    // 0.5·x·(1 + erf(x/√2))
-    if let Some((e, one)) = with_scalar(g, t, Binary::Add)
-        && close(one, 1.0)
-        && close(k, 0.5)
-        && let Some((inner, Unary::Erf)) = unary_of(g, e)
-    {
-        let root = std::f64::consts::SQRT_2;
-        let by = with_scalar(g, inner, Binary::Div)
-            .or_else(|| with_scalar(g, inner, Binary::Mul).map(|(v, m)| (v, 1.0 / m)));
-        return by.filter(|(v, d)| *v == x && close(*d, root)).map(|_| Unary::Gelu { tanh: false });
+        number(Part::Summand, one, 1.0)?;
+        number(Part::Factor, k, 0.5)?;
+        return gelu(g, x, inner, u == Unary::Tanh);
     }
     // x·clip(x + 3, 0, 6)/6
-    let clip = maker(g, t).filter(|n| n.op == Op::Clip)?;
-    let (low, high) = (scalar(g, clip.input(1)?)?, scalar(g, clip.input(2)?)?);
-    let (z, three) = with_scalar(g, clip.input(0)?, Binary::Add)?;
-    let all = z == x && three == 3.0 && low == 0.0 && high == 6.0 && close(k, 1.0 / 6.0);
-    all.then_some(Unary::HardSwish)
+    let clip = maker(g, t).filter(|n| n.op == Op::Clip).or_other()?;
+    let bound = |i: usize| clip.input(i).and_then(|v| scalar(g, v));
+    let (z, three) = clip.input(0).and_then(|v| with_scalar(g, v, Binary::Add)).or_other()?;
+    (z == x).or_other()?;
+    let (low, high) = (bound(1).or_other()?, bound(2).or_other()?);
+    number(Part::Summand, three, 3.0)?;
+    (low == 0.0 && high == 6.0).because(Reason::Number {
+        part: Part::Result,
+        is: high - low,
+        wanted: 6.0,
+    })?;
+    number(Part::Factor, k, 1.0 / 6.0)?;
+    Ok(Unary::HardSwish)
+}
+
+/// `k · x · sigmoid(inner)`, which may be a gate of another value.
+fn swish(g: Parts, x: ValueId, inner: ValueId, k: f64) -> Matched<Unary> {
+    let (z, alpha) = if inner == x { (x, 1.0) } else { with_scalar(g, inner, Binary::Mul).or_other()? };
+    (z == x).or_other()?;
+    number(Part::Factor, k, 1.0)?;
+    Ok(Unary::Swish { alpha: alpha as f32 })
+}
+
+/// `0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))`, or `0.5·x·(1 + erf(x/√2))`.
+fn gelu(g: Parts, x: ValueId, inner: ValueId, tanh: bool) -> Matched<Unary> {
+    if tanh {
+        cubic(g, inner, x).because(Reason::Differs(Part::Input))?;
+        return Ok(Unary::Gelu { tanh });
+    }
+    let by = with_scalar(g, inner, Binary::Div)
+        .or_else(|| with_scalar(g, inner, Binary::Mul).map(|(v, m)| (v, 1.0 / m)));
+    let (v, d) = by.because(Reason::Differs(Part::Input))?;
+    (v == x).because(Reason::Differs(Part::Input))?;
+    number(Part::Factor, d, std::f64::consts::SQRT_2)?;
+    Ok(Unary::Gelu { tanh })
 }

@@ -34,6 +34,11 @@ impl Links {
         (self.uses[v.0] == 1).then(|| self.producers[v.0]).flatten()
     }
 
+    /// The first node that reads `v`.
+    pub fn first_reader(&self, v: ValueId) -> Option<usize> {
+        self.readers[v.0]
+    }
+
     /// The only node that reads `v`, which is no output.
     pub fn only_reader(&self, v: ValueId) -> Option<usize> {
         (self.uses[v.0] == 1).then(|| self.readers[v.0]).flatten()

@@ -1,6 +1,7 @@
 //! Batch normalisation, constant affine maps and dead biases into the convolutions before them.
 
 use super::links::Links;
+use super::missed::{Matched, Miss, Near, Part, Pattern, Reason};
 use crate::op::Binary;
 use crate::{DType, Graph, Op, Result, Tensor, ValueId};
 
@@ -22,7 +23,7 @@ fn fold_each(g: &mut Graph, budget: usize, affine_of: fn(&Graph, usize) -> Optio
     let mut links = Links::of(g);
     while i < g.nodes.len() && n < budget {
         match affine_of(g, i) {
-            Some(affine) if fold_into_conv(g, &links, i, &affine) => {
+            Some(affine) if fold_into_conv(g, &links, i, &affine).is_ok() => {
                 links = Links::of(g);
                 n += 1;
             }
@@ -91,62 +92,94 @@ fn constant_affine(g: &Graph, i: usize) -> Option<Affine> {
     })
 }
 
-/// Folds `affine`, which node `i` applies, into the convolution before it.
-fn fold_into_conv(g: &mut Graph, links: &Links, i: usize, affine: &Affine) -> bool {
-    let Some(y) = g.nodes[i].output() else { return false };
+/// A convolution whose output channels can be scaled and shifted.
+struct Layer {
+    node: usize,
+    /// Groups of a transposed convolution.
+    transposed: Option<usize>,
+    bias: Option<Vec<f64>>,
+}
+
+/// The convolution before node `i`, an affine map of `channels` channels.
+fn layer_before(g: &Graph, links: &Links, i: usize, channels: usize) -> Matched<Layer> {
     let mut computed = g.nodes[i].inputs.iter().flatten().filter(|x| links.producer(**x).is_some());
-    let Some(p) = computed.next().and_then(|x| links.only_producer(*x)) else { return false };
-    // Output channels are axis 0 of a convolution's weights, and axis 1 (per group) of a
-    // transposed convolution's.
-    let group = match &g.nodes[p].op {
+    let x = *computed.next().or_other()?;
+    let p = links.producer(x).or_other()?;
+    let node = &g.nodes[p];
+    let transposed = match &node.op {
         Op::Conv { .. } => None,
         Op::ConvTranspose { group, .. } => Some(*group),
-        _ => return false,
+        _ => return Err(Miss::Other),
     };
-    let node = &g.nodes[p];
-    let (Some(w_id), bias_id) = (node.input(1), node.input(2)) else { return false };
-    let Some(w) = g.constants.get(&w_id).filter(|w| w.dtype().is_float()) else { return false };
-    let Some(mut wv) = w.to_f64() else { return false };
-    let (dims, dtype) = (w.dims().to_vec(), w.dtype());
+    links.only_producer(x).because(Reason::Shared(Part::Input))?;
+    let w = node.input(1).and_then(|w| g.constants.get(&w)).because(Reason::NotConstant(Part::Weights))?;
+    w.dtype().is_float().because(Reason::NotFloat(Part::Weights))?;
+    // Output channels are axis 0 of a convolution's weights, and axis 1 (per group) of a transposed convolution's.
+    let fits = w.dims().len() >= 3
+        && !w.dims().contains(&0)
+        && match transposed {
+            None => w.dims()[0] == channels,
+            Some(group) => w.dims()[0] % group == 0 && w.dims()[1] * group == channels,
+        };
+    fits.because(Reason::Shape(Part::Weights))?;
+    let bias = match node.input(2) {
+        None => None,
+        Some(b) => Some(constant(g, Some(b)).because(Reason::NotConstant(Part::Bias))?),
+    };
+    bias.as_ref().is_none_or(|b| b.len() == channels).because(Reason::Shape(Part::Bias))?;
+    Ok(Layer { node: p, transposed, bias })
+}
+
+/// Folds `affine`, which node `i` applies, into the convolution before it.
+fn fold_into_conv(g: &mut Graph, links: &Links, i: usize, affine: &Affine) -> Matched<()> {
+    let y = g.nodes[i].output().or_other()?;
     let channels = affine.scale.len();
-    if dims.len() < 3 || dims.contains(&0) || group.is_some_and(|g| dims[0] % g != 0) {
-        return false;
-    }
+    let Layer { node: p, transposed, bias } = layer_before(g, links, i, channels)?;
+    let w = g.nodes[p].input(1).and_then(|w| g.constants.get(&w)).or_other()?;
+    let mut wv = w.to_f64().because(Reason::NotFloat(Part::Weights))?;
+    let (dims, dtype) = (w.dims().to_vec(), w.dtype());
     let inner: usize = dims[2..].iter().product();
-    match group {
-        None if dims[0] == channels => {
+    match transposed {
+        None => {
             let block = dims[1] * inner;
             wv.iter_mut().enumerate().for_each(|(k, v)| *v *= affine.scale[k / block]);
         }
-        Some(group) if dims[1] * group == channels => {
+        Some(group) => {
             let per = dims[0] / group;
             for (k, v) in wv.iter_mut().enumerate() {
                 let (input, output) = (k / (dims[1] * inner), k / inner % dims[1]);
                 *v *= affine.scale[input / per * dims[1] + output];
             }
         }
-        _ => return false,
     }
-    let bias = match bias_id {
-        Some(b) => match constant(g, Some(b)) {
-            Some(v) if v.len() == channels => v,
-            _ => return false,
-        },
-        None => vec![0.0; channels],
-    };
+    let bias = bias.unwrap_or_else(|| vec![0.0; channels]);
     let folded: Vec<f64> = (0..channels).map(|c| bias[c] * affine.scale[c] + affine.shift[c]).collect();
-    let (Some(wt), Some(bt)) =
-        (Tensor::from_f64(dtype, &dims, &wv), Tensor::from_f64(dtype, &[channels], &folded))
-    else {
-        return false;
-    };
+    let wt = Tensor::from_f64(dtype, &dims, &wv).or_other()?;
+    let bt = Tensor::from_f64(dtype, &[channels], &folded).or_other()?;
     let name = g.node_name(&g.nodes[p]).to_owned();
     let w_new = g.constant(&format!("{name}.folded_weight"), wt);
     let b_new = g.constant(&format!("{name}.folded_bias"), bt);
     g.nodes[p].inputs = vec![g.nodes[p].inputs[0], Some(w_new), Some(b_new)];
     g.nodes[p].outputs[0] = Some(y);
     g.nodes.remove(i);
-    true
+    Ok(())
+}
+
+/// Why node `i`, a batch normalisation or an affine map of channels, is not in the convolution before it.
+pub(super) fn missed(g: &Graph, links: &Links, i: usize) -> Option<(Pattern, Reason)> {
+    let (pattern, affine) = match g.nodes[i].op {
+        Op::BatchNorm { .. } => (Pattern::BatchNorm, batch_norm(g, i)),
+        _ => (Pattern::Affine, constant_affine(g, i)),
+    };
+    let found = match (affine, pattern) {
+        (Some(affine), _) => layer_before(g, links, i, affine.scale.len()).map(|_| ()),
+        (None, Pattern::BatchNorm) => Err(Miss::Because(Reason::NotConstant(Part::Scale))),
+        (None, _) => Err(Miss::Other),
+    };
+    match found {
+        Err(Miss::Because(reason)) => Some((pattern, reason)),
+        Ok(()) | Err(Miss::Other) => None,
+    }
 }
 
 /// Drops a convolution's bias when instance normalisation alone follows: it subtracts the mean.

@@ -2,6 +2,7 @@
 //! the product.
 
 use super::links::Links;
+use super::missed::{Matched, Miss, Near, Part, Pattern, Reason};
 use super::norms::{Affine, batch_norm};
 use crate::op::Binary;
 use crate::{Graph, Node, Op, Result, Tensor, ValueId};
@@ -12,7 +13,7 @@ pub(super) fn fold_columns(g: &mut Graph, budget: usize) -> Result<usize> {
     let (mut n, mut i) = (0, 0);
     let mut links = Links::of(g);
     while i < g.nodes.len() && n < budget {
-        match scaled(g, &links, i).is_some_and(|s| fold(g, i, &s)) {
+        match scaled(g, &links, i).is_ok_and(|s| fold(g, i, &s)) {
             true => {
                 links = Links::of(g);
                 n += 1;
@@ -85,7 +86,7 @@ fn fold_rows(g: &mut Graph, i: usize, p: usize, affine: Affine) -> bool {
 }
 
 /// The computed and the constant operand of a binary node that commutes.
-fn with_constant(g: &Graph, n: &Node, op: Binary) -> Option<(ValueId, ValueId)> {
+pub(super) fn with_constant(g: &Graph, n: &Node, op: Binary) -> Option<(ValueId, ValueId)> {
     let (a, b) = (n.input(0)?, n.input(1)?);
     match (n.op == Op::Binary(op), g.constants.contains_key(&a), g.constants.contains_key(&b)) {
         (true, false, true) => Some((a, b)),
@@ -99,24 +100,42 @@ fn row(g: &Graph, v: ValueId, m: usize) -> bool {
     g.constants.get(&v).is_some_and(|t| t.dtype().is_float() && t.dims().last() == Some(&m) && t.len() == m)
 }
 
-fn scaled(g: &Graph, links: &Links, i: usize) -> Option<Scaled> {
-    let (x, factors) = with_constant(g, &g.nodes[i], Binary::Mul)?;
-    let before = links.only_producer(x)?;
-    let (bias, product) = match with_constant(g, &g.nodes[before], Binary::Add) {
-        Some((sum, _)) => (Some(before), links.only_producer(sum)?),
-        None => (None, before),
+fn scaled(g: &Graph, links: &Links, i: usize) -> Matched<Scaled> {
+    let (x, factors) = with_constant(g, &g.nodes[i], Binary::Mul).or_other()?;
+    let before = links.producer(x).or_other()?;
+    let (bias, y) = match with_constant(g, &g.nodes[before], Binary::Add) {
+        Some((sum, _)) => (Some(before), sum),
+        None => (None, x),
     };
+    let product = links.producer(y).or_other()?;
     let node = &g.nodes[product];
-    let weights = g.constants.get(&node.input(1)?)?;
-    let [_, m] = weights.dims().try_into().ok()?;
-    let same = g.value(x).shape.as_ref()? == g.value(g.nodes[i].output()?).shape.as_ref()?;
-    let rows =
-        row(g, factors, m) && bias.is_none_or(|b| g.nodes[b].inputs.iter().flatten().any(|v| row(g, *v, m)));
-    (node.op == Op::MatMul && weights.dtype().is_float() && same && rows).then_some(Scaled {
-        product,
-        bias,
-        factors,
-    })
+    (node.op == Op::MatMul).or_other()?;
+    let weights = node.input(1).and_then(|w| g.constants.get(&w));
+    let weights = weights.or_other()?;
+    weights.dtype().is_float().because(Reason::NotFloat(Part::Weights))?;
+    let [_, m] = weights.dims().try_into().ok().because(Reason::Shape(Part::Weights))?;
+    [x, y].iter().all(|v| links.only_producer(*v).is_some()).because(Reason::Shared(Part::Result))?;
+    row(g, factors, m).because(Reason::Shape(Part::Factor))?;
+    let summand = bias.is_none_or(|b| g.nodes[b].inputs.iter().flatten().any(|v| row(g, *v, m)));
+    summand.because(Reason::Shape(Part::Summand))?;
+    let shape = |v: Option<ValueId>| v.and_then(|v| g.value(v).shape.as_ref());
+    let own = shape(Some(x)).because(Reason::Shape(Part::Result))?;
+    (shape(g.nodes[i].output()) == Some(own)).because(Reason::Shape(Part::Factor))?;
+    Ok(Scaled { product, bias, factors })
+}
+
+/// Why factors around the product that node `i` is, or follows, are not where they cost nothing.
+pub(super) fn missed(g: &Graph, links: &Links, i: usize) -> Option<(Pattern, Reason)> {
+    match scaled(g, links, i) {
+        Err(Miss::Because(reason)) => return Some((Pattern::Columns, reason)),
+        Ok(_) | Err(Miss::Other) => {}
+    }
+    let scores = scores(g, links, i);
+    let of = |k: usize| match g.nodes[i].input(k).or_other().and_then(|v| factor(g, links, v)) {
+        Err(Miss::Because(reason)) => Some((Pattern::ScaledScores, reason)),
+        Ok(_) | Err(Miss::Other) => None,
+    };
+    scores.then(|| of(0).or_else(|| of(1))).flatten()
 }
 
 /// `values` with column `k` of `m` times factor `k`, of the tensor's type.
@@ -158,7 +177,7 @@ pub(super) fn scale_scores(g: &mut Graph, budget: usize) -> Result<usize> {
     let mut links = Links::of(g);
     while i < g.nodes.len() && n < budget {
         if scores(g, &links, i) {
-            let found = [0, 1].map(|k| factor(g, &links, g.nodes[i].input(k)?));
+            let found = [0, 1].map(|k| factor(g, &links, g.nodes[i].input(k)?).ok());
             if found.iter().any(Option::is_some) {
                 move_behind(g, i, found);
                 links = Links::of(g);
@@ -186,22 +205,28 @@ fn scores(g: &Graph, links: &Links, i: usize) -> bool {
 }
 
 /// The value behind `v = x · number`, read only here, and the number.
-fn factor(g: &Graph, links: &Links, v: ValueId) -> Option<(ValueId, f64)> {
-    let n = &g.nodes[links.only_producer(v)?];
-    let number = |t: ValueId| {
-        let t = g.constants.get(&t).filter(|t| t.dtype().is_float() && t.len() == 1)?;
-        let rank = g.value(v).shape.as_ref()?.len();
-        (t.dims().len() <= rank).then(|| t.to_f64()).flatten()?.first().copied()
-    };
+fn factor(g: &Graph, links: &Links, v: ValueId) -> Matched<(ValueId, f64)> {
+    let n = &g.nodes[links.producer(v).or_other()?];
+    let (a, b) = (n.input(0).or_other()?, n.input(1).or_other()?);
     let (x, k) = match n.op {
-        Op::Binary(Binary::Mul) => {
-            let (x, k) = with_constant(g, n, Binary::Mul)?;
-            (x, number(k)?)
-        }
-        Op::Binary(Binary::Div) => (n.input(0)?, 1.0 / number(n.input(1)?).filter(|k| *k != 0.0)?),
-        _ => return None,
+        Op::Binary(Binary::Mul) if g.constants.contains_key(&a) => (b, a),
+        Op::Binary(Binary::Mul | Binary::Div) => (a, b),
+        _ => return Err(Miss::Other),
     };
-    (g.value(x).shape.is_some() && g.value(x).shape == g.value(v).shape).then_some((x, k))
+    let t = g.constants.get(&k).because(Reason::NotConstant(Part::Factor))?;
+    let number = (t.dtype().is_float() && t.len() == 1).then(|| t.to_f64()).flatten();
+    let number = number.because(Reason::Shape(Part::Factor))?[0];
+    links.only_producer(v).because(Reason::Shared(Part::Scores))?;
+    // A number of more axes gives the product its rank.
+    let same = g.value(x).shape.is_some() && g.value(x).shape == g.value(v).shape;
+    same.because(Reason::Shape(Part::Scores))?;
+    match n.op {
+        Op::Binary(Binary::Div) if number == 0.0 => {
+            Err(Miss::Because(Reason::Number { part: Part::Factor, is: 0.0, wanted: 1.0 }))
+        }
+        Op::Binary(Binary::Div) => Ok((x, 1.0 / number)),
+        _ => Ok((x, number)),
+    }
 }
 
 fn move_behind(g: &mut Graph, i: usize, found: [Option<(ValueId, f64)>; 2]) {

@@ -2,6 +2,7 @@
 //! last axis or over channels.
 
 use super::links::Links;
+use super::missed::{Matched, Miss, Near, Part, Pattern, Reason};
 use super::powers::over;
 use crate::op::{Binary, Reduction, Unary};
 use crate::{Graph, Node, Op, Result, Tensor, ValueId};
@@ -12,7 +13,7 @@ pub(super) fn recognise(g: &mut Graph, budget: usize) -> Result<usize> {
     let mut links = Links::of(g);
     while i < g.nodes.len() && n < budget {
         let of = Parts { g, links: &links };
-        if let Some(found) = of.group_norm(i).or_else(|| of.layer_norm(i))
+        if let Ok(found) = of.group_norm(i).or_else(|_| of.layer_norm(i))
             && found.write(g)
         {
             links = Links::of(g);
@@ -21,6 +22,16 @@ pub(super) fn recognise(g: &mut Graph, budget: usize) -> Result<usize> {
         i += 1;
     }
     Ok(n)
+}
+
+/// The normalisation that node `i` nearly is, and why it is not.
+pub(super) fn missed(g: &Graph, links: &Links, i: usize) -> Option<(Pattern, Reason)> {
+    let of = Parts { g, links };
+    let found = [(Pattern::GroupNorm, of.group_norm(i)), (Pattern::LayerNorm, of.layer_norm(i))];
+    found.into_iter().find_map(|(pattern, found)| match found {
+        Err(Miss::Because(reason)) => Some((pattern, reason)),
+        Ok(_) | Err(Miss::Other) => None,
+    })
 }
 
 /// A graph and who reads and makes its values.
@@ -121,73 +132,74 @@ impl Found {
 
 impl Parts<'_> {
     /// PyTorch's group normalisation around node `i`, an instance normalisation of reshaped groups.
-    fn group_norm(&self, i: usize) -> Option<Found> {
-        let g = self.g;
-        let Op::InstanceNorm { epsilon } = g.nodes[i].op else { return None };
-        let n = &g.nodes[i];
-        let all = |k: usize, want: f64| {
-            let t = g.constants.get(&n.input(k)?).and_then(Tensor::to_f64)?;
-            t.iter().all(|&v| v == want).then_some(())
-        };
-        all(1, 1.0)?;
-        all(2, 0.0)?;
-        let before = self.links.maker(g, n.input(0)?).filter(|b| matches!(b.op, Op::Reshape { .. }))?;
-        self.links.only_producer(n.input(0)?)?;
-        let x = before.input(0)?;
-        let (own, grouped) = (dims(g, x)?, dims(g, n.input(0)?)?);
-        let back = &g.nodes[self.links.only_reader(n.output()?)?];
-        let z = back.output()?;
-        let fits = matches!(back.op, Op::Reshape { .. })
-            && back.input(0) == n.output()
-            && dims(g, z)? == own
-            && (3..=5).contains(&own.len())
-            && grouped.first() == own.first()
-            && grouped.len() >= 3
-            && grouped[1] > 0
-            && own[1] % grouped[1] == 0;
-        if !fits {
-            return None;
+    fn group_norm(&self, i: usize) -> Matched<Found> {
+        let (g, n) = (self.g, &self.g.nodes[i]);
+        let Op::InstanceNorm { epsilon } = n.op else { return Err(Miss::Other) };
+        let (input, output) = (n.input(0).or_other()?, n.output().or_other()?);
+        let before = self.links.maker(g, input).filter(|b| matches!(b.op, Op::Reshape { .. })).or_other()?;
+        let back = self.links.only_reader(output).because(Reason::Shared(Part::Result))?;
+        let back = Some(&g.nodes[back]).filter(|b| matches!(b.op, Op::Reshape { .. })).or_other()?;
+        (back.input(0) == Some(output)).or_other()?;
+        for (k, part, wanted) in [(1, Part::Scale, 1.0), (2, Part::Shift, 0.0)] {
+            let t = n.input(k).and_then(|v| g.constants.get(&v)).and_then(Tensor::to_f64);
+            let t = t.because(Reason::NotConstant(part))?;
+            if let Some(&is) = t.iter().find(|v| **v != wanted) {
+                return Err(Miss::Because(Reason::Number { part, is, wanted }));
+            }
         }
-        let (scale, shift, y) = self.affine(z, 1)?;
-        Some(Found { x, y, op: Op::GroupNorm { groups: grouped[1], epsilon }, scale, shift, moved: None })
+        self.links.only_producer(input).because(Reason::Shared(Part::Input))?;
+        let (x, z) = (before.input(0).or_other()?, back.output().or_other()?);
+        let unknown = Reason::Shape(Part::Input);
+        let own = dims(g, x).filter(|d| (3..=5).contains(&d.len())).because(unknown)?;
+        let grouped = dims(g, input).filter(|d| d.len() >= 3 && d[0] == own[0]).because(unknown)?;
+        (dims(g, z).as_ref() == Some(&own)).because(Reason::Shape(Part::Result))?;
+        (grouped[1] > 0 && own[1] % grouped[1] == 0).because(Reason::Groups)?;
+        let (scale, shift, y) = self.affine(z, 1).because(unknown)?;
+        Ok(Found { x, y, op: Op::GroupNorm { groups: grouped[1], epsilon }, scale, shift, moved: None })
     }
 
     /// The layer normalisation whose quotient node `i` is: `(x - mean) / sqrt(mean((x - mean)²) + ε)`.
-    fn layer_norm(&self, i: usize) -> Option<Found> {
+    fn layer_norm(&self, i: usize) -> Matched<Found> {
         let g = self.g;
         let maker = |v: ValueId| self.links.maker(g, v);
-        let n = &g.nodes[i];
-        let (centred, root) = match n.op {
-            Op::Binary(Binary::Div) => (n.input(0)?, n.input(1)?),
-            Op::Binary(Binary::Mul) => {
-                let inverse =
-                    |v: ValueId| maker(v).filter(|m| m.op == Op::Unary(Unary::Reciprocal))?.input(0);
-                let (a, b) = (n.input(0)?, n.input(1)?);
-                inverse(b).map(|r| (a, r)).or_else(|| inverse(a).map(|r| (b, r)))?
-            }
-            _ => return None,
-        };
-        let root = maker(root).filter(|r| r.op == Op::Unary(Unary::Sqrt))?;
-        let sum = maker(root.input(0)?).filter(|s| s.op == Op::Binary(Binary::Add))?;
-        let (variance, epsilon) = match g.constants.contains_key(&sum.input(1)?) {
-            true => (sum.input(0)?, sum.input(1)?),
-            false => (sum.input(1)?, sum.input(0)?),
-        };
-        let epsilon = g.constants.get(&epsilon).filter(|t| t.len() == 1)?.to_f64()?[0];
-        let (square, axis) = self.mean(variance)?;
-        let square = maker(square)?;
-        let squared = square.op == Op::Binary(Binary::Mul)
-            && square.input(0) == Some(centred)
-            && square.input(1) == Some(centred);
-        let difference = maker(centred).filter(|d| d.op == Op::Binary(Binary::Sub))?;
-        let x = difference.input(0)?;
-        if !squared || self.mean(difference.input(1)?)? != (x, axis) {
-            return None;
-        }
-        let rank = dims(g, x)?.len();
-        let (scale, shift, y) = self.affine(n.output()?, axis)?;
+        let (centred, root) = self.quotient(i).or_other()?;
+        let difference = maker(centred).filter(|d| d.op == Op::Binary(Binary::Sub)).or_other()?;
+        let root = maker(root).filter(|r| r.op == Op::Unary(Unary::Sqrt)).or_other()?;
+        let sum = root.input(0).and_then(maker).filter(|s| s.op == Op::Binary(Binary::Add)).or_other()?;
+        let (a, b) = (sum.input(0).or_other()?, sum.input(1).or_other()?);
+        let (variance, epsilon) = if g.constants.contains_key(&b) { (a, b) } else { (b, a) };
+        let is_mean =
+            |v: ValueId| maker(v).is_some_and(|m| matches!(m.op, Op::Reduce { kind: Reduction::Mean, .. }));
+        (is_mean(a) || is_mean(b)).or_other()?;
+        let epsilon = g.constants.get(&epsilon).filter(|t| t.len() == 1).and_then(Tensor::to_f64);
+        let epsilon = epsilon.because(Reason::NotConstant(Part::Epsilon))?[0];
+        let (square, axis) = self.mean(variance).because(Reason::Axes)?;
+        let squared = maker(square).filter(|s| s.op == Op::Binary(Binary::Mul));
+        let squared = squared.filter(|s| s.input(0) == Some(centred) && s.input(1) == Some(centred));
+        squared.because(Reason::Differs(Part::Variance))?;
+        let (x, mean) = (difference.input(0).or_other()?, difference.input(1).or_other()?);
+        let mean = self.mean(mean).because(Reason::Axes)?;
+        (mean == (x, axis)).because(Reason::Differs(Part::Mean))?;
+        let rank = dims(g, x).because(Reason::Shape(Part::Input))?.len();
+        let y = g.nodes[i].output().or_other()?;
+        let (scale, shift, y) = self.affine(y, axis).because(Reason::Shape(Part::Input))?;
         let op = Op::LayerNorm { axis: -1, epsilon: epsilon as f32 };
-        Some(Found { x, y, op, scale, shift, moved: (axis + 1 != rank).then_some(axis) })
+        Ok(Found { x, y, op, scale, shift, moved: (axis + 1 != rank).then_some(axis) })
+    }
+
+    /// Dividend and divisor of node `i`, which may multiply by a reciprocal.
+    fn quotient(&self, i: usize) -> Option<(ValueId, ValueId)> {
+        let (g, n) = (self.g, &self.g.nodes[i]);
+        let (a, b) = (n.input(0)?, n.input(1)?);
+        let inverse = |v: ValueId| {
+            let m = self.links.maker(g, v)?;
+            (m.op == Op::Unary(Unary::Reciprocal)).then(|| m.input(0)).flatten()
+        };
+        match n.op {
+            Op::Binary(Binary::Div) => Some((a, b)),
+            Op::Binary(Binary::Mul) => inverse(b).map(|r| (a, r)).or_else(|| inverse(a).map(|r| (b, r))),
+            _ => None,
+        }
     }
 
     /// If `v` is the mean over one axis, which stays: what it is of, and the axis.

@@ -96,10 +96,6 @@ kernels! {
     }
 }
 
-/// Nanoseconds per byte that comes from beyond the second-level cache, to compare with
-/// [`MicroKernel::rate`].
-pub(crate) const MEMORY_NS_PER_BYTE: f64 = 0.05;
-
 /// What tensors stored as `stored` are multiplied as with `isa`: bfloat16 and INT8 themselves only where
 /// there are kernels for them; they are widened elsewhere.
 pub fn operand(isa: Features, stored: Elem) -> Operand {

@@ -1,12 +1,13 @@
 //! How a convolution is tiled into items and rounds: the candidate of least estimated time.
 //!
 //! The estimate counts multiplications, transforms and the traffic of what does not stay in the
-//! second-level cache, with constants measured by the `layers` example. It depends on shapes alone,
-//! so a model always runs the same way, and with the same bits, with one set of features.
+//! second-level cache, with the constants of [`Costs`]. It depends on shapes and those alone, so a model always
+//! runs the same way, and with the same bits, with one set of features.
 
 use super::{Shape, Variant, odd_lines, part};
 use crate::Features;
-use crate::gemm::{MEMORY_NS_PER_BYTE, MicroKernel};
+use crate::costs::Costs;
+use crate::gemm::MicroKernel;
 use crate::simd::backend;
 
 /// A way to tile.
@@ -26,11 +27,6 @@ pub(super) struct Tiling {
 
 /// Bytes of the second-level cache that scratch and weights may take before they spill.
 const CACHE: f64 = 1.4e6;
-/// Nanoseconds to transform one register of one tile of 4×4 in and out, in cache, and of 2×2.
-const TRANSFORM: [f64; 2] = [60.0, 70.0];
-const TRANSFORM_2: [f64; 2] = [24.0, 22.0];
-/// The same for INT8, of which a register takes in twice as many.
-const TRANSFORM_CODES: [f64; 2] = [16.0, 30.0];
 /// Work that should run beside other work in equal shares.
 const LANES: usize = 4;
 
@@ -47,6 +43,7 @@ pub(super) fn choose(
     let most = d.max(1);
     let totals = shape.quantized.is_some_and(|q| q.totals.is_some());
     let mut best: Option<(Tiling, f64)> = None;
+    let costs = crate::costs(isa);
     let halves = |n: usize| (0..).map(move |i| n.div_ceil(1 << i)).take_while(move |&k| k > 1).chain([1]);
     for across in halves(tw).filter(|&a| a <= 64) {
         let downs: Vec<usize> = if across == tw { halves(th).collect() } else { vec![1] };
@@ -58,7 +55,7 @@ pub(super) fn choose(
                         for channels in [c, 128, 64, 32, 16].into_iter().filter(|&k| k <= c) {
                             let tiling =
                                 Tiling { block: [down, across], round, span: item_span, parts, channels };
-                            let t = cost(isa, shape, variant, panels, &tiling);
+                            let t = cost(&costs, isa, shape, variant, panels, &tiling);
                             if best.is_none_or(|b| t < b.1) {
                                 best = Some((tiling, t));
                             }
@@ -74,6 +71,7 @@ pub(super) fn choose(
 
 /// Estimated nanoseconds of `tiling` on one core, items in equal shares for a few threads included.
 pub(super) fn cost(
+    costs: &Costs,
     isa: Features,
     shape: &Shape,
     variant: Variant,
@@ -83,9 +81,9 @@ pub(super) fn cost(
     let Variant { tile, domain, .. } = variant;
     let points = variant.points();
     let transform = match tile {
-        _ if domain.integer() => TRANSFORM_CODES,
-        2 => TRANSFORM_2,
-        _ => TRANSFORM,
+        _ if domain.integer() => costs.transform_int8,
+        2 => costs.transform_2,
+        _ => costs.transform_4,
     };
     let [n, d, h, w, _] = shape.output.dims;
     let (c, kd) = (shape.input.channels(), shape.depth_taps);
@@ -117,7 +115,7 @@ pub(super) fn cost(
         };
     let run = (kd * tiling.channels.min(c)) as f64;
     let multiplications = points as f64 * tiling.span as f64 * rows * (kd * c) as f64 * widest as f64;
-    let gemm = multiplications * (1.0 + 6.0 / run) / panels[0].rate;
+    let gemm = multiplications * (1.0 + 6.0 / run) / costs.rate(panels[0]);
     let transforms = transform[0] * (slices * tiles * c.div_ceil(lanes_in)) as f64
         + transform[1] * (tiling.span * tiles * widest.div_ceil(lanes)) as f64;
     // Traffic past the second-level cache: weights once a round, and scratch that does not fit.
@@ -130,8 +128,11 @@ pub(super) fn cost(
         let m = bytes(points * tiling.span * tiles * widest) * 2.0 * steps as f64;
         traffic += share * (v + m);
     }
-    let item = gemm + transforms + traffic * MEMORY_NS_PER_BYTE;
-    // Items run in waves of LANES; the last may be partly empty.
-    let waves = items.div_ceil(LANES) * LANES;
-    item * waves as f64
+    let item = gemm + transforms + traffic * costs.memory;
+    item * waves(items) as f64
+}
+
+/// Items as the estimate counts them: they run in waves of [`LANES`], of which the last may be partly empty.
+pub(super) fn waves(items: usize) -> usize {
+    items.div_ceil(LANES) * LANES
 }

@@ -390,22 +390,23 @@ pub fn weighted_rows(isa: Features) {
 }
 
 pub fn layer_norm_rows(isa: Features) {
-    for n in [1, 3, 8, 16, 17, 96, 100] {
+    for (n, centred) in [1, 3, 8, 16, 17, 96, 100].into_iter().flat_map(|n| [(n, true), (n, false)]) {
         let count = 5;
         let x: Vec<f32> = random(count * n, 3).iter().map(|v| v * 2.0 + 50.0).collect();
         let (scale, shift) = (random(n, 4), random(n, 5));
         let mut got = vec![0f32; count * n];
         let (src, dst) = (x.as_ptr(), got.as_mut_ptr());
-        let rows = Rows { src, dst, count, scale: &scale, shift: &shift, epsilon: 1e-5 };
+        let rows = Rows { src, dst, count, scale: &scale, shift: &shift, epsilon: 1e-5, centred };
         // SAFETY: buffers hold the rows.
         unsafe { layer_norm(isa, rows) };
         for (row, out) in x.chunks(n).zip(got.chunks(n)) {
             let mean = row.iter().map(|&v| v as f64).sum::<f64>() / n as f64;
+            let mean = if centred { mean } else { 0.0 };
             let variance = row.iter().map(|&v| (v as f64 - mean).powi(2)).sum::<f64>() / n as f64;
             for i in 0..n {
                 let want =
                     (row[i] as f64 - mean) / (variance + 1e-5).sqrt() * scale[i] as f64 + shift[i] as f64;
-                assert!((out[i] as f64 - want).abs() < 2e-5, "{n} on {}", isa.name());
+                assert!((out[i] as f64 - want).abs() < 2e-5, "{n} {centred} on {}", isa.name());
             }
         }
     }
@@ -518,11 +519,11 @@ pub fn bfloat16_is_float32_rounded(isa: Features) {
         match elem {
             Elem::F32 => layer_norm::<f32>(
                 isa,
-                Rows { src: s.cast(), dst: d.cast(), count: 37, scale, shift, epsilon },
+                Rows { src: s.cast(), dst: d.cast(), count: 37, scale, shift, epsilon, centred: true },
             ),
             _ => layer_norm::<bf16>(
                 isa,
-                Rows { src: s.cast(), dst: d.cast(), count: 37, scale, shift, epsilon },
+                Rows { src: s.cast(), dst: d.cast(), count: 37, scale, shift, epsilon, centred: true },
             ),
         }
     });

@@ -9,6 +9,7 @@ pub(crate) use labelling::Labelling;
 pub(crate) use plan::Plan;
 pub(crate) use run::run;
 
+use crate::constant::Windows;
 use crate::decide::Decider;
 use crate::memory::Allowance;
 use crate::prepare::{Content, Image, Kept, contrast, prepare};
@@ -36,6 +37,8 @@ pub type Timings = Vec<(&'static str, Duration)>;
 #[derive(Default)]
 pub struct Workspace {
     timings: Timings,
+    /// Windows that networks were to see.
+    pub(crate) windows: Windows,
 }
 
 impl Workspace {

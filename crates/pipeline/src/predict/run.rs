@@ -2,6 +2,7 @@
 
 use super::Workspace;
 use super::plan::{Plan, slices};
+use crate::constant::{KEPT, Kept, Windows, of_windows};
 use crate::model::{Key, Slot};
 use crate::tensor::{Reading, fill, output, tile};
 use crate::{Error, Model, Result};
@@ -36,6 +37,7 @@ pub(crate) fn run(
         versions: network.versions(fast),
         nets,
         labels: model.gives_labels(i),
+        reuse: !model.is_observed(),
         dims: plan.shape.tensor(plan.input),
     };
     match &plan.weights {
@@ -54,7 +56,36 @@ struct Job<'a> {
     /// Model of the ensemble and output.
     nets: Vec<(usize, String)>,
     labels: bool,
+    /// Equal constant windows are computed once. Who watches values sees all of them.
+    reuse: bool,
     dims: Vec<usize>,
+}
+
+/// Windows of one run on each slot, and all that need no run before the next ones.
+#[derive(Default)]
+struct Round<'a> {
+    /// Where the scores of each run come from, in the order of windows.
+    scores: Vec<Source>,
+    /// The runs that are computed.
+    runs: Vec<Run<'a>>,
+}
+
+/// Where the scores of a run are.
+#[derive(Clone, Copy)]
+enum Source {
+    /// Computed in this round: the number of the run.
+    Round(usize),
+    /// Kept: the number of the constant input.
+    Kept(usize),
+}
+
+/// A batch of windows that is computed.
+struct Run<'a> {
+    windows: Vec<Cow<'a, [Volume<f32>]>>,
+    /// Each channel of each window holds one value, so that mirroring changes nothing.
+    constant: bool,
+    /// Where its scores are kept.
+    keep: Option<usize>,
 }
 
 impl Job<'_> {
@@ -68,6 +99,7 @@ impl Job<'_> {
 
     /// One window that covers all.
     fn single(&self, model: &mut Model, ws: &mut Workspace, take: &mut Take) -> Result<()> {
+        ws.windows.add(Windows { all: 1, reused: 0 });
         let size = self.plan.placed[0].1;
         let n = self.what.channels.len();
         let boxes = [tile(self.channels, self.plan.regions[0], self.plan.border)];
@@ -131,62 +163,109 @@ impl Job<'_> {
         let jobs = self.plan.regions.len().div_ceil(batch);
         let each = self.plan.worker_bytes(n);
         let workers = model.slots(self.i, &self.key(&self.nets[0]), jobs, each)?.len();
+        let result = self.result_bytes(n);
+        let room = (model.spare(workers, each) / result.max(1)) as usize;
+        let mut kept = Kept::new(room.min(KEPT).min(jobs.saturating_sub(1)));
+        let bytes = kept.most() as u64 * result;
+        model.keep(bytes, true);
         let tight = self.nets.len() > 1 && model.short_of_memory(self.nets.len() as u64);
         let all: Vec<usize> = (0..self.plan.regions.len()).collect();
-        for round in all.chunks(batch * workers) {
-            let tiles: Vec<Vec<Cow<[Volume<f32>]>>> =
-                round.chunks(batch).map(|list| self.tiles(list)).collect();
-            let mut sums: Vec<Vec<f32>> = vec![Vec::new(); tiles.len()];
+        let mut left: Vec<&[usize]> = all.chunks(batch).rev().collect();
+        let mut windows = Windows { all: all.len(), reused: 0 };
+        while let Some(first) = left.last().copied() {
+            let round = self.round(&mut left, workers, &mut kept);
+            let mut sums: Vec<Vec<f32>> = vec![Vec::new(); round.runs.len()];
             for (k, net) in self.nets.iter().enumerate() {
                 let slots = model.slots(self.i, &self.key(net), jobs, each)?;
-                self.together(slots, &tiles, &mut sums, k == 0)?;
+                self.together(slots, &round.runs, &mut sums, k == 0)?;
                 if tight {
                     model.release();
                 }
             }
-            let count = self.runs() as f32;
-            for (list, sum) in round.chunks(batch).zip(&mut sums) {
-                if count > 1.0 {
-                    sum.iter_mut().for_each(|v| *v /= count);
-                }
-                let entry = sum.len() / list.len();
-                // In the order of windows, whatever ran first: sums have the same bits for all threads.
-                for (i, scores) in list.iter().zip(sum.chunks_exact(entry)) {
+            self.average(&round.runs, &mut sums, &mut kept);
+            // In the order of windows, whatever ran first: sums have the same bits for all threads.
+            let mut order = all[first[0]..].iter();
+            for source in &round.scores {
+                let scores = match source {
+                    Source::Round(j) => &sums[*j],
+                    Source::Kept(i) => kept.get(*i),
+                };
+                for (scores, i) in scores.chunks_exact(self.entry(n)).zip(&mut order) {
                     for f in accumulator.add(self.plan.placed[*i], weights, scores) {
                         take(f.start.map(|v| v as usize), f.size, &f.scores);
                     }
                 }
             }
+            let runs = round.scores.len() - round.runs.len();
+            windows.reused += runs * batch;
         }
+        ws.windows.add(windows);
+        model.keep(bytes, false);
         let spent = begun.elapsed();
         ws.add("network", spent);
         model.network_time += spent;
         Ok(())
     }
 
-    fn tiles(&self, list: &[usize]) -> Vec<Cow<'_, [Volume<f32>]>> {
-        list.iter().map(|i| tile(self.channels, self.plan.regions[*i], self.plan.border)).collect()
+    /// Bytes of the scores of one run.
+    fn result_bytes(&self, scores: usize) -> u64 {
+        4 * (self.plan.shape.batch * self.entry(scores)) as u64
+    }
+
+    /// Scores of one window.
+    fn entry(&self, scores: usize) -> usize {
+        scores * self.plan.placed[0].1.iter().product::<usize>()
+    }
+
+    /// The next runs of the list, whose first is last: as many as there are workers, and those between them whose
+    /// scores are kept.
+    fn round<'a>(&'a self, left: &mut Vec<&[usize]>, workers: usize, kept: &mut Kept<Vec<f32>>) -> Round<'a> {
+        let mut round = Round::default();
+        while round.runs.len() < workers
+            && let Some(list) = left.pop()
+        {
+            let one = |i: &usize| tile(self.channels, self.plan.regions[*i], self.plan.border);
+            let windows: Vec<_> = list.iter().map(one).collect();
+            let constant = if self.reuse { of_windows(&windows) } else { None };
+            let found = constant.as_ref().and_then(|c| kept.find(c));
+            if !matches!(found, Some((_, false))) {
+                let keep = found.map(|f| f.0);
+                round.runs.push(Run { windows, constant: constant.is_some(), keep });
+            }
+            round.scores.push(match found {
+                Some((i, _)) => Source::Kept(i),
+                None => Source::Round(round.runs.len() - 1),
+            });
+        }
+        round
+    }
+
+    /// Makes sums averages, and keeps those that are to be.
+    fn average(&self, runs: &[Run], sums: &mut [Vec<f32>], kept: &mut Kept<Vec<f32>>) {
+        let count = self.runs() as f32;
+        for (run, sum) in runs.iter().zip(sums) {
+            if count > 1.0 {
+                sum.iter_mut().for_each(|v| *v /= count);
+            }
+            if let Some(i) = run.keep {
+                kept.set(i, std::mem::take(sum));
+            }
+        }
     }
 
     /// Runs one batch of windows on each slot, side by side.
-    fn together(
-        &self,
-        slots: &mut [Slot],
-        tiles: &[Vec<Cow<[Volume<f32>]>>],
-        sums: &mut [Vec<f32>],
-        first: bool,
-    ) -> Result<()> {
-        if let ([slot], [boxes], [sum]) = (&mut *slots, tiles, &mut *sums) {
-            return self.add(slot, boxes, sum, first);
+    fn together(&self, slots: &mut [Slot], runs: &[Run], sums: &mut [Vec<f32>], first: bool) -> Result<()> {
+        if let ([slot], [run], [sum]) = (&mut *slots, runs, &mut *sums) {
+            return self.add(slot, run, sum, first);
         }
-        if slots.len() < tiles.len() {
+        if slots.len() < runs.len() {
             let slot = slots.first_mut().ok_or_else(|| Error::mismatch("no session".into()))?;
-            return tiles.iter().zip(sums).try_for_each(|(boxes, sum)| self.add(slot, boxes, sum, first));
+            return runs.iter().zip(sums).try_for_each(|(run, sum)| self.add(slot, run, sum, first));
         }
         std::thread::scope(|s| {
-            let jobs = slots.iter_mut().zip(tiles).zip(sums);
+            let jobs = slots.iter_mut().zip(runs).zip(sums);
             let jobs: Vec<_> =
-                jobs.map(|((slot, boxes), sum)| s.spawn(move || self.add(slot, boxes, sum, first))).collect();
+                jobs.map(|((slot, run), sum)| s.spawn(move || self.add(slot, run, sum, first))).collect();
             jobs.into_iter().try_for_each(|j| match j.join() {
                 Ok(done) => done,
                 Err(panic) => std::panic::resume_unwind(panic),
@@ -195,19 +274,15 @@ impl Job<'_> {
     }
 
     /// Adds the scores of a batch of windows, over all versions, to `sum`.
-    fn add(
-        &self,
-        slot: &mut Slot,
-        boxes: &[Cow<[Volume<f32>]>],
-        sum: &mut Vec<f32>,
-        first: bool,
-    ) -> Result<()> {
+    fn add(&self, slot: &mut Slot, run: &Run, sum: &mut Vec<f32>, first: bool) -> Result<()> {
         let size = self.plan.placed[0].1;
-        let entry = self.what.channels.len() * size.iter().product::<usize>();
-        sum.resize(entry * boxes.len(), 0.0);
+        let entry = self.entry(self.what.channels.len());
+        sum.resize(entry * run.windows.len(), 0.0);
         for (m, mirror) in self.versions.iter().enumerate() {
-            fill(slot, &self.plan.shape, boxes, *mirror)?;
-            slot.run()?;
+            if m == 0 || !run.constant {
+                fill(slot, &self.plan.shape, &run.windows, *mirror)?;
+                slot.run()?;
+            }
             for (b, sum) in sum.chunks_exact_mut(entry).enumerate() {
                 let out = output(&slot.session, &self.plan.shape, self.plan.input, b, *mirror, self.labels)?;
                 self.fits(out.size, out.channels)?;
@@ -227,3 +302,6 @@ impl Job<'_> {
         self.what.fits(channels, self.labels)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Numbers for a whole image: the scores of its classes, or the values of a regression.
 
 use super::Workspace;
+use crate::constant::{KEPT, Kept, Windows, of_windows};
 use crate::model::{Key, Shape, Slot};
 use crate::prepare::Image;
 use crate::recipe::{Activation, Combine, Network, Task};
@@ -24,10 +25,10 @@ pub(super) fn numbers(
     let dims = shape.tensor(size);
     let border = network.window.as_ref().map_or(network.border, |w| w.border);
     let channels = image.floats();
-    let mut sum: Vec<f64> = Vec::new();
-    let mut plain: Vec<f32> = Vec::new();
-    let mut runs = 0usize;
+    let mut mean = Mean::default();
+    let mut windows = Windows::default();
     let outputs = network.active_outputs(fast).to_vec();
+    let reuse = !model.is_observed();
     for fold in 0..model.folds() {
         for output in &outputs {
             let key: Key = (fold, output.clone(), dims.clone());
@@ -35,34 +36,72 @@ pub(super) fn numbers(
             let slot = model.slot(i, &key)?;
             ws.add("load network", begun.elapsed());
             let begun = Instant::now();
+            let mut kept = Kept::new(KEPT);
             for r in &regions {
                 let boxes = [tile(channels, *r, border)];
+                let constant = if reuse { of_windows(&boxes) } else { None };
+                let found = constant.as_ref().and_then(|c| kept.find(c));
+                if let Some((k, false)) = found {
+                    windows.reused += 1;
+                    let all: &Vec<Vec<f32>> = kept.get(k);
+                    all.iter().for_each(|scores| mean.add(scores));
+                    continue;
+                }
+                let mut all = Vec::new();
                 for mirror in network.versions(fast) {
                     fill(slot, &shape, &boxes, mirror)?;
                     slot.run()?;
-                    let scores = read(slot, &network)?;
-                    runs += 1;
-                    sum.resize(scores.len(), 0.0);
-                    if sum.len() != scores.len() {
-                        return Err(Error::mismatch("outputs of the ensemble have different sizes".into()));
-                    }
-                    sum.iter_mut().zip(&scores).for_each(|(s, v)| *s += *v as f64);
-                    plain = scores;
+                    all.push(read(slot, &network)?);
+                }
+                if all.iter().any(|scores| !mean.fits(scores)) {
+                    return Err(Error::mismatch("outputs of the ensemble have different sizes".into()));
+                }
+                all.iter().for_each(|scores| mean.add(scores));
+                if let Some((k, true)) = found {
+                    kept.set(k, all);
                 }
             }
+            windows.all += regions.len();
             let spent = begun.elapsed();
             ws.add("network", spent);
             model.network_time += spent;
         }
     }
-    let mut all = match runs {
-        1 => plain,
-        n => sum.iter().map(|s| (s / n as f64) as f32).collect(),
-    };
+    ws.windows.add(windows);
+    let mut all = mean.finish();
     if network.combine == Combine::Logits {
         activate(&mut all, network.activation);
     }
     by_label(model, all)
+}
+
+/// The mean of the numbers of several runs.
+#[derive(Default)]
+struct Mean {
+    sum: Vec<f64>,
+    /// Those of the most recent run.
+    last: Vec<f32>,
+    runs: usize,
+}
+
+impl Mean {
+    fn fits(&self, scores: &[f32]) -> bool {
+        self.runs == 0 || scores.len() == self.sum.len()
+    }
+
+    fn add(&mut self, scores: &[f32]) {
+        self.sum.resize(scores.len(), 0.0);
+        self.sum.iter_mut().zip(scores).for_each(|(s, v)| *s += *v as f64);
+        self.last = scores.to_vec();
+        self.runs += 1;
+    }
+
+    fn finish(self) -> Vec<f32> {
+        match self.runs {
+            1 => self.last,
+            n => self.sum.iter().map(|s| (s / n as f64) as f32).collect(),
+        }
+    }
 }
 
 /// Sizes of an input, and the parts of the image that are looked at.

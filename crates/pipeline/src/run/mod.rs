@@ -11,6 +11,7 @@ pub use workers::run_cases;
 
 use crate::Error;
 use crate::case::Case;
+use crate::constant::Windows;
 use crate::record::Record;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +67,17 @@ impl Summary {
             Outcome::Done(_) | Outcome::Kept(_) => None,
         });
         failed.collect()
+    }
+
+    /// Windows of the cases that were done.
+    pub fn windows(&self) -> Windows {
+        let mut all = Windows::default();
+        for r in &self.results {
+            if let Outcome::Done(record) = &r.outcome {
+                all.add(record.windows);
+            }
+        }
+        all
     }
 
     /// Warnings of all cases together.

@@ -63,6 +63,7 @@ pub(super) fn run_case(
         inputs: given,
         precision: model.precision().name().into(),
         isa: batch.isa.clone(),
+        calibration: batch.calibration.clone(),
         threads: model.threads(),
         cpu: crate::cpu_model().unwrap_or_default(),
         ..Record::default()
@@ -234,6 +235,7 @@ fn in_memory(
     }
     ws.add("total", begun.elapsed());
     record.timings_ms = millis(ws.timings());
+    record.windows = ws.windows;
     Ok(())
 }
 

@@ -303,6 +303,7 @@ fn runs(model: &Model, output: &Path, batch: &Batch, summary: &Summary) -> Resul
         "settings": record.settings,
         "recipe": model.recipe.to_text(),
         "isa": batch.isa,
+        "calibration": batch.calibration,
         "threads": model.threads(),
         "cpu": record.cpu,
         "host": crate::system::host(),

@@ -16,6 +16,7 @@ use std::io::{BufWriter, Write};
 const SIDE: u64 = TILE as u64;
 
 /// A tile's scores and their means.
+#[derive(Clone)]
 pub(super) struct Ready {
     /// Pixels across and down; 1 and 1 of a classifier.
     pub inner: [usize; 2],

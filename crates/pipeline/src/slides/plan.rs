@@ -2,6 +2,7 @@
 
 use super::assembler::placed;
 use super::grid::Grid;
+use crate::constant::KEPT;
 use crate::{Error, Model, Result};
 use ampoule_imaging::pyramid::TILE;
 use ampoule_imaging::slide::Slide;
@@ -69,8 +70,18 @@ fn blocks(grid: &Grid, classes: usize, whole: bool) -> u64 {
     most * side * side * 4 * (classes as u64 + 1)
 }
 
-/// Threads that work side by side, and bytes of decoded tiles to keep, so that all fits into memory.
-pub(super) fn plan(model: &Model, slide: &Slide, grid: &Grid) -> Result<(usize, u64)> {
+/// What runs and is kept at one time, so that all fits into memory.
+pub(super) struct Planned {
+    /// Threads that work side by side.
+    pub workers: usize,
+    /// Bytes of decoded tiles to keep.
+    pub cache: u64,
+    /// Results of windows of one colour to keep.
+    pub results: usize,
+}
+
+/// Plans a slide.
+pub(super) fn plan(model: &Model, slide: &Slide, grid: &Grid) -> Result<Planned> {
     let (own, limit) = memory(model);
     let whole = model.recipe.is_image_level();
     let classes = model.recipe.label.len() as u64;
@@ -92,6 +103,12 @@ pub(super) fn plan(model: &Model, slide: &Slide, grid: &Grid) -> Result<(usize, 
     enough(needed, limit)?;
     let each_worker = model.arena_bytes() + window;
     let workers = (1 + ((limit - needed) / each_worker.max(1)) as usize).min(model.threads());
-    let rest = limit - needed - each_worker * (workers as u64 - 1);
-    Ok((workers.min(grid.windows.len()).max(1), (CACHE[0] + rest / 2).min(CACHE[1])))
+    let mut rest = limit - needed - each_worker * (workers as u64 - 1);
+    let results = (rest / 4 / ready.max(1)).min(KEPT as u64);
+    rest -= results * ready;
+    Ok(Planned {
+        workers: workers.min(grid.windows.len()).max(1),
+        cache: (CACHE[0] + rest / 2).min(CACHE[1]),
+        results: results as usize,
+    })
 }

@@ -4,7 +4,7 @@ use super::SlideFiles;
 use super::assembler::{Done, TileAssembler};
 use super::grid::Grid;
 use super::outputs::Outputs;
-use super::plan::{THUMBNAIL, decoders, plan};
+use super::plan::{Planned, THUMBNAIL, decoders, plan};
 use super::reader::TileReader;
 use super::sink::{PARTS, ScoreGrid, Tissue};
 use super::workers::{Times, steps, work};
@@ -62,7 +62,7 @@ pub(crate) fn run(
         record.warnings.push("no tissue was found; there is nothing to outline".into());
     }
     warm(model, grid, input)?;
-    let (workers, cache) = plan(model, &slide, grid)?;
+    let Planned { workers, cache, results } = plan(model, &slide, grid)?;
     slide.set_cache(cache);
     let mut reader = TileReader { slide: &slide, grid, change: None };
     let stain = recipe.steps().find_map(|s| if let Step::Stain(s) = s { Some(*s) } else { None });
@@ -84,7 +84,7 @@ pub(crate) fn run(
     let weights = weights(grid, part.blend, recipe.is_image_level());
     let assembler = TileAssembler::new(&files, grid, weights, sink, table, on_progress);
     let mut models = (0..workers).map(|_| model.sharing_weights()).collect::<Result<Vec<_>>>()?;
-    let (assembler, times) = work(&mut models, &reader, input, assembler)?;
+    let (assembler, times) = work(&mut models, &reader, input, assembler, results)?;
     let done = assembler.finish()?;
     claim.writing()?;
     record.outputs = outputs.place(&done)?;
@@ -101,6 +101,7 @@ pub(crate) fn run(
     record.shape = [w, h, 1];
     record.spacing_mm = survey.mpp.map(|m| [m / 1000.0, m / 1000.0, 1.0]);
     record.threads = workers;
+    record.windows = times.windows;
     record.labels = areas(model, &done, on_slide.mpp);
     record.slide = Some(OnSlide {
         format: slide.kind.into(),

@@ -4,6 +4,7 @@ use super::assembler::{Ready, TileAssembler};
 use super::grid::Window;
 use super::plan::LOOKAHEAD;
 use super::reader::{TileReader, bytes};
+use crate::constant::{Constant, Kept, Windows, of_pixels};
 use crate::predict::tile_scores;
 use crate::prepare::{Image, Refused};
 use crate::recipe::{Recipe, Step};
@@ -12,7 +13,7 @@ use ampoule_imaging::photo::Photo;
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Times of the work on tiles; the network's and reading's are sums over threads.
@@ -20,7 +21,11 @@ pub(super) struct Times {
     pub worked: Duration,
     pub network: Duration,
     pub reading: Duration,
+    pub windows: Windows,
 }
+
+/// A result that the first worker to need it computes while the others wait for it.
+type Once = Arc<Mutex<Option<Ready>>>;
 
 /// What the threads share.
 struct Shared<'s, 'a, 't> {
@@ -35,6 +40,9 @@ struct Shared<'s, 'a, 't> {
     /// Woken when tiles were added or work is to stop.
     turn: Condvar,
     error: Mutex<Option<Error>>,
+    /// Results of windows that hold one colour throughout.
+    kept: Mutex<Kept<Once>>,
+    reused: AtomicUsize,
 }
 
 /// Steps that are left to a tile once the slide's reader has reduced it and changed its stains.
@@ -47,12 +55,13 @@ pub(super) fn steps(recipe: &Recipe) -> Vec<Step> {
 }
 
 /// Works on all tiles, one thread for each model, and gives the assembler back. Tiles are added in order, so what
-/// comes of it does not depend on the threads.
+/// comes of it does not depend on the threads. Results of up to `keep` colours that fill windows are kept.
 pub(super) fn work<'a, 't>(
     models: &mut [Model],
     reader: &TileReader,
     input: &Path,
     assembler: TileAssembler<'a, 't>,
+    keep: usize,
 ) -> Result<(TileAssembler<'a, 't>, Times)> {
     let begun = Instant::now();
     let steps = models.first().map(|m| steps(&m.recipe)).unwrap_or_default();
@@ -66,6 +75,8 @@ pub(super) fn work<'a, 't>(
         assembler: Mutex::new(assembler),
         turn: Condvar::new(),
         error: Mutex::new(None),
+        kept: Mutex::new(Kept::new(keep)),
+        reused: AtomicUsize::new(0),
     };
     models.iter_mut().for_each(|m| m.network_time = Duration::ZERO);
     let reading = std::thread::scope(|s| {
@@ -75,11 +86,12 @@ pub(super) fn work<'a, 't>(
     });
     let worked = begun.elapsed();
     let network = models.iter().map(|m| m.network_time).sum::<Duration>();
+    let windows = Windows { all: reader.grid.windows.len(), reused: shared.reused.into_inner() };
     match shared.error.into_inner().unwrap_or_else(|e| e.into_inner()) {
         Some(e) => Err(e),
         None => {
             let assembler = shared.assembler.into_inner().unwrap_or_else(|e| e.into_inner());
-            Ok((assembler, Times { worked, network, reading }))
+            Ok((assembler, Times { worked, network, reading, windows }))
         }
     }
 }
@@ -97,7 +109,7 @@ impl<'a, 't> Shared<'_, 'a, 't> {
             let levels = self.reader.read(w);
             reading += begun.elapsed();
             let levels = levels.map_err(|source| Error::Slide { path: self.input.into(), source });
-            let ready = levels.and_then(|levels| self.scores(model, w, levels));
+            let ready = levels.and_then(|levels| self.once(model, w, levels));
             if let Err(e) = ready.and_then(|r| self.assembler().take(i, r)) {
                 self.error.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(e);
                 self.halt();
@@ -125,6 +137,27 @@ impl<'a, 't> Shared<'_, 'a, 't> {
         self.stop.store(true, Ordering::Relaxed);
         drop(held);
         self.turn.notify_all();
+    }
+
+    /// The scores of a window, which are computed once for windows of one colour and size.
+    fn once(&self, model: &mut Model, w: &Window, levels: Vec<f32>) -> Result<Ready> {
+        let Some(once) = self.kept_for(w, &levels) else { return self.scores(model, w, levels) };
+        let mut ready = once.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(known) = &*ready {
+            self.reused.fetch_add(1, Ordering::Relaxed);
+            return Ok(known.clone());
+        }
+        let first = self.scores(model, w, levels)?;
+        *ready = Some(first.clone());
+        Ok(first)
+    }
+
+    fn kept_for(&self, w: &Window, levels: &[f32]) -> Option<Once> {
+        let mut key: Constant = of_pixels(levels, 3)?;
+        key.extend(self.reader.grid.inner(w.at).map(|n| n as u32));
+        let mut kept = self.kept.lock().unwrap_or_else(|e| e.into_inner());
+        let (i, _) = kept.find(&key)?;
+        Some(kept.get(i).clone())
     }
 
     /// From grey levels to scores.

@@ -155,13 +155,28 @@ impl<E: Element> ForElement for AffineTo<'_, E> {
 /// Rows of an item of [`rows`].
 const ROWS: usize = 16;
 
-/// Layer normalisation of `count` dense rows of `scale.len()` values. It may work in place.
-pub fn rows(cpu: Cpu, count: usize, [scale, shift]: [&[f32]; 2], epsilon: f32, x: Area, y: Area) {
-    struct Step<'a>(Cpu<'a>, usize, [&'a [f32]; 2], f32, [Area<'a>; 2]);
+/// Dense rows to normalise, of as many values as there are factors.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    /// Rows.
+    pub count: usize,
+    /// One factor per column.
+    pub scale: &'a [f32],
+    /// One summand per column.
+    pub shift: &'a [f32],
+    /// Added to the variance, or to the mean square.
+    pub epsilon: f32,
+    /// Whether the mean is subtracted: layer normalisation; else root-mean-square normalisation.
+    pub centred: bool,
+}
+
+/// Normalises rows. It may work in place.
+pub fn rows(cpu: Cpu, rows: Rows, x: Area, y: Area) {
+    struct Step<'a>(Cpu<'a>, Rows<'a>, [Area<'a>; 2]);
     impl ForElement for Step<'_> {
         type Out = ();
         fn call<E: Element>(self) {
-            let Step(cpu, rows, [scale, shift], epsilon, [x, y]) = self;
+            let Step(cpu, Rows { count: rows, scale, shift, epsilon, centred }, [x, y]) = self;
             let n = scale.len();
             assert!(x.elem() == E::ELEM && shift.len() == n, "values stored otherwise");
             let layout = Layout::run(rows * n);
@@ -171,11 +186,12 @@ pub fn rows(cpu: Cpu, count: usize, [scale, shift]: [&[f32]; 2], epsilon: f32, x
             cpu.pool().run(rows.div_ceil(ROWS), &|i, _| {
                 let at = i * ROWS * n;
                 let count = (rows - i * ROWS).min(ROWS);
-                let own = layer_norm::Rows { src: src.at(at), dst: dst.at(at), count, scale, shift, epsilon };
+                let (src, dst) = (src.at(at), dst.at(at));
+                let own = layer_norm::Rows { src, dst, count, scale, shift, epsilon, centred };
                 // SAFETY: checked above; rows are the item's own.
                 unsafe { layer_norm::layer_norm(cpu.isa(), own) };
             });
         }
     }
-    dispatch(y.elem(), Step(cpu, count, [scale, shift], epsilon, [x, y]));
+    dispatch(y.elem(), Step(cpu, rows, [x, y]));
 }
