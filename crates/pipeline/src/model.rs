@@ -352,7 +352,7 @@ impl Model {
 
     /// Bytes that the process holds, with those that are left free of a limit.
     pub(crate) fn used(&self) -> u64 {
-        crate::system::rss_bytes().unwrap_or(0) + self.max_ram.map_or(0, slack)
+        ampoule_system::figures::rss_bytes().unwrap_or(0) + self.max_ram.map_or(0, slack)
     }
 
     fn sessions(&self) -> impl Iterator<Item = &Session> {
