@@ -54,7 +54,7 @@ pub struct Cli {
 impl Cli {
     /// What was typed, or why an option of it is refused. What is no option ends the program with exit code 2.
     pub fn typed() -> Result<Cli, String> {
-        let matches = command().get_matches();
+        let matches = command().get_matches_from(wild::args_os());
         match takes::refused(&matches) {
             Some(why) => Err(why),
             None => {

@@ -20,6 +20,7 @@ use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::{Options, Precision};
 use ampoule_graph::Graph;
 use ampoule_pipeline::{Error as PipelineError, Model, RECIPE_KEY, Recipe};
+use ampoule_zoo::Located;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -130,9 +131,9 @@ fn tier_name(g: &Global) -> Result<String, Failure> {
     Ok(chosen.name().to_owned())
 }
 
-/// The file or folder that MODEL means: an existing path, else a fetched name.
-fn resolve(model: &str) -> Result<PathBuf, Failure> {
-    Ok(ampoule_zoo::resolve(model, environment::models().as_deref())?)
+/// What MODEL means: an existing path, else a name, fetched or built in.
+fn locate(model: &str) -> Result<Located, Failure> {
+    Ok(ampoule_zoo::locate(model, environment::models().as_deref())?)
 }
 
 /// Engine options from what was typed; the tier is checked before any work.
@@ -176,7 +177,7 @@ fn read_model(model: &str) -> Result<ampoule_zoo::Opened, Failure> {
 
 /// The same with sizes of the inputs, for models that do not say them.
 fn read_shaped(model: &str, shapes: &[ampoule_zoo::InputShape]) -> Result<ampoule_zoo::Opened, Failure> {
-    let opened = ampoule_zoo::open_shaped(&resolve(model)?, shapes)?;
+    let opened = locate(model)?.open(shapes)?;
     opened.notes.iter().for_each(note);
     Ok(opened)
 }
@@ -184,15 +185,17 @@ fn read_shaped(model: &str, shapes: &[ampoule_zoo::InputShape]) -> Result<ampoul
 /// A model as an ONNX file, for other processes and engines.
 struct ModelFile {
     path: PathBuf,
-    /// Where a folder was written as one; gone when this is.
+    /// Where another model was written as one; gone when this is.
     _folder: Option<tempfile::TempDir>,
 }
 
-/// The ONNX file that MODEL means; a folder is written as one in a temporary folder.
+/// The ONNX file that MODEL means; another model is written as one in a temporary folder.
 fn as_file(model: &str) -> Result<ModelFile, Failure> {
-    let path = resolve(model)?;
-    if !ampoule_zoo::is_folder(&path) {
-        return Ok(ModelFile { path, _folder: None });
+    let located = locate(model)?;
+    if let Located::Path(path) = &located
+        && !ampoule_zoo::is_folder(path)
+    {
+        return Ok(ModelFile { path: path.clone(), _folder: None });
     }
     let folder = tempfile::tempdir().map_err(|e| Failure::input(format!("no temporary folder: {e}")))?;
     let written = folder.path().join(Path::new(model).with_extension("onnx").file_name().unwrap_or_default());

@@ -8,8 +8,8 @@ pub fn isa() -> Option<String> {
     std::env::var("AMPOULE_ISA").ok().filter(|s| !s.is_empty())
 }
 
-/// Folder of fetched models: `AMPOULE_MODELS`, else `ampoule/models` below `XDG_DATA_HOME` or `~/.local/share`; `None`
-/// where none of these is set.
+/// Folder of fetched models: `AMPOULE_MODELS`, else `ampoule/models` below `XDG_DATA_HOME`, `LOCALAPPDATA` (Windows) or
+/// `~/.local/share`; `None` where none of these is set.
 pub fn models() -> Option<PathBuf> {
     models_by(&|name| std::env::var_os(name))
 }
@@ -28,6 +28,7 @@ pub fn calibration() -> Option<PathBuf> {
 fn data_by(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let folder = |name: &str| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     folder("XDG_DATA_HOME")
+        .or_else(|| folder("LOCALAPPDATA"))
         .map(|p| p.join("ampoule"))
         .or_else(|| folder("HOME").map(|p| p.join(".local/share/ampoule")))
 }
@@ -54,6 +55,7 @@ mod tests {
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[("HOME", "/h")]), Some("/h/.local/share/ampoule/models".into()));
         assert_eq!(of(&[("HOME", "/h"), ("XDG_DATA_HOME", "/x")]), Some("/x/ampoule/models".into()));
+        assert_eq!(of(&[("HOME", "/h"), ("LOCALAPPDATA", "/l")]), Some("/l/ampoule/models".into()));
         assert_eq!(of(&[("HOME", "/h"), ("AMPOULE_MODELS", "/m")]), Some("/m".into()));
         assert_eq!(
             of(&[("HOME", "/h"), ("AMPOULE_MODELS", "")]),

@@ -16,7 +16,10 @@ fn main() -> ExitCode {
     stop::install();
     // Argument errors leave through clap with exit code 2.
     let cli = args::Cli::typed().map_err(exit::Failure::usage);
-    match cli.and_then(|cli| commands::run(&cli)) {
+    let done = cli.and_then(|cli| commands::run(&cli));
+    // Files that could not be removed while they were in use (Windows).
+    ampoule_files::stop::discard();
+    match done {
         Ok(code) => stop::code().unwrap_or(code.into()),
         Err(failure) => {
             // A standard error that cannot be written changes nothing about the exit code.

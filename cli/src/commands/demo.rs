@@ -5,12 +5,9 @@ use super::{options, say, tier_name};
 use crate::args::{Demo, Global};
 use crate::exit::{Code, Failure};
 use crate::progress::Reporter;
-use ampoule_onnx as onnx;
-use ampoule_pipeline::{Batch, Case, Model, Outcome, run_cases, sha256_hex};
+use ampoule_pipeline::{Batch, Case, Model, Outcome, run_cases};
 use std::path::{Path, PathBuf};
 
-/// deepbet's two networks, float16 weights (MIT, see THIRD_PARTY.md), made by the zoo example `demo_model`.
-static MODEL: &[u8] = include_bytes!("../../../assets/deepbet_f16.onnx");
 /// Colin27 (BSD-3, see THIRD_PARTY.md), made by `scripts/demo_head.py`.
 static HEAD: &[u8] = include_bytes!("../../../assets/colin27.nii.gz");
 static TRUTH: &[u8] = include_bytes!("../../../assets/colin27_tissue.nii.gz");
@@ -60,10 +57,9 @@ impl Drop for Inputs {
 pub fn run(g: &Global, a: &Demo) -> crate::exit::Outcome {
     let folder = &a.output;
     let mut inputs = Inputs::write(folder)?;
-    let graph = onnx::from_bytes(bytes::Bytes::from_static(MODEL), None, &onnx::Limits::default())
-        .map_err(|e| Failure::input(format!("the built-in model: {e}")))?;
-    let recipe = ampoule_zoo::entry("deepbet")?.recipe;
-    let mut model = Model::from_graph(graph, Some(recipe), sha256_hex(MODEL), options(g)?)?;
+    let entry = ampoule_zoo::entry("deepbet")?;
+    let opened = entry.open_built_in()?;
+    let mut model = Model::from_graph(opened.graph, Some(entry.recipe), opened.sha256, options(g)?)?;
     model.max_ram = g.memory_limit();
     // The demonstration shows times, so it runs again even where its results stand already.
     let calibration = crate::calibration::in_force();
@@ -98,6 +94,6 @@ pub fn run(g: &Global, a: &Demo) -> crate::exit::Outcome {
     say(format!("picture   {}", at("colin27_qc.png")));
     say(format!("report    {}", at("colin27_ampoule.json")));
     say(format!("mask      {}", at("colin27_mask.nii.gz")));
-    say("Now with your own head: ampoule models fetch deepbet && ampoule run deepbet head.nii.gz -o out");
+    say("Now with your own head: ampoule run deepbet head.nii.gz -o out");
     Ok(Code::Done)
 }

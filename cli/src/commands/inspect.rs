@@ -1,6 +1,6 @@
 //! `ampoule inspect`.
 
-use super::{Opened, json, network_options, open, resolve, say};
+use super::{Opened, json, locate, network_options, open, say};
 use crate::args::{Global, Inspect};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::{Options, Session};
@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 pub fn run(g: &Global, a: &Inspect) -> Outcome {
     let (model, size, output, profile) = (&a.model, a.size.0, a.output.as_deref(), a.profile);
-    let path = resolve(model)?;
-    let fail = |e: &dyn std::error::Error| Failure::input(format!("{}: {e}", path.display()));
+    let path = locate(model)?;
+    let fail = |e: &dyn std::error::Error| Failure::input(format!("{}: {e}", &path));
     let opened = open(g, model)?;
     let mut graph = opened.graph.clone();
     let mut operators: BTreeMap<String, usize> = BTreeMap::new();
@@ -39,7 +39,7 @@ pub fn run(g: &Global, a: &Inspect) -> Outcome {
         for name in names.iter().filter(|n| output.is_none_or(|o| o == *n)) {
             let input = plan.as_ref().and_then(|p| p.input(name));
             let found = network(g, &graph, name, size, input, profile, &rewrites);
-            networks.push(found.map_err(|e| e.about(path.display()))?);
+            networks.push(found.map_err(|e| e.about(&path))?);
         }
         if let (Some(o), true) = (output, networks.is_empty()) {
             return Err(Failure::usage(format!("there is no output `{o}`; there are {}", names.join(", "))));
@@ -49,12 +49,12 @@ pub fn run(g: &Global, a: &Inspect) -> Outcome {
     if g.json {
         json(&object!({
             "plan": plan.as_ref().and_then(Plan::json),
-            "file": path.display().to_string(), "parameters": parameters, "inputs": inputs, "outputs": outputs,
+            "file": path.to_string(), "parameters": parameters, "inputs": inputs, "outputs": outputs,
             "operators": operators, "unsupported": unsupported, "metadata": meta, "networks": networks,
         }))?;
         return Ok(Code::Done);
     }
-    say(format!("{}: {:.2} M parameters", path.display(), parameters as f64 / 1e6));
+    say(format!("{}: {:.2} M parameters", &path, parameters as f64 / 1e6));
     for (what, list) in [("input", inputs), ("output", outputs), ("unsupported", unsupported)] {
         list.iter().for_each(|l| say(format!("  {what:8} {l}")));
     }

@@ -19,7 +19,10 @@ pub fn run(g: &Global, a: &args::Study) -> Outcome {
     let program = std::env::current_exe()
         .map_err(|e| Failure::input(format!("this program's own file cannot be found: {e}")))?;
     let folder = environment::models();
-    let resolve = |name: &str| Ok(ampoule_zoo::resolve(name, folder.as_deref())?);
+    let resolve = |name: &str| {
+        let located = ampoule_zoo::locate(name, folder.as_deref())?;
+        Ok(located.into_path(&output.join("built-in"))?)
+    };
     let study = Study {
         spec,
         folder: output.into(),

@@ -106,8 +106,10 @@ fn checkpoints_of_millions_of_objects_are_refused() {
 }
 
 /// A control group of this process's with a limit of memory; `None` where none may be made.
+#[cfg(target_os = "linux")]
 struct Group(std::path::PathBuf);
 
+#[cfg(target_os = "linux")]
 impl Group {
     fn new(bytes: u64) -> Option<Group> {
         let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
@@ -130,12 +132,14 @@ impl Group {
     }
 }
 
+#[cfg(target_os = "linux")]
 impl Drop for Group {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir(&self.0);
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_containers_limit_counts() {
     let Some(group) = Group::new(256 << 20) else {

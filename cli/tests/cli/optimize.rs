@@ -142,6 +142,7 @@ fn optimize_says_when_a_limit_cannot_be_met() {
     assert!(!g.nodes.iter().any(|n| n.op.name() == "QuantizeLinear"));
 }
 
+#[cfg(unix)]
 #[test]
 fn optimize_goes_on_where_it_was_killed() {
     let d = optimize_setup();

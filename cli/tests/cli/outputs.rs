@@ -5,6 +5,7 @@ use super::{Dir, ampoule, expect, model, optimize_setup, photo_model, plain, set
 use ampoule_imaging::{Nifti, Volume};
 use ampoule_onnx as onnx;
 use ampoule_pipeline::RECIPE_KEY;
+#[cfg(unix)]
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::SystemTime;
@@ -134,6 +135,7 @@ fn another_classifiers_results_stand_until_told() {
     assert!(cases.matches(&of[1]).count() == 3 && !cases.contains(&of[0]), "{cases}");
 }
 
+#[cfg(unix)]
 #[test]
 fn optimize_never_writes_over_its_model() {
     let d = Dir::new();
@@ -334,6 +336,7 @@ fn tables_of_others_are_never_added_to() {
     assert_eq!(read(&d, "out/cases.csv"), "case,photo\na,../in/a.png\n");
 }
 
+#[cfg(unix)]
 #[test]
 fn links_and_records_of_others_stay() {
     let d = photos();

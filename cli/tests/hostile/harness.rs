@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// A folder for one test.
@@ -39,7 +39,7 @@ pub struct Ended {
 }
 
 pub fn start(d: &Dir, args: &[&str]) -> Child {
-    let mut c = Command::new(env!("CARGO_BIN_EXE_ampoule"));
+    let mut c = crate::program::program();
     c.current_dir(d.here()).args(args).env("AMPOULE_MODELS", d.path("models")).env_remove("RUST_BACKTRACE");
     c.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }

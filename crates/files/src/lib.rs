@@ -5,7 +5,8 @@ mod atomic;
 mod pending;
 mod plain;
 pub mod stop;
+mod system;
 
 pub use atomic::write_atomic;
 pub use pending::{Pending, is_temporary_of};
-pub use plain::open as open_plain;
+pub use plain::{kind, links, names, open as open_plain};

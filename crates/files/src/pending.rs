@@ -73,7 +73,7 @@ impl Pending {
     pub fn commit(mut self, file: &File) -> Result<()> {
         file.sync_all()?;
         replaceable(&self.path)?;
-        std::fs::rename(&self.temporary, &self.path)?;
+        crate::system::replace(&self.temporary, &self.path)?;
         self.committed = true;
         crate::stop::finished(&self.temporary);
         Ok(())

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 /// Most elements of one value: far above any real one, and low enough that sums of sizes in bytes
 /// never overflow.
-const LARGEST: usize = 1 << 38;
+pub const LARGEST: usize = if usize::BITS < 64 { 1 << 28 } else { (1u64 << 38) as usize };
 
 /// Infers all shapes from the inputs' and constants', in place. Contradictions are errors; what
 /// cannot be known stays unknown.

@@ -174,7 +174,7 @@ fn trilinear(v: &Volume<f32>, p: [f64; 3]) -> f32 {
 pub fn gaussian(v: &Volume<f32>, axis: usize, sigma: f64, border: Border) -> Volume<f32> {
     let radius = (4.0 * sigma + 0.5) as i64;
     let mut kernel: Vec<f64> =
-        (-radius..=radius).map(|x| (-0.5 * (x as f64 / sigma).powi(2)).exp()).collect();
+        (-radius..=radius).map(|x| libm::exp(-0.5 * (x as f64 / sigma).powi(2))).collect();
     let total: f64 = kernel.iter().sum();
     kernel.iter_mut().for_each(|k| *k /= total);
     resample_axis(v, axis, v.dims[axis], |line, _, out| {

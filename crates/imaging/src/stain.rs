@@ -72,7 +72,7 @@ pub struct Stains {
 
 /// Optical density of a grey level against `LIGHT`; one level more, so that black has one.
 fn density(v: u8) -> f64 {
-    -((v as f64 + 1.0) / LIGHT).ln()
+    -libm::log((v as f64 + 1.0) / LIGHT)
 }
 
 fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
@@ -159,8 +159,9 @@ impl Stains {
                 *v = v.map(|x| -x);
             }
         }
-        let angles = sorted(coloured.iter().map(|d| dot(*d, first).atan2(dot(*d, second))).collect());
-        let along = |angle: f64| [0, 1, 2].map(|i| angle.sin() * first[i] + angle.cos() * second[i]);
+        let angles = sorted(coloured.iter().map(|d| libm::atan2(dot(*d, first), dot(*d, second))).collect());
+        let along =
+            |angle: f64| [0, 1, 2].map(|i| libm::sin(angle) * first[i] + libm::cos(angle) * second[i]);
         let ends = [along(percentile(&angles, 1.0)), along(percentile(&angles, 99.0))];
         // Haematoxylin takes more red.
         let vectors = if ends[0][0] > ends[1][0] { ends } else { [ends[1], ends[0]] };
@@ -215,7 +216,7 @@ impl Change {
                 let levels: Vec<f64> = (0..=255).map(density).collect();
                 for p in rgb.chunks_exact_mut(3) {
                     let d = [0, 1, 2].map(|c| levels[p[c] as usize]);
-                    (0..3).for_each(|c| p[c] = (LIGHT * (-dot(m[c], d)).exp()).min(255.0) as u8);
+                    (0..3).for_each(|c| p[c] = (LIGHT * libm::exp(-dot(m[c], d))).min(255.0) as u8);
                 }
             }
             Change::Lab { factor, summand } => {
@@ -243,11 +244,11 @@ const WHITE: [f64; 3] = [0.95047, 1.0, 1.08883];
 pub fn lab(rgb: [u8; 3]) -> [f64; 3] {
     let linear = rgb.map(|v| {
         let v = v as f64 / 255.0;
-        if v > 0.04045 { ((v + 0.055) / 1.055).powf(2.4) } else { v / 12.92 }
+        if v > 0.04045 { libm::pow((v + 0.055) / 1.055, 2.4) } else { v / 12.92 }
     });
     let [x, y, z] = [0, 1, 2].map(|i| {
         let v = dot(TO_XYZ[i], linear) / WHITE[i];
-        if v > 0.008856 { v.cbrt() } else { 7.787 * v + 16.0 / 116.0 }
+        if v > 0.008856 { libm::cbrt(v) } else { 7.787 * v + 16.0 / 116.0 }
     });
     [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
 }
@@ -261,7 +262,7 @@ fn from_lab([l, a, b]: [f64; 3]) -> [u8; 3] {
     });
     [0, 1, 2].map(|i| {
         let v = dot(FROM_XYZ[i], xyz);
-        let v = if v > 0.0031308 { 1.055 * v.powf(1.0 / 2.4) - 0.055 } else { 12.92 * v };
+        let v = if v > 0.0031308 { 1.055 * libm::pow(v, 1.0 / 2.4) - 0.055 } else { 12.92 * v };
         (255.0 * v.clamp(0.0, 1.0)) as u8
     })
 }

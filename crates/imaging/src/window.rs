@@ -125,7 +125,7 @@ pub enum Weights {
 fn profile(weights: Weights, n: usize) -> Vec<f64> {
     let gaussian = |d: f64, sigma: f64| {
         let sigma = sigma * n as f64;
-        if sigma > 0.0 { (-0.5 * (d / sigma).powi(2)).exp() } else { (d == 0.0) as u8 as f64 }
+        if sigma > 0.0 { libm::exp(-0.5 * (d / sigma).powi(2)) } else { (d == 0.0) as u8 as f64 }
     };
     let at = |i: usize| match weights {
         Weights::NnUnet { sigma, .. } => {
@@ -138,7 +138,7 @@ fn profile(weights: Weights, n: usize) -> Vec<f64> {
         Weights::Constant => 1.0,
         Weights::Hann => {
             let angle = std::f64::consts::TAU * (i + 1) as f64 / (n + 1) as f64;
-            0.5 - 0.5 * angle.cos()
+            0.5 - 0.5 * libm::cos(angle)
         }
     };
     (0..n).map(at).collect()

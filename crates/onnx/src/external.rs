@@ -127,12 +127,10 @@ pub(super) fn read(t: &TensorProto, store: &Store, want: usize) -> Result<Bytes>
 
 /// Refuses a file that has another name: it may be one that the model's author was given to read only.
 fn single(t: &TensorProto, location: &str, file: &File) -> Result<()> {
-    #[cfg(unix)]
-    if file.metadata().is_ok_and(|m| std::os::unix::fs::MetadataExt::nlink(&m) > 1) {
-        return Err(refuse(t, location, "has more than one hard link"));
+    match ampoule_files::links(file) {
+        Ok(names) if names > 1 => Err(refuse(t, location, "has more than one hard link")),
+        _ => Ok(()),
     }
-    let _ = (t, location, file);
-    Ok(())
 }
 
 fn confined(t: &TensorProto, store: &Store, location: &str) -> Result<PathBuf> {

@@ -47,7 +47,7 @@ impl Claim {
                 Err(TryLockError::Error(e)) => return Err(fail(e)),
             }
             // Whoever had it before may have removed the name just now; then the lock is on nothing.
-            if !same_file(&file, path) {
+            if !ampoule_files::names(path, &file) {
                 continue;
             }
             let mut before = String::new();
@@ -57,7 +57,7 @@ impl Claim {
                 // Nobody holds it, and it cannot be written to: one of our own takes its place, with its mark.
                 file = replaced(path, &before).map_err(fail)?;
             }
-            let text = format!("{} {}\n", crate::system::host(), std::process::id());
+            let text = format!("{} {}\n", ampoule_system::figures::host(), std::process::id());
             // That results were half-written must stay known when this process is killed too.
             let emptied = if interrupted { Ok(()) } else { file.set_len(0) };
             emptied
@@ -137,20 +137,6 @@ impl Drop for Claim {
         ampoule_files::stop::finished(&self.path);
         let _ = self.file.unlock();
     }
-}
-
-#[cfg(unix)]
-fn same_file(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let id = |m: std::fs::Metadata| (m.dev(), m.ino());
-    let (a, b) = (file.metadata().map(id), std::fs::symlink_metadata(path).map(id));
-    matches!((a, b), (Ok(a), Ok(b)) if a == b)
-}
-
-#[cfg(not(unix))]
-fn same_file(_: &File, path: &Path) -> bool {
-    // A file that is open keeps its name here.
-    path.exists()
 }
 
 #[cfg(test)]

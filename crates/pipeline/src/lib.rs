@@ -34,11 +34,12 @@ pub mod recipe;
 mod record;
 mod run;
 mod slides;
-mod system;
 mod table;
 mod tensor;
 mod write;
 
+pub use ampoule_files::kind as file_kind;
+pub use ampoule_system::figures::{available_memory, cpu_model, peak_rss_bytes, rss_bytes, total_memory};
 pub use batch::Batch;
 pub use case::{Case, stem};
 pub use collect::{Collected, collect};
@@ -55,11 +56,10 @@ pub use memory::{
 pub use model::{Model, RECIPE_KEY};
 pub use nearest::nearest;
 pub use predict::{Planned, Settings, Timings, Workspace, planned};
-pub use read::{file_kind, grids_differ};
+pub use read::grids_differ;
 pub use recipe::Recipe;
 pub use record::{OnSlide, Record, Written};
 pub use run::{CaseResult, Outcome, Prediction, Progress, Summary, predict_case, run_cases};
 pub use slides::is_slide;
-pub use system::{available_memory, cpu_model, peak_rss_bytes, rss_bytes, total_memory};
 pub use table::Table;
 pub use write::OutputOptions;

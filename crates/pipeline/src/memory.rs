@@ -51,15 +51,17 @@ impl Allowance {
 }
 
 fn limit_or_machine(limit: Option<u64>) -> u64 {
-    limit.or_else(|| memory_limit(None)).or_else(crate::system::total_memory).unwrap_or(u64::MAX)
+    limit.or_else(|| memory_limit(None)).or_else(ampoule_system::figures::total_memory).unwrap_or(u64::MAX)
 }
 
 /// Bytes that this process may take in addition to what it holds: what is left of its limit ([`memory_limit`]), or what the machine
 /// has available. `None` where nothing is known.
 pub fn memory_room() -> Option<u64> {
     match memory_limit(None) {
-        Some(most) => Some(most.saturating_sub(slack(most) + crate::system::rss_bytes().unwrap_or(0))),
-        None => crate::system::available_memory(),
+        Some(most) => {
+            Some(most.saturating_sub(slack(most) + ampoule_system::figures::rss_bytes().unwrap_or(0)))
+        }
+        None => ampoule_system::figures::available_memory(),
     }
 }
 
@@ -83,7 +85,7 @@ pub fn ask_memory(file: &Path, what: &str, bytes: u64) -> crate::Result<()> {
 
 /// Bytes that this process holds, with those that are left free of its `limit`.
 pub fn held_bytes(limit: Option<u64>) -> u64 {
-    crate::system::rss_bytes().unwrap_or(0) + limit.map_or(0, slack)
+    ampoule_system::figures::rss_bytes().unwrap_or(0) + limit.map_or(0, slack)
 }
 
 /// Bytes of a limit that are left free for what no plan knows: pictures, tables, decoders' buffers and what the allocator

@@ -198,32 +198,9 @@ pub(crate) fn plain(path: &Path) -> Result<()> {
     match meta.is_file() {
         true => Ok(()),
         false => {
-            let reason = format!("it is not a plain file but {}", file_kind(&meta));
+            let reason = format!("it is not a plain file but {}", ampoule_files::kind(&meta));
             Err(Error::Content { path: path.into(), reason })
         }
-    }
-}
-
-/// What a path is, for people: a plain file, a folder, a named pipe …
-pub fn file_kind(meta: &std::fs::Metadata) -> &'static str {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::FileTypeExt;
-        let kind = meta.file_type();
-        if kind.is_fifo() {
-            return "a named pipe";
-        }
-        if kind.is_socket() {
-            return "a socket";
-        }
-        if kind.is_char_device() || kind.is_block_device() {
-            return "a device";
-        }
-    }
-    match (meta.is_file(), meta.is_dir()) {
-        (true, _) => "a plain file",
-        (_, true) => "a folder",
-        _ => "something else",
     }
 }
 

@@ -368,13 +368,13 @@ impl Output<'_> {
 
 /// The logistic function.
 pub(crate) fn sigmoid(v: f32) -> f32 {
-    1.0 / (1.0 + (-v).exp())
+    1.0 / (1.0 + libm::expf(-v))
 }
 
 /// Softmax in place.
 pub(crate) fn softmax(v: &mut [f32]) {
     let top = v.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    v.iter_mut().for_each(|x| *x = (*x - top).exp());
+    v.iter_mut().for_each(|x| *x = libm::expf(*x - top));
     let sum: f32 = v.iter().sum();
     v.iter_mut().for_each(|x| *x /= sum);
 }

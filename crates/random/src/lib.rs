@@ -57,7 +57,7 @@ impl Random {
     /// Normal with mean 0 and deviation 1 (Box and Muller).
     pub fn normal(&mut self) -> f32 {
         let (u, v) = (self.between(f32::EPSILON, 1.0), self.between(0.0, std::f32::consts::TAU));
-        (-2.0 * u.ln()).sqrt() * v.cos()
+        (-2.0 * libm::logf(u)).sqrt() * libm::cosf(v)
     }
 
     /// Puts a list in random order (Fisher and Yates).

@@ -1,52 +1,28 @@
 //! One block of memory for all activations, in huge pages where the system grants them.
 
 use crate::{Memory, OutOfMemory, Parts};
-use rustix::mm::{Advice, MapFlags, ProtFlags};
-use std::ffi::c_void;
+use ampoule_system::Pages;
 use std::ops::Range;
 
-/// Anonymous pages, zero until first written; untouched pages take no memory.
-pub struct Arena {
-    base: *mut c_void,
-    bytes: usize,
-}
-
-// SAFETY: the arena is plain owned memory.
-unsafe impl Send for Arena {}
-// SAFETY: as above; it is written through exclusive borrows only.
-unsafe impl Sync for Arena {}
+/// Pages of its own, zero until first written; untouched pages take no memory.
+pub struct Arena(Pages);
 
 impl Arena {
     /// Reserves `bytes`, at least one page.
     pub fn new(bytes: usize) -> Result<Self, OutOfMemory> {
-        let bytes = bytes.max(4096);
-        let refused = |_| OutOfMemory { bytes: bytes as u64 };
-        // SAFETY: a fresh private anonymous mapping aliases nothing.
-        let base = unsafe {
-            rustix::mm::mmap_anonymous(
-                std::ptr::null_mut(),
-                bytes,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE | MapFlags::NORESERVE,
-            )
-        }
-        .map_err(refused)?;
-        // Advice only: without huge pages everything works, a little slower.
-        // SAFETY: the range was just mapped.
-        let _ = unsafe { rustix::mm::madvise(base, bytes, Advice::LinuxHugepage) };
-        Ok(Arena { base, bytes })
+        Pages::new(bytes).map(Arena).ok_or(OutOfMemory { bytes: bytes as u64 })
     }
 
     /// All of it, to be read.
     pub fn as_bytes(&self) -> &[u8] {
         // SAFETY: mapped with this length, never uninitialised, and borrowed.
-        unsafe { std::slice::from_raw_parts(self.base.cast(), self.bytes) }
+        unsafe { std::slice::from_raw_parts(self.0.base(), self.0.len()) }
     }
 
     /// All of it, to be written.
     pub fn as_bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.base.cast(), self.bytes) }
+        unsafe { std::slice::from_raw_parts_mut(self.0.base(), self.0.len()) }
     }
 
     /// All of it, for steps that read and write.
@@ -62,23 +38,23 @@ impl Arena {
     /// The floats of which `floats` are the indices, to be written.
     pub fn floats_mut(&mut self, floats: Range<usize>) -> &mut [f32] {
         // SAFETY: pages are aligned, every bit pattern is a float, and the borrow is exclusive.
-        let all = unsafe { std::slice::from_raw_parts_mut(self.base.cast::<f32>(), self.bytes / 4) };
+        let all = unsafe { std::slice::from_raw_parts_mut(self.0.base().cast::<f32>(), self.0.len() / 4) };
         &mut all[floats]
     }
 
     fn all(&self) -> &[f32] {
         // SAFETY: pages are aligned, and every bit pattern is a float.
-        unsafe { std::slice::from_raw_parts(self.base.cast::<f32>(), self.bytes / 4) }
+        unsafe { std::slice::from_raw_parts(self.0.base().cast::<f32>(), self.0.len() / 4) }
     }
 
     /// Floats that are only read, and others that are handed out by turns. Panics where one of the first overlaps
     /// one of the second.
     pub fn parts(&mut self, reads: &[Range<usize>], writes: Vec<Range<usize>>) -> (Vec<&[f32]>, Parts<'_>) {
-        let len = self.bytes / 4;
+        let len = self.0.len() / 4;
         assert!(reads.iter().chain(&writes).all(|r| r.start <= r.end && r.end <= len), "beyond the arena");
         let separate = |a: &Range<usize>, b: &Range<usize>| a.end <= b.start || b.end <= a.start;
         assert!(reads.iter().all(|r| writes.iter().all(|w| separate(r, w))), "an output over an input");
-        let base = self.base.cast::<f32>();
+        let base = self.0.base().cast::<f32>();
         let read = |r: &Range<usize>| {
             // SAFETY: inside the arena, which is borrowed exclusively; nothing of it is written through
             // `Parts`, and nobody else has the arena.
@@ -90,15 +66,7 @@ impl Arena {
 
     /// Returns all pages to the system; contents become zero.
     pub fn release(&mut self) {
-        // SAFETY: the range is ours, and borrowed exclusively.
-        let _ = unsafe { rustix::mm::madvise(self.base, self.bytes, Advice::LinuxDontNeed) };
-    }
-}
-
-impl Drop for Arena {
-    fn drop(&mut self) {
-        // SAFETY: mapped in `new` with this length, and nothing outlives the arena.
-        let _ = unsafe { rustix::mm::munmap(self.base, self.bytes) };
+        self.0.release();
     }
 }
 
@@ -108,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_no_machine_has_is_refused() {
-        let bytes = 1 << 60;
+        let bytes = usize::MAX / 16;
         assert_eq!(Arena::new(bytes).err(), Some(OutOfMemory { bytes: bytes as u64 }));
     }
 

@@ -7,17 +7,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Lowest: they know no other crate.
     ("random", &[]),
     ("files", &[]),
+    ("system", &[]),
     ("kernels", &[]),
     ("graph", &[]),
     ("imaging", &["files"]),
     // The network.
-    ("onnx", &["files", "graph"]),
+    ("onnx", &["files", "graph", "system"]),
     ("torch", &["graph"]),
-    ("runtime", &["graph", "kernels"]),
+    ("runtime", &["graph", "kernels", "system"]),
     ("engine", &["graph", "kernels", "runtime"]),
     ("train", &["graph", "kernels", "random", "runtime"]),
     // From a file of a patient to a result.
-    ("pipeline", &["engine", "files", "graph", "imaging", "onnx"]),
+    ("pipeline", &["engine", "files", "graph", "imaging", "onnx", "system"]),
     ("zoo", &["files", "graph", "onnx", "pipeline", "torch"]),
     // What is done with a model.
     ("eval", &["engine", "graph", "imaging", "pipeline", "random"]),
@@ -30,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "study",
         &[
             "bench", "engine", "eval", "files", "graph", "imaging", "kernels", "onnx", "optimize",
-            "pipeline", "random",
+            "pipeline", "random", "system",
         ],
     ),
     // For users: of Rust, and of the command line.

@@ -3,7 +3,7 @@
 use crate::cell::{Failure, Labelled, Line, MARK, Ready, Reply, Task, Work};
 use crate::journal::{Entry, Journal};
 use crate::prepare::{Original, Prepared, prepare};
-use crate::profile::{self, Machine};
+use crate::profile::Machine;
 use crate::results::{Cell, Results, VERSION, VariantResult, WorkloadResult};
 use crate::spec::{Profile, Spec, Workload};
 use crate::summary::{Rounds, cell};
@@ -14,6 +14,7 @@ use ampoule_eval::{
     grouping_note,
 };
 use ampoule_pipeline::{Case, Fingerprint, Recipe, sha256_file, sha256_hex};
+use ampoule_system::confine;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -515,7 +516,7 @@ fn child(
         }
     }
     let status = child.wait()?;
-    profile::leave(pid);
+    confine::leave(pid);
     let said = listener.join().unwrap_or_default();
     let held = |text: String| match task.profile.memory_mib {
         Some(mib) => format!("{text} (held to {mib} MiB)"),
@@ -540,8 +541,7 @@ fn child(
 
 /// Whether a process ended as a limit of memory ends one: killed by the system, or by its own allocator's word.
 fn ended_by_limit(status: &std::process::ExitStatus, said: &str) -> bool {
-    use std::os::unix::process::ExitStatusExt;
     const WORDS: [&str; 5] =
         ["memory allocation of", "bad_alloc", "MemoryError", "Cannot allocate memory", "out of memory"];
-    status.signal() == Some(rustix::process::Signal::KILL.as_raw()) || WORDS.iter().any(|w| said.contains(w))
+    confine::killed(status) || WORDS.iter().any(|w| said.contains(w))
 }

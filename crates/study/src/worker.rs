@@ -14,6 +14,7 @@ use ampoule_eval::{Prediction, Runner, StageTimes};
 use ampoule_graph::Graph;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::Case;
+use ampoule_system::confine;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -33,7 +34,8 @@ pub fn serve(path: &Path) -> Result<(), WorkerError> {
         std::fs::read_to_string(path).map_err(|source| WorkerError::Read { path: path.into(), source })?;
     let task: Task =
         serde_json::from_str(&text).map_err(|source| WorkerError::Task { path: path.into(), source })?;
-    let done = profile::enter(&task.profile).map_err(Failure::from).and_then(|held| match &task.work {
+    let held = confine::enter(task.profile.threads, task.profile.memory_mib);
+    let done = held.map_err(|e| Failure::from(e.to_string())).and_then(|held| match &task.work {
         Work::Time { cases, seconds } => {
             let round = time(&task, cases, *seconds)?;
             Ok(Reply::Timed(Box::new(Round { held: held.map(str::to_owned), ..round })))

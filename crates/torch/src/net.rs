@@ -2,7 +2,7 @@
 
 use crate::value::{Handle, Value};
 use crate::{Error, Result};
-use ampoule_graph::infer::Tracker;
+use ampoule_graph::infer::{self, Tracker};
 use ampoule_graph::op::OpError;
 use ampoule_graph::{DType, Dim, Graph, Node, Op, Tensor, UnsupportedOp, ValueId, element_count, eval};
 use bytes::Bytes;
@@ -47,8 +47,6 @@ pub(crate) fn wrong<T>(reason: impl Into<String>) -> Followed<T> {
 const NODES: usize = 50_000;
 /// Most elements of constants that are computed at once.
 const FOLDED: usize = 1 << 18;
-/// Most elements of one tensor, as for graphs of other files.
-const LARGEST: usize = 1 << 38;
 /// Most bytes of constants that are made here, beside those of the file.
 const MADE: usize = 2 << 30;
 
@@ -156,7 +154,7 @@ impl Net {
         self.tracker.last_node(&mut self.graph)?;
         for &out in &outs {
             let dims = self.graph.value(out).dims();
-            if dims.is_some_and(|d| element_count(&d).is_none_or(|n| n > LARGEST)) {
+            if dims.is_some_and(|d| element_count(&d).is_none_or(|n| n > infer::LARGEST)) {
                 return wrong("a tensor of too many elements");
             }
         }

@@ -11,12 +11,12 @@ pub const IGNORED: u8 = 255;
 /// Softmax of the logits of a pixel into `p`; one logit is that of the second of two classes.
 fn probabilities(z: &[f32], p: &mut [f32]) {
     if let [z] = z {
-        p[1] = 1.0 / (1.0 + (-z).exp());
+        p[1] = 1.0 / (1.0 + libm::expf(-z));
         p[0] = 1.0 - p[1];
         return;
     }
     let top = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    p.iter_mut().zip(z).for_each(|(p, z)| *p = (z - top).exp());
+    p.iter_mut().zip(z).for_each(|(p, z)| *p = libm::expf(z - top));
     let sum: f32 = p.iter().sum();
     p.iter_mut().for_each(|p| *p /= sum);
 }
@@ -60,7 +60,7 @@ pub fn cross_entropy(
         for j in 0..k {
             let truth = smoothing / k as f32 + if j == label as usize { 1.0 - smoothing } else { 0.0 };
             if truth > 0.0 {
-                loss -= (w * truth) as f64 * (p[j].max(1e-30) as f64).ln();
+                loss -= (w * truth) as f64 * libm::log(p[j].max(1e-30) as f64);
             }
             d[j] = factor * w * (p[j] - truth);
         }
@@ -123,8 +123,8 @@ pub fn binary_cross_entropy(
     for (i, &label) in labels.iter().enumerate().filter(|l| *l.1 != IGNORED) {
         for j in 0..c {
             let (z, y) = (logits[i * c + j], (label as usize == j) as u8 as f32);
-            loss += ((z.max(0.0) - z * y + (-z.abs()).exp().ln_1p()) / count) as f64;
-            grad[i * c + j] += factor * (1.0 / (1.0 + (-z).exp()) - y) / count;
+            loss += ((z.max(0.0) - z * y + libm::log1pf(libm::expf(-z.abs()))) / count) as f64;
+            grad[i * c + j] += factor * (1.0 / (1.0 + libm::expf(-z)) - y) / count;
         }
     }
     loss
@@ -149,9 +149,9 @@ pub fn distillation(
     if each && c > 1 {
         let count = (n * c) as f32;
         for i in 0..n * c {
-            let (z, q) = (logits[i] / t, 1.0 / (1.0 + (-teacher[i] / t).exp()));
-            loss += (t * t * (z.max(0.0) - z * q + (-z.abs()).exp().ln_1p()) / count) as f64;
-            grad[i] += factor * t * (1.0 / (1.0 + (-z).exp()) - q) / count;
+            let (z, q) = (logits[i] / t, 1.0 / (1.0 + libm::expf(-teacher[i] / t)));
+            loss += (t * t * (z.max(0.0) - z * q + libm::log1pf(libm::expf(-z.abs()))) / count) as f64;
+            grad[i] += factor * t * (1.0 / (1.0 + libm::expf(-z)) - q) / count;
         }
         return loss;
     }
@@ -165,7 +165,7 @@ pub fn distillation(
         }
         for j in 0..k {
             if q[j] > 0.0 {
-                loss -= (t * t * q[j] / count) as f64 * (p[j].max(1e-30) as f64).ln();
+                loss -= (t * t * q[j] / count) as f64 * libm::log(p[j].max(1e-30) as f64);
             }
             d[j] = factor * t * (p[j] - q[j]) / count;
         }

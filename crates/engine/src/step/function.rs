@@ -49,7 +49,7 @@ fn sign(x: f32) -> f32 {
 }
 
 fn softplus(x: f32) -> f32 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
+    x.max(0.0) + libm::log1pf(libm::expf(-x.abs()))
 }
 
 fn clipped(x: f32, low: f32, high: f32) -> f32 {
@@ -92,9 +92,9 @@ impl Function {
 
     fn unary(u: Unary) -> Option<fn([&[f32]; 3], &mut [f32])> {
         Some(match u {
-            Unary::Log => one!(f32::ln),
-            Unary::Sin => one!(f32::sin),
-            Unary::Cos => one!(f32::cos),
+            Unary::Log => one!(libm::logf),
+            Unary::Sin => one!(libm::sinf),
+            Unary::Cos => one!(libm::cosf),
             Unary::Floor => one!(f32::floor),
             Unary::Ceil => one!(f32::ceil),
             Unary::Round => one!(f32::round_ties_even),

@@ -61,7 +61,7 @@ pub(super) fn binary(b: Binary, x: &Array, y: &Array) -> OpResult<Array> {
             Mul => a.wrapping_mul(c),
             Div if !signed => (a as u64).checked_div(c as u64).unwrap_or(0) as i64,
             Div => a.checked_div(c).unwrap_or(0),
-            Pow => (a as f64).powf(c as f64) as i64,
+            Pow => libm::pow(a as f64, c as f64) as i64,
             Mod { fmod: true } => a.checked_rem(c).unwrap_or(0),
             Mod { fmod: false } if !signed => (a as u64).checked_rem(c as u64).unwrap_or(0) as i64,
             Mod { fmod: false } => {
@@ -117,7 +117,7 @@ pub(super) fn binary(b: Binary, x: &Array, y: &Array) -> OpResult<Array> {
         Sub => a - c,
         Mul => a * c,
         Div => a / c,
-        Pow => a.powf(c),
+        Pow => libm::pow(a, c),
         Mod { fmod: true } => a % c,
         Mod { fmod: false } => a - c * (a / c).floor(),
         PRelu => {

@@ -89,7 +89,7 @@ pub(super) fn shapes(args: &Args, r: &Recurrent, outputs: usize) -> OpResult<Vec
 }
 
 fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
+    1.0 / (1.0 + libm::exp(-x))
 }
 
 /// The next hidden state and cell of unit `k`. `x` and `h` are the gates' sums over the input and over the hidden
@@ -99,15 +99,15 @@ fn next(cell: Cell, hidden: usize, k: usize, x: &[f64], h: &[f64], old: f64, c: 
     match cell {
         Cell::Lstm => {
             let (i, o, f) = (sigmoid(gate(0)), sigmoid(gate(1)), sigmoid(gate(2)));
-            let c = f * c + i * gate(3).tanh();
-            (o * c.tanh(), c)
+            let c = f * c + i * libm::tanh(gate(3));
+            (o * libm::tanh(c), c)
         }
         Cell::Gru { .. } => {
             let z = sigmoid(gate(0));
-            let candidate = (x[2 * hidden + k] + h[2 * hidden + k]).tanh();
+            let candidate = libm::tanh(x[2 * hidden + k] + h[2 * hidden + k]);
             ((1.0 - z) * candidate + z * old, c)
         }
-        Cell::Rnn => (gate(0).tanh(), c),
+        Cell::Rnn => (libm::tanh(gate(0)), c),
     }
 }
 

@@ -61,10 +61,10 @@ pub(super) fn reduce(kind: Reduction, x: &Inputs, keep: bool, noop: bool) -> OpR
             Reduction::L1 => it().map(f64::abs).sum(),
             Reduction::L2 => it().map(|x| x * x).sum::<f64>().sqrt(),
             Reduction::SumSquare => it().map(|x| x * x).sum(),
-            Reduction::LogSum => it().sum::<f64>().ln(),
+            Reduction::LogSum => libm::log(it().sum::<f64>()),
             Reduction::LogSumExp => {
                 let m = it().fold(f64::NEG_INFINITY, f64::max);
-                if m.is_finite() { m + it().map(|x| (x - m).exp()).sum::<f64>().ln() } else { m }
+                if m.is_finite() { m + libm::log(it().map(|x| libm::exp(x - m)).sum::<f64>()) } else { m }
             }
         }
     };
@@ -108,9 +108,9 @@ pub(super) fn softmax(a: &Array, ax: i64, log: bool) -> OpResult<Array> {
     let mut out = vec![0.0; v.len()];
     for g in groups {
         let m = g.iter().map(|&i| v[i]).fold(f64::NEG_INFINITY, f64::max);
-        let s: f64 = g.iter().map(|&i| (v[i] - m).exp()).sum();
+        let s: f64 = g.iter().map(|&i| libm::exp(v[i] - m)).sum();
         for &i in &g {
-            out[i] = if log { v[i] - m - s.ln() } else { (v[i] - m).exp() / s };
+            out[i] = if log { v[i] - m - libm::log(s) } else { libm::exp(v[i] - m) / s };
         }
     }
     Ok(Array::float(a.dtype, a.dims.clone(), out))

@@ -116,17 +116,17 @@ fn erf(x: f64) -> f64 {
         for k in (1..=60).rev() {
             f = k as f64 / 2.0 / (a + f);
         }
-        let erfc = (-a * a).exp() / ((a + f) * std::f64::consts::PI.sqrt());
+        let erfc = libm::exp(-a * a) / ((a + f) * std::f64::consts::PI.sqrt());
         (1.0 - erfc).copysign(x)
     }
 }
 
 fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
+    x.max(0.0) + libm::log1p(libm::exp(-x.abs()))
 }
 
 fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
+    1.0 / (1.0 + libm::exp(-x))
 }
 
 /// The function itself, in float64.
@@ -148,16 +148,18 @@ fn scalar(u: Unary, x: f64) -> f64 {
         }
         Unary::Elu { alpha } => {
             if x < 0.0 {
-                alpha as f64 * x.exp_m1()
+                alpha as f64 * libm::expm1(x)
             } else {
                 x
             }
         }
         Unary::Celu { alpha } => {
             let a = alpha as f64;
-            x.max(0.0) + (a * (x / a).exp_m1()).min(0.0)
+            x.max(0.0) + (a * libm::expm1(x / a)).min(0.0)
         }
-        Unary::Selu { alpha, gamma } => gamma as f64 * if x > 0.0 { x } else { alpha as f64 * x.exp_m1() },
+        Unary::Selu { alpha, gamma } => {
+            gamma as f64 * if x > 0.0 { x } else { alpha as f64 * libm::expm1(x) }
+        }
         Unary::ThresholdedRelu { alpha } => {
             if x > alpha as f64 {
                 x
@@ -167,20 +169,20 @@ fn scalar(u: Unary, x: f64) -> f64 {
         }
         Unary::HardSigmoid { alpha, beta } => (alpha as f64 * x + beta as f64).clamp(0.0, 1.0),
         Unary::Sigmoid => sigmoid(x),
-        Unary::Tanh => x.tanh(),
+        Unary::Tanh => libm::tanh(x),
         Unary::Softplus => softplus(x),
         Unary::Softsign => x / (1.0 + x.abs()),
         Unary::Swish { alpha } => x * sigmoid(alpha as f64 * x),
         Unary::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
-        Unary::Mish => x * softplus(x).tanh(),
+        Unary::Mish => x * libm::tanh(softplus(x)),
         Unary::Gelu { tanh: false } => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
         Unary::Gelu { tanh: true } => {
             let c = (2.0 / std::f64::consts::PI).sqrt();
-            0.5 * x * (1.0 + (c * (x + 0.044715 * x * x * x)).tanh())
+            0.5 * x * (1.0 + libm::tanh(c * (x + 0.044715 * x * x * x)))
         }
         Unary::Erf => erf(x),
-        Unary::Exp => x.exp(),
-        Unary::Log => x.ln(),
+        Unary::Exp => libm::exp(x),
+        Unary::Log => libm::log(x),
         Unary::Sqrt => x.sqrt(),
         Unary::Reciprocal => 1.0 / x,
         Unary::Neg => -x,
@@ -197,14 +199,14 @@ fn scalar(u: Unary, x: f64) -> f64 {
         Unary::Floor => x.floor(),
         Unary::Ceil => x.ceil(),
         Unary::Round => x.round_ties_even(),
-        Unary::Sin => x.sin(),
-        Unary::Cos => x.cos(),
-        Unary::Tan => x.tan(),
-        Unary::Asin => x.asin(),
-        Unary::Acos => x.acos(),
-        Unary::Atan => x.atan(),
-        Unary::Sinh => x.sinh(),
-        Unary::Cosh => x.cosh(),
+        Unary::Sin => libm::sin(x),
+        Unary::Cos => libm::cos(x),
+        Unary::Tan => libm::tan(x),
+        Unary::Asin => libm::asin(x),
+        Unary::Acos => libm::acos(x),
+        Unary::Atan => libm::atan(x),
+        Unary::Sinh => libm::sinh(x),
+        Unary::Cosh => libm::cosh(x),
         Unary::Asinh => x.asinh(),
         Unary::Acosh => x.acosh(),
         Unary::Atanh => x.atanh(),

@@ -198,6 +198,6 @@ impl Window {
 }
 
 fn extent_of(kernel: usize, dilation: usize) -> OpResult<i64> {
-    let span = (kernel - 1).checked_mul(dilation).filter(|&s| s < 1 << 40);
+    let span = (kernel - 1).checked_mul(dilation).filter(|&s| (s as u64) < 1 << 40);
     span.map(|s| s as i64 + 1).ok_or(OpError::TooLarge { what: "a dilation" })
 }

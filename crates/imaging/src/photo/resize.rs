@@ -52,7 +52,7 @@ impl Filter {
                 }
             }
             Filter::Lanczos => {
-                let sinc = |v: f64| if v == 0.0 { 1.0 } else { (v * PI).sin() / (v * PI) };
+                let sinc = |v: f64| if v == 0.0 { 1.0 } else { libm::sin(v * PI) / (v * PI) };
                 if (-3.0..3.0).contains(&x) { sinc(x) * sinc(x / 3.0) } else { 0.0 }
             }
         }

@@ -103,7 +103,7 @@ impl AxisMap {
         let scale = n as f64 / m as f64;
         let sigma = ((scale - 1.0) / 2.0).max(0.0);
         let radius = if sigma > 0.0 { (4.0 * sigma + 0.5) as i64 } else { 0 };
-        let bell = |d: i64| if sigma > 0.0 { (-0.5 * (d as f64 / sigma).powi(2)).exp() } else { 1.0 };
+        let bell = |d: i64| if sigma > 0.0 { libm::exp(-0.5 * (d as f64 / sigma).powi(2)) } else { 1.0 };
         let total: f64 = (-radius..=radius).map(bell).sum();
         let mut map = AxisMap::empty(n);
         for o in 0..m {

@@ -36,7 +36,7 @@ fn entropy(grey: &[u8], w: usize, h: usize) -> Vec<f32> {
     let bits: Vec<f32> = (0..=side * side)
         .map(|n| {
             let p = n as f32 / (side * side) as f32;
-            -p * p.clamp(1e-6, 1.0).log2()
+            -p * libm::log2f(p.clamp(1e-6, 1.0))
         })
         .collect();
     let clamp = |i: usize, n: usize| i.saturating_sub(RADIUS).min(n - 1);
@@ -126,8 +126,8 @@ fn columns(densities: &[[f64; 3]]) -> Option<[[f64; 3]; 3]> {
     let mut angles: Vec<(f64, [f64; 2])> = densities
         .iter()
         .map(|d| [dot(first, *d), dot(second, *d)])
-        .filter(|p| p[0].hypot(p[1]) > STAINED)
-        .map(|p| ((1.0 - p[1] / p[0].hypot(p[1])) * p[0].signum(), p))
+        .filter(|p| libm::hypot(p[0], p[1]) > STAINED)
+        .map(|p| ((1.0 - p[1] / libm::hypot(p[0], p[1])) * p[0].signum(), p))
         .collect();
     if angles.is_empty() {
         return None;
@@ -171,9 +171,9 @@ impl Channels {
     pub fn find(photo: &Photo) -> Option<Channels> {
         let glass = glass(photo);
         let light = light(photo, &glass);
-        let scale = 255.0 / light.ln();
+        let scale = 255.0 / libm::log(light);
         let levels: Vec<f64> =
-            (0..256).map(|v| (-((v as f64).max(1e-10) / light).ln() * scale).max(0.0)).collect();
+            (0..256).map(|v| (-libm::log((v as f64).max(1e-10) / light) * scale).max(0.0)).collect();
         let tissue = photo.rgb.chunks_exact(3).zip(&glass.data).filter(|p| *p.1 == 0);
         let densities: Vec<[f64; 3]> =
             tissue.map(|(p, _)| [0, 1, 2].map(|c| levels[p[c] as usize])).collect();
@@ -205,7 +205,7 @@ impl Channels {
 
     /// Optical densities (base 10) of grey levels.
     fn densities(&self) -> Vec<f32> {
-        (0..256).map(|v| -((v as f32).clamp(1.0, self.light) / self.light).log10()).collect()
+        (0..256).map(|v| -libm::log10f((v as f32).clamp(1.0, self.light) / self.light)).collect()
     }
 
     fn value(&self, densities: &[f32], c: usize, p: &[u8]) -> f32 {

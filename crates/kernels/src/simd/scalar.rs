@@ -137,6 +137,10 @@ unsafe impl Vector for Scalar {
     }
     #[inline(always)]
     unsafe fn fma(a: f32, b: f32, c: f32) -> f32 {
+        // Every 64-bit ARM has the instruction.
+        if cfg!(target_arch = "aarch64") {
+            return a.mul_add(b, c);
+        }
         // One rounding as in the vector backends, through float64 instead of the C library's slow
         // fmaf. The product is exact there; the sum is rounded to odd (Boldo and Melquiond, 2008),
         // so that the second rounding cannot tip a tie that the first one made.

@@ -77,7 +77,7 @@ impl Pose {
             // About the axis that stands on the image; volumes also about the others.
             let about = if dims[0] == 1 { 0 } else { r.below(3) };
             let (a, b) = ([1, 0, 0][about], [2, 2, 1][about]);
-            let (sin, cos) = r.between(-TURN, TURN).sin_cos();
+            let (sin, cos) = libm::sincosf(r.between(-TURN, TURN));
             for i in 0..3 {
                 let (u, v) = (matrix[a][i], matrix[b][i]);
                 matrix[a][i] = cos * u - sin * v;

@@ -99,7 +99,7 @@ pub(crate) fn logits_of(taught: &[f32], channels: usize, foreground: usize) -> V
     const LEAST: f32 = 1e-4;
     let logit = |p: f32| {
         let p = p.clamp(LEAST, 1.0 - LEAST);
-        (p / (1.0 - p)).ln()
+        libm::logf(p / (1.0 - p))
     };
     match channels {
         1 => taught.iter().map(|&p| logit(p)).collect(),

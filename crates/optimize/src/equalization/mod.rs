@@ -136,7 +136,8 @@ impl ChannelRanges {
 
 /// The factor that each channel's weights are multiplied by, and its values divided by.
 fn factors(values: &[f32], weights: &[f32]) -> Vec<f32> {
-    let known = |(v, w): (&f32, &f32)| (*v > 0.0 && *w > 0.0 && v.is_finite()).then(|| (v / w).log2() / 2.0);
+    let known =
+        |(v, w): (&f32, &f32)| (*v > 0.0 && *w > 0.0 && v.is_finite()).then(|| libm::log2f(v / w) / 2.0);
     let wanted: Vec<Option<f32>> = values.iter().zip(weights).map(known).collect();
     let found: Vec<f32> = wanted.iter().flatten().copied().collect();
     // The scale of the whole tensor stays about what it was.

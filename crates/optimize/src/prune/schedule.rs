@@ -180,7 +180,7 @@ fn share(step: usize, steps: usize) -> f64 {
         return 1.0;
     }
     let at = (step + 1) as f64 / steps as f64;
-    (1.0 - (-PACE * at).exp()) / (1.0 - (-PACE).exp())
+    (1.0 - libm::exp(-PACE * at)) / (1.0 - libm::exp(-PACE))
 }
 
 fn cut(graph: &Graph, s: &Structure, keep: &[bool], moments: Option<&Moments>) -> Result<Graph> {

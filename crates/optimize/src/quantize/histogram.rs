@@ -73,7 +73,7 @@ impl Histogram {
     fn widen(&mut self, most: f64) {
         if self.reach == 0.0 {
             // A power of two, so that widths are the same whatever the order of cases.
-            self.reach = 2f64.powi(most.log2().ceil() as i32).max(f64::MIN_POSITIVE);
+            self.reach = 2f64.powi(libm::log2(most).ceil() as i32).max(f64::MIN_POSITIVE);
             self.counts[HALF] += std::mem::take(&mut self.zeros);
         }
         while self.reach < most {
@@ -100,7 +100,7 @@ impl Histogram {
         let reach = self.reach.max(other.reach);
         if reach > 0.0 {
             self.widen(reach);
-            let factor = (self.reach / other.reach.max(f64::MIN_POSITIVE)).log2().round() as u32;
+            let factor = libm::log2(self.reach / other.reach.max(f64::MIN_POSITIVE)).round() as u32;
             if other.reach > 0.0 {
                 for (i, &c) in other.counts.iter().enumerate() {
                     let from_zero = i as i64 - HALF as i64;

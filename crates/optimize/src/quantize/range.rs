@@ -227,7 +227,7 @@ fn divergence(h: &Histogram, r: Range) -> f64 {
             clipped[0] * (Some(i) == first) as u8 as f64 + clipped[1] * (Some(i) == last) as u8 as f64;
         let p = (*c as f64 + extra) / total;
         let q = (mass[level(m)] / filled[level(m)]) / (total - clipped[0] - clipped[1]).max(1.0);
-        sum += p * (p / q).ln();
+        sum += p * libm::log(p / q);
     }
     if first.is_none() { f64::INFINITY } else { sum }
 }

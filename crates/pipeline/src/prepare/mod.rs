@@ -144,7 +144,7 @@ impl<'a> Image<'a> {
             Pixels::Floats(list) => list.len() as u64,
         };
         let needed = 4 * channels * voxels as u64;
-        let held = crate::system::rss_bytes().unwrap_or(0) + slack(limit);
+        let held = ampoule_system::figures::rss_bytes().unwrap_or(0) + slack(limit);
         let room = limit.saturating_sub(held);
         if needed > room { Err(Refused::Memory { needed, room, limit }) } else { Ok(()) }
     }

@@ -306,7 +306,7 @@ fn runs(model: &Model, output: &Path, batch: &Batch, summary: &Summary) -> Resul
         "calibration": batch.calibration,
         "threads": model.threads(),
         "cpu": record.cpu,
-        "host": crate::system::host(),
+        "host": ampoule_system::figures::host(),
     });
     let same = |v: &serde_json::Value| v.get("fingerprint") == entry.get("fingerprint");
     let mut all: Vec<serde_json::Value> = old.unwrap_or_default().into_iter().filter(|v| !same(v)).collect();

@@ -183,10 +183,10 @@ impl Reduce {
             Finish::Total => total,
             Finish::Mean => total / self.count as f64,
             Finish::Root => total.sqrt(),
-            Finish::Log => total.ln(),
+            Finish::Log => libm::log(total),
             Finish::LogSumExp => {
                 let m = shift.unwrap_or(0.0) as f64;
-                if m.is_finite() { m + total.ln() } else { m }
+                if m.is_finite() { m + libm::log(total) } else { m }
             }
         }) as f32
     }

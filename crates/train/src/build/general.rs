@@ -199,12 +199,12 @@ impl Building<'_> {
 fn derivative(u: Unary) -> Option<(fn(f32) -> f32, fn(f32) -> f32)> {
     const ROOT_2_PI: f32 = 0.797_884_6;
     fn tanh_gelu(x: f32) -> f32 {
-        0.5 * x * (1.0 + (ROOT_2_PI * (x + 0.044_715 * x * x * x)).tanh())
+        0.5 * x * (1.0 + libm::tanhf(ROOT_2_PI * (x + 0.044_715 * x * x * x)))
     }
     Some(match u {
         Unary::Neg => (|x| -x, |_| -1.0),
-        Unary::Exp => (f32::exp, f32::exp),
-        Unary::Log => (f32::ln, |x| 1.0 / x),
+        Unary::Exp => (libm::expf, libm::expf),
+        Unary::Log => (libm::logf, |x| 1.0 / x),
         Unary::Sqrt => (f32::sqrt, |x| 0.5 / x.sqrt()),
         Unary::Reciprocal => (|x| 1.0 / x, |x| -1.0 / (x * x)),
         Unary::Abs => (f32::abs, |x| {
@@ -216,17 +216,19 @@ fn derivative(u: Unary) -> Option<(fn(f32) -> f32, fn(f32) -> f32)> {
                 0.0
             }
         }),
-        Unary::Sin => (f32::sin, f32::cos),
-        Unary::Cos => (f32::cos, |x| -x.sin()),
-        Unary::Softplus => (|x| x.max(0.0) + (-x.abs()).exp().ln_1p(), |x| 1.0 / (1.0 + (-x).exp())),
+        Unary::Sin => (libm::sinf, libm::cosf),
+        Unary::Cos => (libm::cosf, |x| -libm::sinf(x)),
+        Unary::Softplus => {
+            (|x| x.max(0.0) + libm::log1pf(libm::expf(-x.abs())), |x| 1.0 / (1.0 + libm::expf(-x)))
+        }
         Unary::Softsign => (|x| x / (1.0 + x.abs()), |x| (1.0 + x.abs()).powi(-2)),
         Unary::Selu { alpha, gamma } if [alpha, gamma] == [1.673_263_2, 1.050_701] => (
-            |x| 1.050_701 * if x > 0.0 { x } else { 1.673_263_2 * x.exp_m1() },
-            |x| 1.050_701 * if x > 0.0 { 1.0 } else { 1.673_263_2 * x.exp() },
+            |x| 1.050_701 * if x > 0.0 { x } else { 1.673_263_2 * libm::expm1f(x) },
+            |x| 1.050_701 * if x > 0.0 { 1.0 } else { 1.673_263_2 * libm::expf(x) },
         ),
         Unary::Gelu { tanh: true } => (tanh_gelu, |x| {
             let inner = ROOT_2_PI * (x + 0.044_715 * x * x * x);
-            let (t, step) = (inner.tanh(), ROOT_2_PI * (1.0 + 3.0 * 0.044_715 * x * x));
+            let (t, step) = (libm::tanhf(inner), ROOT_2_PI * (1.0 + 3.0 * 0.044_715 * x * x));
             0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * step
         }),
         _ => return None,

@@ -48,7 +48,7 @@ impl Pair {
             Pair::Sub => a - b,
             Pair::Mul => a * b,
             Pair::Div => a / b,
-            Pair::Pow => a.powf(b),
+            Pair::Pow => libm::powf(a, b),
             Pair::PRelu => {
                 if a < 0.0 {
                     a * b
@@ -66,7 +66,9 @@ impl Pair {
             Pair::Sub => [1.0, -1.0],
             Pair::Mul => [b, a],
             Pair::Div => [1.0 / b, -a / (b * b)],
-            Pair::Pow => [b * a.powf(b - 1.0), if a > 0.0 { a.powf(b) * a.ln() } else { 0.0 }],
+            Pair::Pow => {
+                [b * libm::powf(a, b - 1.0), if a > 0.0 { libm::powf(a, b) * libm::logf(a) } else { 0.0 }]
+            }
             Pair::PRelu => {
                 if a < 0.0 {
                     [b, a]

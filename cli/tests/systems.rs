@@ -1,0 +1,180 @@
+//! What must hold on every operating system: bits of results, names that are hard, files that are in use.
+//!
+//! A line `BITS name hash` of the output is a result whose bits must be the same wherever its feature set runs;
+//! `scripts/cross.sh` compares them between systems.
+
+mod program;
+
+use ampoule_graph::build::Builder;
+use ampoule_graph::op::Window;
+use ampoule_graph::{Dim, Tensor};
+use ampoule_imaging::geometry::Affine;
+use ampoule_imaging::{Nifti, Volume};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+const QUICK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/quick");
+
+fn ampoule(folder: &Path, args: &[&str]) -> Output {
+    let mut c = program::program();
+    c.args(args).current_dir(folder).env("AMPOULE_MODELS", folder.join("models"));
+    c.output().unwrap()
+}
+
+#[track_caller]
+fn expect(o: &Output, code: i32, words: &[&str]) {
+    let text = format!("{}{}", String::from_utf8_lossy(&o.stdout), String::from_utf8_lossy(&o.stderr));
+    assert_eq!(o.status.code(), Some(code), "{text}");
+    for w in words {
+        assert!(text.contains(w), "`{w}` is not in: {text}");
+    }
+}
+
+/// Tells the bits of files, by their names in order.
+fn bits(name: &str, files: &[PathBuf]) {
+    let all: Vec<u8> = files.iter().flat_map(|f| std::fs::read(f).unwrap()).collect();
+    println!("BITS {name} {}", ampoule_pipeline::sha256_hex(&all));
+}
+
+/// Images that a run left in `folder`.
+fn images(folder: &Path) -> Vec<PathBuf> {
+    let image = |p: &PathBuf| {
+        let name = p.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.ends_with(".nii.gz") || name.ends_with("_mask.png") || name.ends_with("_prob.tif")
+    };
+    let mut all: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(image).collect();
+    all.sort();
+    assert!(!all.is_empty(), "{} has no image", folder.display());
+    all
+}
+
+/// Feature sets that this machine has.
+fn sets() -> Vec<&'static str> {
+    ampoule_kernels::available().iter().map(|s| s.name()).collect()
+}
+
+#[test]
+fn int8_models_and_their_labels_have_the_same_bits() {
+    let d = tempfile::tempdir().unwrap();
+    let (model, calibrate) = (format!("{QUICK}/discs.onnx"), format!("{QUICK}/calibrate"));
+    let args = ["optimize", &model, "-o", "int8.onnx", "--calibrate", &calibrate, "--isa", "scalar", "--quiet"];
+    expect(&ampoule(d.path(), &args), 0, &[]);
+    bits("int8-model", &[d.path().join("int8.onnx")]);
+    for set in sets() {
+        let out = format!("int8-{set}");
+        let test = format!("{QUICK}/test");
+        expect(&ampoule(d.path(), &["run", "int8.onnx", &test, "-o", &out, "--isa", set, "--quiet"]), 0, &[]);
+        bits(&format!("int8-labels-{set}"), &images(&d.path().join(out)));
+    }
+}
+
+#[test]
+fn float_networks_have_the_same_bits_on_a_feature_set() {
+    let d = tempfile::tempdir().unwrap();
+    let model = format!("{QUICK}/discs.onnx");
+    for set in sets() {
+        let (out, test) = (format!("fp32-{set}"), format!("{QUICK}/validate"));
+        let args = ["run", &model, &test, "-o", &out, "--isa", set, "--quiet", "--save-probabilities"];
+        expect(&ampoule(d.path(), &args), 0, &[]);
+        bits(&format!("fp32-{set}"), &images(&d.path().join(out)));
+    }
+}
+
+#[test]
+fn a_whole_head_has_the_same_mask_on_a_feature_set() {
+    // Minutes where there is nothing better, and where it is emulated.
+    let slow = std::env::var("AMPOULE_SLOW").is_ok();
+    let best = ["avx2", "scalar"].into_iter().find(|s| sets().contains(s)).unwrap();
+    if best == "scalar" && !slow {
+        println!("SKIPPED: a whole head on the feature set scalar (AMPOULE_SLOW=1 runs it)");
+        return;
+    }
+    let d = tempfile::tempdir().unwrap();
+    let head = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/colin27.nii.gz");
+    // By its name alone: nothing has been fetched.
+    expect(&ampoule(d.path(), &["run", "deepbet", head, "-o", "out", "--isa", best]), 0, &["ml", "built in"]);
+    bits(&format!("head-{best}"), &[d.path().join("out/colin27_mask.nii.gz")]);
+}
+
+/// A network that subtracts a half.
+fn network(path: &Path) {
+    let mut b = Builder::new("half");
+    let dims = [1, 1, 8, 8, 8].map(Dim::Known);
+    let x = b.input("image", &dims);
+    let weight = Tensor::f32(&[1, 1, 1, 1, 1], &[1.0]);
+    let y = b.conv(x, weight, Some(Tensor::f32(&[1], &[-0.5])), Window::of(&[1; 3]));
+    b.output(y, "probability", &dims);
+    let mut g = b.finish();
+    g.set_meta(ampoule_pipeline::RECIPE_KEY, RECIPE);
+    ampoule_onnx::write_file(&g, path).unwrap();
+}
+
+const RECIPE: &str = r#"
+version = 2
+[model]
+name = "half"
+task = "segmentation"
+[[input]]
+name = "image"
+[[preprocess]]
+step = "resize"
+size = [8, 8, 8]
+method = "nearest-exact"
+[[network]]
+outputs = ["probability"]
+axes = "xyz"
+[decide]
+rule = "threshold"
+[[label]]
+name = "bright"
+value = 1
+channel = 0
+"#;
+
+fn volume(path: &Path) {
+    let mut v = Volume::filled([8; 3], 0f32);
+    v.data.iter_mut().enumerate().for_each(|(i, x)| *x = (i % 7) as f32);
+    let affine = Affine([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]);
+    Nifti::from_f32(&v, affine).write(path).unwrap();
+}
+
+#[test]
+fn names_may_be_long_and_in_any_script() {
+    let d = tempfile::tempdir().unwrap();
+    // Longer together than the 260 characters that Windows once allowed.
+    let folder = format!("{}/müller, 山田 & Παπαδόπουλος", vec!["Station drei".repeat(6); 4].join("/"));
+    std::fs::create_dir_all(d.path().join(&folder)).unwrap();
+    network(&d.path().join(&folder).join("модель.onnx"));
+    let head = format!("{folder}/größe 1 (α).nii.gz");
+    volume(&d.path().join(&head));
+    let model = format!("{folder}/модель.onnx");
+    let out = format!("{folder}/ergebnis 結果");
+    expect(&ampoule(d.path(), &["run", &model, &head, "-o", &out]), 0, &["größe 1 (α)"]);
+    assert!(d.path().join(out).join("größe 1 (α)_mask.nii.gz").is_file());
+}
+
+#[test]
+fn patterns_are_files() {
+    let d = tempfile::tempdir().unwrap();
+    network(&d.path().join("m.onnx"));
+    for name in ["a.nii.gz", "b.nii.gz", "c.txt.nii"] {
+        volume(&d.path().join(name));
+    }
+    let o = ampoule(d.path(), &["run", "m.onnx", "*.nii.gz", "-o", "out"]);
+    if cfg!(windows) {
+        // `cmd.exe` hands patterns on as they are typed.
+        expect(&o, 0, &["a.nii.gz", "b.nii.gz"]);
+        assert!(d.path().join("out/a_mask.nii.gz").is_file() && !d.path().join("out/c.txt_mask.nii").exists());
+    } else {
+        // Shells have replaced those that match.
+        expect(&o, 3, &["*.nii.gz"]);
+    }
+}
+
+#[test]
+fn what_is_missing_is_said_without_network() {
+    let d = tempfile::tempdir().unwrap();
+    let o = ampoule(d.path(), &["models", "fetch", "deepbrain", "--offline"]);
+    expect(&o, 3, &["deepbrain-0.1-", ".whl", "--from", "87c10e8c"]);
+    expect(&ampoule(d.path(), &["models", "list"]), 0, &["built in", "not fetched"]);
+}
