@@ -10,6 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kernels", &[]),
     ("graph", &[]),
     ("imaging", &["files"]),
+    ("dicom", &["files", "imaging"]),
     // The network.
     ("onnx", &["files", "graph"]),
     ("torch", &["graph"]),
@@ -17,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &["graph", "kernels", "runtime"]),
     ("train", &["graph", "kernels", "random", "runtime"]),
     // From a file of a patient to a result.
-    ("pipeline", &["engine", "files", "graph", "imaging", "onnx"]),
+    ("pipeline", &["dicom", "engine", "files", "graph", "imaging", "onnx"]),
     ("zoo", &["files", "graph", "onnx", "pipeline", "torch"]),
     // What is done with a model.
     ("eval", &["engine", "graph", "imaging", "pipeline", "random"]),
