@@ -7,7 +7,8 @@ pub struct Run {
     /// Model file or fetched name.
     pub model: String,
     /// Volumes, photos, tiles or slides, as the model's recipe says; folders of them (searched recursively; BIDS
-    /// data sets by their layout); or CSV manifests with a row a case.
+    /// data sets by their layout; DICOM files by their series), ZIP files of DICOM and DICOMDIR; or CSV manifests with a
+    /// row a case.
     #[arg(required = true)]
     pub inputs: Vec<PathBuf>,
     /// Folder for the results, made if it is missing; or, for a single case, the file of its labels, such as
@@ -23,6 +24,13 @@ pub struct Run {
     /// Also write the scores of every label: `NAME_prob.nii.gz` (`.png`; `.tif` for slides), or `NAME_prob_LABEL` for each of several.
     #[arg(long)]
     pub save_probabilities: bool,
+    /// Of DICOM input only these series: number, UID or a part of the description. Repeatable.
+    #[arg(long, value_name = "SERIES")]
+    pub series: Vec<String>,
+    /// Also write the labels of DICOM series as DICOM Segmentation objects, `NAME_seg.dcm`, which carry the patient's name,
+    /// number, birth date and sex and the study's dates, as archives need them.
+    #[arg(long)]
+    pub seg: bool,
     /// Frame of 4D images, counted from 0.
     #[arg(long, value_name = "N")]
     pub frame: Option<usize>,

@@ -9,7 +9,7 @@ use crate::progress::Reporter;
 use ampoule_pipeline::recipe::{Kind, Task};
 use ampoule_pipeline::{
     Batch, Case, Collected, Error, Model, Outcome as Became, OutputOptions, Recipe, Settings, Summary,
-    collect, run_cases,
+    collect_series, run_cases,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,8 @@ pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
     let recipe = opened.recipe()?;
     in_vain(&recipe, given)?;
     let (folder, own) = target(a)?;
-    let mut found = collect(&recipe, &a.inputs, Some(&folder))?;
+    let mut found = collect_series(&recipe, &a.inputs, Some(&folder), &a.series)?;
+    let segmentation = a.seg && wants_segmentation(&recipe, &found.cases)?;
     if found.cases.is_empty() && found.skipped.is_empty() {
         let list: Vec<String> = a.inputs.iter().map(|p| p.display().to_string()).collect();
         let notes = found.notes.iter().map(|n| format!("; {n}")).collect::<String>();
@@ -59,6 +60,7 @@ pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
         overwrite: g.overwrite,
         outputs: OutputOptions {
             probabilities: a.save_probabilities,
+            segmentation,
             keep_header: a.keep_header,
             redact_paths: a.redact_paths,
             alone: own.is_some() && a.mask.is_none(),
@@ -82,6 +84,8 @@ fn in_vain(recipe: &Recipe, given: &BTreeSet<String>) -> Result<(), Failure> {
     let classes = recipe.model.task == Task::Classification;
     let needs = [
         ("frame", volumes, "is for volumes; the recipe takes images"),
+        ("series", volumes, "is for volumes; the recipe takes images"),
+        ("seg", volumes && !recipe.is_image_level(), "is for segmentations of volumes"),
         ("keep-header", volumes, "is for volumes; the recipe takes images"),
         ("mpp", slides, "is for slides; the recipe has no [slide]"),
         ("gzip", slides, "is for outlines of slides; the recipe has no [slide]"),
@@ -93,10 +97,19 @@ fn in_vain(recipe: &Recipe, given: &BTreeSet<String>) -> Result<(), Failure> {
     }
 }
 
+/// Whether a Segmentation object can be written of any case; refuses to be asked for none.
+fn wants_segmentation(recipe: &Recipe, cases: &[Case]) -> Result<bool, Failure> {
+    let fits = recipe.foreground().count() > 0 && cases.iter().any(|c| !c.series.is_empty());
+    match fits || cases.is_empty() {
+        true => Ok(fits),
+        false => Err(Failure::usage("--seg is for DICOM series; none of the cases is one")),
+    }
+}
+
 /// What cases of a recipe are, for people.
 fn kind(recipe: &Recipe) -> &'static str {
     match recipe.kind() {
-        Kind::Volume => "volumes (.nii, .nii.gz, .mgz)",
+        Kind::Volume => "volumes (.nii, .nii.gz, .mgz, DICOM series)",
         Kind::Image => "photos, tiles or slides (PNG, JPEG, TIFF, WebP, BMP, SVS)",
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use ampoule_pipeline::recipe::Kind;
-use ampoule_pipeline::{Case, Grouping, Recipe, collect, looks_grouped, sha256_file, sha256_hex};
+use ampoule_pipeline::{Case, Grouping, Recipe, collect, looks_grouped, sha256_case, sha256_hex};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -53,8 +53,10 @@ pub fn disjoint(sets: &[(&str, &[Case])]) -> Result<String> {
                 return Err(Error::Input { path: case.main().into(), reason });
             }
         }
-        for path in cases.iter().flat_map(|c| &c.files) {
-            let hash = sha256_file(path)?;
+        let hashes: Vec<Vec<String>> =
+            cases.iter().map(sha256_case).collect::<ampoule_pipeline::Result<_>>()?;
+        let files = cases.iter().zip(hashes).flat_map(|(c, all)| c.files.iter().zip(all));
+        for (path, hash) in files {
             text += &hash;
             if let Some((other, first)) = seen.get(&hash).filter(|s| s.0 != set) {
                 let reason = format!(

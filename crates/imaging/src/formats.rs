@@ -51,6 +51,11 @@ pub fn read_volume(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result
     };
     match VOLUMES.iter().find(|v| v.format == format) {
         Some(volume) => (volume.read)(path, frame, most_bytes),
+        // A series is read by another crate, which knows of folders.
+        None if format == Format::Dicom => Err(Error::Unsupported(
+            "a single DICOM file is no volume here; give one of NIfTI, which dcm2niix makes of a series"
+                .into(),
+        )),
         None => Err(Error::Kind { format }),
     }
 }

@@ -1,5 +1,6 @@
 //! A case: its files, its name, and where its results go.
 
+use ampoule_dicom::Place;
 use ampoule_imaging::formats::double_ending;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,9 @@ pub struct Case {
     pub name: String,
     /// One file for each `[[input]]` of the recipe.
     pub files: Vec<PathBuf>,
+    /// Where its image is a DICOM series, all of its instances; `files` then names the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<Place>,
     /// Its ground truth, where a manifest names one.
     pub ground_truth: Option<PathBuf>,
     /// What it belongs to with other cases, such as a patient, where a manifest names it.

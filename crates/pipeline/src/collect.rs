@@ -5,7 +5,8 @@ use crate::grouping::bids_subject;
 use crate::manifest::manifest;
 use crate::recipe::{Kind, Recipe};
 use crate::record::{RECORD_ENDING, Record};
-use crate::{Error, Result};
+use crate::{Error, Result, series};
+use ampoule_dicom::Place;
 use ampoule_imaging::formats::{Family, Format, has_ending_of};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -34,20 +35,41 @@ struct Candidate {
 
 /// Finds the cases for a recipe. `output` is where results go; what lies there is no input.
 pub fn collect(recipe: &Recipe, inputs: &[PathBuf], output: Option<&Path>) -> Result<Collected> {
+    collect_series(recipe, inputs, output, &[])
+}
+
+/// The same, with only those DICOM series that one of `series` means by number, UID or a part of the description, where it
+/// says any.
+pub fn collect_series(
+    recipe: &Recipe,
+    inputs: &[PathBuf],
+    output: Option<&Path>,
+    series: &[String],
+) -> Result<Collected> {
     let mut out = Collected::default();
     let mut candidates = Vec::new();
+    let mut instances = BTreeMap::new();
     let mut ignored: BTreeMap<String, usize> = BTreeMap::new();
     let folders = inputs.iter().filter(|p| p.is_dir()).count();
     for input in inputs {
         if input.is_dir() {
-            let mut walk =
-                Walk { recipe, output, seen: BTreeSet::new(), ignored: &mut ignored, out: &mut out };
+            let mut walk = Walk {
+                recipe,
+                output,
+                seen: BTreeSet::new(),
+                ignored: &mut ignored,
+                instances: &mut instances,
+                out: &mut out,
+            };
             let bids = input.join("dataset_description.json").is_file();
             // Several folders keep their own names, so that equal files in them are different cases.
             let prefix = if folders > 1 { name_of(input) } else { String::new() };
             walk.folder(input, &prefix, bids, 0, &mut candidates)?;
         } else if is_table(input) {
             out.cases.extend(manifest(recipe, input)?);
+        } else if recipe.kind() == Kind::Volume && (series::is_dicom(input) || series::is_directory(input)) {
+            let found = series::instances(input)?;
+            instances.extend(found.into_iter().map(|p| (within(&p, ""), p)).map(|(w, p)| (p, w)));
         } else {
             candidates.push(Candidate { path: input.clone(), folder: String::new(), bids: false });
         }
@@ -60,6 +82,15 @@ pub fn collect(recipe: &Recipe, inputs: &[PathBuf], output: Option<&Path>) -> Re
             .push(format!("{} files were given more than once and are run once", given - candidates.len()));
     }
     group(recipe, candidates, &mut out);
+    if instances.is_empty() && !series.is_empty() {
+        return Err(Error::NoSeries { asked: series[0].clone(), there: Vec::new() });
+    }
+    if !instances.is_empty() {
+        let found = series::cases(instances, recipe.input.len(), series)?;
+        out.cases.extend(found.cases);
+        out.skipped.extend(found.skipped);
+        out.notes.extend(found.notes);
+    }
     // Scans of one subject belong together.
     for case in out.cases.iter_mut().filter(|c| c.bids && c.group.is_none()) {
         case.group = bids_subject(&case.name);
@@ -93,6 +124,8 @@ struct Walk<'a> {
     /// Folders that were searched, so that links cannot lead in circles.
     seen: BTreeSet<PathBuf>,
     ignored: &'a mut BTreeMap<String, usize>,
+    /// Instances of DICOM series, each with its folder within the output folder.
+    instances: &'a mut BTreeMap<Place, String>,
     out: &'a mut Collected,
 }
 
@@ -144,8 +177,35 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Adds the instances of a file of DICOM, or of a ZIP file that holds such.
+    fn instance(&mut self, path: PathBuf, name: &str, folder: &str) {
+        let packed = ampoule_dicom::is_zip(&path);
+        let folder = if packed { joined(folder, &stem(Path::new(name))) } else { folder.to_owned() };
+        match series::instances(&path) {
+            Ok(found) => {
+                let found = found.into_iter().map(|p| (within(&p, &folder), p));
+                self.instances.extend(found.map(|(w, p)| (p, w)));
+            }
+            Err(e) => self.out.skipped.push((path, e.to_string())),
+        }
+    }
+
     fn file(&mut self, path: PathBuf, name: &str, within: &str, bids: bool, into: &mut Vec<Candidate>) {
+        let volumes = self.recipe.kind() == Kind::Volume;
+        if volumes && series::is_directory(&path) {
+            // It lists files that lie here too.
+            return;
+        }
+        let ending = |e: &str| name.to_ascii_lowercase().ends_with(e);
         let format = match Format::of(&path) {
+            Ok(Some(Format::Dicom)) if volumes => return self.instance(path, name, within),
+            Ok(None)
+                if volumes
+                    && (Format::Dicom.endings().iter().any(|e| ending(e))
+                        || ending(".zip") && ampoule_dicom::is_zip(&path)) =>
+            {
+                return self.instance(path, name, within);
+            }
             Ok(Some(format)) => format,
             // What cannot be read fails as a case; what is no image is none of ours.
             Err(_) if ending_is_ours(self.recipe.kind(), name) => {
@@ -170,6 +230,14 @@ impl Walk<'_> {
             Ok(()) => into.push(Candidate { path, folder: within.into(), bids }),
             Err(reason) => self.out.skipped.push((path, reason.to_string())),
         }
+    }
+}
+
+/// The folder of an instance within the output folder: the entries of a ZIP file lie in folders of their own.
+fn within(place: &Place, folder: &str) -> String {
+    match place.entry.as_ref().and_then(|e| e.name.rsplit_once('/')) {
+        Some((inner, _)) => joined(folder, inner),
+        None => folder.to_owned(),
     }
 }
 

@@ -25,6 +25,22 @@ pub enum Error {
         /// Why.
         source: ampoule_imaging::Error,
     },
+    /// The DICOM file or series cannot be used.
+    #[error("{path}: {source}", path = path.display())]
+    Dicom {
+        /// Which file, or one of which.
+        path: PathBuf,
+        /// Why.
+        source: ampoule_dicom::Error,
+    },
+    /// No series is the one that was asked for.
+    #[error("no series is meant by `{asked}`; there are: {}", there.join(", "))]
+    NoSeries {
+        /// What was asked for.
+        asked: String,
+        /// The series that there are.
+        there: Vec<String>,
+    },
     /// The photo cannot be used.
     #[error("{path}: {source}", path = path.display())]
     Photo {
@@ -129,6 +145,7 @@ impl Error {
             Error::Engine(e) => e.is_memory(),
             Error::Image { source, .. } => matches!(source, ampoule_imaging::Error::Memory { .. }),
             Error::Photo { source, .. } => source.is_memory(),
+            Error::Dicom { source, .. } => source.is_memory(),
             Error::Memory { .. } => true,
             Error::Io { source, .. } => source.kind() == std::io::ErrorKind::OutOfMemory,
             Error::Slide { .. }
@@ -139,6 +156,7 @@ impl Error {
             | Error::Mismatch { .. }
             | Error::Manifest { .. }
             | Error::Skipped { .. }
+            | Error::NoSeries { .. }
             | Error::Exists { .. } => false,
         }
     }
@@ -177,6 +195,12 @@ impl Error {
     pub fn image(path: &Path, mut source: ampoule_imaging::Error, held: u64) -> Error {
         source.count_held(held);
         Error::Image { path: path.into(), source }
+    }
+
+    /// The same for a DICOM series.
+    pub(crate) fn dicom(path: &Path, mut source: ampoule_dicom::Error, held: u64) -> Error {
+        source.count_held(held);
+        Error::Dicom { path: path.into(), source }
     }
 
     /// A recipe that does not go with its network.

@@ -1,6 +1,7 @@
 //! Hashes of files and texts.
 
 use crate::{Error, Result};
+use ampoule_dicom::Place;
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::Path;
@@ -26,6 +27,15 @@ pub fn sha256_file(path: &Path) -> Result<String> {
             n => hash.update(&buffer[..n]),
         }
     }
+}
+
+/// Hexadecimal SHA-256 of the instances of a DICOM series, one after another, each behind its length.
+pub(crate) fn sha256_series(places: &[Place]) -> Result<String> {
+    let mut hash = Sha256::new();
+    let shown = || places.first().map(Place::shown).unwrap_or_default();
+    ampoule_dicom::blocks(places, |block| hash.update(block))
+        .map_err(|source| Error::Dicom { path: shown(), source })?;
+    Ok(hex(&hash.finalize()))
 }
 
 /// What work depends on, gathered part by part: work is taken up again only where all of it is the same.

@@ -105,7 +105,7 @@ impl Columns {
             None => stem(&files[0]),
         };
         let ground_truth = value(self.ground_truth).map(|t| folder.join(t));
-        Ok(Case { name, files, ground_truth, group: value(self.group), bids: false })
+        Ok(Case { name, files, ground_truth, group: value(self.group), ..Case::default() })
     }
 }
 

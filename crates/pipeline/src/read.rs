@@ -5,7 +5,7 @@ use crate::measure::Voxel;
 use crate::memory::Allowance;
 use crate::prepare::Image;
 use crate::recipe::{Agree, Colours, Kind, Recipe, Step};
-use crate::{Error, Result};
+use crate::{Error, Result, series};
 use ampoule_imaging::geometry::{Affine, Orientation};
 use ampoule_imaging::photo::Photo;
 use ampoule_imaging::{Nifti, Volume, formats, plausible, resample};
@@ -90,6 +90,8 @@ pub(crate) struct Loaded {
     /// Size of their voxels in mm.
     turned: [f64; 3],
     pub source: Source,
+    /// The frame that was read, where one was asked for.
+    pub frame: Option<usize>,
     /// Things a user should know.
     pub notes: Vec<String>,
 }
@@ -183,12 +185,32 @@ pub(crate) fn load(
     allowed: Allowance,
     keep_header: bool,
 ) -> Result<Loaded> {
-    for path in &case.files {
-        plain(path)?;
-    }
+    let only = series_of(recipe, case)?;
+    let case = only.as_ref().unwrap_or(case);
+    plain_files(case)?;
     match recipe.kind() {
         Kind::Volume => volumes(recipe, case, frame, allowed, keep_header),
         Kind::Image => photo(case, allowed),
+    }
+}
+
+/// The case as a DICOM series, where its file turns out to be one, a folder of one, or packed as ZIP; `None` where nothing
+/// is to be changed.
+fn series_of(recipe: &Recipe, case: &Case) -> Result<Option<Case>> {
+    let [path] = &case.files[..] else { return Ok(None) };
+    let known = !case.series.is_empty() || recipe.kind() != Kind::Volume;
+    if known || !path.is_dir() && !series::is_dicom(path) {
+        return Ok(None);
+    }
+    Ok(Some(Case { series: series::only(path)?, ..case.clone() }))
+}
+
+/// Refuses files of a case that are no plain ones.
+pub(crate) fn plain_files(case: &Case) -> Result<()> {
+    let instances = case.series.iter().map(|p| &p.path);
+    match case.series.is_empty() {
+        true => case.files.iter().try_for_each(|f| plain(f)),
+        false => instances.map(|p| plain(p)).collect(),
     }
 }
 
@@ -213,7 +235,7 @@ fn photo(case: &Case, allowed: Allowance) -> Result<Loaded> {
         .map_err(|source| Error::photo(path, source, allowed.held()))?;
     let mut notes = read.notes.clone();
     notes.extend(plausible::photo(&read));
-    Ok(Loaded { channels: Vec::new(), turned: [1.0; 3], source: Source::Photo(read), notes })
+    Ok(Loaded { channels: Vec::new(), turned: [1.0; 3], source: Source::Photo(read), frame: None, notes })
 }
 
 fn volumes(
@@ -228,8 +250,15 @@ fn volumes(
     // Every file is held while its values are made.
     let share = Allowance { room: allowed.room / (case.files.len() as u64).max(1), ..allowed };
     for (path, input) in case.files.iter().zip(&recipe.input) {
-        let mut nifti = formats::read_volume(path, input.frame.or(frame), share.room)
-            .map_err(|source| Error::image(path, source, share.held()))?;
+        let frame = input.frame.or(frame);
+        let mut nifti = match &case.series[..] {
+            [] => formats::read_volume(path, frame, share.room)
+                .map_err(|source| Error::image(path, source, share.held()))?,
+            series => {
+                let read = ampoule_dicom::read(series, frame, share.room);
+                read.map_err(|source| Error::dicom(path, source, share.held()))?.image
+            }
+        };
         nifti.keep_header = keep_header;
         let name = if case.files.len() > 1 { format!("{}: ", input.name) } else { String::new() };
         notes.extend(nifti.warnings.iter().map(|w| format!("{name}{w}")));
@@ -269,6 +298,7 @@ fn volumes(
         channels,
         turned: spacing,
         source: Source::Volume { nifti: Box::new(nifti), turn, orientation },
+        frame: recipe.input.first().and_then(|i| i.frame).or(frame),
         notes,
     })
 }

@@ -1,8 +1,9 @@
 //! The record of a case, written last next to its results: what resuming trusts.
 
 use crate::constant::Windows;
+use crate::hash::sha256_series;
 use crate::measure::Measured;
-use crate::{Error, Result, sha256_file};
+use crate::{Case, Error, Result, sha256_file};
 use ampoule_files::write_atomic;
 use ampoule_imaging::rounding::round_to;
 use serde::{Deserialize, Serialize};
@@ -183,16 +184,25 @@ pub(crate) enum State {
     Changed,
 }
 
+/// The hash of each input of a case; of a DICOM series one over all of its instances.
+pub fn sha256_case(case: &Case) -> Result<Vec<String>> {
+    match case.series.is_empty() {
+        true => case.files.iter().map(|f| sha256_file(f)).collect(),
+        false => Ok(vec![sha256_series(&case.series)?]),
+    }
+}
+
 /// The inputs of a case with their hashes.
-pub(crate) fn inputs(case: &crate::Case, names: &[String]) -> Result<Vec<Written>> {
-    let one = |(i, path): (usize, &PathBuf)| {
-        Ok(Written {
-            kind: names.get(i).cloned().unwrap_or_default(),
-            file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            sha256: sha256_file(path)?,
-        })
+pub(crate) fn inputs(case: &Case, names: &[String]) -> Result<Vec<Written>> {
+    let one = |((i, path), sha256): ((usize, &PathBuf), String)| Written {
+        kind: names.get(i).cloned().unwrap_or_default(),
+        file: match case.series.len() {
+            0 => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            n => format!("DICOM series of {n} files"),
+        },
+        sha256,
     };
-    case.files.iter().enumerate().map(one).collect()
+    Ok(case.files.iter().enumerate().zip(sha256_case(case)?).map(one).collect())
 }
 
 /// Milliseconds per kind of work.

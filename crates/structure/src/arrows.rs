@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kernels", &[]),
     ("graph", &[]),
     ("imaging", &["files"]),
+    ("dicom", &["files", "imaging"]),
     // The network.
     ("onnx", &["files", "graph", "system"]),
     ("torch", &["graph"]),
@@ -18,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &["graph", "kernels", "runtime"]),
     ("train", &["graph", "kernels", "random", "runtime"]),
     // From a file of a patient to a result.
-    ("pipeline", &["engine", "files", "graph", "imaging", "onnx", "system"]),
+    ("pipeline", &["dicom", "engine", "files", "graph", "imaging", "onnx", "system"]),
     ("zoo", &["files", "graph", "onnx", "pipeline", "torch"]),
     // What is done with a model.
     ("eval", &["engine", "graph", "imaging", "pipeline", "random"]),

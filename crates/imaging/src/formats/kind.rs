@@ -117,7 +117,7 @@ formats! {
         family: Volume,
         endings: [".dcm", ".dicom", ".ima"],
         marks: [],
-        advice: "DICOM files are not read one by one; convert the series to NIfTI with dcm2niix",
+        advice: "",
     }
     Jpeg {
         name: "JPEG",

@@ -184,6 +184,29 @@ impl Nifti {
         Nifti { header, raw, extensions, warnings: vec![], keep_header: false, affine }
     }
 
+    /// A volume of voxels, little-endian, without scaling, with this affine as its sform. The number of bytes must be that of
+    /// `dims`; voxels that are not finite are counted in a note, and refused where they are more than half.
+    pub fn of_voxels(
+        dims: [usize; 3],
+        t: DataType,
+        raw: Vec<u8>,
+        affine: &Affine,
+        notes: Vec<String>,
+    ) -> Result<Nifti, Error> {
+        let header = Header::new(dims, t, affine);
+        header.check_dims()?;
+        let described = dims.iter().try_fold(t.bytes(), |n, &d| n.checked_mul(d));
+        if described != Some(raw.len()) {
+            return Err(Error::Truncated(format!("{} bytes of voxels are not those of {dims:?}", raw.len())));
+        }
+        Nifti::assembled(header, raw, vec![0; 4], notes)
+    }
+
+    /// Refuses a volume whose processing would take more than `most` bytes.
+    pub fn room(dims: [usize; 3], t: DataType, most: u64) -> Result<(), Error> {
+        read::room(dims, t, most)
+    }
+
     /// What a reader has read. Voxels that are not finite are counted in a note, and refused where they are
     /// more than half.
     pub(crate) fn assembled(

@@ -67,6 +67,9 @@ fn magic(head: &[u8]) -> Option<Format> {
     if at(128, b"DICM") {
         return Some(Format::Dicom);
     }
+    if at(0, &[8, 0]) && data_set(head) {
+        return Some(Format::Dicom);
+    }
     if at(4, b"ftyp") {
         return brand(head);
     }
@@ -79,6 +82,16 @@ fn magic(head: &[u8]) -> Option<Format> {
     let digit =
         head.get(2..4).is_some_and(|h| h[0].is_ascii_whitespace() && (h[1].is_ascii_digit() || h[1] == b'#'));
     (at(0, b"P") && head.get(1).is_some_and(|c| (b'1'..=b'6').contains(c)) && digit).then_some(Format::Pnm)
+}
+
+/// Whether the first element is one that data sets of DICOM without a mark begin with, of a length that it can have.
+fn data_set(head: &[u8]) -> bool {
+    let Some(&[_, _, element, high, a, b, c, d]) = head.first_chunk::<8>() else { return false };
+    let length = match a.is_ascii_uppercase() && b.is_ascii_uppercase() {
+        true => u32::from(u16::from_le_bytes([c, d])),
+        false => u32::from_le_bytes([a, b, c, d]),
+    };
+    [0, 1, 5, 8, 0x12, 0x16].contains(&element) && high == 0 && (2..=256).contains(&length)
 }
 
 /// Which image an ISO base media file is, by its brands.

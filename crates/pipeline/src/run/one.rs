@@ -27,9 +27,7 @@ pub(super) fn run_case(
     inputs_of_all: &BTreeSet<PathBuf>,
     on_progress: &mut OnProgress,
 ) -> Result<Option<Outcome>> {
-    for path in &case.files {
-        crate::read::plain(path)?;
-    }
+    crate::read::plain_files(case)?;
     let slide = slides::is_slide(&model.recipe, case);
     let place = Place::new(output, case, model.recipe.is_image_level() && !slide);
     for folder in [&place.folder, place.record.parent().unwrap_or(&place.folder)] {

@@ -32,11 +32,15 @@ pub fn run_cases(
     if !batch.outputs.alone {
         tables::ours(output)?;
     }
-    let files = cases.iter().flat_map(|c| c.files.iter().chain(&c.ground_truth));
+    let own = |c: &'_ Case| -> Vec<PathBuf> {
+        let instances = c.series.iter().map(|p| &p.path);
+        c.files.iter().chain(instances).chain(&c.ground_truth).cloned().collect()
+    };
+    let files: BTreeSet<PathBuf> = cases.iter().flat_map(own).collect();
     let shared = Shared {
         clashes: clashes(model, cases, output, batch),
         cases,
-        inputs: files.filter_map(|p| p.canonicalize().ok()).collect(),
+        inputs: files.into_iter().filter_map(|p| p.canonicalize().ok()).collect(),
         output,
         batch,
         queue: Mutex::new(Queue {

@@ -5,6 +5,7 @@ mod labels;
 mod masked;
 mod picture;
 mod probability;
+mod segmentation;
 
 use crate::case::{Case, nifti_ending};
 use crate::read::{Loaded, Source};
@@ -20,6 +21,8 @@ use std::path::{Path, PathBuf};
 pub struct OutputOptions {
     /// Scores of the labels.
     pub probabilities: bool,
+    /// A DICOM Segmentation object of each case that is a DICOM series.
+    pub segmentation: bool,
     /// Free texts and extensions of the input's header are kept in what is written.
     pub keep_header: bool,
     /// Tables name hashes of folders instead of folders.
@@ -62,8 +65,14 @@ trait Writer: Sync {
 }
 
 /// All kinds of output. What takes longest comes first.
-const WRITERS: [&dyn Writer; 5] =
-    [&masked::Masked, &labels::Labels, &probability::Probability, &picture::Picture, &heat::Heat];
+const WRITERS: [&dyn Writer; 6] = [
+    &masked::Masked,
+    &labels::Labels,
+    &probability::Probability,
+    &segmentation::DicomSegmentation,
+    &picture::Picture,
+    &heat::Heat,
+];
 
 /// What the names of a case's files are made of.
 pub(crate) struct Names<'a> {

@@ -334,6 +334,12 @@ impl Header {
         (slope, if inter.is_finite() { inter } else { 0.0 })
     }
 
+    /// Sets slope and intercept, which hold for all voxels.
+    pub fn set_scaling(&mut self, slope: f64, intercept: f64) {
+        self.set_float(112, 176, slope);
+        self.set_float(116, 184, intercept);
+    }
+
     /// Byte offset of the voxels. One inside the header or the extension flag is not believed, which is
     /// noted.
     pub fn data_offset(&self) -> Result<(u64, Option<String>), Error> {

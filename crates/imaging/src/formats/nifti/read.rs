@@ -112,25 +112,21 @@ impl Frames {
             }
             _ => {}
         }
-        let (voxels, bytes) = (voxels(header), header.datatype().bytes() as u64);
-        let (all, stored) = (voxels.saturating_mul(frames as u64), voxels.saturating_mul(bytes));
+        let (voxels, bytes) = (voxels(header.dims3()), header.datatype().bytes() as u64);
+        let all = voxels.saturating_mul(frames as u64);
         let described = format!(
             "the header describes {all} voxels of {bytes} bytes = {} bytes from byte {} on",
             all.saturating_mul(bytes),
             self.at
         );
         stream.can_hold(all.checked_mul(bytes).and_then(|n| n.checked_add(self.at)), &described)?;
-        let working = stored.saturating_add(voxels.saturating_mul(WORKING));
-        if working > memory {
-            return Err(Error::Memory { needed_mib: working.div_ceil(1 << 20), limit_mib: memory >> 20 });
-        }
-        Ok(())
+        room(header.dims3(), header.datatype(), memory)
     }
 
     /// The wanted frame, little-endian. `stream` stands at the first voxel.
     pub fn read(&self, stream: &mut Stream, header: &Header, memory: u64) -> Result<Vec<u8>, Error> {
         self.check(stream, header, memory)?;
-        let bytes = voxels(header) * header.datatype().bytes() as u64;
+        let bytes = voxels(header.dims3()) * header.datatype().bytes() as u64;
         let frame = self.frame.unwrap_or(0) as u64;
         stream.skip(bytes * frame, "the frames before")?;
         let mut raw = stream.voxels(bytes)?;
@@ -142,8 +138,19 @@ impl Frames {
     }
 }
 
-fn voxels(header: &Header) -> u64 {
-    header.dims3().iter().fold(1u64, |n, &d| n.saturating_mul(d as u64))
+fn voxels(dims: [usize; 3]) -> u64 {
+    dims.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64))
+}
+
+/// Refuses a volume whose processing would take more than `memory` bytes.
+pub(super) fn room(dims: [usize; 3], t: DataType, memory: u64) -> Result<(), Error> {
+    let voxels = voxels(dims);
+    let stored = voxels.saturating_mul(t.bytes() as u64);
+    let working = stored.saturating_add(voxels.saturating_mul(WORKING));
+    if working > memory {
+        return Err(Error::Memory { needed_mib: working.div_ceil(1 << 20), limit_mib: memory >> 20 });
+    }
+    Ok(())
 }
 
 fn swap(t: DataType, raw: &mut [u8]) {

@@ -1,0 +1,181 @@
+//! DICOM series as cases: which a file, folder or ZIP file holds, and what they are called.
+
+use crate::case::Case;
+use crate::memory::Allowance;
+use crate::{Error, Result};
+use ampoule_dicom::{Place, Scan, Series};
+use ampoule_imaging::formats::Format;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Folders within folders that are searched.
+const DEEPEST: usize = 64;
+
+/// What DICOM files hold, as cases and as what becomes of the rest.
+#[derive(Default)]
+pub(crate) struct SeriesCases {
+    pub cases: Vec<Case>,
+    pub skipped: Vec<(PathBuf, String)>,
+    pub notes: Vec<String>,
+}
+
+/// Whether a file is the directory of a DICOM disc, by its name.
+pub(crate) fn is_directory(path: &Path) -> bool {
+    path.file_name().is_some_and(|n| n.eq_ignore_ascii_case("DICOMDIR"))
+}
+
+/// Whether a file is of DICOM, alone, packed as ZIP, or as the directory of a disc.
+pub(crate) fn is_dicom(path: &Path) -> bool {
+    matches!(Format::of(path), Ok(Some(Format::Dicom))) || ampoule_dicom::is_zip(path)
+}
+
+/// The instances that a file stands for: itself, the entries of a ZIP file, or what a DICOMDIR lists.
+pub(crate) fn instances(path: &Path) -> Result<Vec<Place>> {
+    let fail = |source| Error::Dicom { path: path.into(), source };
+    if ampoule_dicom::is_zip(path) {
+        return ampoule_dicom::entries(path).map_err(fail);
+    }
+    if is_directory(path) {
+        let room = Allowance::of_process().room;
+        if let Some((found, missing)) = ampoule_dicom::directory(path, room).map_err(fail)? {
+            return match missing.first() {
+                None => Ok(found),
+                Some(file) => Err(Error::Content {
+                    path: path.into(),
+                    reason: format!(
+                        "{} of the files that it lists are not there, such as {}; copy the whole disc",
+                        missing.len(),
+                        file.display()
+                    ),
+                }),
+            };
+        }
+    }
+    Ok(vec![Place::file(path)])
+}
+
+/// All series of a DICOM file, a ZIP file, a DICOMDIR, or the folders below one; `None` where nothing there is of DICOM.
+pub fn series_in(path: &Path) -> Result<Option<Scan>> {
+    let mut places = Vec::new();
+    if path.is_dir() {
+        below(path, 0, &mut places)?;
+    } else if is_dicom(path) || is_directory(path) {
+        places = instances(path)?;
+    }
+    match places.is_empty() {
+        true => Ok(None),
+        false => Ok(Some(ampoule_dicom::scan(&places, Allowance::of_process().room))),
+    }
+}
+
+fn below(folder: &Path, depth: usize, into: &mut Vec<Place>) -> Result<()> {
+    let entries = std::fs::read_dir(folder).map_err(Error::io(folder))?;
+    for entry in entries {
+        let path = entry.map_err(Error::io(folder))?.path();
+        let hidden = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
+        if path.is_dir() {
+            // A link may lead in a circle.
+            let link = path.symlink_metadata().is_ok_and(|m| m.is_symlink());
+            if depth < DEEPEST && !link && !hidden {
+                below(&path, depth + 1, into)?;
+            }
+        } else if !hidden && !is_directory(&path) && is_dicom(&path) {
+            into.extend(instances(&path)?);
+        }
+    }
+    Ok(())
+}
+
+/// The instances of the only series that a path holds.
+pub(crate) fn only(path: &Path) -> Result<Vec<Place>> {
+    let content = |reason: String| Error::Content { path: path.into(), reason };
+    let Some(mut scan) = series_in(path)? else {
+        return Err(content("there is no DICOM series in it".into()));
+    };
+    if let Some((path, source)) = scan.failed.into_iter().next() {
+        return Err(Error::Dicom { path, source });
+    }
+    match scan.series.len() {
+        1 => {
+            let series = scan.series.remove(0);
+            series.shape.map_err(|source| Error::Dicom { path: path.into(), source })?;
+            Ok(series.places)
+        }
+        0 => Err(content("there is no DICOM series of a volume in it".into())),
+        n => {
+            let list: Vec<String> = scan.series.iter().map(Series::described).collect();
+            Err(content(format!("it holds {n} series ({}); give one of them", list.join(", "))))
+        }
+    }
+}
+
+/// The series of `found` (each instance with its folder within the results) as cases; only those that `chosen` means, where
+/// it says any. A recipe of several inputs takes no series.
+pub(crate) fn cases(found: BTreeMap<Place, String>, inputs: usize, chosen: &[String]) -> Result<SeriesCases> {
+    let places: Vec<Place> = found.keys().cloned().collect();
+    let scan = ampoule_dicom::scan(&places, Allowance::of_process().room);
+    let mut out = SeriesCases::default();
+    for o in &scan.others {
+        let files = if o.count == 1 { "1 file".to_owned() } else { format!("{} files", o.count) };
+        let told = format!(
+            "{} is {}, no volume, and was left alone ({files} of this kind)",
+            o.file.display(),
+            o.what
+        );
+        out.notes.push(told);
+    }
+    if scan.foreign > 0 {
+        out.notes
+            .push(format!("{} entries of ZIP files are no DICOM files and were left alone", scan.foreign));
+    }
+    out.skipped = scan.failed.into_iter().map(|(path, e)| (path, e.to_string())).collect();
+    let meant = |s: &Series| chosen.is_empty() || chosen.iter().any(|c| s.is_meant_by(c));
+    if let Some(none) = chosen.iter().find(|c| !scan.series.iter().any(|s| s.is_meant_by(c))) {
+        let there = scan.series.iter().map(Series::described).collect();
+        return Err(Error::NoSeries { asked: none.clone(), there });
+    }
+    for s in scan.series.into_iter().filter(meant) {
+        let described = s.described();
+        let file = s.places.first().map(Place::shown).unwrap_or_default();
+        out.notes.extend(s.notes.iter().map(|n| format!("{described}: {n}")));
+        match &s.shape {
+            Err(e) => out.skipped.push((file, format!("{described}: {e}"))),
+            Ok(_) if inputs != 1 => {
+                let reason = format!(
+                    "{described}: the model takes {inputs} images a case, and series are run for models of one; convert the \
+                     series to NIfTI with dcm2niix and name them as the recipe says"
+                );
+                out.skipped.push((file, reason));
+            }
+            Ok(_) => {
+                let folder = shared(s.places.iter().filter_map(|p| found.get(p)));
+                let name = if folder.is_empty() { s.name() } else { format!("{folder}/{}", s.name()) };
+                out.cases.push(Case { name, files: vec![file], series: s.places, ..Case::default() });
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// The folder that all of these have in common.
+fn shared<'a>(mut folders: impl Iterator<Item = &'a String>) -> String {
+    let mut common: Vec<&str> = folders.next().map(|f| f.split('/').collect()).unwrap_or_default();
+    for f in folders {
+        let same = common.iter().zip(f.split('/')).take_while(|(a, b)| *a == b).count();
+        common.truncate(same);
+    }
+    common.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_lie_in_the_folder_that_all_files_have_in_common() {
+        let of = |list: &[&str]| shared(list.iter().map(|s| s.to_string()).collect::<Vec<_>>().iter());
+        assert_eq!(of(&["a/b/c", "a/b/d", "a/b"]), "a/b");
+        assert_eq!(of(&["a/b", "ab"]), "");
+        assert_eq!(of(&["", "x"]), "");
+    }
+}
