@@ -24,7 +24,7 @@ fn only(folder: &Path, fits: impl Fn(&str) -> bool) -> Vec<PathBuf> {
 }
 
 fn ampoule(arguments: &[&std::ffi::OsStr]) -> Output {
-    super::program::program().args(arguments).output().unwrap()
+    crate::program::program().args(arguments).output().unwrap()
 }
 
 /// Labels and some probabilities of the golden case `name`.
