@@ -52,6 +52,21 @@ unsafe fn finish_avx512(args: &GemmArgs, sums: *const i32, nr: usize) {
     unsafe { finish::<Avx512>(args, sums, nr) }
 }
 
+/// Four registers of groups from whole registers of channels at each pointer: bytes of four, or those of two widened.
+macro_rules! interleave {
+    ($load:ident, $vnni:expr, $p:ident, $zero:expr, [$low8:ident $high8:ident $low16:ident $high16:ident]) => {{
+        let (a, b) = ($load($p[0]), $load($p[1]));
+        let [low, high] = if $vnni {
+            let (c, d) = ($load($p[2]), $load($p[3]));
+            [[$low8(a, b), $low8(c, d)], [$high8(a, b), $high8(c, d)]]
+        } else {
+            let zero = $zero;
+            [[$low8(a, zero), $low8(b, zero)], [$high8(a, zero), $high8(b, zero)]]
+        };
+        [$low16(low[0], low[1]), $high16(low[0], low[1]), $low16(high[0], high[1]), $high16(high[0], high[1])]
+    }};
+}
+
 /// Eight sums; `VNNI` multiplies bytes, else pairs of 16 bits.
 pub(crate) struct Ymm<const VNNI: bool>;
 /// Sixteen sums, likewise.
@@ -121,34 +136,11 @@ unsafe impl<const VNNI: bool> IntAccumulators for Ymm<VNNI> {
     }
     #[inline(always)]
     unsafe fn interleave_wide<const FULL: bool>(p: [*const u8; 4], n: usize) -> [__m256i; 4] {
-        let load = |p: *const u8| unsafe {
-            if FULL {
-                return Self::load(p);
-            }
-            Self::load_part(p, n)
-        };
+        let load = |p: *const u8| unsafe { if FULL { Self::load(p) } else { Self::load_part(p, n) } };
         unsafe {
-            let (a, b) = (load(p[0]), load(p[1]));
-            if !VNNI {
-                let zero = _mm256_setzero_si256();
-                let low = [a, b].map(|x| _mm256_unpacklo_epi8(x, zero));
-                let high = [a, b].map(|x| _mm256_unpackhi_epi8(x, zero));
-                return [
-                    _mm256_unpacklo_epi16(low[0], low[1]),
-                    _mm256_unpackhi_epi16(low[0], low[1]),
-                    _mm256_unpacklo_epi16(high[0], high[1]),
-                    _mm256_unpackhi_epi16(high[0], high[1]),
-                ];
-            }
-            let (c, d) = (load(p[2]), load(p[3]));
-            let (ab, cd) = (_mm256_unpacklo_epi8(a, b), _mm256_unpacklo_epi8(c, d));
-            let (ab_high, cd_high) = (_mm256_unpackhi_epi8(a, b), _mm256_unpackhi_epi8(c, d));
-            [
-                _mm256_unpacklo_epi16(ab, cd),
-                _mm256_unpackhi_epi16(ab, cd),
-                _mm256_unpacklo_epi16(ab_high, cd_high),
-                _mm256_unpackhi_epi16(ab_high, cd_high),
-            ]
+            interleave!(load, VNNI, p, _mm256_setzero_si256(), [
+                _mm256_unpacklo_epi8 _mm256_unpackhi_epi8 _mm256_unpacklo_epi16 _mm256_unpackhi_epi16
+            ])
         }
     }
     #[inline(always)]
@@ -228,34 +220,11 @@ unsafe impl<const VNNI: bool> IntAccumulators for Zmm<VNNI> {
     }
     #[inline(always)]
     unsafe fn interleave_wide<const FULL: bool>(p: [*const u8; 4], n: usize) -> [__m512i; 4] {
-        let load = |p: *const u8| unsafe {
-            if FULL {
-                return Self::load(p);
-            }
-            Self::load_part(p, n)
-        };
+        let load = |p: *const u8| unsafe { if FULL { Self::load(p) } else { Self::load_part(p, n) } };
         unsafe {
-            let (a, b) = (load(p[0]), load(p[1]));
-            if !VNNI {
-                let zero = _mm512_setzero_si512();
-                let low = [a, b].map(|x| _mm512_unpacklo_epi8(x, zero));
-                let high = [a, b].map(|x| _mm512_unpackhi_epi8(x, zero));
-                return [
-                    _mm512_unpacklo_epi16(low[0], low[1]),
-                    _mm512_unpackhi_epi16(low[0], low[1]),
-                    _mm512_unpacklo_epi16(high[0], high[1]),
-                    _mm512_unpackhi_epi16(high[0], high[1]),
-                ];
-            }
-            let (c, d) = (load(p[2]), load(p[3]));
-            let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
-            let (ab_high, cd_high) = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
-            [
-                _mm512_unpacklo_epi16(ab, cd),
-                _mm512_unpackhi_epi16(ab, cd),
-                _mm512_unpacklo_epi16(ab_high, cd_high),
-                _mm512_unpackhi_epi16(ab_high, cd_high),
-            ]
+            interleave!(load, VNNI, p, _mm512_setzero_si512(), [
+                _mm512_unpacklo_epi8 _mm512_unpackhi_epi8 _mm512_unpacklo_epi16 _mm512_unpackhi_epi16
+            ])
         }
     }
     #[inline(always)]
