@@ -244,7 +244,7 @@ fn what_nearly_applies_says_why_it_does_not() {
     });
     let rms = case(&tokens, &tokens, &|n, x| {
         let square = binary(n, Binary::Mul, x, x);
-        let mean = reduce(n, Reduction::Mean, square, &[1]);
+        let mean = reduce(n, Reduction::Mean, square, &[0]);
         let epsilon = number(n, 1e-6);
         let sum = binary(n, Binary::Add, mean, epsilon);
         let root = n.b.unary(sum, Unary::Sqrt);

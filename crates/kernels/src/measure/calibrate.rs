@@ -30,26 +30,32 @@ pub fn calibrate(isa: Features) -> Costs {
     let mut rates = shipped.rates;
     OPERANDS.into_iter().enumerate().for_each(|(i, a)| rates[i] = rate((i, a)));
     let mut costs = Costs { rates, memory: 1e9 / triad_bytes(ARRAY), ..shipped };
-    costs.transform_4 = transforms(isa, Variant::F4, &costs).unwrap_or(costs.transform_4);
-    costs.transform_2 = transforms(isa, Variant::F2, &costs).unwrap_or(costs.transform_2);
     let int8 = match gemm::operand(isa, Elem::U8) {
         Operand::U8 => Variant::F2_INT8,
         Operand::F32 | Operand::Bf16 | Operand::I16 => Variant::F2_EXACT,
     };
-    costs.transform_int8 = transforms(isa, int8, &costs).unwrap_or(costs.transform_int8);
+    for variant in [Variant::F4, Variant::F2, int8] {
+        let fitted = transforms(isa, variant, &costs).map(|pair| with(variant, &costs, pair));
+        // A layer whose products took longer than in cache says nothing of its transforms.
+        costs = fitted.filter(|c| c.plausible(isa)).unwrap_or(costs);
+    }
     costs
+}
+
+/// The same constants with others for the transforms of a variant.
+fn with(variant: Variant, costs: &Costs, pair: [f64; 2]) -> Costs {
+    match variant {
+        v if v.domain.integer() => Costs { transform_int8: pair, ..*costs },
+        v if v.tile == 2 => Costs { transform_2: pair, ..*costs },
+        _ => Costs { transform_4: pair, ..*costs },
+    }
 }
 
 /// Nanoseconds to transform one register of a tile in and out: those under which the estimate gives the measured times of
 /// two layers. `None` where the rest of the estimate leaves nothing for them.
 fn transforms(isa: Features, variant: Variant, costs: &Costs) -> Option<[f64; 2]> {
-    let with = |pair: [f64; 2]| match variant {
-        v if v.domain.integer() => Costs { transform_int8: pair, ..*costs },
-        v if v.tile == 2 => Costs { transform_2: pair, ..*costs },
-        _ => Costs { transform_4: pair, ..*costs },
-    };
     // The estimate is linear in both, so that three of it give its terms.
-    let [zero, first, second] = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]].map(with);
+    let [zero, first, second] = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]].map(|pair| with(variant, costs, pair));
     let equation = |channels: [usize; 2]| {
         let (plan, seconds) = layer(isa, variant, channels);
         let rest = plan.cost_by(&zero);
