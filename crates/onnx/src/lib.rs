@@ -25,6 +25,7 @@ pub mod external;
 #[allow(unsafe_code)]
 mod mapped;
 mod ops;
+mod portable;
 pub mod proto;
 mod read;
 mod refusal;

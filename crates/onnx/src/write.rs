@@ -1,5 +1,6 @@
 //! From a [`Graph`] back to an ONNX file, written whole or not at all.
 
+use crate::portable::portable;
 use crate::proto::*;
 use crate::{Error, Result, ops, tensors};
 use ampoule_graph::op::BASE_OPSET;
@@ -17,7 +18,7 @@ pub fn write_file(graph: &Graph, path: &Path) -> Result<()> {
 
 /// Serializes `graph` for opset 18, or newer where an operator or an unsupported node needs it.
 pub fn to_bytes(graph: &Graph) -> Result<Vec<u8>> {
-    let proto = to_proto(graph)?;
+    let proto = to_proto(&portable(graph))?;
     if proto.encoded_len() > i32::MAX as usize {
         let found = proto.encoded_len() as u64;
         return Err(Error::Limit { what: "bytes of a protobuf file", found, limit: i32::MAX as u64 });
