@@ -1,13 +1,15 @@
 //! What other readers of ONNX need, though the standard does not ask for it.
 
-use ampoule_graph::{Graph, Op, Tensor, ValueId};
+use ampoule_graph::{Graph, Op, Tensor, ValueId, infer};
 use std::collections::BTreeSet;
 
 /// `graph` as other readers take it: names of nodes are unique, and a `Resize` to known sizes speaks of all axes.
 pub(crate) fn portable(graph: &Graph) -> Graph {
     let mut g = graph.clone();
-    for i in 0..g.nodes.len() {
-        whole_sizes(&mut g, i);
+    // Passes leave new values without shapes. A graph that contradicts itself is written as it is.
+    let mut shaped = graph.clone();
+    if infer::infer(&mut shaped).is_ok() {
+        (0..g.nodes.len()).for_each(|i| _ = whole_sizes(&mut g, &shaped, i));
     }
     // Nodes that passes made of one have its name; ONNX Runtime refuses the file.
     let mut taken: BTreeSet<String> = g.nodes.iter().map(|n| n.name.clone()).collect();
@@ -24,11 +26,11 @@ pub(crate) fn portable(graph: &Graph) -> Graph {
 
 /// Gives node `i`, a `Resize` of all axes but batch and channels, the sizes of those too where they are known: ONNX Runtime's
 /// own layout of channels fails on the shorter list.
-fn whole_sizes(g: &mut Graph, i: usize) -> Option<()> {
+fn whole_sizes(g: &mut Graph, shaped: &Graph, i: usize) -> Option<()> {
     let Op::Resize(r) = &g.nodes[i].op else { return None };
     let node = &g.nodes[i];
     let (x, sizes): (ValueId, ValueId) = (node.input(0)?, node.input(3)?);
-    let dims = g.value(x).shape.as_ref()?;
+    let dims = shaped.value(x).shape.as_ref()?;
     let spatial = (2..dims.len() as i64).collect::<Vec<_>>();
     if r.axes != spatial || r.aspect != 0 || dims.len() < 3 {
         return None;
