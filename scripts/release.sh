@@ -5,7 +5,7 @@
 #
 # Each file is stripped, tells no path of this machine, has at most 25 MB, and is started where this machine can start it
 # (wine, qemu-user). Beside it: its bill of materials, SHA-256 sums of all, and `ran.txt` with a line for each of what
-# was run where. --twice builds each in two folders and fails where the bytes differ.
+# was run where. --twice builds each a second time from nothing and fails where the bytes differ.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 CROSS=${CROSS:-target/cross}
@@ -33,9 +33,9 @@ rm -rf "$OUT"
 mkdir -p "$OUT"
 
 # What compilers write of places is named after what lies there.
-renamed() { # SYSROOT BUILD
+renamed() { # SYSROOT
   echo "--remap-path-prefix=$root=/ampoule --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
-    "--remap-path-prefix=$1=/rust --remap-path-prefix=$2=/build"
+    "--remap-path-prefix=$1=/rust"
 }
 
 # Builds SYSTEM in the folder BUILD and prints the program's path.
@@ -62,7 +62,7 @@ build() { # SYSTEM BUILD
       . "$CROSS/env"
       std=("$CROSS_STD")
     fi
-    RUSTFLAGS="$flags $(renamed "$(rustc --print sysroot)" "$2")"
+    RUSTFLAGS="$flags $(renamed "$(rustc --print sysroot)")"
     export RUSTFLAGS CARGO_TARGET_DIR=$2 CARGO_INCREMENTAL=0
     cargo build --quiet --locked --profile dist "${std[@]}" --target "$triple" -p ampoule-cli --no-default-features >&2
   )
@@ -85,7 +85,7 @@ started() { # SYSTEM FILE
   esac
   work=$(mktemp -d)
   if ! "${with[@]}" "$2" --version >/dev/null || ! "${with[@]}" "$2" run "$root/assets/quick/discs.onnx" "$root/assets/quick/test" \
-    -o "$work/out" --isa scalar --quiet; then
+    -o "$work/out" --recipe discs --isa scalar --quiet; then
     echo "$(basename "$2"): does not run in $where" >&2
     rm -rf "$work"
     return 1
@@ -112,9 +112,10 @@ for system in "${systems[@]}"; do
     fi
   done
   if [ -n "$twice" ]; then
-    again=$(build "$system" "$root/target/dist-$system-again")
-    cmp "$built" "$again" || { echo "two builds for $system differ" >&2; exit 1; }
-    echo "two builds in two folders have the same bytes"
+    rm -rf "$root/target/dist-$system"
+    again=$(build "$system" "$root/target/dist-$system")
+    cmp "$file" "$again" || { echo "two builds for $system differ" >&2; exit 1; }
+    echo "$(basename "$file"): two builds have the same bytes" | tee -a "$OUT/ran.txt"
   fi
   python3 scripts/sbom.py "$file.cdx.json" "$triple" >/dev/null
   started "$system" "$file" | tee -a "$OUT/ran.txt"

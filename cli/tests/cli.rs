@@ -20,9 +20,9 @@ mod memory;
 mod optimize;
 #[path = "cli/outputs.rs"]
 mod outputs;
+mod program;
 #[path = "cli/quiet.rs"]
 mod quiet;
-mod program;
 #[cfg(unix)]
 #[path = "cli/refusals.rs"]
 mod refusals;

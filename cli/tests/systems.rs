@@ -42,7 +42,8 @@ fn images(folder: &Path) -> Vec<PathBuf> {
         let name = p.file_name().unwrap_or_default().to_string_lossy().into_owned();
         name.ends_with(".nii.gz") || name.ends_with("_mask.png") || name.ends_with("_prob.tif")
     };
-    let mut all: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(image).collect();
+    let mut all: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(image).collect();
     all.sort();
     assert!(!all.is_empty(), "{} has no image", folder.display());
     all
@@ -57,7 +58,19 @@ fn sets() -> Vec<&'static str> {
 fn int8_models_and_their_labels_have_the_same_bits() {
     let d = tempfile::tempdir().unwrap();
     let (model, calibrate) = (format!("{QUICK}/discs.onnx"), format!("{QUICK}/calibrate"));
-    let args = ["optimize", &model, "-o", "int8.onnx", "--calibrate", &calibrate, "--isa", "scalar", "--quiet"];
+    let args = [
+        "optimize",
+        &model,
+        "-o",
+        "int8.onnx",
+        "--calibrate",
+        &calibrate,
+        "--isa",
+        "scalar",
+        "--quiet",
+        "--recipe",
+        "discs",
+    ];
     expect(&ampoule(d.path(), &args), 0, &[]);
     bits("int8-model", &[d.path().join("int8.onnx")]);
     for set in sets() {
@@ -74,7 +87,19 @@ fn float_networks_have_the_same_bits_on_a_feature_set() {
     let model = format!("{QUICK}/discs.onnx");
     for set in sets() {
         let (out, test) = (format!("fp32-{set}"), format!("{QUICK}/validate"));
-        let args = ["run", &model, &test, "-o", &out, "--isa", set, "--quiet", "--save-probabilities"];
+        let args = [
+            "run",
+            &model,
+            &test,
+            "-o",
+            &out,
+            "--isa",
+            set,
+            "--quiet",
+            "--save-probabilities",
+            "--recipe",
+            "discs",
+        ];
         expect(&ampoule(d.path(), &args), 0, &[]);
         bits(&format!("fp32-{set}"), &images(&d.path().join(out)));
     }
@@ -164,11 +189,37 @@ fn patterns_are_files() {
     if cfg!(windows) {
         // `cmd.exe` hands patterns on as they are typed.
         expect(&o, 0, &["a.nii.gz", "b.nii.gz"]);
-        assert!(d.path().join("out/a_mask.nii.gz").is_file() && !d.path().join("out/c.txt_mask.nii").exists());
+        assert!(
+            d.path().join("out/a_mask.nii.gz").is_file() && !d.path().join("out/c.txt_mask.nii").exists()
+        );
     } else {
         // Shells have replaced those that match.
         expect(&o, 3, &["*.nii.gz"]);
     }
+}
+
+#[test]
+fn a_model_is_replaced_while_it_is_mapped() {
+    let d = tempfile::tempdir().unwrap();
+    let path = d.path().join("m.onnx");
+    let large = |value: f32| {
+        let mut b = Builder::new("large");
+        let x = b.input("x", &[1, 2048, 1, 1].map(Dim::Known));
+        let weight = Tensor::f32(&[2200, 2048, 1, 1], &vec![value; 2200 * 2048]);
+        let y = b.conv(x, weight, None, Window::of(&[1; 2]));
+        b.output(y, "y", &[1, 2200, 1, 1].map(Dim::Known));
+        b.finish()
+    };
+    ampoule_onnx::write_file(&large(1.0), &path).unwrap();
+    assert!(std::fs::metadata(&path).unwrap().len() > 16 << 20, "large enough to be mapped");
+    let first = |g: &ampoule_graph::Graph| g.constants.values().next().unwrap().to_f32().unwrap()[0];
+    let held = ampoule_onnx::read_file(&path).unwrap();
+    ampoule_onnx::write_file(&large(2.0), &path).unwrap();
+    assert_eq!(first(&held), 1.0);
+    assert_eq!(first(&ampoule_onnx::read_file(&path).unwrap()), 2.0);
+    drop(held);
+    ampoule_files::stop::discard();
+    assert_eq!(std::fs::read_dir(d.path()).unwrap().count(), 1, "nothing is left beside it");
 }
 
 #[test]

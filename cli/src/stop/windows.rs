@@ -14,7 +14,11 @@ pub(super) fn install() {
     };
     let watches = std::thread::Builder::new().name("signals".into()).spawn(watch).is_ok();
     if watches {
-        let _ = ctrlc::set_handler(move || drop(asked.send(())));
+        let handler = move || {
+            // Nobody waits any more once the process ends.
+            let _ = asked.send(());
+        };
+        let _ = ctrlc::set_handler(handler);
     }
 }
 

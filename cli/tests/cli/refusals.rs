@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// Runs and gives up after a while: what waits for a pipe would wait for ever.
 fn ampoule_soon(d: &Dir, args: &[&str]) -> Output {
-    let mut c = crate::program::program();
+    let mut c = super::program::program();
     c.current_dir(d.0.path()).args(args).env("AMPOULE_MODELS", d.path("models"));
     let mut child = c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begun = Instant::now();

@@ -114,7 +114,7 @@ fn training_goes_on_where_it_was_killed() {
         [&base[..], &LEARN, &PROVE, &more, &little].concat()
     };
     expect(&ampoule(&d, &args("whole.onnx")), 0, &[]);
-    let mut child = crate::program::program()
+    let mut child = super::program::program()
         .args(args("small.onnx"))
         .current_dir(d.path(""))
         .stderr(std::process::Stdio::null())
