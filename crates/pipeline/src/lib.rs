@@ -39,6 +39,7 @@ mod table;
 mod tensor;
 mod write;
 
+pub use ampoule_dicom::{Scan as DicomScan, Series as DicomSeries};
 pub use batch::Batch;
 pub use case::{Case, stem};
 pub use collect::{Collected, collect, collect_series};
@@ -54,7 +55,7 @@ pub use memory::{
 pub use model::{Model, RECIPE_KEY};
 pub use nearest::nearest;
 pub use predict::{Planned, Settings, Timings, Workspace, planned};
-pub use read::{file_kind, grids_differ};
+pub use read::{file_kind, grids_differ, read_image};
 pub use recipe::Recipe;
 pub use record::{OnSlide, Record, Written, sha256_case};
 pub use run::{CaseResult, Outcome, Prediction, Progress, Summary, predict_case, run_cases};
