@@ -51,7 +51,7 @@ def main(folder, segmentation, mask):
         s = seg.get_segment_description(d)
         print(f"segment {d}: {s.segment_label}, {s.segmented_property_category.meaning} / "
               f"{s.segmented_property_type.meaning} ({s.segmented_property_type.value}), {s.algorithm_type.value}, "
-              f"{s.algorithm_identification[0].name} {s.algorithm_identification[0].version}")
+              f"{s.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName}")
     plain = pydicom.dcmread(segmentation)
     print(f"{plain.NumberOfFrames} frames of {plain.Rows}x{plain.Columns}, pydicom finds {int(plain.pixel_array.sum())} "
           f"voxels, the mask has {int((labels > 0).sum())}")
