@@ -19,12 +19,13 @@ feature() {
     onnx | planner) echo "$1" ;;
     pickle | torch | archive | keras) echo checkpoints ;;
     volume | photo | slide) echo images ;;
+    dicom) echo dicom ;;
     recipe | study | results | table) echo texts ;;
     quantizers | differential) echo networks ;;
     *) echo "fuzz: no target $1" >&2; return 2 ;;
   esac
 }
-[ $# -gt 0 ] || set -- onnx planner pickle torch archive keras volume photo slide recipe study results table quantizers differential
+[ $# -gt 0 ] || set -- onnx planner pickle torch archive keras dicom volume photo slide recipe study results table quantizers differential
 for target in "$@"; do
   feature=$(feature "$target")
   echo "== fuzz $target, $seconds s"
@@ -33,6 +34,11 @@ for target in "$@"; do
   case $target in
     onnx) find crates/*/tests/golden -name '*.onnx' -size -64k -exec cp -n {} fuzz/corpus/onnx/ \; ;;
     recipe) cp -n recipes/*.toml fuzz/corpus/recipe/ ;;
+    dicom) python3 -c 'import glob, pathlib, zipfile
+for path in glob.glob("crates/dicom/tests/golden/*.zip"):
+    with zipfile.ZipFile(path) as z:
+        name = z.namelist()[0]
+        pathlib.Path("fuzz/corpus/dicom", pathlib.Path(path).stem).write_bytes(z.read(name))' ;;
     study) cp -n studies/*.toml fuzz/corpus/study/ ;;
   esac
   (cd fuzz && cargo +nightly fuzz run --fuzz-dir . --features "$feature" "$target" -- \

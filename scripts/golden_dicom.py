@@ -339,6 +339,19 @@ def mixtures():
     zipped(OUT / "tilt.zip", tilt)
 
 
+def disc():
+    """A disc with its directory, as pydicom writes it."""
+    from pydicom.fileset import FileSet
+    files = FileSet()
+    for d in slices("disc", values(17), number=8):
+        files.add(pydicom.dcmread(io.BytesIO(bytes_of(d))))
+    with tempfile.TemporaryDirectory() as folder:
+        files.write(folder)
+        folder = Path(folder)
+        written = [p for p in folder.rglob("*") if p.is_file()]
+        zipped(OUT / "disc.zip", {str(p.relative_to(folder)): p.read_bytes() for p in written})
+
+
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     golden = {}
@@ -361,6 +374,7 @@ def main():
         d.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
     write("big_endian", big, golden, wanted, implicit_vr=False, little_endian=False)
     mixtures()
+    disc()
     (OUT / "golden.json").write_text(json.dumps(golden, separators=(",", ":")))
 
 

@@ -8,6 +8,8 @@ mod calibration;
 mod damaged;
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/dicom.rs"]
+mod dicom;
 #[path = "cli/evidence.rs"]
 mod evidence;
 #[path = "cli/folders.rs"]

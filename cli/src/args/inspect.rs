@@ -4,7 +4,7 @@ use clap::Args;
 /// Arguments of `inspect`.
 #[derive(Args, Debug)]
 pub struct Inspect {
-    /// Model file or fetched name.
+    /// Model file or fetched name; or DICOM files to describe: a file, a folder, a ZIP file or a DICOMDIR.
     pub model: String,
     /// Size of spatial axes that the model leaves free, for example 128 or 128x160x128.
     #[arg(long, default_value = "128", value_parser = Size::parse)]

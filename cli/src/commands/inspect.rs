@@ -1,5 +1,7 @@
 //! `ampoule inspect`.
 
+mod series;
+
 use super::{Opened, json, locate, network_options, open, say};
 use crate::args::{Global, Inspect};
 use crate::exit::{Code, Failure, Outcome};
@@ -11,6 +13,9 @@ use serde_json::{Value, json as object};
 use std::collections::BTreeMap;
 
 pub fn run(g: &Global, a: &Inspect) -> Outcome {
+    if let Some(done) = series::inspect(g, &a.model)? {
+        return Ok(done);
+    }
     let (model, size, output, profile) = (&a.model, a.size.0, a.output.as_deref(), a.profile);
     let path = locate(model)?;
     let fail = |e: &dyn std::error::Error| Failure::input(format!("{}: {e}", &path));

@@ -109,7 +109,7 @@ impl Model {
         Ok(Outputs { list })
     }
 
-    /// Reads an image (a volume, photo or tile), runs it through recipe and network, and returns what was found on the
+    /// Reads an image (a volume, photo or tile, or the DICOM series of a folder or ZIP file), runs it through recipe and network, and returns what was found on the
     /// image's own grid. A recipe with several `[[input]]` files takes [`Model::predict_files`].
     pub fn predict(&mut self, file: impl AsRef<Path>) -> Result<Prediction> {
         self.predict_files(&[file.as_ref()])

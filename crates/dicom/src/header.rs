@@ -1,9 +1,9 @@
 //! What is read of an instance: its place in a series, its pixels' layout, and where each of its frames lies.
 
-use crate::Error;
 use crate::place::{Content, Opener, Place};
-use crate::values::{floats, int, items, text, texts, three, two};
+use crate::values::{float_or, floats, int, int_or, items, text, texts, three, two};
 use crate::walk::{Pixels, Walked, walk};
+use crate::{Error, objects};
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
@@ -61,7 +61,6 @@ pub(crate) struct Header {
     pub series_uid: String,
     pub frame_of_reference: String,
     pub modality: String,
-    pub image_type: Vec<String>,
     pub series_number: Option<i64>,
     /// Description of the series, without what names the patient.
     pub description: String,
@@ -77,7 +76,6 @@ pub(crate) struct Header {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PixelLayout {
     pub syntax: String,
-    pub samples: usize,
     pub allocated: u32,
     pub stored: u32,
     pub signed: bool,
@@ -151,51 +149,59 @@ pub(crate) fn parse(header: &[u8], syntax: &str) -> Result<InMemDicomObject, Err
 }
 
 impl Header {
+    /// Refuses objects that hold no slices, by what they are, before anything else is asked of them.
     fn of(o: &InMemDicomObject, syntax: &str, pixels: &Pixels) -> Result<Header, Error> {
-        let whole = |tag: Tag| int(o, tag).and_then(|v| usize::try_from(v).ok());
-        let bits = |tag: Tag| int(o, tag).and_then(|v| u32::try_from(v).ok());
-        let allocated = bits(tags::BITS_ALLOCATED).unwrap_or(0);
-        let stored = bits(tags::BITS_STORED).unwrap_or(allocated);
-        let image = !matches!(pixels, Pixels::None);
-        if image && bits(tags::HIGH_BIT).is_some_and(|h| h + 1 != stored) {
+        let sop_class = text(o, tags::SOP_CLASS_UID).unwrap_or_default();
+        let image_type = texts(o, tags::IMAGE_TYPE);
+        let samples = int(o, tags::SAMPLES_PER_PIXEL).unwrap_or(1);
+        if let Some(what) = objects::other(&sop_class, &image_type, samples, pixels) {
+            return Err(Error::NotVolume { what });
+        }
+        if image_type.iter().any(|t| t == "MOSAIC") {
             return Err(Error::Unsupported(
-                "the lowest bit of its pixels is not the first of their bytes (High Bit); convert it with `gdcmconv --raw IN OUT`".into(),
+                "its slices are tiles of one image (Siemens mosaic), which is not read; convert the series with dcm2niix".into(),
             ));
         }
-        let layout = PixelLayout {
-            syntax: syntax.into(),
-            samples: whole(tags::SAMPLES_PER_PIXEL).unwrap_or(1),
-            allocated,
-            stored,
-            signed: int(o, tags::PIXEL_REPRESENTATION) == Some(1),
-            photometric: text(o, tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_default(),
-        };
-        let [rows, columns] = [tags::ROWS, tags::COLUMNS].map(|t| whole(t).unwrap_or(0));
-        let mut header = Header {
-            sop_class: text(o, tags::SOP_CLASS_UID).unwrap_or_default(),
+        if !items(o, tags::MODALITY_LUT_SEQUENCE).is_empty() {
+            return Err(Error::Unsupported(
+                "its values go through a table (Modality LUT), which is not supported; export the series with rescale slope and intercept".into(),
+            ));
+        }
+        let size = |tag: Tag| int_or(o, tag, 0).map(|v| usize::try_from(v).unwrap_or(0));
+        Ok(Header {
+            sop_class,
             sop_uid: text(o, tags::SOP_INSTANCE_UID).unwrap_or_default(),
             study_uid: text(o, tags::STUDY_INSTANCE_UID).unwrap_or_default(),
             series_uid: text(o, tags::SERIES_INSTANCE_UID).unwrap_or_default(),
             frame_of_reference: text(o, tags::FRAME_OF_REFERENCE_UID).unwrap_or_default(),
             modality: text(o, tags::MODALITY).unwrap_or_default(),
-            image_type: texts(o, tags::IMAGE_TYPE),
             series_number: int(o, tags::SERIES_NUMBER),
             description: description(o),
-            rows,
-            columns,
-            layout,
+            rows: size(tags::ROWS)?,
+            columns: size(tags::COLUMNS)?,
+            layout: PixelLayout::of(o, syntax)?,
             lossy: text(o, tags::LOSSY_IMAGE_COMPRESSION).is_some_and(|t| t == "01"),
-            frames: Vec::new(),
-        };
-        if image {
-            if !items(o, tags::MODALITY_LUT_SEQUENCE).is_empty() {
-                return Err(Error::Unsupported(
-                    "its values go through a table (Modality LUT), which is not supported; export the series with rescale slope and intercept".into(),
-                ));
-            }
-            header.frames = frames(o)?;
+            frames: frames(o)?,
+        })
+    }
+}
+
+impl PixelLayout {
+    fn of(o: &InMemDicomObject, syntax: &str) -> Result<PixelLayout, Error> {
+        let bits = |tag: Tag, absent: i64| int_or(o, tag, absent).map(|v| u32::try_from(v).unwrap_or(0));
+        let allocated = bits(tags::BITS_ALLOCATED, 0)?;
+        let stored = bits(tags::BITS_STORED, allocated.into())?;
+        if bits(tags::HIGH_BIT, i64::from(stored) - 1)?.checked_add(1) != Some(stored) {
+            return Err(Error::Unsupported(
+                "the lowest bit of its pixels is not the first of their bytes (High Bit); convert it with `gdcmconv --raw IN OUT`".into(),
+            ));
         }
-        Ok(header)
+        let signed = int_or(o, tags::PIXEL_REPRESENTATION, 0)?;
+        if !(0..=1).contains(&signed) {
+            return Err(Error::damaged(format!("its Pixel Representation is {signed}, not 0 or 1")));
+        }
+        let photometric = text(o, tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_default();
+        Ok(PixelLayout { syntax: syntax.into(), allocated, stored, signed: signed == 1, photometric })
     }
 }
 
@@ -219,8 +225,8 @@ fn frames(o: &InMemDicomObject) -> Result<Vec<Frame>, Error> {
         position: three(o, tags::IMAGE_POSITION_PATIENT),
         orientation: orientation(o),
         spacing: two(o, tags::PIXEL_SPACING),
-        slope: floats(o, tags::RESCALE_SLOPE).first().copied().unwrap_or(1.0),
-        intercept: floats(o, tags::RESCALE_INTERCEPT).first().copied().unwrap_or(0.0),
+        slope: slope(o)?,
+        intercept: float_or(o, tags::RESCALE_INTERCEPT, 0.0)?,
         key: Key {
             echo_time: one(o, tags::ECHO_TIME),
             temporal: one(o, tags::TEMPORAL_POSITION_IDENTIFIER),
@@ -231,7 +237,7 @@ fn frames(o: &InMemDicomObject) -> Result<Vec<Frame>, Error> {
             kind: texts(o, tags::IMAGE_TYPE).join("\\"),
         },
     };
-    let count = int(o, tags::NUMBER_OF_FRAMES).unwrap_or(1);
+    let count = int_or(o, tags::NUMBER_OF_FRAMES, 1)?;
     let each = items(o, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
     if each.is_empty() {
         return match count {
@@ -244,11 +250,11 @@ fn frames(o: &InMemDicomObject) -> Result<Vec<Frame>, Error> {
         return Err(Error::damaged(format!("it has {count} frames and describes {told}")));
     }
     let shared = items(o, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).first();
-    Ok(each.iter().map(|item| grouped(item, shared, &own)).collect())
+    each.iter().map(|item| grouped(item, shared, &own)).collect()
 }
 
 /// A frame by its functional groups: its own, else those of all frames, else what the image says.
-fn grouped(item: &InMemDicomObject, shared: Option<&InMemDicomObject>, own: &Frame) -> Frame {
+fn grouped(item: &InMemDicomObject, shared: Option<&InMemDicomObject>, own: &Frame) -> Result<Frame, Error> {
     let group = |tag: Tag| {
         let first = items(item, tag).first();
         first.or_else(|| shared.and_then(|s| items(s, tag).first()))
@@ -264,8 +270,8 @@ fn grouped(item: &InMemDicomObject, shared: Option<&InMemDicomObject>, own: &Fra
         frame.spacing = two(p, tags::PIXEL_SPACING);
     }
     if let Some(p) = group(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE) {
-        frame.slope = one(p, tags::RESCALE_SLOPE).unwrap_or(1.0);
-        frame.intercept = one(p, tags::RESCALE_INTERCEPT).unwrap_or(0.0);
+        frame.slope = slope(p)?;
+        frame.intercept = float_or(p, tags::RESCALE_INTERCEPT, 0.0)?;
     }
     let key = &mut frame.key;
     let of = |sequence: Tag, tag: Tag| group(sequence).and_then(|p| one(p, tag));
@@ -278,7 +284,15 @@ fn grouped(item: &InMemDicomObject, shared: Option<&InMemDicomObject>, own: &Fra
     if let Some(p) = types.into_iter().find_map(group) {
         key.kind = texts(p, tags::FRAME_TYPE).join("\\");
     }
-    frame
+    Ok(frame)
+}
+
+/// The factor of values; one of 0 would make all of them the same.
+fn slope(o: &InMemDicomObject) -> Result<f64, Error> {
+    match float_or(o, tags::RESCALE_SLOPE, 1.0)? {
+        0.0 => Err(Error::damaged("its Rescale Slope is 0")),
+        slope => Ok(slope),
+    }
 }
 
 fn one(o: &InMemDicomObject, tag: Tag) -> Option<f64> {

@@ -1,6 +1,5 @@
 //! Objects that are no slices of a volume, and what they are called.
 
-use crate::header::Header;
 use crate::walk::Pixels;
 use dicom_dictionary_std::uids;
 
@@ -36,9 +35,9 @@ const FAMILIES: &[(&str, &str)] = &[
     ("1.2.840.10008.5.1.4.1.1.9.", "a waveform"),
 ];
 
-/// What an object is, with its article, where it holds no slices of a volume.
-pub(crate) fn other(h: &Header, pixels: &Pixels) -> Option<String> {
-    let class = h.sop_class.as_str();
+/// What an object is, with its article, where it holds no slices of a volume: by its storage class, its type, the values of
+/// a pixel, and its pixels.
+pub(crate) fn other(class: &str, image_type: &[String], samples: i64, pixels: &Pixels) -> Option<String> {
     if let Some((_, what)) = OTHERS.iter().find(|(uid, _)| *uid == class) {
         return Some((*what).into());
     }
@@ -50,8 +49,8 @@ pub(crate) fn other(h: &Header, pixels: &Pixels) -> Option<String> {
         Pixels::Float => return Some("an image in floating point".into()),
         Pixels::Native { .. } | Pixels::Fragments(_) => {}
     }
-    if h.image_type.iter().any(|t| t.eq_ignore_ascii_case("LOCALIZER")) {
+    if image_type.iter().any(|t| t.eq_ignore_ascii_case("LOCALIZER")) {
         return Some("a localizer".into());
     }
-    (h.layout.samples != 1).then(|| "an image in colours".into())
+    (samples != 1).then(|| "an image in colours".into())
 }

@@ -135,20 +135,34 @@ impl Opener {
         let bad = |e: &dyn std::fmt::Display| Error::Archive(format!("{}: {e}", entry.name));
         let packed = archive.by_index(entry.index).map_err(|e| bad(&e))?;
         let (claimed, stored) = (packed.size(), packed.compressed_size());
-        if claimed > stored.saturating_mul(DEFLATE) {
+        if claimed > stored.saturating_mul(DEFLATE).saturating_add(DEFLATE) {
             return Err(bad(&format!("{stored} bytes cannot hold the {claimed} that it claims")));
         }
         if claimed.saturating_mul(2) > self.most {
             return Err(Error::memory(claimed.saturating_mul(2), self.most));
         }
+        let mut packed = packed.take(claimed + 1);
         let mut out = Vec::new();
+        packed.by_ref().take(HEAD).read_to_end(&mut out).map_err(|e| bad(&e))?;
+        if !begins_as_dicom(&out) {
+            return Err(Error::NotDicom("it has neither the mark DICM nor a data set".into()));
+        }
         // One byte more than claimed shows an entry that lies about its size.
-        packed.take(claimed + 1).read_to_end(&mut out).map_err(|e| bad(&e))?;
+        packed.read_to_end(&mut out).map_err(|e| bad(&e))?;
         if out.len() as u64 != claimed {
             return Err(bad(&format!("it has {} bytes, {claimed} are claimed", out.len())));
         }
         Ok(Content { bytes: Bytes::Memory(Cursor::new(out)), length: claimed })
     }
+}
+
+/// Bytes that tell whether a file is of DICOM.
+pub(crate) const HEAD: u64 = 132;
+
+/// Whether a file begins with the mark of DICOM, its own description, or a data set.
+pub(crate) fn begins_as_dicom(head: &[u8]) -> bool {
+    head.get(128..132) == Some(b"DICM")
+        || head.len() >= 8 && (head.starts_with(&[2, 0]) || head.starts_with(&[8, 0]))
 }
 
 /// The bytes of an instance: a file, or what was unpacked.

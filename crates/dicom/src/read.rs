@@ -1,11 +1,11 @@
 //! A series as a volume.
 
+use crate::Error;
 use crate::header::{self, Header};
 use crate::pixels;
 use crate::place::{Opener, Place};
 use crate::series::{assembled, slices};
 use crate::stack::{Slice, Stack};
-use crate::{Error, objects};
 use ampoule_imaging::Nifti;
 use ampoule_imaging::nifti::DataType;
 
@@ -26,9 +26,6 @@ pub fn read(places: &[Place], frame: Option<usize>, most: u64) -> Result<Volume,
     let mut all = Vec::new();
     for (i, place) in places.iter().enumerate() {
         let o = header::open(&mut opener, place, most)?;
-        if let Some(what) = objects::other(&o.header, &o.pixels) {
-            return Err(Error::NotVolume { what });
-        }
         all.extend(slices(&o.header, &o.pixels, i)?);
         headers.push(o.header);
     }

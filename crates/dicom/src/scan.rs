@@ -1,10 +1,10 @@
 //! Which series a set of files holds.
 
+use crate::Error;
 use crate::header::{self, Opened};
 use crate::place::{Opener, Place};
 use crate::series::{Series, Shape, assembled, slices};
 use crate::stack::Slice;
-use crate::{Error, objects};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -70,10 +70,7 @@ pub fn scan(places: &[Place], most: u64) -> Scan {
                 continue;
             }
         };
-        match objects::other(&opened.header, &opened.pixels) {
-            Some(what) => note(&mut others, what, &place),
-            None => gather(&mut all, &mut opener, opened, place),
-        }
+        gather(&mut all, &mut opener, opened, place);
     }
     scan.others = others.into_values().collect();
     scan.series = all.into_values().map(|g| finished(g, &folders)).collect();

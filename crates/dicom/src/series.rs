@@ -79,12 +79,14 @@ pub(crate) fn slices(h: &Header, at: &walk::Pixels, instance: usize) -> Result<V
     pixels::check(h, at)?;
     let one = |(frame, f): (usize, &Frame)| {
         let needs = |what| Error::NoGeometry { what };
-        let spacing = f.spacing.filter(|s| s.iter().all(|v| *v > 0.0));
+        // What is no distance in a hospital would leave no grid to compute with.
+        let spacing = f.spacing.filter(|s| s.iter().all(|v| (1e-6..1e6).contains(v)));
+        let position = f.position.filter(|p| p.iter().all(|v| v.abs() < 1e6));
         Ok(Slice {
             instance,
             frame,
             size: [h.rows, h.columns],
-            position: f.position.ok_or(needs("Image Position (Patient)"))?,
+            position: position.ok_or(needs("Image Position (Patient)"))?,
             orientation: f.orientation.ok_or(needs("Image Orientation (Patient)"))?,
             spacing: spacing.ok_or(needs("Pixel Spacing"))?,
             slope: f.slope,

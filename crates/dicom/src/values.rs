@@ -1,6 +1,8 @@
 //! Values of elements, as far as they make sense.
 
+use crate::Error;
 use dicom_core::Tag;
+use dicom_core::header::HasLength;
 use dicom_object::InMemDicomObject;
 
 /// A text without the spaces and zeros that fill it up.
@@ -21,6 +23,25 @@ pub(crate) fn texts(o: &InMemDicomObject, tag: Tag) -> Vec<String> {
 /// A whole number.
 pub(crate) fn int(o: &InMemDicomObject, tag: Tag) -> Option<i64> {
     o.get(tag)?.to_int().ok()
+}
+
+/// A whole number, `absent` where there is no value; an error where the value is no such number.
+pub(crate) fn int_or(o: &InMemDicomObject, tag: Tag, absent: i64) -> Result<i64, Error> {
+    match o.get(tag).filter(|e| !e.is_empty()) {
+        None => Ok(absent),
+        Some(e) => e.to_int().map_err(|_| Error::damaged(format!("{tag} is no whole number"))),
+    }
+}
+
+/// A finite number, `absent` where there is no value; an error where the value is no such number.
+pub(crate) fn float_or(o: &InMemDicomObject, tag: Tag, absent: f64) -> Result<f64, Error> {
+    match o.get(tag).filter(|e| !e.is_empty()) {
+        None => Ok(absent),
+        Some(e) => {
+            let value = e.to_float64().ok().filter(|v| v.is_finite());
+            value.ok_or_else(|| Error::damaged(format!("{tag} is no number")))
+        }
+    }
 }
 
 /// Finite numbers; none where one of them is not.

@@ -3,7 +3,7 @@
 //! known to be sound in its lengths.
 
 use crate::Error;
-use crate::place::Content;
+use crate::place::{Content, HEAD, begins_as_dicom};
 use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
 use flate2::bufread::DeflateDecoder;
@@ -89,14 +89,14 @@ pub(crate) fn walk(mut content: Content, wanted: &[Tag], most: u64) -> Result<Wa
 
 /// The transfer syntax and where the data set begins.
 fn meta(content: &mut Content) -> Result<(String, u64), Error> {
-    let mut head = vec![0; 132.min(content.length as usize)];
+    let mut head = vec![0; HEAD.min(content.length) as usize];
     content.read_exact(&mut head)?;
     let marked = head.get(128..132) == Some(b"DICM");
     let begins = |b: &[u8]| head.starts_with(b);
+    if !begins_as_dicom(&head) {
+        return Err(Error::NotDicom("it has neither the mark DICM nor a data set".into()));
+    }
     if !marked && !begins(&[2, 0]) {
-        if !begins(&[8, 0]) || head.len() < 8 {
-            return Err(Error::NotDicom("it has neither the mark DICM nor a data set".into()));
-        }
         content.skip(-(head.len() as i64))?;
         let explicit = head[4..6].iter().all(u8::is_ascii_uppercase);
         let syntax = if explicit { uids::EXPLICIT_VR_LITTLE_ENDIAN } else { uids::IMPLICIT_VR_LITTLE_ENDIAN };

@@ -53,7 +53,7 @@ fn changed_bytes_never_crash_it() {
         let whole = std::fs::read(&files[0]).unwrap();
         // Positions and values by a rule, so that a failure can be found again.
         let mut state = 1u64;
-        for _ in 0..300 {
+        for _ in 0..100 {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             let at = (state >> 33) as usize % whole.len();
             let mut bytes = whole.clone();
@@ -94,6 +94,36 @@ fn lengths_that_lie_are_refused_before_memory_is_taken() {
     assert!(failure(&odd).contains("has no type"));
     assert!(failure(b"no image at all").contains("no DICOM file"));
     assert!(failure(&head).is_empty() || !failure(&head).is_empty());
+}
+
+#[test]
+fn positions_and_factors_that_make_no_sense_are_refused() {
+    let d = tempfile::tempdir().unwrap();
+    for (name, from, to, told) in [
+        ("axial", "-20.5\\-31.25", "1e308\\-31.25", "Image Position"),
+        ("axial", "1.1\\0.9", "0.0\\0.9", "Pixel Spacing"),
+        ("axial", "1\\0\\0\\0\\1\\0", "1\\0\\0\\0\\9\\0", "Image Orientation"),
+        ("pet", "0.013000", "0.000000", "Rescale Slope"),
+        ("pet", "0.013000", "banana00", "is no number"),
+    ] {
+        let folder = d.path().join(format!("{name}{told}"));
+        std::fs::create_dir(&folder).unwrap();
+        let files = unpacked(name, &folder);
+        let mut changed = 0;
+        for file in &files {
+            let mut bytes = std::fs::read(file).unwrap();
+            while let Some(at) = bytes.windows(from.len()).position(|w| w == from.as_bytes()) {
+                bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+                changed += 1;
+            }
+            std::fs::write(file, bytes).unwrap();
+        }
+        assert!(changed > 0, "{told}");
+        let found = scan(&places(&files), 1 << 30);
+        let text =
+            format!("{:?} {:?}", found.failed, found.series.iter().map(|s| &s.shape).collect::<Vec<_>>());
+        assert!(text.contains(told) && found.series.iter().all(|s| s.shape.is_err()), "{told}: {text}");
+    }
 }
 
 #[test]
@@ -149,4 +179,59 @@ fn a_damaged_neighbour_keeps_a_series_from_being_read() {
     assert_eq!(found.failed.len(), 1);
     let e = found.series[0].shape.as_ref().unwrap_err().to_string();
     assert!(e.contains("slices of the series may be missing"), "{e}");
+}
+
+/// An image of two rows and columns, number `k` of a series.
+fn tiny(k: usize) -> Vec<u8> {
+    let mut out = vec![0; 128];
+    out.extend(b"DICM");
+    let mut put = |group: u16, element: u16, vr: &[u8; 2], value: &[u8]| {
+        out.extend(group.to_le_bytes());
+        out.extend(element.to_le_bytes());
+        out.extend(vr);
+        let odd = value.len() % 2;
+        let length = (value.len() + odd) as u16;
+        match vr {
+            b"OW" => out.extend([&[0, 0], &u32::from(length).to_le_bytes()[..]].concat()),
+            _ => out.extend(length.to_le_bytes()),
+        }
+        out.extend(value);
+        out.extend(&b"\0"[..odd]);
+    };
+    put(2, 0x10, b"UI", b"1.2.840.10008.1.2.1");
+    put(8, 0x16, b"UI", b"1.2.840.10008.5.1.4.1.1.4");
+    put(8, 0x18, b"UI", format!("2.25.{k}").as_bytes());
+    put(0x20, 0xe, b"UI", b"2.25.7");
+    put(0x20, 0x32, b"DS", format!("0\\0\\{k}").as_bytes());
+    put(0x20, 0x37, b"DS", b"1\\0\\0\\0\\1\\0");
+    put(0x28, 0x4, b"CS", b"MONOCHROME2");
+    put(0x28, 0x10, b"US", &[2, 0]);
+    put(0x28, 0x11, b"US", &[2, 0]);
+    put(0x28, 0x30, b"DS", b"1\\1");
+    put(0x28, 0x100, b"US", &[16, 0]);
+    put(0x28, 0x101, b"US", &[16, 0]);
+    put(0x28, 0x102, b"US", &[15, 0]);
+    put(0x28, 0x103, b"US", &[0, 0]);
+    put(0x7fe0, 0x10, b"OW", &[k as u8, (k >> 8) as u8, 0, 0, 0, 0, 0, 0]);
+    out
+}
+
+#[test]
+fn ten_thousand_files_are_one_volume() {
+    let d = tempfile::tempdir().unwrap();
+    let files: Vec<PathBuf> = (0..10_000)
+        .map(|k| {
+            // Names in another order than positions.
+            let path = d.path().join(format!("{:05}", (k * 7919) % 10_000));
+            std::fs::write(&path, tiny(k)).unwrap();
+            path
+        })
+        .collect();
+    let found = scan(&places(&files), 1 << 20);
+    assert_eq!((found.series.len(), found.failed.len()), (1, 0), "{:?}", found.failed.first());
+    let volume = read(&found.series[0].places, None, 1 << 30).unwrap().image;
+    assert_eq!(volume.dims(), [2, 2, 10_000]);
+    let values = volume.to_f32().0;
+    // The first row of a file is the last one of the volume.
+    assert!((0..10_000).all(|z| values.at(0, 1, z) == z as f32));
 }

@@ -169,8 +169,11 @@ impl GroundTruth {
             return self.placed(case, ([photo.width, photo.height, 1], None), &values);
         }
         let allowed = Allowance::of_process();
-        let image = formats::read_volume(path, recipe.input[0].frame, allowed.room)
-            .map_err(|e| crate::evaluate::image_error(path, e, allowed))?;
+        let image = match case.series.is_empty() {
+            true => formats::read_volume(path, recipe.input[0].frame, allowed.room)
+                .map_err(|e| crate::evaluate::image_error(path, e, allowed))?,
+            false => ampoule_pipeline::read_image(case, recipe.input[0].frame, allowed)?,
+        };
         let o = Orientation::of(&image.affine());
         let dims = o.to_canonical(&Volume::filled(image.dims(), 0u8)).dims;
         let affine = canonical(&o, &image.affine(), image.dims());

@@ -39,6 +39,7 @@ mod table;
 mod tensor;
 mod write;
 
+pub use ampoule_dicom::{Scan as DicomScan, Series as DicomSeries};
 pub use ampoule_files::kind as file_kind;
 pub use ampoule_system::figures::{available_memory, cpu_model, peak_rss_bytes, rss_bytes, total_memory};
 pub use batch::Batch;
@@ -57,7 +58,7 @@ pub use memory::{
 pub use model::{Model, RECIPE_KEY};
 pub use nearest::nearest;
 pub use predict::{Planned, Settings, Timings, Workspace, planned};
-pub use read::grids_differ;
+pub use read::{grids_differ, read_image};
 pub use recipe::Recipe;
 pub use record::{OnSlide, Record, Written, sha256_case};
 pub use run::{CaseResult, Outcome, Prediction, Progress, Summary, predict_case, run_cases};

@@ -238,6 +238,22 @@ fn photo(case: &Case, allowed: Allowance) -> Result<Loaded> {
     Ok(Loaded { channels: Vec::new(), turned: [1.0; 3], source: Source::Photo(read), frame: None, notes })
 }
 
+/// The volume of a case of one file, or of the first of its files, or of its DICOM series.
+pub fn read_image(case: &Case, frame: Option<usize>, allowed: Allowance) -> Result<Nifti> {
+    image_of(case, case.main(), frame, allowed)
+}
+
+fn image_of(case: &Case, path: &Path, frame: Option<usize>, allowed: Allowance) -> Result<Nifti> {
+    let (room, held) = (allowed.room, allowed.held());
+    match &case.series[..] {
+        [] => formats::read_volume(path, frame, room).map_err(|source| Error::image(path, source, held)),
+        series => match ampoule_dicom::read(series, frame, room) {
+            Ok(read) => Ok(read.image),
+            Err(source) => Err(Error::dicom(path, source, held)),
+        },
+    }
+}
+
 fn volumes(
     recipe: &Recipe,
     case: &Case,
@@ -250,15 +266,7 @@ fn volumes(
     // Every file is held while its values are made.
     let share = Allowance { room: allowed.room / (case.files.len() as u64).max(1), ..allowed };
     for (path, input) in case.files.iter().zip(&recipe.input) {
-        let frame = input.frame.or(frame);
-        let mut nifti = match &case.series[..] {
-            [] => formats::read_volume(path, frame, share.room)
-                .map_err(|source| Error::image(path, source, share.held()))?,
-            series => {
-                let read = ampoule_dicom::read(series, frame, share.room);
-                read.map_err(|source| Error::dicom(path, source, share.held()))?.image
-            }
-        };
+        let mut nifti = image_of(case, path, input.frame.or(frame), share)?;
         nifti.keep_header = keep_header;
         let name = if case.files.len() > 1 { format!("{}: ", input.name) } else { String::new() };
         notes.extend(nifti.warnings.iter().map(|w| format!("{name}{w}")));

@@ -7,7 +7,8 @@ use crate::{Error, Result};
 use ampoule_eval::dice;
 use ampoule_imaging::geometry::Orientation;
 use ampoule_imaging::photo::{Photo, write_rgb};
-use ampoule_imaging::{Volume, formats, normalise};
+use ampoule_imaging::{Volume, normalise};
+use ampoule_pipeline::Case;
 use std::path::Path;
 
 /// Longest side of a picture in pixels.
@@ -40,7 +41,7 @@ pub(crate) fn worst(
     let (a, b) = (foreground(read(&baseline[i])?.labels), foreground(read(&variant[i])?.labels));
     let photo = match a.dims[2] {
         1 => tile(case.main(), &a, &b)?,
-        _ => slice(case.main(), &a, &b, baseline[i].spacing)?,
+        _ => slice(case, &a, &b, baseline[i].spacing)?,
     };
     let path = folder.join(file);
     let fail = |e: std::io::Error| Error::File { path: path.clone(), reason: e.to_string() };
@@ -72,13 +73,12 @@ fn tile(case: &Path, a: &Volume<u16>, b: &Volume<u16>) -> Result<Photo> {
 }
 
 /// The plane across the third axis where the results differ most.
-fn slice(case: &Path, a: &Volume<u16>, b: &Volume<u16>, spacing: [f64; 3]) -> Result<Photo> {
+fn slice(case: &Case, a: &Volume<u16>, b: &Volume<u16>, spacing: [f64; 3]) -> Result<Photo> {
     let allowed = ampoule_pipeline::Allowance::of_process();
-    let image = formats::read_volume(case, None, allowed.room)
-        .map_err(|e| ampoule_pipeline::Error::image(case, e, allowed.held()))?;
+    let image = ampoule_pipeline::read_image(case, None, allowed)?;
     let volume = Orientation::of(&image.affine()).to_canonical(&image.to_f32().0);
     if volume.dims != a.dims {
-        return Err(Error::File { path: case.into(), reason: "its result has another grid".into() });
+        return Err(Error::File { path: case.main().into(), reason: "its result has another grid".into() });
     }
     let plane = a.dims[0] * a.dims[1];
     let differ = |z: usize| (z * plane..(z + 1) * plane).filter(|&i| a.data[i] != b.data[i]).count();

@@ -1,17 +1,12 @@
 //! Codes of what segments are. A label is found by the words of its name; one that is not known has a code of this program,
 //! made of its name.
 
-use super::shared::{item, text};
-use dicom_core::VR;
-use dicom_dictionary_std::tags;
-use dicom_object::InMemDicomObject;
-
 /// A code of a scheme with its meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Code<'a> {
-    scheme: &'static str,
-    value: &'a str,
-    meaning: &'a str,
+    pub scheme: &'static str,
+    pub value: &'a str,
+    pub meaning: &'a str,
 }
 
 const fn dcm(value: &'static str, meaning: &'static str) -> Code<'static> {
@@ -70,17 +65,6 @@ fn short(name: &str, most: usize) -> &str {
     match name.char_indices().nth(most) {
         Some((end, _)) => &name[..end],
         None => name,
-    }
-}
-
-impl Code<'_> {
-    /// An item of a sequence of codes.
-    pub fn item(&self) -> InMemDicomObject {
-        item([
-            text(tags::CODE_VALUE, VR::SH, self.value),
-            text(tags::CODING_SCHEME_DESIGNATOR, VR::SH, self.scheme),
-            text(tags::CODE_MEANING, VR::LO, self.meaning),
-        ])
     }
 }
 

@@ -71,7 +71,12 @@ fn decimal(v: f64) -> String {
 
 /// A sequence of one code.
 pub(super) fn coded(tag: Tag, code: &Code<'_>) -> InMemElement {
-    sequence(tag, vec![code.item()])
+    let one = item([
+        text(tags::CODE_VALUE, VR::SH, code.value),
+        text(tags::CODING_SCHEME_DESIGNATOR, VR::SH, code.scheme),
+        text(tags::CODE_MEANING, VR::LO, code.meaning),
+    ]);
+    sequence(tag, vec![one])
 }
 
 /// The series with all instances that the labels were found in.
