@@ -61,7 +61,7 @@ struct Origin {
 impl Segmentation<'_> {
     /// Writes the object as a DICOM file (explicit VR, little-endian). Reading the headers of the series may take `most`
     /// bytes. Fails where the series is not the one that the labels lie on.
-    pub fn write(&self, most: u64, mut out: &mut dyn Write) -> Result<(), Error> {
+    pub fn write(&self, most: u64, out: &mut dyn Write) -> Result<(), Error> {
         let mut opener = Opener::new(most);
         let mut all = Vec::new();
         let mut headers = Vec::new();
@@ -85,6 +85,6 @@ impl Segmentation<'_> {
             .with_meta(meta)
             .map_err(|e| Error::Unsupported(format!("no DICOM file can be made: {e}")))?;
         let io = |e: &dyn std::fmt::Display| Error::Io(std::io::Error::other(e.to_string()));
-        file.write_all(&mut out).map_err(|e| io(&e))
+        file.write_all(out).map_err(|e| io(&e))
     }
 }

@@ -80,7 +80,7 @@ pub(crate) enum Kind {
     Conv(Convolution),
     Depthwise {
         plan: Depthwise,
-        filters: Filters,
+        filters: Box<Filters>,
         post: Option<eltwise::Unary>,
     },
     /// Layer normalisation of dense rows, or without `centred` their division by the root of their mean square.

@@ -207,10 +207,10 @@ fn series_of(recipe: &Recipe, case: &Case) -> Result<Option<Case>> {
 
 /// Refuses files of a case that are no plain ones.
 pub(crate) fn plain_files(case: &Case) -> Result<()> {
-    let instances = case.series.iter().map(|p| &p.path);
+    let mut instances = case.series.iter();
     match case.series.is_empty() {
         true => case.files.iter().try_for_each(|f| plain(f)),
-        false => instances.map(|p| plain(p)).collect(),
+        false => instances.try_for_each(|p| plain(&p.path)),
     }
 }
 

@@ -162,7 +162,7 @@ mod tests {
         ] {
             assert_eq!(decimal(v), want);
         }
-        for v in [1e300, -1e-300, 123456789.123456789, f64::MIN_POSITIVE] {
+        for v in [1e300, -1e-300, 123_456_789.123_456_79, f64::MIN_POSITIVE] {
             assert!(decimal(v).len() <= 16, "{}", decimal(v));
         }
     }

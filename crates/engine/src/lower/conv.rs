@@ -82,7 +82,13 @@ impl Lower<'_> {
             let scale = scale.unwrap_or_default();
             let mut filters = Filters { weights, bias, scale, ..Filters::default() };
             plan.pack(self.isa, &mut filters);
-            self.push(n, Kind::Depthwise { plan, filters, post }, reads, vec![t.output], macs);
+            self.push(
+                n,
+                Kind::Depthwise { plan, filters: Box::new(filters), post },
+                reads,
+                vec![t.output],
+                macs,
+            );
             return Ok(true);
         }
         let (mg, steps) = (m / group, self.steps(y));

@@ -158,7 +158,13 @@ impl Lower<'_> {
             let mut reads = vec![x.clone()];
             reads.extend(t.residual.as_ref().map(|r| part(&r.0)));
             let macs = (phase.grid.pixels() * phase.taps.len() * phase.grid.channels()) as u64;
-            self.push(n, Kind::Depthwise { plan, filters, post }, reads, vec![part(&t.output)], macs);
+            self.push(
+                n,
+                Kind::Depthwise { plan, filters: Box::new(filters), post },
+                reads,
+                vec![part(&t.output)],
+                macs,
+            );
         }
     }
 }
