@@ -9,7 +9,7 @@ use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
 use std::path::{Path, PathBuf};
 
-const WANTED: &[Tag] = &[tags::SPECIFIC_CHARACTER_SET, tags::SOP_CLASS_UID, tags::DIRECTORY_RECORD_SEQUENCE];
+const WANTED: &[Tag] = &[tags::DIRECTORY_RECORD_SEQUENCE, tags::SPECIFIC_CHARACTER_SET, tags::SOP_CLASS_UID];
 
 /// The files of images that a DICOMDIR lists, and those of them that are not there; `None` where `path` is no such.
 /// Names that lead out of its folder are refused.

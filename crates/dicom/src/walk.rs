@@ -56,6 +56,7 @@ pub(crate) enum Pixels {
 
 /// Walks over `content` and keeps the elements `wanted` (sorted). Parsing them may take `most` bytes.
 pub(crate) fn walk(mut content: Content, wanted: &[Tag], most: u64) -> Result<Walked, Error> {
+    assert!(wanted.is_sorted(), "tags out of order would not be found");
     let (mut syntax, start) = meta(&mut content)?;
     let mut start = start;
     if syntax == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {

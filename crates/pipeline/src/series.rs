@@ -62,10 +62,10 @@ pub fn series_in(path: &Path) -> Result<Option<Scan>> {
     } else if is_dicom(path) || is_directory(path) {
         places = instances(path)?;
     }
-    match places.is_empty() {
-        true => Ok(None),
-        false => Ok(Some(ampoule_dicom::scan(&places, Allowance::of_process().room))),
-    }
+    let scan = ampoule_dicom::scan(&places, Allowance::of_process().room);
+    // Other files are ZIP archives too, models among them.
+    let found = !(scan.series.is_empty() && scan.others.is_empty() && scan.failed.is_empty());
+    Ok(found.then_some(scan))
 }
 
 fn below(folder: &Path, depth: usize, into: &mut Vec<Place>) -> Result<()> {

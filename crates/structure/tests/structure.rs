@@ -118,7 +118,9 @@ fn arrows_that_the_table_lacks_or_nobody_uses_are_found() {
             "graph -> onnx",
             "new is not in the table of crates",
             "onnx -> files is in the table of crates and not used",
-            "runtime -> kernels is in the table of crates and not used"
+            "onnx -> system is in the table of crates and not used",
+            "runtime -> kernels is in the table of crates and not used",
+            "runtime -> system is in the table of crates and not used"
         ]
     );
 }

@@ -140,11 +140,13 @@ fn block_shape(
 }
 
 pub(super) fn depth_to_space_shape(args: &Args, b: usize) -> OpResult<Option<Vec<Dim>>> {
-    block_shape(args, b, |c, h, w| (c % (b * b) == 0).then(|| (c / (b * b), h * b, w * b)))
+    let whole = |c: usize| b.checked_mul(b).and_then(|n| c.is_multiple_of(n).then(|| c.checked_div(n))?);
+    block_shape(args, b, |c, h, w| Some((whole(c)?, h.checked_mul(b)?, w.checked_mul(b)?)))
 }
 
 pub(super) fn space_to_depth_shape(args: &Args, b: usize) -> OpResult<Option<Vec<Dim>>> {
-    block_shape(args, b, |c, h, w| (h % b == 0 && w % b == 0).then(|| (c * b * b, h / b, w / b)))
+    let whole = |n: usize| n.is_multiple_of(b).then(|| n.checked_div(b))?;
+    block_shape(args, b, |c, h, w| Some((c.checked_mul(b.checked_mul(b)?)?, whole(h)?, whole(w)?)))
 }
 
 pub(super) fn reshape(x: &Inputs, allow_zero: bool) -> OpResult<Array> {
