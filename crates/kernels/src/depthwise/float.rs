@@ -1,7 +1,7 @@
 //! Depthwise convolution of floats by kernels of common widths: a value that is read serves every output of the tile
 //! whose window it lies in.
 
-use super::{Rows, load, valid};
+use super::{Rows, load};
 use crate::Element;
 use crate::operation::Operation;
 use crate::simd::{Body, Vector};
@@ -23,6 +23,7 @@ impl<E: Element> Body for Tiles<'_, E> {
     const OPERATION: Operation = Operation::Depthwise;
     const BF16: bool = E::ELEM.is_bf16();
     type Out = ();
+    // SAFETY: as the trait says, and as `Depthwise::run` asks of its pointers.
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let across = &self.rows.plan.axes[2];
@@ -70,22 +71,15 @@ impl<E: Element> Tiles<'_, E> {
 
     /// Where the columns that outputs from `x` of row `y` on see begin, in each line of the kernel.
     fn fill(&self, table: &mut [*const E], columns: usize, [y, x]: [usize; 2]) {
-        let [az, ay, ax] = &self.rows.plan.axes;
-        let g = &self.rows.plan.input;
-        let [n, z] = self.rows.at;
-        let (pz, zs) = valid(az, z, g.dims[1]);
-        let (py, ys) = valid(ay, y, g.dims[2]);
+        let plan = self.rows.plan;
+        let (ax, g) = (&plan.axes[2], &plan.input);
         let left = (x * ax.stride) as i64 - ax.pad;
         let whole = left >= 0 && left as usize + columns <= g.dims[3];
-        for (line, row) in table.chunks_mut(columns).enumerate() {
-            let (i, j) = ((line / ay.kernel) as i64, (line % ay.kernel) as i64);
-            if !zs.contains(&i) || !ys.contains(&j) {
+        for (row, line) in table.chunks_mut(columns).zip(plan.lines(self.rows.at, y)) {
+            let Some(at) = line else {
                 row.fill(self.outside);
                 continue;
-            }
-            let at = n * g.strides[0]
-                + (pz + i * az.dilation as i64) as usize * g.strides[1]
-                + (py + j * ay.dilation as i64) as usize * g.strides[2];
+            };
             let line = self.rows.input.wrapping_add(at);
             let begin = line.wrapping_offset(left as isize * g.strides[3] as isize);
             if whole {

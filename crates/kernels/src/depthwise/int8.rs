@@ -4,7 +4,7 @@
 //! serves every output whose window touches those columns, with the weights shifted accordingly: groups
 //! cost more than products here, so of many channels four registers are made at once.
 
-use super::{Depthwise, ROWS, valid};
+use super::{Depthwise, ROWS};
 use crate::conv::ConvPointers;
 use crate::features::{Features, best};
 use crate::gemm::x86_accumulators::{IntAccumulators, Ymm, Zmm};
@@ -219,20 +219,12 @@ impl Item<'_> {
 
     /// Where the columns that outputs of row `y` see begin, in each line of the kernel.
     fn fill(&self, table: &mut [*const u8], columns: usize, y: usize) {
-        let [az, ay, ax] = &self.plan.axes;
-        let g = &self.plan.input;
-        let [n, z] = self.at;
-        let (pz, zs) = valid(az, z, g.dims[1]);
-        let (py, ys) = valid(ay, y, g.dims[2]);
-        for (line, row) in table.chunks_mut(columns).enumerate() {
-            let (i, j) = ((line / ay.kernel) as i64, (line % ay.kernel) as i64);
-            if !zs.contains(&i) || !ys.contains(&j) {
+        let (ax, g) = (&self.plan.axes[2], &self.plan.input);
+        for (row, line) in table.chunks_mut(columns).zip(self.plan.lines(self.at, y)) {
+            let Some(at) = line else {
                 row.fill(self.packed.outside.as_ptr());
                 continue;
-            }
-            let at = n * g.strides[0]
-                + (pz + i * az.dilation as i64) as usize * g.strides[1]
-                + (py + j * ay.dilation as i64) as usize * g.strides[2];
+            };
             for (column, p) in row.iter_mut().enumerate() {
                 *p = match usize::try_from(column as i64 - ax.pad) {
                     Ok(x) if x < g.dims[3] => self.p.input.wrapping_add(at + x * g.strides[3]),
