@@ -3,6 +3,7 @@ crates/zoo/tests/golden/frameworks.
 
     python3.11 -m venv .venv-frameworks
     .venv-frameworks/bin/pip install torch==2.15.0 nnunetv2==2.8.1 monai==1.6.1 nibabel==5.4.2 SimpleITK==2.5.7
+    .venv-frameworks/bin/pip install --no-deps totalsegmentator==2.18.0 joblib
     .venv-frameworks/bin/python scripts/golden_frameworks.py nnunet OUTPUT [NAME…]
 
 Images are made here, networks are narrow and trained for some seconds on the CPU, so that files are small and labels
@@ -81,6 +82,9 @@ NNUNET = {
     "cascade": dict(
         id=917, channels=["MR"], gains=[[40, 80]], labels={"background": 0, "a": 1, "b": 2},
         shape=(60, 64, 56), spacing=(1.0, 1.0, 1.0), planner="ExperimentPlanner", configuration="3d_cascade_fullres", folds=[0]),
+    "ensemble": dict(
+        id=918, channels=["MR"], gains=[[60, 110]], labels={"background": 0, "a": 1, "b": 2},
+        shape=(30, 56, 52), spacing=(1.6, 0.9, 0.9), planner="ExperimentPlanner", configuration="ensemble", folds=[0]),
 }
 STEPS = 60
 
@@ -108,7 +112,7 @@ def nnunet_dataset(name, d):
     return raw
 
 
-def nnunet_train(plans, configuration, dataset_json, raw, seed, previous=None):
+def nnunet_train(plans, configuration, dataset_json, raw, seed, steps):
     """Some steps on patches of the preprocessed cases; the network as nnU-Net builds it."""
     import torch
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -134,7 +138,7 @@ def nnunet_train(plans, configuration, dataset_json, raw, seed, previous=None):
         cases.append((torch.from_numpy(np.asarray(data, np.float32)), torch.from_numpy(np.maximum(seg[0], 0).astype(np.int64))))
     opt = torch.optim.Adam(net.parameters(), lr=4e-3)
     patch = cm.patch_size
-    for _ in range(STEPS):
+    for _ in range(steps):
         xs, ys = [], []
         for _ in range(2):
             data, seg = cases[rng.integers(len(cases))]
@@ -214,12 +218,16 @@ def nnunet_one(name, d, output):
         plans["configurations"]["3d_fullres"]["patch_size"] = [32, 48, 32]
         plans["configurations"]["3d_cascade_fullres"] = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
         configurations = ["3d_lowres", "3d_cascade_fullres"]
+    elif d["configuration"] == "ensemble":
+        configurations = ["2d", "3d_fullres"]
+        # Of different grids, so that each resamples on its own.
+        plans["configurations"]["3d_fullres"]["spacing"] = [2.4, 1.3, 1.3]
     elif "patch" in d:
         plans["configurations"][d["configuration"]]["patch_size"] = d["patch"]
     dataset_json = json.loads((raw / "dataset.json").read_text())
     results = pathlib.Path(os.environ["nnUNet_results"]) / raw.name
     shutil.rmtree(results, ignore_errors=True)
-    before = None
+    before, members = None, []
     for configuration in configurations:
         folder = results / f"nnUNetTrainer__{planner.plans_identifier}__{configuration}"
         folder.mkdir(parents=True)
@@ -228,7 +236,7 @@ def nnunet_one(name, d, output):
         shutil.copy(pre / "dataset_fingerprint.json", folder)
         flat = configuration == "2d"
         for fold in d["folds"]:
-            net, loss = nnunet_train(plans, configuration, dataset_json, raw, d["id"] + fold)
+            net, loss = nnunet_train(plans, configuration, dataset_json, raw, d["id"] + fold, d.get("steps", STEPS))
             (folder / f"fold_{fold}").mkdir()
             torch.save({
                 "network_weights": net.state_dict(), "optimizer_state": {}, "grad_scaler_state": None,
@@ -236,7 +244,7 @@ def nnunet_one(name, d, output):
                 "current_epoch": 1,
                 "init_args": {"plans": plans, "configuration": configuration, "fold": fold, "dataset_json": dataset_json, "device": torch.device("cpu")},
                 "trainer_name": "nnUNetTrainer",
-                "inference_allowed_mirroring_axes": (0, 1) if flat else (0, 1, 2),
+                "inference_allowed_mirroring_axes": d.get("mirrored", (0, 1) if flat else (0, 1, 2)),
             }, folder / f"fold_{fold}" / "checkpoint_final.pth")
         predictor = nnUNetPredictor(device=torch.device("cpu"), verbose=False, allow_tqdm=False)
         predictor.initialize_from_trained_model_folder(str(folder), tuple(d["folds"]))
@@ -244,8 +252,13 @@ def nnunet_one(name, d, output):
         predicted.mkdir(exist_ok=True)
         predictor.predict_from_files_sequential(str(raw / "imagesTs"), str(predicted), save_probabilities=True, overwrite=True,
                                                 folder_with_segs_from_prev_stage=before)
-        before_last, before = before, str(predicted)
-    exact = nnunet_probabilities(folder, d["folds"], raw / "imagesTs", before_last)
+        before_last, before = before, str(predicted) if d["configuration"] != "ensemble" else None
+        members.append((folder, predicted))
+    if d["configuration"] == "ensemble":
+        exact = sum(nnunet_probabilities(f, d["folds"], raw / "imagesTs") for f, _ in members) / len(members)
+        predicted = nnunet_ensemble(results, members, dataset_json, plans, d["folds"])
+    else:
+        exact = nnunet_probabilities(folder, d["folds"], raw / "imagesTs", before_last)
     target = output / name
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(results, target / "model" / raw.name)
@@ -257,6 +270,26 @@ def nnunet_one(name, d, output):
 
     seg = sitk.GetArrayFromImage(sitk.ReadImage(str(target / f"labels{ending}")))
     return f"loss {loss:.3f}, voxels {np.bincount(seg.ravel()).tolist()}"
+
+
+def nnunet_ensemble(results, members, dataset_json, plans, folds):
+    """nnU-Net's own mean of its configurations, with the files by which it says that this is the best."""
+    from nnunetv2.ensembling.ensemble import ensemble_folders
+    from nnunetv2.postprocessing.remove_connected_components import apply_postprocessing_to_folder, remove_all_but_largest_component_from_segmentation
+    from batchgenerators.utilities.file_and_folder_operations import save_pickle
+
+    names = [f.name for f, _ in members]
+    merged, done = WORK / "merged", WORK / "merged_pp"
+    ensemble_folders([str(p) for _, p in members], str(merged), False, 1, dataset_json, plans)
+    folder = results / "ensembles" / "___".join(["ensemble", *names, "_".join(map(str, folds))])
+    folder.mkdir(parents=True)
+    functions, arguments = [remove_all_but_largest_component_from_segmentation], [{"labels_or_regions": [1, 2]}]
+    save_pickle((functions, arguments), str(folder / "postprocessing.pkl"))
+    apply_postprocessing_to_folder(str(merged), str(done), functions, arguments, plans, dataset_json, num_processes=1)
+    chosen = [dict(zip(("trainer", "plans_identifier", "configuration"), n.split("__"))) for n in names]
+    (results / "inference_information.json").write_text(json.dumps({
+        "folds": folds, "best_model_or_ensemble": {"postprocessing_file": str(folder / "postprocessing.pkl"), "selected_model_or_models": chosen}}, indent=1))
+    return done
 
 
 def scores(probabilities, path, n=400):
@@ -469,13 +502,68 @@ def gandlf_one(name, d, output):
     return f"loss {float(loss.detach()):.3f}, voxels {np.bincount(seg.astype(int).ravel()).tolist()}"
 
 
+# Name: TotalSegmentator's task and its part models: labels of each. Spheres stand for organs.
+TOTALSEGMENTATOR = {
+    "totalsegmentator": dict(task="total_mr", parts={
+        850: dict(id=850, channels=["MR"], gains=[[60, 110]], labels={"background": 0, "spleen": 1, "liver": 2},
+                  shape=(44, 46, 42), spacing=(1.5, 1.5, 1.5), planner="ExperimentPlanner", configuration="3d_fullres", folds=[0], mirrored=None, steps=220),
+        851: dict(id=851, channels=["MR"], gains=[[60, 110]], labels={"background": 0, "sacrum": 1, "humerus_left": 2},
+                  shape=(44, 46, 42), spacing=(1.5, 1.5, 1.5), planner="ExperimentPlanner", configuration="3d_fullres", folds=[0], mirrored=None, steps=220),
+    }),
+}
+
+
+def totalsegmentator_one(name, d, output):
+    """Part models by nnU-Net in TotalSegmentator's folders; resampling and numbers of labels by TotalSegmentator's code,
+    parts laid over one another as it does."""
+    import nibabel as nib
+    import torch
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from totalsegmentator.alignment import as_closest_canonical, undo_canonical
+    from totalsegmentator.map_to_binary import class_map
+    from totalsegmentator.resampling import change_spacing
+
+    target = output / name
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "model").mkdir(parents=True), (target / "case").mkdir()
+    for number, part in d["parts"].items():
+        nnunet_one(f"TotalSegMRI_part{number}", part, WORK / "parts")
+        made = WORK / "parts" / f"TotalSegMRI_part{number}" / "model"
+        shutil.copytree(made / f"Dataset{number}_TotalSegMRI_part{number}", target / "model" / f"Dataset{number}_TotalSegMRI_part{number}")
+    shape, spacing = (52, 58, 50), (1.3, 1.1, 1.25)
+    body, seg = spheres(shape, spacing, 77, 2)
+    path = target / "case/case4.nii.gz"
+    save(image(body, seg, [60, 110], 78), spacing, path)
+    original = nib.load(path)
+    img = as_closest_canonical(original)
+    small = change_spacing(img, 1.5, order=3, dtype=np.int32, nr_cpus=1)
+    (WORK / "small").mkdir(), nib.save(small, WORK / "small/case4_0000.nii.gz")
+    number_of = {n: i for i, n in class_map[d["task"]].items()}
+    merged = np.zeros(small.shape, np.uint8)
+    for number, part in d["parts"].items():
+        folder = next((target / "model").glob(f"Dataset{number}_*/*__3d_fullres"))
+        predictor = nnUNetPredictor(use_mirroring=False, device=torch.device("cpu"), verbose=False, allow_tqdm=False)
+        predictor.initialize_from_trained_model_folder(str(folder), (0,))
+        to = WORK / f"small{number}"
+        to.mkdir()
+        predictor.predict_from_files_sequential(str(WORK / "small"), str(to), overwrite=True)
+        found = np.asarray(nib.load(to / "case4.nii.gz").dataobj).astype(np.uint8)
+        table = np.array([number_of.get(n, 0) for n in part["labels"]], np.uint8)[found]
+        np.copyto(merged, table, where=table != 0)
+    back = change_spacing(nib.Nifti1Image(merged, small.affine), 1.5, img.shape, order=0, dtype=np.uint8, nr_cpus=1, force_affine=img.affine)
+    result = undo_canonical(back, original)
+    nib.save(nib.Nifti1Image(np.asarray(result.dataobj).astype(np.uint8), original.affine), target / "labels.nii.gz")
+    return f"voxels {np.unique(np.asarray(result.dataobj), return_counts=True)}"
+
+
 def size(folder):
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
 
 
 def main():
     what, output, names = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:]
-    table, make = {"nnunet": (NNUNET, nnunet_one), "monai": (MONAI, monai_one), "gandlf": (GANDLF, gandlf_one)}[what]
+    table, make = {"nnunet": (NNUNET, nnunet_one), "monai": (MONAI, monai_one), "gandlf": (GANDLF, gandlf_one),
+                   "totalsegmentator": (TOTALSEGMENTATOR, totalsegmentator_one)}[what]
     for name, d in table.items():
         if names and name not in names:
             continue

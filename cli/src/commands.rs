@@ -49,7 +49,7 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Report(a) => report::run(g, a),
         Command::StudyWorker { task } => study::worker(task),
         Command::Doctor(a) => doctor::run(g, a),
-        Command::Generate(a) => generate::run(a),
+        Command::Generate(a) => generate::run(g, a),
     }
 }
 
@@ -132,8 +132,8 @@ fn tier_name(g: &Global) -> Result<String, Failure> {
 }
 
 /// What MODEL means: an existing path, else a name, fetched or built in.
-fn locate(model: &str) -> Result<Located, Failure> {
-    Ok(ampoule_zoo::locate(model, environment::models().as_deref())?)
+fn locate(g: &Global, model: &str) -> Result<Located, Failure> {
+    Ok(ampoule_zoo::locate(model, &environment::folders(g.weights.as_deref()))?)
 }
 
 /// Engine options from what was typed; the tier is checked before any work.
@@ -171,13 +171,17 @@ struct Opened {
 }
 
 /// Reads what MODEL means, with its own recipe in its metadata, and tells what a user should know of it.
-fn read_model(model: &str) -> Result<ampoule_zoo::Opened, Failure> {
-    read_shaped(model, &[])
+fn read_model(g: &Global, model: &str) -> Result<ampoule_zoo::Opened, Failure> {
+    read_shaped(g, model, &[])
 }
 
 /// The same with sizes of the inputs, for models that do not say them.
-fn read_shaped(model: &str, shapes: &[ampoule_zoo::InputShape]) -> Result<ampoule_zoo::Opened, Failure> {
-    let opened = locate(model)?.open(shapes)?;
+fn read_shaped(
+    g: &Global,
+    model: &str,
+    shapes: &[ampoule_zoo::InputShape],
+) -> Result<ampoule_zoo::Opened, Failure> {
+    let opened = locate(g, model)?.open(shapes)?;
     opened.notes.iter().for_each(note);
     Ok(opened)
 }
@@ -190,8 +194,8 @@ struct ModelFile {
 }
 
 /// The ONNX file that MODEL means; another model is written as one in a temporary folder.
-fn as_file(model: &str) -> Result<ModelFile, Failure> {
-    let located = locate(model)?;
+fn as_file(g: &Global, model: &str) -> Result<ModelFile, Failure> {
+    let located = locate(g, model)?;
     if let Located::Path(path) = &located
         && !ampoule_zoo::is_folder(path)
     {
@@ -199,7 +203,7 @@ fn as_file(model: &str) -> Result<ModelFile, Failure> {
     }
     let folder = tempfile::tempdir().map_err(|e| Failure::input(format!("no temporary folder: {e}")))?;
     let written = folder.path().join(Path::new(model).with_extension("onnx").file_name().unwrap_or_default());
-    ampoule_onnx::write_file(&read_model(model)?.graph, &written)
+    ampoule_onnx::write_file(&read_model(g, model)?.graph, &written)
         .map_err(|e| Failure::input(e.to_string()))?;
     Ok(ModelFile { path: written, _folder: Some(folder) })
 }
@@ -212,7 +216,7 @@ fn open(g: &Global, model: &str) -> Result<Opened, Failure> {
 /// The same with sizes of the inputs, for models that do not say them.
 fn open_shaped(g: &Global, model: &str, shapes: &[ampoule_zoo::InputShape]) -> Result<Opened, Failure> {
     let given = g.recipe.as_deref().map(read_recipe).transpose()?;
-    let ampoule_zoo::Opened { graph, sha256, .. } = read_shaped(model, shapes)?;
+    let ampoule_zoo::Opened { graph, sha256, .. } = read_shaped(g, model, shapes)?;
     // A model of the catalogue goes with the recipe of this program, whenever it was fetched.
     let own = ampoule_zoo::entry(model).ok().map(|e| e.recipe.to_owned());
     let recipe = given.or(own).or_else(|| graph.meta(RECIPE_KEY).map(str::to_owned));

@@ -1,7 +1,8 @@
 //! Environment variables. Only this file reads any; libraries are told.
 
+use ampoule_zoo::Folders;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Tier to run where `--isa` is not given: `AMPOULE_ISA`.
 pub fn isa() -> Option<String> {
@@ -12,6 +13,19 @@ pub fn isa() -> Option<String> {
 /// `~/.local/share`; `None` where none of these is set.
 pub fn models() -> Option<PathBuf> {
     models_by(&|name| std::env::var_os(name))
+}
+
+/// Folder of TotalSegmentator's weights: `TOTALSEG_WEIGHTS_PATH`, else where that program puts them in the home folder.
+fn totalsegmentator_weights() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let home = || set("HOME").or_else(|| set("USERPROFILE"));
+    set("TOTALSEG_WEIGHTS_PATH").or_else(|| home().map(|h| h.join(".totalsegmentator/nnunet/results")))
+}
+
+/// Folders in which models are looked for by name; `weights` is what was typed.
+pub fn folders(weights: Option<&Path>) -> Folders {
+    let weights = weights.map(Path::to_owned).or_else(totalsegmentator_weights);
+    Folders { models: models(), weights }
 }
 
 /// File with this machine's constants for the choice of algorithms: `AMPOULE_CALIBRATION`, else

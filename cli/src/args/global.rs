@@ -38,6 +38,10 @@ pub struct Global {
     /// the program (dfu, glas, gandlf-histology …).
     #[arg(long, global = true, value_name = "FILE")]
     pub recipe: Option<PathBuf>,
+    /// Folder of TotalSegmentator's weights, for models called totalsegmentator-TASK [default: $TOTALSEG_WEIGHTS_PATH, or
+    /// .totalsegmentator/nnunet/results in the home folder].
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub weights: Option<PathBuf>,
 }
 
 impl Global {

@@ -24,6 +24,10 @@ pub struct Run {
     /// Also write the scores of every label: `NAME_prob.nii.gz` (`.png`; `.tif` for slides), or `NAME_prob_LABEL` for each of several.
     #[arg(long)]
     pub save_probabilities: bool,
+    /// Segment only these labels, by their names: part models that give none of them do not run, and what is not named is in
+    /// no result.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', alias = "roi-subset")]
+    pub labels: Vec<String>,
     /// Of DICOM input only these series: number, UID or a part of the description. Repeatable.
     #[arg(long, value_name = "SERIES")]
     pub series: Vec<String>,
@@ -31,6 +35,9 @@ pub struct Run {
     /// number, birth date and sex and the study's dates, as archives need them.
     #[arg(long)]
     pub seg: bool,
+    /// Format of volumes that are written [default: as the input where it is NIfTI, else nii.gz].
+    #[arg(long, value_name = "FORMAT", value_parser = ["nii.gz", "nii", "nrrd", "mha"])]
+    pub format: Option<String>,
     /// Frame of 4D images, counted from 0.
     #[arg(long, value_name = "N")]
     pub frame: Option<usize>,

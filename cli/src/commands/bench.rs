@@ -25,7 +25,7 @@ pub fn run(g: &Global, a: &args::Bench) -> Outcome {
     let program = std::env::current_exe().map_err(|e| Failure::input(e.to_string()))?;
     let (mut failed, mut too_large) = (false, true);
     for model in &a.models {
-        let file = as_file(model)?;
+        let file = as_file(g, model)?;
         let path = file.path.clone();
         let sha256 = ampoule_pipeline::sha256_file(&path)?;
         for (threads, isa) in settings.iter().cloned() {

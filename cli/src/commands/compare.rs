@@ -37,7 +37,7 @@ fn models(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bo
     let mut all: Vec<Parity> = Vec::new();
     let (images, random): (Vec<&String>, Vec<&String>) = inputs.iter().partition(|i| *i != "random");
     if !random.is_empty() {
-        let read = |m: &str| -> Result<Graph, Failure> { Ok(read_model(m)?.graph) };
+        let read = |m: &str| -> Result<Graph, Failure> { Ok(read_model(g, m)?.graph) };
         let options = [network_options(&reference)?, network_options(g)?];
         let found = ampoule_eval::compare_random(&read(a)?, &read(b)?, size, 1, &options);
         all.extend(found.map_err(|e| Failure::from(e).about(format_args!("{a}, {b}")))?);

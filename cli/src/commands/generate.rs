@@ -1,11 +1,11 @@
 //! `ampoule generate`.
 
 use super::{print, read_model};
-use crate::args::{Document, Generate};
+use crate::args::{Document, Generate, Global};
 use crate::exit::{Code, Failure, Outcome};
 use clap_complete::Shell;
 
-pub fn run(a: &Generate) -> Outcome {
+pub fn run(g: &Global, a: &Generate) -> Outcome {
     let mut command = crate::args::command();
     let shell = match a.what {
         Document::Man => {
@@ -19,7 +19,7 @@ pub fn run(a: &Generate) -> Outcome {
                 .model
                 .as_deref()
                 .ok_or_else(|| Failure::usage("say whose recipe: `ampoule generate recipe deepbet`"))?;
-            print(recipe(name)?);
+            print(recipe(g, name)?);
             return Ok(Code::Done);
         }
         Document::CompleteBash => Shell::Bash,
@@ -33,11 +33,11 @@ pub fn run(a: &Generate) -> Outcome {
 }
 
 /// The recipe of a known model, or the one inside a file.
-fn recipe(model: &str) -> Result<String, Failure> {
+fn recipe(g: &Global, model: &str) -> Result<String, Failure> {
     if let Some(text) = ampoule_zoo::shipped_recipe(model) {
         return Ok(text.to_owned());
     }
-    let graph = read_model(model)?.graph;
+    let graph = read_model(g, model)?.graph;
     match graph.meta(ampoule_pipeline::RECIPE_KEY) {
         Some(text) => Ok(text.to_owned()),
         None => {

@@ -17,7 +17,7 @@ pub fn run(g: &Global, a: &Inspect) -> Outcome {
         return Ok(done);
     }
     let (model, size, output, profile) = (&a.model, a.size.0, a.output.as_deref(), a.profile);
-    let path = locate(model)?;
+    let path = locate(g, model)?;
     let fail = |e: &dyn std::error::Error| Failure::input(format!("{}: {e}", &path));
     let opened = open(g, model)?;
     let mut graph = opened.graph.clone();

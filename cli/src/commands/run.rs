@@ -6,6 +6,7 @@ use super::{json, open, tier_name};
 use crate::args::{Global, Run};
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
+use ampoule_imaging::formats::{WRITTEN, written_ending};
 use ampoule_pipeline::recipe::{Kind, Task};
 use ampoule_pipeline::{
     Batch, Case, Collected, Error, Model, Outcome as Became, OutputOptions, Recipe, Settings, Summary,
@@ -48,6 +49,9 @@ pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
     }
     writable(&folder)?;
     let mut model = opened.model(g)?;
+    if !a.labels.is_empty() {
+        model.keep_labels(&a.labels).map_err(|e| Failure::usage(format!("--labels: {e}")))?;
+    }
     for fold in &a.fold {
         let other = open(g, fold)?;
         model.join(other.graph, &other.sha256)?;
@@ -63,6 +67,7 @@ pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
             segmentation,
             keep_header: a.keep_header,
             redact_paths: a.redact_paths,
+            ending: a.format.as_deref().and_then(|f| written_ending(&format!(".{f}"))),
             alone: own.is_some() && a.mask.is_none(),
             labels: own,
         },
@@ -117,7 +122,7 @@ fn kind(recipe: &Recipe) -> &'static str {
 /// The output folder, and the file of the labels where a single case has one of its own.
 fn target(a: &Run) -> Result<(PathBuf, Option<PathBuf>), Failure> {
     let name = a.output.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    let file = [".nii", ".nii.gz", ".png"].iter().any(|e| name.ends_with(e)) && !a.output.is_dir();
+    let file = (written_ending(&name).is_some() || name.ends_with(".png")) && !a.output.is_dir();
     let parent = |p: &Path| match p.parent() {
         Some(p) if !p.as_os_str().is_empty() => p.to_owned(),
         _ => PathBuf::from("."),
@@ -141,7 +146,7 @@ fn target(a: &Run) -> Result<(PathBuf, Option<PathBuf>), Failure> {
 fn takes(recipe: &Recipe, case: &Case, file: &Path) -> Result<(), Failure> {
     let name = file.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let (endings, what): (&[&str], _) = match recipe.kind() {
-        Kind::Volume => (&[".nii", ".nii.gz"], "a volume are written as .nii or .nii.gz"),
+        Kind::Volume => (&WRITTEN, "a volume are written as .nii.gz, .nii, .nrrd or .mha"),
         Kind::Image => (&[".png"], "an image are written as .png"),
     };
     let reason = if recipe.is_image_level() {

@@ -18,9 +18,8 @@ pub fn run(g: &Global, a: &args::Study) -> Outcome {
     super::run::writable(output)?;
     let program = std::env::current_exe()
         .map_err(|e| Failure::input(format!("this program's own file cannot be found: {e}")))?;
-    let folder = environment::models();
     let resolve = |name: &str| {
-        let located = ampoule_zoo::locate(name, folder.as_deref())?;
+        let located = ampoule_zoo::locate(name, &environment::folders(g.weights.as_deref()))?;
         Ok(located.into_path(&output.join("built-in"))?)
     };
     let study = Study {

@@ -27,31 +27,43 @@ fn ampoule(arguments: &[&std::ffi::OsStr]) -> Output {
     crate::program::program().args(arguments).output().unwrap()
 }
 
+/// Runs `model` on the golden case `name` into `out`.
+fn run_on(name: &str, model: &Path, out: &Path, more: &[&str]) -> Output {
+    let case = golden().join(name).join("case");
+    let mut all: Vec<&std::ffi::OsStr> =
+        vec!["run".as_ref(), model.as_ref(), case.as_ref(), "-o".as_ref(), out.as_ref()];
+    all.extend(more.iter().map(|m| std::ffi::OsStr::new(*m)));
+    ampoule(&all)
+}
+
 /// Labels and some probabilities of the golden case `name`.
 fn agrees(name: &str) {
     let (from, d) = (golden().join(name), Dir::new());
-    let (model, case, out) = (from.join("model"), from.join("case"), d.path("out"));
-    let o = ampoule(&[
-        "run".as_ref(),
-        model.as_ref(),
-        case.as_ref(),
-        "-o".as_ref(),
-        out.as_ref(),
-        "--save-probabilities".as_ref(),
-    ]);
+    let out = d.path("out");
+    let o = run_on(name, &from.join("model"), &out, &["--save-probabilities"]);
     assert!(o.status.success(), "{name}: {}", String::from_utf8_lossy(&o.stderr));
-    let ours = volume(&only(&out, |n| n.ends_with("_mask.nii.gz"))[0]);
+    labels_agree(name, &out);
+    probabilities_agree(name, &out);
+}
+
+fn labels_agree(name: &str, out: &Path) {
+    let from = golden().join(name);
+    let ours = volume(&only(out, |n| n.ends_with("_mask.nii.gz"))[0]);
     let theirs = volume(&only(&from, |n| n.starts_with("labels"))[0]);
     assert_eq!(ours.dims, theirs.dims, "{name}");
     let differ = ours.data.iter().zip(&theirs.data).filter(|(a, b)| a != b).count();
     let share = differ as f64 / ours.data.len() as f64;
     assert!(share <= LABELS, "{name}: {differ} voxels differ, {share}");
     assert!(theirs.data.iter().any(|v| *v > 0.0), "{name} has labels to compare");
+}
+
+fn probabilities_agree(name: &str, out: &Path) {
+    let from = golden().join(name);
     // Of some, labels are compared alone.
     let Ok(scores) = std::fs::read_to_string(from.join("scores.json")) else { return };
     let scores: serde_json::Value = serde_json::from_str(&scores).unwrap();
     let probabilities: Vec<Volume<f32>> =
-        only(&out, |n| n.contains("_prob")).iter().map(|p| volume(p)).collect();
+        only(out, |n| n.contains("_prob")).iter().map(|p| volume(p)).collect();
     assert!(!probabilities.is_empty(), "{name}");
     let (places, values) = (scores["xyz"].as_array().unwrap(), scores["scores"].as_array().unwrap());
     for p in &probabilities {
@@ -70,9 +82,88 @@ fn agrees(name: &str) {
 
 #[test]
 fn results_folders_of_nnunet_predict_what_nnunet_does() {
-    for name in ["ct_anisotropic", "two_d", "resenc", "transposed", "regions"] {
+    for name in ["ct_anisotropic", "two_d", "resenc", "transposed", "regions", "cascade", "ensemble"] {
         agrees(name);
     }
+}
+
+#[test]
+fn a_cascade_needs_the_configuration_before_it() {
+    let d = Dir::new();
+    let cascade = copied("cascade", &d);
+    assert!(cascade.ends_with("nnUNetTrainer__nnUNetPlans__3d_cascade_fullres"), "{}", cascade.display());
+    let lowres = cascade.with_file_name("nnUNetTrainer__nnUNetPlans__3d_lowres");
+    std::fs::rename(&lowres, d.path("elsewhere")).unwrap();
+    let said = refused(&cascade, &d);
+    assert!(said.contains("3d_lowres") && said.contains("must lie beside"), "{said}");
+}
+
+#[test]
+fn an_ensemble_is_chosen_by_nnunets_own_file_or_by_its_folder() {
+    let d = Dir::new();
+    let one = copied("ensemble", &d);
+    let dataset = one.parent().unwrap();
+    let ensemble = only(&dataset.join("ensembles"), |_| true).remove(0);
+    let out = d.path("out");
+    let o = run_on("ensemble", &ensemble, &out, &[]);
+    assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+    labels_agree("ensemble", &out);
+    std::fs::remove_file(dataset.join("inference_information.json")).unwrap();
+    let said = refused(dataset, &d);
+    assert!(said.contains("several trained configurations") && said.contains("3d_fullres"), "{said}");
+    std::fs::rename(&one, d.path("elsewhere")).unwrap();
+    assert!(refused(&ensemble, &d).contains("is not there"));
+}
+
+#[test]
+fn some_labels_are_those_of_all() {
+    let (d, from) = (Dir::new(), golden().join("ensemble"));
+    let out = d.path("out");
+    let o = run_on("ensemble", &from.join("model"), &out, &["--labels", "b"]);
+    assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+    let ours = volume(&only(&out, |n| n.ends_with("_mask.nii.gz"))[0]).data;
+    let theirs = volume(&from.join("labels.nii.gz")).data;
+    assert!(ours.iter().zip(&theirs).all(|(a, b)| *a == if *b == 2.0 { 2.0 } else { 0.0 }));
+    let table = std::fs::read_to_string(out.join("cases.csv")).unwrap();
+    let header = table.lines().next().unwrap();
+    assert!(header.contains(",ml_b,") && !header.contains(",ml_a,"), "{header}");
+    let o = run_on("ensemble", &from.join("model"), &d.path("other"), &["--labels", "bb"]);
+    let said = String::from_utf8_lossy(&o.stderr);
+    assert!(o.status.code() == Some(2) && said.contains("did you mean `b`"), "{said}");
+}
+
+#[test]
+fn tasks_of_totalsegmentator_join_their_part_models() {
+    let (d, name) = (Dir::new(), "totalsegmentator");
+    let weights = golden().join(name).join("model");
+    let task = |out: &Path, more: &[&str]| {
+        let given = ["--weights", weights.to_str().unwrap()];
+        run_on(name, Path::new("totalsegmentator-total-mr"), out, &[&given, more].concat())
+    };
+    let (out, some) = (d.path("out"), d.path("some"));
+    let o = task(&out, &[]);
+    assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+    labels_agree(name, &out);
+    let o = task(&some, &["--roi-subset", "humerus_left"]);
+    assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+    let mask = |out: &Path| volume(&only(out, |n| n.ends_with("_mask.nii.gz"))[0]).data;
+    let (all, some) = (mask(&out), mask(&some));
+    let number = all.iter().copied().fold(0.0, f32::max);
+    assert!(all.iter().zip(&some).all(|(a, s)| *s == if *a == number { number } else { 0.0 }));
+    let o = run_on(
+        name,
+        Path::new("totalsegmentator-total"),
+        &d.path("x"),
+        &["--weights", weights.to_str().unwrap()],
+    );
+    let said = String::from_utf8_lossy(&o.stderr);
+    assert!(
+        o.status.code() == Some(3) && said.contains("Dataset291_") && said.contains("--weights"),
+        "{said}"
+    );
+    let o = run_on(name, Path::new("totalsegmentator-teeth"), &d.path("y"), &[]);
+    let said = String::from_utf8_lossy(&o.stderr);
+    assert!(o.status.code() == Some(3) && said.contains("totalsegmentator-body"), "{said}");
 }
 
 /// A copy of a golden model, to be damaged.

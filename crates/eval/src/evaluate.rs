@@ -8,6 +8,7 @@ use crate::pairing::{Naming, Pairs, pairs};
 use crate::statistics::median_of_sorted;
 use crate::{Error, Result, gandlf};
 use ampoule_imaging::Volume;
+use ampoule_imaging::formats::{WRITTEN, written_ending};
 use ampoule_imaging::geometry::{Affine, Orientation};
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
 use ampoule_pipeline::{Allowance, Grouping, bids_subject, looks_grouped};
@@ -329,23 +330,21 @@ const MASKS: [&str; 2] = ["_mask", "_dseg"];
 /// Name of a case: the file name without ending, and without `_mask` or `_dseg`.
 fn case_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let stem = name.strip_suffix(".gz").unwrap_or(&name);
-    let stem = stem.strip_suffix(".nii").unwrap_or(stem);
+    let stem = &name[..name.len() - written_ending(&name).map_or(0, str::len)];
     MASKS.iter().find_map(|m| stem.strip_suffix(m)).unwrap_or(stem).to_owned()
 }
 
 fn is_mask(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    MASKS.iter().any(|m| name.contains(&format!("{m}.nii")))
+    WRITTEN.iter().any(|e| MASKS.iter().any(|m| name.ends_with(&format!("{m}{e}"))))
 }
 
-/// Whether a name ends as NIfTI files do.
+/// Whether a name ends as volumes that are written do.
 pub(crate) fn is_volume(path: &Path) -> bool {
-    let name = path.to_string_lossy().to_ascii_lowercase();
-    name.ends_with(".nii") || name.ends_with(".nii.gz")
+    written_ending(&path.to_string_lossy()).is_some()
 }
 
-/// NIfTI files; of several files of a folder the masks, where it has any.
+/// Volumes; of several files of a folder the masks, where it has any.
 const NAMING: Naming = Naming { wanted: is_volume, preferred: &[is_mask], name: case_name };
 
 /// Evaluates a file against a file, or a folder against a folder with its subfolders. Cases are paired by their place

@@ -77,8 +77,22 @@ impl ClassTable {
 }
 
 /// Endings of masks, the first that is found.
-const VOLUMES: [&str; 8] =
-    ["_mask.nii.gz", "_mask.nii", "_seg.nii.gz", "_seg.nii", ".nii.gz", ".nii", ".mgz", ".mgh"];
+const VOLUMES: [&str; 14] = [
+    "_mask.nii.gz",
+    "_mask.nii",
+    "_mask.nrrd",
+    "_mask.mha",
+    "_seg.nii.gz",
+    "_seg.nii",
+    "_seg.nrrd",
+    "_seg.mha",
+    ".nii.gz",
+    ".nii",
+    ".nrrd",
+    ".mha",
+    ".mgz",
+    ".mgh",
+];
 const IMAGES: [&str; 5] = ["_mask.png", "_labels.png", "_anno.png", ".png", ".bmp"];
 
 impl GroundTruth {

@@ -10,6 +10,7 @@ mod metaimage;
 mod mgh;
 pub mod nifti;
 mod nrrd;
+mod save;
 mod sniff;
 mod stream;
 pub(crate) mod tif;
@@ -17,7 +18,8 @@ pub(crate) mod tif;
 pub use error::Error;
 pub use kind::{Family, Format};
 use nifti::Nifti;
-use std::path::Path;
+pub use save::{WRITTEN, written_ending};
+use std::path::{Path, PathBuf};
 
 /// How files of a format of volumes are recognised and read.
 struct VolumeFormat {
@@ -31,8 +33,9 @@ struct VolumeFormat {
 }
 
 /// Formats of volumes that are read. The first that recognises a file has it.
-const VOLUMES: [VolumeFormat; 4] = [
+const VOLUMES: [VolumeFormat; 5] = [
     VolumeFormat { format: Format::Nifti, sniff: nifti::sniff, read: Nifti::read_within },
+    VolumeFormat { format: Format::NiftiPair, sniff: nifti::sniff, read: Nifti::read_within },
     VolumeFormat { format: Format::Nrrd, sniff: nrrd::sniff, read: nrrd::read },
     VolumeFormat { format: Format::MetaImage, sniff: metaimage::sniff, read: metaimage::read },
     VolumeFormat { format: Format::Mgh, sniff: mgh::sniff, read: mgh::read },
@@ -58,6 +61,22 @@ pub fn read_volume(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result
         )),
         None => Err(Error::Kind { format }),
     }
+}
+
+/// The other file that holds a volume's voxels, where its header stands in a file of its own (a NIfTI pair, MetaImage's
+/// `.mhd`); `None` where there is none.
+pub fn voxels_beside(path: &Path) -> Option<PathBuf> {
+    match Format::of(path).ok()?? {
+        Format::NiftiPair => nifti::voxels_beside(path),
+        Format::MetaImage => metaimage::voxels_beside(path),
+        _ => None,
+    }
+}
+
+/// The header of a volume of which `path` holds the voxels alone: the `.hdr` of a pair.
+pub fn header_beside(path: &Path) -> Option<PathBuf> {
+    let header = nifti::header_of(path);
+    (header != path).then_some(header)
 }
 
 /// The end of a file's name that belongs to a format of two parts, such as `.nii.gz`, whatever its letters'

@@ -8,12 +8,14 @@
 
 mod axis_map;
 mod coordinates;
+mod labels;
 mod lines;
 mod nearest;
 mod separate;
 
 pub use axis_map::{AxisMap, map_plane, select};
 pub use coordinates::Coordinates;
+pub use labels::{Holds, labels};
 pub use nearest::{Rounding, gather, gather_or, nearest, nearest_at, nearest_exact, nearest_torch};
 pub use separate::{lowres_axis, separate};
 

@@ -317,3 +317,32 @@ fn what_is_no_volume_is_named() {
     assert!(matches!(missing, Err(Error::Io(_))));
     assert_eq!(Format::of(&std::env::temp_dir()).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
 }
+
+#[test]
+fn pairs_are_read_from_either_file_and_written_as_one() {
+    let d = tempfile::tempdir().unwrap();
+    let one = bytes();
+    let offset = 352;
+    let mut header = one[..348].to_vec();
+    put(&mut header, 344, b"ni1\0");
+    floats(&mut header, 108, &[16.0]);
+    let voxels = [&[7; 16][..], &one[offset..]].concat();
+    let [hdr, img] = ["x.hdr", "x.img"].map(|n| d.path().join(n));
+    std::fs::write(&hdr, &header).unwrap();
+    let e = read_volume(&hdr, None, u64::MAX).unwrap_err().to_string();
+    assert!(e.contains("x.img") && e.contains("not beside it"), "{e}");
+    std::fs::write(&img, &voxels).unwrap();
+    let plain = read(&one).unwrap();
+    for path in [&hdr, &img] {
+        let pair = read_volume(path, None, u64::MAX).unwrap();
+        assert_eq!((&pair.raw, pair.affine()), (&plain.raw, plain.affine()));
+        let written = d.path().join("y.nii");
+        pair.write(&written).unwrap();
+        assert_eq!(read_volume(&written, None, u64::MAX).unwrap().raw, plain.raw);
+    }
+    std::fs::write(&img, &voxels[..voxels.len() - 1]).unwrap();
+    assert!(matches!(read_volume(&hdr, None, u64::MAX), Err(Error::Truncated(_))));
+    std::fs::remove_file(&img).unwrap();
+    std::fs::write(d.path().join("x.img.gz"), gzip(&voxels)).unwrap();
+    assert_eq!(read_volume(&hdr, None, u64::MAX).unwrap().raw, plain.raw);
+}

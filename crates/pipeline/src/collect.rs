@@ -218,6 +218,12 @@ impl Walk<'_> {
             }
             Ok(None) | Err(_) => return,
         };
+        // The voxels of a pair are those of its header's case.
+        let path = match ampoule_imaging::formats::header_beside(&path) {
+            Some(header) if into.iter().any(|c| c.path == header) => return,
+            Some(header) => header,
+            None => path,
+        };
         let wanted = match format.family() {
             Family::Volume => self.recipe.kind() == Kind::Volume,
             Family::Image | Family::Slide => self.recipe.kind() == Kind::Image,

@@ -1,6 +1,6 @@
 //! From scores to labels.
 
-use crate::recipe::{Activation, Combine, Recipe, Rule};
+use crate::recipe::{Activation, Combine, Network, Recipe, Rule};
 use crate::tensor::{sigmoid, softmax};
 
 /// What a recipe says about scores, in the order of its labels.
@@ -8,6 +8,8 @@ use crate::tensor::{sigmoid, softmax};
 pub(crate) struct Decider {
     rule: Rule,
     values: Vec<u16>,
+    /// Whether each score is of a label.
+    named: Vec<bool>,
     thresholds: Vec<f32>,
     at_least: bool,
     background: u16,
@@ -16,13 +18,19 @@ pub(crate) struct Decider {
 }
 
 impl Decider {
+    /// For the scores of the network that gives the result.
     pub fn new(recipe: &Recipe) -> Decider {
-        let network = recipe.last();
-        let usual = recipe.decide.threshold;
+        Self::of(recipe, recipe.last())
+    }
+
+    /// For the scores of a network of the recipe.
+    pub fn of(recipe: &Recipe, network: &Network) -> Decider {
+        let scored = recipe.scored(network);
         Decider {
             rule: recipe.decide.rule,
-            values: recipe.label.iter().map(|l| l.value).collect(),
-            thresholds: recipe.label.iter().map(|l| l.threshold.unwrap_or(usual) as f32).collect(),
+            values: scored.iter().map(|s| s.value).collect(),
+            named: scored.iter().map(|s| s.label.is_some()).collect(),
+            thresholds: scored.iter().map(|s| s.threshold as f32).collect(),
             at_least: recipe.decide.at_least,
             background: 0,
             activation: match network.combine {
@@ -58,7 +66,8 @@ impl Decider {
             Rule::Argmax if scores.len() == 1 => Some(0).filter(|k| self.above(*k, scores[0])),
             Rule::Argmax | Rule::Several => Some(best()),
             Rule::Threshold => Some(best()).filter(|k| self.above(*k, scores[*k])),
-            Rule::Regions => (0..scores.len()).rev().find(|k| self.above(*k, scores[*k])),
+            // A region that is not wanted hides none that it lies in.
+            Rule::Regions => (0..scores.len()).rev().find(|k| self.named[*k] && self.above(*k, scores[*k])),
         }
     }
 
@@ -110,7 +119,7 @@ impl Decider {
             let wins = match self.rule {
                 Rule::Argmax | Rule::Several => held.1.is_nan() || score > held.1,
                 Rule::Threshold => (held.1.is_nan() || score > held.1) && !score.is_nan(),
-                Rule::Regions => self.above(own, score),
+                Rule::Regions => self.named[own] && self.above(own, score),
             };
             if !wins {
                 continue;

@@ -1,10 +1,10 @@
 //! Cases as networks see them, with their ground truth on the network's own grid: what training learns from.
 
 use crate::case::Case;
-use crate::predict::{Plan, crop_by_coarse_networks, reading, run};
+use crate::predict::{Plan, reading, run, seen_by};
 use crate::prepare::{Kept, Refused, prepare};
 use crate::read::{Source, load};
-use crate::recipe::Recipe;
+use crate::recipe::{LabelResampling, Recipe};
 use crate::{Error, Model, Result, Settings, Workspace};
 use ampoule_imaging::Volume;
 
@@ -43,14 +43,19 @@ impl Example {
         settings: Settings,
     ) -> Result<Example> {
         let recipe = model.recipe.clone();
+        if recipe.network.iter().any(|n| n.join || n.average) {
+            let reason =
+                "it has part models or an ensemble of configurations; train each of its models by itself";
+            return Err(Error::mismatch(reason.into()));
+        }
         let content = |refused: Refused| refused.of(case.main());
         let allowed = model.allowed();
         let loaded = load(&recipe, case, None, allowed, false)?;
         let mut image = loaded.image(recipe.input[0].colours);
         let (mut kept, mut ws) = (Kept::new(), Workspace::default());
         prepare(&mut image, &recipe.preprocess, &mut kept).map_err(content)?;
-        let mut seen =
-            crop_by_coarse_networks(model, image, settings.fast, &mut kept, &mut ws)?.map_err(content)?;
+        let mut seen = seen_by(model, recipe.network.len() - 1, image, settings.fast, &mut kept, &mut ws)?
+            .map_err(content)?;
         let dims = seen.dims();
         let axes = model.shape(recipe.network.len() - 1).axes.clone();
         let order = Order::new(dims, &axes);
@@ -62,7 +67,7 @@ impl Example {
                     Source::Volume { turn, .. } => turn.forward(t.clone()),
                     Source::Photo(_) => t.clone(),
                 };
-                let own = seen.history.labels(&turned, u16::MAX);
+                let own = seen.history.labels(&turned, u16::MAX, LabelResampling::Nearest);
                 let channel = channels(&recipe)?;
                 order.lay(&own.map(channel))
             }
@@ -98,8 +103,8 @@ fn foreground(
     }
     let mut out = Volume::filled(plan.grid, 0f32);
     let channels = [channel];
-    let all = crate::predict::channels(&recipe);
-    let what = reading(&recipe, &channels, &all);
+    let all = crate::predict::channels(&recipe, recipe.last());
+    let what = reading(&recipe, recipe.last(), &channels, &all);
     run(model, last, &plan, seen.floats(), &what, settings.fast, ws, &mut |start, size, scores| {
         for z in 0..size[2] {
             for y in 0..size[1] {

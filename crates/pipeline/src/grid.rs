@@ -3,9 +3,9 @@
 //! Every change of grid that a recipe can ask for treats the three axes independently, so the way back is a sparse linear
 //! map along each axis ([`AxisMap`]), and changes that follow one another are one map.
 
-use crate::recipe::Back;
+use crate::recipe::{Back, LabelResampling};
 use ampoule_imaging::crop::Frame;
-use ampoule_imaging::resample::{AxisMap, Coordinates};
+use ampoule_imaging::resample::{AxisMap, Coordinates, Holds};
 use ampoule_imaging::{Volume, blocks, resample};
 
 /// One change of grid on the way to the network.
@@ -28,6 +28,8 @@ pub(crate) enum Change {
         to: [usize; 3],
         /// How scores return along each axis.
         back: [Return; 3],
+        /// The axis across which slices were resampled by themselves.
+        slices: Option<usize>,
     },
     /// Means of blocks; what does not fill a block is dropped.
     Blocks {
@@ -64,7 +66,7 @@ impl Change {
     fn back(&self, axis: usize) -> AxisMap {
         match self {
             Change::Window { start, from, to } => AxisMap::window(-start[axis], to[axis], from[axis]),
-            Change::Scale { from, to, back } => match back[axis] {
+            Change::Scale { from, to, back, .. } => match back[axis] {
                 Return::Corner(b) => half_pixel(b, to[axis], from[axis]),
                 Return::At { there, linear } => {
                     let positions = there.inverse().positions(to[axis], from[axis]);
@@ -79,13 +81,17 @@ impl Change {
     }
 
     /// The labels of before as the network's grid has them; what lies outside is `outside`.
-    pub fn labels(&self, v: &Volume<u16>, outside: u16) -> Volume<u16> {
+    pub fn labels(&self, v: &Volume<u16>, outside: u16, how: LabelResampling) -> Volume<u16> {
         match self {
             Change::Window { start, to, .. } => Frame::sized(*start, *to).of(v, outside),
-            Change::Scale { from, to, .. } => {
-                let at = [0, 1, 2].map(|i| resample::nearest_exact(from[i], to[i]));
-                resample::gather(v, [&at[0], &at[1], &at[2]])
-            }
+            Change::Scale { from, to, slices, .. } => match how {
+                LabelResampling::Half => resample::labels(v, *to, Holds::Half, *slices),
+                LabelResampling::Highest => resample::labels(v, *to, Holds::Highest, *slices),
+                LabelResampling::Nearest => {
+                    let at = [0, 1, 2].map(|i| resample::nearest_exact(from[i], to[i]));
+                    resample::gather(v, [&at[0], &at[1], &at[2]])
+                }
+            },
             Change::Blocks { by, .. } => blocks::most_common(v, *by),
         }
     }
@@ -118,10 +124,10 @@ impl GridHistory {
     }
 
     /// Labels of the image on the network's grid; `outside` where there is no image.
-    pub fn labels(&self, v: &Volume<u16>, outside: u16) -> Volume<u16> {
+    pub fn labels(&self, v: &Volume<u16>, outside: u16, how: LabelResampling) -> Volume<u16> {
         let mut out: Option<Volume<u16>> = None;
         for change in &self.0 {
-            out = Some(change.labels(out.as_ref().unwrap_or(v), outside));
+            out = Some(change.labels(out.as_ref().unwrap_or(v), outside, how));
         }
         out.unwrap_or_else(|| v.clone())
     }
@@ -136,7 +142,12 @@ mod tests {
         // 10 voxels, of which 3 to 8 stay, become 12, and are padded to 16.
         let history = GridHistory(vec![
             Change::Window { start: [3, 0, 0], from: [10, 1, 1], to: [6, 1, 1] },
-            Change::Scale { from: [6, 1, 1], to: [12, 1, 1], back: [Return::Corner(Back::Linear); 3] },
+            Change::Scale {
+                from: [6, 1, 1],
+                to: [12, 1, 1],
+                back: [Return::Corner(Back::Linear); 3],
+                slices: None,
+            },
             Change::Window { start: [-1, 0, 0], from: [12, 1, 1], to: [16, 1, 1] },
         ]);
         let [x, y, _] = history.back([16, 1, 1]);
@@ -146,7 +157,7 @@ mod tests {
         assert_eq!(x.row(3), (1, &[0.5, 0.5][..]));
         assert_eq!(x.row(8), (11, &[0.5, 0.5][..]));
         let labels = Volume { dims: [10, 1, 1], data: (0..10).collect() };
-        let seen = history.labels(&labels, 99);
+        let seen = history.labels(&labels, 99, LabelResampling::Nearest);
         assert_eq!(seen.data, [99, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 99, 99, 99]);
     }
 
@@ -157,7 +168,7 @@ mod tests {
         assert_eq!(x.selection(), [0, 0, 1, 1, 1].map(Some));
         assert_eq!((y.selection().len(), z.is_identity()), (4, true));
         let labels = Volume { dims: [5, 4, 1], data: (0..20).map(|i| (i % 5 >= 2) as u16).collect() };
-        assert_eq!(history.labels(&labels, 9).data, [0, 1, 0, 1]);
+        assert_eq!(history.labels(&labels, 9, LabelResampling::Nearest).data, [0, 1, 0, 1]);
         assert_eq!(blocks::most_common(&labels, 4).data, [0], "of as many, the smallest");
     }
 }

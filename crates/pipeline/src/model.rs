@@ -212,6 +212,14 @@ impl Model {
         Ok(())
     }
 
+    /// Segments only the labels called `names`; see [`Recipe::keep_labels`]. The error says what is wrong with the names.
+    pub fn keep_labels(&mut self, names: &[String]) -> std::result::Result<(), String> {
+        self.recipe.keep_labels(names)?;
+        let shapes = (0..self.recipe.network.len()).map(|i| self.find_shape(i)).collect::<Result<_>>();
+        self.shapes = shapes.map_err(|e| e.to_string())?;
+        Ok(())
+    }
+
     /// The graph of the model file.
     pub fn graph(&self) -> &Graph {
         &self.graphs[0]
@@ -251,7 +259,7 @@ impl Model {
                 graph.value(id).name
             )));
         }
-        let channels = self.recipe.channels();
+        let channels = self.recipe.channels_of(i);
         let spatial =
             if rank == 0 { if self.recipe.kind() == Kind::Volume { 3 } else { 2 } } else { rank - 2 };
         if spatial == 3 && self.recipe.kind() == Kind::Image {
@@ -269,7 +277,7 @@ impl Model {
         if own.is_some_and(|n| n != channels) {
             let own = own.unwrap_or(0);
             let reason = format!(
-                "its [[input]] tables give {channels} channels; the model's input `{}` takes {own}",
+                "the [[input]] tables, and the labels of a cascade before it, give {channels} channels; the model's input `{}` takes {own}",
                 graph.value(id).name
             );
             return Err(Error::mismatch(reason));

@@ -18,12 +18,16 @@ pub(crate) fn postprocess(recipe: &Recipe, labels: &mut Volume<u16>, spacing: [f
             apply(recipe, post, labels, set, spacing, flat);
         }
     }
+    if !recipe.dropped.is_empty() {
+        let dropped: Vec<u16> = recipe.dropped.iter().map(|l| l.value).collect();
+        labels.data.iter_mut().filter(|l| dropped.contains(l)).for_each(|l| *l = 0);
+    }
 }
 
 fn values(recipe: &Recipe, post: &Post) -> Vec<u16> {
-    let named = |n: &String| recipe.label.iter().find(|l| &l.name == n).map(|l| l.value);
+    let named = |n: &String| recipe.computed().find(|l| &l.name == n).map(|l| l.value);
     match post.labels.is_empty() {
-        true => recipe.foreground().map(|l| l.value).collect(),
+        true => recipe.computed().map(|l| l.value).filter(|v| *v != 0).collect(),
         false => post.labels.iter().filter_map(named).collect(),
     }
 }
@@ -69,7 +73,7 @@ fn apply(recipe: &Recipe, post: &Post, labels: &mut Volume<u16>, set: &[u16], sp
             imaging::map(labels, &pairs, Others::Keep);
         }
         PostStep::KeepInside { label } => {
-            if let Some(l) = recipe.label.iter().find(|l| &l.name == label) {
+            if let Some(l) = recipe.computed().find(|l| &l.name == label) {
                 let mut mask = Select::Label(l.value).mask(labels);
                 imaging::fill_holes(&mut mask, Select::Label(1), 1, Holes::Volume);
                 // The label itself counts as lying within its own outline.

@@ -3,7 +3,7 @@
 use crate::constant::Windows;
 use crate::hash::sha256_series;
 use crate::measure::Measured;
-use crate::{Case, Error, Result, sha256_file};
+use crate::{Case, Error, Result, sha256_file, sha256_hex};
 use ampoule_files::write_atomic;
 use ampoule_imaging::rounding::round_to;
 use serde::{Deserialize, Serialize};
@@ -187,8 +187,17 @@ pub(crate) enum State {
 /// The hash of each input of a case; of a DICOM series one over all of its instances.
 pub fn sha256_case(case: &Case) -> Result<Vec<String>> {
     match case.series.is_empty() {
-        true => case.files.iter().map(|f| sha256_file(f)).collect(),
+        true => case.files.iter().map(|f| sha256_volume(f)).collect(),
         false => Ok(vec![sha256_series(&case.series)?]),
+    }
+}
+
+/// The hash of a file; of a header whose voxels lie beside it, one of both.
+fn sha256_volume(path: &Path) -> Result<String> {
+    let own = sha256_file(path)?;
+    match ampoule_imaging::formats::voxels_beside(path) {
+        Some(voxels) => Ok(sha256_hex(format!("{own} {}", sha256_file(&voxels)?).as_bytes())),
+        None => Ok(own),
     }
 }
 

@@ -24,6 +24,7 @@ pub use ampoule_torch::InputShape;
 pub use catalog::{CATALOG, Entry, entry, shipped_recipe, shipped_recipes};
 pub use error::{Error, Result};
 pub use fetch::{From, bring, build, fetch, import};
+pub use frameworks::totalsegmentator::{Task, tasks};
 pub use frameworks::{Opened, is_folder, open, open_shaped};
-pub use locate::{Located, locate};
+pub use locate::{Folders, Located, locate};
 pub use weights::{Weights, half_weights};

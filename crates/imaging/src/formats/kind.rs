@@ -72,9 +72,9 @@ formats! {
     NiftiPair {
         name: "NIfTI pair (.hdr and .img)",
         family: Volume,
-        endings: [],
+        endings: [".hdr"],
         marks: [],
-        advice: "volumes in two files (.hdr and .img) are not read; convert them to one .nii file",
+        advice: "",
     }
     Analyze {
         name: "ANALYZE 7.5",

@@ -9,7 +9,7 @@ use super::nifti::{DataType, Frames, Header, Nifti};
 use super::stream::Stream;
 use crate::geometry::Affine;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Longest header.
 const LONGEST: usize = 1 << 20;
@@ -125,6 +125,14 @@ fn affine(f: &Fields) -> Result<Affine, Error> {
         true => Ok(out),
         false => Err(malformed("its axes do not span space")),
     }
+}
+
+/// The file beside a header that holds its voxels.
+pub(super) fn voxels_beside(path: &Path) -> Option<PathBuf> {
+    let f = Fields::read(&mut Stream::open(path).ok()?).ok()?;
+    let name = f.get(&["ElementDataFile"]).filter(|n| !n.eq_ignore_ascii_case("local"))?;
+    let file = path.with_file_name(name);
+    (!name.contains(['/', '\\', '%']) && file.is_file()).then_some(file)
 }
 
 /// Reads one ([`super::read_volume`]).

@@ -29,6 +29,47 @@ pub(crate) struct Labelling<'a> {
     planes: Planes,
     /// Planes of the network's grid that the image needs.
     needed: std::ops::Range<usize>,
+    /// Where the networks of an ensemble of configurations are averaged.
+    mean: Option<Mean>,
+}
+
+/// Probabilities of the networks of an ensemble of configurations, added up on the image's grid. Where a network sees
+/// nothing of the image, it adds nothing.
+pub(crate) struct Mean {
+    /// Labels innermost; empty before the first network.
+    sum: Vec<f32>,
+    /// Networks that were added.
+    added: usize,
+    /// All of them.
+    members: usize,
+}
+
+impl Mean {
+    /// Of so many networks, none of which was added yet.
+    pub fn of(members: usize) -> Mean {
+        Mean { sum: Vec::new(), added: 0, members }
+    }
+
+    /// Bytes that it takes in addition to what it holds, for an image at the end of `back`.
+    pub fn bytes_to_come(&self, labels: usize, back: &[AxisMap; 3]) -> u64 {
+        let voxels: usize = back.iter().map(AxisMap::outputs).product();
+        if self.sum.is_empty() { 4 * (labels * voxels) as u64 } else { 0 }
+    }
+
+    fn begin(&mut self, values: usize) {
+        self.sum.resize(values, 0.0);
+    }
+
+    /// Adds the probabilities of a pixel, and makes them the mean where this is the last network; tells whether it is.
+    fn add(&mut self, at: usize, own: &mut [f32]) -> bool {
+        let last = self.added + 1 == self.members;
+        let sum = &mut self.sum[at * own.len()..(at + 1) * own.len()];
+        for (s, v) in sum.iter_mut().zip(own) {
+            *s += *v;
+            *v = *s / self.members as f32;
+        }
+        last
+    }
 }
 
 /// Planes of the network's grid that are on their way.
@@ -47,6 +88,19 @@ pub(crate) struct Labelled {
     pub labels: Volume<u16>,
     /// Scores of the labels that were asked for.
     pub scores: Vec<(usize, Volume<f32>)>,
+    /// What was averaged so far, for the networks that follow.
+    pub mean: Option<Mean>,
+}
+
+impl Labelled {
+    /// Its labels over those of a part model before; voxels without one show the labels below.
+    pub fn over(mut self, below: Labelled) -> Labelled {
+        for (own, below) in self.labels.data.iter_mut().zip(&below.labels.data) {
+            *own = if *own == 0 { *below } else { *own };
+        }
+        self.scores.splice(0..0, below.scores);
+        self
+    }
 }
 
 impl<'a> Labelling<'a> {
@@ -57,10 +111,15 @@ impl<'a> Labelling<'a> {
         grid: [usize; 3],
         keep: &[usize],
         parts: usize,
+        mut mean: Option<Mean>,
     ) -> Self {
-        let selects = back.iter().all(AxisMap::selects);
+        // What is averaged lies on the image's grid, whatever that of each network is.
+        let selects = back.iter().all(AxisMap::selects) && mean.is_none();
         let own = if selects { grid } else { [0, 1, 2].map(|i| back[i].outputs()) };
         let voxels = own.iter().product();
+        if let Some(mean) = &mut mean {
+            mean.begin(decider.scores() * voxels);
+        }
         Labelling {
             decider,
             selects,
@@ -73,6 +132,7 @@ impl<'a> Labelling<'a> {
             needed: back[2].needed(),
             back,
             grid,
+            mean,
         }
     }
 
@@ -83,6 +143,7 @@ impl<'a> Labelling<'a> {
 
     /// Bytes that are held in addition to the scores of windows, for `scores` at a time of which planes arrive `thick` at once.
     pub fn bytes(
+        by_plane: bool,
         back: &[AxisMap; 3],
         grid: [usize; 3],
         scores: usize,
@@ -93,7 +154,7 @@ impl<'a> Labelling<'a> {
         let image = [0, 1, 2].map(|i| back[i].outputs());
         let voxels = |d: [usize; 3]| d.iter().product::<usize>() as u64;
         let each = 2 + 4 * keep as u64 + if parts > 1 { 4 } else { 0 };
-        if !Self::by_plane(back) {
+        if !by_plane {
             let same = back.iter().all(AxisMap::is_identity);
             return voxels(grid) * each + if same { 0 } else { voxels(image) * (2 + 4 * keep as u64) };
         }
@@ -146,7 +207,10 @@ impl<'a> Labelling<'a> {
     fn row(&mut self, at: usize, scores: &[f32]) {
         let n = self.part.len().max(1);
         let range = at..at + scores.len() / n;
-        if self.together && self.decider.row(scores, &mut self.labels.data[range.clone()]) {
+        if self.together
+            && self.mean.is_none()
+            && self.decider.row(scores, &mut self.labels.data[range.clone()])
+        {
             for (_, v) in &mut self.kept {
                 v.data[range.clone()].copy_from_slice(scores);
             }
@@ -162,7 +226,9 @@ impl<'a> Labelling<'a> {
         own.copy_from_slice(raw);
         if self.together {
             self.decider.activate(own);
-            self.labels.data[at] = self.decider.label(own);
+            if self.mean.as_mut().is_none_or(|mean| mean.add(at, own)) {
+                self.labels.data[at] = self.decider.label(own);
+            }
         } else {
             let held = (self.labels.data[at], self.top[at]);
             (self.labels.data[at], self.top[at]) = self.decider.fold(held, self.part.start, raw);
@@ -226,15 +292,18 @@ impl<'a> Labelling<'a> {
     }
 
     /// Labels and scores on the image's grid.
-    pub fn finish(self) -> Labelled {
+    pub fn finish(mut self) -> Labelled {
+        if let Some(mean) = &mut self.mean {
+            mean.added += 1;
+        }
         let image = [0, 1, 2].map(|i| self.back[i].outputs());
         if !self.selects || self.back.iter().all(AxisMap::is_identity) {
-            return Labelled { labels: self.labels, scores: self.kept };
+            return Labelled { labels: self.labels, scores: self.kept, mean: self.mean };
         }
         let at = [0, 1, 2].map(|i| self.back[i].selection());
         let labels = select(&self.labels, &at, image, 0);
         let kept = self.kept.into_iter().map(|(k, v)| (k, select(&v, &at, image, 0.0)));
-        Labelled { labels, scores: kept.collect() }
+        Labelled { labels, scores: kept.collect(), mean: None }
     }
 }
 
@@ -251,7 +320,7 @@ mod tests {
             |from: usize, n: usize, to: usize| AxisMap::select(n, (0..to).map(move |i| Some(from + i)));
         let x = AxisMap::linear(4, 6);
         let back = [x, along(0, 3, 3), along(20, 40, 2)];
-        let mut l = Labelling::new(&decider, back, [4, 3, 40], &[], 1);
+        let mut l = Labelling::new(&decider, back, [4, 3, 40], &[], 1, None);
         for z in 0..40 {
             let scores: Vec<f32> = (0..12).flat_map(|i| [0.5, if i % 4 < 2 { 0.1 } else { 0.9 }]).collect();
             l.take([0, 0, z], [4, 3, 1], &scores);

@@ -6,6 +6,7 @@ mod run;
 mod whole;
 
 pub(crate) use labelling::Labelling;
+use labelling::{Labelled, Mean};
 pub(crate) use plan::Plan;
 pub(crate) use run::run;
 
@@ -13,7 +14,7 @@ use crate::constant::Windows;
 use crate::decide::Decider;
 use crate::memory::Allowance;
 use crate::prepare::{Content, Image, Kept, contrast, prepare};
-use crate::recipe::{Bounds, Combine, Recipe, Rule, Step, Task};
+use crate::recipe::{Bounds, Cascade, Combine, Network, Recipe, Role, Rule, Step, Task};
 use crate::tensor::{Reading, output_size};
 use crate::{Error, Model, Result};
 use ampoule_imaging::Volume;
@@ -71,6 +72,12 @@ pub(crate) enum Predicted {
     Numbers(Vec<f32>),
 }
 
+impl From<Labelled> for Predicted {
+    fn from(l: Labelled) -> Predicted {
+        Predicted::Labels { labels: l.labels, scores: l.scores }
+    }
+}
+
 /// Runs the recipe's networks on an image. The inner error says what is wrong with its content.
 pub(crate) fn predict(
     model: &mut Model,
@@ -79,7 +86,6 @@ pub(crate) fn predict(
     ws: &mut Workspace,
 ) -> Result<Content<Predicted>> {
     let recipe = model.recipe.clone();
-    let dims = image.dims();
     image.limit = model.max_ram;
     if model.max_ram.is_some() {
         // Activations of the case before are none of what this one holds.
@@ -95,35 +101,87 @@ pub(crate) fn predict(
     if let Err(reason) = ws.time("prepare", || prepare(&mut image, &recipe.preprocess, &mut kept)) {
         return Ok(Err(reason));
     }
-    let seen = match crop_by_coarse_networks(model, image, settings.fast, &mut kept, ws)? {
-        Ok(seen) => seen,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    debug_assert!(
-        recipe.is_image_level()
-            || seen.history.back(seen.dims()).iter().zip(dims).all(|(m, n)| m.outputs() == n)
-    );
     match recipe.model.task {
-        Task::Segmentation => segment(model, seen, settings, ws).map(Ok),
+        Task::Segmentation => members(model, image, settings, &mut kept, ws).map(|c| c.map(Predicted::from)),
         Task::Classification | Task::Regression => {
-            whole::numbers(model, seen, settings.fast, ws).map(|n| Ok(Predicted::Numbers(n)))
+            let last = recipe.network.len() - 1;
+            match seen_by(model, last, image, settings.fast, &mut kept, ws)? {
+                Ok(seen) => whole::numbers(model, seen, settings.fast, ws).map(|n| Ok(Predicted::Numbers(n))),
+                Err(reason) => Ok(Err(reason)),
+            }
         }
     }
 }
 
-/// Runs all networks but the last, which cut the image down to what the last one is to see, and prepares that.
-pub(crate) fn crop_by_coarse_networks<'a>(
+/// Labels by the recipe's last network, by the mean probabilities of all that are averaged, or those of part models
+/// one over the other.
+fn members(
     model: &mut Model,
+    mut image: Image<'_>,
+    settings: Settings,
+    kept: &mut Kept,
+    ws: &mut Workspace,
+) -> Result<Content<Labelled>> {
+    let recipe = model.recipe.clone();
+    let giving = |i: &usize| match recipe.network[*i].role() {
+        Role::Average | Role::Join | Role::Result => true,
+        Role::Bounds(_) | Role::Cascade(_) => false,
+    };
+    let members: Vec<usize> = (0..recipe.network.len()).filter(giving).collect();
+    let averaged = recipe.network.iter().any(|n| n.average);
+    let mut mean = averaged.then(|| Mean::of(members.len()));
+    let mut joined: Option<Labelled> = None;
+    for (k, &i) in members.iter().enumerate() {
+        let last = k + 1 == members.len();
+        // The image is needed again where another member follows.
+        let own = match last {
+            true => std::mem::replace(&mut image, Image::of_volumes(Vec::new(), [1.0; 3])),
+            false => image.clone(),
+        };
+        let seen = match seen_by(model, i, own, settings.fast, kept, ws)? {
+            Ok(seen) => seen,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let mut found = segment(model, i, seen, settings, mean.take(), ws)?;
+        mean = found.mean.take();
+        if let (Some(below), false) = (joined.take(), averaged) {
+            found = found.over(below);
+        }
+        if last {
+            return Ok(Ok(found));
+        }
+        joined = Some(found);
+        forget(model, &recipe.network[i], settings.fast);
+    }
+    Ok(Err("the recipe has no last network".into()))
+}
+
+/// Gives back all that a network takes.
+fn forget(model: &mut Model, network: &Network, fast: bool) {
+    for fold in 0..model.folds() {
+        network.active_outputs(fast).iter().for_each(|o| model.forget(fold, o));
+    }
+}
+
+/// What network `to` is to see: the image after its steps, cut down by the networks before it that bound it, and with
+/// the labels of those that are its cascade.
+pub(crate) fn seen_by<'a>(
+    model: &mut Model,
+    to: usize,
     mut image: Image<'a>,
     fast: bool,
     kept: &mut Kept,
     ws: &mut Workspace,
 ) -> Result<Content<Image<'a>>> {
-    let networks = model.recipe.network.clone();
-    let last = networks.len() - 1;
-    for (i, network) in networks.iter().enumerate() {
+    let recipe = model.recipe.clone();
+    // Networks before a member of a mean, or a part model, lead to that one.
+    let ends = |i: &usize| matches!(recipe.network[*i].role(), Role::Average | Role::Join);
+    let first = (0..to).rev().find(ends).map_or(0, |i| i + 1);
+    let mut labels: Option<(Volume<u16>, Cascade)> = None;
+    for i in first..=to {
+        let network = &recipe.network[i];
         // The image is needed again where another network follows.
-        let mut own = match i == last {
+        let mut own = match i == to {
             true => std::mem::replace(&mut image, Image::of_volumes(Vec::new(), [1.0; 3])),
             false => image.clone(),
         };
@@ -131,24 +189,40 @@ pub(crate) fn crop_by_coarse_networks<'a>(
             return Ok(Err(reason));
         }
         own.floats();
-        let Some(bounds) = network.bounds.filter(|_| i < last) else { return Ok(Ok(own)) };
-        let scores = coarse(model, i, &mut own, bounds, fast, ws)?;
-        for fold in 0..model.folds() {
-            network.active_outputs(fast).iter().for_each(|o| model.forget(fold, o));
+        if let Some((labels, how)) = labels.take()
+            && let Err(reason) = ws.time("prepare", || own.add_labels(&labels, how, &recipe.cascade_values()))
+        {
+            return Ok(Err(reason));
         }
-        let rule = PlaneRule {
-            threshold: bounds.threshold,
-            plane_fraction: bounds.plane_fraction,
-            margin: bounds.margin,
-        };
-        match ws.time("box", || foreground_planes(&scores, image.dims(), rule)) {
-            Some(found) => image = image.part(found.start, found.end),
-            None => {
-                return Ok(Err(
-                    "nothing was found in it by the first network; is it an image of the right kind?".into(),
-                ));
+        if i == to {
+            return Ok(Ok(own));
+        }
+        match network.role() {
+            Role::Bounds(bounds) => {
+                let scores = coarse(model, i, &mut own, bounds, fast, ws)?;
+                let rule = PlaneRule {
+                    threshold: bounds.threshold,
+                    plane_fraction: bounds.plane_fraction,
+                    margin: bounds.margin,
+                };
+                match ws.time("box", || foreground_planes(&scores, image.dims(), rule)) {
+                    Some(found) => image = image.part(found.start, found.end),
+                    None => {
+                        return Ok(Err(
+                            "nothing was found in it by the first network; is it an image of the right kind?"
+                                .into(),
+                        ));
+                    }
+                }
             }
+            Role::Cascade(how) => {
+                let settings = Settings { fast, scores: false };
+                labels = Some((segment(model, i, own, settings, None, ws)?.labels, how));
+            }
+            // These end a chain, and none lies between its first network and `to`.
+            Role::Average | Role::Join | Role::Result => {}
         }
+        forget(model, network, fast);
     }
     Ok(Err("the recipe has no last network".into()))
 }
@@ -189,40 +263,50 @@ fn coarse(
     })
 }
 
-/// How the scores of an image become labels: the plan of the last network, the way back, and in how many parts the
+/// How the scores of an image become labels: the plan of a network, the way back, and in how many parts the
 /// labels are gone through so that all fits into memory.
 pub(crate) struct Segmenting {
+    network: usize,
     pub plan: Plan,
     pub back: [AxisMap; 3],
+    /// Scores of the network.
+    scores: usize,
     /// Labels at a time.
     pub part: usize,
     /// Most bytes of scores and labels, the networks' own memory not counted.
     pub bytes: u64,
+    /// Whether probabilities of all labels are averaged over the whole image, and the bytes that this takes from now on.
+    whole: Option<u64>,
 }
 
 impl Segmenting {
-    /// For the last network on an image whose way to it is `history`, all labels at a time.
-    pub fn new(model: &Model, dims: [usize; 3], history: &crate::grid::GridHistory) -> Result<Segmenting> {
-        let plan = Plan::new(model, model.recipe.network.len() - 1, dims)?;
+    /// For network `i` on an image whose way to it is `history`, all labels at a time.
+    pub fn new(
+        model: &Model,
+        i: usize,
+        dims: [usize; 3],
+        history: &crate::grid::GridHistory,
+    ) -> Result<Segmenting> {
+        let plan = Plan::new(model, i, dims)?;
         let mut whole = history.clone();
         whole.0.extend(plan.changes.iter().cloned());
         let back = whole.back(plan.grid);
-        Ok(Segmenting { plan, back, part: model.recipe.label.len(), bytes: 0 })
+        let scores = model.recipe.scored(&model.recipe.network[i]).len();
+        Ok(Segmenting { network: i, plan, back, scores, part: scores, bytes: 0, whole: None })
     }
 
     /// Chooses how many labels are gone through at a time, with the scores of `keep` labels kept, makes the network
     /// ready, and reserves the memory.
     fn fit(mut self, model: &mut Model, keep: usize, fast: bool) -> Result<Segmenting> {
-        let last = model.recipe.network.len() - 1;
         self.labels_fit(model)?;
-        let by_parts = Decider::new(&model.recipe).by_parts();
-        let network = model.recipe.last();
+        let network = &model.recipe.network[self.network];
+        let by_parts = Decider::of(&model.recipe, network).by_parts() && self.whole.is_none();
         let outputs = network.active_outputs(fast).to_vec();
         let runs = model.folds() * outputs.len() * network.versions(fast).len();
         let key = (0, outputs.first().cloned().unwrap_or_default(), self.plan.shape.tensor(self.plan.input));
         // Passes over parts of the labels cost more time than a network in less memory does.
         loop {
-            self.bytes = self.needed(model.recipe.label.len(), keep, runs);
+            self.bytes = self.needed(self.scores, keep, runs);
             let room = room(model);
             let tried = match self.bytes > room {
                 true => Err(Error::memory(
@@ -232,7 +316,7 @@ impl Segmenting {
                 false => {
                     model.reserve(self.bytes);
                     model.replan(&key);
-                    model.slot(last, &key).map(|_| ())
+                    model.slot(self.network, &key).map(|_| ())
                 }
             };
             match tried {
@@ -245,19 +329,22 @@ impl Segmenting {
 
     /// Whether the network has what the labels ask for, as far as that is known before it runs.
     fn labels_fit(&self, model: &Model) -> Result<()> {
-        let last = model.recipe.network.len() - 1;
-        let Some(dims) = model.output_dims(last, &self.plan.shape, self.plan.input)? else { return Ok(()) };
+        let network = &model.recipe.network[self.network];
+        let dims = model.output_dims(self.network, &self.plan.shape, self.plan.input)?;
+        let Some(dims) = dims else { return Ok(()) };
         let Some((_, found)) = output_size(&self.plan.shape, &dims, self.plan.input) else { return Ok(()) };
-        let all = channels(&model.recipe);
-        reading(&model.recipe, &all, &all).fits(found, model.gives_labels(last))
+        let all = channels(&model.recipe, network);
+        reading(&model.recipe, network, &all, &all).fits(found, model.gives_labels(self.network))
     }
 
     /// Bytes of scores and labels at the peak.
     fn needed(&self, labels: usize, keep: usize, runs: usize) -> u64 {
         let Segmenting { plan, back, part, .. } = self;
         let thick = plan.thick(*part, runs);
-        plan.bytes(*part, runs, Labelling::by_plane(back))
-            + Labelling::bytes(back, plan.grid, *part, keep, labels.div_ceil(*part), thick)
+        let by_plane = self.whole.is_some() || Labelling::by_plane(back);
+        self.whole.unwrap_or(0)
+            + plan.bytes(*part, runs, by_plane)
+            + Labelling::bytes(by_plane, back, plan.grid, *part, keep, labels.div_ceil(*part), thick)
     }
 }
 
@@ -294,12 +381,14 @@ pub fn planned(model: &mut Model, dims: [usize; 3]) -> Result<Option<Planned>> {
         return Ok(None);
     }
     let voxels = dims.iter().product::<usize>() as u64;
-    let image = 4 * model.recipe.channels() as u64 * voxels;
+    let last = model.recipe.network.len() - 1;
+    let image = 4 * model.recipe.channels_of(last) as u64 * voxels;
     // It is not here, and takes its room.
     let most = model.max_ram;
     model.max_ram = most.map(|m| m.saturating_sub(image));
     let keep = heat(&model.recipe).len();
-    let how = Segmenting::new(model, dims, &Default::default()).and_then(|how| how.fit(model, keep, false));
+    let how =
+        Segmenting::new(model, last, dims, &Default::default()).and_then(|how| how.fit(model, keep, false));
     model.max_ram = most;
     let how = how.map_err(|e| e.with_held(image, most))?;
     Ok(Some(Planned {
@@ -313,30 +402,42 @@ pub fn planned(model: &mut Model, dims: [usize; 3]) -> Result<Option<Planned>> {
     }))
 }
 
+/// Labels of what network `i` sees, on the grid of the image as it was read. With `mean`, its probabilities are added
+/// to those of the networks before, and labels are decided by the last one of them.
 fn segment(
     model: &mut Model,
+    i: usize,
     mut image: Image<'_>,
     settings: Settings,
+    mean: Option<Mean>,
     ws: &mut Workspace,
-) -> Result<Predicted> {
+) -> Result<Labelled> {
     let recipe = model.recipe.clone();
-    let last = recipe.network.len() - 1;
-    let keep: Vec<usize> = match settings.scores {
-        true => (0..recipe.label.len()).filter(|k| recipe.label[*k].value != 0).collect(),
-        false => heat(&recipe),
+    let network = &recipe.network[i];
+    let scored = recipe.scored(network);
+    let wanted = match (network.role(), settings.scores) {
+        (Role::Average | Role::Bounds(_) | Role::Cascade(_), _) => Vec::new(),
+        (Role::Result | Role::Join, true) => {
+            (0..recipe.label.len()).filter(|k| recipe.label[*k].value != 0).collect()
+        }
+        (Role::Result | Role::Join, false) => heat(&recipe),
     };
-    let how = Segmenting::new(model, image.dims(), &image.history)?.fit(model, keep.len(), settings.fast)?;
-    let decider = Decider::new(&recipe);
+    let keep: Vec<usize> =
+        (0..scored.len()).filter(|k| scored[*k].label.is_some_and(|l| wanted.contains(&l))).collect();
+    let mut how = Segmenting::new(model, i, image.dims(), &image.history)?;
+    how.whole = mean.as_ref().map(|m| m.bytes_to_come(how.scores, &how.back));
+    let how = how.fit(model, keep.len(), settings.fast)?;
+    let decider = Decider::of(&recipe, network);
     let parts = decider.scores().div_ceil(how.part);
-    let mut labelling = Labelling::new(&decider, how.back.clone(), how.plan.grid, &keep, parts);
-    let channels = channels(&recipe);
+    let mut labelling = Labelling::new(&decider, how.back.clone(), how.plan.grid, &keep, parts, mean);
+    let channels = channels(&recipe, network);
     let probable = settings.scores || matches!(recipe.decide.rule, Rule::Threshold | Rule::Regions);
     for first in (0..decider.scores()).step_by(how.part) {
         let part = first..(first + how.part).min(decider.scores());
-        let what = reading(&recipe, &channels[part.clone()], &channels);
+        let what = reading(&recipe, network, &channels[part.clone()], &channels);
         labelling.begin(part);
         let mut off = None;
-        run(model, last, &how.plan, image.floats(), &what, settings.fast, ws, &mut |start, size, scores| {
+        run(model, i, &how.plan, image.floats(), &what, settings.fast, ws, &mut |start, size, scores| {
             if probable && !what.logits {
                 off = off.or_else(|| improbable(scores));
             }
@@ -345,8 +446,9 @@ fn segment(
         probabilities(off)?;
     }
     drop(image);
-    let found = ws.time("resample", || labelling.finish());
-    Ok(Predicted::Labels { labels: found.labels, scores: found.scores })
+    let mut found = ws.time("resample", || labelling.finish());
+    found.scores.iter_mut().for_each(|(k, _)| *k = scored[*k].label.unwrap_or(*k));
+    Ok(found)
 }
 
 /// Labels whose scores are drawn, by their number.
@@ -356,16 +458,20 @@ fn heat(recipe: &Recipe) -> Vec<usize> {
 }
 
 /// How a network's output is read for the labels of some channels.
-pub(crate) fn reading<'a>(recipe: &Recipe, channels: &'a [usize], all: &'a [usize]) -> Reading<'a> {
-    let network = recipe.last();
+pub(crate) fn reading<'a>(
+    recipe: &Recipe,
+    network: &Network,
+    channels: &'a [usize],
+    all: &'a [usize],
+) -> Reading<'a> {
     let logits = network.combine == Combine::Logits;
     let highest = recipe.decide.rule == Rule::Argmax;
     Reading { activation: network.activation, channels, logits, all, highest }
 }
 
-/// The network's channel of each label.
-pub(crate) fn channels(recipe: &Recipe) -> Vec<usize> {
-    recipe.label.iter().map(|l| l.channel).collect()
+/// The channel of each score of a network.
+pub(crate) fn channels(recipe: &Recipe, network: &Network) -> Vec<usize> {
+    recipe.scored(network).iter().map(|s| s.channel).collect()
 }
 
 /// A score that is no probability.
@@ -412,11 +518,11 @@ pub(crate) fn tile_scores(
     let recipe = model.recipe.clone();
     let last = recipe.network.len() - 1;
     let all: Vec<usize> = (0..recipe.label.len()).collect();
-    let how = Segmenting::new(model, image.dims(), &image.history)?;
+    let how = Segmenting::new(model, last, image.dims(), &image.history)?;
     let decider = Decider::new(&recipe);
-    let channels = channels(&recipe);
-    let what = reading(&recipe, &channels, &channels);
-    let mut labelling = Labelling::new(&decider, how.back.clone(), how.plan.grid, &all, 1);
+    let channels = channels(&recipe, recipe.last());
+    let what = reading(&recipe, recipe.last(), &channels, &channels);
+    let mut labelling = Labelling::new(&decider, how.back.clone(), how.plan.grid, &all, 1, None);
     run(model, last, &how.plan, image.floats(), &what, false, &mut ws, &mut |start, size, scores| {
         labelling.take(start, size, scores);
     })?;

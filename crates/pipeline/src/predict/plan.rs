@@ -118,7 +118,12 @@ impl Plan {
             changes.push(Change::Window { start, from: dims, to: padded });
         }
         if grid != padded {
-            changes.push(Change::Scale { from: padded, to: grid, back: [Return::Corner(Back::Linear); 3] });
+            changes.push(Change::Scale {
+                from: padded,
+                to: grid,
+                back: [Return::Corner(Back::Linear); 3],
+                slices: None,
+            });
         }
         let alone = regions.len() == 1;
         let through = |k: usize| !shape.axes.contains(&k);

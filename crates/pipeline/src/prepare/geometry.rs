@@ -85,7 +85,7 @@ pub(super) fn resize(image: &mut Image, size: &SizeKey, method: Method, back: Ba
     }
     image.mask = image.mask.take().map(|m| nearest(&m, to));
     image.spacing = scaled;
-    image.history.0.push(Change::Scale { from, to, back: [Return::Corner(back); 3] });
+    image.history.0.push(Change::Scale { from, to, back: [Return::Corner(back); 3], slices: None });
     Ok(())
 }
 
@@ -148,7 +148,8 @@ pub(super) fn resample(image: &mut Image, wanted: [f64; 3], how: &How) -> Conten
     });
     image.mask = image.mask.take().map(|m| nearest(&m, grid.dims));
     image.spacing = wanted;
-    image.history.0.push(Change::Scale { from, to: grid.dims, back });
+    let slices = separate.filter(|_| how.rule == SpacingRule::Nnunet);
+    image.history.0.push(Change::Scale { from, to: grid.dims, back, slices });
     Ok(())
 }
 

@@ -128,6 +128,10 @@ fn on(list: &mut [Volume<f32>], mask: Option<&Volume<u8>>, step: &Step, kept: &m
         Step::Brainmage {} => {
             list.iter_mut().try_for_each(|v| range::brainmage(&mut v.data)).map_err(refused)
         }
+        Step::Truncate {} => {
+            list.iter_mut().for_each(|v| v.data.iter_mut().for_each(|x| *x = x.trunc()));
+            Ok(())
+        }
         Step::HistogramMatch { landmarks, reference, over: o } => {
             let reference: Vec<f32> = reference.iter().map(|v| *v as f32).collect();
             for v in list {

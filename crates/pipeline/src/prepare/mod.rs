@@ -6,7 +6,7 @@ mod intensity;
 use crate::Error;
 use crate::grid::{Change, GridHistory};
 use crate::memory::{Allowance, slack};
-use crate::recipe::{Colours, Step};
+use crate::recipe::{Cascade, Colours, Step};
 use ampoule_imaging::Volume;
 use ampoule_imaging::normalise::range::least_and_most;
 use ampoule_imaging::photo::{Photo, channels_of_levels};
@@ -137,13 +137,17 @@ impl<'a> Image<'a> {
 
     /// Refuses to make `voxels` voxels of float32 channels where there is no memory for them.
     pub fn allow(&self, voxels: usize) -> Content<()> {
-        let Some(limit) = self.limit else { return Ok(()) };
         let channels = match &self.pixels {
             Pixels::Bytes(_) if self.colours == Colours::Grey => 1,
             Pixels::Bytes(_) => 3,
-            Pixels::Floats(list) => list.len() as u64,
+            Pixels::Floats(list) => list.len(),
         };
-        let needed = 4 * channels * voxels as u64;
+        self.allow_channels(channels, voxels)
+    }
+
+    fn allow_channels(&self, channels: usize, voxels: usize) -> Content<()> {
+        let Some(limit) = self.limit else { return Ok(()) };
+        let needed = 4 * (channels * voxels) as u64;
         let held = ampoule_system::figures::rss_bytes().unwrap_or(0) + slack(limit);
         let room = limit.saturating_sub(held);
         if needed > room { Err(Refused::Memory { needed, room, limit }) } else { Ok(()) }
@@ -156,6 +160,19 @@ impl<'a> Image<'a> {
             Pixels::Floats(list) => list.to_mut(),
             Pixels::Bytes(_) => &mut [],
         }
+    }
+
+    /// Adds a channel for each of `values`: 1 where `labels`, which lie on the image as it was read, have it on the
+    /// image's present grid, and 0 elsewhere.
+    pub fn add_labels(&mut self, labels: &Volume<u16>, how: Cascade, values: &[u16]) -> Content<()> {
+        self.allow_channels(values.len(), self.dims().iter().product())?;
+        let own = self.history.labels(labels, 0, how.resample);
+        let channels = values.iter().map(|value| own.map(|l| f32::from(u8::from(l == *value))));
+        self.floats();
+        if let Pixels::Floats(list) = &mut self.pixels {
+            list.to_mut().extend(channels);
+        }
+        Ok(())
     }
 
     /// Replaces every channel by what `f` makes of it.
@@ -246,6 +263,7 @@ fn apply(image: &mut Image, step: &Step, kept: &mut Kept) -> Content<()> {
         | Step::Divide { .. }
         | Step::Scale { .. }
         | Step::Brainmage {}
+        | Step::Truncate {}
         | Step::HistogramMatch { .. } => intensity::apply(image, step, kept),
     }
 }

@@ -1,7 +1,7 @@
 //! What must hold between the sections of a recipe.
 
 use super::schema::Section;
-use super::{Decide, Kind, PostStep, Recipe, Rule, Step, Task};
+use super::{Decide, Kind, Network, PostStep, Recipe, Role, Rule, Step, Task};
 use std::collections::BTreeSet;
 
 /// Parts of a recipe that could be read.
@@ -71,12 +71,16 @@ fn networks(r: &Recipe, top: &Section) {
         top.wrong_here("[[network]] is missing: at least one network");
         return;
     };
-    if last.bounds.is_some() {
-        top.wrong_item("network", before.len(), "the last network gives the result and takes no `bounds`");
+    if last.role() != Role::Result {
+        let reason =
+            "the last network gives the result and takes no `bounds`, `cascade`, `average` or `join`";
+        top.wrong_item("network", before.len(), reason);
     }
     for (i, n) in before.iter().enumerate() {
-        if n.bounds.is_none() {
-            top.wrong_item("network", i, "every network but the last must have `bounds`");
+        if n.role() == Role::Result {
+            let reason =
+                "every network but the last must have `bounds`, `cascade`, `average = true` or `join = true`";
+            top.wrong_item("network", i, reason);
         }
         if n.outputs.is_empty() {
             top.wrong_item("network", i, "a recipe with several networks must name their `outputs`");
@@ -86,9 +90,7 @@ fn networks(r: &Recipe, top: &Section) {
         top.wrong_item("network", before.len(), "a recipe with several networks must name their `outputs`");
     }
     for (i, n) in r.network.iter().enumerate() {
-        if n.bounds.is_some() && r.kind() == Kind::Image {
-            top.wrong_item("network", i, "`bounds` are for volumes");
-        }
+        role(r, i, n, top);
         if r.kind() == Kind::Image {
             let third = n.window.as_ref().is_some_and(|w| w.size.len() != 2);
             if third {
@@ -98,6 +100,38 @@ fn networks(r: &Recipe, top: &Section) {
                 top.wrong_item("network", i, "an image is not mirrored along z");
             }
         }
+    }
+}
+
+/// What a network's scores become must be one thing, which its task and images have.
+fn role(r: &Recipe, i: usize, n: &Network, top: &Section) {
+    let named = [n.bounds.is_some(), n.cascade.is_some(), n.average, n.join];
+    if named.iter().filter(|yes| **yes).count() > 1 {
+        top.wrong_item("network", i, "it has more than one of `bounds`, `cascade`, `average` and `join`");
+    }
+    if n.join && r.network.iter().any(|n| n.average || n.cascade.is_some()) {
+        top.wrong_item("network", i, "`join` does not go together with `average` and `cascade`");
+    }
+    if r.network.iter().any(|n| n.join) && n.bounds.is_none() && n.labels.is_empty() {
+        top.wrong_item("network", i, "part models must name their `labels`, in the order of their channels");
+    }
+    for (k, name) in n.labels.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+        if n.labels[..k].contains(name) {
+            top.wrong_item("network", i, format_args!("its `labels` name `{name}` twice"));
+        }
+    }
+    match n.role() {
+        Role::Bounds(_) if r.kind() == Kind::Image => {
+            top.wrong_item("network", i, "`bounds` are for volumes");
+        }
+        Role::Cascade(_) | Role::Average | Role::Join if r.is_image_level() || r.slide.is_some() => {
+            let reason = "`cascade`, `average` and `join` are for segmentations that are no slides";
+            top.wrong_item("network", i, reason);
+        }
+        Role::Average if r.decide.rule == Rule::Several => {
+            top.wrong_item("network", i, "`average` and the rule `several` do not go together");
+        }
+        Role::Result | Role::Bounds(_) | Role::Cascade(_) | Role::Average | Role::Join => {}
     }
 }
 
@@ -170,6 +204,11 @@ fn names(r: &Recipe, parts: &Parts, top: &Section) {
             top.wrong_item("postprocess", i, "is for segmentation");
         }
     }
+    for (i, n) in r.network.iter().enumerate().filter(|_| parts.network) {
+        for m in n.labels.iter().filter(|name| !name.is_empty()).filter_map(missing) {
+            top.wrong_item("network", i, m);
+        }
+    }
     for m in r.outputs.heat.iter().filter_map(missing) {
         top.wrong("outputs", m);
     }
@@ -203,6 +242,7 @@ fn steps(r: &Recipe, list: &[Step], wrong: &mut dyn FnMut(usize, &str)) {
             | Step::Divide { .. }
             | Step::Scale { .. }
             | Step::Brainmage { .. }
+            | Step::Truncate { .. }
             | Step::HistogramMatch { .. }
             | Step::Only { .. }
             | Step::Pad { .. } => None,
@@ -250,6 +290,7 @@ fn steps(r: &Recipe, list: &[Step], wrong: &mut dyn FnMut(usize, &str)) {
             | Step::Divide { .. }
             | Step::Scale { .. }
             | Step::Brainmage { .. }
+            | Step::Truncate { .. }
             | Step::HistogramMatch { .. }
             | Step::Only { .. }
             | Step::Pad { .. } => {}

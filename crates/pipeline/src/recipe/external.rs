@@ -68,6 +68,7 @@ fn recipe(
             ..Decide::default()
         },
         label: classes.into_iter().enumerate().map(|(i, c)| Label::named(i, c)).collect(),
+        dropped: Vec::new(),
         postprocess: Vec::new(),
         slide: None,
         outputs: Outputs::default(),

@@ -12,6 +12,7 @@ mod options;
 mod post;
 mod read_step;
 mod schema;
+mod scores;
 mod skeleton;
 mod slide;
 mod step;
@@ -22,8 +23,8 @@ use ampoule_imaging::picture::{Legend, palette};
 pub use decide::{Decide, Label, Rule};
 pub use input::{Agree, Colours, Input, Kind};
 pub use network::{
-    Activation, Axes, Axis, Bounds, Combine, Fast, Flip, Layout, Network, OutputGrid, Weighting, Window,
-    WindowStyle,
+    Activation, Axes, Axis, Bounds, Cascade, Combine, Fast, Flip, LabelResampling, Layout, Network,
+    OutputGrid, Role, Weighting, Window, WindowStyle,
 };
 pub use options::{
     Across, Back, Channels, Divisor, Method, Outside, Over, PadMode, Rule as SpacingRule, Side, SizeKey,
@@ -60,6 +61,9 @@ pub struct Recipe {
     /// The labels or classes that the network distinguishes, in the order of its channels.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub label: Vec<Label>,
+    /// Labels that networks decide too, and that are in no result; see [`Recipe::keep_labels`].
+    #[serde(skip)]
+    pub dropped: Vec<Label>,
     /// What happens to labels.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub postprocess: Vec<Post>,
@@ -158,9 +162,26 @@ impl Recipe {
         self.input.first().map_or(Kind::Volume, |i| i.kind)
     }
 
-    /// Channels of the network's input.
+    /// Channels of a case's files.
     pub fn channels(&self) -> usize {
         self.input.iter().map(Input::channels).sum()
+    }
+
+    /// Channels of the input of network `i`: those of the files, and one for each label where it follows a cascade.
+    pub fn channels_of(&self, i: usize) -> usize {
+        let before = i.checked_sub(1).map(|k| self.network[k].role());
+        let more = match before {
+            Some(Role::Cascade(_)) => self.cascade_values().len(),
+            Some(Role::Result | Role::Bounds(_) | Role::Average | Role::Join) | None => 0,
+        };
+        self.channels() + more
+    }
+
+    /// Values of label maps that a cascade gives the next network, a channel each, in order.
+    pub(crate) fn cascade_values(&self) -> Vec<u16> {
+        let mut values: Vec<u16> = self.computed().map(|l| l.value).filter(|v| *v != 0).collect();
+        values.sort_unstable();
+        values
     }
 
     /// Labels as pictures name and colour them, without the background.
@@ -266,6 +287,7 @@ fn read(table: &DeTable, problems: &Problems) -> Option<Recipe> {
         network: network.into_iter().flatten().collect(),
         decide,
         label: label.into_iter().flatten().collect(),
+        dropped: Vec::new(),
         postprocess: postprocess.into_iter().flatten().collect(),
         slide: slide.flatten(),
         outputs,

@@ -120,6 +120,43 @@ choices! {
     }
 }
 
+choices! {
+    /// How labels are resampled to the grid of the network that takes them as channels.
+    #[derive(Default)]
+    LabelResampling {
+        /// A label holds where its linearly interpolated share is at least one half, the highest of several (nnU-Net
+        /// with scikit-image).
+        #[default]
+        Half = "half",
+        /// The label with the largest interpolated share (nnU-Net with PyTorch).
+        Highest = "highest",
+        /// The nearest voxel's label.
+        Nearest = "nearest",
+    }
+}
+
+/// Labels of a network that the next one sees: one further channel a label, 1 where the label is and 0 elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Cascade {
+    /// How labels come to the next network's grid.
+    pub resample: LabelResampling,
+}
+
+/// What becomes of the scores of a network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Role {
+    /// They are the result.
+    Result,
+    /// They bound the part of the image that the next network sees.
+    Bounds(Bounds),
+    /// Their labels are further channels of the next network.
+    Cascade(Cascade),
+    /// Their probabilities are averaged, on the image's grid, with those of the networks that follow.
+    Average,
+    /// Their labels are laid over those of the part models before, and under those of the ones that follow.
+    Join,
+}
+
 /// Axes along which an image is mirrored, by its letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flip(pub [bool; 3]);
@@ -251,6 +288,20 @@ pub struct Network {
     /// Makes a box for the next network instead of a result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bounds: Option<Bounds>,
+    /// Makes channels for the next network instead of a result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cascade: Option<Cascade>,
+    /// The result is the mean of this network's probabilities and those of the ones that follow (an ensemble of
+    /// configurations, each with its own steps).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub average: bool,
+    /// A part model: its labels are laid over those of the part models before it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub join: bool,
+    /// Names of the labels of its channels, in their order, for a network that gives some of the labels only; an empty name for a
+    /// channel that is not read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
     /// What `--fast` changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fast: Option<Fast>,
@@ -285,8 +336,23 @@ impl Network {
             constants: BTreeMap::new(),
             window: None,
             bounds: None,
+            cascade: None,
+            average: false,
+            join: false,
+            labels: Vec::new(),
             fast: None,
             preprocess: Vec::new(),
+        }
+    }
+
+    /// What becomes of its scores. A recipe that was parsed names one thing at most.
+    pub fn role(&self) -> Role {
+        match (self.bounds, self.cascade, self.average) {
+            (Some(bounds), _, _) => Role::Bounds(bounds),
+            (None, Some(cascade), _) => Role::Cascade(cascade),
+            (None, None, true) => Role::Average,
+            (None, None, false) if self.join => Role::Join,
+            (None, None, false) => Role::Result,
         }
     }
 
@@ -327,6 +393,14 @@ impl Network {
             Some(b) => Bounds::read(b).map(Some),
             None => Some(None),
         };
+        let cascade = s.section("cascade").map(|c| {
+            let cascade = Cascade { resample: c.choice("resample").unwrap_or_default() };
+            c.done();
+            cascade
+        });
+        let average = s.flag("average").unwrap_or(false);
+        let join = s.flag("join").unwrap_or(false);
+        let labels = s.texts("labels").unwrap_or_default();
         let fast = s.section("fast").map(|f| {
             let fast =
                 Fast { outputs: f.texts("outputs").unwrap_or(outputs.clone()), flips: self::flips(&f) };
@@ -349,6 +423,10 @@ impl Network {
             constants,
             window: window?,
             bounds: bounds?,
+            cascade,
+            average,
+            join,
+            labels,
             fast,
             preprocess: preprocess.into_iter().collect::<Option<_>>()?,
         })

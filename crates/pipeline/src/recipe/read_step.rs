@@ -26,6 +26,7 @@ choices! {
         Divide = "divide",
         Scale = "scale",
         Brainmage = "brainmage",
+        Truncate = "truncate",
         HistogramMatch = "histogram-match",
         Pad = "pad",
     }
@@ -135,6 +136,7 @@ fn step(s: &Section, name: Name, kind: Option<Kind>) -> Option<Step> {
         Name::Divide => Step::Divide { by: divisor(s)? },
         Name::Scale => Step::Scale { by: s.number("by").unwrap_or(1.0), add: s.number("add").unwrap_or(0.0) },
         Name::Brainmage => Step::Brainmage {},
+        Name::Truncate => Step::Truncate {},
         Name::HistogramMatch => histogram(s)?,
         Name::Pad => {
             let size = s.value("size").map(|v| match v.as_integer() {

@@ -148,6 +148,8 @@ pub enum Step {
     /// BrainMaGe's intensities: of the voxels not below the mean, those above the 95th percentile are clipped, the 2nd
     /// percentile is subtracted from all and they are divided by the 95th.
     Brainmage {},
+    /// Whole numbers, the fraction cut off, as a cast to integers does.
+    Truncate {},
     /// The histogram of a training set is imposed: by torchio's 13 landmarks (Nyúl and others 2000), or by the values of
     /// a reference image (scikit-image's `match_histograms`).
     HistogramMatch {
@@ -216,6 +218,7 @@ impl Step {
             | Step::Divide { .. }
             | Step::Scale { .. }
             | Step::Brainmage {}
+            | Step::Truncate {}
             | Step::HistogramMatch { .. }
             | Step::Pad { .. } => false,
         }
@@ -241,6 +244,7 @@ impl Step {
             | Step::Divide { .. }
             | Step::Scale { .. }
             | Step::Brainmage {}
+            | Step::Truncate {}
             | Step::HistogramMatch { .. }
             | Step::Pad { .. } => false,
         }
@@ -268,6 +272,7 @@ impl Step {
             | Step::Divide { .. }
             | Step::Scale { .. }
             | Step::Brainmage {}
+            | Step::Truncate {}
             | Step::HistogramMatch { .. } => false,
         }
     }

@@ -24,7 +24,7 @@ impl Writer for Labels {
 
     fn write(&self, _: usize, s: &Segmented, path: &Path) -> std::io::Result<()> {
         if let Source::Volume { .. } = s.loaded.source {
-            return nifti(s)?.with_labels(s.labels).write(path);
+            return nifti(s)?.with_labels(s.labels).save(path);
         }
         let [w, h, _] = s.labels.dims;
         let most = s.recipe.label.iter().map(|l| l.value).max().unwrap_or(0);

@@ -29,6 +29,6 @@ impl Writer for Masked {
 
     fn write(&self, _: usize, s: &Segmented, path: &Path) -> std::io::Result<()> {
         let mask = s.labels.map(|v| (v != 0) as u8);
-        nifti(s)?.masked(&mask).write(path)
+        nifti(s)?.masked(&mask).save(path)
     }
 }

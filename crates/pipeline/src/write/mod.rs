@@ -27,6 +27,9 @@ pub struct OutputOptions {
     pub keep_header: bool,
     /// Tables name hashes of folders instead of folders.
     pub redact_paths: bool,
+    /// The ending of volumes, one of [`ampoule_imaging::formats::WRITTEN`]; that of the input where it is NIfTI, else
+    /// `.nii.gz`, where none is named.
+    pub ending: Option<&'static str>,
     /// The labels' file itself, for a single case.
     pub labels: Option<PathBuf>,
     /// Nothing else but the picture and the record is written next to it, and no tables.
@@ -97,7 +100,7 @@ impl Names<'_> {
 
     /// The ending of volumes.
     pub fn ending(&self) -> &'static str {
-        nifti_ending(self.case.main())
+        self.outputs.ending.unwrap_or_else(|| nifti_ending(self.case.main()))
     }
 
     pub fn volume(&self) -> bool {

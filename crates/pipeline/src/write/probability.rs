@@ -40,7 +40,7 @@ impl Writer for Probability {
         let found = s.scores.iter().find(|(own, _)| *own == k);
         let (_, scores) = found.ok_or_else(|| std::io::Error::other("its scores were not kept"))?;
         if let Source::Volume { .. } = s.loaded.source {
-            return nifti(s)?.with_floats(scores).write(path);
+            return nifti(s)?.with_floats(scores).save(path);
         }
         let [w, h, _] = scores.dims;
         write_atomic(path, |out| write_probabilities(out, w, h, &scores.data))

@@ -116,6 +116,7 @@ fn recipe(contrasts: &[&str]) -> Recipe {
         network: vec![Network { outputs: vec!["probability".into()], axes: Axes::Xyz, ..Network::plain() }],
         decide: Decide { rule: Rule::Threshold, threshold: 0.9, at_least: true },
         label: vec![Label { value: 1, channel: 0, ..Label::named(0, "brain") }],
+        dropped: Vec::new(),
         postprocess: vec![
             Post { step: PostStep::FillHoles { slices: Some(Axis::Z) }, labels: Vec::new(), together: false },
             Post {

@@ -28,7 +28,7 @@ impl Checkpoint {
 }
 
 /// Plain values as a configuration; what is none is null.
-fn value(p: &Plain, depth: usize) -> Value {
+pub(super) fn value(p: &Plain, depth: usize) -> Value {
     if depth > DEPTH {
         return Value::Null;
     }

@@ -10,6 +10,7 @@ mod files;
 mod gandlf;
 mod monai;
 mod nnunet;
+pub(crate) mod totalsegmentator;
 mod unknown;
 mod yaml;
 
@@ -42,7 +43,7 @@ type Open = fn(&Files) -> Result<Option<Found>>;
 
 /// All frameworks whose folders are known.
 const FRAMEWORKS: [Open; 4] = [
-    |files| nnunet::find(files)?.map(|(folder, fold)| nnunet::open(&folder, fold.as_deref())).transpose(),
+    |files| nnunet::find(files)?.map(nnunet::open).transpose(),
     |files| gandlf::find(files)?.map(|model| gandlf::open(&model)).transpose(),
     |files| brainmage::find(files)?.map(|which| brainmage::open(files, which)).transpose(),
     |files| monai::find(files)?.map(|bundle| monai::open(&bundle)).transpose(),

@@ -163,9 +163,9 @@ impl Header {
         let magic = if h.version() == 1 { &h.bytes[344..348] } else { &h.bytes[4..8] };
         match magic {
             b"n+1\0" | b"n+2\0" => {}
-            b"ni1\0" | b"ni2\0" => {
-                return Err(Error::Unsupported("it is a .hdr/.img pair; convert it to one .nii file".into()));
-            }
+            // What is made of a pair is one file.
+            b"ni1\0" => h.bytes[344..348].copy_from_slice(b"n+1\0"),
+            b"ni2\0" => h.bytes[4..8].copy_from_slice(b"n+2\0"),
             b"\0\0\0\0" => {
                 return Err(Error::Unsupported(
                     "it is an ANALYZE 7.5 image, whose orientation is not defined; convert it to NIfTI"
@@ -343,7 +343,16 @@ impl Header {
     /// Byte offset of the voxels. One inside the header or the extension flag is not believed, which is
     /// noted.
     pub fn data_offset(&self) -> Result<(u64, Option<String>), Error> {
-        let least = self.bytes.len() as u64 + 4;
+        let (v, least) = (self.stated_offset()?, self.bytes.len() as u64 + 4);
+        if v < least {
+            let note = format!("vox_offset is {v}, inside the header; voxels are read from byte {least} on");
+            return Ok((least, Some(note)));
+        }
+        Ok((v, None))
+    }
+
+    /// `vox_offset` as it stands; of a pair, a byte of the file of the voxels.
+    pub(super) fn stated_offset(&self) -> Result<u64, Error> {
         let v = match self.version() {
             1 => self.float(108, 0),
             _ => i64::from_le_bytes(self.get(168)) as f64,
@@ -351,11 +360,7 @@ impl Header {
         if !(0.0..9e15).contains(&v) || v.fract() != 0.0 {
             return Err(Error::Header(format!("vox_offset is {v}")));
         }
-        if (v as u64) < least {
-            let note = format!("vox_offset is {v}, inside the header; voxels are read from byte {least} on");
-            return Ok((least, Some(note)));
-        }
-        Ok((v as u64, None))
+        Ok(v as u64)
     }
 
     pub(super) fn set_data_offset(&mut self, v: u64) {

@@ -2,7 +2,7 @@
 
 use super::{DataType, Error, Header, Nifti};
 use crate::formats::stream::Stream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Header extensions larger than this are not carried over.
 const EXTENSIONS: u64 = 16 << 20;
@@ -12,12 +12,16 @@ const EXTENSIONS: u64 = 16 << 20;
 const WORKING: u64 = 16;
 
 pub(super) fn read(path: &Path, frame: Option<usize>, memory: u64) -> Result<Nifti, Error> {
-    let mut stream = Stream::open(path)?;
+    let mut stream = Stream::open(&header_of(path))?;
     let bytes = header_bytes(&mut stream)?;
     let length = bytes.len() as u64;
+    let pair = bytes.get(344..348) == Some(b"ni1\0") || bytes.get(4..8) == Some(b"ni2\0");
     let (header, mut notes) = Header::parse(bytes)?;
     let (_, more) = header.affine()?;
     notes.extend(more);
+    if pair {
+        return in_two_files(path, header, frame, memory, notes);
+    }
     let (offset, moved) = header.data_offset()?;
     let big_endian = header.big_endian;
     let body = Frames { at: offset, frames: header.frames().unwrap_or(1), big_endian, frame };
@@ -30,6 +34,41 @@ pub(super) fn read(path: &Path, frame: Option<usize>, memory: u64) -> Result<Nif
     let raw = body.read(&mut stream, &header, memory)?;
     stream.finish(0, &mut notes)?;
     Nifti::assembled(header, raw, extensions, notes)
+}
+
+/// The file with the header: that of a pair beside the one with its voxels.
+pub(in crate::formats) fn header_of(path: &Path) -> PathBuf {
+    let voxels = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("img"));
+    let header = path.with_extension("hdr");
+    if voxels && header.is_file() { header } else { path.to_owned() }
+}
+
+/// The file with the voxels of a pair.
+pub(in crate::formats) fn voxels_beside(path: &Path) -> Option<PathBuf> {
+    let beside = ["img", "img.gz", "IMG"].map(|e| path.with_extension(e));
+    beside.into_iter().find(|p| p.is_file())
+}
+
+/// A volume whose voxels lie in a file of their own, `.img` or `.img.gz`. Extensions of such headers are not carried over.
+fn in_two_files(
+    path: &Path,
+    header: Header,
+    frame: Option<usize>,
+    memory: u64,
+    mut notes: Vec<String>,
+) -> Result<Nifti, Error> {
+    let Some(voxels) = voxels_beside(path) else {
+        let name = path.with_extension("img").file_name().unwrap_or_default().to_string_lossy().into_owned();
+        return Err(Error::Unsupported(format!("its voxels are in {name}, which is not beside it")));
+    };
+    let mut stream = Stream::open(&voxels)?;
+    let (at, big_endian) = (header.stated_offset()?, header.big_endian);
+    let body = Frames { at, frames: header.frames().unwrap_or(1), big_endian, frame };
+    body.check(&stream, &header, memory)?;
+    stream.skip(at, "what lies before the voxels")?;
+    let raw = body.read(&mut stream, &header, memory)?;
+    stream.finish(0, &mut notes)?;
+    Nifti::assembled(header, raw, vec![0; 4], notes)
 }
 
 /// The 348 or 540 bytes of the header, as the first four say.

@@ -152,6 +152,7 @@ pub(super) fn recipe(p: &Parts, notes: &mut Vec<String>) -> Result<Recipe> {
         // A class where its score is at least one half; of several the last in the list.
         decide: Decide { rule, threshold: 0.5, at_least: p.task == Task::Segmentation },
         label: p.classes.iter().enumerate().map(label).collect(),
+        dropped: Vec::new(),
         postprocess: postprocess(config, notes)?,
         slide: None,
         outputs: Outputs::default(),

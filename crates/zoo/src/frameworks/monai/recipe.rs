@@ -107,6 +107,7 @@ pub(super) fn recipe(
             at_least: after.threshold.is_some(),
         },
         label,
+        dropped: Vec::new(),
         postprocess: match after.largest {
             true => vec![Post {
                 step: PostStep::Largest { neighbours: Neighbours::Full },

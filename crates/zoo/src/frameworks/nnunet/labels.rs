@@ -3,6 +3,7 @@
 use super::super::config::Config;
 use crate::Result;
 use ampoule_pipeline::recipe::{Activation, Decide, Label, Rule};
+use std::collections::BTreeSet;
 
 /// Largest value in label maps.
 const MOST: usize = u16::MAX as usize;
@@ -106,6 +107,28 @@ impl Labels {
                 };
                 list.iter().enumerate().map(one).collect()
             }
+        }
+    }
+
+    /// Values of label maps that mean something: the channels that a cascade sees of them.
+    pub fn written(&self) -> usize {
+        self.list().iter().filter(|l| l.value != 0).count()
+    }
+
+    /// Refuses a cascade where the values of `dataset.json`, each a channel there, are not those that are written.
+    pub fn must_all_be_written(&self, dataset: &Config) -> Result<()> {
+        let given = dataset.need("labels")?;
+        let mut all = BTreeSet::new();
+        for (_, c) in given.entries()?.iter().filter(|(name, _)| *name != "ignore") {
+            all.extend(values(c)?.into_iter().filter(|v| *v != 0));
+        }
+        let written: BTreeSet<usize> =
+            self.list().iter().map(|l| usize::from(l.value)).filter(|v| *v != 0).collect();
+        match all == written {
+            true => Ok(()),
+            false => Err(given.wrong(
+                "has values that no region writes; a cascade has a channel for each, which is not known",
+            )),
         }
     }
 

@@ -163,6 +163,7 @@ pub(super) fn recipe(p: &Parts) -> Result<Recipe> {
         network: vec![network],
         decide: p.labels.decide(),
         label: p.labels.list(),
+        dropped: Vec::new(),
         postprocess: Vec::new(),
         slide: None,
         outputs: Outputs::default(),
@@ -343,6 +344,24 @@ fn resampling(c: &Config, part: &str) -> Result<Resampling> {
         }
     };
     Ok(Resampling { how, separate })
+}
+
+/// How label maps come to a configuration's grid.
+pub(super) fn label_resampling(c: &Config) -> Result<LabelResampling> {
+    let function = c.need("resampling_fn_seg")?;
+    let order = match c.get("resampling_fn_seg_kwargs").and_then(|k| k.get("order")) {
+        Some(order) => order.size(5)?,
+        None => 1,
+    };
+    match (function.text()?, order) {
+        ("resample_data_or_seg_to_shape", 0) => Ok(LabelResampling::Nearest),
+        ("resample_data_or_seg_to_shape", 1) => Ok(LabelResampling::Half),
+        ("resample_torch_fornnunet" | "resample_torch_simple", _) => Ok(LabelResampling::Highest),
+        ("no_resampling_data_or_seg_to_shape" | "no_resampling_hack", _) => Ok(LabelResampling::Nearest),
+        (other, order) => Err(function.wrong(format_args!(
+            "is `{other}` of order {order}, which decides the labels that the network sees and is not known"
+        ))),
+    }
 }
 
 fn resample(c: &Config, own: &[usize]) -> Result<Option<Step>> {

@@ -1,0 +1,100 @@
+//! Which label each score of a network is of, and recipes of some of the labels only.
+
+use super::{Label, Network, PostStep, Recipe, Role};
+
+/// One score that a network gives for each pixel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Scored {
+    /// The network's channel.
+    pub channel: usize,
+    /// The value that its label has in a label map.
+    pub value: u16,
+    /// The score above which it counts.
+    pub threshold: f64,
+    /// The label, by its number in the recipe; none where it is in no result.
+    pub label: Option<usize>,
+}
+
+impl Recipe {
+    /// The scores of a network, in the order in which they are read.
+    pub(crate) fn scored(&self, network: &Network) -> Vec<Scored> {
+        let one = |channel: usize, l: &Label| Scored {
+            channel,
+            value: l.value,
+            threshold: l.threshold.unwrap_or(self.decide.threshold),
+            label: self.label.iter().position(|own| own.name == l.name),
+        };
+        if network.labels.is_empty() {
+            return self.label.iter().map(|l| one(l.channel, l)).collect();
+        }
+        let named = |name: &String| self.computed().find(|l| l.name == *name);
+        let read = network.labels.iter().enumerate();
+        read.filter_map(|(channel, name)| named(name).map(|l| one(channel, l))).collect()
+    }
+
+    /// All labels that networks give: those of the results, and those that are in none.
+    pub(crate) fn computed(&self) -> impl Iterator<Item = &Label> {
+        self.label.iter().chain(&self.dropped)
+    }
+
+    /// Keeps the labels called `names` and the background. Part models that give none of them go; other networks
+    /// decide among all their labels as before, steps after that see all, and what is not kept is in no result. The error says
+    /// which name is no label.
+    pub fn keep_labels(&mut self, names: &[String]) -> Result<(), String> {
+        if self.is_image_level() || self.slide.is_some() {
+            return Err("some labels only are for segmentations of volumes, photos and tiles".into());
+        }
+        let kept = |name: &str| names.iter().any(|n| n == name);
+        if let Some(strange) = names.iter().find(|n| self.foreground().all(|l| l.name != **n)) {
+            let known: Vec<&str> = self.foreground().map(|l| l.name.as_str()).collect();
+            return Err(format!("the label `{strange}` {}", super::schema::unknown(strange, &known)));
+        }
+        if self.foreground().all(|l| kept(&l.name)) {
+            return Ok(());
+        }
+        let all = self.named_in_order();
+        for network in &mut self.network {
+            if !matches!(network.role(), Role::Bounds(_)) && network.labels.is_empty() {
+                network.labels.clone_from(&all);
+            }
+        }
+        let joined = self.network.iter().any(|n| n.join);
+        self.network.retain(|n| !joined || n.bounds.is_some() || n.labels.iter().any(|n| kept(n)));
+        if let Some(last) = self.network.last_mut() {
+            last.join = false;
+        }
+        let (label, rest) = self.label.drain(..).partition(|l| l.value == 0 || kept(&l.name));
+        (self.label, self.dropped) = (label, rest);
+        let networks = &self.network;
+        self.dropped.retain(|l| networks.iter().any(|n| n.labels.contains(&l.name)));
+        self.outputs.heat.retain(|name| kept(name));
+        match self.inside_of_what_is_not_computed() {
+            Some(name) => {
+                Err(format!("a step of the recipe keeps what is inside the label `{name}`; name it too"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn inside_of_what_is_not_computed(&self) -> Option<&String> {
+        let computed = |name: &String| self.computed().any(|l| l.name == *name);
+        self.postprocess.iter().find_map(|p| match &p.step {
+            PostStep::KeepInside { label } => Some(label).filter(|label| !computed(label)),
+            PostStep::Largest { .. }
+            | PostStep::RemoveSmall { .. }
+            | PostStep::FillHoles { .. }
+            | PostStep::Dilate { .. }
+            | PostStep::Erode { .. }
+            | PostStep::Open { .. }
+            | PostStep::Close { .. }
+            | PostStep::Map { .. } => None,
+        })
+    }
+
+    /// Names of the labels by the network's channel; empty for channels of no label.
+    fn named_in_order(&self) -> Vec<String> {
+        let channels = self.label.iter().map(|l| l.channel + 1).max().unwrap_or(0);
+        let of = |channel: usize| self.label.iter().find(|l| l.channel == channel);
+        (0..channels).map(|c| of(c).map_or_else(String::new, |l: &Label| l.name.clone())).collect()
+    }
+}
