@@ -267,3 +267,23 @@ fn a_damaged_journal_is_left_alone() {
     assert_eq!(std::fs::read_to_string(&journal).unwrap(), damaged);
     assert!(study(&dir, &file, &["--overwrite", "--quiet"]).status.success());
 }
+
+#[test]
+fn a_study_takes_a_folder_of_a_framework() {
+    let dir = Dir::new();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/frameworks/two_d");
+    let truth = dir.path("truth");
+    std::fs::create_dir(&truth).unwrap();
+    std::fs::copy(golden.join("labels.nii.gz"), truth.join("case4.nii.gz")).unwrap();
+    let text = format!(
+        "version = 1\nname = \"folder\"\nrounds = 3\nseconds = 0.01\n{ONE}[[workload]]\nname = \"nnunet\"\nmodel = \"{0}/model\"\n\
+         test = \"{0}/case\"\ntruth = \"truth\"\nmargins = {{ dice = 0.02 }}\n",
+        golden.display()
+    );
+    let file = dir.path("study.toml");
+    std::fs::write(&file, text).unwrap();
+    let o = study(&dir, &file, &[]);
+    assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+    let text = std::fs::read_to_string(dir.path("out/results.json")).unwrap();
+    assert!(text.contains("\"nnunet\"") && text.contains("dice"), "{text}");
+}
