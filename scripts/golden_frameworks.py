@@ -1,8 +1,8 @@
-"""Small trained folders of nnU-Net, GaNDLF, BrainMaGe and MONAI with each framework's own predictions, for
-crates/zoo/tests/golden/frameworks.
+"""Small trained folders of nnU-Net, TotalSegmentator, GaNDLF, MONAI and WSInfer with each framework's own predictions, for
+cli/tests/golden/frameworks.
 
     python3.11 -m venv .venv-frameworks
-    .venv-frameworks/bin/pip install torch==2.15.0 nnunetv2==2.8.1 monai==1.6.1 nibabel==5.4.2 SimpleITK==2.5.7
+    .venv-frameworks/bin/pip install torch==2.15.0 nnunetv2==2.8.1 monai==1.6.1 nibabel==5.4.2 SimpleITK==2.5.7 torchvision
     .venv-frameworks/bin/pip install --no-deps totalsegmentator==2.18.0 joblib
     .venv-frameworks/bin/python scripts/golden_frameworks.py nnunet OUTPUT [NAME…]
 
@@ -322,6 +322,13 @@ MONAI = {
         network={"_target_": "DynUNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3, "kernel_size": [3, 3, 3],
                  "strides": [1, 2, 2], "upsample_kernel_size": [2, 2], "filters": [4, 8, 16], "res_block": True},
         gains=[[40, 80]], argmax=True),
+    # As TorchScript (model.ts): networks that are known by their code alone.
+    "monai_script_attention": dict(
+        network={"_target_": "AttentionUnet", "spatial_dims": 3, "in_channels": 1, "out_channels": 3, "channels": [4, 8, 16],
+                 "strides": [2, 2]}, gains=[[40, 80]], argmax=True, script=True),
+    "monai_script_unetr": dict(
+        network={"_target_": "UNETR", "in_channels": 1, "out_channels": 3, "img_size": [32, 32, 32], "feature_size": 4,
+                 "hidden_size": 24, "mlp_dim": 32, "num_heads": 3}, gains=[[40, 80]], argmax=True, script=True),
 }
 
 
@@ -407,7 +414,10 @@ def monai_one(name, d, output):
         loss.backward()
         opt.step()
     net.eval()
-    torch.save(net.state_dict(), bundle / "models/model.pt")
+    if d.get("script"):
+        torch.jit.script(net).save(str(bundle / "models/model.ts"))
+    else:
+        torch.save(net.state_dict(), bundle / "models/model.pt")
     with torch.no_grad():
         item = prepare({"image": [str(f) for f in files] if n > 1 else str(files[0])})
         logits = parser.get_parsed_content("inferer")(item["image"][None], net)[0]
@@ -556,6 +566,44 @@ def totalsegmentator_one(name, d, output):
     return f"voxels {np.unique(np.asarray(result.dataobj), return_counts=True)}"
 
 
+# Name: side of the images that the network sees.
+WSINFER = {"wsinfer": dict(side=64)}
+
+
+def wsinfer_one(name, d, output):
+    """A small classifier in a folder of WSInfer's zoo; probabilities of a tile by torchvision's transforms."""
+    import torch
+    import torchvision
+    from PIL import Image
+
+    torch.manual_seed(8)
+    target = output / name
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "model").mkdir(parents=True), (target / "case").mkdir()
+    block = torchvision.models.resnet.BasicBlock
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, 2, 1), torch.nn.BatchNorm2d(8), torch.nn.ReLU(), block(8, 8), block(8, 8),
+                              torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(8, 3)).eval()
+    for m in net.modules():
+        if isinstance(m, torch.nn.BatchNorm2d):
+            m.running_mean.normal_(0, 0.3), m.running_var.uniform_(0.5, 2)
+    torch.jit.script(net).save(str(target / "model/torchscript_model.pt"))
+    mean, std = [0.7, 0.55, 0.7], [0.2, 0.25, 0.2]
+    (target / "model/config.json").write_text(json.dumps({
+        "spec_version": "1.0", "architecture": "small", "num_classes": 3, "class_names": ["none", "tumour", "stroma"], "name": "small",
+        "patch_size_pixels": 96, "spacing_um_px": 0.5,
+        "transform": [{"name": "Resize", "arguments": {"size": d["side"]}}, {"name": "ToTensor"},
+                      {"name": "Normalize", "arguments": {"mean": mean, "std": std}}]}, indent=1))
+    rng = np.random.default_rng(3)
+    x = np.kron(rng.integers(0, 256, (12, 12, 3)), np.ones((8, 8, 1))) + rng.normal(0, 6, (96, 96, 3))
+    Image.fromarray(np.clip(x, 0, 255).astype(np.uint8)).save(target / "case/tile.png")
+    transform = torchvision.transforms.Compose([torchvision.transforms.Resize(d["side"]), torchvision.transforms.ToTensor(),
+                                                torchvision.transforms.Normalize(mean, std)])
+    with torch.no_grad():
+        found = net(transform(Image.open(target / "case/tile.png"))[None]).softmax(1)[0].tolist()
+    (target / "probabilities.json").write_text(json.dumps(found))
+    return f"probabilities {np.round(found, 4)}"
+
+
 def size(folder):
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
 
@@ -563,7 +611,7 @@ def size(folder):
 def main():
     what, output, names = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:]
     table, make = {"nnunet": (NNUNET, nnunet_one), "monai": (MONAI, monai_one), "gandlf": (GANDLF, gandlf_one),
-                   "totalsegmentator": (TOTALSEGMENTATOR, totalsegmentator_one)}[what]
+                   "totalsegmentator": (TOTALSEGMENTATOR, totalsegmentator_one), "wsinfer": (WSINFER, wsinfer_one)}[what]
     for name, d in table.items():
         if names and name not in names:
             continue

@@ -88,6 +88,49 @@ fn results_folders_of_nnunet_predict_what_nnunet_does() {
 }
 
 #[test]
+fn bundles_of_monai_predict_what_monai_does() {
+    let bundles = ["unet", "basicunet", "segresnet", "dynunet", "script_attention", "script_unetr"];
+    for name in bundles {
+        agrees(&format!("monai_{name}"));
+    }
+    let d = Dir::new();
+    let unknown = d.path("unknown");
+    let from = only(&golden().join("monai_unet/model"), |_| true).remove(0);
+    copy(&from, &unknown);
+    let file = unknown.join("configs/inference.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("\"UNet\"", "\"TransNet\"")).unwrap();
+    let said = refused(&unknown, &d);
+    assert!(said.contains("TransNet") && said.contains("model.ts"), "{said}");
+    std::fs::remove_file(unknown.join("models/model.pt")).unwrap();
+    assert!(refused(&unknown, &d).contains("neither model.pt nor model.ts"));
+}
+
+#[test]
+fn folders_of_wsinfers_zoo_classify_as_torchvision_does() {
+    let (d, from) = (Dir::new(), golden().join("wsinfer"));
+    let out = d.path("out");
+    let o = run_on("wsinfer", &from.join("model"), &out, &[]);
+    assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+    let table = std::fs::read_to_string(out.join("cases.csv")).unwrap();
+    let mut lines = table.lines().map(|l| l.split(',').map(str::to_owned).collect::<Vec<_>>());
+    let (header, row) = (lines.next().unwrap(), lines.next().unwrap());
+    let theirs: Vec<f64> =
+        serde_json::from_str(&std::fs::read_to_string(from.join("probabilities.json")).unwrap()).unwrap();
+    for (name, p) in ["none", "tumour", "stroma"].iter().zip(theirs) {
+        let at = header.iter().position(|h| *h == format!("prob_{name}")).unwrap();
+        assert!((row[at].parse::<f64>().unwrap() - p).abs() < 1e-5, "{name}: {} and {p}", row[at]);
+    }
+    let model = d.path("model");
+    copy(&from.join("model"), &model);
+    let config = model.join("config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let fewer = text.replace("\"num_classes\": 3", "\"num_classes\": 2").replace("\"none\",", "");
+    std::fs::write(&config, fewer).unwrap();
+    assert!(refused(&model, &d).contains("names 2 classes; the network gives 3"));
+}
+
+#[test]
 fn a_cascade_needs_the_configuration_before_it() {
     let d = Dir::new();
     let cascade = copied("cascade", &d);
@@ -166,18 +209,19 @@ fn tasks_of_totalsegmentator_join_their_part_models() {
     assert!(o.status.code() == Some(3) && said.contains("totalsegmentator-body"), "{said}");
 }
 
-/// A copy of a golden model, to be damaged.
-fn copied(name: &str, d: &Dir) -> PathBuf {
-    fn copy(from: &Path, to: &Path) {
-        std::fs::create_dir_all(to).unwrap();
-        for e in std::fs::read_dir(from).unwrap().flatten() {
-            let to = to.join(e.file_name());
-            match e.path().is_dir() {
-                true => copy(&e.path(), &to),
-                false => assert!(std::fs::copy(e.path(), to).unwrap() > 0),
-            }
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for e in std::fs::read_dir(from).unwrap().flatten() {
+        let to = to.join(e.file_name());
+        match e.path().is_dir() {
+            true => copy(&e.path(), &to),
+            false => assert!(std::fs::copy(e.path(), to).unwrap() > 0),
         }
     }
+}
+
+/// A copy of a golden model, to be damaged.
+fn copied(name: &str, d: &Dir) -> PathBuf {
     let to = d.path("model");
     copy(&golden().join(name).join("model"), &to);
     let dataset = only(&to, |n| n.starts_with("Dataset")).remove(0);

@@ -13,6 +13,8 @@ pub(crate) struct Decider {
     thresholds: Vec<f32>,
     at_least: bool,
     background: u16,
+    /// Scores of a pixel are made of the outputs for all labels.
+    together: bool,
     /// What is done to combined logits first.
     activation: Activation,
 }
@@ -35,8 +37,9 @@ impl Decider {
             background: 0,
             activation: match network.combine {
                 Combine::Logits => network.activation,
-                Combine::Probabilities => Activation::None,
+                Combine::Probabilities | Combine::WindowLogits => Activation::None,
             },
+            together: network.combine == Combine::WindowLogits && network.activation == Activation::Softmax,
         }
     }
 
@@ -47,12 +50,7 @@ impl Decider {
 
     /// Makes combined logits scores.
     pub fn activate(&self, scores: &mut [f32]) {
-        match self.activation {
-            Activation::None => {}
-            Activation::Sigmoid => scores.iter_mut().for_each(|v| *v = sigmoid(*v)),
-            Activation::Softmax if scores.len() > 1 => softmax(scores),
-            Activation::Softmax => scores.iter_mut().for_each(|v| *v = sigmoid(*v)),
-        }
+        activate(self.activation, scores);
     }
 
     fn above(&self, k: usize, score: f32) -> bool {
@@ -103,6 +101,7 @@ impl Decider {
     pub fn by_parts(&self) -> bool {
         let independent = self.activation != Activation::Softmax;
         match self.rule {
+            _ if self.together => false,
             Rule::Argmax => self.values.len() > 1,
             Rule::Threshold | Rule::Regions => independent,
             Rule::Several => false,
@@ -131,6 +130,16 @@ impl Decider {
             held = (value, score);
         }
         held
+    }
+}
+
+/// Makes the logits of a pixel scores.
+pub(crate) fn activate(activation: Activation, scores: &mut [f32]) {
+    match activation {
+        Activation::None => {}
+        Activation::Sigmoid => scores.iter_mut().for_each(|v| *v = sigmoid(*v)),
+        Activation::Softmax if scores.len() > 1 => softmax(scores),
+        Activation::Softmax => scores.iter_mut().for_each(|v| *v = sigmoid(*v)),
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) use plan::Plan;
 pub(crate) use run::run;
 
 use crate::constant::Windows;
-use crate::decide::Decider;
+use crate::decide::{Decider, activate};
 use crate::memory::Allowance;
 use crate::prepare::{Content, Image, Kept, contrast, prepare};
 use crate::recipe::{Bounds, Cascade, Combine, Network, Recipe, Role, Rule, Step, Task};
@@ -20,6 +20,7 @@ use crate::{Error, Model, Result};
 use ampoule_imaging::Volume;
 use ampoule_imaging::crop::{Frame, PlaneRule, foreground_planes};
 use ampoule_imaging::resample::AxisMap;
+use rayon::prelude::*;
 use std::time::{Duration, Instant};
 
 /// Choices of one run.
@@ -441,7 +442,12 @@ fn segment(
             if probable && !what.logits {
                 off = off.or_else(|| improbable(scores));
             }
-            labelling.take(start, size, scores);
+            match network.combine {
+                Combine::WindowLogits => {
+                    labelling.take(start, size, &activated(network, scores, what.channels.len()));
+                }
+                Combine::Logits | Combine::Probabilities => labelling.take(start, size, scores),
+            }
         })?;
         probabilities(off)?;
     }
@@ -449,6 +455,13 @@ fn segment(
     let mut found = ws.time("resample", || labelling.finish());
     found.scores.iter_mut().for_each(|(k, _)| *k = scored[*k].label.unwrap_or(*k));
     Ok(found)
+}
+
+/// The scores of logits of pixels, each with `n` of them.
+fn activated(network: &Network, logits: &[f32], n: usize) -> Vec<f32> {
+    let mut scores = logits.to_vec();
+    scores.par_chunks_mut(n.max(1)).with_min_len(1024).for_each(|s| activate(network.activation, s));
+    scores
 }
 
 /// Labels whose scores are drawn, by their number.
@@ -464,7 +477,7 @@ pub(crate) fn reading<'a>(
     channels: &'a [usize],
     all: &'a [usize],
 ) -> Reading<'a> {
-    let logits = network.combine == Combine::Logits;
+    let logits = network.combine != Combine::Probabilities;
     let highest = recipe.decide.rule == Rule::Argmax;
     Reading { activation: network.activation, channels, logits, all, highest }
 }
@@ -523,8 +536,12 @@ pub(crate) fn tile_scores(
     let channels = channels(&recipe, recipe.last());
     let what = reading(&recipe, recipe.last(), &channels, &channels);
     let mut labelling = Labelling::new(&decider, how.back.clone(), how.plan.grid, &all, 1, None);
+    let network = recipe.last();
     run(model, last, &how.plan, image.floats(), &what, false, &mut ws, &mut |start, size, scores| {
-        labelling.take(start, size, scores);
+        match network.combine {
+            Combine::WindowLogits => labelling.take(start, size, &activated(network, scores, channels.len())),
+            Combine::Logits | Combine::Probabilities => labelling.take(start, size, scores),
+        }
     })?;
     let kept = labelling.finish().scores;
     let n = kept.len();

@@ -69,7 +69,7 @@ pub(super) fn numbers(
     }
     ws.windows.add(windows);
     let mut all = mean.finish();
-    if network.combine == Combine::Logits {
+    if network.combine != Combine::Probabilities {
         activate(&mut all, network.activation);
     }
     by_label(model, all)

@@ -29,8 +29,10 @@ choices! {
         /// Scores after the activation.
         #[default]
         Probabilities = "probabilities",
-        /// The network's output before the activation (nnU-Net).
+        /// The network's output before the activation, which comes where labels are decided (nnU-Net).
         Logits = "logits",
+        /// The network's output before the activation, which comes before scores return to the image's grid (MONAI).
+        WindowLogits = "window-logits",
     }
 }
 

@@ -12,6 +12,7 @@ mod monai;
 mod nnunet;
 pub(crate) mod totalsegmentator;
 mod unknown;
+mod wsinfer;
 mod yaml;
 
 use crate::{Error, Result};
@@ -42,11 +43,12 @@ pub(crate) struct Found {
 type Open = fn(&Files) -> Result<Option<Found>>;
 
 /// All frameworks whose folders are known.
-const FRAMEWORKS: [Open; 4] = [
+const FRAMEWORKS: [Open; 5] = [
     |files| nnunet::find(files)?.map(nnunet::open).transpose(),
     |files| gandlf::find(files)?.map(|model| gandlf::open(&model)).transpose(),
     |files| brainmage::find(files)?.map(|which| brainmage::open(files, which)).transpose(),
     |files| monai::find(files)?.map(|bundle| monai::open(&bundle)).transpose(),
+    |files| wsinfer::find(files)?.map(|config| wsinfer::open(files, &config)).transpose(),
 ];
 
 /// Bytes that every zip archive begins with.

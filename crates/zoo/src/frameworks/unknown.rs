@@ -38,6 +38,6 @@ pub(super) fn folder(files: &Files) -> Result<String> {
             "it holds the weights {weights}, but no configuration that tells the network (nnU-Net: plans.json and dataset.json with fold_…); export it to ONNX, or give the folder that the framework left"
         )
     } else {
-        "it is no model that is known: ONNX files, and folders of nnU-Net v2, GaNDLF, BrainMaGe and MONAI bundles, are".into()
+        "it is no model that is known: ONNX files, and folders of nnU-Net v2, GaNDLF, BrainMaGe, WSInfer and MONAI bundles, are".into()
     })
 }

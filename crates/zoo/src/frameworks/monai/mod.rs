@@ -1,8 +1,10 @@
 //! Bundles of MONAI: `configs/metadata.json`, `configs/inference.json` (or YAML) with the network and its transforms, and
-//! `models/model.pt`.
+//! `models/model.pt`, or the network as TorchScript in `models/model.ts`.
 
+mod form;
 mod network;
 mod recipe;
+mod script;
 mod transforms;
 
 use super::checkpoint::Checkpoint;
@@ -14,6 +16,7 @@ use crate::{Error, Result};
 use ampoule_graph::build::Builder;
 use ampoule_graph::{Dim, Graph};
 use ampoule_pipeline::RECIPE_KEY;
+use form::Form;
 use network::Network;
 use serde_json::Value;
 
@@ -74,31 +77,42 @@ pub(super) fn open(files: &Files) -> Result<Found> {
     let value = resolved(&raw, &raw, 0);
     let config = Config::root(&value, files.path(name));
     let metadata = Config::root(&metadata, files.path(METADATA));
-    if !files.has(WEIGHTS) {
-        let script =
-            if files.has("models/model.ts") { " (there is a TorchScript file, models/model.ts)" } else { "" };
-        return Err(files
-            .wrong("models", format!("it has no model.pt{script}; download the bundle with its weights")));
-    }
+    let (mut graph, form) = match files.has(WEIGHTS) {
+        true => defined(files, &config)?,
+        false if files.has(script::SCRIPT) => {
+            let window = recipe::window_sizes(&config)?;
+            script::open(files, &metadata, window.as_deref())?
+        }
+        false => {
+            return Err(files.wrong(
+                "models",
+                "it has neither model.pt nor model.ts; download the bundle with its weights",
+            ));
+        }
+    };
+    let mut notes = Vec::new();
+    let recipe = recipe::recipe(&config, &metadata, form, &mut notes)?;
+    graph.set_meta(RECIPE_KEY, recipe.to_text());
+    graph.set_meta("ampoule.source", format!("MONAI bundle {}", recipe.model.name));
+    Ok(Found { graph, notes })
+}
+
+/// The network that the configuration defines, with its weights.
+fn defined(files: &Files, config: &Config) -> Result<(Graph, Form)> {
     let definition = config.get("network_def").map_or_else(|| config.need("network"), Ok)?;
     let network = Network::read(&definition)?;
-    let (axes, io) = network.shape();
+    let Form { axes, channels, outputs, classifier } = network.form();
     let read = Checkpoint::of(files, WEIGHTS)?;
     let about = |e: Error| e.about(&files.path(WEIGHTS));
     let mut w = read.weights.for_arch("of network_def");
     let mut b = Builder::new("monai");
-    let x = b.input("image", &free_image(io[0], axes));
+    let x = b.input("image", &free_image(channels, axes));
     let y = network.build(&mut b, &mut w, x).map_err(about)?;
     w.finish().map_err(about)?;
-    let dims = match network.is_classifier() {
-        true => vec![Dim::Known(1), Dim::Known(io[1])],
-        false => free_image(io[1], axes),
+    let dims = match classifier {
+        true => vec![Dim::Known(1), Dim::Known(outputs)],
+        false => free_image(outputs, axes),
     };
     b.output(y, "prediction", &dims);
-    let mut notes = Vec::new();
-    let recipe = recipe::recipe(&config, &metadata, &network, &mut notes)?;
-    let mut graph: Graph = checked(b.finish())?;
-    graph.set_meta(RECIPE_KEY, recipe.to_text());
-    graph.set_meta("ampoule.source", format!("MONAI bundle {}", recipe.model.name));
-    Ok(Found { graph, notes })
+    Ok((checked(b.finish())?, network.form()))
 }

@@ -1,6 +1,7 @@
 //! `network_def`: a class of `monai.networks.nets` with its arguments.
 
 use super::super::config::Config;
+use super::form::Form;
 use crate::architectures::layers::{Net, Norm};
 use crate::architectures::monai::*;
 use crate::{Result, Weights};
@@ -255,15 +256,21 @@ impl Network {
             "densenet264" => Network::Dense(densenet(d, axes, &[6, 12, 64, 48])?),
             _ => {
                 return Err(target.wrong(format_args!(
-                    "is {}, a network that is not known ({KNOWN} are); export it with torch.onnx.export",
+                    "is {}, a network that is not known ({KNOWN} are); a bundle with models/model.ts needs none, and torch.onnx.export makes an ONNX file",
                     target.value()
                 )));
             }
         })
     }
 
+    /// What it takes and gives.
+    pub fn form(&self) -> Form {
+        let (axes, [channels, outputs]) = self.shape();
+        Form { axes, channels, outputs, classifier: self.is_classifier() }
+    }
+
     /// Spatial axes, and channels of input and output.
-    pub fn shape(&self) -> (usize, [usize; 2]) {
+    fn shape(&self) -> (usize, [usize; 2]) {
         match self {
             Network::Unet(n) => (n.axes, n.io),
             Network::Basic(n) => (n.axes, n.io),
@@ -274,7 +281,7 @@ impl Network {
     }
 
     /// Whether it gives one row of numbers for an image.
-    pub fn is_classifier(&self) -> bool {
+    fn is_classifier(&self) -> bool {
         match self {
             Network::Dense(_) => true,
             Network::Unet(_) | Network::Basic(_) | Network::SegRes(_) | Network::Dyn(_) => false,

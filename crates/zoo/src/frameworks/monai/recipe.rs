@@ -1,7 +1,7 @@
 //! A bundle's transforms, inferer and metadata as a recipe.
 
 use super::super::config::Config;
-use super::network::Network;
+use super::form::Form;
 use super::transforms::{After, Before, list};
 use crate::Result;
 use ampoule_pipeline::Recipe;
@@ -12,7 +12,7 @@ use serde_json::Value;
 const SIDE: usize = 8192;
 
 /// The first of the bundle's inputs or outputs, as metadata.json describes it.
-fn described<'a>(metadata: &Config<'a>, side: &str) -> Option<Config<'a>> {
+pub(super) fn described<'a>(metadata: &Config<'a>, side: &str) -> Option<Config<'a>> {
     let all = metadata.get("network_data_format")?.get(side)?;
     all.entries().ok()?.into_iter().next().map(|e| e.1)
 }
@@ -39,10 +39,10 @@ fn different(names: Vec<String>) -> Vec<String> {
 pub(super) fn recipe(
     config: &Config,
     metadata: &Config,
-    network: &Network,
+    form: Form,
     notes: &mut Vec<String>,
 ) -> Result<Recipe> {
-    let (axes, io) = network.shape();
+    let Form { axes, channels, outputs, classifier } = form;
     let kind = if axes == 3 { Kind::Volume } else { Kind::Image };
     let mut before = Before::default();
     if let Some(c) = config.get("preprocessing") {
@@ -58,13 +58,12 @@ pub(super) fn recipe(
             after.take(&t)?;
         }
     }
-    let classifier = network.is_classifier();
     let task = if classifier { Task::Classification } else { Task::Segmentation };
-    let label = labels(&described(metadata, "outputs"), io[1], classifier, &after);
+    let label = labels(&described(metadata, "outputs"), outputs, classifier, &after);
     let rule = match (classifier, after.argmax) {
         (true, _) => Rule::Argmax,
         (false, true) => Rule::Argmax,
-        (false, false) if io[1] == 1 => Rule::Threshold,
+        (false, false) if outputs == 1 => Rule::Threshold,
         (false, false) => Rule::Regions,
     };
     let activation = match after.activation {
@@ -90,12 +89,12 @@ pub(super) fn recipe(
             license: text("copyright"),
             intended_use: text("intended_use"),
         },
-        input: inputs(&described(metadata, "inputs"), io[0], kind, config)?,
+        input: inputs(&described(metadata, "inputs"), channels, kind, config)?,
         preprocess,
         network: vec![recipe::Network {
             outputs: vec!["prediction".into()],
             activation,
-            combine: if classifier { Combine::Probabilities } else { Combine::Logits },
+            combine: if classifier { Combine::Probabilities } else { Combine::WindowLogits },
             // nibabel's order; photos are rows and columns.
             axes: if kind == Kind::Volume { Axes::Xyz } else { Axes::Zyx },
             window: window(config, axes)?,
@@ -147,6 +146,12 @@ fn inputs(given: &Option<Config>, n: usize, kind: Kind, config: &Config) -> Resu
     }
     let names = different(channel_names(given.clone(), n, "channel"));
     Ok(names.into_iter().map(|name| one(name, Colours::Grey)).collect())
+}
+
+/// The sides of the sliding window in the tensor's order, where the inferer lists them.
+pub(super) fn window_sizes(config: &Config) -> Result<Option<Vec<usize>>> {
+    let size = config.get("inferer").and_then(|c| c.get("roi_size"));
+    size.filter(|s| s.value().is_array()).map(|s| s.sizes(SIDE)).transpose()
 }
 
 /// The sliding window; none for an inferer that takes the whole image.
