@@ -33,7 +33,7 @@ bits_of() { grep -o 'BITS .*' "$1" | sort; }
 # Tests of the parent's own process tree, which emulators cannot start, and whole networks that take minutes emulated.
 small() { # CARGO-ARGUMENTS…
   cargo test --quiet "$@" -p ampoule-system -p ampoule-files
-  cargo test --quiet "$@" -p ampoule-kernels --test int8
+  cargo test --quiet "$@" -p ampoule-kernels --test kernels -- int
   cargo test --quiet "$@" -p ampoule-onnx --lib
 }
 large() {
@@ -41,7 +41,7 @@ large() {
 }
 
 echo "== native: bits"
-cargo test --quiet -p ampoule-cli --no-default-features --test systems -- --nocapture --test-threads=1 \
+env ${all:+AMPOULE_SLOW=1} cargo test --quiet -p ampoule-cli --no-default-features --test systems -- --nocapture --test-threads=1 \
   ${all:+--include-ignored} >"$CROSS/bits/native.log" 2>&1 || { cat "$CROSS/bits/native.log"; exit 1; }
 bits_of "$CROSS/bits/native.log" >"$CROSS/bits/native"
 

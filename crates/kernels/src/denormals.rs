@@ -23,14 +23,33 @@ pub fn flushed<T>(f: impl FnOnce() -> T) -> T {
         unsafe { std::arch::asm!("ldmxcsr [{}]", in(reg) &new, options(nostack, readonly)) }
         f()
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    {
+        /// Puts the control register back even if `f` unwinds.
+        struct Restore(u64);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                // SAFETY: restores a control register that this thread had.
+                unsafe { std::arch::asm!("msr fpcr, {}", in(reg) self.0, options(nostack)) }
+            }
+        }
+        let old: u64;
+        // SAFETY: reads the control register.
+        unsafe { std::arch::asm!("mrs {}, fpcr", out(reg) old, options(nostack, nomem)) }
+        let _restore = Restore(old);
+        // Bit 24 flushes inputs and results of float32 and float64, not of binary16.
+        // SAFETY: only that bit differs from the present control register.
+        unsafe { std::arch::asm!("msr fpcr, {}", in(reg) old | 1 << 24, options(nostack)) }
+        f()
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     f()
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     fn denormals_vanish_inside_and_come_back() {
         let tiny = std::hint::black_box(f32::MIN_POSITIVE);
         assert_eq!(super::flushed(|| tiny * std::hint::black_box(0.5)), 0.0);

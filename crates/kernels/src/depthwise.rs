@@ -1,7 +1,7 @@
 //! Depthwise convolution: one kernel per channel, vectors along channels.
 
 mod float;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod int8;
 
 use crate::conv::{Axis, ConvPointers, Quantized};
@@ -43,7 +43,7 @@ pub struct Filters {
     /// A pixel of zeros, where values outside the image are read as such; see [`Depthwise::pack`].
     pub outside: Vec<f32>,
     /// The weights once more for the integer products of the CPU; see [`Depthwise::pack`].
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     pub packed: Option<Box<int8::Packed>>,
 }
 
@@ -131,7 +131,7 @@ impl Depthwise {
         if floats && across.dilation == 1 && float::INSTANCES.contains(&[across.kernel, across.stride]) {
             filters.outside = vec![0.0; self.input.channels()];
         }
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         {
             filters.packed = int8::Packed::of(self, isa, &filters.weights).map(Box::new);
         }
@@ -150,7 +150,7 @@ impl Depthwise {
             if self.quantized.is_some() { c } else { 0 },
             "factors of another shape"
         );
-        #[cfg(target_arch = "x86_64")]
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         if let Some(packed) = &filters.packed {
             let [n, z, first, last] = self.region(index);
             let (bias, scale) = (&filters.bias[..], &filters.scale[..]);
@@ -246,6 +246,7 @@ fn valid(a: &Axis, o: usize, size: usize) -> (i64, std::ops::Range<i64>) {
 impl<E: Element, O: Element> Body for Rows<'_, E, O> {
     const OPERATION: Operation = Operation::Depthwise;
     const BF16: bool = E::ELEM.is_bf16() || O::ELEM.is_bf16();
+    const FUSED: bool = E::ELEM.is_u8();
     type Out = ();
     // SAFETY: as the trait says, and as `Depthwise::run` asks of its pointers.
     #[inline(always)]
@@ -359,9 +360,12 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
                 for (m, v) in acc.iter_mut().enumerate() {
                     let mut x = load::<V, E, FULL>(a.wrapping_add(m * step), count);
                     if E::ELEM == Elem::U8 {
+                        // Exact, and so without an instruction that some backends lack.
                         x = V::sub(x, zero);
+                        *v = V::add(V::mul(x, w), *v);
+                    } else {
+                        *v = V::fma(x, w, *v);
                     }
-                    *v = V::fma(x, w, *v);
                 }
             }
             if E::ELEM == Elem::U8 {

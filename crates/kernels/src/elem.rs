@@ -25,6 +25,11 @@ impl Elem {
         matches!(self, Elem::Bf16)
     }
 
+    /// Whether it is a quantized value.
+    pub const fn is_u8(self) -> bool {
+        matches!(self, Elem::U8)
+    }
+
     /// Bytes of a value.
     pub fn size(self) -> usize {
         match self {

@@ -132,6 +132,7 @@ struct Exact<'a> {
 impl Body for Exact<'_> {
     const OPERATION: Operation = Operation::Unary;
     const BF16: bool = false;
+    const FUSED: bool = true;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
@@ -291,6 +292,7 @@ pub(crate) unsafe fn apply<V: Vector>(f: Unary, x: V::V) -> V::V {
 impl<E: Element, O: Element> Body for UnaryRun<E, O> {
     const OPERATION: Operation = Operation::Unary;
     const BF16: bool = E::ELEM.is_bf16() || O::ELEM.is_bf16();
+    const FUSED: bool = E::ELEM.is_u8() || O::ELEM.is_u8();
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

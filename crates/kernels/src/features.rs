@@ -4,8 +4,27 @@
 use std::sync::OnceLock;
 
 macro_rules! features {
-    (@detect std $name:tt) => { std::arch::is_x86_feature_detected!($name) };
-    (@detect tiles $name:tt) => { crate::tile_registers::detected($name) };
+    (@detect x86 $name:tt) => {{
+        #[cfg(target_arch = "x86_64")]
+        let has = std::arch::is_x86_feature_detected!($name);
+        #[cfg(not(target_arch = "x86_64"))]
+        let has = false;
+        has
+    }};
+    (@detect tiles $name:tt) => {{
+        #[cfg(target_arch = "x86_64")]
+        let has = crate::tile_registers::detected($name);
+        #[cfg(not(target_arch = "x86_64"))]
+        let has = false;
+        has
+    }};
+    (@detect arm $name:tt) => {{
+        #[cfg(target_arch = "aarch64")]
+        let has = std::arch::is_aarch64_feature_detected!($name);
+        #[cfg(not(target_arch = "aarch64"))]
+        let has = false;
+        has
+    }};
     ($($(#[$doc:meta])* $variant:ident = $name:tt by $how:ident;)*) => {
         /// An extension of the instruction set that some kernel needs.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,46 +46,49 @@ macro_rules! features {
 
             /// Whether this CPU and operating system have it.
             fn detected(self) -> bool {
-                #[cfg(target_arch = "x86_64")]
-                {
-                    match self {
-                        $(Feature::$variant => features!(@detect $how $name),)*
-                    }
+                match self {
+                    $(Feature::$variant => features!(@detect $how $name),)*
                 }
-                #[cfg(not(target_arch = "x86_64"))]
-                false
             }
         }
     };
 }
 
 features! {
+    /// SSE4.1, with all that comes before it: 128-bit registers.
+    Sse41 = "sse4.1" by x86;
     /// AVX2: 256-bit integers.
-    Avx2 = "avx2" by std;
+    Avx2 = "avx2" by x86;
     /// Fused multiply-add of 256-bit registers.
-    Fma = "fma" by std;
+    Fma = "fma" by x86;
     /// Conversion between float32 and binary16.
-    F16c = "f16c" by std;
+    F16c = "f16c" by x86;
     /// INT8 dot products in 256-bit registers.
-    AvxVnni = "avxvnni" by std;
+    AvxVnni = "avxvnni" by x86;
     /// AVX-512 foundation.
-    Avx512F = "avx512f" by std;
+    Avx512F = "avx512f" by x86;
     /// AVX-512 on bytes and 16-bit integers.
-    Avx512Bw = "avx512bw" by std;
+    Avx512Bw = "avx512bw" by x86;
     /// AVX-512 on 32- and 64-bit integers.
-    Avx512Dq = "avx512dq" by std;
+    Avx512Dq = "avx512dq" by x86;
     /// AVX-512 instructions on shorter registers.
-    Avx512Vl = "avx512vl" by std;
+    Avx512Vl = "avx512vl" by x86;
     /// INT8 dot products in 512-bit registers.
-    Avx512Vnni = "avx512vnni" by std;
+    Avx512Vnni = "avx512vnni" by x86;
     /// bfloat16 dot products in 512-bit registers.
-    Avx512Bf16 = "avx512bf16" by std;
+    Avx512Bf16 = "avx512bf16" by x86;
     /// The tile registers of AMX, with the operating system's permission to use them.
     AmxTile = "amx-tile" by tiles;
     /// INT8 products of tile registers.
     AmxInt8 = "amx-int8" by tiles;
     /// bfloat16 products of tile registers.
     AmxBf16 = "amx-bf16" by tiles;
+    /// NEON: 128-bit registers of 64-bit ARM.
+    Neon = "neon" by arm;
+    /// INT8 dot products of NEON.
+    Dotprod = "dotprod" by arm;
+    /// INT8 products of small matrices of NEON.
+    I8mm = "i8mm" by arm;
 }
 
 /// A set of [`Feature`]s: what a kernel needs, what a CPU has, or what is allowed.
@@ -76,6 +98,8 @@ pub struct Features(u32);
 impl Features {
     /// Portable Rust only.
     pub const NONE: Features = Features(0);
+    /// SSE4.1.
+    pub const SSE41: Features = Features::of(&[Feature::Sse41]);
     /// AVX2 with FMA and F16C.
     pub const AVX2: Features = Features::of(&[Feature::Avx2, Feature::Fma, Feature::F16c]);
     /// AVX2 with INT8 dot products.
@@ -98,6 +122,12 @@ impl Features {
     /// AVX-512 with bfloat16 products of tile registers.
     pub const AMX_BF16: Features =
         Features::AVX512_BF16.with(Features::of(&[Feature::AmxTile, Feature::AmxBf16]));
+    /// NEON.
+    pub const NEON: Features = Features::of(&[Feature::Neon]);
+    /// NEON with INT8 dot products.
+    pub const NEON_DOTPROD: Features = Features::NEON.with(Features::of(&[Feature::Dotprod]));
+    /// NEON with INT8 products of unsigned by signed values.
+    pub const NEON_I8MM: Features = Features::NEON_DOTPROD.with(Features::of(&[Feature::I8mm]));
 
     /// The set of the listed features.
     pub const fn of(list: &[Feature]) -> Features {
@@ -169,12 +199,16 @@ pub struct FeatureSet {
 /// preferred as the name of a CPU that has several.
 pub static FEATURE_SETS: &[FeatureSet] = &[
     FeatureSet { name: "scalar", features: Features::NONE },
+    FeatureSet { name: "sse41", features: Features::SSE41 },
     FeatureSet { name: "avx2", features: Features::AVX2 },
     FeatureSet { name: "avx2vnni", features: Features::AVX2_VNNI },
     FeatureSet { name: "avx512", features: Features::AVX512 },
     FeatureSet { name: "avx512vnni", features: Features::AVX512_VNNI },
     FeatureSet { name: "avx512bf16", features: Features::AVX512_VNNI.with(Features::AVX512_BF16) },
     FeatureSet { name: "amx", features: Features::AMX_INT8.with(Features::AMX_BF16) },
+    FeatureSet { name: "neon", features: Features::NEON },
+    FeatureSet { name: "dotprod", features: Features::NEON_DOTPROD },
+    FeatureSet { name: "i8mm", features: Features::NEON_I8MM },
 ];
 
 /// What the best kernels of a table need: those that are listed first among those that run with

@@ -5,11 +5,18 @@
 //! gathered or copied; a GEMM is one tap. Sums run in one fixed order per output element, so the
 //! bits do not depend on how work is divided.
 
+pub(crate) mod accumulators;
+#[cfg(target_arch = "aarch64")]
+mod arm;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod arm_accumulators;
 mod float;
+mod int8;
 mod operand;
 mod pack;
 mod requantize;
 mod table;
+mod tile;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86_accumulators;
 #[cfg(target_arch = "x86_64")]
@@ -20,8 +27,6 @@ mod x86_amx_unit;
 mod x86_float;
 #[cfg(target_arch = "x86_64")]
 mod x86_int8;
-#[cfg(target_arch = "x86_64")]
-mod x86_tile;
 
 pub use crate::act::Act;
 use crate::elem::Elem;

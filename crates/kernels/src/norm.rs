@@ -259,6 +259,8 @@ struct Maps<V: Vector> {
 impl<E: Element, O: Element> Body for Affine<'_, E, O> {
     const OPERATION: Operation = Operation::Affine;
     const BF16: bool = E::ELEM.is_bf16() || O::ELEM.is_bf16();
+    // Also of floats, which may be between two integer layers.
+    const FUSED: bool = true;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

@@ -57,9 +57,9 @@ fn micro_kernels(operation: Operation) -> impl Iterator<Item = Kernel> {
 
 /// The kernels of INT8 depthwise convolution, if that is the operation.
 fn int8_depthwise(operation: Operation) -> impl Iterator<Item = Kernel> {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     let table = crate::depthwise::int8::KERNELS.iter().map(|k| (k.name, k.features));
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let table = std::iter::empty::<(&str, Features)>();
     table.filter(move |_| operation == Operation::DepthwiseInt8).map(move |(name, features)| Kernel {
         name: name.into(),

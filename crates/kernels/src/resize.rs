@@ -137,6 +137,7 @@ unsafe fn blend<V: Vector, E: Element>(acc: *mut f32, src: *const E, w: f32, n: 
 impl<E: Element> Body for Row<'_, E> {
     const OPERATION: Operation = Operation::Resize;
     const BF16: bool = E::ELEM.is_bf16();
+    const FUSED: bool = E::ELEM.is_u8();
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

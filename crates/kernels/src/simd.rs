@@ -10,7 +10,11 @@ mod avx512;
 mod element;
 mod ints;
 mod math;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod sse41;
 
 use crate::elem::{bf16, f16};
 use crate::features::{Features, best};
@@ -18,9 +22,11 @@ use crate::operation::{Operation, Source};
 pub use element::Element;
 pub(crate) use element::load_dequantized;
 pub use ints::Ints;
+#[cfg(target_arch = "aarch64")]
+pub use neon::Neon;
 pub use scalar::Scalar;
 #[cfg(target_arch = "x86_64")]
-pub use {avx2::Avx2, avx512::Avx512, avx512::Avx512Bf16};
+pub use {avx2::Avx2, avx512::Avx512, avx512::Avx512Bf16, sse41::Sse41};
 
 /// A register of float32 lanes.
 ///
@@ -76,7 +82,8 @@ pub unsafe trait Vector: Copy {
     unsafe fn load_int(p: *const i32) -> Self::V;
     /// `LANES` values below 2^31 in magnitude to `p`, rounded to nearest even.
     unsafe fn store_int(p: *mut i32, v: Self::V);
-    /// `a·b + c`, rounded once.
+    /// `a·b + c`: rounded once where the CPU has an instruction for it, and everywhere in bodies that say
+    /// [`Body::FUSED`]; else the product is rounded too.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Sum.
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
@@ -168,6 +175,9 @@ pub trait Body {
     /// Whether it reads or writes bfloat16: the backends with instructions for those differ in nothing
     /// else, so other bodies are not compiled for them.
     const BF16: bool;
+    /// Whether [`Vector::fma`] rounds once on every backend, so that results have the same bits on all of them. It
+    /// costs about twenty operations where the CPU has no instruction for it.
+    const FUSED: bool = false;
     /// What it returns.
     type Out;
     /// Runs on vectors `V`.
@@ -232,6 +242,10 @@ backends! {
     "avx512", Avx512, 32, Features::AVX512, avx512::enter, false;
     #[cfg(target_arch = "x86_64")]
     "avx2", Avx2, 16, Features::AVX2, avx2::enter, false;
+    #[cfg(target_arch = "x86_64")]
+    "sse41", Sse41, 16, Features::SSE41, sse41::enter, false;
+    #[cfg(target_arch = "aarch64")]
+    "neon", Neon, 32, Features::NEON, neon::enter, false;
     "scalar", Scalar, 16, Features::NONE, scalar::enter, false;
 }
 

@@ -7,7 +7,11 @@
 use super::{Depthwise, ROWS};
 use crate::conv::ConvPointers;
 use crate::features::{Features, best};
-use crate::gemm::x86_accumulators::{IntAccumulators, Ymm, Zmm};
+use crate::gemm::accumulators::IntAccumulators;
+#[cfg(target_arch = "aarch64")]
+use crate::gemm::arm_accumulators::{Mixed, Pairs};
+#[cfg(target_arch = "x86_64")]
+use crate::gemm::x86_accumulators::{Xmm, Ymm, Zmm};
 use crate::gemm::{Epilogue, GemmArgs, Operand, Requantize};
 use crate::{Elem, Grid};
 use std::ops::Range;
@@ -48,8 +52,9 @@ type Run = unsafe fn(&Item);
 /// Kernels by name, features and accumulators: for each the `#[target_feature]` function around
 /// [`Item::lines`].
 macro_rules! kernels {
-    ($($name:literal, $features:ident, $enabled:literal, $entry:ident, $accumulators:ty;)*) => {
+    ($(#[$cfg:meta] $name:literal, $features:ident, $enabled:literal, $entry:ident, $accumulators:ty;)*) => {
         $(
+            #[$cfg]
             /// Safety: as for [`Item::run`]; the CPU must have the features.
             #[target_feature(enable = $enabled)]
             unsafe fn $entry<const K: usize, const S: usize>(item: &Item) {
@@ -60,7 +65,7 @@ macro_rules! kernels {
 
         /// All kernels, preferred ones first.
         pub static KERNELS: &[Kernel] = &[
-            $(Kernel {
+            $(#[$cfg] Kernel {
                 name: $name,
                 features: Features::$features,
                 operand: <$accumulators as IntAccumulators>::OPERAND,
@@ -79,11 +84,21 @@ macro_rules! kernels {
 }
 
 kernels! {
+    #[cfg(target_arch = "x86_64")]
     "int8_depthwise_avx512vnni", AVX512_VNNI,
         "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma", avx512vnni, Zmm<true>;
+    #[cfg(target_arch = "x86_64")]
     "int8_depthwise_avx2vnni", AVX2_VNNI, "avx2,fma,avxvnni", avx2vnni, Ymm<true>;
+    #[cfg(target_arch = "x86_64")]
     "int8_depthwise_avx512", AVX512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", avx512, Zmm<false>;
+    #[cfg(target_arch = "x86_64")]
     "int8_depthwise_avx2", AVX2, "avx2,fma", avx2, Ymm<false>;
+    #[cfg(target_arch = "x86_64")]
+    "int8_depthwise_sse41", SSE41, "sse4.1", sse41, Xmm;
+    #[cfg(target_arch = "aarch64")]
+    "int8_depthwise_i8mm", NEON_I8MM, "neon,dotprod,i8mm", i8mm, Mixed;
+    #[cfg(target_arch = "aarch64")]
+    "int8_depthwise_neon", NEON, "neon", neon, Pairs;
 }
 
 /// Weights of an INT8 depthwise convolution, packed for one kernel.

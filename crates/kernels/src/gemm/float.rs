@@ -1,8 +1,10 @@
 //! Micro-kernels of float32 products: the reference, and the bodies that vector backends share.
 
+use super::tile::Tile;
 use super::{Act, GemmArgs};
 use crate::elem::{Elem, bf16};
 use crate::simd::{Element, Vector};
+use std::marker::PhantomData;
 
 /// The reference tile, in plain loops.
 ///
@@ -56,12 +58,33 @@ pub(super) unsafe fn store_one<C: Element>(args: &GemmArgs, m: usize, n: usize, 
     }
 }
 
+/// `NV` registers of float32 columns.
+pub(super) struct Columns<V, const NV: usize>(PhantomData<V>);
+
+impl<V: Vector, const NV: usize> Tile for Columns<V, NV> {
+    #[inline(always)]
+    unsafe fn run<const M: usize>(args: &GemmArgs) {
+        // SAFETY: passed on from the caller.
+        unsafe { tile::<V, M, NV>(args) }
+    }
+}
+
+/// One float32 column.
+pub(super) struct Thin<V>(PhantomData<V>);
+
+impl<V: Vector> Tile for Thin<V> {
+    #[inline(always)]
+    unsafe fn run<const M: usize>(args: &GemmArgs) {
+        // SAFETY: passed on from the caller.
+        unsafe { thin::<V, M>(args) }
+    }
+}
+
 /// The body of the thin tiles: `M` rows of one column, the reduction in the lanes.
 ///
 /// # Safety
 /// See [`super::MicroKernel::run`]; the CPU must have the features of `V`.
 #[inline(always)]
-#[allow(dead_code)]
 pub(super) unsafe fn thin<V: Vector, const M: usize>(args: &GemmArgs) {
     // SAFETY: the contract of `MicroKernel::run`.
     unsafe {
@@ -96,7 +119,6 @@ pub(super) unsafe fn thin<V: Vector, const M: usize>(args: &GemmArgs) {
 /// # Safety
 /// See [`super::MicroKernel::run`]; the CPU must have the features of `V`.
 #[inline(always)]
-#[allow(dead_code)]
 pub(super) unsafe fn store_thin<V: Vector, const M: usize>(args: &GemmArgs, acc: [V::V; M]) {
     // SAFETY: the contract of `MicroKernel::run`; the buffer holds a register.
     unsafe {
@@ -122,7 +144,6 @@ pub(super) unsafe fn store_thin<V: Vector, const M: usize>(args: &GemmArgs, acc:
 
 /// How far ahead of its use a panel is asked for, in floats: panels come from beyond the first-level
 /// cache, and large ones from memory.
-#[allow(dead_code)]
 pub(super) const PREFETCH_DISTANCE: usize = 512;
 
 /// Sums that init_accumulators with the bias.
@@ -130,7 +151,6 @@ pub(super) const PREFETCH_DISTANCE: usize = 512;
 /// # Safety
 /// See [`super::MicroKernel::run`]; the CPU must have the features of `V`.
 #[inline(always)]
-#[allow(dead_code)]
 pub(super) unsafe fn init_accumulators<V: Vector, const M: usize, const NV: usize>(
     args: &GemmArgs,
 ) -> [[V::V; NV]; M] {
@@ -154,7 +174,6 @@ pub(super) unsafe fn init_accumulators<V: Vector, const M: usize, const NV: usiz
 /// # Safety
 /// See [`super::MicroKernel::run`]; the CPU must have the features of `V`.
 #[inline(always)]
-#[allow(dead_code)]
 pub(super) unsafe fn tile<V: Vector, const M: usize, const NV: usize>(args: &GemmArgs) {
     // SAFETY: the contract of `MicroKernel::run`.
     unsafe {
@@ -192,7 +211,6 @@ pub(super) unsafe fn tile<V: Vector, const M: usize, const NV: usize>(args: &Gem
 /// # Safety
 /// See [`super::MicroKernel::run`]; the CPU must have the features of `V`, and C must be of type `C`.
 #[inline(always)]
-#[allow(dead_code)]
 pub(super) unsafe fn store_tile<V: Vector, C: Element, const M: usize, const NV: usize>(
     args: &GemmArgs,
     mut acc: [[V::V; NV]; M],

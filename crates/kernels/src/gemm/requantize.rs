@@ -145,6 +145,7 @@ struct Store<'a, C, const WAY: u8> {
 impl<C: Element, const WAY: u8> Body for Store<'_, C, WAY> {
     const OPERATION: Operation = Operation::Requantize;
     const BF16: bool = C::ELEM.is_bf16();
+    const FUSED: bool = true;
     type Out = ();
     // SAFETY: as the trait says, and as `finish` asks; the way must be that of the epilogue.
     #[inline(always)]

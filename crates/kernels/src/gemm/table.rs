@@ -1,5 +1,7 @@
 //! The micro-kernels of GEMM and convolution.
 
+#[cfg(target_arch = "aarch64")]
+use super::arm;
 use super::{MicroKernel, Operand, float, requantize};
 #[cfg(target_arch = "x86_64")]
 use super::{x86_amx, x86_float, x86_int8};
@@ -43,6 +45,20 @@ kernels! {
         "f32_gemm_6x16_avx2" [6, 16] x86_float::avx2_6x16;
         "f32_gemm_4x24_avx2" [4, 24] x86_float::avx2_4x24;
     }
+    #[cfg(target_arch = "x86_64")]
+    F32, SSE41, 9.0 {
+        "f32_gemm_4x1_sse41" [4, 1] x86_float::sse41_4x1;
+        "f32_gemm_12x4_sse41" [12, 4] x86_float::sse41_12x4;
+        "f32_gemm_6x8_sse41" [6, 8] x86_float::sse41_6x8;
+        "f32_gemm_4x12_sse41" [4, 12] x86_float::sse41_4x12;
+    }
+    #[cfg(target_arch = "aarch64")]
+    F32, NEON, 17.0 {
+        "f32_gemm_8x1_neon" [8, 1] arm::f32_8x1;
+        "f32_gemm_24x4_neon" [24, 4] arm::f32_24x4;
+        "f32_gemm_12x8_neon" [12, 8] arm::f32_12x8;
+        "f32_gemm_8x12_neon" [8, 12] arm::f32_8x12;
+    }
     #[cfg(all())]
     F32, NONE, 1.0 {
         "f32_gemm_4x8_scalar" [4, 8] float::scalar;
@@ -77,6 +93,20 @@ kernels! {
         "u8_gemm_12x8_avx2vnni" [12, 8] x86_int8::avx2vnni_12x8;
         "u8_gemm_6x16_avx2vnni" [6, 16] x86_int8::avx2vnni_6x16;
     }
+    #[cfg(target_arch = "aarch64")]
+    U8, NEON_I8MM, 68.0 {
+        "u8_gemm_8x1_i8mm" [8, 1] arm::i8mm_8x1;
+        "u8_gemm_24x4_i8mm" [24, 4] arm::i8mm_24x4;
+        "u8_gemm_12x8_i8mm" [12, 8] arm::i8mm_12x8;
+        "u8_gemm_8x12_i8mm" [8, 12] arm::i8mm_8x12;
+    }
+    #[cfg(target_arch = "aarch64")]
+    U8, NEON_DOTPROD, 60.0 {
+        "u8_gemm_8x1_dotprod" [8, 1] arm::dotprod_8x1;
+        "u8_gemm_24x4_dotprod" [24, 4] arm::dotprod_24x4;
+        "u8_gemm_12x8_dotprod" [12, 8] arm::dotprod_12x8;
+        "u8_gemm_8x12_dotprod" [8, 12] arm::dotprod_8x12;
+    }
     #[cfg(target_arch = "x86_64")]
     I16, AVX512, 105.0 {
         "i16_gemm_8x1_avx512" [8, 1] x86_int8::avx512_8x1;
@@ -89,6 +119,20 @@ kernels! {
         "i16_gemm_4x1_avx2" [4, 1] x86_int8::avx2_4x1;
         "i16_gemm_12x8_avx2" [12, 8] x86_int8::avx2_12x8;
         "i16_gemm_6x16_avx2" [6, 16] x86_int8::avx2_6x16;
+    }
+    #[cfg(target_arch = "x86_64")]
+    I16, SSE41, 18.0 {
+        "i16_gemm_4x1_sse41" [4, 1] x86_int8::sse41_4x1;
+        "i16_gemm_12x4_sse41" [12, 4] x86_int8::sse41_12x4;
+        "i16_gemm_6x8_sse41" [6, 8] x86_int8::sse41_6x8;
+        "i16_gemm_4x12_sse41" [4, 12] x86_int8::sse41_4x12;
+    }
+    #[cfg(target_arch = "aarch64")]
+    I16, NEON, 12.0 {
+        "i16_gemm_8x1_neon" [8, 1] arm::i16_8x1;
+        "i16_gemm_16x4_neon" [16, 4] arm::i16_16x4;
+        "i16_gemm_10x8_neon" [10, 8] arm::i16_10x8;
+        "i16_gemm_8x12_neon" [8, 12] arm::i16_8x12;
     }
     #[cfg(all())]
     I16, NONE, 1.0 {

@@ -1,39 +1,17 @@
-//! Registers of integer accumulators.
+//! Registers of integer accumulators of x86.
 
+use super::accumulators::IntAccumulators;
 use super::requantize::finish;
 use super::{GemmArgs, Operand};
-use crate::simd::{Avx2, Avx512};
+use crate::simd::{Avx2, Avx512, Sse41};
 use std::arch::x86_64::*;
 
-/// Integer sums in the 32-bit lanes of a register, and how groups of operands are multiplied into them.
-///
 /// # Safety
-/// Every function may be called only where the CPU has the instance's features; loads and stores need
-/// valid pointers (no alignment).
-#[allow(clippy::missing_safety_doc)]
-pub(crate) unsafe trait IntAccumulators {
-    /// The register.
-    type R: Copy;
-    const LANES: usize;
-    const OPERAND: Operand;
-    unsafe fn splat(x: i32) -> Self::R;
-    unsafe fn load(p: *const u8) -> Self::R;
-    /// The first `bytes` bytes from `p`, the others zero.
-    unsafe fn load_part(p: *const u8, bytes: usize) -> Self::R;
-    unsafe fn store(p: *mut i32, v: Self::R);
-    unsafe fn add(a: Self::R, b: Self::R) -> Self::R;
-    /// `acc + Σ a·b` over the values of each group.
-    unsafe fn dot(acc: Self::R, a: Self::R, b: Self::R) -> Self::R;
-    /// Interleaves the values of `n <= LANES` channels at each `p` into groups, one a lane; all lanes when `FULL`. As many
-    /// pointers count as a group holds values.
-    unsafe fn interleave<const FULL: bool>(p: [*const u8; 4], n: usize) -> Self::R;
-    /// As [`Self::interleave`] of `n` up to four times as many channels, in an order that takes fewer operations:
-    /// place `4·q + i` of register `v` has channel `16·q + 4·v + i`.
-    unsafe fn interleave_wide<const FULL: bool>(p: [*const u8; 4], n: usize) -> [Self::R; 4];
-    /// Stores what is in that order in the channels' own.
-    unsafe fn store_wide(p: *mut i32, v: [Self::R; 4]);
-    /// [`finish`] compiled for the features.
-    unsafe fn finish(args: &GemmArgs, sums: *const i32, nr: usize);
+/// As for [`finish`]; the CPU must have SSE4.1.
+#[target_feature(enable = "sse4.1")]
+unsafe fn finish_sse41(args: &GemmArgs, sums: *const i32, nr: usize) {
+    // SAFETY: passed on from the caller.
+    unsafe { finish::<Sse41>(args, sums, nr) }
 }
 
 /// # Safety
@@ -67,6 +45,8 @@ macro_rules! interleave {
     }};
 }
 
+/// Four sums of pairs of 16 bits.
+pub(crate) struct Xmm;
 /// Eight sums; `VNNI` multiplies bytes, else pairs of 16 bits.
 pub(crate) struct Ymm<const VNNI: bool>;
 /// Sixteen sums, likewise.
@@ -74,6 +54,73 @@ pub(crate) struct Zmm<const VNNI: bool>;
 
 const fn operand(vnni: bool) -> Operand {
     if vnni { Operand::U8 } else { Operand::I16 }
+}
+
+// SAFETY: each function only wraps intrinsics of the named features.
+#[allow(clippy::undocumented_unsafe_blocks)]
+unsafe impl IntAccumulators for Xmm {
+    type R = __m128i;
+    const LANES: usize = 4;
+    const OPERAND: Operand = Operand::I16;
+    #[inline(always)]
+    unsafe fn splat(x: i32) -> __m128i {
+        unsafe { _mm_set1_epi32(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const u8) -> __m128i {
+        unsafe { _mm_loadu_si128(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_part(p: *const u8, bytes: usize) -> __m128i {
+        let mut all = [0u8; 16];
+        unsafe {
+            std::ptr::copy_nonoverlapping(p, all.as_mut_ptr(), bytes);
+            Self::load(all.as_ptr())
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut i32, v: __m128i) {
+        unsafe { _mm_storeu_si128(p.cast(), v) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m128i, b: __m128i) -> __m128i {
+        unsafe { _mm_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn dot(acc: __m128i, a: __m128i, b: __m128i) -> __m128i {
+        unsafe { _mm_add_epi32(acc, _mm_madd_epi16(a, b)) }
+    }
+    #[inline(always)]
+    unsafe fn interleave<const FULL: bool>(p: [*const u8; 4], n: usize) -> __m128i {
+        let load = |p: *const u8| unsafe {
+            if FULL {
+                return _mm_cvtsi32_si128(p.cast::<i32>().read_unaligned());
+            }
+            let mut all = [0u8; 4];
+            std::ptr::copy_nonoverlapping(p, all.as_mut_ptr(), n);
+            _mm_cvtsi32_si128(i32::from_le_bytes(all))
+        };
+        unsafe { _mm_cvtepu8_epi16(_mm_unpacklo_epi8(load(p[0]), load(p[1]))) }
+    }
+    #[inline(always)]
+    unsafe fn interleave_wide<const FULL: bool>(p: [*const u8; 4], n: usize) -> [__m128i; 4] {
+        let load = |p: *const u8| unsafe { if FULL { Self::load(p) } else { Self::load_part(p, n) } };
+        unsafe {
+            interleave!(load, false, p, _mm_setzero_si128(), [
+                _mm_unpacklo_epi8 _mm_unpackhi_epi8 _mm_unpacklo_epi16 _mm_unpackhi_epi16
+            ])
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_wide(p: *mut i32, v: [__m128i; 4]) {
+        for (i, v) in v.into_iter().enumerate() {
+            unsafe { Self::store(p.add(4 * i), v) }
+        }
+    }
+    #[inline(always)]
+    unsafe fn finish(args: &GemmArgs, sums: *const i32, nr: usize) {
+        unsafe { finish_sse41(args, sums, nr) }
+    }
 }
 
 // SAFETY: each function only wraps intrinsics of the named features.

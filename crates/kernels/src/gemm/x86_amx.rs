@@ -4,8 +4,9 @@
 //! groups of 16 columns. The sums of a call take up to four registers, two rows of two or four of one,
 //! and are finished from memory by the epilogues of the other kernels.
 
+use super::accumulators::IntAccumulators;
 use super::requantize::raw;
-use super::x86_accumulators::{IntAccumulators, Zmm};
+use super::x86_accumulators::Zmm;
 use super::x86_amx_unit::{Amx, Bf16, Int8, Kind, Products, ROWS, Unit};
 use super::{GemmArgs, Tap, float, x86_int8};
 use crate::elem::{Elem, bf16};

@@ -1,34 +1,11 @@
-//! The micro-kernels of float32 and bfloat16 on AVX2 and AVX-512.
+//! The micro-kernels of float32 on SSE4.1, AVX2 and AVX-512, and of bfloat16 on AVX-512.
 
 use super::GemmArgs;
-use super::float::{init_accumulators, store_thin, store_tile, thin, tile};
-use super::x86_tile::{Tile, entries, rows};
+use super::float::{Columns, Thin, init_accumulators, store_thin, store_tile};
+use super::tile::{Tile, entries, rows};
 use crate::elem::{Elem, bf16};
-use crate::simd::{Avx2, Avx512, Avx512Bf16, Vector};
+use crate::simd::{Avx2, Avx512, Avx512Bf16, Sse41, Vector};
 use std::arch::x86_64::*;
-use std::marker::PhantomData;
-
-/// `NV` registers of float32 columns.
-struct Columns<V, const NV: usize>(PhantomData<V>);
-
-impl<V: Vector, const NV: usize> Tile for Columns<V, NV> {
-    #[inline(always)]
-    unsafe fn run<const M: usize>(args: &GemmArgs) {
-        // SAFETY: passed on from the caller.
-        unsafe { tile::<V, M, NV>(args) }
-    }
-}
-
-/// One float32 column.
-struct Thin<V>(PhantomData<V>);
-
-impl<V: Vector> Tile for Thin<V> {
-    #[inline(always)]
-    unsafe fn run<const M: usize>(args: &GemmArgs) {
-        // SAFETY: passed on from the caller.
-        unsafe { thin::<V, M>(args) }
-    }
-}
 
 /// `NV` registers of columns of bfloat16 pairs.
 struct Pairs<const NV: usize>;
@@ -138,6 +115,12 @@ unsafe fn thin_pairs<const M: usize>(args: &GemmArgs) {
 }
 
 entries! {
+    "sse4.1" {
+        sse41_12x4: 12 rows of Columns<Sse41, 1>;
+        sse41_6x8: 6 rows of Columns<Sse41, 2>;
+        sse41_4x12: 4 rows of Columns<Sse41, 3>;
+        sse41_4x1: 4 rows of Thin<Sse41>;
+    }
     "avx2,fma" {
         avx2_12x8: 12 rows of Columns<Avx2, 1>;
         avx2_6x16: 6 rows of Columns<Avx2, 2>;

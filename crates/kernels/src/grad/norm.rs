@@ -37,6 +37,8 @@ pub unsafe fn forward(isa: Features, map: Map, y: *mut f32) {
 impl Body for Forward<'_> {
     const OPERATION: Operation = Operation::MapForward;
     const BF16: bool = false;
+    // Training for INT8 has the bits of the engine's maps.
+    const FUSED: bool = true;
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {

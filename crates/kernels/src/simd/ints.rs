@@ -1,5 +1,7 @@
 //! Registers of integers, for transforms of quantized values.
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::aarch64::*;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
@@ -114,6 +116,91 @@ unsafe impl Ints for super::Scalar {
     unsafe fn store_long(p: *mut i32, a: i32) {
         // SAFETY: valid by the trait's contract.
         unsafe { *p = a }
+    }
+}
+
+// SAFETY: each function only wraps intrinsics of the named features.
+#[cfg(target_arch = "x86_64")]
+#[allow(clippy::undocumented_unsafe_blocks)]
+unsafe impl Ints for super::Sse41 {
+    type Short = __m128i;
+    const SHORTS: usize = 8;
+    type Long = __m128i;
+    const LONGS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn splat(x: i16) -> __m128i {
+        unsafe { _mm_set1_epi16(x) }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(p: *const u8, n: usize) -> __m128i {
+        unsafe {
+            if n >= 8 {
+                return _mm_cvtepu8_epi16(_mm_loadl_epi64(p.cast()));
+            }
+            let mut all = [0u8; 8];
+            std::ptr::copy_nonoverlapping(p, all.as_mut_ptr(), n);
+            _mm_cvtepu8_epi16(_mm_loadl_epi64(all.as_ptr().cast()))
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m128i, b: __m128i) -> __m128i {
+        unsafe { _mm_add_epi16(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: __m128i, b: __m128i) -> __m128i {
+        unsafe { _mm_sub_epi16(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn scaled(a: __m128i, b: __m128i) -> __m128i {
+        unsafe { _mm_mulhrs_epi16(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn clamp_byte(a: __m128i) -> __m128i {
+        unsafe { _mm_min_epi16(_mm_max_epi16(a, _mm_set1_epi16(-128)), _mm_set1_epi16(127)) }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut i16, a: __m128i, n: usize) {
+        unsafe {
+            if n >= 8 {
+                return _mm_storeu_si128(p.cast(), a);
+            }
+            let mut all = [0i16; 8];
+            _mm_storeu_si128(all.as_mut_ptr().cast(), a);
+            std::ptr::copy_nonoverlapping(all.as_ptr(), p, n);
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(p: *mut u8, a: __m128i, n: usize) {
+        unsafe {
+            let bytes = _mm_xor_si128(_mm_packs_epi16(a, a), _mm_set1_epi8(-128));
+            if n >= 8 {
+                return _mm_storel_epi64(p.cast(), bytes);
+            }
+            let mut all = [0u8; 8];
+            _mm_storel_epi64(all.as_mut_ptr().cast(), bytes);
+            std::ptr::copy_nonoverlapping(all.as_ptr(), p, n);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_long(p: *const i32) -> __m128i {
+        unsafe { _mm_loadu_si128(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn add_long(a: __m128i, b: __m128i) -> __m128i {
+        unsafe { _mm_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub_long(a: __m128i, b: __m128i) -> __m128i {
+        unsafe { _mm_sub_epi32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn quarter(a: __m128i) -> __m128i {
+        unsafe { _mm_srai_epi32::<2>(a) }
+    }
+    #[inline(always)]
+    unsafe fn store_long(p: *mut i32, a: __m128i) {
+        unsafe { _mm_storeu_si128(p.cast(), a) }
     }
 }
 
@@ -266,6 +353,91 @@ unsafe impl<const BF16: bool> Ints for super::avx512::Wide<BF16> {
     #[inline(always)]
     unsafe fn store_long(p: *mut i32, a: __m512i) {
         unsafe { _mm512_storeu_si512(p.cast(), a) }
+    }
+}
+
+// SAFETY: each function only wraps intrinsics of the named features.
+#[cfg(target_arch = "aarch64")]
+#[allow(clippy::undocumented_unsafe_blocks)]
+unsafe impl Ints for super::Neon {
+    type Short = int16x8_t;
+    const SHORTS: usize = 8;
+    type Long = int32x4_t;
+    const LONGS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn splat(x: i16) -> int16x8_t {
+        unsafe { vdupq_n_s16(x) }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(p: *const u8, n: usize) -> int16x8_t {
+        unsafe {
+            if n >= 8 {
+                return vreinterpretq_s16_u16(vmovl_u8(vld1_u8(p)));
+            }
+            let mut all = [0u8; 8];
+            std::ptr::copy_nonoverlapping(p, all.as_mut_ptr(), n);
+            vreinterpretq_s16_u16(vmovl_u8(vld1_u8(all.as_ptr())))
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(a: int16x8_t, b: int16x8_t) -> int16x8_t {
+        unsafe { vaddq_s16(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: int16x8_t, b: int16x8_t) -> int16x8_t {
+        unsafe { vsubq_s16(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn scaled(a: int16x8_t, b: int16x8_t) -> int16x8_t {
+        unsafe { vqrdmulhq_s16(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn clamp_byte(a: int16x8_t) -> int16x8_t {
+        unsafe { vminq_s16(vmaxq_s16(a, vdupq_n_s16(-128)), vdupq_n_s16(127)) }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut i16, a: int16x8_t, n: usize) {
+        unsafe {
+            if n >= 8 {
+                return vst1q_s16(p, a);
+            }
+            let mut all = [0i16; 8];
+            vst1q_s16(all.as_mut_ptr(), a);
+            std::ptr::copy_nonoverlapping(all.as_ptr(), p, n);
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(p: *mut u8, a: int16x8_t, n: usize) {
+        unsafe {
+            let bytes = veor_u8(vreinterpret_u8_s8(vqmovn_s16(a)), vdup_n_u8(128));
+            if n >= 8 {
+                return vst1_u8(p, bytes);
+            }
+            let mut all = [0u8; 8];
+            vst1_u8(all.as_mut_ptr(), bytes);
+            std::ptr::copy_nonoverlapping(all.as_ptr(), p, n);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_long(p: *const i32) -> int32x4_t {
+        unsafe { vld1q_s32(p) }
+    }
+    #[inline(always)]
+    unsafe fn add_long(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        unsafe { vaddq_s32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn sub_long(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        unsafe { vsubq_s32(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn quarter(a: int32x4_t) -> int32x4_t {
+        unsafe { vshrq_n_s32::<2>(a) }
+    }
+    #[inline(always)]
+    unsafe fn store_long(p: *mut i32, a: int32x4_t) {
+        unsafe { vst1q_s32(p, a) }
     }
 }
 

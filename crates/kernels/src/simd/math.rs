@@ -214,7 +214,7 @@ unsafe fn fraction<V: Vector, const P: usize, const Q: usize>(s: V::V, q: &Quoti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::Scalar;
+    use crate::simd::scalar::Single;
 
     #[test]
     fn the_quotient_is_near_swish() {
@@ -222,12 +222,12 @@ mod tests {
             for i in -100_000..=100_000 {
                 let x = i as f32 / 1000.0;
                 // SAFETY: scalar code needs no features.
-                let got = unsafe { divided_swish::<Scalar, 1>([x], a) }[0] as f64;
+                let got = unsafe { divided_swish::<Single<true>, 1>([x], a) }[0] as f64;
                 let want = x as f64 / (1.0 + (-(x * a) as f64).exp());
                 assert!((got - want).abs() <= 5e-7 * x.abs() as f64, "{x}: {got} instead of {want}");
             }
         }
         // SAFETY: as above.
-        assert!(unsafe { divided_swish::<Scalar, 1>([f32::NAN], 1.0) }[0].is_nan());
+        assert!(unsafe { divided_swish::<Single<true>, 1>([f32::NAN], 1.0) }[0].is_nan());
     }
 }

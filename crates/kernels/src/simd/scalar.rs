@@ -3,9 +3,13 @@
 use super::{Body, Element, Vector};
 use crate::elem::{bf16, f16};
 
-/// One float32.
+/// One float32. The instruction set that every CPU of a kind has may lack a fused multiply-add: unless `FUSED`,
+/// [`Vector::fma`] rounds the product too, on every architecture, so that results are the same bits on all of them.
 #[derive(Clone, Copy)]
-pub struct Scalar;
+pub struct Single<const FUSED: bool>;
+
+/// The backend of float32.
+pub type Scalar = Single<false>;
 
 /// Runs `body` on single values.
 ///
@@ -14,11 +18,32 @@ pub struct Scalar;
 #[inline(never)]
 pub(super) unsafe fn enter<B: Body>(body: B) -> B::Out {
     // SAFETY: passed on from the caller.
-    unsafe { body.run::<Scalar>() }
+    unsafe { if const { B::FUSED } { body.run::<Single<true>>() } else { body.run::<Single<false>>() } }
+}
+
+/// `a·b + c`, rounded once.
+#[inline(always)]
+pub(super) fn fused(a: f32, b: f32, c: f32) -> f32 {
+    // Every 64-bit ARM has the instruction.
+    if cfg!(target_arch = "aarch64") {
+        return a.mul_add(b, c);
+    }
+    // Through float64 instead of the C library's slow fmaf. The product is exact there; the sum is
+    // rounded to odd (Boldo and Melquiond, 2008), so that the second rounding cannot tip a tie that
+    // the first one made.
+    let (p, c) = (a as f64 * b as f64, c as f64);
+    let s = p + c;
+    let t = s - p;
+    let lost = (p - (s - t)) + (c - t);
+    let bits = s.to_bits();
+    let away = (lost > 0.0) == (s > 0.0);
+    let odd = if away { bits + 1 } else { bits.wrapping_sub(1) };
+    let inexact = lost != 0.0 && bits & 1 == 0 && s.is_finite();
+    f64::from_bits(if inexact { odd } else { bits }) as f32
 }
 
 // SAFETY: portable code; pointer validity is the caller's.
-unsafe impl Vector for Scalar {
+unsafe impl<const FUSED: bool> Vector for Single<FUSED> {
     type V = f32;
     type Ints = Scalar;
     const LANES: usize = 1;
@@ -137,22 +162,7 @@ unsafe impl Vector for Scalar {
     }
     #[inline(always)]
     unsafe fn fma(a: f32, b: f32, c: f32) -> f32 {
-        // Every 64-bit ARM has the instruction.
-        if cfg!(target_arch = "aarch64") {
-            return a.mul_add(b, c);
-        }
-        // One rounding as in the vector backends, through float64 instead of the C library's slow
-        // fmaf. The product is exact there; the sum is rounded to odd (Boldo and Melquiond, 2008),
-        // so that the second rounding cannot tip a tie that the first one made.
-        let (p, c) = (a as f64 * b as f64, c as f64);
-        let s = p + c;
-        let t = s - p;
-        let lost = (p - (s - t)) + (c - t);
-        let bits = s.to_bits();
-        let away = (lost > 0.0) == (s > 0.0);
-        let odd = if away { bits + 1 } else { bits.wrapping_sub(1) };
-        let inexact = lost != 0.0 && bits & 1 == 0 && s.is_finite();
-        f64::from_bits(if inexact { odd } else { bits }) as f32
+        if FUSED { fused(a, b, c) } else { a * b + c }
     }
     #[inline(always)]
     unsafe fn add(a: f32, b: f32) -> f32 {
