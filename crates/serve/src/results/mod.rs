@@ -1,0 +1,13 @@
+//! Results as a page shows them: what an output folder lists, its images, maps and outlines, and what people say of them.
+
+mod folder;
+mod listing;
+mod original;
+mod picture;
+mod review;
+mod slide;
+mod volume;
+
+pub(crate) use folder::{Files, Folder};
+pub(crate) use listing::listing;
+pub(crate) use review::Review;
