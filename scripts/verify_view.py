@@ -67,8 +67,16 @@ class Looked:
 
     def ready(self, looks):
         """Waits until as many cases were drawn."""
-        self.page.wait_for_function(f"Number(document.getElementById('panes').dataset.ready ?? 0) >= {looks}", timeout=60000)
+        self.until(f"Number(document.getElementById('panes').dataset.ready ?? 0) >= {looks}")
         self.page.wait_for_timeout(1200)
+
+    def until(self, holds):
+        """Waits for a script to say true. Playwright's own waiting uses `eval`, which the page forbids."""
+        for _ in range(600):
+            if self.page.evaluate(holds):
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"in vain: {holds}")
 
     def shot(self, name):
         self.page.screenshot(path=shots / f"{name}.png")
@@ -123,7 +131,7 @@ def volumes(browser, work):
         page.keyboard.press("x")
         look.ready(4)
         page.keyboard.press("f")
-        page.wait_for_function("document.getElementById('saved').textContent === 'saved'")
+        look.until("document.getElementById('saved').textContent === 'saved'")
         page.keyboard.press("c")
         page.keyboard.type("the mask leaks, \"here\"")
         page.keyboard.press("Enter")

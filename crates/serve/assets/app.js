@@ -180,12 +180,8 @@ function drawFacts(item) {
   const box = $('facts');
   box.replaceChildren();
   const made = item.of.filter(Boolean);
-  for (const c of made.filter((c) => c.reason != null)) {
-    const p = document.createElement('p');
-    p.className = 'reason';
-    p.textContent = `${c.status}: ${c.reason}`;
-    box.append(p);
-  }
+  const reasons = made.filter((c) => c.reason != null).map((c) => `${c.status}: ${c.reason}`);
+  for (const text of new Set(reasons)) box.append(Object.assign(document.createElement('p'), { className: 'reason', textContent: text }));
   const measured = made.find((c) => c.labels?.length);
   const scored = made.find((c) => c.scores?.length);
   const two = item.of.length > 1;

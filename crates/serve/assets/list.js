@@ -45,7 +45,7 @@ function entry(item, state, choose) {
   button.append(dot, element('span', 'case', item.name));
   const verdict = made.find((c) => c.verdict)?.verdict;
   if (verdict) button.append(element('span', `verdict ${verdict}`, verdict));
-  const warnings = made.reduce((n, c) => n + (c.warnings?.length ?? 0), 0);
+  const warnings = new Set(made.flatMap((c) => c.warnings ?? [])).size;
   const parts = [failed ? main.reason || main.status : main.summary];
   if (warnings) parts.push(`${warnings} warning${warnings === 1 ? '' : 's'}`);
   if (item.of.some((c) => !c)) parts.push('not in all folders');

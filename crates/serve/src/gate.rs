@@ -3,6 +3,7 @@
 use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::pace::Paced;
+use crate::receive::discard;
 use crate::refusal::Refusal;
 use crate::token::Token;
 use axum::Router;
@@ -35,8 +36,12 @@ pub(crate) struct Gate {
 /// Paths that need no token: whether the service lives, and can be asked.
 const OPEN: [&str; 2] = ["/v2/health/live", "/v2/health/ready"];
 
-/// What the page may load and do: its own files, from its own address, and nothing else.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
+/// Bytes that a client who is turned away may still send.
+const IGNORED: u64 = 16 << 20;
+
+/// What the page may load and do: its own files, from its own address, and nothing else. The hash is that of the one line of
+/// style that OpenSeadragon adds by script.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'sha256-9xTiqzfwFaL2SGb1rmr8gysEwVVjIvqWAgmZgqFqpEE='; img-src 'self' blob: data:; \
     connect-src 'self' data: blob:; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Headers of every answer.
@@ -91,22 +96,28 @@ impl Gate {
 
     async fn answer(&self, mut request: Request) -> Response {
         if let Some(refusal) = self.foreign(request.headers()) {
-            return refusal.into_response();
+            return turned_away(request, refusal);
         }
         let path = request.uri().path().to_owned();
         if let Some((key, rest)) = path.strip_prefix("/p/").and_then(|p| p.split_once('/')) {
             if !self.key.is(key) {
-                return Refusal::unknown("there is no such page").into_response();
+                return turned_away(request, Refusal::unknown("there is no such page"));
             }
             *request.uri_mut() = moved(request.uri(), &format!("/{rest}"));
             return call(&self.page, request).await;
         }
         if !OPEN.contains(&path.as_str()) && !knows(self.token.as_ref(), request.headers()) {
             let message = "a token is needed: Authorization: Bearer TOKEN";
-            return Refusal::new(StatusCode::UNAUTHORIZED, message).into_response();
+            return turned_away(request, Refusal::new(StatusCode::UNAUTHORIZED, message));
         }
         call(&self.programs, request).await
     }
+}
+
+/// The answer to a request that goes no further.
+fn turned_away(request: Request, refusal: Refusal) -> Response {
+    discard(request.into_body(), IGNORED);
+    refusal.into_response()
 }
 
 /// Whether a request may use the interface for programs.

@@ -6,7 +6,10 @@ use crate::refusal::Refusal;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
+use std::time::Duration;
 
+/// How long a client whose request is refused may go on sending.
+const LINGER: Duration = Duration::from_secs(2);
 /// Memory is asked for in such steps, as bytes arrive.
 const STEP: usize = 1 << 20;
 
@@ -17,10 +20,34 @@ pub(crate) async fn whole(
     most: u64,
     hold: &mut Hold,
 ) -> Result<Vec<u8>, Refusal> {
-    let told = length(headers)?;
-    if told.is_some_and(|n| n > most) {
-        return Err(Refusal::large(most));
+    let taken = match length(headers) {
+        Ok(Some(told)) if told > most => Err(Refusal::large(most)),
+        Ok(told) => take(told, &mut body, most, hold).await,
+        Err(refusal) => Err(refusal),
+    };
+    if taken.is_err() {
+        discard(body, most);
     }
+    taken
+}
+
+/// Lets a client whose request is refused send some of the rest, while it is answered: where a connection is closed on
+/// bytes that nobody read, the answer may be lost.
+pub(crate) fn discard(mut body: Body, most: u64) {
+    tokio::spawn(async move {
+        let mut left = most;
+        let all = async {
+            while let Some(Ok(frame)) = body.frame().await
+                && left > 0
+            {
+                left = left.saturating_sub(frame.data_ref().map_or(0, |d| d.len() as u64));
+            }
+        };
+        let _ = tokio::time::timeout(LINGER, all).await;
+    });
+}
+
+async fn take(told: Option<u64>, body: &mut Body, most: u64, hold: &mut Hold) -> Result<Vec<u8>, Refusal> {
     let mut out: Vec<u8> = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|e| unfinished(&e))?.into_data() else { continue };

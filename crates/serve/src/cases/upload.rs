@@ -5,7 +5,7 @@ use super::names::plain;
 use super::store::disk;
 use super::unzip::{free, unzip};
 use crate::config::Limits;
-use crate::receive::unfinished;
+use crate::receive::{discard, unfinished};
 use crate::refusal::Refusal;
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request};
@@ -31,22 +31,20 @@ pub(super) async fn receive(
     let headers = request.headers();
     let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|n| n > limits.upload) {
+        discard(request.into_body(), limits.upload);
         return Err(Refusal::large(limits.upload));
     }
     let form = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let mut store = Stored { job, folder: job.input(), room: limits.upload, files: 0 };
+    let mut store = Stored { job, folder: job.input(), room: limits.upload, most: limits.upload, files: 0 };
     if form.starts_with("multipart/form-data") {
         store.form(request).await?;
     } else {
-        let name = name.unwrap_or("upload");
-        let mut file = store.begin(name).await?;
         let mut body: Body = request.into_body();
-        while let Some(frame) = body.frame().await {
-            if let Ok(data) = frame.map_err(|e| unfinished(&e))?.into_data() {
-                store.add(&mut file, data).await?;
-            }
+        let stored = store.whole(name.unwrap_or("upload"), &mut body).await;
+        if stored.is_err() {
+            discard(body, limits.upload);
         }
-        store.end(file, limits).await?;
+        stored?;
     }
     match job.files().is_empty() {
         true => Err(Refusal::bad("the upload holds no file")),
@@ -59,6 +57,8 @@ struct Stored<'a> {
     job: &'a Job,
     folder: PathBuf,
     room: u64,
+    /// The largest upload.
+    most: u64,
     files: usize,
 }
 
@@ -70,8 +70,19 @@ struct Arriving {
 }
 
 impl Stored<'_> {
+    /// A body that is a file.
+    async fn whole(&mut self, name: &str, body: &mut Body) -> Result<(), Refusal> {
+        let mut file = self.begin(name).await?;
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame.map_err(|e| unfinished(&e))?.into_data() {
+                self.add(&mut file, data).await?;
+            }
+        }
+        self.end(file).await
+    }
+
+    /// A body that is a form.
     async fn form(&mut self, request: Request) -> Result<(), Refusal> {
-        let limits = Limits { upload: self.room, ..Limits::default() };
         let mut form =
             Multipart::from_request(request, &()).await.map_err(|e| Refusal::bad(e.body_text()))?;
         while let Some(mut field) = form.next_field().await.map_err(|e| broken(&e))? {
@@ -81,7 +92,7 @@ impl Stored<'_> {
             while let Some(data) = field.chunk().await.map_err(|e| broken(&e))? {
                 self.add(&mut file, data).await?;
             }
-            self.end(file, &limits).await?;
+            self.end(file).await?;
         }
         Ok(())
     }
@@ -107,7 +118,7 @@ impl Stored<'_> {
         to.file.write_all(&data).await.map_err(|e| disk(&e))
     }
 
-    async fn end(&mut self, mut arrived: Arriving, limits: &Limits) -> Result<(), Refusal> {
+    async fn end(&mut self, mut arrived: Arriving) -> Result<(), Refusal> {
         arrived.file.flush().await.map_err(|e| disk(&e))?;
         let Arriving { path, bytes, .. } = arrived;
         if bytes == 0 {
@@ -115,7 +126,7 @@ impl Stored<'_> {
             return Err(Refusal::bad(format!("{name} is empty")));
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let most = limits.upload.saturating_mul(UNPACKED);
+        let most = self.most.saturating_mul(UNPACKED);
         let unpacked = tokio::task::spawn_blocking(move || unpack(&path, most)).await;
         let more = unpacked.map_err(|e| Refusal::fault(e.to_string()))??;
         self.job.received(&name, bytes + more);

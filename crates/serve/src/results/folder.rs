@@ -1,6 +1,7 @@
 //! An output folder, its cases by number, and what is kept of them while somebody looks.
 
-use super::original::original;
+use super::fault::failed;
+use super::original::{Files, original};
 use super::review::{Review, Reviews};
 use super::slide::Opened;
 use super::{picture, volume};
@@ -9,15 +10,6 @@ use ampoule_pipeline::{Case, Made, results};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
-
-/// Where the images that results were made of are looked for.
-#[derive(Clone, Debug)]
-pub(crate) enum Files {
-    /// Where the tables say.
-    Named,
-    /// Below this folder, by their names.
-    Below(PathBuf),
-}
 
 /// Slides that stay open.
 const SLIDES: usize = 2;
@@ -162,13 +154,5 @@ impl Folder {
             return Err(Refusal::new(axum::http::StatusCode::CONFLICT, message));
         }
         self.reviews.note(review)
-    }
-}
-
-/// What a file of results has wrong.
-pub(super) fn failed(e: ampoule_pipeline::Error) -> Refusal {
-    match e.is_memory() {
-        true => Refusal::memory(e.to_string()),
-        false => Refusal::new(axum::http::StatusCode::UNPROCESSABLE_ENTITY, e.to_string()),
     }
 }

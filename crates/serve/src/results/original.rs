@@ -1,6 +1,6 @@
 //! The image that results were made of, found again.
 
-use super::folder::{Files, failed};
+use super::fault::failed;
 use crate::refusal::Refusal;
 use ampoule_imaging::formats::Format;
 use ampoule_pipeline::{Case, Made, series_in, sha256_case};
@@ -11,6 +11,15 @@ use std::path::{Path, PathBuf};
 const DEEPEST: usize = 32;
 /// Largest file whose content is compared with the one that results were made of; slides are larger.
 const COMPARED: u64 = 1 << 30;
+
+/// Where the images that results were made of are looked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Files {
+    /// Where the tables say.
+    Named,
+    /// Below this folder, by their names.
+    Below(PathBuf),
+}
 
 /// The case as it was run. Refused where its file is gone, or has another content than the results were made of.
 pub(super) fn original(made: &Made, files: &Files) -> Result<Case, Refusal> {

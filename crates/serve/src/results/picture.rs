@@ -1,6 +1,6 @@
 //! Photos, their labels, and pictures that a run wrote.
 
-use super::folder::failed;
+use super::fault::failed;
 use crate::refusal::Refusal;
 use ampoule_imaging::photo::{Filter, Photo, read_labels_within, write_jpeg, write_rgba};
 use ampoule_imaging::picture::palette;

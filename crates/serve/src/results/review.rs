@@ -39,7 +39,7 @@ impl Reviews {
         if self.path.symlink_metadata().is_err() {
             return Ok(Vec::new());
         }
-        let table = Table::read(&self.path).map_err(super::folder::failed)?;
+        let table = Table::read(&self.path).map_err(super::fault::failed)?;
         let column = |name: &str| table.column(&[name]);
         let (Some(case), Some(verdict), Some(comment)) =
             (column("case"), column("verdict"), column("comment"))

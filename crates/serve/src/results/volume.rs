@@ -1,6 +1,6 @@
 //! Volumes and their labels, as NIfTI that is not packed.
 
-use super::folder::failed;
+use super::fault::failed;
 use crate::refusal::Refusal;
 use ampoule_imaging::Nifti;
 use ampoule_pipeline::{Allowance, Case, Error, Made, read_image};

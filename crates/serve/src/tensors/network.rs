@@ -1,16 +1,14 @@
 //! A network as clients see it: names, shapes, a queue.
 
+use super::ask::{Answer, Ask, Job, Shared};
 use super::datatype::datatype;
 use super::worker;
-use crate::budget::{Budget, Hold};
-use crate::metrics::Metrics;
 use crate::queue::{Queue, Refused};
 use crate::refusal::Refusal;
-use ampoule_engine::Options;
 use ampoule_graph::{DType, Dim, Graph, Tensor, ValueId};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Length of an axis; `None` where the model leaves it free.
@@ -25,29 +23,6 @@ pub(crate) struct Port {
     pub shape: Option<Vec<Axis>>,
 }
 
-/// What is asked of a network.
-pub(crate) struct Ask {
-    pub inputs: Vec<(String, Tensor)>,
-    /// Outputs by name; all where there are none.
-    pub outputs: Vec<String>,
-    /// The memory of both.
-    pub hold: Hold,
-}
-
-/// What a network gave.
-pub(crate) struct Answer {
-    pub outputs: Vec<(String, Tensor)>,
-    /// The memory of the tensors, until they are sent.
-    pub hold: Hold,
-}
-
-/// A question that waits for its answer.
-pub(super) struct Job {
-    pub ask: Ask,
-    pub reply: oneshot::Sender<Result<Answer, Refusal>>,
-    pub since: Instant,
-}
-
 /// A network that is served.
 pub(crate) struct Network {
     pub name: String,
@@ -56,18 +31,6 @@ pub(crate) struct Network {
     /// Which inputs an output depends on, where not all.
     needs: BTreeMap<String, Vec<String>>,
     queue: Arc<Queue<Job>>,
-}
-
-/// What all networks share.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    pub options: Options,
-    pub budget: Arc<Budget>,
-    pub metrics: Arc<Metrics>,
-    /// Held by what runs, where memory is limited: a case and tensors take turns.
-    pub turn: Option<Arc<Mutex<()>>>,
-    pub instances: usize,
-    pub queue: usize,
 }
 
 impl Network {
@@ -193,10 +156,4 @@ impl Port {
             false => Ok(()),
         }
     }
-}
-
-/// How long something took, for the figures.
-pub(super) fn noted(metrics: &Metrics, model: &str, waited: Duration, computed: Duration) {
-    metrics.time(model, "queue", waited);
-    metrics.time(model, "compute", computed);
 }

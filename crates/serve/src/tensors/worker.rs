@@ -1,6 +1,6 @@
 //! A thread that runs a network: one session, made ready for the shapes of the last request.
 
-use super::network::{Answer, Ask, Job, Shared, noted};
+use super::ask::{Answer, Ask, Job, Shared};
 use crate::queue::Queue;
 use crate::refusal::Refusal;
 use ampoule_engine::{Error, Options, Pool, Session};
@@ -67,7 +67,8 @@ impl Worker {
     }
 
     fn note(&self, waited: Duration, computed: Duration) {
-        noted(&self.shared.metrics, &self.name, waited, computed);
+        self.shared.metrics.time(&self.name, "queue", waited);
+        self.shared.metrics.time(&self.name, "compute", computed);
     }
 
     fn rest(&mut self) {

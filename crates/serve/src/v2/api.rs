@@ -1,6 +1,6 @@
 //! Addresses below `/v2`.
 
-use super::infer::{parse, write};
+use super::infer::{VERSION, parse, write};
 use crate::budget::Budget;
 use crate::config::Limits;
 use crate::receive::whole;
@@ -24,9 +24,6 @@ pub(crate) struct Networks {
     pub limits: Limits,
     pub stop: Stop,
 }
-
-/// The only version of every model.
-pub(crate) const VERSION: &str = "1";
 
 impl Networks {
     /// The network of this name, and of this version where one is given.

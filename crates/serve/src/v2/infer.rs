@@ -13,6 +13,9 @@ use half::{bf16, f16};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+/// The only version of every model.
+pub(crate) const VERSION: &str = "1";
+
 /// The length of the JSON where bytes follow it.
 const HEADER: HeaderName = HeaderName::from_static("inference-header-content-length");
 
@@ -203,8 +206,7 @@ pub(super) fn write(
         }
         outputs.push(output);
     }
-    let mut text =
-        json!({ "model_name": network.name, "model_version": super::api::VERSION, "outputs": outputs });
+    let mut text = json!({ "model_name": network.name, "model_version": VERSION, "outputs": outputs });
     if !id.is_empty() {
         text["id"] = id.into();
     }

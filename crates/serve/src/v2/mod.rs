@@ -4,4 +4,5 @@ mod api;
 mod flat;
 mod infer;
 
-pub(crate) use api::{Networks, VERSION, router};
+pub(crate) use api::{Networks, router};
+pub(crate) use infer::VERSION;

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 /// Bright discs in tiles of any size: a small network with a recipe.
 pub fn discs() -> Given {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/quick/discs.onnx");
-    let graph = ampoule_onnx::read_file(&path).unwrap();
-    let recipe = graph.meta("ampoule.recipe").map(str::to_owned);
-    Given { name: "discs".into(), graph, recipe, sha256: "0".repeat(64) }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let graph = ampoule_onnx::read_file(&root.join("assets/quick/discs.onnx")).unwrap();
+    let recipe = std::fs::read_to_string(root.join("recipes/discs.toml")).unwrap();
+    Given { name: "discs".into(), graph, recipe: Some(recipe), sha256: "0".repeat(64) }
 }
 
 /// One of the tiles.
