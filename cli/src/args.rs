@@ -11,6 +11,8 @@ mod import;
 mod inspect;
 mod models;
 mod run;
+#[cfg(feature = "serve")]
+mod serve;
 mod size;
 mod study;
 mod takes;
@@ -26,6 +28,8 @@ pub use import::ImportFolder;
 pub use inspect::Inspect;
 pub use models::{Fetch, Import, Models};
 pub use run::Run;
+#[cfg(feature = "serve")]
+pub use serve::{Serve, View};
 pub use size::Size;
 pub use study::{Report, Study};
 pub use takes::command;
@@ -54,7 +58,7 @@ pub struct Cli {
 impl Cli {
     /// What was typed, or why an option of it is refused. What is no option ends the program with exit code 2.
     pub fn typed() -> Result<Cli, String> {
-        let matches = command().get_matches_from(wild::args_os());
+        let matches = command().get_matches_from(crate::start::line());
         match takes::refused(&matches) {
             Some(why) => Err(why),
             None => {
@@ -105,6 +109,12 @@ pub enum Command {
         /// File that says what to do.
         task: PathBuf,
     },
+    /// Serve models: tensors (Open Inference Protocol over HTTP and gRPC), files, and a page to drop files on.
+    #[cfg(feature = "serve")]
+    Serve(Serve),
+    /// Look at results in a browser: volumes, slides and photos, two variants side by side, pass or fail.
+    #[cfg(feature = "serve")]
+    View(View),
     /// Show CPU, memory and measured ceilings of this machine.
     Doctor(Doctor),
     /// Print a manual page, shell completions or a recipe.

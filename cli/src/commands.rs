@@ -12,7 +12,11 @@ mod models;
 mod optimize;
 mod report;
 mod run;
+#[cfg(feature = "serve")]
+mod serve;
 mod study;
+#[cfg(feature = "serve")]
+mod view;
 
 use crate::args::{Cli, Command, Global};
 use crate::environment;
@@ -48,6 +52,10 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Study(a) => study::run(g, a),
         Command::Report(a) => report::run(g, a),
         Command::StudyWorker { task } => study::worker(task),
+        #[cfg(feature = "serve")]
+        Command::Serve(a) => serve::run(g, a),
+        #[cfg(feature = "serve")]
+        Command::View(a) => view::run(g, a),
         Command::Doctor(a) => doctor::run(g, a),
         Command::Generate(a) => generate::run(g, a),
     }
@@ -64,6 +72,10 @@ fn runs_networks(command: &Command) -> bool {
         | Command::BenchWorker { .. }
         | Command::Optimize(_)
         | Command::StudyWorker { .. } => true,
+        #[cfg(feature = "serve")]
+        Command::Serve(_) => true,
+        #[cfg(feature = "serve")]
+        Command::View(_) => false,
         Command::Models { .. }
         | Command::Import(_)
         | Command::Evaluate(_)

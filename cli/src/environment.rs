@@ -9,6 +9,12 @@ pub fn isa() -> Option<String> {
     std::env::var("AMPOULE_ISA").ok().filter(|s| !s.is_empty())
 }
 
+/// What clients of `serve` must know: `AMPOULE_TOKEN`.
+#[cfg(feature = "serve")]
+pub fn token() -> Option<String> {
+    std::env::var("AMPOULE_TOKEN").ok().filter(|s| !s.is_empty())
+}
+
 /// Folder of fetched models: `AMPOULE_MODELS`, else `ampoule/models` below `XDG_DATA_HOME`, `LOCALAPPDATA` (Windows) or
 /// `~/.local/share`; `None` where none of these is set.
 pub fn models() -> Option<PathBuf> {

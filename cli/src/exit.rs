@@ -135,6 +135,18 @@ impl From<ampoule_optimize::OptionsError> for Failure {
     }
 }
 
+#[cfg(feature = "serve")]
+impl From<ampoule_serve::Error> for Failure {
+    fn from(e: ampoule_serve::Error) -> Self {
+        match e {
+            ampoule_serve::Error::Model { name, source } => Failure::from(source).about(name),
+            ampoule_serve::Error::Results(source) => source.into(),
+            e if e.is_usage() => Failure::usage(e.to_string()),
+            e => library(e.to_string(), e.is_memory()),
+        }
+    }
+}
+
 impl From<ampoule_study::WorkerError> for Failure {
     fn from(e: ampoule_study::WorkerError) -> Self {
         Failure::input(e.to_string())

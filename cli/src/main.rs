@@ -2,11 +2,14 @@
 #![forbid(unsafe_code)]
 
 mod args;
+#[cfg(feature = "serve")]
+mod browser;
 mod calibration;
 mod commands;
 mod environment;
 mod exit;
 mod progress;
+mod start;
 mod stop;
 
 use std::io::Write;
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             // A standard error that cannot be written changes nothing about the exit code.
             let _ = writeln!(std::io::stderr(), "ampoule: {}", failure.message);
+            start::stay();
             failure.code.into()
         }
     }

@@ -1,6 +1,9 @@
 //! Being stopped from outside: the case at hand is finished if that is soon, temporary files are removed, and the exit
 //! code says what stopped it.
 
+#[cfg(feature = "serve")]
+#[path = "stop/service.rs"]
+mod service;
 #[cfg(unix)]
 #[path = "stop/unix.rs"]
 mod system;
@@ -9,6 +12,8 @@ mod system;
 mod system;
 
 use ampoule_files::stop;
+#[cfg(feature = "serve")]
+pub use service::{Service, serving};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -24,6 +29,8 @@ pub fn install() {
 /// Ends the process: soon, if the work at hand ends by itself, and at once where `again` says that it was asked a
 /// second time.
 fn end(signal: i32, again: &mut dyn FnMut() -> bool) -> ! {
+    #[cfg(feature = "serve")]
+    service::end(signal, again);
     stop::request(signal);
     let begun = Instant::now();
     while stop::polite() && begun.elapsed() < GRACE && !again() {

@@ -28,6 +28,9 @@ mod quiet;
 #[cfg(unix)]
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[cfg(feature = "serve")]
+#[path = "cli/serve.rs"]
+mod serve;
 #[path = "cli/slides.rs"]
 mod slides;
 #[path = "cli/study.rs"]

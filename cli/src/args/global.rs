@@ -80,7 +80,7 @@ fn tiers() -> PossibleValuesParser {
     PossibleValuesParser::new(ampoule_kernels::FEATURE_SETS.iter().map(|s| s.name))
 }
 
-fn parse_bytes(text: &str) -> Result<u64, String> {
+pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
     let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(unit);
     let factor: f64 = match unit.trim().to_ascii_lowercase().trim_end_matches(['b', 'i']) {

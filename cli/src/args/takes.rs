@@ -26,6 +26,10 @@ const TAKES: &[(&str, &[&str])] = &[
     ("study", &["max_ram", "json", "quiet", "overwrite", "weights"]),
     ("report", &["max_ram", "quiet", "overwrite"]),
     ("study-worker", &[]),
+    #[cfg(feature = "serve")]
+    ("serve", &["threads", "isa", "precision", "max_ram", "json", "quiet", "recipe"]),
+    #[cfg(feature = "serve")]
+    ("view", &["json", "quiet"]),
     ("doctor", &["isa", "json", "quiet"]),
     ("generate", &["quiet", "weights"]),
 ];

@@ -28,7 +28,9 @@ pub use error::Error;
 pub use label_map::{read_labels, read_labels_within};
 pub use read::is_photo;
 pub use resize::Filter;
-pub use write::{write_grey, write_grey16, write_labels, write_probabilities, write_rgb};
+pub use write::{
+    write_grey, write_grey16, write_jpeg, write_labels, write_probabilities, write_rgb, write_rgba,
+};
 
 /// Eight-bit RGB, rows from the top, three bytes a pixel.
 #[derive(Clone, Debug, PartialEq)]

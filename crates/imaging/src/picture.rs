@@ -21,7 +21,7 @@ mod volume;
 
 pub use colour::palette;
 pub use coverage::Coverage;
-pub use heat::heat_map;
+pub use heat::{heat_colour, heat_map};
 pub use label::{label_picture, write_label_png};
 pub use overlay::overlay;
 pub use png::write_png;

@@ -121,6 +121,9 @@ pub enum Error {
         /// Allowed, in all.
         limit_mib: u64,
     },
+    /// Somebody ended the case early ([`crate::Watch`]).
+    #[error("it was cancelled")]
+    Cancelled,
     /// An output exists already.
     #[error("{path} exists and is not what this command made from this input (another run made it, or it was changed); use --overwrite to replace it", path = path.display())]
     Exists {
@@ -157,6 +160,7 @@ impl Error {
             | Error::Manifest { .. }
             | Error::Skipped { .. }
             | Error::NoSeries { .. }
+            | Error::Cancelled
             | Error::Exists { .. } => false,
         }
     }

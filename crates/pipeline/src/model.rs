@@ -2,6 +2,7 @@
 
 use crate::memory::{Allowance, held_bytes};
 use crate::recipe::{Activation, Kind, Layout, Network};
+use crate::watch::Watch;
 use crate::{Error, Recipe, Result};
 use ampoule_engine::{Options, Pool, Precision, Session, StepInfo};
 use ampoule_graph::{DType, Dim, Graph};
@@ -34,6 +35,8 @@ pub struct Model {
     pool: Arc<Pool>,
     /// Whether inputs of one case may run side by side, one thread each.
     pub parallel_inputs: bool,
+    /// Looks at the present case, and may end it.
+    pub watch: Option<Arc<Watch>>,
     /// Steps of sessions that are gone, with their last times.
     past: Vec<(Key, Vec<StepInfo>)>,
     /// One or several side by side for each network and input shape.
@@ -149,6 +152,7 @@ impl Model {
             reserved: 0,
             pool: Arc::new(Pool::new(threads)),
             parallel_inputs: true,
+            watch: None,
             past: Vec::new(),
             slots: HashMap::new(),
             network_time: Duration::ZERO,
@@ -452,6 +456,18 @@ impl Model {
         };
     }
 
+    /// An error where the present case is to end early.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        self.watch.as_ref().map_or(Ok(()), |w| w.check())
+    }
+
+    /// Notes how many windows of the network at work are done.
+    pub(crate) fn note(&self, done: usize, of: usize) {
+        if let Some(watch) = &self.watch {
+            watch.note(done, of);
+        }
+    }
+
     /// Whether somebody watches the values of every run.
     pub(crate) fn is_observed(&self) -> bool {
         self.options.observe.is_some()
@@ -474,6 +490,7 @@ impl Model {
             reserved: self.reserved,
             pool: one,
             parallel_inputs: false,
+            watch: self.watch.clone(),
             past: Vec::new(),
             slots,
             network_time: Duration::ZERO,

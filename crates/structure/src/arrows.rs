@@ -35,13 +35,14 @@ const ARROWS: &[(&str, &[&str])] = &[
             "pipeline", "random", "system",
         ],
     ),
+    ("serve", &["engine", "files", "graph", "imaging", "pipeline"]),
     // For users: of Rust, and of the command line.
     ("ampoule", &["engine", "graph", "imaging", "kernels", "onnx", "optimize", "pipeline"]),
     (
         "cli",
         &[
             "bench", "engine", "eval", "files", "graph", "imaging", "kernels", "onnx", "optimize",
-            "pipeline", "study", "zoo",
+            "pipeline", "serve", "study", "system", "zoo",
         ],
     ),
     // For tests only.

@@ -6,11 +6,13 @@
 //! | [`Pages`]: zeroed memory that can be given back | anonymous mapping, huge pages | `VirtualAlloc` | the allocator |
 //! | [`Mapped`]: a file in memory | mapping that can be given back | mapping | mapping |
 //! | [`figures`]: memory, CPU, names | `/proc` | Win32 | the crate `sysinfo` |
+//! | [`console`]: whether a window opened for this program alone | never | asked | never |
 //! | [`confine`]: cores and memory of a process | affinity, control groups, limits | number of threads | the same |
 //!
 //! How files are opened, told apart and replaced is in `ampoule-files`; what stops a process is in the command line.
 
 pub mod confine;
+pub mod console;
 pub mod figures;
 mod mapped;
 mod pages;

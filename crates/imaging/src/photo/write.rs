@@ -1,6 +1,7 @@
-//! Grey maps and pictures as PNG.
+//! Grey maps and pictures as PNG, and pictures as JPEG.
 
 use super::Photo;
+use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use std::io::{Error, Result, Write};
@@ -44,6 +45,20 @@ pub fn write_probabilities(out: &mut dyn Write, width: usize, height: usize, val
 /// Writes a picture as a PNG.
 pub fn write_rgb(out: &mut dyn Write, photo: &Photo) -> Result<()> {
     write(out, photo.width, photo.height, &photo.rgb, ExtendedColorType::Rgb8)
+}
+
+/// Writes `width` by `height` pixels of four bytes (red, green, blue, opacity) as a PNG.
+pub fn write_rgba(out: &mut dyn Write, width: usize, height: usize, rgba: &[u8]) -> Result<()> {
+    write(out, width, height, rgba, ExtendedColorType::Rgba8)
+}
+
+/// Writes a picture as a JPEG of `quality` (1 to 100), for a screen: values change a little.
+pub fn write_jpeg(out: &mut dyn Write, photo: &Photo, quality: u8) -> Result<()> {
+    let side = |n: usize| u16::try_from(n).map_err(Error::other);
+    let (width, height) = (side(photo.width)?, side(photo.height)?);
+    JpegEncoder::new_with_quality(out, quality)
+        .encode(&photo.rgb, width.into(), height.into(), ExtendedColorType::Rgb8)
+        .map_err(Error::other)
 }
 
 fn write(

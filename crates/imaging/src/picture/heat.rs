@@ -32,6 +32,11 @@ fn colour(value: f32) -> [u8; 3] {
     mixed(STOPS[low], STOPS[low + 1], at - low as f32)
 }
 
+/// The colour of a value from 0 to 1 in maps of scores; values beyond count as the nearest.
+pub fn heat_colour(value: f32) -> [u8; 3] {
+    colour(if value.is_nan() { 0.0 } else { value })
+}
+
 /// The colour of a value upon grey, which stays visible.
 fn upon(grey: u8, value: f32) -> [u8; 3] {
     mixed([grey; 3], colour(value), 0.6)

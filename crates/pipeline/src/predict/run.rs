@@ -105,6 +105,8 @@ impl Job<'_> {
         let boxes = [tile(self.channels, self.plan.regions[0], self.plan.border)];
         let mut sum: Vec<f32> = Vec::new();
         for (k, net) in self.nets.iter().enumerate() {
+            model.go_on()?;
+            model.note(k, self.nets.len());
             let begun = Instant::now();
             let slot = model.slot(self.i, &self.key(net))?;
             ws.add("load network", begun.elapsed());
@@ -173,6 +175,8 @@ impl Job<'_> {
         let mut left: Vec<&[usize]> = all.chunks(batch).rev().collect();
         let mut windows = Windows { all: all.len(), reused: 0 };
         while let Some(first) = left.last().copied() {
+            model.go_on()?;
+            model.note(first[0], all.len());
             let round = self.round(&mut left, workers, &mut kept);
             let mut sums: Vec<Vec<f32>> = vec![Vec::new(); round.runs.len()];
             for (k, net) in self.nets.iter().enumerate() {

@@ -29,6 +29,7 @@ pub(super) fn numbers(
     let mut windows = Windows::default();
     let outputs = network.active_outputs(fast).to_vec();
     let reuse = !model.is_observed();
+    let watch = model.watch.clone();
     for fold in 0..model.folds() {
         for output in &outputs {
             let key: Key = (fold, output.clone(), dims.clone());
@@ -38,6 +39,9 @@ pub(super) fn numbers(
             let begun = Instant::now();
             let mut kept = Kept::new(KEPT);
             for r in &regions {
+                if let Some(watch) = &watch {
+                    watch.check()?;
+                }
                 let boxes = [tile(channels, *r, border)];
                 let constant = if reuse { of_windows(&boxes) } else { None };
                 let found = constant.as_ref().and_then(|c| kept.find(c));

@@ -1,22 +1,15 @@
 //! `qc.html`: all cases of an output folder with their pictures.
 
 use crate::gallery::{self, Head, Quantity, Row, Status};
-use crate::place::RECORDS;
-use crate::record::{RECORD_ENDING, Record};
-use crate::table::Table;
+use crate::record::Record;
+use crate::results::{Made, results};
 use crate::{Error, Model, Result};
 use ampoule_files::write_atomic;
 use std::path::{Path, PathBuf};
 
 /// Writes the page of the cases in `cases.csv` and the files in `failures.csv`.
 pub(super) fn write(model: &Model, output: &Path) -> Result<()> {
-    let cases = Table::read(&output.join("cases.csv"))?;
-    let failures = output.join("failures.csv");
-    let failed = match failures.is_file() {
-        true => Table::read(&failures)?,
-        false => Table::default(),
-    };
-    let rows = rows(output, &cases, &failed);
+    let mut rows = results(output)?.into_iter().map(row);
     let head = Head {
         title: model.recipe.model.name.clone(),
         recipe: model.recipe.model.name.clone(),
@@ -26,7 +19,7 @@ pub(super) fn write(model: &Model, output: &Path) -> Result<()> {
         date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
     };
     let path = output.join("qc.html");
-    write_atomic(&path, |out| gallery::write(out, &head, &mut rows.iter().cloned())).map_err(Error::io(&path))
+    write_atomic(&path, |out| gallery::write(out, &head, &mut rows)).map_err(Error::io(&path))
 }
 
 /// Whether a page was written here.
@@ -35,57 +28,22 @@ pub(super) fn made(page: &[u8]) -> bool {
     page.windows(name.len()).any(|w| w == name)
 }
 
-fn rows(output: &Path, cases: &Table, failed: &Table) -> Vec<Row> {
-    let mut out = Vec::new();
-    let column = |t: &Table, name: &str| t.column(&[name]);
-    let (Some(name), Some(file), Some(status)) =
-        (column(cases, "case"), column(cases, "file"), column(cases, "status"))
-    else {
-        return out;
-    };
-    let reasons: Vec<(String, String)> = match (failed.column(&["file"]), failed.column(&["reason"])) {
-        (Some(f), Some(r)) => failed.rows.iter().map(|(_, x)| (x[f].clone(), x[r].clone())).collect(),
-        _ => Vec::new(),
-    };
-    for (_, fields) in &cases.rows {
-        let case = &fields[name];
-        let reason = reasons.iter().find(|r| r.0 == fields[file]).map(|r| r.1.clone());
-        let record = record(output, case);
-        out.push(Row {
-            name: case.clone(),
-            status: match fields[status].as_str() {
-                "done" => Status::Done,
-                "kept" => Status::Kept,
-                _ => Status::Failed(reason.unwrap_or_default()),
-            },
-            picture: record.as_ref().and_then(|r| picture(case, r)),
-            class: record.as_ref().filter(|r| !r.classes.is_empty()).map(|r| r.classes.join(", ")),
-            quantities: record.as_ref().map(quantities).unwrap_or_default(),
-            seconds: record.as_ref().and_then(|r| r.timings_ms.get("total")?.as_f64()).map(|ms| ms / 1e3),
-            warnings: record.map(|r| r.warnings).unwrap_or_default(),
-        });
+fn row(made: Made) -> Row {
+    let Made { name, status, reason, record, .. } = made;
+    Row {
+        status: match status.as_str() {
+            "done" => Status::Done,
+            "kept" => Status::Kept,
+            "skipped" => Status::Skipped(reason.unwrap_or_default()),
+            _ => Status::Failed(reason.unwrap_or_default()),
+        },
+        picture: record.as_ref().and_then(|r| picture(&name, r)),
+        class: record.as_ref().filter(|r| !r.classes.is_empty()).map(|r| r.classes.join(", ")),
+        quantities: record.as_ref().map(quantities).unwrap_or_default(),
+        seconds: record.as_ref().and_then(|r| r.timings_ms.get("total")?.as_f64()).map(|ms| ms / 1e3),
+        warnings: record.map(|r| r.warnings).unwrap_or_default(),
+        name,
     }
-    let known: Vec<&String> = cases.rows.iter().map(|r| &r.1[file]).collect();
-    for (path, reason) in reasons.iter().filter(|r| !known.contains(&&r.0)) {
-        out.push(Row {
-            name: path.clone(),
-            status: Status::Skipped(reason.clone()),
-            picture: None,
-            class: None,
-            quantities: Vec::new(),
-            seconds: None,
-            warnings: Vec::new(),
-        });
-    }
-    out
-}
-
-fn record(output: &Path, case: &str) -> Option<Record> {
-    let place = |root: &Path| {
-        let (folder, stem) = case.rsplit_once('/').unwrap_or(("", case));
-        root.join(folder).join(format!("{stem}{RECORD_ENDING}"))
-    };
-    Record::read(&place(output)).or_else(|| Record::read(&place(&output.join(RECORDS))))
 }
 
 /// The picture of a case, as a path from the page.

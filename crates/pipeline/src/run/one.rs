@@ -209,6 +209,7 @@ fn in_memory(
     let recipe = model.recipe.clone();
     let loaded = load(&recipe, case, batch.frame, allowed, batch.outputs.keep_header)?;
     ws.add("read", begun.elapsed());
+    model.go_on()?;
     describe(record, &loaded);
     let settings = crate::Settings { scores: batch.outputs.probabilities, ..batch.settings };
     let found = predict(model, loaded.image(recipe.input[0].colours), settings, &mut ws)?
@@ -217,6 +218,7 @@ fn in_memory(
         Predicted::Numbers(numbers) => decide(record, &recipe, &numbers),
         Predicted::Labels { labels, scores } => {
             let (labels, scores) = finish(&recipe, &loaded, labels, scores, record, &mut ws);
+            model.go_on()?;
             let begun = Instant::now();
             claim.writing()?;
             let segmented = Segmented {

@@ -208,7 +208,7 @@ impl<'a> Shared<'a> {
 
     /// Works on the next case. False where none is left.
     fn next(&self, model: &mut Model) -> bool {
-        if stop::requested().is_some() {
+        if stop::requested().is_some() || model.go_on().is_err() {
             return false;
         }
         let Some(i) = self.queue().waiting.pop_front() else { return false };

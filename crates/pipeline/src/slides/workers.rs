@@ -105,18 +105,27 @@ impl<'a, 't> Shared<'_, 'a, 't> {
             let i = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(w) = self.reader.grid.windows.get(i) else { break };
             self.wait(i);
+            if let Err(e) = model.go_on() {
+                self.fail(e);
+                break;
+            }
             let begun = Instant::now();
             let levels = self.reader.read(w);
             reading += begun.elapsed();
             let levels = levels.map_err(|source| Error::Slide { path: self.input.into(), source });
             let ready = levels.and_then(|levels| self.once(model, w, levels));
             if let Err(e) = ready.and_then(|r| self.assembler().take(i, r)) {
-                self.error.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(e);
-                self.halt();
+                self.fail(e);
             }
             self.turn.notify_all();
         }
         reading
+    }
+
+    /// Ends all threads with an error, the first of them.
+    fn fail(&self, e: Error) {
+        self.error.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(e);
+        self.halt();
     }
 
     fn assembler(&self) -> MutexGuard<'_, TileAssembler<'a, 't>> {

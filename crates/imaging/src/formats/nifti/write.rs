@@ -22,7 +22,8 @@ impl Nifti {
         })
     }
 
-    fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
+    /// Writes the image as a NIfTI file that is not packed.
+    pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut header = self.header.clone();
         let extensions: &[u8] = if self.extensions.len() >= 4 { &self.extensions } else { &[0; 4] };
         // Voxels start at a multiple of 16 behind header and extensions, as the standard asks.
