@@ -1,0 +1,83 @@
+"""The extension module. What users see is in the package's Python files."""
+
+import os
+from typing import Any, Callable, Mapping, Optional, Sequence, Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Path = Union[str, "os.PathLike[str]"]
+_Info = tuple[str, list[tuple[Optional[int], Optional[str]]], Optional[str]]
+_Voxels = Union[
+    tuple[bytes, NDArray[np.uint8]],
+    tuple[Sequence[int], str, NDArray[np.uint8], Sequence[Sequence[float]]],
+]
+
+__version__: str
+__file__: str
+
+class Model:
+    def __init__(self, opening: Mapping[str, Any]) -> None: ...
+    def inputs(self) -> list[_Info]: ...
+    def outputs(self) -> list[_Info]: ...
+    def labels(self) -> list[tuple[str, int]]: ...
+    def images(self) -> Optional[tuple[list[str], bool]]: ...
+    def recipe(self) -> Optional[str]: ...
+    def skeleton(self, name: str) -> str: ...
+    def notes(self) -> list[str]: ...
+    def sha256(self) -> str: ...
+    def write(self, path: _Path) -> None: ...
+    def run(
+        self, inputs: Sequence[tuple[str, NDArray[np.float32]]]
+    ) -> list[tuple[str, NDArray[np.float32]]]: ...
+    def predict_files(self, files: Sequence[_Path], probabilities: bool) -> dict[str, Any]: ...
+    def predict_volumes(self, volumes: Sequence[_Voxels], probabilities: bool) -> dict[str, Any]: ...
+    def predict_photo(self, rgb: NDArray[np.uint8], probabilities: bool) -> dict[str, Any]: ...
+    def collect(self, inputs: Sequence[_Path], output: Optional[_Path]) -> str: ...
+
+class Runner:
+    def __init__(
+        self,
+        opening: Mapping[str, Any],
+        cases: str,
+        output: _Path,
+        overwrite: bool,
+        probabilities: bool,
+        redact_paths: bool,
+    ) -> None: ...
+    def run(self, i: int) -> str: ...
+    def write_tables(
+        self, outcomes: Sequence[Optional[str]], skipped: Sequence[tuple[_Path, str]]
+    ) -> None: ...
+
+def install_calibration(path: _Path) -> None: ...
+def check_recipe(text: str) -> tuple[list[tuple[int, str]], Optional[str]]: ...
+def shipped_recipe(name: str) -> Optional[str]: ...
+def evaluate(
+    predictions: _Path,
+    truth: _Path,
+    groups: Optional[str],
+    instances: bool,
+    resample_truth: bool,
+    like: Optional[str],
+) -> str: ...
+def optimize(
+    model: Model,
+    output: _Path,
+    cases: Mapping[str, Any],
+    options: str,
+    max_drop: Sequence[str],
+    teacher: Optional[Model],
+    fast: bool,
+    overwrite: bool,
+    progress: Optional[Callable[[str, int, int], None]],
+) -> str: ...
+def study(
+    file: _Path,
+    output: _Path,
+    overwrite: bool,
+    max_ram: Optional[int],
+    setting: Mapping[str, Any],
+    progress: Optional[Callable[[str], None]],
+) -> str: ...
+def study_worker(task: _Path) -> None: ...
