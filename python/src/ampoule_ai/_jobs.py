@@ -130,7 +130,7 @@ def study(
     setting = {
         "program": sys.executable,
         "arguments": ["-m", "ampoule_ai"],
-        "code": native.__file__,
+        "code": os.fspath(str(native.__file__)),
         "command": f"ampoule_ai.study({shlex.quote(os.fspath(file))}, {shlex.quote(os.fspath(output))})",
         "models": None if models is None else os.fspath(models),
         "isa": _environment.isa(),

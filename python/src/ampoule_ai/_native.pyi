@@ -14,7 +14,6 @@ _Voxels = Union[
 ]
 
 __version__: str
-__file__: str
 
 class Model:
     def __init__(self, opening: Mapping[str, Any]) -> None: ...

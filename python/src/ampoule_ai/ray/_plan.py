@@ -13,6 +13,8 @@ from .._errors import BadInput, OutOfMemory, UsageError
 
 # Where nothing is planned: what a process takes with a small network.
 DEFAULT_MEMORY = 1 << 30
+# What Python, Ray and their libraries hold in a worker, besides what is planned for the program.
+OVERHEAD = 192 << 20
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,15 @@ def read(
     """The needs of cases by their main files. ``plan`` is what ``ampoule plan --json`` printed, as a file or an object."""
     if plan is None:
         return [Need(default_memory) for _ in files]
+    given: Any = plan
     if not isinstance(plan, Mapping):
         try:
             with open(plan, encoding="utf-8") as file:
-                plan = json.load(file)
+                given = json.load(file)
         except (OSError, ValueError) as e:
-            raise BadInput(f"{os.fspath(plan)}: no plan that can be read: {e}") from e  # type: ignore[arg-type]
+            raise BadInput(f"{os.fspath(plan)}: no plan that can be read: {e}") from e
     try:
-        known = {os.path.abspath(str(c["input"])): c for c in plan["cases"]}  # type: ignore[index]
+        known = {os.path.abspath(str(c["input"])): c for c in given["cases"]}
         return [_need(known.get(os.path.abspath(f)), default_memory) for f in files]
     except (KeyError, TypeError, ValueError) as e:
         raise BadInput(f"the plan is not what `ampoule plan --json` prints: {e!r}") from e
@@ -50,7 +53,7 @@ def _need(case: Optional[Mapping[str, Any]], default_memory: int) -> Need:
     if case is None:
         return Need(default_memory)
     seconds = case.get("seconds")
-    return Need(int(case["peak_memory_bytes"]), None if seconds is None else float(seconds))
+    return Need(int(case["peak_memory_bytes"]) + OVERHEAD, None if seconds is None else float(seconds))
 
 
 def by_program(program: str, arguments: Sequence[str]) -> dict[str, Any]:

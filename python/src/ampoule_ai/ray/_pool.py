@@ -74,7 +74,7 @@ class Pool:
     def start(self, memory: int) -> None:
         """Asks for one more worker; it takes cases once it has a place and its model."""
         options = {"num_cpus": self.threads, "memory": memory, "max_restarts": 0}
-        actor = ray.remote(Worker).options(**options).remote(self.work, self.cases, memory)  # type: ignore[attr-defined]
+        actor = ray.remote(Worker).options(**options).remote(self.work, self.cases, memory)
         self.seats.append(Seat(actor, memory, actor.where.remote()))
 
     def give(self, seat: Seat, case: int) -> None:

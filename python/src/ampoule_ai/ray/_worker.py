@@ -43,7 +43,7 @@ class Worker:
             self._scratch = tempfile.TemporaryDirectory(prefix="ampoule-out-")
             out = self._scratch.name
         self._out = pathlib.Path(out)
-        opening = Opening(**{**work.opening, "max_ram": max_ram})  # type: ignore[typeddict-item]
+        opening = Opening(**{**work.opening, "max_ram": max_ram})
         self._runner = native.Runner(
             opening, cases, out, work.overwrite, work.probabilities, work.redact_paths
         )
@@ -85,9 +85,9 @@ class Worker:
                 own = {os.path.join(folder, w["file"]) for w in told["record"]["outputs"]}
                 for file in sorted(own):
                     self._work.storage.send(self._out / file, join(self._work.out, file))
-                for record in sorted(self._out.rglob("*_ampoule.json")):
-                    within = record.relative_to(self._out).as_posix()
-                    self._work.storage.send(record, join(self._work.out, within))
+                for path in sorted(self._out.rglob("*_ampoule.json")):
+                    within = path.relative_to(self._out).as_posix()
+                    self._work.storage.send(path, join(self._work.out, within))
             return json.dumps(told)
         finally:
             for entry in self._out.iterdir():
