@@ -67,6 +67,15 @@ impl From<ampoule_pipeline::Error> for Failure {
     }
 }
 
+impl From<ampoule_pipeline::CalibrationError> for Failure {
+    fn from(e: ampoule_pipeline::CalibrationError) -> Self {
+        match e {
+            ampoule_pipeline::CalibrationError::Write { .. } => Failure::usage(e.to_string()),
+            e => Failure::input(e.to_string()),
+        }
+    }
+}
+
 impl From<ampoule_engine::Error> for Failure {
     fn from(e: ampoule_engine::Error) -> Self {
         ampoule_pipeline::Error::from(e).into()

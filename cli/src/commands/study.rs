@@ -26,7 +26,9 @@ pub fn run(g: &Global, a: &args::Study) -> Outcome {
         spec,
         folder: output.into(),
         overwrite: g.overwrite,
+        code: program.clone(),
         program,
+        arguments: Vec::new(),
         command: format!("ampoule study {} -o {}", file.display(), output.display()),
         max_ram: g.max_ram,
         isa: environment::isa(),
@@ -35,11 +37,7 @@ pub fn run(g: &Global, a: &args::Study) -> Outcome {
     let mut reporter = Reporter::new(g);
     let results = run_study(&study, &mut |event| tell(g, &mut reporter, &event))?;
     drop(reporter);
-    let text = serde_json::to_string_pretty(&results).map_err(|e| Failure::input(e.to_string()))?;
-    write(&output.join("results.json"), text.as_bytes())?;
-    write(&output.join("results.csv"), report::csv(&results)?.as_bytes())?;
-    let page = report::html(std::slice::from_ref(&results), &[], &[output.into()]);
-    write(&output.join("report.html"), page.as_bytes())?;
+    report::write(&results, output)?;
     if !g.json {
         verdicts(&results);
         say(output.join("report.html").display());

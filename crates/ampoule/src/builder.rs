@@ -3,7 +3,9 @@ use crate::model::Model;
 use crate::options::Options;
 use ampoule_engine::Precision;
 use ampoule_onnx as onnx;
-use std::path::Path;
+use ampoule_pipeline::RECIPE_KEY;
+use ampoule_zoo::{Located, Opened};
+use std::path::{Path, PathBuf};
 
 /// How a model is opened and run.
 ///
@@ -24,7 +26,7 @@ pub struct Builder {
 }
 
 impl Model {
-    /// Opens an ONNX file with all defaults.
+    /// Opens a model with all defaults; [`Builder::open`] says what a model may be.
     pub fn open(path: impl AsRef<Path>) -> Result<Model> {
         Builder::default().open(path)
     }
@@ -68,9 +70,14 @@ impl Builder {
         self
     }
 
-    /// The same from a file.
+    /// The same from a file; or the name of one that comes with the program, such as `glas`, where there is no such file.
     pub fn recipe_file(self, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
+        if !path.is_file()
+            && let Some(text) = path.to_str().and_then(ampoule_zoo::shipped_recipe)
+        {
+            return Ok(self.recipe(text));
+        }
         let text = std::fs::read_to_string(path)
             .map_err(|source| ampoule_pipeline::Error::Io { path: path.into(), source })?;
         Ok(self.recipe(text))
@@ -88,13 +95,29 @@ impl Builder {
         self
     }
 
-    /// Reads an ONNX file. Its weights are mapped, not copied.
+    /// The folder of models that `ampoule models fetch` brought, to be opened by name.
+    pub fn models(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.options.models = Some(folder.into());
+        self
+    }
+
+    /// Opens what the command line takes as a model: an ONNX file, whose weights are mapped and not copied; a TorchScript
+    /// or `torch.export` archive; a folder of a framework; else the name of a model that was fetched
+    /// ([`Builder::models`]) or comes with the program (`deepbet`).
     pub fn open(self, path: impl AsRef<Path>) -> Result<Model> {
         let path = path.as_ref();
-        let graph = onnx::read_file(path)
-            .map_err(|source| ampoule_pipeline::Error::Model { path: path.into(), source })?;
-        let sha256 = ampoule_pipeline::sha256_file(path)?;
-        Model::new(self.options, graph, sha256)
+        let located = match path.to_str() {
+            Some(name) => ampoule_zoo::locate(name, self.options.models.as_deref())?,
+            None => Located::Path(path.into()),
+        };
+        let Opened { mut graph, sha256, notes } = located.open(&[])?;
+        // A model of the catalogue goes with the recipe of this program, whenever it was fetched.
+        if let Some(entry) = path.to_str().and_then(|name| ampoule_zoo::entry(name).ok()) {
+            graph.set_meta(RECIPE_KEY, entry.recipe);
+        }
+        let mut model = Model::new(self.options, graph, sha256)?;
+        model.notes = notes;
+        Ok(model)
     }
 
     /// Takes an ONNX file that is in memory.
@@ -105,4 +128,10 @@ impl Builder {
             .map_err(|source| ampoule_pipeline::Error::Model { path: "model in memory".into(), source })?;
         Model::new(self.options, graph, sha256)
     }
+}
+
+/// The file of a model by its path or name, for what needs one; a model that comes with the program is written into
+/// `folder`. `models` is the folder of those that were fetched.
+pub fn model_path(name: &str, models: Option<&Path>, folder: &Path) -> Result<PathBuf> {
+    Ok(ampoule_zoo::locate(name, models)?.into_path(folder)?)
 }

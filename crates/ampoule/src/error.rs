@@ -10,6 +10,21 @@ pub enum Error {
     /// The model, its recipe or an image cannot be used, or the memory limit cannot be kept.
     #[error(transparent)]
     Pipeline(#[from] ampoule_pipeline::Error),
+    /// The model's path or name is not one that can be opened.
+    #[error(transparent)]
+    Zoo(ampoule_zoo::Error),
+    /// A network cannot be optimized.
+    #[cfg(feature = "optimize")]
+    #[error(transparent)]
+    Optimize(ampoule_optimize::Error),
+    /// Results cannot be judged.
+    #[cfg(feature = "evaluate")]
+    #[error(transparent)]
+    Evaluate(ampoule_eval::Error),
+    /// A study cannot be carried out.
+    #[cfg(feature = "study")]
+    #[error(transparent)]
+    Study(ampoule_study::Error),
     /// The values of a tensor are not as many as its shape has.
     #[error("{values} values do not fill the shape {shape:?}")]
     Values {
@@ -76,19 +91,89 @@ impl Error {
     /// The kind of this error.
     pub fn kind(&self) -> Kind {
         match self {
-            Error::Pipeline(e) if e.is_memory() => Kind::Memory,
-            Error::Pipeline(ampoule_pipeline::Error::Engine(
-                ampoule_engine::Error::Isa(_)
-                | ampoule_engine::Error::InputSize { .. }
-                | ampoule_engine::Error::InputRange { .. },
-            )) => Kind::Usage,
-            Error::Pipeline(_) => Kind::Input,
+            Error::Pipeline(e) => of_pipeline(e),
+            Error::Zoo(ampoule_zoo::Error::UnknownModel { .. }) => Kind::Usage,
+            Error::Zoo(e) => of_library(e.is_memory()),
+            #[cfg(feature = "optimize")]
+            Error::Optimize(e) => of_optimize(e),
+            #[cfg(feature = "evaluate")]
+            Error::Evaluate(e) => of_library(e.is_memory()),
+            #[cfg(feature = "study")]
+            Error::Study(ampoule_study::Error::Isa { .. }) => Kind::Usage,
+            #[cfg(feature = "study")]
+            Error::Study(e) => of_library(e.is_memory()),
             Error::Values { .. }
             | Error::UnknownInput { .. }
             | Error::InputCount { .. }
             | Error::InputShape { .. }
             | Error::UnknownOutput { .. }
             | Error::Slide { .. } => Kind::Usage,
+        }
+    }
+}
+
+fn of_pipeline(e: &ampoule_pipeline::Error) -> Kind {
+    use ampoule_pipeline::Error as E;
+    match e {
+        E::Engine(
+            ampoule_engine::Error::Isa(_)
+            | ampoule_engine::Error::InputSize { .. }
+            | ampoule_engine::Error::InputRange { .. },
+        )
+        | E::Exists { .. }
+        | E::NoSeries { .. } => Kind::Usage,
+        e => of_library(e.is_memory()),
+    }
+}
+
+fn of_library(memory: bool) -> Kind {
+    if memory { Kind::Memory } else { Kind::Input }
+}
+
+#[cfg(feature = "optimize")]
+fn of_optimize(e: &ampoule_optimize::Error) -> Kind {
+    match e {
+        ampoule_optimize::Error::Options(_) | ampoule_optimize::Error::Isa(_) => Kind::Usage,
+        ampoule_optimize::Error::Pipeline(e) => of_pipeline(e),
+        e => of_library(e.is_memory()),
+    }
+}
+
+impl From<ampoule_zoo::Error> for Error {
+    fn from(e: ampoule_zoo::Error) -> Self {
+        match e {
+            ampoule_zoo::Error::Pipeline(e) => Error::Pipeline(e),
+            e => Error::Zoo(e),
+        }
+    }
+}
+
+#[cfg(feature = "optimize")]
+impl From<ampoule_optimize::Error> for Error {
+    fn from(e: ampoule_optimize::Error) -> Self {
+        match e {
+            ampoule_optimize::Error::Pipeline(e) => Error::Pipeline(e),
+            e => Error::Optimize(e),
+        }
+    }
+}
+
+#[cfg(feature = "evaluate")]
+impl From<ampoule_eval::Error> for Error {
+    fn from(e: ampoule_eval::Error) -> Self {
+        match e {
+            ampoule_eval::Error::Pipeline(e) => Error::Pipeline(e),
+            e => Error::Evaluate(e),
+        }
+    }
+}
+
+#[cfg(feature = "study")]
+impl From<ampoule_study::Error> for Error {
+    fn from(e: ampoule_study::Error) -> Self {
+        match e {
+            ampoule_study::Error::Pipeline(e) => Error::Pipeline(e),
+            e => Error::Study(e),
         }
     }
 }

@@ -35,13 +35,16 @@
 //! # Ok::<(), ampoule::Error>(())
 //! ```
 //!
-//! Whoever wants files written, folders of cases and resuming uses the command line, or the crates behind this one:
-//! [`ampoule_pipeline`], [`ampoule_engine`].
+//! Many cases with files written, records and resuming: [`Model::collect`] and [`Model::into_runner`] give them one by one
+//! to whoever decides which is next; the command line runs them all.
 #![forbid(unsafe_code)]
 
 mod builder;
+mod cases;
 mod error;
 mod model;
+#[cfg(feature = "optimize")]
+mod optimized;
 mod options;
 mod outputs;
 mod prediction;
@@ -51,14 +54,30 @@ mod tensor;
 #[cfg(feature = "optimize")]
 pub use ampoule_optimize as optimize;
 
+/// Metrics of results against ground truth (feature `evaluate`).
+#[cfg(feature = "evaluate")]
+pub use ampoule_eval as evaluate;
+
+/// Variants of models under hardware profiles, and what may be said of them (feature `study`).
+#[cfg(feature = "study")]
+pub use ampoule_study as study;
+
 pub use ampoule_engine::Precision;
 pub use ampoule_graph::{DType, Dim};
-pub use ampoule_imaging::Volume;
 pub use ampoule_imaging::geometry::Affine;
-pub use ampoule_pipeline::Measured;
-pub use builder::Builder;
+pub use ampoule_imaging::nifti::{DataType, Nifti};
+pub use ampoule_imaging::photo::Photo;
+pub use ampoule_imaging::{Error as ImageError, Volume};
+pub use ampoule_pipeline::recipe::{Kind as ImageKind, Problem};
+pub use ampoule_pipeline::{
+    Batch, Case, CaseResult, Collected, Error as PipelineError, Images, Measured, Outcome, OutputOptions,
+    Recipe, Record, Settings, Summary, calibration, install_calibration, peak_rss_bytes,
+};
+pub use ampoule_zoo::shipped_recipe;
+pub use builder::{Builder, model_path};
+pub use cases::CaseRunner;
 pub use error::{Error, Kind, Result};
 pub use model::{Model, TensorInfo};
 pub use outputs::Outputs;
 pub use prediction::{Label, Prediction};
-pub use tensor::Tensor;
+pub use tensor::{Tensor, TensorView};

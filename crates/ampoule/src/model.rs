@@ -2,10 +2,10 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::outputs::Outputs;
 use crate::prediction::{Label, Prediction};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, TensorView};
 use ampoule_engine::Session;
 use ampoule_graph::{DType, Dim, Graph, ValueId};
-use ampoule_pipeline::{Case, RECIPE_KEY, Recipe, Settings};
+use ampoule_pipeline::{Case, Images, RECIPE_KEY, Recipe, Settings};
 use std::path::{Path, PathBuf};
 
 /// An input or output of a model, as its file has it.
@@ -24,6 +24,7 @@ pub struct Model {
     graph: Graph,
     recipe: Option<Recipe>,
     sha256: String,
+    pub(crate) notes: Vec<String>,
     options: Options,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
@@ -40,7 +41,44 @@ impl Model {
         let recipe = text.map(|t| Recipe::parse(t, "recipe")).transpose()?;
         let info = |ids: &[ValueId]| ids.iter().map(|id| TensorInfo::new(&graph, *id)).collect();
         let (inputs, outputs) = (info(&graph.inputs), info(&graph.outputs));
-        Ok(Model { graph, recipe, sha256, options, inputs, outputs, session: None, pipeline: None })
+        let notes = Vec::new();
+        Ok(Model { graph, recipe, sha256, notes, options, inputs, outputs, session: None, pipeline: None })
+    }
+
+    /// What a user should know of the model, such as that weights are not as they were fetched.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The recipe in force; `None` for a network without one.
+    pub fn recipe(&self) -> Option<&Recipe> {
+        self.recipe.as_ref()
+    }
+
+    /// Its text.
+    pub fn recipe_text(&self) -> Option<&str> {
+        self.options.recipe.as_deref().or_else(|| self.graph.meta(RECIPE_KEY))
+    }
+
+    /// A recipe to begin with, from what the model says of its inputs and outputs; its lines marked FILL IN must be
+    /// looked at.
+    pub fn skeleton(&self, name: &str) -> String {
+        ampoule_pipeline::recipe::skeleton(&self.graph, name)
+    }
+
+    /// Hash of the model's files, in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// Writes the model as an ONNX file with its recipe inside; whole or not at all.
+    pub fn write_onnx(&self, path: impl AsRef<Path>) -> Result<()> {
+        let (path, mut graph) = (path.as_ref(), self.graph.clone());
+        if let Some(recipe) = self.recipe_text() {
+            graph.set_meta(RECIPE_KEY, recipe);
+        }
+        ampoule_onnx::write_file(&graph, path)
+            .map_err(|source| ampoule_pipeline::Error::Model { path: path.into(), source }.into())
     }
 
     /// Inputs in the order of the file.
@@ -87,6 +125,12 @@ impl Model {
     ///
     /// The network is made ready for the shapes given; a run with the same shapes as the one before starts at once.
     pub fn run(&mut self, inputs: &[(&str, Tensor)]) -> Result<Outputs> {
+        let views: Vec<(&str, TensorView)> = inputs.iter().map(|(name, t)| (*name, t.view())).collect();
+        self.run_views(&views)
+    }
+
+    /// The same on values that lie elsewhere; they are copied once, into the network's own layout.
+    pub fn run_views(&mut self, inputs: &[(&str, TensorView)]) -> Result<Outputs> {
         let given = self.in_order(inputs)?;
         let shapes: Vec<Vec<usize>> = given.iter().map(|t| t.shape().to_vec()).collect();
         let ready =
@@ -141,13 +185,26 @@ impl Model {
         Ok(Prediction::new(&recipe, found))
     }
 
+    /// Runs a case whose images are in memory: a volume for each `[[input]]` of the recipe, in its order, or a photo.
+    pub fn predict_images(&mut self, images: Images) -> Result<Prediction> {
+        let settings = Settings { fast: self.options.fast, scores: self.options.probabilities };
+        let pipeline = self.pipeline()?;
+        let found = ampoule_pipeline::predict_images(pipeline, images, settings)?;
+        Ok(Prediction::new(&pipeline.recipe, found))
+    }
+
+    /// Whether [`Model::predict`] also returns scores, from now on ([`Builder::probabilities`](crate::Builder::probabilities)).
+    pub fn set_probabilities(&mut self, wanted: bool) {
+        self.options.probabilities = wanted;
+    }
+
     /// The tensors in the order of the model's inputs.
-    fn in_order<'a>(&self, given: &'a [(&str, Tensor)]) -> Result<Vec<&'a Tensor>> {
+    fn in_order<'a>(&self, given: &[(&str, TensorView<'a>)]) -> Result<Vec<TensorView<'a>>> {
         if let Some((name, _)) = given.iter().find(|(n, _)| !self.inputs.iter().any(|i| i.name == *n)) {
             return Err(Error::UnknownInput { name: (*name).to_owned(), known: names(&self.inputs) });
         }
         let one = |info: &TensorInfo| {
-            let mut own = given.iter().filter(|(n, _)| *n == info.name).map(|(_, t)| t);
+            let mut own = given.iter().filter(|(n, _)| *n == info.name).map(|(_, t)| *t);
             match (own.next(), own.count()) {
                 (Some(t), 0) if info.takes(t.shape()) => Ok(t),
                 (Some(t), 0) => Err(Error::InputShape {
@@ -163,7 +220,8 @@ impl Model {
         self.inputs.iter().map(one).collect()
     }
 
-    fn pipeline(&mut self) -> Result<&mut ampoule_pipeline::Model> {
+    /// Recipe and networks together, as the crates behind this one take them; an error without a recipe.
+    pub fn pipeline(&mut self) -> Result<&mut ampoule_pipeline::Model> {
         if self.pipeline.is_none() {
             let (graph, recipe) = (self.graph.clone(), self.options.recipe.as_deref());
             let options = self.engine_options(false);
@@ -174,17 +232,28 @@ impl Model {
         self.pipeline.as_mut().ok_or(Error::Pipeline(ampoule_pipeline::Error::NoRecipe))
     }
 
+    /// The name of the instruction-set tier that runs.
+    pub(crate) fn isa(&self) -> Result<String> {
+        let chosen = ampoule_kernels::choose(self.options.features.as_deref());
+        Ok(chosen.map_err(ampoule_engine::Error::from)?.name().to_owned())
+    }
+
+    #[cfg(feature = "optimize")]
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
     fn limit(&self) -> Option<u64> {
         ampoule_pipeline::memory_limit(self.options.memory_limit)
     }
 
     /// Options of the engine; `alone` where nothing but a network is to fit in what the process may still take.
-    fn engine_options(&self, alone: bool) -> ampoule_engine::Options {
+    pub(crate) fn engine_options(&self, alone: bool) -> ampoule_engine::Options {
         let held = if alone { ampoule_pipeline::rss_bytes().unwrap_or(0) } else { 0 };
         ampoule_engine::Options {
             isa: self.options.features.clone(),
             threads: self.options.threads,
-            max_bytes: self.limit(),
+            max_bytes: self.limit().or_else(ampoule_pipeline::total_memory),
             held_bytes: held,
             precision: self.options.precision,
             ..ampoule_engine::Options::default()

@@ -1,4 +1,5 @@
 use ampoule_engine::Precision;
+use std::path::PathBuf;
 
 /// How a model is run; [`Builder`](crate::Builder) documents each.
 #[derive(Clone, Debug, Default)]
@@ -10,4 +11,5 @@ pub(crate) struct Options {
     pub recipe: Option<String>,
     pub fast: bool,
     pub probabilities: bool,
+    pub models: Option<PathBuf>,
 }

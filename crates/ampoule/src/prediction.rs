@@ -1,6 +1,7 @@
 use ampoule_imaging::Volume;
 use ampoule_imaging::geometry::Affine;
 use ampoule_pipeline::{Measured, Recipe};
+use std::time::Duration;
 
 /// A label or class of a recipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct Prediction {
     pub spacing_mm: [f64; 3],
     /// What a reader of the results should know, such as an implausible volume.
     pub warnings: Vec<String>,
+    /// Time of each kind of work, in the order in which it began.
+    pub timings: Vec<(&'static str, Duration)>,
 }
 
 impl Label {
@@ -52,6 +55,7 @@ impl Prediction {
             affine: found.affine,
             spacing_mm: found.spacing,
             warnings: found.warnings,
+            timings: found.timings,
         }
     }
 }

@@ -18,13 +18,44 @@ pub struct Tensor {
     values: Vec<f32>,
 }
 
+/// Values that lie elsewhere, in row-major order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TensorView<'a> {
+    shape: &'a [usize],
+    values: &'a [f32],
+}
+
+impl<'a> TensorView<'a> {
+    /// Values of `shape`; an error where they are not as many.
+    pub fn new(shape: &'a [usize], values: &'a [f32]) -> Result<Self> {
+        fills(shape, values.len())?;
+        Ok(TensorView { shape, values })
+    }
+
+    /// Sizes of the axes.
+    pub fn shape(&self) -> &'a [usize] {
+        self.shape
+    }
+
+    /// The values.
+    pub fn values(&self) -> &'a [f32] {
+        self.values
+    }
+}
+
+/// Whether so many values are those of a shape.
+fn fills(shape: &[usize], values: usize) -> Result<()> {
+    let count = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+    match count == Some(values) {
+        true => Ok(()),
+        false => Err(Error::Values { values, shape: shape.to_vec() }),
+    }
+}
+
 impl Tensor {
     /// A tensor of `shape`; an error where the values are not as many.
     pub fn new(shape: &[usize], values: Vec<f32>) -> Result<Self> {
-        let count = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
-        if count != Some(values.len()) {
-            return Err(Error::Values { values: values.len(), shape: shape.to_vec() });
-        }
+        fills(shape, values.len())?;
         Ok(Tensor { shape: shape.to_vec(), values })
     }
 
@@ -41,6 +72,11 @@ impl Tensor {
     /// The values.
     pub fn values(&self) -> &[f32] {
         &self.values
+    }
+
+    /// The tensor without its values, which stay where they are.
+    pub fn view(&self) -> TensorView<'_> {
+        TensorView { shape: &self.shape, values: &self.values }
     }
 
     /// The values, to be changed.

@@ -1,6 +1,6 @@
 //! The library from outside.
 
-use ampoule::{Error, Kind, Model, Tensor};
+use ampoule::{Batch, CaseResult, Error, Images, Kind, Model, Nifti, Outcome, Photo, Summary, Tensor, TensorView};
 use ampoule_graph::Dim;
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::Unary;
@@ -125,4 +125,67 @@ fn errors_have_kinds() {
     let mut small = Model::builder().memory_limit(1 << 20).open(&model).unwrap();
     let e = small.run(&[("image", Tensor::filled(&[1, 3, 512, 512], 0.0))]).unwrap_err();
     assert_eq!(e.kind(), Kind::Memory, "{e}");
+}
+
+#[test]
+fn values_that_lie_elsewhere_are_taken_as_tensors_are() {
+    let mut model = discs();
+    let image = Tensor::filled(&[1, 3, 16, 24], 0.25);
+    let shape = [1, 3, 16, 24];
+    let view = TensorView::new(&shape, image.values()).unwrap();
+    let found = model.run_views(&[("image", view)]).unwrap();
+    assert_eq!(found, model.run(&[("image", image.clone())]).unwrap());
+    assert_eq!(found.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), ["prob"]);
+    assert_eq!(TensorView::new(&shape, &image.values()[1..]).unwrap_err().kind(), Kind::Usage);
+}
+
+#[test]
+fn images_in_memory_give_the_labels_of_their_files() {
+    let tile = own("assets/quick/test/test02.png");
+    let mut model = discs();
+    let want = model.predict(&tile).unwrap();
+    let found = model.predict_images(Images::Photo(Photo::read(&tile).unwrap())).unwrap();
+    assert_eq!((found.labels, found.measured), (want.labels, want.measured));
+    // What the recipe does not take is said.
+    let cube = ampoule::Volume::filled([4, 4, 4], 1.0f32);
+    let affine = ampoule::Affine([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]);
+    let volume = Images::Volumes(vec![Nifti::from_f32(&cube, affine)]);
+    let e = model.predict_images(volume).unwrap_err();
+    assert!(e.kind() == Kind::Input && e.to_string().contains("a volume is given"), "{e}");
+}
+
+#[test]
+fn models_are_opened_by_name() {
+    let model = Model::open("deepbet").unwrap();
+    assert_eq!(model.recipe().unwrap().model.name, "deepbet");
+    assert_eq!(model.notes().len(), 1);
+    assert_eq!(Model::open("deepbed").unwrap_err().kind(), Kind::Usage);
+    let named = Model::builder().recipe_file("discs").unwrap().open(own("assets/quick/discs.onnx")).unwrap();
+    assert_eq!(named.recipe(), discs().recipe());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("with.onnx");
+    named.write_onnx(&path).unwrap();
+    assert_eq!(Model::open(&path).unwrap().recipe(), named.recipe());
+}
+
+#[test]
+fn cases_run_one_by_one_in_any_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out");
+    let mut model = discs();
+    let found = model.collect(&[own("assets/quick/test")], Some(&output)).unwrap();
+    assert_eq!((found.cases.len(), found.skipped.len()), (16, 0));
+    let mut runner = model.into_runner(found.cases, &output, Batch::default()).unwrap();
+    let mut results = Vec::new();
+    for (i, kept) in [(7, false), (3, false), (7, true)] {
+        let outcome = runner.run(i).unwrap().unwrap();
+        assert_eq!(matches!(outcome, Outcome::Kept(_)), kept, "{outcome:?}");
+        assert!(kept || matches!(&outcome, Outcome::Done(r) if r.case == format!("test{i:02}")), "{outcome:?}");
+        results.push(CaseResult { case: runner.cases()[i].clone(), outcome });
+    }
+    assert!(runner.run(16).unwrap().is_none());
+    assert!(!output.join("cases.csv").exists());
+    runner.write_tables(&Summary { results, ..Summary::default() }).unwrap();
+    let table = std::fs::read_to_string(output.join("cases.csv")).unwrap();
+    assert_eq!(table.lines().count(), 3, "{table}");
 }

@@ -346,3 +346,22 @@ fn pairs_are_read_from_either_file_and_written_as_one() {
     std::fs::write(d.path().join("x.img.gz"), gzip(&voxels)).unwrap();
     assert_eq!(read_volume(&hdr, None, u64::MAX).unwrap().raw, plain.raw);
 }
+
+#[test]
+fn a_header_and_voxels_in_memory_are_checked_as_a_file_is() {
+    let b = bytes();
+    let want = read(&b).unwrap();
+    let found = Nifti::of_header(b[..348].to_vec(), b[352..].to_vec()).unwrap();
+    assert_eq!((found.header, found.raw, found.warnings), (want.header, want.raw, want.warnings));
+    let of = |change: &dyn Fn(&mut Vec<u8>), voxels: &[u8]| {
+        let mut header = b[..348].to_vec();
+        change(&mut header);
+        Nifti::of_header(header, voxels.to_vec())
+    };
+    refused(of(&|_| {}, &b[353..]), "are not those of [6, 7, 8]");
+    refused(of(&|h| h.truncate(100), &b[352..]), "");
+    refused(of(&|h| put(h, 344, b"none"), &b[352..]), "magic");
+    // A second frame, and voxels that are not finite.
+    refused(of(&|h| put(h, 40, &[4, 0, 6, 0, 7, 0, 8, 0, 2, 0]), &b[352..]), "2");
+    refused(of(&|_| {}, &f32::NAN.to_le_bytes().repeat(336)), "not finite");
+}

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod calibration;
 mod case;
 mod claim;
 mod collect;
@@ -45,6 +46,7 @@ pub use ampoule_dicom::{Scan as DicomScan, Series as DicomSeries};
 pub use ampoule_files::kind as file_kind;
 pub use ampoule_system::figures::{available_memory, cpu_model, peak_rss_bytes, rss_bytes, total_memory};
 pub use batch::Batch;
+pub use calibration::{CalibrationError, calibration, install_calibration, write_calibration};
 pub use case::{Case, stem};
 pub use collect::{Collected, collect, collect_series};
 pub use constant::Windows;
@@ -60,11 +62,13 @@ pub use memory::{
 pub use model::{Model, RECIPE_KEY};
 pub use nearest::nearest;
 pub use predict::{Planned, Settings, Timings, Workspace, planned};
-pub use read::{grids_differ, read_image};
+pub use read::{Images, grids_differ, read_image};
 pub use recipe::Recipe;
 pub use record::{OnSlide, Record, Written, sha256_case};
 pub use results::{Made, results};
-pub use run::{CaseResult, Outcome, Prediction, Progress, Summary, predict_case, run_cases};
+pub use run::{
+    CaseResult, Outcome, Prediction, Progress, Runner, Summary, predict_case, predict_images, run_cases,
+};
 pub use series::series_in;
 pub use slides::is_slide;
 pub use table::{Table, field};

@@ -10,7 +10,7 @@ use ampoule_imaging::geometry::{Affine, Orientation};
 use ampoule_imaging::photo::Photo;
 use ampoule_imaging::{Nifti, Volume, formats, plausible, resample};
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Positions in space that may differ between files of one grid, in mm.
 const SAME_MM: f64 = 1e-2;
@@ -233,9 +233,45 @@ fn photo(case: &Case, allowed: Allowance) -> Result<Loaded> {
     };
     let read = Photo::read_within(path, allowed.room)
         .map_err(|source| Error::photo(path, source, allowed.held()))?;
-    let mut notes = read.notes.clone();
-    notes.extend(plausible::photo(&read));
-    Ok(Loaded { channels: Vec::new(), turned: [1.0; 3], source: Source::Photo(read), frame: None, notes })
+    Ok(of_photo(read))
+}
+
+fn of_photo(photo: Photo) -> Loaded {
+    let mut notes = photo.notes.clone();
+    notes.extend(plausible::photo(&photo));
+    Loaded { channels: Vec::new(), turned: [1.0; 3], source: Source::Photo(photo), frame: None, notes }
+}
+
+/// The images of a case that are in memory.
+#[derive(Clone, Debug)]
+pub enum Images {
+    /// A volume for each `[[input]]` of the recipe, in its order.
+    Volumes(Vec<Nifti>),
+    /// A photo or tile.
+    Photo(Photo),
+}
+
+/// A case whose images are in memory; they must be of the recipe's kind, and as many as it has inputs.
+pub(crate) fn taken(recipe: &Recipe, images: Images) -> Result<Loaded> {
+    let wanted = |what: &str| {
+        let reason = format!("the recipe takes {what}");
+        Err(Error::Content { path: recipe.model.name.clone().into(), reason })
+    };
+    match (images, recipe.kind()) {
+        (Images::Photo(photo), Kind::Image) => Ok(of_photo(photo)),
+        (Images::Volumes(list), Kind::Volume) if list.len() == recipe.input.len() => {
+            let names: Vec<PathBuf> = recipe.input.iter().map(|i| i.name.clone().into()).collect();
+            let mut list = list.into_iter();
+            let missing =
+                |i: usize| Error::Content { path: names[i].clone(), reason: "it is missing".into() };
+            stacked(recipe, &names, None, |i| list.next().ok_or_else(|| missing(i)))
+        }
+        (Images::Volumes(list), Kind::Volume) => {
+            wanted(&format!("{} volumes a case; {} are given", recipe.input.len(), list.len()))
+        }
+        (Images::Photo(_), Kind::Volume) => wanted("volumes, and an image in a plane is given"),
+        (Images::Volumes(_), Kind::Image) => wanted("images in a plane, and a volume is given"),
+    }
 }
 
 /// The volume of a case of one file, or of the first of its files, or of its DICOM series.
@@ -261,14 +297,27 @@ fn volumes(
     allowed: Allowance,
     keep_header: bool,
 ) -> Result<Loaded> {
-    let mut first: Option<(Nifti, Reorientation, Orientation)> = None;
-    let (mut channels, mut notes) = (Vec::new(), Vec::new());
     // Every file is held while its values are made.
     let share = Allowance { room: allowed.room / (case.files.len() as u64).max(1), ..allowed };
-    for (path, input) in case.files.iter().zip(&recipe.input) {
-        let mut nifti = image_of(case, path, input.frame.or(frame), share)?;
+    stacked(recipe, &case.files, frame, |i| {
+        let mut nifti = image_of(case, &case.files[i], recipe.input[i].frame.or(frame), share)?;
         nifti.keep_header = keep_header;
-        let name = if case.files.len() > 1 { format!("{}: ", input.name) } else { String::new() };
+        Ok(nifti)
+    })
+}
+
+/// Volumes as channels on the grid of the first of them; `files` are their names in messages.
+fn stacked(
+    recipe: &Recipe,
+    files: &[PathBuf],
+    frame: Option<usize>,
+    mut volume: impl FnMut(usize) -> Result<Nifti>,
+) -> Result<Loaded> {
+    let mut first: Option<(Nifti, Reorientation, Orientation)> = None;
+    let (mut channels, mut notes) = (Vec::new(), Vec::new());
+    for (i, (path, input)) in files.iter().zip(&recipe.input).enumerate() {
+        let nifti = volume(i)?;
+        let name = if files.len() > 1 { format!("{}: ", input.name) } else { String::new() };
         notes.extend(nifti.warnings.iter().map(|w| format!("{name}{w}")));
         // Values that are not finite are 0 and noted by the reader.
         let (stored, _) = nifti.to_f32();
@@ -282,7 +331,7 @@ fn volumes(
                 Some(how) if input.grid == Agree::Same => {
                     return Err(content(format!(
                         "it lies on another grid than {} ({how}); resample it, or set `grid = \"resample\"` in its [[input]]",
-                        case.files[0].display()
+                        files[0].display()
                     )));
                 }
                 Some(how) => {
@@ -299,7 +348,7 @@ fn volumes(
         }
     }
     let Some((nifti, turn, orientation)) = first else {
-        return Err(Error::Content { path: case.name.clone().into(), reason: "it names no files".into() });
+        return Err(Error::Content { path: PathBuf::from("case"), reason: "it names no files".into() });
     };
     let spacing = turn.spacing(nifti.spacing());
     Ok(Loaded {

@@ -17,6 +17,7 @@ use ampoule_pipeline::{Case, Fingerprint, Recipe, sha256_file, sha256_hex};
 use ampoule_system::confine;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -32,6 +33,10 @@ pub struct Study<'a> {
     pub overwrite: bool,
     /// This program's own file, which is started for every cell.
     pub program: PathBuf,
+    /// Arguments that it takes before those of a cell.
+    pub arguments: Vec<OsString>,
+    /// The file whose content is the program's code: `program` itself, or a library that it loads.
+    pub code: PathBuf,
     /// The command that was typed.
     pub command: String,
     /// Most bytes of every process, in addition to what profiles allow.
@@ -216,7 +221,7 @@ fn key(study: &Study, originals: &[(Original, Sets)]) -> String {
     for (metric, margin) in study.spec.workloads.iter().flat_map(|w| &w.margins) {
         text += &serde_json::to_string(&margin.preset(metric)).unwrap_or_default();
     }
-    text += &sha256_file(&study.program).unwrap_or_default();
+    text += &sha256_file(&study.code).unwrap_or_default();
     for w in &study.spec.workloads {
         // Files that are made elsewhere may change between two runs; one that is missing has no hash.
         for v in study.spec.of(w).filter_map(|v| v.file(w)) {
@@ -487,7 +492,7 @@ fn child(
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), text)?;
     let mut command = Command::new(&study.program);
-    command.arg("study-worker").arg(file.path()).stdin(Stdio::null());
+    command.args(&study.arguments).arg("study-worker").arg(file.path()).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     // The peers' ways of being held to a tier.
     if profile.isa.as_deref() == Some("avx2") {

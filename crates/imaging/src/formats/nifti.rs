@@ -203,6 +203,25 @@ impl Nifti {
         Nifti::assembled(header, raw, vec![0; 4], notes)
     }
 
+    /// A volume of one frame from the bytes of a NIfTI header and of its voxels as stored, of which the order is the
+    /// header's. What a file with them would be refused for, they are.
+    pub fn of_header(header: Vec<u8>, mut raw: Vec<u8>) -> Result<Nifti, Error> {
+        let (header, notes) = Header::parse(header)?;
+        let frames = header.frames().unwrap_or(1);
+        if frames != 1 {
+            return Err(Error::Frames { frames });
+        }
+        let described = header.voxels().and_then(|n| n.checked_mul(header.datatype().bytes()));
+        if described != Some(raw.len()) {
+            let dims = header.dims3();
+            return Err(Error::Truncated(format!("{} bytes of voxels are not those of {dims:?}", raw.len())));
+        }
+        if header.big_endian {
+            read::swap(header.datatype(), &mut raw);
+        }
+        Nifti::assembled(header, raw, vec![0; 4], notes)
+    }
+
     /// Refuses a volume whose processing would take more than `most` bytes.
     pub fn room(dims: [usize; 3], t: DataType, most: u64) -> Result<(), Error> {
         read::room(dims, t, most)

@@ -3,10 +3,12 @@
 mod gallery;
 mod one;
 mod paths;
+mod runner;
 mod tables;
 mod workers;
 
-pub use one::{Prediction, predict_case};
+pub use one::{Prediction, predict_case, predict_images};
+pub use runner::Runner;
 pub use workers::run_cases;
 
 use crate::Error;

@@ -7,7 +7,7 @@ use crate::claim::Claim;
 use crate::measure::measure;
 use crate::place::Place;
 use crate::predict::{Predicted, predict};
-use crate::read::{Loaded, load};
+use crate::read::{Images, Loaded, load, taken};
 use crate::recipe::{Choice, Recipe, Rule, Task};
 use crate::record::{Record, State, Written, inputs, millis};
 use crate::write::{Names, Segmented, remove_plain, write_all};
@@ -318,19 +318,37 @@ pub struct Prediction {
 pub fn predict_case(model: &mut Model, case: &Case, settings: crate::Settings) -> Result<Prediction> {
     let mut ws = Workspace::default();
     let allowed = model.allowed();
+    let loaded = ws.time("read", || load(&model.recipe, case, None, allowed, false))?;
+    predict_loaded(model, &loaded, case.main(), settings, ws)
+}
+
+/// Runs a case whose images are in memory, and writes nothing.
+pub fn predict_images(model: &mut Model, images: Images, settings: crate::Settings) -> Result<Prediction> {
+    let mut ws = Workspace::default();
+    let loaded = ws.time("read", || taken(&model.recipe, images))?;
+    let name = PathBuf::from(&model.recipe.input[0].name);
+    predict_loaded(model, &loaded, &name, settings, ws)
+}
+
+fn predict_loaded(
+    model: &mut Model,
+    loaded: &Loaded,
+    name: &Path,
+    settings: crate::Settings,
+    mut ws: Workspace,
+) -> Result<Prediction> {
     let recipe = model.recipe.clone();
-    let loaded = ws.time("read", || load(&recipe, case, None, allowed, false))?;
     let found = predict(model, loaded.image(recipe.input[0].colours), settings, &mut ws)?
-        .map_err(|refused| refused.of(case.main()))?;
+        .map_err(|refused| refused.of(name))?;
     let mut record = Record::default();
-    describe(&mut record, &loaded);
+    describe(&mut record, loaded);
     let (labels, scores, numbers) = match found {
         Predicted::Numbers(n) => {
             decide(&mut record, &recipe, &n);
             (None, Vec::new(), n)
         }
         Predicted::Labels { labels, scores } => {
-            let (labels, scores) = finish(&recipe, &loaded, labels, scores, &mut record, &mut ws);
+            let (labels, scores) = finish(&recipe, loaded, labels, scores, &mut record, &mut ws);
             (Some(labels), scores, Vec::new())
         }
     };

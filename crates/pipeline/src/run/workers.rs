@@ -1,6 +1,6 @@
 //! Who works on which case: all threads on one case, or one case a thread where cases are small.
 
-use super::one::{outputs, run_case};
+use super::runner::Runner;
 use super::{CaseResult, Outcome, Progress, Summary, tables};
 use crate::batch::Batch;
 use crate::case::Case;
@@ -8,7 +8,8 @@ use crate::place::Place;
 use crate::recipe::Kind;
 use crate::{Error, Model, Result, slides};
 use ampoule_files::stop;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -29,20 +30,9 @@ pub fn run_cases(
     batch: &Batch,
     progress: &mut dyn Progress,
 ) -> Result<Summary> {
-    if !batch.outputs.alone {
-        tables::ours(output)?;
-    }
-    let own = |c: &'_ Case| -> Vec<PathBuf> {
-        let instances = c.series.iter().map(|p| &p.path);
-        c.files.iter().chain(instances).chain(&c.ground_truth).cloned().collect()
-    };
-    let files: BTreeSet<PathBuf> = cases.iter().flat_map(own).collect();
     let shared = Shared {
-        clashes: clashes(model, cases, output, batch),
+        runner: Runner::new(model, cases.into(), output.into(), Cow::Borrowed(batch))?,
         cases,
-        inputs: files.into_iter().filter_map(|p| p.canonicalize().ok()).collect(),
-        output,
-        batch,
         queue: Mutex::new(Queue {
             waiting: (0..cases.len()).collect(),
             ended: 0,
@@ -98,27 +88,6 @@ pub fn run_cases(
     Ok(summary)
 }
 
-/// Cases of which several would write the same file, with that file: names of results in a BIDS data set are without
-/// the modality, all others are made of the cases' own.
-fn clashes(model: &Model, cases: &[Case], output: &Path, batch: &Batch) -> HashMap<usize, PathBuf> {
-    let mut owners: HashMap<PathBuf, Vec<usize>> = HashMap::new();
-    for (i, case) in cases.iter().enumerate().filter(|c| c.1.bids) {
-        for path in outputs(model, case, output, batch) {
-            owners.entry(path).or_default().push(i);
-        }
-    }
-    let several = owners.into_iter().filter(|(_, list)| list.len() > 1);
-    several.flat_map(|(path, list)| list.into_iter().map(move |i| (i, path.clone()))).collect()
-}
-
-fn clash(case: &Case, file: &Path) -> Error {
-    let reason = format!(
-        "another case would write {} too; name the files that the recipe wants by `suffix` (in a BIDS data set the modality), or run them into different folders",
-        file.display()
-    );
-    Error::Content { path: case.main().into(), reason }
-}
-
 /// A case whose record was removed while the run went on has no results any more.
 fn still_there(model: &Model, output: &Path, mut r: CaseResult) -> CaseResult {
     let place = Place::new(
@@ -165,12 +134,7 @@ struct Queue {
 /// What the threads share.
 struct Shared<'a> {
     cases: &'a [Case],
-    /// Cases whose results would have the names of another's, with the file.
-    clashes: HashMap<usize, PathBuf>,
-    /// Files of all cases and their ground truths: no output may take their place.
-    inputs: BTreeSet<PathBuf>,
-    output: &'a Path,
-    batch: &'a Batch,
+    runner: Runner<'a>,
     queue: Mutex<Queue>,
     results: Mutex<Vec<Option<Outcome>>>,
     progress: Mutex<&'a mut dyn Progress>,
@@ -215,10 +179,9 @@ impl<'a> Shared<'a> {
         let (case, total) = (&self.cases[i], self.cases.len());
         self.progress().begin(i, total, case);
         let mut on_progress = |done: usize, of: usize| self.progress().part(case, done, of);
-        let run = || run_case(model, case, self.output, self.batch, &self.inputs, &mut on_progress);
-        let outcome = match self.clashes.get(&i).map_or_else(run, |file| Err(clash(case, file))) {
-            Ok(Some(outcome)) => outcome,
-            Ok(None) => {
+        let outcome = match self.runner.run(model, i, &mut on_progress) {
+            Some(outcome) => outcome,
+            None => {
                 // Another process has it; it comes again after all others.
                 if self.missed(i) {
                     self.progress()
@@ -226,7 +189,6 @@ impl<'a> Shared<'a> {
                 }
                 return true;
             }
-            Err(e) => Outcome::Failed(e),
         };
         let result = CaseResult { case: case.clone(), outcome };
         let ended = {

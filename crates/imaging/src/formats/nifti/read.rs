@@ -192,6 +192,6 @@ pub(super) fn room(dims: [usize; 3], t: DataType, memory: u64) -> Result<(), Err
     Ok(())
 }
 
-fn swap(t: DataType, raw: &mut [u8]) {
+pub(super) fn swap(t: DataType, raw: &mut [u8]) {
     raw.chunks_exact_mut(t.bytes()).for_each(<[u8]>::reverse);
 }
