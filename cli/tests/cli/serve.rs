@@ -74,7 +74,10 @@ fn results_are_shown_and_end_with_0() {
     let view = Running::start(program().arg("view").arg(&out).args(["--no-open", "--json"]));
     let page = view.1["page"].as_str().unwrap();
     let (status, list) = view.get(&format!("{page}r/0/cases"), "");
-    assert!(status == 200 && list.contains("\"name\":\"test00\"") && list.contains("\"mask\":true"), "{list}");
+    assert!(
+        status == 200 && list.contains("\"name\":\"test00\"") && list.contains("\"mask\":true"),
+        "{list}"
+    );
     assert_eq!(view.get(&page.replace("/p/", "/p/0"), "").0, 404);
     assert_eq!(view.end(), Some(0));
 }

@@ -4,7 +4,7 @@ use crate::options::Options;
 use ampoule_engine::Precision;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::RECIPE_KEY;
-use ampoule_zoo::{Located, Opened};
+use ampoule_zoo::{Folders, Located, Opened};
 use std::path::{Path, PathBuf};
 
 /// How a model is opened and run.
@@ -97,7 +97,13 @@ impl Builder {
 
     /// The folder of models that `ampoule models fetch` brought, to be opened by name.
     pub fn models(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.options.models = Some(folder.into());
+        self.options.folders.models = Some(folder.into());
+        self
+    }
+
+    /// The folder of TotalSegmentator's weights, for models called `totalsegmentator-TASK`.
+    pub fn weights(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.options.folders.weights = Some(folder.into());
         self
     }
 
@@ -107,7 +113,7 @@ impl Builder {
     pub fn open(self, path: impl AsRef<Path>) -> Result<Model> {
         let path = path.as_ref();
         let located = match path.to_str() {
-            Some(name) => ampoule_zoo::locate(name, self.options.models.as_deref())?,
+            Some(name) => ampoule_zoo::locate(name, &self.options.folders)?,
             None => Located::Path(path.into()),
         };
         let Opened { mut graph, sha256, notes } = located.open(&[])?;
@@ -133,5 +139,6 @@ impl Builder {
 /// The file of a model by its path or name, for what needs one; a model that comes with the program is written into
 /// `folder`. `models` is the folder of those that were fetched.
 pub fn model_path(name: &str, models: Option<&Path>, folder: &Path) -> Result<PathBuf> {
-    Ok(ampoule_zoo::locate(name, models)?.into_path(folder)?)
+    let folders = Folders { models: models.map(Path::to_owned), weights: None };
+    Ok(ampoule_zoo::locate(name, &folders)?.into_path(folder)?)
 }

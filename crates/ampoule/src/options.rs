@@ -1,5 +1,4 @@
 use ampoule_engine::Precision;
-use std::path::PathBuf;
 
 /// How a model is run; [`Builder`](crate::Builder) documents each.
 #[derive(Clone, Debug, Default)]
@@ -11,5 +10,5 @@ pub(crate) struct Options {
     pub recipe: Option<String>,
     pub fast: bool,
     pub probabilities: bool,
-    pub models: Option<PathBuf>,
+    pub folders: ampoule_zoo::Folders,
 }
