@@ -1,3 +1,4 @@
+use ampoule_pipeline::Shard;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -31,6 +32,10 @@ pub struct Run {
     /// number, birth date and sex and the study's dates, as archives need them.
     #[arg(long)]
     pub seg: bool,
+    /// Run only one of so many parts of the cases, by a hash of their names: 3/16 is the third of sixteen. Parts may run at
+    /// the same time, into one folder or several (`ampoule merge`).
+    #[arg(long, value_name = "PART/PARTS", conflicts_with_all = ["audit", "mask"])]
+    pub shard: Option<Shard>,
     /// Frame of 4D images, counted from 0.
     #[arg(long, value_name = "N")]
     pub frame: Option<usize>,
@@ -64,7 +69,7 @@ pub struct Run {
     pub redact_paths: bool,
 }
 
-fn parse_mpp(text: &str) -> Result<f64, String> {
+pub(super) fn parse_mpp(text: &str) -> Result<f64, String> {
     let fine = |v: &f64| (0.02..=50.0).contains(v);
     text.parse().ok().filter(fine).ok_or_else(|| "microns a pixel, 0.02 to 50; for example 0.25".into())
 }

@@ -15,6 +15,8 @@ const TAKES: &[(&str, &[&str])] = &[
     ("import", &["max_ram", "quiet", "overwrite", "recipe"]),
     ("inspect", &["threads", "isa", "precision", "max_ram", "json", "quiet", "verbose", "recipe"]),
     ("run", &["threads", "isa", "precision", "max_ram", "json", "quiet", "overwrite", "recipe"]),
+    ("plan", &["threads", "isa", "precision", "max_ram", "json", "quiet", "overwrite", "recipe"]),
+    ("merge", &["max_ram", "json", "quiet"]),
     ("evaluate", &["max_ram", "json", "quiet", "overwrite"]),
     ("compare", &["threads", "isa", "precision", "max_ram", "json", "quiet", "recipe"]),
     ("optimize", &["threads", "isa", "precision", "max_ram", "json", "quiet", "overwrite", "recipe"]),

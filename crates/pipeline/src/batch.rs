@@ -1,6 +1,6 @@
 //! The options of a run over many cases, and how its progress is reported.
 
-use crate::Settings;
+use crate::{Settings, Shard};
 use crate::write::OutputOptions;
 
 /// What to run.
@@ -14,6 +14,8 @@ pub struct Batch {
     pub mpp: Option<f64>,
     /// Outlines of slides are written as `.geojson.gz`.
     pub gzip: bool,
+    /// The part of the cases that is run; all without.
+    pub shard: Option<Shard>,
     /// Replace files of other runs.
     pub overwrite: bool,
     /// What is written.

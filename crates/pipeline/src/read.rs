@@ -3,6 +3,7 @@
 use crate::case::Case;
 use crate::measure::Voxel;
 use crate::memory::Allowance;
+use crate::population::Intensity;
 use crate::prepare::Image;
 use crate::recipe::{Agree, Colours, Kind, Recipe, Step};
 use crate::{Error, Result, series};
@@ -94,6 +95,8 @@ pub(crate) struct Loaded {
     pub frame: Option<usize>,
     /// Things a user should know.
     pub notes: Vec<String>,
+    /// Intensities of each channel.
+    pub intensities: Vec<Intensity>,
 }
 
 impl Loaded {
@@ -235,7 +238,9 @@ fn photo(case: &Case, allowed: Allowance) -> Result<Loaded> {
         .map_err(|source| Error::photo(path, source, allowed.held()))?;
     let mut notes = read.notes.clone();
     notes.extend(plausible::photo(&read));
-    Ok(Loaded { channels: Vec::new(), turned: [1.0; 3], source: Source::Photo(read), frame: None, notes })
+    let intensities = Intensity::of_photo(&read);
+    let source = Source::Photo(read);
+    Ok(Loaded { channels: Vec::new(), turned: [1.0; 3], source, frame: None, notes, intensities })
 }
 
 /// The volume of a case of one file, or of the first of its files, or of its DICOM series.
@@ -262,7 +267,7 @@ fn volumes(
     keep_header: bool,
 ) -> Result<Loaded> {
     let mut first: Option<(Nifti, Reorientation, Orientation)> = None;
-    let (mut channels, mut notes) = (Vec::new(), Vec::new());
+    let (mut channels, mut notes, mut intensities) = (Vec::new(), Vec::new(), Vec::new());
     // Every file is held while its values are made.
     let share = Allowance { room: allowed.room / (case.files.len() as u64).max(1), ..allowed };
     for (path, input) in case.files.iter().zip(&recipe.input) {
@@ -274,6 +279,7 @@ fn volumes(
         let (stored, _) = nifti.to_f32();
         let content = |reason: String| Error::Content { path: path.clone(), reason };
         notes.extend(plausible::volume(&stored).into_iter().map(|w| format!("{name}{w}")));
+        intensities.extend(Intensity::of_volume(&input.name, &stored));
         let affine = nifti.affine();
         let stored = match &first {
             None => stored,
@@ -308,6 +314,7 @@ fn volumes(
         source: Source::Volume { nifti: Box::new(nifti), turn, orientation },
         frame: recipe.input.first().and_then(|i| i.frame).or(frame),
         notes,
+        intensities,
     })
 }
 

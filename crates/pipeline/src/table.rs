@@ -133,7 +133,7 @@ fn windows(b: u8) -> char {
 }
 
 /// A field in quotation marks where it needs them; line breaks and other control characters become spaces.
-pub(crate) fn field(s: &str) -> String {
+pub fn field(s: &str) -> String {
     let plain: String = s.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match plain.contains([',', '"', ';']) || plain.starts_with([' ', '=', '+', '@']) {
         true => format!("\"{}\"", plain.replace('"', "\"\"")),

@@ -15,6 +15,7 @@ use crate::Volume;
 use crate::geometry::Affine;
 pub use header::{DataType, Header};
 pub(crate) use read::Frames;
+pub(super) use read::header;
 pub use stats::Stats;
 use std::path::Path;
 

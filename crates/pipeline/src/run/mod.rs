@@ -1,11 +1,15 @@
 //! Cases one by one or side by side: read, predict, write, record.
 
 mod gallery;
+mod kinds;
+mod merge;
 mod one;
 mod paths;
+mod population;
 mod tables;
 mod workers;
 
+pub use merge::{Merged, merge_folders};
 pub use one::{Prediction, predict_case};
 pub use workers::run_cases;
 

@@ -6,7 +6,7 @@ use crate::batch::Batch;
 use crate::case::Case;
 use crate::place::Place;
 use crate::recipe::Kind;
-use crate::{Error, Model, Result, slides};
+use crate::{Error, Model, Result, Shard, slides};
 use ampoule_files::stop;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -30,15 +30,18 @@ pub fn run_cases(
     progress: &mut dyn Progress,
 ) -> Result<Summary> {
     if !batch.outputs.alone {
-        tables::ours(output)?;
+        tables::begin(model, output, batch)?;
     }
     let own = |c: &'_ Case| -> Vec<PathBuf> {
         let instances = c.series.iter().map(|p| &p.path);
         c.files.iter().chain(instances).chain(&c.ground_truth).cloned().collect()
     };
     let files: BTreeSet<PathBuf> = cases.iter().flat_map(own).collect();
+    // Inputs and clashes are those of all cases, whichever of them are run here.
+    let (cases, clashes) = part(cases, clashes(model, cases, output, batch), batch.shard);
+    let cases = &cases[..];
     let shared = Shared {
-        clashes: clashes(model, cases, output, batch),
+        clashes,
         cases,
         inputs: files.into_iter().filter_map(|p| p.canonicalize().ok()).collect(),
         output,
@@ -109,6 +112,19 @@ fn clashes(model: &Model, cases: &[Case], output: &Path, batch: &Batch) -> HashM
     }
     let several = owners.into_iter().filter(|(_, list)| list.len() > 1);
     several.flat_map(|(path, list)| list.into_iter().map(move |i| (i, path.clone()))).collect()
+}
+
+/// The cases of a part with the clashes among them.
+fn part(
+    cases: &[Case],
+    clashes: HashMap<usize, PathBuf>,
+    shard: Option<Shard>,
+) -> (Vec<Case>, HashMap<usize, PathBuf>) {
+    let Some(shard) = shard else { return (cases.to_vec(), clashes) };
+    let own: Vec<usize> = (0..cases.len()).filter(|i| shard.holds(&cases[*i].name)).collect();
+    let found = own.iter().enumerate().filter_map(|(to, from)| Some((to, clashes.get(from)?.clone())));
+    let found = found.collect();
+    (own.into_iter().map(|i| cases[i].clone()).collect(), found)
 }
 
 fn clash(case: &Case, file: &Path) -> Error {

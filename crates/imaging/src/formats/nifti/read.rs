@@ -32,6 +32,11 @@ pub(super) fn read(path: &Path, frame: Option<usize>, memory: u64) -> Result<Nif
     Nifti::assembled(header, raw, extensions, notes)
 }
 
+/// The header of a file, without its voxels.
+pub(in crate::formats) fn header(path: &Path) -> Result<Header, Error> {
+    Ok(Header::parse(header_bytes(&mut Stream::open(path)?)?)?.0)
+}
+
 /// The 348 or 540 bytes of the header, as the first four say.
 fn header_bytes(stream: &mut Stream) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; 348];
