@@ -34,7 +34,15 @@ impl Reporter {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Reporter { bar, quiet, json: global.json, top: 1, part: String::new(), begun: Instant::now(), at_work: None }
+        Reporter {
+            bar,
+            quiet,
+            json: global.json,
+            top: 1,
+            part: String::new(),
+            begun: Instant::now(),
+            at_work: None,
+        }
     }
 
     fn line(&self, text: String) {

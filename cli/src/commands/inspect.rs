@@ -7,9 +7,9 @@ use crate::args::{Global, Inspect};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::{Options, Session};
 use ampoule_graph::{Dim, Graph};
-use ampoule_pipeline::{Batch, CasePlan, Described, Planner};
 use ampoule_pipeline::population::POPULATION_KEY;
 use ampoule_pipeline::recipe::Kind;
+use ampoule_pipeline::{Batch, CasePlan, Described, Planner};
 use serde_json::{Value, json as object};
 use std::collections::BTreeMap;
 

@@ -140,7 +140,13 @@ fn tell(
     for (case, p) in &plans.cases {
         let time = seconds(p).map_or(String::new(), |s| format!(", {s:.1} s"));
         let bound = if p.bound { " at most" } else { "" };
-        say(format!("{}:{bound} {} MiB{time}, {} cores, {} windows", case.name, mib(p.peak), cores(p), p.network.windows));
+        say(format!(
+            "{}:{bound} {} MiB{time}, {} cores, {} windows",
+            case.name,
+            mib(p.peak),
+            cores(p),
+            p.network.windows
+        ));
     }
     for (case, e) in &plans.failed {
         say(format!("failed: {}: {e}", case.name));
@@ -161,7 +167,11 @@ fn tell(
 }
 
 /// The table of cases.
-fn table(plans: &Plans, seconds: &dyn Fn(&CasePlan) -> Option<f64>, cores: &dyn Fn(&CasePlan) -> usize) -> String {
+fn table(
+    plans: &Plans,
+    seconds: &dyn Fn(&CasePlan) -> Option<f64>,
+    cores: &dyn Fn(&CasePlan) -> usize,
+) -> String {
     let mut text = String::from("case,input,peak_memory_mib,seconds,cores,windows,upper_bound\n");
     for (case, p) in &plans.cases {
         let time = seconds(p).map_or(String::new(), |s| format!("{s:.2}"));

@@ -158,7 +158,14 @@ fn takes(recipe: &Recipe, case: &Case, file: &Path) -> Result<(), Failure> {
     Err(Failure::usage(format!("{}: {reason}", file.display())))
 }
 
-fn all(g: &Global, model: &mut Model, mut found: Collected, folder: &Path, batch: &Batch, top: usize) -> Outcome {
+fn all(
+    g: &Global,
+    model: &mut Model,
+    mut found: Collected,
+    folder: &Path,
+    batch: &Batch,
+    top: usize,
+) -> Outcome {
     let mut reporter = Reporter::new(g);
     reporter.top = top;
     if let Some(shard) = batch.shard {

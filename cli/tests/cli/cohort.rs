@@ -60,7 +60,8 @@ fn json(o: &std::process::Output) -> Value {
 
 /// Plans a case and runs it in a process of its own: bytes planned, MiB measured.
 fn planned_and_measured(d: &Dir, model: &str, input: &str, more: &[&str]) -> (u64, u64) {
-    let plan = ampoule(d, &[&["plan", model, input, "--no-seconds", "--json", "--threads", "2"], more].concat());
+    let plan =
+        ampoule(d, &[&["plan", model, input, "--no-seconds", "--json", "--threads", "2"], more].concat());
     expect(&plan, 0, &[]);
     let plan = json(&plan)["cases"][0]["peak_memory_bytes"].as_u64().unwrap();
     let run = ampoule(
@@ -78,11 +79,17 @@ fn the_memory_that_is_planned_is_enough_and_not_much_more() {
     let step = |text: &str| format!("[[preprocess]]\n{text}\n");
     network(&d.path("windows.onnx"), 8, &(step("step = \"z-score\"") + &window(64)));
     network(&d.path("small.onnx"), 4, &window(32));
-    network(&d.path("whole.onnx"), 8, &(step("step = \"orient\"\nto = \"RAS\"") + &step("step = \"z-score\"") + "[[network]]"));
+    network(
+        &d.path("whole.onnx"),
+        8,
+        &(step("step = \"orient\"\nto = \"RAS\"") + &step("step = \"z-score\"") + "[[network]]"),
+    );
     network(
         &d.path("spacing.onnx"),
         8,
-        &(step("step = \"resample\"\nspacing = [1.5, 1.5, 1.5]\nmethod = \"cubic\"") + &step("step = \"z-score\"\nover = \"nonzero\"") + &window(64)),
+        &(step("step = \"resample\"\nspacing = [1.5, 1.5, 1.5]\nmethod = \"cubic\"")
+            + &step("step = \"z-score\"\nover = \"nonzero\"")
+            + &window(64)),
     );
     photo_model(&d.path("class.onnx"), true);
     photo_model(&d.path("tiles.onnx"), false);
@@ -104,7 +111,8 @@ fn the_memory_that_is_planned_is_enough_and_not_much_more() {
         for input in inputs {
             let (planned, measured) = planned_and_measured(&d, model, input, &[]);
             let ratio = planned as f64 / (measured << 20) as f64;
-            let line = format!("{model} {input}: {} MiB planned, {measured} measured, {ratio:.3}", planned >> 20);
+            let line =
+                format!("{model} {input}: {} MiB planned, {measured} measured, {ratio:.3}", planned >> 20);
             println!("{line}");
             if !(1.0..=1.15).contains(&ratio) {
                 wrong.push(line);
@@ -123,16 +131,34 @@ fn a_plan_tells_every_case_and_the_most() {
     expect(&o, 1, &[]);
     let v = json(&o);
     let case = &v["cases"][0];
-    assert!(case["input"].as_str().unwrap().ends_with("a.nii.gz") && case["cores"].as_u64().unwrap() > 0, "{v}");
-    assert!(case["seconds"].as_f64().unwrap() > 0.0 && v["calibration"]["error"].as_f64().unwrap() >= 0.0, "{v}");
+    assert!(
+        case["input"].as_str().unwrap().ends_with("a.nii.gz") && case["cores"].as_u64().unwrap() > 0,
+        "{v}"
+    );
+    assert!(
+        case["seconds"].as_f64().unwrap() > 0.0 && v["calibration"]["error"].as_f64().unwrap() >= 0.0,
+        "{v}"
+    );
     let most = v["maximum"]["peak_memory_mib"].as_u64().unwrap();
     assert_eq!(most, case["peak_memory_bytes"].as_u64().unwrap().div_ceil(1 << 20));
     assert!(v["failed"][0]["error"].as_str().unwrap().contains("b.nii.gz"), "{v}");
     assert!(read(&d, "plan.csv").starts_with("case,input,peak_memory_mib,seconds,cores"));
-    expect(&ampoule(&d, &["plan", "tiny.onnx", "in", "--csv", "plan.csv", "--no-seconds"]), 2, &["plan.csv exists"]);
-    expect(&ampoule(&d, &["plan", "tiny.onnx", "in", "--no-seconds"]), 1, &["1 cases planned, 1 not: at most"]);
+    expect(
+        &ampoule(&d, &["plan", "tiny.onnx", "in", "--csv", "plan.csv", "--no-seconds"]),
+        2,
+        &["plan.csv exists"],
+    );
+    expect(
+        &ampoule(&d, &["plan", "tiny.onnx", "in", "--no-seconds"]),
+        1,
+        &["1 cases planned, 1 not: at most"],
+    );
     // What does not fit is refused as `run` refuses it.
-    expect(&ampoule(&d, &["plan", "tiny.onnx", "in/a.nii.gz", "--no-seconds", "--max-ram", "1M"]), 5, &["the limit is 1 MiB"]);
+    expect(
+        &ampoule(&d, &["plan", "tiny.onnx", "in/a.nii.gz", "--no-seconds", "--max-ram", "1M"]),
+        5,
+        &["the limit is 1 MiB"],
+    );
     assert_eq!(d.names("in").len(), 2);
 }
 
@@ -202,7 +228,9 @@ fn folders_of_shards_become_one() {
     let mut cases = rows(&d, "all/cases.csv");
     cases.dedup();
     assert_eq!(cases.len(), 13);
-    assert!(read(&d, "all/failures.csv").contains("damaged.nii.gz") && read(&d, "all/cases.csv").contains("s1"));
+    assert!(
+        read(&d, "all/failures.csv").contains("damaged.nii.gz") && read(&d, "all/cases.csv").contains("s1")
+    );
     let page = read(&d, "all/qc.html");
     assert_eq!(page.matches("<article").count(), 13);
     assert!(page.contains("src=\"s1/case") && page.contains("src=\"s2/case"));
@@ -230,7 +258,11 @@ fn two_cohorts_are_not_mixed_in_one_folder() {
     write_volume(&d.path("b.nii.gz"), 12, 3);
     expect(&ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "out"]), 0, &["1 done"]);
     let refused = ampoule(&d, &["run", "other.onnx", "b.nii.gz", "-o", "out"]);
-    expect(&refused, 2, &["out holds results of another model (`tiny`", "give each cohort a folder of its own"]);
+    expect(
+        &refused,
+        2,
+        &["out holds results of another model (`tiny`", "give each cohort a folder of its own"],
+    );
     assert_eq!(rows(&d, "out/cases.csv"), ["head"]);
     expect(&ampoule(&d, &["run", "other.onnx", "b.nii.gz", "-o", "next"]), 0, &["1 done"]);
     expect(&ampoule(&d, &["merge", "out", "next", "-o", "both"]), 2, &["another model"]);
@@ -246,7 +278,12 @@ fn cases_that_stand_twice_are_named_and_the_others_run() {
     let table = "case,image,site\nx,a.nii.gz,Bonn\ny,b.nii.gz,Bonn\nx,a.nii.gz,Bonn\nz,b.nii.gz,\nz,c.nii.gz,\nw,none.nii.gz,\n";
     std::fs::write(d.path("list.csv"), table).unwrap();
     let o = ampoule(&d, &["run", "tiny.onnx", "list.csv", "-o", "out"]);
-    let words = ["`x` stands in line 2 already", "line 5: the case `z` stands in line 6 too", "none.nii.gz", "2 done, 0 kept, 1 failed, 3 skipped"];
+    let words = [
+        "`x` stands in line 2 already",
+        "line 5: the case `z` stands in line 6 too",
+        "none.nii.gz",
+        "2 done, 0 kept, 1 failed, 3 skipped",
+    ];
     expect(&o, 1, &words);
     assert!(read(&d, "out/cases.csv").contains("Bonn"));
 }
@@ -254,7 +291,14 @@ fn cases_that_stand_twice_are_named_and_the_others_run() {
 #[test]
 fn data_sets_of_frameworks_are_read() {
     let d = setup();
-    for name in ["set/imagesTr/a", "set/imagesTr/b", "set/imagesTs/c", "raw/imagesTr/p_0000", "raw/imagesTr/q_0000", "raw/labelsTr/p"] {
+    for name in [
+        "set/imagesTr/a",
+        "set/imagesTr/b",
+        "set/imagesTs/c",
+        "raw/imagesTr/p_0000",
+        "raw/imagesTr/q_0000",
+        "raw/labelsTr/p",
+    ] {
         write_volume(&d.path(&format!("{name}.nii.gz")), 10 + name.len(), 2);
     }
     let list = r#"{"training": [{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}, {"image": "imagesTr/b.nii.gz"}],
@@ -264,14 +308,27 @@ fn data_sets_of_frameworks_are_read() {
     assert_eq!(rows(&d, "out/cases.csv"), ["imagesTr/a", "imagesTr/b", "imagesTs/c"]);
     expect(&ampoule(&d, &["run", "tiny.onnx", "set/dataset.json#training", "-o", "one"]), 0, &["2 done"]);
     assert_eq!(rows(&d, "one/cases.csv"), ["a", "b"]);
-    expect(&ampoule(&d, &["run", "tiny.onnx", "set/dataset.json#validation", "-o", "no"]), 3, &["its lists are: training, test"]);
-    std::fs::write(d.path("set/bad.json"), r#"{"training": [{"label": "x"}, {"image": "../head.nii.gz"}]}"#).unwrap();
-    expect(&ampoule(&d, &["run", "tiny.onnx", "set/bad.json", "-o", "no"]), 3, &["entry 1 of `training` has no `image`", "outside of the list's folder"]);
+    expect(
+        &ampoule(&d, &["run", "tiny.onnx", "set/dataset.json#validation", "-o", "no"]),
+        3,
+        &["its lists are: training, test"],
+    );
+    std::fs::write(d.path("set/bad.json"), r#"{"training": [{"label": "x"}, {"image": "../head.nii.gz"}]}"#)
+        .unwrap();
+    expect(
+        &ampoule(&d, &["run", "tiny.onnx", "set/bad.json", "-o", "no"]),
+        3,
+        &["entry 1 of `training` has no `image`", "outside of the list's folder"],
+    );
     // nnU-Net: numbers are channels, and labels are none of the images.
     expect(&ampoule(&d, &["run", "tiny.onnx", "raw", "-o", "nn"]), 0, &["2 done"]);
     assert_eq!(rows(&d, "nn/cases.csv"), ["imagesTr/p", "imagesTr/q"]);
     for path in ["s3://bucket/scans", "https://host/x.nii.gz"] {
-        expect(&ampoule(&d, &["run", "tiny.onnx", path, "-o", "no"]), 3, &["object storage", "Python package"]);
+        expect(
+            &ampoule(&d, &["run", "tiny.onnx", path, "-o", "no"]),
+            3,
+            &["object storage", "Python package"],
+        );
     }
     assert!(!d.path("no").exists());
 }
@@ -287,16 +344,24 @@ fn sites_of_participants_are_compared() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let mut v = super::head();
         // The scanner of one site shows everything brighter.
-        v.data.iter_mut().for_each(|x| *x = *x * (1.0 + i as f32 / 100.0) + if i % 2 == 0 { 0.0 } else { 400.0 });
+        v.data
+            .iter_mut()
+            .for_each(|x| *x = *x * (1.0 + i as f32 / 100.0) + if i % 2 == 0 { 0.0 } else { 400.0 });
         Nifti::from_f32(&v, plain()).write(&path).unwrap();
         table += &format!("{sub}\t{}\n", if i % 2 == 0 { "Kyiv" } else { "Bonn" });
     }
     std::fs::write(d.path("set/participants.tsv"), table + "sub-99\tBonn\n").unwrap();
-    std::fs::write(d.path("set/dataset_description.json"), "{\"Name\":\"x\",\"BIDSVersion\":\"1.8.0\"}").unwrap();
+    std::fs::write(d.path("set/dataset_description.json"), "{\"Name\":\"x\",\"BIDSVersion\":\"1.8.0\"}")
+        .unwrap();
     let o = ampoule(&d, &["run", "tiny.onnx", "set", "-o", "out", "--recipe", "bids.toml"]);
     expect(&o, 0, &["24 done", "1 of 25 participants have no image for the model: sub-99"]);
     let found = read(&d, "out/population.csv");
-    let line = found.lines().find(|l| l.starts_with("median intensity of T1w,Bonn")).unwrap_or_else(|| panic!("{found}"));
+    let line = found
+        .lines()
+        .find(|l| l.starts_with("median intensity of T1w,Bonn"))
+        .unwrap_or_else(|| panic!("{found}"));
     assert!(line.ends_with(",1"), "{found}");
-    assert!(read(&d, "out/population.html").contains("Bonn") && read(&d, "out/.bidsignore").contains("qc.html"));
+    assert!(
+        read(&d, "out/population.html").contains("Bonn") && read(&d, "out/.bidsignore").contains("qc.html")
+    );
 }

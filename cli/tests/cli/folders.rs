@@ -172,7 +172,13 @@ fn a_bids_data_set_becomes_derivatives() {
     expect(&ampoule(&d, &run), 0, &["1 files were left alone", "2 done, 0 kept, 0 failed, 0 skipped"]);
     let ours = "set/derivatives/ours";
     for (folder, entities) in [("sub-01/anat", "sub-01"), ("sub-02/ses-1/anat", "sub-02_ses-1")] {
-        let want = ["ampoule.json", "desc-bet_T1w.json", "desc-bet_T1w.nii.gz", "desc-tiny_mask.nii.gz", "desc-tiny_qc.png"];
+        let want = [
+            "ampoule.json",
+            "desc-bet_T1w.json",
+            "desc-bet_T1w.nii.gz",
+            "desc-tiny_mask.nii.gz",
+            "desc-tiny_qc.png",
+        ];
         let want: Vec<String> = want.iter().map(|w| format!("{entities}_{w}")).collect();
         assert_eq!(d.names(&format!("{ours}/{folder}")), want);
     }

@@ -14,9 +14,9 @@ mod sniff;
 mod stream;
 pub(crate) mod tif;
 
+use crate::geometry::Affine;
 pub use error::Error;
 pub use kind::{Family, Format};
-use crate::geometry::Affine;
 use nifti::{Header, Nifti};
 use std::path::Path;
 
@@ -35,9 +35,19 @@ struct VolumeFormat {
 
 /// Formats of volumes that are read. The first that recognises a file has it.
 const VOLUMES: [VolumeFormat; 4] = [
-    VolumeFormat { format: Format::Nifti, sniff: nifti::sniff, read: Nifti::read_within, header: nifti::header },
+    VolumeFormat {
+        format: Format::Nifti,
+        sniff: nifti::sniff,
+        read: Nifti::read_within,
+        header: nifti::header,
+    },
     VolumeFormat { format: Format::Nrrd, sniff: nrrd::sniff, read: nrrd::read, header: nrrd::header },
-    VolumeFormat { format: Format::MetaImage, sniff: metaimage::sniff, read: metaimage::read, header: metaimage::header },
+    VolumeFormat {
+        format: Format::MetaImage,
+        sniff: metaimage::sniff,
+        read: metaimage::read,
+        header: metaimage::header,
+    },
     VolumeFormat { format: Format::Mgh, sniff: mgh::sniff, read: mgh::read, header: mgh::header },
 ];
 

@@ -1,7 +1,7 @@
 //! The options of a run over many cases, and how its progress is reported.
 
-use crate::{Settings, Shard};
 use crate::write::OutputOptions;
+use crate::{Settings, Shard};
 
 /// What to run.
 #[derive(Clone, Debug, Default)]

@@ -89,7 +89,9 @@ pub fn calibrate(
         }
     }
     let Some((dims, plan)) = sizes.first() else {
-        return Err(Failure::input("no image could be made that the model takes; --no-seconds leaves out the time"));
+        return Err(Failure::input(
+            "no image could be made that the model takes; --no-seconds leaves out the time",
+        ));
     };
     let run = |dims: [usize; 3], plan: &CasePlan, name: &str| {
         measured(g, a, model, &folder.path().join(name), (dims, typical.spacing), plan)
@@ -206,9 +208,8 @@ fn made(model: &Model, folder: &Path, dims: [usize; 3], spacing: [f64; 3]) -> st
         names.push(input.name.clone());
         files.push(file);
     }
-    let [names, files] = [names, files].map(|l| {
-        l.iter().map(|t| ampoule_pipeline::csv_field(t)).collect::<Vec<_>>().join(",")
-    });
+    let [names, files] = [names, files]
+        .map(|l| l.iter().map(|t| ampoule_pipeline::csv_field(t)).collect::<Vec<_>>().join(","));
     let manifest = folder.join("made.csv");
     std::fs::write(&manifest, format!("{names}\n{files}\n"))?;
     Ok(manifest)

@@ -38,7 +38,8 @@ pub(super) fn cases(recipe: &Recipe, path: &Path, list: Option<&str>) -> Result<
         None => LISTS.into_iter().filter(|l| keys.contains(l)).collect(),
     };
     if lists.is_empty() {
-        let reason = format!("it has none of the lists training, validation and test; its lists are: {}", there());
+        let reason =
+            format!("it has none of the lists training, validation and test; its lists are: {}", there());
         return Err(content(reason));
     }
     let (mut found, mut problems) = (Vec::new(), Vec::new());
@@ -174,7 +175,8 @@ mod tests {
         assert_eq!(all.skipped.len(), 1, "{:?}", all.skipped);
         let one = outcome(1, WHOLE, Some("training")).unwrap();
         assert_eq!((one.cases.len(), one.cases[0].name.as_str()), (1, "a"));
-        let two = outcome(2, r#"{"validation": [{"image": ["i/p_0000.nii", "i/p_0001.nii"]}]}"#, None).unwrap();
+        let two =
+            outcome(2, r#"{"validation": [{"image": ["i/p_0000.nii", "i/p_0001.nii"]}]}"#, None).unwrap();
         assert_eq!((two.cases[0].name.as_str(), two.cases[0].files.len()), ("p", 2));
     }
 

@@ -18,7 +18,12 @@ pub(crate) fn doubled(cases: Vec<(Case, String)>) -> (Vec<Case>, Vec<(PathBuf, S
         for (k, i) in list.iter().enumerate() {
             let name = &first.name;
             if equal && k > 0 {
-                reasons.insert(*i, format!("the case `{name}` stands in {place} already, with the same files; it is run once"));
+                reasons.insert(
+                    *i,
+                    format!(
+                        "the case `{name}` stands in {place} already, with the same files; it is run once"
+                    ),
+                );
             } else if !equal {
                 let others: Vec<&str> =
                     list.iter().filter(|o| *o != i).map(|o| cases[*o].1.as_str()).collect();
@@ -47,12 +52,16 @@ mod tests {
 
     #[test]
     fn equal_rows_are_run_once_and_contradictions_not_at_all() {
-        let case = |name: &str, file: &str| Case { name: name.into(), files: vec![file.into()], ..Case::default() };
+        let case =
+            |name: &str, file: &str| Case { name: name.into(), files: vec![file.into()], ..Case::default() };
         let rows = [("a", "1"), ("b", "2"), ("a", "1"), ("c", "3"), ("c", "4"), ("d", "5")];
         let rows = rows.iter().zip(2..).map(|((n, f), l)| (case(n, f), format!("line {l}"))).collect();
         let (kept, left) = doubled(rows);
         assert_eq!(kept.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["a", "b", "d"]);
         assert_eq!(left.len(), 3);
-        assert!(left[0].1.contains("in line 2 already") && left[1].1.starts_with("line 5: the case `c` stands in line 6 too"));
+        assert!(
+            left[0].1.contains("in line 2 already")
+                && left[1].1.starts_with("line 5: the case `c` stands in line 6 too")
+        );
     }
 }

@@ -82,10 +82,16 @@ pub(super) fn cases(recipe: &Recipe, path: &Path) -> Result<Found> {
                 continue;
             }
             let files: Vec<PathBuf> = wanted.iter().filter_map(|n| files.get(n).cloned()).collect();
-            let ending = files[0].file_name().unwrap_or_default().to_string_lossy()[stem(&files[0]).len()..].to_owned();
+            let ending = files[0].file_name().unwrap_or_default().to_string_lossy()[stem(&files[0]).len()..]
+                .to_owned();
             let truth = labels.join(format!("{base}{ending}"));
             let name = if prefix.is_empty() { base } else { format!("{prefix}/{base}") };
-            out.cases.push(Case { name, files, ground_truth: truth.is_file().then_some(truth), ..Case::default() });
+            out.cases.push(Case {
+                name,
+                files,
+                ground_truth: truth.is_file().then_some(truth),
+                ..Case::default()
+            });
         }
     }
     if others > 0 {
@@ -107,14 +113,23 @@ mod tests {
     #[test]
     fn cases_have_their_channels_and_labels() {
         let d = tempfile::tempdir().unwrap();
-        for name in ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz", "imagesTr/b_0000.nii.gz", "labelsTr/a.nii.gz", "imagesTs/c_0000.nii.gz", "imagesTs/c_0001.nii.gz"] {
+        for name in [
+            "imagesTr/a_0000.nii.gz",
+            "imagesTr/a_0001.nii.gz",
+            "imagesTr/b_0000.nii.gz",
+            "labelsTr/a.nii.gz",
+            "imagesTs/c_0000.nii.gz",
+            "imagesTs/c_0001.nii.gz",
+        ] {
             let path = d.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         }
         let text = "version = 2\n[model]\nname = \"x\"\ntask = \"segmentation\"\n[[input]]\nname = \"a\"\nsuffix = \"_0001\"\n[[input]]\nname = \"b\"\nsuffix = \"_0000\"\n[[network]]\n[[label]]\nname = \"a\"\nvalue = 1\n";
         let recipe = Recipe::parse(text, "").unwrap();
-        assert!(is_raw(d.path()) && is_raw(&d.path().join("imagesTs")) && !is_raw(&d.path().join("labelsTr")));
+        assert!(
+            is_raw(d.path()) && is_raw(&d.path().join("imagesTs")) && !is_raw(&d.path().join("labelsTr"))
+        );
         let found = cases(&recipe, d.path()).unwrap();
         let names: Vec<&str> = found.cases.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["imagesTr/a", "imagesTs/c"]);

@@ -34,7 +34,8 @@ impl Participants {
         };
         let site = table.column(&SITES);
         let told = |v: &String| !v.is_empty() && v != "n/a";
-        let one = |(_, row): (usize, Vec<String>)| (row[id].clone(), site.map(|c| row[c].clone()).filter(told));
+        let one =
+            |(_, row): (usize, Vec<String>)| (row[id].clone(), site.map(|c| row[c].clone()).filter(told));
         Participants(table.rows.into_iter().map(one).collect())
     }
 
@@ -88,6 +89,9 @@ mod tests {
         let sites = cases.map(|c| c.site);
         assert_eq!(sites, [Some("Bonn".into()), Some("Bonn".into()), None, None]);
         assert_eq!(notes.len(), 2);
-        assert!(notes[0].contains("1 of 3") && notes[0].contains("sub-03") && notes[1].contains("sub-09"), "{notes:?}");
+        assert!(
+            notes[0].contains("1 of 3") && notes[0].contains("sub-03") && notes[1].contains("sub-09"),
+            "{notes:?}"
+        );
     }
 }

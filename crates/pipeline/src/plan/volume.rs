@@ -49,8 +49,7 @@ pub(super) fn described(recipe: &Recipe, case: &Case) -> Result<(Described, Size
     let Some(d) = first else {
         return Err(Error::Content { path: case.name.clone().into(), reason: "it names no files".into() });
     };
-    let image =
-        Described { dims: d.dims, spacing: d.spacing, voxel_bytes: widest, files: case.files.len() };
+    let image = Described { dims: d.dims, spacing: d.spacing, voxel_bytes: widest, files: case.files.len() };
     Ok((image, turned(recipe, &d)))
 }
 
@@ -65,7 +64,8 @@ fn turned(recipe: &Recipe, d: &formats::Described) -> Sizes {
         if let Some(to) = Orientation::parse(to).filter(|o| o.codes() != "RAS") {
             let canonical = sizes;
             for i in 0..3 {
-                (sizes.dims[i], sizes.spacing[i]) = (canonical.dims[to.axis[i]], canonical.spacing[to.axis[i]]);
+                (sizes.dims[i], sizes.spacing[i]) =
+                    (canonical.dims[to.axis[i]], canonical.spacing[to.axis[i]]);
             }
         }
     }

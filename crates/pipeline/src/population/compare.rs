@@ -120,7 +120,8 @@ mod tests {
     fn cases(site: &str, n: usize, shift: f64) -> Vec<(String, Features)> {
         let one = |i: usize| {
             let spread = (i as f64 * 1.7).sin() * 50.0;
-            let features = [("brain (ml)", 1400.0 + spread + shift), ("median intensity of T1", 300.0 + spread)];
+            let features =
+                [("brain (ml)", 1400.0 + spread + shift), ("median intensity of T1", 300.0 + spread)];
             (site.to_owned(), features.map(|(k, v)| (k.to_owned(), v)).into())
         };
         (0..n).map(one).collect()
@@ -128,7 +129,8 @@ mod tests {
 
     #[test]
     fn the_site_that_differs_is_named_and_others_are_not() {
-        let all = [cases("a", 30, 0.0), cases("b", 30, 3.0), cases("c", 30, 200.0), cases("few", 3, 999.0)].concat();
+        let all = [cases("a", 30, 0.0), cases("b", 30, 3.0), cases("c", 30, 200.0), cases("few", 3, 999.0)]
+            .concat();
         let reference: Vec<Features> = cases("", 60, 0.0).into_iter().map(|c| c.1).collect();
         for known in [Some(Reference::of(&reference)), None] {
             let found = compare(&all, known.as_ref());

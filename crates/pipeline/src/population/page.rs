@@ -15,7 +15,8 @@ const POINTS: usize = 300;
 /// `population.csv`: a row a feature and site.
 pub(crate) fn table(all: &[Comparison]) -> String {
     let mut out =
-        "feature,site,cases,median,least,most,reference_median,robust_z,ks_distance,p_holm,differs\n".to_owned();
+        "feature,site,cases,median,least,most,reference_median,robust_z,ks_distance,p_holm,differs\n"
+            .to_owned();
     for c in all {
         let mut row = vec![c.feature.clone(), c.site.clone(), c.cases.to_string()];
         row.extend([c.median, c.range[0], c.range[1]].map(|v| v.to_string()));
@@ -116,7 +117,8 @@ fn strips(
     }
     let kept = reference.and_then(|r| r.features.get(feature));
     let every: Vec<f64> = sites.values().flatten().chain(kept.into_iter().flatten()).copied().collect();
-    let (low, high) = every.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(*v), r.1.max(*v)));
+    let (low, high) =
+        every.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |r, v| (r.0.min(*v), r.1.max(*v)));
     let span = if high > low { high - low } else { 1.0 };
     let mut strip = |name: &str, values: &[f64]| {
         write!(out, "<div class=s><span>{}</span><svg width={WIDTH} height=16>", text(name))?;

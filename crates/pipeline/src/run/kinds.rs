@@ -16,9 +16,8 @@ pub(super) fn listed(path: &Path) -> Option<Vec<Value>> {
 /// Two entries that are not of one model and one recipe, where there are such: the second, and in what it differs.
 pub(super) fn apart(all: &[Value]) -> Option<(&Value, &'static str)> {
     let first = all.first()?;
-    let differs = |what: &'static str, key: &str| {
-        all.iter().find(|v| v.get(key) != first.get(key)).map(|v| (v, what))
-    };
+    let differs =
+        |what: &'static str, key: &str| all.iter().find(|v| v.get(key) != first.get(key)).map(|v| (v, what));
     differs("model", "model_sha256").or_else(|| differs("recipe", "recipe"))
 }
 

@@ -34,11 +34,7 @@ pub struct Merged {
 
 /// Merges the tables of `folders` into `output`, which may be one of them. Results stay where they are: a column `folder` says
 /// where. Several models or recipes are refused.
-pub fn merge_folders(
-    folders: &[PathBuf],
-    output: &Path,
-    reference: Option<&Reference>,
-) -> Result<Merged> {
+pub fn merge_folders(folders: &[PathBuf], output: &Path, reference: Option<&Reference>) -> Result<Merged> {
     std::fs::create_dir_all(output).map_err(Error::io(output))?;
     let _claim = Claim::wait(&output.join(LOCK))?;
     let runs = runs(folders)?;
@@ -56,7 +52,8 @@ pub fn merge_folders(
     let made = |row: &&Row| at(row, "status") != "failed";
     let done: BTreeSet<String> = all.rows.values().filter(made).map(|r| at(r, "file")).collect();
     failures.retain(|file, _| !done.contains(file));
-    let mut merged = Merged { failures: failures.len(), doubled: all.doubled, found: all.found, ..Merged::default() };
+    let mut merged =
+        Merged { failures: failures.len(), doubled: all.doubled, found: all.found, ..Merged::default() };
     merged.made = all.rows.values().filter(made).count();
     merged.failed = all.rows.len() - merged.made;
     write(output, all, failures, predictions, &runs)?;
@@ -121,7 +118,9 @@ impl Cases {
         let mut records = Vec::new();
         found(folder, output, 0, &mut records)?;
         for record in records.into_iter().filter(|r| !known.contains(&r.case)) {
-            let entry = runs.iter().find(|v| v.get("fingerprint").and_then(Value::as_str) == Some(&record.fingerprint));
+            let entry = runs
+                .iter()
+                .find(|v| v.get("fingerprint").and_then(Value::as_str) == Some(&record.fingerprint));
             // Without the kind of run nothing says what its numbers are.
             let Some(recipe) = entry.and_then(recipe_of) else { continue };
             let file = record.inputs.first().map(|i| PathBuf::from(&i.file)).unwrap_or_default();

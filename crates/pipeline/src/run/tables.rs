@@ -1,9 +1,9 @@
 //! The tables of an output folder: what every case gave, what failed, and with which settings. Several runs, and
 //! several processes, write into the same tables, row by row.
 
-use super::{gallery, kinds, population};
 use super::paths::Paths;
 use super::{CaseResult, Outcome, Summary};
+use super::{gallery, kinds, population};
 use crate::batch::Batch;
 use crate::case::Case;
 use crate::claim::Claim;
@@ -47,9 +47,16 @@ pub(super) fn write(model: &Model, output: &Path, summary: &Summary, batch: &Bat
     std::fs::create_dir_all(output).map_err(Error::io(output))?;
     let _claim = Claim::wait(&output.join(LOCK))?;
     // Whoever has the claim is the only one to write these.
-    for name in
-        ["cases.csv", "predictions.csv", "failures.csv", "runs.json", "qc.html", "population.csv", "population.html", "dataset_description.json"]
-    {
+    for name in [
+        "cases.csv",
+        "predictions.csv",
+        "failures.csv",
+        "runs.json",
+        "qc.html",
+        "population.csv",
+        "population.html",
+        "dataset_description.json",
+    ] {
         super::one::remove_temporaries(&output.join(name));
     }
     let paths = Paths { redact: batch.outputs.redact_paths };
@@ -322,7 +329,8 @@ fn failures(output: &Path, summary: &Summary, paths: Paths) -> Result<()> {
 }
 
 /// Files of a folder that BIDS knows nothing of, for its validator.
-const NOT_BIDS: &str = "*_ampoule.json\n*_qc.png\n*.csv\nqc.html\npopulation.html\nruns.json\naudit.jsonl\nrecords/\n";
+const NOT_BIDS: &str =
+    "*_ampoule.json\n*_qc.png\n*.csv\nqc.html\npopulation.html\nruns.json\naudit.jsonl\nrecords/\n";
 
 /// What makes the output folder a BIDS derivative data set.
 fn bids(output: &Path, model: &str) -> Result<()> {

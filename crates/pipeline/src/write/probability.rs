@@ -17,7 +17,8 @@ fn labels(n: &Names) -> Vec<usize> {
 
 /// The name of a label as a value of BIDS, which has letters and digits only.
 fn alphanumeric(recipe: &Recipe, k: usize) -> String {
-    let own = |i: usize| -> String { recipe.label[i].name.chars().filter(char::is_ascii_alphanumeric).collect() };
+    let own =
+        |i: usize| -> String { recipe.label[i].name.chars().filter(char::is_ascii_alphanumeric).collect() };
     let unique = (0..recipe.label.len()).all(|o| o == k || own(o) != own(k));
     if unique && !own(k).is_empty() { own(k) } else { format!("{}{k}", own(k)) }
 }
