@@ -9,7 +9,9 @@ mod generate;
 mod global;
 mod import;
 mod inspect;
+mod merge;
 mod models;
+mod plan;
 mod run;
 #[cfg(feature = "serve")]
 mod serve;
@@ -26,7 +28,9 @@ pub use generate::{Document, Generate};
 pub use global::{Global, Precision};
 pub use import::ImportFolder;
 pub use inspect::Inspect;
+pub use merge::Merge;
 pub use models::{Fetch, Import, Models};
+pub use plan::Plan;
 pub use run::Run;
 #[cfg(feature = "serve")]
 pub use serve::{Serve, View};
@@ -84,6 +88,10 @@ pub enum Command {
     Inspect(Inspect),
     /// Run a model on scans, slides, tiles or photos.
     Run(Run),
+    /// Tell memory, time and cores of every case before `run`, for a scheduler's requests.
+    Plan(Plan),
+    /// Merge output folders of `run`: one row a case, one list of failures, one page.
+    Merge(Merge),
     /// Compare masks, label maps or classes with the ground truth: metrics per case and in total.
     Evaluate(Evaluate),
     /// Parity of two models on the same input.

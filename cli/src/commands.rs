@@ -8,8 +8,10 @@ mod evaluate;
 mod generate;
 mod import;
 mod inspect;
+mod merge;
 mod models;
 mod optimize;
+mod plan;
 mod report;
 mod run;
 #[cfg(feature = "serve")]
@@ -44,6 +46,8 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Import(a) => import::run(g, a),
         Command::Inspect(a) => inspect::run(g, a),
         Command::Run(a) => run::run(g, a, &cli.given),
+        Command::Plan(a) => plan::run(g, a, &cli.given),
+        Command::Merge(a) => merge::run(g, a),
         Command::Evaluate(a) => evaluate::run(g, a),
         Command::Compare(a) => compare::run(g, a, &cli.given),
         Command::Bench(a) => bench::run(g, a),
@@ -67,6 +71,7 @@ fn runs_networks(command: &Command) -> bool {
         Command::Demo(_)
         | Command::Inspect(_)
         | Command::Run(_)
+        | Command::Plan(_)
         | Command::Compare(_)
         | Command::Bench(_)
         | Command::BenchWorker { .. }
@@ -78,6 +83,7 @@ fn runs_networks(command: &Command) -> bool {
         Command::View(_) => false,
         Command::Models { .. }
         | Command::Import(_)
+        | Command::Merge(_)
         | Command::Evaluate(_)
         | Command::Study(_)
         | Command::Report(_)

@@ -61,6 +61,7 @@ impl From<ampoule_pipeline::Error> for Failure {
             e,
             ampoule_pipeline::Error::Engine(ampoule_engine::Error::Isa(_))
                 | ampoule_pipeline::Error::Exists { .. }
+                | ampoule_pipeline::Error::Cohort { .. }
                 | ampoule_pipeline::Error::NoSeries { .. }
         );
         Failure { code: if usage { Code::Usage } else { Code::Input }, message: e.to_string() }

@@ -13,6 +13,8 @@ pub struct Reporter {
     json: bool,
     /// Classes named for a classified image, the likeliest first.
     pub top: usize,
+    /// Said before the last line of a run: which part of the cases it was.
+    pub part: String,
     /// When the slide or work at hand was begun.
     begun: Instant,
     /// The work at hand, and when it was last told of.
@@ -32,7 +34,15 @@ impl Reporter {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        Reporter { bar, quiet, json: global.json, top: 1, begun: Instant::now(), at_work: None }
+        Reporter {
+            bar,
+            quiet,
+            json: global.json,
+            top: 1,
+            part: String::new(),
+            begun: Instant::now(),
+            at_work: None,
+        }
     }
 
     fn line(&self, text: String) {
@@ -106,7 +116,7 @@ impl Reporter {
             bar.finish_and_clear();
         }
         let [done, kept, failed, skipped] = summary.counts();
-        let mut text = format!("{done} done, {kept} kept, {failed} failed, {skipped} skipped");
+        let mut text = format!("{}{done} done, {kept} kept, {failed} failed, {skipped} skipped", self.part);
         match summary.warnings() {
             0 => {}
             1 => text += "; 1 warning",

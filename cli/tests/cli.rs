@@ -4,6 +4,8 @@
 mod bench;
 #[path = "cli/calibration.rs"]
 mod calibration;
+#[path = "cli/cohort.rs"]
+mod cohort;
 #[path = "cli/damaged.rs"]
 mod damaged;
 #[path = "cli/demo.rs"]
@@ -102,6 +104,7 @@ impl Dir {
     /// Names without those of the tables of all cases.
     fn results(&self, folder: &str) -> Vec<String> {
         let tables = ["cases.csv", "failures.csv", "predictions.csv", "qc.html", "runs.json"];
+        let tables = [&tables[..], &["population.csv", "population.html"]].concat();
         self.names(folder).into_iter().filter(|n| !tables.contains(&n.as_str())).collect()
     }
 }

@@ -1,3 +1,4 @@
+use ampoule_pipeline::Shard;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -38,6 +39,10 @@ pub struct Run {
     /// Format of volumes that are written [default: as the input where it is NIfTI, else nii.gz].
     #[arg(long, value_name = "FORMAT", value_parser = ["nii.gz", "nii", "nrrd", "mha"])]
     pub format: Option<String>,
+    /// Run only one of so many parts of the cases, by a hash of their names: 3/16 is the third of sixteen. Parts may run at
+    /// the same time, into one folder or several (`ampoule merge`).
+    #[arg(long, value_name = "PART/PARTS", conflicts_with_all = ["audit", "mask"])]
+    pub shard: Option<Shard>,
     /// Frame of 4D images, counted from 0.
     #[arg(long, value_name = "N")]
     pub frame: Option<usize>,
@@ -71,7 +76,7 @@ pub struct Run {
     pub redact_paths: bool,
 }
 
-fn parse_mpp(text: &str) -> Result<f64, String> {
+pub(super) fn parse_mpp(text: &str) -> Result<f64, String> {
     let fine = |v: &f64| (0.02..=50.0).contains(v);
     text.parse().ok().filter(fine).ok_or_else(|| "microns a pixel, 0.02 to 50; for example 0.25".into())
 }

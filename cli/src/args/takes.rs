@@ -15,6 +15,8 @@ const TAKES: &[(&str, &[&str])] = &[
     ("import", &["max_ram", "quiet", "overwrite", "recipe", "weights"]),
     ("inspect", &["threads", "isa", "precision", "max_ram", "json", "quiet", "verbose", "recipe", "weights"]),
     ("run", &["threads", "isa", "precision", "max_ram", "json", "quiet", "overwrite", "recipe", "weights"]),
+    ("plan", &["threads", "isa", "precision", "max_ram", "json", "quiet", "overwrite", "recipe", "weights"]),
+    ("merge", &["max_ram", "json", "quiet"]),
     ("evaluate", &["max_ram", "json", "quiet", "overwrite"]),
     ("compare", &["threads", "isa", "precision", "max_ram", "json", "quiet", "recipe", "weights"]),
     (

@@ -79,8 +79,8 @@ fn models(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bo
 fn verdicts(g: &Global, a: &Compare) -> Outcome {
     let reference = Global { precision: None, ..g.clone() };
     let settings = Settings { fast: a.fast, scores: false };
-    let mut first = Runner { model: load(&reference, &a.model_a)?, settings };
-    let mut second = Runner { model: load(g, &a.model_b)?, settings };
+    let mut first = Runner { model: load(&reference, &a.model_a)?, settings, features: Vec::new() };
+    let mut second = Runner { model: load(g, &a.model_b)?, settings, features: Vec::new() };
     let recipe = first.model.recipe.clone();
     let truth = a.truth.as_deref().map(|p| GroundTruth::read(p, &recipe)).transpose()?;
     let mut cases = Vec::new();

@@ -7,8 +7,9 @@ use crate::args::{Global, Inspect};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::{Options, Session};
 use ampoule_graph::{Dim, Graph};
-use ampoule_pipeline::Planned;
+use ampoule_pipeline::population::POPULATION_KEY;
 use ampoule_pipeline::recipe::Kind;
+use ampoule_pipeline::{Batch, CasePlan, Described, Planner};
 use serde_json::{Value, json as object};
 use std::collections::BTreeMap;
 
@@ -29,8 +30,9 @@ pub fn run(g: &Global, a: &Inspect) -> Outcome {
     let inputs: Vec<String> = graph.inputs.iter().map(|i| describe(&graph, *i)).collect();
     let outputs: Vec<String> = graph.outputs.iter().map(|i| describe(&graph, *i)).collect();
     let unsupported = graph.unsupported();
-    let meta: BTreeMap<String, String> =
-        graph.metadata.iter().filter(|(k, _)| k != ampoule_pipeline::RECIPE_KEY).cloned().collect();
+    // The recipe is shown by itself, and the calibration cases are numbers for programs.
+    let shown = |k: &String| ![ampoule_pipeline::RECIPE_KEY, POPULATION_KEY].contains(&k.as_str());
+    let meta: BTreeMap<String, String> = graph.metadata.iter().filter(|(k, _)| shown(k)).cloned().collect();
     let recipe = graph.meta(ampoule_pipeline::RECIPE_KEY).map(str::to_owned);
     let mut networks = Vec::new();
     let plan = match (unsupported.is_empty(), recipe.is_some() || g.recipe.is_some()) {
@@ -53,7 +55,7 @@ pub fn run(g: &Global, a: &Inspect) -> Outcome {
     let unsupported: Vec<String> = unsupported.iter().map(|u| format!("{} ({})", u.op, u.reason)).collect();
     if g.json {
         json(&object!({
-            "plan": plan.as_ref().and_then(Plan::json),
+            "plan": plan.as_ref().map(Plan::json),
             "file": path.to_string(), "parameters": parameters, "inputs": inputs, "outputs": outputs,
             "operators": operators, "unsupported": unsupported, "metadata": meta, "networks": networks,
         }))?;
@@ -69,7 +71,7 @@ pub fn run(g: &Global, a: &Inspect) -> Outcome {
     for n in &networks {
         print_network(n, g.verbose || profile);
     }
-    if let Some(text) = plan.as_ref().and_then(Plan::text) {
+    if let Some(text) = plan.as_ref().map(Plan::text) {
         say(text);
     }
     if let (Some(r), true) = (recipe, g.verbose) {
@@ -85,8 +87,7 @@ struct Plan {
     dims: [usize; 3],
     /// Outputs that give the result.
     outputs: Vec<String>,
-    /// Segmentations only.
-    planned: Option<Planned>,
+    planned: CasePlan,
 }
 
 impl Plan {
@@ -97,7 +98,9 @@ impl Plan {
             Kind::Image => [size[2], size[1], 1],
             Kind::Volume => [size[2], size[1], size[0]],
         };
-        let planned = ampoule_pipeline::planned(&mut loaded, dims)?;
+        let files = loaded.recipe.input.len();
+        let image = Described { dims, spacing: [1.0; 3], voxel_bytes: 4, files };
+        let planned = Planner::new().described(&mut loaded, &image, &Batch::default())?;
         let outputs = loaded.recipe.last().outputs.clone();
         Ok(Plan { recipe: loaded.recipe.model.name.clone(), dims, outputs, planned })
     }
@@ -105,26 +108,34 @@ impl Plan {
     /// Sizes of the tensor that the network of an output takes, where the recipe says.
     fn input(&self, output: &str) -> Option<Vec<usize>> {
         let own = self.outputs.iter().any(|o| o == output);
-        self.planned.as_ref().filter(|_| own).map(|p| p.tensor.clone())
+        own.then(|| self.planned.network.tensor.clone())
     }
 
-    fn text(&self) -> Option<String> {
-        let p = self.planned.as_ref()?;
-        let ([a, b, c], [x, y, z]) = (self.dims, p.input);
-        let [image, network, scores, peak] = [p.image, p.network, p.scores, p.peak()].map(mib);
-        Some(format!(
-            "recipe `{}` on {a}x{b}x{c} of the network's grid: {} windows of {x}x{y}x{z}, {} labels at a time; peak about {peak:.0} MiB (image {image:.0}, network {network:.0}, scores and labels {scores:.0}), beside the program and the file itself",
-            self.recipe, p.windows, p.labels_at_a_time
-        ))
+    fn text(&self) -> String {
+        let n = &self.planned.network;
+        let ([a, b, c], [x, y, z]) = (self.dims, n.input);
+        let stages: Vec<String> =
+            self.planned.stages.iter().map(|s| format!("{} {:.0}", s.name, mib(s.bytes))).collect();
+        format!(
+            "recipe `{}` on a float32 image of {a}x{b}x{c}: {} windows of {x}x{y}x{z}, {} labels at a time; peak {} MiB with the program (beside it {}; network {:.0}, scores and labels {:.0})",
+            self.recipe,
+            n.windows,
+            n.labels_at_a_time,
+            self.planned.peak.div_ceil(1 << 20),
+            stages.join(", "),
+            mib(n.network),
+            mib(n.scores)
+        )
     }
 
-    fn json(&self) -> Option<Value> {
-        let p = self.planned.as_ref()?;
-        Some(object!({
-            "recipe": self.recipe, "grid": self.dims, "windows": p.windows, "input": p.tensor,
-            "labels_at_a_time": p.labels_at_a_time, "image_mb": mib(p.image), "network_mb": mib(p.network),
-            "scores_mb": mib(p.scores), "peak_mb": mib(p.peak()),
-        }))
+    fn json(&self) -> Value {
+        let p = &self.planned;
+        let n = &p.network;
+        object!({
+            "recipe": self.recipe, "image": self.dims, "windows": n.windows, "input": n.tensor,
+            "labels_at_a_time": n.labels_at_a_time, "network_mb": mib(n.network),
+            "scores_mb": mib(n.scores), "peak_memory_bytes": p.peak, "upper_bound": p.bound,
+        })
     }
 }
 

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
     // What is wrong with the inputs is said before a model is read, as far as any model would mind.
     if let [one] = &a.inputs[..]
-        && !one.exists()
+        && !one.to_string_lossy().contains("://")
+        && !ampoule_pipeline::input_exists(one)
     {
         let path = one.clone();
         let source = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file or folder");
@@ -62,6 +63,7 @@ pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
         mpp: a.mpp,
         gzip: a.gzip,
         overwrite: g.overwrite,
+        shard: a.shard,
         outputs: OutputOptions {
             probabilities: a.save_probabilities,
             segmentation,
@@ -84,7 +86,7 @@ pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
 }
 
 /// Refuses options that do nothing for what the recipe takes and gives.
-fn in_vain(recipe: &Recipe, given: &BTreeSet<String>) -> Result<(), Failure> {
+pub(super) fn in_vain(recipe: &Recipe, given: &BTreeSet<String>) -> Result<(), Failure> {
     let (volumes, slides) = (recipe.kind() == Kind::Volume, recipe.slide.is_some());
     let classes = recipe.model.task == Task::Classification;
     let needs = [
@@ -112,7 +114,7 @@ fn wants_segmentation(recipe: &Recipe, cases: &[Case]) -> Result<bool, Failure> 
 }
 
 /// What cases of a recipe are, for people.
-fn kind(recipe: &Recipe) -> &'static str {
+pub(super) fn kind(recipe: &Recipe) -> &'static str {
     match recipe.kind() {
         Kind::Volume => "volumes (.nii, .nii.gz, .mgz, DICOM series)",
         Kind::Image => "photos, tiles or slides (PNG, JPEG, TIFF, WebP, BMP, SVS)",
@@ -161,9 +163,21 @@ fn takes(recipe: &Recipe, case: &Case, file: &Path) -> Result<(), Failure> {
     Err(Failure::usage(format!("{}: {reason}", file.display())))
 }
 
-fn all(g: &Global, model: &mut Model, found: Collected, folder: &Path, batch: &Batch, top: usize) -> Outcome {
+fn all(
+    g: &Global,
+    model: &mut Model,
+    mut found: Collected,
+    folder: &Path,
+    batch: &Batch,
+    top: usize,
+) -> Outcome {
     let mut reporter = Reporter::new(g);
     reporter.top = top;
+    if let Some(shard) = batch.shard {
+        let (own, all) = (found.cases.iter().filter(|c| shard.holds(&c.name)).count(), found.cases.len());
+        reporter.part = format!("shard {shard} ({own} of {all} cases): ");
+        found.skipped.retain(|(path, _)| shard.holds_file(path));
+    }
     found.notes.iter().for_each(|n| reporter.say(format!("note: {n}")));
     if batch.settings.fast && model.recipe.network.iter().all(|n| n.fast.is_none()) {
         reporter.say("note: the recipe has no faster way; --fast changes nothing".to_owned());

@@ -9,7 +9,7 @@ use std::path::Path;
 /// The cases that a path names, for a recipe: a file, a folder, or a manifest. Those that no manifest and no data set gives a
 /// group are grouped by `grouping`, where there is one.
 pub fn cases(path: &Path, recipe: &Recipe, grouping: Option<&Grouping>) -> Result<Vec<Case>> {
-    if !path.exists() {
+    if !ampoule_pipeline::input_exists(path) && !path.to_string_lossy().contains("://") {
         return Err(Error::Input { path: path.into(), reason: "there is no such file or folder".into() });
     }
     let mut found = collect(recipe, &[path.to_path_buf()], None)?;

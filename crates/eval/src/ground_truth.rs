@@ -103,9 +103,12 @@ impl GroundTruth {
 
     /// The same; with `resample` volumes on other grids are resampled to the nearest labels.
     pub fn read_with(path: &Path, recipe: &Recipe, resample: bool) -> Result<Self> {
-        if path.is_dir() {
+        // Cases of a list have their ground truth in it.
+        let list = ampoule_pipeline::names_ground_truth(path);
+        if path.is_dir() || list {
+            let folder = if list { path.parent().unwrap_or(Path::new("")) } else { path };
             let instances = recipe.foreground().any(|l| l.instances);
-            return Ok(GroundTruth::Masks(Masks { folder: path.into(), instances, resample }));
+            return Ok(GroundTruth::Masks(Masks { folder: folder.into(), instances, resample }));
         }
         // What is no plain file is named by the reader of tables.
         if let Ok(Some(format)) = formats::Format::of(path) {

@@ -7,6 +7,7 @@ use ampoule_engine::{Options, StepInfo};
 use ampoule_graph::Graph;
 use ampoule_imaging::Volume;
 use ampoule_imaging::geometry::Affine;
+use ampoule_pipeline::population::Features;
 use ampoule_pipeline::recipe::{Rule, Task};
 use ampoule_pipeline::{Case, Model, Recipe, Settings, predict_case};
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ pub struct Runner {
     pub model: Model,
     /// How the recipe is followed.
     pub settings: Settings,
+    /// What the cases that were run are compared by with others of their population, in their order.
+    pub features: Vec<Features>,
 }
 
 /// What a model predicts for a case, reduced to what is measured.
@@ -67,7 +70,7 @@ impl Runner {
     pub fn new(graph: &Graph, recipe: &str, options: &Options, fast: bool) -> Result<Self> {
         let mut model = Model::from_graph(graph.clone(), Some(recipe), String::new(), options.clone())?;
         model.max_ram = options.max_bytes;
-        Ok(Runner { model, settings: Settings { fast, scores: false } })
+        Ok(Runner { model, settings: Settings { fast, scores: false }, features: Vec::new() })
     }
 
     /// Holds the whole process to `most` bytes of resident memory.
@@ -90,6 +93,7 @@ impl Runner {
         let start = Instant::now();
         let ms = |d: Duration| d.as_secs_f64() * 1e3;
         let p = predict_case(&mut self.model, case, self.settings)?;
+        self.features.push(p.features.clone());
         let predicted = start.elapsed();
         let recipe = &self.model.recipe;
         let (classes, values) = (recipe.label.len(), recipe.foreground().map(|l| l.value).collect());
@@ -155,6 +159,7 @@ mod tests {
             numbers: vec![0.1, 0.2],
             classes: classes.iter().map(|c| (*c).to_owned()).collect(),
             measured: Vec::new(),
+            features: Features::new(),
             affine: None,
             spacing: [1.0; 3],
             orientation: None,

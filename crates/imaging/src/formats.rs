@@ -15,9 +15,10 @@ mod sniff;
 mod stream;
 pub(crate) mod tif;
 
+use crate::geometry::Affine;
 pub use error::Error;
 pub use kind::{Family, Format};
-use nifti::Nifti;
+use nifti::{Header, Nifti};
 pub use save::{WRITTEN, written_ending};
 use std::path::{Path, PathBuf};
 
@@ -30,15 +31,32 @@ struct VolumeFormat {
     /// The image with its geometry; `frame` chooses one of a 4D image. Refuses, before any voxel is read, an
     /// image whose processing would take more than `most_bytes`.
     read: fn(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result<Nifti, Error>,
+    /// The header alone, without a voxel.
+    header: fn(path: &Path) -> Result<Header, Error>,
 }
 
 /// Formats of volumes that are read. The first that recognises a file has it.
 const VOLUMES: [VolumeFormat; 5] = [
-    VolumeFormat { format: Format::Nifti, sniff: nifti::sniff, read: Nifti::read_within },
-    VolumeFormat { format: Format::NiftiPair, sniff: nifti::sniff, read: Nifti::read_within },
-    VolumeFormat { format: Format::Nrrd, sniff: nrrd::sniff, read: nrrd::read },
-    VolumeFormat { format: Format::MetaImage, sniff: metaimage::sniff, read: metaimage::read },
-    VolumeFormat { format: Format::Mgh, sniff: mgh::sniff, read: mgh::read },
+    VolumeFormat {
+        format: Format::Nifti,
+        sniff: nifti::sniff,
+        read: Nifti::read_within,
+        header: nifti::header,
+    },
+    VolumeFormat {
+        format: Format::NiftiPair,
+        sniff: nifti::sniff,
+        read: Nifti::read_within,
+        header: nifti::header,
+    },
+    VolumeFormat { format: Format::Nrrd, sniff: nrrd::sniff, read: nrrd::read, header: nrrd::header },
+    VolumeFormat {
+        format: Format::MetaImage,
+        sniff: metaimage::sniff,
+        read: metaimage::read,
+        header: metaimage::header,
+    },
+    VolumeFormat { format: Format::Mgh, sniff: mgh::sniff, read: mgh::read, header: mgh::header },
 ];
 
 /// Reads a volume of any format that can be read; its content decides which one it is.
@@ -47,13 +65,39 @@ const VOLUMES: [VolumeFormat; 5] = [
 /// file. Fails on what is no volume ([`Error::Kind`]), on damaged files, on 4D images without `frame`, and
 /// where processing would take more than `most_bytes`.
 pub fn read_volume(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result<Nifti, Error> {
+    (format_of_volume(path)?.read)(path, frame, most_bytes)
+}
+
+/// What the header of a volume says of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Described {
+    /// Voxels along the axes of the file.
+    pub dims: [usize; 3],
+    /// Their sizes in mm.
+    pub spacing: [f64; 3],
+    /// From voxels to mm.
+    pub affine: Affine,
+    /// Bytes of a voxel as stored.
+    pub voxel_bytes: usize,
+}
+
+/// What the header of a volume says, whose voxels are not read: a plan of what reading it will take needs no more.
+pub fn describe_volume(path: &Path) -> Result<Described, Error> {
+    let header = (format_of_volume(path)?.header)(path)?;
+    let (affine, _) = header.affine()?;
+    let (spacing, voxel_bytes) = (header.spacing(&affine), header.datatype().bytes());
+    Ok(Described { dims: header.dims3(), spacing, affine, voxel_bytes })
+}
+
+/// How the volume in a file is read.
+fn format_of_volume(path: &Path) -> Result<&'static VolumeFormat, Error> {
     let Some(format) = Format::of(path)? else {
         return Err(Error::NotNifti(
             "its first bytes are not those of a volume; NIfTI, MGH, MGZ, NRRD and MetaImage are read".into(),
         ));
     };
     match VOLUMES.iter().find(|v| v.format == format) {
-        Some(volume) => (volume.read)(path, frame, most_bytes),
+        Some(volume) => Ok(volume),
         // A series is read by another crate, which knows of folders.
         None if format == Format::Dicom => Err(Error::Unsupported(
             "a single DICOM file is no volume here; give one of NIfTI, which dcm2niix makes of a series"

@@ -26,7 +26,7 @@ pub use area::{area, linear};
 pub use channels::{ChannelOrder, channels_of_levels};
 pub use error::Error;
 pub use label_map::{read_labels, read_labels_within};
-pub use read::is_photo;
+pub use read::{Described, is_photo};
 pub use resize::Filter;
 pub use write::{
     write_grey, write_grey16, write_jpeg, write_labels, write_probabilities, write_rgb, write_rgba,

@@ -23,7 +23,7 @@ pub use colour::palette;
 pub use coverage::Coverage;
 pub use heat::{heat_colour, heat_map};
 pub use label::{label_picture, write_label_png};
-pub use overlay::overlay;
+pub use overlay::{overlay, overlay_bytes};
 pub use png::write_png;
 pub use volume::volume_qc;
 

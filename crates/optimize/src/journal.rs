@@ -2,6 +2,7 @@
 
 use crate::quantize::Ranges;
 use ampoule_eval::MetricComparison;
+use ampoule_pipeline::population::Features;
 use serde::{Deserialize, Serialize};
 
 /// One finding.
@@ -10,8 +11,12 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Entry {
     /// What the findings belong to: a hash of the model, the cases and the choices.
     Begin { key: String },
-    /// Calibration is done.
-    Ranges { ranges: Ranges },
+    /// Calibration is done; what its cases are compared by with others.
+    Ranges {
+        ranges: Ranges,
+        #[serde(default)]
+        population: Vec<Features>,
+    },
     /// Layers by what they cost: node, error, milliseconds gained.
     Ranked { layers: Vec<(String, f64, f64)> },
     /// A candidate, by the layers that fall back to FP32, was tried.

@@ -17,6 +17,7 @@ use crate::state::{Quantized, State};
 use crate::techniques::{Asked, TECHNIQUES};
 use ampoule_eval::{Limit, MetricComparison};
 use ampoule_graph::{Graph, passes};
+use ampoule_pipeline::population::{POPULATION_KEY, Reference};
 use ampoule_pipeline::{Fingerprint, Recipe};
 use std::path::PathBuf;
 
@@ -110,6 +111,7 @@ pub fn optimize(job: &Job, progress: &mut Progress) -> Result<(Graph, Report)> {
         trained: None,
         finished: if float { vec![model.graph.clone()] } else { Vec::new() },
         bf16: Vec::new(),
+        population: Vec::new(),
         int8: None,
         checkpoint: job.checkpoint.as_deref(),
     };
@@ -123,7 +125,11 @@ pub fn optimize(job: &Job, progress: &mut Progress) -> Result<(Graph, Report)> {
         technique.run(&asked, &mut state, progress)?;
     }
     let hashes = state.cases.hashes.clone();
+    let population = std::mem::take(&mut state.population);
     let (mut graph, recipe, report) = conclude(model, state, progress)?;
+    if !population.is_empty() {
+        graph.set_meta(POPULATION_KEY, Reference::of(&population).to_text());
+    }
     let origin = Origin { model: &job.model, options: &job.options, preset: job.preset(), cases: &hashes };
     provenance(&mut graph, &recipe, &origin, &report);
     Ok((graph, report))

@@ -8,6 +8,7 @@ use crate::report::TrainingReport;
 use crate::{Error, Result};
 use ampoule_eval::MetricComparison;
 use ampoule_graph::Graph;
+use ampoule_pipeline::population::Features;
 use ampoule_pipeline::{Fingerprint, sha256_hex};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -37,6 +38,8 @@ pub(crate) struct State<'a> {
     pub finished: Vec<Graph>,
     /// Nodes whose outputs are stored as bfloat16.
     pub bf16: Vec<String>,
+    /// What the calibration cases are compared by with others of their population.
+    pub population: Vec<Features>,
     /// The network in INT8, once it was calibrated.
     pub int8: Option<Quantized>,
     /// Where training left off when it was killed.

@@ -1,7 +1,7 @@
 //! The options of a run over many cases, and how its progress is reported.
 
-use crate::Settings;
 use crate::write::OutputOptions;
+use crate::{Settings, Shard};
 
 /// What to run.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct Batch {
     pub mpp: Option<f64>,
     /// Outlines of slides are written as `.geojson.gz`.
     pub gzip: bool,
+    /// The part of the cases that is run; all without.
+    pub shard: Option<Shard>,
     /// Replace files of other runs.
     pub overwrite: bool,
     /// What is written.

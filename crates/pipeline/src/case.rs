@@ -19,6 +19,9 @@ pub struct Case {
     pub ground_truth: Option<PathBuf>,
     /// What it belongs to with other cases, such as a patient, where a manifest names it.
     pub group: Option<String>,
+    /// Where it comes from, such as a hospital or a scanner, where a manifest or a data set says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
     /// Names of its results follow the Brain Imaging Data Structure.
     pub bids: bool,
 }

@@ -1,6 +1,7 @@
 //! From what was typed to cases: files, folders, BIDS data sets and manifests.
 
 use crate::case::{Case, stem};
+use crate::datasets::{self, Participants};
 use crate::grouping::bids_subject;
 use crate::manifest::manifest;
 use crate::recipe::{Kind, Recipe};
@@ -51,7 +52,16 @@ pub fn collect_series(
     let mut instances = BTreeMap::new();
     let mut ignored: BTreeMap<String, usize> = BTreeMap::new();
     let folders = inputs.iter().filter(|p| p.is_dir()).count();
+    let mut participants = Vec::new();
     for input in inputs {
+        datasets::refuse_remote(input)?;
+        if let Some(found) = datasets::of(recipe, input)? {
+            let prefix = if folders > 1 && input.is_dir() { name_of(input) } else { String::new() };
+            out.cases.extend(found.cases.into_iter().map(|c| Case { name: joined(&prefix, &c.name), ..c }));
+            out.skipped.extend(found.skipped);
+            out.notes.extend(found.notes);
+            continue;
+        }
         if input.is_dir() {
             let mut walk = Walk {
                 recipe,
@@ -65,8 +75,13 @@ pub fn collect_series(
             // Several folders keep their own names, so that equal files in them are different cases.
             let prefix = if folders > 1 { name_of(input) } else { String::new() };
             walk.folder(input, &prefix, bids, 0, &mut candidates)?;
+            if bids {
+                participants.push(Participants::read(input, &mut out.notes));
+            }
         } else if is_table(input) {
-            out.cases.extend(manifest(recipe, input)?);
+            let found = manifest(recipe, input)?;
+            out.cases.extend(found.cases);
+            out.skipped.extend(found.skipped);
         } else if recipe.kind() == Kind::Volume && (series::is_dicom(input) || series::is_directory(input)) {
             let found = series::instances(input)?;
             instances.extend(found.into_iter().map(|p| (within(&p, ""), p)).map(|(w, p)| (p, w)));
@@ -95,6 +110,7 @@ pub fn collect_series(
     for case in out.cases.iter_mut().filter(|c| c.bids && c.group.is_none()) {
         case.group = bids_subject(&case.name);
     }
+    participants.iter().for_each(|p| p.tell(&mut out.cases, &mut out.notes));
     distinguish(&mut out.cases);
     if !ignored.is_empty() {
         let list: Vec<String> = ignored.iter().map(|(what, n)| format!("{n} {what}")).collect();

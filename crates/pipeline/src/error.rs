@@ -124,6 +124,16 @@ pub enum Error {
     /// Somebody ended the case early ([`crate::Watch`]).
     #[error("it was cancelled")]
     Cancelled,
+    /// An output folder holds results of another model or recipe.
+    #[error("{path} holds results of another {what} ({there}); give each cohort a folder of its own, or --overwrite to go on there all the same", path = path.display())]
+    Cohort {
+        /// The folder.
+        path: PathBuf,
+        /// `model`, or `recipe`.
+        what: &'static str,
+        /// What is there.
+        there: String,
+    },
     /// An output exists already.
     #[error("{path} exists and is not what this command made from this input (another run made it, or it was changed); use --overwrite to replace it", path = path.display())]
     Exists {
@@ -161,6 +171,7 @@ impl Error {
             | Error::Skipped { .. }
             | Error::NoSeries { .. }
             | Error::Cancelled
+            | Error::Cohort { .. }
             | Error::Exists { .. } => false,
         }
     }

@@ -8,6 +8,7 @@ mod escape;
 mod row;
 
 use escape::text;
+pub(crate) use escape::text as escape_text;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::PathBuf;

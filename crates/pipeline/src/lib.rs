@@ -12,6 +12,7 @@ mod case;
 mod claim;
 mod collect;
 mod constant;
+mod datasets;
 mod decide;
 mod error;
 mod example;
@@ -26,7 +27,9 @@ mod memory;
 mod model;
 mod nearest;
 mod place;
+mod plan;
 mod plausible;
+pub mod population;
 mod post;
 mod predict;
 mod prepare;
@@ -36,6 +39,7 @@ mod record;
 mod results;
 mod run;
 mod series;
+mod shard;
 mod slides;
 mod table;
 mod tensor;
@@ -50,6 +54,7 @@ pub use calibration::{CalibrationError, calibration, install_calibration, write_
 pub use case::{Case, stem};
 pub use collect::{Collected, collect, collect_series};
 pub use constant::Windows;
+pub use datasets::{input_exists, names_ground_truth};
 pub use error::{Error, Result};
 pub use example::{Example, UNKNOWN};
 pub use grouping::{Grouping, bids_subject, looks_grouped};
@@ -61,16 +66,19 @@ pub use memory::{
 };
 pub use model::{Model, RECIPE_KEY};
 pub use nearest::nearest;
-pub use predict::{Planned, Settings, Timings, Workspace, planned};
+pub use plan::{CasePlan, Described, Planner, Stage};
+pub use predict::{Planned, Settings, Timings, Workspace};
 pub use read::{Images, grids_differ, read_image};
 pub use recipe::Recipe;
 pub use record::{OnSlide, Record, Written, sha256_case};
 pub use results::{Made, results};
 pub use run::{
-    CaseResult, Outcome, Prediction, Progress, Runner, Summary, predict_case, predict_images, run_cases,
+    CaseResult, Merged, Outcome, Prediction, Progress, Runner, Summary, merge_folders, predict_case,
+    predict_images, run_cases,
 };
 pub use series::series_in;
+pub use shard::Shard;
 pub use slides::is_slide;
-pub use table::{Table, field};
+pub use table::{Table, field as csv_field};
 pub use watch::Watch;
 pub use write::OutputOptions;

@@ -1,37 +1,39 @@
 //! Manifests: tables with a case a line.
 
 use crate::case::{Case, stem};
+use crate::datasets::{Found, doubled};
 use crate::recipe::Recipe;
 use crate::table::Table;
 use crate::{Error, Result};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Cases of a table with one line each; an error lists all that is wrong with it.
-pub(crate) fn manifest(recipe: &Recipe, path: &Path) -> Result<Vec<Case>> {
+/// Cases of a table with one line each; an error lists all that is wrong with its columns and lines. Cases that stand twice
+/// are left out ([`doubled`]).
+pub(crate) fn manifest(recipe: &Recipe, path: &Path) -> Result<Found> {
     let table = Table::read(path)?;
     let wrong = |problems| Error::Manifest { path: path.into(), problems };
     let columns = Columns::of(recipe, &table).map_err(wrong)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut lines: HashMap<String, usize> = HashMap::new();
     let (mut cases, mut problems) = (Vec::new(), Vec::new());
     for (line, fields) in &table.rows {
         match columns.case(&table.header, fields, folder) {
-            Ok(case) => {
-                let first = lines.insert(case.name.clone(), *line).filter(|_| columns.name.is_some());
-                if let Some(first) = first {
-                    problems
-                        .push((*line, format!("the case `{}` stands in line {first} already", case.name)));
-                }
-                cases.push(case);
-            }
+            Ok(case) => cases.push((case, format!("line {line}"))),
             Err(reason) => problems.push((*line, reason)),
         }
     }
     if cases.is_empty() && problems.is_empty() {
         problems.push((1, "it names no cases".into()));
     }
-    if problems.is_empty() { Ok(cases) } else { Err(wrong(problems)) }
+    if !problems.is_empty() {
+        return Err(wrong(problems));
+    }
+    if columns.name.is_none() {
+        // Cases are named after their files, and equal names in different folders are told apart later.
+        return Ok(Found { cases: cases.into_iter().map(|c| c.0).collect(), ..Found::default() });
+    }
+    let (cases, skipped) = doubled(cases);
+    Ok(Found { cases, skipped, ..Found::default() })
 }
 
 /// Where a manifest has what.
@@ -41,6 +43,7 @@ struct Columns {
     name: Option<usize>,
     ground_truth: Option<usize>,
     group: Option<usize>,
+    site: Option<usize>,
 }
 
 impl Columns {
@@ -52,8 +55,9 @@ impl Columns {
         }
         let mut channels = Vec::new();
         for (i, input) in recipe.input.iter().enumerate() {
-            let other = format!("channel{}", i + 1);
-            let mut names = vec![input.name.as_str(), other.as_str()];
+            // GaNDLF counts channels from 0.
+            let (other, gandlf) = (format!("channel{}", i + 1), format!("channel_{i}"));
+            let mut names = vec![input.name.as_str(), other.as_str(), gandlf.as_str()];
             if recipe.input.len() == 1 {
                 names.extend(["file", "image", "path", "input"]);
             }
@@ -78,10 +82,14 @@ impl Columns {
             let is = |h: &String| names.iter().any(|n| n.eq_ignore_ascii_case(h));
             (0..table.header.len()).find(|i| is(&table.header[*i]) && !channels.contains(i))
         };
+        // A label of GaNDLF's tables is a file where the task is a segmentation.
+        let masks = table.column(&["channel_0"]).is_some() && !recipe.is_image_level();
+        let label = || other(&["label"]).filter(|_| masks);
         Ok(Columns {
             name: other(&["case", "id", "subjectid"]),
-            ground_truth: other(&["truth", "ground_truth", "reference", "mask"]),
+            ground_truth: other(&["truth", "ground_truth", "reference", "mask"]).or_else(label),
             group: other(&["group", "patient", "subject"]),
+            site: other(&["site", "centre", "center"]),
             channels,
         })
     }
@@ -105,7 +113,8 @@ impl Columns {
             None => stem(&files[0]),
         };
         let ground_truth = value(self.ground_truth).map(|t| folder.join(t));
-        Ok(Case { name, files, ground_truth, group: value(self.group), ..Case::default() })
+        let (group, site) = (value(self.group), value(self.site));
+        Ok(Case { name, files, ground_truth, group, site, ..Case::default() })
     }
 }
 
@@ -137,7 +146,7 @@ mod tests {
         let path = dir.path().join("m.csv");
         std::fs::write(&path, text).unwrap();
         match manifest(recipe, &path) {
-            Ok(cases) => format!("{} cases", cases.len()),
+            Ok(found) => format!("{} cases", found.cases.len()),
             Err(e) => e.to_string(),
         }
     }
@@ -147,12 +156,11 @@ mod tests {
         let r = recipe(&["T1", "T2"]);
         let text = "case,T1,T2\na,1.nii,2.nii\nb,,2.nii\n../c,1.nii,2.nii\na,3.nii,4.nii\n";
         let message = outcome(&r, text);
-        for want in
-            ["line 3: its column `T1` is empty", "line 4: `../c`", "line 5: the case `a` stands in line 2"]
-        {
+        for want in ["line 3: its column `T1` is empty", "line 4: `../c`"] {
             assert!(message.contains(want), "{message}");
         }
-        assert_eq!(message.lines().count(), 3);
+        assert_eq!(message.lines().count(), 2);
+        assert_eq!(outcome(&r, "case,T1,T2\na,1.nii,2.nii\nb,1.nii,2.nii\na,3.nii,4.nii\n"), "1 cases");
     }
 
     #[test]

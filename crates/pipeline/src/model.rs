@@ -411,10 +411,9 @@ impl Model {
         list.and_then(|l| l.first_mut()).ok_or_else(|| Error::mismatch("no session".into()))
     }
 
-    /// Sessions of a network to run side by side on up to `jobs` inputs, one thread each: as many as there are
-    /// threads and memory for, where each takes `each` bytes in addition to its activations. A single one if only that fits;
-    /// it has all threads.
-    pub(crate) fn slots(&mut self, network: usize, key: &Key, jobs: usize, each: u64) -> Result<&mut [Slot]> {
+    /// How many inputs of up to `jobs` run side by side, one thread each, where each takes `each` bytes in addition to its
+    /// activations: as many as there are threads and memory for. 1 if only that fits; it has all threads.
+    pub(crate) fn workers(&mut self, network: usize, key: &Key, jobs: usize, each: u64) -> Result<usize> {
         let first = self.slot(network, key)?;
         let (arena, external) = (first.session.arena_bytes(), first.session.is_external());
         // Who watches values sees them run by run.
@@ -428,7 +427,12 @@ impl Model {
             None => crate::available_memory().unwrap_or(0).saturating_sub(arena) / 2,
         };
         let fits = (room / (arena + each).max(1)) as usize;
-        let workers = if threads.min(jobs) <= fits && !alone { threads.min(jobs) } else { 1 };
+        Ok(if threads.min(jobs) <= fits && !alone { threads.min(jobs).max(1) } else { 1 })
+    }
+
+    /// Sessions of a network to run side by side on up to `jobs` inputs ([`Model::workers`]). A single one has all threads.
+    pub(crate) fn slots(&mut self, network: usize, key: &Key, jobs: usize, each: u64) -> Result<&mut [Slot]> {
+        let workers = self.workers(network, key, jobs, each)?;
         let list = self.slots.get_mut(key).ok_or_else(|| Error::mismatch("no session".into()))?;
         if workers > 1 && list.len() <= workers {
             for _ in list.len()..=workers {
@@ -437,6 +441,12 @@ impl Model {
             }
         }
         Ok(if workers > 1 { &mut list[1..=workers] } else { &mut list[..1] })
+    }
+
+    /// Bytes of activations and of weights of the session of a network for one input shape, and the multiplications of a run.
+    pub(crate) fn session_bytes(&mut self, network: usize, key: &Key) -> Result<(u64, u64, u64)> {
+        let s = &self.slot(network, key)?.session;
+        Ok((s.arena_bytes(), s.weight_bytes(), s.macs()))
     }
 
     /// Bytes that may be kept beside `workers` sessions that run side by side, each with `each` bytes in addition to its
@@ -502,9 +512,14 @@ impl Model {
         self.slots.values().flatten().map(|s| s.session.arena_bytes()).sum()
     }
 
-    /// Bytes of weights and activations of all sessions made so far.
-    pub(crate) fn network_bytes(&self) -> u64 {
-        self.sessions().map(|s| s.arena_bytes() + s.weight_bytes()).sum()
+    /// Bytes of weights of all sessions made so far.
+    pub(crate) fn weight_bytes(&self) -> u64 {
+        self.sessions().map(|s| s.weight_bytes()).sum()
+    }
+
+    /// Multiplications of one run of every session made so far.
+    pub(crate) fn macs(&self) -> u64 {
+        self.slots.values().filter_map(|list| list.first()).map(|s| s.session.macs()).sum()
     }
 
     /// Whether the activations of `networks` networks should not be held at one time.
@@ -533,6 +548,13 @@ impl Model {
         keys.sort();
         all.extend(keys.into_iter().flat_map(|k| steps_of(&self.slots[k])));
         all
+    }
+
+    /// Forgets the sessions of a network, weights included.
+    pub(crate) fn forget_all(&mut self, network: &Network, fast: bool) {
+        for fold in 0..self.folds() {
+            network.active_outputs(fast).iter().for_each(|o| self.forget(fold, o));
+        }
     }
 
     /// Forgets the sessions of an output, weights included.

@@ -3,6 +3,7 @@
 use crate::case::Case;
 use crate::measure::Voxel;
 use crate::memory::Allowance;
+use crate::population::Intensity;
 use crate::prepare::Image;
 use crate::recipe::{Agree, Colours, Kind, Recipe, Step};
 use crate::{Error, Result, series};
@@ -94,6 +95,8 @@ pub(crate) struct Loaded {
     pub frame: Option<usize>,
     /// Things a user should know.
     pub notes: Vec<String>,
+    /// Intensities of each channel.
+    pub intensities: Vec<Intensity>,
 }
 
 impl Loaded {
@@ -239,7 +242,9 @@ fn photo(case: &Case, allowed: Allowance) -> Result<Loaded> {
 fn of_photo(photo: Photo) -> Loaded {
     let mut notes = photo.notes.clone();
     notes.extend(plausible::photo(&photo));
-    Loaded { channels: Vec::new(), turned: [1.0; 3], source: Source::Photo(photo), frame: None, notes }
+    let intensities = Intensity::of_photo(&photo);
+    let source = Source::Photo(photo);
+    Loaded { channels: Vec::new(), turned: [1.0; 3], source, frame: None, notes, intensities }
 }
 
 /// The images of a case that are in memory.
@@ -314,7 +319,7 @@ fn stacked(
     mut volume: impl FnMut(usize) -> Result<Nifti>,
 ) -> Result<Loaded> {
     let mut first: Option<(Nifti, Reorientation, Orientation)> = None;
-    let (mut channels, mut notes) = (Vec::new(), Vec::new());
+    let (mut channels, mut notes, mut intensities) = (Vec::new(), Vec::new(), Vec::new());
     for (i, (path, input)) in files.iter().zip(&recipe.input).enumerate() {
         let nifti = volume(i)?;
         let name = if files.len() > 1 { format!("{}: ", input.name) } else { String::new() };
@@ -323,6 +328,7 @@ fn stacked(
         let (stored, _) = nifti.to_f32();
         let content = |reason: String| Error::Content { path: path.clone(), reason };
         notes.extend(plausible::volume(&stored).into_iter().map(|w| format!("{name}{w}")));
+        intensities.extend(Intensity::of_volume(&input.name, &stored));
         let affine = nifti.affine();
         let stored = match &first {
             None => stored,
@@ -357,6 +363,7 @@ fn stacked(
         source: Source::Volume { nifti: Box::new(nifti), turn, orientation },
         frame: recipe.input.first().and_then(|i| i.frame).or(frame),
         notes,
+        intensities,
     })
 }
 

@@ -3,6 +3,7 @@
 use crate::constant::Windows;
 use crate::hash::sha256_series;
 use crate::measure::Measured;
+use crate::population::Intensity;
 use crate::{Case, Error, Result, sha256_file, sha256_hex};
 use ampoule_files::write_atomic;
 use ampoule_imaging::rounding::round_to;
@@ -73,6 +74,9 @@ pub struct Record {
     /// Orientation of a volume's axes, for example `LAS`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub orientation: String,
+    /// Intensities of each channel of a volume, or of a photo.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub intensities: Vec<Intensity>,
     /// What each label covers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<Measured>,

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::place::RECORDS;
 use crate::record::{RECORD_ENDING, Record};
 use crate::table::Table;
+use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
 /// A case of an output folder, or a file that became none.
@@ -56,15 +57,19 @@ fn of_tables(output: &Path, cases: &Table, failed: &Table) -> Vec<Made> {
     else {
         return out;
     };
+    let elsewhere = cases.column(&["folder"]);
     let reasons: Vec<(String, String)> = match (failed.column(&["file"]), failed.column(&["reason"])) {
         (Some(f), Some(r)) => failed.rows.iter().map(|(_, x)| (x[f].clone(), x[r].clone())).collect(),
         _ => Vec::new(),
     };
+    let by_file: HashMap<&str, &str> = reasons.iter().map(|r| (r.0.as_str(), r.1.as_str())).collect();
     for (_, fields) in &cases.rows {
-        let reason = reasons.iter().find(|r| r.0 == fields[file]).map(|r| r.1.clone());
+        let reason = by_file.get(fields[file].as_str()).map(|r| (*r).to_owned());
+        // Of merged tables, results lie in other folders.
+        let root = elsewhere.map_or_else(|| output.to_owned(), |c| output.join(&fields[c]));
         let (record, folder) = match plain(&fields[name]) {
-            Some(parts) => of_case(output, &parts),
-            None => (None, output.to_owned()),
+            Some(parts) => of_case(&root, &parts),
+            None => (None, root),
         };
         let status = match fields[status].as_str() {
             known @ ("done" | "kept") => known,
@@ -79,8 +84,8 @@ fn of_tables(output: &Path, cases: &Table, failed: &Table) -> Vec<Made> {
             folder,
         });
     }
-    let known: Vec<&String> = cases.rows.iter().map(|r| &r.1[file]).collect();
-    for (path, reason) in reasons.iter().filter(|r| !known.contains(&&r.0)) {
+    let known: HashSet<&String> = cases.rows.iter().map(|r| &r.1[file]).collect();
+    for (path, reason) in reasons.iter().filter(|r| !known.contains(&r.0)) {
         out.push(Made {
             name: path.clone(),
             file: path.clone(),
@@ -99,6 +104,11 @@ fn plain(path: &str) -> Option<Vec<&str>> {
         |part: &&str| matches!(Path::new(part).components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
     let parts: Vec<&str> = path.split('/').collect();
     parts.iter().all(below).then_some(parts)
+}
+
+/// The record of a case whose results lie in `output`; none for a name that leads out of it.
+pub(crate) fn record_of(output: &Path, case: &str) -> Option<Record> {
+    of_case(output, &plain(case)?).0
 }
 
 /// A case's record, and the folder of its files.

@@ -26,7 +26,7 @@ pub fn audit(g: &Global, a: &Run, cases: &[Case], folder: &Path) -> Result<(), F
     let settings = Settings { fast: a.fast, scores: false };
     let mut runners = Vec::new();
     for model in [original, a.model.as_str()] {
-        runners.push(Runner { model: open(g, model)?.model(g)?, settings });
+        runners.push(Runner { model: open(g, model)?.model(g)?, settings, features: Vec::new() });
     }
     for case in chosen(cases, n as usize) {
         if audit.knows(&case.name) {

@@ -135,10 +135,13 @@ pub(super) fn voxels_beside(path: &Path) -> Option<PathBuf> {
     (!name.contains(['/', '\\', '%']) && file.is_file()).then_some(file)
 }
 
-/// Reads one ([`super::read_volume`]).
-pub(super) fn read(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result<Nifti, Error> {
-    let mut stream = Stream::open(path)?;
-    let f = Fields::read(&mut stream)?;
+/// The header of one ([`super::describe_volume`]).
+pub(super) fn header(path: &Path) -> Result<Header, Error> {
+    geometry(&Fields::read(&mut Stream::open(path)?)?)
+}
+
+/// Sizes, type and place of the voxels, as a header of NIfTI.
+fn geometry(f: &Fields) -> Result<Header, Error> {
     if f.get(&["NDims"]) != Some("3") || f.get(&["ElementNumberOfChannels"]).is_some_and(|n| n != "1") {
         return Err(Error::Unsupported(
             "it has not three axes with one value a voxel; save each channel or frame as a volume of its own"
@@ -151,6 +154,15 @@ pub(super) fn read(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result
     let dims = dims.and_then(|l| <[usize; 3]>::try_from(l).ok());
     let dims = dims.ok_or_else(|| malformed(format!("its DimSize is `{text}`, not three sizes")))?;
     let datatype = datatype(f.get(&["ElementType"]).unwrap_or_default())?;
+    let header = Header::new(dims, datatype, &affine(f)?);
+    header.check_dims()?;
+    Ok(header)
+}
+
+/// Reads one ([`super::read_volume`]).
+pub(super) fn read(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result<Nifti, Error> {
+    let mut stream = Stream::open(path)?;
+    let f = Fields::read(&mut stream)?;
     let big_endian = f.flag(&["ElementByteOrderMSB", "BinaryDataByteOrderMSB"]);
     if f.get(&["BinaryData"]).is_some() && !f.flag(&["BinaryData"]) {
         return Err(Error::Unsupported("its voxels are written as text; save it with binary data".into()));
@@ -160,8 +172,7 @@ pub(super) fn read(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result
             "bytes before its voxels are to be skipped (HeaderSize); save it again without them".into(),
         ));
     }
-    let header = Header::new(dims, datatype, &affine(&f)?);
-    header.check_dims()?;
+    let header = geometry(&f)?;
     let (_, mut notes) = header.affine()?;
     let data = f.get(&["ElementDataFile"]).unwrap_or_default();
     let mut voxels = match data {

@@ -84,9 +84,13 @@ pub(super) fn sniff(head: &[u8]) -> Option<Format> {
     is_one(head).then_some(Format::Mgh)
 }
 
-/// Reads one ([`super::read_volume`]).
-pub(super) fn read(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result<Nifti, Error> {
-    let mut stream = Stream::open(path)?;
+/// The header of one ([`super::describe_volume`]).
+pub(super) fn header(path: &Path) -> Result<Header, Error> {
+    Ok(begin(&mut Stream::open(path)?)?.1)
+}
+
+/// What the header says, and the same as that of NIfTI.
+fn begin(stream: &mut Stream) -> Result<(Mgh, Header), Error> {
     let mut head = [0; DATA as usize];
     stream.fill(&mut head, "the header")?;
     let mgh = Mgh::parse(&head)?;
@@ -97,6 +101,13 @@ pub(super) fn read(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result
     }
     let header = Header::new(mgh.dims, mgh.datatype, &mgh.affine);
     header.check_dims()?;
+    Ok((mgh, header))
+}
+
+/// Reads one ([`super::read_volume`]).
+pub(super) fn read(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result<Nifti, Error> {
+    let mut stream = Stream::open(path)?;
+    let (mgh, header) = begin(&mut stream)?;
     let (_, mut notes) = header.affine()?;
     if mgh.assumed {
         notes.push("the file states no orientation; FreeSurfer's default (coronal, 1 mm) is assumed".into());

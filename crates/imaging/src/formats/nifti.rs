@@ -15,7 +15,7 @@ use crate::Volume;
 use crate::geometry::Affine;
 pub use header::{DataType, Header};
 pub(crate) use read::Frames;
-pub(super) use read::{header_of, voxels_beside};
+pub(super) use read::{header, header_of, voxels_beside};
 pub use stats::Stats;
 use std::path::Path;
 

@@ -18,14 +18,25 @@ pub(super) fn sniff(head: &[u8]) -> Option<Format> {
     head.starts_with(b"NRRD000").then_some(Format::Nrrd)
 }
 
+/// The header of one ([`super::describe_volume`]).
+pub(super) fn header(path: &Path) -> Result<Header, Error> {
+    Ok(begin(&mut Stream::open(path)?)?.1)
+}
+
+/// How the voxels are stored, the header as that of NIfTI, and what a user should know.
+fn begin(stream: &mut Stream) -> Result<(Layout, Header, Vec<String>), Error> {
+    let fields = Fields::read(stream)?;
+    let layout = Layout::of(&fields)?;
+    let geometry::Space { affine, notes } = geometry::of(&fields, layout.frames_axis)?;
+    let header = Header::new(layout.dims, layout.datatype, &affine);
+    header.check_dims()?;
+    Ok((layout, header, notes))
+}
+
 /// Reads one ([`super::read_volume`]).
 pub(super) fn read(path: &Path, frame: Option<usize>, most_bytes: u64) -> Result<Nifti, Error> {
     let mut stream = Stream::open(path)?;
-    let fields = Fields::read(&mut stream)?;
-    let layout = Layout::of(&fields)?;
-    let geometry::Space { affine, mut notes } = geometry::of(&fields, layout.frames_axis)?;
-    let header = Header::new(layout.dims, layout.datatype, &affine);
-    header.check_dims()?;
+    let (layout, header, mut notes) = begin(&mut stream)?;
     notes.extend(header.affine()?.1);
     let at = stream.position;
     if layout.gzip {

@@ -50,6 +50,32 @@ impl Photo {
     }
 }
 
+/// What is known of a photo before its pixels are decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Pixels across, as they are stored.
+    pub width: usize,
+    /// Pixels down, as they are stored.
+    pub height: usize,
+    /// Bytes that reading it takes: the file, decoders' buffers and the pixels.
+    pub bytes: u64,
+}
+
+impl Photo {
+    /// What reading a file takes, whose pixels are not decoded.
+    pub fn describe(path: &Path) -> Result<Described, Error> {
+        let length = ampoule_files::open_plain(path)?.metadata()?.len();
+        // Decoders say what they need before they take it.
+        match Photo::read_within(path, length) {
+            Err(Error::Memory { width, height, needed_mib, .. }) => {
+                Ok(Described { width: width as usize, height: height as usize, bytes: needed_mib << 20 })
+            }
+            Err(e) => Err(e),
+            Ok(photo) => Ok(Described { width: photo.width, height: photo.height, bytes: length }),
+        }
+    }
+}
+
 /// Decodes the bytes of a whole file.
 type Decoder = fn(&[u8], &Budget) -> Result<Photo, Error>;
 

@@ -53,6 +53,18 @@ pub fn overlay<L: Copy + Into<u16>>(
     canvas.into_photo()
 }
 
+/// Most bytes that drawing [`overlay`] takes for a photo of this size: the photo as it is shown, the picture around it,
+/// and the labels' raster with the lines on it.
+pub fn overlay_bytes(width: usize, height: usize) -> u64 {
+    let longest = width.max(height).max(1) as f64;
+    let scale = (LONGEST as f64 / longest).min((SMALL as f64 / longest).max(1.0));
+    let shown = (width as f64 * scale).ceil() as u64 * (height as f64 * scale).ceil() as u64;
+    let cells = (FINE * FINE) as u64 * shown;
+    // Enlarged photos have the labels of their pixels beside the raster.
+    let pixels = if scale > 1.0 { (width * height) as u64 } else { 0 };
+    2 * 3 * shown + 3 * cells + 2 * pixels
+}
+
 /// Labels that occur, in order, without background.
 fn found<L: Copy + Into<u16>>(labels: &[L]) -> Vec<u16> {
     let mut seen = vec![false; 1 << 16];

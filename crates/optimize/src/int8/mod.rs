@@ -65,10 +65,11 @@ pub(crate) fn correct_biases(state: &mut State, progress: &mut Progress) -> Resu
 /// Ranges of the plan's tensors, from the journal or from calibration.
 fn calibrate(state: &mut State, graph: &Graph, plan: &Plan, progress: &mut Progress) -> Result<Ranges> {
     let known = state.journal.entries.iter().find_map(|e| match e {
-        Entry::Ranges { ranges } => Some(ranges.clone()),
+        Entry::Ranges { ranges, population } => Some((ranges.clone(), population.clone())),
         _ => None,
     });
-    if let Some(ranges) = known {
+    if let Some((ranges, population)) = known {
+        state.population = population;
         return Ok(ranges);
     }
     let cases = &state.cases;
@@ -87,7 +88,9 @@ fn calibrate(state: &mut State, graph: &Graph, plan: &Plan, progress: &mut Progr
     let seen = |n: &String| collector.histogram(n).is_some_and(|h| h.total() > 0);
     let names: Vec<String> = names.into_iter().filter(|n| !cases.fast || seen(n)).collect();
     let ranges = collector.ranges(&names, state.method)?;
-    state.journal.add(Entry::Ranges { ranges: ranges.clone() })?;
+    let population = runner.features;
+    state.population = population.clone();
+    state.journal.add(Entry::Ranges { ranges: ranges.clone(), population })?;
     Ok(ranges)
 }
 

@@ -8,7 +8,7 @@ const LONGEST: usize = 400;
 
 /// Text for HTML, within elements and quoted attributes. Controls, direction marks and what cannot be seen
 /// are written out as `\u{…}`, so that no name looks like another; very long text is cut.
-pub(super) fn text(s: &str) -> String {
+pub(crate) fn text(s: &str) -> String {
     let mut out = String::with_capacity(s.len());
     for (i, c) in s.chars().enumerate() {
         if i == LONGEST {

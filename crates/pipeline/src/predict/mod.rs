@@ -152,16 +152,9 @@ fn members(
             return Ok(Ok(found));
         }
         joined = Some(found);
-        forget(model, &recipe.network[i], settings.fast);
+        model.forget_all(&recipe.network[i], settings.fast);
     }
     Ok(Err("the recipe has no last network".into()))
-}
-
-/// Gives back all that a network takes.
-fn forget(model: &mut Model, network: &Network, fast: bool) {
-    for fold in 0..model.folds() {
-        network.active_outputs(fast).iter().for_each(|o| model.forget(fold, o));
-    }
 }
 
 /// What network `to` is to see: the image after its steps, cut down by the networks before it that bound it, and with
@@ -223,7 +216,7 @@ pub(crate) fn seen_by<'a>(
             // These end a chain, and none lies between its first network and `to`.
             Role::Average | Role::Join | Role::Result => {}
         }
-        forget(model, network, fast);
+        model.forget_all(network, fast);
     }
     Ok(Err("the recipe has no last network".into()))
 }
@@ -349,58 +342,118 @@ impl Segmenting {
     }
 }
 
-/// What running the recipe's last network on an image of a size takes.
+/// What running a recipe's networks on an image of a size takes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Planned {
-    /// Windows that the network runs on.
+    /// Windows that the last network runs on.
     pub windows: usize,
     /// Sizes of an input along x, y, z.
     pub input: [usize; 3],
     /// Sizes of the tensor that holds it.
     pub tensor: Vec<usize>,
-    /// Bytes of the image's channels.
-    pub image: u64,
-    /// Bytes of the network's weights and activations.
+    /// Windows that run side by side, one thread each; 1 where all threads work on one.
+    pub workers: usize,
+    /// Bytes of weights and activations of what runs at one time.
     pub network: u64,
-    /// Bytes of scores and labels at the peak.
+    /// Bytes of these that stay when it has run: where one window covers all, activations are given back.
+    pub kept: u64,
+    /// Bytes of scores, inputs and labels at the peak.
     pub scores: u64,
     /// Labels that are decided at a time.
     pub labels_at_a_time: usize,
+    /// Multiplications and additions of all windows, networks and flips together, where no window equals another.
+    pub macs: u64,
 }
 
-impl Planned {
-    /// Bytes of all of them, without the program itself and the file as it is stored.
-    pub fn peak(&self) -> u64 {
-        self.image + self.network + self.scores
-    }
-}
-
-/// Plans a segmentation of an image of `dims` voxels on the network's grid within the model's memory; `None` for models
-/// that give numbers for a whole image.
-pub fn planned(model: &mut Model, dims: [usize; 3]) -> Result<Option<Planned>> {
-    if model.recipe.is_image_level() {
-        return Ok(None);
-    }
-    let voxels = dims.iter().product::<usize>() as u64;
-    let last = model.recipe.network.len() - 1;
-    let image = 4 * model.recipe.channels_of(last) as u64 * voxels;
-    // It is not here, and takes its room.
+/// Plans network `i` on an image whose way to it is `history`, within the model's memory, of which `held` bytes are
+/// taken by the image. `averaged`, where its probabilities are averaged with others', says whether it is the first of these.
+/// Networks that look for a box are planned by [`planned_coarse`].
+pub(crate) fn planned(
+    model: &mut Model,
+    (i, averaged): (usize, Option<bool>),
+    dims: [usize; 3],
+    history: &crate::grid::GridHistory,
+    (settings, held): (Settings, u64),
+) -> Result<Planned> {
+    // The image is not here, and takes its room.
     let most = model.max_ram;
-    model.max_ram = most.map(|m| m.saturating_sub(image));
-    let keep = heat(&model.recipe).len();
-    let how =
-        Segmenting::new(model, last, dims, &Default::default()).and_then(|how| how.fit(model, keep, false));
+    model.max_ram = most.map(|m| m.saturating_sub(held));
+    let found = match model.recipe.is_image_level() {
+        true => whole::planned(model, dims, settings.fast),
+        false => planned_labels(model, (i, averaged), dims, history, settings),
+    };
     model.max_ram = most;
-    let how = how.map_err(|e| e.with_held(image, most))?;
-    Ok(Some(Planned {
-        windows: how.plan.regions.len(),
-        input: how.plan.input,
-        tensor: how.plan.shape.tensor(how.plan.input),
-        image,
-        network: model.network_bytes(),
-        scores: how.bytes,
+    found.map_err(|e| e.with_held(held, most))
+}
+
+fn planned_labels(
+    model: &mut Model,
+    (i, averaged): (usize, Option<bool>),
+    dims: [usize; 3],
+    history: &crate::grid::GridHistory,
+    settings: Settings,
+) -> Result<Planned> {
+    let recipe = model.recipe.network[i].clone();
+    let keep = kept_scores(&model.recipe, &recipe, settings);
+    let mut how = Segmenting::new(model, i, dims, history)?;
+    let sum = |first| if first { Mean::of(1).bytes_to_come(how.scores, &how.back) } else { 0 };
+    how.whole = averaged.map(sum);
+    let how = how.fit(model, keep.len(), settings.fast)?;
+    let plan = &how.plan;
+    let outputs = recipe.active_outputs(settings.fast).to_vec();
+    let nets = model.folds() * outputs.len();
+    let key = (0, outputs.first().cloned().unwrap_or_default(), plan.shape.tensor(plan.input));
+    let jobs = plan.regions.len().div_ceil(plan.shape.batch);
+    let each = plan.worker_bytes(how.part);
+    let blended = plan.weights.is_some();
+    let workers = if blended { model.workers(i, &key, jobs, each)? } else { 1 };
+    let (arena, weights, macs) = model.session_bytes(i, &key)?;
+    // Networks of an ensemble that blends windows are all here at one time; others one after the other.
+    let at_once = if blended { nets as u64 } else { 1 };
+    let windows: u64 = if blended { 4 * plan.placed.first().map_or(0, |p| volume(p.1)) } else { 0 };
+    let parts = how.scores.div_ceil(how.part) as u64;
+    let runs = jobs as u64 * nets as u64 * recipe.versions(settings.fast).len() as u64 * parts;
+    let network = at_once * (weights + workers as u64 * arena);
+    let kept = match (blended, nets) {
+        (true, _) => network,
+        (false, 1) => weights,
+        (false, _) => 0,
+    };
+    Ok(Planned {
+        windows: plan.regions.len(),
+        input: plan.input,
+        tensor: key.2,
+        workers,
+        network,
+        kept,
+        scores: how.bytes + windows + each * (workers as u64 - 1),
         labels_at_a_time: how.part,
-    }))
+        macs: macs * runs,
+    })
+}
+
+/// Bytes that network `i`, which looks for a box in an image of `dims`, takes beside the image, and its multiplications.
+pub(crate) fn planned_coarse(
+    model: &mut Model,
+    i: usize,
+    dims: [usize; 3],
+    fast: bool,
+) -> Result<(u64, u64)> {
+    let plan = Plan::new(model, i, dims)?;
+    let network = &model.recipe.network[i];
+    let outputs = network.active_outputs(fast).to_vec();
+    let versions = network.versions(fast).len();
+    let runs = model.folds() * outputs.len() * versions;
+    let key = (0, outputs.first().cloned().unwrap_or_default(), plan.shape.tensor(plan.input));
+    let jobs = plan.regions.len().div_ceil(plan.shape.batch);
+    let (arena, weights, macs) = model.session_bytes(i, &key)?;
+    model.forget(0, &key.1);
+    let bytes = plan.bytes(1, runs, false) + 4 * volume(plan.grid) + arena + weights;
+    Ok((bytes, macs * (jobs * runs) as u64))
+}
+
+fn volume(d: [usize; 3]) -> u64 {
+    d.iter().map(|n| *n as u64).product()
 }
 
 /// Labels of what network `i` sees, on the grid of the image as it was read. With `mean`, its probabilities are added
@@ -416,15 +469,7 @@ fn segment(
     let recipe = model.recipe.clone();
     let network = &recipe.network[i];
     let scored = recipe.scored(network);
-    let wanted = match (network.role(), settings.scores) {
-        (Role::Average | Role::Bounds(_) | Role::Cascade(_), _) => Vec::new(),
-        (Role::Result | Role::Join, true) => {
-            (0..recipe.label.len()).filter(|k| recipe.label[*k].value != 0).collect()
-        }
-        (Role::Result | Role::Join, false) => heat(&recipe),
-    };
-    let keep: Vec<usize> =
-        (0..scored.len()).filter(|k| scored[*k].label.is_some_and(|l| wanted.contains(&l))).collect();
+    let keep = kept_scores(&recipe, network, settings);
     let mut how = Segmenting::new(model, i, image.dims(), &image.history)?;
     how.whole = mean.as_ref().map(|m| m.bytes_to_come(how.scores, &how.back));
     let how = how.fit(model, keep.len(), settings.fast)?;
@@ -462,6 +507,19 @@ fn activated(network: &Network, logits: &[f32], n: usize) -> Vec<f32> {
     let mut scores = logits.to_vec();
     scores.par_chunks_mut(n.max(1)).with_min_len(1024).for_each(|s| activate(network.activation, s));
     scores
+}
+
+/// Scores of a network that are kept for all voxels, by their place among its scores.
+fn kept_scores(recipe: &Recipe, network: &Network, settings: Settings) -> Vec<usize> {
+    let wanted = match (network.role(), settings.scores) {
+        (Role::Average | Role::Bounds(_) | Role::Cascade(_), _) => Vec::new(),
+        (Role::Result | Role::Join, true) => {
+            (0..recipe.label.len()).filter(|k| recipe.label[*k].value != 0).collect()
+        }
+        (Role::Result | Role::Join, false) => heat(recipe),
+    };
+    let scored = recipe.scored(network);
+    (0..scored.len()).filter(|k| scored[*k].label.is_some_and(|l| wanted.contains(&l))).collect()
 }
 
 /// Labels whose scores are drawn, by their number.

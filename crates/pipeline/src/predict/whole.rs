@@ -79,6 +79,34 @@ pub(super) fn numbers(
     by_label(model, all)
 }
 
+/// What [`numbers`] takes for an image of `dims`, which is prepared.
+pub(super) fn planned(model: &mut Model, dims: [usize; 3], fast: bool) -> Result<super::Planned> {
+    let i = model.recipe.network.len() - 1;
+    let network = model.recipe.network[i].clone();
+    let shape = model.shape(i).clone();
+    let (size, regions) = regions(&network, &shape, dims)?;
+    let outputs = network.active_outputs(fast).to_vec();
+    let nets = model.folds() * outputs.len();
+    let tensor = shape.tensor(size);
+    let key: Key = (0, outputs.first().cloned().unwrap_or_default(), tensor.clone());
+    let (arena, weights, macs) = model.session_bytes(i, &key)?;
+    let tile: u64 = 4 * shape.channels as u64 * size.iter().map(|n| *n as u64).product::<u64>();
+    let runs = regions.len() * nets * network.versions(fast).len();
+    Ok(super::Planned {
+        windows: regions.len(),
+        input: size,
+        tensor,
+        workers: 1,
+        // Networks of an ensemble stay.
+        network: nets as u64 * (arena + weights),
+        kept: nets as u64 * (arena + weights),
+        // A window is cut out, and put together where channels lie innermost in the file.
+        scores: if regions.len() > 1 || size != dims { tile } else { 0 } + if shape.nhwc { tile } else { 0 },
+        labels_at_a_time: model.recipe.label.len(),
+        macs: macs * runs as u64,
+    })
+}
+
 /// The mean of the numbers of several runs.
 #[derive(Default)]
 struct Mean {

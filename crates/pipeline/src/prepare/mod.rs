@@ -2,6 +2,7 @@
 
 mod geometry;
 mod intensity;
+mod sizes;
 
 use crate::Error;
 use crate::grid::{Change, GridHistory};
@@ -124,6 +125,11 @@ impl<'a> Image<'a> {
         }
     }
 
+    /// Its grid.
+    pub fn sizes(&self) -> Sizes {
+        Sizes { dims: self.dims(), spacing: self.spacing, flat: self.flat }
+    }
+
     /// Its channels as float32.
     pub fn floats(&mut self) -> &[Volume<f32>] {
         if let Pixels::Bytes(photo) = &self.pixels {
@@ -201,6 +207,7 @@ impl<'a> Image<'a> {
 }
 
 pub(crate) use geometry::pad_fill;
+pub(crate) use sizes::Sizes;
 
 /// Does all `steps` to an image. The error tells what is wrong with its content.
 pub(crate) fn prepare(image: &mut Image, steps: &[Step], kept: &mut Kept) -> Content<()> {
@@ -224,26 +231,19 @@ pub(crate) fn prepare(image: &mut Image, steps: &[Step], kept: &mut Kept) -> Con
 }
 
 fn apply(image: &mut Image, step: &Step, kept: &mut Kept) -> Content<()> {
+    let change = image.sizes().change(step)?;
     match step {
         // The reader of volumes has turned them already.
         Step::Orient { .. } => Ok(()),
         Step::CropNonzero { margin } => geometry::crop_nonzero(image, *margin),
-        Step::CentreCrop { size } => geometry::centre_crop(image, size),
-        Step::Resize { size, method, back } => geometry::resize(image, size, *method, *back),
-        Step::Resample { spacing, method, rule, separate, across, back } => {
-            let how = geometry::How {
-                method: *method,
-                rule: *rule,
-                separate: *separate,
-                across: *across,
-                back: *back,
-            };
-            geometry::resample(image, *spacing, &how)
+        Step::CentreCrop { .. } => geometry::centre_crop(image, change),
+        Step::Resize { method, .. } => geometry::resize(image, change, *method),
+        Step::Resample { method, rule, separate, across, .. } => {
+            let how = geometry::How { method: *method, rule: *rule, separate: *separate, across: *across };
+            geometry::resample(image, change, &how)
         }
-        Step::Reduce { by } => geometry::reduce(image, *by),
-        Step::Pad { multiple, size, mode, value, side } => {
-            geometry::pad(image, *multiple, size, *mode, *value as f32, *side)
-        }
+        Step::Reduce { by } => geometry::reduce(image, change, *by),
+        Step::Pad { mode, value, .. } => geometry::pad(image, change, pad_fill(*mode, *value as f32)),
         Step::Stain(stain) => {
             if let Pixels::Bytes(photo) = &mut image.pixels
                 && let Some(change) = ampoule_imaging::stain::change(photo, &(*stain).into())

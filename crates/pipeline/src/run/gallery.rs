@@ -3,21 +3,25 @@
 use crate::gallery::{self, Head, Quantity, Row, Status};
 use crate::record::Record;
 use crate::results::{Made, results};
-use crate::{Error, Model, Result};
+use crate::{Error, Recipe, Result};
 use ampoule_files::write_atomic;
 use std::path::{Path, PathBuf};
 
-/// Writes the page of the cases in `cases.csv` and the files in `failures.csv`.
-pub(super) fn write(model: &Model, output: &Path) -> Result<()> {
-    let mut rows = results(output)?.into_iter().map(row);
-    let head = Head {
-        title: model.recipe.model.name.clone(),
-        recipe: model.recipe.model.name.clone(),
-        model: model.recipe.model.description.clone(),
-        model_sha256: model.sha256.clone(),
+/// What stands above the cases of a model.
+pub(super) fn head(recipe: &Recipe, sha256: &str) -> Head {
+    Head {
+        title: recipe.model.name.clone(),
+        recipe: recipe.model.name.clone(),
+        model: recipe.model.description.clone(),
+        model_sha256: sha256.to_owned(),
         program: format!("ampoule {}", env!("CARGO_PKG_VERSION")),
         date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
-    };
+    }
+}
+
+/// Writes the page of the cases in `cases.csv` and the files in `failures.csv`.
+pub(super) fn write(head: Head, output: &Path) -> Result<()> {
+    let mut rows = results(output)?.into_iter().map(|made| row(made, output));
     let path = output.join("qc.html");
     write_atomic(&path, |out| gallery::write(out, &head, &mut rows)).map_err(Error::io(&path))
 }
@@ -28,8 +32,8 @@ pub(super) fn made(page: &[u8]) -> bool {
     page.windows(name.len()).any(|w| w == name)
 }
 
-fn row(made: Made) -> Row {
-    let Made { name, status, reason, record, .. } = made;
+fn row(made: Made, output: &Path) -> Row {
+    let Made { name, status, reason, record, folder, .. } = made;
     Row {
         status: match status.as_str() {
             "done" => Status::Done,
@@ -37,7 +41,7 @@ fn row(made: Made) -> Row {
             "skipped" => Status::Skipped(reason.unwrap_or_default()),
             _ => Status::Failed(reason.unwrap_or_default()),
         },
-        picture: record.as_ref().and_then(|r| picture(&name, r)),
+        picture: record.as_ref().and_then(|r| picture(&folder, output, r)),
         class: record.as_ref().filter(|r| !r.classes.is_empty()).map(|r| r.classes.join(", ")),
         quantities: record.as_ref().map(quantities).unwrap_or_default(),
         seconds: record.as_ref().and_then(|r| r.timings_ms.get("total")?.as_f64()).map(|ms| ms / 1e3),
@@ -46,11 +50,10 @@ fn row(made: Made) -> Row {
     }
 }
 
-/// The picture of a case, as a path from the page.
-fn picture(case: &str, record: &Record) -> Option<PathBuf> {
+/// The picture of a case whose files lie in `folder`, as a path from the page.
+fn picture(folder: &Path, output: &Path, record: &Record) -> Option<PathBuf> {
     let file = &record.outputs.iter().find(|w| w.kind == "picture")?.file;
-    let folder = case.rsplit_once('/').map_or("", |p| p.0);
-    Some(Path::new(folder).join(file))
+    Some(folder.strip_prefix(output).unwrap_or(folder).join(file))
 }
 
 fn quantities(r: &Record) -> Vec<Quantity> {

@@ -1,12 +1,16 @@
 //! Cases one by one or side by side: read, predict, write, record.
 
 mod gallery;
+mod kinds;
+mod merge;
 mod one;
 mod paths;
+mod population;
 mod runner;
 mod tables;
 mod workers;
 
+pub use merge::{Merged, merge_folders};
 pub use one::{Prediction, predict_case, predict_images};
 pub use runner::Runner;
 pub use workers::run_cases;

@@ -87,7 +87,7 @@ pub(super) fn run_case(
 }
 
 /// The hash of all that results depend on, the inputs left out.
-fn fingerprint(model: &Model, batch: &Batch) -> String {
+pub(super) fn fingerprint(model: &Model, batch: &Batch) -> String {
     let mut f = Fingerprint::new("run");
     f.text("model", &model.sha256).text("recipe", &model.recipe.to_text());
     f.text("settings", &settings(model, batch));
@@ -95,7 +95,7 @@ fn fingerprint(model: &Model, batch: &Batch) -> String {
 }
 
 /// Options that change results.
-fn settings(model: &Model, batch: &Batch) -> String {
+pub(super) fn settings(model: &Model, batch: &Batch) -> String {
     format!(
         "fast={} frame={:?} mpp={:?} precision={} keep-header={}",
         batch.settings.fast,
@@ -245,6 +245,7 @@ fn describe(record: &mut Record, loaded: &Loaded) {
     record.warnings.extend(loaded.notes.iter().cloned());
     record.spacing_mm = loaded.known_spacing();
     record.orientation = loaded.orientation().map(|o| o.codes()).unwrap_or_default();
+    record.intensities = loaded.intensities.clone();
 }
 
 /// The class, or the numbers, of a whole image.
@@ -302,6 +303,8 @@ pub struct Prediction {
     pub classes: Vec<String>,
     /// What each label covers.
     pub measured: Vec<crate::Measured>,
+    /// What the case is compared by with others of its population.
+    pub features: crate::population::Features,
     /// From a volume's voxels to millimetres.
     pub affine: Option<Affine>,
     /// Size of a voxel along the file's axes in mm; 1 where nothing is known.
@@ -353,6 +356,7 @@ fn predict_loaded(
         }
     };
     Ok(Prediction {
+        features: record.features(),
         labels,
         scores,
         numbers,

@@ -4,7 +4,7 @@ use super::one::{outputs, run_case};
 use super::{Outcome, Summary, tables};
 use crate::batch::{Batch, OnProgress};
 use crate::case::Case;
-use crate::{Error, Model, Result};
+use crate::{Error, Model, Result, Shard};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,8 @@ pub struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    /// Of all cases of a run; an error where files of others stand in the place of its tables.
+    /// Of all cases of a run, of which a shard may be chosen; an error where files of others stand in the place of its tables,
+    /// or results of another model or recipe.
     pub fn new(
         model: &Model,
         cases: Cow<'a, [Case]>,
@@ -29,15 +30,21 @@ impl<'a> Runner<'a> {
         batch: Cow<'a, Batch>,
     ) -> Result<Runner<'a>> {
         if !batch.outputs.alone {
-            tables::ours(&output)?;
+            tables::begin(model, &output, &batch)?;
         }
         let own = |c: &'_ Case| -> Vec<PathBuf> {
             let instances = c.series.iter().map(|p| &p.path);
             c.files.iter().chain(instances).chain(&c.ground_truth).cloned().collect()
         };
         let files: BTreeSet<PathBuf> = cases.iter().flat_map(own).collect();
+        // Inputs and clashes are those of all cases, whichever of them are run here.
+        let clashes = clashes(model, &cases, &output, &batch);
+        let (cases, clashes) = match batch.shard {
+            Some(shard) => part(&cases, clashes, shard),
+            None => (cases, clashes),
+        };
         Ok(Runner {
-            clashes: clashes(model, &cases, &output, &batch),
+            clashes,
             inputs: files.into_iter().filter_map(|p| p.canonicalize().ok()).collect(),
             cases,
             output,
@@ -45,7 +52,12 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// Runs case `i` and writes its files and its record, no tables. `None` where another process works on it.
+    /// The cases that are run: all, or those of the shard.
+    pub fn cases(&self) -> &[Case] {
+        &self.cases
+    }
+
+    /// Runs case `i` of those and writes its files and its record, no tables. `None` where another process works on it.
     pub fn run(&self, model: &mut Model, i: usize, on_progress: &mut OnProgress) -> Option<Outcome> {
         let case = &self.cases[i];
         let run = || run_case(model, case, &self.output, &self.batch, &self.inputs, on_progress);
@@ -72,6 +84,18 @@ fn clashes(model: &Model, cases: &[Case], output: &Path, batch: &Batch) -> HashM
     }
     let several = owners.into_iter().filter(|(_, list)| list.len() > 1);
     several.flat_map(|(path, list)| list.into_iter().map(move |i| (i, path.clone()))).collect()
+}
+
+/// The cases of a shard with the clashes among them.
+fn part<'a>(
+    cases: &[Case],
+    clashes: HashMap<usize, PathBuf>,
+    shard: Shard,
+) -> (Cow<'a, [Case]>, HashMap<usize, PathBuf>) {
+    let own: Vec<usize> = (0..cases.len()).filter(|i| shard.holds(&cases[*i].name)).collect();
+    let found = own.iter().enumerate().filter_map(|(to, from)| Some((to, clashes.get(from)?.clone())));
+    let found = found.collect();
+    (own.into_iter().map(|i| cases[i].clone()).collect(), found)
 }
 
 fn clash(case: &Case, file: &Path) -> Error {

@@ -1,13 +1,14 @@
 //! The tables of an output folder: what every case gave, what failed, and with which settings. Several runs, and
 //! several processes, write into the same tables, row by row.
 
-use super::gallery;
 use super::paths::Paths;
 use super::{CaseResult, Outcome, Summary};
+use super::{gallery, kinds, population};
 use crate::batch::Batch;
 use crate::case::Case;
 use crate::claim::Claim;
 use crate::measure::Measured;
+use crate::population::{POPULATION_KEY, Reference};
 use crate::recipe::{Kind, Recipe, Task};
 use crate::record::Record;
 use crate::table::{Table, field};
@@ -17,18 +18,53 @@ use ampoule_imaging::rounding::round_to;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+/// Refuses folders with tables of others, or with results of another model or recipe, and notes what kind of run begins.
+pub(super) fn begin(model: &Model, output: &Path, batch: &Batch) -> Result<()> {
+    ours(output)?;
+    std::fs::create_dir_all(output).map_err(Error::io(output))?;
+    let _claim = Claim::wait(&output.join(LOCK))?;
+    kinds::begin(model, output, batch)
+}
+
+/// The lock of a folder's tables.
+pub(super) const LOCK: &str = ".tables.ampoule-lock";
+
+/// Least cases of a folder whose population is described where the model says nothing of its own.
+const POPULATION: usize = 20;
+
+/// The population of a folder's cases, where there are enough or the model has one to compare with.
+fn population(model: &Model, output: &Path) -> Result<()> {
+    let reference = model.graph().meta(POPULATION_KEY).and_then(Reference::parse);
+    let cases = Table::read(&output.join("cases.csv"))?;
+    if reference.is_none() && cases.rows.len() < POPULATION {
+        return Ok(());
+    }
+    population::write_population(output, &model.recipe.model.name, &cases, reference.as_ref())
+}
+
 /// Writes all tables of a run into `output`.
 pub(super) fn write(model: &Model, output: &Path, summary: &Summary, batch: &Batch) -> Result<()> {
     std::fs::create_dir_all(output).map_err(Error::io(output))?;
-    let _claim = Claim::wait(&output.join(".tables.ampoule-lock"))?;
+    let _claim = Claim::wait(&output.join(LOCK))?;
     // Whoever has the claim is the only one to write these.
-    for name in
-        ["cases.csv", "predictions.csv", "failures.csv", "runs.json", "qc.html", "dataset_description.json"]
-    {
+    for name in [
+        "cases.csv",
+        "predictions.csv",
+        "failures.csv",
+        "runs.json",
+        "qc.html",
+        "population.csv",
+        "population.html",
+        "dataset_description.json",
+    ] {
         super::one::remove_temporaries(&output.join(name));
     }
     let paths = Paths { redact: batch.outputs.redact_paths };
     failures(output, summary, paths)?;
+    let [done, kept, ..] = summary.counts();
+    if done + kept == 0 {
+        kinds::unused(model, output, batch)?;
+    }
     if summary.results.is_empty() {
         return Ok(());
     }
@@ -46,10 +82,11 @@ pub(super) fn write(model: &Model, output: &Path, summary: &Summary, batch: &Bat
             merge(&output.join("predictions.csv"), "file", rows)?;
         }
     }
-    runs(model, output, batch, summary)?;
-    gallery::write(model, output)?;
+    let head = gallery::head(&model.recipe, &model.sha256);
+    gallery::write(head, output)?;
+    population(model, output)?;
     if summary.results.iter().any(|r| r.case.bids) {
-        bids(output)?;
+        bids(output, &model.recipe.model.name)?;
     }
     Ok(())
 }
@@ -62,7 +99,7 @@ const TABLES: [(&str, &[&[&str]]); 3] = [
 ];
 
 /// Refuses files of others that stand in the place of tables: rows are added to those.
-pub(super) fn ours(output: &Path) -> Result<()> {
+fn ours(output: &Path) -> Result<()> {
     let not_ours = |path: &Path| {
         let reason = "it is none of this program's tables, which results are added to; move it, or choose another output folder";
         Err(Error::Content { path: path.into(), reason: reason.into() })
@@ -78,7 +115,7 @@ pub(super) fn ours(output: &Path) -> Result<()> {
         }
     }
     let path = output.join("runs.json");
-    if filled(&path) && listed(&path).is_none() {
+    if filled(&path) && kinds::listed(&path).is_none() {
         return not_ours(&path);
     }
     let path = output.join("qc.html");
@@ -86,12 +123,6 @@ pub(super) fn ours(output: &Path) -> Result<()> {
         return not_ours(&path);
     }
     Ok(())
-}
-
-/// The entries of `runs.json`.
-fn listed(path: &Path) -> Option<Vec<serde_json::Value>> {
-    let list: Vec<serde_json::Value> = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    list.iter().all(|v| v.get("fingerprint").is_some()).then_some(list)
 }
 
 /// Cases of a table that have results.
@@ -108,9 +139,9 @@ fn standing(path: &Path) -> Result<BTreeSet<String>> {
 }
 
 /// Columns and their values.
-type Row = Vec<(String, String)>;
+pub(super) type Row = Vec<(String, String)>;
 
-fn cases_row(recipe: &Recipe, case: &Case, outcome: &Outcome, paths: Paths) -> Row {
+pub(super) fn cases_row(recipe: &Recipe, case: &Case, outcome: &Outcome, paths: Paths) -> Row {
     let mut row: Row = Vec::new();
     let mut add = |k: &str, v: String| row.push((k.to_owned(), v));
     let (status, record) = match outcome {
@@ -124,6 +155,9 @@ fn cases_row(recipe: &Recipe, case: &Case, outcome: &Outcome, paths: Paths) -> R
     add("model", recipe.model.name.clone());
     if let Some(group) = &case.group {
         add("group", group.clone());
+    }
+    if let Some(site) = &case.site {
+        add("site", site.clone());
     }
     let Some(r) = record else { return row };
     if recipe.model.task == Task::Classification && r.slide.is_none() {
@@ -225,8 +259,6 @@ fn merge(path: &Path, key: &str, rows: Vec<Row>) -> Result<()> {
             header.push(name.clone());
         }
     }
-    let at =
-        |row: &Row, name: &str| row.iter().find(|c| c.0 == name).map(|c| c.1.clone()).unwrap_or_default();
     let old = old.rows.into_iter().map(|(_, fields)| old.header.iter().cloned().zip(fields).collect::<Row>());
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut all: Vec<Row> = Vec::new();
@@ -239,8 +271,18 @@ fn merge(path: &Path, key: &str, rows: Vec<Row>) -> Result<()> {
             }
         }
     }
+    written(path, &header, &all)
+}
+
+/// The value of a column; empty where a row has none.
+pub(super) fn at(row: &Row, name: &str) -> String {
+    row.iter().find(|c| c.0 == name).map(|c| c.1.clone()).unwrap_or_default()
+}
+
+/// Writes a table with these columns.
+pub(super) fn written(path: &Path, header: &[String], rows: &[Row]) -> Result<()> {
     let mut text = header.iter().map(|h| field(h)).collect::<Vec<_>>().join(",") + "\n";
-    for row in &all {
+    for row in rows {
         let fields: Vec<String> = header.iter().map(|h| field(&at(row, h))).collect();
         text += &(fields.join(",") + "\n");
     }
@@ -286,47 +328,25 @@ fn failures(output: &Path, summary: &Summary, paths: Paths) -> Result<()> {
     write_atomic(&path, |out| out.write_all(text.as_bytes())).map_err(Error::io(&path))
 }
 
-/// `runs.json`: model, recipe and settings of every kind of run that wrote into this folder.
-fn runs(model: &Model, output: &Path, batch: &Batch, summary: &Summary) -> Result<()> {
-    let path = output.join("runs.json");
-    let old = listed(&path);
-    let any = summary.results.iter().find_map(|r| match &r.outcome {
-        Outcome::Done(r) | Outcome::Kept(r) => Some(r),
-        Outcome::Failed(_) => None,
-    });
-    let Some(record): Option<&Record> = any.map(|r| &**r) else { return Ok(()) };
-    let entry = serde_json::json!({
-        "generated_by": record.generated_by,
-        "model": record.model,
-        "model_sha256": record.model_sha256,
-        "fingerprint": record.fingerprint,
-        "settings": record.settings,
-        "recipe": model.recipe.to_text(),
-        "isa": batch.isa,
-        "calibration": batch.calibration,
-        "threads": model.threads(),
-        "cpu": record.cpu,
-        "host": ampoule_system::figures::host(),
-    });
-    let same = |v: &serde_json::Value| v.get("fingerprint") == entry.get("fingerprint");
-    let mut all: Vec<serde_json::Value> = old.unwrap_or_default().into_iter().filter(|v| !same(v)).collect();
-    all.push(entry);
-    let text = serde_json::to_string_pretty(&all).unwrap_or_default() + "\n";
-    write_atomic(&path, |out| out.write_all(text.as_bytes())).map_err(Error::io(&path))
-}
+/// Files of a folder that BIDS knows nothing of, for its validator.
+const NOT_BIDS: &str =
+    "*_ampoule.json\n*_qc.png\n*.csv\nqc.html\npopulation.html\nruns.json\naudit.jsonl\nrecords/\n";
 
 /// What makes the output folder a BIDS derivative data set.
-fn bids(output: &Path) -> Result<()> {
-    let path = output.join("dataset_description.json");
-    if path.symlink_metadata().is_ok() {
-        return Ok(());
-    }
-    let text = serde_json::json!({
-        "Name": "Ampoule",
+fn bids(output: &Path, model: &str) -> Result<()> {
+    let description = serde_json::json!({
+        "Name": format!("{model}, by Ampoule"),
         "BIDSVersion": "1.8.0",
         "DatasetType": "derivative",
         "GeneratedBy": [{ "Name": "Ampoule", "Version": env!("CARGO_PKG_VERSION") }],
     });
-    let text = serde_json::to_string_pretty(&text).unwrap_or_default() + "\n";
-    write_atomic(&path, |out| out.write_all(text.as_bytes())).map_err(Error::io(&path))
+    let description = serde_json::to_string_pretty(&description).unwrap_or_default() + "\n";
+    // What somebody else wrote there stays.
+    for (name, text) in [("dataset_description.json", description.as_str()), (".bidsignore", NOT_BIDS)] {
+        let path = output.join(name);
+        if path.symlink_metadata().is_err() {
+            write_atomic(&path, |out| out.write_all(text.as_bytes())).map_err(Error::io(&path))?;
+        }
+    }
+    Ok(())
 }

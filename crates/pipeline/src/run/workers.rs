@@ -30,8 +30,10 @@ pub fn run_cases(
     batch: &Batch,
     progress: &mut dyn Progress,
 ) -> Result<Summary> {
+    let runner = Runner::new(model, cases.into(), output.into(), Cow::Borrowed(batch))?;
+    let cases = &runner.cases().to_vec()[..];
     let shared = Shared {
-        runner: Runner::new(model, cases.into(), output.into(), Cow::Borrowed(batch))?,
+        runner,
         cases,
         queue: Mutex::new(Queue {
             waiting: (0..cases.len()).collect(),

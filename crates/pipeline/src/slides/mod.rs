@@ -13,7 +13,7 @@ mod run;
 mod sink;
 mod workers;
 
-pub(crate) use run::run;
+pub(crate) use run::{Forecast, forecast, run};
 
 use crate::case::Case;
 use crate::recipe::{Kind, Recipe};

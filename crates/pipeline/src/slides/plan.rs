@@ -3,6 +3,7 @@
 use super::assembler::placed;
 use super::grid::Grid;
 use crate::constant::KEPT;
+use crate::recipe::Step;
 use crate::{Error, Model, Result};
 use ampoule_imaging::pyramid::TILE;
 use ampoule_imaging::slide::Slide;
@@ -80,9 +81,17 @@ pub(super) struct Planned {
     pub results: usize,
 }
 
-/// Plans a slide.
-pub(super) fn plan(model: &Model, slide: &Slide, grid: &Grid) -> Result<Planned> {
-    let (own, limit) = memory(model);
+/// Bytes of a slide's parts while it runs, whatever there is room for.
+struct Parts {
+    /// Blended blocks, rows that wait, pictures and stains.
+    fixed: u64,
+    /// A window on its way, without activations.
+    window: u64,
+    /// Scores of a window.
+    ready: u64,
+}
+
+fn parts(model: &Model, slide: &Slide, grid: &Grid) -> Parts {
     let whole = model.recipe.is_image_level();
     let classes = model.recipe.label.len() as u64;
     let pixels = (grid.window[0] * grid.window[1]) as u64;
@@ -94,11 +103,27 @@ pub(super) fn plan(model: &Model, slide: &Slide, grid: &Grid) -> Result<Planned>
         6 * seen + pixels * (24 + 8 * classes) + LOOKAHEAD as u64 * ready + tile_bytes(slide, grid.level);
     // Rows of labels and their probabilities, and pictures in the thumbnail's size.
     let width = if whole { grid.cells()[0] } else { grid.size[0] };
-    let rows = width * 256 * 5 + THUMBNAIL * THUMBNAIL * 4 * classes;
-    let stain = STAIN_PIXELS as u64 * 80;
-    let fixed = own + blocks(grid, classes as usize, whole) + rows + stain + CACHE[0];
+    let rows = width * 256 * 5 + thumbnail_pixels(slide) * 4 * classes;
+    let stains = model.recipe.steps().any(|s| matches!(s, Step::Stain(_)));
+    let stain = if stains { STAIN_PIXELS as u64 * 80 } else { 0 };
+    Parts { fixed: blocks(grid, classes as usize, whole) + rows + stain, window, ready }
+}
+
+/// Pixels of the thumbnail.
+fn thumbnail_pixels(slide: &Slide) -> u64 {
+    let [w, h] = slide.levels.first().map_or([1, 1], |l| [l.width, l.height]);
+    let longest = w.max(h).max(1);
+    let along = |n: u64| (n * THUMBNAIL).div_ceil(longest).clamp(1, THUMBNAIL);
+    along(w) * along(h)
+}
+
+/// Plans a slide.
+pub(super) fn plan(model: &Model, slide: &Slide, grid: &Grid) -> Result<Planned> {
+    let (own, limit) = memory(model);
+    let Parts { fixed, window, ready } = parts(model, slide, grid);
+    let fixed = own + fixed + CACHE[0];
     // A classifier has run once already; of other networks nothing is touched yet.
-    let first = if whole { 0 } else { model.arena_bytes() };
+    let first = if model.recipe.is_image_level() { 0 } else { model.arena_bytes() };
     let needed = fixed + window + first;
     enough(needed, limit)?;
     let each_worker = model.arena_bytes() + window;
@@ -111,4 +136,34 @@ pub(super) fn plan(model: &Model, slide: &Slide, grid: &Grid) -> Result<Planned>
         cache: (CACHE[0] + rest / 2).min(CACHE[1]),
         results: results as usize,
     })
+}
+
+/// Bytes that a slide of this grid takes in addition to the program and the weights: looking for tissue, and running. Beside
+/// them the number of threads.
+pub(super) fn forecast(model: &Model, slide: &Slide, grid: &Grid) -> Result<([u64; 2], usize)> {
+    let planned = plan(model, slide, grid)?;
+    let Parts { fixed, window, ready } = parts(model, slide, grid);
+    let thumbnail = thumbnail_pixels(slide);
+    let decoding = (0..slide.levels.len()).map(|l| tile_bytes(slide, l)).max().unwrap_or(0);
+    let survey = 22 * thumbnail + decoding * model.threads() as u64;
+    let tiles = planned.cache.min(seen_bytes(slide, grid));
+    let workers = planned.workers as u64 * (model.arena_bytes() + window);
+    let kept = planned.results as u64 * ready;
+    Ok(([survey, fixed + 4 * thumbnail + tiles + workers + kept], planned.workers))
+}
+
+/// Bytes of all tiles of the level that some window shows.
+fn seen_bytes(slide: &Slide, grid: &Grid) -> u64 {
+    let [cw, ch] = slide.chunk_size(grid.level).map(|n| n.max(1));
+    let mut seen: HashSet<[u64; 2]> = HashSet::new();
+    for w in &grid.windows {
+        let from = w.at.map(|n| (n as f64 * grid.factor) as u64);
+        let size = grid.inner(w.at).map(|n| (n as f64 * grid.factor).ceil() as u64);
+        for y in from[1] / ch..=(from[1] + size[1].max(1) - 1) / ch {
+            for x in from[0] / cw..=(from[0] + size[0].max(1) - 1) / cw {
+                seen.insert([x, y]);
+            }
+        }
+    }
+    seen.len() as u64 * 3 * cw * ch
 }

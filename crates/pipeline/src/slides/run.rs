@@ -116,6 +116,35 @@ pub(crate) fn run(
     Ok(())
 }
 
+/// What running a slide takes.
+pub(crate) struct Forecast {
+    /// Pixels of level 0.
+    pub size: [u64; 2],
+    /// Bytes while tissue is looked for, and while windows run, beside the program and the weights.
+    pub bytes: [u64; 2],
+    /// Windows, and threads that work on them side by side.
+    pub windows: usize,
+    pub workers: usize,
+    /// Pixels across and down a window.
+    pub window: [usize; 2],
+}
+
+/// What running a slide takes: its tissue is looked for on a small level, as windows lie on it.
+pub(crate) fn forecast(model: &mut Model, case: &Case, batch: &Batch) -> Result<Forecast> {
+    let input = case.main();
+    let broken = |source| Error::Slide { path: input.into(), source };
+    let slide = Slide::open(input, 0).map_err(broken)?;
+    let Some(part) = model.recipe.slide.clone() else {
+        let reason = "it is a slide, and the recipe has no section [slide] (docs/recipes.md)".into();
+        return Err(Error::Content { path: input.into(), reason });
+    };
+    let grid = survey(model, &slide, &part, batch, input)?.grid;
+    warm(model, &grid, input)?;
+    let (bytes, workers) = super::plan::forecast(model, &slide, &grid)?;
+    let size = slide.levels.first().map_or([0; 2], |l| [l.width, l.height]);
+    Ok(Forecast { size, bytes, windows: grid.windows.len(), workers, window: grid.window })
+}
+
 /// What the thumbnail shows, and the windows that follow.
 struct Survey {
     /// Microns a pixel of level 0.

@@ -6,6 +6,7 @@ mod masked;
 mod picture;
 mod probability;
 mod segmentation;
+mod sidecar;
 
 use crate::case::{Case, nifti_ending};
 use crate::read::{Loaded, Source};
@@ -68,13 +69,14 @@ trait Writer: Sync {
 }
 
 /// All kinds of output. What takes longest comes first.
-const WRITERS: [&dyn Writer; 6] = [
+const WRITERS: [&dyn Writer; 7] = [
     &masked::Masked,
     &labels::Labels,
     &probability::Probability,
     &segmentation::DicomSegmentation,
     &picture::Picture,
     &heat::Heat,
+    &sidecar::Sidecar,
 ];
 
 /// What the names of a case's files are made of.
@@ -87,13 +89,18 @@ pub(crate) struct Names<'a> {
 impl Names<'_> {
     /// The name of a file: `NAME_PART.ENDING`, or in a BIDS data set `ENTITIES_desc-MODEL_PART.ENDING`.
     pub fn file(&self, part: &str, ending: &str) -> String {
+        self.file_of("", part, ending)
+    }
+
+    /// The same with an entity of BIDS (`_label-x`) that stands before the description.
+    pub fn file_of(&self, entity: &str, part: &str, ending: &str) -> String {
         let stem = self.case.stem();
         match self.case.bids {
             false => format!("{stem}_{part}{ending}"),
             true => {
                 let plain: String =
                     self.recipe.model.name.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
-                format!("{}_desc-{plain}_{part}{ending}", entities(stem))
+                format!("{}{entity}_desc-{plain}_{part}{ending}", entities(stem))
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Names, Segmented, Writer, nifti, plain};
 use crate::read::Source;
+use crate::recipe::Recipe;
 use ampoule_files::write_atomic;
 use ampoule_imaging::photo::write_probabilities;
 use std::path::Path;
@@ -12,6 +13,14 @@ pub(super) struct Probability;
 fn labels(n: &Names) -> Vec<usize> {
     let foreground = |k: &usize| n.recipe.label[*k].value != 0;
     (0..n.recipe.label.len()).filter(|_| n.outputs.probabilities).filter(foreground).collect()
+}
+
+/// The name of a label as a value of BIDS, which has letters and digits only.
+fn alphanumeric(recipe: &Recipe, k: usize) -> String {
+    let own =
+        |i: usize| -> String { recipe.label[i].name.chars().filter(char::is_ascii_alphanumeric).collect() };
+    let unique = (0..recipe.label.len()).all(|o| o == k || own(o) != own(k));
+    if unique && !own(k).is_empty() { own(k) } else { format!("{}{k}", own(k)) }
 }
 
 impl Writer for Probability {
@@ -26,7 +35,7 @@ impl Writer for Probability {
             [_] => vec![n.file(part, ending)],
             ref list if n.case.bids => list
                 .iter()
-                .map(|k| n.file(&format!("label-{}_{part}", plain(n.recipe, *k)), ending))
+                .map(|k| n.file_of(&format!("_label-{}", alphanumeric(n.recipe, *k)), part, ending))
                 .collect(),
             ref list => {
                 list.iter().map(|k| n.file(&format!("{part}_{}", plain(n.recipe, *k)), ending)).collect()

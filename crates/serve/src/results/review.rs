@@ -2,7 +2,7 @@
 
 use crate::refusal::Refusal;
 use ampoule_files::write_atomic;
-use ampoule_pipeline::{Table, field};
+use ampoule_pipeline::{Table, csv_field as field};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;

@@ -462,7 +462,7 @@ impl Header {
 
     /// Sizes of voxels in mm: `pixdim`, as ITK and so nnU-Net has them, where the affine says the same but for the
     /// rounding of its columns; else those of the affine.
-    pub(super) fn spacing(&self, affine: &Affine) -> [f64; 3] {
+    pub(crate) fn spacing(&self, affine: &Affine) -> [f64; 3] {
         let stated = self.zooms(self.millimetres(&mut Vec::new()));
         let own = affine.spacing();
         [0, 1, 2].map(|i| if (stated[i] - own[i]).abs() <= 1e-4 * own[i] { stated[i] } else { own[i] })

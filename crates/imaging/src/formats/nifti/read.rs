@@ -71,6 +71,11 @@ fn in_two_files(
     Nifti::assembled(header, raw, vec![0; 4], notes)
 }
 
+/// The header of a file, without its voxels.
+pub(in crate::formats) fn header(path: &Path) -> Result<Header, Error> {
+    Ok(Header::parse(header_bytes(&mut Stream::open(&header_of(path))?)?)?.0)
+}
+
 /// The 348 or 540 bytes of the header, as the first four say.
 fn header_bytes(stream: &mut Stream) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; 348];

@@ -1,0 +1,139 @@
+//! What running a case takes, known before it runs: from headers, the recipe and the plan of its networks.
+//!
+//! A case goes through stages, each with its own memory; the peak is that of the largest. What the program holds before a
+//! case is measured once, after the model was read. `plan`, `inspect` and the refusals of `run` take their figures here.
+
+mod ledger;
+mod photo;
+mod slide;
+mod volume;
+
+use crate::batch::Batch;
+use crate::case::Case;
+use crate::predict::Planned;
+use crate::prepare::Sizes;
+use crate::recipe::Kind;
+use crate::{Model, Result};
+use ledger::Ledger;
+use std::path::Path;
+
+/// What a stage of a case holds in addition to the program and the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// `read`, `prepare`, `network`, `labels`, `write`.
+    pub name: &'static str,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// What running a case takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CasePlan {
+    /// Voxels along the axes of the (first) file; pixels across, down and 1.
+    pub dims: [usize; 3],
+    /// Their sizes in mm; 1 where nothing is known.
+    pub spacing: [f64; 3],
+    /// The last network on the case.
+    pub network: Planned,
+    /// What its stages hold, the largest of which is the peak.
+    pub stages: Vec<Stage>,
+    /// Most bytes that the process holds while the case runs.
+    pub peak: u64,
+    /// The image's content decides how much of it the network sees (a crop, a first network, tissue), so that the figures
+    /// are those of all of it.
+    pub bound: bool,
+    /// Voxels of all files together.
+    pub voxels: u64,
+    /// Multiplications and additions of all networks.
+    pub macs: u64,
+}
+
+impl CasePlan {
+    /// Bytes of a stage; 0 where the case has none of the name.
+    pub fn stage(&self, name: &str) -> u64 {
+        self.stages.iter().find(|s| s.name == name).map_or(0, |s| s.bytes)
+    }
+}
+
+/// An image as its header describes it, which need not be there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Described {
+    /// Voxels along the axes of the file.
+    pub dims: [usize; 3],
+    /// Their sizes in mm.
+    pub spacing: [f64; 3],
+    /// Bytes of a voxel as stored.
+    pub voxel_bytes: usize,
+    /// Files of the case.
+    pub files: usize,
+}
+
+/// Bytes that a running process holds beyond what it does when it has just read a model: code that is not touched before
+/// (decoders, kernels, writers), stacks of threads, buffers of files.
+const LATER: u64 = 10 << 20;
+
+/// Voxels of a file along its axes, and their sizes in mm.
+type Grid = ([usize; 3], [f64; 3]);
+
+/// Plans cases of one model. Made when the model has just been read, before anything runs.
+pub struct Planner {
+    /// Bytes that the process holds before any case.
+    program: u64,
+}
+
+impl Planner {
+    /// For the model that this process has just read.
+    pub fn new() -> Planner {
+        Planner { program: ampoule_system::figures::rss_bytes().unwrap_or(0) + LATER }
+    }
+
+    /// Bytes that the process holds before a case.
+    pub fn program(&self) -> u64 {
+        self.program
+    }
+
+    /// Plans a case of `run`, whose options are `batch`, from the headers of its files.
+    pub fn case(&self, model: &mut Model, case: &Case, batch: &Batch) -> Result<CasePlan> {
+        crate::read::plain_files(case)?;
+        if crate::slides::is_slide(&model.recipe, case) {
+            return slide::plan(self, model, case, batch);
+        }
+        match model.recipe.kind() {
+            Kind::Volume => {
+                let (described, sizes) = volume::described(&model.recipe, case)?;
+                volume::plan(self, model, (case.main(), &described), sizes, batch)
+            }
+            Kind::Image => photo::plan(self, model, case.main(), photo::described(case)?, batch),
+        }
+    }
+
+    /// Plans a volume, or a photo, of which only this is known.
+    pub fn described(&self, model: &mut Model, image: &Described, batch: &Batch) -> Result<CasePlan> {
+        let path = Path::new("the image");
+        match model.recipe.kind() {
+            Kind::Volume => {
+                let sizes = Sizes { dims: image.dims, spacing: image.spacing, flat: false };
+                volume::plan(self, model, (path, image), sizes, batch)
+            }
+            Kind::Image => {
+                let [w, h, _] = image.dims;
+                photo::plan(self, model, path, ([w, h], 6 * (w * h) as u64), batch)
+            }
+        }
+    }
+
+    /// The plan of what a ledger says, held against what the process held when it read the model.
+    fn closed(&self, ledger: Ledger, (dims, spacing): Grid, network: Planned, voxels: u64) -> CasePlan {
+        let most = ledger.stages.iter().map(|s| s.bytes).max().unwrap_or(0);
+        let begun = ampoule_system::figures::peak_rss_bytes().unwrap_or(0);
+        let macs = network.macs + ledger.macs;
+        let peak = (self.program + most).max(begun);
+        CasePlan { dims, spacing, network, stages: ledger.stages, peak, bound: ledger.bound, voxels, macs }
+    }
+}
+
+impl Default for Planner {
+    fn default() -> Self {
+        Planner::new()
+    }
+}

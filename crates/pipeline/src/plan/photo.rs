@@ -1,0 +1,53 @@
+//! The plan of a photo or tile.
+
+use super::ledger::Ledger;
+use super::volume::prepare;
+use super::{CasePlan, Planner};
+use crate::batch::Batch;
+use crate::case::Case;
+use crate::predict::planned;
+use crate::prepare::Sizes;
+use crate::{Allowance, Error, Model, Result};
+use ampoule_imaging::photo::Photo;
+use ampoule_imaging::picture::overlay_bytes;
+use std::path::Path;
+
+/// Width and height of the photo of a case, and the bytes that decoding it takes, from its header.
+pub(super) fn described(case: &Case) -> Result<([usize; 2], u64)> {
+    let path = case.main();
+    let held = Allowance::of_process().held();
+    let found = Photo::describe(path).map_err(|source| Error::photo(path, source, held))?;
+    Ok(([found.width, found.height], found.bytes))
+}
+
+pub(super) fn plan(
+    planner: &Planner,
+    model: &mut Model,
+    path: &Path,
+    ([w, h], decoder): ([usize; 2], u64),
+    batch: &Batch,
+) -> Result<CasePlan> {
+    let recipe = model.recipe.clone();
+    let pixels = (w * h) as u64;
+    let dims = [w, h, 1];
+    let sizes = Sizes { dims, spacing: [1.0; 3], flat: true };
+    let mut ledger = Ledger::new(sizes, recipe.channels() as u64, 3 * pixels);
+    ledger.note("read", decoder);
+    let settings = crate::Settings { scores: batch.outputs.probabilities, ..batch.settings };
+    let averaged = recipe.network.iter().any(|n| n.average).then_some(false);
+    prepare(model, &mut ledger, settings)?.map_err(|refused| refused.of(path))?;
+    // Networks take float32, whatever steps there are.
+    ledger.own = ledger.floats();
+    let (seen, history, held) = (ledger.sizes.dims, ledger.history.clone(), ledger.held());
+    let network = planned(model, (recipe.network.len() - 1, averaged), seen, &history, (settings, held))?;
+    ledger.note("network", held + network.network + network.scores);
+    if !recipe.is_image_level() {
+        let drawn = recipe.outputs.heat.len() as u64;
+        let scores = if batch.outputs.probabilities { recipe.foreground().count() as u64 } else { drawn };
+        let labels = (2 + 4 * scores) * pixels;
+        ledger.note("labels", ledger.loaded + labels + 2 * pixels + network.kept);
+        let pictures = overlay_bytes(dims[0], dims[1]) * (1 + drawn);
+        ledger.note("write", ledger.loaded + labels + pictures + pixels + network.kept);
+    }
+    Ok(planner.closed(ledger, (dims, [1.0; 3]), network, pixels))
+}
