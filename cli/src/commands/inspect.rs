@@ -99,7 +99,7 @@ impl Plan {
             Kind::Volume => [size[2], size[1], size[0]],
         };
         let files = loaded.recipe.input.len();
-        let image = Described { dims, spacing: [1.0; 3], voxel_bytes: 4, files };
+        let image = Described { dims, spacing: [1.0; 3], voxel_bytes: 4, canonical: true, files };
         let planned = Planner::new().described(&mut loaded, &image, &Batch::default())?;
         let outputs = loaded.recipe.last().outputs.clone();
         Ok(Plan { recipe: loaded.recipe.model.name.clone(), dims, outputs, planned })

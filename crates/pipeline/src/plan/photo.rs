@@ -33,9 +33,10 @@ pub(super) fn plan(
     let sizes = Sizes { dims, spacing: [1.0; 3], flat: true };
     let mut ledger = Ledger::new(sizes, recipe.channels() as u64, 3 * pixels);
     ledger.note("read", decoder);
+    ledger.bytes = true;
     prepare(model, &mut ledger, batch.settings.fast)?.map_err(|refused| refused.of(path))?;
     // Networks take float32, whatever steps there are.
-    ledger.own = ledger.floats();
+    ledger.to_floats();
     let settings = crate::Settings { scores: batch.outputs.probabilities, ..batch.settings };
     let (seen, history, held) = (ledger.sizes.dims, ledger.history.clone(), ledger.held());
     let network = planned(model, seen, &history, (settings, held))?;
