@@ -36,7 +36,14 @@ pub fn run(g: &Global, a: &Inspect) -> Outcome {
     let recipe = graph.meta(ampoule_pipeline::RECIPE_KEY).map(str::to_owned);
     let mut networks = Vec::new();
     let plan = match (unsupported.is_empty(), recipe.is_some() || g.recipe.is_some()) {
-        (true, true) => Some(Plan::of(g, opened, size)?),
+        (true, true) => {
+            // Networks of one size see no image of another, which is no fault of the model.
+            let whole = opened.recipe()?.is_image_level();
+            match Plan::of(g, opened, size) {
+                Err(e) if whole && e.code != Code::Memory => None,
+                plan => Some(plan?),
+            }
+        }
         _ => None,
     };
     if unsupported.is_empty() {
