@@ -36,7 +36,14 @@ pub fn run(g: &Global, a: &Inspect) -> Outcome {
     let recipe = graph.meta(ampoule_pipeline::RECIPE_KEY).map(str::to_owned);
     let mut networks = Vec::new();
     let plan = match (unsupported.is_empty(), recipe.is_some() || g.recipe.is_some()) {
-        (true, true) => Some(Plan::of(g, opened, size)?),
+        (true, true) => {
+            // Networks of one size see no image of another, which is no fault of the model.
+            let whole = opened.recipe()?.is_image_level();
+            match Plan::of(g, opened, size) {
+                Err(e) if whole && e.code != Code::Memory => None,
+                plan => Some(plan?),
+            }
+        }
         _ => None,
     };
     if unsupported.is_empty() {
@@ -99,7 +106,7 @@ impl Plan {
             Kind::Volume => [size[2], size[1], size[0]],
         };
         let files = loaded.recipe.input.len();
-        let image = Described { dims, spacing: [1.0; 3], voxel_bytes: 4, files };
+        let image = Described { dims, spacing: [1.0; 3], voxel_bytes: 4, canonical: true, files };
         let planned = Planner::new().described(&mut loaded, &image, &Batch::default())?;
         let outputs = loaded.recipe.last().outputs.clone();
         Ok(Plan { recipe: loaded.recipe.model.name.clone(), dims, outputs, planned })

@@ -3,7 +3,7 @@
 use crate::constant::Windows;
 use crate::hash::sha256_series;
 use crate::measure::Measured;
-use crate::population::Intensity;
+use crate::population::{Features, Intensity, features};
 use crate::{Case, Error, Result, sha256_file, sha256_hex};
 use ampoule_files::write_atomic;
 use ampoule_imaging::rounding::round_to;
@@ -131,6 +131,11 @@ impl Record {
             out.write_all(b"\n")
         };
         write_atomic(path, write).map_err(Error::io(path))
+    }
+
+    /// What the case is compared by with others of its population.
+    pub fn features(&self) -> Features {
+        features(&self.intensities, &self.labels, &self.scores)
     }
 
     /// Whether this describes what would be made again of these inputs.

@@ -82,7 +82,7 @@ pub fn calibrate(
             continue;
         }
         let files = model.recipe.input.len();
-        let image = Described { dims, spacing: typical.spacing, voxel_bytes: 4, files };
+        let image = Described { dims, spacing: typical.spacing, voxel_bytes: 4, canonical: true, files };
         // A size that the model cannot take is none to measure with.
         if let Ok(plan) = planner.described(model, &image, batch) {
             sizes.push((dims, plan));

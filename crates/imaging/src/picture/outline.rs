@@ -52,23 +52,25 @@ pub(super) fn draw(
 
 /// The cells within `thickness` of another label, of background or of the raster's end.
 fn border(r: &Raster, thickness: usize) -> Vec<bool> {
-    let mut line = vec![false; r.labels.len()];
-    let mut front: Vec<usize> = (0..r.labels.len()).filter(|&i| r.labels[i] != 0 && is_edge(r, i)).collect();
-    front.iter().for_each(|&i| line[i] = true);
-    for round in 1..thickness {
-        let mut next = Vec::new();
-        for &i in &front {
+    // The round in which a cell was reached, from 1 on: memory does not depend on how many are.
+    let mut reached = vec![0u8; r.labels.len()];
+    for i in (0..r.labels.len()).filter(|&i| r.labels[i] != 0) {
+        reached[i] = u8::from(is_edge(r, i));
+    }
+    for round in 1..thickness.min(usize::from(u8::MAX)) {
+        for i in 0..reached.len() {
+            if usize::from(reached[i]) != round {
+                continue;
+            }
             // Corners count every other time, which comes near to a round pen.
             for j in neighbours(r, i, round % 2 == 1).into_iter().flatten() {
-                if r.labels[j] == r.labels[i] && !line[j] {
-                    line[j] = true;
-                    next.push(j);
+                if r.labels[j] == r.labels[i] && reached[j] == 0 {
+                    reached[j] = round as u8 + 1;
                 }
             }
         }
-        front = next;
     }
-    line
+    reached.into_iter().map(|n| n > 0).collect()
 }
 
 fn is_edge(r: &Raster, i: usize) -> bool {

@@ -2,7 +2,7 @@
 
 use super::Stage;
 use crate::grid::GridHistory;
-use crate::prepare::{Content, Sizes};
+use crate::prepare::{Changed, Content, Sizes};
 use crate::recipe::{Channels, Over, Step};
 
 /// What stages hold, and the image on its way.
@@ -19,6 +19,8 @@ pub(super) struct Ledger {
     pub loaded: u64,
     /// Bytes of the values on their way; 0 while they are those of the file.
     pub own: u64,
+    /// Whether they are pixels of a photo still.
+    pub bytes: bool,
     /// Bytes of a mask that goes along.
     mask: u64,
     /// Whether the content decides.
@@ -36,6 +38,7 @@ impl Ledger {
             channels,
             loaded,
             own: 0,
+            bytes: false,
             mask: 0,
             bound: false,
             macs: 0,
@@ -84,36 +87,63 @@ impl Ledger {
     fn step(&mut self, step: &Step) -> Content<()> {
         match step {
             // The reader has turned the axes.
-            Step::Orient { .. } => Ok(()),
+            Step::Orient { .. } => {}
+            Step::Stain(_) if self.bytes => {
+                let pixels = 3 * voxels(self.sizes.dims);
+                self.note("prepare", self.held() + pixels);
+                self.own = self.own.max(pixels);
+            }
+            Step::Stain(_) => {}
             Step::CropNonzero { .. } => {
-                // What is cut out is a copy of at most all; runs of voxels stand for the regions in it.
+                if self.bytes {
+                    self.to_floats();
+                }
+                // What is cut out is a copy of at most all.
                 let mask = voxels(self.sizes.dims);
                 self.bound = true;
                 self.note("prepare", self.held() + mask + if self.own > 0 { self.floats() } else { 0 });
                 self.mask = mask;
-                Ok(())
             }
             _ => match self.sizes.change(step)? {
-                Some((change, spacing)) => {
-                    let from = self.sizes.dims;
-                    self.sizes = Sizes { dims: change.to(), spacing, ..self.sizes };
-                    self.history.0.push(change);
-                    let new = self.floats();
-                    self.note("prepare", self.held() + new + between(from, self.sizes.dims));
-                    (self.own, self.mask) = (new, if self.mask > 0 { voxels(self.sizes.dims) } else { 0 });
-                    Ok(())
-                }
-                None => {
-                    self.intensities(step);
-                    Ok(())
-                }
+                Some(change) => self.moved(step, change),
+                None => self.intensities(step),
             },
+        }
+        Ok(())
+    }
+
+    /// A step that makes another grid.
+    fn moved(&mut self, step: &Step, (change, spacing): Changed) {
+        // Some steps make pixels of pixels, and others values of them; all others begin with values.
+        let (stays, reads) = match step {
+            Step::CentreCrop { .. } => (self.bytes, true),
+            Step::Resize { method, .. } => (self.bytes && method.filter().is_some(), true),
+            _ => (false, false),
+        };
+        if self.bytes && !reads {
+            self.to_floats();
+        }
+        let from = self.sizes.dims;
+        self.sizes = Sizes { dims: change.to(), spacing, ..self.sizes };
+        self.history.0.push(change);
+        let new = if stays { 3 * voxels(self.sizes.dims) } else { self.floats() };
+        self.note("prepare", self.held() + new + between(from, self.sizes.dims));
+        (self.own, self.bytes) = (new, stays);
+        self.mask = if self.mask > 0 { voxels(self.sizes.dims) } else { 0 };
+    }
+
+    /// Makes float32 channels of pixels, or a copy of the file's values.
+    pub fn to_floats(&mut self) {
+        if self.bytes || self.own == 0 {
+            let new = self.floats();
+            self.note("prepare", self.held() + new);
+            (self.own, self.bytes) = (new, false);
         }
     }
 
     /// A step that changes values in a copy of what was read, and in place from then on.
     fn intensities(&mut self, step: &Step) {
-        self.own = self.floats();
+        self.to_floats();
         let channel = self.floats() / self.channels.max(1);
         let sorted = match step {
             Step::Only { step, .. } => copies(step, channel, self.channels),

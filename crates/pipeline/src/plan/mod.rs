@@ -64,13 +64,18 @@ pub struct Described {
     pub spacing: [f64; 3],
     /// Bytes of a voxel as stored.
     pub voxel_bytes: usize,
+    /// Whether its axes lead right, anterior and superior, as pictures show them.
+    pub canonical: bool,
     /// Files of the case.
     pub files: usize,
 }
 
 /// Bytes that a running process holds beyond what it does when it has just read a model: code that is not touched before
 /// (decoders, kernels, writers), stacks of threads, buffers of files.
-const LATER: u64 = 10 << 20;
+const LATER: u64 = 2 << 20;
+
+/// The part of a plan that is added to it for what allocators keep.
+const MARGIN: u64 = 32;
 
 /// Voxels of a file along its axes, and their sizes in mm.
 type Grid = ([usize; 3], [f64; 3]);
@@ -127,7 +132,8 @@ impl Planner {
         let most = ledger.stages.iter().map(|s| s.bytes).max().unwrap_or(0);
         let begun = ampoule_system::figures::peak_rss_bytes().unwrap_or(0);
         let macs = network.macs + ledger.macs;
-        let peak = (self.program + most).max(begun);
+        let all = self.program + most;
+        let peak = (all + all / MARGIN).max(begun);
         CasePlan { dims, spacing, network, stages: ledger.stages, peak, bound: ledger.bound, voxels, macs }
     }
 }

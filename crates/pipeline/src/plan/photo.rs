@@ -33,11 +33,12 @@ pub(super) fn plan(
     let sizes = Sizes { dims, spacing: [1.0; 3], flat: true };
     let mut ledger = Ledger::new(sizes, recipe.channels() as u64, 3 * pixels);
     ledger.note("read", decoder);
+    ledger.bytes = true;
     let settings = crate::Settings { scores: batch.outputs.probabilities, ..batch.settings };
     let averaged = recipe.network.iter().any(|n| n.average).then_some(false);
     prepare(model, &mut ledger, settings)?.map_err(|refused| refused.of(path))?;
     // Networks take float32, whatever steps there are.
-    ledger.own = ledger.floats();
+    ledger.to_floats();
     let (seen, history, held) = (ledger.sizes.dims, ledger.history.clone(), ledger.held());
     let network = planned(model, (recipe.network.len() - 1, averaged), seen, &history, (settings, held))?;
     ledger.note("network", held + network.network + network.scores);

@@ -15,7 +15,7 @@ use std::path::Path;
 /// Voxels that are sampled of a volume to say what is implausible.
 const SAMPLED: u64 = 400_000;
 /// The picture that a case is checked by, as it is drawn and packed.
-const PICTURE: u64 = 10 << 20;
+const PICTURE: u64 = 17 << 19;
 
 /// What the headers of a case say, and its grid along the recipe's axes.
 pub(super) fn described(recipe: &Recipe, case: &Case) -> Result<(Described, Sizes)> {
@@ -35,7 +35,7 @@ pub(super) fn described(recipe: &Recipe, case: &Case) -> Result<(Described, Size
             return Err(Error::Content { path: path.into(), reason });
         };
         let shape = found.shape.map_err(fail)?;
-        let image = Described { dims: shape.dims, spacing: shape.spacing, voxel_bytes: 4, files: 1 };
+        let image = Described { dims: shape.dims, spacing: shape.spacing, voxel_bytes: 4, canonical: false, files: 1 };
         let sizes = Sizes { dims: shape.dims, spacing: shape.spacing, flat: false };
         return Ok((image, sizes));
     }
@@ -49,7 +49,13 @@ pub(super) fn described(recipe: &Recipe, case: &Case) -> Result<(Described, Size
     let Some(d) = first else {
         return Err(Error::Content { path: case.name.clone().into(), reason: "it names no files".into() });
     };
-    let image = Described { dims: d.dims, spacing: d.spacing, voxel_bytes: widest, files: case.files.len() };
+    let image = Described {
+        dims: d.dims,
+        spacing: d.spacing,
+        voxel_bytes: widest,
+        canonical: Orientation::of(&d.affine) == Orientation::STORED,
+        files: case.files.len(),
+    };
     Ok((image, turned(recipe, &d)))
 }
 
@@ -187,7 +193,8 @@ fn after(ledger: &mut Ledger, recipe: &Recipe, image: &Described, batch: &Batch,
     let stored = v * image.voxel_bytes as u64;
     let wide = recipe.label.iter().any(|l| l.value > 255);
     // The picture shows canonical planes: labels turned, and the image where the recipe works in other axes.
-    let picture = labels + PICTURE + if turned == 1 { 0 } else { 8 * v };
+    let shown = turned == 1 || (turned == 0 && image.canonical);
+    let picture = labels + PICTURE + v * 4 / 5 + if shown { 0 } else { 8 * v };
     let mut jobs = vec![picture, if wide { labels } else { v }];
     if !recipe.outputs.masked.is_empty() {
         jobs.push(v + stored);

@@ -10,7 +10,6 @@ pub(crate) use page::{table, write};
 pub use smirnov::smirnov;
 
 use crate::measure::Measured;
-use crate::record::Record;
 use ampoule_imaging::Volume;
 use ampoule_imaging::photo::Photo;
 use ampoule_imaging::rounding::round_to;
@@ -85,13 +84,6 @@ pub fn features(intensities: &[Intensity], labels: &[Measured], scores: &[(Strin
         out.insert(format!("score of {name}"), f64::from(*value));
     }
     out
-}
-
-impl Record {
-    /// The features of the case.
-    pub fn features(&self) -> Features {
-        features(&self.intensities, &self.labels, &self.scores)
-    }
 }
 
 /// Features of the cases that a model was calibrated on, kept in its file: as many values of each as are enough to compare with.

@@ -207,7 +207,7 @@ impl<'a> Image<'a> {
 }
 
 pub(crate) use geometry::pad_fill;
-pub(crate) use sizes::Sizes;
+pub(crate) use sizes::{Changed, Sizes};
 
 /// Does all `steps` to an image. The error tells what is wrong with its content.
 pub(crate) fn prepare(image: &mut Image, steps: &[Step], kept: &mut Kept) -> Content<()> {

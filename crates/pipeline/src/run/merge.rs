@@ -37,6 +37,7 @@ pub struct Merged {
 pub fn merge_folders(folders: &[PathBuf], output: &Path, reference: Option<&Reference>) -> Result<Merged> {
     std::fs::create_dir_all(output).map_err(Error::io(output))?;
     let _claim = Claim::wait(&output.join(LOCK))?;
+    keeps_its_own(folders, output)?;
     let runs = runs(folders)?;
     let mut all = Cases::default();
     let mut failures: BTreeMap<String, String> = BTreeMap::new();
@@ -171,6 +172,19 @@ fn placed(mut row: Row, place: &str) -> Row {
         row.push(("folder".into(), folder));
     }
     row
+}
+
+/// Refuses to write over results of the output folder itself that are not among those to merge.
+fn keeps_its_own(folders: &[PathBuf], output: &Path) -> Result<()> {
+    let named = folders.iter().any(|f| relative(f, output).is_empty());
+    let own = rows(&output.join("cases.csv"))?.iter().any(|r| at(r, "folder").is_empty());
+    match own && !named {
+        true => {
+            let reason = "it holds results of its own; name it among the folders too, or choose another one".into();
+            Err(Error::Content { path: output.into(), reason })
+        }
+        false => Ok(()),
+    }
 }
 
 /// The way from `output` to `folder`, with `/`.
