@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod codec;
+mod damaged;
 mod directory;
 mod error;
 mod header;

@@ -1,6 +1,7 @@
 //! Which series a set of files holds.
 
 use crate::Error;
+use crate::damaged::Damaged;
 use crate::header::{self, Opened};
 use crate::place::{Opener, Place};
 use crate::series::{Series, Shape, assembled, slices};
@@ -51,7 +52,7 @@ pub fn scan(places: &[Place], most: u64) -> Scan {
     let mut scan = Scan::default();
     let mut others: BTreeMap<String, Other> = BTreeMap::new();
     let mut all: BTreeMap<[String; 2], Gathering> = BTreeMap::new();
-    let mut folders: BTreeMap<PathBuf, String> = BTreeMap::new();
+    let mut damaged = Damaged::default();
     for place in places {
         let opened = match header::open(&mut opener, &place, most) {
             Ok(opened) => opened,
@@ -64,8 +65,7 @@ pub fn scan(places: &[Place], most: u64) -> Scan {
                 continue;
             }
             Err(e) => {
-                let folder = place.shown().parent().map(PathBuf::from).unwrap_or_default();
-                folders.entry(folder).or_insert_with(|| place.name());
+                damaged.add(&mut opener, &place);
                 scan.failed.push((place.shown(), e));
                 continue;
             }
@@ -73,7 +73,7 @@ pub fn scan(places: &[Place], most: u64) -> Scan {
         gather(&mut all, &mut opener, opened, place);
     }
     scan.others = others.into_values().collect();
-    scan.series = all.into_values().map(|g| finished(g, &folders)).collect();
+    scan.series = all.into_values().map(|g| finished(g, &damaged)).collect();
     scan.series.sort_by(|a, b| (a.number, &a.places).cmp(&(b.number, &b.places)));
     scan
 }
@@ -156,19 +156,19 @@ fn same_content(opener: &mut Opener, a: &Place, b: &Place) -> Result<bool, Error
     Ok(true)
 }
 
-fn finished(g: Gathering, damaged: &BTreeMap<PathBuf, String>) -> Series {
+fn finished(g: Gathering, damaged: &Damaged) -> Series {
     let Gathering { mut series, slices, wrong, copies, .. } = g;
     if copies > 0 {
         series.notes.push(format!("{copies} files are copies of others and were left out"));
     }
-    // A damaged file may be a slice of any series of its folder, and a stack without its ends looks whole.
+    // A damaged file may be a slice of its series, or of any of its folder where it does not say which; a stack without its
+    // ends looks whole.
     let shown = series.places.iter().map(Place::shown);
     let folders: BTreeSet<PathBuf> = shown.filter_map(|p| p.parent().map(PathBuf::from)).collect();
-    let neighbour = folders.iter().find_map(|f| damaged.get(f));
-    series.shape = match (wrong, neighbour) {
+    series.shape = match (wrong, damaged.of(&series.uid, &folders)) {
         (Some(e), _) => Err(e),
         (None, Some(name)) => Err(Error::Unsupported(format!(
-            "{name} in the same folder cannot be read, so slices of the series may be missing; send the series again, or remove that file"
+            "{name} cannot be read, so slices of the series may be missing; send the series again, or remove that file"
         ))),
         (None, None) => assembled(slices, &series.places).map(|s| Shape::of(&s)),
     };

@@ -181,6 +181,31 @@ fn a_damaged_neighbour_keeps_a_series_from_being_read() {
     assert!(e.contains("slices of the series may be missing"), "{e}");
 }
 
+#[test]
+fn a_damaged_file_that_says_its_series_leaves_the_others_alone() {
+    let d = tempfile::tempdir().unwrap();
+    let (one, other) = (d.path().join("one"), d.path().join("other"));
+    [&one, &other].iter().for_each(|f| std::fs::create_dir(f).unwrap());
+    let files = [unpacked("axial", &one), unpacked("ct", &other)].concat();
+    // All in one folder, as a disc has them.
+    let flat: Vec<PathBuf> = (0..files.len()).map(|i| d.path().join(format!("{i}.dcm"))).collect();
+    files.iter().zip(&flat).for_each(|(from, to)| std::fs::rename(from, to).unwrap());
+    let whole = scan(&places(&flat), 1 << 30);
+    assert!(whole.series.len() == 2 && whole.series.iter().all(|s| s.shape.is_ok()), "{whole:?}");
+    let cut = &flat[0];
+    let bytes = std::fs::read(cut).unwrap();
+    std::fs::write(cut, &bytes[..bytes.len() - 100]).unwrap();
+    let found = scan(&places(&flat), 1 << 30);
+    let sound: Vec<bool> = found.series.iter().map(|s| s.shape.is_ok()).collect();
+    assert_eq!(
+        (found.failed.len(), sound.iter().filter(|s| **s).count(), sound.len()),
+        (1, 1, 2),
+        "{found:?}"
+    );
+    let refused = found.series.iter().find_map(|s| s.shape.as_ref().err()).unwrap().to_string();
+    assert!(refused.contains("0.dcm cannot be read"), "{refused}");
+}
+
 /// An image of two rows and columns, number `k` of a series.
 fn tiny(k: usize) -> Vec<u8> {
     let mut out = vec![0; 128];
