@@ -150,13 +150,18 @@ pub struct Cell {
     pub layers: Vec<Layer>,
 }
 
+/// Times that differ by less than this share are the same.
+const SAME: f64 = 0.05;
+
 impl Cell {
-    /// What may be said of the time end to end.
+    /// What may be said of the time end to end: *no difference* where its whole interval is within 5 % of the baseline's.
     pub fn speed_verdict(&self) -> &'static str {
         match self.speedup_total {
             Some(s) if s.low > 1.0 => "faster",
             Some(s) if s.high < 1.0 => "slower",
-            Some(_) => "no difference",
+            Some(s) if s.low >= 1.0 - SAME && s.high <= 1.0 + SAME => "no difference",
+            // An interval that wide says nothing.
+            Some(_) => "not established",
             None => "not measured",
         }
     }

@@ -83,6 +83,10 @@ mod tests {
         assert!(c.speedup_total.unwrap().high < 1.0 && c.speed_verdict() == "slower");
         let c = cell(["w", "v", "p"], &base, &base);
         assert_eq!((c.speedup_total.unwrap().value, c.speed_verdict()), (1.0, "no difference"));
+        let noisy: Rounds = [2.0, 40.0, 20.0].map(round).into();
+        let c = cell(["w", "v", "p"], &noisy, &base);
+        let s = c.speedup_total.unwrap();
+        assert!(s.low < 0.95 && s.high > 1.05 && c.speed_verdict() == "not established", "{s:?}");
     }
 
     #[test]

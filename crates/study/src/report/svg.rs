@@ -112,7 +112,9 @@ impl Scale {
 /// A tick's number, with as many digits as tell it from its neighbours.
 fn tick(t: f64, all: &[f64]) -> String {
     let step = all.windows(2).map(|w| (w[1] - w[0]).abs()).fold(f64::INFINITY, f64::min);
-    if !step.is_finite() || t.abs() >= 1e6 || step < 1e-6 {
+    // Of a logarithmic axis, neighbours do not tell how many digits a number has.
+    let even = all.windows(2).all(|w| (w[1] - w[0] - step).abs() <= 1e-6 * step);
+    if !step.is_finite() || t.abs() >= 1e6 || step < 1e-6 || !even {
         return short(t);
     }
     let digits = (-step.log10()).ceil().max(0.0) as usize;
@@ -388,6 +390,10 @@ mod tests {
     fn ticks_are_round_and_inside() {
         let s = Scale::over([0.5, 8.0].into_iter(), true, 0.0, 100.0);
         assert_eq!(s.ticks(), [0.5, 1.0, 2.0, 5.0]);
+        let shown = |all: &[f64]| all.iter().map(|t| tick(*t, all)).collect::<Vec<_>>();
+        assert_eq!(shown(&[0.5, 1.0, 2.0, 5.0]), ["0.5", "1", "2", "5"]);
+        assert_eq!(shown(&[1.0, 10.0, 100.0, 1000.0]), ["1", "10", "100", "1000"]);
+        assert_eq!(shown(&[-0.5, 0.0, 0.5]), ["-0.5", "0.0", "0.5"]);
         let s = Scale::over([0.0, 10.0].into_iter(), false, 0.0, 100.0);
         assert!(s.ticks() == [0.0, 5.0, 10.0]);
         // Nothing, or all the same, is no reason to fail.
