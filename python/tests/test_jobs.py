@@ -101,7 +101,7 @@ def test_a_study_runs_its_cells_in_this_python(tmp_path):
     spec = f"""
 version = 1
 name = "tiny"
-rounds = 2
+rounds = 3
 seconds = 0.05
 baseline = "original"
 [[profile]]

@@ -4,9 +4,10 @@ import threading
 import time
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
-from conftest import QUICK, ROOT, network
+from conftest import QUICK, network
 from onnx import TensorProto, helper
 
 import ampoule_ai as ampoule
@@ -34,9 +35,19 @@ def numbers(*shape, seed=1):
     return np.random.default_rng(seed).normal(0, 1, shape).astype(np.float32)
 
 
-def test_the_small_network():
+def test_the_small_network(tmp_path):
+    # Its softmax has steep inputs, of up to some hundred: what is compared to 1e-5 of the largest is those, and what is made of
+    # them may differ by a quarter of what they differ by.
+    model = onnx.load(QUICK / "discs.onnx")
+    model.graph.output.append(helper.make_tensor_value_info("logits", F32, ["n", 2, "h", "w"]))
+    onnx.save(model, tmp_path / "logits.onnx")
     for size in ((1, 3, 64, 64), (1, 3, 37, 50)):
-        agree(QUICK / "discs.onnx", {"image": numbers(*size)})
+        image = {"image": numbers(*size)}
+        wanted = reference(tmp_path / "logits.onnx", image)
+        found = ampoule.Model.open(tmp_path / "logits.onnx").run(image)
+        bound = 1e-5 * np.abs(wanted["logits"]).max()
+        assert np.abs(found["logits"] - wanted["logits"]).max() < bound
+        assert np.abs(found["prob"] - wanted["prob"]).max() < bound / 4
 
 
 def test_a_residual_network_of_two_inputs(tmp_path):
@@ -54,7 +65,7 @@ def test_a_residual_network_of_two_inputs(tmp_path):
         tmp_path / "two.onnx",
         nodes,
         [("a", F32, [1, 5, "h", "w"]), ("b", F32, [1, 6, "h", "w"])],
-        [("logits", F32, [1, 4]), ("class", TensorProto.INT64, [1]), ("pooled", F32, None)],
+        [("logits", F32, [1, 4]), ("class", TensorProto.INT64, [1]), ("pooled", F32, [1, 6, "hh", "ww"])],
         {"w": numbers(6, 5, 3, 3), "m": numbers(6, 4, seed=2)},
     )
     a, b = numbers(1, 5, 24, 20), numbers(1, 6, 24, 20, seed=3)
@@ -135,12 +146,13 @@ def test_what_is_wrong_is_named(discs):
         (np.full((1, 3, 16, 16), 1 << 25), "16777216"),
         (object(), "object"),
         (Exporter(image.astype(complex)), "complex"),
-        ({"image": np.zeros((1, 3, 0, 16), np.float32)}, ""),
     ]
     for given, says in cases:
-        with pytest.raises(ampoule.UsageError if says else ampoule.AmpouleError, match=says) as e:
+        with pytest.raises(ampoule.UsageError, match=says) as e:
             discs.run(given)
-        assert e.value.code == 2 or not says
+        assert e.value.code == 2
+    with pytest.raises(ampoule.AmpouleError):
+        discs.run(image[:, :, :0])
     assert discs.run(image)["prob"].shape == (1, 2, 16, 16)
 
 
@@ -218,7 +230,9 @@ def test_options_change_how_and_not_what():
     one = of(threads=1)
     np.testing.assert_array_equal(of(threads=2), one)
     np.testing.assert_allclose(of(isa="scalar"), one, atol=1e-5)
-    assert 0 < np.abs(of(precision="bf16") - one).max() < 0.05
+    # bfloat16 has eight bits: close on the whole, and not the same.
+    far = np.abs(of(precision="bf16") - one)
+    assert far.max() > 0 and far.mean() < 0.01
 
 
 def test_the_model_inside_the_package():
@@ -246,4 +260,3 @@ def test_a_model_is_written_with_its_recipe(tmp_path, discs):
     np.testing.assert_array_equal(again.predict(tile).labels, discs.predict(tile).labels)
     with pytest.raises(ampoule.UsageError, match="overwrite"):
         discs.write(path)
-    assert ROOT.is_dir()

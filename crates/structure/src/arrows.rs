@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &["graph", "kernels", "runtime"]),
     ("train", &["graph", "kernels", "random", "runtime"]),
     // From a file of a patient to a result.
-    ("pipeline", &["dicom", "engine", "files", "graph", "imaging", "onnx", "system"]),
+    ("pipeline", &["dicom", "engine", "files", "graph", "imaging", "kernels", "onnx", "system"]),
     ("zoo", &["files", "graph", "onnx", "pipeline", "torch"]),
     // What is done with a model.
     ("eval", &["engine", "graph", "imaging", "pipeline", "random"]),
@@ -36,8 +36,14 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("serve", &["engine", "files", "graph", "imaging", "pipeline"]),
-    // For users: of Rust, and of the command line.
-    ("ampoule", &["engine", "graph", "imaging", "kernels", "onnx", "optimize", "pipeline"]),
+    // For users: of Rust, of Python, and of the command line.
+    (
+        "ampoule",
+        &[
+            "engine", "eval", "graph", "imaging", "kernels", "onnx", "optimize", "pipeline", "study", "zoo",
+        ],
+    ),
+    ("python", &["ampoule"]),
     (
         "cli",
         &[
