@@ -100,6 +100,7 @@ function draw() {
   const wanted = state.variant < 0 ? state.sources.map((_, i) => i) : [state.variant];
   const list = wanted.map((i) => ({ source: state.sources[i], made: item.of[i], tag: state.sources.length > 1 ? letter(i) : '' }));
   const kind = item.of.find((c) => c?.kind)?.kind;
+  $('previous').hidden = $('next').hidden = state.cases.length < 2;
   drawModes(kind);
   $('labels-row').hidden = $('opacity-row').hidden = !list.some((p) => p.made && (p.made.mask || p.made.kind === 'slide'));
   $('heat-row').hidden = kind === 'volume' || !list.some((p) => p.made?.heat);

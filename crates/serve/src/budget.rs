@@ -54,6 +54,12 @@ impl Budget {
         n.sessions.len() - 1
     }
 
+    /// The least limit on the whole process with which networks and what is held besides may have `bytes`.
+    pub fn least(&self, bytes: u64) -> u64 {
+        let share = (bytes / (SHARE - 1)).clamp(LEAST, MOST);
+        bytes.saturating_add(share)
+    }
+
     /// Makes a session in the place `own`, telling `make` the bytes that are held besides; it gives the session with its
     /// bytes.
     pub fn make<T, E>(&self, own: usize, make: impl FnOnce(u64) -> Result<(T, u64), E>) -> Result<T, E> {
@@ -124,7 +130,7 @@ mod tests {
     #[test]
     fn requests_share_a_part_and_give_it_back() {
         let b = Budget::new(Some(1 << 30));
-        assert_eq!(b.limit(), Some(7 << 27));
+        assert_eq!((b.limit(), b.least(7 << 27)), (Some(7 << 27), 1 << 30));
         let (mut first, mut second) = (b.hold(), b.hold());
         first.grow(100 << 20).unwrap();
         let refused = second.grow(100 << 20).unwrap_err();

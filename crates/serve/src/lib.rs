@@ -21,6 +21,7 @@ mod listen;
 mod metrics;
 mod pace;
 mod page;
+mod private;
 mod queue;
 mod receive;
 mod refusal;

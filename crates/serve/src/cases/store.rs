@@ -57,8 +57,7 @@ impl Store {
             std::fs::create_dir_all(keep).map_err(folder(keep.clone()))?;
             tempfile::tempfile_in(keep).map_err(folder(keep.clone()))?;
         }
-        let made = tempfile::Builder::new().prefix("ampoule-serve-").tempdir();
-        let root = made.map_err(folder(std::env::temp_dir()))?;
+        let root = crate::private::folder().map_err(folder(std::env::temp_dir()))?;
         stop.temporary(root.path());
         let queue_of = Queue::new(queue);
         Ok(Store { models, limits, stop, root, keep, jobs: Mutex::default(), queue: queue_of, most: queue })

@@ -91,7 +91,7 @@ impl Worker {
         // Inputs become float32 on their way, whole numbers through wider ones; outputs are gathered as float32 and packed.
         let wide = |t: &Tensor| if t.dtype() == DType::F32 { 4 } else { 20 } * t.len() as u64;
         hold.grow(tensors.iter().map(wide).sum::<u64>() + 8 * elements(&ready.session) as u64)?;
-        let found = ready.session.run_tensors(&tensors).map_err(refused)?;
+        let found = ready.session.run_tensors(&tensors).map_err(|e| self.refused(e))?;
         let outputs = ready.outputs.iter().cloned().zip(found).collect();
         self.ready = Some(ready);
         Ok(Answer { outputs, hold })
@@ -108,16 +108,22 @@ impl Worker {
             let bytes = session.arena_bytes() + session.weight_bytes();
             Ok((session, bytes))
         });
-        let session = made.map_err(refused)?;
+        let session = made.map_err(|e| self.refused(e))?;
         Ok(Ready { outputs, shapes, session })
     }
-}
 
-/// Why a network did not run, as an answer: what depends on shapes is the client's affair.
-fn refused(e: Error) -> Refusal {
-    match e {
-        e if e.is_memory() => Refusal::memory(format!("{e}; raise --max-ram, or send less at a time")),
-        Error::Run { .. } | Error::External { .. } => Refusal::fault(e.to_string()),
-        e => Refusal::bad(format!("the model cannot be run on these inputs: {e}")),
+    /// Why a network did not run, as an answer: what depends on shapes is the client's affair.
+    fn refused(&self, e: Error) -> Refusal {
+        match e {
+            Error::Memory { needed_mib, .. } if self.shared.budget.limit().is_some() => {
+                let least = self.shared.budget.least(needed_mib << 20).div_ceil(1 << 20);
+                Refusal::memory(format!(
+                    "the network needs {needed_mib} MiB with what the service holds; --max-ram of at least {least} MiB allows that"
+                ))
+            }
+            e if e.is_memory() => Refusal::memory(format!("{e}; send less at a time")),
+            Error::Run { .. } | Error::External { .. } => Refusal::fault(e.to_string()),
+            e => Refusal::bad(format!("the model cannot be run on these inputs: {e}")),
+        }
     }
 }

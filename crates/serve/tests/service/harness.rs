@@ -66,7 +66,7 @@ impl Server {
 
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(240))).unwrap();
         stream
     }
 
@@ -104,7 +104,7 @@ impl Server {
             if !["receiving", "queued", "running"].contains(&state.as_str()) {
                 return told;
             }
-            assert!(begun.elapsed() < Duration::from_secs(60), "{told}");
+            assert!(begun.elapsed() < Duration::from_secs(240), "{told}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

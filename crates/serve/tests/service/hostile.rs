@@ -37,7 +37,7 @@ fn clients_that_send_half_and_wait_are_let_go() {
         stream.write_all(sent.as_bytes()).unwrap();
         let reply = Reply::read(&mut stream);
         assert!(answered.contains(&reply.status), "{what}: {}", reply.status);
-        assert!(begun.elapsed() < Duration::from_secs(10), "{what}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}: {:?}", begun.elapsed());
     }
     assert_eq!(s.get("/cases").json(), serde_json::json!([]));
 }
@@ -50,10 +50,10 @@ fn clients_that_drip_are_let_go() {
     write!(stream, "POST /v2/models/discs/infer HTTP/1.1\r\nhost: {}\r\n{head}", s.address).unwrap();
     let begun = Instant::now();
     // A byte now and then is no silence, and still too slow.
-    while begun.elapsed() < Duration::from_secs(20) && stream.write_all(b"x").is_ok() {
+    while begun.elapsed() < Duration::from_secs(60) && stream.write_all(b"x").is_ok() {
         std::thread::sleep(Duration::from_millis(300));
     }
-    assert!(begun.elapsed() < Duration::from_secs(19), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(55), "{:?}", begun.elapsed());
 }
 
 #[test]
