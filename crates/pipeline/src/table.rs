@@ -132,15 +132,6 @@ fn windows(b: u8) -> char {
     }
 }
 
-/// A field in quotation marks where it needs them; line breaks and other control characters become spaces.
-pub fn field(s: &str) -> String {
-    let plain: String = s.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match plain.contains([',', '"', ';']) || plain.starts_with([' ', '=', '+', '@']) {
-        true => format!("\"{}\"", plain.replace('"', "\"\"")),
-        false => plain,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +163,5 @@ mod tests {
             }
         }
         assert!(Table::parse("").is_err() && Table::parse("a,b\n1,2,3\n").is_err());
-        assert_eq!(field("a\u{1b}[31m,\"b\""), "\"a [31m,\"\"b\"\"\"");
     }
 }

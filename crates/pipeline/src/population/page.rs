@@ -1,8 +1,8 @@
 //! The population as a page and as a table.
 
 use super::{Comparison, Features, Reference};
+use crate::field::field;
 use crate::gallery::escape_text as text;
-use crate::table::field;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};

@@ -1,24 +1,28 @@
 //! A case through the networks of a recipe.
 
+mod chain;
 mod labelling;
 mod plan;
+mod planned;
 mod run;
 mod whole;
 
+use chain::members;
+pub(crate) use chain::seen_by;
 pub(crate) use labelling::Labelling;
 use labelling::{Labelled, Mean};
 pub(crate) use plan::Plan;
+pub(crate) use planned::{planned, planned_coarse};
 pub(crate) use run::run;
 
 use crate::constant::Windows;
 use crate::decide::{Decider, activate};
 use crate::memory::Allowance;
 use crate::prepare::{Content, Image, Kept, contrast, prepare};
-use crate::recipe::{Bounds, Cascade, Combine, Network, Recipe, Role, Rule, Step, Task};
+use crate::recipe::{Combine, Network, Recipe, Role, Rule, Step, Task};
 use crate::tensor::{Reading, output_size};
 use crate::{Error, Model, Result};
 use ampoule_imaging::Volume;
-use ampoule_imaging::crop::{Frame, PlaneRule, foreground_planes};
 use ampoule_imaging::resample::AxisMap;
 use rayon::prelude::*;
 use std::time::{Duration, Instant};
@@ -112,149 +116,6 @@ pub(crate) fn predict(
             }
         }
     }
-}
-
-/// Labels by the recipe's last network, by the mean probabilities of all that are averaged, or those of part models
-/// one over the other.
-fn members(
-    model: &mut Model,
-    mut image: Image<'_>,
-    settings: Settings,
-    kept: &mut Kept,
-    ws: &mut Workspace,
-) -> Result<Content<Labelled>> {
-    let recipe = model.recipe.clone();
-    let giving = |i: &usize| match recipe.network[*i].role() {
-        Role::Average | Role::Join | Role::Result => true,
-        Role::Bounds(_) | Role::Cascade(_) => false,
-    };
-    let members: Vec<usize> = (0..recipe.network.len()).filter(giving).collect();
-    let averaged = recipe.network.iter().any(|n| n.average);
-    let mut mean = averaged.then(|| Mean::of(members.len()));
-    let mut joined: Option<Labelled> = None;
-    for (k, &i) in members.iter().enumerate() {
-        let last = k + 1 == members.len();
-        // The image is needed again where another member follows.
-        let own = match last {
-            true => std::mem::replace(&mut image, Image::of_volumes(Vec::new(), [1.0; 3])),
-            false => image.clone(),
-        };
-        let seen = match seen_by(model, i, own, settings.fast, kept, ws)? {
-            Ok(seen) => seen,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        let mut found = segment(model, i, seen, settings, mean.take(), ws)?;
-        mean = found.mean.take();
-        if let (Some(below), false) = (joined.take(), averaged) {
-            found = found.over(below);
-        }
-        if last {
-            return Ok(Ok(found));
-        }
-        joined = Some(found);
-        model.forget_all(&recipe.network[i], settings.fast);
-    }
-    Ok(Err("the recipe has no last network".into()))
-}
-
-/// What network `to` is to see: the image after its steps, cut down by the networks before it that bound it, and with
-/// the labels of those that are its cascade.
-pub(crate) fn seen_by<'a>(
-    model: &mut Model,
-    to: usize,
-    mut image: Image<'a>,
-    fast: bool,
-    kept: &mut Kept,
-    ws: &mut Workspace,
-) -> Result<Content<Image<'a>>> {
-    let recipe = model.recipe.clone();
-    // Networks before a member of a mean, or a part model, lead to that one.
-    let ends = |i: &usize| matches!(recipe.network[*i].role(), Role::Average | Role::Join);
-    let first = (0..to).rev().find(ends).map_or(0, |i| i + 1);
-    let mut labels: Option<(Volume<u16>, Cascade)> = None;
-    for i in first..=to {
-        let network = &recipe.network[i];
-        // The image is needed again where another network follows.
-        let mut own = match i == to {
-            true => std::mem::replace(&mut image, Image::of_volumes(Vec::new(), [1.0; 3])),
-            false => image.clone(),
-        };
-        if let Err(reason) = ws.time("prepare", || prepare(&mut own, &network.preprocess, kept)) {
-            return Ok(Err(reason));
-        }
-        own.floats();
-        if let Some((labels, how)) = labels.take()
-            && let Err(reason) = ws.time("prepare", || own.add_labels(&labels, how, &recipe.cascade_values()))
-        {
-            return Ok(Err(reason));
-        }
-        if i == to {
-            return Ok(Ok(own));
-        }
-        match network.role() {
-            Role::Bounds(bounds) => {
-                let scores = coarse(model, i, &mut own, bounds, fast, ws)?;
-                let rule = PlaneRule {
-                    threshold: bounds.threshold,
-                    plane_fraction: bounds.plane_fraction,
-                    margin: bounds.margin,
-                };
-                match ws.time("box", || foreground_planes(&scores, image.dims(), rule)) {
-                    Some(found) => image = image.part(found.start, found.end),
-                    None => {
-                        return Ok(Err(
-                            "nothing was found in it by the first network; is it an image of the right kind?"
-                                .into(),
-                        ));
-                    }
-                }
-            }
-            Role::Cascade(how) => {
-                let settings = Settings { fast, scores: false };
-                labels = Some((segment(model, i, own, settings, None, ws)?.labels, how));
-            }
-            // These end a chain, and none lies between its first network and `to`.
-            Role::Average | Role::Join | Role::Result => {}
-        }
-        model.forget_all(network, fast);
-    }
-    Ok(Err("the recipe has no last network".into()))
-}
-
-/// The scores of one channel of a network that finds a box.
-fn coarse(
-    model: &mut Model,
-    i: usize,
-    image: &mut Image<'_>,
-    bounds: Bounds,
-    fast: bool,
-    ws: &mut Workspace,
-) -> Result<Volume<f32>> {
-    let dims = image.dims();
-    let plan = Plan::new(model, i, dims)?;
-    let network = &model.recipe.network[i];
-    let runs = model.folds() * network.active_outputs(fast).len() * network.versions(fast).len();
-    let voxels = plan.grid.iter().product::<usize>() as u64;
-    model.reserve(plan.bytes(1, runs, false) + 4 * voxels);
-    let mut scores = Volume::filled(plan.grid, 0f32);
-    let activation = model.recipe.network[i].activation;
-    let what = Reading { activation, channels: &[bounds.channel], logits: false, all: &[], highest: false };
-    run(model, i, &plan, image.floats(), &what, fast, ws, &mut |start, size, values| {
-        for z in 0..size[2] {
-            for y in 0..size[1] {
-                let to = scores.index(start[0], start[1] + y, start[2] + z);
-                let from = size[0] * (y + size[1] * z);
-                scores.data[to..to + size[0]].copy_from_slice(&values[from..from + size[0]]);
-            }
-        }
-    })?;
-    // What was added so that the image fills a window is no part of it.
-    Ok(match plan.changes.first() {
-        Some(crate::grid::Change::Window { start, .. }) if plan.changes.len() == 1 => {
-            Frame::sized(start.map(|s| -s), dims).of(&scores, 0.0)
-        }
-        _ => scores,
-    })
 }
 
 /// How the scores of an image become labels: the plan of a network, the way back, and in how many parts the
@@ -363,97 +224,6 @@ pub struct Planned {
     pub labels_at_a_time: usize,
     /// Multiplications and additions of all windows, networks and flips together, where no window equals another.
     pub macs: u64,
-}
-
-/// Plans network `i` on an image whose way to it is `history`, within the model's memory, of which `held` bytes are
-/// taken by the image. `averaged`, where its probabilities are averaged with others', says whether it is the first of these.
-/// Networks that look for a box are planned by [`planned_coarse`].
-pub(crate) fn planned(
-    model: &mut Model,
-    (i, averaged): (usize, Option<bool>),
-    dims: [usize; 3],
-    history: &crate::grid::GridHistory,
-    (settings, held): (Settings, u64),
-) -> Result<Planned> {
-    // The image is not here, and takes its room.
-    let most = model.max_ram;
-    model.max_ram = most.map(|m| m.saturating_sub(held));
-    let found = match model.recipe.is_image_level() {
-        true => whole::planned(model, dims, settings.fast),
-        false => planned_labels(model, (i, averaged), dims, history, settings),
-    };
-    model.max_ram = most;
-    found.map_err(|e| e.with_held(held, most))
-}
-
-fn planned_labels(
-    model: &mut Model,
-    (i, averaged): (usize, Option<bool>),
-    dims: [usize; 3],
-    history: &crate::grid::GridHistory,
-    settings: Settings,
-) -> Result<Planned> {
-    let recipe = model.recipe.network[i].clone();
-    let keep = kept_scores(&model.recipe, &recipe, settings);
-    let mut how = Segmenting::new(model, i, dims, history)?;
-    let sum = |first| if first { Mean::of(1).bytes_to_come(how.scores, &how.back) } else { 0 };
-    how.whole = averaged.map(sum);
-    let how = how.fit(model, keep.len(), settings.fast)?;
-    let plan = &how.plan;
-    let outputs = recipe.active_outputs(settings.fast).to_vec();
-    let nets = model.folds() * outputs.len();
-    let key = (0, outputs.first().cloned().unwrap_or_default(), plan.shape.tensor(plan.input));
-    let jobs = plan.regions.len().div_ceil(plan.shape.batch);
-    let each = plan.worker_bytes(how.part);
-    let blended = plan.weights.is_some();
-    let workers = if blended { model.workers(i, &key, jobs, each)? } else { 1 };
-    let (arena, weights, macs) = model.session_bytes(i, &key)?;
-    // Networks of an ensemble that blends windows are all here at one time; others one after the other.
-    let at_once = if blended { nets as u64 } else { 1 };
-    let windows: u64 = if blended { 4 * plan.placed.first().map_or(0, |p| volume(p.1)) } else { 0 };
-    let parts = how.scores.div_ceil(how.part) as u64;
-    let runs = jobs as u64 * nets as u64 * recipe.versions(settings.fast).len() as u64 * parts;
-    let network = at_once * (weights + workers as u64 * arena);
-    let kept = match (blended, nets) {
-        (true, _) => network,
-        (false, 1) => weights,
-        (false, _) => 0,
-    };
-    Ok(Planned {
-        windows: plan.regions.len(),
-        input: plan.input,
-        tensor: key.2,
-        workers,
-        network,
-        kept,
-        scores: how.bytes + windows + each * (workers as u64 - 1),
-        labels_at_a_time: how.part,
-        macs: macs * runs,
-    })
-}
-
-/// Bytes that network `i`, which looks for a box in an image of `dims`, takes beside the image, and its multiplications.
-pub(crate) fn planned_coarse(
-    model: &mut Model,
-    i: usize,
-    dims: [usize; 3],
-    fast: bool,
-) -> Result<(u64, u64)> {
-    let plan = Plan::new(model, i, dims)?;
-    let network = &model.recipe.network[i];
-    let outputs = network.active_outputs(fast).to_vec();
-    let versions = network.versions(fast).len();
-    let runs = model.folds() * outputs.len() * versions;
-    let key = (0, outputs.first().cloned().unwrap_or_default(), plan.shape.tensor(plan.input));
-    let jobs = plan.regions.len().div_ceil(plan.shape.batch);
-    let (arena, weights, macs) = model.session_bytes(i, &key)?;
-    model.forget(0, &key.1);
-    let bytes = plan.bytes(1, runs, false) + 4 * volume(plan.grid) + arena + weights;
-    Ok((bytes, macs * (jobs * runs) as u64))
-}
-
-fn volume(d: [usize; 3]) -> u64 {
-    d.iter().map(|n| *n as u64).product()
 }
 
 /// Labels of what network `i` sees, on the grid of the image as it was read. With `mean`, its probabilities are added

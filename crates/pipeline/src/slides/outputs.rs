@@ -3,9 +3,9 @@
 use super::SlideFiles;
 use super::assembler::Done;
 use super::sink::{ScoreGrid, Sink, Tissue};
+use crate::field::field;
 use crate::recipe::Recipe;
 use crate::record::Written;
-use crate::table::field;
 use crate::{Error, Result, sha256_file, sha256_hex};
 use ampoule_files::{Pending, write_atomic};
 use ampoule_imaging::geojson::Features;
