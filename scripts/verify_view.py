@@ -1,10 +1,10 @@
 """Looks at results of real files in headless Chromium, wide and 400 pixels narrow, and drops files on `serve`'s page.
 
     python -m venv .venv-view && .venv-view/bin/pip install playwright
-    .venv-view/bin/python scripts/verify_view.py AMPOULE SHOTS [SHARED]
+    .venv-view/bin/python scripts/verify_view.py AMPOULE SHOTS [SLIDE MODEL RECIPE]
 
-Needs Debian's `chromium`; no browser is downloaded. SHOTS gets a picture of each step, to be looked at. SHARED holds a
-slide and photos (data/), which are left out where they are not there. Ends with 1 when something is off.
+Needs Debian's `chromium`; no browser is downloaded. SHOTS gets a picture of each step, to be looked at. Ends with 1 when
+something is off.
 """
 import csv
 import json
@@ -16,7 +16,7 @@ import sys
 from playwright.sync_api import sync_playwright
 
 ampoule, shots = sys.argv[1], pathlib.Path(sys.argv[2])
-shared = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else None
+slide = sys.argv[3:6]
 root = pathlib.Path(__file__).resolve().parent.parent
 quick = root / "assets/quick"
 shots.mkdir(parents=True, exist_ok=True)
@@ -158,7 +158,7 @@ def volumes(browser, work):
 
 
 def photos(browser, work):
-    run(quick / "discs.onnx", quick / "test", "-o", work / "photos")
+    run(quick / "discs.onnx", quick / "test", "-o", work / "photos", "--recipe", "discs")
     with Served("view", work / "photos", "--no-open") as address:
         look = Looked(browser, (1280, 800))
         look.page.goto(address)
@@ -179,15 +179,11 @@ def photos(browser, work):
 
 
 def slides(browser, work):
-    """A slide made of tiles, as a pyramid, with outlines and a map."""
-    slide = next(iter(sorted(shared.glob("data/**/*.svs"))), None) if shared else None
-    slide = slide or next(iter(sorted((work / "slides").glob("*.tif"))), None)
+    """A slide (SLIDE, run with MODEL and RECIPE), with outlines and a map of scores."""
     if not slide:
-        print("SKIPPED: no slide")
+        print("SKIPPED: no slide was given")
         return
-    model = sys.argv[4] if len(sys.argv) > 4 else quick / "discs.onnx"
-    more = ["--recipe", sys.argv[5]] if len(sys.argv) > 5 else []
-    run(model, slide, "-o", work / "slide", "--save-probabilities", *more)
+    run(slide[1], slide[0], "-o", work / "slide", "--save-probabilities", "--recipe", slide[2])
     with Served("view", work / "slide", "--no-open") as address:
         look = Looked(browser, (1280, 800))
         look.page.goto(address)
@@ -216,7 +212,11 @@ def slides(browser, work):
 
 def dropping(browser, work):
     """A head and a photo dropped on the page of `serve`, seen, cancelled, removed."""
-    models = [f"deepbet", f"discs={quick / 'discs.onnx'}"]
+    # A model of a service of several has its recipe inside.
+    discs = work / "discs.onnx"
+    if not discs.exists():
+        subprocess.run([ampoule, "import", quick / "discs.onnx", "--recipe", "discs", "-o", discs, "--quiet"], check=True)
+    models = ["deepbet", f"discs={discs}"]
     with Served("serve", *models, "--port", "0", "--no-grpc") as address:
         look = Looked(browser, (1280, 800))
         page = look.page

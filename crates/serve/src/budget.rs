@@ -90,10 +90,9 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Takes `more` bytes; 507 where they are more than requests may ever take, 429 where others have them.
-    pub fn grow(&mut self, more: u64) -> Result<(), Refusal> {
-        let budget = &self.budget;
-        let alone = self.bytes.saturating_add(more);
+    /// Refuses with 507 what is more than requests may ever take.
+    pub fn fits(&self, bytes: u64) -> Result<(), Refusal> {
+        let (budget, alone) = (&self.budget, bytes);
         if alone > budget.requests {
             let least = alone.saturating_mul(SHARE);
             let (need, least) = (sized(alone), sized(least));
@@ -105,6 +104,14 @@ impl Hold {
             };
             return Err(Refusal::memory(message));
         }
+        Ok(())
+    }
+
+    /// Takes `more` bytes; 507 where they are more than requests may ever take, 429 where others have them.
+    pub fn grow(&mut self, more: u64) -> Result<(), Refusal> {
+        let budget = &self.budget;
+        let alone = self.bytes.saturating_add(more);
+        self.fits(alone)?;
         let mut taken = budget.taken.lock().unwrap_or_else(|e| e.into_inner());
         if taken.saturating_add(more) > budget.requests {
             let message = "other requests hold the memory that this one needs; try again";

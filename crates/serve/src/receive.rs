@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// How long a client whose request is refused may go on sending.
 const LINGER: Duration = Duration::from_secs(2);
+/// How often a body is in memory.
+const COPIES: u64 = 2;
 /// Memory is asked for in such steps, as bytes arrive.
 const STEP: usize = 1 << 20;
 
@@ -22,7 +24,11 @@ pub(crate) async fn whole(
 ) -> Result<Vec<u8>, Refusal> {
     let taken = match length(headers) {
         Ok(Some(told)) if told > most => Err(Refusal::large(most)),
-        Ok(told) => take(told, &mut body, most, hold).await,
+        // Tensors are copied once on their way into the network, so that the figure is one that helps.
+        Ok(told) => match hold.fits(COPIES * told.unwrap_or(0)) {
+            Ok(()) => take(told, &mut body, most, hold).await,
+            Err(refusal) => Err(refusal),
+        },
         Err(refusal) => Err(refusal),
     };
     if taken.is_err() {
