@@ -35,7 +35,13 @@ pub(super) fn described(recipe: &Recipe, case: &Case) -> Result<(Described, Size
             return Err(Error::Content { path: path.into(), reason });
         };
         let shape = found.shape.map_err(fail)?;
-        let image = Described { dims: shape.dims, spacing: shape.spacing, voxel_bytes: 4, canonical: false, files: 1 };
+        let image = Described {
+            dims: shape.dims,
+            spacing: shape.spacing,
+            voxel_bytes: 4,
+            canonical: false,
+            files: 1,
+        };
         let sizes = Sizes { dims: shape.dims, spacing: shape.spacing, flat: false };
         return Ok((image, sizes));
     }

@@ -180,7 +180,8 @@ fn keeps_its_own(folders: &[PathBuf], output: &Path) -> Result<()> {
     let own = rows(&output.join("cases.csv"))?.iter().any(|r| at(r, "folder").is_empty());
     match own && !named {
         true => {
-            let reason = "it holds results of its own; name it among the folders too, or choose another one".into();
+            let reason =
+                "it holds results of its own; name it among the folders too, or choose another one".into();
             Err(Error::Content { path: output.into(), reason })
         }
         false => Ok(()),

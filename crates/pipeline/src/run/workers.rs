@@ -29,9 +29,7 @@ pub fn run_cases(
     batch: &Batch,
     progress: &mut dyn Progress,
 ) -> Result<Summary> {
-    if !batch.outputs.alone {
-        tables::begin(model, output, batch)?;
-    }
+    let first = !batch.outputs.alone && tables::begin(model, output, batch)?;
     let own = |c: &'_ Case| -> Vec<PathBuf> {
         let instances = c.series.iter().map(|p| &p.path);
         c.files.iter().chain(instances).chain(&c.ground_truth).cloned().collect()
@@ -93,7 +91,7 @@ pub fn run_cases(
     let mut summary = Summary { results, skipped, tables: None, stopped };
     let progress = shared.progress.into_inner().unwrap_or_else(|e| e.into_inner());
     if !batch.outputs.alone
-        && let Err(e) = tables::write(model, output, &summary, batch)
+        && let Err(e) = tables::write(model, output, &summary, batch, first)
     {
         progress.note(&format!("the tables could not be written: {e}"));
         summary.tables = Some(e);
