@@ -75,7 +75,7 @@ pub struct Described {
 const LATER: u64 = 2 << 20;
 
 /// The part of a plan that is added to it for what allocators keep.
-const MARGIN: u64 = 32;
+const MARGIN: u64 = 16;
 
 /// Voxels of a file along its axes, and their sizes in mm.
 type Grid = ([usize; 3], [f64; 3]);

@@ -28,22 +28,26 @@ pub(super) fn named(entry: &Value) -> String {
     format!("`{}`, run {run}", text("model"))
 }
 
-/// Notes a kind of run before its first case, and refuses a folder with results of another model or recipe unless results
-/// are overwritten.
-pub(super) fn begin(model: &Model, output: &Path, batch: &Batch) -> Result<()> {
+/// Notes a kind of run before its first case, and says whether it is new there. Refuses a folder with results of another model
+/// or recipe unless results are overwritten, or were before.
+pub(super) fn begin(model: &Model, output: &Path, batch: &Batch) -> Result<bool> {
     let path = output.join("runs.json");
     let entry = entry(model, batch);
     let mut all: Vec<Value> = listed(&path).unwrap_or_default();
-    for there in &all {
-        if let Some((_, what)) = apart(&[there.clone(), entry.clone()])
-            && !batch.overwrite
-        {
-            return Err(Error::Cohort { path: output.into(), what, there: named(there) });
+    let known = all.iter().position(|v| v.get("fingerprint") == entry.get("fingerprint"));
+    match known {
+        Some(i) => all[i] = entry,
+        None => {
+            for there in all.iter().filter(|_| !batch.overwrite) {
+                if let Some((_, what)) = apart(&[there.clone(), entry.clone()]) {
+                    return Err(Error::Cohort { path: output.into(), what, there: named(there) });
+                }
+            }
+            all.push(entry);
         }
     }
-    all.retain(|v| v.get("fingerprint") != entry.get("fingerprint"));
-    all.push(entry);
-    write(&path, &all)
+    write(&path, &all)?;
+    Ok(known.is_none())
 }
 
 /// Takes a kind of run back that made nothing.

@@ -18,6 +18,8 @@ pub struct Runner<'a> {
     inputs: BTreeSet<PathBuf>,
     output: Cow<'a, Path>,
     batch: Cow<'a, Batch>,
+    /// Whether it is the first run of its kind into the folder.
+    first: bool,
 }
 
 impl<'a> Runner<'a> {
@@ -29,9 +31,7 @@ impl<'a> Runner<'a> {
         output: Cow<'a, Path>,
         batch: Cow<'a, Batch>,
     ) -> Result<Runner<'a>> {
-        if !batch.outputs.alone {
-            tables::begin(model, &output, &batch)?;
-        }
+        let first = !batch.outputs.alone && tables::begin(model, &output, &batch)?;
         let own = |c: &'_ Case| -> Vec<PathBuf> {
             let instances = c.series.iter().map(|p| &p.path);
             c.files.iter().chain(instances).chain(&c.ground_truth).cloned().collect()
@@ -49,12 +49,18 @@ impl<'a> Runner<'a> {
             cases,
             output,
             batch,
+            first,
         })
     }
 
     /// The cases that are run: all, or those of the shard.
     pub fn cases(&self) -> &[Case] {
         &self.cases
+    }
+
+    /// Whether it is the first run of its kind into the folder.
+    pub(super) fn is_first(&self) -> bool {
+        self.first
     }
 
     /// Runs case `i` of those and writes its files and its record, no tables. `None` where another process works on it.
@@ -69,7 +75,7 @@ impl<'a> Runner<'a> {
 
     /// Adds what became of cases to the tables of the output folder.
     pub fn write_tables(&self, model: &Model, summary: &Summary) -> Result<()> {
-        tables::write(model, &self.output, summary, &self.batch)
+        tables::write(model, &self.output, summary, &self.batch, self.first)
     }
 }
 

@@ -19,8 +19,9 @@ use ampoule_imaging::rounding::round_to;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Refuses folders with tables of others, or with results of another model or recipe, and notes what kind of run begins.
-pub(super) fn begin(model: &Model, output: &Path, batch: &Batch) -> Result<()> {
+/// Refuses folders with tables of others, or with results of another model or recipe, and notes what kind of run begins; whether
+/// it is the first of its kind there.
+pub(super) fn begin(model: &Model, output: &Path, batch: &Batch) -> Result<bool> {
     ours(output)?;
     std::fs::create_dir_all(output).map_err(Error::io(output))?;
     let _claim = Claim::wait(&output.join(LOCK))?;
@@ -43,8 +44,14 @@ fn population(model: &Model, output: &Path) -> Result<()> {
     population::write_population(output, &model.recipe.model.name, &cases, reference.as_ref())
 }
 
-/// Writes all tables of a run into `output`.
-pub(super) fn write(model: &Model, output: &Path, summary: &Summary, batch: &Batch) -> Result<()> {
+/// Writes all tables of a run into `output`; whether it is the `first` of its kind there.
+pub(super) fn write(
+    model: &Model,
+    output: &Path,
+    summary: &Summary,
+    batch: &Batch,
+    first: bool,
+) -> Result<()> {
     std::fs::create_dir_all(output).map_err(Error::io(output))?;
     let _claim = Claim::wait(&output.join(LOCK))?;
     // Whoever has the claim is the only one to write these.
@@ -63,7 +70,7 @@ pub(super) fn write(model: &Model, output: &Path, summary: &Summary, batch: &Bat
     let paths = Paths { redact: batch.outputs.redact_paths };
     failures(output, summary, paths)?;
     let [done, kept, ..] = summary.counts();
-    if done + kept == 0 {
+    if first && done + kept == 0 {
         kinds::unused(model, output, batch)?;
     }
     if summary.results.is_empty() {

@@ -32,6 +32,7 @@ pub fn run_cases(
 ) -> Result<Summary> {
     let runner = Runner::new(model, cases.into(), output.into(), Cow::Borrowed(batch))?;
     let cases = &runner.cases().to_vec()[..];
+    let first = runner.is_first();
     let shared = Shared {
         runner,
         cases,
@@ -82,7 +83,7 @@ pub fn run_cases(
     let mut summary = Summary { results, skipped, tables: None, stopped };
     let progress = shared.progress.into_inner().unwrap_or_else(|e| e.into_inner());
     if !batch.outputs.alone
-        && let Err(e) = tables::write(model, output, &summary, batch)
+        && let Err(e) = tables::write(model, output, &summary, batch, first)
     {
         progress.note(&format!("the tables could not be written: {e}"));
         summary.tables = Some(e);
