@@ -1,6 +1,8 @@
 //! The library from outside.
 
-use ampoule::{Batch, CaseResult, Error, Images, Kind, Model, Nifti, Outcome, Photo, Summary, Tensor, TensorView};
+use ampoule::{
+    Batch, CaseResult, Error, Images, Kind, Model, Nifti, Outcome, Photo, Summary, Tensor, TensorView,
+};
 use ampoule_graph::Dim;
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::Unary;
@@ -180,7 +182,10 @@ fn cases_run_one_by_one_in_any_order() {
     for (i, kept) in [(7, false), (3, false), (7, true)] {
         let outcome = runner.run(i).unwrap().unwrap();
         assert_eq!(matches!(outcome, Outcome::Kept(_)), kept, "{outcome:?}");
-        assert!(kept || matches!(&outcome, Outcome::Done(r) if r.case == format!("test{i:02}")), "{outcome:?}");
+        assert!(
+            kept || matches!(&outcome, Outcome::Done(r) if r.case == format!("test{i:02}")),
+            "{outcome:?}"
+        );
         results.push(CaseResult { case: runner.cases()[i].clone(), outcome });
     }
     assert!(runner.run(16).unwrap().is_none());

@@ -38,9 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // For users: of Rust, of Python, and of the command line.
     (
         "ampoule",
-        &[
-            "engine", "eval", "graph", "imaging", "kernels", "onnx", "optimize", "pipeline", "study", "zoo",
-        ],
+        &["engine", "eval", "graph", "imaging", "kernels", "onnx", "optimize", "pipeline", "study", "zoo"],
     ),
     ("python", &["ampoule"]),
     (
