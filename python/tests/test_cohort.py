@@ -54,8 +54,18 @@ name = "spot"
 """
 
 
+def free_ports(count):
+    """Ports that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    [s.close() for s in sockets]
+    return ports
+
+
 def machine(cluster, cores=1, memory=2048, head=False):
-    extra = {"include_dashboard": False} if head else {}
+    # Ports that are given need not be waited for: on a busy machine Ray's agents take longer to choose them than it waits.
+    names = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
+    extra = dict(zip(names, free_ports(4)), **({"include_dashboard": False} if head else {}))
     return cluster.add_node(num_cpus=cores, memory=memory * MIB, object_store_memory=STORE, **extra)
 
 
