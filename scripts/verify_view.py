@@ -72,7 +72,7 @@ class Looked:
 
     def until(self, holds):
         """Waits for a script to say true. Playwright's own waiting uses `eval`, which the page forbids."""
-        for _ in range(600):
+        for _ in range(1800):
             if self.page.evaluate(holds):
                 return
             self.page.wait_for_timeout(100)

@@ -7,6 +7,7 @@ use super::slide::Opened;
 use super::{picture, volume};
 use crate::refusal::Refusal;
 use ampoule_pipeline::{Case, Made, results};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
@@ -19,6 +20,8 @@ pub(crate) struct Folder {
     pub output: PathBuf,
     files: Files,
     listed: Mutex<Option<(SystemTime, Arc<Vec<Made>>)>>,
+    /// Images that were found and compared, by case, with when their files were last changed.
+    found: Mutex<BTreeMap<String, (SystemTime, Case)>>,
     reviews: Reviews,
     slides: Mutex<Vec<(PathBuf, Arc<Opened>)>>,
     /// Held while an image is made: one at a time, so that memory stays within bounds.
@@ -36,6 +39,7 @@ impl Folder {
             output: output.to_owned(),
             files,
             listed: Mutex::default(),
+            found: Mutex::default(),
             reviews: Reviews::new(output.join("review.csv")),
             slides: Mutex::default(),
             at_work: Mutex::default(),
@@ -66,7 +70,17 @@ impl Folder {
 
     /// The image of a case.
     fn original(&self, made: &Made) -> Result<Case, Refusal> {
-        original(made, &self.files)
+        let changed = |case: &Case| case.main().metadata().and_then(|m| m.modified()).ok();
+        if let Some((when, case)) = lock(&self.found).get(&made.name)
+            && changed(case) == Some(*when)
+        {
+            return Ok(case.clone());
+        }
+        let case = original(made, &self.files)?;
+        if let Some(when) = changed(&case) {
+            lock(&self.found).insert(made.name.clone(), (when, case.clone()));
+        }
+        Ok(case)
     }
 
     /// A volume as NIfTI.
