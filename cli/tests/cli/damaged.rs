@@ -83,7 +83,7 @@ fn bad_images_get_a_sentence() {
         bad(&d, "bad.nii", 3, &[words]);
     }
     image_bytes(&d, |b| b[344..348].copy_from_slice(b"ni1\0"));
-    bad(&d, "bad.nii", 3, &[".hdr and .img"]);
+    bad(&d, "bad.nii", 3, &["its voxels are in bad.img"]);
     image_bytes(&d, |b| b[344..348].fill(0));
     bad(&d, "bad.nii", 3, &["ANALYZE"]);
     // Voxel sizes that no scan has.

@@ -171,7 +171,7 @@ fn a_file_of_labels_fits_its_case() {
     };
     refused(
         &["tiny.onnx", "head.nii", "-o", "new/x.png"],
-        &["new/x.png: the labels of a volume are written as .nii or .nii.gz"],
+        &["new/x.png: the labels of a volume are written as .nii.gz, .nii, .nrrd or .mha"],
     );
     refused(
         &["bright.onnx", "in/a.png", "-o", "new/x.nii.gz"],

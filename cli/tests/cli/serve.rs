@@ -69,7 +69,8 @@ fn results_are_shown_and_end_with_0() {
     let d = tempfile::tempdir().unwrap();
     let out = d.path().join("out");
     let mut run = program();
-    run.arg("run").arg(quick().join("discs.onnx")).arg(quick().join("test/test00.png")).arg("-o").arg(&out);
+    run.arg("run").arg(quick().join("discs.onnx")).arg(quick().join("test/test00.png"));
+    run.args(["--recipe", "discs", "-o"]).arg(&out);
     assert!(run.arg("--quiet").status().unwrap().success());
     let view = Running::start(program().arg("view").arg(&out).args(["--no-open", "--json"]));
     let page = view.1["page"].as_str().unwrap();

@@ -161,7 +161,7 @@ fn models_are_opened_by_name() {
     let model = Model::open("deepbet").unwrap();
     assert_eq!(model.recipe().unwrap().model.name, "deepbet");
     assert_eq!(model.notes().len(), 1);
-    assert_eq!(Model::open("deepbed").unwrap_err().kind(), Kind::Usage);
+    assert_eq!(Model::open("deepbed").unwrap_err().kind(), Kind::Input);
     let named = Model::builder().recipe_file("discs").unwrap().open(own("assets/quick/discs.onnx")).unwrap();
     assert_eq!(named.recipe(), discs().recipe());
     let folder = tempfile::tempdir().unwrap();

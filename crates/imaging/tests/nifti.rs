@@ -310,7 +310,7 @@ fn what_is_no_volume_is_named() {
     let mut dicom = vec![0; 128];
     dicom.extend(b"DICM");
     refused(read(&dicom), "dcm2niix");
-    refused(changed(|b| put(b, 344, b"ni1\0")), "two files");
+    refused(changed(|b| put(b, 344, b"ni1\0")), "which is not beside it");
     refused(changed(|b| put(b, 344, &[0; 4])), "ANALYZE 7.5");
     refused(changed(|b| put(b, 344, b"n+3\0")), "its magic is");
     let missing = read_volume(&PathBuf::from("/nowhere/x.nii"), None, u64::MAX);

@@ -149,13 +149,14 @@ mod tests {
     fn scaled_voxels_are_written_as_what_they_mean() {
         let d = tempfile::tempdir().unwrap();
         let identity = Affine([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]);
-        let mut scaled = Nifti::from_f32(&Volume::new([2, 1, 2], vec![1.0, 2.0, 3.0, 4.0]), identity);
+        let mut scaled =
+            Nifti::from_f32(&Volume::new([2, 2, 2], (1..9).map(|v| v as f32).collect()), identity);
         scaled.header.set_scaling(10.0, -5.0);
         let path = d.path().join("x.nrrd");
         scaled.save(&path).unwrap();
         assert_eq!(
             super::super::read_volume(&path, None, 1 << 30).unwrap().to_f32().0.data,
-            [5.0, 15.0, 25.0, 35.0]
+            [5.0, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0]
         );
     }
 }

@@ -72,7 +72,7 @@ pub struct Described {
 
 /// Bytes that a running process holds beyond what it does when it has just read a model: code that is not touched before
 /// (decoders, kernels, writers), stacks of threads, buffers of files.
-const LATER: u64 = 2 << 20;
+const LATER: u64 = 9 << 19;
 
 /// The part of a plan that is added to it for what allocators keep.
 const MARGIN: u64 = 16;
