@@ -46,7 +46,7 @@ kernels! {
         "f32_gemm_4x24_avx2" [4, 24] x86_float::avx2_4x24;
     }
     #[cfg(target_arch = "x86_64")]
-    F32, SSE41, 9.0 {
+    F32, SSE41, 11.0 {
         "f32_gemm_4x1_sse41" [4, 1] x86_float::sse41_4x1;
         "f32_gemm_12x4_sse41" [12, 4] x86_float::sse41_12x4;
         "f32_gemm_6x8_sse41" [6, 8] x86_float::sse41_6x8;
@@ -121,7 +121,7 @@ kernels! {
         "i16_gemm_6x16_avx2" [6, 16] x86_int8::avx2_6x16;
     }
     #[cfg(target_arch = "x86_64")]
-    I16, SSE41, 18.0 {
+    I16, SSE41, 25.0 {
         "i16_gemm_4x1_sse41" [4, 1] x86_int8::sse41_4x1;
         "i16_gemm_12x4_sse41" [12, 4] x86_int8::sse41_12x4;
         "i16_gemm_6x8_sse41" [6, 8] x86_int8::sse41_6x8;
