@@ -96,7 +96,7 @@ impl Ledger {
             Step::Stain(_) => {}
             Step::CropNonzero { .. } => {
                 if self.bytes {
-                    self.to_floats();
+                    self.become_floats();
                 }
                 // What is cut out is a copy of at most all.
                 let mask = voxels(self.sizes.dims);
@@ -121,7 +121,7 @@ impl Ledger {
             _ => (false, false),
         };
         if self.bytes && !reads {
-            self.to_floats();
+            self.become_floats();
         }
         let from = self.sizes.dims;
         self.sizes = Sizes { dims: change.to(), spacing, ..self.sizes };
@@ -133,7 +133,7 @@ impl Ledger {
     }
 
     /// Makes float32 channels of pixels, or a copy of the file's values.
-    pub fn to_floats(&mut self) {
+    pub fn become_floats(&mut self) {
         if self.bytes || self.own == 0 {
             let new = self.floats();
             self.note("prepare", self.held() + new);
@@ -143,7 +143,7 @@ impl Ledger {
 
     /// A step that changes values in a copy of what was read, and in place from then on.
     fn intensities(&mut self, step: &Step) {
-        self.to_floats();
+        self.become_floats();
         let channel = self.floats() / self.channels.max(1);
         let sorted = match step {
             Step::Only { step, .. } => copies(step, channel, self.channels),

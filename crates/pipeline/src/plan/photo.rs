@@ -38,7 +38,7 @@ pub(super) fn plan(
     let averaged = recipe.network.iter().any(|n| n.average).then_some(false);
     prepare(model, &mut ledger, settings)?.map_err(|refused| refused.of(path))?;
     // Networks take float32, whatever steps there are.
-    ledger.to_floats();
+    ledger.become_floats();
     let (seen, history, held) = (ledger.sizes.dims, ledger.history.clone(), ledger.held());
     let network = planned(model, (recipe.network.len() - 1, averaged), seen, &history, (settings, held))?;
     ledger.note("network", held + network.network + network.scores);

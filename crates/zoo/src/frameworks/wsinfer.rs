@@ -46,7 +46,7 @@ pub(super) fn open(files: &Files, config: &Value) -> Result<Found> {
 /// The side of the images that the network sees: of the last transform with a size, else of a patch.
 fn side(config: &Value) -> Option<usize> {
     let transforms = config.get("transform").and_then(Value::as_array).into_iter().flatten();
-    let sizes = transforms.filter_map(|t| t.get("arguments")?.get("size"));
+    let mut sizes = transforms.filter_map(|t| t.get("arguments")?.get("size"));
     let one = |v: &Value| v.as_u64().or_else(|| v.get(0)?.as_u64()).map(|n| n as usize);
-    sizes.last().and_then(one).or_else(|| config.get("patch_size_pixels").and_then(one))
+    sizes.next_back().and_then(one).or_else(|| config.get("patch_size_pixels").and_then(one))
 }
