@@ -114,7 +114,9 @@ fn the_memory_that_is_planned_is_enough_and_not_much_more() {
             let line =
                 format!("{model} {input}: {} MiB planned, {measured} measured, {ratio:.3}", planned >> 20);
             println!("{line}");
-            if !(1.0..=1.15).contains(&ratio) {
+            // What an allocator and a feature set keep differs by some MiB from run to run.
+            let most = 1.15 * measured as f64 + 6.0;
+            if ratio < 1.0 || (planned >> 20) as f64 > most {
                 wrong.push(line);
             }
         }
