@@ -229,7 +229,8 @@ def test_options_change_how_and_not_what():
     of = lambda **o: ampoule.Model.open(QUICK / "discs.onnx", **o).run(image)["prob"]
     one = of(threads=1)
     np.testing.assert_array_equal(of(threads=2), one)
-    np.testing.assert_allclose(of(isa="scalar"), one, atol=1e-5)
+    # Without fused multiply-add, products round too.
+    np.testing.assert_allclose(of(isa="scalar"), one, atol=5e-5)
     # bfloat16 has eight bits: close on the whole, and not the same.
     far = np.abs(of(precision="bf16") - one)
     assert far.max() > 0 and far.mean() < 0.01
