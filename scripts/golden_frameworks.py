@@ -288,7 +288,7 @@ def nnunet_ensemble(results, members, dataset_json, plans, folds):
     apply_postprocessing_to_folder(str(merged), str(done), functions, arguments, plans, dataset_json, num_processes=1)
     chosen = [dict(zip(("trainer", "plans_identifier", "configuration"), n.split("__"))) for n in names]
     (results / "inference_information.json").write_text(json.dumps({
-        "folds": folds, "best_model_or_ensemble": {"postprocessing_file": str(folder / "postprocessing.pkl"), "selected_model_or_models": chosen}}, indent=1))
+        "folds": folds, "best_model_or_ensemble": {"postprocessing_file": str(pathlib.Path("nnUNet_results") / results.name / "ensembles" / folder.name / "postprocessing.pkl"), "selected_model_or_models": chosen}}, indent=1))
     return done
 
 

@@ -1,7 +1,7 @@
 //! What must hold between the sections of a recipe.
 
 use super::schema::Section;
-use super::{Decide, Kind, Network, PostStep, Recipe, Role, Rule, Step, Task};
+use super::{Decide, Kind, Network, Recipe, Role, Rule, Step, Task};
 use std::collections::BTreeSet;
 
 /// Parts of a recipe that could be read.
@@ -186,18 +186,7 @@ fn names(r: &Recipe, parts: &Parts, top: &Section) {
     };
     let segmentation = !parts.task || r.model.task == Task::Segmentation;
     for (i, p) in r.postprocess.iter().enumerate().filter(|_| parts.postprocess) {
-        let other = match &p.step {
-            PostStep::KeepInside { label } => Some(label),
-            PostStep::Largest { .. }
-            | PostStep::RemoveSmall { .. }
-            | PostStep::FillHoles { .. }
-            | PostStep::Dilate { .. }
-            | PostStep::Erode { .. }
-            | PostStep::Open { .. }
-            | PostStep::Close { .. }
-            | PostStep::Map { .. } => None,
-        };
-        for m in p.labels.iter().chain(other).filter_map(missing) {
+        for m in p.labels.iter().chain(p.step.inside()).filter_map(missing) {
             top.wrong_item("postprocess", i, m);
         }
         if !segmentation {

@@ -102,6 +102,23 @@ pub enum PostStep {
     },
 }
 
+impl PostStep {
+    /// The label within which others are kept, where the step has one.
+    pub(crate) fn inside(&self) -> Option<&String> {
+        match self {
+            PostStep::KeepInside { label } => Some(label),
+            PostStep::Largest { .. }
+            | PostStep::RemoveSmall { .. }
+            | PostStep::FillHoles { .. }
+            | PostStep::Dilate { .. }
+            | PostStep::Erode { .. }
+            | PostStep::Open { .. }
+            | PostStep::Close { .. }
+            | PostStep::Map { .. } => None,
+        }
+    }
+}
+
 impl Post {
     pub(super) fn read(s: Section) -> Option<Post> {
         let name = s.needed("step", s.choice::<Name>("step"));

@@ -1,6 +1,6 @@
 //! Which label each score of a network is of, and recipes of some of the labels only.
 
-use super::{Label, Network, PostStep, Recipe, Role};
+use super::{Label, Network, Recipe, Role};
 
 /// One score that a network gives for each pixel.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,8 +58,9 @@ impl Recipe {
                 network.labels.clone_from(&all);
             }
         }
-        let joined = self.network.iter().any(|n| n.join);
-        self.network.retain(|n| !joined || n.bounds.is_some() || n.labels.iter().any(|n| kept(n)));
+        if self.network.iter().any(|n| n.join) {
+            self.keep_part_models(&kept);
+        }
         if let Some(last) = self.network.last_mut() {
             last.join = false;
         }
@@ -76,19 +77,24 @@ impl Recipe {
         }
     }
 
+    /// Keeps the part models that give a label which is `kept`, each with the networks that bound what it sees.
+    fn keep_part_models(&mut self, kept: &dyn Fn(&str) -> bool) {
+        let mut leading = Vec::new();
+        for network in std::mem::take(&mut self.network) {
+            let leads = matches!(network.role(), Role::Bounds(_));
+            let gives = network.labels.iter().any(|n| kept(n));
+            leading.push(network);
+            match (leads, gives) {
+                (true, _) => {}
+                (false, true) => self.network.append(&mut leading),
+                (false, false) => leading.clear(),
+            }
+        }
+    }
+
     fn inside_of_what_is_not_computed(&self) -> Option<&String> {
         let computed = |name: &String| self.computed().any(|l| l.name == *name);
-        self.postprocess.iter().find_map(|p| match &p.step {
-            PostStep::KeepInside { label } => Some(label).filter(|label| !computed(label)),
-            PostStep::Largest { .. }
-            | PostStep::RemoveSmall { .. }
-            | PostStep::FillHoles { .. }
-            | PostStep::Dilate { .. }
-            | PostStep::Erode { .. }
-            | PostStep::Open { .. }
-            | PostStep::Close { .. }
-            | PostStep::Map { .. } => None,
-        })
+        self.postprocess.iter().filter_map(|p| p.step.inside()).find(|label| !computed(label))
     }
 
     /// Names of the labels by the network's channel; empty for channels of no label.
@@ -96,5 +102,32 @@ impl Recipe {
         let channels = self.label.iter().map(|l| l.channel + 1).max().unwrap_or(0);
         let of = |channel: usize| self.label.iter().find(|l| l.channel == channel);
         (0..channels).map(|c| of(c).map_or_else(String::new, |l: &Label| l.name.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_model_goes_with_what_bounds_it() {
+        let part = |outputs: &str, more: &str| format!("[[network]]\noutputs = [\"{outputs}\"]\n{more}\n");
+        let bounds = "[network.bounds]\nthreshold = 0.5";
+        let text = String::from(
+            "version = 2\n[model]\nname = \"x\"\ntask = \"segmentation\"\n[[input]]\nname = \"a\"\n",
+        ) + &part("box a", bounds)
+            + &part("a", "join = true\nlabels = [\"none\", \"liver\"]")
+            + &part("box b", bounds)
+            + &part("b", "labels = [\"none\", \"spleen\", \"aorta\"]")
+            + "[[label]]\nname = \"none\"\n[[label]]\nname = \"liver\"\n[[label]]\nname = \"spleen\"\n[[label]]\nname = \"aorta\"\n";
+        let of = |names: &[&str]| {
+            let mut recipe = Recipe::parse(&text, "").unwrap();
+            recipe.keep_labels(&names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
+            let outputs: Vec<String> = recipe.network.iter().flat_map(|n| n.outputs.clone()).collect();
+            (outputs.join(" "), recipe.dropped.len(), recipe.last().role())
+        };
+        assert_eq!(of(&["liver"]), ("box a a".into(), 0, Role::Result));
+        assert_eq!(of(&["aorta"]), ("box b b".into(), 1, Role::Result));
+        assert_eq!(of(&["liver", "spleen"]), ("box a a box b b".into(), 1, Role::Result));
     }
 }
