@@ -27,7 +27,7 @@ use ampoule_runtime::view::Home;
 use ampoule_runtime::{Area, Cpu, Memory, View};
 use std::ops::Range;
 
-pub(crate) use conv::Convolution;
+pub(crate) use conv::{Absorbed, Convolution};
 pub(crate) use function::Function;
 pub(crate) use index::{Indexed, Scan, along_axis, rows_of, table};
 pub(crate) use reference::tensor;
@@ -130,7 +130,8 @@ pub(crate) enum Kind {
     },
 }
 
-/// One unit of execution. `reads[0]` is the main input, `reads[1]` a residual or second operand.
+/// One unit of execution. `reads[0]` is the main input, `reads[1]` a residual or second operand. A convolution may read
+/// factors of its input's channels after them ([`Absorbed::Factors`]).
 pub(crate) struct Step {
     pub node: String,
     pub op: String,

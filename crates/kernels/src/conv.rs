@@ -123,7 +123,13 @@ unsafe impl Send for ConvPointers {}
 impl Conv {
     /// Plans a convolution; with `merge`, all pixels of a pointwise one become one line.
     pub fn new(spec: Spec, isa: Features, merge: bool) -> Self {
-        Self::plan(spec, isa, merge, false)
+        Self::plan(spec, isa, merge, false, 1)
+    }
+
+    /// Like [`Conv::new`] for one of `count` convolutions that run together, as those of groups do: each is divided
+    /// into fewer items.
+    pub fn one_of(count: usize, spec: Spec, isa: Features, merge: bool) -> Self {
+        Self::plan(spec, isa, merge, false, count)
     }
 
     /// Like [`Conv::new`] for a pointwise convolution that is run with a prologue; its input must be
@@ -131,10 +137,10 @@ impl Conv {
     pub fn prepared(spec: Spec, isa: Features, merge: bool) -> Self {
         assert!(spec.axes.iter().all(|a| a.kernel == 1 && a.pad == 0), "a prologue would meet padding");
         assert_eq!(gemm::operand(isa, spec.elems[0]), Operand::F32);
-        Self::plan(spec, isa, merge, true)
+        Self::plan(spec, isa, merge, true, 1)
     }
 
-    fn plan(mut spec: Spec, isa: Features, merge: bool, prepared: bool) -> Self {
+    fn plan(mut spec: Spec, isa: Features, merge: bool, prepared: bool, together: usize) -> Self {
         let panels = panels(isa, &spec);
         let operand = gemm::operand(isa, spec.elems[0]);
         let Spec { input, output, residual, axes, .. } = &mut spec;
@@ -168,6 +174,7 @@ impl Conv {
             },
             flat: h <= 1,
             most: spec.quantized.and_then(|q| q.totals).unwrap_or(usize::MAX),
+            together,
         };
         let (block_h, block_w, panel_split) = sizes.blocks();
         let items = n * d * h.div_ceil(block_h) * w.div_ceil(block_w) * panel_split;

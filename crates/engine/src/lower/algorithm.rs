@@ -17,7 +17,8 @@ const HEAVY: usize = 2 << 20;
 const FEWEST: usize = 32;
 
 impl Lower<'_> {
-    /// The fastest of direct and Winograd convolution, by their estimates, with its weights packed;
+    /// The fastest of direct and Winograd convolution, by their estimates, with its weights packed, of one of
+    /// `together` convolutions alike that are a step;
     /// `filters` takes a tap, an input and an output channel. Int8Operands ones have the factors of their
     /// output channels; those with steps are what the model says on every machine.
     pub(super) fn algorithm(
@@ -25,15 +26,17 @@ impl Lower<'_> {
         spec: Spec,
         bias: Option<&[f32]>,
         int8: Option<(&[f32], Option<Steps>)>,
-        prepared: bool,
+        (prepared, together): (bool, usize),
         filters: &(impl Fn(usize, usize, usize) -> f32 + Sync),
     ) -> R<Algorithm> {
         let Spec { input, output, residual, axes, act, elems, quantized } = spec;
         let sizes = [axes.iter().map(|a| a.kernel).product(), input.channels(), output.channels()];
         // As much as the largest form of the weights takes, that of Winograd's tiles of four.
         OutOfMemory::check(4 * 4 * sizes.iter().product::<usize>())?;
-        let plan = if prepared { Conv::prepared } else { Conv::new };
-        let conv = plan(spec, self.isa, !self.stream);
+        let conv = match prepared {
+            true => Conv::prepared(spec, self.isa, !self.stream),
+            false => Conv::one_of(together, spec, self.isa, !self.stream),
+        };
         let suits = axes.iter().all(|a| a.stride == 1 && a.dilation == 1)
             && axes[1].kernel == 3
             && axes[2].kernel == 3;

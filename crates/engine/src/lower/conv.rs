@@ -30,9 +30,9 @@ impl Lower<'_> {
         let (mut x, mut gx) = self.channels_last(n, x)?;
         let axes = axes(&r);
         let pointwise = axes.iter().all(|a| a.kernel == 1 && a.stride == 1 && a.pad == 0);
-        let mut prologue = None;
+        let mut absorbed = None;
         if integer.is_none() && group == 1 && pointwise && gemm::operand(self.isa, x.elem) == Operand::F32 {
-            prologue = self.absorb(n, &mut x, true);
+            absorbed = self.absorb(n, &mut x, true);
             gx = x.grid().ok_or(LowerError::Layout { value: "the input", wanted: "channels-last" })?;
         }
         let (m, cg) = (wd[0], wd[1]);
@@ -104,12 +104,13 @@ impl Lower<'_> {
                 let (input, output) = (of_group(gx, wide), of_group(t.grid, mg));
                 let spec = Spec { input, output, residual, axes, act: t.act, elems, quantized };
                 let filters = |t: usize, i: usize, o: usize| {
-                    let (t, i) = (t * (wide / cg) + i / cg, i % cg);
+                    // Divisions for every weight take longer than packing them.
+                    let (t, i) = if wide == cg { (t, i) } else { (t * (wide / cg) + i / cg, i % cg) };
                     w.get(((g * mg + o) * cg + i) * taps + t)
                 };
                 let scale = scale.as_ref().map(|s| &s[own.clone()]);
                 let int8 = scale.map(|s| (s, steps.filter(|_| group == 1)));
-                let algorithm = self.algorithm(spec, b, int8, prologue.is_some(), &filters)?;
+                let algorithm = self.algorithm(spec, b, int8, (absorbed.is_some(), group), &filters)?;
                 let [input, output] = [g * cg, g * mg];
                 Ok(ConvPart { algorithm, input, output, residual: output, depth: [0, 1] })
             })
@@ -119,8 +120,12 @@ impl Lower<'_> {
         if let [ConvPart { algorithm: Algorithm::Winograd(..), .. }] = &parts[..]
             && integer.is_none()
         {
-            prologue = self.absorb(n, &mut reads[0], false);
+            absorbed = self.absorb(n, &mut reads[0], false);
         }
+        let prologue = absorbed.map(|(what, factors)| {
+            reads.extend(factors);
+            what
+        });
         let kind = Kind::Conv(Convolution { post, prologue, ..Convolution::plain(ConvParts::new(parts)) });
         self.push(n, kind, reads, vec![t.output], macs);
         Ok(true)
@@ -188,7 +193,7 @@ impl Lower<'_> {
         let scale = vec![(1.0 / factor) as f32; m];
         let filters = |t: usize, i: usize, o: usize| w.get((o * cg + i) * taps + t);
         let int8 = Some((&scale[..], self.steps(y)));
-        let algorithm = self.algorithm(spec, None, int8, false, &filters)?;
+        let algorithm = self.algorithm(spec, None, int8, (false, 1), &filters)?;
         let unit = Self::factors(integer, m).into_iter().map(f64::from).collect();
         self.exact.insert(y, Exact { unit, factor });
         let parts = vec![ConvPart { algorithm, input: 0, output: 0, residual: 0, depth: [0, 1] }];

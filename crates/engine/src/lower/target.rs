@@ -4,7 +4,7 @@ use super::fuse::Residual;
 use super::quantized::Quantization;
 use super::{Lower, OUTPUT, R};
 use crate::error::LowerError;
-use crate::step::{Kind, Norm};
+use crate::step::{Absorbed, Kind};
 use ampoule_graph::{Node, Op, ValueId};
 use ampoule_kernels::{Act, Elem, Grid, eltwise};
 use ampoule_runtime::view::{Home, View, channels_last};
@@ -81,27 +81,37 @@ impl Lower<'_> {
             && self.graph.value(y).dims().is_some_and(|d| d[0] == 1 && (3..=5).contains(&d.len()))
     }
 
-    /// Takes back the normalisation that computed `x` only for this convolution: `x` becomes its
-    /// input, which may lie otherwise when the convolution is `planned` for it afterwards.
-    pub(super) fn absorb(&mut self, n: &Node, x: &mut View, planned: bool) -> Option<Norm> {
+    /// Takes back the normalisation or the factors for channels that computed `x` only for this convolution: `x` becomes
+    /// their input, which may lie otherwise when the convolution is `planned` for it afterwards. Factors join what the
+    /// convolution reads, at its end.
+    pub(super) fn absorb(
+        &mut self,
+        n: &Node,
+        x: &mut View,
+        planned: bool,
+    ) -> Option<(Absorbed, Option<View>)> {
         let id = n.input(0)?;
         if self.uses[id.0] != 1 || x.dims[0] != 1 || !self.watched.is_empty() {
             return None;
         }
         let at = self.out.steps.iter().rposition(|s| s.writes.iter().any(|w| w.home == x.home))?;
         let step = &self.out.steps[at];
-        let same = step.writes.len() == 1 && step.writes[0] == *x && step.reads.len() == 1;
-        let (Kind::Norm(norm), Home::Arena(b)) = (&step.kind, x.home) else { return None };
+        let (absorbed, factors) = match (&step.kind, &step.reads[..]) {
+            (Kind::Norm(norm), [_]) => (Absorbed::Norm(norm.clone()), None),
+            (Kind::Scale([1.0, 0.0]), [_, factors]) => (Absorbed::Factors, Some(factors.clone())),
+            _ => return None,
+        };
+        let Home::Arena(b) = x.home else { return None };
+        let same = step.writes.len() == 1 && step.writes[0] == *x;
         let raw = &step.reads[0];
         let strides = x.grid().map(|g| g.strides);
         let grids = raw.grid().is_some_and(|g| Some(g.strides) == strides || (planned && g.uniform()));
         if !same || !grids || raw.dims != x.dims || raw.elem != x.elem {
             return None;
         }
-        let norm = norm.clone();
         *x = raw.clone();
         self.out.steps.remove(at);
         self.out.buffers[b] = 0;
-        Some(norm)
+        Some((absorbed, factors))
     }
 }

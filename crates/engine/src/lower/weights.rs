@@ -30,14 +30,15 @@ impl ConstantWeights {
         int8.map(|_| ConstantWeights { bytes: t.bytes().clone(), int8 })
     }
 
+    // Called for every weight while a network loads.
+    #[inline]
     pub fn get(&self, i: usize) -> f32 {
         match self.int8 {
             Some((DType::I8, zero)) => (self.bytes[i] as i8 as i32 - zero) as f32,
             Some((_, zero)) => (self.bytes[i] as i32 - zero) as f32,
             None => {
-                let mut b = [0; 4];
-                b.copy_from_slice(&self.bytes[4 * i..4 * i + 4]);
-                f32::from_le_bytes(b)
+                let b = &self.bytes[4 * i..4 * i + 4];
+                f32::from_le_bytes([b[0], b[1], b[2], b[3]])
             }
         }
     }

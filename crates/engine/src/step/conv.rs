@@ -2,9 +2,11 @@
 
 use super::{Context, Norm, Step, grid};
 use crate::error::StepError;
+use ampoule_kernels::Act;
 use ampoule_kernels::conv::Prologue;
 use ampoule_kernels::eltwise::Unary;
 use ampoule_runtime::run::conv::{ConvParts, Fused};
+use ampoule_runtime::run::{Places, values};
 use std::ops::Range;
 
 /// The convolutions of a step.
@@ -13,9 +15,18 @@ pub(crate) struct Convolution {
     /// Applied to what an item wrote while it is in cache.
     pub post: Option<Unary>,
     /// Applied to the input as it is read.
-    pub prologue: Option<Norm>,
+    pub prologue: Option<Absorbed>,
     /// Which of the session's sums a following normalisation finds what the items added up in.
     pub sums: Option<usize>,
+}
+
+/// What was a step of its own before the convolution, and is done while that reads its input.
+#[derive(Clone)]
+pub(crate) enum Absorbed {
+    /// A normalisation.
+    Norm(Norm),
+    /// A computed factor for each channel: the last of what the step reads.
+    Factors,
 }
 
 /// Scale and shift per channel.
@@ -48,9 +59,27 @@ impl Convolution {
 
     /// Scale and shift of the prologue, empty without one.
     fn affine(&self, step: &Step, cx: &Context) -> Result<Affine, StepError> {
-        match &self.prologue {
-            None => Ok(Affine::default()),
-            Some(n) => Ok(step.affine(cx, n, &grid(&step.reads[0])?, 0)),
+        // The input of a dense layer need not be a grid.
+        let Some(absorbed) = &self.prologue else { return Ok(Affine::default()) };
+        let input = grid(&step.reads[0])?;
+        Ok(match (absorbed, step.reads.last()) {
+            (Absorbed::Norm(n), _) => step.affine(cx, n, &input, 0),
+            (Absorbed::Factors, Some(factors)) => {
+                let channels = input.channels();
+                (values::load(cx.area(factors), channels), vec![0.0; channels])
+            }
+            (Absorbed::Factors, None) => Affine::default(),
+        })
+    }
+
+    /// Where input, output and residual lie: factors are none.
+    fn places<'a>(&self, step: &Step, cx: &Context<'a>) -> Places<'a> {
+        let factors = usize::from(matches!(self.prologue, Some(Absorbed::Factors)));
+        let residual = step.reads.get(1).filter(|_| step.reads.len() > 1 + factors);
+        Places {
+            input: cx.area(&step.reads[0]),
+            output: cx.area(&step.writes[0]),
+            residual: residual.map(|r| cx.area(r)),
         }
     }
 
@@ -88,11 +117,17 @@ impl Convolution {
     fn items(&self, step: &Step, cx: &Context, z: Option<Range<usize>>, slot: usize, affine: &Affine) {
         let (scale, shift) = affine;
         let fused = Fused {
-            prologue: self.prologue.as_ref().map(|n| Prologue { scale, shift, act: n.act }),
+            prologue: self.prologue.as_ref().map(|p| {
+                let act = match p {
+                    Absorbed::Norm(n) => n.act,
+                    Absorbed::Factors => Act::None,
+                };
+                Prologue { scale, shift, act }
+            }),
             post: self.post,
             sums: self.sums.map(|s| (&cx.sums[s], slot)),
         };
         let scratch = step.scratch.as_ref().map(|v| cx.area(v));
-        self.parts.run(cx.cpu, z, cx.places(step), scratch, fused);
+        self.parts.run(cx.cpu, z, self.places(step, cx), scratch, fused);
     }
 }

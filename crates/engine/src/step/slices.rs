@@ -1,6 +1,6 @@
 //! Running a step on some of its output slices, for networks that stream along depth.
 
-use super::{Context, Kind, Norm, Step, grid};
+use super::{Absorbed, Context, Kind, Norm, Step, grid};
 use crate::error::StepError;
 use ampoule_kernels::conv::Axis;
 use ampoule_runtime::View;
@@ -42,7 +42,10 @@ impl Step {
     /// The normalisation whose statistics are those of the whole first input.
     fn statistics(&self) -> Option<&Norm> {
         let norm = match &self.kind {
-            Kind::Conv(c) => c.prologue.as_ref()?,
+            Kind::Conv(c) => match c.prologue.as_ref()? {
+                Absorbed::Norm(n) => n,
+                Absorbed::Factors => return None,
+            },
             Kind::Norm(n) => n,
             Kind::Depthwise { .. } | Kind::LayerNorm { .. } | Kind::Scale(_) | Kind::Pool(_) => return None,
             Kind::GlobalAverage | Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) => return None,

@@ -25,6 +25,8 @@ pub(super) struct Sizes {
     pub flat: bool,
     /// Most pixels of an item.
     pub most: usize,
+    /// Convolutions of this size that run together.
+    pub together: usize,
 }
 
 impl Sizes {
@@ -33,6 +35,7 @@ impl Sizes {
     pub fn blocks(&self) -> (usize, usize, usize) {
         let most = if self.flat { self.line.div_ceil(self.tile) } else { self.lines };
         let mut best = (f64::INFINITY, (self.lines, self.line, 1));
+        let wanted = ITEMS.div_ceil(self.together.max(1));
         for split in (0..).map(|i| 1 << i).take_while(|&s| s <= self.panels) {
             for blocks in (0..).map(|i| 1 << i).take_while(|&b| b < 2 * most).map(|b| b.min(most)) {
                 let block = most.div_ceil(blocks);
@@ -47,7 +50,7 @@ impl Sizes {
                 let planes = self.planes as f64;
                 let traffic = planes * (self.plane_bytes * reads + self.weight_bytes * count as f64);
                 // Too few items leave threads idle; a last uneven share does so a little.
-                let idle = if items < ITEMS { ITEMS as f64 / items as f64 } else { 1.0 };
+                let idle = if items < wanted { wanted as f64 / items as f64 } else { 1.0 };
                 let cost = traffic * idle;
                 if cost < best.0 {
                     let blocks = match self.flat {

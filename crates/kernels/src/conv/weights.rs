@@ -78,15 +78,23 @@ impl Weights {
             let first: usize = panels[..item / blocks].iter().map(|p| p.nr).sum();
             let last = (from + share).min(groups);
             for from in (from..last).step_by(PACKED) {
+                let some = from..(from + PACKED).min(last);
                 for n in 0..p.nr {
-                    for group in from..(from + PACKED).min(last) {
-                        let i = group * step;
-                        for tap in 0..taps {
-                            let inside = first + n < outputs;
-                            let value = |k: usize| if inside { at(tap, i + k, first + n) } else { 0.0 };
-                            let place = first * depth + (tap * groups + group) * p.nr + n;
+                    let o = first + n;
+                    for (group, tap) in some.clone().flat_map(|g| (0..taps).map(move |t| (g, t))) {
+                        let place = first * depth + (tap * groups + group) * p.nr + n;
+                        let (i, inside) = (group * step, o < outputs);
+                        let put = |v: f32| {
                             // SAFETY: below depth · width, and each place is one item's.
-                            p.column((inputs - i).min(step), value, |_, v| unsafe { *data.add(place) = v });
+                            unsafe { *data.add(place) = v }
+                        };
+                        match a {
+                            _ if !inside => put(0.0),
+                            // Most networks; a group is a value.
+                            Operand::F32 => put(at(tap, i, o)),
+                            Operand::Bf16 | Operand::U8 | Operand::I16 => {
+                                p.column((inputs - i).min(step), |k| at(tap, i + k, o), |_, v| put(v));
+                            }
                         }
                     }
                 }

@@ -305,8 +305,11 @@ impl Item<'_> {
         unsafe {
             let mut sums = [const { std::mem::MaybeUninit::<i32>::uninit() }; N * 64 + 16];
             let to = sums.as_mut_ptr().cast::<i32>();
-            let start = self.packed.start.as_ptr().add(block.start);
-            let start = [0, 1, 2, 3].map(|v| W::load(start.add(v * W::LANES).cast()));
+            let from = self.packed.start.as_ptr().add(block.start);
+            let mut start = [W::load(from.cast()); 4];
+            for (v, s) in start.iter_mut().enumerate() {
+                *s = W::load(from.add(v * W::LANES).cast());
+            }
             for m in (0..outputs).step_by(PAIR) {
                 let mut acc = [start; PAIR];
                 let mut weights = self.packed.groups.as_ptr().add(block.groups);

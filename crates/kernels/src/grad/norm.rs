@@ -157,7 +157,10 @@ impl Body for Back<'_> {
             unsafe {
                 let a = f32::load_some::<V>(map.scale.as_ptr().add(k), m);
                 let b = f32::load_some::<V>(map.shift.as_ptr().add(k), m);
-                let [ta, tb, tc] = terms.map(|t| f32::load_some::<V>(t.as_ptr().add(k), m));
+                let [ta, tb, tc] = terms;
+                let ta = f32::load_some::<V>(ta.as_ptr().add(k), m);
+                let tb = f32::load_some::<V>(tb.as_ptr().add(k), m);
+                let tc = f32::load_some::<V>(tc.as_ptr().add(k), m);
                 for i in 0..map.count {
                     let x = f32::load_some::<V>(map.x.add(i * c + k), m);
                     let slope = map.curve.slope::<V>(V::fma(x, a, b));

@@ -94,8 +94,11 @@ impl<const HOW: u8> Gather<'_, HOW> {
         // SAFETY: loads only inside the slice, stores inside the planned scratch.
         unsafe {
             let (zero, none) = (I::splat(self.zero), I::splat(0));
-            let rows = [0, 1, 2, 3].map(|i| (0..h as i64).contains(&(self.y + i)));
-            let inside = rows.iter().all(|r| *r);
+            let mut rows = [false; 4];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = self.y + i as i64 >= 0 && self.y + (i as i64) < h as i64;
+            }
+            let inside = self.y >= 0 && self.y + 3 < h as i64;
             let base = self.src.wrapping_offset(self.y as isize * sy as isize).wrapping_add(k);
             let mut columns = [[none; 4]; 4];
             for t in 0..self.tiles {

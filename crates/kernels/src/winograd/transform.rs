@@ -16,6 +16,13 @@ pub(super) const FILTERS: usize = 8;
 /// The points of F(4×4) other than 0 and ∞, one of either sign each; their product is 1.
 const POINTS: [f64; 2] = [2.0 / 3.0, 3.0 / 2.0];
 
+/// Their first, second and third powers. Computed by the compiler: a call in the transforms' loops, even one of
+/// `map`, takes longer than the transform.
+const POWERS: [[f32; 2]; 3] = {
+    let [p, q] = POINTS;
+    [[p as f32, q as f32], [(p * p) as f32, (q * q) as f32], [(p * p * p) as f32, (q * q * q) as f32]]
+};
+
 /// Nine weights of each of some filters, in h, w order.
 pub(super) type Weights3x3 = [[f64; FILTERS]; 9];
 
@@ -87,11 +94,11 @@ unsafe fn input<V: Vector, const T: usize>(d: [V::V; 6]) -> [V::V; 6] {
             out[3] = V::sub(d[1], d[3]);
             return out;
         }
-        let [p, q] = POINTS;
-        let (minus_pp, minus_qq) = (V::splat((-p * p) as f32), V::splat((-q * q) as f32));
-        let both = V::splat((-p * p - q * q) as f32);
-        let (a, b) = (V::fma(d[2], minus_qq, d[4]), V::mul(V::fma(d[1], minus_qq, d[3]), V::splat(p as f32)));
-        let (c, e) = (V::fma(d[2], minus_pp, d[4]), V::mul(V::fma(d[1], minus_pp, d[3]), V::splat(q as f32)));
+        const BOTH: f32 = (-POINTS[0] * POINTS[0] - POINTS[1] * POINTS[1]) as f32;
+        let [[p, q], [pp, qq], _] = POWERS;
+        let (minus_pp, minus_qq, both) = (V::splat(-pp), V::splat(-qq), V::splat(BOTH));
+        let (a, b) = (V::fma(d[2], minus_qq, d[4]), V::mul(V::fma(d[1], minus_qq, d[3]), V::splat(p)));
+        let (c, e) = (V::fma(d[2], minus_pp, d[4]), V::mul(V::fma(d[1], minus_pp, d[3]), V::splat(q)));
         [
             V::fma(d[2], both, V::add(d[0], d[4])),
             V::add(a, b),
@@ -115,8 +122,9 @@ unsafe fn output<V: Vector, const T: usize>(m: [V::V; 6]) -> [V::V; 4] {
         }
         let (s1, d1) = (V::add(m[1], m[2]), V::sub(m[1], m[2]));
         let (s2, d2) = (V::add(m[3], m[4]), V::sub(m[3], m[4]));
-        let powers = |n: i32| POINTS.map(|p| V::splat(p.powi(n) as f32));
-        let ([p, q], [pp, qq], [ppp, qqq]) = (powers(1), powers(2), powers(3));
+        let [[p, q], [pp, qq], [ppp, qqq]] = POWERS;
+        let (p, q, pp, qq) = (V::splat(p), V::splat(q), V::splat(pp), V::splat(qq));
+        let (ppp, qqq) = (V::splat(ppp), V::splat(qqq));
         [
             V::add(V::add(m[0], s1), s2),
             V::fma(d2, q, V::mul(d1, p)),
@@ -229,8 +237,11 @@ impl<E: Element, D: Element, const T: usize> Gather<'_, E, D, T> {
                 affine.0 = load::<V, f32, FULL>(f.scale.as_ptr().add(k), count);
                 affine.1 = load::<V, f32, FULL>(f.shift.as_ptr().add(k), count);
             }
-            let rows = [0, 1, 2, 3, 4, 5].map(|i| (0..h as i64).contains(&(self.y + i)));
-            let inside = rows[..T + 2].iter().all(|r| *r);
+            let mut rows = [false; 6];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = self.y + i as i64 >= 0 && self.y + (i as i64) < h as i64;
+            }
+            let inside = self.y >= 0 && self.y + (T as i64) + 1 < h as i64;
             let base = self.src.wrapping_offset(self.y as isize * sy as isize).wrapping_add(k);
             let mut columns = [[V::splat(0.0); 6]; 6];
             for t in 0..self.tiles {
