@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     stop::install();
+    ampoule_system::give_back();
     // Argument errors leave through clap with exit code 2.
     let cli = args::Cli::typed().map_err(exit::Failure::usage);
     let done = cli.and_then(|cli| commands::run(&cli));

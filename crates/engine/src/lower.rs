@@ -69,6 +69,9 @@ pub(crate) struct Lower<'g> {
     pool: &'g Pool,
     /// Whether steps must be able to run slice by slice.
     stream: bool,
+    weights: WeightRoom,
+    /// Bytes of weights that were packed.
+    packed_bytes: u64,
     uses: Vec<usize>,
     /// Values that lie row-major where nothing says otherwise.
     row_major: Vec<bool>,
@@ -115,24 +118,43 @@ const OUTPUT: LowerError = LowerError::Layout { value: "the output", wanted: "ch
 
 type R<T> = std::result::Result<T, LowerError>;
 
+/// How much packed weights may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WeightRoom {
+    /// As much as is fastest, up to some bytes; more is [`LowerError::Weights`].
+    Fastest(u64),
+    /// As little as there is a way to.
+    Least,
+}
+
+/// How a graph is lowered.
+#[derive(Clone, Copy)]
+pub(crate) struct How<'a> {
+    pub precision: Precision,
+    /// Whether steps must be able to run slice by slice.
+    pub stream: bool,
+    pub weights: WeightRoom,
+    /// Names of values that must be seen as they are.
+    pub watched: &'a [String],
+    /// Whether patterns that did not apply are noted.
+    pub explain: bool,
+}
+
 /// Lowers `graph`, whose shapes must all be known and whose constants are given separately.
 pub(crate) fn lower(
     graph: &Graph,
     constants: BTreeMap<ValueId, Tensor>,
     isa: Features,
-    precision: Precision,
     pool: &Pool,
-    stream: bool,
-    watched: &[String],
-    explain: bool,
+    how: &How,
 ) -> Result<Lowered> {
     let unsupported = graph.unsupported();
     if !unsupported.is_empty() {
         return Err(ampoule_graph::Error::Unsupported(unsupported).into());
     }
-    let mut l = Lower::new(graph, constants, isa, precision, pool, stream, watched)?;
-    l.out.missed = explain.then(Vec::new);
-    if !stream {
+    let mut l = Lower::new(graph, constants, isa, pool, how)?;
+    l.out.missed = how.explain.then(Vec::new);
+    if !how.stream {
         l.plan_slices();
     }
     l.plan_tables();
@@ -149,10 +171,8 @@ impl<'g> Lower<'g> {
         graph: &'g Graph,
         constants: BTreeMap<ValueId, Tensor>,
         isa: Features,
-        precision: Precision,
         pool: &'g Pool,
-        stream: bool,
-        watched: &[String],
+        &How { precision, stream, weights, watched, .. }: &How,
     ) -> Result<Self> {
         let mut readers = vec![Vec::new(); graph.values.len()];
         let mut producers = vec![None; graph.values.len()];
@@ -174,6 +194,8 @@ impl<'g> Lower<'g> {
             precision,
             pool,
             stream,
+            weights,
+            packed_bytes: 0,
             uses: graph.uses(),
             row_major: layouts::row_major(graph),
             readers,

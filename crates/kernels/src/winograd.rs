@@ -119,6 +119,12 @@ impl Winograd {
         self.panels.first().map_or(k, |p| p.groups(k))
     }
 
+    /// Bytes that its packed weights take, factors and bias aside.
+    pub fn weight_bytes(&self) -> usize {
+        let rows = self.shape.depth_taps * self.groups(self.shape.input.channels());
+        4 * self.variant.points() * rows * self.width()
+    }
+
     /// What it was planned for.
     pub fn shape(&self) -> &Shape {
         &self.shape

@@ -5,17 +5,20 @@
 //! |---|---|---|---|
 //! | [`Pages`]: zeroed memory that can be given back | anonymous mapping, huge pages | `VirtualAlloc` | the allocator |
 //! | [`Mapped`]: a file in memory | mapping that can be given back | mapping | mapping |
+//! | [`give_back`]: freed memory | returned at once | as it is | as it is |
 //! | [`figures`]: memory, CPU, names | `/proc` | Win32 | the crate `sysinfo` |
 //! | [`console`]: whether a window opened for this program alone | never | asked | never |
 //! | [`confine`]: cores and memory of a process | affinity, control groups, limits | number of threads | the same |
 //!
 //! How files are opened, told apart and replaced is in `ampoule-files`; what stops a process is in the command line.
 
+mod allocator;
 pub mod confine;
 pub mod console;
 pub mod figures;
 mod mapped;
 mod pages;
 
+pub use allocator::give_back;
 pub use mapped::Mapped;
 pub use pages::Pages;

@@ -1,7 +1,8 @@
 //! The algorithm of a convolution, and its weights.
 
-use super::{Lower, R};
+use super::{Lower, R, WeightRoom};
 use crate::Precision;
+use crate::error::LowerError;
 use ampoule_kernels::conv::{Conv, Spec, Weights};
 use ampoule_kernels::gemm::{self, Operand};
 use ampoule_kernels::winograd::{Shape, Steps, Variant, Winograd};
@@ -22,7 +23,7 @@ impl Lower<'_> {
     /// `filters` takes a tap, an input and an output channel. Int8Operands ones have the factors of their
     /// output channels; those with steps are what the model says on every machine.
     pub(super) fn algorithm(
-        &self,
+        &mut self,
         spec: Spec,
         bias: Option<&[f32]>,
         int8: Option<(&[f32], Option<Steps>)>,
@@ -48,32 +49,53 @@ impl Lower<'_> {
         let nine = |t: usize, i: usize, o: usize| std::array::from_fn(|k| filters(t * 9 + k, i, o));
         if let Some((scale, steps)) = int8 {
             // Where memory is short the smaller weights of the direct way give the same bits.
-            let wide = !self.stream && gemm::operand(self.isa, elems[0]) == Operand::I16;
+            let wide = !self.compact() && gemm::operand(self.isa, elems[0]) == Operand::I16;
             let variant = if steps.is_some() { Variant::F2_INT8 } else { Variant::F2_EXACT };
             if suits && (steps.is_some() || wide) && quadruples(sizes, filters) {
                 let plan = Winograd::new(self.isa, shape(), variant);
                 if steps.is_some() || plan.cost() < conv.cost(self.isa, [sizes[0], sizes[1]]) {
+                    self.about_to_pack(plan.weight_bytes())?;
                     let weights = plan.pack_quantized((scale, steps), bias, &self.spread(), nine);
                     return Ok(Algorithm::Winograd(plan, weights));
                 }
             }
             let panels = conv.panels(self.isa);
+            self.about_to_pack(Weights::bytes_of(&panels, sizes))?;
             let weights = Weights::pack_quantized(panels, sizes, scale, bias, &self.spread(), filters);
             return Ok(Algorithm::Direct(conv, weights));
         }
-        if suits && sizes[1] >= fewest {
+        if suits && sizes[1] >= fewest && !matches!(self.weights, WeightRoom::Least) {
             let plans = self.variants(elems[0]).iter().map(|&v| Winograd::new(self.isa, shape(), v));
             let best = plans.min_by(|a, b| a.cost().total_cmp(&b.cost()));
             // Four times the weights must be worth it where they are many.
             let worth = if 4 * sizes.iter().product::<usize>() > HEAVY { 0.8 } else { 1.0 };
             let direct = conv.cost(self.isa, [sizes[0], sizes[1]]);
             if let Some(plan) = best.filter(|p| p.cost() < worth * direct) {
+                self.about_to_pack(plan.weight_bytes())?;
                 let weights = plan.pack(bias, &self.spread(), nine);
                 return Ok(Algorithm::Winograd(plan, weights));
             }
         }
-        let weights = Weights::pack(conv.panels(self.isa), sizes, bias, &self.spread(), filters);
+        let panels = conv.panels(self.isa);
+        self.about_to_pack(Weights::bytes_of(&panels, sizes))?;
+        let weights = Weights::pack(panels, sizes, bias, &self.spread(), filters);
         Ok(Algorithm::Direct(conv, weights))
+    }
+
+    /// Whether the smaller weights of two with the same results are taken.
+    fn compact(&self) -> bool {
+        self.stream || matches!(self.weights, WeightRoom::Least)
+    }
+
+    /// Counts weights that are about to be packed.
+    pub(super) fn about_to_pack(&mut self, bytes: usize) -> R<()> {
+        self.packed_bytes += bytes as u64;
+        match self.weights {
+            WeightRoom::Fastest(most) if self.packed_bytes > most => {
+                Err(LowerError::Weights { bytes: self.packed_bytes })
+            }
+            WeightRoom::Fastest(_) | WeightRoom::Least => Ok(()),
+        }
     }
 
     /// The variants of Winograd's algorithm that may be used on an input stored as `elem`.

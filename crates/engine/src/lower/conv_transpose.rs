@@ -101,6 +101,7 @@ impl Lower<'_> {
                 OutOfMemory::check(4 * sizes.iter().product::<usize>())?;
                 let at = |k: usize, i: usize, o: usize| w.get(((g * cg + i) * mg + o) * taps + phase.taps[k]);
                 let panels = conv.panels(self.isa);
+                self.about_to_pack(Weights::bytes_of(&panels, sizes))?;
                 let weights = match &scale {
                     Some(scale) => Weights::pack_quantized(panels, sizes, scale, b, &self.spread(), at),
                     None => Weights::pack(panels, sizes, b, &self.spread(), at),

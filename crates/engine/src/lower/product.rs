@@ -67,6 +67,7 @@ impl Lower<'_> {
         OutOfMemory::check(4 * k * m)?;
         let conv = Conv::new(spec, self.isa, true);
         let (panels, sizes, at) = (conv.panels(self.isa), [1, k, m], |_, i: usize, o: usize| at(i, o));
+        self.about_to_pack(Weights::bytes_of(&panels, sizes))?;
         let weights = match &scale {
             Some(scale) => Weights::pack_quantized(panels, sizes, scale, bias, &self.spread(), at),
             None => Weights::pack(panels, sizes, bias, &self.spread(), at),

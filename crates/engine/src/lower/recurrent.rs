@@ -98,8 +98,9 @@ impl Lower<'_> {
         };
         OutOfMemory::check(4 * k * m)?;
         let conv = Conv::new(spec, self.isa, true);
-        let weights =
-            Weights::pack(conv.panels(self.isa), [1, k, m], Some(bias), &self.spread(), |_, i, o| at(i, o));
+        let (panels, sizes) = (conv.panels(self.isa), [1, k, m]);
+        self.about_to_pack(Weights::bytes_of(&panels, sizes))?;
+        let weights = Weights::pack(panels, sizes, Some(bias), &self.spread(), |_, i, o| at(i, o));
         let algorithm = Algorithm::Direct(conv, weights);
         let parts = vec![ConvPart { algorithm, input: 0, output: 0, residual: 0, depth: [0, 1] }];
         let kind = Kind::Conv(crate::step::Convolution::plain(ConvParts::new(parts)));

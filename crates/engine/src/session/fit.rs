@@ -2,7 +2,8 @@
 
 use super::Options;
 use crate::as_3d::as_3d;
-use crate::lower::{Lowered, lower};
+use crate::error::LowerError;
+use crate::lower::{How, Lowered, WeightRoom, lower};
 use crate::place::{least, place};
 use crate::step::{Kind, Stored};
 use crate::stream::{self, Stream};
@@ -59,7 +60,7 @@ fn refused(bytes: u64, options: &Options) -> Error {
 }
 
 /// Lowers `graph` in the fastest way that fits: as it is, with convolutions that overwrite their
-/// inputs, streamed along depth, tile by tile, or (images) streamed along height.
+/// inputs, with the smallest weights, streamed along depth, tile by tile, or (images) streamed along height.
 pub(super) fn fit(
     graph: &Graph,
     constants: BTreeMap<ValueId, Tensor>,
@@ -72,57 +73,114 @@ pub(super) fn fit(
     let weights: usize = constants.values().map(|t| t.bytes().len()).sum();
     let values = graph.values.iter().filter_map(|v| v.dims()).map(|d| d.iter().product::<usize>());
     let roughly = ROUGHLY * (4 * values.max().unwrap_or(0) + weights) as u64;
-    let spare = if roughly > limit { constants.clone() } else { BTreeMap::new() };
     let watched = options.observe.as_ref().map_or(&[][..], |o| &o.names[..]);
-    let mut lowered = lower(graph, constants, isa, options.precision, pool, false, watched, options.explain)?;
-    let weights = weight_bytes(&lowered);
-    let needs = |p: &Plan, w: u64| w + p.size as u64;
-    let searched = lowered.steps.len() <= SEARCHED;
-    let at_least = weights + least(&lowered) as u64;
-    if !searched && at_least > limit {
-        return Err(refused(at_least, options));
+    let mut search = Search { isa, pool, options, watched, limit, least: u64::MAX, most_weights: u64::MAX };
+    if roughly <= limit {
+        let lowered = search.lower(graph, constants, false, search.fastest())?;
+        return search.whole(lowered)?.ok_or_else(|| refused(search.least, options));
     }
-    let plain = place(&mut lowered, false);
-    let tight = place(&mut lowered, true);
-    // Rounds cost a little time; a good part of the memory is worth that without being asked.
-    if needs(&plain, weights) <= limit && tight.size as f64 > WORTH * plain.size as f64 {
-        lowered.steps.iter_mut().for_each(|s| s.rounds = None);
-        return Ok(Fitted { lowered, plan: plain, stream: None, tiles: None });
+    search.small(graph, constants)
+}
+
+/// Ways to run a network within a limit, tried one after another.
+struct Search<'a> {
+    isa: Features,
+    pool: &'a Pool,
+    options: &'a Options,
+    watched: &'a [String],
+    limit: u64,
+    /// The least that any way needs which was tried.
+    least: u64,
+    /// Bytes of packed weights beyond which a way neither fits nor needs less than others. Packing more would itself
+    /// exceed the limit.
+    most_weights: u64,
+}
+
+impl Search<'_> {
+    fn fastest(&self) -> WeightRoom {
+        WeightRoom::Fastest(self.most_weights)
     }
-    let mut least = needs(&tight, weights);
-    if least <= limit {
-        return Ok(Fitted { lowered, plan: tight, stream: None, tiles: None });
+
+    fn lower(
+        &self,
+        graph: &Graph,
+        constants: BTreeMap<ValueId, Tensor>,
+        stream: bool,
+        weights: WeightRoom,
+    ) -> Result<Lowered> {
+        let watched = if stream { &[] } else { self.watched };
+        let (precision, explain) = (self.options.precision, self.options.explain);
+        lower(graph, constants, self.isa, self.pool, &How { precision, stream, weights, watched, explain })
     }
-    drop(lowered);
-    if !searched || spare.is_empty() && weights > 0 {
-        return Err(refused(least, options));
-    }
-    let lowered = lower(graph, spare.clone(), isa, options.precision, pool, true, &[], options.explain)?;
-    if let Some(s) = streamed(&lowered, limit, &mut least) {
-        return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
-    }
-    drop(lowered);
-    // Tiles leave inputs and outputs whole.
-    let dims = graph.inputs.iter().chain(&graph.outputs).filter_map(|v| graph.value(*v).dims());
-    let ends: u64 = dims.map(|d| 4 * d.iter().product::<usize>() as u64).sum();
-    let mut tiling = if ends < limit { Tiling::of(graph, &spare) } else { None };
-    while let Some(tiling) = tiling.as_mut()
-        && tiling.shrink()
-    {
-        let Ok(small) = tiling.graph(graph, &spare) else { break };
-        let mut lowered =
-            lower(&small, spare.clone(), isa, options.precision, pool, false, &[], options.explain)?;
-        let mut plan = place(&mut lowered, true);
-        let Some(tiles) = tiling.tiles(graph, &lowered, &mut plan) else { break };
-        let needed = needs(&plan, weight_bytes(&lowered));
-        least = least.min(needed);
-        if needed <= limit {
-            return Ok(Fitted { lowered, plan, stream: None, tiles: Some(tiles) });
+
+    /// The same, `None` where weights take more than they may.
+    fn bounded(
+        &self,
+        graph: &Graph,
+        constants: BTreeMap<ValueId, Tensor>,
+        stream: bool,
+        weights: WeightRoom,
+    ) -> Result<Option<Lowered>> {
+        match self.lower(graph, constants, stream, weights) {
+            Err(Error::Lower { reason: LowerError::Weights { .. }, .. }) => Ok(None),
+            lowered => lowered.map(Some),
         }
     }
-    if let Some((deep, constants)) = as_3d(graph, &spare) {
-        let mut lowered = lower(&deep, constants, isa, options.precision, pool, true, &[], options.explain)?;
-        if let Some(s) = streamed(&lowered, limit, &mut least) {
+
+    /// A network of which all values are held at once, if that fits: with convolutions over their inputs where it must, or
+    /// where that saves much. An error where it does not and is too long to be searched further.
+    fn whole(&mut self, mut lowered: Lowered) -> Result<Option<Fitted>> {
+        let weights = weight_bytes(&lowered);
+        let needs = |p: &Plan| weights + p.size as u64;
+        let at_least = weights + least(&lowered) as u64;
+        if lowered.steps.len() > SEARCHED && at_least > self.limit {
+            return Err(refused(at_least, self.options));
+        }
+        let plain = place(&mut lowered, false);
+        let tight = place(&mut lowered, true);
+        self.least = self.least.min(needs(&tight));
+        // Rounds cost a little time; a good part of the memory is worth that without being asked.
+        let plan = if needs(&plain) <= self.limit && tight.size as f64 > WORTH * plain.size as f64 {
+            lowered.steps.iter_mut().for_each(|s| s.rounds = None);
+            plain
+        } else {
+            tight
+        };
+        let fits = needs(&plan) <= self.limit;
+        if !fits && lowered.steps.len() > SEARCHED {
+            return Err(refused(self.least, self.options));
+        }
+        Ok(fits.then_some(Fitted { lowered, plan, stream: None, tiles: None }))
+    }
+
+    /// A network that may not fit as it is.
+    fn small(&mut self, graph: &Graph, spare: BTreeMap<ValueId, Tensor>) -> Result<Fitted> {
+        self.most_weights = self.limit;
+        if let Some(lowered) = self.bounded(graph, spare.clone(), false, self.fastest())?
+            && let Some(fitted) = self.whole(lowered)?
+        {
+            return Ok(fitted);
+        }
+        let compact = self.lower(graph, spare.clone(), false, WeightRoom::Least)?;
+        if let Some(fitted) = self.whole(compact)? {
+            return Ok(fitted);
+        }
+        // What follows counts for the least that is named, so that this is the same whatever the limit.
+        self.most_weights = self.limit.max(self.least);
+        for weights in [self.fastest(), WeightRoom::Least] {
+            if let Some(lowered) = self.bounded(graph, spare.clone(), true, weights)?
+                && let Some(s) = streamed(&lowered, self.limit, &mut self.least)
+            {
+                return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
+            }
+        }
+        if let Some(fitted) = self.tiled(graph, &spare)? {
+            return Ok(fitted);
+        }
+        if let Some((deep, constants)) = as_3d(graph, &spare)
+            && let Some(mut lowered) = self.bounded(&deep, constants, true, self.fastest())?
+            && let Some(s) = streamed(&lowered, self.limit, &mut self.least)
+        {
             let flat = |v: &mut View| {
                 // The axis that was put in lies nowhere.
                 v.dims.remove(3);
@@ -131,8 +189,34 @@ pub(super) fn fit(
             lowered.inputs.iter_mut().chain(&mut lowered.outputs).for_each(flat);
             return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
         }
+        Err(refused(self.least, self.options))
     }
-    Err(refused(least, options))
+
+    /// The network on the largest overlapping parts of its image that fit.
+    fn tiled(&mut self, graph: &Graph, spare: &BTreeMap<ValueId, Tensor>) -> Result<Option<Fitted>> {
+        // Their values are parts of those that are watched.
+        self.watched = &[];
+        // Tiles leave inputs and outputs whole.
+        let dims = graph.inputs.iter().chain(&graph.outputs).filter_map(|v| graph.value(*v).dims());
+        let ends: u64 = dims.map(|d| 4 * d.iter().product::<usize>() as u64).sum();
+        let mut tiling = if ends < self.limit { Tiling::of(graph, spare) } else { None };
+        while let Some(tiling) = tiling.as_mut()
+            && tiling.shrink()
+        {
+            let Ok(small) = tiling.graph(graph, spare) else { break };
+            let Some(mut lowered) = self.bounded(&small, spare.clone(), false, self.fastest())? else {
+                continue;
+            };
+            let mut plan = place(&mut lowered, true);
+            let Some(tiles) = tiling.tiles(graph, &lowered, &mut plan) else { break };
+            let needed = weight_bytes(&lowered) + plan.size as u64;
+            self.least = self.least.min(needed);
+            if needed <= self.limit {
+                return Ok(Some(Fitted { lowered, plan, stream: None, tiles: Some(tiles) }));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// A schedule of `lowered` in slices that fits, the fastest first; the least that any needs is noted.

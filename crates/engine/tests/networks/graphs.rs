@@ -323,6 +323,19 @@ pub fn norms3d() -> (Graph, Vec<usize>) {
     (n.b.finish(), dims)
 }
 
+/// Few pixels and many channels: weights for Winograd's algorithm take most of the memory.
+pub fn heavy2d() -> (Graph, Vec<usize>) {
+    let dims = vec![1, 128, 16, 16];
+    let mut n = Network::new("heavy2d", 1100);
+    let mut x = n.b.input("x", &known(&dims));
+    for _ in 0..3 {
+        x = n.conv(x, [128, 128], Window::of(&[3, 3]).pad(1));
+        x = n.b.unary(x, Unary::Relu);
+    }
+    n.b.output(x, "y", &known(&dims));
+    (n.b.finish(), dims)
+}
+
 /// A 2D U-Net without whole-image operators, of sizes that its strides do not divide.
 pub fn local2d() -> (Graph, Vec<usize>) {
     let dims = vec![1, 3, 150, 131];

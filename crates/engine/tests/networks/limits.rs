@@ -4,6 +4,7 @@ use crate::defaults;
 use crate::graphs::*;
 use ampoule_engine::{Options, Precision, Session};
 use ampoule_graph::Graph;
+use ampoule_kernels::Features;
 use ampoule_testing::{random, relative_error};
 
 /// What a network did to fit.
@@ -53,9 +54,11 @@ fn less_memory_gives_the_same_outputs() {
         let input = random(dims.iter().product(), 11);
         let (want, full, _) = limited(&graph, &dims, &input, precision, u64::MAX).unwrap();
         let (mut max, mut least, mut seen) = (full - 1, full, vec![How::Planned]);
+        // Of the fastest weights and of the smallest.
+        let mut planned = vec![want.clone()];
         while let Some((got, need, how)) = limited(&graph, &dims, &input, precision, max) {
             if how == How::Streamed && graph.name == "local3d" {
-                assert!(got == want, "{}: other bits within {max} bytes", graph.name);
+                assert!(planned.contains(&got), "{}: other bits within {max} bytes", graph.name);
             } else {
                 let most = if precision == Precision::Fp32 { 5e-6 } else { 1e-2 };
                 let e = relative_error(&got, &want);
@@ -63,6 +66,9 @@ fn less_memory_gives_the_same_outputs() {
             }
             (least, max) = (need, need - 1);
             seen.push(how);
+            if how == How::Planned {
+                planned.push(got);
+            }
         }
         seen.sort();
         seen.dedup();
@@ -83,6 +89,25 @@ fn less_memory_gives_the_same_outputs() {
     }
     // bfloat16 takes clearly less (inputs, outputs and weights stay float32).
     assert!(fulls.chunks(2).all(|f| 10 * f[1] < 9 * f[0]), "{fulls:?}");
+}
+
+#[test]
+fn weights_that_take_less_are_tried_before_the_image_is_divided() {
+    let (graph, dims) = heavy2d();
+    let input = random(dims.iter().product(), 3);
+    let fastest = Session::new(graph.clone(), std::slice::from_ref(&dims), &defaults()).unwrap();
+    if !fastest.steps().iter().any(|s| s.kernel.starts_with("winograd")) {
+        // Where products are slow beside transforms there is one form of weights only.
+        assert!(!fastest.isa().contains(Features::AVX512), "{}", fastest.isa().name());
+        return;
+    }
+    let full = fastest.arena_bytes() + fastest.weight_bytes();
+    let (want, ..) = limited(&graph, &dims, &input, Precision::Fp32, u64::MAX).unwrap();
+    let (got, need, how) = limited(&graph, &dims, &input, Precision::Fp32, full - 1).unwrap();
+    assert_eq!(how, How::Planned);
+    assert!(3 * need < 2 * full, "{need} of {full} bytes");
+    let e = relative_error(&got, &want);
+    assert!(e < 5e-6, "{e:.1e}");
 }
 
 #[test]

@@ -107,6 +107,12 @@ impl Weights {
         Weights { panels, data, bias, factors: None, inputs, depth, columns: outputs }
     }
 
+    /// Bytes that packed weights of taps, inputs and outputs take, factors and bias aside.
+    pub fn bytes_of(panels: &[&'static MicroKernel], [taps, inputs, _]: [usize; 3]) -> usize {
+        let groups = panels.first().map_or(inputs, |p| p.groups(inputs));
+        4 * taps * groups * panels.iter().map(|p| p.nr).sum::<usize>()
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let factors = self.factors.as_ref().map_or(0, |c| c.scale.len() + c.sums.len());
