@@ -221,7 +221,7 @@ def associate(port, title="SENDER"):
     ae = AE(title)
     ae.add_requested_context(MRImageStorage)
     ae.add_requested_context(Verification)
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
     return ae.associate("127.0.0.1", port, ae_title="AMPOULE")
 
 
@@ -291,8 +291,11 @@ def crowd(archive):
     [t.start() for t in threads]
     [t.join() for t in threads]
     sent = time.time() - begun
-    refused = [e for e in node.events if e["event"] in ("refused", "trouble") or e.get("cut")]
-    say(not again, f"{studies} studies, {objects} objects by four senders in {sent:.1f} s: {objects / sent:.0f} objects/s{refused or ''}")
+    # pynetdicom aborts by itself where its own thread takes an answer first ("Received unexpected C-STORE service message").
+    own = sum(e.get("cut") == "it was aborted" for e in node.events)
+    wrong = [e for e in node.events if e["event"] in ("refused", "trouble") or e.get("cut", None) not in (None, "it was aborted")]
+    say(not wrong, f"{studies} studies, {objects} objects by four senders in {sent:.1f} s: {objects / sent:.0f} objects/s{wrong or ''}")
+    say(len(again) == own, f"{len(again)} studies were sent again, whose sender had aborted")
     wanted = {uid(s) for s in all_studies}
     whole = archive.wait(wanted, 1200)
     took = time.time() - begun
