@@ -3,6 +3,8 @@
     ampoule run MODEL FOLDER -o OUT --seg
     .venv-dicom/bin/python scripts/verify_segmentation.py FOLDER OUT/NAME_seg.dcm OUT/NAME_mask.nii.gz
 
+The same for `run --seg=labelmap` and its NAME_labelmap.dcm, of which every value is compared.
+
 FOLDER holds the series (scripts/golden_dicom.py makes the environment). The object must be read by highdicom, lie on the
 mask's voxels to 1e-3 mm, reference instances of the series, and hold no element of the patient but those that file it.
 """
@@ -49,18 +51,22 @@ def main(folder, segmentation, mask):
     at = at @ way[:3, :3].T + way[:3, 3]
     near = np.abs(at - np.round(at)).max(initial=0) * np.abs(image.header.get_zooms()).max()
     assert near < 1e-3, f"voxels lie {near} mm beside those of the mask"
-    have = np.zeros(labels.shape, bool)
-    have[tuple(np.round(at).astype(int).T)] = True
-    assert (have == (labels > 0)).all(), f"{(have != (labels > 0)).sum()} voxels differ"
-    for d in seg.segment_numbers:
+    have = np.zeros(labels.shape, int)
+    have[tuple(np.round(at).astype(int).T)] = volume.array[volume.array > 0]
+    plain = pydicom.dcmread(segmentation)
+    labelmap = plain.SegmentationType == "LABELMAP"
+    want = labels if labelmap else labels > 0
+    have = have if labelmap else have > 0
+    assert (have == want).all(), f"{(have != want).sum()} voxels differ"
+    for d in (n for n in seg.segment_numbers if n > 0):
         s = seg.get_segment_description(d)
         print(f"segment {d}: {s.segment_label}, {s.segmented_property_category.meaning} / "
               f"{s.segmented_property_type.meaning} ({s.segmented_property_type.value}), {s.algorithm_type.value}, "
               f"{s.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName}")
-    plain = pydicom.dcmread(segmentation)
-    print(f"{plain.NumberOfFrames} frames of {plain.Rows}x{plain.Columns}, pydicom finds {int(plain.pixel_array.sum())} "
+    count = int((plain.pixel_array > 0).sum())
+    print(f"{plain.SegmentationType}: {plain.NumberOfFrames} frames of {plain.Rows}x{plain.Columns}, pydicom finds {count} "
           f"voxels, the mask has {int((labels > 0).sum())}")
-    assert int(plain.pixel_array.sum()) == int((labels > 0).sum())
+    assert count == int((labels > 0).sum())
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ mod generate;
 mod global;
 mod import;
 mod inspect;
+#[cfg(feature = "serve")]
+mod listen;
 mod merge;
 mod models;
 mod plan;
@@ -28,6 +30,8 @@ pub use generate::{Document, Generate};
 pub use global::{Global, Precision};
 pub use import::ImportFolder;
 pub use inspect::Inspect;
+#[cfg(feature = "serve")]
+pub use listen::Listen;
 pub use merge::Merge;
 pub use models::{Fetch, Import, Models};
 pub use plan::Plan;
@@ -120,6 +124,9 @@ pub enum Command {
     /// Serve models: tensors (Open Inference Protocol over HTTP and gRPC), files, and a page to drop files on.
     #[cfg(feature = "serve")]
     Serve(Serve),
+    /// Be a DICOM node: receive studies, run models on the series that rules choose, send the results on.
+    #[cfg(feature = "serve")]
+    Listen(Listen),
     /// Look at results in a browser: volumes, slides and photos, two variants side by side, pass or fail.
     #[cfg(feature = "serve")]
     View(View),

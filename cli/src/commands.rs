@@ -8,6 +8,8 @@ mod evaluate;
 mod generate;
 mod import;
 mod inspect;
+#[cfg(feature = "serve")]
+mod listen;
 mod merge;
 mod models;
 mod optimize;
@@ -59,6 +61,8 @@ pub fn run(cli: &Cli) -> Outcome {
         #[cfg(feature = "serve")]
         Command::Serve(a) => serve::run(g, a),
         #[cfg(feature = "serve")]
+        Command::Listen(a) => listen::run(g, a),
+        #[cfg(feature = "serve")]
         Command::View(a) => view::run(g, a),
         Command::Doctor(a) => doctor::run(g, a),
         Command::Generate(a) => generate::run(g, a),
@@ -78,7 +82,7 @@ fn runs_networks(command: &Command) -> bool {
         | Command::Optimize(_)
         | Command::StudyWorker { .. } => true,
         #[cfg(feature = "serve")]
-        Command::Serve(_) => true,
+        Command::Serve(_) | Command::Listen(_) => true,
         #[cfg(feature = "serve")]
         Command::View(_) => false,
         Command::Models { .. }

@@ -157,6 +157,19 @@ impl From<ampoule_serve::Error> for Failure {
     }
 }
 
+#[cfg(feature = "serve")]
+impl From<ampoule_listen::Error> for Failure {
+    fn from(e: ampoule_listen::Error) -> Self {
+        match e {
+            ampoule_listen::Error::Model { rule, source } => {
+                Failure::from(source).about(format!("rule {rule}"))
+            }
+            e if e.is_usage() => Failure::usage(e.to_string()),
+            e => library(e.to_string(), e.is_memory()),
+        }
+    }
+}
+
 impl From<ampoule_study::WorkerError> for Failure {
     fn from(e: ampoule_study::WorkerError) -> Self {
         Failure::input(e.to_string())

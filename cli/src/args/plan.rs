@@ -1,4 +1,4 @@
-use super::run::parse_mpp;
+use super::run::{parse_channel, parse_mpp};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -26,6 +26,9 @@ pub struct Plan {
     /// As of `run`: of DICOM input only these series.
     #[arg(long, value_name = "SERIES")]
     pub series: Vec<String>,
+    /// As of `run`: the DICOM series of a channel. Repeatable.
+    #[arg(long, value_name = "CHANNEL=SERIES", value_parser = parse_channel)]
+    pub channel: Vec<(String, String)>,
     /// As of `run`: frame of 4D images, counted from 0.
     #[arg(long, value_name = "N")]
     pub frame: Option<usize>,

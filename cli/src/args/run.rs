@@ -32,10 +32,15 @@ pub struct Run {
     /// Of DICOM input only these series: number, UID or a part of the description. Repeatable.
     #[arg(long, value_name = "SERIES")]
     pub series: Vec<String>,
-    /// Also write the labels of DICOM series as DICOM Segmentation objects, `NAME_seg.dcm`, which carry the patient's name,
-    /// number, birth date and sex and the study's dates, as archives need them.
-    #[arg(long)]
-    pub seg: bool,
+    /// The DICOM series of a channel of the model (`[[input]]`), where it takes several: number, UID, or a part or pattern of
+    /// the description. Repeatable.
+    #[arg(long, value_name = "CHANNEL=SERIES", value_parser = parse_channel)]
+    pub channel: Vec<(String, String)>,
+    /// Also write the labels of DICOM series as DICOM Segmentation objects, which carry the patient's name, number, birth date
+    /// and sex and the study's dates, as archives need them: `NAME_seg.dcm`, which all viewers take, or with --seg=labelmap
+    /// `NAME_labelmap.dcm`, smaller where there are many labels.
+    #[arg(long, value_name = "KIND", num_args = 0..=1, require_equals = true, default_missing_value = "binary", value_parser = ["binary", "labelmap"])]
+    pub seg: Option<String>,
     /// Format of volumes that are written [default: as the input where it is NIfTI, else nii.gz].
     #[arg(long, value_name = "FORMAT", value_parser = ["nii.gz", "nii", "nrrd", "mha"])]
     pub format: Option<String>,
@@ -79,6 +84,12 @@ pub struct Run {
 pub(super) fn parse_mpp(text: &str) -> Result<f64, String> {
     let fine = |v: &f64| (0.02..=50.0).contains(v);
     text.parse().ok().filter(fine).ok_or_else(|| "microns a pixel, 0.02 to 50; for example 0.25".into())
+}
+
+pub(super) fn parse_channel(text: &str) -> Result<(String, String), String> {
+    let named = text.split_once('=').filter(|(name, series)| !name.is_empty() && !series.is_empty());
+    let named = named.map(|(name, series)| (name.to_owned(), series.to_owned()));
+    named.ok_or_else(|| "a channel and its series, such as flair=7 or \"t1=*MPRAGE*\"".into())
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {

@@ -31,6 +31,8 @@ const TAKES: &[(&str, &[&str])] = &[
     #[cfg(feature = "serve")]
     ("serve", &["threads", "isa", "precision", "max_ram", "json", "quiet", "recipe"]),
     #[cfg(feature = "serve")]
+    ("listen", &["threads", "isa", "precision", "max_ram", "json", "quiet"]),
+    #[cfg(feature = "serve")]
     ("view", &["json", "quiet"]),
     ("doctor", &["isa", "json", "quiet"]),
     ("generate", &["quiet", "weights"]),

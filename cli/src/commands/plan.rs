@@ -6,7 +6,7 @@ use super::{json, open, say, study};
 use crate::args::{Global, Plan};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_pipeline::{
-    Batch, Case, CasePlan, Error, Model, OutputOptions, Planner, Settings, collect_series,
+    Batch, Case, CasePlan, Error, Model, OutputOptions, Planner, SeriesChoice, Settings, collect_series,
 };
 use calibrate::Calibration;
 use serde_json::{Value, json as object};
@@ -20,7 +20,8 @@ pub fn run(g: &Global, a: &Plan, given: &BTreeSet<String>) -> Outcome {
     if let Some(file) = a.csv.as_deref().filter(|f| f.exists() && !g.overwrite) {
         return Err(Failure::usage(format!("{} exists; --overwrite replaces it", file.display())));
     }
-    let found = collect_series(&recipe, &a.inputs, None, &a.series)?;
+    let choice = SeriesChoice { only: a.series.clone(), channels: a.channel.clone() };
+    let found = collect_series(&recipe, &a.inputs, None, &choice)?;
     if found.cases.is_empty() && found.skipped.is_empty() {
         let list: Vec<String> = a.inputs.iter().map(|p| p.display().to_string()).collect();
         let message = format!("there are no {} in {}", super::run::kind(&recipe), list.join(", "));

@@ -9,8 +9,8 @@ use crate::progress::Reporter;
 use ampoule_imaging::formats::{WRITTEN, written_ending};
 use ampoule_pipeline::recipe::{Kind, Task};
 use ampoule_pipeline::{
-    Batch, Case, Collected, Error, Model, Outcome as Became, OutputOptions, Recipe, Settings, Summary,
-    collect_series, run_cases,
+    Batch, Case, Collected, Error, Model, Outcome as Became, OutputOptions, Recipe, SegmentationKind,
+    SeriesChoice, Settings, Summary, collect_series, run_cases,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -29,8 +29,15 @@ pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
     let recipe = opened.recipe()?;
     in_vain(&recipe, given)?;
     let (folder, own) = target(a)?;
-    let mut found = collect_series(&recipe, &a.inputs, Some(&folder), &a.series)?;
-    let segmentation = a.seg && wants_segmentation(&recipe, &found.cases)?;
+    let choice = SeriesChoice { only: a.series.clone(), channels: a.channel.clone() };
+    let mut found = collect_series(&recipe, &a.inputs, Some(&folder), &choice)?;
+    let segmentation = match a.seg.as_deref() {
+        Some(kind) if wants_segmentation(&recipe, &found.cases)? => Some(match kind {
+            "labelmap" => SegmentationKind::Labelmap,
+            _ => SegmentationKind::Binary,
+        }),
+        Some(_) | None => None,
+    };
     if found.cases.is_empty() && found.skipped.is_empty() {
         let list: Vec<String> = a.inputs.iter().map(|p| p.display().to_string()).collect();
         let notes = found.notes.iter().map(|n| format!("; {n}")).collect::<String>();
@@ -92,6 +99,7 @@ pub(super) fn in_vain(recipe: &Recipe, given: &BTreeSet<String>) -> Result<(), F
     let needs = [
         ("frame", volumes, "is for volumes; the recipe takes images"),
         ("series", volumes, "is for volumes; the recipe takes images"),
+        ("channel", volumes, "is for volumes; the recipe takes images"),
         ("seg", volumes && !recipe.is_image_level(), "is for segmentations of volumes"),
         ("keep-header", volumes, "is for volumes; the recipe takes images"),
         ("mpp", slides, "is for slides; the recipe has no [slide]"),

@@ -142,3 +142,63 @@ fn what_is_no_series_gets_a_sentence() {
     let o = ampoule(&d, &["run", "tiny.onnx", "many", "-o", "many/out", "--max-ram", "1G"]);
     expect(&o, 0, &["1 done"]);
 }
+
+/// A network of two channels, of which the second counts more.
+fn two_channels(path: &Path, recipe: &str) {
+    let mut b = Builder::new("two");
+    let x = b.input("image", &[1, 2, 32, 32, 32].map(Dim::Known));
+    let weights = Tensor::f32(&[1, 2, 1, 1, 1], &[0.5, 2.0]);
+    let y = b.conv(x, weights, Some(Tensor::f32(&[1], &[-0.5])), Window::of(&[1; 3]));
+    let y = b.unary(y, Unary::Sigmoid);
+    b.output(y, "probability", &[1, 1, 32, 32, 32].map(Dim::Known));
+    let mut g = b.finish();
+    g.set_meta(ampoule_pipeline::RECIPE_KEY, recipe);
+    onnx::write_file(&g, path).unwrap();
+}
+
+#[test]
+fn series_of_a_study_are_the_channels_of_a_case_where_it_is_said_which() {
+    let d = setup();
+    unpack(&d, "two", "in");
+    let inputs = "[[input]]\nname = \"t1\"\n[[input]]\nname = \"other\"\ngrid = \"resample\"\n";
+    let recipe = RECIPE.replace("[[input]]\nname = \"image\"\n", inputs);
+    two_channels(&d.path("two.onnx"), &recipe);
+    let run = |out: &str, more: &[&str]| ampoule(&d, &[&["run", "two.onnx", "in", "-o", out], more].concat());
+    expect(
+        &run("a", &[]),
+        1,
+        &["no series is `other`", "--channel other=NUMBER", "`T1 mprage sag`", "0 done"],
+    );
+    expect(
+        &run("b", &["--channel", "other=5", "--seg"]),
+        0,
+        &["t1 is series 3", "other is series 5", "1 done"],
+    );
+    let written = d.path("b/DICOM/3_T1_mprage_sag");
+    let mask = Nifti::read(&written.with_file_name("3_T1_mprage_sag_mask.nii.gz"), None).unwrap();
+    assert_eq!(mask.dims(), [16, 12, 7]);
+    assert!(written.with_file_name("3_T1_mprage_sag_seg.dcm").exists());
+    // The other way round it is another case, on the other grid.
+    let o = run("c", &["--channel", "t1=5", "--channel", "other=*mprage*", "--seg=labelmap"]);
+    expect(&o, 0, &["t1 is series 5", "1 done"]);
+    assert!(d.path("c/DICOM/series_5_labelmap.dcm").exists(), "{:?}", d.names("c/DICOM"));
+    expect(&run("e", &["--channel", "other=3"]), 1, &["would be two channels"]);
+    expect(&run("f", &["--channel", "othr=5"]), 3, &["no channel `othr`", "did you mean `other`"]);
+    // Taken up again, unless a file of either series changed.
+    expect(&run("b", &["--channel", "other=5", "--seg"]), 0, &["1 kept"]);
+    // The recipe may say it.
+    let said = recipe.replace("name = \"other\"", "name = \"other\"\nseries = \"5\"");
+    two_channels(&d.path("two.onnx"), &said);
+    expect(&run("g", &[]), 0, &["1 done"]);
+}
+
+#[test]
+fn series_of_another_modality_than_the_recipes_are_named_and_not_run() {
+    let d = setup();
+    unpack(&d, "axial", "in/mr");
+    unpack(&d, "ct", "in/ct");
+    let recipe = RECIPE.replace("name = \"image\"", "name = \"image\"\nmodality = \"CT\"");
+    std::fs::write(d.path("ct.toml"), recipe).unwrap();
+    let o = ampoule(&d, &["run", "tiny.onnx", "in", "-o", "out", "--recipe", "ct.toml"]);
+    expect(&o, 1, &["the model takes CT and not MR", "1 done", "1 skipped"]);
+}

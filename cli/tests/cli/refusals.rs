@@ -111,22 +111,22 @@ fn kinds_that_are_not_read_are_named_and_counted() {
     photo_model(&d.path("bright.onnx"), false);
     model(&d.path("tiny.onnx"), -0.5);
     std::fs::create_dir_all(d.path("in")).unwrap();
-    std::fs::write(d.path("in/phone.heic"), b"\0\0\0\x18ftypheic\0\0\0\0mif1heic").unwrap();
+    std::fs::write(d.path("in/phone.jxl"), b"\0\0\0\x0cJXL \r\n\x87\n").unwrap();
     std::fs::write(d.path("in/zeiss.czi"), b"ZISRAWFILE\0\0\0\0\0\0").unwrap();
     std::fs::write(d.path("in/slide.ndpi"), ndpi()).unwrap();
     // Content counts, not the name.
-    std::fs::write(d.path("in/renamed.png"), b"\0\0\0\x18ftypheic\0\0\0\0mif1heic").unwrap();
+    std::fs::write(d.path("in/renamed.png"), b"\0\0\0\x0cJXL \r\n\x87\n").unwrap();
     std::fs::write(d.path("in/scan.mha"), b"ObjectType = Image\nNDims = 3\n").unwrap();
     std::fs::write(d.path("in/scan.dcm"), [&[0; 128][..], b"DICM"].concat()).unwrap();
     let run = |model: &str, out: &str| ampoule(&d, &["run", model, "in", "-o", out]);
-    let kinds = ["phone.heic: ", "(HEIC)", "renamed.png: ", "(CZI)", "(NDPI)", "are not read"];
+    let kinds = ["phone.jxl: ", "(JPEG XL)", "renamed.png: ", "(CZI)", "(NDPI)", "are not read"];
     let count = "0 failed, 4 skipped";
     expect(&run("bright.onnx", "none"), 1, &[&kinds[..], &["0 done", count]].concat());
     assert!(d.results("none").is_empty(), "{:?}", d.names("none"));
     write_photo(&d.path("in/ok.png"), 12, 10, 5);
     expect(&run("bright.onnx", "out"), 1, &[&kinds[..], &["1 done", count, "out/failures.csv"]].concat());
     let failures = read(&d, "out/failures.csv");
-    let all = ["phone.heic", "renamed.png", "zeiss.czi", "slide.ndpi"];
+    let all = ["phone.jxl", "renamed.png", "zeiss.czi", "slide.ndpi"];
     assert!(all.iter().all(|n| failures.contains(n)) && failures.lines().count() == 5, "{failures}");
     assert!(d.path("out/ok_mask.png").exists());
     // The same folder for a network of volumes: other kinds are named, MGZ is read.

@@ -59,6 +59,11 @@ const OTHERS: &[(&str, &str)] = &[
     ("1.2.840.10008.1.2.8.1", "Deflated Image Frame Compression"),
 ];
 
+/// All transfer syntaxes that are read.
+pub(crate) fn syntaxes() -> impl Iterator<Item = &'static str> {
+    PLAIN.into_iter().chain(PACKED.iter().map(|(uid, _)| *uid))
+}
+
 /// The decoder of a transfer syntax; `None` where it packs nothing.
 pub(crate) fn of(syntax: &str) -> Result<Option<Decoder>, Error> {
     if PLAIN.contains(&syntax) {

@@ -17,9 +17,11 @@ const WANTED: &[Tag] = &[
     tags::SOP_CLASS_UID,
     tags::SOP_INSTANCE_UID,
     tags::MODALITY,
+    tags::STATION_NAME,
     tags::SERIES_DESCRIPTION,
     tags::PATIENT_NAME,
     tags::PATIENT_ID,
+    tags::BODY_PART_EXAMINED,
     tags::ECHO_TIME,
     tags::INVERSION_TIME,
     tags::PROTOCOL_NAME,
@@ -61,6 +63,10 @@ pub(crate) struct Header {
     pub series_uid: String,
     pub frame_of_reference: String,
     pub modality: String,
+    /// Body part that was examined.
+    pub body_part: String,
+    /// Name of the device.
+    pub station: String,
     pub series_number: Option<i64>,
     /// Description of the series, without what names the patient.
     pub description: String,
@@ -175,6 +181,8 @@ impl Header {
             series_uid: text(o, tags::SERIES_INSTANCE_UID).unwrap_or_default(),
             frame_of_reference: text(o, tags::FRAME_OF_REFERENCE_UID).unwrap_or_default(),
             modality: text(o, tags::MODALITY).unwrap_or_default(),
+            body_part: text(o, tags::BODY_PART_EXAMINED).unwrap_or_default(),
+            station: text(o, tags::STATION_NAME).unwrap_or_default(),
             series_number: int(o, tags::SERIES_NUMBER),
             description: description(o),
             rows: size(tags::ROWS)?,

@@ -5,6 +5,7 @@
 //! | files, entries of ZIP files, the files of a DICOMDIR | [`Place`], [`entries`], [`directory`] |
 //! | files -> series, each a volume or the reason why it is none | [`scan`], [`Series`] |
 //! | a series -> voxels with an affine (RAS) | [`read`] |
+//! | what an object is and where it belongs | [`identity`] |
 //! | labels -> a Segmentation object beside the series | [`Segmentation`] |
 //!
 //! A file is hostile input. A first walk (`walk`) checks every length against the file before a parser takes memory for it,
@@ -17,6 +18,7 @@ mod damaged;
 mod directory;
 mod error;
 mod header;
+mod identity;
 mod objects;
 mod pixels;
 mod place;
@@ -30,8 +32,9 @@ mod walk;
 
 pub use directory::directory;
 pub use error::Error;
+pub use identity::{Identity, fits, identity, is_uid, transfer_syntaxes};
 pub use place::{Entry, Place, blocks, entries, is_zip};
 pub use read::{Volume, read};
 pub use scan::{Other, Scan, scan};
-pub use segmentation::{Segment, Segmentation};
+pub use segmentation::{Kind as SegmentationKind, Segment, Segmentation};
 pub use series::{Series, Shape};

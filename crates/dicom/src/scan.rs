@@ -94,9 +94,12 @@ fn gather(all: &mut BTreeMap<[String; 2], Gathering>, opener: &mut Opener, o: Op
     let series = all.entry([h.study_uid.clone(), uid]).or_insert_with(|| Gathering {
         series: Series {
             uid: h.series_uid.clone(),
+            study: h.study_uid.clone(),
             number: h.series_number,
             description: h.description.clone(),
             modality: h.modality.clone(),
+            body_part: h.body_part.clone(),
+            station: h.station.clone(),
             places: Vec::new(),
             shape: Err(Error::OneSlice),
             notes: Vec::new(),

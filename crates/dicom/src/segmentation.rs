@@ -1,4 +1,5 @@
-//! Labels as a Segmentation object (PS3.3, A.51), binary, on the frames of the series that they were found in.
+//! Labels as a Segmentation object (PS3.3, A.51), binary or as a label map, on the frames of the series that they were found
+//! in.
 //!
 //! It belongs to the patient and the study of that series: their names, dates and UIDs, which an archive files it by, are
 //! copied. Nothing else of the patient is.
@@ -19,8 +20,20 @@ use dicom_dictionary_std::uids;
 use dicom_object::FileMetaTableBuilder;
 use std::io::Write;
 
+/// How labels are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A bit a pixel, in frames of each segment: what all viewers take.
+    #[default]
+    Binary,
+    /// Values of labels as pixels (supplement 243): a frame a slice, however many labels there are.
+    Labelmap,
+}
+
 /// Labels and what is said of them.
 pub struct Segmentation<'a> {
+    /// How they are written.
+    pub kind: Kind,
     /// The instances of the series.
     pub places: &'a [Place],
     /// The frame that was read, where there are several images at every position.

@@ -1,6 +1,7 @@
 //! A series: its instances and what they make.
 
 use crate::header::{Frame, Header};
+use crate::identity::fits;
 use crate::place::Place;
 use crate::stack::{Slice, Stack, stack};
 use crate::{Error, pixels, walk};
@@ -10,12 +11,18 @@ use crate::{Error, pixels, walk};
 pub struct Series {
     /// UID of the series; identifies the patient's examination, and belongs into no output.
     pub uid: String,
+    /// UID of its study; belongs into no output.
+    pub study: String,
     /// Its number.
     pub number: Option<i64>,
     /// Its description, without what names the patient.
     pub description: String,
     /// Modality, such as `MR`.
     pub modality: String,
+    /// Body part that was examined, such as `BRAIN`; empty where that is not said.
+    pub body_part: String,
+    /// Name of the device; empty where it is not said.
+    pub station: String,
     /// Where its instances lie, sorted.
     pub places: Vec<Place>,
     /// What its slices make, or why they make no volume.
@@ -67,9 +74,12 @@ impl Series {
         format!("series{number}{description} ({}, {} files)", self.modality.escape_debug(), self.places.len())
     }
 
-    /// Whether a number, a UID or a part of the description (whatever its letters' case) means this series.
+    /// Whether a number, a UID, a part of the description (whatever its letters' case) or a pattern of it means this series.
     pub fn is_meant_by(&self, text: &str) -> bool {
-        let part = || !text.is_empty() && self.description.to_lowercase().contains(&text.to_lowercase());
+        let part = || match text.contains(['*', '?']) {
+            true => fits(text, &self.description),
+            false => !text.is_empty() && self.description.to_lowercase().contains(&text.to_lowercase()),
+        };
         self.uid == text || self.number.is_some_and(|n| text.parse() == Ok(n)) || part()
     }
 }

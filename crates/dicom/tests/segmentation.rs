@@ -1,7 +1,7 @@
 //! Segmentation objects: written, and read back bit by bit. The files stay in `target/tmp`, where
 //! `scripts/verify_segmentation.py` reads them with highdicom.
 
-use ampoule_dicom::{Place, Segment, Segmentation, entries, read};
+use ampoule_dicom::{Place, Segment, Segmentation, SegmentationKind, entries, read};
 use ampoule_imaging::Volume;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
@@ -19,11 +19,22 @@ const SEGMENTS: [Segment; 2] = [
 
 /// Writes an object of `labels` and reads it back.
 fn written(places: &[Place], labels: &Volume<u16>, path: &Path) -> InMemDicomObject {
+    written_as(SegmentationKind::Binary, &SEGMENTS, places, labels, path)
+}
+
+fn written_as(
+    kind: SegmentationKind,
+    segments: &[Segment],
+    places: &[Place],
+    labels: &Volume<u16>,
+    path: &Path,
+) -> InMemDicomObject {
     let segmentation = Segmentation {
+        kind,
         places,
         frame: None,
         labels,
-        segments: &SEGMENTS,
+        segments,
         model: "tiny",
         version: "1.2.3",
         moment: ["20260102", "030405"],
@@ -94,6 +105,64 @@ fn every_voxel_of_a_label_is_a_bit_at_its_place() {
 }
 
 #[test]
+fn a_label_map_holds_every_label_at_its_place() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let brain = SEGMENTS[0];
+    for (name, high) in [("axial", 4), ("sagittal", 4), ("oblique", 300), ("ct", 300), ("enhanced", 4)] {
+        let places = places(name);
+        let volume = read(&places, None, 1 << 30).unwrap();
+        let values = volume.image.to_f32().0;
+        let highest = values.data.iter().copied().fold(f32::MIN, f32::max);
+        let one = |v: f32| match v / highest {
+            r if r > 0.6 => high,
+            r if r > 0.3 => 1,
+            // No segment has this value.
+            r if r > 0.25 => 2,
+            _ => 0,
+        };
+        let labels = values.map(one);
+        let segments = [Segment { value: high, name: "bright part", colour: None }, brain];
+        let path = folder.join(format!("{name}_labelmap.dcm"));
+        let o = written_as(SegmentationKind::Labelmap, &segments, &places, &labels, &path);
+        let known = labels.map(|v| if v == 2 { 0 } else { v });
+        volume.image.with_labels(&known).write(&folder.join(format!("{name}_labelmap.nii"))).unwrap();
+        let wide = high > 255;
+        assert_eq!(text(&o, tags::SEGMENTATION_TYPE), "LABELMAP");
+        assert_eq!(
+            o.element(tags::BITS_ALLOCATED).unwrap().to_int::<u16>().unwrap(),
+            if wide { 16 } else { 8 }
+        );
+        let bytes = o.element(tags::PIXEL_DATA).unwrap().to_bytes().unwrap().into_owned();
+        let pixels: Vec<u16> = match wide {
+            true => bytes.as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b)).collect(),
+            false => bytes.iter().map(|b| u16::from(*b)).collect(),
+        };
+        let frames = o.element(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).unwrap().items().unwrap();
+        let [columns, rows, _] = known.dims;
+        let mut count = 0;
+        for (i, frame) in frames.iter().enumerate() {
+            let content = item(frame, tags::FRAME_CONTENT_SEQUENCE);
+            let z: usize = content.element(tags::DIMENSION_INDEX_VALUES).unwrap().to_int().unwrap();
+            for (at, v) in pixels[i * rows * columns..][..rows * columns].iter().enumerate() {
+                // The first row of a frame is the last one of the volume.
+                assert_eq!(*v, known.at(at % columns, rows - 1 - at / columns, z - 1), "{name}: frame {i}");
+                count += usize::from(*v > 0);
+            }
+        }
+        assert_eq!(count, known.data.iter().filter(|v| **v > 0).count(), "{name}");
+        let numbers: Vec<u16> = o
+            .element(tags::SEGMENT_SEQUENCE)
+            .unwrap()
+            .items()
+            .unwrap()
+            .iter()
+            .map(|s| s.element(tags::SEGMENT_NUMBER).unwrap().to_int().unwrap())
+            .collect();
+        assert_eq!(numbers, [0, high, 1]);
+    }
+}
+
+#[test]
 fn it_belongs_to_the_study_and_tells_nothing_more_of_the_patient() {
     let places = places("axial");
     let volume = read(&places, None, 1 << 30).unwrap();
@@ -129,6 +198,7 @@ fn it_belongs_to_the_study_and_tells_nothing_more_of_the_patient() {
 fn labels_of_another_series_are_refused() {
     let labels = Volume::filled([3, 3, 3], 1);
     let segmentation = Segmentation {
+        kind: SegmentationKind::Labelmap,
         places: &places("axial"),
         frame: None,
         labels: &labels,

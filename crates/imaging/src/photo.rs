@@ -9,6 +9,7 @@ mod budget;
 mod channels;
 mod error;
 mod gif;
+mod heic;
 mod jpeg;
 mod label_map;
 pub(crate) mod levels;

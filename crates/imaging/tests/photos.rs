@@ -69,6 +69,33 @@ fn every_kind_of_pixel_becomes_rgb() {
     }
 }
 
+/// Against libheif (`scripts/golden_heic.py`), whose colours are brought to full size by another filter.
+#[test]
+fn photos_of_phones_are_what_libheif_reads() {
+    let heic =
+        |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/heic").join(name);
+    let d = tempfile::tempdir().unwrap();
+    for name in ["photo", "exif", "odd"] {
+        let path = heic(&format!("{name}.heic"));
+        let want = Photo::read(&heic(&format!("{name}.want.png"))).unwrap();
+        let photo = Photo::read(&path).unwrap();
+        assert_eq!((photo.width, photo.height), (want.width, want.height), "{name}");
+        let apart: Vec<u64> = photo.rgb.iter().zip(&want.rgb).map(|(a, b)| a.abs_diff(*b).into()).collect();
+        let mean = apart.iter().sum::<u64>() as f64 / apart.len() as f64;
+        assert!(mean < 1.5 && apart.iter().all(|v| *v <= 40), "{name}: {mean} {:?}", apart.iter().max());
+        assert!(photo.notes.is_empty(), "{name}: {:?}", photo.notes);
+        // Cut anywhere it is refused, and so is what does not fit in memory.
+        let whole = std::fs::read(&path).unwrap();
+        let cut = d.path().join("cut");
+        for n in (0..whole.len()).step_by(1 + whole.len() / 60) {
+            std::fs::write(&cut, &whole[..n]).unwrap();
+            assert!(Photo::read(&cut).is_err(), "{name}: {n} of {} bytes", whole.len());
+        }
+        let e = Photo::read_within(&path, whole.len() as u64 + 1000).unwrap_err();
+        assert!(e.is_memory(), "{name}: {e}");
+    }
+}
+
 #[test]
 fn what_cannot_be_used_is_refused() {
     for name in ["cmyk.jpg", "cmyk.tif"] {

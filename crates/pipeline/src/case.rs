@@ -12,9 +12,9 @@ pub struct Case {
     pub name: String,
     /// One file for each `[[input]]` of the recipe.
     pub files: Vec<PathBuf>,
-    /// Where its image is a DICOM series, all of its instances; `files` then names the first of them.
+    /// Where its images are DICOM series, all instances of each; `files` then names the first of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub series: Vec<Place>,
+    pub series: Vec<Vec<Place>>,
     /// Its ground truth, where a manifest names one.
     pub ground_truth: Option<PathBuf>,
     /// What it belongs to with other cases, such as a patient, where a manifest names it.

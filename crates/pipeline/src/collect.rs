@@ -6,7 +6,8 @@ use crate::grouping::bids_subject;
 use crate::manifest::manifest;
 use crate::recipe::{Kind, Recipe};
 use crate::record::{RECORD_ENDING, Record};
-use crate::{Error, Result, series};
+use crate::series::{self, SeriesChoice};
+use crate::{Error, Result};
 use ampoule_dicom::Place;
 use ampoule_imaging::formats::{Family, Format, has_ending_of};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -36,16 +37,15 @@ struct Candidate {
 
 /// Finds the cases for a recipe. `output` is where results go; what lies there is no input.
 pub fn collect(recipe: &Recipe, inputs: &[PathBuf], output: Option<&Path>) -> Result<Collected> {
-    collect_series(recipe, inputs, output, &[])
+    collect_series(recipe, inputs, output, &SeriesChoice::default())
 }
 
-/// The same, with only those DICOM series that one of `series` means by number, UID or a part of the description, where it
-/// says any.
+/// The same, with only those DICOM series that are chosen, and with the channels that are.
 pub fn collect_series(
     recipe: &Recipe,
     inputs: &[PathBuf],
     output: Option<&Path>,
-    series: &[String],
+    choice: &SeriesChoice,
 ) -> Result<Collected> {
     let mut out = Collected::default();
     let mut candidates = Vec::new();
@@ -97,11 +97,12 @@ pub fn collect_series(
             .push(format!("{} files were given more than once and are run once", given - candidates.len()));
     }
     group(recipe, candidates, &mut out);
-    if instances.is_empty() && !series.is_empty() {
-        return Err(Error::NoSeries { asked: series[0].clone(), there: Vec::new() });
+    let asked = choice.only.iter().chain(choice.channels.iter().map(|(_, series)| series)).next();
+    if let (true, Some(asked)) = (instances.is_empty(), asked) {
+        return Err(Error::NoSeries { asked: asked.clone(), there: Vec::new() });
     }
     if !instances.is_empty() {
-        let found = series::cases(instances, recipe.input.len(), series)?;
+        let found = series::cases(instances, recipe, choice)?;
         out.cases.extend(found.cases);
         out.skipped.extend(found.skipped);
         out.notes.extend(found.notes);

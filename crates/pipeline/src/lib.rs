@@ -47,7 +47,7 @@ mod tensor;
 mod watch;
 mod write;
 
-pub use ampoule_dicom::{Scan as DicomScan, Series as DicomSeries};
+pub use ampoule_dicom::{Scan as DicomScan, SegmentationKind, Series as DicomSeries};
 pub use ampoule_files::kind as file_kind;
 pub use ampoule_system::figures::{available_memory, cpu_model, peak_rss_bytes, rss_bytes, total_memory};
 pub use batch::Batch;
@@ -78,7 +78,7 @@ pub use run::{
     CaseResult, Merged, Outcome, Prediction, Progress, Runner, Summary, merge_folders, predict_case,
     predict_images, run_cases,
 };
-pub use series::series_in;
+pub use series::{SeriesChoice, series_in};
 pub use shard::Shard;
 pub use slides::is_slide;
 pub use table::Table;

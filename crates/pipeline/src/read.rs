@@ -205,12 +205,12 @@ fn series_of(recipe: &Recipe, case: &Case) -> Result<Option<Case>> {
     if known || !path.is_dir() && !series::is_dicom(path) {
         return Ok(None);
     }
-    Ok(Some(Case { series: series::only(path)?, ..case.clone() }))
+    Ok(Some(Case { series: vec![series::only(path)?], ..case.clone() }))
 }
 
 /// Refuses files of a case that are no plain ones.
 pub(crate) fn plain_files(case: &Case) -> Result<()> {
-    let mut instances = case.series.iter();
+    let mut instances = case.series.iter().flatten();
     match case.series.is_empty() {
         true => case.files.iter().try_for_each(|f| plain(f)),
         false => instances.try_for_each(|p| plain(&p.path)),
@@ -281,14 +281,16 @@ pub(crate) fn taken(recipe: &Recipe, images: Images) -> Result<Loaded> {
 
 /// The volume of a case of one file, or of the first of its files, or of its DICOM series.
 pub fn read_image(case: &Case, frame: Option<usize>, allowed: Allowance) -> Result<Nifti> {
-    image_of(case, case.main(), frame, allowed)
+    image_of(case, 0, frame, allowed)
 }
 
-fn image_of(case: &Case, path: &Path, frame: Option<usize>, allowed: Allowance) -> Result<Nifti> {
+/// The volume of file `i` of a case.
+fn image_of(case: &Case, i: usize, frame: Option<usize>, allowed: Allowance) -> Result<Nifti> {
     let (room, held) = (allowed.room, allowed.held());
-    match &case.series[..] {
-        [] => formats::read_volume(path, frame, room).map_err(|source| Error::image(path, source, held)),
-        series => match ampoule_dicom::read(series, frame, room) {
+    let path = case.files.get(i).map_or(Path::new(""), PathBuf::as_path);
+    match case.series.get(i) {
+        None => formats::read_volume(path, frame, room).map_err(|source| Error::image(path, source, held)),
+        Some(series) => match ampoule_dicom::read(series, frame, room) {
             Ok(read) => Ok(read.image),
             Err(source) => Err(Error::dicom(path, source, held)),
         },
@@ -305,7 +307,7 @@ fn volumes(
     // Every file is held while its values are made.
     let share = Allowance { room: allowed.room / (case.files.len() as u64).max(1), ..allowed };
     stacked(recipe, &case.files, frame, |i| {
-        let mut nifti = image_of(case, &case.files[i], recipe.input[i].frame.or(frame), share)?;
+        let mut nifti = image_of(case, i, recipe.input[i].frame.or(frame), share)?;
         nifti.keep_header = keep_header;
         Ok(nifti)
     })

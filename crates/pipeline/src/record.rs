@@ -193,11 +193,11 @@ pub(crate) enum State {
     Changed,
 }
 
-/// The hash of each input of a case; of a DICOM series one over all of its instances.
+/// The hash of each input of a case; of each DICOM series one over all of its instances.
 pub fn sha256_case(case: &Case) -> Result<Vec<String>> {
     match case.series.is_empty() {
         true => case.files.iter().map(|f| sha256_volume(f)).collect(),
-        false => Ok(vec![sha256_series(&case.series)?]),
+        false => case.series.iter().map(|places| sha256_series(places)).collect(),
     }
 }
 
@@ -214,9 +214,9 @@ fn sha256_volume(path: &Path) -> Result<String> {
 pub(crate) fn inputs(case: &Case, names: &[String]) -> Result<Vec<Written>> {
     let one = |((i, path), sha256): ((usize, &PathBuf), String)| Written {
         kind: names.get(i).cloned().unwrap_or_default(),
-        file: match case.series.len() {
-            0 => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            n => format!("DICOM series of {n} files"),
+        file: match case.series.get(i) {
+            None => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Some(places) => format!("DICOM series of {} files", places.len()),
         },
         sha256,
     };

@@ -1,7 +1,10 @@
 //! DICOM series as cases: which a file, folder or ZIP file holds, and what they are called.
 
+mod channels;
+
 use crate::case::Case;
 use crate::memory::Allowance;
+use crate::recipe::{Input, Recipe};
 use crate::{Error, Result};
 use ampoule_dicom::{Place, Scan, Series};
 use ampoule_imaging::formats::Format;
@@ -10,6 +13,15 @@ use std::path::{Path, PathBuf};
 
 /// Folders within folders that are searched.
 const DEEPEST: usize = 64;
+
+/// Which DICOM series are run, and as what.
+#[derive(Clone, Debug, Default)]
+pub struct SeriesChoice {
+    /// Only these, each by number, UID, a part of the description or a pattern of it; all where none is named.
+    pub only: Vec<String>,
+    /// Names of channels (`[[input]]`), each with what means its series.
+    pub channels: Vec<(String, String)>,
+}
 
 /// What DICOM files hold, as cases and as what becomes of the rest.
 #[derive(Default)]
@@ -109,9 +121,17 @@ pub(crate) fn only(path: &Path) -> Result<Vec<Place>> {
     }
 }
 
-/// The series of `found` (each instance with its folder within the results) as cases; only those that `chosen` means, where
-/// it says any. A recipe of several inputs takes no series.
-pub(crate) fn cases(found: BTreeMap<Place, String>, inputs: usize, chosen: &[String]) -> Result<SeriesCases> {
+/// The series of `found` (each instance with its folder within the results) as cases, as far as they are chosen: one each
+/// where the recipe has one input, else one for each study.
+pub(crate) fn cases(
+    found: BTreeMap<Place, String>,
+    recipe: &Recipe,
+    choice: &SeriesChoice,
+) -> Result<SeriesCases> {
+    channels::check(recipe, choice)?;
+    // A single channel is chosen as a series is.
+    let named = choice.channels.iter().filter(|_| recipe.input.len() == 1).map(|(_, series)| series);
+    let chosen: Vec<String> = choice.only.iter().chain(named).cloned().collect();
     let places: Vec<Place> = found.keys().cloned().collect();
     let scan = ampoule_dicom::scan(&places, Allowance::of_process().room);
     let mut out = SeriesCases::default();
@@ -134,27 +154,48 @@ pub(crate) fn cases(found: BTreeMap<Place, String>, inputs: usize, chosen: &[Str
         let there = scan.series.iter().map(Series::described).collect();
         return Err(Error::NoSeries { asked: none.clone(), there });
     }
-    for s in scan.series.into_iter().filter(meant) {
+    let meant: Vec<Series> = scan.series.into_iter().filter(meant).collect();
+    if recipe.input.len() != 1 {
+        channels::studies(meant, &found, recipe, choice, &mut out);
+        return Ok(out);
+    }
+    for s in meant {
         let described = s.described();
-        let file = s.places.first().map(Place::shown).unwrap_or_default();
         out.notes.extend(s.notes.iter().map(|n| format!("{described}: {n}")));
-        match &s.shape {
-            Err(e) => out.skipped.push((file, format!("{described}: {e}"))),
-            Ok(_) if inputs != 1 => {
-                let reason = format!(
-                    "{described}: the model takes {inputs} images a case, and series are run for models of one; convert the \
-                     series to NIfTI with dcm2niix and name them as the recipe says"
-                );
-                out.skipped.push((file, reason));
-            }
-            Ok(_) => {
-                let folder = shared(s.places.iter().filter_map(|p| found.get(p)));
-                let name = if folder.is_empty() { s.name() } else { format!("{folder}/{}", s.name()) };
-                out.cases.push(Case { name, files: vec![file], series: s.places, ..Case::default() });
-            }
+        match wrong(&s, &recipe.input[0]) {
+            Some(reason) => out.skipped.push((file(&s), reason)),
+            None => out.cases.push(case(vec![s], &found)),
         }
     }
     Ok(out)
+}
+
+/// The first file of a series.
+fn file(s: &Series) -> PathBuf {
+    s.places.first().map(Place::shown).unwrap_or_default()
+}
+
+/// Why a series is none for an input.
+fn wrong(s: &Series, input: &Input) -> Option<String> {
+    let described = s.described();
+    match (&s.shape, input.modality()) {
+        (Err(e), _) => Some(format!("{described}: {e}")),
+        (Ok(_), Some(wanted)) if !wanted.eq_ignore_ascii_case(&s.modality) => Some(format!(
+            "{described}: the model takes {wanted} and not {}; a network that sees another modality gives results that mean nothing",
+            s.modality.escape_debug()
+        )),
+        (Ok(_), _) => None,
+    }
+}
+
+/// A case of one series for each input, named after the first.
+fn case(series: Vec<Series>, found: &BTreeMap<Place, String>) -> Case {
+    let places = series.iter().flat_map(|s| &s.places);
+    let folder = shared(places.filter_map(|p| found.get(p)));
+    let own = series.first().map_or_else(String::new, Series::name);
+    let name = if folder.is_empty() { own } else { format!("{folder}/{own}") };
+    let files = series.iter().map(file).collect();
+    Case { name, files, series: series.into_iter().map(|s| s.places).collect(), ..Case::default() }
 }
 
 /// The folder that all of these have in common.

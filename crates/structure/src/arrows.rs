@@ -36,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("serve", &["engine", "files", "graph", "imaging", "pipeline"]),
+    ("listen", &["dicom", "engine", "files", "graph", "pipeline"]),
     // For users: of Rust, of Python, and of the command line.
     (
         "ampoule",
@@ -45,7 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "bench", "engine", "eval", "files", "graph", "imaging", "kernels", "onnx", "optimize",
+            "bench", "engine", "eval", "files", "graph", "imaging", "kernels", "listen", "onnx", "optimize",
             "pipeline", "serve", "study", "system", "zoo",
         ],
     ),

@@ -19,6 +19,7 @@ const fn snomed(value: &'static str, meaning: &'static str) -> Code<'static> {
 
 pub(super) const DERIVED: Code = dcm("113076", "Segmentation");
 pub(super) const SOURCE: Code = dcm("121322", "Source image for image processing operation");
+pub(super) const BACKGROUND: Code = dcm("125040", "Background");
 pub(super) const INTELLIGENCE: Code = dcm("123110", "Artificial Intelligence");
 
 const ANATOMY: Code = snomed("123037004", "Anatomical Structure");

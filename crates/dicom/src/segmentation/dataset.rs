@@ -3,9 +3,9 @@
 use super::frames::frames;
 use super::segments::segments;
 use super::shared::{self, number, sequence, text, words};
-use super::{Origin, Segmentation};
+use super::{Kind, Origin, Segmentation};
 use crate::Error;
-use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_core::{DataElement, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 
@@ -23,9 +23,13 @@ pub(super) fn object(
     let name = |t: &str, most: usize| {
         t.chars().filter(|c| !c.is_control() && *c != '\\').take(most).collect::<String>()
     };
+    let (class, kind) = match s.kind {
+        Kind::Binary => (uids::SEGMENTATION_STORAGE, "BINARY"),
+        Kind::Labelmap => (uids::LABEL_MAP_SEGMENTATION_STORAGE, "LABELMAP"),
+    };
     for (tag, vr, value) in [
         (tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192".to_owned()),
-        (tags::SOP_CLASS_UID, VR::UI, uids::SEGMENTATION_STORAGE.into()),
+        (tags::SOP_CLASS_UID, VR::UI, class.into()),
         (tags::SOP_INSTANCE_UID, VR::UI, uid("instance")),
         (tags::SERIES_INSTANCE_UID, VR::UI, uid("series")),
         (tags::MODALITY, VR::CS, "SEG".into()),
@@ -46,7 +50,7 @@ pub(super) fn object(
         (tags::CONTENT_CREATOR_NAME, VR::PN, String::new()),
         (tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2".into()),
         (tags::LOSSY_IMAGE_COMPRESSION, VR::CS, if source.lossy { "01" } else { "00" }.into()),
-        (tags::SEGMENTATION_TYPE, VR::CS, "BINARY".into()),
+        (tags::SEGMENTATION_TYPE, VR::CS, kind.into()),
         (tags::SEGMENTS_OVERLAP, VR::CS, "NO".into()),
     ] {
         o.put(text(tag, vr, &value));
@@ -56,13 +60,14 @@ pub(super) fn object(
     let series_number = source.series_number.filter(|n| (0..1_000_000).contains(n)).unwrap_or(0) + 9000;
     o.put(text(tags::SERIES_NUMBER, VR::IS, &series_number.to_string()));
     o.put(text(tags::INSTANCE_NUMBER, VR::IS, "1"));
+    let made = frames(s, origin)?;
     for (tag, value) in [
         (tags::SAMPLES_PER_PIXEL, 1),
         (tags::ROWS, source.rows as u16),
         (tags::COLUMNS, source.columns as u16),
-        (tags::BITS_ALLOCATED, 1),
-        (tags::BITS_STORED, 1),
-        (tags::HIGH_BIT, 0),
+        (tags::BITS_ALLOCATED, made.bits),
+        (tags::BITS_STORED, made.bits),
+        (tags::HIGH_BIT, made.bits - 1),
         (tags::PIXEL_REPRESENTATION, 0),
     ] {
         o.put(number(tag, value));
@@ -70,13 +75,15 @@ pub(super) fn object(
     o.put(sequence(tags::REFERENCED_SERIES_SEQUENCE, vec![shared::referenced_series(origin)]));
     let organization = uid("dimensions");
     o.put(sequence(tags::DIMENSION_ORGANIZATION_SEQUENCE, vec![shared::organization(&organization)]));
-    o.put(sequence(tags::DIMENSION_INDEX_SEQUENCE, shared::dimensions(&organization)));
+    o.put(sequence(tags::DIMENSION_INDEX_SEQUENCE, shared::dimensions(&organization, s.kind)));
     o.put(sequence(tags::SEGMENT_SEQUENCE, segments(s)));
     o.put(sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared::groups(origin)]));
-    let made = frames(s, origin)?;
+    if s.kind == Kind::Labelmap {
+        o.put(number(tags::PIXEL_PADDING_VALUE, 0));
+    }
     o.put(text(tags::NUMBER_OF_FRAMES, VR::IS, &made.items.len().to_string()));
     o.put(sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, made.items));
-    o.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::from(made.bits)));
+    o.put(DataElement::new(tags::PIXEL_DATA, made.vr, made.pixels));
     Ok(o)
 }
 

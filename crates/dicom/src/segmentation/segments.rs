@@ -1,14 +1,33 @@
 //! Segments: what each label is, and what found it.
 
-use super::codes::{self, INTELLIGENCE};
+use super::codes::{self, BACKGROUND, INTELLIGENCE};
 use super::shared::{coded, item, number, sequence, text};
-use super::{Segment, Segmentation};
+use super::{Kind, Segment, Segmentation};
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 pub(super) fn segments(s: &Segmentation) -> Vec<InMemDicomObject> {
-    s.segments.iter().enumerate().map(|(i, segment)| one(s, i as u16 + 1, segment)).collect()
+    let all = s.segments.iter().enumerate();
+    match s.kind {
+        Kind::Binary => all.map(|(i, segment)| one(s, i as u16 + 1, segment)).collect(),
+        // The numbers of segments are the values of pixels, and 0 is one of them.
+        Kind::Labelmap => {
+            let labels = all.map(|(_, segment)| one(s, segment.value, segment));
+            std::iter::once(background()).chain(labels).collect()
+        }
+    }
+}
+
+/// What has no label.
+fn background() -> InMemDicomObject {
+    item([
+        number(tags::SEGMENT_NUMBER, 0),
+        text(tags::SEGMENT_LABEL, VR::LO, "Background"),
+        text(tags::SEGMENT_ALGORITHM_TYPE, VR::CS, "MANUAL"),
+        coded(tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE, &BACKGROUND),
+        coded(tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, &BACKGROUND),
+    ])
 }
 
 fn one(s: &Segmentation, count: u16, segment: &Segment) -> InMemDicomObject {

@@ -1,7 +1,7 @@
 //! Elements, what is copied of patient and study, and what all frames share.
 
-use super::Origin;
 use super::codes::{Code, DERIVED, SOURCE};
+use super::{Kind, Origin};
 use crate::values;
 use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
@@ -97,8 +97,8 @@ pub(super) fn organization(uid: &str) -> InMemDicomObject {
     item([text(tags::DIMENSION_ORGANIZATION_UID, VR::UI, uid)])
 }
 
-/// Frames are counted by segment, then by position.
-pub(super) fn dimensions(organization: &str) -> Vec<InMemDicomObject> {
+/// Frames are counted by segment, where they have one, then by position.
+pub(super) fn dimensions(organization: &str, kind: Kind) -> Vec<InMemDicomObject> {
     let one = |(pointer, group, label): (Tag, Tag, &str)| {
         let tag = |at: Tag, value: Tag| DataElement::new(at, VR::AT, PrimitiveValue::from(value));
         item([
@@ -110,7 +110,10 @@ pub(super) fn dimensions(organization: &str) -> Vec<InMemDicomObject> {
     };
     let segment = (tags::REFERENCED_SEGMENT_NUMBER, tags::SEGMENT_IDENTIFICATION_SEQUENCE, "Segment Number");
     let position = (tags::IMAGE_POSITION_PATIENT, tags::PLANE_POSITION_SEQUENCE, "Image Position Patient");
-    [segment, position].map(one).into()
+    match kind {
+        Kind::Binary => [segment, position].map(one).into(),
+        Kind::Labelmap => vec![one(position)],
+    }
 }
 
 /// What all frames share: distances and directions.

@@ -161,12 +161,13 @@ formats! {
         marks: [b"GIF87a", b"GIF89a"],
         advice: "",
     }
+    /// Photos of phones: HEVC still pictures.
     Heic {
         name: "HEIC",
         family: Image,
-        endings: [".heic"],
+        endings: [".heic", ".heif"],
         marks: [],
-        advice: "photos of this kind (HEIC) are not read; export them as JPEG or PNG",
+        advice: "",
     }
     Avif {
         name: "AVIF",

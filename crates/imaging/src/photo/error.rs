@@ -10,7 +10,7 @@ pub enum Error {
     #[error("{0}")]
     Io(#[from] std::io::Error),
     /// Not a readable image.
-    #[error("not a JPEG, PNG, TIFF, WebP, BMP or GIF that can be read ({reason})")]
+    #[error("not a JPEG, PNG, TIFF, WebP, BMP, GIF or HEIC that can be read ({reason})")]
     Format {
         /// What is wrong.
         reason: String,

@@ -26,7 +26,7 @@ pub fn read_labels_within(path: &Path, most: u64) -> Result<Volume<u16>, Error> 
             file.by_ref().take(budget.file + 1).read_to_end(&mut bytes)?;
             png::labels(&bytes, &budget)
         }
-        Format::Jpeg | Format::Webp => {
+        Format::Jpeg | Format::Webp | Format::Heic => {
             Err(Error::Kind("compression that changes labels; save label maps as PNG or TIFF"))
         }
         // Lossless, or a TIFF, whose compression its reader notes.
@@ -49,7 +49,6 @@ pub fn read_labels_within(path: &Path, most: u64) -> Result<Volume<u16>, Error> 
         | Format::MetaImage
         | Format::Minc
         | Format::Dicom
-        | Format::Heic
         | Format::Avif
         | Format::Jpeg2000
         | Format::JpegXl

@@ -4,7 +4,7 @@
 use super::budget::{BYTES, Budget, opened};
 use super::error::Error;
 use super::upright::upright;
-use super::{Photo, gif, jpeg, png, riff, tif};
+use super::{Photo, gif, heic, jpeg, png, riff, tif};
 use crate::formats::{Family, Format};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
@@ -80,12 +80,13 @@ impl Photo {
 type Decoder = fn(&[u8], &Budget) -> Result<Photo, Error>;
 
 /// Formats whose files are read whole.
-const DECODERS: [(Format, Decoder); 5] = [
+const DECODERS: [(Format, Decoder); 6] = [
     (Format::Jpeg, jpeg::read),
     (Format::Png, png::read),
     (Format::Webp, webp),
     (Format::Bmp, |bytes, budget| general(bytes, image::ImageFormat::Bmp, budget, false)),
     (Format::Gif, gif),
+    (Format::Heic, heic::read),
 ];
 
 fn webp(bytes: &[u8], budget: &Budget) -> Result<Photo, Error> {

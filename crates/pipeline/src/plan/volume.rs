@@ -24,11 +24,12 @@ pub(super) fn described(recipe: &Recipe, case: &Case) -> Result<(Described, Size
         && case.series.is_empty()
         && (path.is_dir() || series::is_dicom(path))
     {
-        let series = series::only(path)?;
+        let series = vec![series::only(path)?];
         return described(recipe, &Case { series, ..case.clone() });
     }
-    if !case.series.is_empty() {
-        let scan = ampoule_dicom::scan(&case.series, Allowance::of_process().room);
+    // All others are brought to the grid of the first.
+    if let Some(first) = case.series.first() {
+        let scan = ampoule_dicom::scan(first, Allowance::of_process().room);
         let fail = |source| Error::Dicom { path: path.into(), source };
         let Some(found) = scan.series.into_iter().next() else {
             let reason = "there is no series of a volume in it".into();
@@ -40,7 +41,7 @@ pub(super) fn described(recipe: &Recipe, case: &Case) -> Result<(Described, Size
             spacing: shape.spacing,
             voxel_bytes: 4,
             canonical: false,
-            files: 1,
+            files: case.series.len(),
         };
         let sizes = Sizes { dims: shape.dims, spacing: shape.spacing, flat: false };
         return Ok((image, sizes));

@@ -53,6 +53,8 @@ fn recipe(
         kind: Kind::Image,
         colours: Colours::Rgb,
         suffix: Vec::new(),
+        series: Vec::new(),
+        modality: None,
         frame: None,
         grid: Agree::Same,
     };

@@ -50,6 +50,12 @@ pub struct Input {
     /// Ends of file names (before `.nii.gz`, `.png` …) by which this file of a case is found.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub suffix: Vec<String>,
+    /// Descriptions of DICOM series, or parts of them, by which this file of a case is found in a study.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub series: Vec<String>,
+    /// The modality that DICOM series must be of, such as `CT`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modality: Option<String>,
     /// Frame of a 4D file, counted from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frame: Option<usize>,
@@ -77,6 +83,12 @@ impl Input {
         }
     }
 
+    /// The modality that DICOM series must be of: the one that is said, or the name, where that is one.
+    pub fn modality(&self) -> Option<&str> {
+        let own = ["CT", "MR", "PT"].iter().find(|m| m.eq_ignore_ascii_case(&self.name));
+        self.modality.as_deref().or(own.copied())
+    }
+
     pub(super) fn read(s: Section) -> Option<Input> {
         let name = s.needed("name", s.text("name"));
         let stated = s.choice("kind");
@@ -91,12 +103,19 @@ impl Input {
         if suffix.iter().any(|t| t.is_empty() || t.contains(['/', '\\'])) {
             s.wrong("suffix", "must be ends of file names, such as \"_0000\"");
         }
+        let series = s.texts("series").unwrap_or_default();
+        let modality = s.text("modality");
+        for key in ["series", "modality"] {
+            if kind == Kind::Image && s.has(key) && !unclear {
+                s.wrong(key, "is for volumes, which may be DICOM series");
+            }
+        }
         let frame = s.size("frame", 0..=65_535);
         let grid = s.choice("grid").unwrap_or_default();
         s.done();
         if unclear {
             return None;
         }
-        Some(Input { name: name?, kind, colours, suffix, frame, grid })
+        Some(Input { name: name?, kind, colours, suffix, series, modality, frame, grid })
     }
 }

@@ -33,7 +33,7 @@ impl<'a> Runner<'a> {
     ) -> Result<Runner<'a>> {
         let first = !batch.outputs.alone && tables::begin(model, &output, &batch)?;
         let own = |c: &'_ Case| -> Vec<PathBuf> {
-            let instances = c.series.iter().map(|p| &p.path);
+            let instances = c.series.iter().flatten().map(|p| &p.path);
             c.files.iter().chain(instances).chain(&c.ground_truth).cloned().collect()
         };
         let files: BTreeSet<PathBuf> = cases.iter().flat_map(own).collect();

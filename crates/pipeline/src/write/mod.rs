@@ -13,6 +13,7 @@ use crate::read::{Loaded, Source};
 use crate::recipe::{Kind, Recipe};
 use crate::record::Written;
 use crate::{Error, Result, sha256_file};
+use ampoule_dicom::SegmentationKind;
 use ampoule_imaging::Volume;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -22,8 +23,8 @@ use std::path::{Path, PathBuf};
 pub struct OutputOptions {
     /// Scores of the labels.
     pub probabilities: bool,
-    /// A DICOM Segmentation object of each case that is a DICOM series.
-    pub segmentation: bool,
+    /// A DICOM Segmentation object of each case of DICOM series, of a kind.
+    pub segmentation: Option<SegmentationKind>,
     /// Free texts and extensions of the input's header are kept in what is written.
     pub keep_header: bool,
     /// Tables name hashes of folders instead of folders.

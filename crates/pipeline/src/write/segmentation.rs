@@ -3,7 +3,7 @@
 use super::{Names, Segmented, Writer};
 use crate::memory::Allowance;
 use crate::sha256_hex;
-use ampoule_dicom::{Segment, Segmentation};
+use ampoule_dicom::{Segment, Segmentation, SegmentationKind};
 use ampoule_files::write_atomic;
 use std::io::{Error, Write};
 use std::path::Path;
@@ -16,8 +16,10 @@ impl Writer for DicomSegmentation {
     }
 
     fn files(&self, n: &Names) -> Vec<String> {
-        let wanted = n.outputs.segmentation && !n.case.series.is_empty();
-        if wanted { vec![n.file("seg", ".dcm")] } else { Vec::new() }
+        match n.outputs.segmentation.filter(|_| !n.case.series.is_empty()) {
+            Some(kind) => vec![n.file(name(kind), ".dcm")],
+            None => Vec::new(),
+        }
     }
 
     fn write(&self, _: usize, s: &Segmented, path: &Path) -> std::io::Result<()> {
@@ -27,12 +29,18 @@ impl Writer for DicomSegmentation {
             .map(|l| Segment { value: l.value, name: &l.name, colour: l.colour })
             .collect();
         let labels: Vec<u8> = s.labels.data.iter().flat_map(|v| v.to_le_bytes()).collect();
-        let content = sha256_hex(&labels) + &s.recipe.to_text() + env!("CARGO_PKG_VERSION");
+        let kind = s.outputs.segmentation.unwrap_or_default();
+        let content = sha256_hex(&labels) + &s.recipe.to_text() + env!("CARGO_PKG_VERSION") + name(kind);
+        // Labels lie on the grid of the first series.
+        let Some(places) = s.case.series.first() else {
+            return Err(Error::other("the case is no DICOM series"));
+        };
         drop(labels);
         let now = jiff::Timestamp::now();
         let [date, time] = ["%Y%m%d", "%H%M%S"].map(|f| now.strftime(f).to_string());
         let segmentation = Segmentation {
-            places: &s.case.series,
+            kind,
+            places,
             frame: s.loaded.frame,
             labels: s.labels,
             segments: &segments,
@@ -43,6 +51,14 @@ impl Writer for DicomSegmentation {
         };
         let room = Allowance::of_process().room;
         write_atomic(path, |out: &mut dyn Write| segmentation.write(room, out).map_err(Error::other))
+    }
+}
+
+/// What ends the name of a file.
+fn name(kind: SegmentationKind) -> &'static str {
+    match kind {
+        SegmentationKind::Binary => "seg",
+        SegmentationKind::Labelmap => "labelmap",
     }
 }
 

@@ -5,8 +5,8 @@ use super::store::Store;
 use crate::metrics::Metrics;
 use ampoule_pipeline::recipe::Kind;
 use ampoule_pipeline::{
-    Batch, Case, CaseResult, Collected, Model, Outcome, OutputOptions, Progress, Settings, Summary, collect,
-    run_cases,
+    Batch, Case, CaseResult, Collected, Model, Outcome, OutputOptions, Progress, SegmentationKind, Settings,
+    Summary, collect, run_cases,
 };
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -81,7 +81,11 @@ impl Runners {
         let batch = Batch {
             settings: Settings { fast: job.fast, ..Settings::default() },
             overwrite: true,
-            outputs: OutputOptions { segmentation, redact_paths: true, ..OutputOptions::default() },
+            outputs: OutputOptions {
+                segmentation: segmentation.then_some(SegmentationKind::Binary),
+                redact_paths: true,
+                ..OutputOptions::default()
+            },
             isa: runner.isa.clone(),
             calibration: runner.calibration.clone(),
             ..Batch::default()

@@ -56,7 +56,7 @@ fn series(path: &Path) -> Result<Case, Refusal> {
     let scan = series_in(folder).map_err(failed)?;
     let found = scan.and_then(|scan| scan.series.into_iter().find(own));
     match found {
-        Some(s) => Ok(Case { series: s.places, ..Case::of_file(path) }),
+        Some(s) => Ok(Case { series: vec![s.places], ..Case::of_file(path) }),
         None => Err(Refusal::unknown("the DICOM series is not where it was when the case was run")),
     }
 }

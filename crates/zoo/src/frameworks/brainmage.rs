@@ -97,6 +97,8 @@ fn recipe(contrasts: &[&str]) -> Recipe {
         kind: Kind::Volume,
         colours: Colours::Grey,
         suffix: if any { Vec::new() } else { vec![format!("_{name}")] },
+        series: Vec::new(),
+        modality: None,
         frame: None,
         grid: Agree::Same,
     };

@@ -165,6 +165,8 @@ fn inputs(s: &Settings, volume: bool) -> Result<Vec<Input>> {
         kind,
         colours,
         suffix: Vec::new(),
+        series: Vec::new(),
+        modality: None,
         frame: None,
         grid: Agree::Same,
     };

@@ -134,6 +134,8 @@ fn inputs(given: &Option<Config>, n: usize, kind: Kind, config: &Config) -> Resu
         kind,
         colours,
         suffix: Vec::new(),
+        series: Vec::new(),
+        modality: None,
         frame: None,
         grid: Agree::Same,
     };

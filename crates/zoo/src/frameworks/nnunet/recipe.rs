@@ -193,6 +193,8 @@ fn inputs(p: &Parts, kind: Kind, names: &[String]) -> Result<Vec<Input>> {
             kind,
             colours,
             suffix,
+            series: Vec::new(),
+            modality: None,
             frame: None,
             grid: Agree::Same,
         }]);
@@ -202,6 +204,8 @@ fn inputs(p: &Parts, kind: Kind, names: &[String]) -> Result<Vec<Input>> {
         kind,
         colours: Colours::Grey,
         suffix: vec![format!("_{i:04}")],
+        series: Vec::new(),
+        modality: None,
         frame: None,
         grid: Agree::Same,
     };
