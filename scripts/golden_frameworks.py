@@ -1,4 +1,4 @@
-"""Small trained folders of nnU-Net, TotalSegmentator, GaNDLF, MONAI and WSInfer with each framework's own predictions, for
+"""Small trained folders of nnU-Net, TotalSegmentator, MONAI and WSInfer with each framework's own predictions, for
 cli/tests/golden/frameworks.
 
     python3.11 -m venv .venv-frameworks
@@ -433,85 +433,6 @@ def monai_one(name, d, output):
     return f"loss {float(loss.detach()):.3f}, voxels {np.bincount(seg.astype(int).ravel()).tolist()}"
 
 
-# Name: architecture and what else its configuration says. GaNDLF's own networks, preprocessing, grid and decision.
-GANDLF = {
-    "gandlf_resunet": dict(model=dict(architecture="resunet", norm_type="instance", final_layer="softmax", base_filters=4)),
-    "gandlf_unet": dict(model=dict(architecture="unet", norm_type="batch", final_layer="sigmoid", base_filters=4)),
-    "gandlf_unet_multilayer": dict(model=dict(architecture="unet_multilayer", norm_type="batch", final_layer="softmax", base_filters=4, depth=3)),
-    "gandlf_light_unet": dict(model=dict(architecture="light_unet", norm_type="instance", final_layer="softmax", base_filters=4)),
-    "gandlf_deep_resunet": dict(model=dict(architecture="deep_resunet", norm_type="instance", final_layer="softmax", base_filters=4)),
-    "gandlf_uinc": dict(model=dict(architecture="uinc", norm_type="instance", final_layer="softmax", base_filters=4)),
-    "gandlf_fcn": dict(model=dict(architecture="fcn", norm_type="batch", final_layer="sigmoid", base_filters=4)),
-}
-
-
-def gandlf_one(name, d, output):
-    import SimpleITK as sitk
-    import torch
-    import torchio
-    import yaml
-    from GANDLF.data.preprocessing import get_transforms_for_preprocessing
-    from GANDLF.models import get_model
-    from GANDLF.utils.tensor import reverse_one_hot
-
-    torch.manual_seed(4)
-    shape, spacing = (32, 48, 40), (1.0, 1.0, 1.0)
-    config = {"patch_size": [32, 32, 32], "modality": "rad", "version": {"minimum": "0.1.5", "maximum": "0.1.6"},
-              "model": dict(dimension=3, class_list=[0, 1, 2], num_channels=1, amp=False, **d["model"]),
-              "data_preprocessing": {"to_canonical": None, "normalize_nonZero": None},
-              "inference_mechanism": {"grid_aggregator_overlap": "average", "patch_overlap": 16}, "nested_training": {"testing": 1, "validation": 1}}
-    target = output / name
-    shutil.rmtree(target, ignore_errors=True)
-    (target / "model").mkdir(parents=True), (target / "case").mkdir()
-    parameters = json.loads(json.dumps(config))
-    parameters["batch_size"] = 1
-    net = get_model(parameters)
-    transform = get_transforms_for_preprocessing({"data_preprocessing": {"to_canonical": None, "normalize_nonZero": None}, "patch_size": [32] * 3}, [], False, False)
-    cases = []
-    for k in range(4):
-        body, seg = spheres(shape, spacing, 80 + k, 2)
-        path = target / "case" / "case4.nii.gz" if k == 3 else WORK / f"g{k}.nii.gz"
-        save(image(body, seg, [40, 80], k), spacing, path)
-        save(seg, spacing, WORK / f"l{k}.nii.gz")
-        cases.append(transform(torchio.Subject(image=torchio.ScalarImage(path), label=torchio.LabelMap(WORK / f"l{k}.nii.gz"))))
-    opt = torch.optim.Adam(net.parameters(), lr=5e-3)
-    rng = np.random.default_rng(1)
-    for _ in range(STEPS):
-        c = cases[rng.integers(3)]
-        at = [rng.integers(s - 32 + 1) for s in c.image.data.shape[1:]]
-        cut = (slice(None), *[slice(a, a + 32) for a in at])
-        x, y = c.image.data[cut].float(), c.label.data[cut][0].long()
-        out = net(torch.stack([x, x.flip(1)]))
-        out = out[0] if isinstance(out, list) else out
-        want = torch.stack([y, y.flip(0)])
-        hot = torch.nn.functional.one_hot(want, 3).permute(0, 4, 1, 2, 3).float()
-        loss = torch.nn.functional.binary_cross_entropy(out.clamp(1e-6, 1 - 1e-6), hot)
-        opt.zero_grad()
-        loss.backward()
-        opt.step()
-    net.eval()
-    (target / "model/config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    torch.save({"epoch": 1, "model_state_dict": net.state_dict(), "optimizer_state_dict": {}, "loss": float(loss), "version": "0.1.5"},
-               target / "model" / f"{d['model']['architecture']}_best.pth.tar")
-    sampler = torchio.inference.GridSampler(cases[3], (32, 32, 32), (16, 16, 16))
-    aggregator = torchio.inference.GridAggregator(sampler, overlap_mode="average")
-    with torch.no_grad():
-        for batch in torchio.SubjectsLoader(sampler, batch_size=1):
-            out = net(batch["image"][torchio.DATA].float())
-            aggregator.add_batch(out[0] if isinstance(out, list) else out, batch[torchio.LOCATION])
-    tensor = aggregator.get_output_tensor()
-    # Back to the axes of the file: canonical images are flipped.
-    back = lambda t, kind: torchio.Resample(torchio.ScalarImage(target / "case/case4.nii.gz"), image_interpolation="nearest", label_interpolation="nearest")(kind(tensor=t, affine=cases[3].image.affine)).data
-    seg = torch.as_tensor(reverse_one_hot(tensor, [0, 1, 2]).astype(np.int16))[None]
-    seg = back(seg, torchio.LabelMap)[0].numpy().transpose(2, 1, 0)
-    probabilities = back(tensor, torchio.ScalarImage).numpy().transpose(0, 3, 2, 1)
-    img = sitk.GetImageFromArray(seg.astype(np.uint8))
-    img.CopyInformation(sitk.ReadImage(str(target / "case/case4.nii.gz")))
-    sitk.WriteImage(img, str(target / "labels.nii.gz"), True)
-    scores(probabilities, target / "scores.json")
-    return f"loss {float(loss.detach()):.3f}, voxels {np.bincount(seg.astype(int).ravel()).tolist()}"
-
-
 # Name: TotalSegmentator's task and its part models: labels of each. Spheres stand for organs.
 TOTALSEGMENTATOR = {
     "totalsegmentator": dict(task="total_mr", parts={
@@ -610,7 +531,7 @@ def size(folder):
 
 def main():
     what, output, names = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:]
-    table, make = {"nnunet": (NNUNET, nnunet_one), "monai": (MONAI, monai_one), "gandlf": (GANDLF, gandlf_one),
+    table, make = {"nnunet": (NNUNET, nnunet_one), "monai": (MONAI, monai_one),
                    "totalsegmentator": (TOTALSEGMENTATOR, totalsegmentator_one), "wsinfer": (WSINFER, wsinfer_one)}[what]
     for name, d in table.items():
         if names and name not in names:

@@ -107,6 +107,7 @@ fn half_pixel(back: Back, n: usize, m: usize) -> AxisMap {
         Back::NearestExact => AxisMap::nearest_exact(n, m),
         Back::Linear => AxisMap::linear(n, m),
         Back::LinearAntialiased => AxisMap::antialiased(n, m),
+        Back::Cubic => AxisMap::cubic(n, m),
     }
 }
 

@@ -5,8 +5,9 @@ use crate::model::{Model, Shape};
 use crate::recipe::{Back, Network, OutputGrid, PadMode, Weighting, Window, WindowStyle};
 use crate::tensor::{Region, output_size};
 use crate::{Error, Result};
-use ampoule_imaging::window::{Accumulator, Placed, Style, importance, peak_bytes, starts};
+use ampoule_imaging::window::{Accumulator, Placed, Style, Tiling, importance, peak_bytes, positions};
 use ampoule_imaging::{Volume, resample};
+use std::borrow::Cow;
 
 /// Blocks of volumes and of images in which windows are blended.
 const BLOCK: [usize; 3] = [64, 64, 4];
@@ -49,7 +50,43 @@ pub(crate) struct Plan {
     pub border: PadMode,
     /// Weights of an output's pixels where windows overlap; `None` where one covers all.
     pub weights: Option<Volume<f32>>,
+    /// The part of each output that counts, where windows are cut; `None` where all of it does.
+    cuts: Option<Vec<Cut>>,
     block: [usize; 3],
+}
+
+/// The part of an output that counts.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    /// Its first pixel within the output.
+    from: [usize; 3],
+    /// Where it lies on the grid of scores.
+    placed: Placed,
+}
+
+/// Where windows lie along an axis, each with the pixels that are its own where windows are cut.
+struct Line {
+    starts: Vec<usize>,
+    own: Vec<[usize; 2]>,
+}
+
+impl Line {
+    /// Windows of `window` on `size` pixels; half of `overlap`, which neighbours have in common, is cut off.
+    fn new(tiling: Tiling, size: usize, window: usize, step: usize) -> Line {
+        let mut starts = positions(tiling, size, window, 1);
+        starts.iter_mut().for_each(|s| *s -= *s % step);
+        starts.dedup();
+        let half = match tiling {
+            Tiling::TorchIo { overlap } => overlap,
+            Tiling::Monai { overlap } | Tiling::NnUnet { overlap } => {
+                window - ((window as f64 * (1.0 - overlap)) as usize).min(window)
+            }
+        } / 2;
+        let first = |i: usize| if i == 0 { 0 } else { starts[i] + half };
+        let end = |i: usize| if i + 1 < starts.len() { first(i + 1) } else { size };
+        let own = (0..starts.len()).map(|i| [first(i), end(i)]).collect();
+        Line { starts, own }
+    }
 }
 
 impl Plan {
@@ -85,18 +122,18 @@ impl Plan {
         let padded = [0, 1, 2].map(|k| dims[k].max(covered[k]).next_multiple_of(step(k)));
         let before = [0, 1, 2].map(|k| (padded[k] - dims[k]) / 2);
         let style = style_of(network.window.as_ref());
-        let list = [0, 1, 2].map(|k| {
-            let mut list = starts(style, padded[k], covered[k], window.overlap[k]);
-            list.iter_mut().for_each(|s| *s -= *s % step(k));
-            list.dedup();
-            list
-        });
+        let list = [0, 1, 2].map(|k| Line::new(window.tiling[k], padded[k], covered[k], step(k)));
         let lost = if let OutputExtent::Valid(lost) = extent { lost } else { [0; 3] };
-        let (mut regions, mut placed) = (Vec::new(), Vec::new());
-        for &z in &list[2] {
-            for &y in &list[1] {
-                for &x in &list[0] {
-                    let at = [x, y, z];
+        let (mut regions, mut placed, mut cuts) = (Vec::new(), Vec::new(), Vec::new());
+        for (z, z_own) in list[2].starts.iter().zip(&list[2].own) {
+            for (y, y_own) in list[1].starts.iter().zip(&list[1].own) {
+                for (x, x_own) in list[0].starts.iter().zip(&list[0].own) {
+                    let at = [*x, *y, *z];
+                    let own = [x_own, y_own, z_own];
+                    cuts.push(Cut {
+                        from: [0, 1, 2].map(|k| own[k][0] - at[k]),
+                        placed: (own.map(|o| o[0] as u64), own.map(|o| o[1] - o[0])),
+                    });
                     let start = [0, 1, 2].map(|k| at[k] as i64 - (before[k] + lost[k]) as i64);
                     regions.push(Region { start, size: input });
                     let to = [0, 1, 2].map(|k| match extent {
@@ -128,7 +165,7 @@ impl Plan {
         let alone = regions.len() == 1;
         let through = |k: usize| !shape.axes.contains(&k);
         let weights = (!alone).then(|| match window.blend {
-            Weighting::Average => Volume::filled(output, 1.0),
+            Weighting::Average | Weighting::Crop => Volume::filled(output, 1.0),
             Weighting::Gaussian => {
                 // Slices do not overlap, so nothing is weighted across them.
                 let own = [0, 1, 2].map(|k| if through(k) { 1 } else { output[k] });
@@ -139,12 +176,41 @@ impl Plan {
             }
         });
         let block = if dims[2] == 1 { FLAT_BLOCK } else { BLOCK };
-        Ok(Plan { shape, input, regions, placed, grid, changes, border, weights, block })
+        if window.blend == Weighting::Crop && extent == OutputExtent::Scaled {
+            let reason = "`blend` is \"crop\", which needs an output of the input's resolution";
+            return Err(Error::mismatch(reason.into()));
+        }
+        let cuts = (window.blend == Weighting::Crop && !alone).then_some(cuts);
+        Ok(Plan { shape, input, regions, placed, grid, changes, border, weights, cuts, block })
+    }
+
+    /// Where the parts of outputs that count lie on the grid of scores.
+    fn counted(&self) -> impl Iterator<Item = Placed> + Clone + '_ {
+        let cut = |i: usize| self.cuts.as_ref().map(|c| c[i].placed);
+        self.placed.iter().enumerate().map(move |(i, p)| cut(i).unwrap_or(*p))
     }
 
     /// An accumulator of the windows' scores on the grid of scores.
     pub fn accumulator(&self, scores: usize) -> Accumulator {
-        Accumulator::new(scores, self.grid.map(|n| n as u64), self.block, self.placed.iter().copied())
+        Accumulator::new(scores, self.grid.map(|n| n as u64), self.block, self.counted())
+    }
+
+    /// What counts of window `i`: where it lies, and its scores, which are innermost.
+    pub fn part<'a>(&self, i: usize, scores: &'a [f32]) -> (Placed, Cow<'a, [f32]>) {
+        let (placed, cut) = match &self.cuts {
+            None => return (self.placed[i], Cow::Borrowed(scores)),
+            Some(cuts) => (self.placed[i].1, cuts[i]),
+        };
+        let n = scores.len() / placed.iter().product::<usize>().max(1);
+        let size = cut.placed.1;
+        let mut out = Vec::with_capacity(n * size.iter().product::<usize>());
+        for z in cut.from[2]..cut.from[2] + size[2] {
+            for y in cut.from[1]..cut.from[1] + size[1] {
+                let at = n * (cut.from[0] + placed[0] * (y + placed[1] * z));
+                out.extend_from_slice(&scores[at..at + n * size[0]]);
+            }
+        }
+        (cut.placed, Cow::Owned(out))
     }
 
     /// Planes of the grid that finish at once.
@@ -171,8 +237,10 @@ impl Plan {
         let grid = self.grid.map(|n| n as u64);
         match self.weights {
             Some(_) => {
-                let windows = self.placed.iter().copied();
-                peak_bytes(scores, grid, self.block, by_plane, windows) + self.worker_bytes(scores)
+                let cut = if self.cuts.is_some() { self.worker_bytes(scores) } else { 0 };
+                peak_bytes(scores, grid, self.block, by_plane, self.counted())
+                    + self.worker_bytes(scores)
+                    + cut
             }
             // A single run is read slice by slice.
             None if runs == 1 => {
@@ -194,7 +262,17 @@ fn pixels(d: [usize; 3]) -> u64 {
     d.iter().product::<usize>() as u64
 }
 
-pub(super) fn style_of(window: Option<&Window>) -> Style {
+/// How windows are laid along an axis, `across` which the network sees or not.
+pub(super) fn tiling_of(window: Option<&Window>, seen: bool) -> Tiling {
+    let overlap = if seen { window.map_or(USUAL_OVERLAP, |w| w.overlap) } else { 0.0 };
+    match (window.and_then(|w| w.overlap_voxels), style_of(window)) {
+        (Some(voxels), _) => Tiling::TorchIo { overlap: if seen { voxels } else { 0 } },
+        (None, Style::NnUnet) => Tiling::NnUnet { overlap },
+        (None, Style::Monai) => Tiling::Monai { overlap },
+    }
+}
+
+fn style_of(window: Option<&Window>) -> Style {
     match window.map(|w| w.style) {
         Some(WindowStyle::Nnunet) => Style::NnUnet,
         Some(WindowStyle::Monai) | None => Style::Monai,
@@ -212,7 +290,7 @@ fn scaled_importance(style: Style, input: [usize; 3], output: [usize; 3]) -> Vol
 /// What one run is to see.
 struct Wanted {
     size: [usize; 3],
-    overlap: [f64; 3],
+    tiling: [Tiling; 3],
     blend: Weighting,
     /// The whole image.
     whole: bool,
@@ -241,17 +319,12 @@ fn size(network: &Network, shape: &Shape, dims: [usize; 3]) -> Result<Wanted> {
         }
     }
     let size = [0, 1, 2].map(|k| named[k].or(fixed[k]).unwrap_or(dims[k]));
-    let usual = if network.window.is_some() {
-        network.window.as_ref().map_or(0.0, |w| w.overlap)
-    } else {
-        USUAL_OVERLAP
-    };
     // Slices follow one another.
-    let overlap = [0, 1, 2].map(|k| if shape.axes.contains(&k) { usual } else { 0.0 });
+    let tiling = [0, 1, 2].map(|k| tiling_of(network.window.as_ref(), shape.axes.contains(&k)));
     let blend = network.window.as_ref().map_or(Weighting::Gaussian, |w| w.blend);
     Ok(Wanted {
         size,
-        overlap,
+        tiling,
         blend,
         whole: named == [None; 3] && fixed.iter().all(|f| matches!(f, None | Some(1))),
     })
@@ -342,4 +415,27 @@ fn grow(
         }
     }
     Err(Error::mismatch(format!("no input was found whose output covers {dims:?}; name a `window`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_that_are_cut_cover_every_pixel_once() {
+        for (overlap, size, window) in [(8, 40, 16), (16, 44, 32), (0, 50, 16), (4, 16, 16), (30, 100, 32)] {
+            let line = Line::new(Tiling::TorchIo { overlap }, size, window, 1);
+            assert_eq!((line.own[0][0], line.own[line.own.len() - 1][1]), (0, size));
+            assert!(line.own.windows(2).all(|p| p[0][1] == p[1][0]));
+            for (start, own) in line.starts.iter().zip(&line.own) {
+                assert!(
+                    *start <= own[0] && own[0] < own[1] && own[1] <= start + window,
+                    "{own:?} of {start}"
+                );
+            }
+        }
+        // torchio cuts half of the overlap on either side of the border, and the window at the end lies over the one before.
+        let line = Line::new(Tiling::TorchIo { overlap: 16 }, 44, 32, 1);
+        assert_eq!((line.starts, line.own), (vec![0, 12], vec![[0, 20], [20, 44]]));
+    }
 }

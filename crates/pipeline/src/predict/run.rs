@@ -195,7 +195,8 @@ impl Job<'_> {
                     Source::Kept(i) => kept.get(*i),
                 };
                 for (scores, i) in scores.chunks_exact(self.entry(n)).zip(&mut order) {
-                    for f in accumulator.add(self.plan.placed[*i], weights, scores) {
+                    let (at, scores) = self.plan.part(*i, scores);
+                    for f in accumulator.add(at, weights, &scores) {
                         take(f.start.map(|v| v as usize), f.size, &f.scores);
                     }
                 }

@@ -7,7 +7,7 @@ use crate::prepare::Image;
 use crate::recipe::{Activation, Combine, Network, Task};
 use crate::tensor::{Region, fill, sigmoid, softmax, tile};
 use crate::{Error, Model, Result};
-use ampoule_imaging::window::starts;
+use ampoule_imaging::window::positions;
 use std::time::Instant;
 
 /// One number for each label of the recipe, averaged over the ensemble, its flips, and windows or slices where the
@@ -140,7 +140,7 @@ impl Mean {
 fn regions(network: &Network, shape: &Shape, dims: [usize; 3]) -> Result<([usize; 3], Vec<Region>)> {
     let fixed = shape.wanted();
     let mut size = [0, 1, 2].map(|k| fixed[k].unwrap_or(dims[k]));
-    let mut overlap = [0.0; 3];
+    let mut seen = [false; 3];
     if let Some(w) = &network.window {
         let along: Vec<usize> = (0..3).filter(|a| shape.axes.contains(a)).collect();
         let list: Vec<usize> = match w.size.len() == along.len() {
@@ -148,7 +148,7 @@ fn regions(network: &Network, shape: &Shape, dims: [usize; 3]) -> Result<([usize
             false => along.iter().map(|a| w.size.get(*a).copied().unwrap_or(1)).collect(),
         };
         for (a, n) in along.into_iter().zip(list) {
-            (size[a], overlap[a]) = (n, w.overlap);
+            (size[a], seen[a]) = (n, true);
         }
     }
     let tiled = |k: usize| network.window.is_some() || !shape.axes.contains(&k);
@@ -160,8 +160,8 @@ fn regions(network: &Network, shape: &Shape, dims: [usize; 3]) -> Result<([usize
         )));
     }
     let padded = [0, 1, 2].map(|k| dims[k].max(size[k]));
-    let style = super::plan::style_of(network.window.as_ref());
-    let list = [0, 1, 2].map(|k| starts(style, padded[k], size[k], overlap[k]));
+    let tiling = |k: usize| super::plan::tiling_of(network.window.as_ref(), seen[k]);
+    let list = [0, 1, 2].map(|k| positions(tiling(k), padded[k], size[k], 1));
     let before = [0, 1, 2].map(|k| ((padded[k] - dims[k]) / 2) as i64);
     let mut regions = Vec::new();
     for &z in &list[2] {

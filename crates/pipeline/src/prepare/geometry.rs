@@ -1,6 +1,6 @@
 //! Steps that change the grid.
 
-use super::sizes::{Changed, ruled};
+use super::sizes::{Changed, origin_kept, ruled};
 use super::{Content, Image, Pixels};
 use crate::grid::Change;
 use crate::recipe::{Across, Colours, Method, PadMode, SpacingRule};
@@ -78,6 +78,22 @@ pub(super) fn resize(image: &mut Image, change: Option<Changed>, method: Method)
         }
         _ => image.replace(|v| resampled(v, to, method)),
     }
+    image.mask = image.mask.take().map(|m| nearest(&m, to));
+    Ok(())
+}
+
+/// The same with the first centres in place, as SimpleITK resamples to a size.
+pub(super) fn resize_from_origin(image: &mut Image, change: Option<Changed>) -> Content<()> {
+    let from = image.dims();
+    let Some(to) = changed(image, change)? else { return Ok(()) };
+    let grid = spacing::Grid {
+        from,
+        dims: to,
+        coordinates: origin_kept(from, to),
+        border: Border::Buffer,
+        rounding: resample::Rounding::HalfUp,
+    };
+    image.replace(|v| grid.resample(v, Order::Linear));
     image.mask = image.mask.take().map(|m| nearest(&m, to));
     Ok(())
 }

@@ -67,6 +67,16 @@ fn on(list: &mut [Volume<f32>], mask: Option<&Volume<u8>>, step: &Step, kept: &m
             list.iter_mut().for_each(|v| range::clip(&mut v.data, *low, *high));
             Ok(())
         }
+        Step::Threshold { low, high } => {
+            list.iter_mut().for_each(|v| range::threshold(&mut v.data, *low, *high));
+            Ok(())
+        }
+        Step::PercentileClip { low, high, over: o, channels } => {
+            let ranges = ranges(list, over(*o, mask), *channels, [*low, *high])?;
+            let both = list.iter_mut().zip(ranges);
+            both.for_each(|(v, (a, b))| range::clip(&mut v.data, a as f64, b as f64));
+            Ok(())
+        }
         Step::Ct { low, high, mean, deviation } => {
             let by = range::Ct { low: *low, high: *high, mean: *mean, deviation: *deviation };
             list.iter_mut().for_each(|v| range::ct(&mut v.data, &by));

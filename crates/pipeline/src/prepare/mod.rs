@@ -7,7 +7,7 @@ mod sizes;
 use crate::Error;
 use crate::grid::{Change, GridHistory};
 use crate::memory::{Allowance, slack};
-use crate::recipe::{Cascade, Colours, Step};
+use crate::recipe::{Cascade, Colours, SpacingRule, Step};
 use ampoule_imaging::Volume;
 use ampoule_imaging::normalise::range::least_and_most;
 use ampoule_imaging::photo::{Photo, channels_of_levels};
@@ -237,6 +237,7 @@ fn apply(image: &mut Image, step: &Step, kept: &mut Kept) -> Content<()> {
         Step::Orient { .. } => Ok(()),
         Step::CropNonzero { margin } => geometry::crop_nonzero(image, *margin),
         Step::CentreCrop { .. } => geometry::centre_crop(image, change),
+        Step::Resize { rule: SpacingRule::Simpleitk, .. } => geometry::resize_from_origin(image, change),
         Step::Resize { method, .. } => geometry::resize(image, change, *method),
         Step::Resample { method, rule, separate, across, .. } => {
             let how = geometry::How { method: *method, rule: *rule, separate: *separate, across: *across };
@@ -255,6 +256,8 @@ fn apply(image: &mut Image, step: &Step, kept: &mut Kept) -> Content<()> {
         Step::Only { only, step } => intensity::on_channels(image, only, step, kept),
         Step::ZScore { .. }
         | Step::Clip { .. }
+        | Step::Threshold { .. }
+        | Step::PercentileClip { .. }
         | Step::Ct { .. }
         | Step::PercentileRescale { .. }
         | Step::KeptRescale { .. }

@@ -4,7 +4,7 @@ use super::Content;
 use crate::grid::{Change, Return};
 use crate::recipe::{Across, Back, Side, SizeKey, SpacingRule, Step};
 use ampoule_imaging::photo::shorter_side;
-use ampoule_imaging::resample::lowres_axis;
+use ampoule_imaging::resample::{Coordinates, lowres_axis};
 use ampoule_imaging::{crop, spacing};
 
 /// The grid of an image.
@@ -32,10 +32,19 @@ impl Sizes {
                 let start = [0, 1, 2].map(|i| crop::centre_start(from[i], to[i]));
                 Some((Change::Window { start, from, to }, own))
             }
-            Step::Resize { size, back, .. } => {
+            Step::Resize { size, rule, back, .. } => {
                 let to = resized(size, from);
                 let scaled = [0, 1, 2].map(|i| own[i] * from[i] as f64 / to[i].max(1) as f64);
-                Some((Change::Scale { from, to, back: [Return::Corner(*back); 3], slices: None }, scaled))
+                let linear = !matches!(back, Back::Nearest | Back::NearestExact);
+                let back = origin_kept(from, to).map(|there| match rule {
+                    SpacingRule::Simpleitk => Return::At { there, linear },
+                    SpacingRule::Nnunet
+                    | SpacingRule::Monai
+                    | SpacingRule::Torchio
+                    | SpacingRule::TorchioCorner
+                    | SpacingRule::Zoom => Return::Corner(*back),
+                });
+                Some((Change::Scale { from, to, back, slices: None }, scaled))
             }
             Step::Resample { spacing, rule, separate, across, back, .. } => {
                 return self.resampled(*spacing, *rule, *separate, *across, *back);
@@ -55,6 +64,8 @@ impl Sizes {
             | Step::Stain(_)
             | Step::ZScore { .. }
             | Step::Clip { .. }
+            | Step::Threshold { .. }
+            | Step::PercentileClip { .. }
             | Step::Ct { .. }
             | Step::PercentileRescale { .. }
             | Step::KeptRescale { .. }
@@ -85,7 +96,7 @@ impl Sizes {
         let grid = spacing::grid(ruled(rule), from, own, wanted).map_err(|e| e.to_string())?;
         // On the way back nnU-Net decides anew, and there the network's spacing comes first.
         let home = separate.and_then(|t| lowres_axis(wanted, own, t));
-        let linear = matches!(back, Back::Linear | Back::LinearAntialiased);
+        let linear = matches!(back, Back::Linear | Back::LinearAntialiased | Back::Cubic);
         let back = [0, 1, 2].map(|i| match rule {
             SpacingRule::Nnunet if home == Some(i) && across == Across::Nearest => {
                 Return::Corner(Back::Nearest)
@@ -127,6 +138,11 @@ fn resized(size: &SizeKey, from: [usize; 3]) -> [usize; 3] {
         }
         None => three(&size.size, from),
     }
+}
+
+/// Where voxels lie among those of before where the first centres stay in place.
+pub(super) fn origin_kept(from: [usize; 3], to: [usize; 3]) -> [Coordinates; 3] {
+    [0, 1, 2].map(|i| Coordinates::Line { first: 0.0, step: from[i] as f64 / to[i].max(1) as f64 })
 }
 
 /// The rule as imaging names it.

@@ -224,6 +224,8 @@ fn steps(r: &Recipe, list: &[Step], wrong: &mut dyn FnMut(usize, &str)) {
             | Step::Reduce { .. }
             | Step::ZScore { .. }
             | Step::Clip { .. }
+            | Step::Threshold { .. }
+            | Step::PercentileClip { .. }
             | Step::Ct { .. }
             | Step::KeptRescale { .. }
             | Step::MeanDeviation { .. }
@@ -271,6 +273,8 @@ fn steps(r: &Recipe, list: &[Step], wrong: &mut dyn FnMut(usize, &str)) {
             | Step::Reduce { .. }
             | Step::ZScore { .. }
             | Step::Clip { .. }
+            | Step::Threshold { .. }
+            | Step::PercentileClip { .. }
             | Step::Ct { .. }
             | Step::PercentileRescale { .. }
             | Step::KeptRescale { .. }

@@ -2,7 +2,7 @@
 
 use super::{
     About, Activation, Back, Colours, Decide, Divisor, Input, Kind, Label, Method, Network, Outputs, Recipe,
-    Rule, SizeKey, Slide, Step, Task, TissueRule, VERSION, Weighting,
+    Rule, SizeKey, Slide, SpacingRule, Step, Task, TissueRule, VERSION, Weighting,
 };
 use crate::recipe::input::Agree;
 use serde_json::Value;
@@ -231,7 +231,12 @@ fn monai(v: &Value) -> Result<Recipe, String> {
 
 /// torchvision's `Resize`.
 fn bilinear(size: Vec<usize>, shorter: Option<usize>) -> Step {
-    Step::Resize { size: SizeKey { size, shorter }, method: Method::Bilinear, back: Back::Linear }
+    Step::Resize {
+        size: SizeKey { size, shorter },
+        method: Method::Bilinear,
+        rule: SpacingRule::Nnunet,
+        back: Back::Linear,
+    }
 }
 
 #[cfg(test)]

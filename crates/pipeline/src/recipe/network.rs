@@ -107,6 +107,9 @@ choices! {
         Gaussian = "gaussian",
         /// All alike.
         Average = "average",
+        /// Each takes its middle alone: half of what neighbours share is cut off, and of several the last counts
+        /// (torchio).
+        Crop = "crop",
     }
 }
 
@@ -227,6 +230,9 @@ pub struct Window {
     pub size: Vec<usize>,
     /// Overlap of neighbours as a share of the window, 0 to below 0.95.
     pub overlap: f64,
+    /// Instead of a share: voxels along every axis (torchio).
+    #[serde(rename = "overlap-voxels", skip_serializing_if = "Option::is_none")]
+    pub overlap_voxels: Option<usize>,
     /// Weights of a window's voxels.
     pub blend: Weighting,
     /// Positions and bell.
@@ -471,13 +477,22 @@ fn constants_of(s: &Section) -> BTreeMap<String, Vec<f32>> {
 impl Window {
     fn read(s: Section) -> Option<Window> {
         let size = s.needed("size", s.sizes("size", 2..=3, 1..=8192));
-        let overlap =
-            s.number_where("overlap", "0 to below 0.95", |v| (0.0..0.95).contains(&v)).unwrap_or(0.5);
+        let overlap_voxels = s.size("overlap-voxels", 0..=8191);
+        let overlap = s.number_where("overlap", "0 to below 0.95", |v| (0.0..0.95).contains(&v));
+        if overlap_voxels.is_some() && overlap.is_some_and(|o| o > 0.0) {
+            s.wrong("overlap-voxels", "stands beside `overlap`; only one of them can be");
+        }
+        let overlap = overlap.unwrap_or(if s.has("overlap-voxels") { 0.0 } else { 0.5 });
+        if let (Some(o), Some(size)) = (overlap_voxels, &size)
+            && size.iter().any(|n| *n > 1 && o >= *n)
+        {
+            s.wrong("overlap-voxels", "must be below every size of the window");
+        }
         let blend = s.choice("blend").unwrap_or_default();
         let style = s.choice("style").unwrap_or_default();
         let border = s.choice("border").unwrap_or(PadMode::Constant);
         s.done();
-        Some(Window { size: size?, overlap, blend, style, border })
+        Some(Window { size: size?, overlap, overlap_voxels, blend, style, border })
     }
 }
 

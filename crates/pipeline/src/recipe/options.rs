@@ -38,6 +38,8 @@ choices! {
         Linear = "linear",
         /// The same after a Gaussian filter where it shrinks, zero outside (scikit-image).
         LinearAntialiased = "linear-antialiased",
+        /// By cubic splines, held at the border (scikit-image's order 3 with `edge`).
+        Cubic = "cubic",
     }
 }
 
@@ -70,6 +72,13 @@ choices! {
         Simpleitk = "simpleitk",
         /// `scipy.ndimage.zoom`: the centres of the outer voxels coincide.
         Zoom = "zoom",
+    }
+}
+
+impl Rule {
+    /// Whether it is what is meant where a recipe does not say.
+    pub(super) fn is_usual(&self) -> bool {
+        *self == Rule::default()
     }
 }
 

@@ -18,6 +18,8 @@ choices! {
         Reduce = "reduce",
         ZScore = "z-score",
         Clip = "clip",
+        Threshold = "threshold",
+        PercentileClip = "percentile-clip",
         Ct = "ct",
         PercentileRescale = "percentile-rescale",
         KeptRescale = "kept-rescale",
@@ -106,15 +108,21 @@ fn step(s: &Section, name: Name, kind: Option<Kind>) -> Option<Step> {
             let [low, high] = limits?;
             Step::Ct { low, high, mean: mean?, deviation: deviation? }
         }
+        Name::Threshold => {
+            let [low, high] = limits(s)?;
+            Step::Threshold { low, high }
+        }
+        Name::PercentileClip => {
+            let [low, high] = shares(s)?;
+            let (over, channels) = (s.choice("over"), s.choice("channels"));
+            let (over, channels) = (over.unwrap_or_default(), channels.unwrap_or_default());
+            Step::PercentileClip { low, high, over, channels }
+        }
         Name::PercentileRescale => {
-            let share = |key| s.needed(key, s.number_where(key, "0 to 1", |v| (0.0..=1.0).contains(&v)));
-            let (low, high) = (share("low"), share("high"));
-            if low.zip(high).is_some_and(|(a, b)| a >= b) {
-                s.wrong("high", "must be above `low`");
-            }
+            let [low, high] = shares(s)?;
             Step::PercentileRescale {
-                low: low?,
-                high: high?,
+                low,
+                high,
                 over: s.choice("over").unwrap_or_default(),
                 channels: s.choice("channels").unwrap_or_default(),
                 clip: s.flag("clip").unwrap_or(true),
@@ -172,6 +180,16 @@ fn limits(s: &Section) -> Option<[f64; 2]> {
     Some([low, high])
 }
 
+/// Two quantiles.
+fn shares(s: &Section) -> Option<[f64; 2]> {
+    let share = |key| s.needed(key, s.number_where(key, "0 to 1", |v| (0.0..=1.0).contains(&v)));
+    let (low, high) = (share("low"), share("high"));
+    if low.zip(high).is_some_and(|(a, b)| a >= b) {
+        s.wrong("high", "must be above `low`");
+    }
+    Some([low?, high?])
+}
+
 fn resize(s: &Section, n: RangeInclusive<usize>, kind: Option<Kind>) -> Option<Step> {
     let size = s.sizes("size", n, 1..=16_384);
     let shorter = s.size("shorter", 1..=16_384);
@@ -186,8 +204,15 @@ fn resize(s: &Section, n: RangeInclusive<usize>, kind: Option<Kind>) -> Option<S
     if kind == Some(Kind::Volume) && method.filter().is_some() {
         s.wrong("method", format_args!("is for images; a volume takes {VOLUME_METHODS}"));
     }
+    let rule = s.choice("rule").unwrap_or_default();
+    if !matches!(rule, Rule::Nnunet | Rule::Simpleitk) {
+        s.wrong("rule", "is nnunet or simpleitk here");
+    }
+    if rule == Rule::Simpleitk && (method != Method::Linear || shorter.is_some()) {
+        s.wrong("rule", "of simpleitk goes with `size` and the method linear");
+    }
     let back = s.choice("back").unwrap_or(method.usual_back());
-    Some(Step::Resize { size: SizeKey { size: size.unwrap_or_default(), shorter }, method, back })
+    Some(Step::Resize { size: SizeKey { size: size.unwrap_or_default(), shorter }, method, rule, back })
 }
 
 const VOLUME_METHODS: &str = "nearest-exact, linear, linear-antialiased or cubic";

@@ -32,6 +32,9 @@ pub enum Step {
         size: SizeKey,
         /// Interpolation.
         method: Method,
+        /// Whether the outer corners of both grids coincide, or their origins (SimpleITK).
+        #[serde(skip_serializing_if = "Rule::is_usual")]
+        rule: Rule,
         /// How scores return.
         back: Back,
     },
@@ -84,6 +87,24 @@ pub enum Step {
         low: f64,
         /// Most.
         high: f64,
+    },
+    /// Values that are not between the limits become 0 (GaNDLF).
+    Threshold {
+        /// Values up to this become 0.
+        low: f64,
+        /// Values from this on become 0.
+        high: f64,
+    },
+    /// Values are held within two quantiles.
+    PercentileClip {
+        /// Lower quantile, 0 to 1.
+        low: f64,
+        /// Upper quantile, 0 to 1.
+        high: f64,
+        /// Voxels that the quantiles are taken over.
+        over: Over,
+        /// Whether channels have quantiles of their own.
+        channels: Channels,
     },
     /// Clip, subtract, divide: nnU-Net's scheme for CT, with numbers of the training set.
     Ct {
@@ -210,6 +231,8 @@ impl Step {
             | Step::Reduce { .. }
             | Step::ZScore { .. }
             | Step::Clip { .. }
+            | Step::Threshold { .. }
+            | Step::PercentileClip { .. }
             | Step::Ct { .. }
             | Step::PercentileRescale { .. }
             | Step::KeptRescale { .. }
@@ -239,6 +262,8 @@ impl Step {
             | Step::Reduce { .. }
             | Step::ZScore { .. }
             | Step::Clip { .. }
+            | Step::Threshold { .. }
+            | Step::PercentileClip { .. }
             | Step::Ct { .. }
             | Step::MinMax { .. }
             | Step::Divide { .. }
@@ -264,6 +289,8 @@ impl Step {
             Step::Stain(_)
             | Step::ZScore { .. }
             | Step::Clip { .. }
+            | Step::Threshold { .. }
+            | Step::PercentileClip { .. }
             | Step::Ct { .. }
             | Step::PercentileRescale { .. }
             | Step::KeptRescale { .. }

@@ -117,9 +117,39 @@ masked = "cut"
 heat = ["core"]
 "#;
 
+/// What one network cannot have beside what the other has.
+const OTHER: &str = r#"
+version = 2
+[model]
+name = "other"
+task = "segmentation"
+[[input]]
+name = "T1"
+[[preprocess]]
+step = "threshold"
+low = 20
+high = 300
+[[preprocess]]
+step = "percentile-clip"
+low = 0.02
+high = 0.98
+channels = "together"
+[[preprocess]]
+step = "resize"
+size = [64, 64, 32]
+rule = "simpleitk"
+back = "cubic"
+[[network]]
+window = { size = [64, 64, 32], overlap-voxels = 16, blend = "crop" }
+[[label]]
+name = "background"
+[[label]]
+name = "one"
+"#;
+
 #[test]
 fn recipes_survive_a_round_trip() {
-    for text in SHIPPED.iter().chain([&FULL]) {
+    for text in SHIPPED.iter().chain([&FULL, &OTHER]) {
         let r = Recipe::parse(text, "r.toml").unwrap_or_else(|e| panic!("{e}"));
         let again = Recipe::parse(&r.to_text(), "again").unwrap_or_else(|e| panic!("{e}\n{}", r.to_text()));
         assert_eq!(r, again);
@@ -187,6 +217,19 @@ fn sections_that_are_sound_are_compared_beside_errors() {
         assert!(list.iter().any(|p| p.message.contains(words)), "{words}: {list:#?}");
     }
     assert_eq!(list.len(), 3, "{list:#?}");
+}
+
+#[test]
+fn windows_overlap_by_a_share_or_by_voxels() {
+    for (from, to, words) in [
+        ("overlap-voxels = 16", "overlap-voxels = 16, overlap = 0.25", "only one of them"),
+        ("overlap-voxels = 16", "overlap-voxels = 32", "below every size"),
+        ("rule = \"simpleitk\"", "rule = \"monai\"", "nnunet or simpleitk"),
+        ("rule = \"simpleitk\"", "rule = \"simpleitk\"\nmethod = \"cubic\"", "the method linear"),
+    ] {
+        let list = problems(&OTHER.replacen(from, to, 1));
+        assert!(list.iter().any(|p| p.message.contains(words)), "{words}: {list:#?}");
+    }
 }
 
 #[test]

@@ -197,7 +197,7 @@ fn weights(grid: &Grid, blend: Weighting, whole: bool) -> Volume<f32> {
     let size = if whole { [1; 3] } else { [grid.window[0], grid.window[1], 1] };
     match blend {
         Weighting::Gaussian if !whole => importance(Style::Monai, size),
-        Weighting::Gaussian | Weighting::Average => Volume::filled(size, 1.0),
+        Weighting::Gaussian | Weighting::Average | Weighting::Crop => Volume::filled(size, 1.0),
     }
 }
 

@@ -5,8 +5,12 @@
 
 mod classifiers;
 mod modules;
+mod transformer;
 mod uinc;
 mod unets;
+mod wrapped;
+
+pub(crate) use wrapped::residual_encoder;
 
 use super::layers::{Net, Norm};
 use crate::{Result, Weights};
@@ -30,6 +34,29 @@ pub(crate) struct Settings {
     pub depth: usize,
     /// Patch along each axis, by which some networks choose their depth.
     pub patch: Vec<usize>,
+    pub options: Options,
+}
+
+/// What single networks are made from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Options {
+    /// Features of a token, and heads that attend (`unetr`, `transunet`).
+    pub embedding: usize,
+    pub heads: usize,
+    /// Side of the patches that `unetr` makes tokens of; a power of two.
+    pub inner_patch: usize,
+    /// Of every stage of `dynunet`: kernel, stride, channels.
+    pub kernels: Vec<Vec<usize>>,
+    pub strides: Vec<Vec<usize>>,
+    pub filters: Vec<usize>,
+    pub residual: bool,
+    pub up_bias: bool,
+    /// Blocks of the stages of the residual network in `imagenet_unet`.
+    pub encoder: Vec<usize>,
+    pub bottleneck: bool,
+    /// Channels of its decoder, from the coarsest to the finest.
+    pub decoder: Vec<usize>,
+    pub decoder_norm: bool,
 }
 
 /// `norm_type`.
@@ -104,6 +131,11 @@ const TABLE: &[(&str, bool, Build)] = &[
     ("deep_resunet", true, |s, n, x| unets::deep(s, n, x, true)),
     ("fcn", true, unets::fcn),
     ("uinc", true, uinc::build),
+    ("unetr", true, transformer::unetr),
+    ("transunet", true, transformer::transunet),
+    ("msdnet", true, wrapped::msdnet),
+    ("dynunet", true, wrapped::dynunet),
+    ("imagenet_unet", true, wrapped::imagenet_unet),
     ("vgg", false, |s, n, x| classifiers::vgg(s, n, x, 19)),
     ("vgg11", false, |s, n, x| classifiers::vgg(s, n, x, 11)),
     ("vgg13", false, |s, n, x| classifiers::vgg(s, n, x, 13)),
@@ -138,6 +170,21 @@ pub(crate) fn names() -> Vec<&'static str> {
 /// Whether a network of this name gives a score for every voxel; `None` where it is not known.
 pub(crate) fn is_dense(architecture: &str) -> Option<bool> {
     TABLE.iter().find(|t| t.0 == architecture).map(|t| t.1)
+}
+
+/// Whether the network holds its modules in one that it wraps.
+pub(crate) fn is_wrapped(architecture: &str) -> bool {
+    ["dynunet", "imagenet_unet"].contains(&architecture)
+}
+
+/// Whether a network's scores are what its last convolution gives.
+pub(crate) fn is_bare(s: &Settings) -> bool {
+    s.ending == Ending::None || ["msdnet", "dynunet"].contains(&s.architecture.as_str())
+}
+
+/// Whether the network takes images of one size only.
+pub(crate) fn is_fixed(architecture: &str) -> bool {
+    ["unetr", "transunet"].contains(&architecture)
 }
 
 /// Adds the network; the name must be one of [`names`].

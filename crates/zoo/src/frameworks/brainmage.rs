@@ -23,30 +23,35 @@ const PADDED: [usize; 3] = [240, 240, 160];
 pub(super) fn find(files: &Files) -> Result<Option<usize>> {
     let there: Vec<usize> = (0..WEIGHTS.len()).filter(|i| files.has(WEIGHTS[*i].0)).collect();
     // The package keeps both in one folder; the network for any contrast is its usual one.
-    Ok(there.first().copied())
+    let multi = there.len() > 1 && stated(files, "mode")?.is_some_and(|(_, mode)| mode.starts_with("multi"));
+    Ok(if multi { Some(1) } else { there.first().copied() })
 }
 
-/// A number of the configuration file beside the weights.
-fn stated(files: &Files, key: &str) -> Result<Option<usize>> {
+/// What the configuration file beside the weights says, with the name of the file.
+fn stated(files: &Files, key: &str) -> Result<Option<(String, String)>> {
     let Some(name) = files.names()?.into_iter().find(|n| n.ends_with(".cfg")) else { return Ok(None) };
     for line in files.text(&name)?.lines() {
         let Some((k, v)) = line.split_once('=').filter(|_| !line.trim_start().starts_with('#')) else {
             continue;
         };
         if k.trim() == key {
-            let n = v.trim().parse().ok().filter(|n| (1..=4096).contains(n));
-            return n
-                .map(Some)
-                .ok_or_else(|| files.wrong(&name, format!("{key} is `{}`; a number is expected", v.trim())));
+            return Ok(Some((name, v.trim().to_lowercase())));
         }
     }
     Ok(None)
 }
 
+/// Filters of the first stage.
+fn filters(files: &Files) -> Result<usize> {
+    let Some((name, text)) = stated(files, "base_filters")? else { return Ok(16) };
+    let n = text.parse().ok().filter(|n| (1..=4096).contains(n));
+    n.ok_or_else(|| files.wrong(&name, format!("base_filters is `{text}`; a number is expected")))
+}
+
 /// Opens the folder.
 pub(super) fn open(files: &Files, which: usize) -> Result<Found> {
     let (file, contrasts) = WEIGHTS[which];
-    let base = stated(files, "base_filters")?.unwrap_or(16);
+    let base = filters(files)?;
     let read = Checkpoint::of(files, file)?;
     let mut w = read.weights.for_arch("brainmage");
     w.ignore(|k| k.ends_with("num_batches_tracked"));
@@ -59,10 +64,12 @@ pub(super) fn open(files: &Files, which: usize) -> Result<Found> {
     let mut graph: Graph = checked(b.finish())?;
     graph.set_meta(RECIPE_KEY, recipe(contrasts).to_text());
     graph.set_meta("ampoule.source", format!("BrainMaGe, {file}"));
-    let notes = vec![
-        "scores return to the image by linear interpolation and are decided once; BrainMaGe interpolates by cubic splines and decides twice, which moves the border of the mask by less than a voxel".into(),
-        "results have not been compared with BrainMaGe's own: compare some cases before you rely on them".into(),
-    ];
+    let mut notes = Vec::new();
+    if contrasts.len() == 1 {
+        notes.push("where voxels are not 1 mm, scores return to the image and are decided there; BrainMaGe decides before and interpolates the mask, which moves its border by less than a voxel".into());
+    } else {
+        notes.push("results of four contrasts have not been compared with BrainMaGe's own: compare some cases before you rely on them".into());
+    }
     Ok(Found { graph, notes })
 }
 
@@ -74,7 +81,7 @@ fn recipe(contrasts: &[&str]) -> Recipe {
         rule: SpacingRule::Nnunet,
         separate: None,
         across: Across::Nearest,
-        back: Back::Linear,
+        back: Back::Cubic,
     };
     // Across the image on both sides, along it in front only.
     let pad =
@@ -82,15 +89,16 @@ fn recipe(contrasts: &[&str]) -> Recipe {
     let resize = Step::Resize {
         size: SizeKey { size: vec![SIDE; 3], shorter: None },
         method: Method::Cubic,
-        back: Back::Linear,
+        rule: SpacingRule::Nnunet,
+        back: Back::Cubic,
     };
-    let before = match any {
-        true => vec![
-            resample,
-            pad(vec![PADDED[0], PADDED[1], 1], Side::Both),
-            pad(vec![1, 1, PADDED[2]], Side::Start),
-        ],
-        false => vec![pad(PADDED.to_vec(), Side::End)],
+    let across = pad(vec![PADDED[0], PADDED[1], 1], Side::Both);
+    let along = |side| pad(vec![1, 1, PADDED[2]], side);
+    let standardise = Step::Brainmage {};
+    let preprocess = match any {
+        true => vec![resample, across, along(Side::Start), standardise, resize],
+        // Four contrasts are standardised as the network sees them.
+        false => vec![across, along(Side::End), resize, standardise],
     };
     let input = |name: &&str| Input {
         name: (*name).to_owned(),
@@ -114,7 +122,7 @@ fn recipe(contrasts: &[&str]) -> Recipe {
             ..About::default()
         },
         input: contrasts.iter().map(input).collect(),
-        preprocess: before.into_iter().chain([Step::Brainmage {}, resize]).collect(),
+        preprocess,
         network: vec![Network { outputs: vec!["probability".into()], axes: Axes::Xyz, ..Network::plain() }],
         decide: Decide { rule: Rule::Threshold, threshold: 0.9, at_least: true },
         label: vec![Label { value: 1, channel: 0, ..Label::named(0, "brain") }],

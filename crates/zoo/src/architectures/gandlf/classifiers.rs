@@ -190,8 +190,9 @@ pub(super) fn efficientnet(
                 x = net.b.unary(x, silu);
                 at = 2;
             }
+            // Only the blocks that do not expand are depthwise.
             let deep = Conv {
-                groups: inner,
+                groups: if expand > 1 { 1 } else { inner },
                 ..Conv::new([inner; 2], kernel, net.axes).stride(if l == 0 { stride } else { 1 }).plain()
             };
             x = net.conv(x, &format!("{name}.depthconv1"), &deep)?;

@@ -77,8 +77,13 @@ impl Blocks<'_, '_> {
 
     /// `out_conv`, with the last function.
     pub fn out(&mut self, x: ValueId, name: &str, c: usize) -> Result<ValueId> {
-        let x = self.active(x, &format!("{name}.in_0"), c)?;
-        let x = self.net.conv(x, &format!("{name}.conv0"), &self.three([c, self.s.classes]))?;
+        self.last(x, name, &self.three([c, self.s.classes]))
+    }
+
+    /// The same with another convolution.
+    pub fn last(&mut self, x: ValueId, name: &str, conv: &Conv) -> Result<ValueId> {
+        let x = self.active(x, &format!("{name}.in_0"), conv.io[0])?;
+        let x = self.net.conv(x, &format!("{name}.conv0"), conv)?;
         let x = match self.s.ending {
             super::Ending::Sigmoid => self.net.scaled(x, self.s.sigmoid_multiplier),
             super::Ending::Softmax | super::Ending::None => x,

@@ -2,24 +2,23 @@
 //! it or in the checkpoint itself, and a numbered folder for each fold.
 
 mod recipe;
+mod settings;
 
 use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::files::Files;
 use super::{Found, yaml};
-use crate::architectures::gandlf::{self, Ending, Kind, Settings};
+use crate::architectures::gandlf::{self, Settings};
 use crate::architectures::{checked, free_image};
-use crate::{Error, Result, Weights};
+use crate::{Error, Result};
 use ampoule_graph::build::Builder;
-use ampoule_graph::{Dim, Graph};
+use ampoule_graph::{Dim, Graph, Tensor};
 use ampoule_pipeline::RECIPE_KEY;
 use ampoule_pipeline::recipe::Task;
 use serde_json::Value;
 
 /// Ends of the names of checkpoints; the first that is there is taken.
 const CHECKPOINTS: [&str; 2] = ["_best.pth.tar", "_latest.pth.tar"];
-/// Most channels, filters and the like.
-const MOST: usize = 1 << 16;
 
 /// What a folder of GaNDLF holds.
 pub(super) struct Model {
@@ -101,16 +100,18 @@ pub(super) fn open(model: &Model) -> Result<Found> {
     if config.get("model").is_none() {
         return Err(config.wrong("has no `model`: neither a YAML file beside the checkpoint nor the checkpoint tells the architecture"));
     }
-    let mut notes = vec![
-        "results have not been compared with GaNDLF's own: compare some cases before you rely on them".into(),
-    ];
-    let classes = recipe::class_list(&config)?;
-    let s = settings(&config, &first.weights, classes.len())?;
-    let dense = gandlf::is_dense(&s.architecture).unwrap_or(false);
-    let task = task(&config, dense)?;
+    let mut notes = Vec::new();
+    let given = config.need("model")?.need("architecture")?;
+    let dense = gandlf::is_dense(&given.text()?.to_lowercase()).unwrap_or(false);
+    let task = settings::task(&config, dense)?;
+    let classes = match (task, settings::values(&first.weights)) {
+        (Task::Regression, Some(n)) => recipe::values(n),
+        _ => recipe::class_list(&config)?,
+    };
+    let s = settings::settings(&config, &first.weights, classes.len())?;
     let outputs: Vec<String> = (0..model.folds.len()).map(|i| format!("fold{i}")).collect();
     let mut b = Builder::new("gandlf");
-    let x = b.input("image", &free_image(s.channels, s.axes));
+    let x = b.input("image", &image(&s));
     let mut held = Some(first);
     for (fold, name) in model.folds.iter().zip(&outputs) {
         let read = match held.take() {
@@ -119,10 +120,20 @@ pub(super) fn open(model: &Model) -> Result<Found> {
         };
         let about = |e: Error| e.about(&files.path(fold));
         let mut w = read.weights.without_prefix("module.").for_arch("of the configuration");
+        if gandlf::is_wrapped(&s.architecture) {
+            w = w.without_prefix("model.");
+        }
         w.ignore(|k| k.ends_with("num_batches_tracked"));
-        let y = gandlf::build(&s, &mut b, &mut w, x).map_err(about)?;
+        let mut y = gandlf::build(&s, &mut b, &mut w, x).map_err(about)?;
+        if dense && gandlf::is_bare(&s) {
+            // They are compared with one half as probabilities are: less that, and through a logistic function, they are
+            // probabilities that one half parts in the same way.
+            let half = b.constant("half", Tensor::f32(&[], &[-0.5]));
+            y = b.add(y, half);
+        }
         w.finish().map_err(about)?;
         let dims = match dense {
+            true if gandlf::is_fixed(&s.architecture) => fixed(s.classes, &s),
             true => free_image(s.classes, s.axes),
             false => vec![Dim::Known(1), Dim::Known(s.classes)],
         };
@@ -136,98 +147,12 @@ pub(super) fn open(model: &Model) -> Result<Found> {
     Ok(Found { graph, notes })
 }
 
-fn task(config: &Config, dense: bool) -> Result<Task> {
-    let stated = config.get("problem_type").map(|p| p.text()).transpose()?;
-    Ok(match stated {
-        Some("regression") => Task::Regression,
-        _ if dense => Task::Segmentation,
-        _ => Task::Classification,
-    })
+/// The image that a network takes.
+fn image(s: &Settings) -> Vec<Dim> {
+    if gandlf::is_fixed(&s.architecture) { fixed(s.channels, s) } else { free_image(s.channels, s.axes) }
 }
 
-/// The network that the configuration asks for.
-fn settings(config: &Config, weights: &Weights, classes: usize) -> Result<Settings> {
-    let m = config.need("model")?;
-    let given = m.need("architecture")?;
-    let architecture = given.text()?.to_lowercase();
-    if gandlf::is_dense(&architecture).is_none() {
-        return Err(given.wrong(format_args!(
-            "is `{architecture}`, which is not known; known are {}",
-            gandlf::names().join(", ")
-        )));
-    }
-    let (patch, axes) = recipe::patch(config)?;
-    let channels = channels(&m, weights)?;
-    let number = |key: &str, usual: usize| m.get(key).map_or(Ok(usual), |c| c.size(MOST));
-    let norm = m.get("norm_type");
-    let norm = match norm.as_ref().map(|n| n.text()).transpose()?.map(str::to_lowercase).as_deref() {
-        Some("batch") | None => Kind::Batch,
-        Some("instance") => Kind::Instance,
-        Some("none") => Kind::None,
-        Some(other) => {
-            return Err(
-                m.wrong(format_args!("has the norm_type `{other}`; batch, instance and none are known"))
-            );
-        }
-    };
-    let last = m.get("final_layer");
-    let ending = match last.as_ref().and_then(|l| l.value().as_str()).map(str::to_lowercase).as_deref() {
-        Some("sigmoid" | "sig") => Ending::Sigmoid,
-        Some("softmax" | "soft") => Ending::Softmax,
-        None
-        | Some(
-            "none"
-            | "logits"
-            | "regression"
-            | "classification_but_not_softmax"
-            | "classification_without_softmax",
-        ) => Ending::None,
-        Some(other) => {
-            return Err(
-                m.wrong(format_args!("has the final_layer `{other}`; sigmoid, softmax and none are known"))
-            );
-        }
-    };
-    if let Some(c) = m.get("converter_type") {
-        return Err(c.wrong("converts a network of images to volumes, which is not known"));
-    }
-    let depth = depth(&patch[..axes], number("depth", 4)?);
-    if let (true, Some(0 | 1)) = (architecture.ends_with("multilayer"), Some(depth)) {
-        return Err(m.wrong("has a patch_size that can be halved less than twice"));
-    }
-    Ok(Settings {
-        architecture,
-        axes,
-        channels,
-        classes: number("num_classes", classes)?,
-        base: number("base_filters", 32)?,
-        norm,
-        ending,
-        sigmoid_multiplier: m.get("sigmoid_input_multiplier").map_or(Ok(1.0), |c| c.number())? as f32,
-        depth,
-        patch: patch[..axes].to_vec(),
-    })
-}
-
-/// Channels of the image: the configuration may leave them to the table of cases, and then the first weights tell.
-fn channels(m: &Config, weights: &Weights) -> Result<usize> {
-    let firsts = ["ins.conv0.weight", "features.0.weight", "features.conv1.weight", "conv0_1x1.conv.weight"];
-    let told =
-        firsts.iter().flat_map(|n| [weights.dims(n), weights.dims(&format!("module.{n}"))]).flatten().next();
-    match told.and_then(|d| d.get(1).copied()) {
-        Some(n) => Ok(n),
-        None => m.need("num_channels")?.size(MOST),
-    }
-}
-
-/// How often a patch can be halved, at most `wanted` times (`checkPatchDimensions`).
-fn depth(patch: &[usize], wanted: usize) -> usize {
-    if patch.iter().all(|n| *n >= 1 << (wanted + 1) && n % (1 << wanted) == 0) {
-        return wanted;
-    }
-    let halvings = |n: &usize| {
-        let k = n.trailing_zeros() as usize;
-        if *n >> k == 1 { k.saturating_sub(1) } else { k }
-    };
-    patch.iter().map(halvings).min().unwrap_or(0)
+/// An image of the patch's size.
+fn fixed(channels: usize, s: &Settings) -> Vec<Dim> {
+    [1, channels].iter().chain(&s.patch).map(|n| Dim::Known(*n)).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::super::config::Config;
 use crate::Result;
-use crate::architectures::gandlf::{Ending, Settings};
+use crate::architectures::gandlf::{self, Ending, Settings};
 use ampoule_pipeline::Recipe;
 use ampoule_pipeline::recipe::*;
 use serde_json::Value;
@@ -78,6 +78,12 @@ pub(super) fn class_list(config: &Config) -> Result<Vec<(String, u16)>> {
     Ok(items.into_iter().zip(values).collect())
 }
 
+/// Names of the values of a regression.
+pub(super) fn values(n: usize) -> Vec<(String, u16)> {
+    let name = |i: usize| if n == 1 { "value".to_owned() } else { format!("value_{i}") };
+    (0..n).map(|i| (name(i), i as u16)).collect()
+}
+
 /// The recipe of the configuration.
 pub(super) fn recipe(p: &Parts, notes: &mut Vec<String>) -> Result<Recipe> {
     let (config, s) = (p.config, p.settings);
@@ -93,32 +99,27 @@ pub(super) fn recipe(p: &Parts, notes: &mut Vec<String>) -> Result<Recipe> {
     }
     // Normalisation comes last, wherever it stands.
     preprocess.extend(last);
-    let mechanism = config.get("inference_mechanism");
-    let told = |key: &str| mechanism.as_ref().and_then(|m| m.get(key));
-    let overlap = told("patch_overlap").map_or(Ok(0), |c| c.size(SIDE))?;
-    match told("grid_aggregator_overlap").map_or(Ok("crop"), |c| c.text())? {
-        "average" => {}
-        "crop" if p.task == Task::Segmentation => notes.push(
-            "where windows overlap their scores are averaged; GaNDLF's grid_aggregator_overlap is `crop`, which takes those of the later window".into(),
-        ),
-        "crop" => {}
-        other => return Err(mechanism.map_or_else(|| config.wrong(""), |m| m.wrong(format_args!("has the grid_aggregator_overlap `{other}`; crop and average are known")))),
-    }
-    let smallest = patch[..s.axes].iter().copied().min().unwrap_or(1);
-    // A quarter of a voxel keeps the step whole where the share is not.
-    let share = if overlap == 0 { 0.0 } else { (overlap as f64 - 0.25) / smallest as f64 };
-    let window = Window {
-        size: patch[..s.axes].to_vec(),
-        overlap: share.clamp(0.0, 0.94),
-        blend: Weighting::Average,
-        style: WindowStyle::Monai,
-        border: PadMode::Constant,
-    };
     let slides = modality != "rad" && !volume;
+    let window = if slides { stride(config, &patch)? } else { grid(config, &patch[..s.axes])? };
+    let part = if slides { slide(&window) } else { None };
+    if let Some(slide) = &part {
+        notes.push(format!(
+            "slides are read at their finest level in windows of {} pixels, wherever there is tissue up to the borders; GaNDLF leaves out the right and the lower border",
+            slide.window
+        ));
+    }
+    let bare = p.task == Task::Segmentation && gandlf::is_bare(s);
     let network = Network {
         outputs: p.outputs.clone(),
+        // Means of patches are means of what the network gives.
+        combine: match (p.task, s.ending) {
+            (Task::Segmentation, _) if bare => Combine::Logits,
+            (Task::Classification, Ending::None) => Combine::Logits,
+            _ => Combine::Probabilities,
+        },
         activation: match (p.task, s.ending) {
             (Task::Classification, Ending::None) => Activation::Softmax,
+            (Task::Segmentation, _) if bare => Activation::Sigmoid,
             _ => Activation::None,
         },
         // torchio's images are x, y, z; tiles of slides are rows and columns.
@@ -154,8 +155,81 @@ pub(super) fn recipe(p: &Parts, notes: &mut Vec<String>) -> Result<Recipe> {
         label: p.classes.iter().enumerate().map(label).collect(),
         dropped: Vec::new(),
         postprocess: postprocess(config, notes)?,
-        slide: None,
+        slide: part,
         outputs: Outputs::default(),
+    })
+}
+
+/// torchio's grid of patches.
+fn grid(config: &Config, patch: &[usize]) -> Result<Window> {
+    let mechanism = config.get("inference_mechanism");
+    let told = |key: &str| mechanism.as_ref().and_then(|m| m.get(key));
+    let overlap = told("patch_overlap").map_or(Ok(0), |c| c.size(SIDE))?;
+    let wrong =
+        |reason: String| mechanism.as_ref().map_or_else(|| config.wrong(&reason), |m| m.wrong(&reason));
+    let blend = match told("grid_aggregator_overlap").map_or(Ok("crop"), |c| c.text())? {
+        "average" => Weighting::Average,
+        "crop" => Weighting::Crop,
+        other => {
+            return Err(wrong(format!(
+                "has the grid_aggregator_overlap `{other}`; crop and average are known"
+            )));
+        }
+    };
+    if !overlap.is_multiple_of(2) || patch.iter().any(|n| overlap >= *n) {
+        return Err(wrong(format!(
+            "has a patch_overlap of {overlap}; it must be even and below every size of the patch"
+        )));
+    }
+    Ok(Window {
+        size: patch.to_vec(),
+        overlap: 0.0,
+        overlap_voxels: Some(overlap),
+        blend,
+        style: WindowStyle::Monai,
+        border: PadMode::Constant,
+    })
+}
+
+/// Windows of a slide, which lie `stride_size` apart, or half of a patch.
+fn stride(config: &Config, patch: &[usize]) -> Result<Window> {
+    let given = config.get("stride_size");
+    let step = match &given {
+        Some(c) => c.sizes_or_one(2, SIDE)?,
+        None => patch[..2].iter().map(|n| n / 2).collect(),
+    };
+    let shared: Vec<Option<usize>> = (0..2).map(|i| patch[i].checked_sub(step[i])).collect();
+    match shared[..] {
+        [Some(a), Some(b)] if a == b && a < patch[0].min(patch[1]) => Ok(Window {
+            size: patch[..2].to_vec(),
+            overlap: 0.0,
+            overlap_voxels: Some(a),
+            blend: Weighting::Average,
+            style: WindowStyle::Monai,
+            border: PadMode::Constant,
+        }),
+        _ => Err(given.map_or_else(
+            || config.wrong("has a patch_size with other overlaps across than down"),
+            |c| c.wrong("must leave the same overlap of patches across and down, and no gap"),
+        )),
+    }
+}
+
+/// How slides are cut into windows: their finest level as it is, where there is tissue.
+fn slide(window: &Window) -> Option<Slide> {
+    let side = window.size[0];
+    let shared = window.overlap_voxels.unwrap_or(0);
+    // A quarter of a pixel keeps the step whole where the share is not.
+    let share = if shared == 0 { 0.0 } else { (shared as f64 - 0.25) / side as f64 };
+    (window.size[1] == side && side >= 16 && share < 0.95).then(|| Slide {
+        mpp: None,
+        level: Some(0),
+        window: side,
+        overlap: share,
+        blend: Weighting::Average,
+        tissue: TissueRule::Otsu,
+        clip: false,
+        smallest: 0.0,
     })
 }
 
@@ -184,16 +258,8 @@ fn inputs(s: &Settings, volume: bool) -> Result<Vec<Input>> {
     }
 }
 
-/// One key of `data_preprocessing`.
-fn step(
-    key: &str,
-    c: &Config,
-    volume: bool,
-    into: &mut Vec<Step>,
-    last: &mut Option<Step>,
-    notes: &mut Vec<String>,
-) -> Result<()> {
-    let number = |k: &str, usual: f64| c.get(k).map_or(Ok(usual), |v| v.number());
+/// A step that normalises, by its key in lower case.
+fn normalisation(lower: &str, volume: bool) -> Option<Step> {
     let z = |over, outside| Step::ZScore {
         over,
         // torchio takes the colours of an image together.
@@ -209,11 +275,7 @@ fn step(
         deviation: deviation.into(),
         maximum: 255.0,
     };
-    let lower = key.to_lowercase();
-    if c.value() == &Value::Bool(false) {
-        return Ok(());
-    }
-    let normalize = match lower.as_str() {
+    match lower {
         "normalize" => Some(z(Over::All, Outside::Change)),
         "normalize_positive" => Some(z(Over::Positive, Outside::Change)),
         "normalize_nonzero" => Some(z(Over::Nonzero, Outside::Change)),
@@ -222,7 +284,27 @@ fn step(
         "normalize_standardize" => Some(colours([0.5; 3], [0.5; 3])),
         "normalize_div_by_255" => Some(Step::Divide { by: Divisor::Number(255.0) }),
         _ => None,
-    };
+    }
+}
+
+/// One key of `data_preprocessing`.
+fn step(
+    key: &str,
+    c: &Config,
+    volume: bool,
+    into: &mut Vec<Step>,
+    last: &mut Option<Step>,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let number = |k: &str, usual: f64| c.get(k).map_or(Ok(usual), |v| v.number());
+    let lower = key.to_lowercase();
+    if lower.starts_with("resize") && !volume {
+        notes.push(format!("{key}: SimpleITK cuts off fractions, by its last bits also some that are none; grey values may differ from GaNDLF's by one"));
+    }
+    if c.value() == &Value::Bool(false) {
+        return Ok(());
+    }
+    let normalize = normalisation(&lower, volume);
     if normalize.is_some() {
         // The first of them counts.
         if last.is_none() {
@@ -231,12 +313,24 @@ fn step(
         return Ok(());
     }
     match lower.as_str() {
+        "to_canonical" if !volume => return Err(c.wrong("turns photos by half a turn, which is not known")),
+        "to_canonical" if matches!(into.first(), Some(Step::Resize { .. })) => {
+            return Err(c.wrong(
+                "turns a volume after it was resized from the origin of its file, which is not known",
+            ));
+        }
         "to_canonical" => into.insert(0, Step::Orient { to: "RAS".into() }),
         "clip" | "clamp" => into.push(Step::Clip {
             low: number("min", f64::MIN_POSITIVE)?,
             high: number("max", f32::MAX as f64)?,
         }),
-        "rescale" => into.extend(rescale(c)?),
+        "threshold" => into.push(Step::Threshold {
+            low: number("min", f64::MIN_POSITIVE)?,
+            high: number("max", f32::MAX as f64)?,
+        }),
+        "rescale" => {
+            into.extend(rescale(c, if volume { Channels::Each } else { Channels::Together }, notes)?)
+        }
         // Training only.
         "crop_external_zero_planes" => {}
         // Images are read without transparency.
@@ -254,19 +348,27 @@ fn step(
                 across: Across::Nearest,
                 back: Back::Nearest,
             });
-            notes.push("results return to the grid of the image; GaNDLF leaves them on the grid that it resampled to".into());
+            notes.push("results return to the grid of the image; GaNDLF leaves them on the grid that it resampled to, and cuts off what it interpolates where a file holds whole numbers".into());
         }
-        "resize" | "resize_image" | "resize_images" | "resize_patch" => {
-            let size = if c.value().is_number() {
-                vec![c.size(SIDE)?; if volume { 3 } else { 2 }]
-            } else {
-                c.sizes(SIDE)?
-            };
-            into.push(Step::Resize {
-                size: SizeKey { size, shorter: None },
-                method: Method::Linear,
-                back: Back::Nearest,
-            });
+        "resize_patch" => {
+            into.extend(resize(c, volume, SpacingRule::Nnunet)?);
+        }
+        // Images are resized by SimpleITK before anything else, patches by torchio.
+        "resize" | "resize_image" | "resize_images" => {
+            if matches!(into.first(), Some(Step::Orient { .. })) {
+                return Err(c.wrong("resizes a volume from the origin of its file before `to_canonical` turns it, which is not known"));
+            }
+            drop(into.splice(0..0, resize(c, volume, SpacingRule::Simpleitk)?));
+        }
+        "histogram_matching" | "histogram_equalization" | "adaptive_histogram_equalization" if volume => {
+            notes.push(format!(
+                "{key} does nothing in GaNDLF 0.1.5, which drops its result, and nothing here"
+            ));
+        }
+        "stain_normalization" => {
+            notes.push(format!(
+                "{key} does nothing in GaNDLF 0.1.5, which does not look at it, and nothing here"
+            ));
         }
         _ => {
             return Err(c.wrong("changes what the network sees and is not known; write a recipe (`ampoule generate recipe FOLDER` prints one without it once the key is removed)"));
@@ -275,8 +377,35 @@ fn step(
     Ok(())
 }
 
-/// torchio's `RescaleIntensity`.
-fn rescale(c: &Config) -> Result<Option<Step>> {
+/// The image brought to a size. Photos hold whole numbers, of which SimpleITK cuts off what is interpolated.
+fn resize(c: &Config, volume: bool, rule: SpacingRule) -> Result<Vec<Step>> {
+    let axes = if volume { 3 } else { 2 };
+    let mut size = if c.value().is_number() { vec![c.size(SIDE)?; axes] } else { c.sizes(SIDE)? };
+    if size.len() == 3 && axes == 2 && size[2] == 1 {
+        size.pop();
+    }
+    if size.len() != axes || size.contains(&0) {
+        return Err(c.wrong(format_args!("must be {axes} sizes above 0")));
+    }
+    let resize = Step::Resize {
+        size: SizeKey { size, shorter: None },
+        method: Method::Linear,
+        rule,
+        back: Back::Nearest,
+    };
+    Ok(match volume {
+        true => vec![resize],
+        // What rounding took from a whole number is given back first.
+        false => vec![resize, Step::Scale { by: 1.0, add: 1e-3 }, Step::Truncate {}],
+    })
+}
+
+/// torchio's `RescaleIntensity` with what GaNDLF's parser fills in: values are held within percentiles, then one range
+/// becomes another.
+fn rescale(c: &Config, channels: Channels, notes: &mut Vec<String>) -> Result<Vec<Step>> {
+    if c.value().is_null() {
+        return Ok(vec![Step::MinMax { channels }]);
+    }
     let pair = |key: &str, usual: [f64; 2]| -> Result<[f64; 2]> {
         let Some(v) = c.get(key) else { return Ok(usual) };
         match v.numbers()?[..] {
@@ -285,24 +414,14 @@ fn rescale(c: &Config) -> Result<Option<Step>> {
         }
     };
     let to = pair("out_min_max", [0.0, 1.0])?;
-    if let Some(v) = c.get("in_min_max") {
-        let [low, high] = pair("in_min_max", [0.0, 1.0])?;
-        if v.value().is_null() {
-            return Ok(None);
-        }
-        let by = (to[1] - to[0]) / (high - low);
-        return Ok(Some(Step::Scale { by, add: to[0] - low * by }));
+    let [low, high] = pair("percentiles", [5.0, 95.0])?;
+    let [least, most] = pair("in_min_max", [15.0, 125.0])?;
+    if c.get("in_min_max").is_none() {
+        notes.push("rescale has no in_min_max; 15 to 125 is taken for it, as GaNDLF 0.1.5 does".into());
     }
-    let [low, high] = pair("percentiles", [0.0, 100.0])?;
-    Ok(Some(Step::PercentileRescale {
-        low: low / 100.0,
-        high: high / 100.0,
-        over: Over::All,
-        channels: Channels::Each,
-        clip: true,
-        to,
-        keep: String::new(),
-    }))
+    let by = (to[1] - to[0]) / (most - least);
+    let clip = Step::PercentileClip { low: low / 100.0, high: high / 100.0, over: Over::All, channels };
+    Ok(vec![clip, Step::Scale { by, add: to[0] - least * by }])
 }
 
 fn postprocess(config: &Config, notes: &mut Vec<String>) -> Result<Vec<Post>> {

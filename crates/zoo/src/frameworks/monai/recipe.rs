@@ -186,6 +186,7 @@ fn window(config: &Config, axes: usize) -> Result<Option<Window>> {
     Ok(Some(Window {
         size,
         overlap: overlap.clamp(0.0, 0.94),
+        overlap_voxels: None,
         blend,
         style: WindowStyle::Monai,
         border: PadMode::Constant,

@@ -124,6 +124,7 @@ impl Before {
                 self.steps.push(Step::Resize {
                     size: SizeKey { size, shorter: None },
                     method: Method::Linear,
+                    rule: SpacingRule::Nnunet,
                     back: Back::Linear,
                 });
             }

@@ -149,6 +149,7 @@ pub(super) fn recipe(p: &Parts) -> Result<Recipe> {
         window: Some(Window {
             size: window,
             overlap: 0.5,
+            overlap_voxels: None,
             blend: Weighting::Gaussian,
             style: WindowStyle::Nnunet,
             border: PadMode::Constant,

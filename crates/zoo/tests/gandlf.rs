@@ -1,0 +1,243 @@
+//! Model folders of GaNDLF and BrainMaGe give what their own code predicts (scripts/golden_gandlf_models.py,
+//! scripts/golden_brainmage.py).
+
+use ampoule_engine::Options;
+use ampoule_imaging::Volume;
+use ampoule_imaging::formats::read_volume;
+use ampoule_imaging::photo::read_labels;
+use ampoule_pipeline::{Batch, Model, OutputOptions, Progress, collect, run_cases};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// The largest difference of a score.
+const SCORE: f64 = 1e-3;
+/// The largest share of voxels or pixels whose labels differ.
+const LABELS: f64 = 1e-3;
+
+struct Quiet;
+
+impl Progress for Quiet {}
+
+fn golden(kind: &str, name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(kind).join(name)
+}
+
+/// The model of a golden folder, which may be an archive, with what was noted.
+fn model(from: &Path) -> (Model, Vec<String>) {
+    let folder = from.join("model");
+    let path = if folder.is_dir() { folder } else { from.join("model.zip") };
+    let opened = ampoule_zoo::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let options = Options { isa: ampoule_testing::asked_tier(), ..Default::default() };
+    let model = Model::from_graph(opened.graph, None, opened.sha256, options);
+    (model.unwrap_or_else(|e| panic!("{}: {e}", path.display())), opened.notes)
+}
+
+/// Runs a golden case into a folder, and gives what was noted of the model.
+fn run(from: &Path, out: &Path) -> Vec<String> {
+    let (mut model, notes) = model(from);
+    let found = collect(&model.recipe, &[from.join("case")], None).unwrap();
+    let outputs = OutputOptions { probabilities: true, ..Default::default() };
+    let batch = Batch { outputs, ..Default::default() };
+    let done = run_cases(&mut model, &found.cases, found.skipped, out, &batch, &mut Quiet).unwrap();
+    let failed: Vec<String> = done.failures().iter().map(|(p, e)| format!("{}: {e}", p.display())).collect();
+    assert!(failed.is_empty() && done.counts()[0] > 0, "{}: {failed:?}", from.display());
+    notes
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// Files of a folder whose names fit, in order.
+fn files(folder: &Path, fits: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let list = std::fs::read_dir(folder).unwrap().flatten().map(|e| e.path());
+    let mut all: Vec<PathBuf> = list.filter(|p| fits(&p.file_name().unwrap().to_string_lossy())).collect();
+    all.sort();
+    all
+}
+
+/// Values of a volume, or grey values of an image.
+fn values(path: &Path) -> Volume<f32> {
+    if path.extension().is_some_and(|e| e == "png") {
+        let v = read_labels(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        return Volume { dims: v.dims, data: v.data.iter().map(|v| *v as f32).collect() };
+    }
+    read_volume(path, None, 1 << 30).unwrap_or_else(|e| panic!("{}: {e}", path.display())).to_f32().0
+}
+
+fn labels_agree(from: &Path, out: &Path) {
+    let (name, mine) = (from.display(), |n: &str| n.ends_with("_mask.nii.gz") || n.ends_with("_mask.png"));
+    let ours = values(&files(out, mine)[0]);
+    let theirs = values(&files(from, |n| n.starts_with("labels"))[0]);
+    assert_eq!(ours.dims, theirs.dims, "{name}");
+    let differ = ours.data.iter().zip(&theirs.data).filter(|(a, b)| a != b).count();
+    let share = differ as f64 / ours.data.len() as f64;
+    println!("{name}: {differ} of {} labels differ", ours.data.len());
+    assert!(share <= LABELS, "{name}: {differ} labels differ, {share}");
+    assert!(theirs.data.iter().any(|v| *v > 0.0), "{name} has labels to compare");
+}
+
+/// Scores at some places; those of images are written in steps of `step`.
+fn scores_agree(from: &Path, out: &Path, step: f64) {
+    let name = from.display();
+    // Networks without a function at their end are written as what one half parts as it parts their own numbers.
+    let bare = ["msdnet", "dynunet"].iter().any(|n| from.ends_with(n));
+    let logistic = |v: f64| if bare { 1.0 / (1.0 + (0.5 - v).exp()) } else { v };
+    let scores = json(&from.join("scores.json"));
+    let maps: Vec<Volume<f32>> = files(out, |n| n.contains("_prob")).iter().map(|p| values(p)).collect();
+    let (places, rows) = (scores["xyz"].as_array().unwrap(), scores["scores"].as_array().unwrap());
+    assert!(!maps.is_empty() && rows.len() > 100, "{name}");
+    for map in &maps {
+        let worst = |k: usize| {
+            let one = |(at, row): (&Value, &Value)| {
+                let at = [0, 1, 2].map(|i| at[i].as_u64().unwrap() as usize);
+                let own =
+                    map.data[map.index(at[0], at[1], at[2])] as f64 * if step > 0.0 { step } else { 1.0 };
+                (own - logistic(row[k].as_f64().unwrap())).abs()
+            };
+            places.iter().zip(rows).map(one).fold(0.0, f64::max)
+        };
+        let channels = rows[0].as_array().unwrap().len();
+        let best = (0..channels).map(worst).fold(f64::INFINITY, f64::min);
+        println!("{name}: scores differ by {best:.2e}");
+        assert!(best <= 0.5 * step + SCORE, "{name}: a score differs by {best}");
+    }
+}
+
+#[test]
+fn networks_of_volumes_segment_as_gandlf_does() {
+    let all = [
+        "resunet",
+        "unet",
+        "crop",
+        "light_unet",
+        "unet_multilayer",
+        "deep_resunet",
+        "uinc",
+        "fcn",
+        "msdnet",
+        "transunet",
+        "dynunet",
+    ];
+    for name in all {
+        let (from, d) = (golden("gandlf", name), tempfile::tempdir().unwrap());
+        run(&from, d.path());
+        labels_agree(&from, d.path());
+        scores_agree(&from, d.path(), 0.0);
+    }
+}
+
+#[test]
+fn networks_of_photos_segment_as_gandlf_does() {
+    for name in ["deep_unet_photo", "unetr", "imagenet_unet"] {
+        let (from, d) = (golden("gandlf", name), tempfile::tempdir().unwrap());
+        run(&from, d.path());
+        labels_agree(&from, d.path());
+        scores_agree(&from, d.path(), 1.0 / 255.0);
+    }
+}
+
+/// Some columns of a table.
+fn columns(path: &Path, names: &[&str]) -> Vec<Vec<f64>> {
+    let table = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut lines = table.lines().map(|l| l.split(',').map(str::to_owned).collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    let column = |n: &&str| header.iter().position(|h| h == n).unwrap_or_else(|| panic!("{n}: {header:?}"));
+    let at: Vec<usize> = names.iter().map(column).collect();
+    lines.map(|row| at.iter().map(|i| row[*i].parse().unwrap()).collect()).collect()
+}
+
+#[test]
+fn classifiers_score_as_gandlf_does() {
+    let softmax = |row: &[f64]| {
+        let all: Vec<f64> = row.iter().map(|v| v.exp()).collect();
+        let sum: f64 = all.iter().sum();
+        all.iter().map(|v| v / sum).collect::<Vec<f64>>()
+    };
+    for name in ["vgg11", "densenet121", "resnet18", "resnet50", "efficientnetb0", "regression"] {
+        let (from, d) = (golden("gandlf", name), tempfile::tempdir().unwrap());
+        run(&from, d.path());
+        let names: &[&str] = if name == "regression" { &["value"] } else { &["prob_0", "prob_1", "prob_2"] };
+        let ours = columns(&d.path().join("cases.csv"), names);
+        let scores = json(&from.join("scores.json"));
+        let row = |v: &Value| v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect::<Vec<f64>>();
+        let theirs: Vec<Vec<f64>> = scores["scores"].as_object().unwrap().values().map(row).collect();
+        assert_eq!(ours.len(), theirs.len(), "{name}");
+        for (a, b) in ours.iter().zip(&theirs) {
+            // Of a network without a function at its end GaNDLF writes the softmax.
+            let b = if name == "resnet18" { softmax(b) } else { b.clone() };
+            let worst = a.iter().zip(&b).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
+            println!("{name}: scores differ by {worst:.2e}");
+            // Its photos are resized, where SimpleITK's last bits decide which whole number is cut off to the one below.
+            let most = if name == "resnet50" { 10.0 * SCORE } else { SCORE };
+            assert!(worst <= most, "{name}: {a:?} and {b:?}");
+        }
+    }
+}
+
+#[test]
+fn tiles_are_segmented_as_gandlf_does_where_all_its_windows_lie() {
+    let (from, d) = (golden("gandlf", "histology"), tempfile::tempdir().unwrap());
+    run(&from, d.path());
+    scores_agree(&from, d.path(), 1.0 / 255.0);
+}
+
+#[test]
+fn windows_of_slides_are_classified_as_gandlf_does_up_to_the_borders() {
+    let (from, d) = (golden("gandlf", "histology_classes"), tempfile::tempdir().unwrap());
+    let notes = run(&from, d.path());
+    assert!(notes.iter().any(|n| n.contains("finest level")), "{notes:?}");
+    let ours = columns(&d.path().join("case3.csv"), &["minx", "miny", "prob_0", "prob_1", "prob_2"]);
+    let names = ["x_coords", "y_coords", "probability_0", "probability_1", "probability_2"];
+    let theirs = columns(&from.join("output_predictions.csv"), &names);
+    let mut both = 0;
+    for row in &theirs {
+        let Some(own) = ours.iter().find(|o| o[..2] == row[..2]) else { continue };
+        both += 1;
+        let worst = own.iter().zip(row).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst <= SCORE, "{own:?} and {row:?}");
+    }
+    println!("{both} windows are those of both, of {} and {}", ours.len(), theirs.len());
+    assert!(both >= 20, "{both} windows are those of both, of {} and {}", ours.len(), theirs.len());
+    // GaNDLF leaves out the lower border.
+    let last = |rows: &[Vec<f64>]| rows.iter().map(|r| r[1]).fold(0.0, f64::max);
+    assert!(last(&ours) == 256.0 && last(&theirs) < 256.0, "{} and {}", last(&ours), last(&theirs));
+}
+
+#[test]
+fn brains_are_found_as_brainmage_does() {
+    let (from, d) = (golden("brainmage", "any"), tempfile::tempdir().unwrap());
+    let notes = run(&from, d.path());
+    assert!(notes.iter().all(|n| !n.contains("not been compared")), "{notes:?}");
+    labels_agree(&from, d.path());
+}
+
+#[test]
+fn what_gandlf_means_and_is_not_known_is_refused_by_name() {
+    let d = tempfile::tempdir().unwrap();
+    for e in std::fs::read_dir(golden("gandlf", "resunet").join("model")).unwrap().flatten() {
+        std::fs::write(d.path().join(e.file_name()), std::fs::read(e.path()).unwrap()).unwrap();
+    }
+    let config = d.path().join("config.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let with = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        std::fs::write(&config, text.replace(from, to)).unwrap();
+        match ampoule_zoo::open(d.path()) {
+            Err(e) => e.to_string(),
+            Ok(_) => panic!("{to} is opened"),
+        }
+    };
+    let said = with("normalize_nonZero", "normalize_by_val");
+    assert!(said.contains("data_preprocessing.normalize_by_val") && said.contains("not known"), "{said}");
+    let said = with("architecture: resunet", "architecture: sdnet");
+    assert!(said.contains("random numbers"), "{said}");
+    let said = with("patch_size:\n- 32\n- 32\n- 32", "patch_size: 50m");
+    assert!(said.contains("microns"), "{said}");
+    let said = with("patch_overlap: 16", "patch_overlap: 15");
+    assert!(said.contains("must be even"), "{said}");
+    let said = with("grid_aggregator_overlap: average", "grid_aggregator_overlap: hann");
+    assert!(said.contains("hann") && said.contains("crop"), "{said}");
+    let said = with("architecture: resunet", "architecture: unetr");
+    assert!(said.contains("transformer.embed.patch_embed"), "{said}");
+}
