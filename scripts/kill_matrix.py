@@ -48,7 +48,7 @@ CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 PATIENCE = 30
 # Keys of records and results that tell of times, memory and who did it.
 VOLATILE = {"timings_ms", "peak_rss_mib", "threads", "finished", "seconds", "cells", "machine", "time", "started", "host", "pid",
-            "sensitivity", "run", "tiles_per_second", "network_share"}
+            "sensitivity", "run", "tiles_per_second", "network_share", "command"}
 TEMPORARY = (".tmp-", "-lock")
 
 
@@ -262,7 +262,9 @@ class Bench:
         return folder / self.task.output
 
     def command(self, folder):
-        return [self.ampoule, *self.arguments, "-o", str(self.place(folder)), "--quiet", "--threads", "2"]
+        # A study's file says how many threads.
+        threads = [] if self.arguments[0] == "study" else ["--threads", "2"]
+        return [self.ampoule, *self.arguments, "-o", str(self.place(folder)), "--quiet", *threads]
 
     def run(self, folder, moment, how):
         """Runs the command; ends it after `moment` seconds with the signal `how`. Gives its code and what it said; a code of

@@ -51,6 +51,7 @@ pub(crate) fn worst(
     }
     let mut bytes = Vec::new();
     write_rgb(&mut bytes, &photo).map_err(|e| Error::File { path: path.clone(), reason: e.to_string() })?;
+    ampoule_files::remove_left_over(&path);
     write_atomic(&path, |out| out.write_all(&bytes)).map_err(fail)?;
     let case = case.main().file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Some(Picture { file: file.into(), case, dice }))

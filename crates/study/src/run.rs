@@ -211,7 +211,9 @@ fn sets(w: &Workload, original: &Original) -> Result<Sets> {
 /// Opens the journal in the study's folder.
 fn open_journal(study: &Study, originals: &[(Original, Sets)]) -> Result<Journal> {
     let first = Entry::Study { key: key(study, originals) };
-    Ok(Journal::open(&study.folder.join("journal.jsonl"), first, study.overwrite)?)
+    let path = study.folder.join("journal.jsonl");
+    ampoule_files::remove_left_over(&path);
+    Ok(Journal::open(&path, first, study.overwrite)?)
 }
 
 /// What the entries of a journal depend on.

@@ -311,6 +311,7 @@ fn label(task: &Task, cases: &[Case], folder: &Path) -> Result<Vec<Labelled>, Fa
         match model.run(case, 0.0) {
             Ok((found, ..)) => {
                 let bytes: Vec<u8> = found.labels.data.iter().flat_map(|v| v.to_le_bytes()).collect();
+                ampoule_files::remove_left_over(&labels);
                 write_atomic(&labels, |out| out.write_all(&bytes))
                     .map_err(|e| format!("{}: {e}", labels.display()))?;
                 (row.dims, row.spacing, row.classes) = (found.labels.dims, found.spacing, found.classes);
