@@ -3,9 +3,45 @@
 # .venv with the oracles at pinned versions, the networks' packages in target/wheels, the Colin27 head in
 # target/heads, and a scanner's slide in target/slides. Everything comes through the package managers that are set up here; what
 # cannot be had is said and skipped.
+#   scripts/oracles.sh             what tests compare with
+#   scripts/oracles.sh evidence    makes the golden values of statistics and of other packages' metrics again (scipy, statsmodels,
+#                                  medpy, MONAI, surface-distance; PyTorch is large), and fails where they are not those committed
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p target/wheels target/heads
+
+if [ "${1:-}" = evidence ]; then
+  if ! .venv-evidence/bin/python -c 'import scipy, statsmodels, medpy, monai, surface_distance' 2>/dev/null; then
+    python3 -m venv .venv-evidence
+    # medpy builds from source, and finds numpy where it is installed already.
+    .venv-evidence/bin/pip install --quiet --disable-pip-version-check numpy==2.2.1 scipy==1.15.0 setuptools wheel
+    .venv-evidence/bin/pip install --quiet --disable-pip-version-check statsmodels==0.14.4 medpy==0.5.2 surface-distance==0.1 monai==1.4.0 torch
+  fi
+  golden=crates/eval/tests/golden
+  work=$(mktemp -d)
+  trap 'cp "$work"/*.json "$golden"/; rm -rf "$work"' EXIT
+  cp "$golden"/evidence.json "$golden"/like.json "$work"/
+  .venv-evidence/bin/python scripts/golden_evidence.py
+  .venv-evidence/bin/python scripts/golden_like.py
+  .venv-evidence/bin/python - "$golden" "$work" <<'PY'
+import json, math, pathlib, sys
+
+def same(a, b):
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9)
+    return a == b
+
+new, old = map(pathlib.Path, sys.argv[1:])
+off = [n for n in ("evidence.json", "like.json") if not same(json.loads((new / n).read_text()), json.loads((old / n).read_text()))]
+print(f"oracles: not as committed: {', '.join(off)}" if off else "oracles: the golden values of statistics and metrics are those committed")
+sys.exit(bool(off))
+PY
+  exit
+fi
 
 if ! .venv/bin/python -c 'import onnx, nibabel, scipy, skimage, sklearn, onnxruntime, openslide, imagecodecs, shapely' 2>/dev/null; then
   python3 -m venv .venv || { echo "oracles: python3 with venv is missing (Debian, Ubuntu: apt-get install python3-venv; Fedora: dnf install python3 python3-pip)"; exit 1; }

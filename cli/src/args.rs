@@ -115,12 +115,9 @@ pub enum Command {
     Study(Study),
     /// Merge the results of studies, for example of several machines, into one report.
     Report(Report),
-    /// The process of one cell of `study`.
+    /// The process of one cell of `study`; standard input says what to do.
     #[command(hide = true)]
-    StudyWorker {
-        /// File that says what to do.
-        task: PathBuf,
-    },
+    StudyWorker,
     /// Serve models: tensors (Open Inference Protocol over HTTP and gRPC), files, and a page to drop files on.
     #[cfg(feature = "serve")]
     Serve(Serve),

@@ -26,6 +26,7 @@ use crate::args::{Cli, Command, Global};
 use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_engine::{Options, Precision};
+use ampoule_files::Scratch;
 use ampoule_graph::Graph;
 use ampoule_pipeline::{Error as PipelineError, Model, RECIPE_KEY, Recipe};
 use ampoule_zoo::Located;
@@ -57,7 +58,7 @@ pub fn run(cli: &Cli) -> Outcome {
         Command::Optimize(a) => optimize::run(g, a, &cli.given),
         Command::Study(a) => study::run(g, a),
         Command::Report(a) => report::run(g, a),
-        Command::StudyWorker { task } => study::worker(task),
+        Command::StudyWorker => study::worker(),
         #[cfg(feature = "serve")]
         Command::Serve(a) => serve::run(g, a),
         #[cfg(feature = "serve")]
@@ -80,7 +81,7 @@ fn runs_networks(command: &Command) -> bool {
         | Command::Bench(_)
         | Command::BenchWorker { .. }
         | Command::Optimize(_)
-        | Command::StudyWorker { .. } => true,
+        | Command::StudyWorker => true,
         #[cfg(feature = "serve")]
         Command::Serve(_) | Command::Listen(_) => true,
         #[cfg(feature = "serve")]
@@ -212,7 +213,7 @@ fn read_shaped(
 struct ModelFile {
     path: PathBuf,
     /// Where another model was written as one; gone when this is.
-    _folder: Option<tempfile::TempDir>,
+    _folder: Option<Scratch>,
 }
 
 /// The ONNX file that MODEL means; another model is written as one in a temporary folder.
@@ -223,7 +224,7 @@ fn as_file(g: &Global, model: &str) -> Result<ModelFile, Failure> {
     {
         return Ok(ModelFile { path: path.clone(), _folder: None });
     }
-    let folder = tempfile::tempdir().map_err(|e| Failure::input(format!("no temporary folder: {e}")))?;
+    let folder = Scratch::new().map_err(|e| Failure::input(format!("no temporary folder: {e}")))?;
     let written = folder.path().join(Path::new(model).with_extension("onnx").file_name().unwrap_or_default());
     ampoule_onnx::write_file(&read_model(g, model)?.graph, &written)
         .map_err(|e| Failure::input(e.to_string()))?;

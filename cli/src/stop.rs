@@ -40,7 +40,7 @@ fn end(signal: i32, again: &mut dyn FnMut() -> bool) -> ! {
     if begun.elapsed() < GRACE && begun.elapsed() > Duration::from_millis(20) {
         std::thread::sleep(Duration::from_secs(1));
     }
-    stop::discard();
+    stop::discard_for_good();
     let _ = writeln!(
         std::io::stderr(),
         "ampoule: stopped by {}; nothing unfinished is left under a final name, and the same command goes on",

@@ -87,6 +87,8 @@ fn verdicts(g: &Global, a: &Compare) -> Outcome {
     for input in &a.inputs {
         cases.extend(ampoule_eval::cases(input.as_ref(), &recipe, a.groups.as_ref())?);
     }
+    // The same case may be named by several inputs.
+    ampoule_eval::group_copies(&mut cases);
     if let Some(truth) = &truth {
         truth.group_cases(&mut cases);
         truth.check(&cases)?;

@@ -6,7 +6,9 @@ use super::{json, note, open, say};
 use crate::args::{self, Global, Optimize};
 use crate::exit::{Code, Failure, Outcome};
 use crate::progress::Reporter;
-use ampoule_optimize::{Job, Model, Options, Precision, Report, Teacher, optimize, write};
+use ampoule_optimize::{
+    Job, Model, Options, Precision, Report, Teacher, optimize, remove_left_over, write_last,
+};
 use ampoule_pipeline::{RECIPE_KEY, total_memory};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -46,12 +48,11 @@ pub fn run(g: &Global, o: &Optimize, given: &BTreeSet<String>) -> Outcome {
         checkpoint: options.trains(&o.data).then(|| next_to(".training")),
         options,
     };
+    remove_left_over(&o.output, job.journal.iter().chain(&job.checkpoint));
     let mut reporter = Reporter::new(g);
     let (graph, report) = optimize(&job, &mut |what, done, all| reporter.work(what, done, all))?;
     drop(reporter);
-    write(&graph, &o.output)?;
-    // What may be missing is no failure.
-    job.journal.iter().chain(&job.checkpoint).for_each(|p| drop(std::fs::remove_file(p)));
+    write_last(&graph, &o.output, job.journal.iter().chain(&job.checkpoint))?;
     match g.json {
         true => {
             let mut value = serde_json::to_value(&report).map_err(|e| Failure::input(e.to_string()))?;

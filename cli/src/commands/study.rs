@@ -144,7 +144,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// The process of a cell.
-pub fn worker(task: &Path) -> Outcome {
-    serve(task)?;
+pub fn worker() -> Outcome {
+    serve()?;
     Ok(Code::Done)
 }

@@ -44,7 +44,7 @@ pub fn bench(program: &Path, b: &Bench) -> Result<Vec<Row>> {
         shape: inputs.first().map_or(Vec::new(), |i| i.1.clone()),
         ..Row::default()
     };
-    let folder = tempfile::tempdir().map_err(|source| Error::Folder { path: path(), source })?;
+    let folder = ampoule_files::Scratch::new().map_err(|source| Error::Folder { path: path(), source })?;
     let mut processes: Vec<EngineProcess> = b
         .engines
         .iter()

@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use ampoule_pipeline::recipe::Kind;
 use ampoule_pipeline::{Case, Grouping, Recipe, collect, looks_grouped, sha256_case, sha256_hex};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The cases that a path names, for a recipe: a file, a folder, or a manifest. Those that no manifest and no data set gives a
 /// group are grouped by `grouping`, where there is one.
@@ -26,11 +26,51 @@ pub fn cases(path: &Path, recipe: &Recipe, grouping: Option<&Grouping>) -> Resul
     if let Some(grouping) = grouping {
         grouping.apply(&mut found.cases)?;
     }
+    group_copies(&mut found.cases);
     Ok(found.cases)
+}
+
+/// How the names of groups begin whose cases are copies of one.
+const COPIES: &str = "copies of ";
+
+/// Whether the group of a case is one of copies.
+pub(crate) fn are_copies(case: &Case) -> bool {
+    case.group.as_deref().is_some_and(|g| g.starts_with(COPIES))
+}
+
+/// Makes cases of the same content one group: a case that stands there several times says nothing more than once.
+pub fn group_copies(cases: &mut [Case]) {
+    // Only those of one size can be the same.
+    let mut sizes: BTreeMap<Vec<u64>, Vec<usize>> = BTreeMap::new();
+    for (i, case) in cases.iter().enumerate() {
+        let size = |p: &PathBuf| std::fs::metadata(p).map(|m| m.len()).unwrap_or(0);
+        sizes.entry(case.files.iter().map(size).collect()).or_default().push(i);
+    }
+    for list in sizes.values().filter(|l| l.len() > 1) {
+        let mut seen: BTreeMap<Vec<String>, usize> = BTreeMap::new();
+        for &i in list {
+            // A file that cannot be read fails as a case.
+            let Ok(hashes) = sha256_case(&cases[i]) else { continue };
+            let hash: String = hashes.first().map_or(String::new(), |h| h.chars().take(12).collect());
+            let Some(&first) = seen.get(&hashes) else {
+                seen.insert(hashes, i);
+                continue;
+            };
+            let own = format!("{COPIES}{} ({hash})", cases[first].name);
+            let group = cases[first].group.get_or_insert(own).clone();
+            cases[i].group = Some(group);
+        }
+    }
 }
 
 /// What a user should know of cases none of which has a group, where their names look as if some belonged together.
 pub fn grouping_note(cases: &[Case]) -> Option<String> {
+    let copies = cases.iter().filter(|c| are_copies(c)).count();
+    if copies > 0 {
+        return Some(format!(
+            "{copies} cases are copies of one another by content; copies of a case count once"
+        ));
+    }
     let none = cases.iter().all(|c| c.group.is_none());
     none.then(|| looks_grouped(cases.iter().map(|c| c.name.as_str()))).flatten()
 }
@@ -75,6 +115,30 @@ pub fn disjoint(sets: &[(&str, &[Case])]) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn copies_of_a_case_count_once() {
+        let d = tempfile::tempdir().unwrap();
+        let mut cases: Vec<Case> = [("a", "one"), ("b", "two"), ("c", "one"), ("d", "one"), ("e", "three")]
+            .map(|(name, text)| {
+                let path = d.path().join(name);
+                std::fs::write(&path, text).unwrap();
+                Case::of_file(&path)
+            })
+            .to_vec();
+        cases[4].group = Some("patient 7".into());
+        group_copies(&mut cases);
+        let groups: Vec<Option<&str>> = cases.iter().map(|c| c.group.as_deref()).collect();
+        assert!(groups[0].is_some_and(|g| g.starts_with("copies of a (")), "{groups:?}");
+        assert_eq!([groups[2], groups[3]], [groups[0]; 2]);
+        assert_eq!([groups[1], groups[4]], [None, Some("patient 7")]);
+        assert!(grouping_note(&cases).unwrap().starts_with("3 cases are copies"));
+        // A group that was given holds its copies.
+        cases[0].group = Some("patient 8".into());
+        (cases[2].group, cases[3].group) = (None, None);
+        group_copies(&mut cases);
+        assert_eq!(cases[3].group.as_deref(), Some("patient 8"));
+    }
 
     #[test]
     fn a_case_or_a_group_is_in_one_set_only() {

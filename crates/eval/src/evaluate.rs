@@ -314,8 +314,7 @@ fn measure(
         metrics.truth_ml *= sheared;
         rows.push(CaseMetrics { case: case.into(), group: group.clone(), label, metrics });
         if let Some(like) = how.like {
-            let values = like_metrics(like, &a, &b, t.spacing)
-                .map_err(|reason| Error::Input { path: prediction.into(), reason })?;
+            let values = like_metrics(like, &a, &b, t.spacing);
             alike.push(LikeMetrics { case: case.into(), label, values });
         }
         masks.push((a, b));

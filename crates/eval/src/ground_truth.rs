@@ -1,5 +1,6 @@
 //! Ground truth of cases: masks in a folder, or a table of classes.
 
+use crate::cases::{are_copies, group_copies};
 use crate::classification::table;
 use crate::grid::{canonical, on_grid_of};
 use crate::labels::WHITE;
@@ -131,7 +132,11 @@ impl GroundTruth {
 
     /// Gives cases without a group that of the table.
     pub fn group_cases(&self, cases: &mut [Case]) {
-        cases.iter_mut().filter(|c| c.group.is_none()).for_each(|c| c.group = self.group(c));
+        // What the table says of a case goes before what its content does.
+        for case in cases.iter_mut().filter(|c| c.group.is_none() || are_copies(c)) {
+            case.group = self.group(case).or(case.group.take());
+        }
+        group_copies(cases);
     }
 
     /// Looks the ground truth of all cases up without reading masks.

@@ -32,7 +32,7 @@ pub mod statistics;
 mod tiles;
 
 pub use audit::{Audit, Audited};
-pub use cases::{cases, disjoint, grouping_note};
+pub use cases::{cases, disjoint, group_copies, grouping_note};
 pub use classification::{Bin, Calibration, ClassMetrics, Classification, Sample, Totals, classification};
 pub use compare::{LayerParity, Parity, compare_layers, compare_on_case, compare_random};
 pub use comparison::{MetricComparison, WorstCase};
@@ -47,7 +47,7 @@ pub use evidence::{
 pub use ground_truth::{ClassTable, GroundTruth};
 pub use like::{Like, Named, metrics as like_metrics};
 pub use limits::{Limit, LimitChecks, LimitError};
-pub use metric::{METRICS, SET_METRICS, needs_ground_truth};
+pub use metric::{METRICS, SET_METRICS, less_is_better, needs_ground_truth};
 pub use overlap::{agreement, dice};
 pub use paired::{CaseComparison, PairedComparison};
 pub use runner::{Prediction, Runner, StageTimes};

@@ -1,6 +1,8 @@
 //! Metrics of masks as other packages define them, so that a published table can be computed again. `docs/metrics.md` says where
 //! they differ from this program's own; golden files hold the values to the packages (`scripts/golden_like.py`).
 
+mod surfels;
+
 use ampoule_imaging::Volume;
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
 use serde::Serialize;
@@ -13,7 +15,7 @@ pub enum Like {
     Medpy,
     /// MONAI's `metrics`, one class at a time, without the background.
     Monai,
-    /// DeepMind's surface-distance, of pictures.
+    /// DeepMind's surface-distance.
     SurfaceDistance,
 }
 
@@ -34,10 +36,10 @@ impl std::str::FromStr for Like {
 pub type Named = (&'static str, Option<f64>);
 
 /// Metrics of a predicted and a true mask, 0 and 1, voxels of `spacing` mm. Infinite values stay so.
-pub fn metrics(like: Like, p: &Volume<u8>, t: &Volume<u8>, spacing: [f64; 3]) -> Result<Vec<Named>, String> {
+pub fn metrics(like: Like, p: &Volume<u8>, t: &Volume<u8>, spacing: [f64; 3]) -> Vec<Named> {
     match like {
-        Like::Medpy => Ok(medpy(p, t, spacing)),
-        Like::Monai => Ok(monai(p, t, spacing)),
+        Like::Medpy => medpy(p, t, spacing),
+        Like::Monai => monai(p, t, spacing),
         Like::SurfaceDistance => surface_distance(p, t, spacing),
     }
 }
@@ -110,18 +112,16 @@ fn hd95(d: &SurfaceDistances) -> f64 {
     percentile(&d.forward, 0.95).max(percentile(&d.backward, 0.95))
 }
 
-/// Surface elements lie between the pixels: each place where four pixels meet has a piece of outline by which of them are set, and
-/// its length is its weight (Nikolov and others, *Clinically applicable segmentation of head and neck anatomy*, 2021).
-fn surface_distance(p: &Volume<u8>, t: &Volume<u8>, spacing: [f64; 3]) -> Result<Vec<Named>, String> {
-    if p.dims[2] != 1 {
-        return Err(
-            "--like surface-distance is for pictures: of volumes that package weights surfaces by a table of triangles that is not \
-             followed here"
-                .into(),
-        );
-    }
-    let [a, b] = [p, t].map(|m| Outline::of(m, [spacing[0], spacing[1]]));
-    let (to_b, to_a) = (a.distances(&b), b.distances(&a));
+/// Surface elements lie between the voxels and have a weight, their area: [`surfels`]. Of pictures, each place where four pixels
+/// meet has a piece of outline by which of them are set, and its length is its weight (Nikolov and others, *Clinically applicable
+/// segmentation of head and neck anatomy*, 2021).
+fn surface_distance(p: &Volume<u8>, t: &Volume<u8>, spacing: [f64; 3]) -> Vec<Named> {
+    let [to_b, to_a] = if p.dims[2] == 1 {
+        let [a, b] = [p, t].map(|m| Outline::of(m, [spacing[0], spacing[1]]));
+        [a.distances(&b), b.distances(&a)]
+    } else {
+        surfels::distances(p, t, spacing)
+    };
     let share = |tolerance: f64| {
         let near = |d: &[(f64, f64)]| d.iter().filter(|x| x.0 <= tolerance).map(|x| x.1).sum::<f64>();
         let whole = |d: &[(f64, f64)]| d.iter().map(|x| x.1).sum::<f64>();
@@ -133,12 +133,12 @@ fn surface_distance(p: &Volume<u8>, t: &Volume<u8>, spacing: [f64; 3]) -> Result
         (weight > 0.0).then(|| d.iter().map(|x| x.0 * x.1).sum::<f64>() / weight)
     };
     let at = |d: &[(f64, f64)]| weighted_percentile(d, 0.95);
-    Ok(vec![
+    vec![
         ("robust_hausdorff95", Some(at(&to_b).max(at(&to_a)))),
         ("surface_dice_1mm", share(1.0)),
         ("average_distance_gt_to_pred", average(&to_a)),
         ("average_distance_pred_to_gt", average(&to_b)),
-    ])
+    ]
 }
 
 /// The distance up to which a share of the weight lies; infinite where there is none.
@@ -211,7 +211,7 @@ mod tests {
             let mask = |k: &str| Volume { dims, data: list(k).iter().map(|v| *v as u8).collect() };
             let s = list("spacing");
             for (like, want) in case["values"].as_object().unwrap() {
-                let got = metrics(like.parse().unwrap(), &mask("p"), &mask("t"), [s[0], s[1], s[2]]).unwrap();
+                let got = metrics(like.parse().unwrap(), &mask("p"), &mask("t"), [s[0], s[1], s[2]]);
                 for (name, want) in want.as_object().unwrap() {
                     let got = got.iter().find(|g| g.0 == name).unwrap().1;
                     let want = if want == "inf" { Some(f64::INFINITY) } else { want.as_f64() };

@@ -20,14 +20,19 @@ pub fn needs_ground_truth(metric: &str) -> bool {
     metric == "accuracy" || together(metric)
 }
 
+/// Whether less of a metric is better, as of distances.
+pub fn less_is_better(metric: &str) -> bool {
+    !is_share(metric)
+}
+
 /// -1 for distances, of which less is better.
 pub(crate) fn sign(metric: &str) -> f64 {
-    if is_share(metric) { 1.0 } else { -1.0 }
+    if less_is_better(metric) { -1.0 } else { 1.0 }
 }
 
 /// Whether a metric is a share, 0 to 1, and not a distance.
 pub(crate) fn is_share(metric: &str) -> bool {
-    metric != "hd95"
+    metric.split(':').next() != Some("hd95")
 }
 
 /// Name of a metric with its class.

@@ -33,6 +33,26 @@ pub fn is_temporary_of(file: &OsStr, name: &OsStr) -> bool {
     file.starts_with(&short) || file.starts_with('.') && file.contains(&format!("{}.tmp-", hash_of(name)))
 }
 
+/// Removes what killed processes left of writing `path`: temporary files for it of processes that this computer does not
+/// run any more. For work that nobody else does at the same time.
+pub fn remove_left_over(path: &Path) {
+    let Some(name) = path.file_name() else { return };
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let file = entry.file_name();
+        if is_temporary_of(&file, name) && process_of(&file).is_some_and(|id| !crate::system::runs(id)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The process that a temporary file's name tells of.
+fn process_of(file: &OsStr) -> Option<u32> {
+    let text = file.to_string_lossy();
+    let (_, end) = text.rsplit_once(".tmp-")?;
+    end.split('-').next()?.parse().ok()
+}
+
 /// What stands for the rest of a long name.
 fn hash_of(name: &OsStr) -> String {
     let mut hasher = DefaultHasher::new();
@@ -49,13 +69,21 @@ impl Pending {
         for _ in 0..TRIES {
             let count = BEGUN.fetch_add(1, Ordering::Relaxed);
             let temporary = path.with_file_name(temporary_name(name, std::process::id(), count));
+            // One that stands there is another's; it is none of ours to remove.
+            if std::fs::symlink_metadata(&temporary).is_ok() {
+                continue;
+            }
+            crate::stop::unfinished(&temporary);
             match File::options().read(true).write(true).create_new(true).open(&temporary) {
                 Ok(file) => {
-                    crate::stop::unfinished(&temporary);
                     return Ok((Pending { path: path.to_owned(), temporary, committed: false }, file));
                 }
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(e),
+                Err(e) => {
+                    crate::stop::finished(&temporary);
+                    if e.kind() != ErrorKind::AlreadyExists {
+                        return Err(e);
+                    }
+                }
             }
         }
         Err(Error::new(
@@ -162,6 +190,26 @@ mod tests {
         assert_ne!(a.temporary, b.temporary);
         drop((a, b));
         assert_eq!(names(d.path()), ["x.csv"]);
+    }
+
+    #[test]
+    fn what_killed_processes_left_is_removed_and_nothing_else() {
+        let d = tempfile::tempdir().unwrap();
+        let path = d.path().join("x.onnx");
+        let own = std::process::id();
+        let gone = u32::MAX;
+        let kept = [
+            format!(".x.onnx.tmp-{own}-0"),
+            format!(".y.onnx.tmp-{gone}-0"),
+            "x.onnx.tmp-1-0".into(),
+            "x.onnx".into(),
+        ];
+        let left = [format!(".x.onnx.tmp-{gone}-0"), format!(".x.onnx.tmp-{gone}-17")];
+        kept.iter().chain(&left).for_each(|n| std::fs::write(d.path().join(n), "half").unwrap());
+        remove_left_over(&path);
+        let mut kept = kept.to_vec();
+        kept.sort();
+        assert_eq!(names(d.path()), kept);
     }
 
     #[test]

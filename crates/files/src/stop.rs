@@ -52,7 +52,7 @@ pub fn polite() -> bool {
     POLITE.load(Ordering::SeqCst) > 0
 }
 
-/// Notes a file that [`discard`] removes.
+/// Notes a file or folder that [`discard`] removes, before it is made.
 pub fn unfinished(path: &Path) {
     UNFINISHED.lock().unwrap_or_else(|e| e.into_inner()).insert(path.to_owned());
 }
@@ -62,10 +62,25 @@ pub fn finished(path: &Path) {
     UNFINISHED.lock().unwrap_or_else(|e| e.into_inner()).remove(path);
 }
 
-/// Removes all unfinished files; for a process that is about to end.
+/// Removes all unfinished files and folders.
 pub fn discard() {
-    let all = std::mem::take(&mut *UNFINISHED.lock().unwrap_or_else(|e| e.into_inner()));
-    for path in all {
-        let _ = std::fs::remove_file(path);
+    remove(&mut UNFINISHED.lock().unwrap_or_else(|e| e.into_inner()));
+}
+
+/// The same for a process that ends now: whoever begins or finishes a file from here on waits for that end, so that no
+/// new one appears and nobody complains of those that are gone.
+pub fn discard_for_good() {
+    let mut all = UNFINISHED.lock().unwrap_or_else(|e| e.into_inner());
+    remove(&mut all);
+    std::mem::forget(all);
+}
+
+fn remove(all: &mut BTreeSet<PathBuf>) {
+    for path in std::mem::take(all) {
+        // Links are removed, not followed.
+        let _ = match std::fs::symlink_metadata(&path).is_ok_and(|m| m.is_dir()) {
+            true => std::fs::remove_dir_all(path),
+            false => std::fs::remove_file(path),
+        };
     }
 }

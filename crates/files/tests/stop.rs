@@ -18,4 +18,9 @@ fn only_unfinished_files_are_removed() {
     assert!(polite());
     drop(work);
     assert!(!polite());
+    // Folders go too.
+    let folder = ampoule_files::Scratch::new().unwrap();
+    std::fs::write(folder.path().join("x"), "x").unwrap();
+    ampoule_files::stop::discard();
+    assert!(!folder.path().exists());
 }

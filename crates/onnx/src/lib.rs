@@ -13,8 +13,7 @@
 //! ```
 //!
 //! [`Graph`]: ampoule_graph::Graph
-// Only the mapping of large files needs unsafe code.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod attrs;
 mod control;
@@ -22,7 +21,6 @@ mod draft;
 mod error;
 mod expand;
 pub mod external;
-#[allow(unsafe_code)]
 mod mapped;
 mod ops;
 mod portable;

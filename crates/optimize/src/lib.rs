@@ -53,7 +53,7 @@ pub use model::Model;
 pub use optimize::{Job, optimize};
 pub use options::Options;
 pub use options_error::OptionsError;
-pub use output::write;
+pub use output::{remove_left_over, write, write_last};
 pub use progress::Progress;
 pub use prune::{PruneOptions, Share, ShareError};
 pub use quantize::{

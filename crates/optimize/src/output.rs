@@ -1,14 +1,16 @@
 //! The model that is written: where it comes from, and its file.
 
-use crate::Result;
 use crate::model::Model;
 use crate::options::Options;
 use crate::quantize::Preset;
 use crate::report::Report;
+use crate::{Error, Result};
+use ampoule_files::Pending;
 use ampoule_graph::Graph;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::RECIPE_KEY;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 /// What a model is made from.
 pub(crate) struct Origin<'a> {
@@ -52,7 +54,28 @@ fn without_times(v: &mut serde_json::Value) {
 
 /// Writes the model, whole or not at all.
 pub fn write(g: &Graph, path: &Path) -> Result<()> {
-    Ok(onnx::write_file(g, path)?)
+    write_last(g, path, [])
+}
+
+/// The same, as the end of work that left files to go on from: these are removed just before the model takes its name, so that a run
+/// that is killed leaves what it goes on from, or the model, and never both.
+pub fn write_last<'a>(g: &Graph, path: &Path, left: impl IntoIterator<Item = &'a PathBuf>) -> Result<()> {
+    let bytes = onnx::to_bytes(g)?;
+    let put = || {
+        let (pending, mut file) = Pending::create(path)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        // What may be missing is no failure.
+        left.into_iter().for_each(|p| drop(std::fs::remove_file(p)));
+        pending.commit(&file)
+    };
+    put().map_err(|e: std::io::Error| Error::File { path: path.into(), reason: e.to_string() })
+}
+
+/// Removes what killed runs left half-written of the model, and of the files that runs go on from.
+pub fn remove_left_over<'a>(path: &Path, others: impl IntoIterator<Item = &'a PathBuf>) {
+    ampoule_files::remove_left_over(path);
+    others.into_iter().for_each(|p| ampoule_files::remove_left_over(p));
 }
 
 #[cfg(test)]

@@ -184,6 +184,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_read_back_to_the_last_bit() {
+        // A run that goes on from them must end like one that was not disturbed.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let numbers = [0.946_318_982_645_267_8, 0.003_041_848_509_214_928_2, 1e-310, f64::MAX];
+        let mut journal = Journal::open(&path, 0.0, false).unwrap();
+        numbers.iter().for_each(|n| journal.add(*n).unwrap());
+        let again = Journal::open(&path, 0.0, false).unwrap().entries;
+        assert_eq!(again[1..].iter().map(|n| n.to_bits()).collect::<Vec<_>>(), numbers.map(f64::to_bits));
+    }
+
+    #[test]
     fn what_is_of_another_run_or_damaged_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");

@@ -2,7 +2,7 @@
 
 mod shape;
 
-use crate::memory::{Allowance, held_bytes};
+use crate::memory::{Allowance, held_bytes, least_mib};
 use crate::recipe::{Activation, Network};
 use crate::watch::Watch;
 use crate::{Error, Recipe, Result};
@@ -263,7 +263,8 @@ impl Model {
         if self.max_ram.is_some() {
             (options.max_bytes, options.held_bytes) = (self.max_ram, self.held());
         }
-        let session = Session::with_pool(graph, &shapes, &options, self.pool.clone())?;
+        let session = Session::with_pool(graph, &shapes, &options, self.pool.clone());
+        let session = session.map_err(|e| least(e, self.max_ram))?;
         self.slots.insert(key.clone(), vec![Slot { session, constants, image }]);
         Ok(())
     }
@@ -491,5 +492,15 @@ fn steps_of(slots: &[Slot]) -> Vec<StepInfo> {
 impl From<ampoule_graph::Error> for Error {
     fn from(e: ampoule_graph::Error) -> Self {
         Error::Engine(e.into())
+    }
+}
+
+/// The error of a network that does not fit, with the least limit that would do rather than what it needs under `limit`.
+fn least(error: ampoule_engine::Error, limit: Option<u64>) -> ampoule_engine::Error {
+    match (error, limit) {
+        (ampoule_engine::Error::Memory { needed_mib, limit_mib }, Some(limit)) => {
+            ampoule_engine::Error::Memory { needed_mib: least_mib(needed_mib, limit), limit_mib }
+        }
+        (other, _) => other,
     }
 }

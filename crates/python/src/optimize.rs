@@ -2,7 +2,7 @@
 
 use crate::errors::{input, raised, usage};
 use crate::model::Model;
-use ampoule::optimize::{Data, Job, Limit, Options, Teacher, optimize as run, write};
+use ampoule::optimize::{Data, Job, Limit, Options, Teacher, optimize as run, remove_left_over, write_last};
 use pyo3::prelude::*;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -92,10 +92,10 @@ pub(crate) fn optimize(
     };
     let report = py.detach(|| {
         let tell = &mut |what: &str, done: usize, of: usize| told(progress.as_ref(), what, done, of);
+        let goes_on_from = || job.journal.iter().chain(&job.checkpoint);
+        remove_left_over(&output, goes_on_from());
         let (graph, report) = run(&job, tell).map_err(raised)?;
-        write(&graph, &output).map_err(raised)?;
-        // What may be missing is no failure.
-        job.journal.iter().chain(&job.checkpoint).for_each(|p| drop(std::fs::remove_file(p)));
+        write_last(&graph, &output, goes_on_from()).map_err(raised)?;
         Ok::<_, PyErr>(report)
     })?;
     let mut value = serde_json::to_value(&report).map_err(input)?;

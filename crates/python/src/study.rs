@@ -68,6 +68,6 @@ fn told(progress: Option<&Py<PyAny>>, event: &impl serde::Serialize) {
 
 /// The process of a cell.
 #[pyfunction]
-pub(crate) fn study_worker(py: Python<'_>, task: PathBuf) -> PyResult<()> {
-    py.detach(|| serve(&task)).map_err(input)
+pub(crate) fn study_worker(py: Python<'_>) -> PyResult<()> {
+    py.detach(serve).map_err(input)
 }

@@ -109,6 +109,8 @@ pub(crate) struct Task {
     /// Set of CPU features where the profile names none.
     pub isa: Option<String>,
     pub work: Work,
+    /// The process that it was started by, with which it ends.
+    pub parent: u32,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -88,19 +88,15 @@ impl Error {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkerError {
-    /// The file with the task cannot be read.
-    #[error("{path}: {source}", path = path.display())]
+    /// The task cannot be read.
+    #[error("standard input: {source}")]
     Read {
-        /// The file.
-        path: PathBuf,
         /// What the operating system said.
         source: std::io::Error,
     },
     /// The task does not read.
-    #[error("{path}: no task of `ampoule study`, which starts this command: {source}", path = path.display())]
+    #[error("standard input: no task of `ampoule study`, which starts this command: {source}")]
     Task {
-        /// The file.
-        path: PathBuf,
         /// What is wrong with it.
         source: serde_json::Error,
     },

@@ -5,13 +5,14 @@ use crate::prediction_file::read;
 use crate::results::Picture;
 use crate::{Error, Result};
 use ampoule_eval::dice;
+use ampoule_files::write_atomic;
 use ampoule_imaging::geometry::Orientation;
 use ampoule_imaging::photo::{Photo, write_rgb};
 use ampoule_imaging::{Volume, normalise};
 use ampoule_pipeline::Case;
 use std::path::Path;
 
-/// Longest side of a picture in pixels.
+/// Longest side of a picture in pixels; small tiles are made larger by whole steps up to it.
 const SIDE: usize = 512;
 
 /// Colours of the outlines: the baseline's, the variant's, and where both are the same.
@@ -50,7 +51,8 @@ pub(crate) fn worst(
     }
     let mut bytes = Vec::new();
     write_rgb(&mut bytes, &photo).map_err(|e| Error::File { path: path.clone(), reason: e.to_string() })?;
-    std::fs::write(&path, bytes).map_err(fail)?;
+    ampoule_files::remove_left_over(&path);
+    write_atomic(&path, |out| out.write_all(&bytes)).map_err(fail)?;
     let case = case.main().file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Some(Picture { file: file.into(), case, dice }))
 }
@@ -59,16 +61,25 @@ fn foreground(labels: Volume<u16>) -> Volume<u16> {
     labels.map(|l| (l > 0) as u16)
 }
 
-/// A tile with outlines, made smaller by whole steps.
+/// A tile with outlines, made smaller or larger by whole steps.
 fn tile(case: &Path, a: &Volume<u16>, b: &Volume<u16>) -> Result<Photo> {
     let allowed = ampoule_pipeline::Allowance::of_process();
     let photo = Photo::read_within(case, allowed.room)
         .map_err(|e| ampoule_pipeline::Error::photo(case, e, allowed.held()))?;
-    let step = photo.width.max(photo.height).div_ceil(SIDE).max(1);
-    let (w, h) = (photo.width.div_ceil(step), photo.height.div_ceil(step));
-    let pixel =
-        |u: usize, v: usize| photo.at((u * step).min(photo.width - 1), (v * step).min(photo.height - 1));
-    let inside = |m: &Volume<u16>, u: usize, v: usize| m.at(u * step, v * step, 0) != 0;
+    let longest = photo.width.max(photo.height).max(1);
+    let (step, times) = (longest.div_ceil(SIDE), (SIDE / longest).max(1));
+    let [w, h] = [photo.width, photo.height].map(|n| n.div_ceil(step) * times);
+    let at = |u: usize, v: usize| {
+        [(u / times * step).min(photo.width - 1), (v / times * step).min(photo.height - 1)]
+    };
+    let pixel = |u: usize, v: usize| {
+        let [x, y] = at(u, v);
+        photo.at(x, y)
+    };
+    let inside = |m: &Volume<u16>, u: usize, v: usize| {
+        let [x, y] = at(u, v);
+        m.at(x, y, 0) != 0
+    };
     Ok(draw([w, h], pixel, |u, v| inside(a, u, v), |u, v| inside(b, u, v)))
 }
 

@@ -7,7 +7,9 @@ use ampoule_engine::Options;
 use ampoule_eval::{Limit, Margin};
 use ampoule_graph::{Graph, Tensor};
 use ampoule_onnx as onnx;
-use ampoule_optimize::{Job, LayerSensitivity, Model, Progress, Report, Teacher, optimize, write};
+use ampoule_optimize::{
+    Job, LayerSensitivity, Model, Progress, Report, Teacher, optimize, remove_left_over, write, write_last,
+};
 use ampoule_pipeline::{RECIPE_KEY, sha256_file};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -215,10 +217,9 @@ fn optimized(
         checkpoint: Some(file.with_extension("training")),
         options,
     };
+    remove_left_over(file, job.journal.iter().chain(&job.checkpoint));
     let (graph, report) = optimize(&job, progress)?;
-    write(&graph, file)?;
-    // What may be missing is no failure.
-    job.journal.iter().chain(&job.checkpoint).for_each(|p| drop(std::fs::remove_file(p)));
+    write_last(&graph, file, job.journal.iter().chain(&job.checkpoint))?;
     out.note = note(&report, controlled);
     out.sensitivity = report.sensitivity;
     Ok(())

@@ -17,6 +17,8 @@ use std::path::Path;
 pub fn write(results: &Results, folder: &Path) -> Result<()> {
     let put = |name: &str, text: &str| {
         let path = folder.join(name);
+        // What a killed study left half-written.
+        ampoule_files::remove_left_over(&path);
         let written = write_atomic(&path, |out| out.write_all(text.as_bytes()));
         written.map_err(|e| Error::File { path, reason: e.to_string() })
     };

@@ -18,7 +18,7 @@ use ampoule_system::confine;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Instant, SystemTime};
@@ -211,7 +211,9 @@ fn sets(w: &Workload, original: &Original) -> Result<Sets> {
 /// Opens the journal in the study's folder.
 fn open_journal(study: &Study, originals: &[(Original, Sets)]) -> Result<Journal> {
     let first = Entry::Study { key: key(study, originals) };
-    Ok(Journal::open(&study.folder.join("journal.jsonl"), first, study.overwrite)?)
+    let path = study.folder.join("journal.jsonl");
+    ampoule_files::remove_left_over(&path);
+    Ok(Journal::open(&path, first, study.overwrite)?)
 }
 
 /// What the entries of a journal depend on.
@@ -487,12 +489,12 @@ fn child(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Reply, Failure> {
     let profile = &within(profile, study.max_ram);
-    let task = Task { ready, profile: profile.clone(), isa: study.isa.clone(), work };
+    let parent = std::process::id();
+    let task = Task { ready, profile: profile.clone(), isa: study.isa.clone(), work, parent };
     let text = serde_json::to_string(&task).map_err(|e| e.to_string())?;
-    let file = tempfile::NamedTempFile::new()?;
-    std::fs::write(file.path(), text)?;
     let mut command = Command::new(&study.program);
-    command.args(&study.arguments).arg("study-worker").arg(file.path()).stdin(Stdio::null());
+    // The task goes through a pipe: a file of it would be left behind where this process is killed.
+    command.args(&study.arguments).arg("study-worker").stdin(Stdio::piped());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     // The peers' ways of being held to a tier.
     if profile.isa.as_deref() == Some("avx2") {
@@ -500,6 +502,10 @@ fn child(
     }
     let mut child = command.spawn()?;
     let pid = child.id();
+    if let Some(mut input) = child.stdin.take() {
+        // A process that ended already says why below.
+        let _ = input.write_all(text.as_bytes());
+    }
     let out = child.stdout.take().ok_or("no standard output")?;
     let stderr = child.stderr.take().ok_or("no standard error")?;
     // Read at the same time, so that a talkative library does not block on a full pipe.

@@ -3,6 +3,7 @@
 use crate::engine_error::EngineError;
 use crate::transfer::Transfer;
 use ampoule_engine::{ExternalError, ExternalNetwork};
+use ampoule_files::Scratch;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -19,7 +20,7 @@ struct Torch {
     child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
-    folder: tempfile::TempDir,
+    folder: Scratch,
     transfer: Arc<Mutex<Transfer>>,
 }
 
@@ -28,7 +29,7 @@ pub(crate) fn start(
     environment: &Path,
     file: &Path,
     threads: usize,
-    folder: tempfile::TempDir,
+    folder: Scratch,
     transfer: Arc<Mutex<Transfer>>,
 ) -> Result<Box<dyn ExternalNetwork>, EngineError> {
     let python = environment.join("bin/python");

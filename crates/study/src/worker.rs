@@ -11,6 +11,7 @@ use ampoule_bench::find_library;
 use ampoule_engine::{ExternalBackend, ExternalError, ExternalNetwork, Options, Precision, Rewrites};
 use ampoule_eval::statistics::median;
 use ampoule_eval::{Prediction, Runner, StageTimes};
+use ampoule_files::{Scratch, write_atomic};
 use ampoule_graph::Graph;
 use ampoule_onnx as onnx;
 use ampoule_pipeline::Case;
@@ -28,13 +29,12 @@ fn send(v: &Line) -> Result<(), WorkerError> {
     writeln!(out, "{MARK}{text}").and_then(|()| out.flush()).map_err(output)
 }
 
-/// Does what the task in the file `path` says and prints what came of it.
-pub fn serve(path: &Path) -> Result<(), WorkerError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| WorkerError::Read { path: path.into(), source })?;
-    let task: Task =
-        serde_json::from_str(&text).map_err(|source| WorkerError::Task { path: path.into(), source })?;
-    let held = confine::enter(task.profile.threads, task.profile.memory_mib);
+/// Does what the task on standard input says and prints what came of it.
+pub fn serve() -> Result<(), WorkerError> {
+    let text = std::io::read_to_string(std::io::stdin()).map_err(|source| WorkerError::Read { source })?;
+    let task: Task = serde_json::from_str(&text).map_err(|source| WorkerError::Task { source })?;
+    let held = confine::end_with_parent(task.parent)
+        .and_then(|()| confine::enter(task.profile.threads, task.profile.memory_mib));
     let done = held.map_err(|e| Failure::from(e.to_string())).and_then(|held| match &task.work {
         Work::Time { cases, seconds } => {
             let round = time(&task, cases, *seconds)?;
@@ -121,7 +121,7 @@ fn loader(
         if kept.len() == KEPT {
             kept.clear();
         }
-        let folder = tempfile::tempdir()?;
+        let folder = Scratch::new()?;
         let file = folder.path().join("network.onnx");
         onnx::write_file(graph, &file)?;
         let input = |id: &ampoule_graph::ValueId| {
@@ -142,7 +142,7 @@ fn load_external(
     file: &Path,
     inputs: &[(String, Vec<usize>)],
     threads: usize,
-    folder: tempfile::TempDir,
+    folder: Scratch,
     transfer: Arc<Mutex<Transfer>>,
 ) -> Result<Box<dyn ExternalNetwork>, ExternalError> {
     let library = |prefix: &str| {
@@ -311,7 +311,9 @@ fn label(task: &Task, cases: &[Case], folder: &Path) -> Result<Vec<Labelled>, Fa
         match model.run(case, 0.0) {
             Ok((found, ..)) => {
                 let bytes: Vec<u8> = found.labels.data.iter().flat_map(|v| v.to_le_bytes()).collect();
-                std::fs::write(&labels, &bytes).map_err(|e| format!("{}: {e}", labels.display()))?;
+                ampoule_files::remove_left_over(&labels);
+                write_atomic(&labels, |out| out.write_all(&bytes))
+                    .map_err(|e| format!("{}: {e}", labels.display()))?;
                 (row.dims, row.spacing, row.classes) = (found.labels.dims, found.spacing, found.classes);
                 row.affine = found.affine.map(|a| a.0);
                 (row.values, row.scores) = (found.values, found.scores);

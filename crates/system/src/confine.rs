@@ -31,6 +31,9 @@ pub enum Error {
         /// Error of the operating system.
         source: std::io::Error,
     },
+    /// The process that started this one has ended.
+    #[error("the process that started this one has ended")]
+    Orphan,
     /// This program cannot do it here.
     #[error(
         "profiles with `memory_mib` are held on Linux only; leave it out here, or run the study on Linux"
@@ -42,6 +45,11 @@ pub enum Error {
 /// says how memory is held.
 pub fn enter(threads: usize, memory_mib: Option<u64>) -> Result<Option<&'static str>, Error> {
     system::enter(threads, memory_mib)
+}
+
+/// Lets this process end when `parent`, which started it, does (Linux), so that a killed study leaves nothing at work.
+pub fn end_with_parent(parent: u32) -> Result<(), Error> {
+    system::end_with_parent(parent)
 }
 
 /// Removes what a process that was held left when it ended.

@@ -8,6 +8,7 @@
 //! | [`give_back`]: freed memory | returned at once | as it is | as it is |
 //! | [`figures`]: memory, CPU, names | `/proc` | Win32 | the crate `sysinfo` |
 //! | [`console`]: whether a window opened for this program alone | never | asked | never |
+//! | [`groups`]: control groups that limit memory | files of `/proc` | none | none |
 //! | [`confine`]: cores and memory of a process | affinity, control groups, limits | number of threads | the same |
 //!
 //! How files are opened, told apart and replaced is in `ampoule-files`; what stops a process is in the command line.
@@ -16,6 +17,7 @@ mod allocator;
 pub mod confine;
 pub mod console;
 pub mod figures;
+pub mod groups;
 mod mapped;
 mod pages;
 

@@ -108,7 +108,8 @@ pub static CATALOG: &[Entry] = &[
 
 /// The ONNX file `name` of a folder in the archive as it is, with files that hold its tensors.
 fn onnx_in(zip: &mut Archive<Box<dyn Source>>, folder: &str, name: &str, others: &[&str]) -> Result<Graph> {
-    let unpacked = tempfile::tempdir().map_err(|source| Error::Io { path: std::env::temp_dir(), source })?;
+    let unpacked =
+        ampoule_files::Scratch::new().map_err(|source| Error::Io { path: std::env::temp_dir(), source })?;
     for file in others.iter().chain([&name]) {
         let path = unpacked.path().join(file);
         let bytes = zip.read(&format!("{folder}/{file}"))?;

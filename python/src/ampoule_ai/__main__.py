@@ -1,4 +1,4 @@
-"""``python -m ampoule_ai study-worker TASK``: the process of a cell of a study, which ``ampoule_ai.study`` starts."""
+"""``python -m ampoule_ai study-worker``: the process of a cell of a study, which ``ampoule_ai.study`` starts."""
 
 import sys
 
@@ -9,10 +9,10 @@ from ._options import calibrated
 
 def main(arguments: "list[str]") -> int:
     """Does what the arguments say; the exit code."""
-    if len(arguments) == 2 and arguments[0] == "study-worker":
+    if arguments == ["study-worker"]:
         try:
             calibrated()
-            native.study_worker(arguments[1])
+            native.study_worker()
         except AmpouleError as e:
             print(f"ampoule_ai: {e}", file=sys.stderr)
             return e.code

@@ -3,6 +3,7 @@
 use super::record_in;
 use crate::args::{Global, Plan};
 use crate::exit::Failure;
+use ampoule_files::Scratch;
 use ampoule_imaging::geometry::Affine;
 use ampoule_imaging::photo::{Photo, write_rgb};
 use ampoule_imaging::{Nifti, Volume};
@@ -74,7 +75,7 @@ pub fn calibrate(
     batch: &Batch,
     typical: &CasePlan,
 ) -> Result<Calibration, Failure> {
-    let folder = tempfile::tempdir().map_err(|e| Failure::input(format!("no temporary folder: {e}")))?;
+    let folder = Scratch::new().map_err(|e| Failure::input(format!("no temporary folder: {e}")))?;
     let mut sizes: Vec<([usize; 3], CasePlan)> = Vec::new();
     for share in SHARES {
         let dims = sized(model, typical, share);

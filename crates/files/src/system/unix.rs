@@ -39,3 +39,12 @@ pub(crate) fn same_file(file: &File, path: &Path) -> bool {
 pub(crate) fn replace(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to)
 }
+
+/// Whether a process runs here.
+pub(crate) fn runs(process: u32) -> bool {
+    match std::path::Path::new("/proc/self").exists() {
+        true => std::path::Path::new("/proc").join(process.to_string()).exists(),
+        // Nothing tells; what may be at work is left alone.
+        false => true,
+    }
+}

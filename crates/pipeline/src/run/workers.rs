@@ -6,6 +6,7 @@ use crate::batch::Batch;
 use crate::case::Case;
 use crate::place::Place;
 use crate::recipe::Kind;
+use crate::record::Record;
 use crate::{Error, Model, Result, slides};
 use ampoule_files::stop;
 use std::borrow::Cow;
@@ -71,14 +72,12 @@ pub fn run_cases(
     while shared.next(model) {}
     drop(polite);
     let stopped = shared.queue().waiting.len();
-    let missing = || Outcome::Failed(Error::mismatch("the case was left out".into()));
     let results = shared.results.into_inner().unwrap_or_else(|e| e.into_inner());
     let results = cases
         .iter()
         .zip(results)
         .filter(|(_, r)| r.is_some() || stopped == 0)
-        .map(|(c, r)| CaseResult { case: c.clone(), outcome: r.unwrap_or_else(missing) })
-        .map(|r| still_there(model, output, r))
+        .map(|(c, r)| CaseResult { case: c.clone(), outcome: outcome(model, output, c, r) })
         .collect();
     let mut summary = Summary { results, skipped, tables: None, stopped };
     let progress = shared.progress.into_inner().unwrap_or_else(|e| e.into_inner());
@@ -91,19 +90,42 @@ pub fn run_cases(
     Ok(summary)
 }
 
-/// A case whose record was removed while the run went on has no results any more.
-fn still_there(model: &Model, output: &Path, mut r: CaseResult) -> CaseResult {
-    let place = Place::new(
-        output,
-        &r.case,
-        model.recipe.is_image_level() && !slides::is_slide(&model.recipe, &r.case),
-    );
-    let made = matches!(r.outcome, Outcome::Done(_) | Outcome::Kept(_));
-    if made && !place.record.is_file() {
-        let reason = "its results were removed while the run went on; run it again".into();
-        r.outcome = Outcome::Failed(Error::Content { path: r.case.main().into(), reason });
+/// How a case ended. Its record lies in the output folder: kept here, those of a long run would take more memory with every
+/// case.
+enum Ended {
+    Done,
+    Kept,
+    Failed(Error),
+}
+
+impl From<Outcome> for Ended {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done(_) => Ended::Done,
+            Outcome::Kept(_) => Ended::Kept,
+            Outcome::Failed(e) => Ended::Failed(e),
+        }
     }
-    r
+}
+
+/// What became of a case, with its record from the output folder. One whose record was removed while the run went on has
+/// no results any more.
+fn outcome(model: &Model, output: &Path, case: &Case, ended: Option<Ended>) -> Outcome {
+    let kept = match ended {
+        Some(Ended::Done) => false,
+        Some(Ended::Kept) => true,
+        Some(Ended::Failed(e)) => return Outcome::Failed(e),
+        None => return Outcome::Failed(Error::mismatch("the case was left out".into())),
+    };
+    let image_level = model.recipe.is_image_level() && !slides::is_slide(&model.recipe, case);
+    match (Record::read(&Place::new(output, case, image_level).record), kept) {
+        (Some(record), true) => Outcome::Kept(Box::new(record)),
+        (Some(record), false) => Outcome::Done(Box::new(record)),
+        (None, _) => {
+            let reason = "its results were removed while the run went on; run it again".into();
+            Outcome::Failed(Error::Content { path: case.main().into(), reason })
+        }
+    }
 }
 
 /// How many cases run at once: one a thread where a case is a single image, as far as memory goes.
@@ -139,7 +161,7 @@ struct Shared<'a> {
     cases: &'a [Case],
     runner: Runner<'a>,
     queue: Mutex<Queue>,
-    results: Mutex<Vec<Option<Outcome>>>,
+    results: Mutex<Vec<Option<Ended>>>,
     progress: Mutex<&'a mut dyn Progress>,
 }
 
@@ -201,7 +223,7 @@ impl<'a> Shared<'a> {
             q.ended
         };
         self.progress().end(ended, total, &result);
-        self.results.lock().unwrap_or_else(|e| e.into_inner())[i] = Some(result.outcome);
+        self.results.lock().unwrap_or_else(|e| e.into_inner())[i] = Some(result.outcome.into());
         true
     }
 }

@@ -1,13 +1,16 @@
 //! The report: one file without network or scripts.
 
+mod advice;
 mod cases;
 mod speed;
+mod table;
 mod verdicts;
 
 use super::svg::{colour, escape};
 use crate::results::{Results, WorkloadResult};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use table::Table;
 
 /// The page of one study, or of several machines' studies. `folders` are where their pictures lie; `notes` say
 /// what keeps them from being compared.
@@ -35,6 +38,7 @@ pub fn html(all: &[Results], notes: &[String], folders: &[PathBuf]) -> String {
 
 /// Everything of one study.
 fn study(out: &mut String, r: &Results, folder: Option<&Path>, number: usize) {
+    advice::advice(out, r);
     let count: usize = r.workloads.iter().map(|w| w.variants.len()).sum();
     let _ = write!(
         out,
@@ -92,8 +96,8 @@ profile's cores, all variants in turns. <b>Speedup</b> is the baseline's time ov
 geometric mean with Student's 95 % interval.</li>\
 <li><b>Memory</b> is the highest resident memory of the cell's process, input and program included. A profile's \
 limit is set on the process; a variant that does not fit is a row that says so.</li>\
-<li>A difference in utility is the variant's value minus the baseline's, on the same cases; positive is better for every \
-metric. Cases of one group (a patient, a slide) count once. Two claims are judged, each with 97.5 % confidence, by limits \
+<li>A <b>gain</b> in utility is positive where the variant is better, on the same cases: for shares its value minus the \
+baseline's, for distances (HD95, mm, or pixels of tiles) the baseline's minus its value. A loss is a negative gain. Cases of one group (a patient, a slide) count once. Two claims are judged, each with 97.5 % confidence, by limits \
 that the study's file set beforehand: the <b>mean loss</b> is below the margin, and <b>few cases</b> lose much. \
 <b>Non-inferior</b>: both are established. <b>Inferior</b>: one is refuted. Else it is <b>not established</b>, which is no \
 claim of equality; the number of cases that would establish it is given.</li>\
@@ -112,14 +116,9 @@ PyTorch: eager, no gradients, denormals flushed. All have the profile's threads.
 
 /// Machine, versions, hashes and the command.
 fn made(out: &mut String, r: &Results, number: usize) {
-    let _ = write!(
-        out,
-        "<h2 id=\"made{number}\">Made by</h2><p><code>{}</code></p><div class=\"wide\"><table>",
-        escape(&r.command)
-    );
-    let mut row = |name: &str, value: String| {
-        let _ = write!(out, "<tr><td>{}</td><td class=\"text\">{}</td></tr>", escape(name), escape(&value));
-    };
+    let _ = write!(out, "<h2 id=\"made{number}\">Made by</h2><p><code>{}</code></p>", escape(&r.command));
+    let mut table = Table::new(&[("", true), ("", true)]);
+    let mut row = |name: &str, value: String| table.row(&[escape(name), escape(&value)]);
     row("machine", format!("{}, {} cores, {} MiB", r.machine.cpu, r.machine.cores, r.machine.memory_mib));
     row("system", r.machine.system.clone());
     row("tiers", r.machine.tiers.join(", "));
@@ -146,7 +145,7 @@ fn made(out: &mut String, r: &Results, number: usize) {
             );
         }
     }
-    out.push_str("</table></div>");
+    out.push_str(&table.finish());
 }
 
 /// Machines side by side.
@@ -172,40 +171,29 @@ fn hardware(out: &mut String, all: &[Results], notes: &[String]) {
                 variants.push(&c.variant);
             }
         }
-        let _ = write!(
-            out,
-            "<h3>{}</h3><p class=\"soft\">Milliseconds a case, end to end.</p><div class=\"wide\"><table><thead><tr>\
-             <th>machine</th><th class=\"text\">profile</th>",
-            escape(name)
-        );
-        variants.iter().for_each(|v| {
-            let _ = write!(out, "<th>{}</th>", escape(v));
-        });
-        out.push_str("</tr></thead>");
+        let _ =
+            write!(out, "<h3>{}</h3><p class=\"soft\">Milliseconds a case, end to end.</p>", escape(name));
+        let columns = [("machine", true), ("profile", true)].into_iter();
+        let columns: Vec<_> = columns.chain(variants.iter().map(|v| (*v, false))).collect();
+        let mut table = Table::new(&columns);
         for r in all {
             for p in &r.spec.profiles {
-                let _ = write!(
-                    out,
-                    "<tr><td>{}</td><td class=\"text\">{}</td>",
-                    escape(&r.machine.cpu),
-                    escape(&p.name)
-                );
+                let mut row = vec![escape(&r.machine.cpu), escape(&p.name)];
                 for v in &variants {
                     let cell = r
                         .cells
                         .iter()
                         .find(|c| (&*c.workload, &*c.variant, &c.profile) == (name, *v, &p.name));
-                    let text = match cell {
+                    row.push(match cell {
                         Some(c) if c.error.is_none() => ms(c.total_ms),
                         Some(_) => "failed".into(),
                         None => "–".into(),
-                    };
-                    let _ = write!(out, "<td>{text}</td>");
+                    });
                 }
-                out.push_str("</tr>");
+                table.row(&row);
             }
         }
-        out.push_str("</table></div>");
+        out.push_str(&table.finish());
     }
 }
 

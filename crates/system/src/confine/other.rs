@@ -13,6 +13,10 @@ pub(super) fn enter(threads: usize, memory_mib: Option<u64>) -> Result<Option<&'
     }
 }
 
+pub(super) fn end_with_parent(_: u32) -> Result<(), Error> {
+    Ok(())
+}
+
 pub(super) fn leave(_: u32) {}
 
 pub(super) fn killed(_: &ExitStatus) -> bool {

@@ -5,6 +5,7 @@ use crate::report::svg::{self, Lines, escape};
 use crate::results::{Results, VariantResult, WorkloadResult};
 use base64::Engine;
 use std::fmt::Write;
+use std::io::Read;
 use std::path::Path;
 
 /// Scatter of every metric and Bland–Altman of sizes, for each variant against the baseline.
@@ -35,7 +36,11 @@ pub(super) fn agreement(out: &mut String, r: &Results, w: &WorkloadResult) {
         let what = format!("{}: {metric} case by case", w.name);
         let axes = [format!("{metric}, {}", r.baseline), format!("{metric}, variant")];
         let picture = svg::scatter(&what, &points, [&axes[0], &axes[1]], false, Lines::Diagonal);
-        figure(&mut figures, &picture, &format!("{}: {}", escape(metric), names.join(" ")));
+        // Where better cases lie: above for shares, below for distances.
+        let better = if ampoule_eval::less_is_better(metric) { "below" } else { "above" };
+        let words =
+            format!("{}: {}. The variant is better {better} the line.", escape(metric), names.join(" "));
+        figure(&mut figures, &picture, &words);
     }
     for (i, v) in &others {
         bland_altman(&mut figures, r, w, *i, v);
@@ -83,12 +88,7 @@ pub(super) fn pictures(out: &mut String, r: &Results, folder: Option<&Path>) {
     for w in &r.workloads {
         for (i, v) in w.variants.iter().enumerate() {
             let Some(p) = &v.picture else { continue };
-            // A name in a file that was handed over must not lead out of its folder.
-            let plain = Path::new(&p.file).components().all(|c| matches!(c, std::path::Component::Normal(_)));
-            let Some(bytes) = folder.filter(|_| plain).and_then(|f| std::fs::read(f.join(&p.file)).ok())
-            else {
-                continue;
-            };
+            let Some(bytes) = folder.and_then(|f| read_picture(f, Path::new(&p.file))) else { continue };
             let data = base64::engine::general_purpose::STANDARD.encode(bytes);
             let picture = format!(
                 "<img alt=\"{}\" src=\"data:image/png;base64,{data}\">",
@@ -102,5 +102,57 @@ pub(super) fn pictures(out: &mut String, r: &Results, folder: Option<&Path>) {
     grid(out, &figures);
     if figures.is_empty() {
         out.push_str("<p>No result of any variant differs from the baseline's, or there are no pictures of single classes.</p>");
+    }
+}
+
+/// Most bytes of a picture; those that are made here are far smaller.
+const MOST: u64 = 16 << 20;
+const PNG: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
+
+/// The picture at `file` below a folder that may be of others: `None` where the name leads out of it, something on
+/// the way is a symbolic link, or it is no plain file with a PNG in it.
+fn read_picture(folder: &Path, file: &Path) -> Option<Vec<u8>> {
+    let mut path = folder.to_owned();
+    for part in file.components() {
+        let std::path::Component::Normal(name) = part else { return None };
+        path.push(name);
+        if std::fs::symlink_metadata(&path).ok()?.is_symlink() {
+            return None;
+        }
+    }
+    let opened = ampoule_files::open_plain(&path).ok()?;
+    // It may have been replaced by a link since.
+    if !ampoule_files::names(&path, &opened) {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    opened.take(MOST + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= MOST && bytes.starts_with(&PNG)).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn pictures_are_read_below_their_folder_only() {
+        use std::os::unix::fs::symlink;
+        let d = tempfile::tempdir().unwrap();
+        let outside = d.path().join("outside.png");
+        let folder = d.path().join("study");
+        std::fs::create_dir_all(folder.join("pictures")).unwrap();
+        let png = [&PNG[..], b"rest"].concat();
+        std::fs::write(&outside, &png).unwrap();
+        std::fs::write(folder.join("pictures/own.png"), &png).unwrap();
+        std::fs::write(folder.join("pictures/text.png"), "root:x:0:0").unwrap();
+        symlink(&outside, folder.join("pictures/link.png")).unwrap();
+        symlink(d.path(), folder.join("way")).unwrap();
+        assert_eq!(read_picture(&folder, Path::new("pictures/own.png")), Some(png));
+        let refused =
+            ["pictures/link.png", "way/outside.png", "pictures/text.png", "../outside.png", "pictures"];
+        for name in refused.into_iter().map(Path::new).chain([outside.as_path()]) {
+            assert_eq!(read_picture(&folder, name), None, "{}", name.display());
+        }
     }
 }

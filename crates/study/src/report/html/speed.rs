@@ -1,9 +1,9 @@
 //! Times and memory.
 
+use super::table::Table;
 use super::{figure, grid, key, ms};
 use crate::report::svg::{self, Lines, escape, short};
 use crate::results::{Cell, Results, WorkloadResult};
-use std::fmt::Write;
 
 /// The row of a variant under a profile.
 fn cell<'a>(r: &'a Results, w: &WorkloadResult, variant: &str, profile: &str) -> Option<&'a Cell> {
@@ -40,43 +40,53 @@ pub(super) fn speed(out: &mut String, r: &Results, w: &WorkloadResult) {
         );
     }
     grid(out, &figures);
-    out.push_str(
-        "<div class=\"wide\"><table><thead><tr><th>variant</th><th class=\"text\">profile</th><th>load, ms</th>\
-         <th>first case, ms</th><th>network, ms</th><th>case, ms</th><th>p90, ms</th><th>runs</th><th>cases a second</th>\
-         <th>J a case</th><th>peak, MiB</th><th>network speedup</th><th>case speedup</th></tr></thead>",
-    );
+    let mut table = Table::new(&[
+        ("variant", true),
+        ("profile", true),
+        ("load, ms", false),
+        ("first case, ms", false),
+        ("network, ms", false),
+        ("case, ms", false),
+        ("p90, ms", false),
+        ("runs", false),
+        ("cases a second", false),
+        ("J a case", false),
+        ("peak, MiB", false),
+        ("network speedup", false),
+        ("case speedup", false),
+    ]);
     for (i, v) in w.variants.iter().enumerate() {
         for p in &r.spec.profiles {
             let Some(c) = cell(r, w, &v.name, &p.name) else { continue };
-            let _ =
-                write!(out, "<tr><td>{}</td><td class=\"text\">{}</td>", key(i, &v.name), escape(&p.name));
+            let names = [key(i, &v.name), escape(&p.name)];
             if let Some(e) = &c.error {
-                let _ = write!(out, "<td class=\"text\" colspan=\"11\">{}</td></tr>", escape(e));
+                let [variant, profile] = names;
+                table.row(&[variant, profile, escape(e)]);
                 continue;
             }
             let ratio = |e: Option<crate::results::Estimate>| {
                 e.map_or("–".into(), |e| format!("{:.2} ({:.2} to {:.2})", e.value, e.low, e.high))
             };
             let some = |v: Option<f64>| v.map_or("–".into(), short);
-            let _ = write!(
-                out,
-                "<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-                 <td>{}</td><td>{}</td></tr>",
+            let [variant, profile] = names;
+            table.row(&[
+                variant,
+                profile,
                 ms(c.load_ms),
                 ms(c.first_ms),
                 ms(c.network_ms),
                 ms(c.total_ms),
                 c.p90_ms.map_or("–".into(), ms),
-                c.runs,
+                c.runs.to_string(),
                 c.throughput_error.as_deref().map_or_else(|| some(c.throughput), escape),
                 some(c.joules),
                 c.peak_mib.map_or("–".into(), |m| format!("{m:.0}")),
                 ratio(c.speedup_network),
-                ratio(c.speedup_total)
-            );
+                ratio(c.speedup_total),
+            ]);
         }
     }
-    out.push_str("</table></div>");
+    out.push_str(&table.finish());
 }
 
 pub(super) fn pareto(out: &mut String, r: &Results, w: &WorkloadResult) {

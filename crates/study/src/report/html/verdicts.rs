@@ -1,5 +1,6 @@
 //! What may be said of each variant, first of all.
 
+use super::table::Table;
 use super::{key, ms, signed};
 use crate::report::svg::{escape, short};
 use crate::results::{Cell, MetricComparison, Results, VariantResult, Verdict, WorkloadResult};
@@ -15,31 +16,32 @@ pub(super) fn verdicts(out: &mut String, r: &Results, number: usize) {
         };
         let _ = write!(
             out,
-            "<h3>{}</h3><p>Compared with <b>{}</b>, {truth} {} test cases.</p><div class=\"wide\"><table class=\"verdicts\"><thead><tr>\
-             <th>variant</th><th class=\"text\">utility</th><th class=\"text\">speed of a case</th><th>memory, MiB</th>\
-             <th>file, MB</th></tr></thead>",
+            "<h3>{}</h3><p>Compared with <b>{}</b>, {truth} {} test cases.</p>",
             escape(&w.name),
             escape(&r.baseline),
             w.cases[2]
         );
-        for note in &w.notes {
-            let _ = write!(out, "<caption class=\"soft\">{}</caption>", escape(note));
-        }
+        let mut table = Table::new(&[
+            ("variant", true),
+            ("utility", true),
+            ("speed of a case", true),
+            ("memory, MiB", false),
+            ("file, MB", false),
+        ]);
+        w.notes.iter().for_each(|n| table.note(n));
         for (i, v) in w.variants.iter().enumerate() {
             let cells: Vec<&Cell> =
                 r.cells.iter().filter(|c| c.workload == w.name && c.variant == v.name).collect();
             let peak = cells.iter().filter_map(|c| c.peak_mib).reduce(f64::max);
-            let _ = write!(
-                out,
-                "<tr><td>{}</td><td class=\"text\">{}</td><td class=\"text\">{}</td><td>{}</td><td>{}</td></tr>",
+            table.row(&[
                 key(i, &v.name),
                 utility(v, &r.baseline),
                 speed(&cells, v.name == r.baseline),
                 peak.map_or("–".into(), |p| format!("{p:.0}")),
-                if v.bytes > 0 { format!("{:.2}", v.bytes as f64 / 1e6) } else { "–".into() }
-            );
+                if v.bytes > 0 { format!("{:.2}", v.bytes as f64 / 1e6) } else { "–".into() },
+            ]);
         }
-        out.push_str("</table></div>");
+        out.push_str(&table.finish());
     }
 }
 
@@ -79,7 +81,7 @@ fn utility(v: &VariantResult, baseline: &str) -> String {
     let one = |u: &MetricComparison| {
         let d = u.difference.map_or(String::new(), |d| {
             format!(
-                " {} ({} to {}; margin {})",
+                " gain {} ({} to {}; margin {})",
                 signed(d.value),
                 signed(d.low),
                 signed(d.high),
@@ -126,11 +128,27 @@ fn speed(cells: &[&Cell], baseline: bool) -> String {
 
 /// Every metric with its numbers.
 pub(super) fn all(out: &mut String, r: &Results, w: &WorkloadResult) {
+    let mut table = Table::new(&[
+        ("variant", true),
+        ("metric", true),
+        ("n", false),
+        ("baseline", false),
+        ("this variant", false),
+        ("gain", false),
+        ("97.5 % bounds", false),
+        ("margin", false),
+        ("verdict", true),
+        ("worst case", true),
+        ("missed", false),
+        ("false positive", false),
+        ("lost much", false),
+        ("changed", false),
+        ("Wilcoxon p", false),
+        ("McNemar p", false),
+    ]);
     out.push_str(
-        "<div class=\"wide\"><table><thead><tr><th>variant</th><th class=\"text\">metric</th><th>n</th><th>baseline</th>\
-         <th>variant</th><th>difference</th><th>95 % interval</th><th>margin</th><th class=\"text\">verdict</th>\
-         <th class=\"text\">worst case</th><th>missed</th><th>false positive</th><th>lost much</th><th>changed</th><th>Wilcoxon p</th>\
-         <th>McNemar p</th></tr></thead>",
+        "<p class=\"soft\">A gain is positive where the variant is better: its value minus the baseline's, and for distances \
+         (hd95) the baseline's minus its value.</p>",
     );
     let p = |v: Option<f64>| {
         v.map_or("–".into(), |v| if v < 1e-3 { format!("{v:.1e}") } else { format!("{v:.3}") })
@@ -145,28 +163,26 @@ pub(super) fn all(out: &mut String, r: &Results, w: &WorkloadResult) {
                 .worst
                 .as_ref()
                 .map_or("–".into(), |x| format!("{} {}", escape(&x.case), signed(x.difference)));
-            let _ = write!(
-                out,
-                "<tr><td>{}</td><td class=\"text\">{}</td><td>{}</td><td>{:.4}</td><td>{:.4}</td><td>{d}</td><td>{range}</td>\
-                 <td>{}</td><td class=\"text\">{}</td><td class=\"text\">{worst}</td><td>{} → {}</td><td>{} → {}</td><td>{}</td><td>{}</td>\
-                 <td>{}</td><td>{}</td></tr>",
+            let pair = |[a, b]: [usize; 2]| format!("{a} → {b}");
+            table.row(&[
                 key(i, &v.name),
                 escape(&name(u)),
-                u.n,
-                u.baseline,
-                u.variant,
+                u.n.to_string(),
+                format!("{:.4}", u.baseline),
+                format!("{:.4}", u.variant),
+                d,
+                range,
                 short(u.margin),
                 badge(class(u.verdict), u.verdict.name()),
-                u.missed[0],
-                u.missed[1],
-                u.false_positives[0],
-                u.false_positives[1],
-                u.case_claim.lost,
-                u.changed,
+                worst,
+                pair(u.missed),
+                pair(u.false_positives),
+                u.case_claim.lost.to_string(),
+                u.changed.to_string(),
                 p(u.wilcoxon_p),
-                p(u.mcnemar_p)
-            );
+                p(u.mcnemar_p),
+            ]);
         }
     }
-    out.push_str("</table></div>");
+    out.push_str(&table.finish());
 }
