@@ -1,6 +1,6 @@
 //! The file that says who may send, which models run on what, and where results go.
 
-use crate::peers::Network;
+use crate::peers::{Network, Peer};
 use crate::{Error, Result};
 use ampoule_dicom::{SegmentationKind, Series, fits};
 use serde::Deserialize;
@@ -92,22 +92,6 @@ impl Default for Limits {
             send_hours: 24,
             record_days: 30,
         }
-    }
-}
-
-/// Somebody who may send.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Peer {
-    /// Its title; any where it is not said.
-    pub ae: Option<String>,
-    /// Its address, or a network such as 10.0.0.0/24; any where it is not said.
-    pub address: Option<String>,
-}
-
-impl Peer {
-    pub(crate) fn is_at(&self, address: IpAddr) -> bool {
-        self.address.as_deref().is_none_or(|a| Network::parse(a).is_some_and(|n| n.holds(address)))
     }
 }
 

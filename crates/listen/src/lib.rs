@@ -33,8 +33,9 @@ mod steps;
 mod stop;
 mod worker;
 
-pub use config::{Config, Destination, Limits, Peer, Rule, Seg, Target};
+pub use config::{Config, Destination, Limits, Rule, Seg, Target};
 pub use error::{Error, Result};
 pub use event::Event;
+pub use peers::Peer;
 pub use service::{Given, Setup, listen};
 pub use stop::Stop;

@@ -1,9 +1,25 @@
 //! Who may open associations: by address as soon as they connect, by title once they have said it.
 
-use crate::config::Peer;
 use dicom_ul::association::server::AccessControl;
 use dicom_ul::pdu::{AssociationRJServiceUserReason as Reason, UserIdentity};
+use serde::Deserialize;
 use std::net::IpAddr;
+
+/// Somebody who may send.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// Its title; any where it is not said.
+    pub ae: Option<String>,
+    /// Its address, or a network such as 10.0.0.0/24; any where it is not said.
+    pub address: Option<String>,
+}
+
+impl Peer {
+    fn is_at(&self, address: IpAddr) -> bool {
+        self.address.as_deref().is_none_or(|a| Network::parse(a).is_some_and(|n| n.holds(address)))
+    }
+}
 
 /// Addresses that begin alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

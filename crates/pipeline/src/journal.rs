@@ -191,7 +191,7 @@ mod tests {
         let numbers = [0.946_318_982_645_267_8, 0.003_041_848_509_214_928_2, 1e-310, f64::MAX];
         let mut journal = Journal::open(&path, 0.0, false).unwrap();
         numbers.iter().for_each(|n| journal.add(*n).unwrap());
-        let again = Journal::open(&path, 0.0, false).unwrap().entries;
+        let again: Vec<f64> = Journal::open(&path, 0.0, false).unwrap().entries;
         assert_eq!(again[1..].iter().map(|n| n.to_bits()).collect::<Vec<_>>(), numbers.map(f64::to_bits));
     }
 

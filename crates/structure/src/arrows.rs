@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "optimize",
         &["engine", "eval", "files", "graph", "imaging", "kernels", "onnx", "pipeline", "random", "train"],
     ),
-    ("bench", &["engine", "eval", "graph", "kernels", "onnx", "pipeline", "random"]),
+    ("bench", &["engine", "eval", "files", "graph", "kernels", "onnx", "pipeline", "random"]),
     (
         "study",
         &[

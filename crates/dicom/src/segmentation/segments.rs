@@ -8,12 +8,12 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
 pub(super) fn segments(s: &Segmentation) -> Vec<InMemDicomObject> {
-    let all = s.segments.iter().enumerate();
+    let all = s.segments.iter();
     match s.kind {
-        Kind::Binary => all.map(|(i, segment)| one(s, i as u16 + 1, segment)).collect(),
+        Kind::Binary => all.zip(1..).map(|(segment, number)| one(s, number, segment)).collect(),
         // The numbers of segments are the values of pixels, and 0 is one of them.
         Kind::Labelmap => {
-            let labels = all.map(|(_, segment)| one(s, segment.value, segment));
+            let labels = all.map(|segment| one(s, segment.value, segment));
             std::iter::once(background()).chain(labels).collect()
         }
     }

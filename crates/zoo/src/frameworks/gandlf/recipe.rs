@@ -221,7 +221,7 @@ fn slide(window: &Window) -> Option<Slide> {
     let shared = window.overlap_voxels.unwrap_or(0);
     // A quarter of a pixel keeps the step whole where the share is not.
     let share = if shared == 0 { 0.0 } else { (shared as f64 - 0.25) / side as f64 };
-    (window.size[1] == side && side >= 16 && share < 0.95).then(|| Slide {
+    (window.size[1] == side && side >= 16 && share < 0.95).then_some(Slide {
         mpp: None,
         level: Some(0),
         window: side,
