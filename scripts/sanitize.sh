@@ -19,7 +19,7 @@ tests() {
   "${run[@]}" -p ampoule-system --lib
   "${run[@]}" -p ampoule-runtime --lib --test steps
   "${run[@]}" -p ampoule-kernels --lib --test kernels
-  "${run[@]}" -p ampoule-engine --lib --test int8 --test networks
+  "${run[@]}" -p ampoule-engine --lib --test networks
   "${run[@]}" -p ampoule-train --lib --test operators
 }
 

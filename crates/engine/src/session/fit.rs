@@ -60,7 +60,7 @@ fn refused(bytes: u64, options: &Options) -> Error {
 }
 
 /// Lowers `graph` in the fastest way that fits: as it is, with convolutions that overwrite their
-/// inputs, with the smallest weights, streamed along depth, tile by tile, or (images) streamed along height.
+/// inputs, streamed along depth, with the smallest weights, both, tile by tile, or (images) streamed along height.
 pub(super) fn fit(
     graph: &Graph,
     constants: BTreeMap<ValueId, Tensor>,
@@ -161,18 +161,17 @@ impl Search<'_> {
         {
             return Ok(fitted);
         }
+        if let Some(fitted) = self.streamed(graph, spare.clone(), self.fastest())? {
+            return Ok(fitted);
+        }
         let compact = self.lower(graph, spare.clone(), false, WeightRoom::Least)?;
         if let Some(fitted) = self.whole(compact)? {
             return Ok(fitted);
         }
         // What follows counts for the least that is named, so that this is the same whatever the limit.
         self.most_weights = self.limit.max(self.least);
-        for weights in [self.fastest(), WeightRoom::Least] {
-            if let Some(lowered) = self.bounded(graph, spare.clone(), true, weights)?
-                && let Some(s) = streamed(&lowered, self.limit, &mut self.least)
-            {
-                return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
-            }
+        if let Some(fitted) = self.streamed(graph, spare.clone(), WeightRoom::Least)? {
+            return Ok(fitted);
         }
         if let Some(fitted) = self.tiled(graph, &spare)? {
             return Ok(fitted);
@@ -190,6 +189,18 @@ impl Search<'_> {
             return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
         }
         Err(refused(self.least, self.options))
+    }
+
+    /// A network that is streamed along depth.
+    fn streamed(
+        &mut self,
+        graph: &Graph,
+        constants: BTreeMap<ValueId, Tensor>,
+        weights: WeightRoom,
+    ) -> Result<Option<Fitted>> {
+        let Some(lowered) = self.bounded(graph, constants, true, weights)? else { return Ok(None) };
+        let stream = streamed(&lowered, self.limit, &mut self.least);
+        Ok(stream.map(|s| Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None }))
     }
 
     /// The network on the largest overlapping parts of its image that fit.
