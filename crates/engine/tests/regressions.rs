@@ -156,7 +156,8 @@ fn constants_of_the_image_size_do_not_break_tiles() {
         let options = Options { max_bytes: Some(max << 10), threads: 2, ..defaults() };
         match Session::new(graph.clone(), &dims, &options) {
             Ok(s) => {
-                ampoule_testing::assert_same_bits(&run(s), &want, "within a limit");
+                // Where weights must be small another algorithm runs.
+                ampoule_testing::assert_close(&run(s), &want, 1e-6, "within a limit");
                 kept += 1;
             }
             Err(e) => {

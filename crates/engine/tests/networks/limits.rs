@@ -54,27 +54,22 @@ fn less_memory_gives_the_same_outputs() {
         let input = random(dims.iter().product(), 11);
         let (want, full, _) = limited(&graph, &dims, &input, precision, u64::MAX).unwrap();
         let (mut max, mut least, mut seen) = (full - 1, full, vec![How::Planned]);
-        // Of the fastest weights and of the smallest.
-        let mut planned = vec![want.clone()];
+        // Streaming keeps bits; only the smallest weights do not.
+        let mut streamed_alike = 0;
         while let Some((got, need, how)) = limited(&graph, &dims, &input, precision, max) {
-            if how == How::Streamed && graph.name == "local3d" {
-                assert!(planned.contains(&got), "{}: other bits within {max} bytes", graph.name);
-            } else {
-                let most = if precision == Precision::Fp32 { 5e-6 } else { 1e-2 };
-                let e = relative_error(&got, &want);
-                assert!(e < most, "{} within {max} bytes, {how:?}: {e:.1e}", graph.name);
-            }
+            let most = if precision == Precision::Fp32 { 5e-6 } else { 1e-2 };
+            let e = relative_error(&got, &want);
+            assert!(e < most, "{} within {max} bytes, {how:?}: {e:.1e}", graph.name);
+            streamed_alike += usize::from(how == How::Streamed && got == want);
             (least, max) = (need, need - 1);
             seen.push(how);
-            if how == How::Planned {
-                planned.push(got);
-            }
         }
         seen.sort();
         seen.dedup();
         println!("{} in {}: {full} bytes, at least {least}", graph.name, precision.name());
         fulls.push(full);
         assert_eq!(seen, ways, "{}", graph.name);
+        assert!(streamed_alike > 0 || graph.name != "local3d", "other bits");
         // A chain may be planned tightly unasked.
         let share = if seen.len() > 1 { 0.9 } else { 1.0 };
         assert!(least as f64 <= share * full as f64, "{}: {full} to {least}", graph.name);
