@@ -57,7 +57,8 @@ fn less_memory_gives_the_same_outputs() {
         // Streaming keeps bits; only the smallest weights do not.
         let mut streamed_alike = 0;
         while let Some((got, need, how)) = limited(&graph, &dims, &input, precision, max) {
-            let most = if precision == Precision::Fp32 { 5e-6 } else { 1e-2 };
+            // Two algorithms in bfloat16 differ by the errors of both.
+            let most = if precision == Precision::Fp32 { 5e-6 } else { 4e-2 };
             let e = relative_error(&got, &want);
             assert!(e < most, "{} within {max} bytes, {how:?}: {e:.1e}", graph.name);
             streamed_alike += usize::from(how == How::Streamed && got == want);
