@@ -1,24 +1,25 @@
 #!/usr/bin/env bash
 # Writes docs/zoo.md: every network of a folder side by side with ONNX Runtime and OpenVINO, on this machine, today.
 #
-#   scripts/zoo.sh YARD [--quick] [--threads LIST] [--ampoule PROGRAM] [--output FILE] [NAME...]
+#   scripts/zoo.sh YARD [--quick] [--threads LIST] [--ampoule PROGRAM [--commit HASH]] [--output FILE] [NAME...]
 #
 # YARD holds ONNX files of fixed or free input size; NAME takes only those. FP32 and BF16 are measured on the file, INT8
 # on the file that `quantize` makes of it with noise for calibration, the same for all engines. PROGRAM is a release
-# build (default: built here). The other engines are those that tools/peers.sh installed into .venv-bench; without
+# build (default: built here) of the commit HASH (default: the present one). The other engines are those that tools/peers.sh installed into .venv-bench; without
 # them only Ampoule is measured. Let nothing else run meanwhile.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-usage="usage: scripts/zoo.sh YARD [--quick] [--threads LIST] [--ampoule PROGRAM] [--output FILE] [NAME...]"
+usage="usage: scripts/zoo.sh YARD [--quick] [--threads LIST] [--ampoule PROGRAM [--commit HASH]] [--output FILE] [NAME...]"
 yard=${1:?$usage}
 shift
-program="" output=docs/zoo.md seconds=3 threads=2 names=()
+program="" commit="" output=docs/zoo.md seconds=3 threads=2 names=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --quick) seconds=0.5 ;;
     --threads) threads=$2; shift ;;
     --ampoule) program=$2; shift ;;
+    --commit) commit=$2; shift ;;
     --output) output=$2; shift ;;
     -*) echo "unknown argument $1; $usage" >&2; exit 2 ;;
     *) names+=("$1") ;;
@@ -62,7 +63,7 @@ for name in "${names[@]}"; do
   fi
 done
 
-commit=$(git rev-parse --short HEAD 2>/dev/null || echo "no commit")
+[ -n "$commit" ] || commit=$(git rev-parse --short HEAD 2>/dev/null || echo "no commit")
 "$program" doctor | sed -n '/^cpu\|^threads\|^tiers\|^memory/p' >"$work/machine"
 python3 scripts/zoo_page.py "$work/all.jsonl" "$work/machine" "$commit" "$seconds" "$threads" >"$work/page.md"
 mv "$work/page.md" "$output"
