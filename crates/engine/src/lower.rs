@@ -25,6 +25,7 @@ mod quantized;
 mod recurrent;
 mod reduce;
 mod rms_norm;
+mod separable;
 mod shape;
 mod tables;
 mod target;

@@ -116,7 +116,7 @@ fn replaced(s: &Shared, step: &Step, i: usize, sizes: &[usize]) -> Option<(usize
     let Home::Arena(b) = out.home else { return None };
     // A convolution reads its residual, and nothing else, at the place that it writes.
     let candidates: &[View] = match &step.kind {
-        Kind::Conv(_) | Kind::Depthwise { .. } => step.reads.get(1..)?,
+        Kind::Conv(_) | Kind::Depthwise { .. } | Kind::Separable(_) => step.reads.get(1..)?,
         _ if step.in_place => &step.reads,
         _ => return None,
     };

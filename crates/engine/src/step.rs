@@ -21,6 +21,7 @@ use ampoule_runtime::run::loops::Loops;
 use ampoule_runtime::run::matmul::{self, MatMul};
 use ampoule_runtime::run::recurrent::{self, Layer};
 use ampoule_runtime::run::reduce::{self, Reduce};
+use ampoule_runtime::run::separable::Separable;
 use ampoule_runtime::run::take::{self, Take};
 use ampoule_runtime::run::{self, Places, depthwise, elementwise, grid_sample, map, sampling, softmax};
 use ampoule_runtime::view::Home;
@@ -83,6 +84,8 @@ pub(crate) enum Kind {
         filters: Box<Filters>,
         post: Option<eltwise::Unary>,
     },
+    /// A depthwise convolution and the pointwise one after it.
+    Separable(Box<Separable>),
     /// Layer normalisation of dense rows, or without `centred` their division by the root of their mean square.
     LayerNorm {
         scale: Vec<f32>,
@@ -233,6 +236,10 @@ impl Step {
             },
             Kind::Depthwise { plan, filters, post } => {
                 depthwise::run(cx.cpu, plan, filters, *post, None, cx.places(self));
+            }
+            Kind::Separable(plan) => {
+                let scratch = self.scratch.as_ref().map(area).ok_or(StepError::Scratch)?;
+                plan.run(cx.cpu, cx.places(self), scratch);
             }
             Kind::LayerNorm { scale, shift, epsilon, centred } => {
                 let count = self.reads[0].len() / scale.len().max(1);

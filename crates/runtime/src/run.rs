@@ -21,6 +21,7 @@ pub mod norm;
 pub mod recurrent;
 pub mod reduce;
 pub mod sampling;
+pub mod separable;
 pub mod softmax;
 pub mod take;
 pub mod values;

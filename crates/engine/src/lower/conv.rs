@@ -1,7 +1,7 @@
 //! Convolutions.
 
 use super::quantized::Int8Operands;
-use super::target::reads;
+use super::target::{Target, reads};
 use super::weights::ConstantWeights;
 use super::{Lower, NO_GRID, R};
 use crate::error::LowerError;
@@ -68,28 +68,27 @@ impl Lower<'_> {
         }
         let post = if quantized.is_some() { None } else { t.post };
         if cg == 1 && group > 1 && m % group == 0 {
+            let weights = (0..taps * m).map(|i| w.get(i % m * taps + i / m)).collect();
+            let bias = bias.unwrap_or_else(|| vec![0.0; m]);
+            let filters = Filters { weights, bias, scale: scale.unwrap_or_default(), ..Filters::default() };
             if group != m {
                 (reads[0], gx) = self.repeated(n, &reads[0], m / group)?;
             }
-            let weights = (0..taps * m).map(|i| w.get(i % m * taps + i / m)).collect();
-            let bias = bias.unwrap_or_else(|| vec![0.0; m]);
-            let residual = t.residual.as_ref().map(|r| r.1);
-            if quantized.is_none() && elems[0] != elems[1] {
-                reads[0] = self.stored_as(n, reads[0].clone(), elems[1]);
-            }
-            let elems = [reads[0].elem, elems[1]];
-            let plan = Depthwise { input: gx, output: t.grid, residual, axes, act: t.act, elems, quantized };
-            let scale = scale.unwrap_or_default();
-            let mut filters = Filters { weights, bias, scale, ..Filters::default() };
-            plan.pack(self.isa, &mut filters);
-            self.push(
-                n,
-                Kind::Depthwise { plan, filters: Box::new(filters), post },
-                reads,
-                vec![t.output],
-                macs,
-            );
+            let t = Target { post, ..t };
+            self.depthwise(n, (reads, gx), axes, (filters, quantized), t, macs);
             return Ok(true);
+        }
+        if group == 1 && pointwise && absorbed.is_none() {
+            let residual = t.residual.as_ref().map(|r| r.1);
+            let spec = Spec { input: gx, output: t.grid, residual, axes, act: t.act, elems, quantized };
+            if let Some(before) = self.depthwise_before(n, &reads[0], &spec) {
+                let weights =
+                    self.pointwise_weights(&before, [cg, m], (&w, bias.as_deref(), scale.as_deref()))?;
+                drop(w);
+                self.packed_weights(n, &integer);
+                self.push_separable(n, (before, weights), reads, Target { post, ..t }, macs);
+                return Ok(true);
+            }
         }
         let (mg, steps) = (m / group, self.steps(y));
         let parts: Vec<ConvPart> = (0..group)
@@ -129,6 +128,26 @@ impl Lower<'_> {
         let kind = Kind::Conv(Convolution { post, prologue, ..Convolution::plain(ConvParts::new(parts)) });
         self.push(n, kind, reads, vec![t.output], macs);
         Ok(true)
+    }
+
+    /// A convolution of single channels.
+    fn depthwise(
+        &mut self,
+        n: &Node,
+        (mut reads, input): (Vec<View>, Grid),
+        axes: [Axis; 3],
+        (mut filters, quantized): (Filters, Option<Quantized>),
+        t: Target,
+        macs: u64,
+    ) {
+        if quantized.is_none() && reads[0].elem != t.output.elem {
+            reads[0] = self.stored_as(n, reads[0].clone(), t.output.elem);
+        }
+        let (residual, elems) = (t.residual.as_ref().map(|r| r.1), [reads[0].elem, t.output.elem]);
+        let plan = Depthwise { input, output: t.grid, residual, axes, act: t.act, elems, quantized };
+        plan.pack(self.isa, &mut filters);
+        let kind = Kind::Depthwise { plan, filters: Box::new(filters), post: t.post };
+        self.push(n, kind, reads, vec![t.output], macs);
     }
 
     /// `x` with each channel `times` times side by side, so that several filters of a channel are one depthwise

@@ -215,6 +215,7 @@ impl Lower<'_> {
         let node = self.graph.node_name(n).to_owned();
         let scratch = match &kind {
             Kind::Conv(c) => c.parts.scratch(),
+            Kind::Separable(plan) => plan.scratch(),
             Kind::Attention(a) => a.scratch(),
             _ => 0,
         };

@@ -256,6 +256,7 @@ pub(super) fn weight_bytes(l: &Lowered) -> u64 {
         .map(|s| match &s.kind {
             Kind::Conv(c) => c.parts.bytes(),
             Kind::Depthwise { filters: f, .. } => 4 * (f.weights.len() + f.bias.len() + f.scale.len()),
+            Kind::Separable(plan) => plan.bytes(),
             Kind::LayerNorm { scale, shift, .. } => 4 * (scale.len() + shift.len()),
             // These hold a few numbers for each channel at most.
             Kind::Norm(_) | Kind::Scale(_) | Kind::Pool(_) | Kind::GlobalAverage | Kind::Resize(_) => 0,

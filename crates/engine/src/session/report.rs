@@ -43,6 +43,7 @@ fn kernel_name(kind: &Kind) -> String {
         Kind::Conv(c) => c.parts.list().first().map_or(String::new(), |p| p.algorithm.name()),
         Kind::Depthwise { plan, .. } if plan.quantized.is_some() => "depthwise u8".into(),
         Kind::Depthwise { .. } => "depthwise".into(),
+        Kind::Separable(plan) => plan.name(),
         Kind::Scale(_) => "scale".into(),
         Kind::LayerNorm { centred: true, .. } => "layer_norm".into(),
         Kind::LayerNorm { centred: false, .. } => "rms_norm".into(),

@@ -32,7 +32,11 @@ impl Step {
             Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) | Kind::Chain(..) => true,
             Kind::Copy(_) | Kind::Map(..) => true,
             Kind::Softmax { .. } => self.reads[0].grid().is_some_and(|g| g.uniform()),
-            Kind::LayerNorm { .. } | Kind::Scale(_) | Kind::GlobalAverage | Kind::Fill(_) => false,
+            Kind::Separable(_)
+            | Kind::LayerNorm { .. }
+            | Kind::Scale(_)
+            | Kind::GlobalAverage
+            | Kind::Fill(_) => false,
             Kind::MatMul(_) | Kind::Attention(_) | Kind::Reduce(_) | Kind::Take(_) => false,
             Kind::Scan(..) | Kind::Indexed(_) => false,
             Kind::GridSample(_) | Kind::Recurrent(..) | Kind::Reference { .. } => false,
@@ -47,7 +51,8 @@ impl Step {
                 Absorbed::Factors => return None,
             },
             Kind::Norm(n) => n,
-            Kind::Depthwise { .. } | Kind::LayerNorm { .. } | Kind::Scale(_) | Kind::Pool(_) => return None,
+            Kind::Depthwise { .. } | Kind::Separable(_) | Kind::Pool(_) => return None,
+            Kind::LayerNorm { .. } | Kind::Scale(_) => return None,
             Kind::GlobalAverage | Kind::Unary(..) | Kind::Table(..) | Kind::Binary(..) => return None,
             Kind::Chain(..) | Kind::Copy(_) | Kind::Fill(_) => return None,
             Kind::Softmax { .. } | Kind::Resize(_) => return None,
@@ -135,6 +140,7 @@ impl Step {
             }
             Kind::Conv(_)
             | Kind::Depthwise { .. }
+            | Kind::Separable(_)
             | Kind::LayerNorm { .. }
             | Kind::Scale(_)
             | Kind::Pool(_)

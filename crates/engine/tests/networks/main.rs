@@ -5,6 +5,7 @@ mod gates;
 mod graphs;
 mod limits;
 mod operators;
+mod separable;
 mod transformers;
 
 use ampoule_engine::{

@@ -98,6 +98,14 @@ impl Sums {
     }
 }
 
+/// The first tiles of a plan, for reports.
+pub(super) fn joined<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut names: Vec<&str> = names.collect();
+    names.dedup();
+    names.truncate(2);
+    names.join("+")
+}
+
 impl Algorithm {
     /// Number of independent items of work.
     pub fn items(&self) -> usize {
@@ -125,15 +133,10 @@ impl Algorithm {
 
     /// The algorithm and its tiles, for reports.
     pub fn name(&self) -> String {
-        let join = |mut names: Vec<&str>| {
-            names.dedup();
-            names.truncate(2);
-            names.join("+")
-        };
         match self {
-            Algorithm::Direct(_, w) => join(w.kernels().collect()),
+            Algorithm::Direct(_, w) => joined(w.kernels()),
             Algorithm::Winograd(plan, _) => {
-                format!("winograd F{} {}", plan.variant().tile, join(plan.kernels().collect()))
+                format!("winograd F{} {}", plan.variant().tile, joined(plan.kernels()))
             }
         }
     }
