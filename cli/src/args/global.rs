@@ -12,7 +12,8 @@ pub struct Global {
     /// Instruction-set tier [default: $AMPOULE_ISA, or the best that this CPU has]. `bench` takes a list.
     #[arg(long, global = true, value_delimiter = ',', value_name = "TIER", value_parser = tiers())]
     pub isa: Vec<String>,
-    /// Numeric type. run, bench, inspect, compare, demo: fp32 (default); bf16: activations stored as bfloat16, about half
+    /// Numeric type. run, bench, inspect, compare, demo: fp32 (default); fp32-strict: as fp32, and never in
+    /// terms of bfloat16; bf16: activations stored as bfloat16, about half
     /// the memory; bf16-fast: as bf16, and Winograd F(4x4) multiplies in bfloat16 too where the CPU can, with an error
     /// about as large as that of INT8. optimize: int8 (default); auto: the fastest of INT8, bfloat16 and float32 for each
     /// layer, as timed on this machine; bf16 or fp32: the whole network. compare applies it to the second model only.
@@ -56,6 +57,7 @@ impl Global {
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     Fp32,
+    Fp32Strict,
     Bf16,
     Bf16Fast,
     Int8,
@@ -67,6 +69,7 @@ impl Precision {
     pub fn name(self) -> &'static str {
         match self {
             Precision::Fp32 => "fp32",
+            Precision::Fp32Strict => "fp32-strict",
             Precision::Bf16 => "bf16",
             Precision::Bf16Fast => "bf16-fast",
             Precision::Int8 => "int8",

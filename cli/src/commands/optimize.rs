@@ -107,9 +107,11 @@ fn with_precision(g: &Global, options: &Options) -> Result<Options, Failure> {
         Some(args::Precision::Auto) => Precision::Auto,
         Some(args::Precision::Bf16) => Precision::Bf16,
         Some(args::Precision::Fp32) => Precision::Fp32,
-        Some(args::Precision::Bf16Fast) => {
-            let message = "--precision bf16-fast is chosen when a model is run; `optimize` makes int8, auto, bf16 or fp32";
-            return Err(Failure::usage(message));
+        Some(asked @ (args::Precision::Bf16Fast | args::Precision::Fp32Strict)) => {
+            let name = asked.name();
+            return Err(Failure::usage(format!(
+                "--precision {name} is chosen when a model is run; `optimize` makes int8, auto, bf16 or fp32"
+            )));
         }
     };
     Ok(options)

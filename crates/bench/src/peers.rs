@@ -1,7 +1,7 @@
 //! Other engines, through their C libraries from Python wheels.
 
 use crate::error::PeerError;
-use crate::task::{Failure, Loaded, Task, seeded};
+use crate::task::{Failure, Loaded, Task, is_float32, seeded};
 use ampoule_engine::{ExternalError, ExternalNetwork};
 use openvino::{Core, DeviceType, ElementType, InferRequest, RwPropertyKey, Shape};
 use ort::session::{Session, SessionInputValue, builder::GraphOptimizationLevel};
@@ -148,7 +148,7 @@ impl OpenVino {
         let threads = threads.to_string();
         for (key, value) in [
             (RwPropertyKey::HintPerformanceMode, "LATENCY"),
-            (RwPropertyKey::HintInferencePrecision, if precision == "fp32" { "f32" } else { "bf16" }),
+            (RwPropertyKey::HintInferencePrecision, if is_float32(precision) { "f32" } else { "bf16" }),
             (RwPropertyKey::InferenceNumThreads, threads.as_str()),
             (RwPropertyKey::NumStreams, "1"),
         ] {

@@ -3,7 +3,7 @@
 use crate::baseline::noise;
 use crate::environment::find_library;
 use crate::rows::{Bench, Engine, Row};
-use crate::task::{Failure, MARK, Task};
+use crate::task::{Failure, MARK, Task, is_float32};
 use ampoule_eval::statistics::median;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -106,7 +106,7 @@ impl EngineProcess {
         if engine == Engine::OnnxRuntime && b.isa.is_some() {
             return Err("ONNX Runtime cannot be held to a tier".into());
         }
-        if engine == Engine::OnnxRuntime && b.precision != "fp32" {
+        if engine == Engine::OnnxRuntime && !is_float32(&b.precision) {
             return Err("ONNX Runtime has no bfloat16 on CPUs".into());
         }
         let task = Task {

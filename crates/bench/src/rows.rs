@@ -50,7 +50,7 @@ pub struct Bench {
     pub model: PathBuf,
     /// Engines, in the order in which they take turns.
     pub engines: Vec<Engine>,
-    /// `fp32`, `bf16` or `bf16-fast`.
+    /// `fp32`, `fp32-strict`, `bf16` or `bf16-fast`.
     pub precision: String,
     /// Threads.
     pub threads: usize,

@@ -2,6 +2,7 @@
 
 use crate::process::EngineProcess;
 use crate::rows::{Bench, Row};
+use crate::task::is_float32;
 use crate::{Error, Result};
 use ampoule_graph::{Dim, Graph};
 use ampoule_kernels::{Elem, Features, gemm, measure::kernel_macs};
@@ -52,7 +53,7 @@ pub fn bench(program: &Path, b: &Bench) -> Result<Vec<Row>> {
         .collect();
     compare_outputs(&mut processes, folder.path());
     measure(&mut processes, b.seconds);
-    let elem = if b.precision == "fp32" { Elem::F32 } else { Elem::Bf16 };
+    let elem = if is_float32(&b.precision) { Elem::F32 } else { Elem::Bf16 };
     let ceiling = ceiling(isa, elem) * b.threads as f64;
     // Every engine's row has the work that Ampoule counted.
     let gmac = processes.iter().find_map(|s| (s.row.gmac > 0.0).then_some(s.row.gmac)).unwrap_or(0.0);

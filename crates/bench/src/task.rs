@@ -17,7 +17,7 @@ pub struct Task {
     pub model: PathBuf,
     /// Names and dimensions of the inputs.
     pub inputs: Vec<(String, Vec<usize>)>,
-    /// `fp32`, `bf16` or `bf16-fast`.
+    /// `fp32`, `fp32-strict`, `bf16` or `bf16-fast`.
     pub precision: String,
     /// Threads.
     pub threads: usize,
@@ -29,6 +29,11 @@ pub struct Task {
     pub outputs: PathBuf,
     /// Most bytes, for Ampoule.
     pub max_ram: Option<u64>,
+}
+
+/// Whether a precision of [`Task::precision`] stores and multiplies float32.
+pub(crate) fn is_float32(precision: &str) -> bool {
+    precision.starts_with("fp32")
 }
 
 /// An engine with a model loaded and its input set.

@@ -2,7 +2,9 @@
 //! `cargo bench -p ampoule-kernels [-- NAME]`. Micro-kernels count multiply-accumulates, others bytes
 //! of their input.
 
-use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Quantized, Spec, Weights, subtract_zero_point, widen};
+use ampoule_kernels::conv::{
+    Axis, Conv, ConvPointers, Quantized, Spec, Split, Weights, split_values, subtract_zero_point, widen,
+};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::eltwise::{self, Binary, Unary};
 use ampoule_kernels::grad::Curve;
@@ -64,6 +66,14 @@ fn kernel(bencher: Bencher, row: Row) {
             let (x, mut y) = (vec![bf16::ONE; VALUES], vec![0f32; VALUES]);
             // SAFETY: both hold as many values.
             bytes(bencher, 2, || unsafe { widen(isa, x.as_ptr(), y.as_mut_ptr(), VALUES) });
+        }
+        Operation::SplitInput => {
+            let (split, x) = (Split::Three, vec![1.7f32; VALUES]);
+            let mut terms = vec![bf16::ONE; split.terms() * VALUES];
+            // SAFETY: there is room for all terms of all values.
+            bytes(bencher, 4, || unsafe {
+                split_values(isa, split, x.as_ptr(), terms.as_mut_ptr(), VALUES, VALUES)
+            });
         }
         Operation::SubtractZeroPoint => {
             let (x, mut y) = (vec![9u8; VALUES], vec![0i16; VALUES]);

@@ -10,6 +10,7 @@ mod blocking;
 mod phases;
 mod run;
 mod source;
+mod split;
 mod weights;
 mod widen;
 
@@ -21,6 +22,7 @@ use axis::Segment;
 use blocking::Sizes;
 pub use blocking::TOTALLED;
 pub use phases::{Phase, phases};
+pub use split::{Split, split_values};
 pub use weights::Weights;
 pub use widen::{subtract_zero_point, widen};
 
@@ -83,8 +85,26 @@ pub struct Conv {
     /// Columns are split among items too when there are few pixels.
     panel_split: usize,
     items: usize,
-    /// Whether a prologue is applied to the input, item by item.
-    prepared: bool,
+    how: How,
+}
+
+/// How a convolution is to be planned.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// All pixels of a pointwise one become one line.
+    pub merge: bool,
+    /// It is run with a prologue, item by item: it must be pointwise, and its input multiplied as float32.
+    pub prepared: bool,
+    /// How many such convolutions run together, as those of groups do: each is divided into fewer items.
+    pub together: usize,
+    /// A float32 input is multiplied in bfloat16 terms.
+    pub split: Option<Split>,
+}
+
+impl Default for How {
+    fn default() -> Self {
+        How { merge: false, prepared: false, together: 1, split: None }
+    }
 }
 
 /// Pointers of one run, to elements of the types that a plan was made for. The residual may be null.
@@ -123,33 +143,27 @@ unsafe impl Send for ConvPointers {}
 impl Conv {
     /// Plans a convolution; with `merge`, all pixels of a pointwise one become one line.
     pub fn new(spec: Spec, isa: Features, merge: bool) -> Self {
-        Self::plan(spec, isa, merge, false, 1)
+        Self::planned(spec, isa, How { merge, ..How::default() })
     }
 
-    /// Like [`Conv::new`] for one of `count` convolutions that run together, as those of groups do: each is divided
-    /// into fewer items.
-    pub fn one_of(count: usize, spec: Spec, isa: Features, merge: bool) -> Self {
-        Self::plan(spec, isa, merge, false, count)
-    }
-
-    /// Like [`Conv::new`] for a pointwise convolution that is run with a prologue; its input must be
-    /// multiplied as float32.
-    pub fn prepared(spec: Spec, isa: Features, merge: bool) -> Self {
-        assert!(spec.axes.iter().all(|a| a.kernel == 1 && a.pad == 0), "a prologue would meet padding");
-        assert_eq!(gemm::operand(isa, spec.elems[0]), Operand::F32);
-        Self::plan(spec, isa, merge, true, 1)
-    }
-
-    fn plan(mut spec: Spec, isa: Features, merge: bool, prepared: bool, together: usize) -> Self {
-        let panels = panels(isa, &spec);
-        let operand = gemm::operand(isa, spec.elems[0]);
+    /// Plans a convolution as `how` says.
+    pub fn planned(mut spec: Spec, isa: Features, how: How) -> Self {
+        let stored = gemm::operand(isa, spec.elems[0]);
+        let plain = spec.axes.iter().all(|a| a.kernel == 1 && a.pad == 0);
+        assert!(
+            !how.prepared || (plain && stored == Operand::F32),
+            "a prologue would meet padding or other types"
+        );
+        assert!(how.split.is_none() || spec.elems[0] == Elem::F32, "only float32 is split");
+        let operand = if how.split.is_some() { Operand::Bf16 } else { stored };
+        let panels = panels(isa, operand, &spec);
         let Spec { input, output, residual, axes, .. } = &mut spec;
         let pointwise = axes.iter().all(|a| a.kernel == 1 && a.stride == 1 && a.pad == 0);
         let flat = input.dims[..4] == output.dims[..4]
             && input.uniform()
             && output.uniform()
             && residual.is_none_or(|r| r.uniform());
-        if merge && pointwise && flat {
+        if how.merge && pointwise && flat {
             for g in [Some(&mut *input), Some(&mut *output), residual.as_mut()].into_iter().flatten() {
                 *g = Grid::pitched([1, 1, 1, g.pixels(), g.channels()], g.pixel());
             }
@@ -158,7 +172,7 @@ impl Conv {
         let sizes = [input.dims[1], input.dims[2], input.dims[3]];
         let segments = [0, 1, 2].map(|i| axes[i].segments(sizes[i], output.dims[i + 1]));
         let taps: usize = axes.iter().map(|a| a.kernel).product();
-        let size = operand.size() as f64;
+        let size = (operand.size() * how.split.map_or(1, Split::terms)) as f64;
         let sizes = Sizes {
             planes: n * d,
             lines: h.max(1),
@@ -166,19 +180,22 @@ impl Conv {
             plane_bytes: size * (input.dims[2] * input.dims[3] * input.channels() * axes[0].kernel) as f64,
             weight_bytes: size * (taps * input.channels() * output.channels()) as f64,
             tile: panels.first().map_or(1, |p| p.mr),
-            // Items that share columns would each prepare the same input, and exact totals are of all.
-            panels: if prepared || spec.quantized.is_some_and(|q| q.totals.is_some()) {
+            // Items that share columns would each prepare or split the same input, and exact totals are of all.
+            panels: if how.prepared
+                || how.split.is_some()
+                || spec.quantized.is_some_and(|q| q.totals.is_some())
+            {
                 1
             } else {
                 panels.len()
             },
             flat: h <= 1,
             most: spec.quantized.and_then(|q| q.totals).unwrap_or(usize::MAX),
-            together,
+            together: how.together,
         };
         let (block_h, block_w, panel_split) = sizes.blocks();
         let items = n * d * h.div_ceil(block_h) * w.div_ceil(block_w) * panel_split;
-        Conv { isa, spec, operand, segments, block_h, block_w, panel_split, items, prepared }
+        Conv { isa, spec, operand, segments, block_h, block_w, panel_split, items, how }
     }
 
     /// Estimated nanoseconds of one run on one core, for taps × inputs, to compare with
@@ -187,10 +204,20 @@ impl Conv {
         let panels = self.panels(isa);
         let width: f64 = panels.iter().map(|p| p.column_cost()).sum();
         let weights = (taps * inputs) as f64 * width;
-        let size = self.operand.size() as f64;
+        let (terms, products) = self.how.split.map_or((1, 1), |s| (s.terms(), s.products().len()));
+        let size = (self.operand.size() * terms) as f64;
         let costs = crate::costs(isa);
         let rate = panels.first().map_or(1.0, |p| costs.rate(p));
-        self.spec.output.pixels() as f64 * weights / rate + size * weights * costs.memory
+        // Splitting reads the input and writes its terms, in cache but not for nothing.
+        let split = if self.how.split.is_some() { 4.0 + size } else { 0.0 };
+        let values = (self.spec.input.pixels() * self.spec.input.channels()) as f64;
+        self.spec.output.pixels() as f64 * weights * products as f64 / rate
+            + (size * weights + split * values) * costs.memory
+    }
+
+    /// How its input is split, if it is.
+    pub fn split(&self) -> Option<Split> {
+        self.how.split
     }
 
     /// What it was planned for; pixels may have been merged.
@@ -211,7 +238,8 @@ impl Conv {
             && alike
             && weights.inputs == spec.input.channels()
             && weights.columns == spec.output.channels()
-            && weights.depth == taps * groups
+            && weights.split == self.how.split
+            && weights.depth == self.how.split.map_or(1, Split::terms) * taps * groups
             && weights.data.len() == weights.depth * width
             && weights.bias.as_ref().is_none_or(|b| b.len() == width)
             && weights.factors.is_some() == spec.quantized.is_some()
@@ -220,7 +248,7 @@ impl Conv {
 
     /// The tiles that its weights should be packed for.
     pub fn panels(&self, isa: Features) -> Vec<&'static MicroKernel> {
-        panels(isa, &self.spec)
+        panels(isa, self.operand, &self.spec)
     }
 
     /// Number of independent items of work.
@@ -296,14 +324,19 @@ impl Conv {
             ((block.max(1) - 1) * a.stride + (a.kernel.max(1) - 1) * a.dilation + 1).min(size)
         };
         let [kz, ky, kx] = &self.spec.axes;
-        let values = kz.kernel * span(ky, self.block_h, h) * span(kx, self.block_w, w) * c;
-        (values * self.operand.size()).div_ceil(4)
+        let line = span(kx, self.block_w, w) * c;
+        let values = kz.kernel * span(ky, self.block_h, h) * line;
+        match self.how.split {
+            None => (values * self.operand.size()).div_ceil(4),
+            // A line is prepared in float32 before it is split.
+            Some(s) => (values * s.terms() * self.operand.size()).div_ceil(4) + line,
+        }
     }
 }
 
 /// The tiles for a convolution.
-fn panels(isa: Features, s: &Spec) -> Vec<&'static MicroKernel> {
+fn panels(isa: Features, operand: Operand, s: &Spec) -> Vec<&'static MicroKernel> {
     let merged = s.axes[2].dilation == 1 && s.input.strides[3] == s.input.channels();
     let run = s.input.channels() * if merged { s.axes[2].kernel } else { 1 };
-    gemm::panels(isa, gemm::operand(isa, s.elems[0]), s.output.channels(), run)
+    gemm::panels(isa, operand, s.output.channels(), run)
 }

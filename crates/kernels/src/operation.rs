@@ -153,6 +153,8 @@ operations! {
     Requantize = "requantize", Gemm, Generic, [U8];
     /// bfloat16 inputs widened to float32.
     WidenInput = "widen_input", Convolution, Generic, [Bf16];
+    /// Float32 inputs split into bfloat16 terms.
+    SplitInput = "split_input", Convolution, Generic, [F32];
     /// INT8 inputs widened to 16 bits, less the zero point.
     SubtractZeroPoint = "subtract_zero_point", Convolution, Generic, [U8];
     /// Filters into the transform domain.

@@ -55,8 +55,9 @@ impl Opening {
 
     /// Opens the model.
     pub(crate) fn open(self) -> PyResult<ampoule::Model> {
-        let precision = Precision::parse(&self.precision)
-            .ok_or_else(|| usage(format!("precision {}: it is fp32, bf16 or bf16-fast", self.precision)))?;
+        let precision = Precision::parse(&self.precision).ok_or_else(|| {
+            usage(format!("precision {}: it is fp32, fp32-strict, bf16 or bf16-fast", self.precision))
+        })?;
         let mut builder =
             ampoule::Model::builder().threads(self.threads).precision(precision).fast(self.fast);
         if let Some(bytes) = self.max_ram {

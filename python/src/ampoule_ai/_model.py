@@ -69,7 +69,7 @@ class Model:
         of nnU-Net, MONAI or GaNDLF, or the name of a model that was fetched or comes with the package (``deepbet``).
 
         :param threads: 0 for as many as this process may use. Results are the same bits with any number.
-        :param precision: ``fp32``, ``bf16`` (values between layers in two bytes) or ``bf16-fast``.
+        :param precision: ``fp32``, ``fp32-strict`` (never in terms of bfloat16), ``bf16`` (values between layers in two bytes) or ``bf16-fast``.
         :param isa: Instruction-set tier, such as ``avx2`` [default: ``$AMPOULE_ISA``, or the best of this CPU].
         :param max_ram: Most resident bytes of this process, Python included: a number, or a text such as ``2G``. What does
             not fit is run in parts with the same result, or refused with :class:`OutOfMemory` before it runs.

@@ -3,7 +3,7 @@
 use super::{Lower, R, WeightRoom};
 use crate::Precision;
 use crate::error::LowerError;
-use ampoule_kernels::conv::{Conv, Spec, Weights};
+use ampoule_kernels::conv::{Conv, How, Spec, Split, Weights};
 use ampoule_kernels::gemm::{self, Operand};
 use ampoule_kernels::winograd::{Shape, Steps, Variant, Winograd};
 use ampoule_kernels::{Elem, Features};
@@ -16,6 +16,10 @@ const HEAVY: usize = 2 << 20;
 /// Input channels from which Winograd is used below AVX-512. The gain on narrow layers is small there,
 /// and it is they that cost HD-BET, whose normalisations magnify rounding, most of its accuracy.
 const FEWEST: usize = 32;
+
+/// What float32 values are split into where the CPU multiplies bfloat16 fast: two terms would make errors of networks
+/// larger than 1e-5.
+const SPLIT: Split = Split::Three;
 
 impl Lower<'_> {
     /// The fastest of direct and Winograd convolution, by their estimates, with its weights packed, of one of
@@ -34,10 +38,7 @@ impl Lower<'_> {
         let sizes = [axes.iter().map(|a| a.kernel).product(), input.channels(), output.channels()];
         // As much as the largest form of the weights takes, that of Winograd's tiles of four.
         OutOfMemory::check(4 * 4 * sizes.iter().product::<usize>())?;
-        let conv = match prepared {
-            true => Conv::prepared(spec, self.isa, !self.stream),
-            false => Conv::one_of(together, spec, self.isa, !self.stream),
-        };
+        let conv = self.direct(spec, How { merge: !self.stream, prepared, together, split: None }, sizes);
         let suits = axes.iter().all(|a| a.stride == 1 && a.dilation == 1)
             && axes[1].kernel == 3
             && axes[2].kernel == 3;
@@ -59,9 +60,7 @@ impl Lower<'_> {
                     return Ok(Algorithm::Winograd(plan, weights));
                 }
             }
-            let panels = conv.panels(self.isa);
-            self.about_to_pack(Weights::bytes_of(&panels, sizes))?;
-            let weights = Weights::pack_quantized(panels, sizes, scale, bias, &self.spread(), filters);
+            let weights = self.direct_weights(&conv, sizes, (bias, Some(scale)), filters)?;
             return Ok(Algorithm::Direct(conv, weights));
         }
         if suits && sizes[1] >= fewest && !matches!(self.weights, WeightRoom::Least) {
@@ -76,10 +75,42 @@ impl Lower<'_> {
                 return Ok(Algorithm::Winograd(plan, weights));
             }
         }
-        let panels = conv.panels(self.isa);
-        self.about_to_pack(Weights::bytes_of(&panels, sizes))?;
-        let weights = Weights::pack(panels, sizes, bias, &self.spread(), filters);
+        let weights = self.direct_weights(&conv, sizes, (bias, None), filters)?;
         Ok(Algorithm::Direct(conv, weights))
+    }
+
+    /// The faster of plain products and, where the CPU multiplies bfloat16 fast enough, of products of split values; for
+    /// taps, inputs and outputs.
+    pub(super) fn direct(&self, spec: Spec, how: How, sizes: [usize; 3]) -> Conv {
+        let plain = Conv::planned(spec, self.isa, how);
+        let floats =
+            spec.quantized.is_none() && spec.elems[0] == Elem::F32 && self.precision == Precision::Fp32;
+        if !floats || self.compact() || gemm::micro_kernels(self.isa, Operand::Bf16).next().is_none() {
+            return plain;
+        }
+        let split = Conv::planned(spec, self.isa, How { split: Some(SPLIT), ..how });
+        let cost = |c: &Conv| c.cost(self.isa, [sizes[0], sizes[1]]);
+        if cost(&split) < cost(&plain) { split } else { plain }
+    }
+
+    /// Packs the weights of a direct convolution, integers where their output channels have factors.
+    pub(super) fn direct_weights(
+        &mut self,
+        conv: &Conv,
+        sizes: [usize; 3],
+        (bias, scale): (Option<&[f32]>, Option<&[f32]>),
+        filters: impl Fn(usize, usize, usize) -> f32 + Sync,
+    ) -> R<Weights> {
+        let panels = conv.panels(self.isa);
+        let bytes = Weights::bytes_of(&panels, sizes);
+        self.about_to_pack(conv.split().map_or(bytes, |s| s.terms() * bytes))?;
+        Ok(match (conv.split(), scale) {
+            (Some(split), _) => Weights::pack_split(split, panels, sizes, bias, &self.spread(), filters),
+            (None, None) => Weights::pack(panels, sizes, bias, &self.spread(), filters),
+            (None, Some(scale)) => {
+                Weights::pack_quantized(panels, sizes, scale, bias, &self.spread(), filters)
+            }
+        })
     }
 
     /// Whether the smaller weights of two with the same results are taken.

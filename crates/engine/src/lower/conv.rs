@@ -82,8 +82,9 @@ impl Lower<'_> {
             let residual = t.residual.as_ref().map(|r| r.1);
             let spec = Spec { input: gx, output: t.grid, residual, axes, act: t.act, elems, quantized };
             if let Some(before) = self.depthwise_before(n, &reads[0], &spec) {
-                let weights =
-                    self.pointwise_weights(&before, [cg, m], (&w, bias.as_deref(), scale.as_deref()))?;
+                let at = |_: usize, i: usize, o: usize| w.get(o * cg + i);
+                let factors = (bias.as_deref(), scale.as_deref());
+                let weights = self.direct_weights(&before.pointwise[0], [1, cg, m], factors, at)?;
                 drop(w);
                 self.packed_weights(n, &integer);
                 self.push_separable(n, (before, weights), reads, Target { post, ..t }, macs);

@@ -1,12 +1,11 @@
 //! Depthwise convolutions that join the pointwise one after them.
 
+use super::Lower;
 use super::target::Target;
-use super::weights::ConstantWeights;
-use super::{Lower, R};
 use crate::step::Kind;
 use ampoule_graph::{Node, ValueId};
 use ampoule_kernels::Grid;
-use ampoule_kernels::conv::{Conv, Spec, Weights};
+use ampoule_kernels::conv::{Conv, How, Spec, Weights};
 use ampoule_runtime::run::separable::Separable;
 use ampoule_runtime::view::{Home, View};
 
@@ -38,7 +37,9 @@ impl Lower<'_> {
         if s.writes[..] != [x.clone()] || s.reads.len() != 1 || !dense {
             return None;
         }
-        Separable::pointwise(self.isa, plan, spec).map(|pointwise| Before { step, buffer, pointwise })
+        let sizes = [1, spec.input.channels(), spec.output.channels()];
+        let split = self.direct(*spec, How { merge: true, ..How::default() }, sizes).split();
+        Separable::pointwise(self.isa, plan, spec, split).map(|pointwise| Before { step, buffer, pointwise })
     }
 
     /// Whether `n` is all that reads the buffer of its input `x`, itself or through a dequantizer.
@@ -54,24 +55,6 @@ impl Lower<'_> {
             && values.contains(&id)
             && values.len() <= 2
             && values.iter().all(|v| self.uses[v.0] == 1)
-    }
-
-    /// Packs the weights of the pointwise convolution, from input to output channels, with bias and, of an integer
-    /// one, the factors of its output channels.
-    pub(super) fn pointwise_weights(
-        &mut self,
-        before: &Before,
-        [inputs, outputs]: [usize; 2],
-        (w, bias, scale): (&ConstantWeights, Option<&[f32]>, Option<&[f32]>),
-    ) -> R<Weights> {
-        let (panels, sizes) = (before.pointwise[0].panels(self.isa), [1, inputs, outputs]);
-        self.about_to_pack(Weights::bytes_of(&panels, sizes))?;
-        let filters = |_: usize, i: usize, o: usize| w.get(o * inputs + i);
-        let spread = self.spread();
-        Ok(match scale {
-            Some(scale) => Weights::pack_quantized(panels, sizes, scale, bias, &spread, filters),
-            None => Weights::pack(panels, sizes, bias, &spread, filters),
-        })
     }
 
     /// Makes one step of both, in place of the depthwise one.

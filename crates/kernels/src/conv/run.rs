@@ -25,7 +25,7 @@ impl Conv {
         prologue: Option<Prologue>,
         sums: Option<&mut ItemSums>,
     ) {
-        debug_assert_eq!(prologue.is_some(), self.prepared, "planned otherwise");
+        debug_assert_eq!(prologue.is_some(), self.how.prepared, "planned otherwise");
         debug_assert_eq!(self.spec.quantized.is_some(), weights.factors.is_some(), "weights of another kind");
         let _registers = TileRegisters::hold();
         let ([n, z], ys, xs, part) = self.place(index);
@@ -100,6 +100,14 @@ impl Conv {
                     let b = ((z * ky.kernel + y) * kx.kernel + x) * groups;
                     taps.push(Tap { a: a as isize, b });
                 }
+            }
+        }
+        if let Some(split) = self.how.split {
+            let whole: usize = self.spec.axes.iter().map(|a| a.kernel).product::<usize>() * groups;
+            let first = std::mem::take(taps);
+            for [a, b] in split.products() {
+                let of = |t: &Tap| Tap { a: t.a + (a * source.plane) as isize, b: t.b + b * whole };
+                taps.extend(first.iter().map(of));
             }
         }
         run

@@ -1,5 +1,6 @@
 //! Weights packed for the tiles.
 
+use super::Split;
 use crate::gemm::{MicroKernel, Operand};
 use crate::{Floats, Spread};
 
@@ -19,6 +20,8 @@ pub struct Weights {
     pub(super) inputs: usize,
     pub(super) depth: usize,
     pub(super) columns: usize,
+    /// Of weights that are split: terms follow one another, each with all taps.
+    pub(super) split: Option<Split>,
 }
 
 /// What an integer convolution needs of its weights besides the packed ones.
@@ -53,6 +56,20 @@ impl Weights {
         scale.resize(width, 0.0);
         let factors = Some(Factors { scale, sums });
         Weights { factors, ..Self::pack(panels, sizes, bias, spread, at) }
+    }
+
+    /// Packs weights for a convolution that multiplies them in bfloat16 terms.
+    pub fn pack_split(
+        split: Split,
+        panels: Vec<&'static MicroKernel>,
+        [taps, inputs, outputs]: [usize; 3],
+        bias: Option<&[f32]>,
+        spread: &Spread,
+        at: impl Fn(usize, usize, usize) -> f32 + Sync,
+    ) -> Self {
+        let term = |t: usize, i: usize, o: usize| Split::term(t / taps, at(t % taps, i, o));
+        let packed = Self::pack(panels, [split.terms() * taps, inputs, outputs], bias, spread, term);
+        Weights { split: Some(split), ..packed }
     }
 
     /// Packs weights given as `at(tap, input channel, output channel)`, taps in d, h, w order.
@@ -104,7 +121,7 @@ impl Weights {
         // SAFETY: items, panels, taps and columns cover the whole.
         let data = unsafe { Floats::filled(depth * width, items, spread, &fill) };
         let bias = bias.map(|b| (0..width).map(|n| b.get(n).copied().unwrap_or(0.0)).collect());
-        Weights { panels, data, bias, factors: None, inputs, depth, columns: outputs }
+        Weights { panels, data, bias, factors: None, inputs, depth, columns: outputs, split: None }
     }
 
     /// Bytes that packed weights of taps, inputs and outputs take, factors and bias aside.

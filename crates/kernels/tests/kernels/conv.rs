@@ -2,7 +2,7 @@
 
 use crate::common::{ELEMS, Stored, error, random, relative, rounded};
 use ampoule_kernels::conv::{
-    Axis, Conv, ConvPointers, Prologue, Spec, Weights, phases, subtract_zero_point, widen,
+    Axis, Conv, ConvPointers, How, Prologue, Spec, Split, Weights, phases, subtract_zero_point, widen,
 };
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::gemm::{Act, Operand, micro_kernels, operand, panels};
@@ -155,6 +155,55 @@ pub fn convolutions(isa: Features) {
             }
             let e = error(&got.values(), &want);
             assert!(e < allowed(elems[1]), "case {i} {elems:?} on {}: {e}", isa.name());
+        }
+    }
+}
+
+/// Convolutions of float32 values split into bfloat16 terms: nearly those of float32, with a prologue where the case is
+/// pointwise, on every set that multiplies bfloat16.
+pub fn split_convolutions(isa: Features) {
+    if micro_kernels(isa, Operand::Bf16).next().is_none() {
+        return;
+    }
+    for (i, c) in cases().iter().enumerate() {
+        let gi = Grid::pitched(c.input, c.input[4] + c.gap);
+        let [_, d, h, w, ci] = c.input;
+        let out: Vec<usize> =
+            [d, h, w].iter().zip(&c.axes).zip(c.end).map(|((s, a), e)| out_size(*s, a, e)).collect();
+        let go = Grid::pitched([c.input[0], out[0], out[1], out[2], c.outputs], c.outputs + c.gap);
+        let taps: usize = c.axes.iter().map(|a| a.kernel).product();
+        let (x, wv) = (random(gi.extent(), i as u64 + 1), random(taps * ci * c.outputs, 77));
+        let (bias, r) = (random(c.outputs, 5), random(go.extent(), 9));
+        let (scale, shift, act) = (random(ci, 21), random(ci, 22), Act::Leaky(0.3));
+        let prepared = taps == 1 && c.axes.iter().all(|a| a.pad == 0);
+        let prologue = prepared.then_some(Prologue { scale: &scale, shift: &shift, act });
+        let mut seen = x.clone();
+        for pixel in seen.chunks_mut(gi.pixel()).filter(|_| prepared) {
+            for k in 0..ci {
+                pixel[k] = act.scalar(pixel[k].mul_add(scale[k], shift[k]));
+            }
+        }
+        let want = naive(c, &gi, &go, &seen, &wv, &bias, &r);
+        for (split, most) in [(Split::Two, 4e-5), (Split::Three, 1e-6)] {
+            let residual = c.residual.then_some(go);
+            let elems = [Elem::F32; 2];
+            let spec =
+                Spec { input: gi, output: go, residual, axes: c.axes, act: c.act, elems, quantized: None };
+            let how = How { merge: true, prepared, split: Some(split), ..How::default() };
+            let conv = Conv::planned(spec, isa, how);
+            let at = |t: usize, a: usize, b: usize| wv[(t * ci + a) * c.outputs + b];
+            let sizes = [taps, ci, c.outputs];
+            let weights = Weights::pack_split(split, conv.panels(isa), sizes, Some(&bias), &serial, at);
+            assert!(conv.accepts(&weights));
+            let mut got = vec![0.0; go.extent()];
+            let p = ConvPointers::new(x.as_ptr(), got.as_mut_ptr(), r.as_ptr());
+            let (mut taps, mut scratch) = (Vec::new(), vec![f32::NAN; conv.scratch()]);
+            for item in 0..conv.items() {
+                // SAFETY: buffers have the grids' extents.
+                unsafe { conv.run(item, &weights, p, (&mut taps, scratch.as_mut_ptr()), prologue, None) };
+            }
+            let e = error(&got, &want);
+            assert!(e < most, "case {i} {split:?} on {}: {e}", isa.name());
         }
     }
 }

@@ -41,6 +41,7 @@ macro_rules! checks {
 checks! {
     float_products: [GemmF32, GemmBf16, ThinGemmF32, ThinGemmBf16] =>
         [gemm::float_tiles, conv::convolutions, conv::transposed_convolutions];
+    split_inputs: [SplitInput] => [conv::split_convolutions];
     integer_products: [GemmI16, GemmU8, ThinGemmI16, ThinGemmU8, Requantize] =>
         [gemm::integer_tiles, int8::convolutions, int8::extreme_sums];
     widened_inputs: [WidenInput, SubtractZeroPoint] => [conv::widened_inputs];

@@ -134,7 +134,10 @@ impl Algorithm {
     /// The algorithm and its tiles, for reports.
     pub fn name(&self) -> String {
         match self {
-            Algorithm::Direct(_, w) => joined(w.kernels()),
+            Algorithm::Direct(conv, w) => {
+                let split = if conv.split().is_some() { "split " } else { "" };
+                format!("{split}{}", joined(w.kernels()))
+            }
             Algorithm::Winograd(plan, _) => {
                 format!("winograd F{} {}", plan.variant().tile, joined(plan.kernels()))
             }

@@ -6,7 +6,7 @@ use super::{Places, Touches, unary_in_place};
 use crate::block::Shared;
 use crate::layout::Layout;
 use crate::{Area, Cpu};
-use ampoule_kernels::conv::{Conv, ConvPointers, Spec, Weights};
+use ampoule_kernels::conv::{Conv, ConvPointers, How, Spec, Split, Weights};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::eltwise::Unary;
 use ampoule_kernels::{Elem, Features, Grid};
@@ -72,9 +72,14 @@ pub struct Separable {
 }
 
 impl Separable {
-    /// The plan of `pointwise` for each block of `depthwise`'s output, if one step is worth it: its input becomes the
-    /// block. Output and residual must have pixels at one distance.
-    pub fn pointwise(isa: Features, depthwise: &Depthwise, pointwise: &Spec) -> Option<[Conv; 2]> {
+    /// The plan of `pointwise`, with values `split` or not, for each block of `depthwise`'s output, if one step is worth it:
+    /// its input becomes the block. Output and residual must have pixels at one distance.
+    pub fn pointwise(
+        isa: Features,
+        depthwise: &Depthwise,
+        pointwise: &Spec,
+        split: Option<Split>,
+    ) -> Option<[Conv; 2]> {
         let even = pointwise.output.uniform() && pointwise.residual.is_none_or(|r| r.uniform());
         let blocks = Blocks::of(depthwise, pointwise.output.channels(), pointwise.elems[0])?;
         let [_, _, h, w, c] = depthwise.output.dims;
@@ -87,7 +92,7 @@ impl Separable {
                 residual: pointwise.residual.as_ref().map(line),
                 ..*pointwise
             };
-            Conv::one_of(usize::MAX, spec, isa, true)
+            Conv::planned(spec, isa, How { merge: true, together: usize::MAX, split, ..How::default() })
         };
         even.then(|| [plan(blocks.rows), plan(last)])
     }
@@ -127,7 +132,8 @@ impl Separable {
     /// The kernels of both, for reports.
     pub fn name(&self) -> String {
         let first = if self.depthwise.quantized.is_some() { "depthwise u8" } else { "depthwise" };
-        format!("{first} {}", joined(self.weights.kernels()))
+        let split = if self.pointwise[0].split().is_some() { "split " } else { "" };
+        format!("{first} {split}{}", joined(self.weights.kernels()))
     }
 
     /// Floats that a block takes.
