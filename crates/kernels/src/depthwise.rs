@@ -133,7 +133,7 @@ impl Depthwise {
         }
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         {
-            filters.packed = int8::Packed::of(self, isa, &filters.weights).map(Box::new);
+            filters.packed = int8::Packed::of(self, isa, filters).map(Box::new);
         }
     }
 

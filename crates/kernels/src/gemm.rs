@@ -14,7 +14,7 @@ mod float;
 mod int8;
 mod operand;
 mod pack;
-mod requantize;
+pub(crate) mod requantize;
 mod table;
 mod tile;
 #[cfg(target_arch = "x86_64")]

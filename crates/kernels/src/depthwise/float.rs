@@ -43,25 +43,31 @@ impl<E: Element> Body for Tiles<'_, E> {
 }
 
 impl<E: Element> Tiles<'_, E> {
+    /// All outputs of the item, a tile of columns at a time: what its rows have in common stays in the first-level cache.
     /// Safety: as for [`super::Depthwise::run`]; the CPU must have the features of `V`.
     #[inline(always)]
     unsafe fn lines<V: Vector, const K: usize, const S: usize>(&self) {
         let plan = self.rows.plan;
         let (width, c) = (plan.output.dims[3], plan.output.channels());
         let columns = (N - 1) * S + K;
-        let lines = plan.axes[0].kernel * plan.axes[1].kernel;
-        let mut table = vec![std::ptr::null(); lines * columns];
-        for y in self.rows.rows.0..self.rows.rows.1 {
-            for x in (0..width).step_by(N) {
-                self.fill(&mut table, columns, [y, x]);
-                let count = (width - x).min(N);
+        let (first, last) = self.rows.rows;
+        let ay = plan.axes[1];
+        // Lines of the input from that of the first tap of the first row to that of the last tap of the last row.
+        let span = (last - first - 1) * ay.stride + (ay.kernel - 1) * ay.dilation + 1;
+        let mut table = vec![std::ptr::null(); plan.axes[0].kernel * span * columns];
+        for x in (0..width).step_by(N) {
+            self.fill(&mut table, (span, columns), x);
+            let count = (width - x).min(N);
+            for y in first..last {
+                let seen =
+                    (&table[(y - first) * ay.stride * columns..], span * columns, ay.dilation * columns);
                 for k in (0..c).step_by(V::LANES) {
                     // SAFETY: the table leads to pixels of the input or the one outside; outputs of the item.
                     unsafe {
                         if k + V::LANES <= c {
-                            self.tile::<V, K, S, true>(&table, (k, V::LANES), ([y, x], count));
+                            self.tile::<V, K, S, true>(seen, (k, V::LANES), ([y, x], count));
                         } else {
-                            self.tile::<V, K, S, false>(&table, (k, c - k), ([y, x], count));
+                            self.tile::<V, K, S, false>(seen, (k, c - k), ([y, x], count));
                         }
                     }
                 }
@@ -69,19 +75,24 @@ impl<E: Element> Tiles<'_, E> {
         }
     }
 
-    /// Where the columns that outputs from `x` of row `y` on see begin, in each line of the kernel.
-    fn fill(&self, table: &mut [*const E], columns: usize, [y, x]: [usize; 2]) {
-        let plan = self.rows.plan;
-        let (ax, g) = (&plan.axes[2], &plan.input);
+    /// Where the columns that outputs from `x` on see begin, in `span` lines for each slice of the kernel, from the first
+    /// that the item sees on.
+    fn fill(&self, table: &mut [*const E], (span, columns): (usize, usize), x: usize) {
+        let Rows { plan, at: [n, z], rows: (first, _), .. } = self.rows;
+        let ([az, ay, ax], g) = (&plan.axes, &plan.input);
+        let top = (first * ay.stride) as i64 - ay.pad;
         let left = (x * ax.stride) as i64 - ax.pad;
         let whole = left >= 0 && left as usize + columns <= g.dims[3];
-        for (row, line) in table.chunks_mut(columns).zip(plan.lines(self.rows.at, y)) {
-            let Some(at) = line else {
+        for (i, row) in table.chunks_exact_mut(columns).enumerate() {
+            let depth = (z * az.stride + i / span * az.dilation) as i64 - az.pad;
+            let y = top + (i % span) as i64;
+            if !(0..g.dims[1] as i64).contains(&depth) || !(0..g.dims[2] as i64).contains(&y) {
                 row.fill(self.outside);
                 continue;
-            };
-            let line = self.rows.input.wrapping_add(at);
-            let begin = line.wrapping_offset(left as isize * g.strides[3] as isize);
+            }
+            let line = n * g.strides[0] + depth as usize * g.strides[1] + y as usize * g.strides[2];
+            let begin =
+                self.rows.input.wrapping_add(line).wrapping_offset(left as isize * g.strides[3] as isize);
             if whole {
                 row.iter_mut().enumerate().for_each(|(i, p)| *p = begin.wrapping_add(i * g.strides[3]));
                 continue;
@@ -94,20 +105,23 @@ impl<E: Element> Tiles<'_, E> {
     }
 
     /// `lanes` channels from `k` on of `count` outputs from `x` of row `y` on; whole registers when `FULL`.
+    /// The table begins with the line of the first tap; the taps' others are so many entries further along depth and height.
     /// Safety: as for [`super::Depthwise::run`]; the table must lead to pixels.
     #[inline(always)]
     unsafe fn tile<V: Vector, const K: usize, const S: usize, const FULL: bool>(
         &self,
-        table: &[*const E],
+        (table, slice, line): (&[*const E], usize, usize),
         (k, lanes): (usize, usize),
         (at, count): ([usize; 2], usize),
     ) {
         let c = self.rows.plan.output.channels();
+        let [depths, lines] = [0, 1].map(|a| self.rows.plan.axes[a].kernel);
         // SAFETY: pixels and weights have channels from `k` on.
         unsafe {
             let mut acc = [load::<V, f32, FULL>(self.rows.bias.add(k), lanes); N];
             let mut weights = self.rows.weights.add(k);
-            for line in table.chunks_exact(const { (N - 1) * S + K }) {
+            for tap in (0..depths).flat_map(|i| (0..lines).map(move |j| i * slice + j * line)) {
+                let line = table.as_ptr().add(tap);
                 let mut w = [V::splat(0.0); K];
                 for (t, w) in w.iter_mut().enumerate() {
                     *w = load::<V, f32, FULL>(weights.add(t * c), lanes);
@@ -116,7 +130,7 @@ impl<E: Element> Tiles<'_, E> {
                 macro_rules! columns {
                     ($($column:literal)*) => {$(
                         if const { $column < (N - 1) * S + K } {
-                            let x = load::<V, E, FULL>((*line.get_unchecked($column)).wrapping_add(k), lanes);
+                            let x = load::<V, E, FULL>((*line.add($column)).wrapping_add(k), lanes);
                             for (m, sum) in acc.iter_mut().enumerate() {
                                 // The tap of output `m` that lies at this column, if one does.
                                 if m * S <= $column && $column - m * S < K {

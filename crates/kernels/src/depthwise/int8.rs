@@ -4,12 +4,13 @@
 //! serves every output whose window touches those columns, with the weights shifted accordingly: groups
 //! cost more than products here, so of many channels four registers are made at once.
 
-use super::{Depthwise, ROWS};
+use super::{Depthwise, Filters, ROWS};
 use crate::conv::ConvPointers;
 use crate::features::{Features, best};
 use crate::gemm::accumulators::IntAccumulators;
 #[cfg(target_arch = "aarch64")]
 use crate::gemm::arm_accumulators::{Mixed, Pairs};
+use crate::gemm::requantize::bytes_between;
 #[cfg(target_arch = "x86_64")]
 use crate::gemm::x86_accumulators::{Xmm, Ymm, Zmm};
 use crate::gemm::{Epilogue, GemmArgs, Operand, Requantize};
@@ -111,6 +112,8 @@ pub struct Packed {
     groups: Vec<i32>,
     /// What the sum of each channel of the blocks begins with: what the zero point adds, taken off.
     start: Vec<i32>,
+    /// Scale and then bias of each channel of the blocks, in the places of `start`.
+    factors: [Vec<f32>; 2],
     /// A pixel outside the image.
     outside: Vec<u8>,
 }
@@ -140,8 +143,9 @@ impl Block {
 }
 
 impl Packed {
-    /// Packs `weights` (`[tap][channel]`, integers of a signed byte) for `plan`, if it suits it.
-    pub(super) fn of(plan: &Depthwise, isa: Features, weights: &[f32]) -> Option<Self> {
+    /// Packs filters, whose weights are integers of a signed byte, for `plan`, if it suits it.
+    pub(super) fn of(plan: &Depthwise, isa: Features, filters: &Filters) -> Option<Self> {
+        let weights = &filters.weights;
         let quantized = plan.quantized.as_ref()?;
         let across = plan.axes[2];
         let zero = u8::try_from(quantized.zero_point).ok()?;
@@ -154,8 +158,8 @@ impl Packed {
         let run = instances.iter().find(fits)?.run;
         let (per, kernel, c) = (operand.per_group(), across.kernel, plan.output.channels());
         let lines = plan.axes[0].kernel * plan.axes[1].kernel;
-        let mut packed =
-            Packed { run, blocks: Vec::new(), groups: Vec::new(), start: Vec::new(), outside: vec![zero; c] };
+        let (blocks, groups, start, factors) = Default::default();
+        let mut packed = Packed { run, blocks, groups, start, factors, outside: vec![zero; c] };
         let sum = |ch: usize| (0..lines * kernel).map(|t| weights[t * c + ch] as i32).sum::<i32>();
         let mut first = 0;
         while first < c {
@@ -174,6 +178,9 @@ impl Packed {
             }
             let begin = |ch: usize| if ch < c { -quantized.zero_point * sum(ch) } else { 0 };
             packed.start.extend(block.places(lanes).map(begin));
+            for (to, from) in packed.factors.iter_mut().zip([&filters.scale, &filters.bias]) {
+                to.extend(block.places(lanes).map(|ch| from.get(ch).copied().unwrap_or(0.0)));
+            }
             packed.blocks.push(block);
             first += block.count;
         }
@@ -301,6 +308,8 @@ impl Item<'_> {
         let shifts = K + per - 1;
         let Block { first, count, .. } = *block;
         let outputs = (self.plan.output.dims[3] - x).min(N);
+        let args = self.epilogue(first, count, [y, x]);
+        let bytes = if W::BYTES { bytes_between(&args) } else { None };
         // SAFETY: the caller vouches for the pointers; weights are packed by whole registers.
         unsafe {
             let mut sums = [const { std::mem::MaybeUninit::<i32>::uninit() }; N * 64 + 16];
@@ -309,6 +318,12 @@ impl Item<'_> {
             let mut start = [W::load(from.cast()); 4];
             for (v, s) in start.iter_mut().enumerate() {
                 *s = W::load(from.add(v * W::LANES).cast());
+            }
+            let mut factors = [[W::factors(self.packed.factors[0].as_ptr()); 4]; 2];
+            for (of, from) in factors.iter_mut().zip(&self.packed.factors) {
+                for (v, f) in of.iter_mut().enumerate() {
+                    *f = W::factors(from.as_ptr().add(block.start + v * W::LANES));
+                }
             }
             for m in (0..outputs).step_by(PAIR) {
                 let mut acc = [start; PAIR];
@@ -331,10 +346,19 @@ impl Item<'_> {
                     weights = weights.add(shifts * wide);
                 }
                 for (j, sums) in acc.into_iter().enumerate() {
-                    W::store_wide(to.add((m + j) * wide), sums);
+                    match bytes {
+                        Some(bounds) if m + j < outputs => {
+                            let to = args.c.wrapping_offset((m + j) as isize * args.c_row);
+                            W::store_bytes::<4, true>(to, count, sums, factors, bounds);
+                        }
+                        Some(_) => {}
+                        None => W::store_wide(to.add((m + j) * wide), sums),
+                    }
                 }
             }
-            W::finish(&self.epilogue(first, count, [y, x]), to, wide);
+            if bytes.is_none() {
+                W::finish(&args, to, wide);
+            }
         }
     }
 

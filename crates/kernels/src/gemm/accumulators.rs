@@ -42,6 +42,25 @@ pub(crate) unsafe trait IntAccumulators {
     unsafe fn interleave_wide<const FULL: bool>(p: [*const u8; 4], n: usize) -> [Self::R; 4];
     /// Stores what is in that order in the channels' own.
     unsafe fn store_wide(p: *mut i32, v: [Self::R; 4]);
+    /// Whether there is [`Self::store_bytes`].
+    const BYTES: bool = false;
+    /// A register of as many float32 values as there are sums.
+    type F: Copy;
+    /// `LANES` values.
+    unsafe fn factors(p: *const f32) -> Self::F;
+    /// The first `n` of `NV` registers of sums (at most four) as bytes: `sum·scale + bias` in one operation, clamped to bounds
+    /// between 0 and 255 and rounded to nearest even, as the epilogue does that has nothing else to do. With `WIDE` places are those of
+    /// [`Self::interleave_wide`], else columns follow one another; bytes always do.
+    #[inline(always)]
+    unsafe fn store_bytes<const NV: usize, const WIDE: bool>(
+        _to: *mut u8,
+        _n: usize,
+        _sums: [Self::R; NV],
+        _factors: [[Self::F; NV]; 2],
+        _bounds: [f32; 2],
+    ) {
+        unreachable!("asked of registers without it")
+    }
     /// [`finish`] compiled for the features.
     unsafe fn finish(args: &GemmArgs, sums: *const i32, nr: usize);
 }

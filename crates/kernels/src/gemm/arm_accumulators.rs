@@ -187,6 +187,11 @@ unsafe impl<const BY: u8> IntAccumulators for Sums<BY> {
             unsafe { Self::store(p.add(4 * i), v) }
         }
     }
+    type F = float32x4_t;
+    #[inline(always)]
+    unsafe fn factors(p: *const f32) -> float32x4_t {
+        unsafe { vld1q_f32(p) }
+    }
     #[inline(always)]
     unsafe fn finish(args: &GemmArgs, sums: *const i32, nr: usize) {
         unsafe { finish_neon(args, sums, nr) }

@@ -2,7 +2,7 @@
 
 use super::GemmArgs;
 use super::accumulators::IntAccumulators;
-use super::requantize::{MOST, raw};
+use super::requantize::{MOST, Requantize, bytes_between, raw};
 use super::tile::Tile;
 use std::marker::PhantomData;
 
@@ -107,6 +107,24 @@ impl<W: IntAccumulators, const NV: usize> Tile for Columns<W, NV> {
                         }
                         W::store(c.wrapping_add(v * W::LANES), sum);
                     }
+                }
+                return;
+            }
+            if W::BYTES
+                && let Some(bounds) = bytes_between(args)
+                && let Some(Requantize { scale, .. }) = args.epilogue.requantize
+            {
+                let bias = args.epilogue.bias;
+                let zeros = [0.0; 16];
+                let mut factors = [[W::factors(zeros.as_ptr()); NV]; 2];
+                for (of, from) in factors.iter_mut().zip([scale, bias]).filter(|(_, from)| !from.is_null()) {
+                    for (v, f) in of.iter_mut().enumerate() {
+                        *f = W::factors(from.add(v * W::LANES));
+                    }
+                }
+                for (m, sums) in acc.into_iter().enumerate() {
+                    let to = args.c.wrapping_offset(m as isize * args.c_row);
+                    W::store_bytes::<NV, false>(to, args.n, sums, factors, bounds);
                 }
                 return;
             }

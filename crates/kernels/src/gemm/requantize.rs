@@ -39,6 +39,26 @@ pub(super) fn raw(args: &GemmArgs) -> Option<*const i32> {
     raw.then_some(args.epilogue.residual.cast())
 }
 
+/// Smallest and largest value of bytes that are `sum·scale + bias` between bounds and nothing else.
+#[inline(always)]
+pub(crate) fn bytes_between(args: &GemmArgs) -> Option<[f32; 2]> {
+    let e = &args.epilogue;
+    let q = e.requantize.as_ref()?;
+    let [low, high] = match e.act {
+        Act::None => [0.0, 255.0],
+        Act::Leaky(0.0) => [0.0, 255.0],
+        Act::Clamp(a, b) => [a.max(0.0), b.min(255.0)],
+        Act::Leaky(_) => return None,
+    };
+    let alone = e.elem == Elem::U8
+        && e.residual.is_null()
+        && q.post.is_none()
+        && q.output == [1.0, 0.0]
+        && q.totals[0].is_null()
+        && !q.scale.is_null();
+    (alone && low <= high).then_some([low, high])
+}
+
 /// Most sums that a tile holds.
 pub(super) const MOST: usize = 14 * 32;
 

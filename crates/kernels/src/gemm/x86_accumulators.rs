@@ -117,6 +117,11 @@ unsafe impl IntAccumulators for Xmm {
             unsafe { Self::store(p.add(4 * i), v) }
         }
     }
+    type F = __m128;
+    #[inline(always)]
+    unsafe fn factors(p: *const f32) -> __m128 {
+        unsafe { _mm_loadu_ps(p) }
+    }
     #[inline(always)]
     unsafe fn finish(args: &GemmArgs, sums: *const i32, nr: usize) {
         unsafe { finish_sse41(args, sums, nr) }
@@ -198,6 +203,11 @@ unsafe impl<const VNNI: bool> IntAccumulators for Ymm<VNNI> {
                 Self::store(p.add(16 + 8 * i), _mm256_permute2x128_si256::<0x31>(a, b));
             }
         }
+    }
+    type F = __m256;
+    #[inline(always)]
+    unsafe fn factors(p: *const f32) -> __m256 {
+        unsafe { _mm256_loadu_ps(p) }
     }
     #[inline(always)]
     unsafe fn finish(args: &GemmArgs, sums: *const i32, nr: usize) {
@@ -284,6 +294,47 @@ unsafe impl<const VNNI: bool> IntAccumulators for Zmm<VNNI> {
             Self::store(p.add(16), _mm512_shuffle_i32x4::<0xdd>(ab, cd));
             Self::store(p.add(32), _mm512_shuffle_i32x4::<0x88>(ab_high, cd_high));
             Self::store(p.add(48), _mm512_shuffle_i32x4::<0xdd>(ab_high, cd_high));
+        }
+    }
+    const BYTES: bool = true;
+    type F = __m512;
+    #[inline(always)]
+    unsafe fn factors(p: *const f32) -> __m512 {
+        unsafe { _mm512_loadu_ps(p) }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes<const NV: usize, const WIDE: bool>(
+        to: *mut u8,
+        n: usize,
+        sums: [__m512i; NV],
+        [scale, bias]: [[__m512; NV]; 2],
+        [low, high]: [f32; 2],
+    ) {
+        unsafe {
+            let (low, high) = (_mm512_set1_ps(low), _mm512_set1_ps(high));
+            let mut whole = [_mm512_setzero_si512(); 4];
+            for v in 0..NV {
+                let y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[v]), scale[v], bias[v]);
+                // NaN, which is the second operand, becomes the smallest integer, which packing makes 0.
+                whole[v] = _mm512_cvtps_epi32(_mm512_max_ps(low, _mm512_min_ps(high, y)));
+            }
+            let halves = [_mm512_packs_epi32(whole[0], whole[1]), _mm512_packs_epi32(whole[2], whole[3])];
+            // Four columns of each register in every quarter.
+            let mut bytes = _mm512_packus_epi16(halves[0], halves[1]);
+            if !WIDE {
+                let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+                bytes = _mm512_permutexvar_epi32(order, bytes);
+            }
+            match (NV, n) {
+                (1, 16) => _mm_storeu_si128(to.cast(), _mm512_castsi512_si128(bytes)),
+                (2, 32) => _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(bytes)),
+                (3, 48) => {
+                    _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(bytes));
+                    _mm_storeu_si128(to.add(32).cast(), _mm512_extracti32x4_epi32::<2>(bytes));
+                }
+                (4, 64) => _mm512_storeu_si512(to.cast(), bytes),
+                _ => _mm512_mask_storeu_epi8(to.cast(), (1 << n) - 1, bytes),
+            }
         }
     }
     #[inline(always)]
