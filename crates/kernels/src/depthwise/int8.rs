@@ -10,7 +10,7 @@ use crate::features::{Features, best};
 use crate::gemm::accumulators::IntAccumulators;
 #[cfg(target_arch = "aarch64")]
 use crate::gemm::arm_accumulators::{Mixed, Pairs};
-use crate::gemm::requantize::bytes_between;
+use crate::gemm::requantize::bytes;
 #[cfg(target_arch = "x86_64")]
 use crate::gemm::x86_accumulators::{Xmm, Ymm, Zmm};
 use crate::gemm::{Epilogue, GemmArgs, Operand, Requantize};
@@ -309,7 +309,7 @@ impl Item<'_> {
         let Block { first, count, .. } = *block;
         let outputs = (self.plan.output.dims[3] - x).min(N);
         let args = self.epilogue(first, count, [y, x]);
-        let bytes = if W::BYTES { bytes_between(&args) } else { None };
+        let bytes = if W::BYTES { bytes(&args).filter(|b| b.added.is_none()) } else { None };
         // SAFETY: the caller vouches for the pointers; weights are packed by whole registers.
         unsafe {
             let mut sums = [const { std::mem::MaybeUninit::<i32>::uninit() }; N * 64 + 16];
@@ -347,9 +347,9 @@ impl Item<'_> {
                 }
                 for (j, sums) in acc.into_iter().enumerate() {
                     match bytes {
-                        Some(bounds) if m + j < outputs => {
+                        Some(bytes) if m + j < outputs => {
                             let to = args.c.wrapping_offset((m + j) as isize * args.c_row);
-                            W::store_bytes::<4, true>(to, count, sums, factors, bounds);
+                            W::store_bytes::<4, true>((to, count), sums, factors, bytes, std::ptr::null());
                         }
                         Some(_) => {}
                         None => W::store_wide(to.add((m + j) * wide), sums),

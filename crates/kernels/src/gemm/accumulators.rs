@@ -1,5 +1,6 @@
 //! Registers of integer accumulators, as the bodies of integer kernels see them.
 
+use super::requantize::Bytes;
 use super::{GemmArgs, Operand};
 
 /// Integer sums in the 32-bit lanes of a register, and how groups of operands are multiplied into them.
@@ -48,16 +49,16 @@ pub(crate) unsafe trait IntAccumulators {
     type F: Copy;
     /// `LANES` values.
     unsafe fn factors(p: *const f32) -> Self::F;
-    /// The first `n` of `NV` registers of sums (at most four) as bytes: `sum·scale + bias` in one operation, clamped to bounds
-    /// between 0 and 255 and rounded to nearest even, as the epilogue does that has nothing else to do. With `WIDE` places are those of
-    /// [`Self::interleave_wide`], else columns follow one another; bytes always do.
+    /// The first `n` columns of `NV` registers of sums (at most four) as bytes from `to` on: `sum·scale + bias` in one operation,
+    /// plus what the residual's bytes from `residual` on mean, clamped and rounded to nearest even, as the epilogue does. With `WIDE` places are those of
+    /// [`Self::interleave_wide`], else columns follow one another; bytes always do. Nothing is added to `WIDE` ones.
     #[inline(always)]
     unsafe fn store_bytes<const NV: usize, const WIDE: bool>(
-        _to: *mut u8,
-        _n: usize,
+        (_to, _n): (*mut u8, usize),
         _sums: [Self::R; NV],
         _factors: [[Self::F; NV]; 2],
-        _bounds: [f32; 2],
+        _bytes: Bytes,
+        _residual: *const u8,
     ) {
         unreachable!("asked of registers without it")
     }

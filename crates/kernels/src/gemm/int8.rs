@@ -2,7 +2,7 @@
 
 use super::GemmArgs;
 use super::accumulators::IntAccumulators;
-use super::requantize::{MOST, Requantize, bytes_between, raw};
+use super::requantize::{MOST, Requantize, bytes, raw};
 use super::tile::Tile;
 use std::marker::PhantomData;
 
@@ -111,7 +111,7 @@ impl<W: IntAccumulators, const NV: usize> Tile for Columns<W, NV> {
                 return;
             }
             if W::BYTES
-                && let Some(bounds) = bytes_between(args)
+                && let Some(bytes) = bytes(args)
                 && let Some(Requantize { scale, .. }) = args.epilogue.requantize
             {
                 let bias = args.epilogue.bias;
@@ -124,7 +124,9 @@ impl<W: IntAccumulators, const NV: usize> Tile for Columns<W, NV> {
                 }
                 for (m, sums) in acc.into_iter().enumerate() {
                     let to = args.c.wrapping_offset(m as isize * args.c_row);
-                    W::store_bytes::<NV, false>(to, args.n, sums, factors, bounds);
+                    let residual =
+                        args.epilogue.residual.wrapping_offset(m as isize * args.epilogue.residual_row);
+                    W::store_bytes::<NV, false>((to, args.n), sums, factors, bytes, residual);
                 }
                 return;
             }

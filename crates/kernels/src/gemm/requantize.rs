@@ -39,9 +39,18 @@ pub(super) fn raw(args: &GemmArgs) -> Option<*const i32> {
     raw.then_some(args.epilogue.residual.cast())
 }
 
-/// Smallest and largest value of bytes that are `sum·scale + bias` between bounds and nothing else.
+/// Bytes that are `sum·scale + bias`, plus a residual of bytes where there is one, between bounds, and nothing else.
+#[derive(Clone, Copy)]
+pub(crate) struct Bytes {
+    /// Smallest and largest value, between 0 and 255.
+    pub bounds: [f32; 2],
+    /// What a value of the residual means.
+    pub added: Option<[f32; 2]>,
+}
+
+/// What an epilogue makes, if it makes [`Bytes`].
 #[inline(always)]
-pub(crate) fn bytes_between(args: &GemmArgs) -> Option<[f32; 2]> {
+pub(crate) fn bytes(args: &GemmArgs) -> Option<Bytes> {
     let e = &args.epilogue;
     let q = e.requantize.as_ref()?;
     let [low, high] = match e.act {
@@ -51,12 +60,13 @@ pub(crate) fn bytes_between(args: &GemmArgs) -> Option<[f32; 2]> {
         Act::Leaky(_) => return None,
     };
     let alone = e.elem == Elem::U8
-        && e.residual.is_null()
+        && (e.residual.is_null() || q.residual.0 == Elem::U8)
         && q.post.is_none()
         && q.output == [1.0, 0.0]
         && q.totals[0].is_null()
         && !q.scale.is_null();
-    (alone && low <= high).then_some([low, high])
+    let added = (!e.residual.is_null()).then_some(q.residual.1);
+    (alone && low <= high).then_some(Bytes { bounds: [low, high], added })
 }
 
 /// Most sums that a tile holds.

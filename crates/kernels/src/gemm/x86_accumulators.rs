@@ -1,7 +1,7 @@
 //! Registers of integer accumulators of x86.
 
 use super::accumulators::IntAccumulators;
-use super::requantize::finish;
+use super::requantize::{Bytes, finish};
 use super::{GemmArgs, Operand};
 use crate::simd::{Avx2, Avx512, Sse41};
 use std::arch::x86_64::*;
@@ -304,17 +304,28 @@ unsafe impl<const VNNI: bool> IntAccumulators for Zmm<VNNI> {
     }
     #[inline(always)]
     unsafe fn store_bytes<const NV: usize, const WIDE: bool>(
-        to: *mut u8,
-        n: usize,
+        (to, n): (*mut u8, usize),
         sums: [__m512i; NV],
         [scale, bias]: [[__m512; NV]; 2],
-        [low, high]: [f32; 2],
+        Bytes { bounds: [low, high], added }: Bytes,
+        residual: *const u8,
     ) {
+        debug_assert!(!WIDE || added.is_none());
         unsafe {
             let (low, high) = (_mm512_set1_ps(low), _mm512_set1_ps(high));
             let mut whole = [_mm512_setzero_si512(); 4];
             for v in 0..NV {
-                let y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[v]), scale[v], bias[v]);
+                let mut y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[v]), scale[v], bias[v]);
+                if let Some([factor, summand]) = added {
+                    let from = residual.add(16 * v).cast();
+                    let r = if n == 16 * NV {
+                        _mm_loadu_si128(from)
+                    } else {
+                        _mm_maskz_loadu_epi8((((1u64 << n) - 1) >> (16 * v)) as u16, from.cast())
+                    };
+                    let r = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(r));
+                    y = _mm512_add_ps(y, _mm512_fmadd_ps(r, _mm512_set1_ps(factor), _mm512_set1_ps(summand)));
+                }
                 // NaN, which is the second operand, becomes the smallest integer, which packing makes 0.
                 whole[v] = _mm512_cvtps_epi32(_mm512_max_ps(low, _mm512_min_ps(high, y)));
             }
