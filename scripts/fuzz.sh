@@ -21,10 +21,12 @@ fi
 feature() {
   case $1 in
     onnx | planner) echo "$1" ;;
-    pickle | torch | archive | keras) echo checkpoints ;;
+    pickle | torch | archive) echo checkpoints ;;
+    keras) echo keras ;;
     volume | photo | slide) echo images ;;
     dicom) echo dicom ;;
-    recipe | study | results | table) echo texts ;;
+    recipe | table) echo tables ;;
+    study | results) echo studies ;;
     quantizers | differential) echo networks ;;
     *) echo "fuzz: no target $1" >&2; return 2 ;;
   esac
@@ -42,6 +44,8 @@ seeds() { # target, folder, endings...
 }
 [ $# -gt 0 ] || set -- onnx planner pickle torch archive keras dicom volume photo slide recipe study results table quantizers differential
 mkdir -p fuzz/logs
+# Dependencies in the versions of the program.
+[ -f fuzz/Cargo.lock ] || cp Cargo.lock fuzz/Cargo.lock
 failed=0
 for target in "$@"; do
   feature=$(feature "$target")
