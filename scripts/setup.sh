@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
 # Names what a fresh Debian, Ubuntu or Fedora (or macOS) lacks to build and test Ampoule, with the command
 # that installs it. `--install` runs that command. The program itself needs the Rust toolchain and a linker;
-# tests against other implementations need Python too, and are skipped without it. Runs in bash 3.2 and later.
+# tests against other implementations need Python too, fuzzing and the check of dependencies cargo-fuzz and cargo-deny; these
+# are skipped without it. `--tools` installs the latter two alone, from the crates registry, at the versions below, into cargo's
+# folder (some minutes). Runs in bash 3.2 and later.
 # Exit code: 0 nothing is missing; 1 only what tests can be done without; 2 what the build needs.
 #
-#   scripts/setup.sh [--install]
+#   scripts/setup.sh [--install | --tools]
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+# Tools of the tests that cargo installs: command, version.
+tools="cargo-fuzz 0.13.2
+cargo-deny 0.20.2"
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -34,6 +40,29 @@ rust() {
   [ -n "$found" ] || return 1
   [ "${found% *}" -gt "${wanted% *}" ] || { [ "${found% *}" -eq "${wanted% *}" ] && [ "${found#* }" -ge "${wanted#* }" ]; }
 }
+
+# Tools that are not there in the version wanted, as arguments of `cargo install`.
+missing_tools() {
+  echo "$tools" | while read -r tool version; do
+    found=$(cargo "${tool#cargo-}" --version 2>/dev/null | sed -n 's/^[a-z-]* //p') || found=""
+    [ "$found" = "$version" ] || echo "$tool@$version"
+  done
+}
+
+# Installs them; what cannot be is left out, and said.
+install_tools() {
+  local tool
+  for tool in $(missing_tools); do
+    cargo install --quiet --locked "$tool" || echo "missing: $tool could not be installed"
+  done
+}
+
+if [ "${1:-}" = --tools ]; then
+  have cargo || { echo "missing: Rust (scripts/setup.sh)"; exit 2; }
+  install_tools
+  [ -z "$(missing_tools)" ] || exit 1
+  exit 0
+fi
 
 if have apt-get; then
   install="apt-get install -y"
@@ -119,5 +148,12 @@ if ! rust; then
   needed=$((needed + 1))
 fi
 [ "$needed" -eq 0 ] || exit 2
+if [ "${1:-}" = --install ]; then install_tools; fi
+left=$(missing_tools)
+if [ -n "$left" ]; then
+  echo "missing: $(echo $left) (only for fuzzing and for the check of dependencies)"
+  echo "install: scripts/setup.sh --tools"
+  optional=$((optional + 1))
+fi
 [ "$optional" -eq 0 ] || exit 1
 echo "setup: nothing is missing"

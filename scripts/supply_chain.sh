@@ -12,7 +12,7 @@ if cargo deny --version >/dev/null 2>&1; then
     echo "SKIPPED: advisories: the database cannot be fetched"
   }
 else
-  echo "SKIPPED: cargo deny is missing (cargo install cargo-deny): licences, advisories, bans and sources were not checked"
+  echo "SKIPPED: cargo deny is missing (scripts/setup.sh --tools): licences, advisories, bans and sources were not checked"
 fi
 if command -v python3 >/dev/null; then
   bill=$(mktemp)

@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 lacks=0
 ./scripts/setup.sh || lacks=$?
 [ "$lacks" -lt 2 ] || { echo "nothing can be built; install what is missing (scripts/setup.sh --install), then run this again"; exit 2; }
+./scripts/setup.sh --tools || echo "SKIPPED: cargo-fuzz and cargo-deny could not be installed; fuzzing and the check of dependencies are skipped"
 ./scripts/oracles.sh || echo "SKIPPED: oracles could not be installed; tests against them are skipped"
 
 echo "== format"

@@ -25,6 +25,7 @@ mod view;
 use crate::args::{Cli, Command, Global};
 use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
+use crate::terminal;
 use ampoule_engine::{Options, Precision};
 use ampoule_files::Scratch;
 use ampoule_graph::Graph;
@@ -298,7 +299,7 @@ static QUIET: AtomicBool = AtomicBool::new(false);
 /// Prints a line for people on standard output, unless `--quiet` was typed.
 fn say(text: impl std::fmt::Display) {
     if !QUIET.load(Ordering::Relaxed) {
-        print(text);
+        print(terminal::message(&text.to_string()));
     }
 }
 
@@ -306,7 +307,7 @@ fn say(text: impl std::fmt::Display) {
 /// to stop.
 fn note(text: impl std::fmt::Display) {
     if !QUIET.load(Ordering::Relaxed) {
-        let _ = writeln!(std::io::stderr(), "note: {text}");
+        let _ = writeln!(std::io::stderr(), "note: {}", terminal::message(&text.to_string()));
     }
 }
 

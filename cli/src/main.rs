@@ -11,6 +11,7 @@ mod exit;
 mod progress;
 mod start;
 mod stop;
+mod terminal;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
         Ok(code) => stop::code().unwrap_or(code.into()),
         Err(failure) => {
             // A standard error that cannot be written changes nothing about the exit code.
-            let _ = writeln!(std::io::stderr(), "ampoule: {}", failure.message);
+            let _ = writeln!(std::io::stderr(), "ampoule: {}", terminal::message(&failure.message));
             start::stay();
             failure.code.into()
         }

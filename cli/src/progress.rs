@@ -1,6 +1,7 @@
 //! A bar with the time left on a terminal, a line a case otherwise.
 
 use crate::args::Global;
+use crate::terminal;
 use ampoule_pipeline::{Case, CaseResult, Outcome, Progress, Record, Summary};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -47,7 +48,7 @@ impl Reporter {
 
     fn line(&self, text: String) {
         match &self.bar {
-            Some(bar) => bar.println(text),
+            Some(bar) => bar.println(terminal::message(&text)),
             None if !self.quiet && !self.json => complain(&text),
             None => {}
         }
@@ -193,28 +194,19 @@ fn work_of(what: &str) -> &str {
 
 /// One line on standard error; one that cannot be written is not a reason to stop.
 fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", terminal::message(text));
 }
 
-/// A path for people: control characters, which may be commands to a terminal, are written out.
+/// A path for people.
 fn shown(path: &Path) -> String {
-    printable(&path.display().to_string())
-}
-
-fn printable(text: &str) -> String {
-    let one = |c: char| match c {
-        '\n' => "\n".to_owned(),
-        c if c.is_control() => c.escape_unicode().to_string(),
-        c => c.to_string(),
-    };
-    text.chars().map(one).collect()
+    terminal::name(&path.display().to_string())
 }
 
 /// A case's name for people.
 fn name(case: &Case) -> String {
     let file = case.main().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let folder = case.folder();
-    printable(&if folder.is_empty() { file } else { format!("{folder}/{file}") })
+    terminal::name(&if folder.is_empty() { file } else { format!("{folder}/{file}") })
 }
 
 impl Progress for Reporter {
@@ -231,8 +223,8 @@ impl Progress for Reporter {
 
     fn note(&mut self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(format!("ampoule: {}", printable(text))),
-            None => complain(&format!("ampoule: {}", printable(text))),
+            Some(bar) => bar.println(terminal::message(&format!("ampoule: {text}"))),
+            None => complain(&format!("ampoule: {text}")),
         }
     }
 
@@ -257,7 +249,7 @@ impl Progress for Reporter {
                 };
                 self.line(format!("{file}: {}{how}", self.told(r)));
                 for w in &r.warnings {
-                    self.line(format!("{file}: note: {}", printable(w)));
+                    self.line(format!("{file}: note: {}", w));
                 }
             }
             Outcome::Kept(r) => self.line(format!("{file}: {}, kept from an earlier run", self.told(r))),

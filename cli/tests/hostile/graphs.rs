@@ -283,3 +283,35 @@ fn a_data_file_may_be_a_link_into_the_cache_that_it_came_from() {
     symlink("../secret/key", d.path("plain/m.data")).unwrap();
     refused(&d, &["inspect", "plain/m.onnx"], 3, &["m.data", "symbolic link"]);
 }
+
+#[test]
+fn the_longest_steps_of_a_slice_are_no_more_than_its_axis() {
+    let d = Dir::new();
+    let lists = [("a", i64::MIN), ("b", i64::MAX), ("c", 2), ("e", i64::MIN)];
+    let constants = lists.map(|(name, v)| longs(name, &[v])).into();
+    let slice = |inputs: &[&str]| graph(vec![node("Slice", inputs, "y")], vec![]);
+    let backwards = GraphProto { initializer: constants, ..slice(&["x", "a", "b", "c", "e"]) };
+    save(&d, "m.onnx", backwards, vec![]);
+    // Nothing is left of the axis; whatever is said of that, the program does not fail.
+    let ended =
+        super::harness::wait(super::harness::start(&d, &["inspect", "m.onnx", "--profile"]), "inspect");
+    assert!(matches!(ended.code, Some(0 | 3)) && !ended.text.contains("panicked"), "{}", ended.text);
+}
+
+#[test]
+fn names_in_models_do_not_reach_the_terminal_as_commands() {
+    let d = Dir::new();
+    save(&d, "m.onnx", graph(vec![node("Frob\u{1b}[2J\u{7}", &["x"], "y")], vec![]), vec![]);
+    let ended = super::harness::wait(super::harness::start(&d, &["inspect", "m.onnx"]), "inspect");
+    assert!(ended.text.contains("Frob") && !ended.text.contains('\u{1b}'), "{:?}", ended.text);
+}
+
+#[test]
+fn messages_about_endless_lists_end() {
+    let d = Dir::new();
+    let order: Vec<i64> = (0..100_000).collect();
+    let n = NodeProto { attribute: vec![ints("perm", &order)], ..node("Transpose", &["x"], "y") };
+    save(&d, "m.onnx", graph(vec![n], vec![]), vec![]);
+    let ended = refused(&d, &["inspect", "m.onnx"], 3, &["characters more"]);
+    assert!(ended.text.len() < 8000, "{} bytes", ended.text.len());
+}

@@ -110,3 +110,20 @@ fn tables_of_one_endless_line_are_refused() {
     assert!(matches!(ended.code, Some(2 | 3)) && !ended.text.contains("panicked"), "{}", ended.text);
     assert!(ended.peak_mib < 200, "{} MiB", ended.peak_mib);
 }
+
+#[test]
+fn recipes_of_a_hundred_thousand_labels_are_refused_in_seconds() {
+    let d = Dir::new();
+    photo_model(&d, &"[[label]]\nname = \"x\"\n".repeat(100_000));
+    d.write("a.png", picture(16));
+    let ended = refused(&d, &["run", "m.onnx", "a.png", "-o", "out"], 3, &["occurs twice", "more"]);
+    assert!(ended.seconds < 40.0 && ended.text.len() < 20_000, "{} s", ended.seconds);
+}
+
+#[test]
+fn tables_of_many_rows_take_seconds() {
+    let d = Dir::new();
+    d.write("many.csv", format!("file,label\n{}", "a.png,disc\n".repeat(100_000)));
+    let ended = refused(&d, &["evaluate", "many.csv", "many.csv"], 3, &["many.csv"]);
+    assert!(ended.seconds < 40.0, "{} s", ended.seconds);
+}

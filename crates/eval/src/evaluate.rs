@@ -228,9 +228,7 @@ fn read(path: &Path) -> Result<LabelMap> {
 /// An image that cannot be read, or does not fit in memory.
 pub(crate) fn image_error(path: &Path, source: ampoule_imaging::Error, allowed: Allowance) -> Error {
     match source {
-        ampoule_imaging::Error::Memory { .. } => {
-            ampoule_pipeline::Error::image(path, source, allowed.held()).into()
-        }
+        ampoule_imaging::Error::Memory { .. } => ampoule_pipeline::Error::image(path, source, allowed).into(),
         other => Error::Input { path: path.into(), reason: other.to_string() },
     }
 }

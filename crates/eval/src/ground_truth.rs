@@ -187,7 +187,7 @@ impl GroundTruth {
         if recipe.kind() == Kind::Image {
             let allowed = Allowance::of_process();
             let photo = Photo::read_within(path, allowed.room)
-                .map_err(|source| ampoule_pipeline::Error::photo(path, source, allowed.held()))?;
+                .map_err(|source| ampoule_pipeline::Error::photo(path, source, allowed))?;
             return self.placed(case, ([photo.width, photo.height, 1], None), &values);
         }
         let allowed = Allowance::of_process();

@@ -12,6 +12,9 @@ pub(crate) enum Compared {
     Each(Vec<u16>),
 }
 
+/// Most labels that are compared one by one, several times what atlases have. Each takes a walk over the whole grid.
+const MOST: usize = 1024;
+
 /// Value of foreground in masks that are pictures.
 pub(crate) const WHITE: u16 = 255;
 
@@ -37,7 +40,15 @@ impl Compared {
             (2.., 1) if !reference.is_subset(predicted) => {
                 Err(one_and_several("ground truth", reference, "prediction", predicted))
             }
-            _ => Ok(Compared::Each(predicted.union(reference).copied().collect())),
+            _ => {
+                let labels: Vec<u16> = predicted.union(reference).copied().collect();
+                match labels.len() {
+                    0..=MOST => Ok(Compared::Each(labels)),
+                    n => Err(format!(
+                        "there are {n} labels, and at most {MOST} are compared: these may be images instead of label maps, or objects of one class that are numbered, which --instances compares"
+                    )),
+                }
+            }
         }
     }
 
@@ -112,6 +123,9 @@ mod tests {
         // Nor are labels that were not predicted, or that should not have been.
         assert_eq!(of(&[1], &[1, 2]), Ok(Compared::Each(vec![1, 2])));
         assert_eq!(of(&[1, 2], &[2]), Ok(Compared::Each(vec![1, 2])));
+        let many: Vec<u16> = (1..=1025).collect();
+        assert!(of(&many[1..], &many[1..]).is_ok());
+        assert!(of(&many, &many[1..]).unwrap_err().contains("1025 labels"));
         for (p, t, words) in [
             (&[255][..], &[1, 2, 4][..], "the prediction is a mask with the single label 255"),
             (&[1, 2], &[255], "the ground truth is a mask with the single label 255"),

@@ -131,7 +131,7 @@ const MASKS_OF_A_LABEL: u64 = 2;
 pub(crate) fn read(path: &Path) -> Result<Volume<u16>> {
     let allowed = ampoule_pipeline::Allowance::of_process();
     read_labels_within(path, allowed.room).map_err(|source| match source.is_memory() {
-        true => ampoule_pipeline::Error::photo(path, source, allowed.held()).into(),
+        true => ampoule_pipeline::Error::photo(path, source, allowed).into(),
         false => Error::Input { path: path.into(), reason: source.to_string() },
     })
 }

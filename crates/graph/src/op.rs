@@ -429,6 +429,19 @@ impl Op {
         Ok(vec![one])
     }
 
+    /// The output of an operator that only moves or converts its first input, which is done element by element; `None`
+    /// where there is something to compute.
+    pub(crate) fn moved(&self, inputs: &[Option<Tensor>]) -> OpResult<Option<Tensor>> {
+        let Some(Some(x)) = inputs.first() else { return Ok(None) };
+        if let Op::Transpose { perm } = self {
+            return reshape::transposed(x, perm);
+        }
+        if let Op::Cast { to } = self {
+            return Ok(x.in_floats(*to));
+        }
+        Ok(None)
+    }
+
     /// The reference: the outputs in float64 or int64.
     pub(crate) fn compute(&self, x: &Inputs, outputs: usize) -> OpResult<Vec<Array>> {
         let one = match self {

@@ -154,6 +154,40 @@ impl Tensor {
         Tensor::from_bytes(dtype, dims.to_vec(), data.into()).ok()
     }
 
+    /// The same tensor with `f(index, element)` in place of each element, rounded to its type; `None` where there are no
+    /// floats.
+    pub fn map_f64(&self, f: impl FnMut(usize, f64) -> f64) -> Option<Self> {
+        self.mapped(self.dtype, f)
+    }
+
+    /// The same elements in another floating-point type; `None` where either is none.
+    pub(crate) fn in_floats(&self, to: DType) -> Option<Self> {
+        self.mapped(to, |_, v| v)
+    }
+
+    /// Element by element: arrays of float64 would take several times the memory of large weights.
+    fn mapped(&self, to: DType, mut f: impl FnMut(usize, f64) -> f64) -> Option<Self> {
+        let read: fn(&[u8]) -> f64 = match self.dtype {
+            DType::F32 => |b| b.first_chunk().map_or(0.0, |b| f32::from_le_bytes(*b) as f64),
+            DType::F64 => |b| b.first_chunk().map_or(0.0, |b| f64::from_le_bytes(*b)),
+            DType::F16 => |b| b.first_chunk().map_or(0.0, |b| f16::from_le_bytes(*b).to_f64()),
+            DType::Bf16 => |b| b.first_chunk().map_or(0.0, |b| bf16::from_le_bytes(*b).to_f64()),
+            _ => return None,
+        };
+        let write: fn(f64, &mut Vec<u8>) = match to {
+            DType::F32 => |v, out| out.extend((v as f32).to_le_bytes()),
+            DType::F64 => |v, out| out.extend(v.to_le_bytes()),
+            DType::F16 => |v, out| out.extend(f16::from_f64(v).to_le_bytes()),
+            DType::Bf16 => |v, out| out.extend(bf16::from_f64(v).to_le_bytes()),
+            _ => return None,
+        };
+        let mut data = Vec::with_capacity(to.bytes_of(self.len())?);
+        for (k, element) in self.data.chunks_exact(self.dtype.bits() / 8).enumerate() {
+            write(f(k, read(element)), &mut data);
+        }
+        Some(Tensor { dtype: to, data: data.into(), ..self.clone() })
+    }
+
     /// A tensor of an integer or boolean `dtype` from int64 values, wrapped to its width.
     pub fn from_i64(dtype: DType, dims: &[usize], v: &[i64]) -> Option<Self> {
         let data: Vec<u8> = match dtype {
@@ -203,6 +237,23 @@ mod tests {
         assert_eq!(t.to_i64().unwrap(), [-1, -8, 7]);
         let t = Tensor::from_bytes(DType::U4, vec![3], data).unwrap();
         assert_eq!(t.to_i64().unwrap(), [15, 8, 7]);
+    }
+
+    #[test]
+    fn floats_are_mapped_in_their_own_type_or_another() {
+        let values = [1.0, -2.5, 0.0, 1e-3];
+        for dtype in [DType::F32, DType::F64, DType::F16, DType::Bf16] {
+            let t = Tensor::from_f64(dtype, &[2, 2], &values).unwrap();
+            let by_hand: Vec<f64> =
+                t.to_f64().unwrap().iter().enumerate().map(|(k, v)| v * k as f64).collect();
+            assert_eq!(t.map_f64(|k, v| v * k as f64), Tensor::from_f64(dtype, &[2, 2], &by_hand));
+            for to in [DType::F32, DType::F64, DType::F16, DType::Bf16] {
+                let wanted = Tensor::from_f64(to, &[2, 2], &t.to_f64().unwrap());
+                assert_eq!(t.in_floats(to), wanted, "{dtype:?} {to:?}");
+            }
+            assert_eq!(t.in_floats(DType::I64), None);
+        }
+        assert_eq!(Tensor::i64s(&[1]).map_f64(|_, v| v), None);
     }
 
     #[test]

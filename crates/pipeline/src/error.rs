@@ -1,5 +1,6 @@
 //! What can go wrong with a case, a model or a recipe.
 
+use crate::Allowance;
 use std::path::{Path, PathBuf};
 
 /// Shorthand for this crate's results.
@@ -199,22 +200,22 @@ impl Error {
         }
     }
 
-    /// A photo that cannot be read beside the bytes that are held already ([`crate::Allowance::held`]): of memory, the
-    /// limit is told rather than what is left of it.
-    pub fn photo(path: &Path, mut source: ampoule_imaging::photo::Error, held: u64) -> Error {
-        source.count_held(held);
+    /// A photo that cannot be read in what is allowed: of memory, the limit is told rather than what is left of it, and the
+    /// least that would do ([`Allowance::figures`]).
+    pub fn photo(path: &Path, mut source: ampoule_imaging::photo::Error, allowed: Allowance) -> Error {
+        source.tell(&|bytes| allowed.figures(bytes));
         Error::Photo { path: path.into(), source }
     }
 
     /// The same for a volume.
-    pub fn image(path: &Path, mut source: ampoule_imaging::Error, held: u64) -> Error {
-        source.count_held(held);
+    pub fn image(path: &Path, mut source: ampoule_imaging::Error, allowed: Allowance) -> Error {
+        source.tell(&|bytes| allowed.figures(bytes));
         Error::Image { path: path.into(), source }
     }
 
     /// The same for a DICOM series.
-    pub(crate) fn dicom(path: &Path, mut source: ampoule_dicom::Error, held: u64) -> Error {
-        source.count_held(held);
+    pub(crate) fn dicom(path: &Path, mut source: ampoule_dicom::Error, allowed: Allowance) -> Error {
+        source.tell(&|bytes| allowed.figures(bytes));
         Error::Dicom { path: path.into(), source }
     }
 
@@ -232,6 +233,9 @@ impl Error {
 /// Problems of a table that are listed.
 const LISTED: usize = 20;
 
+/// Problems of a recipe that are listed.
+const LISTED_OF_RECIPE: usize = 50;
+
 /// One line a problem of a table.
 fn rows(path: &Path, problems: &[(usize, String)]) -> String {
     let one = |(line, reason): &(usize, String)| format!("{}, line {line}: {reason}", path.display());
@@ -248,5 +252,9 @@ fn listed(origin: &str, problems: &[Problem]) -> String {
         "" => format!("line {}: {}", p.line, p.message),
         _ => format!("{origin}:{}: {}", p.line, p.message),
     };
-    problems.iter().map(one).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = problems.iter().take(LISTED_OF_RECIPE).map(one).collect();
+    if problems.len() > LISTED_OF_RECIPE {
+        lines.push(format!("and {} more", problems.len() - LISTED_OF_RECIPE));
+    }
+    lines.join("\n")
 }

@@ -234,8 +234,8 @@ fn photo(case: &Case, allowed: Allowance) -> Result<Loaded> {
         let reason = "several images of a case are not supported; combine them into one".into();
         return Err(Error::Content { path: case.files[0].clone(), reason });
     };
-    let read = Photo::read_within(path, allowed.room)
-        .map_err(|source| Error::photo(path, source, allowed.held()))?;
+    let read =
+        Photo::read_within(path, allowed.room).map_err(|source| Error::photo(path, source, allowed))?;
     Ok(of_photo(read))
 }
 
@@ -286,13 +286,13 @@ pub fn read_image(case: &Case, frame: Option<usize>, allowed: Allowance) -> Resu
 
 /// The volume of file `i` of a case.
 fn image_of(case: &Case, i: usize, frame: Option<usize>, allowed: Allowance) -> Result<Nifti> {
-    let (room, held) = (allowed.room, allowed.held());
+    let room = allowed.room;
     let path = case.files.get(i).map_or(Path::new(""), PathBuf::as_path);
     match case.series.get(i) {
-        None => formats::read_volume(path, frame, room).map_err(|source| Error::image(path, source, held)),
+        None => formats::read_volume(path, frame, room).map_err(|source| Error::image(path, source, allowed)),
         Some(series) => match ampoule_dicom::read(series, frame, room) {
             Ok(read) => Ok(read.image),
-            Err(source) => Err(Error::dicom(path, source, held)),
+            Err(source) => Err(Error::dicom(path, source, allowed)),
         },
     }
 }

@@ -49,9 +49,10 @@ impl Table {
             return Err((1, "it has no header".into()));
         }
         let mut rows = Vec::new();
+        let mut lines = Lines { text: text.as_bytes(), at: 0, breaks: 0 };
         for record in reader.records() {
             let record = record.map_err(as_problem)?;
-            let line = record.position().map_or(0, |p| line_of(text, p.byte() as usize));
+            let line = record.position().map_or(0, |p| lines.of(p.byte() as usize));
             let mut fields: Vec<String> = record.iter().map(|f| f.trim().to_owned()).collect();
             if fields.iter().all(String::is_empty) {
                 continue;
@@ -77,11 +78,25 @@ impl Table {
     }
 }
 
-/// The line, counted from 1, in which a record begins whose line break before it may be counted as its own.
-fn line_of(text: &str, at: usize) -> usize {
-    let before = text.as_bytes().get(..at).unwrap_or_default();
-    let breaks = text.as_bytes()[before.len()..].iter().take_while(|b| **b == b'\n' || **b == b'\r');
-    1 + before.iter().chain(breaks).filter(|b| **b == b'\n').count()
+/// Counts lines on the way through a text.
+struct Lines<'t> {
+    text: &'t [u8],
+    /// Up to where line breaks were counted, and how many.
+    at: usize,
+    breaks: usize,
+}
+
+impl Lines<'_> {
+    /// The line, counted from 1, in which a record begins whose line break before it may be counted as its own. Records
+    /// come in their order.
+    fn of(&mut self, at: usize) -> usize {
+        let rest = self.text.get(at..).unwrap_or_default();
+        let end = at + rest.iter().take_while(|b| **b == b'\n' || **b == b'\r').count();
+        let new = self.text.get(self.at..end).unwrap_or_default();
+        self.breaks += new.iter().filter(|b| **b == b'\n').count();
+        self.at = self.at.max(end);
+        1 + self.breaks
+    }
 }
 
 /// The separator that a header uses: the commonest outside quotation marks.
@@ -162,6 +177,8 @@ mod tests {
                 assert_eq!(decode(&bytes).unwrap(), text);
             }
         }
+        let t = Table::parse("a,b\n\n\n1,2\r\n\r\n3,4\n5,6").unwrap();
+        assert_eq!(t.rows.iter().map(|r| r.0).collect::<Vec<_>>(), [4, 6, 7]);
         assert!(Table::parse("").is_err() && Table::parse("a,b\n1,2,3\n").is_err());
     }
 }

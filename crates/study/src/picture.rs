@@ -65,7 +65,7 @@ fn foreground(labels: Volume<u16>) -> Volume<u16> {
 fn tile(case: &Path, a: &Volume<u16>, b: &Volume<u16>) -> Result<Photo> {
     let allowed = ampoule_pipeline::Allowance::of_process();
     let photo = Photo::read_within(case, allowed.room)
-        .map_err(|e| ampoule_pipeline::Error::photo(case, e, allowed.held()))?;
+        .map_err(|e| ampoule_pipeline::Error::photo(case, e, allowed))?;
     let longest = photo.width.max(photo.height).max(1);
     let (step, times) = (longest.div_ceil(SIDE), (SIDE / longest).max(1));
     let [w, h] = [photo.width, photo.height].map(|n| n.div_ceil(step) * times);

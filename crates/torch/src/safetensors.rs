@@ -44,6 +44,12 @@ pub fn read(bytes: Bytes, budget: Budget) -> Result<BTreeMap<String, Tensor>> {
         return Err(bad("not a safetensors file, or one cut short"));
     }
     let length = bytes.first_chunk::<8>().map_or(0, |n| u64::from_le_bytes(*n)) as usize;
+    if bytes.len() - 8 < length {
+        return Err(bad(format!(
+            "its header takes {length} bytes, and {} are there: it is cut short",
+            bytes.len() - 8
+        )));
+    }
     // A tree of JSON takes some times the bytes of its text.
     budget.ask("its header", 8 * length as u64)?;
     let header: Json =
@@ -79,6 +85,15 @@ mod tests {
 
     fn file(header: &str, data: &[u8]) -> Bytes {
         [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat().into()
+    }
+
+    #[test]
+    fn a_header_that_is_cut_short_is_refused() {
+        let whole = file(r#"{"w":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#, &[]);
+        for end in 9..whole.len() {
+            assert!(read(whole.slice(..end), Budget::default()).is_err(), "{end}");
+        }
+        assert!(read(whole, Budget::default()).is_ok());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::array::{Array, Inputs, indices, strides};
 use crate::op_error::{OpError, OpResult};
 use crate::shapes::{Args, Info, axes, axis, broadcast, known, reduced, target_dims};
-use crate::{Dim, Tensor, element_count};
+use crate::{DType, Dim, Tensor, element_count};
 
 pub(super) fn reshape_shape(args: &Args, allow_zero: bool) -> OpResult<Option<Vec<Dim>>> {
     let target: Option<Vec<i64>> = args.small(1).and_then(Tensor::to_i64);
@@ -190,6 +190,33 @@ pub(super) fn transpose(t: &Array, perm: &[usize]) -> OpResult<Array> {
     let index: Vec<_> =
         indices(&dims).map(|idx| Some(idx.iter().zip(&perm).map(|(i, &p)| i * st[p]).sum())).collect();
     Ok(t.take(dims, &index, 0.0))
+}
+
+/// The same of a tensor whose elements are whole bytes, moved as they are: a transposition of large weights as an array of
+/// numbers would take many times their memory. `None` for other elements.
+pub(super) fn transposed(t: &Tensor, perm: &[usize]) -> OpResult<Option<Tensor>> {
+    let (n, size) = (t.dims().len(), t.dtype().bits() / 8);
+    let perm: Vec<usize> = if perm.is_empty() { (0..n).rev().collect() } else { perm.to_vec() };
+    let mut sorted = perm.clone();
+    sorted.sort_unstable();
+    if sorted != (0..n).collect::<Vec<_>>() {
+        return Err(OpError::Permutation { perm, rank: n });
+    }
+    let Some((&last, outer)) = perm.split_last() else { return Ok(Some(t.clone())) };
+    if t.dtype() == DType::Str || size == 0 || t.bytes().len() != t.len() * size {
+        return Ok(None);
+    }
+    let (st, from) = (strides(t.dims()), t.bytes());
+    let dims: Vec<usize> = perm.iter().map(|&p| t.dims()[p]).collect();
+    let mut data = Vec::with_capacity(from.len());
+    for at in indices(&dims[..n - 1]) {
+        let first: usize = at.iter().zip(outer).map(|(i, &p)| i * st[p]).sum();
+        for k in 0..dims[n - 1] {
+            let at = (first + k * st[last]) * size;
+            data.extend_from_slice(&from[at..at + size]);
+        }
+    }
+    Ok(Tensor::from_bytes(t.dtype(), dims, data.into()).ok())
 }
 
 pub(super) fn squeeze(x: &Inputs) -> OpResult<Array> {

@@ -22,8 +22,10 @@ pub(crate) fn slice_range(size: usize, start: i64, end: i64, step: i64) -> OpRes
         return Err(OpError::ZeroStep);
     }
     if size == 0 {
-        return Ok((0, 0, step));
+        return Ok((0, 0, 1));
     }
+    // Longer steps take one element too, and strides times them would overflow.
+    let step = step.clamp(-n, n);
     let fix = |v: i64| if v < 0 { v.saturating_add(n) } else { v };
     let (low, high) = if step > 0 { (0, n) } else { (-1, n - 1) };
     let (s, e) = (fix(start).clamp(low.max(0), high.max(0)), fix(end).clamp(low, high));
@@ -209,4 +211,20 @@ pub(super) fn gather(t: &Array, index: &Array, a: i64) -> OpResult<Array> {
     }
     let dims = [&t.dims[..a], &index.dims[..], &t.dims[a + 1..]].concat();
     Ok(t.take(dims, &at, 0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_steps_take_one_element() {
+        for step in [i64::MAX, 8, 9] {
+            assert_eq!(slice_range(8, 0, i64::MAX, step).unwrap(), (0, 1, 8));
+            assert_eq!(slice_range(8, -1, i64::MIN, -step).unwrap(), (7, 1, -8));
+        }
+        assert_eq!(slice_range(8, i64::MIN, i64::MAX, i64::MIN).unwrap(), (0, 0, -8));
+        assert_eq!(slice_range(0, 0, 1, i64::MIN).unwrap(), (0, 0, 1));
+        assert_eq!(slice_range(8, 1, 8, 3).unwrap(), (1, 3, 3));
+    }
 }

@@ -11,6 +11,9 @@ pub(super) struct Affine {
     pub shift: Vec<f64>,
 }
 
+/// Bytes of weights that are read before the pages of their file are given back.
+const RELEASED: usize = 4 << 20;
+
 /// Folds `BatchNormalization` into the convolution or transposed convolution that feeds only it;
 /// elsewhere it stays, as the engine runs it in one pass anyway.
 pub(super) fn fold_batch_norm(g: &mut Graph, budget: usize) -> Result<usize> {
@@ -21,13 +24,21 @@ pub(super) fn fold_batch_norm(g: &mut Graph, budget: usize) -> Result<usize> {
 fn fold_each(g: &mut Graph, budget: usize, affine_of: fn(&Graph, usize) -> Option<Affine>) -> Result<usize> {
     let (mut n, mut i) = (0, 0);
     let mut links = Links::of(g);
+    let mut read = 0;
     while i < g.nodes.len() && n < budget {
-        match affine_of(g, i) {
-            Some(affine) if fold_into_conv(g, &links, i, &affine).is_ok() => {
+        let folded = affine_of(g, i).and_then(|affine| fold_into_conv(g, &links, i, &affine).ok());
+        match folded {
+            Some(bytes) => {
                 links = Links::of(g);
                 n += 1;
+                read += bytes;
+                // Whoever holds the copies need not hold the originals.
+                if read > RELEASED {
+                    g.release();
+                    read = 0;
+                }
             }
-            _ => i += 1,
+            None => i += 1,
         }
     }
     Ok(n)
@@ -130,39 +141,30 @@ fn layer_before(g: &Graph, links: &Links, i: usize, channels: usize) -> Matched<
     Ok(Layer { node: p, transposed, bias })
 }
 
-/// Folds `affine`, which node `i` applies, into the convolution before it.
-fn fold_into_conv(g: &mut Graph, links: &Links, i: usize, affine: &Affine) -> Matched<()> {
+/// Folds `affine`, which node `i` applies, into the convolution before it; the bytes of its weights.
+fn fold_into_conv(g: &mut Graph, links: &Links, i: usize, affine: &Affine) -> Matched<usize> {
     let y = g.nodes[i].output().or_other()?;
     let channels = affine.scale.len();
     let Layer { node: p, transposed, bias } = layer_before(g, links, i, channels)?;
     let w = g.nodes[p].input(1).and_then(|w| g.constants.get(&w)).or_other()?;
-    let mut wv = w.to_f64().because(Reason::NotFloat(Part::Weights))?;
-    let (dims, dtype) = (w.dims().to_vec(), w.dtype());
+    let (dims, dtype) = (w.dims(), w.dtype());
     let inner: usize = dims[2..].iter().product();
-    match transposed {
-        None => {
-            let block = dims[1] * inner;
-            wv.iter_mut().enumerate().for_each(|(k, v)| *v *= affine.scale[k / block]);
-        }
-        Some(group) => {
-            let per = dims[0] / group;
-            for (k, v) in wv.iter_mut().enumerate() {
-                let (input, output) = (k / (dims[1] * inner), k / inner % dims[1]);
-                *v *= affine.scale[input / per * dims[1] + output];
-            }
-        }
-    }
+    let channel = |k: usize| match transposed {
+        None => k / (dims[1] * inner),
+        Some(group) => k / (dims[1] * inner) / (dims[0] / group) * dims[1] + k / inner % dims[1],
+    };
+    let wt = w.map_f64(|k, v| v * affine.scale[channel(k)]).because(Reason::NotFloat(Part::Weights))?;
     let bias = bias.unwrap_or_else(|| vec![0.0; channels]);
     let folded: Vec<f64> = (0..channels).map(|c| bias[c] * affine.scale[c] + affine.shift[c]).collect();
-    let wt = Tensor::from_f64(dtype, &dims, &wv).or_other()?;
     let bt = Tensor::from_f64(dtype, &[channels], &folded).or_other()?;
+    let bytes = wt.bytes().len();
     let name = g.node_name(&g.nodes[p]).to_owned();
     let w_new = g.constant(&format!("{name}.folded_weight"), wt);
     let b_new = g.constant(&format!("{name}.folded_bias"), bt);
     g.nodes[p].inputs = vec![g.nodes[p].inputs[0], Some(w_new), Some(b_new)];
     g.nodes[p].outputs[0] = Some(y);
     g.nodes.remove(i);
-    Ok(())
+    Ok(bytes)
 }
 
 /// Why node `i`, a batch normalisation or an affine map of channels, is not in the convolution before it.

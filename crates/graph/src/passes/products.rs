@@ -73,6 +73,7 @@ fn fold_rows(g: &mut Graph, i: usize, p: usize, affine: Affine) -> bool {
     });
     let Some((w, shift)) = scaled else { return false };
     let name = g.node_name(&g.nodes[p]).to_owned();
+    g.release();
     let w = g.constant(&format!("{name}.normalised_weight"), w);
     let shift = g.constant(&format!("{name}.normalised_bias"), shift);
     g.nodes[p].inputs[1] = Some(w);
@@ -141,8 +142,7 @@ pub(super) fn missed(g: &Graph, links: &Links, i: usize) -> Option<(Pattern, Rea
 /// `values` with column `k` of `m` times factor `k`, of the tensor's type.
 fn times(t: &Tensor, factors: &[f64]) -> Option<Tensor> {
     let m = factors.len();
-    let values: Vec<f64> = t.to_f64()?.iter().enumerate().map(|(k, v)| v * factors[k % m]).collect();
-    Tensor::from_f64(t.dtype(), t.dims(), &values)
+    t.map_f64(|k, v| v * factors[k % m])
 }
 
 fn fold(g: &mut Graph, i: usize, s: &Scaled) -> bool {
@@ -158,6 +158,7 @@ fn fold(g: &mut Graph, i: usize, s: &Scaled) -> bool {
         return false;
     }
     let name = g.node_name(&g.nodes[s.product]).to_owned();
+    g.release();
     let w = g.constant(&format!("{name}.scaled_weight"), w);
     g.nodes[s.product].inputs[1] = Some(w);
     let last = s.bias.unwrap_or(s.product);

@@ -72,13 +72,13 @@ impl Error {
         matches!(self, Error::Memory { .. } | Error::FileMemory { .. })
     }
 
-    /// Counts `held` bytes, which the process holds already, in what is needed and in what is allowed.
-    pub fn count_held(&mut self, held: u64) {
+    /// Of memory, tells the figures that a user can act on, in MiB, which are found from the bytes needed: the least limit
+    /// that would do, and the limit.
+    pub fn tell(&mut self, figures: &dyn Fn(u64) -> [u64; 2]) {
         if let Error::Memory { needed_mib, limit_mib, .. } | Error::FileMemory { needed_mib, limit_mib, .. } =
             self
         {
-            *needed_mib += held.div_ceil(1 << 20);
-            *limit_mib += held.div_ceil(1 << 20);
+            [*needed_mib, *limit_mib] = figures(*needed_mib << 20);
         }
     }
 }

@@ -4,6 +4,9 @@ use crate::case::Case;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// Most other places of a case that are named: with all of them for each, the words would grow with the square.
+const NAMED: usize = 5;
+
 /// The cases without those whose name stands more than once: of rows that are equal one stays; of others none does, as
 /// nothing says which is right. Beside them what was left out, with the reason. `place` says where a case stands.
 pub(crate) fn doubled(cases: Vec<(Case, String)>) -> (Vec<Case>, Vec<(PathBuf, String)>) {
@@ -26,8 +29,10 @@ pub(crate) fn doubled(cases: Vec<(Case, String)>) -> (Vec<Case>, Vec<(PathBuf, S
                 );
             } else if !equal {
                 let others: Vec<&str> =
-                    list.iter().filter(|o| *o != i).map(|o| cases[*o].1.as_str()).collect();
-                let others = others.join(", ");
+                    list.iter().filter(|o| *o != i).take(NAMED).map(|o| cases[*o].1.as_str()).collect();
+                let more = (list.len() - 1).saturating_sub(NAMED);
+                let more = if more > 0 { format!(" and {more} more places") } else { String::new() };
+                let others = others.join(", ") + &more;
                 let own = &cases[*i].1;
                 reasons.insert(
                     *i,

@@ -15,8 +15,8 @@ use std::path::Path;
 /// Width and height of the photo of a case, and the bytes that decoding it takes, from its header.
 pub(super) fn described(case: &Case) -> Result<([usize; 2], u64)> {
     let path = case.main();
-    let held = Allowance::of_process().held();
-    let found = Photo::describe(path).map_err(|source| Error::photo(path, source, held))?;
+    let allowed = Allowance::of_process();
+    let found = Photo::describe(path).map_err(|source| Error::photo(path, source, allowed))?;
     Ok(([found.width, found.height], found.bytes))
 }
 

@@ -48,8 +48,8 @@ pub(super) fn described(recipe: &Recipe, case: &Case) -> Result<(Described, Size
     }
     let (mut first, mut widest) = (None, 0);
     for file in &case.files {
-        let held = Allowance::of_process().held();
-        let d = formats::describe_volume(file).map_err(|source| Error::image(file, source, held))?;
+        let allowed = Allowance::of_process();
+        let d = formats::describe_volume(file).map_err(|source| Error::image(file, source, allowed))?;
         widest = widest.max(d.voxel_bytes);
         first.get_or_insert(d);
     }

@@ -150,9 +150,10 @@ fn needed(r: &Recipe, top: &Section) {
 
 fn labels(r: &Recipe, top: &Section) {
     let (mut names, mut values, mut channels) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let all: BTreeSet<&str> = r.label.iter().map(|l| l.name.as_str()).collect();
     for (i, l) in r.label.iter().enumerate() {
         // Both are columns of the table.
-        if r.label.iter().any(|other| other.name == l.group) {
+        if all.contains(l.group.as_str()) {
             top.wrong_item("label", i, format_args!("the group `{}` is called as a label is", l.group));
         }
         if !names.insert(&l.name) {
@@ -180,9 +181,10 @@ fn labels(r: &Recipe, top: &Section) {
 /// What must be the names of labels, and what is for segmentation.
 fn names(r: &Recipe, parts: &Parts, top: &Section) {
     let known: Vec<&str> = r.label.iter().map(|l| l.name.as_str()).collect();
+    let all: BTreeSet<&str> = known.iter().copied().collect();
     let missing = |name: &String| {
-        let text = super::schema::unknown(name, &known);
-        (parts.label && !known.contains(&name.as_str())).then(|| format!("the label `{name}` {text}"))
+        let text = || super::schema::unknown(name, &known);
+        (parts.label && !all.contains(name.as_str())).then(|| format!("the label `{name}` {}", text()))
     };
     let segmentation = !parts.task || r.model.task == Task::Segmentation;
     for (i, p) in r.postprocess.iter().enumerate().filter(|_| parts.postprocess) {

@@ -12,7 +12,8 @@ use toml::de::{DeTable, DeValue};
 /// Collects what is wrong while a text is read.
 pub(super) struct Problems<'t> {
     text: &'t str,
-    list: RefCell<Vec<Problem>>,
+    /// Where each stands in the text, and what it says.
+    list: RefCell<Vec<(usize, String)>>,
 }
 
 impl<'t> Problems<'t> {
@@ -21,9 +22,7 @@ impl<'t> Problems<'t> {
     }
 
     pub fn add(&self, at: usize, message: impl Into<String>) {
-        let before = self.text.as_bytes().get(..at).unwrap_or(self.text.as_bytes());
-        let line = 1 + before.iter().filter(|b| **b == b'\n').count();
-        self.list.borrow_mut().push(Problem { line, message: message.into() });
+        self.list.borrow_mut().push((at, message.into()));
     }
 
     /// How many there are.
@@ -33,7 +32,9 @@ impl<'t> Problems<'t> {
 
     /// All problems in the order of their lines.
     pub fn into_list(self) -> Vec<Problem> {
-        let mut list = self.list.into_inner();
+        let ends: Vec<usize> = self.text.match_indices('\n').map(|(at, _)| at).collect();
+        let told = |(at, message)| Problem { line: 1 + ends.partition_point(|end| *end < at), message };
+        let mut list: Vec<Problem> = self.list.into_inner().into_iter().map(told).collect();
         list.sort_by_key(|p| p.line);
         list
     }

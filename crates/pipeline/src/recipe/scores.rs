@@ -1,6 +1,7 @@
 //! Which label each score of a network is of, and recipes of some of the labels only.
 
 use super::{Label, Network, Recipe, Role};
+use std::collections::HashMap;
 
 /// One score that a network gives for each pixel.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,16 +19,19 @@ pub(crate) struct Scored {
 impl Recipe {
     /// The scores of a network, in the order in which they are read.
     pub(crate) fn scored(&self, network: &Network) -> Vec<Scored> {
+        let places: HashMap<&str, usize> =
+            self.label.iter().enumerate().map(|(i, l)| (l.name.as_str(), i)).collect();
         let one = |channel: usize, l: &Label| Scored {
             channel,
             value: l.value,
             threshold: l.threshold.unwrap_or(self.decide.threshold),
-            label: self.label.iter().position(|own| own.name == l.name),
+            label: places.get(l.name.as_str()).copied(),
         };
         if network.labels.is_empty() {
             return self.label.iter().map(|l| one(l.channel, l)).collect();
         }
-        let named = |name: &String| self.computed().find(|l| l.name == *name);
+        let computed: HashMap<&str, &Label> = self.computed().map(|l| (l.name.as_str(), l)).collect();
+        let named = |name: &String| computed.get(name.as_str()).copied();
         let read = network.labels.iter().enumerate();
         read.filter_map(|(channel, name)| named(name).map(|l| one(channel, l))).collect()
     }
@@ -100,8 +104,9 @@ impl Recipe {
     /// Names of the labels by the network's channel; empty for channels of no label.
     fn named_in_order(&self) -> Vec<String> {
         let channels = self.label.iter().map(|l| l.channel + 1).max().unwrap_or(0);
-        let of = |channel: usize| self.label.iter().find(|l| l.channel == channel);
-        (0..channels).map(|c| of(c).map_or_else(String::new, |l: &Label| l.name.clone())).collect()
+        let mut names = vec![String::new(); channels];
+        self.label.iter().for_each(|l| names[l.channel].clone_from(&l.name));
+        names
     }
 }
 

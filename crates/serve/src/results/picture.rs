@@ -20,7 +20,7 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 pub(super) fn photo(case: &Case) -> Result<Vec<u8>, Refusal> {
     let allowed = Allowance::of_process();
     let read = Photo::read_within(case.main(), allowed.room);
-    let read = read.map_err(|source| failed(Error::photo(case.main(), source, allowed.held())))?;
+    let read = read.map_err(|source| failed(Error::photo(case.main(), source, allowed)))?;
     let [width, height] = shown([read.width, read.height]);
     let mut out = Vec::new();
     write_jpeg(&mut out, &read.resized(width, height, Filter::Bilinear), QUALITY)
@@ -42,7 +42,7 @@ pub(super) fn overlay(made: &Made) -> Result<Vec<u8>, Refusal> {
     let path = made.output("labels").ok_or_else(|| Refusal::unknown("the case has no labels"))?;
     let allowed = Allowance::of_process();
     let labels = read_labels_within(&path, allowed.room);
-    let labels = labels.map_err(|source| failed(Error::photo(&path, source, allowed.held())))?;
+    let labels = labels.map_err(|source| failed(Error::photo(&path, source, allowed)))?;
     let size = [labels.dims[0], labels.dims[1]];
     let [width, height] = shown(size);
     let record = made.record.as_ref();

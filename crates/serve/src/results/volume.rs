@@ -23,7 +23,7 @@ pub(super) fn labels(made: &Made) -> Result<Vec<u8>, Refusal> {
     let path = made.output("labels").ok_or_else(|| Refusal::unknown("the case has no labels"))?;
     let allowed = Allowance::of_process();
     let read = Nifti::read_within(&path, None, allowed.room);
-    written(&read.map_err(|source| failed(Error::image(&path, source, allowed.held())))?)
+    written(&read.map_err(|source| failed(Error::image(&path, source, allowed)))?)
 }
 
 fn written(image: &Nifti) -> Result<Vec<u8>, Refusal> {
