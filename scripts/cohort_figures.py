@@ -6,6 +6,7 @@
 """
 
 import argparse
+import csv
 import json
 import os
 import platform
@@ -18,9 +19,9 @@ def size_of(folder):
 
 
 def cases_of(folder):
-    """Rows of a folder's table of cases."""
-    with open(os.path.join(folder, "cases.csv")) as table:
-        return sum(1 for _ in table) - 1
+    """Rows of a folder's table of cases that have results."""
+    with open(os.path.join(folder, "cases.csv"), newline="") as table:
+        return [row for row in csv.DictReader(table) if row["status"] in ("done", "kept")]
 
 
 def main():
@@ -45,7 +46,15 @@ def main():
     for processes in map(int, args.processes.split(",")):
         print(f"  {processes} processes of {cores} cores: {hours / processes:.1f} h")
     if args.outputs:
-        each = size_of(args.outputs) / max(cases_of(args.outputs), 1)
+        rows = cases_of(args.outputs)
+        measured = [float(row["seconds"]) for row in rows if row["seconds"]]
+        if measured:
+            own = statistics.mean(measured)
+            print(f"measured by the run: {own:.1f} s a case, {args.cases * own * cores / 3600:.0f} core hours")
+        peaks = [float(row["peak_mib"]) for row in rows if row["peak_mib"]]
+        if peaks:
+            print(f"highest resident memory of the run: {max(peaks):.0f} MiB")
+        each = size_of(args.outputs) / max(len(rows), 1)
         print(f"storage of results: {each / 2**20:.2f} MiB a case, {each * args.cases / 2**30:.0f} GiB in all")
 
 

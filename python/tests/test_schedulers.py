@@ -98,6 +98,14 @@ def test_the_kubernetes_job_has_limits_and_no_rights():
     assert rule["values"] == [1, 2, 3, 5] and rule["containerName"] == "ampoule"
 
 
+def test_the_nextflow_module_parses():
+    reftrace = pytest.importorskip("reftrace")
+    main, module = (reftrace.Module.from_file(str(EXAMPLES / "nextflow" / f)) for f in ("main.nf", "ampoule.nf"))
+    for parsed in (main, module):
+        assert not isinstance(parsed, reftrace.ParseError), parsed
+    assert [p.name for p in module.processes] == ["AMPOULE_SHARD"] and not main.processes
+
+
 def test_shell_scripts_parse():
     for script in EXAMPLES.rglob("*.sh"):
         subprocess.run(["bash", "-n", script], check=True)

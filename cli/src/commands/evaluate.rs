@@ -184,10 +184,17 @@ fn classes(g: &Global, a: &Evaluate) -> Outcome {
     say(format!("PR-AUC             {}", number(t.pr_auc)));
     say(format!("calibration error  {:.4}, Brier {:.4}", t.calibration_error, t.brier));
     if let Some(c) = &e.calibration {
-        say(format!(
-            "temperature        {:.3} (fitted on these photos): calibration error {:.4} before, {:.4} after; log loss {:.4}, {:.4}",
-            c.temperature, c.error[0], c.error[1], c.log_loss[0], c.log_loss[1]
-        ));
+        say(match c.at_end {
+            true => format!(
+                "temperature        none: these photos are too few, or too many of them right, to fit one; calibration error {:.4}, log loss \
+                 {:.4}",
+                c.error[0], c.log_loss[0]
+            ),
+            false => format!(
+                "temperature        {:.3} (fitted on these photos): calibration error {:.4} before, {:.4} after; log loss {:.4}, {:.4}",
+                c.temperature, c.error[0], c.error[1], c.log_loss[0], c.log_loss[1]
+            ),
+        });
     }
     say("class                 photos  sensitivity  specificity  precision      F1   AUROC  predicted");
     for (c, m) in t.classes.iter().enumerate() {

@@ -86,9 +86,12 @@ pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
     if a.audit.is_some() && found.cases.iter().any(|c| ampoule_pipeline::is_slide(&recipe, c)) {
         return Err(Failure::usage("--audit is for volumes, photos and tiles; a slide is not run twice"));
     }
-    let audited = if a.audit.is_some() { found.cases.clone() } else { Vec::new() };
+    let mut auditing = audit::open_audit(g, a, &folder)?;
+    let audited = if auditing.is_some() { found.cases.clone() } else { Vec::new() };
     let code = all(g, &mut model, found, &folder, &batch, a.top)?;
-    audit::audit(g, a, &audited, &folder)?;
+    if let Some(auditing) = &mut auditing {
+        auditing.run(g, &audited)?;
+    }
     Ok(code)
 }
 

@@ -14,7 +14,10 @@ use std::path::Path;
 /// Runs a study and writes its results.
 pub fn run(g: &Global, a: &args::Study) -> Outcome {
     let (file, output) = (&a.study, &a.output);
-    let spec = Spec::read(file, &environment::variable)?;
+    let mut spec = Spec::read(file, &environment::variable)?;
+    if let Some(cases) = a.rehearse {
+        spec.rehearse(usize::from(cases));
+    }
     super::run::writable(output)?;
     let program = std::env::current_exe()
         .map_err(|e| Failure::input(format!("this program's own file cannot be found: {e}")))?;
@@ -29,7 +32,12 @@ pub fn run(g: &Global, a: &args::Study) -> Outcome {
         code: program.clone(),
         program,
         arguments: Vec::new(),
-        command: format!("ampoule study {} -o {}", file.display(), output.display()),
+        command: match a.rehearse {
+            Some(cases) => {
+                format!("ampoule study {} -o {} --rehearse {cases}", file.display(), output.display())
+            }
+            None => format!("ampoule study {} -o {}", file.display(), output.display()),
+        },
         max_ram: g.max_ram,
         isa: environment::isa(),
         resolve: &resolve,
@@ -43,7 +51,26 @@ pub fn run(g: &Global, a: &args::Study) -> Outcome {
         say(output.join("report.html").display());
     }
     baseline(&results)?;
-    Ok(Code::Done)
+    Ok(if a.rehearse.is_some() { rehearsed(&results) } else { Code::Done })
+}
+
+/// Says what of a rehearsal did not work; a study itself has rows that say why.
+fn rehearsed(results: &Results) -> Code {
+    let variants = results.workloads.iter().flat_map(|w| w.variants.iter().map(move |v| (w, v)));
+    let made: Vec<String> =
+        variants.filter_map(|(w, v)| Some(format!("{} {}: {}", w.name, v.name, v.error.as_ref()?))).collect();
+    let cells = results
+        .cells
+        .iter()
+        .filter_map(|c| Some(format!("{} {} {}: {}", c.workload, c.variant, c.profile, c.error.as_ref()?)));
+    let failed: Vec<String> = made.into_iter().chain(cells).collect();
+    note(format!(
+        "rehearsal: {} of {} cells and variants failed",
+        failed.len(),
+        results.cells.len() + results.workloads.iter().map(|w| w.variants.len()).sum::<usize>()
+    ));
+    failed.iter().for_each(note);
+    if failed.is_empty() { Code::Done } else { Code::SomeFailed }
 }
 
 /// A row that failed says why in the report; without the baseline there is nothing to report.

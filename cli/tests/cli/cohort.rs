@@ -310,6 +310,13 @@ fn data_sets_of_frameworks_are_read() {
     assert_eq!(rows(&d, "out/cases.csv"), ["imagesTr/a", "imagesTr/b", "imagesTs/c"]);
     expect(&ampoule(&d, &["run", "tiny.onnx", "set/dataset.json#training", "-o", "one"]), 0, &["2 done"]);
     assert_eq!(rows(&d, "one/cases.csv"), ["a", "b"]);
+    // The list names the ground truth of one.
+    std::fs::create_dir(d.path("set/labelsTr")).unwrap();
+    std::fs::copy(d.path("one/a_mask.nii.gz"), d.path("set/labelsTr/a.nii.gz")).unwrap();
+    let o = ampoule(&d, &["evaluate", "one", "set/dataset.json#training"]);
+    expect(&o, 1, &["1 cases", "Dice mean 1.0000", "left out: b (no ground truth)"]);
+    expect(&ampoule(&d, &["evaluate", "out", "set/dataset.json"]), 1, &["imagesTr/a", "2 left out"]);
+    expect(&ampoule(&d, &["evaluate", "one", "set/dataset.json#test"]), 3, &["names no ground truth"]);
     expect(
         &ampoule(&d, &["run", "tiny.onnx", "set/dataset.json#validation", "-o", "no"]),
         3,

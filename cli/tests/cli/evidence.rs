@@ -70,6 +70,25 @@ fn a_study_and_optimize_say_the_same() {
 }
 
 #[test]
+fn a_list_of_a_data_set_names_the_ground_truth() {
+    let d = optimize_setup();
+    expect(&ampoule(&d, &["run", "deep.onnx", "val", "-o", "out"]), 0, &[]);
+    std::fs::create_dir(d.path("labels")).unwrap();
+    std::fs::copy(d.path("out/val_mask.nii.gz"), d.path("labels/other_name.nii.gz")).unwrap();
+    let list = r#"{"validation": [{"image": "val/val.nii.gz", "label": "labels/other_name.nii.gz"}]}"#;
+    std::fs::write(d.path("data.json"), list).unwrap();
+    let args = ["optimize", "deep.onnx", "-o", "small.onnx", "--overwrite", "--calibrate", "cal"];
+    let more = ["--truth", "data.json", "--max-drop", "dice=0.1"];
+    // The original's own result is the ground truth.
+    for validate in ["data.json#validation", "val"] {
+        expect(&ampoule(&d, &[&args[..], &["--validate", validate], &more].concat()), 0, &["1.0000 before"]);
+    }
+    std::fs::write(d.path("data.json"), list.replace("val/val", "val/another")).unwrap();
+    let o = ampoule(&d, &[&args[..], &["--validate", "val"], &more].concat());
+    expect(&o, 3, &["val.nii.gz: the list names no ground truth for it"]);
+}
+
+#[test]
 fn a_group_is_in_one_set_only() {
     let d = optimize_setup();
     std::fs::write(d.path("cal.csv"), "image,group\ncal/cal.nii.gz,patient 7\n").unwrap();
@@ -90,7 +109,11 @@ fn a_run_is_audited_and_later_runs_carry_on() {
     let audit = ["--audit", "1", "--original", "deep.onnx"];
     expect(&run(&audit), 0, &["val: 0.0000 from the original", "audit of 1 cases, dice: not established"]);
     expect(&run(&audit), 0, &["audit of 1 cases"]);
-    assert_eq!(std::fs::read_to_string(d.path("out/audit.jsonl")).unwrap().lines().count(), 1);
+    // What is asked, and the case.
+    assert_eq!(std::fs::read_to_string(d.path("out/audit.jsonl")).unwrap().lines().count(), 2);
+    let other = [&audit[..], &["--audit-margin", "0.2"]].concat();
+    expect(&run(&other), 2, &["of a margin of 0.01", "before cases are looked at"]);
+    expect(&run(&[&other[..], &["--overwrite"]].concat()), 0, &["audit of 1 cases", "margin 0.2"]);
     std::fs::write(d.path("out/audit.jsonl"), "damaged\n").unwrap();
     expect(&run(&audit), 3, &["audit.jsonl", "begin anew"]);
     expect(&run(&["--audit", "1"]), 2, &["--original"]);

@@ -124,6 +124,24 @@ fn a_study_measures_what_waits_and_catches_what_is_worse() {
 }
 
 #[test]
+fn a_rehearsal_says_what_does_not_work() {
+    let d = Dir::new();
+    let more = "[[variant]]\nname = \"int8\"\nkind = \"int8\"\n[[variant]]\nname = \"gone\"\nkind = \"file\"\nmodel = \"gone.onnx\"";
+    let file = spec(&d, &format!("{ONE}{more}"));
+    let o = study(&d, &file, &["--rehearse", "2"]);
+    let said = String::from_utf8_lossy(&o.stderr).into_owned();
+    assert_eq!(o.status.code(), Some(1), "{said}");
+    assert!(said.contains("2 of 6 cells and variants failed") && said.contains("discs gone: "), "{said}");
+    let r = results(&d, "out");
+    assert!(r["title"].as_str().unwrap().starts_with("Rehearsal, nothing is measured"));
+    assert_eq!(r["workloads"][0]["cases"], serde_json::json!([2, 2, 2]));
+    let cell = of(&r["cells"], "variant", "int8");
+    assert!(cell["rounds"] == 1 && cell["speedup_total"].is_null());
+    // The study itself needs another folder.
+    assert_eq!(study(&d, &file, &[]).status.code(), Some(3));
+}
+
+#[test]
 fn a_killed_study_goes_on() {
     let dir = Dir::new();
     let file = spec(&dir, &format!("{ONE}[[variant]]\nname = \"fp32\"\nkind = \"fp32\""));

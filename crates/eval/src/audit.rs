@@ -2,7 +2,7 @@
 //! case.
 
 use crate::evidence::{Margin, Preset, Wealth};
-use crate::metric::{Measured, title};
+use crate::metric::Measured;
 use crate::runner::Prediction;
 use crate::{Error, Mismatch, Result};
 use ampoule_pipeline::Case;
@@ -13,7 +13,11 @@ use serde::{Deserialize, Serialize};
 pub struct Audited {
     /// The case.
     pub case: String,
-    /// How far the changed model is from the original: 1 less the smallest Dice over labels, or 1 for another class.
+    /// The group that it belongs to, of which no other case is audited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// How far the changed model is from the original: 1 less the smallest Dice over labels, or 1 for another class, or where
+    /// the changed model failed.
     pub loss: f64,
     /// Entropy of the changed model's probabilities as a share of the largest possible, 0 to 1; of classes only.
     pub entropy: Option<f64>,
@@ -43,13 +47,36 @@ impl Audit {
         &self.rows
     }
 
-    /// Whether a case was audited.
-    pub fn knows(&self, case: &str) -> bool {
-        self.rows.iter().any(|r| r.case == case)
+    /// Whether a case, or another one of its group, was audited.
+    pub fn knows(&self, case: &Case) -> bool {
+        let same = |r: &Audited| r.case == case.name || (r.group.is_some() && r.group == case.group);
+        self.rows.iter().any(same)
+    }
+
+    /// What is measured: of classes, which alone have an entropy, whether they agree.
+    fn metric(&self) -> &'static str {
+        if self.rows.iter().any(|r| r.entropy.is_some()) { "agreement" } else { "dice" }
     }
 
     fn preset(&self) -> Preset {
-        Margin::of_mean(self.margin).preset("dice")
+        Margin::of_mean(self.margin).preset(self.metric())
+    }
+
+    /// Adds a case that the original has a result of and the changed model has none of: all of it is lost.
+    pub fn add_lost(&mut self, case: &Case) -> &Audited {
+        self.push(Audited {
+            case: case.name.clone(),
+            group: case.group.clone(),
+            loss: 1.0,
+            entropy: None,
+            flagged: true,
+        })
+    }
+
+    fn push(&mut self, row: Audited) -> &Audited {
+        self.rows.push(row);
+        // It was pushed just before.
+        &self.rows[self.rows.len() - 1]
     }
 
     /// Adds a case with what both models make of it.
@@ -67,9 +94,8 @@ impl Audit {
         let entropy = entropy(&changed.scores);
         let much = worst > self.preset().loss;
         let flagged = much || entropy.is_some_and(|e| e > UNCERTAIN);
-        self.rows.push(Audited { case: case.name.clone(), loss: worst, entropy, flagged });
-        // It was pushed just before.
-        Ok(&self.rows[self.rows.len() - 1])
+        let group = case.group.clone();
+        Ok(self.push(Audited { case: case.name.clone(), group, loss: worst, entropy, flagged }))
     }
 
     /// What may be said after the cases so far, in one sentence.
@@ -94,7 +120,7 @@ impl Audit {
         format!(
             "audit of {n} cases, {}: {verdict}: mean {average:.4} from the original, margin {} {}; {lost} lost more than {}, limit \
              {} of all {} (97.5 %, whenever one looks)",
-            title("dice", None),
+            self.metric(),
             preset.mean,
             shown(mean),
             preset.loss,
@@ -141,19 +167,25 @@ mod tests {
             assert!(!row.flagged && row.loss == 0.0);
             if i == 20 {
                 assert!(
-                    audit.statement().contains("21 cases, dice: not established"),
+                    audit.statement().contains("21 cases, agreement: not established"),
                     "{}",
                     audit.statement()
                 );
             }
         }
         assert!(audit.statement().contains("non-inferior"), "{}", audit.statement());
-        assert!(audit.knows("7") && !audit.knows("x"));
+        let known = |name: &str| audit.knows(&Case { name: name.into(), ..Case::default() });
+        assert!(known("7") && !known("x"));
         // Another class, and one that is hardly likelier than the other, are flagged.
         let case = Case { name: "x".into(), ..Case::default() };
         assert!(audit.add(&case, &photo(1, 0.9), &photo(0, 0.1)).unwrap().flagged);
         assert!(audit.add(&case, &photo(1, 0.9), &photo(1, 0.55)).unwrap().flagged);
         assert!(audit.add(&case, &photo(1, 0.9), &photo(1, f32::NAN)).is_err());
+        // A case without a result is lost, and no other of its group is audited.
+        let of_group = |name: &str| Case { name: name.into(), group: Some("p".into()), ..Case::default() };
+        let row = audit.add_lost(&of_group("y"));
+        assert!(row.loss == 1.0 && row.flagged);
+        assert!(audit.knows(&of_group("z")));
         // Earlier cases count on.
         let later = Audit::new(0.05, audit.rows().to_vec());
         assert_eq!(later.statement(), audit.statement());

@@ -30,6 +30,14 @@ pub fn cases(path: &Path, recipe: &Recipe, grouping: Option<&Grouping>) -> Resul
     Ok(found.cases)
 }
 
+/// At most so many of the cases, spread over all of them.
+pub fn spread(cases: Vec<Case>, at_most: Option<usize>) -> Vec<Case> {
+    let Some(most) = at_most.filter(|most| *most < cases.len()) else { return cases };
+    let all = cases.len();
+    let kept = |i: usize| (i + 1) * most / all > i * most / all;
+    cases.into_iter().enumerate().filter(|(i, _)| kept(*i)).map(|(_, c)| c).collect()
+}
+
 /// How the names of groups begin whose cases are copies of one.
 const COPIES: &str = "copies of ";
 
@@ -138,6 +146,17 @@ mod tests {
         (cases[2].group, cases[3].group) = (None, None);
         group_copies(&mut cases);
         assert_eq!(cases[3].group.as_deref(), Some("patient 8"));
+    }
+
+    #[test]
+    fn some_cases_are_spread_over_all() {
+        let all: Vec<Case> = (0..10).map(|i| Case::of_file(Path::new(&format!("{i}.png")))).collect();
+        let names = |most| {
+            let some = spread(all.clone(), most);
+            some.iter().map(|c| c.name.clone()).collect::<String>()
+        };
+        assert_eq!((names(Some(2)).as_str(), names(Some(3)).as_str()), ("49", "369"));
+        assert_eq!((names(None), names(Some(99))), ("0123456789".into(), "0123456789".into()));
     }
 
     #[test]

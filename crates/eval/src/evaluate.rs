@@ -13,7 +13,7 @@ use ampoule_imaging::geometry::{Affine, Orientation};
 use ampoule_imaging::metrics::{SurfaceDistances, counts};
 use ampoule_pipeline::{Allowance, Grouping, bids_subject, looks_grouped};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Metrics of one case. Infinite distances (one mask empty) are `null` in JSON and counted as
@@ -90,15 +90,26 @@ impl Comparing {
         if self.instances { Ok(Compared::Mask) } else { Compared::of(predicted, reference) }
     }
 
-    /// The groups of cases by their names, and what to know where none are given and names look grouped.
-    pub(crate) fn groups(&self, names: &[&str]) -> (Vec<Option<String>>, Option<String>) {
-        let groups: Vec<Option<String>> = match &self.grouping {
-            Some(g) => names.iter().map(|n| g.of(n)).collect(),
-            None => names.iter().map(|n| bids_subject(n)).collect(),
+    /// The groups of cases, those that a list of ground truth names first, then by their names; and what to know where none are
+    /// given and names look grouped.
+    pub(crate) fn groups(
+        &self,
+        names: &[&str],
+        truth: &Path,
+    ) -> Result<(Vec<Option<String>>, Option<String>)> {
+        let listed: BTreeMap<String, String> = match ampoule_pipeline::names_ground_truth(truth) {
+            true => {
+                let all = ampoule_pipeline::labelled(truth)?.into_iter();
+                all.filter_map(|c| Some((c.name, c.group?))).collect()
+            }
+            false => BTreeMap::new(),
         };
+        let named = |n: &str| self.grouping.as_ref().map_or_else(|| bids_subject(n), |g| g.of(n));
+        let of = |n: &&str| listed.get(*n).cloned().or_else(|| named(n));
+        let groups: Vec<Option<String>> = names.iter().map(of).collect();
         let none = groups.iter().all(Option::is_none);
         let note = none.then(|| looks_grouped(names.iter().copied())).flatten();
-        (groups, note)
+        Ok((groups, note))
     }
 }
 
@@ -345,7 +356,8 @@ pub(crate) fn is_volume(path: &Path) -> bool {
 const NAMING: Naming = Naming { wanted: is_volume, preferred: &[is_mask], name: case_name };
 
 /// Evaluates a file against a file, or a folder against a folder with its subfolders. Cases are paired by their place
-/// in the folder and their name (`x_mask.nii.gz` or `x.nii.gz` on either side). Where the files hold several labels,
+/// in the folder and their name (`x_mask.nii.gz` or `x.nii.gz` on either side); the ground truth may be a list of a data set
+/// (`dataset.json#training`), whose cases are named as `run` names them. Where the files hold several labels,
 /// each is evaluated by itself.
 pub fn evaluate(predictions: &Path, truth: &Path, how: &Comparing) -> Result<Evaluation> {
     let found = pairs(predictions, truth, &NAMING)?;
@@ -354,7 +366,7 @@ pub fn evaluate(predictions: &Path, truth: &Path, how: &Comparing) -> Result<Eva
         .compared(&survey.predicted, &survey.reference)
         .map_err(|reason| Error::Input { path: predictions.into(), reason })?;
     let names: Vec<&str> = found.pairs.iter().map(|p| p.0.as_str()).collect();
-    let (groups, note) = how.groups(&names);
+    let (groups, note) = how.groups(&names, truth)?;
     let (mut cases, mut like) = (Vec::new(), Vec::new());
     let mut named = serde_json::Map::new();
     for i in survey.whole {

@@ -27,6 +27,8 @@ pub enum GroundTruth {
 /// A folder of masks or label maps.
 pub struct Masks {
     folder: PathBuf,
+    /// Of a list of a data set, images with the ground truth that it names for each.
+    listed: Option<(Paths, Vec<PathBuf>)>,
     /// Whether the objects of the only label are numbered.
     instances: bool,
     /// Whether volumes on other grids than the image are resampled.
@@ -108,8 +110,9 @@ impl GroundTruth {
         let list = ampoule_pipeline::names_ground_truth(path);
         if path.is_dir() || list {
             let folder = if list { path.parent().unwrap_or(Path::new("")) } else { path };
+            let listed = if list { Some(Masks::listed(path)?) } else { None };
             let instances = recipe.foreground().any(|l| l.instances);
-            return Ok(GroundTruth::Masks(Masks { folder: folder.into(), instances, resample }));
+            return Ok(GroundTruth::Masks(Masks { folder: folder.into(), listed, instances, resample }));
         }
         // What is no plain file is named by the reader of tables.
         if let Ok(Some(format)) = formats::Format::of(path) {
@@ -204,9 +207,27 @@ impl GroundTruth {
 }
 
 impl Masks {
+    /// Images of a list in JSON with their ground truths.
+    fn listed(list: &Path) -> Result<(Paths, Vec<PathBuf>)> {
+        let mut rows: BTreeMap<String, PathBuf> = BTreeMap::new();
+        for case in ampoule_pipeline::labelled(list)? {
+            rows.extend(case.ground_truth.clone().map(|g| (case.main().to_string_lossy().into_owned(), g)));
+        }
+        let (images, labels) = rows.into_iter().unzip();
+        let images = Paths::new(images).map_err(|reason| Error::Input { path: list.into(), reason })?;
+        Ok((images, labels))
+    }
+
     fn file(&self, case: &Case) -> Result<PathBuf> {
         if let Some(own) = &case.ground_truth {
             return Ok(own.clone());
+        }
+        if let Some((images, labels)) = &self.listed {
+            let fail = |reason: String| Error::Input { path: case.main().into(), reason };
+            let found = images.find(&case.main().to_string_lossy()).map_err(fail)?;
+            return found
+                .map(|i| labels[i].clone())
+                .ok_or_else(|| fail("the list names no ground truth for it".into()));
         }
         let own = ampoule_pipeline::stem(case.main());
         // Equal names in folders of the cases lie in equal folders of the masks.
@@ -295,13 +316,13 @@ mod tests {
     }
 
     fn masks(folder: &Path, instances: bool) -> GroundTruth {
-        GroundTruth::Masks(Masks { folder: folder.into(), instances, resample: false })
+        GroundTruth::Masks(Masks { folder: folder.into(), listed: None, instances, resample: false })
     }
 
     #[test]
     fn a_wrong_class_is_no_mask_and_objects_are_numbered_where_the_recipe_says_so() {
         let of = |instances: bool, only: &[u16], data: &[u16]| {
-            let m = Masks { folder: "x".into(), instances, resample: false };
+            let m = Masks { folder: "x".into(), listed: None, instances, resample: false };
             let v = Volume { dims: [data.len(), 1, 1], data: data.to_vec() };
             m.as_the_models(v, only).map(|v| v.data)
         };

@@ -32,7 +32,7 @@ pub mod statistics;
 mod tiles;
 
 pub use audit::{Audit, Audited};
-pub use cases::{cases, disjoint, group_copies, grouping_note};
+pub use cases::{cases, disjoint, group_copies, grouping_note, spread};
 pub use classification::{Bin, Calibration, ClassMetrics, Classification, Sample, Totals, classification};
 pub use compare::{LayerParity, Parity, compare_layers, compare_on_case, compare_random};
 pub use comparison::{MetricComparison, WorstCase};

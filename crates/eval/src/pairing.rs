@@ -170,6 +170,24 @@ fn entries(folder: &Path) -> std::io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     Ok(all.into_iter().partition(|p| p.is_dir()))
 }
 
+/// The ground truths that a list names, by the names of their cases. A case that is listed with two ground truths is an error.
+fn listed(list: &Path) -> Result<Keyed> {
+    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for case in ampoule_pipeline::labelled(list)? {
+        let Some(file) = case.ground_truth else { continue };
+        if let Some(first) = files.insert(case.name.clone(), file.clone()).filter(|first| *first != file) {
+            let reason = format!(
+                "it names {} and {} as the ground truth of {}; keep one of them",
+                first.display(),
+                file.display(),
+                case.name
+            );
+            return Err(Error::Input { path: list.into(), reason });
+        }
+    }
+    Ok(files.into_iter().collect())
+}
+
 /// Files of predictions and of the reference that belong together.
 pub(crate) struct Pairs {
     /// Key, prediction, reference.
@@ -181,7 +199,11 @@ pub(crate) struct Pairs {
 /// Pairs two lists of files by key. Two single files are a pair whatever their names; where nothing pairs it is an
 /// error.
 pub(crate) fn pairs(predictions: &Path, reference: &Path, naming: &Naming) -> Result<Pairs> {
-    let (p, t) = (keyed(predictions, naming)?, keyed(reference, naming)?);
+    let p = keyed(predictions, naming)?;
+    let t = match ampoule_pipeline::names_ground_truth(reference) {
+        true => listed(reference)?,
+        false => keyed(reference, naming)?,
+    };
     if let ([(key, a)], [(_, b)]) = (&p[..], &t[..])
         && predictions.is_file()
         && reference.is_file()

@@ -215,7 +215,7 @@ pub fn tiles(predictions: &Path, truth: &Path, how: &Comparing) -> Result<Tiles>
         .map_err(|reason| Error::Input { path: predictions.into(), reason })?;
     let class = |label: Option<u16>| label.unwrap_or(MASK);
     let names: Vec<&str> = maps.iter().map(|m| m.0.as_str()).collect();
-    let (groups, note) = how.groups(&names);
+    let (groups, note) = how.groups(&names, truth)?;
     let mut found = Vec::new();
     let mut named = serde_json::Map::new();
     for ((tile, p, t), group) in maps.iter().zip(groups) {

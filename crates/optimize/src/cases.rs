@@ -52,7 +52,8 @@ impl<'a> Cases<'a> {
         let recipe = Recipe::parse(&original.recipe, "recipe")?;
         let list = |path: &Option<std::path::PathBuf>| {
             let grouping = from.data.groups.as_ref();
-            path.as_deref().map(|p| ampoule_eval::cases(p, &recipe, grouping)).transpose()
+            let found = path.as_deref().map(|p| ampoule_eval::cases(p, &recipe, grouping)).transpose();
+            found.map(|list| list.map(|cases| ampoule_eval::spread(cases, from.data.at_most)))
         };
         let learned = list(&from.data.finetune)?.unwrap_or_default();
         let calibration = match list(&from.data.calibrate)? {

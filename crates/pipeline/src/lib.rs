@@ -55,7 +55,7 @@ pub use calibration::{CalibrationError, calibration, install_calibration, write_
 pub use case::{Case, stem};
 pub use collect::{Collected, collect, collect_series};
 pub use constant::Windows;
-pub use datasets::{input_exists, names_ground_truth};
+pub use datasets::{input_exists, labelled, names_ground_truth};
 pub use error::{Error, Result};
 pub use example::{Example, UNKNOWN};
 pub use field::field as csv_field;

@@ -36,6 +36,7 @@ impl Cases {
             groups: self.groups.as_deref().map(str::parse).transpose().map_err(usage)?,
             finetune: self.finetune,
             labels: self.labels,
+            at_most: None,
         })
     }
 }

@@ -81,7 +81,7 @@ pub(crate) fn prepare(
         seconds: 0.0,
         error: None,
     };
-    match model(w, v, original, folder, &mut out, resolve, isa, progress) {
+    match model((w, v, spec.cases), original, folder, &mut out, resolve, isa, progress) {
         Ok(path) => {
             out.bytes = std::fs::metadata(&path).map_or(0, |m| m.len());
             match sha256_file(&path) {
@@ -144,8 +144,7 @@ fn ready(spec: &Spec, w: &Workload, v: &Variant, original: &Original, model: Pat
 
 /// The variant's file.
 fn model(
-    w: &Workload,
-    v: &Variant,
+    (w, v, at_most): (&Workload, &Variant, Option<usize>),
     original: &Original,
     folder: &Path,
     out: &mut Prepared,
@@ -164,7 +163,7 @@ fn model(
         return Ok(path);
     }
     if v.kind.is_made() {
-        optimized(w, v, original, &file, out, resolve, isa, progress)?;
+        optimized((w, v, at_most), original, &file, out, resolve, isa, progress)?;
         return Ok(file);
     }
     let Some(noise) = v.noise else { return Ok(original.path.clone()) };
@@ -182,8 +181,7 @@ fn read(path: &Path) -> Result<Graph> {
 /// Writes a variant that `optimize` makes. Without accuracy control it is written whatever it loses: that is what the study
 /// measures.
 fn optimized(
-    w: &Workload,
-    v: &Variant,
+    (w, v, at_most): (&Workload, &Variant, Option<usize>),
     original: &Original,
     file: &Path,
     out: &mut Prepared,
@@ -206,7 +204,7 @@ fn optimized(
             sha256: original.sha256.clone(),
         },
         engine: Options { max_bytes, isa: isa.map(str::to_owned), ..Options::default() },
-        data: v.data(w),
+        data: v.data(w, at_most),
         limits,
         teacher,
         sensitivity: w.sensitivity && v.kind == Kind::Int8,

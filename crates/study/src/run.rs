@@ -11,7 +11,7 @@ use crate::{Error, ResolveError, Result, picture, prediction_file};
 use ampoule_eval::statistics::median;
 use ampoule_eval::{
     CaseComparison, GroundTruth, Margin, MetricComparison, PairedComparison, SET_METRICS, cases, disjoint,
-    grouping_note,
+    grouping_note, spread,
 };
 use ampoule_pipeline::{Case, Fingerprint, Recipe, sha256_file, sha256_hex};
 use ampoule_system::confine;
@@ -19,7 +19,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Instant, SystemTime};
 
@@ -107,7 +107,7 @@ pub fn run(study: &Study, progress: &mut dyn FnMut(Event)) -> Result<Results> {
     let mut originals = Vec::new();
     for w in &spec.workloads {
         let original = Original::read(w, study.resolve)?;
-        let sets = sets(w, &original)?;
+        let sets = sets(w, &original, spec.cases)?;
         originals.push((original, sets));
     }
     for p in &spec.profiles {
@@ -179,12 +179,13 @@ pub fn run(study: &Study, progress: &mut dyn FnMut(Event)) -> Result<Results> {
 }
 
 /// Finds the cases of a workload; those of two sets must differ.
-fn sets(w: &Workload, original: &Original) -> Result<Sets> {
+fn sets(w: &Workload, original: &Original, at_most: Option<usize>) -> Result<Sets> {
     let recipe = Recipe::parse(&original.recipe, "recipe")?;
-    let list = |p: &Option<PathBuf>| p.as_deref().map(|p| cases(p, &recipe, w.groups.as_ref())).transpose();
+    let some = |p: &Path| cases(p, &recipe, w.groups.as_ref()).map(|all| spread(all, at_most));
+    let list = |p: &Option<PathBuf>| p.as_deref().map(some).transpose();
     let calibrate = list(&w.calibrate)?.unwrap_or_default();
     let validate = list(&w.validate)?.unwrap_or_default();
-    let mut test = cases(&w.test, &recipe, w.groups.as_ref())?;
+    let mut test = some(&w.test)?;
     let truth = w.truth.as_deref();
     let truth = truth.map(|p| GroundTruth::read_with(p, &recipe, w.resample_truth)).transpose()?;
     if let Some(truth) = &truth {

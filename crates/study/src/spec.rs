@@ -29,6 +29,9 @@ pub struct Spec {
     /// Seconds of steady runs in a round, after the warm-up.
     #[serde(default = "one")]
     pub seconds: f64,
+    /// At most so many cases of each set of each workload, spread over it; all otherwise. A study of few cases establishes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cases: Option<usize>,
     /// The variant that all are compared with; the first one otherwise.
     #[serde(default)]
     pub baseline: String,
@@ -150,12 +153,17 @@ impl Variant {
         self.optimize.clone().unwrap_or_default()
     }
 
-    /// The cases of a workload that `optimize` makes it with.
-    pub fn data(&self, w: &Workload) -> Data {
+    /// Whether it learns from the training cases.
+    fn trains(&self) -> bool {
         let o = self.options();
         let d = &o.distill;
         let learns = o.prune.prune.is_some() || o.qat.qat || d.student.is_some() || d.teacher.is_some();
-        let trains = self.finetune.unwrap_or(learns);
+        self.finetune.unwrap_or(learns)
+    }
+
+    /// The cases of a workload that `optimize` makes it with, at most so many of each set.
+    pub fn data(&self, w: &Workload, at_most: Option<usize>) -> Data {
+        let trains = self.trains();
         let optimized = self.kind == Kind::Optimized;
         let validates = optimized || self.kind == Kind::Int8Controlled;
         Data {
@@ -166,6 +174,7 @@ impl Variant {
             truth: w.validate_truth.clone().filter(|_| validates),
             finetune: w.finetune.clone().filter(|_| optimized && trains),
             labels: w.labels.clone().filter(|_| optimized && trains && w.finetune.is_some()),
+            at_most,
         }
     }
 
@@ -253,6 +262,24 @@ impl Spec {
         check::finite("", &toml::Value::Table(toml::from_str(text).map_err(bad)?))?;
         check::study(&spec)?;
         Ok(spec)
+    }
+
+    /// Makes it one that only shows whether everything in it works: so many cases of each set, one epoch of each training, one round
+    /// of one run, from which follows no speedup.
+    pub fn rehearse(&mut self, cases: usize) {
+        self.cases = Some(self.cases.map_or(cases, |own| own.min(cases)));
+        (self.rounds, self.seconds) = (1, 0.001);
+        self.workloads.iter_mut().for_each(|w| w.timed = 1);
+        let trained = self.variants.iter_mut().filter(|v| v.trains());
+        for o in trained.filter_map(|v| v.optimize.as_mut()) {
+            o.finetune.epochs = o.finetune.epochs.min(1);
+            o.finetune.steps = Some(o.finetune.steps.map_or(1, |own| own.min(1)));
+            if o.qat.qat {
+                o.qat.qat_epochs = o.qat.qat_epochs.min(1);
+            }
+        }
+        let title = if self.title.is_empty() { &self.name } else { &self.title };
+        self.title = format!("Rehearsal, nothing is measured: {title}");
     }
 
     /// Makes paths absolute that are given from `folder`.

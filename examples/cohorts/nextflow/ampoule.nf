@@ -1,7 +1,7 @@
 // A module: one share of a cohort. Results go into one folder that all tasks see; a task that is tried again goes on where it was.
 process AMPOULE_SHARD {
     tag "${share}/${shares}"
-    cpus params.threads
+    cpus { params.threads as int }
     // Twice and three times the memory where a task did not fit (exit code 5) or was killed for it.
     memory { (params.memory as nextflow.util.MemoryUnit) * task.attempt }
     errorStrategy { task.exitStatus in [5, 137, 143] ? 'retry' : 'terminate' }

@@ -41,7 +41,7 @@ fn failing(share: f64) -> impl Fn(&mut Random) -> f64 {
 /// Standard deviation of the logarithm of lognormal losses.
 const LOG_DEVIATION: f64 = 1.25;
 
-/// All distributions, with those of `studies` moved so that their mean is the margin.
+/// All distributions, with those of `studies`, whose losses are in units of their margins, moved so that their mean is the margin.
 pub fn all(studies: &[(String, Vec<f64>)]) -> Vec<Population> {
     let mut list = vec![
         Population::new("normal, deviation of one margin", false, |r| MARGIN * (1.0 + normal(r))),
@@ -55,8 +55,10 @@ pub fn all(studies: &[(String, Vec<f64>)]) -> Vec<Population> {
     ];
     for (name, losses) in studies {
         let losses = losses.clone();
-        let move_by = MARGIN - losses.iter().sum::<f64>() / losses.len() as f64;
-        list.push(Population::new(name, false, move |r| losses[r.below(losses.len())] + move_by));
+        let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+        list.push(Population::new(name, false, move |r| {
+            MARGIN * (1.0 + losses[r.below(losses.len())] - mean)
+        }));
     }
     list
 }

@@ -21,6 +21,9 @@ pub struct Calibration {
     /// The temperature that makes the ground truth most likely, 0.05 to 20: logits divided by it. It is fitted on these photos,
     /// so that what it does to them looks a little too good.
     pub temperature: f64,
+    /// Whether it lies at an end of that range, so that none makes the ground truth most likely: where every photo is right,
+    /// surer probabilities always seem better.
+    pub at_end: bool,
     /// Mean negative log-likelihood of the ground truth, before and after.
     pub log_loss: [f64; 2],
     /// Expected calibration error, before and after.
@@ -28,6 +31,9 @@ pub struct Calibration {
     /// The reliability diagram, before and after: bins that hold photos, by rising probability.
     pub reliability: [Vec<Bin>; 2],
 }
+
+/// Temperatures that are tried.
+const RANGE: [f64; 2] = [0.05, 20.0];
 
 /// Least probability that a logarithm is taken of.
 const LEAST: f64 = 1e-7;
@@ -50,7 +56,10 @@ impl Calibration {
             let of = |s: &&Sample| -tempered(&s.probabilities, t)[s.truth].max(LEAST).ln();
             samples.iter().map(of).sum::<f64>() / samples.len() as f64
         };
-        let temperature = smallest(|log| loss(log.exp()), 0.05f64.ln(), 20f64.ln()).exp();
+        let [low, high] = RANGE.map(f64::ln);
+        let log = smallest(|log| loss(log.exp()), low, high);
+        let temperature = log.exp();
+        let at_end = (log - low).min(high - log) < 1e-3;
         let cooled: Vec<Sample> = samples
             .iter()
             .map(|s| Sample { probabilities: tempered(&s.probabilities, temperature), ..(*s).clone() })
@@ -58,6 +67,7 @@ impl Calibration {
         let after: Vec<&Sample> = cooled.iter().collect();
         Some(Calibration {
             temperature,
+            at_end,
             log_loss: [loss(1.0), loss(temperature)],
             error: [calibration_error(samples), calibration_error(&after)],
             reliability: [bins(samples), bins(&after)],
@@ -71,7 +81,8 @@ impl Calibration {
              <rect width=\"320\" height=\"330\" fill=\"white\"/><path d=\"M40 10V290H320M40 290L320 10\" fill=\"none\" stroke=\"#999\"/>",
         );
         let most = self.reliability.iter().flatten().map(|b| b.n).max().unwrap_or(1) as f64;
-        for (bins, colour) in self.reliability.iter().zip(["#777777", "#1f6fb4"]) {
+        let drawn = if self.at_end { 1 } else { 2 };
+        for (bins, colour) in self.reliability.iter().take(drawn).zip(["#777777", "#1f6fb4"]) {
             let place = |b: &Bin| [40.0 + 280.0 * b.confidence, 290.0 - 280.0 * b.accuracy];
             let points: Vec<String> =
                 bins.iter().map(|b| place(b).map(|v| format!("{v:.1}")).join(",")).collect();
@@ -84,11 +95,15 @@ impl Calibration {
                 );
             }
         }
+        let after = match self.at_end {
+            true => "no temperature fits".to_owned(),
+            false => format!("{:.4} at temperature {:.2} (blue)", self.error[1], self.temperature),
+        };
         out += &format!(
             "<text x=\"180\" y=\"308\" text-anchor=\"middle\">probability of the predicted class</text>\
              <text x=\"14\" y=\"150\" transform=\"rotate(-90 14 150)\" text-anchor=\"middle\">share that is right</text>\
-             <text x=\"180\" y=\"324\" text-anchor=\"middle\">calibration error {:.4} (grey), {:.4} at temperature {:.2} (blue)</text></svg>\n",
-            self.error[0], self.error[1], self.temperature
+             <text x=\"180\" y=\"324\" text-anchor=\"middle\">calibration error {:.4} (grey), {after}</text></svg>\n",
+            self.error[0]
         );
         out
     }
@@ -137,6 +152,9 @@ mod tests {
         assert!((c.error[0] - (16.0 / 17.0 - 0.8)).abs() < 1e-9 && c.error[1] < 1e-6);
         assert!(c.log_loss[1] < c.log_loss[0] && c.reliability[1][0].n == 100);
         assert!(c.to_svg().contains("temperature 2.00") && c.to_svg().ends_with("</svg>\n"));
-        assert!(Calibration::of(&[]).is_none());
+        assert!(!c.at_end && Calibration::of(&[]).is_none());
+        // Where every photo is right, none is most likely.
+        let right: Vec<Sample> = list.iter().map(|s| Sample { truth: 0, ..s.clone() }).collect();
+        assert!(Calibration::of(&right.iter().collect::<Vec<_>>()).unwrap().at_end);
     }
 }

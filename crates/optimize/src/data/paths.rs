@@ -34,4 +34,7 @@ pub struct Data {
     /// Without it the network is distilled from the teacher alone.
     #[arg(long, value_name = "PATH", help_heading = "Fine-tuning", display_order = 0)]
     pub labels: Option<PathBuf>,
+    /// At most so many cases of each set, spread over it: for the rehearsal of a study.
+    #[arg(skip)]
+    pub at_most: Option<usize>,
 }

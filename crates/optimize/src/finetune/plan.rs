@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub resample_truth: bool,
     /// How they are grouped.
     pub groups: Option<Grouping>,
+    /// How many of them are used at most.
+    pub at_most: Option<usize>,
     /// Their ground truth: a folder of masks, or a CSV table of classes. Without it the teacher's results are learned.
     pub labels: Option<PathBuf>,
     /// The teacher; the original where there are no labels.
@@ -88,6 +90,7 @@ impl Plan {
         Plan {
             data: o.data.finetune.clone(),
             groups: o.data.groups.clone(),
+            at_most: o.data.at_most,
             resample_truth: o.data.resample_truth,
             labels: o.data.labels.clone(),
             teacher: o.teacher.cloned(),

@@ -67,7 +67,9 @@ pub(super) fn run(s: &TrainingInputs, plan: &Plan, progress: &mut Progress) -> R
     let labels = plan.labels.as_deref();
     let labels = labels.map(|p| GroundTruth::read_with(p, &recipe, plan.resample_truth)).transpose()?;
     let learned = match &plan.data {
-        Some(data) => ampoule_eval::cases(data, &recipe, plan.groups.as_ref())?,
+        Some(data) => {
+            ampoule_eval::spread(ampoule_eval::cases(data, &recipe, plan.groups.as_ref())?, plan.at_most)
+        }
         None => cases.calibration.to_vec(),
     };
     let (learned, held_out) = hold_out(s, plan, learned, labels.as_ref(), progress)?;

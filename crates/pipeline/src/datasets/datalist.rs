@@ -22,32 +22,40 @@ pub(super) fn is_one(path: &Path) -> bool {
 
 /// The cases of one list of a file, or of all.
 pub(super) fn cases(recipe: &Recipe, path: &Path, list: Option<&str>) -> Result<Found> {
+    let (cases, skipped) = doubled(entries(path, list, |entry| case(recipe, path, entry))?);
+    Ok(Found { cases, skipped, notes: Vec::new() })
+}
+
+/// The cases of which a list names the ground truth, whatever the model that they are for; files that stand there more often
+/// are as often in it.
+pub(super) fn labelled(path: &Path, list: Option<&str>) -> Result<Vec<Case>> {
+    let all = entries(path, list, |entry| described(path, entry))?;
+    let some: Vec<Case> = all.into_iter().map(|c| c.0).filter(|c| c.ground_truth.is_some()).collect();
+    if some.is_empty() {
+        let reason = "it names no ground truth: no entry has a `label`".to_owned();
+        return Err(Error::Content { path: path.into(), reason });
+    }
+    Ok(some)
+}
+
+/// What `case` makes of the entries of one list of a file, or of all, named, each with its place; an error lists all that is wrong.
+fn entries(
+    path: &Path,
+    list: Option<&str>,
+    case: impl Fn(&Value) -> std::result::Result<Case, String>,
+) -> Result<Vec<(Case, String)>> {
     let content = |reason: String| Error::Content { path: path.into(), reason };
     let Some(all) = read(path)? else {
         let reason = "it is no list of images: JSON with `training`, `validation` or `test`, and `image` in each entry";
         return Err(content(reason.into()));
     };
-    let keys: Vec<&str> = all
-        .as_object()
-        .map(|o| o.iter().filter(|(_, v)| v.is_array()).map(|(k, _)| k.as_str()).collect())
-        .unwrap_or_default();
-    let there = || if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
-    let lists: Vec<&str> = match list {
-        Some(asked) if keys.contains(&asked) => vec![asked],
-        Some(asked) => return Err(content(format!("it has no list `{asked}`; its lists are: {}", there()))),
-        None => LISTS.into_iter().filter(|l| keys.contains(l)).collect(),
-    };
-    if lists.is_empty() {
-        let reason =
-            format!("it has none of the lists training, validation and test; its lists are: {}", there());
-        return Err(content(reason));
-    }
+    let lists = wanted(&all, list).map_err(content)?;
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     for list in &lists {
         let entries = all.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         for (i, entry) in entries.iter().enumerate() {
             let place = format!("entry {} of `{list}`", i + 1);
-            match case(recipe, path, entry) {
+            match case(entry) {
                 Ok(case) => found.push((case, place)),
                 Err(reason) => problems.push(format!("{place} {reason}")),
             }
@@ -63,8 +71,27 @@ pub(super) fn cases(recipe: &Recipe, path: &Path, list: Option<&str>) -> Result<
         return Err(content(format!("its lists {} are empty", lists.join(", "))));
     }
     name(&mut found, path);
-    let (cases, skipped) = doubled(found);
-    Ok(Found { cases, skipped, notes: Vec::new() })
+    Ok(found)
+}
+
+/// The names of the lists that are read: the one that was asked for, or all usual ones.
+fn wanted<'a>(all: &Value, list: Option<&'a str>) -> std::result::Result<Vec<&'a str>, String> {
+    let keys: Vec<&str> = all
+        .as_object()
+        .map(|o| o.iter().filter(|(_, v)| v.is_array()).map(|(k, _)| k.as_str()).collect())
+        .unwrap_or_default();
+    let there = || if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
+    match list {
+        Some(asked) if keys.contains(&asked) => Ok(vec![asked]),
+        Some(asked) => Err(format!("it has no list `{asked}`; its lists are: {}", there())),
+        None => match LISTS.into_iter().filter(|l| keys.contains(l)).collect::<Vec<_>>() {
+            none if none.is_empty() => Err(format!(
+                "it has none of the lists training, validation and test; its lists are: {}",
+                there()
+            )),
+            some => Ok(some),
+        },
+    }
 }
 
 /// The file as JSON; `None` where it is none.
@@ -84,8 +111,22 @@ fn read(path: &Path) -> Result<Option<Value>> {
     Ok(serde_json::from_slice::<Value>(&bytes).ok().filter(Value::is_object))
 }
 
-/// One entry: the path of an image, or an object with `image` (one file, or one a channel) and `label`.
+/// One entry as a case of a model: with as many files as it has inputs.
 fn case(recipe: &Recipe, path: &Path, entry: &Value) -> std::result::Result<Case, String> {
+    let mut case = described(path, entry)?;
+    let inputs = recipe.input.len();
+    if case.files.len() == 1 && inputs > 1 && recipe.input.iter().all(|i| i.frame.is_some()) {
+        // The channels are frames of one file.
+        case.files = vec![case.files[0].clone(); inputs];
+    }
+    match case.files.len() == inputs {
+        true => Ok(case),
+        false => Err(format!("has {} images, and the model takes {inputs}", case.files.len())),
+    }
+}
+
+/// One entry: the path of an image, or an object with `image` (one file, or one a channel) and `label`.
+fn described(path: &Path, entry: &Value) -> std::result::Result<Case, String> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let image = match entry {
         Value::String(_) => entry,
@@ -100,15 +141,7 @@ fn case(recipe: &Recipe, path: &Path, entry: &Value) -> std::result::Result<Case
         }
         _ => return Err("has an `image` that is no path".into()),
     };
-    let mut files = texts.iter().map(|t| within(folder, t)).collect::<std::result::Result<Vec<_>, _>>()?;
-    let inputs = recipe.input.len();
-    if files.len() == 1 && inputs > 1 && recipe.input.iter().all(|i| i.frame.is_some()) {
-        // The channels are frames of one file.
-        files = vec![files[0].clone(); inputs];
-    }
-    if files.len() != inputs {
-        return Err(format!("has {} images, and the model takes {inputs}", files.len()));
-    }
+    let files = texts.iter().map(|t| within(folder, t)).collect::<std::result::Result<Vec<_>, _>>()?;
     let text = |key: &str| entry.get(key).and_then(Value::as_str).filter(|t| !t.is_empty());
     let ground_truth = text("label").map(|t| within(folder, t)).transpose()?;
     let group = ["group", "subject", "patient"].into_iter().find_map(text).map(str::to_owned);
@@ -178,6 +211,18 @@ mod tests {
         let two =
             outcome(2, r#"{"validation": [{"image": ["i/p_0000.nii", "i/p_0001.nii"]}]}"#, None).unwrap();
         assert_eq!((two.cases[0].name.as_str(), two.cases[0].files.len()), ("p", 2));
+    }
+
+    #[test]
+    fn ground_truth_is_listed_whatever_the_model() {
+        let d = tempfile::tempdir().unwrap();
+        let path = d.path().join("dataset.json");
+        std::fs::write(&path, WHOLE).unwrap();
+        let all = labelled(&path, None).unwrap();
+        assert_eq!((all.len(), all[0].name.as_str()), (1, "imagesTr/a"));
+        assert!(all[0].ground_truth.as_ref().unwrap().ends_with("labelsTr/a.nii.gz"));
+        let e = labelled(&path, Some("test")).map(drop).unwrap_err().to_string();
+        assert!(e.contains("names no ground truth"), "{e}");
     }
 
     #[test]

@@ -47,6 +47,13 @@ pub fn names_ground_truth(path: &Path) -> bool {
     is_json(&Input::of(path).path)
 }
 
+/// The cases of a list in JSON (`dataset.json`, `dataset.json#training`) of which it names the ground truth: their names, files,
+/// ground truths and groups.
+pub fn labelled(path: &Path) -> Result<Vec<Case>> {
+    let Input { path, list } = Input::of(path);
+    datalist::labelled(&path, list.as_deref())
+}
+
 /// Whether there is such an input: a path, or a list of a file (`dataset.json#validation`).
 pub fn input_exists(path: &Path) -> bool {
     Input::of(path).path.exists()

@@ -16,6 +16,9 @@ pub(super) fn write(out: &mut String, number: usize, row: &Row) {
     if let Some(s) = row.seconds.filter(|s| s.is_finite()) {
         let _ = write!(out, " data-s={s:.3}");
     }
+    if !row.warnings.is_empty() {
+        let _ = write!(out, " data-w={}", row.warnings.len());
+    }
     out.push('>');
     picture(out, row);
     let _ = write!(out, "<h2>{}</h2><p><b class=s>{kind}</b>", text(&row.name));

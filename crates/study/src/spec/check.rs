@@ -49,6 +49,7 @@ pub(super) fn study(s: &Spec) -> Checked {
     }
     range("rounds", (3..=1000).contains(&s.rounds), "3 to 1000: an interval needs three")?;
     range("seconds", s.seconds > 0.0 && s.seconds <= 3600.0, "above 0 and at most 3600")?;
+    range("cases", s.cases != Some(0), "1 or more")?;
     distinct("profile", s.profiles.iter().map(|p| &*p.name))?;
     distinct("variant", s.variants.iter().map(|v| &*v.name))?;
     distinct("workload", s.workloads.iter().map(|w| &*w.name))?;
@@ -152,5 +153,5 @@ fn made(w: &Workload, v: &Variant) -> Checked {
     if v.finetune == Some(true) && w.finetune.is_none() {
         return Err(SpecError::NothingToTrainOn);
     }
-    v.options().check(&v.data(w)).map_err(|source| SpecError::Options { source })
+    v.options().check(&v.data(w, None)).map_err(|source| SpecError::Options { source })
 }

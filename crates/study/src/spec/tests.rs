@@ -32,6 +32,26 @@ fn a_study_is_read() {
 }
 
 #[test]
+fn a_rehearsal_is_short_and_keeps_what_is_made() {
+    let more = "[[variant]]\nname = \"qat\"\nkind = \"optimized\"\noptimize = { qat = true, epochs = 0, qat-epochs = 9 }\n\
+                [[variant]]\nname = \"winograd\"\nkind = \"optimized\"\noptimize = { winograd = true }\n";
+    let w = "calibrate = \"cal\"\nfinetune = \"cal\"";
+    let text =
+        SMALL.replace("calibrate = \"cal\"", w).replace("    [[workload]]", &format!("{more}[[workload]]"));
+    let mut s = Spec::parse(&text).unwrap();
+    s.rehearse(3);
+    let data = s.variants[2].data(&s.workloads[0], s.cases);
+    assert_eq!((s.cases, s.rounds, data.at_most), (Some(3), 1, Some(3)));
+    let qat = s.variants[2].options();
+    assert_eq!((qat.finetune.epochs, qat.finetune.steps, qat.qat.qat_epochs), (0, Some(1), 1));
+    // An option that does nothing is refused, so none is added to what is not trained.
+    for v in &s.variants[2..] {
+        v.options().check(&v.data(&s.workloads[0], s.cases)).unwrap();
+    }
+    assert!(s.title.contains("nothing is measured"));
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     for (from, to, says) in [
         ("threads = 1", "threds = 1", "did you mean `threads`"),
