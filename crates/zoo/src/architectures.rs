@@ -9,6 +9,7 @@ pub mod hd_bet;
 pub(crate) mod layers;
 pub(crate) mod monai;
 pub mod sklesion;
+pub(crate) mod vision;
 
 use crate::{Result, Weights, tf, torch};
 use ampoule_graph::build::Builder;
@@ -32,7 +33,7 @@ pub(crate) fn free_image(channels: usize, axes: usize) -> Vec<Dim> {
 
 /// An architecture that a bare checkpoint can be imported as.
 struct Architecture {
-    /// Its name, as `models import --arch` takes it.
+    /// Its name, as `--arch` takes it.
     name: &'static str,
     network: Network,
     /// Channels of its output.
@@ -48,16 +49,21 @@ const ARCHITECTURES: [Architecture; 3] = [
     Architecture { name: "deepbrain", network: deepbrain::network, channels: 1, read: tf::read },
 ];
 
-/// Names that `models import --arch` takes.
+/// Names that `--arch` takes; `#` in them is a number.
 pub fn names() -> Vec<&'static str> {
-    ARCHITECTURES.iter().map(|a| a.name).collect()
+    ARCHITECTURES.iter().map(|a| a.name).chain(vision::names()).collect()
 }
 
 /// Builds the network of an architecture from the bytes of a checkpoint: a whole graph with input `image` and
-/// output `probability`. Fails for other names than [`names`], and for a checkpoint whose tensors are not those
+/// output `probability`, or `logits` where it is one of torchvision, timm or segmentation-models-pytorch. Fails for other names than [`names`], and for a checkpoint whose tensors are not those
 /// of the architecture.
 pub fn single(name: &str, checkpoint: &[u8]) -> Result<Graph> {
     let Some(arch) = ARCHITECTURES.iter().find(|a| a.name == name) else {
+        if vision::knows(name)
+            && let Some(graph) = vision::build(name, torch::read(checkpoint)?)?
+        {
+            return Ok(graph);
+        }
         return Err(crate::Error::UnknownModel { name: name.into(), known: names().join(", ") });
     };
     let mut weights = (arch.read)(checkpoint)?.for_arch(arch.name);

@@ -1,5 +1,5 @@
-//! Model folders of GaNDLF and BrainMaGe give what their own code predicts (scripts/golden_gandlf_models.py,
-//! scripts/golden_brainmage.py).
+//! Model folders of GaNDLF, BrainMaGe and nnU-Net v1 give what their own code predicts (scripts/golden_gandlf_models.py,
+//! scripts/golden_brainmage.py, scripts/golden_nnunet1.py).
 
 use ampoule_engine::Options;
 use ampoule_imaging::Volume;
@@ -121,6 +121,16 @@ fn networks_of_volumes_segment_as_gandlf_does() {
     ];
     for name in all {
         let (from, d) = (golden("gandlf", name), tempfile::tempdir().unwrap());
+        run(&from, d.path());
+        labels_agree(&from, d.path());
+        scores_agree(&from, d.path(), 0.0);
+    }
+}
+
+#[test]
+fn folders_of_nnunet_1_segment_as_it_does() {
+    for name in ["v1_ct", "v1_mr", "v1_2d"] {
+        let (from, d) = (golden("nnunet1", name), tempfile::tempdir().unwrap());
         run(&from, d.path());
         labels_agree(&from, d.path());
         scores_agree(&from, d.path(), 0.0);
