@@ -1,8 +1,9 @@
-"""What torchvision, timm and segmentation-models-pytorch compute with weights that both sides make by one rule, for
+"""What torchvision, timm, segmentation-models-pytorch and SynthStrip compute with weights that both sides make by one rule, for
 crates/zoo/tests/golden/named.
 
     python3.11 -m venv .venv-named
     .venv-named/bin/pip install torch==2.15.0 torchvision timm==1.0.22 segmentation-models-pytorch==0.5.0
+    .venv-named/bin/pip install --no-deps nipreps-synthstrip==0.0.1
     .venv-named/bin/python scripts/golden_named.py crates/zoo/tests/golden/named [NAME…]
 
 A weight is a hash of its name and its place (`rule`; crates/zoo/tests/named.rs has the same), so that networks of any size
@@ -40,7 +41,7 @@ def hashed(name, count):
     return (h >> np.uint32(8)).astype(np.float32) / np.float32(1 << 24) - np.float32(0.5)
 
 
-def rule(name, shape):
+def rule(name, shape, deep):
     """(scale, shift) of the numbers of a tensor."""
     if name == "input":
         return 2.0, 0.0
@@ -55,22 +56,22 @@ def rule(name, shape):
     if len(shape) < 2:
         return (0.5, 1.0) if name.endswith("weight") else (0.2, 0.0)
     # Depthwise kernels, whose products are few, are larger, so that what they pass on does not fade.
-    gain = 2.0 if len(shape) == 4 and shape[1] == 1 else 1.4
+    gain = deep if len(shape) == 4 and shape[1] == 1 else 1.4
     return 2.0 * gain * (3.0 / np.prod(shape[1:])) ** 0.5, 0.0
 
 
-def made(name, shape):
-    scale, shift = rule(name, shape)
+def made(name, shape, deep=2.0):
+    scale, shift = rule(name, shape, deep)
     values = hashed(name, int(np.prod(shape))) * np.float32(scale) + np.float32(shift)
     return torch.from_numpy(values.reshape(shape))
 
 
-def fill(net):
+def fill(net, deep):
     shapes = {}
     for name, t in net.state_dict().items():
         if t.is_floating_point() and not name.endswith("attn_mask"):
             shapes[name] = list(t.shape)
-            t.copy_(made(name, t.shape))
+            t.copy_(made(name, t.shape, deep))
     return shapes
 
 
@@ -113,6 +114,12 @@ def tv_swin():
     from torchvision.models import SwinTransformer
 
     return SwinTransformer(patch_size=[4, 4], embed_dim=24, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8], window_size=[7, 7], num_classes=5)
+
+
+def synthstrip():
+    from nipreps.synthstrip.model import StripModel
+
+    return StripModel(nb_features=8, nb_levels=4, max_features=16)
 
 
 def small(name, **more):
@@ -175,9 +182,13 @@ CASES = {
     "smp_manet": ("manet-resnet18", smp("MAnet", "resnet18"), 64),
     "smp_segformer_mit": ("segformer-mit_b0", smp("Segformer", "mit_b0"), 64),
     "smp_segformer_resnet": ("segformer-resnet18", smp("Segformer", "resnet18"), 64),
+    "other_synthstrip": ("synthstrip", synthstrip, 24),
 }
 
-for archive in ("tv", "timm", "smp"):
+# Networks of so many depthwise kernels that values grow beyond what float32 computes.
+DEEP = {"tv_efficientnet_b5": 1.4, "tv_efficientnet_v2_s": 2.8, "timm_tf_efficientnetv2": 1.4}
+
+for archive in ("tv", "timm", "smp", "other"):
     path = OUT / f"{archive}.zip"
     entries = {}
     if path.exists():
@@ -187,8 +198,10 @@ for archive in ("tv", "timm", "smp"):
         if not name.startswith(archive) or ONLY and name not in ONLY:
             continue
         net = make().eval()
-        shapes = fill(net)
-        x = made("input", (1, 3, side, side))
+        deep = DEEP.get(name, 2.0)
+        shapes = fill(net, deep)
+        size = (1, 1, side, side, side) if archive == "other" else (1, 3, side, side)
+        x = made("input", size)
         y = net(x)
         exact = net.double()(x.double())
         rounded = float((y - exact).abs().max() / exact.abs().max())
@@ -200,7 +213,7 @@ for archive in ("tv", "timm", "smp"):
         print(f"{name:28} {list(y.shape)} largest {abs(flat).max():.3g}, half the input moves it by {moved:.2g}, float32 by {rounded:.1g}", flush=True)
         # Networks that float32 itself does not compute to four places would compare nothing.
         assert np.isfinite(flat).all() and moved > 1e-3 and rounded < 1e-4, name
-        about = {"arch": arch, "input": [1, 3, side, side], "shapes": shapes, "output": list(y.shape), "step": step,
+        about = {"arch": arch, "deep": deep, "input": list(size), "shapes": shapes, "output": list(y.shape), "step": step,
                  "values": [float(f"{v:.7g}") for v in kept]}
         entries[f"{name}.json"] = json.dumps(about, separators=(",", ":")).encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as z:

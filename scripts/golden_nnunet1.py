@@ -7,6 +7,7 @@
 The network is built by its trainer of the plans that are made here, trained for seconds on images of spheres, and predicts
 through `predict_cases`: its preprocessing, sliding window, mirroring, average of folds and export.
 """
+import json
 import multiprocessing
 import multiprocessing.pool
 import os
@@ -30,7 +31,7 @@ sys.modules["medpy"].metric = sys.modules["medpy.metric"]
 import SimpleITK as sitk
 import torch
 
-from golden_frameworks import image, save, scores, spheres
+from golden_frameworks import image, patches, save, scores, spheres
 
 torch.set_num_threads(1)
 load = torch.load
@@ -47,7 +48,7 @@ CASES = {
     "v1_mr": dict(modalities=["T1", "T2"], gains=[[40, 80], [-30, 60]], shape=(30, 32, 34), spacing=(1.2, 1.0, 1.0), target=(1.4, 1.2, 1.1),
                   forward=[0, 1, 2], patch=(16, 24, 24), pool=[[2, 2, 2], [2, 2, 2]], conv=[[3, 3, 3]] * 3, folds=[0], base=3, steps=120),
     "v1_2d": dict(modalities=["MR"], gains=[[60, 110]], shape=(8, 40, 44), spacing=(5.0, 0.9, 0.9), target=(5.0, 1.1, 1.1),
-                  forward=[0, 1, 2], patch=(32, 32), pool=[[2, 2], [2, 2]], conv=[[3, 3]] * 3, folds=[0]),
+                  forward=[0, 1, 2], patch=(32, 32), pool=[[2, 2], [2, 2]], conv=[[3, 3]] * 3, folds=[0], steps=150),
 }
 
 
@@ -83,22 +84,11 @@ def train(trainer, cases, seed, steps):
     net.do_ds = False
     opt = torch.optim.Adam(net.parameters(), lr=6e-3)
     weight = torch.ones(trainer.num_classes)
-    weight[0] = 0.4
+    weight[0] = 0.25
     for _ in range(steps):
-        xs, ys = [], []
-        for _ in range(2):
-            data, seg = cases[rng.integers(len(cases))]
-            if len(patch) == 2:
-                z = rng.integers(seg.shape[0])
-                data, seg = data[:, z], seg[z]
-            pad = [max(0, p - s) for p, s in zip(patch, seg.shape)]
-            wide = [w for p in reversed(pad) for w in (p // 2, p - p // 2)]
-            data, seg = torch.nn.functional.pad(data, wide), torch.nn.functional.pad(seg, wide)
-            at = [rng.integers(s - p + 1) for p, s in zip(patch, seg.shape)]
-            cut = tuple(slice(a, a + p) for a, p in zip(at, patch))
-            xs.append(data[(slice(None), *cut)]), ys.append(seg[cut])
-        out = net(torch.stack(xs))
-        loss = torch.nn.functional.cross_entropy(out, torch.stack(ys), weight=weight)
+        x, y = patches(cases, patch, rng)
+        out = net(x)
+        loss = torch.nn.functional.cross_entropy(out, y, weight=weight)
         opt.zero_grad(), loss.backward(), opt.step()
     net.eval()
     return float(loss.detach())
@@ -130,6 +120,7 @@ def one(name, d):
     pickle.dump(made, open(folder / "plans.pkl", "wb"))
     for fold in d["folds"]:
         init = (str(folder / "plans.pkl"), fold, str(folder), "data", False, 0, True, False, False)
+        torch.manual_seed(40 + fold)
         trainer = nnUNetTrainerV2(*init)
         trainer.initialize(False)
         cases = []
@@ -167,6 +158,11 @@ def one(name, d):
     shutil.copy(done, target / "labels.nii.gz")
     probabilities = np.load(str(done)[:-7] + ".npz")["softmax"].astype(np.float32)
     scores(probabilities, target / "scores.json")
+    # They are those of the part that is not zero.
+    kept = json.loads((target / "scores.json").read_text())
+    box = pickle.load(open(str(done)[:-7] + ".pkl", "rb"))["crop_bbox"]
+    kept["xyz"] = [[x + box[2][0], y + box[1][0], z + box[0][0]] for x, y, z in kept["xyz"]]
+    (target / "scores.json").write_text(json.dumps(kept))
     seg = sitk.GetArrayFromImage(sitk.ReadImage(str(done)))
     print(name, f"loss {loss:.3f}, voxels {np.bincount(seg.ravel()).tolist()}", flush=True)
 

@@ -9,7 +9,7 @@ pub struct ImportFolder {
     /// MONAI or timm, or a zip archive of one.
     pub folder: String,
     /// Architecture of weights that do not tell it themselves: a name of torchvision or timm (resnet50, convnext_tiny,
-    /// vit_base_patch16_224), DECODER-ENCODER of segmentation-models-pytorch (unet-resnet34), deepbet, hd-bet or deepbrain.
+    /// vit_base_patch16_224), DECODER-ENCODER of segmentation-models-pytorch (unet-resnet34), deepbet, hd-bet, deepbrain or synthstrip.
     #[arg(long, value_name = "NAME", conflicts_with = "input_shape")]
     pub arch: Option<String>,
     /// Sizes of an input, `1x3x224x224`, with `?` for those that stay free; once for each input. For TorchScript, whose

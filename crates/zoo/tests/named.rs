@@ -24,7 +24,7 @@ fn hashed(name: &str, count: usize) -> impl Iterator<Item = f32> {
 }
 
 /// Scale and shift of the numbers of a tensor.
-fn rule(name: &str, dims: &[usize]) -> (f64, f32) {
+fn rule(name: &str, dims: &[usize], deep: f64) -> (f64, f32) {
     let has = |part: &str| name.contains(part);
     if name == "input" {
         return (2.0, 0.0);
@@ -45,12 +45,12 @@ fn rule(name: &str, dims: &[usize]) -> (f64, f32) {
         return if name.ends_with("weight") { (0.5, 1.0) } else { (0.2, 0.0) };
     }
     let fan: usize = dims[1..].iter().product();
-    let gain = if dims.len() == 4 && dims[1] == 1 { 2.0 } else { 1.4 };
+    let gain = if dims.len() == 4 && dims[1] == 1 { deep } else { 1.4 };
     (2.0 * gain * (3.0 / fan as f64).sqrt(), 0.0)
 }
 
-fn made(name: &str, dims: &[usize]) -> Vec<f32> {
-    let (scale, shift) = rule(name, dims);
+fn made(name: &str, dims: &[usize], deep: f64) -> Vec<f32> {
+    let (scale, shift) = rule(name, dims, deep);
     hashed(name, dims.iter().product()).map(|v| v * scale as f32 + shift).collect()
 }
 
@@ -59,7 +59,7 @@ fn sizes(v: &Value) -> Vec<usize> {
 }
 
 /// Writes a file of safetensors with the tensors of these shapes.
-fn checkpoint(shapes: &Value, path: &Path) {
+fn checkpoint(shapes: &Value, path: &Path, deep: f64) {
     let mut header = serde_json::Map::new();
     let mut at = 0;
     let shapes = shapes.as_object().unwrap();
@@ -73,7 +73,7 @@ fn checkpoint(shapes: &Value, path: &Path) {
     file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
     file.write_all(header.as_bytes()).unwrap();
     for (name, dims) in shapes {
-        for v in made(name, &sizes(dims)) {
+        for v in made(name, &sizes(dims), deep) {
             file.write_all(&v.to_le_bytes()).unwrap();
         }
     }
@@ -106,12 +106,12 @@ fn compare(archive: &str) {
 fn one(golden: &Value, folder: &Path) -> Result<f64, String> {
     let arch = golden["arch"].as_str().unwrap();
     let file: PathBuf = folder.join("weights.safetensors");
-    checkpoint(&golden["shapes"], &file);
+    checkpoint(&golden["shapes"], &file, golden["deep"].as_f64().unwrap());
     let graph = ampoule_zoo::import(&file, arch).map_err(|e| e.to_string())?;
     let dims = sizes(&golden["input"]);
     let options = Options { threads: 2, isa: ampoule_testing::asked_tier(), ..Default::default() };
     let mut s = Session::new(graph, std::slice::from_ref(&dims), &options).map_err(|e| e.to_string())?;
-    s.set_input(0, &made("input", &dims)).map_err(|e| e.to_string())?;
+    s.set_input(0, &made("input", &dims, 1.0)).map_err(|e| e.to_string())?;
     s.run().map_err(|e| e.to_string())?;
     let out = s.output(0).map_err(|e| e.to_string())?;
     if *out.dims != sizes(&golden["output"])[..] {
@@ -143,11 +143,16 @@ fn networks_of_segmentation_models_agree() {
 }
 
 #[test]
+fn networks_of_other_programs_agree() {
+    compare("other.zip");
+}
+
+#[test]
 fn weights_of_another_network_are_refused_by_name_and_shape() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("resnet18-0123abcd.safetensors");
     let whole = json!({"conv1.weight": [4, 3, 7, 7]});
-    checkpoint(&whole, &file);
+    checkpoint(&whole, &file, 1.4);
     let said = ampoule_zoo::open(&file).unwrap_err().to_string();
     assert!(said.contains("resnet18-0123abcd") && said.contains("`bn1.weight` is missing"), "{said}");
     // Channels that do not follow from one another.
@@ -156,7 +161,7 @@ fn weights_of_another_network_are_refused_by_name_and_shape() {
         shapes[format!("bn1.{part}")] = json!([4]);
     }
     shapes["layer1.0.conv1.weight"] = json!([4, 3, 3, 3]);
-    checkpoint(&shapes, &file);
+    checkpoint(&shapes, &file, 1.4);
     let said = ampoule_zoo::open(&file).unwrap_err().to_string();
     assert!(
         said.contains("`layer1.0.conv1.weight` is [4, 3, 3, 3]") && said.contains("4 channels"),
@@ -178,7 +183,7 @@ fn shapes(archive: &str, name: &str) -> Value {
 #[test]
 fn folders_that_packages_share_open_by_their_configuration() {
     let d = tempfile::tempdir().unwrap();
-    checkpoint(&shapes("timm.zip", "timm_vit"), &d.path().join("model.safetensors"));
+    checkpoint(&shapes("timm.zip", "timm_vit"), &d.path().join("model.safetensors"), 1.4);
     let with = |config: Value| {
         std::fs::write(d.path().join("config.json"), config.to_string()).unwrap();
         ampoule_zoo::open(d.path()).map_err(|e| e.to_string())
@@ -200,7 +205,7 @@ fn folders_that_packages_share_open_by_their_configuration() {
     let opened = with(wsinfer).unwrap();
     assert!(opened.graph.meta(ampoule_pipeline::RECIPE_KEY).unwrap().contains("0.5"));
     // A segmentation, with what its weights tell, and with what they do not.
-    checkpoint(&shapes("smp.zip", "smp_fpn"), &d.path().join("model.safetensors"));
+    checkpoint(&shapes("smp.zip", "smp_fpn"), &d.path().join("model.safetensors"), 1.4);
     let mut fpn = json!({"_model_class": "FPN", "encoder_name": "resnet18", "classes": 3, "upsampling": 4, "activation": null});
     assert!(with(fpn.clone()).unwrap().notes[0].contains("recipe"));
     fpn["upsampling"] = 2.into();

@@ -7,8 +7,10 @@ use super::super::json;
 use super::labels::Labels;
 use super::target::Member;
 use super::{plans, recipe};
+use crate::architectures::dynamic_unet::DynamicUnet;
 use crate::architectures::free_image;
-use crate::{Error, Result};
+use crate::{Result, Weights};
+use ampoule_graph::ValueId;
 use ampoule_graph::build::Builder;
 use ampoule_pipeline::Recipe;
 use ampoule_pipeline::recipe::Cascade;
@@ -166,11 +168,8 @@ pub(super) fn load(
             Some(first) => first,
             None => Checkpoint::of(files, &f.file)?,
         };
-        let mut w = read.weights.for_arch("of plans.json");
-        let about = |e: Error| e.about(&files.path(&f.file));
-        let y = network.build(b, &mut w, x).map_err(about)?;
-        w.finish().map_err(about)?;
-        b.output(y, &named(&f.name), &free_image(labels.count(), network.kernels[0].len()));
+        let w = read.weights.for_arch("of plans.json");
+        add(b, &network, w, x, &named(&f.name)).map_err(|e| e.about(&files.path(&f.file)))?;
     }
     let parts = recipe::Parts {
         plans: &plans,
@@ -186,6 +185,20 @@ pub(super) fn load(
     let recipe = recipe::recipe(&parts)?;
     let folds = folds_text(&folds);
     Ok(Configuration { recipe, labels, name, trainer: told.trainer.unwrap_or_default(), folds, before })
+}
+
+/// Adds the network of a fold to a graph, with an output of this name.
+pub(super) fn add(
+    b: &mut Builder,
+    network: &DynamicUnet,
+    mut w: Weights,
+    x: ValueId,
+    name: &str,
+) -> Result<()> {
+    let y = network.build(b, &mut w, x)?;
+    w.finish()?;
+    b.output(y, name, &free_image(network.classes, network.kernels[0].len()));
+    Ok(())
 }
 
 /// The folder of the configuration that comes before a cascade's, which lies beside it.

@@ -6,7 +6,7 @@
 use super::super::checkpoint::{self, Checkpoint};
 use super::super::config::Config;
 use super::super::files::Files;
-use super::configuration::{Configuration, Names, folds, folds_text};
+use super::configuration::{Configuration, Names, add, folds, folds_text};
 use super::labels::Labels;
 use super::target::Member;
 use super::{plans, recipe};
@@ -247,15 +247,12 @@ pub(super) fn load(
     let x = b.input(&named("image"), &free_image(channels, axes));
     for f in &folds {
         let read = Checkpoint::of(files, &f.file)?;
-        let about = |e: Error| e.about(&files.path(&f.file));
         let tracked = read.weights.names().any(|n| n.ends_with("running_mean"));
         if let (true, Norm::Instance { epsilon, affine }) = (tracked, network.norm) {
             network.norm = Norm::Running { epsilon, affine };
         }
-        let mut w = renamed(read.weights, &network).for_arch("of plans.pkl");
-        let y = network.build(b, &mut w, x).map_err(about)?;
-        w.finish().map_err(about)?;
-        b.output(y, &named(&f.name), &free_image(labels.count(), axes));
+        let w = renamed(read.weights, &network).for_arch("of plans.pkl");
+        add(b, &network, w, x, &named(&f.name)).map_err(|e| e.about(&files.path(&f.file)))?;
     }
     let mirrored =
         if told.trainer.to_lowercase().contains("nomirroring") { Vec::new() } else { (0..axes).collect() };
