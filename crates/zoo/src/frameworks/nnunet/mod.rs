@@ -56,7 +56,7 @@ pub(super) fn open(target: Target) -> Result<Found> {
         notes
             .push("TotalSegmentator turns images to RAS before nnU-Net sees them; so does the recipe".into());
     }
-    if !v1::is_one(&first.files) {
+    if !target::is_of_version_1(&first.files) {
         recipe.postprocess = post;
     }
     let mut graph: Graph = checked(b.finish())?;
@@ -91,7 +91,7 @@ fn chain(
     b: &mut Builder,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Configuration>> {
-    if v1::is_one(&member.files) {
+    if target::is_of_version_1(&member.files) {
         return Ok(vec![v1::load(member, b, prefix, notes)?]);
     }
     let mut chain = vec![load(member, b, prefix, notes)?];

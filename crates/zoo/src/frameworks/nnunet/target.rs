@@ -6,6 +6,8 @@ use crate::{Error, Result};
 
 /// What `nnUNetv2_find_best_configuration` writes into a data set's folder.
 const BEST: &str = "inference_information.json";
+/// The plans of version 1.
+pub(super) const PLANS_1: &str = "plans.pkl";
 /// Beginning of the name of an ensemble's folder.
 const ENSEMBLE: &str = "ensemble___";
 
@@ -70,7 +72,12 @@ fn several(files: &Files, found: &[Files]) -> Error {
 
 /// Whether a folder is one of a trained configuration, of either version.
 fn planned(files: &Files) -> bool {
-    files.has("plans.json") || super::v1::is_one(files)
+    files.has("plans.json") || is_of_version_1(files)
+}
+
+/// Whether a folder is one of a configuration that version 1 trained.
+pub(super) fn is_of_version_1(files: &Files) -> bool {
+    files.has(PLANS_1) && !files.has("plans.json")
 }
 
 /// What lies below a folder.
@@ -89,9 +96,9 @@ fn below(files: &Files, depth: usize, into: &mut Found) -> Result<()> {
     for name in files.folders()? {
         let inner = files.within(&name);
         let parts = name.split("__").count();
-        if parts == 3 && inner.has("plans.json") || parts == 2 && super::v1::is_one(&inner) {
+        if parts == 3 && inner.has("plans.json") || parts == 2 && is_of_version_1(&inner) {
             into.configurations.push(inner);
-        } else if depth > 1 && (name.starts_with("Dataset") || of_version_1(&name)) {
+        } else if depth > 1 && (name.starts_with("Dataset") || holds_version_1(&name)) {
             below(&inner, depth - 1, into)?;
         }
     }
@@ -99,7 +106,7 @@ fn below(files: &Files, depth: usize, into: &mut Found) -> Result<()> {
 }
 
 /// Whether folders of version 1 lie in a folder of this name: `CONFIGURATION/Task…/TRAINER__PLANS`.
-fn of_version_1(name: &str) -> bool {
+fn holds_version_1(name: &str) -> bool {
     name.starts_with("Task") || ["2d", "3d_fullres", "3d_lowres", "nnUNet"].contains(&name)
 }
 

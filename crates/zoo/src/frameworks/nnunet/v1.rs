@@ -8,7 +8,7 @@ use super::super::config::Config;
 use super::super::files::Files;
 use super::configuration::{Configuration, Names, add, folds, folds_text};
 use super::labels::Labels;
-use super::target::Member;
+use super::target::{Member, PLANS_1 as PLANS};
 use super::{plans, recipe};
 use crate::architectures::dynamic_unet::DynamicUnet;
 use crate::architectures::free_image;
@@ -20,16 +20,10 @@ use ampoule_graph::build::Builder;
 use ampoule_pipeline::recipe::{Combine, Neighbours, Outside, Post, PostStep, Step};
 use serde_json::{Map, Value, json};
 
-const PLANS: &str = "plans.pkl";
 const NAMES: Names = Names { finished: "model_final_checkpoint.model", best: "model_best.model", all: "all" };
 /// Most channels, and most stages.
 const MOST: usize = 1 << 16;
 const STAGES: usize = 32;
-
-/// Whether a folder is one of version 1.
-pub(super) fn is_one(files: &Files) -> bool {
-    files.has(PLANS) && !files.has("plans.json")
-}
 
 /// A pickle of plain values and small arrays.
 fn pickled(files: &Files, file: &str) -> Result<Value> {

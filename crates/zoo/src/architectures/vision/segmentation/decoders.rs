@@ -1,10 +1,11 @@
 //! The decoders, on features of the encoder finest first.
 
 use super::super::layers::{Map, RELU, Rules, SIGMOID, Vision};
+use super::blocks::{read, twice, unit};
 use super::manet;
 use crate::Result;
-use ampoule_graph::op::{Coordinates, Interpolation, Nearest, Resize};
-use ampoule_graph::{Op, Tensor};
+use ampoule_graph::Op;
+use ampoule_graph::op::Coordinates;
 
 /// A decoder.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,33 +21,12 @@ pub(super) enum Decoder {
 /// Dilations of the pyramid of DeepLabV3+.
 const RATES: [usize; 3] = [12, 24, 36];
 
-/// Every value twice along both axes.
-pub(super) fn twice(v: &mut Vision, x: Map) -> Map {
-    let scales = v.net.b.constant("scales", Tensor::f32(&[4], &[1.0, 1.0, 2.0, 2.0]));
-    let op = Op::Resize(Resize {
-        interpolation: Interpolation::Nearest(Nearest::Floor),
-        coordinates: Coordinates::Asymmetric,
-        antialias: false,
-        axes: vec![],
-        aspect: 0,
-    });
-    Map { v: v.net.b.node_opt(op, &[Some(x.v), None, Some(scales)]), c: x.c }
-}
-
 /// Linear interpolation by a factor.
 fn linear(v: &mut Vision, x: Map, by: f32, coordinates: Coordinates) -> Map {
     if by == 1.0 {
         return x;
     }
     Map { v: v.net.b.resize_linear(x.v, &[by; 2], coordinates), c: x.c }
-}
-
-/// `Conv2dReLU`: a convolution, a normalisation where there is one, ReLU.
-pub(super) fn unit(v: &mut Vision, x: Map, name: &str) -> Result<Map> {
-    let x = v.conv(x, &format!("{name}.0"), 1)?;
-    let norm = format!("{name}.1");
-    let x = if v.has(&format!("{norm}.running_mean")) { v.norm(x, &norm)? } else { x };
-    Ok(v.act(x))
 }
 
 /// Attention to channels and to positions, where there is some.
@@ -76,11 +56,6 @@ fn block(v: &mut Vision, x: Map, side: Option<Map>, name: &str) -> Result<Map> {
     x = unit(v, x, &format!("{name}.conv1"))?;
     x = unit(v, x, &format!("{name}.conv2"))?;
     attend(v, x, &format!("{name}.attention2"))
-}
-
-/// How many features, with the image's own, a decoder of `depth` blocks reads.
-pub(super) fn read(features: &[Option<Map>], depth: usize) -> &[Option<Map>] {
-    &features[..features.len().min(depth + 1)]
 }
 
 fn missing(v: &Vision, what: &str) -> crate::Error {

@@ -1,7 +1,7 @@
 //! MA-Net (Fan et al., 2020): attention between positions of the coarsest features, and to channels in each block.
 
 use super::super::layers::{Map, RELU, SIGMOID, Vision};
-use super::decoders::{read, twice, unit};
+use super::blocks::{read, twice, unit};
 use crate::Result;
 use ampoule_graph::{Op, ValueId};
 

@@ -3,6 +3,7 @@
 //! Weights tell widths, depths, attention, classes; what they do not (dilations of DeepLabV3+, how far the last layer
 //! enlarges, the function at the end) is what the package takes by default.
 
+mod blocks;
 mod decoders;
 mod encoders;
 mod manet;
