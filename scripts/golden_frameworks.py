@@ -112,6 +112,25 @@ def nnunet_dataset(name, d):
     return raw
 
 
+def patches(cases, patch, rng):
+    """Two patches from random places of images [channel, …] and labels; smaller images are padded."""
+    import torch
+
+    xs, ys = [], []
+    for _ in range(2):
+        data, seg = cases[rng.integers(len(cases))]
+        if len(patch) == 2:
+            z = rng.integers(seg.shape[0])
+            data, seg = data[:, z], seg[z]
+        pad = [max(0, p - s) for p, s in zip(patch, seg.shape)]
+        wide = [w for p in reversed(pad) for w in (p // 2, p - p // 2)]
+        data, seg = torch.nn.functional.pad(data, wide), torch.nn.functional.pad(seg, wide)
+        at = [rng.integers(s - p + 1) for p, s in zip(patch, seg.shape)]
+        cut = tuple(slice(a, a + p) for a, p in zip(at, patch))
+        xs.append(data[(slice(None), *cut)]), ys.append(seg[cut])
+    return torch.stack(xs), torch.stack(ys)
+
+
 def nnunet_train(plans, configuration, dataset_json, raw, seed, steps):
     """Some steps on patches of the preprocessed cases; the network as nnU-Net builds it."""
     import torch
@@ -139,19 +158,7 @@ def nnunet_train(plans, configuration, dataset_json, raw, seed, steps):
     opt = torch.optim.Adam(net.parameters(), lr=4e-3)
     patch = cm.patch_size
     for _ in range(steps):
-        xs, ys = [], []
-        for _ in range(2):
-            data, seg = cases[rng.integers(len(cases))]
-            if len(patch) == 2:
-                z = rng.integers(seg.shape[0])
-                data, seg = data[:, z], seg[z]
-            pad = [max(0, p - s) for p, s in zip(patch, seg.shape)]
-            wide = [w for p in reversed(pad) for w in (p // 2, p - p // 2)]
-            data, seg = torch.nn.functional.pad(data, wide), torch.nn.functional.pad(seg, wide)
-            at = [rng.integers(s - p + 1) for p, s in zip(patch, seg.shape)]
-            cut = tuple(slice(a, a + p) for a, p in zip(at, patch))
-            xs.append(data[(slice(None), *cut)]), ys.append(seg[cut])
-        x, y = torch.stack(xs), torch.stack(ys)
+        x, y = patches(cases, patch, rng)
         out = net(x)
         if lm.has_regions:
             want = torch.stack([torch.isin(y, torch.tensor(list(r) if isinstance(r, tuple) else [r])) for r in lm.foreground_regions], 1).float()

@@ -33,7 +33,7 @@ pub use inspect::Inspect;
 #[cfg(feature = "serve")]
 pub use listen::Listen;
 pub use merge::Merge;
-pub use models::{Fetch, Import, Models};
+pub use models::{Fetch, Models};
 pub use plan::Plan;
 pub use run::Run;
 #[cfg(feature = "serve")]

@@ -5,8 +5,13 @@ use std::path::PathBuf;
 /// Arguments of `import`.
 #[derive(Args, Debug)]
 pub struct ImportFolder {
-    /// TorchScript or torch.export archive; or folder of nnU-Net, GaNDLF, BrainMaGe or MONAI, or a zip archive of one.
+    /// TorchScript or torch.export archive, or weights of a known architecture; or folder of nnU-Net, GaNDLF, BrainMaGe,
+    /// MONAI or timm, or a zip archive of one.
     pub folder: String,
+    /// Architecture of weights that do not tell it themselves: a name of torchvision or timm (resnet50, convnext_tiny,
+    /// vit_base_patch16_224), DECODER-ENCODER of segmentation-models-pytorch (unet-resnet34), deepbet, hd-bet, deepbrain or synthstrip.
+    #[arg(long, value_name = "NAME", conflicts_with = "input_shape")]
+    pub arch: Option<String>,
     /// Sizes of an input, `1x3x224x224`, with `?` for those that stay free; once for each input. For TorchScript, whose
     /// files do not say them: what is not given stays free where the network allows it.
     #[arg(long, value_name = "SHAPE", value_parser = shape)]

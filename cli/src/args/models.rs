@@ -1,4 +1,3 @@
-use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -34,8 +33,8 @@ pub struct Fetch {
 pub struct Import {
     /// PyTorch state dict, TorchScript archive or TensorFlow frozen graph.
     pub checkpoint: PathBuf,
-    /// Architecture.
-    #[arg(long, value_parser = PossibleValuesParser::new(ampoule_zoo::architectures::names()))]
+    /// Architecture, as `ampoule import --arch` takes it.
+    #[arg(long, value_name = "NAME")]
     pub arch: String,
     /// File to write.
     #[arg(long, short)]

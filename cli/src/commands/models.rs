@@ -1,7 +1,8 @@
 //! `ampoule models`.
 
+use super::import::COPIES;
 use super::{file_size, json, say};
-use crate::args::{Fetch, Global, Import, Models};
+use crate::args::{Fetch, Global, Models};
 use crate::environment;
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_pipeline::ask_memory;
@@ -12,7 +13,7 @@ pub fn run(g: &Global, action: Option<&Models>) -> Outcome {
     match action {
         None | Some(Models::List) => list(g),
         Some(Models::Fetch(a)) => fetch(g, a),
-        Some(Models::Import(a)) => import(g, a),
+        Some(Models::Import(a)) => super::import::weights(g, &a.checkpoint, &a.arch, &a.output),
     }
 }
 
@@ -69,31 +70,5 @@ fn fetch(g: &Global, a: &Fetch) -> Outcome {
     } else {
         say(path.display());
     }
-    Ok(Code::Done)
-}
-
-/// Copies of a checkpoint's weights at one time: the file, its tensors, the graph's, and the file that is written.
-const COPIES: u64 = 4;
-
-fn import(g: &Global, a: &Import) -> Outcome {
-    let output = &a.output;
-    if output.exists() && !g.overwrite {
-        return Err(Failure::usage(format!("{} exists; use --overwrite to replace it", output.display())));
-    }
-    let bytes = file_size(&a.checkpoint).saturating_mul(COPIES);
-    ask_memory(&a.checkpoint, "its weights, as read and as written", bytes)?;
-    let about = |e: ampoule_zoo::Error| match e {
-        // It names its file.
-        ampoule_zoo::Error::Io { .. } => e.into(),
-        e => Failure::from(e).about(a.checkpoint.display()),
-    };
-    let mut graph = ampoule_zoo::import(&a.checkpoint, &a.arch).map_err(about)?;
-    if let Some(recipe) = &g.recipe {
-        let text = super::read_recipe(recipe)?;
-        ampoule_pipeline::Recipe::parse(&text, "recipe")?;
-        graph.set_meta(ampoule_pipeline::RECIPE_KEY, text);
-    }
-    ampoule_onnx::write_file(&graph, output).map_err(|e| Failure::input(e.to_string()))?;
-    say(output.display());
     Ok(Code::Done)
 }

@@ -51,7 +51,7 @@ pub enum Error {
     },
     /// An archive without a program.
     #[error(
-        "it holds weights and no network; name the architecture (`ampoule models import --arch`), give the framework's model folder, or export the network with torch.export or torch.jit"
+        "it holds weights and no network; name the architecture (`ampoule import --arch`), give the framework's model folder, or export the network with torch.export or torch.jit"
     )]
     NoProgram,
     /// The graph that was made is not valid, or operators are not known.

@@ -9,6 +9,8 @@ pub mod hd_bet;
 pub(crate) mod layers;
 pub(crate) mod monai;
 pub mod sklesion;
+pub(crate) mod synthstrip;
+pub(crate) mod vision;
 
 use crate::{Result, Weights, tf, torch};
 use ampoule_graph::build::Builder;
@@ -32,32 +34,49 @@ pub(crate) fn free_image(channels: usize, axes: usize) -> Vec<Dim> {
 
 /// An architecture that a bare checkpoint can be imported as.
 struct Architecture {
-    /// Its name, as `models import --arch` takes it.
+    /// Its name, as `--arch` takes it.
     name: &'static str,
     network: Network,
-    /// Channels of its output.
+    /// Channels of its output, and what they are.
     channels: usize,
+    output: &'static str,
     /// Reads the weights of a checkpoint's bytes.
     read: fn(&[u8]) -> Result<Weights>,
 }
 
 /// All architectures of one network.
-const ARCHITECTURES: [Architecture; 3] = [
-    Architecture { name: "deepbet", network: deepbet::network, channels: 2, read: torch::read },
-    Architecture { name: "hd-bet", network: hd_bet::network, channels: 2, read: torch::read },
-    Architecture { name: "deepbrain", network: deepbrain::network, channels: 1, read: tf::read },
+const ARCHITECTURES: [Architecture; 4] = [
+    row("deepbet", deepbet::network, 2, "probability", torch::read),
+    row("hd-bet", hd_bet::network, 2, "probability", torch::read),
+    row("deepbrain", deepbrain::network, 1, "probability", tf::read),
+    row("synthstrip", synthstrip::network, 1, "distance", torch::read),
 ];
 
-/// Names that `models import --arch` takes.
+const fn row(
+    name: &'static str,
+    network: Network,
+    channels: usize,
+    output: &'static str,
+    read: fn(&[u8]) -> Result<Weights>,
+) -> Architecture {
+    Architecture { name, network, channels, output, read }
+}
+
+/// Names that `--arch` takes; `#` in them is a number.
 pub fn names() -> Vec<&'static str> {
-    ARCHITECTURES.iter().map(|a| a.name).collect()
+    ARCHITECTURES.iter().map(|a| a.name).chain(vision::names()).collect()
 }
 
 /// Builds the network of an architecture from the bytes of a checkpoint: a whole graph with input `image` and
-/// output `probability`. Fails for other names than [`names`], and for a checkpoint whose tensors are not those
+/// output `probability` (SynthStrip: `distance`), or `logits` where it is one of torchvision, timm or segmentation-models-pytorch. Fails for other names than [`names`], and for a checkpoint whose tensors are not those
 /// of the architecture.
 pub fn single(name: &str, checkpoint: &[u8]) -> Result<Graph> {
     let Some(arch) = ARCHITECTURES.iter().find(|a| a.name == name) else {
+        if vision::knows(name)
+            && let Some(graph) = vision::build(name, torch::read(checkpoint)?)?
+        {
+            return Ok(graph);
+        }
         return Err(crate::Error::UnknownModel { name: name.into(), known: names().join(", ") });
     };
     let mut weights = (arch.read)(checkpoint)?.for_arch(arch.name);
@@ -65,7 +84,7 @@ pub fn single(name: &str, checkpoint: &[u8]) -> Result<Graph> {
     let x = b.input("image", &free(1, ""));
     let y = (arch.network)(&mut b, &mut weights, x)?;
     weights.finish()?;
-    b.output(y, "probability", &free(arch.channels, ""));
+    b.output(y, arch.output, &free(arch.channels, ""));
     Ok(checked(b.finish())?)
 }
 

@@ -76,6 +76,48 @@ impl Weights {
         self.map.get(name).map(Tensor::dims)
     }
 
+    /// The shape of the tensor of this name, which must have so many axes.
+    pub fn shape(&self, name: &str, axes: usize) -> Result<Vec<usize>> {
+        let dims = self.dims(name).ok_or_else(|| self.wrong(format!("`{name}` is missing")))?;
+        if dims.len() != axes || dims.contains(&0) {
+            return Err(self.wrong(format!("`{name}` is {dims:?}, {axes} axes are expected")));
+        }
+        Ok(dims.to_vec())
+    }
+
+    /// An error about the tensor of this name: its shape, and what does not go with it.
+    pub fn unfit(&self, name: &str, reason: &str) -> Error {
+        self.wrong(format!("`{name}` is {:?}, but {reason}", self.dims(name).unwrap_or_default()))
+    }
+
+    /// Takes a tensor of `count` numbers, whatever its axes, as a row.
+    pub fn any_shape(&mut self, name: &str, count: usize) -> Result<Tensor> {
+        let dims = self.dims(name).unwrap_or_default().to_vec();
+        if dims.iter().product::<usize>() != count {
+            return Err(self.unfit(name, &format!("{count} numbers are expected")));
+        }
+        Ok(self.take(name, &dims)?.reshaped(vec![count])?)
+    }
+
+    /// Whether the name of any tensor begins so.
+    pub fn any(&self, prefix: &str) -> bool {
+        let next = self.map.range(prefix.to_owned()..).next();
+        next.is_some_and(|(name, _)| name.starts_with(prefix))
+    }
+
+    /// The same under other names.
+    pub fn renamed(self, name: impl Fn(&str) -> String) -> Weights {
+        Weights { map: self.map.into_iter().map(|(k, t)| (name(&k), t)).collect(), arch: self.arch }
+    }
+
+    /// Takes those whose names begin with `prefix` out, without it.
+    pub fn split(&mut self, prefix: &str) -> Weights {
+        let rest = std::mem::take(&mut self.map);
+        let (inside, rest) = rest.into_iter().partition(|(k, _)| k.starts_with(prefix));
+        self.map = rest;
+        Weights { map: inside, arch: self.arch }.below(prefix)
+    }
+
     /// Whether there is a tensor of this name.
     pub fn has(&self, name: &str) -> bool {
         self.map.contains_key(name)

@@ -33,6 +33,8 @@ pub(crate) struct DynamicUnet {
     pub features: Vec<usize>,
     /// Kernel of each stage along each axis.
     pub kernels: Vec<Vec<usize>>,
+    /// Kernels of the decoder's stages, from the coarsest to the finest; empty where they are the encoder's.
+    pub decoder_kernels: Vec<Vec<usize>>,
     /// Stride with which each stage begins, along each axis.
     pub strides: Vec<Vec<usize>>,
     /// Convolutions or blocks of each stage.
@@ -88,7 +90,7 @@ impl DynamicUnet {
             let stage = Stage {
                 name: &name,
                 io: [2 * c, c],
-                kernel: &self.kernels[fine],
+                kernel: self.decoder_kernels.get(s).unwrap_or(&self.kernels[fine]),
                 stride: &vec![1; stride.len()],
                 depth: self.decoder_depths[s],
                 bottleneck: None,

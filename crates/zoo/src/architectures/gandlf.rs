@@ -10,8 +10,6 @@ mod uinc;
 mod unets;
 mod wrapped;
 
-pub(crate) use wrapped::residual_encoder;
-
 use super::layers::{Net, Norm};
 use crate::{Result, Weights};
 use ampoule_graph::ValueId;
@@ -51,12 +49,8 @@ pub(crate) struct Options {
     pub filters: Vec<usize>,
     pub residual: bool,
     pub up_bias: bool,
-    /// Blocks of the stages of the residual network in `imagenet_unet`.
-    pub encoder: Vec<usize>,
-    pub bottleneck: bool,
-    /// Channels of its decoder, from the coarsest to the finest.
-    pub decoder: Vec<usize>,
-    pub decoder_norm: bool,
+    /// The encoder of `imagenet_unet`.
+    pub encoder: String,
 }
 
 /// `norm_type`.

@@ -128,13 +128,26 @@ impl<'a> Net<'a> {
 
     /// `ConvNd`: `NAME.weight` `[out, in / groups, kernel…]` and `NAME.bias`.
     pub fn conv(&mut self, x: ValueId, name: &str, c: &Conv) -> Result<ValueId> {
+        self.conv_padded(x, name, c, None)
+    }
+
+    /// The same, padded in another way than equally on both ends.
+    pub fn conv_padded(
+        &mut self,
+        x: ValueId,
+        name: &str,
+        c: &Conv,
+        padding: Option<Padding>,
+    ) -> Result<ValueId> {
         let dims: Vec<usize> = [c.io[1], c.io[0] / c.groups].iter().chain(&c.kernel).copied().collect();
         let weight = self.parameter(&format!("{name}.weight"), &dims)?;
         let mut inputs = vec![x, weight];
         if c.bias {
             inputs.push(self.parameter(&format!("{name}.bias"), &c.io[1..])?);
         }
-        Ok(self.b.node(Op::Conv { window: c.window(), group: c.groups }, &inputs))
+        let mut window = c.window();
+        window.padding = padding.unwrap_or(window.padding);
+        Ok(self.b.node(Op::Conv { window, group: c.groups }, &inputs))
     }
 
     /// `ConvTransposeNd`: `NAME.weight` `[in, out / groups, kernel…]` and `NAME.bias`.

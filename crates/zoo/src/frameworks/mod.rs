@@ -8,7 +8,9 @@ mod checkpoint;
 mod config;
 mod files;
 mod gandlf;
+mod hub;
 mod monai;
+mod named;
 mod nnunet;
 pub(crate) mod totalsegmentator;
 mod unknown;
@@ -43,12 +45,13 @@ pub(crate) struct Found {
 type Open = fn(&Files) -> Result<Option<Found>>;
 
 /// All frameworks whose folders are known.
-const FRAMEWORKS: [Open; 5] = [
+const FRAMEWORKS: [Open; 6] = [
     |files| nnunet::find(files)?.map(nnunet::open).transpose(),
     |files| gandlf::find(files)?.map(|model| gandlf::open(&model)).transpose(),
     |files| brainmage::find(files)?.map(|which| brainmage::open(files, which)).transpose(),
     |files| monai::find(files)?.map(|bundle| monai::open(&bundle)).transpose(),
     |files| wsinfer::find(files)?.map(|config| wsinfer::open(files, &config)).transpose(),
+    |files| hub::find(files)?.map(|model| hub::open(files, &model)).transpose(),
 ];
 
 /// Bytes that every zip archive begins with.
@@ -71,10 +74,15 @@ pub fn open_shaped(path: &Path, shapes: &[InputShape]) -> Result<Opened> {
     let mut head = [0; 4];
     let read = ampoule_files::open_plain(path).and_then(|mut f| f.read_exact(&mut head));
     if read.is_ok() && head == *ZIP {
-        if let Some(opened) = program(path, shapes)? {
+        if let Some(opened) = archive(path, shapes)? {
             return Ok(opened);
         }
         return in_folder(Files::zip(path, "")?, path);
+    }
+    if is_weights(path, &head)
+        && let Some(opened) = named::open(path)?
+    {
+        return Ok(opened);
     }
     let graph = ampoule_onnx::read_file(path).map_err(|e| match unknown::file(path, &head) {
         Some(reason) => Error::Folder { path: path.into(), reason },
@@ -84,13 +92,23 @@ pub fn open_shaped(path: &Path, shapes: &[InputShape]) -> Result<Opened> {
     Ok(Opened { graph, sha256, notes: Vec::new() })
 }
 
-/// The network of a file that PyTorch wrote with its code; `None` for other archives.
-fn program(path: &Path, shapes: &[InputShape]) -> Result<Option<Opened>> {
+/// Whether a file is one of weights alone, in another form than an archive: a pickle, or safetensors.
+fn is_weights(path: &Path, head: &[u8; 4]) -> bool {
+    matches!(head, [0x80, 2..=5, ..]) || path.extension().is_some_and(|e| e == "safetensors")
+}
+
+/// The network of an archive that PyTorch wrote: with its code, or of weights whose architecture a name tells. `None` for
+/// other archives.
+fn archive(path: &Path, shapes: &[InputShape]) -> Result<Option<Opened>> {
     let about = |source| Error::Program { path: path.into(), source };
     let bytes = ampoule_torch::file(path, crate::torch::budget()).map_err(about)?;
     match ampoule_torch::content(&bytes, crate::torch::budget()).map_err(about)? {
         Content::Program => {}
-        Content::Weights => return Err(about(ampoule_torch::Error::NoProgram)),
+        Content::Weights => {
+            drop(bytes);
+            let found = named::open(path)?;
+            return found.map(Some).ok_or(about(ampoule_torch::Error::NoProgram));
+        }
         Content::Other => return Ok(None),
     }
     let graph = ampoule_torch::graph(&bytes, shapes, crate::torch::budget()).map_err(about)?;
@@ -105,10 +123,11 @@ fn program(path: &Path, shapes: &[InputShape]) -> Result<Option<Opened>> {
 /// Whether a model path is opened as something else than an ONNX file.
 pub fn is_folder(path: &Path) -> bool {
     let mut head = [0; 4];
-    let mut zip = || {
-        ampoule_files::open_plain(path).and_then(|mut f| f.read_exact(&mut head)).is_ok_and(|()| head == *ZIP)
+    let mut other = || {
+        let read = ampoule_files::open_plain(path).and_then(|mut f| f.read_exact(&mut head));
+        read.is_ok() && (head == *ZIP || is_weights(path, &head))
     };
-    path.is_dir() || inside_zip(path).is_some() || zip()
+    path.is_dir() || inside_zip(path).is_some() || other()
 }
 
 /// The archive that a path leads into, and the rest of the path.

@@ -9,7 +9,7 @@ pub(super) fn file(path: &Path, head: &[u8; 4]) -> Option<String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let ends = |list: &[&str]| list.iter().any(|e| name.ends_with(e));
     Some(match head {
-        [0x80, 2..=5, ..] => "it is a pickle, such as an older PyTorch checkpoint, which holds weights without the network; give the folder of nnU-Net, GaNDLF or MONAI that it came in, or `models import --arch`, or export it with torch.onnx.export".into(),
+        [0x80, 2..=5, ..] => "it is a pickle, such as an older PyTorch checkpoint, which holds weights without the network; give the folder of nnU-Net, GaNDLF or MONAI that it came in, or name the architecture (`ampoule import --arch`), or export it with torch.onnx.export".into(),
         [0x89, b'H', b'D', b'F'] => "it is an HDF5 file, such as Keras weights; export the model to ONNX with tf2onnx".into(),
         _ if ends(&[".xml"]) => "it looks like OpenVINO's; export the network to ONNX from where it was trained".into(),
         _ if ends(&[".tflite"]) => "it is a TensorFlow Lite model; convert it to ONNX with tf2onnx --tflite".into(),
@@ -26,11 +26,10 @@ pub(super) fn folder(files: &Files) -> Result<String> {
     Ok(if has("saved_model.pb") {
         "it is a TensorFlow SavedModel; export it to ONNX with `python -m tf2onnx.convert --saved-model`"
             .into()
-    } else if has("model.pkl") || has("plans.pkl") {
-        "it looks like nnU-Net v1's (plans.pkl), which is not read; nnU-Net v2's folders with plans.json are"
-            .into()
+    } else if has("model.pkl") {
+        "it holds a pickled model, which is code; export it to ONNX from where it was trained".into()
     } else if names.iter().any(|n| n.ends_with("data.pkl") || n.ends_with("data/")) && names.len() <= 4 {
-        "it is a PyTorch file, which holds weights without the network; give the folder of nnU-Net, GaNDLF or MONAI that it came in, or `models import --arch`, or export it with torch.onnx.export".into()
+        "it is a PyTorch file, which holds weights without the network; give the folder of nnU-Net, GaNDLF or MONAI that it came in, or name the architecture (`ampoule import --arch`), or export it with torch.onnx.export".into()
     } else if let Some(onnx) = ends(".onnx") {
         format!("it holds {onnx}; give that file")
     } else if let Some(weights) = ends(".pth").or(ends(".pt")).or(ends(".tar")) {
@@ -38,6 +37,6 @@ pub(super) fn folder(files: &Files) -> Result<String> {
             "it holds the weights {weights}, but no configuration that tells the network (nnU-Net: plans.json and dataset.json with fold_…); export it to ONNX, or give the folder that the framework left"
         )
     } else {
-        "it is no model that is known: ONNX files, and folders of nnU-Net v2, GaNDLF, BrainMaGe, WSInfer and MONAI bundles, are".into()
+        "it is no model that is known: ONNX files, and folders of nnU-Net, GaNDLF, BrainMaGe, WSInfer, timm and MONAI bundles, are".into()
     })
 }

@@ -3,6 +3,7 @@
 use super::super::config::Config;
 use super::recipe;
 use crate::architectures::gandlf::{self, Ending, Kind, Options, Settings};
+use crate::architectures::vision::segmentation;
 use crate::{Result, Weights};
 use ampoule_pipeline::recipe::Task;
 
@@ -63,7 +64,7 @@ pub(super) fn settings(config: &Config, weights: &Weights, classes: usize) -> Re
         return Err(m.wrong("has a patch_size that can be halved less than twice"));
     }
     let norm = norm(&m)?;
-    let options = options(config, &m, &architecture, &patch, norm)?;
+    let options = options(config, &m, &architecture, &patch)?;
     Ok(Settings {
         axes,
         channels: channels(&m, weights)?,
@@ -105,12 +106,12 @@ fn ending(m: &Config, architecture: &str) -> Result<Ending> {
 }
 
 /// What single networks are made from.
-fn options(config: &Config, m: &Config, architecture: &str, patch: &[usize], norm: Kind) -> Result<Options> {
+fn options(config: &Config, m: &Config, architecture: &str, patch: &[usize]) -> Result<Options> {
     let mut o = Options::default();
     match architecture {
         "unetr" | "transunet" => tokens(m, architecture, patch, &mut o)?,
         "dynunet" => dynunet(config, m, patch, &mut o)?,
-        "imagenet_unet" => imagenet_unet(m, patch.len(), norm, &mut o)?,
+        "imagenet_unet" => imagenet_unet(m, patch.len(), &mut o)?,
         _ => {}
     }
     Ok(o)
@@ -215,33 +216,18 @@ fn kernels_and_strides(
     }
 }
 
-fn imagenet_unet(m: &Config, axes: usize, norm: Kind, o: &mut Options) -> Result<()> {
+fn imagenet_unet(m: &Config, axes: usize, o: &mut Options) -> Result<()> {
     if axes == 3 {
         return Err(m.wrong("makes a network of images one of volumes, which is not known"));
     }
     let encoder = m.get("encoder_name");
     let name = encoder.as_ref().map_or(Ok("resnet34"), |e| e.text())?;
-    let Some((blocks, bottleneck)) = gandlf::residual_encoder(name) else {
-        return Err(m.wrong(format_args!(
-            "has the encoder_name `{name}`; known are resnet18, resnet34, resnet50, resnet101 and resnet152"
-        )));
-    };
-    if let Some(c) = m.get("decoder_attention_type") {
-        return Err(c.wrong("adds attention to the decoder, which is not known"));
+    if !segmentation::encodes(name) {
+        return Err(
+            m.wrong(format_args!("has the encoder_name `{name}`; known are {}", segmentation::ENCODED))
+        );
     }
-    let depth = m.get("encoder_depth").or(m.get("depth")).map_or(Ok(5), |c| c.size(5))?;
-    o.decoder = match m.get("decoder_channels") {
-        Some(c) => c.sizes(MOST)?,
-        None => vec![256, 128, 64, 32, 16],
-    };
-    if o.decoder.len() != depth || depth < 3 {
-        return Err(m.wrong(format_args!(
-            "has {} decoder_channels for an encoder_depth of {depth}; as many are expected, 3 to 5",
-            o.decoder.len()
-        )));
-    }
-    (o.encoder, o.bottleneck) = (blocks.to_vec(), bottleneck);
-    o.decoder_norm = m.get("decoder_use_batchnorm").map_or(Ok(norm == Kind::Batch), |c| c.flag())?;
+    o.encoder = name.to_owned();
     Ok(())
 }
 

@@ -7,52 +7,71 @@ use super::super::json;
 use super::labels::Labels;
 use super::target::Member;
 use super::{plans, recipe};
+use crate::architectures::dynamic_unet::DynamicUnet;
 use crate::architectures::free_image;
-use crate::{Error, Result};
+use crate::{Result, Weights};
+use ampoule_graph::ValueId;
 use ampoule_graph::build::Builder;
 use ampoule_pipeline::Recipe;
 use ampoule_pipeline::recipe::Cascade;
 
-/// Networks that nnU-Net trains to the end, and the best on its validation cases.
-const FINAL: &str = "checkpoint_final.pth";
-const BEST: &str = "checkpoint_best.pth";
+/// How a version of nnU-Net calls its files.
+pub(super) struct Names {
+    /// The network that is trained to the end, and the best on the validation cases.
+    pub finished: &'static str,
+    pub best: &'static str,
+    /// The folder of the network that is trained on all cases.
+    pub all: &'static str,
+}
+
+const NAMES: Names = Names { finished: "checkpoint_final.pth", best: "checkpoint_best.pth", all: "fold_all" };
 
 /// A fold and the file of its weights.
-struct Fold {
-    name: String,
-    file: String,
+pub(super) struct Fold {
+    pub name: String,
+    pub file: String,
 }
 
 /// The folds that predict: those with a finished network, in the order of their numbers.
-fn folds(files: &Files, only: Option<&str>, notes: &mut Vec<String>) -> Result<Vec<Fold>> {
-    let mut names: Vec<String> = files.folders()?.into_iter().filter(|n| n.starts_with("fold_")).collect();
-    names.sort_by_key(|n| n["fold_".len()..].parse::<usize>().unwrap_or(usize::MAX));
+pub(super) fn folds(
+    files: &Files,
+    only: Option<&str>,
+    called: &Names,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Fold>> {
+    let mut names: Vec<String> =
+        files.folders()?.into_iter().filter(|n| n.starts_with("fold_") || *n == called.all).collect();
+    names.sort_by_key(|n| number(n).unwrap_or(usize::MAX));
     if let Some(only) = only {
         names.retain(|n| n == only);
-    } else if names.iter().any(|n| n != "fold_all") {
-        names.retain(|n| n != "fold_all");
+    } else if names.iter().any(|n| *n != called.all) {
+        names.retain(|n| n != called.all);
     }
     let mut out = Vec::new();
     let best = only.is_some();
     for name in names {
         let file = |f: &str| format!("{name}/{f}");
-        if files.has(&file(FINAL)) {
-            out.push(Fold { file: file(FINAL), name });
-        } else if best && files.has(&file(BEST)) {
-            notes.push(format!("{name} has no {FINAL}; {BEST} was taken"));
-            out.push(Fold { file: file(BEST), name });
+        if files.has(&file(called.finished)) {
+            out.push(Fold { file: file(called.finished), name });
+        } else if best && files.has(&file(called.best)) {
+            notes.push(format!("{name} has no {}; {} was taken", called.finished, called.best));
+            out.push(Fold { file: file(called.best), name });
         } else {
-            let has = if files.has(&file(BEST)) { format!(" (it has {BEST})") } else { String::new() };
+            let has = if files.has(&file(called.best)) {
+                format!(" (it has {})", called.best)
+            } else {
+                String::new()
+            };
             return Err(files.wrong(
                 &name,
-                format!("the fold has no {FINAL}{has}; remove the folder, or give the folder of one fold to run that alone"),
+                format!("the fold has no {}{has}; remove the folder, or give the folder of one fold to run that alone", called.finished),
             ));
         }
     }
     if out.is_empty() {
-        return Err(files.wrong("", format!("there is no fold_… with a {FINAL}")));
+        return Err(files.wrong("", format!("there is no fold_… with a {}", called.finished)));
     }
-    let numbers: Vec<usize> = out.iter().filter_map(|f| f.name["fold_".len()..].parse().ok()).collect();
+    let numbers: Vec<usize> = out.iter().filter_map(|f| number(&f.name)).collect();
     let most = numbers.last().copied().unwrap_or(0);
     let missing: Vec<String> =
         (0..most).filter(|n| !numbers.contains(n)).map(|n| format!("fold_{n}")).collect();
@@ -60,6 +79,11 @@ fn folds(files: &Files, only: Option<&str>, notes: &mut Vec<String>) -> Result<V
         notes.push(format!("{} are not there; the others are averaged", missing.join(", ")));
     }
     Ok(out)
+}
+
+/// The number of a fold's folder.
+fn number(name: &str) -> Option<usize> {
+    name.strip_prefix("fold_")?.parse().ok()
 }
 
 /// What the checkpoint of a fold says beside its weights.
@@ -112,7 +136,7 @@ pub(super) fn load(
         return Err(m.wrong(format_args!("is {}, which decides labels and is not known", m.value())));
     }
     let labels = Labels::read(&dataset)?;
-    let folds = folds(files, member.fold.as_deref(), notes)?;
+    let folds = folds(files, member.fold.as_deref(), &NAMES, notes)?;
     let first = Checkpoint::of(files, &folds[0].file)?;
     let told = trained(&first, files, &folds[0].file)?;
     let name = files.name();
@@ -144,11 +168,8 @@ pub(super) fn load(
             Some(first) => first,
             None => Checkpoint::of(files, &f.file)?,
         };
-        let mut w = read.weights.for_arch("of plans.json");
-        let about = |e: Error| e.about(&files.path(&f.file));
-        let y = network.build(b, &mut w, x).map_err(about)?;
-        w.finish().map_err(about)?;
-        b.output(y, &named(&f.name), &free_image(labels.count(), network.kernels[0].len()));
+        let w = read.weights.for_arch("of plans.json");
+        add(b, &network, w, x, &named(&f.name)).map_err(|e| e.about(&files.path(&f.file)))?;
     }
     let parts = recipe::Parts {
         plans: &plans,
@@ -166,6 +187,20 @@ pub(super) fn load(
     Ok(Configuration { recipe, labels, name, trainer: told.trainer.unwrap_or_default(), folds, before })
 }
 
+/// Adds the network of a fold to a graph, with an output of this name.
+pub(super) fn add(
+    b: &mut Builder,
+    network: &DynamicUnet,
+    mut w: Weights,
+    x: ValueId,
+    name: &str,
+) -> Result<()> {
+    let y = network.build(b, &mut w, x)?;
+    w.finish()?;
+    b.output(y, name, &free_image(network.classes, network.kernels[0].len()));
+    Ok(())
+}
+
 /// The folder of the configuration that comes before a cascade's, which lies beside it.
 fn stage_before(member: &Member, previous: Config) -> Result<Member> {
     let name = member.files.name();
@@ -179,12 +214,12 @@ fn stage_before(member: &Member, previous: Config) -> Result<Member> {
             previous.value()
         )));
     };
-    let same = member.fold.clone().filter(|f| files.has(&format!("{f}/{FINAL}")));
+    let same = member.fold.clone().filter(|f| files.has(&format!("{f}/{}", NAMES.finished)));
     Ok(Member { files, fold: same })
 }
 
 /// The folds as nnU-Net joins them in names of folders.
-fn folds_text(folds: &[Fold]) -> String {
-    let list: Vec<&str> = folds.iter().map(|f| &f.name["fold_".len()..]).collect();
+pub(super) fn folds_text(folds: &[Fold]) -> String {
+    let list: Vec<&str> = folds.iter().map(|f| f.name.strip_prefix("fold_").unwrap_or(&f.name)).collect();
     list.join("_")
 }

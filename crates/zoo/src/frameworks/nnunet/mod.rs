@@ -1,5 +1,5 @@
 //! Results folders of nnU-Net v2: `Dataset…/TRAINER__PLANS__CONFIGURATION` with `plans.json`, `dataset.json` and a
-//! folder for each fold.
+//! folder for each fold; and those of version 1 ([`v1`]).
 
 mod configuration;
 mod labels;
@@ -7,6 +7,7 @@ mod plans;
 mod postprocess;
 mod recipe;
 mod target;
+mod v1;
 
 use super::Found;
 use crate::Result;
@@ -55,10 +56,12 @@ pub(super) fn open(target: Target) -> Result<Found> {
         notes
             .push("TotalSegmentator turns images to RAS before nnU-Net sees them; so does the recipe".into());
     }
-    recipe.postprocess = post;
+    if !target::is_of_version_1(&first.files) {
+        recipe.postprocess = post;
+    }
     let mut graph: Graph = checked(b.finish())?;
     graph.set_meta(RECIPE_KEY, recipe.to_text());
-    graph.set_meta("ampoule.source", format!("nnU-Net v2, {}", source.join("; ")));
+    graph.set_meta("ampoule.source", format!("nnU-Net, {}", source.join("; ")));
     Ok(Found { graph, notes })
 }
 
@@ -88,6 +91,9 @@ fn chain(
     b: &mut Builder,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Configuration>> {
+    if target::is_of_version_1(&member.files) {
+        return Ok(vec![v1::load(member, b, prefix, notes)?]);
+    }
     let mut chain = vec![load(member, b, prefix, notes)?];
     while let Some((before, _)) = &chain[0].before {
         if chain.len() == STAGES {

@@ -6,6 +6,8 @@ use crate::{Error, Result};
 
 /// What `nnUNetv2_find_best_configuration` writes into a data set's folder.
 const BEST: &str = "inference_information.json";
+/// The plans of version 1.
+pub(super) const PLANS_1: &str = "plans.pkl";
 /// Beginning of the name of an ensemble's folder.
 const ENSEMBLE: &str = "ensemble___";
 
@@ -36,16 +38,16 @@ pub(in super::super) fn find(files: &Files) -> Result<Option<Target>> {
     if name.starts_with(ENSEMBLE) {
         return ensemble(files, &name).map(Some);
     }
-    if files.has("plans.json") {
+    if planned(files) {
         return Ok(Some(Target::one(files.clone(), None)));
     }
     if let (true, Some(around)) = (name.starts_with("fold_"), files.around())
-        && around.has("plans.json")
+        && planned(&around)
     {
         return Ok(Some(Target::one(around, Some(name))));
     }
     let mut found = Found::default();
-    below(files, 2, &mut found)?;
+    below(files, 3, &mut found)?;
     if let [dataset] = &found.decided[..] {
         return best(dataset).map(Some);
     }
@@ -68,6 +70,16 @@ fn several(files: &Files, found: &[Files]) -> Error {
     )
 }
 
+/// Whether a folder is one of a trained configuration, of either version.
+fn planned(files: &Files) -> bool {
+    files.has("plans.json") || is_of_version_1(files)
+}
+
+/// Whether a folder is one of a configuration that version 1 trained.
+pub(super) fn is_of_version_1(files: &Files) -> bool {
+    files.has(PLANS_1) && !files.has("plans.json")
+}
+
 /// What lies below a folder.
 #[derive(Default)]
 struct Found {
@@ -83,13 +95,19 @@ fn below(files: &Files, depth: usize, into: &mut Found) -> Result<()> {
     }
     for name in files.folders()? {
         let inner = files.within(&name);
-        if name.split("__").count() == 3 && inner.has("plans.json") {
+        let parts = name.split("__").count();
+        if parts == 3 && inner.has("plans.json") || parts == 2 && is_of_version_1(&inner) {
             into.configurations.push(inner);
-        } else if depth > 1 && name.starts_with("Dataset") {
+        } else if depth > 1 && (name.starts_with("Dataset") || holds_version_1(&name)) {
             below(&inner, depth - 1, into)?;
         }
     }
     Ok(())
+}
+
+/// Whether folders of version 1 lie in a folder of this name: `CONFIGURATION/Task…/TRAINER__PLANS`.
+fn holds_version_1(name: &str) -> bool {
+    name.starts_with("Task") || ["2d", "3d_fullres", "3d_lowres", "nnUNet"].contains(&name)
 }
 
 /// Leaves out configurations that another one found needs as its first stage.
