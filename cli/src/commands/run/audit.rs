@@ -23,7 +23,7 @@ pub fn audit(g: &Global, a: &Run, cases: &[Case], folder: &Path) -> Result<(), F
     let (Some(n), Some(original)) = (a.audit, a.original.as_deref()) else { return Ok(()) };
     let file = folder.join(FILE);
     let mut audit = Audit::new(a.audit_margin, read(&file)?);
-    let settings = Settings { fast: a.fast, scores: false };
+    let settings = Settings { fast: a.fast, ..Settings::default() };
     let mut runners = Vec::new();
     for model in [original, a.model.as_str()] {
         runners.push(Runner { model: open(g, model)?.model(g)?, settings, features: Vec::new() });
