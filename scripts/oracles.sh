@@ -43,11 +43,11 @@ PY
   exit
 fi
 
-if ! .venv/bin/python -c 'import onnx, nibabel, scipy, skimage, sklearn, onnxruntime, openslide, imagecodecs, shapely' 2>/dev/null; then
+if ! .venv/bin/python -c 'import onnx, nibabel, scipy, skimage, sklearn, onnxruntime, openslide, imagecodecs, shapely, pydicom' 2>/dev/null; then
   python3 -m venv .venv || { echo "oracles: python3 with venv is missing (Debian, Ubuntu: apt-get install python3-venv; Fedora: dnf install python3 python3-pip)"; exit 1; }
   .venv/bin/pip install --quiet --disable-pip-version-check \
     onnx==1.22.0 numpy==2.4.6 nibabel==5.4.2 scipy==1.17.1 scikit-image==0.26.0 onnxruntime==1.32.0 scikit-learn==1.9.1 \
-    openslide-python==1.4.7 openslide-bin==4.0.1.2 tifffile==2026.3.3 imagecodecs==2026.3.6 shapely==2.1.2 \
+    openslide-python==1.4.7 openslide-bin==4.0.1.2 tifffile==2026.3.3 imagecodecs==2026.3.6 shapely==2.1.2 pydicom==3.0.1 \
     torchstain==1.4.1 SimpleITK==2.5.5
 fi
 

@@ -178,6 +178,23 @@ def photos(browser, work):
         look.close("photos, narrow")
 
 
+def classes(browser, work):
+    """Photos that were classified, one as a whole and one in windows, with their heat maps."""
+    golden = root / "crates/pipeline/tests/golden/heat"
+    run(golden / "heat.onnx", golden / "small.png", golden / "large.png", "-o", work / "classes", "--recipe", golden / "tiles.toml", "--heat")
+    say(len(list((work / "classes").glob("*_heat.png"))) == 2, "a heat map a photo")
+    with Served("view", work / "classes", "--no-open") as address:
+        look = Looked(browser, (1280, 800))
+        look.page.goto(address)
+        look.page.wait_for_selector("#list button")
+        next_case(look)
+        look.shot("class")
+        look.page.keyboard.press("h")
+        look.page.wait_for_timeout(1500)
+        look.shot("class_heat")
+        look.close("classes")
+
+
 def slides(browser, work):
     """A slide (SLIDE, run with MODEL and RECIPE), with outlines and a map of scores."""
     if not slide:
@@ -262,7 +279,7 @@ def main():
     with sync_playwright() as p:
         options = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
         browser = p.chromium.launch(executable_path="/usr/bin/chromium", args=options)
-        for part in (photos, volumes, slides, dropping):
+        for part in (photos, classes, volumes, slides, dropping):
             part(browser, work)
         browser.close()
     sys.exit(failed)

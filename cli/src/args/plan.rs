@@ -23,6 +23,9 @@ pub struct Plan {
     /// As of `run`: scores are written too.
     #[arg(long)]
     pub save_probabilities: bool,
+    /// As of `run`: heat maps are drawn too.
+    #[arg(long)]
+    pub heat: bool,
     /// As of `run`: of DICOM input only these series.
     #[arg(long, value_name = "SERIES")]
     pub series: Vec<String>,

@@ -25,6 +25,10 @@ pub struct Run {
     /// Also write the scores of every label: `NAME_prob.nii.gz` (`.png`; `.tif` for slides), or `NAME_prob_LABEL` for each of several.
     #[arg(long)]
     pub save_probabilities: bool,
+    /// Also write a heat map of each photo that is classified, `NAME_heat.png`: the score of each window where the recipe cuts the
+    /// photo into windows (`[tiles]`), else how much less the score is where a part of the photo is hidden (about 120 runs of the network).
+    #[arg(long)]
+    pub heat: bool,
     /// Segment only these labels, by their names: part models that give none of them do not run, and what is not named is in
     /// no result.
     #[arg(long, value_name = "NAME", value_delimiter = ',', alias = "roi-subset")]
@@ -41,6 +45,14 @@ pub struct Run {
     /// `NAME_labelmap.dcm`, smaller where there are many labels.
     #[arg(long, value_name = "KIND", num_args = 0..=1, require_equals = true, default_missing_value = "binary", value_parser = ["binary", "labelmap"])]
     pub seg: Option<String>,
+    /// Also write the picture to check a case by (`NAME_qc.png`) of DICOM series as a DICOM Secondary Capture, `NAME_qc.dcm`, which
+    /// carries of the patient what --seg does.
+    #[arg(long)]
+    pub sc: bool,
+    /// Also write the volumes of the labels of DICOM series as a DICOM structured report (TID 1500), `NAME_sr.dcm`, which carries
+    /// of the patient what --seg does.
+    #[arg(long)]
+    pub sr: bool,
     /// Format of volumes that are written [default: as the input where it is NIfTI, else nii.gz].
     #[arg(long, value_name = "FORMAT", value_parser = ["nii.gz", "nii", "nrrd", "mha"])]
     pub format: Option<String>,

@@ -44,7 +44,7 @@ fn models(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bo
     }
     if !images.is_empty() {
         let (mut ma, mut mb) = (load(&reference, a)?, load(g, b)?);
-        let settings = Settings { fast, scores: true };
+        let settings = Settings { fast, scores: true, heat: false };
         let paths: Vec<PathBuf> = images.into_iter().map(PathBuf::from).collect();
         if let Some(path) = paths.iter().find(|p| !p.exists()) {
             return Err(Failure::input(format!("{}: there is no such file or folder", path.display())));
@@ -78,7 +78,7 @@ fn models(g: &Global, a: &str, b: &str, inputs: &[String], size: usize, fast: bo
 /// Whether the second model is non-inferior, metric by metric, in the words of `optimize`.
 fn verdicts(g: &Global, a: &Compare) -> Outcome {
     let reference = Global { precision: None, ..g.clone() };
-    let settings = Settings { fast: a.fast, scores: false };
+    let settings = Settings { fast: a.fast, ..Settings::default() };
     let mut first = Runner { model: load(&reference, &a.model_a)?, settings, features: Vec::new() };
     let mut second = Runner { model: load(g, &a.model_b)?, settings, features: Vec::new() };
     let recipe = first.model.recipe.clone();

@@ -53,10 +53,14 @@ pub fn run(g: &Global, a: &Plan, given: &BTreeSet<String>) -> Outcome {
 /// The options of a run that say what it takes.
 fn batch(a: &Plan) -> Batch {
     Batch {
-        settings: Settings { fast: a.fast, scores: a.save_probabilities },
+        settings: Settings { fast: a.fast, scores: a.save_probabilities, heat: a.heat },
         frame: a.frame,
         mpp: a.mpp,
-        outputs: OutputOptions { probabilities: a.save_probabilities, ..OutputOptions::default() },
+        outputs: OutputOptions {
+            probabilities: a.save_probabilities,
+            heat: a.heat,
+            ..OutputOptions::default()
+        },
         ..Batch::default()
     }
 }

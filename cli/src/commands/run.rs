@@ -38,6 +38,9 @@ pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
         }),
         Some(_) | None => None,
     };
+    if a.sc || a.sr {
+        beside_dicom(&found.cases, if a.sc { "--sc" } else { "--sr" })?;
+    }
     if found.cases.is_empty() && found.skipped.is_empty() {
         let list: Vec<String> = a.inputs.iter().map(|p| p.display().to_string()).collect();
         let notes = found.notes.iter().map(|n| format!("; {n}")).collect::<String>();
@@ -65,7 +68,7 @@ pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
         model.join(other.graph, &other.sha256)?;
     }
     let batch = Batch {
-        settings: Settings { fast: a.fast, scores: a.save_probabilities },
+        settings: Settings { fast: a.fast, scores: a.save_probabilities, heat: a.heat },
         frame: a.frame,
         mpp: a.mpp,
         gzip: a.gzip,
@@ -73,7 +76,10 @@ pub fn run(g: &Global, a: &Run, given: &BTreeSet<String>) -> Outcome {
         shard: a.shard,
         outputs: OutputOptions {
             probabilities: a.save_probabilities,
+            heat: a.heat,
             segmentation,
+            capture: a.sc,
+            report: a.sr,
             keep_header: a.keep_header,
             redact_paths: a.redact_paths,
             ending: a.format.as_deref().and_then(|f| written_ending(&format!(".{f}"))),
@@ -104,9 +110,12 @@ pub(super) fn in_vain(recipe: &Recipe, given: &BTreeSet<String>) -> Result<(), F
         ("series", volumes, "is for volumes; the recipe takes images"),
         ("channel", volumes, "is for volumes; the recipe takes images"),
         ("seg", volumes && !recipe.is_image_level(), "is for segmentations of volumes"),
+        ("sc", volumes && !recipe.is_image_level(), "is for segmentations of volumes"),
+        ("sr", volumes && !recipe.is_image_level(), "is for segmentations of volumes"),
         ("keep-header", volumes, "is for volumes; the recipe takes images"),
         ("mpp", slides, "is for slides; the recipe has no [slide]"),
         ("gzip", slides, "is for outlines of slides; the recipe has no [slide]"),
+        ("heat", classes && !volumes, "is for classes of photos and tiles"),
         ("top", classes, "is for classes; the recipe's task is another"),
     ];
     match needs.iter().find(|(option, holds, _)| given.contains(*option) && !holds) {
@@ -124,11 +133,19 @@ fn wants_segmentation(recipe: &Recipe, cases: &[Case]) -> Result<bool, Failure> 
     }
 }
 
+/// Refuses objects beside DICOM series where no case is one.
+fn beside_dicom(cases: &[Case], option: &str) -> Result<(), Failure> {
+    match cases.is_empty() || cases.iter().any(|c| !c.series.is_empty()) {
+        true => Ok(()),
+        false => Err(Failure::usage(format!("{option} is for DICOM series; none of the cases is one"))),
+    }
+}
+
 /// What cases of a recipe are, for people.
 pub(super) fn kind(recipe: &Recipe) -> &'static str {
     match recipe.kind() {
         Kind::Volume => "volumes (.nii, .nii.gz, .mgz, DICOM series)",
-        Kind::Image => "photos, tiles or slides (PNG, JPEG, TIFF, WebP, BMP, SVS)",
+        Kind::Image => "photos, tiles or slides (PNG, JPEG, TIFF, WebP, BMP, HEIC, SVS, NDPI, DICOM)",
     }
 }
 

@@ -106,6 +106,14 @@ fn masks_are_also_segmentation_objects() {
         2,
         &["is for DICOM series"],
     );
+    let o = ampoule(&d, &["run", "tiny.onnx", "in", "-o", "all", "--sc", "--sr"]);
+    expect(&o, 0, &["1 done"]);
+    for name in ["qc", "sr"] {
+        let bytes = std::fs::read(d.path(&format!("all/2_sagittal_{name}.dcm"))).unwrap();
+        assert_eq!(&bytes[128..132], b"DICM", "{name}");
+    }
+    let o = ampoule(&d, &["run", "tiny.onnx", "head.nii.gz", "-o", "x", "--sr"]);
+    expect(&o, 2, &["--sr is for DICOM series"]);
     // It is named where it lies among images, and is none.
     std::fs::copy(d.path("out/2_sagittal_seg.dcm"), d.path("in/seg.dcm")).unwrap();
     let o = ampoule(&d, &["run", "tiny.onnx", "in", "-o", "again"]);
@@ -123,7 +131,7 @@ fn inspect_describes_series() {
         &["series 3 `T1 mprage sag` (MR, 7 files): 16x12x7 voxels of 0.900x1.100x1.500 mm", "a localizer"],
     );
     unpack(&d, "tilt", "tilt");
-    expect(&ampoule(&d, &["inspect", "tilt"]), 1, &["the gantry was tilted by 13.1 degrees"]);
+    expect(&ampoule(&d, &["inspect", "tilt"]), 0, &["16x14x7 voxels of 0.900x1.100x1.500 mm"]);
     unpack(&d, "enhanced", "one");
     expect(&ampoule(&d, &["inspect", "one/IM0000", "--json"]), 0, &["\"shape\":[16,12,7]"]);
 }

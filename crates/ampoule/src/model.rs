@@ -167,7 +167,7 @@ impl Model {
             return Err(Error::InputCount { name, times: 0 });
         };
         let case = Case { files: files.iter().map(PathBuf::from).collect(), ..Case::of_file(first) };
-        let settings = Settings { fast: self.options.fast, scores: self.options.probabilities };
+        let settings = Settings { fast: self.options.fast, scores: self.options.probabilities, heat: false };
         let pipeline = self.pipeline()?;
         let recipe = pipeline.recipe.clone();
         if let Some(missing) = recipe.input.get(files.len()) {
@@ -187,7 +187,7 @@ impl Model {
 
     /// Runs a case whose images are in memory: a volume for each `[[input]]` of the recipe, in its order, or a photo.
     pub fn predict_images(&mut self, images: Images) -> Result<Prediction> {
-        let settings = Settings { fast: self.options.fast, scores: self.options.probabilities };
+        let settings = Settings { fast: self.options.fast, scores: self.options.probabilities, heat: false };
         let pipeline = self.pipeline()?;
         let found = ampoule_pipeline::predict_images(pipeline, images, settings)?;
         Ok(Prediction::new(&pipeline.recipe, found))

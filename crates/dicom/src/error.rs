@@ -99,10 +99,10 @@ pub enum Error {
         /// File of another.
         second: String,
     },
-    /// Slices that are shifted against one another.
+    /// Slices that lie too far beside one another.
     #[error(
-        "the gantry was tilted by {degrees:.1} degrees, so that slices are shifted against one another; convert the series with \
-         dcm2niix, which corrects the tilt"
+        "its slices lean by {degrees:.1} degrees, more than a gantry is tilted, and lie beside one another; send the series again, or \
+         resample it with a program that knows the scanner"
     )]
     Tilt {
         /// Angle between the stack and the normal of its slices.
@@ -137,6 +137,9 @@ pub enum Error {
         /// What is allowed.
         limit_mib: u64,
     },
+    /// The tiles of a slide.
+    #[error(transparent)]
+    Slide(#[from] ampoule_imaging::slide::Error),
     /// What was assembled makes no volume.
     #[error(transparent)]
     Volume(#[from] ampoule_imaging::Error),

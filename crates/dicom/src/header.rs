@@ -214,7 +214,7 @@ impl PixelLayout {
 }
 
 /// The description of the series, else its protocol; empty where it names the patient.
-fn description(o: &InMemDicomObject) -> String {
+pub(crate) fn description(o: &InMemDicomObject) -> String {
     let of = |tag| text(o, tag).filter(|t| !t.is_empty());
     let told = of(tags::SERIES_DESCRIPTION).or_else(|| of(tags::PROTOCOL_NAME)).unwrap_or_default();
     let lower = told.to_lowercase();

@@ -183,6 +183,11 @@ impl Content {
         Content { length: bytes.len() as u64, bytes: Bytes::Memory(Cursor::new(bytes)) }
     }
 
+    /// Whether these are the bytes of a file as they lie on the disk.
+    pub fn is_file(&self) -> bool {
+        matches!(self.bytes, Bytes::File(_))
+    }
+
     /// Goes on by so many bytes, or back, and keeps what is buffered as far as it goes.
     pub fn skip(&mut self, by: i64) -> io::Result<()> {
         match &mut self.bytes {

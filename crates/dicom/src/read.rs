@@ -5,7 +5,7 @@ use crate::header::{self, Header};
 use crate::pixels;
 use crate::place::{Opener, Place};
 use crate::series::{assembled, slices};
-use crate::stack::{Slice, Stack};
+use crate::stack::{Lean, Slice, Stack};
 use ampoule_imaging::Nifti;
 use ampoule_imaging::nifti::DataType;
 
@@ -31,10 +31,16 @@ pub fn read(places: &[Place], frame: Option<usize>, most: u64) -> Result<Volume,
     }
     let stack = assembled(all, places)?;
     let chosen = chosen(&stack, frame)?;
-    let kind = Kind::of(chosen, &headers);
+    let kind = match stack.lean {
+        // Values between pixels.
+        Some(_) => Kind { datatype: DataType::F32, scaling: None },
+        None => Kind::of(chosen, &headers),
+    };
     Nifti::room(stack.dims, kind.datatype, most)?;
     let raw = voxels(&mut opener, places, &stack, chosen, &kind, most)?;
-    let mut image = Nifti::of_voxels(stack.dims, kind.datatype, raw, &stack.affine, notes(&headers))?;
+    let mut notes = notes(&headers);
+    notes.extend(stack.lean.as_ref().map(tilted));
+    let mut image = Nifti::of_voxels(stack.dims, kind.datatype, raw, &stack.affine, notes)?;
     if let Some([slope, intercept]) = kind.scaling {
         image.header.set_scaling(slope, intercept);
     }
@@ -52,6 +58,13 @@ fn notes(headers: &[Header]) -> Vec<String> {
         notes.push("the series is shown with black and white exchanged (MONOCHROME1); its values are taken as they are".into());
     }
     notes
+}
+
+fn tilted(lean: &Lean) -> String {
+    format!(
+        "the gantry was tilted by {:.1} degrees; slices were moved back within their planes, between pixels linearly, and lie in a grid of {} by {} pixels, which has the least value where no slice is",
+        lean.degrees, lean.size[0], lean.size[1]
+    )
 }
 
 /// The slices of one frame.
@@ -104,6 +117,7 @@ fn voxels(
     let mut order: Vec<usize> = (0..chosen.len()).collect();
     order.sort_by_key(|k| (chosen[*k].instance, chosen[*k].frame));
     let mut open: Option<(usize, header::Opened)> = None;
+    let mut least = f32::INFINITY;
     for k in order {
         let slice = &chosen[k];
         if open.as_ref().is_none_or(|(i, _)| *i != slice.instance) {
@@ -114,6 +128,10 @@ fn voxels(
         let frame = match kind.scaling {
             Some(_) => frame,
             None => scaled(&frame, pixels::datatype(&opened.header.layout), slice),
+        };
+        let frame = match &stack.lean {
+            Some(lean) => moved_back(lean, &frame, (k, pixels_of(&opened.header)), &mut least),
+            None => frame,
         };
         if frame.len() != plane {
             return Err(Error::damaged(format!(
@@ -127,7 +145,31 @@ fn voxels(
             .zip(frame.chunks_exact(line))
             .for_each(|(to, from)| to.copy_from_slice(from));
     }
+    if stack.lean.is_some() {
+        let shown = if least.is_finite() { least } else { 0.0 };
+        for v in raw.as_chunks_mut::<4>().0 {
+            if f32::from_le_bytes(*v).is_nan() {
+                *v = shown.to_le_bytes();
+            }
+        }
+    }
     Ok(raw)
+}
+
+/// Columns times rows of an instance.
+fn pixels_of(h: &Header) -> usize {
+    h.rows * h.columns
+}
+
+/// Slice `k` in float32, of so many pixels, on the straight grid; nothing where it has another number. `least` becomes the
+/// least value so far.
+fn moved_back(lean: &Lean, frame: &[u8], (k, pixels): (usize, usize), least: &mut f32) -> Vec<u8> {
+    let values: Vec<f32> = frame.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    if values.len() != pixels {
+        return Vec::new();
+    }
+    *least = values.iter().fold(*least, |a, v| a.min(*v));
+    lean.straightened(&values, k).into_iter().flat_map(f32::to_le_bytes).collect()
 }
 
 /// Values of a slice in float32.

@@ -4,11 +4,11 @@
 //! It belongs to the patient and the study of that series: their names, dates and UIDs, which an archive files it by, are
 //! copied. Nothing else of the patient is.
 
-mod codes;
+pub(crate) mod codes;
 mod dataset;
 mod frames;
 mod segments;
-mod shared;
+pub(crate) mod shared;
 
 use crate::header::{self, Header};
 use crate::place::{Opener, Place};
@@ -92,7 +92,10 @@ impl Segmentation<'_> {
         let walked = walk::walk(opener.open(first)?, shared::COPIED, most)?;
         let study = header::parse(&walked.header, &walked.syntax)?;
         let origin = Origin { stack, headers, frame };
-        let object = dataset::object(self, &origin, &study)?;
+        // Labels of a stack that leans were found on a straight grid.
+        let own = origin.stack.lean.as_ref().map(|lean| lean.back(self.labels));
+        let this = Segmentation { labels: own.as_ref().unwrap_or(self.labels), ..*self };
+        let object = dataset::object(&this, &origin, &study)?;
         let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
         let file = object
             .with_meta(meta)

@@ -47,21 +47,7 @@ pub struct Shape {
 impl Series {
     /// A name for results: number and description, of letters, digits, `-` and `_`.
     pub fn name(&self) -> String {
-        let mut name = String::new();
-        for c in self.description.chars().take(64) {
-            match c {
-                c if c.is_alphanumeric() || c == '-' => name.push(c),
-                _ if name.ends_with('_') || name.is_empty() => {}
-                _ => name.push('_'),
-            }
-        }
-        let name = name.trim_matches(['_', '-']);
-        match (self.number, name.is_empty()) {
-            (Some(n), false) => format!("{n}_{name}"),
-            (Some(n), true) => format!("series_{n}"),
-            (None, false) => name.to_owned(),
-            (None, true) => "series".into(),
-        }
+        named(self.number, &self.description)
     }
 
     /// The series in a few words, for lists and messages.
@@ -81,6 +67,25 @@ impl Series {
             false => !text.is_empty() && self.description.to_lowercase().contains(&text.to_lowercase()),
         };
         self.uid == text || self.number.is_some_and(|n| text.parse() == Ok(n)) || part()
+    }
+}
+
+/// A name for results: number and description, of letters, digits, `-` and `_`.
+pub(crate) fn named(number: Option<i64>, description: &str) -> String {
+    let mut name = String::new();
+    for c in description.chars().take(64) {
+        match c {
+            c if c.is_alphanumeric() || c == '-' => name.push(c),
+            _ if name.ends_with('_') || name.is_empty() => {}
+            _ => name.push('_'),
+        }
+    }
+    let name = name.trim_matches(['_', '-']);
+    match (number, name.is_empty()) {
+        (Some(n), false) => format!("{n}_{name}"),
+        (Some(n), true) => format!("series_{n}"),
+        (None, false) => name.to_owned(),
+        (None, true) => "series".into(),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Slices put in order by where they lie, or the reason why they make no volume.
 
 mod frames;
+mod lean;
 mod vector;
 
 use crate::Error;
 use crate::header::Key;
 use ampoule_imaging::geometry::Affine;
+pub(crate) use lean::Lean;
 use vector::{cross, dot, length, minus, plus, times};
 
 /// Directions that differ by no more than this in any component are one.
@@ -40,7 +42,7 @@ pub(crate) struct Slice {
 /// Slices that make a volume, or several on one grid.
 #[derive(Debug)]
 pub(crate) struct Stack {
-    /// Columns, rows, slices.
+    /// Columns, rows, slices; of a stack that leans, those of the straight grid around it.
     pub dims: [usize; 3],
     /// From voxels (columns, rows from the last one up, slices along their normal) to mm (RAS).
     pub affine: Affine,
@@ -48,6 +50,8 @@ pub(crate) struct Stack {
     pub frames: Vec<Vec<Slice>>,
     /// What tells frames apart, and its values; empty for one.
     pub by: (&'static str, Vec<String>),
+    /// How the slices are shifted against one another, where they are.
+    pub lean: Option<Lean>,
 }
 
 /// Puts the slices of a series in order. `name` gives the file of an instance, for messages.
@@ -62,7 +66,7 @@ pub(crate) fn stack(slices: Vec<Slice>, name: &dyn Fn(usize) -> String) -> Resul
     let (frames, by) = frames::apart(placed, name)?;
     let (mut step, mut origin) = ([0.0; 3], [0.0; 3]);
     for (i, frame) in frames.iter().enumerate() {
-        let own = straight(frame, normal, spacing, name)?;
+        let own = in_line(frame, normal, spacing, name)?;
         if i == 0 {
             (step, origin) = (own, frame[0].position);
         } else if length(minus(frame[0].position, origin)) > SAME_MM {
@@ -75,12 +79,20 @@ pub(crate) fn stack(slices: Vec<Slice>, name: &dyn Fn(usize) -> String) -> Resul
     // Rows go from the last one up, as in NIfTI files that converters write.
     let across = times(row, spacing[1]);
     let down = times(column, spacing[0]);
-    let corner = plus(origin, times(down, size[0] as f64 - 1.0));
+    let lean = Lean::of(step, normal, [across, down], [size[1], size[0]], frames[0].len())?;
+    let mut dims = [size[1], size[0], frames[0].len()];
+    if let Some(lean) = &lean {
+        let [x, y] = lean.start;
+        origin = plus(origin, plus(times(across, x), times(down, y)));
+        step = times(normal, dot(step, normal));
+        dims[..2].copy_from_slice(&lean.size);
+    }
+    let corner = plus(origin, times(down, dims[1] as f64 - 1.0));
     let up = times(down, -1.0);
     // The patient's system is left, posterior, superior.
     let ras = |i: usize| if i < 2 { -1.0 } else { 1.0 };
     let affine = Affine([0, 1, 2].map(|i| [across[i], up[i], step[i], corner[i]].map(|v| v * ras(i))));
-    Ok(Stack { dims: [size[1], size[0], frames[0].len()], affine, frames, by })
+    Ok(Stack { dims, affine, frames, by, lean })
 }
 
 /// The normal of a slice; refuses directions that are no unit vectors at a right angle.
@@ -130,7 +142,7 @@ fn plane(s: &Slice) -> &'static str {
 }
 
 /// The way from one slice to the next, where all lie in one straight line at equal distances.
-fn straight(
+fn in_line(
     frame: &[Slice],
     normal: [f64; 3],
     spacing: [f64; 2],
@@ -138,10 +150,7 @@ fn straight(
 ) -> Result<[f64; 3], Error> {
     let ([first, .., last], n) = (frame, frame.len()) else { return Err(Error::OneSlice) };
     let way = minus(last.position, first.position);
-    let along = dot(way, normal);
     equal_distances(frame, normal, name)?;
-    let beside = length(minus(way, times(normal, along)));
-    let degrees = beside.atan2(along).to_degrees();
     let tolerance = 0.05 * spacing[0].min(spacing[1]);
     let step = times(way, 1.0 / (n as f64 - 1.0));
     for (i, s) in frame.iter().enumerate() {
@@ -151,10 +160,7 @@ fn straight(
             return Err(Error::Shifted { file: name(s.instance), apart });
         }
     }
-    match beside > tolerance && degrees > STRAIGHT {
-        true => Err(Error::Tilt { degrees }),
-        false => Ok(step),
-    }
+    Ok(step)
 }
 
 fn equal_distances(frame: &[Slice], normal: [f64; 3], name: &dyn Fn(usize) -> String) -> Result<(), Error> {

@@ -70,7 +70,7 @@ impl Runner {
     pub fn new(graph: &Graph, recipe: &str, options: &Options, fast: bool) -> Result<Self> {
         let mut model = Model::from_graph(graph.clone(), Some(recipe), String::new(), options.clone())?;
         model.max_ram = options.max_bytes;
-        Ok(Runner { model, settings: Settings { fast, scores: false }, features: Vec::new() })
+        Ok(Runner { model, settings: Settings { fast, ..Settings::default() }, features: Vec::new() })
     }
 
     /// Holds the whole process to `most` bytes of resident memory.

@@ -106,6 +106,23 @@ impl Photo {
         Photo { notes: self.notes.clone(), mpp: self.mpp, ..Photo::new(width, height, out) }
     }
 
+    /// The part of `size` from `start` on, which lies in the photo; beyond its right and lower border it is mirrored.
+    pub fn mirrored_part(&self, start: [usize; 2], size: [usize; 2]) -> Photo {
+        // Which pixel of `n` is seen at a place, mirrored as often as it takes.
+        let mirror = |at: usize, n: usize| {
+            let at = at % (2 * n).max(1);
+            if at < n { at } else { 2 * n - 1 - at }
+        };
+        let mut rgb = Vec::with_capacity(3 * size[0] * size[1]);
+        for y in start[1]..start[1] + size[1] {
+            let y = mirror(y, self.height);
+            for x in start[0]..start[0] + size[0] {
+                rgb.extend(self.at(mirror(x, self.width), y));
+            }
+        }
+        Photo { mpp: self.mpp, ..Photo::new(size[0], size[1], rgb) }
+    }
+
     /// The middle, as torchvision's `CenterCrop`: offsets are halves of the difference, rounded to the
     /// even neighbour; smaller photos get black borders.
     pub fn centre(&self, width: usize, height: usize) -> Photo {

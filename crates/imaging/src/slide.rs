@@ -1,11 +1,13 @@
-//! Whole slides: TIFF, BigTIFF, pyramids of them, OME-TIFF and Aperio SVS, read by region.
+//! Whole slides: TIFF, BigTIFF, pyramids of them, OME-TIFF, and those of Aperio, Hamamatsu, Leica and Philips, read by region.
 //!
 //! Only the levels of the pyramid can be read. Thumbnails and the pictures of the label and of the whole
 //! glass, which can name a patient, are recognised and never opened.
 
 mod cache;
 mod levels;
+mod scanners;
 mod thumbnail;
+mod tiled;
 mod white;
 
 pub use crate::formats::tif::Error;
@@ -18,6 +20,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+pub use tiled::{TileColours, TilePacking, TiledImage};
 
 /// One resolution of a slide.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +31,14 @@ pub struct Level {
     pub height: u64,
     /// How many pixels of level 0 are one of this level's, along a side.
     pub downsample: f64,
+}
+
+impl Level {
+    fn of(page: &Page, finest: &Page) -> Level {
+        let (across, down) =
+            (finest.width as f64 / page.width as f64, finest.height as f64 / page.height as f64);
+        Level { width: page.width, height: page.height, downsample: (across + down) / 2.0 }
+    }
 }
 
 /// An open slide. It may be read from many threads.
@@ -44,8 +55,9 @@ pub struct Slide {
     pages: Vec<Page>,
     /// The value of white in samples of 16 bits.
     white: u32,
-    file: Mutex<File>,
-    length: u64,
+    /// Files with their lengths, and which of them holds each level.
+    files: Vec<(Mutex<File>, u64)>,
+    file_of: Vec<usize>,
     cache: Mutex<Cache>,
 }
 
@@ -60,22 +72,24 @@ impl Slide {
         let mut found = levels::choose(tif::pages(BufReader::new(file.try_clone()?))?)?;
         let white = white::of(&mut file, length, &mut found)?;
         let first = &found.pages[0];
-        let levels = found.pages.iter().map(|p| {
-            let downsample =
-                (first.width as f64 / p.width as f64 + first.height as f64 / p.height as f64) / 2.0;
-            Level { width: p.width, height: p.height, downsample }
-        });
-        Ok(Slide {
-            levels: levels.collect(),
-            mpp: found.mpp,
-            notes: found.notes,
-            kind: found.kind,
-            pages: found.pages,
-            white,
-            file: Mutex::new(file),
-            length,
-            cache: Mutex::new(Cache::new(cache_bytes)),
-        })
+        let levels = found.pages.iter().map(|p| Level::of(p, first)).collect();
+        let files = (vec![(Mutex::new(file), length)], vec![0; found.pages.len()]);
+        let levels::Levels { pages, mpp, notes, kind } = found;
+        Ok(Slide::of(levels, mpp, notes, kind, pages, white, files, cache_bytes))
+    }
+
+    fn of(
+        levels: Vec<Level>,
+        mpp: Option<f64>,
+        notes: Vec<String>,
+        kind: &'static str,
+        pages: Vec<Page>,
+        white: u32,
+        (files, file_of): (Vec<(Mutex<File>, u64)>, Vec<usize>),
+        cache_bytes: usize,
+    ) -> Slide {
+        let cache = Mutex::new(Cache::new(cache_bytes));
+        Slide { levels, mpp, notes, kind, pages, white, files, file_of, cache }
     }
 
     /// Keeps decoded tiles up to this many bytes.
@@ -146,8 +160,9 @@ impl Slide {
             e => e,
         };
         let data = {
-            let mut file = self.file.lock().unwrap_or_else(|e| e.into_inner());
-            tif::chunks::load(&mut *file, self.length, p, [cx, cy]).map_err(place)?
+            let (file, length) = &self.files[self.file_of[level]];
+            let mut file = file.lock().unwrap_or_else(|e| e.into_inner());
+            tif::chunks::load(&mut *file, *length, p, [cx, cy]).map_err(place)?
         };
         let size = self.bounds(level, [cx, cy]).1;
         tif::to_rgb8(p, &data, size, self.white).map(Some).map_err(place)

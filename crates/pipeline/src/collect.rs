@@ -82,7 +82,9 @@ pub fn collect_series(
             let found = manifest(recipe, input)?;
             out.cases.extend(found.cases);
             out.skipped.extend(found.skipped);
-        } else if recipe.kind() == Kind::Volume && (series::is_dicom(input) || series::is_directory(input)) {
+        } else if series::is_dicom(input) && (recipe.kind() == Kind::Volume || !ampoule_dicom::is_zip(input))
+            || recipe.kind() == Kind::Volume && series::is_directory(input)
+        {
             let found = series::instances(input)?;
             instances.extend(found.into_iter().map(|p| (within(&p, ""), p)).map(|(w, p)| (p, w)));
         } else {
@@ -102,7 +104,10 @@ pub fn collect_series(
         return Err(Error::NoSeries { asked: asked.clone(), there: Vec::new() });
     }
     if !instances.is_empty() {
-        let found = series::cases(instances, recipe, choice)?;
+        let found = match recipe.kind() {
+            Kind::Volume => series::cases(instances, recipe, choice)?,
+            Kind::Image => series::slides(instances),
+        };
         out.cases.extend(found.cases);
         out.skipped.extend(found.skipped);
         out.notes.extend(found.notes);
@@ -215,7 +220,7 @@ impl Walk<'_> {
         }
         let ending = |e: &str| name.to_ascii_lowercase().ends_with(e);
         let format = match Format::of(&path) {
-            Ok(Some(Format::Dicom)) if volumes => return self.instance(path, name, within),
+            Ok(Some(Format::Dicom)) => return self.instance(path, name, within),
             Ok(None)
                 if volumes
                     && (Format::Dicom.endings().iter().any(|e| ending(e))

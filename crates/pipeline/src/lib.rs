@@ -69,7 +69,7 @@ pub use memory::{
 pub use model::{Model, RECIPE_KEY};
 pub use nearest::nearest;
 pub use plan::{CasePlan, Described, Planner, Stage};
-pub use predict::{Planned, Settings, Timings, Workspace};
+pub use predict::{HeatMap, Planned, Settings, Timings, Workspace};
 pub use read::{Images, grids_differ, read_image};
 pub use recipe::Recipe;
 pub use record::{OnSlide, Record, Written, sha256_case};
@@ -78,9 +78,9 @@ pub use run::{
     CaseResult, Merged, Outcome, Prediction, Progress, Runner, Summary, merge_folders, predict_case,
     predict_images, run_cases,
 };
-pub use series::{SeriesChoice, series_in};
+pub use series::{SeriesChoice, series_in, slide_of};
 pub use shard::Shard;
-pub use slides::is_slide;
+pub use slides::{is_slide, open_slide};
 pub use table::Table;
 pub use watch::Watch;
 pub use write::OutputOptions;

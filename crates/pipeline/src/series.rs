@@ -6,7 +6,7 @@ use crate::case::Case;
 use crate::memory::Allowance;
 use crate::recipe::{Input, Recipe};
 use crate::{Error, Result};
-use ampoule_dicom::{Place, Scan, Series};
+use ampoule_dicom::{Other, Place, Scan, Series, WholeSlide};
 use ampoule_imaging::formats::Format;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -134,16 +134,7 @@ pub(crate) fn cases(
     let chosen: Vec<String> = choice.only.iter().chain(named).cloned().collect();
     let places: Vec<Place> = found.keys().cloned().collect();
     let scan = ampoule_dicom::scan(&places, Allowance::of_process().room);
-    let mut out = SeriesCases::default();
-    for o in &scan.others {
-        let files = if o.count == 1 { "1 file".to_owned() } else { format!("{} files", o.count) };
-        let told = format!(
-            "{} is {}, no volume, and was left alone ({files} of this kind)",
-            o.file.display(),
-            o.what
-        );
-        out.notes.push(told);
-    }
+    let mut out = SeriesCases { notes: left_alone(&scan.others, "volume"), ..SeriesCases::default() };
     if scan.foreign > 0 {
         out.notes
             .push(format!("{} entries of ZIP files are no DICOM files and were left alone", scan.foreign));
@@ -168,6 +159,42 @@ pub(crate) fn cases(
         }
     }
     Ok(out)
+}
+
+/// Notes on objects that are of no use where `wanted` is looked for.
+fn left_alone(others: &[Other], wanted: &str) -> Vec<String> {
+    let one = |o: &Other| {
+        let files = if o.count == 1 { "1 file".to_owned() } else { format!("{} files", o.count) };
+        let (file, what) = (o.file.display(), &o.what);
+        format!("{file} is {what}, no {wanted}, and was left alone ({files} of this kind)")
+    };
+    others.iter().map(one).collect()
+}
+
+/// The whole slides of `found` (each instance with its folder within the results) as cases.
+pub(crate) fn slides(found: BTreeMap<Place, String>) -> SeriesCases {
+    let places: Vec<Place> = found.keys().cloned().collect();
+    let scan = ampoule_dicom::whole_slides(&places, Allowance::of_process().room);
+    let one = |s: WholeSlide| {
+        let folder = shared(s.places.iter().filter_map(|p| found.get(p)));
+        let name = if folder.is_empty() { s.name } else { format!("{folder}/{}", s.name) };
+        let files = vec![s.places.first().map(Place::shown).unwrap_or_default()];
+        Case { name, files, series: vec![s.places], ..Case::default() }
+    };
+    SeriesCases {
+        cases: scan.slides.into_iter().map(one).collect(),
+        skipped: scan.failed.into_iter().map(|(path, e)| (path, e.to_string())).collect(),
+        notes: left_alone(&scan.others, "slide"),
+    }
+}
+
+/// The case of the whole slide that a file of DICOM is a level of, among the files beside it; `None` where it is of none.
+pub fn slide_of(path: &Path) -> Result<Option<Case>> {
+    let mut places = Vec::new();
+    below(path.parent().unwrap_or(path), 0, &mut places)?;
+    let scan = ampoule_dicom::whole_slides(&places, Allowance::of_process().room);
+    let own = scan.slides.into_iter().find(|s| s.places.iter().any(|p| p.path == path));
+    Ok(own.map(|s| Case { series: vec![s.places], ..Case::of_file(path) }))
 }
 
 /// The first file of a series.

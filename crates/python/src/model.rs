@@ -50,7 +50,7 @@ pub(crate) struct Opening {
 impl Opening {
     /// Choices that change results.
     pub(crate) fn settings(&self, probabilities: bool) -> Settings {
-        Settings { fast: self.fast, scores: probabilities }
+        Settings { fast: self.fast, scores: probabilities, heat: false }
     }
 
     /// Opens the model.

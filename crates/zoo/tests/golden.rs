@@ -108,7 +108,8 @@ fn shell_gives_the_package_s_probabilities() {
     let golden = workspace().join("crates/imaging/tests/golden/shell");
     let read = |name: &str| Photo::read(&golden.join(name)).unwrap();
     let case = Case::of_file(&golden.join("picture.png"));
-    let scores = predict_case(&mut model, &case, Settings { fast: false, scores: true }).unwrap().scores;
+    let scores =
+        predict_case(&mut model, &case, Settings { scores: true, ..Settings::default() }).unwrap().scores;
     assert_eq!(scores.len(), 2, "lumen and epithelium");
     let want = read("probabilities.png");
     let label = |(k, v): &(usize, ampoule_imaging::Volume<f32>)| -> Vec<f32> {

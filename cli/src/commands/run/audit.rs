@@ -55,7 +55,7 @@ pub fn open_audit(g: &Global, a: &Run, folder: &Path) -> Result<Option<Auditing>
         false => read(&file, &question)?,
     };
     let audit = Audit::new(a.audit_margin, rows);
-    let settings = Settings { fast: a.fast, scores: false };
+    let settings = Settings { fast: a.fast, ..Settings::default() };
     Ok(Some(Auditing { every: n as usize, file, question, audit, models, settings }))
 }
 

@@ -3,7 +3,7 @@
 
 /// A code of a scheme with its meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Code<'a> {
+pub(crate) struct Code<'a> {
     pub scheme: &'static str,
     pub value: &'a str,
     pub meaning: &'a str,
@@ -17,10 +17,10 @@ const fn snomed(value: &'static str, meaning: &'static str) -> Code<'static> {
     Code { scheme: "SCT", value, meaning }
 }
 
-pub(super) const DERIVED: Code = dcm("113076", "Segmentation");
-pub(super) const SOURCE: Code = dcm("121322", "Source image for image processing operation");
-pub(super) const BACKGROUND: Code = dcm("125040", "Background");
-pub(super) const INTELLIGENCE: Code = dcm("123110", "Artificial Intelligence");
+pub(crate) const DERIVED: Code = dcm("113076", "Segmentation");
+pub(crate) const SOURCE: Code = dcm("121322", "Source image for image processing operation");
+pub(crate) const BACKGROUND: Code = dcm("125040", "Background");
+pub(crate) const INTELLIGENCE: Code = dcm("123110", "Artificial Intelligence");
 
 const ANATOMY: Code = snomed("123037004", "Anatomical Structure");
 const ALTERED: Code = snomed("49755003", "Morphologically Altered Structure");
@@ -47,7 +47,7 @@ const KNOWN: &[(&str, Code, Code)] = &[
 ];
 
 /// Category and type of a label.
-pub(super) fn of(name: &str) -> [Code<'_>; 2] {
+pub(crate) fn of(name: &str) -> [Code<'_>; 2] {
     let lower = name.to_lowercase();
     let mut names = lower.split(|c: char| !c.is_alphabetic());
     let own = Code { scheme: "99AMPOULE", value: short(name, 16), meaning: short(name, 64) };

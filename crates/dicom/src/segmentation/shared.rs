@@ -10,7 +10,7 @@ use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 
 /// What files an object in an archive: the modules Patient and General Study as far as the standard requires them, sorted.
-pub(super) const COPIED: &[Tag] = &[
+pub(crate) const COPIED: &[Tag] = &[
     tags::SPECIFIC_CHARACTER_SET,
     tags::STUDY_DATE,
     tags::STUDY_TIME,
@@ -24,7 +24,7 @@ pub(super) const COPIED: &[Tag] = &[
 ];
 
 /// Copies the elements of patient and study; one that is missing is empty.
-pub(super) fn copy(study: &InMemDicomObject, into: &mut InMemDicomObject) {
+pub(crate) fn copy(study: &InMemDicomObject, into: &mut InMemDicomObject) {
     for (tag, vr) in
         COPIED.iter().zip([VR::CS, VR::DA, VR::TM, VR::SH, VR::PN, VR::LO, VR::DA, VR::CS, VR::UI, VR::SH])
     {
@@ -32,29 +32,29 @@ pub(super) fn copy(study: &InMemDicomObject, into: &mut InMemDicomObject) {
     }
 }
 
-pub(super) fn text(tag: Tag, vr: VR, value: &str) -> InMemElement {
+pub(crate) fn text(tag: Tag, vr: VR, value: &str) -> InMemElement {
     DataElement::new(tag, vr, PrimitiveValue::from(value))
 }
 
-pub(super) fn words(tag: Tag, vr: VR, values: &[&str]) -> InMemElement {
+pub(crate) fn words(tag: Tag, vr: VR, values: &[&str]) -> InMemElement {
     let all = values.iter().map(|v| (*v).to_owned()).collect();
     DataElement::new(tag, vr, PrimitiveValue::Strs(all))
 }
 
-pub(super) fn number(tag: Tag, value: u16) -> InMemElement {
+pub(crate) fn number(tag: Tag, value: u16) -> InMemElement {
     DataElement::new(tag, VR::US, PrimitiveValue::from(value))
 }
 
-pub(super) fn sequence(tag: Tag, items: Vec<InMemDicomObject>) -> InMemElement {
+pub(crate) fn sequence(tag: Tag, items: Vec<InMemDicomObject>) -> InMemElement {
     DataElement::new(tag, VR::SQ, DataSetSequence::from(items))
 }
 
-pub(super) fn item(elements: impl IntoIterator<Item = InMemElement>) -> InMemDicomObject {
+pub(crate) fn item(elements: impl IntoIterator<Item = InMemElement>) -> InMemDicomObject {
     InMemDicomObject::from_element_iter(elements)
 }
 
 /// Decimal strings of at most 16 characters.
-pub(super) fn decimals(tag: Tag, values: &[f64]) -> InMemElement {
+pub(crate) fn decimals(tag: Tag, values: &[f64]) -> InMemElement {
     let all: Vec<String> = values.iter().map(|v| decimal(*v)).collect();
     words(tag, VR::DS, &all.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -70,7 +70,7 @@ fn decimal(v: f64) -> String {
 }
 
 /// A sequence of one code.
-pub(super) fn coded(tag: Tag, code: &Code<'_>) -> InMemElement {
+pub(crate) fn coded(tag: Tag, code: &Code<'_>) -> InMemElement {
     let one = item([
         text(tags::CODE_VALUE, VR::SH, code.value),
         text(tags::CODING_SCHEME_DESIGNATOR, VR::SH, code.scheme),

@@ -238,22 +238,21 @@ formats! {
         family: Slide,
         endings: [".ndpi"],
         marks: [],
-        advice: "Hamamatsu slides (NDPI) are not read; convert them to a pyramidal TIFF, with vips tiffsave or \
-                 ndpi2tiff for example",
+        advice: "",
     }
     Scn {
         name: "Leica SCN",
         family: Slide,
         endings: [".scn"],
         marks: [],
-        advice: "Leica slides (SCN) are not read; convert them to a pyramidal TIFF, with vips tiffsave for example",
+        advice: "",
     }
     PhilipsTiff {
         name: "Philips TIFF",
         family: Slide,
         endings: [],
         marks: [],
-        advice: "Philips slides are not read; convert them to a pyramidal TIFF, with vips tiffsave for example",
+        advice: "",
     }
     VentanaBif {
         name: "Ventana BIF",

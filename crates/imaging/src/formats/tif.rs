@@ -12,12 +12,14 @@ mod kind;
 mod ome;
 mod page;
 mod pixels;
+mod restarts;
 mod unpack;
+pub(crate) mod xml;
 
 pub(crate) use jpeg::stream as jpeg_stream;
 pub(crate) use kind::{Kind, kind, same_shape};
 pub(crate) use ome::{attribute as ome_attribute, size as ome_size};
-pub(crate) use page::{Colour, Numbers, Packing, Page, pages, summaries};
+pub(crate) use page::{Colour, Numbers, Packing, Page, Predictor, pages, summaries};
 pub(crate) use pixels::{to_rgb8, to_values, usable, wide};
 
 /// Most pixels of one chunk: an untiled image of this size takes 768 MiB.

@@ -19,7 +19,9 @@ pub(super) fn opened(path: &Path, most: u64) -> Result<(File, Budget), Error> {
         let reason = if length == 0 { "it is empty" } else { "its first bytes are those of no image" };
         return Err(Error::Format { reason: reason.into() });
     };
-    if matches!(format.family(), Family::Volume) || format.support().is_err() {
+    // The first image of these may be the whole glass with its label.
+    let glass = matches!(format, Format::Ndpi | Format::Scn | Format::PhilipsTiff);
+    if glass || matches!(format.family(), Family::Volume) || format.support().is_err() {
         return Err(Error::Unreadable { format });
     }
     Ok((file, Budget { format, file: length, most }))

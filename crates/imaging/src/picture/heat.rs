@@ -43,9 +43,9 @@ fn upon(grey: u8, value: f32) -> [u8; 3] {
 }
 
 /// A probability map over a photo: `values` from 0 to 1, row by row, on a grid of `size` (across, down) that
-/// covers the whole photo, in colours that get evenly lighter upon the photo in grey, with a colour bar. Where values are not numbers (outside of tissue) the grey is left bare. Values
+/// covers the whole photo, of which 1 stands for `top`, in colours that get evenly lighter upon the photo in grey, with a colour bar. Where values are not numbers (outside of tissue) the grey is left bare. Values
 /// of another count than the grid's are not drawn, which the picture says.
-pub fn heat_map(photo: &Photo, values: &[f32], size: [usize; 2], title: &str) -> Photo {
+pub fn heat_map(photo: &Photo, values: &[f32], size: [usize; 2], top: f32, title: &str) -> Photo {
     let fits = size[0].checked_mul(size[1]) == Some(values.len()) && !values.is_empty();
     let mut lines = Vec::new();
     if !fits {
@@ -58,7 +58,7 @@ pub fn heat_map(photo: &Photo, values: &[f32], size: [usize; 2], title: &str) ->
     }
     let mut canvas = stage.canvas(&header);
     let right = stage.at[0] + stage.shown.width;
-    bar(&mut canvas, right + 14, stage.at[1] + 12, stage.shown.height.saturating_sub(24));
+    bar(&mut canvas, right + 14, stage.at[1] + 12, stage.shown.height.saturating_sub(24), top);
     canvas.into_photo()
 }
 
@@ -77,8 +77,8 @@ fn colour_in(photo: &mut Photo, values: &[f32], size: [usize; 2]) {
     }
 }
 
-/// A bar of the colours, 1 at the top, with numbers.
-fn bar(canvas: &mut Canvas, x: usize, y: usize, height: usize) {
+/// A bar of the colours, 1 at the top and shown as `top`, with numbers.
+fn bar(canvas: &mut Canvas, x: usize, y: usize, height: usize, top: f32) {
     let last = height.saturating_sub(1).max(1);
     for row in 0..height {
         let c = upon(GROUND, 1.0 - row as f32 / last as f32);
@@ -89,7 +89,8 @@ fn bar(canvas: &mut Canvas, x: usize, y: usize, height: usize) {
     for i in 0..=steps {
         let at = y + last * (steps - i) / steps;
         canvas.fill(Rect { x: x + 18, y: at, width: 4, height: 1 }, DIM, 1.0);
-        let text = format!("{}", i as f32 / steps as f32);
+        let share = i as f32 / steps as f32;
+        let text = if top == 1.0 { format!("{share}") } else { format!("{:.3}", share * top) };
         canvas.text(x + 25, at.saturating_sub(Font::Small.height() / 2), &text, Font::Small, DIM);
     }
 }

@@ -53,12 +53,12 @@ fn photos_of_any_size_have_pictures() {
         let p = overlay(&photo, &labels, &legend(9), Some(0.5), "name");
         assert!(p.width.max(p.height) <= 2080 && p.width >= 480, "{w}×{h} gives {}×{}", p.width, p.height);
         let values = vec![0.5; w * h];
-        heat_map(&photo, &values, [w, h], "name");
-        heat_map(&photo, &[f32::NAN], [1, 1], "name");
+        heat_map(&photo, &values, [w, h], 1.0, "name");
+        heat_map(&photo, &[f32::NAN], [1, 1], 0.2, "name");
     }
     let photo = Photo::new(2, 2, vec![0; 12]);
     overlay(&photo, &[1u8], &[], Some(f64::NAN), "short");
-    heat_map(&photo, &[0.5], [usize::MAX, 2], "long");
+    heat_map(&photo, &[0.5], [usize::MAX, 2], 1.0, "long");
 }
 
 #[test]

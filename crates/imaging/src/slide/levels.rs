@@ -1,6 +1,6 @@
 //! Which images of a file are its pyramid, and how large a pixel is.
 
-use super::Error;
+use super::{Error, scanners};
 use crate::formats::tif::{self, Colour, Kind, Page, damaged, same_shape};
 
 /// The levels of a file's pyramid.
@@ -22,30 +22,45 @@ pub(super) fn choose(pages: Vec<Page>) -> Result<Levels, Error> {
     }
     let mut notes = Vec::new();
     let description = pages.first().map(|p| p.description.clone()).unwrap_or_default();
-    let mut levels = pyramid(candidates(kind, pages, &mut notes)?, kind, &mut notes)?;
+    let (found, own) = candidates(kind, pages, &mut notes)?;
+    let mut levels = pyramid(found, kind, &mut notes)?;
     let base = &levels[0];
     if base.samples > base.colours() && base.alpha {
         notes.push("transparency was dropped".into());
     }
-    let mpp = pixel_size(kind, &description, base, &mut notes);
+    let mpp = pixel_size(kind, (&description, own), base, &mut notes);
     let name = match kind {
         Kind::Aperio => "Aperio",
         Kind::Ome => "OME-TIFF",
-        Kind::Ndpi
-        | Kind::Scn
-        | Kind::Philips
-        | Kind::Ventana
-        | Kind::CameraRaw
-        | Kind::Pyramid
-        | Kind::Plain => "TIFF",
+        Kind::Ndpi => "Hamamatsu NDPI",
+        Kind::Scn => "Leica SCN",
+        Kind::Philips => "Philips TIFF",
+        Kind::Ventana | Kind::CameraRaw | Kind::Pyramid | Kind::Plain => "TIFF",
     };
     // Descriptions can be long and are not needed any more.
     levels.iter_mut().for_each(|p| p.description = String::new());
     Ok(Levels { pages: levels, mpp, notes, kind: name })
 }
 
-/// The images that can be levels.
-fn candidates(kind: Kind, pages: Vec<Page>, notes: &mut Vec<String>) -> Result<Vec<Page>, Error> {
+/// The images that can be levels, and microns a pixel where the scanner's own text says so.
+fn candidates(
+    kind: Kind,
+    pages: Vec<Page>,
+    notes: &mut Vec<String>,
+) -> Result<(Vec<Page>, Option<f64>), Error> {
+    let found = match kind {
+        Kind::Ndpi => scanners::hamamatsu(pages),
+        Kind::Scn => scanners::leica(pages)?,
+        Kind::Philips => scanners::philips(pages),
+        Kind::Aperio | Kind::Ome | Kind::Ventana | Kind::CameraRaw | Kind::Pyramid | Kind::Plain => {
+            return plain_candidates(kind, pages, notes).map(|pages| (pages, None));
+        }
+    };
+    notes.extend(found.notes);
+    Ok((found.levels, found.mpp))
+}
+
+fn plain_candidates(kind: Kind, pages: Vec<Page>, notes: &mut Vec<String>) -> Result<Vec<Page>, Error> {
     match kind {
         // Thumbnail, label and macro images stand in strips among the tiled levels.
         Kind::Aperio => Ok(pages.into_iter().filter(|p| p.tiled).collect()),
@@ -96,10 +111,12 @@ fn pyramid(candidates: Vec<Page>, kind: Kind, notes: &mut Vec<String>) -> Result
     let mut levels = vec![base];
     candidates.sort_by_key(|p| std::cmp::Reverse(p.width));
     let mut aside = 0;
+    // These files list their levels.
+    let listed = matches!(kind, Kind::Ndpi | Kind::Scn | Kind::Philips);
     for p in candidates {
         let smaller = p.width < levels[levels.len() - 1].width;
         // Untiled copies of tiled slides are thumbnails, unless the file calls them smaller copies.
-        let copy = p.tiled || p.reduced && kind != Kind::Aperio;
+        let copy = p.tiled || listed || p.reduced && kind != Kind::Aperio;
         if smaller && copy && same_shape(&levels[0], &p) {
             match tif::usable(&p) {
                 Ok(()) => levels.push(p),
@@ -123,17 +140,17 @@ fn pyramid(candidates: Vec<Page>, kind: Kind, notes: &mut Vec<String>) -> Result
 }
 
 /// Microns a pixel: what the description states, else the resolution tags, else the objective.
-fn pixel_size(kind: Kind, description: &str, base: &Page, notes: &mut Vec<String>) -> Option<f64> {
+fn pixel_size(
+    kind: Kind,
+    (description, own): (&str, Option<f64>),
+    base: &Page,
+    notes: &mut Vec<String>,
+) -> Option<f64> {
     let stated = match kind {
         Kind::Aperio => aperio(description, "MPP"),
         Kind::Ome => tif::ome_size(description),
-        Kind::Ndpi
-        | Kind::Scn
-        | Kind::Philips
-        | Kind::Ventana
-        | Kind::CameraRaw
-        | Kind::Pyramid
-        | Kind::Plain => None,
+        Kind::Scn | Kind::Philips => own,
+        Kind::Ndpi | Kind::Ventana | Kind::CameraRaw | Kind::Pyramid | Kind::Plain => None,
     };
     let mut believed = |v: &f64| {
         let fine = MICRONS.contains(v);

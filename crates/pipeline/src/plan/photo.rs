@@ -5,8 +5,9 @@ use super::volume::prepare;
 use super::{CasePlan, Planner};
 use crate::batch::Batch;
 use crate::case::Case;
-use crate::predict::planned;
+use crate::predict::{heat_runs, planned, tile_starts};
 use crate::prepare::Sizes;
+use crate::write::draws_heat;
 use crate::{Allowance, Error, Model, Result};
 use ampoule_imaging::photo::Photo;
 use ampoule_imaging::picture::overlay_bytes;
@@ -30,8 +31,12 @@ pub(super) fn plan(
     let recipe = model.recipe.clone();
     let pixels = (w * h) as u64;
     let dims = [w, h, 1];
-    let sizes = Sizes { dims, spacing: [1.0; 3], flat: true };
-    let mut ledger = Ledger::new(sizes, recipe.channels() as u64, 3 * pixels);
+    let tiles = recipe.tiles.as_ref().filter(|t| t.cuts(dims));
+    // Windows are photos of their own.
+    let seen = tiles.map_or(dims, |t| [t.window, t.window, 1]);
+    let sizes = Sizes { dims: seen, spacing: [1.0; 3], flat: true };
+    let shrunk = tiles.map_or(0, |t| t.cut_size(dims).iter().product::<usize>() as u64);
+    let mut ledger = Ledger::new(sizes, recipe.channels() as u64, 3 * (pixels + shrunk));
     ledger.note("read", decoder);
     ledger.bytes = true;
     let settings = crate::Settings { scores: batch.outputs.probabilities, ..batch.settings };
@@ -40,8 +45,21 @@ pub(super) fn plan(
     // Networks take float32, whatever steps there are.
     ledger.become_floats();
     let (seen, history, held) = (ledger.sizes.dims, ledger.history.clone(), ledger.held());
-    let network = planned(model, (recipe.network.len() - 1, averaged), seen, &history, (settings, held))?;
+    let mut network = planned(model, (recipe.network.len() - 1, averaged), seen, &history, (settings, held))?;
     ledger.note("network", held + network.network + network.scores);
+    let drawn = draws_heat(&recipe, &batch.outputs);
+    let runs = match tiles {
+        Some(tiles) => tile_starts(tiles, dims).iter().map(Vec::len).product(),
+        None if drawn => 1 + heat_runs(seen),
+        None => 1,
+    };
+    network.windows *= runs;
+    network.macs *= runs as u64;
+    if drawn {
+        // What is hidden in turn is a copy.
+        ledger.note("network", held + network.network + network.scores + ledger.floats());
+        ledger.note("write", ledger.loaded + overlay_bytes(w, h) + network.kept);
+    }
     if !recipe.is_image_level() {
         let drawn = recipe.outputs.heat.len() as u64;
         let scores = if batch.outputs.probabilities { recipe.foreground().count() as u64 } else { drawn };

@@ -105,7 +105,7 @@ pub(crate) fn seen_by<'a>(
                 }
             }
             Role::Cascade(how) => {
-                let settings = Settings { fast, scores: false };
+                let settings = Settings { fast, ..Settings::default() };
                 labels = Some((segment(model, i, own, settings, None, ws)?.labels, how));
             }
             // These end a chain, and none lies between its first network and `to`.

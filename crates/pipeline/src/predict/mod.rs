@@ -1,19 +1,24 @@
 //! A case through the networks of a recipe.
 
 mod chain;
+mod heat;
 mod labelling;
 mod plan;
 mod planned;
 mod run;
+mod tiles;
 mod whole;
 
 use chain::members;
 pub(crate) use chain::seen_by;
+pub use heat::HeatMap;
+pub(crate) use heat::runs as heat_runs;
 pub(crate) use labelling::Labelling;
 use labelling::{Labelled, Mean};
 pub(crate) use plan::Plan;
 pub(crate) use planned::{planned, planned_coarse};
 pub(crate) use run::run;
+pub(crate) use tiles::starts as tile_starts;
 
 use crate::constant::Windows;
 use crate::decide::{Decider, activate};
@@ -34,6 +39,8 @@ pub struct Settings {
     pub fast: bool,
     /// Return the scores of the labels too.
     pub scores: bool,
+    /// Return the heat map of a classifier of photos too.
+    pub heat: bool,
 }
 
 /// Time spent per kind of work.
@@ -73,8 +80,8 @@ impl Workspace {
 pub(crate) enum Predicted {
     /// Labels of all voxels, before postprocessing, and the scores of labels that were asked for, by their number.
     Labels { labels: Volume<u16>, scores: Vec<(usize, Volume<f32>)> },
-    /// One number for each label of the recipe.
-    Numbers(Vec<f32>),
+    /// One number for each label of the recipe, and the map of one label where that was asked for.
+    Numbers(Vec<f32>, Option<HeatMap>),
 }
 
 impl From<Labelled> for Predicted {
@@ -102,20 +109,76 @@ pub(crate) fn predict(
     {
         return Ok(Err(reason));
     }
+    match (recipe.model.task, recipe.tiles.as_ref().filter(|t| t.cuts(image.dims()))) {
+        (Task::Segmentation, _) => {
+            let mut kept = Kept::new();
+            if let Err(reason) = ws.time("prepare", || prepare(&mut image, &recipe.preprocess, &mut kept)) {
+                return Ok(Err(reason));
+            }
+            members(model, image, settings, &mut kept, ws).map(|c| c.map(Predicted::from))
+        }
+        (Task::Classification | Task::Regression, Some(tiles)) => {
+            let found = tiles::numbers(model, &image, tiles, settings, ws)?;
+            Ok(found.map(|(numbers, map)| Predicted::Numbers(numbers, map)))
+        }
+        (Task::Classification | Task::Regression, None) => {
+            let from = image.dims();
+            let WholeImage { seen, numbers } = match whole_image(model, image, settings.fast, ws)? {
+                Ok(found) => found,
+                Err(reason) => return Ok(Err(reason)),
+            };
+            let map = match settings.heat {
+                true => {
+                    let label = decided(&recipe, &numbers);
+                    let of = (label, numbers[label]);
+                    Some(heat::hidden_parts(model, seen, from, of, settings.fast, ws)?)
+                }
+                false => None,
+            };
+            Ok(Ok(Predicted::Numbers(numbers, map)))
+        }
+    }
+}
+
+/// What the last network made of a whole image.
+struct WholeImage<'a> {
+    /// What it saw.
+    seen: Image<'a>,
+    /// One number for each label of the recipe.
+    numbers: Vec<f32>,
+}
+
+/// An image through all steps to the last network, and that network's numbers.
+fn whole_image<'a>(
+    model: &mut Model,
+    mut image: Image<'a>,
+    fast: bool,
+    ws: &mut Workspace,
+) -> Result<Content<WholeImage<'a>>> {
+    let recipe = model.recipe.clone();
     let mut kept = Kept::new();
     if let Err(reason) = ws.time("prepare", || prepare(&mut image, &recipe.preprocess, &mut kept)) {
         return Ok(Err(reason));
     }
-    match recipe.model.task {
-        Task::Segmentation => members(model, image, settings, &mut kept, ws).map(|c| c.map(Predicted::from)),
-        Task::Classification | Task::Regression => {
-            let last = recipe.network.len() - 1;
-            match seen_by(model, last, image, settings.fast, &mut kept, ws)? {
-                Ok(seen) => whole::numbers(model, seen, settings.fast, ws).map(|n| Ok(Predicted::Numbers(n))),
-                Err(reason) => Ok(Err(reason)),
-            }
+    match seen_by(model, recipe.network.len() - 1, image, fast, &mut kept, ws)? {
+        Ok(mut seen) => {
+            let numbers = whole::numbers(model, &mut seen, fast, ws)?;
+            Ok(Ok(WholeImage { seen, numbers }))
         }
+        Err(reason) => Ok(Err(reason)),
     }
+}
+
+/// The label that is decided on, or the one with the highest number, by its number in the recipe.
+fn decided(recipe: &Recipe, numbers: &[f32]) -> usize {
+    let highest = || (0..numbers.len()).reduce(|best, k| if numbers[k] > numbers[best] { k } else { best });
+    let chosen = match recipe.decide.rule {
+        Rule::Several => highest(),
+        Rule::Argmax | Rule::Threshold | Rule::Regions => {
+            Decider::new(recipe).choose(numbers).or_else(highest)
+        }
+    };
+    chosen.unwrap_or(0)
 }
 
 /// How the scores of an image become labels: the plan of a network, the way back, and in how many parts the
@@ -354,7 +417,7 @@ pub(crate) fn tile_scores(
         return Ok(Err(reason));
     }
     if model.recipe.is_image_level() {
-        return whole::numbers(model, image, false, &mut ws).map(Ok);
+        return whole::numbers(model, &mut image, false, &mut ws).map(Ok);
     }
     let recipe = model.recipe.clone();
     let last = recipe.network.len() - 1;

@@ -14,7 +14,7 @@ use std::time::Instant;
 /// network sees the image in parts.
 pub(super) fn numbers(
     model: &mut Model,
-    mut image: Image<'_>,
+    image: &mut Image<'_>,
     fast: bool,
     ws: &mut Workspace,
 ) -> Result<Vec<f32>> {

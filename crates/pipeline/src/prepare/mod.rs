@@ -7,10 +7,10 @@ mod sizes;
 use crate::Error;
 use crate::grid::{Change, GridHistory};
 use crate::memory::{Allowance, slack};
-use crate::recipe::{Cascade, Colours, SpacingRule, Step};
-use ampoule_imaging::Volume;
+use crate::recipe::{Cascade, Colours, PadMode, SpacingRule, Step};
 use ampoule_imaging::normalise::range::least_and_most;
-use ampoule_imaging::photo::{Photo, channels_of_levels};
+use ampoule_imaging::photo::{Filter, Photo, channels_of_levels};
+use ampoule_imaging::{Volume, pad};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
@@ -185,6 +185,30 @@ impl<'a> Image<'a> {
     fn replace(&mut self, f: impl Fn(&Volume<f32>) -> Volume<f32>) {
         let list: Vec<Volume<f32>> = self.floats().iter().map(f).collect();
         self.pixels = Pixels::Floats(Cow::Owned(list));
+    }
+
+    /// A photo resampled to `size`, without a history; `None` where it has that size.
+    pub fn shrunk(&self, size: [usize; 2]) -> Option<Image<'static>> {
+        match &self.pixels {
+            Pixels::Bytes(p) if [p.width, p.height] != size => {
+                let photo = p.resized(size[0], size[1], Filter::Bilinear);
+                Some(Image { limit: self.limit, ..Image::of_photo(Cow::Owned(photo), self.colours) })
+            }
+            Pixels::Bytes(_) | Pixels::Floats(_) => None,
+        }
+    }
+
+    /// The part of an image from `start` on, mirrored where it reaches beyond, as an image without a history.
+    pub fn mirrored_part(&self, start: [usize; 2], size: [usize; 2]) -> Image<'a> {
+        let pixels = match &self.pixels {
+            Pixels::Bytes(p) => Pixels::Bytes(Cow::Owned(p.mirrored_part(start, size))),
+            Pixels::Floats(list) => {
+                let (start, size) = ([start[0] as i64, start[1] as i64, 0], [size[0], size[1], 1]);
+                let cut = |v: &Volume<f32>| pad::cut(v, start, size, pad_fill(PadMode::Symmetric, 0.0));
+                Pixels::Floats(list.iter().map(cut).collect())
+            }
+        };
+        Image { pixels, mask: None, history: GridHistory::default(), ..*self }
     }
 
     /// The box from `start` to one before `end`, as an image of its own whose history ends with that cut.

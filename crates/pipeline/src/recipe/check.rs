@@ -1,7 +1,7 @@
 //! What must hold between the sections of a recipe.
 
 use super::schema::Section;
-use super::{Decide, Kind, Network, Recipe, Role, Rule, Step, Task};
+use super::{Decide, Kind, Network, Pool, Recipe, Role, Rule, Step, Task};
 use std::collections::BTreeSet;
 
 /// Parts of a recipe that could be read.
@@ -37,6 +37,7 @@ pub(super) fn check(r: &Recipe, parts: &Parts, top: &Section) {
         steps(r, &r.preprocess, &mut |k, m| top.wrong_item("preprocess", k, m));
         if parts.task {
             slide(r, top);
+            tiles(r, top);
         }
     }
 }
@@ -317,5 +318,30 @@ fn slide(r: &Recipe, top: &Section) {
     let k: usize = all().map(|s| if let Step::Reduce { by } = s { *by } else { 1 }).product();
     if !part.window.is_multiple_of(k) {
         top.wrong("slide", format_args!("`window` must be a multiple of {k}, by which it is reduced"));
+    }
+}
+
+fn tiles(r: &Recipe, top: &Section) {
+    let Some(part) = &r.tiles else { return };
+    if r.kind() != Kind::Image || r.input.len() > 1 {
+        top.wrong("tiles", "is for images; it takes one [[input]] of kind \"image\"");
+    }
+    if !r.is_image_level() {
+        top.wrong(
+            "tiles",
+            "is for classification and regression; a segmentation has `window` of its network",
+        );
+    }
+    let pooled = part.decide == Pool::Highest;
+    if pooled && r.model.task == Task::Regression {
+        top.wrong("tiles", "`decide` of a regression must be \"mean\"");
+    }
+    if pooled
+        && r.model.task == Task::Classification
+        && r.decide.rule != Rule::Several
+        && r.background().is_none()
+    {
+        let reason = "`decide = \"highest\"` looks for the windows with the least score of the label of value 0, and there is none";
+        top.wrong("tiles", reason);
     }
 }

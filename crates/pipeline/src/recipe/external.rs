@@ -73,6 +73,7 @@ fn recipe(
         dropped: Vec::new(),
         postprocess: Vec::new(),
         slide: None,
+        tiles: None,
         outputs: Outputs::default(),
     }
 }

@@ -16,6 +16,7 @@ mod scores;
 mod skeleton;
 mod slide;
 mod step;
+mod tiles;
 
 pub use crate::error::Problem;
 use crate::{Error, Result};
@@ -37,6 +38,7 @@ use serde::Serialize;
 pub use skeleton::skeleton;
 pub use slide::{Slide, TissueRule};
 pub use step::Step;
+pub use tiles::{Pool, Tiles};
 use toml::de::DeTable;
 
 /// The version of recipes that this program reads.
@@ -70,6 +72,9 @@ pub struct Recipe {
     /// How slides are cut into windows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slide: Option<Slide>,
+    /// How photos larger than a classifier's patch are cut into windows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<Tiles>,
     /// Outputs besides the labels.
     pub outputs: Outputs,
 }
@@ -115,7 +120,8 @@ pub struct Outputs {
     /// Ending of a copy of the (first) image whose voxels outside the labels are 0; none where empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub masked: String,
-    /// Names of labels whose scores are drawn as a heat map, `NAME_heat_LABEL.png`.
+    /// Names of labels whose scores are drawn as a heat map, `NAME_heat_LABEL.png`. A classifier that names any draws
+    /// one for each photo, `NAME_heat.png`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub heat: Vec<String>,
 }
@@ -270,15 +276,18 @@ fn read(table: &DeTable, problems: &Problems) -> Option<Recipe> {
         postprocess: postprocess.iter().all(Option::is_some),
     };
     let slide = top.section("slide").map(Slide::read);
+    let tiles = top.section("tiles").map(Tiles::read);
     let outputs = top.section("outputs").map_or_else(Outputs::default, outputs);
     let slide_read = slide.as_ref().is_none_or(Option::is_some);
+    let tiles_read = tiles.as_ref().is_none_or(Option::is_some);
     let whole = model.is_some()
         && parts.input
         && parts.preprocess
         && parts.network
         && parts.label
         && parts.postprocess
-        && slide_read;
+        && slide_read
+        && tiles_read;
     let recipe = Recipe {
         version: VERSION,
         model: model.unwrap_or_else(|| About { task: task.unwrap_or_default(), ..About::default() }),
@@ -290,6 +299,7 @@ fn read(table: &DeTable, problems: &Problems) -> Option<Recipe> {
         dropped: Vec::new(),
         postprocess: postprocess.into_iter().flatten().collect(),
         slide: slide.flatten(),
+        tiles: tiles.flatten(),
         outputs,
     };
     check::check(&recipe, &parts, &top);

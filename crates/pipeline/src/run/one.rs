@@ -6,11 +6,11 @@ use crate::case::Case;
 use crate::claim::Claim;
 use crate::measure::measure;
 use crate::place::Place;
-use crate::predict::{Predicted, predict};
+use crate::predict::{HeatMap, Predicted, predict};
 use crate::read::{Images, Loaded, load, taken};
 use crate::recipe::{Choice, Recipe, Rule, Task};
 use crate::record::{Record, State, Written, inputs, millis};
-use crate::write::{Names, Segmented, remove_plain, write_all};
+use crate::write::{Names, Segmented, draws_heat, heat_files, remove_plain, write_all, write_heat};
 use crate::{Error, Fingerprint, Model, Result, Workspace, plausible, post, slides};
 use ampoule_imaging::Volume;
 use ampoule_imaging::geometry::{Affine, Orientation};
@@ -111,7 +111,7 @@ fn files(recipe: &Recipe, case: &Case, batch: &Batch, slide: bool) -> Vec<(&'sta
     let names = Names { recipe, case, outputs: &batch.outputs };
     match (slide, recipe.is_image_level()) {
         (true, _) => slides::files(&names, batch.gzip),
-        (false, true) => Vec::new(),
+        (false, true) => heat_files(&names),
         (false, false) => names.all(),
     }
 }
@@ -211,11 +211,21 @@ fn in_memory(
     ws.add("read", begun.elapsed());
     model.go_on()?;
     describe(record, &loaded);
-    let settings = crate::Settings { scores: batch.outputs.probabilities, ..batch.settings };
+    let heat = draws_heat(&recipe, &batch.outputs);
+    let settings = crate::Settings { scores: batch.outputs.probabilities, heat, ..batch.settings };
     let found = predict(model, loaded.image(recipe.input[0].colours), settings, &mut ws)?
         .map_err(|refused| refused.of(case.main()))?;
     match found {
-        Predicted::Numbers(numbers) => decide(record, &recipe, &numbers),
+        Predicted::Numbers(numbers, map) => {
+            decide(record, &recipe, &numbers);
+            if let Some(map) = map {
+                let begun = Instant::now();
+                claim.writing()?;
+                let names = Names { recipe: &recipe, case, outputs: &batch.outputs };
+                record.outputs = write_heat(&names, &loaded, &map, &place.folder)?;
+                ws.add("write", begun.elapsed());
+            }
+        }
         Predicted::Labels { labels, scores } => {
             let (labels, scores) = finish(&recipe, &loaded, labels, scores, record, &mut ws);
             model.go_on()?;
@@ -299,6 +309,8 @@ pub struct Prediction {
     pub scores: Vec<(usize, Volume<f32>)>,
     /// One number for each label of the recipe, for a classification or regression.
     pub numbers: Vec<f32>,
+    /// What a classifier saw where, where that was asked for.
+    pub heat: Option<HeatMap>,
     /// The class, or the classes, of a classification.
     pub classes: Vec<String>,
     /// What each label covers.
@@ -345,9 +357,11 @@ fn predict_loaded(
         .map_err(|refused| refused.of(name))?;
     let mut record = Record::default();
     describe(&mut record, loaded);
+    let mut heat = None;
     let (labels, scores, numbers) = match found {
-        Predicted::Numbers(n) => {
+        Predicted::Numbers(n, map) => {
             decide(&mut record, &recipe, &n);
+            heat = map;
             (None, Vec::new(), n)
         }
         Predicted::Labels { labels, scores } => {
@@ -360,6 +374,7 @@ fn predict_loaded(
         labels,
         scores,
         numbers,
+        heat,
         classes: record.classes,
         measured: record.labels,
         affine: loaded.affine(),

@@ -16,18 +16,31 @@ mod workers;
 pub(crate) use run::{Forecast, forecast, run};
 
 use crate::case::Case;
+use crate::memory::Allowance;
 use crate::recipe::{Kind, Recipe};
 use crate::write::{Names, plain};
+use crate::{Error, Result};
+use ampoule_imaging::slide::Slide;
 use std::path::{Path, PathBuf};
 
 /// Longest side in pixels of a plain TIFF of one level that is a tile; a larger one is a slide.
 const TILE_SIDE: u64 = 4096;
 
-/// Whether a case is read as a slide rather than as a photo or tile: by the content of its file.
+/// Whether a case is read as a slide rather than as a photo or tile: by the content of its file, or as it is a DICOM series.
 pub fn is_slide(recipe: &Recipe, case: &Case) -> bool {
     recipe.kind() == Kind::Image
         && recipe.input.len() == 1
-        && ampoule_imaging::slide::Slide::is_one(case.main(), TILE_SIDE)
+        && (!case.series.is_empty() || Slide::is_one(case.main(), TILE_SIDE))
+}
+
+/// Opens the slide of a case; decoded tiles up to `cache` bytes are kept.
+pub fn open_slide(case: &Case, cache: usize) -> Result<Slide> {
+    let path = case.main();
+    match case.series.first() {
+        Some(places) => ampoule_dicom::open_slide(places, cache, Allowance::of_process().room)
+            .map_err(|source| Error::Dicom { path: path.into(), source }),
+        None => Slide::open(path, cache).map_err(|source| Error::Slide { path: path.into(), source }),
+    }
 }
 
 /// The files of a slide.

@@ -1,6 +1,5 @@
 //! One slide, start to end.
 
-use super::SlideFiles;
 use super::assembler::{Done, TileAssembler};
 use super::grid::Grid;
 use super::outputs::Outputs;
@@ -8,6 +7,7 @@ use super::plan::{Planned, THUMBNAIL, decoders, plan};
 use super::reader::TileReader;
 use super::sink::{PARTS, ScoreGrid, Tissue};
 use super::workers::{Times, steps, work};
+use super::{SlideFiles, open_slide};
 use crate::batch::{Batch, OnProgress};
 use crate::case::Case;
 use crate::claim::Claim;
@@ -49,7 +49,7 @@ pub(crate) fn run(
     let names = Names { recipe: &recipe, case, outputs: &batch.outputs };
     let files = SlideFiles::new(&names, batch.gzip, &place.folder);
     let broken = |source| Error::Slide { path: input.into(), source };
-    let mut slide = Slide::open(input, 0).map_err(broken)?;
+    let mut slide = open_slide(case, 0)?;
     let Some(part) = recipe.slide.clone() else {
         let reason = "it is a slide, and the recipe has no section [slide] (docs/recipes.md)".into();
         return Err(Error::Content { path: input.into(), reason });
@@ -132,8 +132,7 @@ pub(crate) struct Forecast {
 /// What running a slide takes: its tissue is looked for on a small level, as windows lie on it.
 pub(crate) fn forecast(model: &mut Model, case: &Case, batch: &Batch) -> Result<Forecast> {
     let input = case.main();
-    let broken = |source| Error::Slide { path: input.into(), source };
-    let slide = Slide::open(input, 0).map_err(broken)?;
+    let slide = open_slide(case, 0)?;
     let Some(part) = model.recipe.slide.clone() else {
         let reason = "it is a slide, and the recipe has no section [slide] (docs/recipes.md)".into();
         return Err(Error::Content { path: input.into(), reason });

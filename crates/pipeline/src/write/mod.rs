@@ -1,5 +1,7 @@
 //! The files of a case: one writer for each kind of output.
 
+mod dicom;
+mod dicom_uid;
 mod heat;
 mod labels;
 mod masked;
@@ -15,6 +17,8 @@ use crate::record::Written;
 use crate::{Error, Result, sha256_file};
 use ampoule_dicom::SegmentationKind;
 use ampoule_imaging::Volume;
+use dicom_uid::{dicom_uid, moment};
+pub(crate) use heat::{draws_heat, heat_files, write_heat};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -23,8 +27,14 @@ use std::path::{Path, PathBuf};
 pub struct OutputOptions {
     /// Scores of the labels.
     pub probabilities: bool,
+    /// Heat maps of classifiers of photos.
+    pub heat: bool,
     /// A DICOM Segmentation object of each case of DICOM series, of a kind.
     pub segmentation: Option<SegmentationKind>,
+    /// The picture to check a case by as a DICOM Secondary Capture of each case of DICOM series.
+    pub capture: bool,
+    /// Volumes of labels as a DICOM structured report of each case of DICOM series.
+    pub report: bool,
     /// Free texts and extensions of the input's header are kept in what is written.
     pub keep_header: bool,
     /// Tables name hashes of folders instead of folders.
@@ -70,11 +80,13 @@ trait Writer: Sync {
 }
 
 /// All kinds of output. What takes longest comes first.
-const WRITERS: [&dyn Writer; 7] = [
+const WRITERS: [&dyn Writer; 9] = [
     &masked::Masked,
     &labels::Labels,
     &probability::Probability,
     &segmentation::DicomSegmentation,
+    &dicom::DicomPicture,
+    &dicom::DicomVolumes,
     &picture::Picture,
     &heat::Heat,
     &sidecar::Sidecar,

@@ -1,6 +1,6 @@
 //! The labels of a DICOM series as a DICOM Segmentation object.
 
-use super::{Names, Segmented, Writer};
+use super::{Names, Segmented, Writer, dicom_uid, moment};
 use crate::memory::Allowance;
 use crate::sha256_hex;
 use ampoule_dicom::{Segment, Segmentation, SegmentationKind};
@@ -36,8 +36,7 @@ impl Writer for DicomSegmentation {
             return Err(Error::other("the case is no DICOM series"));
         };
         drop(labels);
-        let now = jiff::Timestamp::now();
-        let [date, time] = ["%Y%m%d", "%H%M%S"].map(|f| now.strftime(f).to_string());
+        let [date, time] = moment();
         let segmentation = Segmentation {
             kind,
             places,
@@ -47,7 +46,7 @@ impl Writer for DicomSegmentation {
             model: &s.recipe.model.name,
             version: env!("CARGO_PKG_VERSION"),
             moment: [&date, &time],
-            uid: &|purpose| uid(&sha256_hex(format!("{purpose}|{content}").as_bytes())),
+            uid: &|purpose| dicom_uid(&sha256_hex(format!("{purpose}|{content}").as_bytes())),
         };
         let room = Allowance::of_process().room;
         write_atomic(path, |out: &mut dyn Write| segmentation.write(room, out).map_err(Error::other))
@@ -59,24 +58,5 @@ fn name(kind: SegmentationKind) -> &'static str {
     match kind {
         SegmentationKind::Binary => "seg",
         SegmentationKind::Labelmap => "labelmap",
-    }
-}
-
-/// A UID of the root for UUIDs (PS3.5, B.2), made of the beginning of a hash.
-fn uid(hash: &str) -> String {
-    let bits = hash.get(..32).and_then(|h| u128::from_str_radix(h, 16).ok()).unwrap_or(1);
-    // Version 8, whose other bits are free, and the variant that all UUIDs have.
-    let uuid = bits & !(0xf << 76) & !(0x3 << 62) | 0x8 << 76 | 0x2 << 62;
-    format!("2.25.{uuid}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn uids_are_valid_and_differ() {
-        let [a, b] = ["a", "b"].map(|t| uid(&sha256_hex(t.as_bytes())));
-        assert!(a != b && a.len() <= 64 && a.chars().all(|c| c.is_ascii_digit() || c == '.'), "{a}");
     }
 }

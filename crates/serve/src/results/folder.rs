@@ -119,8 +119,8 @@ impl Folder {
     /// The slide of a case, open.
     pub fn slide(&self, number: usize) -> Result<(Made, Arc<Opened>), Refusal> {
         let made = self.case(number)?;
-        let path = self.original(&made)?.main().to_owned();
-        let opened = self.opened(&path, || Opened::slide(&path))?;
+        let case = self.original(&made)?;
+        let opened = self.opened(case.main(), || Opened::slide(&case))?;
         Ok((made, opened))
     }
 

@@ -3,7 +3,7 @@
 use super::fault::failed;
 use crate::refusal::Refusal;
 use ampoule_imaging::formats::Format;
-use ampoule_pipeline::{Case, Made, series_in, sha256_case};
+use ampoule_pipeline::{Case, Made, series_in, sha256_case, slide_of};
 use axum::http::StatusCode;
 use std::path::{Path, PathBuf};
 
@@ -49,8 +49,11 @@ pub(super) fn original(made: &Made, files: &Files) -> Result<Case, Refusal> {
     Ok(case)
 }
 
-/// The series that an instance belongs to, among the files beside it.
+/// The slide or series that an instance belongs to, among the files beside it.
 fn series(path: &Path) -> Result<Case, Refusal> {
+    if let Some(slide) = slide_of(path).map_err(failed)? {
+        return Ok(slide);
+    }
     let folder = path.parent().unwrap_or(path);
     let own = |s: &ampoule_pipeline::DicomSeries| s.places.iter().any(|p| p.path == path);
     let scan = series_in(folder).map_err(failed)?;

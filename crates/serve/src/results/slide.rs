@@ -5,7 +5,7 @@ use crate::refusal::Refusal;
 use ampoule_imaging::photo::{Photo, area, write_jpeg, write_rgba};
 use ampoule_imaging::picture::heat_colour;
 use ampoule_imaging::slide::{Error, Slide};
-use ampoule_pipeline::Made;
+use ampoule_pipeline::{Case, Made, open_slide};
 use axum::http::StatusCode;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
@@ -32,23 +32,22 @@ pub(crate) struct Opened {
     heat: bool,
 }
 
-fn bad(e: &Error) -> Refusal {
+fn bad(e: &dyn std::fmt::Display) -> Refusal {
     Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the slide cannot be shown: {e}"))
 }
 
 impl Opened {
     /// A slide.
-    pub fn slide(path: &Path) -> Result<Opened, Refusal> {
-        Opened::new(path, false)
+    pub fn slide(case: &Case) -> Result<Opened, Refusal> {
+        Opened::new(open_slide(case, CACHE).map_err(|e| bad(&e))?, false)
     }
 
     /// A map of scores that a run wrote.
     pub fn map(path: &Path) -> Result<Opened, Refusal> {
-        Opened::new(path, true)
+        Opened::new(Slide::open(path, CACHE).map_err(|e| bad(&e))?, true)
     }
 
-    fn new(path: &Path, heat: bool) -> Result<Opened, Refusal> {
-        let slide = Slide::open(path, CACHE).map_err(|e| bad(&e))?;
+    fn new(slide: Slide, heat: bool) -> Result<Opened, Refusal> {
         let coarse = |l: &ampoule_imaging::slide::Level| l.width.max(l.height) <= OVERVIEW;
         let overview = match slide.levels.iter().any(coarse) {
             true => None,

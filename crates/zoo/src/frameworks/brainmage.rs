@@ -136,6 +136,7 @@ fn recipe(contrasts: &[&str]) -> Recipe {
             },
         ],
         slide: None,
+        tiles: None,
         outputs: Outputs { masked: "brain".into(), ..Outputs::default() },
     }
 }

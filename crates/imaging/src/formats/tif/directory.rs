@@ -3,6 +3,9 @@
 use super::{Error, damaged};
 use std::io::{Read, Seek, SeekFrom};
 
+/// The tag that Hamamatsu's scanners write into every directory.
+pub(super) const HAMAMATSU: u16 = 65420;
+
 /// Most entries of one directory.
 const ENTRIES: u64 = 4096;
 
@@ -32,6 +35,8 @@ pub(crate) struct Entry {
     pub tag: u16,
     kind: u16,
     pub count: u64,
+    /// Where its directory stands.
+    directory: u64,
     /// The value itself where it fits, else where it stands; as in the file.
     place: [u8; 8],
 }
@@ -57,6 +62,8 @@ pub(crate) struct Tiff<R> {
     pub big_endian: bool,
     /// BigTIFF: places of eight bytes.
     big: bool,
+    /// Hamamatsu's kind: classic directories that refer to the next one by eight bytes.
+    hamamatsu: bool,
     pub first: u64,
     /// Bytes of values that may still be read. Directories of a sound file do not share their lists, so
     /// together they cannot list more than the file holds; shared tables of JPEG get something on top.
@@ -76,9 +83,13 @@ impl<R: Read + Seek> Tiff<R> {
             _ => return Err(damaged("its first bytes are not those of a TIFF")),
         };
         let room = length.saturating_mul(2).saturating_add(1 << 16);
-        let mut tiff = Tiff { input, length, big_endian, big: false, first: 0, room };
+        let (big, hamamatsu) = (false, false);
+        let mut tiff = Tiff { input, length, big_endian, big, hamamatsu, first: 0, room };
         match tiff.number(&head[2..4]) {
-            42 if n >= 8 => tiff.first = tiff.number(&head[4..8]),
+            42 if n >= 8 => {
+                tiff.first = tiff.number(&head[4..8]);
+                tiff.find_hamamatsu(tiff.number(&head[4..12]));
+            }
             43 if n >= 16 && tiff.number(&head[4..8]) == if big_endian { 0x8_0000 } else { 8 } => {
                 tiff.big = true;
                 tiff.first = tiff.number(&head[8..16]);
@@ -86,6 +97,17 @@ impl<R: Read + Seek> Tiff<R> {
             _ => return Err(damaged("its first bytes are not those of a TIFF")),
         }
         Ok(tiff)
+    }
+
+    /// Takes the file for one of Hamamatsu's where the directory at `first`, a place of eight bytes, has their tag.
+    fn find_hamamatsu(&mut self, first: u64) {
+        self.hamamatsu = !self.big_endian;
+        self.hamamatsu &= self.directory(first).is_ok_and(|d| d.get(HAMAMATSU).is_some());
+        if self.hamamatsu {
+            self.first = first;
+        }
+        // What was looked at is listed once more.
+        self.room = self.length.saturating_mul(2).saturating_add(1 << 16);
     }
 
     /// An unsigned number of up to eight bytes in the file's byte order.
@@ -109,16 +131,26 @@ impl<R: Read + Seek> Tiff<R> {
         Ok(bytes)
     }
 
+    /// Bytes of the file that no directory lists by themselves, such as the beginning of a strip.
+    pub fn stretch(&mut self, at: u64, n: u64, what: &str) -> Result<Vec<u8>, Error> {
+        self.room = self.room.saturating_add(n);
+        self.bytes_at(at, n, what)
+    }
+
     /// The directory at a place.
     pub fn directory(&mut self, at: u64) -> Result<Directory, Error> {
-        let (head, entry, link) = if self.big { (8, 20, 8) } else { (2, 12, 4) };
+        let (head, entry, link) = match (self.big, self.hamamatsu) {
+            (true, _) => (8, 20, 8),
+            (false, true) => (2, 12, 8),
+            (false, false) => (2, 12, 4),
+        };
         let head_bytes = self.bytes_at(at, head, "a directory")?;
         let n = self.number(&head_bytes);
         if n == 0 || n > ENTRIES {
             return Err(damaged(format!("a directory claims {n} entries")));
         }
         let bytes = self.bytes_at(at + head, n * entry, "a directory")?;
-        let entries = bytes.chunks_exact(entry as usize).map(|e| self.entry(e)).collect();
+        let entries = bytes.chunks_exact(entry as usize).map(|e| self.entry(e, at)).collect();
         // Some writers leave out the link behind the last directory.
         let end = at + head + n * entry;
         let next = match end.checked_add(link).is_some_and(|e| e <= self.length) {
@@ -131,12 +163,12 @@ impl<R: Read + Seek> Tiff<R> {
         Ok(Directory { entries, next })
     }
 
-    fn entry(&self, e: &[u8]) -> Entry {
+    fn entry(&self, e: &[u8], directory: u64) -> Entry {
         let width = if self.big { 8 } else { 4 };
         let mut place = [0; 8];
         place[..width].copy_from_slice(&e[4 + width..4 + 2 * width]);
         let [tag, kind] = [0, 2].map(|i| self.number(&e[i..i + 2]) as u16);
-        Entry { tag, kind, count: self.number(&e[4..4 + width]), place }
+        Entry { tag, kind, count: self.number(&e[4..4 + width]), directory, place }
     }
 
     /// The bytes of an entry's values as they stand in the file; at most `most` values.
@@ -152,7 +184,10 @@ impl<R: Read + Seek> Tiff<R> {
         if n <= inline {
             return Ok((e.place[..n as usize].to_vec(), width));
         }
-        let at = self.number(&e.place[..inline as usize]);
+        let mut at = self.number(&e.place[..inline as usize]);
+        if self.hamamatsu {
+            at = before(e.directory, at);
+        }
         Ok((self.bytes_at(at, n, &format!("the value of tag {}", e.tag))?, width))
     }
 
@@ -186,6 +221,13 @@ impl<R: Read + Seek> Tiff<R> {
             _ => Ok(Vec::new()),
         }
     }
+}
+
+/// The last place before a directory whose lower four bytes are those of `place`: files of more than 4 GiB say no more.
+fn before(directory: u64, place: u64) -> u64 {
+    let low = u64::from(u32::MAX);
+    let near = directory & !low | place & low;
+    if near >= directory && near > low { near - low - 1 } else { near }
 }
 
 /// Fills as much of `buffer` as there is.

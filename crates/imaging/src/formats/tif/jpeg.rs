@@ -14,7 +14,8 @@ pub(super) fn decode(p: &Page, data: &[u8], size: [usize; 2]) -> Result<Vec<u8>,
     let bad = |e: &dyn std::fmt::Display| damaged(format!("a JPEG tile is damaged: {e}"));
     // A stream that was cut off lacks its end marker; decoders would paint the rest grey.
     let tail = &data[data.len().saturating_sub(16)..];
-    if !tail.windows(2).any(|m| m == [0xff, 0xd9]) {
+    let part = !p.jpeg_header.is_empty() && ends_in_restart(data);
+    if !part && !tail.windows(2).any(|m| m == [0xff, 0xd9]) {
         return Err(early());
     }
     let stream = &stream(p, data)[..];
@@ -41,8 +42,18 @@ pub(super) fn decode(p: &Page, data: &[u8], size: [usize; 2]) -> Result<Vec<u8>,
     fitted(&pixels, found, components, size)
 }
 
-/// A tile's stream with the tables that all tiles share.
+/// Whether data end with a marker from which a decoder can begin anew.
+fn ends_in_restart(data: &[u8]) -> bool {
+    matches!(data, [.., 0xff, 0xd0..=0xd7])
+}
+
+/// A tile's stream with the tables that all tiles share, or behind the header of the JPEG that it is a part of.
 pub(crate) fn stream<'a>(p: &Page, data: &'a [u8]) -> Cow<'a, [u8]> {
+    if !p.jpeg_header.is_empty() {
+        let run = data.strip_suffix(&[0xff, 0xd9]).unwrap_or(data);
+        let run = if ends_in_restart(run) { &run[..run.len() - 2] } else { run };
+        return Cow::Owned([&p.jpeg_header, run, &[0xff, 0xd9]].concat());
+    }
     match p.jpeg_tables.get(2..p.jpeg_tables.len().saturating_sub(2)) {
         Some(tables) if data.starts_with(&[0xff, 0xd8]) && !tables.is_empty() => {
             Cow::Owned([&[0xff, 0xd8], tables, &data[2..]].concat())

@@ -1,7 +1,8 @@
 //! What each image of a TIFF file is, and where its chunks lie.
 
-use super::directory::{Directory, Tiff};
-use super::{Error, damaged};
+use super::directory::{Directory, HAMAMATSU, Tiff};
+use super::restarts;
+use super::{Error, damaged, unsupported};
 use std::collections::HashSet;
 use std::io::{Read, Seek};
 
@@ -48,7 +49,10 @@ mod tag {
     pub const JPEG_TABLES: u16 = 347;
     pub const XMP: u16 = 700;
     pub const DNG_VERSION: u16 = 50706;
-    pub const NDPI: u16 = 65420;
+    pub const MAGNIFICATION: u16 = 65421;
+    pub const FOCUS: u16 = 65424;
+    pub const RUNS: u16 = 65426;
+    pub const RUNS_HIGH: u16 = 65432;
 }
 
 /// How the bytes of a chunk are packed.
@@ -121,6 +125,8 @@ pub(crate) struct Page {
     pub predictor: Predictor,
     pub big_endian: bool,
     pub jpeg_tables: Vec<u8>,
+    /// What stands before a chunk where chunks are parts of one JPEG; else empty.
+    pub jpeg_header: Vec<u8>,
     /// Red, green and blue of every index, eight bits each.
     pub palette: Vec<[u8; 3]>,
     pub description: String,
@@ -128,6 +134,8 @@ pub(crate) struct Page {
     pub make: String,
     /// Whether the tags of a scanner or camera that writes its own kind are there.
     pub ndpi: bool,
+    /// By Hamamatsu's tags: the objective's power (below 0: a picture of the glass), and nanometres out of focus.
+    pub hamamatsu: Option<(f64, f64)>,
     pub camera_raw: bool,
     pub ventana: bool,
     /// EXIF orientation, 1 where the file does not say.
@@ -227,7 +235,7 @@ fn page<R: Read + Seek>(tiff: &mut Tiff<R>, d: &Directory, lists: bool) -> Resul
         Colour::YCbCr | Colour::Other(_) => Vec::new(),
     };
     let extra = tags.list(tag::EXTRA_SAMPLES, FEW)?;
-    Ok(Page {
+    let mut page = Page {
         width,
         height,
         chunk,
@@ -253,7 +261,9 @@ fn page<R: Read + Seek>(tiff: &mut Tiff<R>, d: &Directory, lists: bool) -> Resul
         description: tags.text(tag::DESCRIPTION)?,
         software: tags.text(tag::SOFTWARE)?,
         make: tags.text(tag::MAKE)?,
-        ndpi: d.get(tag::NDPI).is_some(),
+        jpeg_header: Vec::new(),
+        hamamatsu: tags.hamamatsu()?,
+        ndpi: d.get(HAMAMATSU).is_some(),
         camera_raw: d.get(tag::DNG_VERSION).is_some() || matches!(colour, Colour::Other(32803 | 34892)),
         ventana: tags.text(tag::XMP)?.contains("<iScan"),
         orientation: tags.number(tag::ORIENTATION)?.filter(|o| (1..=8).contains(o)).unwrap_or(1) as u8,
@@ -261,7 +271,18 @@ fn page<R: Read + Seek>(tiff: &mut Tiff<R>, d: &Directory, lists: bool) -> Resul
         mask: subfile & 4 != 0,
         mpp: tags.microns()?,
         children: Vec::new(),
-    })
+    };
+    if lists && page.ndpi && page.packing == Packing::Jpeg && !page.tiled {
+        let starts = tags.runs()?;
+        let (&[strip], &[count]) = (&page.offsets[..], &page.counts[..]) else {
+            return Err(unsupported("several strips where Hamamatsu's scanners write one"));
+        };
+        if let Some(runs) = restarts::runs(tiff, [width, height], (strip, count), &starts)? {
+            (page.chunk, page.offsets, page.counts) = (runs.chunk, runs.offsets, runs.counts);
+            (page.jpeg_header, page.tiled) = (runs.header, true);
+        }
+    }
+    Ok(page)
 }
 
 fn colour(photometric: Option<u64>) -> Colour {
@@ -336,6 +357,26 @@ impl<R: Read + Seek> Tags<'_, R> {
     /// Descriptions are written in many encodings; what is not UTF-8 is replaced.
     fn text(&mut self, tag: u16) -> Result<String, Error> {
         Ok(String::from_utf8_lossy(&self.bytes(tag, TEXT)?).trim_end_matches('\0').to_owned())
+    }
+
+    fn real(&mut self, tag: u16) -> Result<Option<f64>, Error> {
+        match self.directory.get(tag) {
+            Some(e) => self.tiff.real(e),
+            None => Ok(None),
+        }
+    }
+
+    fn hamamatsu(&mut self) -> Result<Option<(f64, f64)>, Error> {
+        let power = self.real(tag::MAGNIFICATION)?;
+        let focus = self.list(tag::FOCUS, FEW)?.first().map_or(0, |v| *v as u32 as i32);
+        Ok(power.map(|power| (power, f64::from(focus))))
+    }
+
+    /// Where the runs of a strip's JPEG begin, within the strip.
+    fn runs(&mut self) -> Result<Vec<u64>, Error> {
+        let (mut low, high) = (self.list(tag::RUNS, CHUNKS)?, self.list(tag::RUNS_HIGH, CHUNKS)?);
+        low.iter_mut().zip(&high).for_each(|(low, high)| *low |= high << 32);
+        Ok(low)
     }
 
     /// Microns a pixel; `None` where the tags are missing, without unit, zero or not numbers.

@@ -156,6 +156,7 @@ pub(super) fn recipe(p: &Parts, notes: &mut Vec<String>) -> Result<Recipe> {
         dropped: Vec::new(),
         postprocess: postprocess(config, notes)?,
         slide: part,
+        tiles: None,
         outputs: Outputs::default(),
     })
 }

@@ -116,6 +116,7 @@ pub(super) fn recipe(
             false => Vec::new(),
         },
         slide: None,
+        tiles: None,
         outputs: Outputs::default(),
     })
 }

@@ -167,6 +167,7 @@ pub(super) fn recipe(p: &Parts) -> Result<Recipe> {
         dropped: Vec::new(),
         postprocess: Vec::new(),
         slide: None,
+        tiles: None,
         outputs: Outputs::default(),
     })
 }
