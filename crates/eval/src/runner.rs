@@ -165,6 +165,7 @@ mod tests {
             orientation: None,
             timings: ampoule_pipeline::Timings::default(),
             warnings: Vec::new(),
+            heat: None,
         }
     }
 

@@ -112,7 +112,7 @@ fn every_option_of_optimize_can_be_studied() {
     let (o, w) = (s.variants[1].options(), &s.workloads[0]);
     assert!(o.winograd.winograd && o.equalization.equalize && o.int8.keep_bias);
     assert_eq!(o.precision.precision, ampoule_optimize::Precision::Auto);
-    assert!(s.variants[1].data(w).finetune.is_none() && s.variants[1].data(w).validate.is_some());
+    assert!(s.variants[1].data(w, None).finetune.is_none() && s.variants[1].data(w, None).validate.is_some());
     // What is written to results.json is read again.
     let again: Spec = serde_json::from_str(&serde_json::to_string(&s).unwrap()).unwrap();
     assert_eq!(again.variants[1].options(), o);
