@@ -130,7 +130,11 @@ fn tilted_gantries_are_straightened_as_by_dcm2niix() {
         let pairs = values.data.iter().zip(want["values"].as_array().unwrap());
         let most = pairs.map(|(v, w)| (v - w.as_f64().unwrap() as f32).abs()).fold(0.0, f32::max);
         assert!(most <= 0.501, "{name}: values are up to {most} apart");
-        assert!(volume.warnings.iter().any(|n| n.contains("tilted by 13.1 degrees")), "{:?}", volume.warnings);
+        assert!(
+            volume.warnings.iter().any(|n| n.contains("tilted by 13.1 degrees")),
+            "{:?}",
+            volume.warnings
+        );
     }
 }
 

@@ -1,6 +1,5 @@
 //! What can go wrong with a case, a model or a recipe.
 
-use crate::Allowance;
 use std::path::{Path, PathBuf};
 
 /// Shorthand for this crate's results.
@@ -198,25 +197,6 @@ impl Error {
             }
             other => other,
         }
-    }
-
-    /// A photo that cannot be read in what is allowed: of memory, the limit is told rather than what is left of it, and the
-    /// least that would do ([`Allowance::figures`]).
-    pub fn photo(path: &Path, mut source: ampoule_imaging::photo::Error, allowed: Allowance) -> Error {
-        source.tell(&|bytes| allowed.figures(bytes));
-        Error::Photo { path: path.into(), source }
-    }
-
-    /// The same for a volume.
-    pub fn image(path: &Path, mut source: ampoule_imaging::Error, allowed: Allowance) -> Error {
-        source.tell(&|bytes| allowed.figures(bytes));
-        Error::Image { path: path.into(), source }
-    }
-
-    /// The same for a DICOM series.
-    pub(crate) fn dicom(path: &Path, mut source: ampoule_dicom::Error, allowed: Allowance) -> Error {
-        source.tell(&|bytes| allowed.figures(bytes));
-        Error::Dicom { path: path.into(), source }
     }
 
     /// A recipe that does not go with its network.

@@ -1,5 +1,6 @@
 //! How much memory this process may take: what its user allows, else what its container does.
 
+use crate::Error;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -87,7 +88,7 @@ pub fn ask_memory(file: &Path, what: &str, bytes: u64) -> crate::Result<()> {
     match shortage(bytes) {
         Some([needed_mib, limit_mib]) => {
             let what = format!("{}: {what}", file.display());
-            Err(crate::Error::Memory { what, needed_mib, limit_mib })
+            Err(Error::Memory { what, needed_mib, limit_mib })
         }
         None => Ok(()),
     }
@@ -119,6 +120,28 @@ pub(crate) fn least_mib(needed_mib: u64, limit: u64) -> u64 {
 /// engines, batch systems and systemd set it; `None` where there is none, and on systems without control groups.
 pub fn container_memory() -> Option<u64> {
     ampoule_system::groups::memory_limit()
+}
+
+/// Readers' errors, which know what is left of a limit and not the limit.
+impl Error {
+    /// A photo that cannot be read in what is allowed: of memory, the limit is told rather than what is left of it, and the
+    /// least that would do ([`Allowance::figures`]).
+    pub fn photo(path: &Path, mut source: ampoule_imaging::photo::Error, allowed: Allowance) -> Error {
+        source.tell(&|bytes| allowed.figures(bytes));
+        Error::Photo { path: path.into(), source }
+    }
+
+    /// The same for a volume.
+    pub fn image(path: &Path, mut source: ampoule_imaging::Error, allowed: Allowance) -> Error {
+        source.tell(&|bytes| allowed.figures(bytes));
+        Error::Image { path: path.into(), source }
+    }
+
+    /// The same for a DICOM series.
+    pub(crate) fn dicom(path: &Path, mut source: ampoule_dicom::Error, allowed: Allowance) -> Error {
+        source.tell(&|bytes| allowed.figures(bytes));
+        Error::Dicom { path: path.into(), source }
+    }
 }
 
 #[cfg(test)]

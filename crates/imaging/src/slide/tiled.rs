@@ -108,7 +108,10 @@ impl Slide {
             let page = image.page();
             usable(&page)?;
             let smaller = |p: &Page| page.width < p.width && same_shape(p, &page);
-            if !pages.is_empty() && !(smaller(&pages[pages.len() - 1]) && same_shape(&pages[0], &page)) {
+            let follows = |first: &Page, last: &Page| smaller(last) && same_shape(first, &page);
+            if let (Some(first), Some(last)) = (pages.first(), pages.last())
+                && !follows(first, last)
+            {
                 notes.push(format!(
                     "an image of {w}x{h} pixels is no copy of the largest one and is not read"
                 ));

@@ -34,7 +34,7 @@ pub(super) fn picture(s: &Segmented) -> Option<Photo> {
     Some(match &s.loaded.source {
         Source::Photo(photo) => overlay(photo, &s.labels.data, &legend, photo.mpp, &title),
         Source::Volume { nifti, turn, orientation } => {
-            let Some(turned) = s.loaded.first() else { return None };
+            let turned = s.loaded.first()?;
             // The picture shows canonical planes whatever the network worked in.
             let image = match turn.is_canonical(*orientation) {
                 true => Cow::Borrowed(turned),

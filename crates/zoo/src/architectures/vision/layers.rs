@@ -96,7 +96,7 @@ impl<'a> Vision<'a> {
     pub fn padded(&mut self, x: Map, name: &str, stride: usize, pad: &[usize]) -> Result<Map> {
         let weight = format!("{name}.weight");
         let dims = self.net.w.shape(&weight, 4)?;
-        if dims[1] == 0 || x.c % dims[1] != 0 || !dims[0].is_multiple_of(x.c / dims[1]) {
+        if dims[1] == 0 || !x.c.is_multiple_of(dims[1]) || !dims[0].is_multiple_of(x.c / dims[1]) {
             return Err(self.net.w.unfit(&weight, &format!("it reads {} channels", x.c)));
         }
         let conv = Conv {

@@ -100,7 +100,7 @@ fn windows(v: &mut Vision, x: Map, name: &str, p: Place) -> Result<Map> {
 fn block(v: &mut Vision, x: Map, name: &str, side: usize, odd: bool) -> Result<Map> {
     let table = v.net.w.shape(&format!("{name}.attn.relative_position_bias_table"), 2)?;
     let window = ((table[0] as f64).sqrt() as usize).div_ceil(2);
-    if window == 0 || !side.is_multiple_of(window) || table[1] == 0 || x.c % table[1] != 0 {
+    if window == 0 || !side.is_multiple_of(window) || table[1] == 0 || !x.c.is_multiple_of(table[1]) {
         let reason = format!(
             "windows of {window} and {} heads do not divide {side} positions of {} features",
             table[1], x.c

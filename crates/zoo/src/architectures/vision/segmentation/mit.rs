@@ -71,7 +71,7 @@ pub(super) fn features(v: &mut Vision, mut x: Map) -> Result<Vec<Map>> {
         x = v.conv(x, &format!("patch_embed{s}.proj"), stride)?;
         x = v.transpose(x, &[0, 2, 3, 1]);
         x = inner_norm(v, x, &format!("patch_embed{s}.norm"))?;
-        if x.c % count != 0 {
+        if !x.c.is_multiple_of(count) {
             return Err(v
                 .net
                 .w
