@@ -267,7 +267,7 @@ fn folders_that_are_not_whole_are_refused_with_what_is_wrong() {
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     assert!(refused(&folder, &d).contains("checkpoint_final.pth"));
     std::fs::create_dir(d.path("empty")).unwrap();
-    assert!(refused(&d.path("empty"), &d).contains("nnU-Net v2"));
+    assert!(refused(&d.path("empty"), &d).contains("nnU-Net"));
 }
 
 #[test]

@@ -34,8 +34,8 @@ fn a_study_is_read() {
 #[test]
 fn a_rehearsal_is_short_and_keeps_what_is_made() {
     let more = "[[variant]]\nname = \"qat\"\nkind = \"optimized\"\noptimize = { qat = true, epochs = 0, qat-epochs = 9 }\n\
-                [[variant]]\nname = \"winograd\"\nkind = \"optimized\"\noptimize = { winograd = true }\n";
-    let w = "calibrate = \"cal\"\nfinetune = \"cal\"";
+                [[variant]]\nname = \"winograd\"\nkind = \"optimized\"\ncontrolled = true\noptimize = { winograd = true }\n";
+    let w = "calibrate = \"cal\"\nfinetune = \"cal\"\nvalidate = \"val\"";
     let text =
         SMALL.replace("calibrate = \"cal\"", w).replace("    [[workload]]", &format!("{more}[[workload]]"));
     let mut s = Spec::parse(&text).unwrap();

@@ -61,7 +61,8 @@ pub(super) fn open(target: Target) -> Result<Found> {
     }
     let mut graph: Graph = checked(b.finish())?;
     graph.set_meta(RECIPE_KEY, recipe.to_text());
-    graph.set_meta("ampoule.source", format!("nnU-Net, {}", source.join("; ")));
+    let version = if target::is_of_version_1(&first.files) { 1 } else { 2 };
+    graph.set_meta("ampoule.source", format!("nnU-Net v{version}, {}", source.join("; ")));
     Ok(Found { graph, notes })
 }
 
