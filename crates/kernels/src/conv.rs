@@ -212,7 +212,7 @@ impl Conv {
             && weights.inputs == spec.input.channels()
             && weights.columns == spec.output.channels()
             && weights.depth == taps * groups
-            && weights.data.len() == weights.depth * width
+            && weights.data.size() == weights.depth * width
             && weights.bias.as_ref().is_none_or(|b| b.len() == width)
             && weights.factors.is_some() == spec.quantized.is_some()
             && weights.factors.as_ref().is_none_or(whole)

@@ -6,7 +6,7 @@ use crate::step::{Convolution, Kind};
 use ampoule_graph::Node;
 use ampoule_graph::op::Window;
 use ampoule_kernels::Grid;
-use ampoule_kernels::conv::{Axis, Conv, Quantized, Spec, Weights};
+use ampoule_kernels::conv::{Axis, Conv, Quantized, Spec};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_runtime::run::conv::{Algorithm, ConvPart, ConvParts};
 use ampoule_runtime::{OutOfMemory, Phase, View, axes, output_phases};
@@ -100,12 +100,7 @@ impl Lower<'_> {
                 let sizes = [phase.taps.len(), cg, mg];
                 OutOfMemory::check(4 * sizes.iter().product::<usize>())?;
                 let at = |k: usize, i: usize, o: usize| w.get(((g * cg + i) * mg + o) * taps + phase.taps[k]);
-                let panels = conv.panels(self.isa);
-                self.about_to_pack(Weights::bytes_of(&panels, sizes))?;
-                let weights = match &scale {
-                    Some(scale) => Weights::pack_quantized(panels, sizes, scale, b, &self.spread(), at),
-                    None => Weights::pack(panels, sizes, b, &self.spread(), at),
-                };
+                let weights = self.direct_weights(&conv, sizes, scale.as_deref(), b, at);
                 parts.push(ConvPart {
                     algorithm: Algorithm::Direct(conv, weights),
                     input: g * cg,

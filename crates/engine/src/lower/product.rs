@@ -8,7 +8,7 @@ use crate::error::LowerError;
 use crate::step::{Convolution, Kind};
 use ampoule_graph::op::Binary;
 use ampoule_graph::{Node, Op, Tensor, ValueId};
-use ampoule_kernels::conv::{Axis, Conv, Quantized, Spec, Weights};
+use ampoule_kernels::conv::{Axis, Conv, Quantized, Spec};
 use ampoule_kernels::{Act, Elem, Grid, eltwise, gemm};
 use ampoule_runtime::run::conv::{Algorithm, ConvPart, ConvParts};
 use ampoule_runtime::run::loops::Loops;
@@ -66,12 +66,7 @@ impl Lower<'_> {
         let spec = Spec { input: gx, output: go, residual: added, axes: [one; 3], act, elems, quantized };
         OutOfMemory::check(4 * k * m)?;
         let conv = Conv::new(spec, self.isa, true);
-        let (panels, sizes, at) = (conv.panels(self.isa), [1, k, m], |_, i: usize, o: usize| at(i, o));
-        self.about_to_pack(Weights::bytes_of(&panels, sizes))?;
-        let weights = match &scale {
-            Some(scale) => Weights::pack_quantized(panels, sizes, scale, bias, &self.spread(), at),
-            None => Weights::pack(panels, sizes, bias, &self.spread(), at),
-        };
+        let weights = self.direct_weights(&conv, [1, k, m], scale.as_deref(), bias, |_, i, o| at(i, o));
         let algorithm = Algorithm::Direct(conv, weights);
         let parts = vec![ConvPart { algorithm, input: 0, output: 0, residual: 0, depth: [0, 1] }];
         let kind = Kind::Conv(Convolution { post, ..Convolution::plain(ConvParts::new(parts)) });

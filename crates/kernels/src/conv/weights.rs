@@ -107,6 +107,27 @@ impl Weights {
         Weights { panels, data, bias, factors: None, inputs, depth, columns: outputs }
     }
 
+    /// What stands for weights of these sizes in a plan: all that packing makes but the weights themselves.
+    /// `quantized` says whether there are factors.
+    pub fn planned(
+        panels: Vec<&'static MicroKernel>,
+        [taps, inputs, outputs]: [usize; 3],
+        bias: bool,
+        quantized: bool,
+    ) -> Self {
+        let groups = panels.first().map_or(inputs, |p| p.groups(inputs));
+        let width: usize = panels.iter().map(|p| p.nr).sum();
+        let data = Floats::planned(taps * groups * width);
+        let factors = quantized.then(|| Factors { scale: vec![0.0; width], sums: vec![0; taps * width] });
+        let bias = bias.then(|| vec![0.0; width]);
+        Weights { panels, data, bias, factors, inputs, depth: taps * groups, columns: outputs }
+    }
+
+    /// Whether these only stand for weights, and nothing can be computed with them.
+    pub fn is_planned(&self) -> bool {
+        self.data.is_planned()
+    }
+
     /// Bytes that packed weights of taps, inputs and outputs take, factors and bias aside.
     pub fn bytes_of(panels: &[&'static MicroKernel], [taps, inputs, _]: [usize; 3]) -> usize {
         let groups = panels.first().map_or(inputs, |p| p.groups(inputs));
@@ -116,7 +137,7 @@ impl Weights {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let factors = self.factors.as_ref().map_or(0, |c| c.scale.len() + c.sums.len());
-        4 * (self.data.len() + self.bias.as_ref().map_or(0, Vec::len) + factors)
+        4 * (self.data.size() + self.bias.as_ref().map_or(0, Vec::len) + factors)
     }
 
     /// Names of the tiles in use.
