@@ -10,6 +10,8 @@ mod graphs;
 mod harness;
 #[path = "hostile/images.rs"]
 mod images;
+#[path = "hostile/limits.rs"]
+mod limits;
 mod program;
 #[path = "hostile/system.rs"]
 mod system;

@@ -183,6 +183,7 @@ fn network(
             }
         })
         .collect();
+    part.release();
     let options = Options { explain: g.verbose, ..network_options(g)? };
     let mut session = Session::new(part, &shapes, &options)?;
     if profile {

@@ -185,12 +185,6 @@ impl Error {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LowerError {
-    /// Packed weights that take more than they may.
-    #[error("its weights and those before it take {bytes} bytes, more than fit")]
-    Weights {
-        /// Bytes of packed weights up to the node's.
-        bytes: u64,
-    },
     /// An input that the operator needs.
     #[error("input {index} is missing")]
     MissingInput {

@@ -60,6 +60,27 @@ pub(crate) struct Lowered {
     pub observed: Vec<(usize, String, View)>,
     /// Patterns that did not apply, where that is asked for.
     pub missed: Option<Vec<Missed>>,
+    /// Most bytes of packed weights and of constants made for this that there were at once while lowering.
+    pub loading: u64,
+}
+
+/// Constants of the model itself, by where they lie: in its file, or in memory that was taken before. Others were made
+/// of them, to be lowered.
+#[derive(Default)]
+pub(crate) struct Given(HashSet<usize>);
+
+impl Given {
+    pub(crate) fn of(graph: &Graph) -> Self {
+        Given(graph.constants.values().map(|t| t.bytes().as_ptr() as usize).collect())
+    }
+
+    /// Bytes of `t` that are there only to be lowered.
+    fn made(&self, t: &Tensor) -> u64 {
+        match self.0.contains(&(t.bytes().as_ptr() as usize)) {
+            true => 0,
+            false => t.bytes().len() as u64,
+        }
+    }
 }
 
 /// State of lowering.
@@ -71,8 +92,12 @@ pub(crate) struct Lower<'g> {
     /// Whether steps must be able to run slice by slice.
     stream: bool,
     weights: WeightRoom,
-    /// Bytes of weights that were packed.
+    /// Whether weights are counted, and not packed.
+    planning: bool,
+    given: &'g Given,
+    /// Bytes of weights that were packed, and of constants made to be packed that wait for it.
     packed_bytes: u64,
+    made_bytes: u64,
     uses: Vec<usize>,
     /// Values that lie row-major where nothing says otherwise.
     row_major: Vec<bool>,
@@ -122,8 +147,8 @@ type R<T> = std::result::Result<T, LowerError>;
 /// How much packed weights may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum WeightRoom {
-    /// As much as is fastest, up to some bytes; more is [`LowerError::Weights`].
-    Fastest(u64),
+    /// As much as is fastest.
+    Fastest,
     /// As little as there is a way to.
     Least,
 }
@@ -135,6 +160,9 @@ pub(crate) struct How<'a> {
     /// Whether steps must be able to run slice by slice.
     pub stream: bool,
     pub weights: WeightRoom,
+    /// Whether weights are only counted: the result says what memory is needed, and cannot be run.
+    pub planning: bool,
+    pub given: &'a Given,
     /// Names of values that must be seen as they are.
     pub watched: &'a [String],
     /// Whether patterns that did not apply are noted.
@@ -142,12 +170,12 @@ pub(crate) struct How<'a> {
 }
 
 /// Lowers `graph`, whose shapes must all be known and whose constants are given separately.
-pub(crate) fn lower(
-    graph: &Graph,
+pub(crate) fn lower<'g>(
+    graph: &'g Graph,
     constants: BTreeMap<ValueId, Tensor>,
     isa: Features,
-    pool: &Pool,
-    how: &How,
+    pool: &'g Pool,
+    how: &How<'g>,
 ) -> Result<Lowered> {
     let unsupported = graph.unsupported();
     if !unsupported.is_empty() {
@@ -173,7 +201,7 @@ impl<'g> Lower<'g> {
         constants: BTreeMap<ValueId, Tensor>,
         isa: Features,
         pool: &'g Pool,
-        &How { precision, stream, weights, watched, .. }: &How,
+        &How { precision, stream, weights, planning, given, watched, .. }: &How<'g>,
     ) -> Result<Self> {
         let mut readers = vec![Vec::new(); graph.values.len()];
         let mut producers = vec![None; graph.values.len()];
@@ -196,7 +224,10 @@ impl<'g> Lower<'g> {
             pool,
             stream,
             weights,
+            planning,
+            given,
             packed_bytes: 0,
+            made_bytes: constants.values().map(|t| given.made(t)).sum(),
             uses: graph.uses(),
             row_major: layouts::row_major(graph),
             readers,

@@ -5,7 +5,7 @@ mod output;
 mod report;
 
 use crate::external::{ExternalBackend, ExternalNetwork};
-use crate::lower::Lowered;
+use crate::lower::{Given, Lowered};
 use crate::step::{Context, Step, area};
 use crate::stream::{Action, Stream};
 use crate::tiling::Tiles;
@@ -138,6 +138,7 @@ impl Session {
         if let Some(backend) = &options.external {
             return Self::external(graph, backend, pool);
         }
+        let given = Given::of(&graph);
         match options.rewrites {
             Rewrites::All => drop(ampoule_graph::passes::optimize(&mut graph)?),
             Rewrites::Fold => drop(ampoule_graph::passes::fold(&mut graph)?),
@@ -149,7 +150,7 @@ impl Session {
         let constants = std::mem::take(&mut graph.constants);
         let outputs = graph.outputs.iter().filter_map(|id| Some((*id, constants.get(id)?.clone())));
         let outputs = outputs.collect();
-        let Fitted { lowered, plan, stream, tiles } = fit(&graph, constants, isa, &pool, options)?;
+        let Fitted { lowered, plan, stream, tiles } = fit(&graph, constants, &given, isa, &pool, options)?;
         let weight_bytes = weight_bytes(&lowered);
         missed.extend(lowered.missed.iter().flatten().cloned());
         graph.constants = outputs;

@@ -119,6 +119,12 @@ impl<'g> Tiling<'g> {
         Ok(g)
     }
 
+    /// Bytes of the whole image's inputs and outputs, which tiles leave whole.
+    pub fn whole_bytes(graph: &Graph) -> u64 {
+        let dims = graph.inputs.iter().chain(&graph.outputs).filter_map(|v| graph.value(*v).dims());
+        dims.map(|d| whole_bytes(&d) as u64).sum()
+    }
+
     /// Adds the whole image's inputs and outputs to the plan of a tile's network, and lists the copies;
     /// `None` when the network for the tile does not have the sizes that were expected of it.
     pub fn tiles(&self, graph: &Graph, lowered: &Lowered, plan: &mut Plan) -> Option<Tiles> {
@@ -132,7 +138,7 @@ impl<'g> Tiling<'g> {
                 _ => ampoule_runtime::view::row_major(&dims),
             };
             plan.offsets.push(plan.size);
-            plan.size += (dims.iter().product::<usize>() * Elem::F32.size()).next_multiple_of(64);
+            plan.size += whole_bytes(&dims);
             View { home, elem: Elem::F32, offset: 0, dims, strides }
         };
         let mut views = |ids: &[ValueId], inner: &[View]| -> Option<Vec<View>> {
@@ -208,4 +214,9 @@ fn copy(from: View, to: View) -> Option<Step> {
         scratch: None,
         rounds: None,
     })
+}
+
+/// Bytes of an input or output of sizes `dims` in the arena.
+fn whole_bytes(dims: &[usize]) -> usize {
+    (dims.iter().product::<usize>() * Elem::F32.size()).next_multiple_of(64)
 }

@@ -240,7 +240,7 @@ impl Conv {
             && weights.columns == spec.output.channels()
             && weights.split == self.how.split
             && weights.depth == self.how.split.map_or(1, Split::terms) * taps * groups
-            && weights.data.len() == weights.depth * width
+            && weights.data.size() == weights.depth * width
             && weights.bias.as_ref().is_none_or(|b| b.len() == width)
             && weights.factors.is_some() == spec.quantized.is_some()
             && weights.factors.as_ref().is_none_or(whole)

@@ -17,6 +17,8 @@ pub fn serial(items: usize, f: &(dyn Fn(usize) + Sync)) {
 pub struct Floats {
     base: *mut f32,
     len: usize,
+    /// How many floats were planned and not written; then there are none.
+    planned: usize,
 }
 
 // SAFETY: plain owned memory.
@@ -51,6 +53,21 @@ impl Floats {
         all
     }
 
+    /// Stands for `len` floats in a plan, and takes no memory: there are none of them.
+    pub fn planned(len: usize) -> Self {
+        Floats { planned: len, ..Self::raw(0) }
+    }
+
+    /// Whether there is nothing but a number of floats.
+    pub fn is_planned(&self) -> bool {
+        self.planned > 0
+    }
+
+    /// How many floats there are, or were planned.
+    pub fn size(&self) -> usize {
+        self.len.max(self.planned)
+    }
+
     /// First float (a method, so that closures capture the whole).
     fn base(&self) -> *mut f32 {
         self.base
@@ -59,7 +76,7 @@ impl Floats {
     /// `len` floats that are not yet written.
     fn raw(len: usize) -> Self {
         if len == 0 {
-            return Floats { base: std::ptr::NonNull::<f32>::dangling().as_ptr(), len };
+            return Floats { base: std::ptr::NonNull::<f32>::dangling().as_ptr(), len, planned: 0 };
         }
         let layout = Self::layout(len);
         // SAFETY: the layout is not empty.
@@ -76,7 +93,7 @@ impl Floats {
                 rustix::mm::madvise(base.cast(), whole, rustix::mm::Advice::LinuxHugepage)
             };
         }
-        Floats { base: base.cast(), len }
+        Floats { base: base.cast(), len, planned: 0 }
     }
 
     fn layout(len: usize) -> Layout {

@@ -141,7 +141,7 @@ impl Winograd {
                 && f.rounding.as_ref().is_none_or(|r| r.ratio.len() == table && r.start.len() == table)
         };
         self.isa.supported()
-            && weights.data.len() == points * rows * width
+            && weights.data.size() == points * rows * width
             && weights.bias.len() == width
             && weights.factors.is_some() == self.shape.quantized.is_some()
             && weights.factors.as_ref().is_none_or(whole)

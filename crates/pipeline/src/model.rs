@@ -261,6 +261,8 @@ impl Model {
             .collect();
         let mut options = self.options.clone();
         if self.max_ram.is_some() {
+            // Pages of the file are no part of what is held beside the network: they come back as weights are packed.
+            graph.release();
             (options.max_bytes, options.held_bytes) = (self.max_ram, self.held());
         }
         let session = Session::with_pool(graph, &shapes, &options, self.pool.clone());

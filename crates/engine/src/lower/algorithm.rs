@@ -2,7 +2,6 @@
 
 use super::{Lower, R, WeightRoom};
 use crate::Precision;
-use crate::error::LowerError;
 use ampoule_kernels::conv::{Conv, How, Spec, Split, Weights};
 use ampoule_kernels::gemm::{self, Operand};
 use ampoule_kernels::winograd::{Shape, Steps, Variant, Winograd};
@@ -55,12 +54,14 @@ impl Lower<'_> {
             if suits && (steps.is_some() || wide) && quadruples(sizes, filters) {
                 let plan = Winograd::new(self.isa, shape(), variant);
                 if steps.is_some() || plan.cost() < conv.cost(self.isa, [sizes[0], sizes[1]]) {
-                    self.about_to_pack(plan.weight_bytes())?;
-                    let weights = plan.pack_quantized((scale, steps), bias, &self.spread(), nine);
+                    let weights = match self.packs(plan.weight_bytes()) {
+                        true => plan.pack_quantized((scale, steps), bias, &self.spread(), nine),
+                        false => plan.planned(),
+                    };
                     return Ok(Algorithm::Winograd(plan, weights));
                 }
             }
-            let weights = self.direct_weights(&conv, sizes, (bias, Some(scale)), filters)?;
+            let weights = self.direct_weights(&conv, sizes, (bias, Some(scale)), filters);
             return Ok(Algorithm::Direct(conv, weights));
         }
         if suits && sizes[1] >= fewest && !matches!(self.weights, WeightRoom::Least) {
@@ -70,12 +71,14 @@ impl Lower<'_> {
             let worth = if 4 * sizes.iter().product::<usize>() > HEAVY { 0.8 } else { 1.0 };
             let direct = conv.cost(self.isa, [sizes[0], sizes[1]]);
             if let Some(plan) = best.filter(|p| p.cost() < worth * direct) {
-                self.about_to_pack(plan.weight_bytes())?;
-                let weights = plan.pack(bias, &self.spread(), nine);
+                let weights = match self.packs(plan.weight_bytes()) {
+                    true => plan.pack(bias, &self.spread(), nine),
+                    false => plan.planned(),
+                };
                 return Ok(Algorithm::Winograd(plan, weights));
             }
         }
-        let weights = self.direct_weights(&conv, sizes, (bias, None), filters)?;
+        let weights = self.direct_weights(&conv, sizes, (bias, None), filters);
         Ok(Algorithm::Direct(conv, weights))
     }
 
@@ -93,40 +96,38 @@ impl Lower<'_> {
         if cost(&split) < cost(&plain) { split } else { plain }
     }
 
-    /// Packs the weights of a direct convolution, integers where their output channels have factors.
-    pub(super) fn direct_weights(
-        &mut self,
-        conv: &Conv,
-        sizes: [usize; 3],
-        (bias, scale): (Option<&[f32]>, Option<&[f32]>),
-        filters: impl Fn(usize, usize, usize) -> f32 + Sync,
-    ) -> R<Weights> {
-        let panels = conv.panels(self.isa);
-        let bytes = Weights::bytes_of(&panels, sizes);
-        self.about_to_pack(conv.split().map_or(bytes, |s| s.terms() * bytes))?;
-        Ok(match (conv.split(), scale) {
-            (Some(split), _) => Weights::pack_split(split, panels, sizes, bias, &self.spread(), filters),
-            (None, None) => Weights::pack(panels, sizes, bias, &self.spread(), filters),
-            (None, Some(scale)) => {
-                Weights::pack_quantized(panels, sizes, scale, bias, &self.spread(), filters)
-            }
-        })
-    }
-
     /// Whether the smaller weights of two with the same results are taken.
     fn compact(&self) -> bool {
         self.stream || matches!(self.weights, WeightRoom::Least)
     }
 
-    /// Counts weights that are about to be packed.
-    pub(super) fn about_to_pack(&mut self, bytes: usize) -> R<()> {
-        self.packed_bytes += bytes as u64;
-        match self.weights {
-            WeightRoom::Fastest(most) if self.packed_bytes > most => {
-                Err(LowerError::Weights { bytes: self.packed_bytes })
-            }
-            WeightRoom::Fastest(_) | WeightRoom::Least => Ok(()),
+    /// Weights of taps, inputs and outputs for the direct way, packed or planned, with bias and, of integers, the factors of
+    /// their output channels.
+    pub(super) fn direct_weights(
+        &mut self,
+        conv: &Conv,
+        sizes: [usize; 3],
+        (bias, scale): (Option<&[f32]>, Option<&[f32]>),
+        at: impl Fn(usize, usize, usize) -> f32 + Sync,
+    ) -> Weights {
+        let panels = conv.panels(self.isa);
+        let bytes = Weights::bytes_of(&panels, sizes);
+        if !self.packs(conv.split().map_or(bytes, |s| s.terms() * bytes)) {
+            return Weights::planned(conv.split(), panels, sizes, [bias.is_some(), scale.is_some()]);
         }
+        match (conv.split(), scale) {
+            (Some(split), _) => Weights::pack_split(split, panels, sizes, bias, &self.spread(), at),
+            (None, None) => Weights::pack(panels, sizes, bias, &self.spread(), at),
+            (None, Some(scale)) => Weights::pack_quantized(panels, sizes, scale, bias, &self.spread(), at),
+        }
+    }
+
+    /// Counts so many bytes of weights that are made now, beside the constants that wait for it; whether they are packed
+    /// and not only planned.
+    fn packs(&mut self, bytes: usize) -> bool {
+        self.packed_bytes += bytes as u64;
+        self.out.loading = self.out.loading.max(self.packed_bytes + self.made_bytes);
+        !self.planning
     }
 
     /// The variants of Winograd's algorithm that may be used on an input stored as `elem`.

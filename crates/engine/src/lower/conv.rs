@@ -84,7 +84,7 @@ impl Lower<'_> {
             if let Some(before) = self.depthwise_before(n, &reads[0], &spec) {
                 let at = |_: usize, i: usize, o: usize| w.get(o * cg + i);
                 let factors = (bias.as_deref(), scale.as_deref());
-                let weights = self.direct_weights(&before.pointwise[0], [1, cg, m], factors, at)?;
+                let weights = self.direct_weights(&before.pointwise[0], [1, cg, m], factors, at);
                 drop(w);
                 self.packed_weights(n, &integer);
                 self.push_separable(n, (before, weights), reads, Target { post, ..t }, macs);

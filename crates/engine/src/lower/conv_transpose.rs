@@ -100,7 +100,7 @@ impl Lower<'_> {
                 OutOfMemory::check(4 * sizes.iter().product::<usize>())?;
                 let at = |k: usize, i: usize, o: usize| w.get(((g * cg + i) * mg + o) * taps + phase.taps[k]);
                 let conv = self.direct(spec, How { merge: !self.stream, ..How::default() }, sizes);
-                let weights = self.direct_weights(&conv, sizes, (b, scale.as_deref()), at)?;
+                let weights = self.direct_weights(&conv, sizes, (b, scale.as_deref()), at);
                 parts.push(ConvPart {
                     algorithm: Algorithm::Direct(conv, weights),
                     input: g * cg,

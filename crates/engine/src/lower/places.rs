@@ -188,9 +188,16 @@ impl Lower<'_> {
     pub(super) fn packed(&mut self, n: &Node, i: usize) {
         let Some(id) = n.input(i) else { return };
         if self.uses[id.0] == 1 {
-            self.constants.remove(&id);
+            self.drop_constant(id);
         }
         self.graph.release();
+    }
+
+    /// Drops a constant that nothing needs any more.
+    pub(super) fn drop_constant(&mut self, id: ValueId) {
+        if let Some(t) = self.constants.remove(&id) {
+            self.made_bytes = self.made_bytes.saturating_sub(self.given.made(&t));
+        }
     }
 
     pub(super) fn floats(&self, n: &Node, i: usize) -> Option<Vec<f32>> {

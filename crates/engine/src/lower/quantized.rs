@@ -193,9 +193,12 @@ impl Lower<'_> {
             .collect();
         let Some(args) = args else { return Ok(false) };
         let folded = eval::node(&n.op, &args, 1)?;
-        self.constants.extend(folded.into_iter().map(|t| (y, t)));
+        for t in folded {
+            self.made_bytes += self.given.made(&t);
+            self.constants.insert(y, t);
+        }
         if self.uses[x.0] == 1 {
-            self.constants.remove(&x);
+            self.drop_constant(x);
         }
         self.graph.release();
         Ok(true)
@@ -274,7 +277,7 @@ impl Lower<'_> {
     pub(super) fn drop_int8_weights(&mut self, n: &Node, integer: &Int8Operands) {
         let Some(id) = n.input(1) else { return };
         if self.uses[id.0] == 1 && self.uses[integer.weights.0.0] == 1 {
-            self.constants.remove(&integer.weights.0);
+            self.drop_constant(integer.weights.0);
         }
         self.graph.release();
     }

@@ -2,8 +2,7 @@
 
 use super::Options;
 use crate::as_3d::as_3d;
-use crate::error::LowerError;
-use crate::lower::{How, Lowered, WeightRoom, lower};
+use crate::lower::{Given, How, Lowered, WeightRoom, lower};
 use crate::place::{least, place};
 use crate::step::{Kind, Stored};
 use crate::stream::{self, Stream};
@@ -22,8 +21,10 @@ pub(super) struct Fitted {
     pub tiles: Option<Tiles>,
 }
 
-/// How many times the limit a single value may be: streaming holds a part of it.
+/// How many times its room a single value may be: streaming holds a part of it. Whatever the room, values up to
+/// [`BEYOND`] times [`SMALL_ROOM`] are tried, so that the least that would do is known.
 const BEYOND: u64 = 8;
+const SMALL_ROOM: u64 = 4 << 30;
 
 /// How many times the largest value and all weights a network surely needs less than.
 const ROUGHLY: u64 = 16;
@@ -42,7 +43,7 @@ const BLOCKS: [usize; 4] = [16, 8, 4, 2];
 pub(super) fn too_large(graph: &Graph, options: &Options) -> Result<()> {
     let largest = graph.values.iter().filter_map(|v| v.dims()).map(|d| d.iter().product::<usize>()).max();
     let bytes = (options.precision.elem().size() * largest.unwrap_or(0)) as u64;
-    match bytes > BEYOND.saturating_mul(room(options)) {
+    match bytes > BEYOND.saturating_mul(room(options).max(SMALL_ROOM)) {
         true => Err(refused(bytes, options)),
         false => Ok(()),
     }
@@ -61,25 +62,34 @@ fn refused(bytes: u64, options: &Options) -> Error {
 
 /// Lowers `graph` in the fastest way that fits: as it is, with convolutions that overwrite their
 /// inputs, streamed along depth, with the smallest weights, both, tile by tile, or (images) streamed along height.
+///
+/// Where it may not fit, all ways are planned before any weight is packed: no way that is given up takes memory, what is named
+/// as the least does not depend on the limit, and a constant can be dropped as soon as it is packed.
 pub(super) fn fit(
     graph: &Graph,
     constants: BTreeMap<ValueId, Tensor>,
+    given: &Given,
     isa: Features,
     pool: &Pool,
     options: &Options,
 ) -> Result<Fitted> {
     let limit = room(options);
-    // A second lowering needs the tensors again: they are kept where it may come to that.
     let weights: usize = constants.values().map(|t| t.bytes().len()).sum();
     let values = graph.values.iter().filter_map(|v| v.dims()).map(|d| d.iter().product::<usize>());
     let roughly = ROUGHLY * (4 * values.max().unwrap_or(0) + weights) as u64;
     let watched = options.observe.as_ref().map_or(&[][..], |o| &o.names[..]);
-    let mut search = Search { isa, pool, options, watched, limit, least: u64::MAX, most_weights: u64::MAX };
+    let mut search = Search { isa, pool, options, given, watched, limit, least: u64::MAX };
     if roughly <= limit {
-        let lowered = search.lower(graph, constants, false, search.fastest())?;
-        return search.whole(lowered)?.ok_or_else(|| refused(search.least, options));
+        let how = search.how(false, WeightRoom::Fastest);
+        let lowered = lower(graph, constants, isa, pool, &how)?;
+        let plan = search.whole(lowered)?.ok_or_else(|| refused(search.least, options))?;
+        let Planned { lowered, plan, stream, tiles, .. } = plan;
+        return Ok(Fitted { lowered, plan, stream, tiles });
     }
-    search.small(graph, constants)
+    match search.small(graph, &constants)? {
+        Some(planned) => search.pack(planned, graph, constants),
+        None => Err(refused(search.least, options)),
+    }
 }
 
 /// Ways to run a network within a limit, tried one after another.
@@ -87,147 +97,149 @@ struct Search<'a> {
     isa: Features,
     pool: &'a Pool,
     options: &'a Options,
+    given: &'a Given,
     watched: &'a [String],
     limit: u64,
     /// The least that any way needs which was tried.
     least: u64,
-    /// Bytes of packed weights beyond which a way neither fits nor needs less than others. Packing more would itself
-    /// exceed the limit.
-    most_weights: u64,
 }
 
-impl Search<'_> {
-    fn fastest(&self) -> WeightRoom {
-        WeightRoom::Fastest(self.most_weights)
+/// A way that fits, its weights not packed but in [`Search::whole`] of a network that was packed before.
+struct Planned {
+    lowered: Lowered,
+    plan: Plan,
+    stream: Option<Stream>,
+    tiles: Option<Tiles>,
+    weights: WeightRoom,
+    /// What is lowered instead of the network: a tile's network, or an image as a volume with its constants.
+    other: Option<(Graph, Option<BTreeMap<ValueId, Tensor>>)>,
+}
+
+impl<'a> Search<'a> {
+    /// How a network is lowered for good.
+    fn how(&self, stream: bool, weights: WeightRoom) -> How<'a> {
+        let watched = if stream { &[] } else { self.watched };
+        let Options { precision, explain, .. } = *self.options;
+        How { precision, stream, weights, planning: false, given: self.given, watched, explain }
     }
 
-    fn lower(
+    /// Lowered as far as the plan needs it.
+    fn planned(
         &self,
         graph: &Graph,
-        constants: BTreeMap<ValueId, Tensor>,
+        constants: &BTreeMap<ValueId, Tensor>,
         stream: bool,
         weights: WeightRoom,
     ) -> Result<Lowered> {
-        let watched = if stream { &[] } else { self.watched };
-        let (precision, explain) = (self.options.precision, self.options.explain);
-        lower(graph, constants, self.isa, self.pool, &How { precision, stream, weights, watched, explain })
-    }
-
-    /// The same, `None` where weights take more than they may.
-    fn bounded(
-        &self,
-        graph: &Graph,
-        constants: BTreeMap<ValueId, Tensor>,
-        stream: bool,
-        weights: WeightRoom,
-    ) -> Result<Option<Lowered>> {
-        match self.lower(graph, constants, stream, weights) {
-            Err(Error::Lower { reason: LowerError::Weights { .. }, .. }) => Ok(None),
-            lowered => lowered.map(Some),
-        }
+        let How { precision, watched, explain, .. } = self.how(stream, weights);
+        let how = How { precision, stream, weights, planning: true, given: self.given, watched, explain };
+        lower(graph, constants.clone(), self.isa, self.pool, &how)
     }
 
     /// A network of which all values are held at once, if that fits: with convolutions over their inputs where it must, or
     /// where that saves much. An error where it does not and is too long to be searched further.
-    fn whole(&mut self, mut lowered: Lowered) -> Result<Option<Fitted>> {
-        let weights = weight_bytes(&lowered);
-        let needs = |p: &Plan| weights + p.size as u64;
-        let at_least = weights + least(&lowered) as u64;
+    fn whole(&mut self, mut lowered: Lowered) -> Result<Option<Planned>> {
+        let needs = |l: &Lowered, p: &Plan| needs(l, p.size as u64);
+        let at_least = self::needs(&lowered, least(&lowered) as u64);
         if lowered.steps.len() > SEARCHED && at_least > self.limit {
             return Err(refused(at_least, self.options));
         }
         let plain = place(&mut lowered, false);
         let tight = place(&mut lowered, true);
-        self.least = self.least.min(needs(&tight));
+        self.least = self.least.min(needs(&lowered, &tight));
         // Rounds cost a little time; a good part of the memory is worth that without being asked.
-        let plan = if needs(&plain) <= self.limit && tight.size as f64 > WORTH * plain.size as f64 {
+        let plan = if needs(&lowered, &plain) <= self.limit && tight.size as f64 > WORTH * plain.size as f64 {
             lowered.steps.iter_mut().for_each(|s| s.rounds = None);
             plain
         } else {
             tight
         };
-        let fits = needs(&plan) <= self.limit;
+        let fits = needs(&lowered, &plan) <= self.limit;
         if !fits && lowered.steps.len() > SEARCHED {
             return Err(refused(self.least, self.options));
         }
-        Ok(fits.then_some(Fitted { lowered, plan, stream: None, tiles: None }))
+        let weights = WeightRoom::Fastest;
+        Ok(fits.then_some(Planned { lowered, plan, stream: None, tiles: None, weights, other: None }))
     }
 
-    /// A network that may not fit as it is.
-    fn small(&mut self, graph: &Graph, spare: BTreeMap<ValueId, Tensor>) -> Result<Fitted> {
-        self.most_weights = self.limit;
-        if let Some(lowered) = self.bounded(graph, spare.clone(), false, self.fastest())?
-            && let Some(fitted) = self.whole(lowered)?
-        {
-            return Ok(fitted);
+    /// The fastest way that fits for a network that may not fit as it is.
+    fn small(&mut self, graph: &Graph, constants: &BTreeMap<ValueId, Tensor>) -> Result<Option<Planned>> {
+        for weights in [WeightRoom::Fastest, WeightRoom::Least] {
+            let lowered = self.planned(graph, constants, false, weights)?;
+            if let Some(planned) = self.whole(lowered)? {
+                return Ok(Some(Planned { weights, ..planned }));
+            }
+            let lowered = self.planned(graph, constants, true, weights)?;
+            if let Some(planned) = self.streamed(lowered, weights) {
+                return Ok(Some(planned));
+            }
         }
-        if let Some(fitted) = self.streamed(graph, spare.clone(), self.fastest())? {
-            return Ok(fitted);
+        if let Some(planned) = self.tiled(graph, constants)? {
+            return Ok(Some(planned));
         }
-        let compact = self.lower(graph, spare.clone(), false, WeightRoom::Least)?;
-        if let Some(fitted) = self.whole(compact)? {
-            return Ok(fitted);
-        }
-        // What follows counts for the least that is named, so that this is the same whatever the limit.
-        self.most_weights = self.limit.max(self.least);
-        if let Some(fitted) = self.streamed(graph, spare.clone(), WeightRoom::Least)? {
-            return Ok(fitted);
-        }
-        if let Some(fitted) = self.tiled(graph, &spare)? {
-            return Ok(fitted);
-        }
-        if let Some((deep, constants)) = as_3d(graph, &spare)
-            && let Some(mut lowered) = self.bounded(&deep, constants, true, self.fastest())?
-            && let Some(s) = streamed(&lowered, self.limit, &mut self.least)
-        {
+        let Some((deep, constants)) = as_3d(graph, constants) else { return Ok(None) };
+        let lowered = self.planned(&deep, &constants, true, WeightRoom::Fastest)?;
+        let planned = self.streamed(lowered, WeightRoom::Fastest);
+        Ok(planned.map(|mut p| {
             let flat = |v: &mut View| {
                 // The axis that was put in lies nowhere.
                 v.dims.remove(3);
                 v.strides.remove(3);
             };
-            lowered.inputs.iter_mut().chain(&mut lowered.outputs).for_each(flat);
-            return Ok(Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None });
-        }
-        Err(refused(self.least, self.options))
+            p.lowered.inputs.iter_mut().chain(&mut p.lowered.outputs).for_each(flat);
+            Planned { other: Some((deep, Some(constants))), ..p }
+        }))
     }
 
-    /// A network that is streamed along depth.
-    fn streamed(
-        &mut self,
-        graph: &Graph,
-        constants: BTreeMap<ValueId, Tensor>,
-        weights: WeightRoom,
-    ) -> Result<Option<Fitted>> {
-        let Some(lowered) = self.bounded(graph, constants, true, weights)? else { return Ok(None) };
-        let stream = streamed(&lowered, self.limit, &mut self.least);
-        Ok(stream.map(|s| Fitted { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None }))
+    /// A network that is streamed along depth, if that fits.
+    fn streamed(&mut self, lowered: Lowered, weights: WeightRoom) -> Option<Planned> {
+        let s = streamed(&lowered, self.limit, &mut self.least)?;
+        Some(Planned { lowered, plan: s.plan.clone(), stream: Some(s), tiles: None, weights, other: None })
     }
 
     /// The network on the largest overlapping parts of its image that fit.
-    fn tiled(&mut self, graph: &Graph, spare: &BTreeMap<ValueId, Tensor>) -> Result<Option<Fitted>> {
+    fn tiled(&mut self, graph: &Graph, constants: &BTreeMap<ValueId, Tensor>) -> Result<Option<Planned>> {
         // Their values are parts of those that are watched.
         self.watched = &[];
-        // Tiles leave inputs and outputs whole.
-        let dims = graph.inputs.iter().chain(&graph.outputs).filter_map(|v| graph.value(*v).dims());
-        let ends: u64 = dims.map(|d| 4 * d.iter().product::<usize>() as u64).sum();
-        let mut tiling = if ends < self.limit { Tiling::of(graph, spare) } else { None };
+        let (ends, weights) = (Tiling::whole_bytes(graph), WeightRoom::Fastest);
+        let mut tiling = Tiling::of(graph, constants);
         while let Some(tiling) = tiling.as_mut()
             && tiling.shrink()
         {
-            let Ok(small) = tiling.graph(graph, spare) else { break };
-            let Some(mut lowered) = self.bounded(&small, spare.clone(), false, self.fastest())? else {
-                continue;
-            };
+            let Ok(small) = tiling.graph(graph, constants) else { break };
+            let mut lowered = self.planned(&small, constants, false, weights)?;
             let mut plan = place(&mut lowered, true);
-            let Some(tiles) = tiling.tiles(graph, &lowered, &mut plan) else { break };
-            let needed = weight_bytes(&lowered) + plan.size as u64;
+            let needed = needs(&lowered, plan.size as u64 + ends);
             self.least = self.least.min(needed);
             if needed <= self.limit {
-                return Ok(Some(Fitted { lowered, plan, stream: None, tiles: Some(tiles) }));
+                let Some(tiles) = tiling.tiles(graph, &lowered, &mut plan) else { break };
+                let other = Some((small, None));
+                return Ok(Some(Planned { lowered, plan, stream: None, tiles: Some(tiles), weights, other }));
             }
         }
         Ok(None)
     }
+
+    /// Packs the weights of a way that was chosen.
+    fn pack(&self, planned: Planned, graph: &Graph, constants: BTreeMap<ValueId, Tensor>) -> Result<Fitted> {
+        let Planned { lowered, plan, stream, tiles, weights, other } = planned;
+        let Lowered { steps, inputs, outputs, buffers, .. } = lowered;
+        let rounds: Vec<_> = steps.into_iter().map(|s| s.rounds).collect();
+        let (other, own) = other.map_or((None, None), |(graph, own)| (Some(graph), own));
+        // Only one of the two may hold constants that are to be dropped.
+        let constants = own.unwrap_or(constants);
+        let how = self.how(stream.is_some(), weights);
+        let mut lowered = lower(other.as_ref().unwrap_or(graph), constants, self.isa, self.pool, &how)?;
+        assert_eq!(lowered.buffers, buffers, "another plan");
+        (lowered.inputs, lowered.outputs) = (inputs, outputs);
+        lowered.steps.iter_mut().zip(rounds).for_each(|(s, r)| s.rounds = r);
+        Ok(Fitted { lowered, plan, stream, tiles })
+    }
+}
+
+/// Bytes that a network needs with an arena of `arena` bytes: while it runs, or while it is loaded, before there is one.
+fn needs(lowered: &Lowered, arena: u64) -> u64 {
+    (weight_bytes(lowered) + arena).max(lowered.loading)
 }
 
 /// A schedule of `lowered` in slices that fits, the fastest first; the least that any needs is noted.
@@ -235,10 +247,9 @@ fn streamed(lowered: &Lowered, limit: u64, least: &mut u64) -> Option<Stream> {
     if !stream::possible(lowered) {
         return None;
     }
-    let weights = weight_bytes(lowered);
     for block in BLOCKS {
         let Some(s) = stream::schedule(lowered, block) else { continue };
-        let needed = weights + s.plan.size as u64;
+        let needed = needs(lowered, s.plan.size as u64);
         *least = (*least).min(needed);
         if needed <= limit {
             return Some(s);

@@ -124,6 +124,28 @@ impl Weights {
         Weights { panels, data, bias, factors: None, inputs, depth, columns: outputs, split: None }
     }
 
+    /// What stands for weights of these sizes in a plan: all that packing makes but the weights themselves. They have a bias,
+    /// or factors, as `[bias, factors]` says.
+    pub fn planned(
+        split: Option<Split>,
+        panels: Vec<&'static MicroKernel>,
+        [taps, inputs, outputs]: [usize; 3],
+        [bias, factors]: [bool; 2],
+    ) -> Self {
+        let groups = panels.first().map_or(inputs, |p| p.groups(inputs));
+        let width: usize = panels.iter().map(|p| p.nr).sum();
+        let depth = split.map_or(1, Split::terms) * taps * groups;
+        let data = Floats::planned(depth * width);
+        let factors = factors.then(|| Factors { scale: vec![0.0; width], sums: vec![0; taps * width] });
+        let bias = bias.then(|| vec![0.0; width]);
+        Weights { panels, data, bias, factors, inputs, depth, columns: outputs, split }
+    }
+
+    /// Whether these only stand for weights, and nothing can be computed with them.
+    pub fn is_planned(&self) -> bool {
+        self.data.is_planned()
+    }
+
     /// Bytes that packed weights of taps, inputs and outputs take, factors and bias aside.
     pub fn bytes_of(panels: &[&'static MicroKernel], [taps, inputs, _]: [usize; 3]) -> usize {
         let groups = panels.first().map_or(inputs, |p| p.groups(inputs));
@@ -133,7 +155,7 @@ impl Weights {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let factors = self.factors.as_ref().map_or(0, |c| c.scale.len() + c.sums.len());
-        4 * (self.data.len() + self.bias.as_ref().map_or(0, Vec::len) + factors)
+        4 * (self.data.size() + self.bias.as_ref().map_or(0, Vec::len) + factors)
     }
 
     /// Names of the tiles in use.

@@ -53,7 +53,12 @@ impl Weights {
             .factors
             .as_ref()
             .map_or(0, |c| c.scale.len() + c.rounding.as_ref().map_or(0, |r| 3 * r.ratio.len()));
-        4 * (self.data.len() + self.bias.len() + factors)
+        4 * (self.data.size() + self.bias.len() + factors)
+    }
+
+    /// Whether these only stand for weights, and nothing can be computed with them.
+    pub fn is_planned(&self) -> bool {
+        self.data.is_planned()
     }
 }
 
@@ -81,6 +86,24 @@ impl Winograd {
         };
         let weights = self.packed(bias, spread, at, exact);
         Weights { factors, ..weights }
+    }
+
+    /// What stands for the weights in a plan: all that packing makes but the weights themselves.
+    pub fn planned(&self) -> Weights {
+        let width = self.width();
+        let table = self.variant.points() * width;
+        let rounding = || Rounding {
+            steps: Steps::default(),
+            ratio: vec![0.0; table],
+            start: vec![0; table],
+            inverse: vec![[0.0; POINTS]; width],
+        };
+        let factors = self
+            .shape
+            .quantized
+            .is_some()
+            .then(|| Factors { scale: vec![0.0; width], rounding: self.variant.rounded.then(rounding) });
+        Weights { data: Floats::planned(self.weight_bytes() / 4), bias: vec![0.0; width], factors }
     }
 
     /// How the weights of each position and column are rounded.

@@ -131,6 +131,14 @@ impl Algorithm {
         }
     }
 
+    /// Whether its weights only stand for some in a plan.
+    fn is_planned(&self) -> bool {
+        match self {
+            Algorithm::Direct(_, w) => w.is_planned(),
+            Algorithm::Winograd(_, w) => w.is_planned(),
+        }
+    }
+
     /// The algorithm and its tiles, for reports.
     pub fn name(&self) -> String {
         match self {
@@ -371,6 +379,7 @@ impl ConvParts {
         fused: Fused,
     ) {
         let parts = &self.parts;
+        assert!(!parts.iter().any(|p| p.algorithm.is_planned()), "weights that were only planned");
         let items: Vec<usize> = parts.iter().map(|p| p.items(z.as_ref())).collect();
         let pointers: Vec<_> = parts.iter().map(|p| p.checked(&places, z.as_ref(), &fused)).collect();
         self.assert_inputs(&places, z.as_ref());

@@ -150,6 +150,7 @@ impl Separable {
     /// Runs it. `scratch` has [`Separable::scratch`] floats for every worker. Panics where something lies otherwise than
     /// planned.
     pub fn run(&self, cpu: Cpu, places: Places, scratch: Area) {
+        assert!(!self.weights.is_planned(), "weights that were only planned");
         let input = &self.depthwise.input;
         let [n, d, ..] = self.output.dims;
         assert!(input.dims[0] >= n, "fewer batch entries than outputs");
