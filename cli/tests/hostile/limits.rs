@@ -7,7 +7,7 @@ use ampoule_testing::{Network, known};
 use std::path::Path;
 
 /// What a process holds beside the network differs from one to the next, in MiB.
-const APART: u64 = 2;
+const APART: u64 = 4;
 
 /// Convolutions with batch normalisations, which are folded into copies of their weights; with `residual`, sums around pairs.
 fn normalised(widths: &[usize], residual: bool) -> Graph {
@@ -62,8 +62,8 @@ fn least(graph: &Graph) -> u64 {
 fn networks_with_batch_normalisation_keep_the_limit_that_they_name() {
     // 34 MiB of weights, mapped; and a file small enough to be read.
     let large = least(&normalised(&[64, 256, 512, 512, 512, 512], false));
-    // Weights, their folded copies in part, the program.
-    assert!(large <= 80, "{large} MiB for 34 MiB of weights");
+    // Weights, their folded copies, the program.
+    assert!(large <= 100, "{large} MiB for 34 MiB of weights");
     least(&normalised(&[64, 256, 256, 512, 512, 512], true));
     least(&normalised(&[32, 256, 256, 256], true));
 }

@@ -24,7 +24,7 @@ pub(super) struct Fitted {
 /// How many times its room a single value may be: streaming holds a part of it. Whatever the room, values up to
 /// [`BEYOND`] times [`SMALL_ROOM`] are tried, so that the least that would do is known.
 const BEYOND: u64 = 8;
-const SMALL_ROOM: u64 = 4 << 30;
+const SMALL_ROOM: u64 = 256 << 20;
 
 /// How many times the largest value and all weights a network surely needs less than.
 const ROUGHLY: u64 = 16;
