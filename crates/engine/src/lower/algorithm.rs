@@ -12,6 +12,10 @@ use ampoule_runtime::run::conv::Algorithm;
 /// Bytes of direct weights from which Winograd has to win clearly.
 const HEAVY: usize = 2 << 20;
 
+/// How much longer than tiles of four, whose weights are more than twice as large, tiles of two may take by the estimate
+/// where weights are many. Measured times differ by less: both wait for memory.
+const SPARED: f64 = 1.3;
+
 /// Input channels from which Winograd is used below AVX-512. The gain on narrow layers is small there,
 /// and it is they that cost HD-BET, whose normalisations magnify rounding, most of its accuracy.
 const FEWEST: usize = 32;
@@ -66,9 +70,11 @@ impl Lower<'_> {
         }
         if suits && sizes[1] >= fewest && !matches!(self.weights, WeightRoom::Least) {
             let plans = self.variants(elems[0]).iter().map(|&v| Winograd::new(self.isa, shape(), v));
-            let best = plans.min_by(|a, b| a.cost().total_cmp(&b.cost()));
+            let heavy = 4 * sizes.iter().product::<usize>() > HEAVY;
+            let burden = |p: &Winograd| if heavy && p.variant().tile == 4 { SPARED } else { 1.0 };
+            let best = plans.min_by(|a, b| (burden(a) * a.cost()).total_cmp(&(burden(b) * b.cost())));
             // Four times the weights must be worth it where they are many.
-            let worth = if 4 * sizes.iter().product::<usize>() > HEAVY { 0.8 } else { 1.0 };
+            let worth = if heavy { 0.8 } else { 1.0 };
             let direct = conv.cost(self.isa, [sizes[0], sizes[1]]);
             if let Some(plan) = best.filter(|p| p.cost() < worth * direct) {
                 let weights = match self.packs(plan.weight_bytes()) {

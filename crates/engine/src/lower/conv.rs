@@ -8,7 +8,7 @@ use crate::error::LowerError;
 use crate::step::{Convolution, Exact, Kind};
 use ampoule_graph::op::Window;
 use ampoule_graph::{Node, ValueId};
-use ampoule_kernels::conv::{Axis, Quantized, Spec, TOTALLED};
+use ampoule_kernels::conv::{Axis, Conv, How, Quantized, Spec, TOTALLED};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::gemm::{self, Operand};
 use ampoule_kernels::winograd::Steps;
@@ -16,6 +16,9 @@ use ampoule_kernels::{Act, Elem, Grid};
 use ampoule_runtime::run::conv::{Algorithm, ConvPart, ConvParts};
 use ampoule_runtime::view::channels_last;
 use ampoule_runtime::{View, axes};
+
+/// Most output channels of groups that are convolved as one.
+const WIDEST: usize = 64;
 
 impl Lower<'_> {
     pub(super) fn conv(&mut self, n: &Node, window: &Window, group: usize) -> R<bool> {
@@ -91,27 +94,38 @@ impl Lower<'_> {
                 return Ok(true);
             }
         }
-        let (mg, steps) = (m / group, self.steps(y));
-        let parts: Vec<ConvPart> = (0..group)
-            .map(|g| {
-                let own = g * mg..(g + 1) * mg;
+        let steps = self.steps(y).filter(|_| group == 1);
+        let spec_of = |groups: usize| {
+            let of = |grid: Grid, channels: usize| {
+                let [n, d, h, w, _] = grid.dims;
+                Grid { dims: [n, d, h, w, channels * groups], ..grid }
+            };
+            let (input, output) = (of(gx, wide), of(t.grid, m / group));
+            let residual = t.residual.as_ref().map(|r| of(r.1, m / group));
+            Spec { input, output, residual, axes, act: t.act, elems, quantized }
+        };
+        let together = self.groups_together(&spec_of, group, taps);
+        let (spec, parts) = (spec_of(together), group / together);
+        let [inputs, outputs] = [cg * together, m / parts];
+        let parts: Vec<ConvPart> = (0..parts)
+            .map(|part| {
+                let own = part * outputs..(part + 1) * outputs;
                 let b = bias.as_ref().map(|b| &b[own.clone()]);
-                let of_group = |grid: Grid, c: usize| {
-                    let [n, d, h, w, _] = grid.dims;
-                    Grid { dims: [n, d, h, w, c], ..grid }
-                };
-                let residual = t.residual.as_ref().map(|r| of_group(r.1, mg));
-                let (input, output) = (of_group(gx, wide), of_group(t.grid, mg));
-                let spec = Spec { input, output, residual, axes, act: t.act, elems, quantized };
                 let filters = |t: usize, i: usize, o: usize| {
                     // Divisions for every weight take longer than packing them.
+                    if together == 1 && wide == cg {
+                        return w.get(((part * outputs + o) * cg + i) * taps + t);
+                    }
                     let (t, i) = if wide == cg { (t, i) } else { (t * (wide / cg) + i / cg, i % cg) };
-                    w.get(((g * mg + o) * cg + i) * taps + t)
+                    if i / cg != o / (m / group) {
+                        return 0.0;
+                    }
+                    w.get(((part * outputs + o) * cg + i % cg) * taps + t)
                 };
-                let scale = scale.as_ref().map(|s| &s[own.clone()]);
-                let int8 = scale.map(|s| (s, steps.filter(|_| group == 1)));
-                let algorithm = self.algorithm(spec, b, int8, (absorbed.is_some(), group), &filters)?;
-                let [input, output] = [g * cg, g * mg];
+                let int8 = scale.as_ref().map(|s| (&s[own.clone()], steps));
+                let algorithm =
+                    self.algorithm(spec, b, int8, (absorbed.is_some(), group / together), &filters)?;
+                let [input, output] = [part * inputs, part * outputs];
                 Ok(ConvPart { algorithm, input, output, residual: output, depth: [0, 1] })
             })
             .collect::<R<_>>()?;
@@ -129,6 +143,21 @@ impl Lower<'_> {
         let kind = Kind::Conv(Convolution { post, prologue, ..Convolution::plain(ConvParts::new(parts)) });
         self.push(n, kind, reads, vec![t.output], macs);
         Ok(true)
+    }
+
+    /// How many of `group` groups are one convolution whose weights between groups are zero, by the estimate: a narrow
+    /// group fills no register, and several of them take no longer than one. `spec_of` so many.
+    fn groups_together(&self, spec_of: &impl Fn(usize) -> Spec, group: usize, taps: usize) -> usize {
+        let cost = |groups: usize| {
+            let spec = spec_of(groups);
+            let how = How { merge: !self.stream, prepared: false, together: group / groups, split: None };
+            let inputs = spec.input.channels();
+            Conv::planned(spec, self.isa, how).cost(self.isa, [taps, inputs]) * (group / groups) as f64
+        };
+        let narrow = |groups: &usize| group % groups == 0 && spec_of(*groups).output.channels() <= WIDEST;
+        let wider = (2..=group).filter(narrow).map(|groups| (groups, cost(groups)));
+        // Of equal ones the wider: it is stored in fewer pieces.
+        wider.fold((1, cost(1)), |best, this| if this.1 <= best.1 { this } else { best }).0
     }
 
     /// A convolution of single channels.

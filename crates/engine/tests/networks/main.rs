@@ -3,6 +3,7 @@
 
 mod gates;
 mod graphs;
+mod groups;
 mod limits;
 mod operators;
 mod separable;

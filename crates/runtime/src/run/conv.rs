@@ -387,12 +387,11 @@ impl ConvParts {
         let per_worker = self.scratch();
         let scratch = Shared::new(scratch_pointer(scratch, per_worker * cpu.pool().threads()));
         let Fused { prologue, post, sums } = fused;
+        // Groups read the same lines of memory: those of one place follow one another.
+        let alike = items.iter().all(|n| *n == items[0]);
         cpu.pool().run(items.iter().sum(), &|index, worker| {
-            let (mut k, mut i) = (0, index);
-            while i >= items[k] {
-                i -= items[k];
-                k += 1;
-            }
+            let (k, i) =
+                if alike { (index % parts.len(), index / parts.len()) } else { part_of(&items, index) };
             let on = (pointers[k], scratch.at(worker * per_worker));
             let run = |sums: Option<&mut ItemSums>| {
                 // SAFETY: `checked` has seen that everything lies inside, items write disjoint outputs, and workers
@@ -446,6 +445,16 @@ impl ConvParts {
             }
         }
     }
+}
+
+/// The part whose item is number `index` of all, and which of its items that is.
+fn part_of(items: &[usize], mut index: usize) -> (usize, usize) {
+    let mut part = 0;
+    while index >= items[part] {
+        index -= items[part];
+        part += 1;
+    }
+    (part, index)
 }
 
 /// The scratch of all workers.
