@@ -128,7 +128,7 @@ impl Depthwise {
     pub fn pack(&self, isa: Features, filters: &mut Filters) {
         let across = self.axes[2];
         let floats = self.quantized.is_none() && self.elems[0] == self.elems[1];
-        if floats && across.dilation == 1 && float::INSTANCES.contains(&[across.kernel, across.stride]) {
+        if floats && float::tiles(&across) {
             filters.outside = vec![0.0; self.input.channels()];
         }
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -372,11 +372,12 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
                 let scale = load::<V, f32, FULL>(self.scale.add(k), count);
                 acc.iter_mut().for_each(|v| *v = V::fma(*v, scale, bias));
             }
-            self.finish::<V, FULL, N>(acc, (k, count), [y, x], N);
+            self.finish::<V, FULL, N>(acc, (k, count), [y, x], (N, 1));
         }
     }
 
-    /// The epilogue of the sums of `lanes` channels from `k` on of the first `count` of `N` outputs from `x` of row `y` on.
+    /// The epilogue of the sums of `lanes` channels from `k` on of the first `count` of `N` outputs from `x` of row `y` on, so
+    /// many pixels apart.
     /// Safety: as for [`Depthwise::run`]; the outputs and channels exist.
     #[inline(always)]
     unsafe fn finish<V: Vector, const FULL: bool, const N: usize>(
@@ -384,7 +385,7 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
         mut acc: [V::V; N],
         (k, lanes): (usize, usize),
         [y, x]: [usize; 2],
-        count: usize,
+        (count, apart): (usize, usize),
     ) {
         let [n, z] = self.at;
         let place = |g: &Grid| n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3] + k;
@@ -394,7 +395,7 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
             if let Some(g) = &self.plan.residual {
                 let (elem, map) = quantized.map_or((O::ELEM, [1.0, 0.0]), |q| q.residual);
                 for (m, v) in acc.iter_mut().enumerate().take(count) {
-                    let at = place(g) + m * g.strides[3];
+                    let at = place(g) + m * apart * g.strides[3];
                     *v = V::add(*v, load_dequantized::<V>((elem, map), self.residual, at, lanes));
                 }
             }
@@ -412,7 +413,7 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
                 }
             }
             let go = &self.plan.output;
-            let (out, step) = (self.output.add(place(go)), go.strides[3]);
+            let (out, step) = (self.output.add(place(go)), apart * go.strides[3]);
             // Two loops: with bounds that the compiler sees, sums stay in registers.
             if count == N {
                 for (m, v) in acc.into_iter().enumerate() {

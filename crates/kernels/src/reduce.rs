@@ -134,6 +134,23 @@ impl<V: Vector> Chain<V> {
         }
     }
 
+    /// Takes in what another chain has combined.
+    #[inline(always)]
+    unsafe fn join<const F: u8>(&mut self, other: &Self) {
+        // SAFETY: register arithmetic only.
+        unsafe {
+            self.value = match F {
+                fold::PRODUCT => V::mul(self.value, other.value),
+                fold::MAX => V::max(self.value, other.value),
+                fold::MIN => V::min(self.value, other.value),
+                _ => V::add(self.value, other.value),
+            };
+            if F == fold::MAX || F == fold::MIN {
+                self.number = V::add(self.number, other.number);
+            }
+        }
+    }
+
     /// Writes each lane's result.
     #[inline(always)]
     unsafe fn store<const F: u8>(&self, to: &mut [f32; MOST_LANES]) {
@@ -151,6 +168,20 @@ impl<V: Vector> Chain<V> {
             }
         }
     }
+}
+
+/// The lanes of a register as one.
+#[inline(always)]
+fn across<V: Vector>(fold: Fold, lanes: &[f32; MOST_LANES]) -> f64 {
+    let mut all = lanes.map(f64::from);
+    let mut width = V::LANES;
+    while width > 1 {
+        width /= 2;
+        for i in 0..width {
+            all[i] = fold.join(all[i], all[i + width]);
+        }
+    }
+    all[0]
 }
 
 macro_rules! each_fold {
@@ -235,11 +266,13 @@ impl<E: Element> Columns<'_, E> {
                         chains[0].take::<F>(E::load_some::<V>(at(row + i), m), shift);
                         i += 1;
                     }
-                    for chain in chains.iter().take(n) {
-                        chain.store::<F>(&mut buffer);
-                        for (acc, v) in self.acc[k..k + m].iter_mut().zip(buffer) {
-                            *acc = self.fold.join(*acc, v as f64);
-                        }
+                    let [mut all, others @ ..] = chains;
+                    for chain in others.iter().take(n - 1) {
+                        all.join::<F>(chain);
+                    }
+                    all.store::<F>(&mut buffer);
+                    for (acc, v) in self.acc[k..k + m].iter_mut().zip(buffer) {
+                        *acc = self.fold.join(*acc, v as f64);
                     }
                     row += n;
                 }
@@ -313,12 +346,12 @@ impl<E: Element> Runs<'_, E> {
                         chains[0].take::<F>(E::load::<V>(src.add(i + r * V::LANES)), shift);
                         r += 1;
                     }
-                    for chain in chains.iter().take(registers) {
-                        chain.store::<F>(&mut buffer);
-                        for v in &buffer[..V::LANES] {
-                            *acc = fold.join(*acc, *v as f64);
-                        }
+                    let [mut all, others @ ..] = chains;
+                    for chain in others.iter().take(registers - 1) {
+                        all.join::<F>(chain);
                     }
+                    all.store::<F>(&mut buffer);
+                    *acc = fold.join(*acc, across::<V>(fold, &buffer));
                     i += registers * V::LANES;
                 }
                 if i < self.n {

@@ -1,16 +1,23 @@
-//! Depthwise convolution of floats by kernels of common widths: a value that is read serves every output of the tile
-//! whose window it lies in.
+//! Depthwise convolution of floats: a value that is read serves every output of the tile whose window it lies in. Kernels of
+//! common widths are compiled whole, others in pieces of these. Outputs of a tile lie as far apart as taps do.
 
 use super::{Rows, load};
 use crate::Element;
+use crate::conv::Axis;
 use crate::operation::Operation;
 use crate::simd::{Body, Vector};
 
 /// Outputs side by side whose sums are in registers at once.
 const N: usize = 8;
 
-/// Widths of the kernel along rows, and strides, that are compiled.
-pub(super) const INSTANCES: [[usize; 2]; 6] = [[3, 1], [3, 2], [5, 1], [5, 2], [7, 1], [7, 2]];
+/// Whether a kernel of this axis along rows is computed by tiles.
+pub(super) fn tiles(across: &Axis) -> bool {
+    match across.stride {
+        1 => across.kernel > 1,
+        2 => across.dilation == 1 && matches!(across.kernel, 3 | 5 | 7),
+        _ => false,
+    }
+}
 
 /// The rows of an item.
 pub(super) struct Tiles<'a, E> {
@@ -36,28 +43,31 @@ impl<E: Element> Body for Tiles<'_, E> {
                 [5, 2] => self.lines::<V, 5, 2>(),
                 [7, 1] => self.lines::<V, 7, 1>(),
                 [7, 2] => self.lines::<V, 7, 2>(),
-                other => unreachable!("a kernel of {other:?} is not among the instances"),
+                [_, 1] => self.lines::<V, 0, 1>(),
+                other => unreachable!("a kernel of {other:?} is not computed by tiles"),
             }
         }
     }
 }
 
 impl<E: Element> Tiles<'_, E> {
-    /// All outputs of the item, a tile of columns at a time: what its rows have in common stays in the first-level cache.
+    /// All outputs of the item, a tile of columns at a time: what its rows have in common stays in the first-level cache. `K`
+    /// is the kernel's width, or 0 for any.
     /// Safety: as for [`super::Depthwise::run`]; the CPU must have the features of `V`.
     #[inline(always)]
     unsafe fn lines<V: Vector, const K: usize, const S: usize>(&self) {
         let plan = self.rows.plan;
         let (width, c) = (plan.output.dims[3], plan.output.channels());
-        let columns = (N - 1) * S + K;
+        let (columns, apart) = ((N - 1) * S + plan.axes[2].kernel, plan.axes[2].dilation);
         let (first, last) = self.rows.rows;
         let ay = plan.axes[1];
         // Lines of the input from that of the first tap of the first row to that of the last tap of the last row.
         let span = (last - first - 1) * ay.stride + (ay.kernel - 1) * ay.dilation + 1;
         let mut table = vec![std::ptr::null(); plan.axes[0].kernel * span * columns];
-        for x in (0..width).step_by(N) {
+        let starts = (0..apart).flat_map(|phase| (phase..width).step_by(N * apart));
+        for x in starts {
             self.fill(&mut table, (span, columns), x);
-            let count = (width - x).min(N);
+            let count = (width - x).div_ceil(apart).min(N);
             for y in first..last {
                 let seen =
                     (&table[(y - first) * ay.stride * columns..], span * columns, ay.dilation * columns);
@@ -82,7 +92,8 @@ impl<E: Element> Tiles<'_, E> {
         let ([az, ay, ax], g) = (&plan.axes, &plan.input);
         let top = (first * ay.stride) as i64 - ay.pad;
         let left = (x * ax.stride) as i64 - ax.pad;
-        let whole = left >= 0 && left as usize + columns <= g.dims[3];
+        let apart = ax.dilation;
+        let whole = left >= 0 && left as usize + (columns - 1) * apart < g.dims[3];
         for (i, row) in table.chunks_exact_mut(columns).enumerate() {
             let depth = (z * az.stride + i / span * az.dilation) as i64 - az.pad;
             let y = top + (i % span) as i64;
@@ -94,12 +105,14 @@ impl<E: Element> Tiles<'_, E> {
             let begin =
                 self.rows.input.wrapping_add(line).wrapping_offset(left as isize * g.strides[3] as isize);
             if whole {
-                row.iter_mut().enumerate().for_each(|(i, p)| *p = begin.wrapping_add(i * g.strides[3]));
+                row.iter_mut()
+                    .enumerate()
+                    .for_each(|(i, p)| *p = begin.wrapping_add(i * apart * g.strides[3]));
                 continue;
             }
             for (column, p) in row.iter_mut().enumerate() {
-                let inside = (0..g.dims[3] as i64).contains(&(left + column as i64));
-                *p = if inside { begin.wrapping_add(column * g.strides[3]) } else { self.outside };
+                let inside = (0..g.dims[3] as i64).contains(&(left + (column * apart) as i64));
+                *p = if inside { begin.wrapping_add(column * apart * g.strides[3]) } else { self.outside };
             }
         }
     }
@@ -115,35 +128,73 @@ impl<E: Element> Tiles<'_, E> {
         (at, count): ([usize; 2], usize),
     ) {
         let c = self.rows.plan.output.channels();
-        let [depths, lines] = [0, 1].map(|a| self.rows.plan.axes[a].kernel);
+        let [depths, lines, width] = [0, 1, 2].map(|a| self.rows.plan.axes[a].kernel);
         // SAFETY: pixels and weights have channels from `k` on.
         unsafe {
             let mut acc = [load::<V, f32, FULL>(self.rows.bias.add(k), lanes); N];
             let mut weights = self.rows.weights.add(k);
             for tap in (0..depths).flat_map(|i| (0..lines).map(move |j| i * slice + j * line)) {
                 let line = table.as_ptr().add(tap);
-                let mut w = [V::splat(0.0); K];
-                for (t, w) in w.iter_mut().enumerate() {
-                    *w = load::<V, f32, FULL>(weights.add(t * c), lanes);
-                }
-                // Written out, so that sums stay in registers: the compiler leaves a loop of this size as it is.
-                macro_rules! columns {
-                    ($($column:literal)*) => {$(
-                        if const { $column < (N - 1) * S + K } {
-                            let x = load::<V, E, FULL>((*line.add($column)).wrapping_add(k), lanes);
-                            for (m, sum) in acc.iter_mut().enumerate() {
-                                // The tap of output `m` that lies at this column, if one does.
-                                if m * S <= $column && $column - m * S < K {
-                                    *sum = V::fma(x, w[$column - m * S], *sum);
-                                }
+                if K > 0 {
+                    acc = Self::piece::<V, K, S, FULL>(acc, line, (weights, c), (k, lanes));
+                } else {
+                    let mut t = 0;
+                    while t < width {
+                        let (line, weights) = (line.add(t), (weights.add(t * c), c));
+                        match width - t {
+                            7.. => {
+                                acc = Self::piece::<V, 7, S, FULL>(acc, line, weights, (k, lanes));
+                                t += 7;
+                            }
+                            3..7 => {
+                                acc = Self::piece::<V, 3, S, FULL>(acc, line, weights, (k, lanes));
+                                t += 3;
+                            }
+                            _ => {
+                                acc = Self::piece::<V, 1, S, FULL>(acc, line, weights, (k, lanes));
+                                t += 1;
                             }
                         }
-                    )*};
+                    }
                 }
-                columns!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20);
-                weights = weights.wrapping_add(K * c);
+                weights = weights.wrapping_add(width * c);
             }
-            self.rows.finish::<V, FULL, N>(acc, (k, lanes), at, count);
+            self.rows.finish::<V, FULL, N>(acc, (k, lanes), at, (count, self.rows.plan.axes[2].dilation));
         }
+    }
+
+    /// Adds `K` taps side by side to the sums: `lanes` channels from `k` on of the columns that `line` leads to, times
+    /// weights that lie `c` apart.
+    /// Safety: as for [`Tiles::tile`].
+    #[inline(always)]
+    unsafe fn piece<V: Vector, const K: usize, const S: usize, const FULL: bool>(
+        mut acc: [V::V; N],
+        line: *const *const E,
+        (weights, c): (*const f32, usize),
+        (k, lanes): (usize, usize),
+    ) -> [V::V; N] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let mut w = [V::splat(0.0); K];
+            for (t, w) in w.iter_mut().enumerate() {
+                *w = load::<V, f32, FULL>(weights.add(t * c), lanes);
+            }
+            // Written out, so that sums stay in registers: the compiler leaves a loop of this size as it is.
+            macro_rules! columns {
+                ($($column:literal)*) => {$(
+                    if const { $column < (N - 1) * S + K } {
+                        let x = load::<V, E, FULL>((*line.add($column)).wrapping_add(k), lanes);
+                        for (m, sum) in acc.iter_mut().enumerate() {
+                            // The tap of output `m` that lies at this column, if one does.
+                            if m * S <= $column && $column - m * S < K {
+                                *sum = V::fma(x, w[$column - m * S], *sum);
+                            }
+                        }
+                    }
+                )*};
+            }
+            columns!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20);
+        }
+        acc
     }
 }

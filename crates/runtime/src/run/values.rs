@@ -42,18 +42,19 @@ pub fn gather(area: Area, v: &View) -> Vec<f32> {
 
 /// Calls `f` with the offset of each element, in row-major order.
 fn walk(v: &View, mut f: impl FnMut(isize)) {
-    let rank = v.dims.len();
-    let mut idx = vec![0; rank];
+    let Some((&last, outer)) = v.dims.split_last() else { return f(0) };
+    let step = v.strides[outer.len()];
+    let mut idx = vec![0; outer.len()];
     let mut at = 0isize;
-    for _ in 0..v.len() {
-        f(at);
-        for i in (0..rank).rev() {
+    for _ in 0..outer.iter().product() {
+        (0..last as isize).for_each(|i| f(at + i * step));
+        for i in (0..outer.len()).rev() {
             idx[i] += 1;
             at += v.strides[i];
-            if idx[i] < v.dims[i] {
+            if idx[i] < outer[i] {
                 break;
             }
-            at -= v.strides[i] * v.dims[i] as isize;
+            at -= v.strides[i] * outer[i] as isize;
             idx[i] = 0;
         }
     }
@@ -67,6 +68,13 @@ pub fn scatter(area: Area, v: &View, values: &[f32]) {
         fn call<E: Element>(self) {
             let Scatter(area, v, values) = self;
             let base: *mut E = area.writing(&layout(v), 0).cast();
+            if v.is_row_major() {
+                let count = v.len().min(values.len());
+                // SAFETY: checked, and contiguous.
+                let to = unsafe { std::slice::from_raw_parts_mut(base, count) };
+                to.iter_mut().zip(values).for_each(|(to, x)| *to = E::of(*x));
+                return;
+            }
             let mut it = values.iter();
             walk(v, |at| {
                 if let Some(&x) = it.next() {
@@ -110,7 +118,7 @@ pub fn pixels(area: Area, g: &Grid, mut f: impl FnMut(&[f32])) {
     }
 }
 
-/// Pixels of a block that is transposed at once.
+/// Pixels of an item of work.
 const BLOCK: usize = 1024;
 
 /// Row-major `[n, c, pixels]` to dense channels-last `[n, pixels, c]`.
@@ -120,10 +128,53 @@ pub fn planes_to_pixels(pool: &Pool, [n, c]: [usize; 2], planes: &[f32], to: &mu
     let pixels = entry / c.max(1);
     for (from, to) in planes.chunks_exact(entry).zip(to.chunks_exact_mut(entry)) {
         pool.chunks(pixels.div_ceil(BLOCK), (to, BLOCK * c), |i, block| {
-            for (k, plane) in from.chunks_exact(pixels.max(1)).enumerate() {
-                // A pixel is `c` values further on than the one before.
-                block[k..].iter_mut().step_by(c).zip(&plane[i * BLOCK..]).for_each(|(to, x)| *to = *x);
-            }
+            let count = block.len() / c;
+            interleave(c, |k| &from[k * pixels + i * BLOCK..][..count], block);
         });
+    }
+}
+
+/// Writes the values of `c` planes of equal length pixel by pixel.
+fn interleave<'a>(c: usize, plane: impl Fn(usize) -> &'a [f32], to: &mut [f32]) {
+    /// Pixels that are written while they are in cache.
+    const NEAR: usize = 16;
+    match c {
+        1 => to.copy_from_slice(plane(0)),
+        2 => {
+            let of = plane(0).iter().zip(plane(1));
+            to.as_chunks_mut::<2>().0.iter_mut().zip(of).for_each(|(to, (a, b))| *to = [*a, *b]);
+        }
+        3 => {
+            let of = plane(0).iter().zip(plane(1)).zip(plane(2));
+            to.as_chunks_mut::<3>().0.iter_mut().zip(of).for_each(|(to, ((a, b), c))| *to = [*a, *b, *c]);
+        }
+        _ => {
+            for (i, to) in to.chunks_mut(NEAR * c).enumerate() {
+                for k in 0..c {
+                    // A pixel is `c` values further on than the one before.
+                    let of = plane(k)[i * NEAR..].iter();
+                    to[k..].iter_mut().step_by(c).zip(of).for_each(|(to, x)| *to = *x);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_become_pixels() {
+        let pool = Pool::new(2);
+        for (c, pixels) in [1, 2, 3, 4, 5, 70].into_iter().flat_map(|c| [1, 15, 16, 2051].map(|p| (c, p))) {
+            let planes: Vec<f32> = (0..2 * c * pixels).map(|i| i as f32).collect();
+            let mut to = vec![0.0; planes.len()];
+            planes_to_pixels(&pool, [2, c], &planes, &mut to);
+            for (i, x) in to.iter().enumerate() {
+                let (n, p, k) = (i / (c * pixels), i / c % pixels, i % c);
+                assert_eq!(*x, planes[(n * c + k) * pixels + p], "{c} planes of {pixels} at {i}");
+            }
+        }
     }
 }
