@@ -40,7 +40,8 @@ pub struct Filters {
     pub bias: Vec<f32>,
     /// Factor of each channel that makes sums of an integer convolution values; else empty.
     pub scale: Vec<f32>,
-    /// A pixel of zeros, where values outside the image are read as such; see [`Depthwise::pack`].
+    /// Memory for a pixel of zeros as they are stored, where values outside the image are read as such; see
+    /// [`Depthwise::pack`].
     pub outside: Vec<f32>,
     /// The weights once more for the integer products of the CPU; see [`Depthwise::pack`].
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -126,14 +127,25 @@ impl Depthwise {
     /// Prepares filters for the fastest kernel that suits the plan; packs quantized weights for the integer products
     /// of `isa`. The results are the same bits.
     pub fn pack(&self, isa: Features, filters: &mut Filters) {
-        let across = self.axes[2];
-        let floats = self.quantized.is_none() && self.elems[0] == self.elems[1];
-        if floats && float::tiles(&across) {
-            filters.outside = vec![0.0; self.input.channels()];
-        }
         #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         {
             filters.packed = int8::Packed::of(self, isa, filters).map(Box::new);
+            if filters.packed.is_some() {
+                return;
+            }
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = isa;
+        let zero = match &self.quantized {
+            None if self.elems[0] == self.elems[1] && float::tiles(&self.axes[2]) => Some(0.0),
+            // Only those that no kernel of integers suits come here.
+            Some(q) if self.axes[2].stride == 1 => {
+                u8::try_from(q.zero_point).ok().map(|z| f32::from_ne_bytes([z; 4]))
+            }
+            _ => None,
+        };
+        if let Some(zero) = zero {
+            filters.outside = vec![zero; self.input.channels()];
         }
     }
 
@@ -163,8 +175,12 @@ impl Depthwise {
         // SAFETY: passed on from the caller.
         unsafe {
             match self.elems {
-                [Elem::F32, Elem::F32] if tiled => self.tiles::<f32>(isa, index, filters, p),
-                [Elem::Bf16, Elem::Bf16] if tiled => self.tiles::<bf16>(isa, index, filters, p),
+                [Elem::F32, Elem::F32] if tiled => self.tiles::<f32, f32>(isa, index, filters, p),
+                [Elem::Bf16, Elem::Bf16] if tiled => self.tiles::<bf16, bf16>(isa, index, filters, p),
+                [Elem::U8, Elem::U8] if tiled => self.tiles::<u8, u8>(isa, index, filters, p),
+                [Elem::U8, Elem::F32] if tiled => self.tiles::<u8, f32>(isa, index, filters, p),
+                [Elem::U8, Elem::F16] if tiled => self.tiles::<u8, f16>(isa, index, filters, p),
+                [Elem::U8, Elem::Bf16] if tiled => self.tiles::<u8, bf16>(isa, index, filters, p),
                 [Elem::F32, Elem::F32] => self.typed::<f32, f32>(isa, index, filters, p),
                 [Elem::Bf16, Elem::Bf16] => self.typed::<bf16, bf16>(isa, index, filters, p),
                 [Elem::U8, Elem::U8] => self.typed::<u8, u8>(isa, index, filters, p),
@@ -193,11 +209,17 @@ impl Depthwise {
         unsafe { dispatch(isa, self.rows::<E, O>(index, f, p)) }
     }
 
-    /// Safety: as for [`Depthwise::run`], and the pointers must be of type `E`.
-    unsafe fn tiles<E: Element>(&self, isa: Features, index: usize, f: &Filters, p: ConvPointers) {
+    /// Safety: as for [`Depthwise::run`], and the pointers must be of types `E` and `O`.
+    unsafe fn tiles<E: Element, O: Element>(
+        &self,
+        isa: Features,
+        index: usize,
+        f: &Filters,
+        p: ConvPointers,
+    ) {
         // SAFETY: passed on from the caller.
         unsafe {
-            dispatch(isa, Tiles { rows: self.rows::<E, E>(index, f, p), outside: f.outside.as_ptr().cast() })
+            dispatch(isa, Tiles { rows: self.rows::<E, O>(index, f, p), outside: f.outside.as_ptr().cast() })
         }
     }
 
@@ -349,30 +371,50 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
         // SAFETY: the taps lie inside the input for all outputs, which are the item's.
         unsafe {
             let base = self.input.wrapping_add(done * step + k);
-            let bias = load::<V, f32, FULL>(self.bias.add(k), count);
-            let quantized = self.plan.quantized.as_ref();
-            // Products of quantized values and their sums are integers below 2^24, which float32 holds.
-            let zero = V::splat(quantized.map_or(0.0, |q| q.zero_point as f32));
-            let mut acc = [if E::ELEM == Elem::U8 { V::splat(0.0) } else { bias }; N];
+            let zero = V::splat(self.zero());
+            let mut acc = [self.start::<V, FULL>(k, count); N];
             for tap in taps {
                 let a = base.wrapping_offset(tap.input);
                 let w = load::<V, f32, FULL>(self.weights.add(tap.weight + k), count);
                 for (m, v) in acc.iter_mut().enumerate() {
-                    let mut x = load::<V, E, FULL>(a.wrapping_add(m * step), count);
-                    if E::ELEM == Elem::U8 {
-                        // Exact, and so without an instruction that some backends lack.
-                        x = V::sub(x, zero);
-                        *v = V::add(V::mul(x, w), *v);
-                    } else {
-                        *v = V::fma(x, w, *v);
-                    }
+                    let x = load::<V, E, FULL>(a.wrapping_add(m * step), count);
+                    *v = Self::product::<V>(x, w, zero, *v);
                 }
             }
-            if E::ELEM == Elem::U8 {
-                let scale = load::<V, f32, FULL>(self.scale.add(k), count);
-                acc.iter_mut().for_each(|v| *v = V::fma(*v, scale, bias));
-            }
             self.finish::<V, FULL, N>(acc, (k, count), [y, x], (N, 1));
+        }
+    }
+
+    /// What 0 is stored as.
+    fn zero(&self) -> f32 {
+        self.plan.quantized.as_ref().map_or(0.0, |q| q.zero_point as f32)
+    }
+
+    /// What sums of channels from `k` on begin with.
+    /// Safety: the CPU must have the features of `V`, and the channels must exist.
+    #[inline(always)]
+    unsafe fn start<V: Vector, const FULL: bool>(&self, k: usize, lanes: usize) -> V::V {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match E::ELEM {
+                Elem::U8 => V::splat(0.0),
+                Elem::F32 | Elem::Bf16 | Elem::F16 => load::<V, f32, FULL>(self.bias.add(k), lanes),
+            }
+        }
+    }
+
+    /// A sum with the product of a stored value and a weight.
+    /// Safety: the CPU must have the features of `V`.
+    #[inline(always)]
+    unsafe fn product<V: Vector>(x: V::V, w: V::V, zero: V::V, sum: V::V) -> V::V {
+        // SAFETY: register arithmetic only.
+        unsafe {
+            match E::ELEM {
+                // Products of quantized values and their sums are integers below 2^24, which float32 holds: exact, and so
+                // without an instruction that some backends lack.
+                Elem::U8 => V::add(V::mul(V::sub(x, zero), w), sum),
+                Elem::F32 | Elem::Bf16 | Elem::F16 => V::fma(x, w, sum),
+            }
         }
     }
 
@@ -392,6 +434,11 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
         let quantized = self.plan.quantized.as_ref();
         // SAFETY: outputs of the item.
         unsafe {
+            if E::ELEM == Elem::U8 {
+                let bias = load::<V, f32, FULL>(self.bias.add(k), lanes);
+                let scale = load::<V, f32, FULL>(self.scale.add(k), lanes);
+                acc.iter_mut().for_each(|v| *v = V::fma(*v, scale, bias));
+            }
             if let Some(g) = &self.plan.residual {
                 let (elem, map) = quantized.map_or((O::ELEM, [1.0, 0.0]), |q| q.residual);
                 for (m, v) in acc.iter_mut().enumerate().take(count) {

@@ -1,4 +1,4 @@
-//! Depthwise convolution of floats: a value that is read serves every output of the tile whose window it lies in. Kernels of
+//! Depthwise convolution in float32, of floats and of such integers as no other kernel suits: a value that is read serves every output of the tile whose window it lies in. Kernels of
 //! common widths are compiled whole, others in pieces of these. Outputs of a tile lie as far apart as taps do.
 
 use super::{Rows, load};
@@ -20,15 +20,16 @@ pub(super) fn tiles(across: &Axis) -> bool {
 }
 
 /// The rows of an item.
-pub(super) struct Tiles<'a, E> {
-    pub rows: Rows<'a, E, E>,
+pub(super) struct Tiles<'a, E, O> {
+    pub rows: Rows<'a, E, O>,
     /// A pixel outside the image: zero in every channel.
     pub outside: *const E,
 }
 
-impl<E: Element> Body for Tiles<'_, E> {
+impl<E: Element, O: Element> Body for Tiles<'_, E, O> {
     const OPERATION: Operation = Operation::Depthwise;
-    const BF16: bool = E::ELEM.is_bf16();
+    const BF16: bool = E::ELEM.is_bf16() || O::ELEM.is_bf16();
+    const FUSED: bool = E::ELEM.is_u8();
     type Out = ();
     // SAFETY: as the trait says, and as `Depthwise::run` asks of its pointers.
     #[inline(always)]
@@ -37,6 +38,10 @@ impl<E: Element> Body for Tiles<'_, E> {
         // SAFETY: passed on from the caller.
         unsafe {
             match [across.kernel, across.stride] {
+                [_, 1] if const { E::ELEM.is_u8() } => self.lines::<V, 0, 1>(),
+                _ if const { E::ELEM.is_u8() } => {
+                    unreachable!("integers are computed by tiles with a stride of 1")
+                }
                 [3, 1] => self.lines::<V, 3, 1>(),
                 [3, 2] => self.lines::<V, 3, 2>(),
                 [5, 1] => self.lines::<V, 5, 1>(),
@@ -50,7 +55,7 @@ impl<E: Element> Body for Tiles<'_, E> {
     }
 }
 
-impl<E: Element> Tiles<'_, E> {
+impl<E: Element, O: Element> Tiles<'_, E, O> {
     /// All outputs of the item, a tile of columns at a time: what its rows have in common stays in the first-level cache. `K`
     /// is the kernel's width, or 0 for any.
     /// Safety: as for [`super::Depthwise::run`]; the CPU must have the features of `V`.
@@ -131,27 +136,28 @@ impl<E: Element> Tiles<'_, E> {
         let [depths, lines, width] = [0, 1, 2].map(|a| self.rows.plan.axes[a].kernel);
         // SAFETY: pixels and weights have channels from `k` on.
         unsafe {
-            let mut acc = [load::<V, f32, FULL>(self.rows.bias.add(k), lanes); N];
+            let mut acc = [self.rows.start::<V, FULL>(k, lanes); N];
+            let zero = V::splat(self.rows.zero());
             let mut weights = self.rows.weights.add(k);
             for tap in (0..depths).flat_map(|i| (0..lines).map(move |j| i * slice + j * line)) {
                 let line = table.as_ptr().add(tap);
                 if K > 0 {
-                    acc = Self::piece::<V, K, S, FULL>(acc, line, (weights, c), (k, lanes));
+                    acc = Self::piece::<V, K, S, FULL>(acc, line, (weights, c), (k, lanes), zero);
                 } else {
                     let mut t = 0;
                     while t < width {
                         let (line, weights) = (line.add(t), (weights.add(t * c), c));
                         match width - t {
                             7.. => {
-                                acc = Self::piece::<V, 7, S, FULL>(acc, line, weights, (k, lanes));
+                                acc = Self::piece::<V, 7, S, FULL>(acc, line, weights, (k, lanes), zero);
                                 t += 7;
                             }
                             3..7 => {
-                                acc = Self::piece::<V, 3, S, FULL>(acc, line, weights, (k, lanes));
+                                acc = Self::piece::<V, 3, S, FULL>(acc, line, weights, (k, lanes), zero);
                                 t += 3;
                             }
                             _ => {
-                                acc = Self::piece::<V, 1, S, FULL>(acc, line, weights, (k, lanes));
+                                acc = Self::piece::<V, 1, S, FULL>(acc, line, weights, (k, lanes), zero);
                                 t += 1;
                             }
                         }
@@ -172,6 +178,7 @@ impl<E: Element> Tiles<'_, E> {
         line: *const *const E,
         (weights, c): (*const f32, usize),
         (k, lanes): (usize, usize),
+        zero: V::V,
     ) -> [V::V; N] {
         // SAFETY: passed on from the caller.
         unsafe {
@@ -187,7 +194,7 @@ impl<E: Element> Tiles<'_, E> {
                         for (m, sum) in acc.iter_mut().enumerate() {
                             // The tap of output `m` that lies at this column, if one does.
                             if m * S <= $column && $column - m * S < K {
-                                *sum = V::fma(x, w[$column - m * S], *sum);
+                                *sum = Rows::<E, O>::product::<V>(x, w[$column - m * S], zero, *sum);
                             }
                         }
                     }

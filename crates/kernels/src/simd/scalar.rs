@@ -28,9 +28,14 @@ pub(super) fn fused(a: f32, b: f32, c: f32) -> f32 {
     if cfg!(target_arch = "aarch64") {
         return a.mul_add(b, c);
     }
-    // Through float64 instead of the C library's slow fmaf. The product is exact there; the sum is
-    // rounded to odd (Boldo and Melquiond, 2008), so that the second rounding cannot tip a tie that
-    // the first one made.
+    emulated(a, b, c)
+}
+
+/// [`fused`] through float64 instead of the C library's slow fmaf. The product is exact there; the sum is rounded to odd
+/// (Boldo and Melquiond, 2008), so that the second rounding cannot tip a tie that the first one made. A function of its
+/// own: in line in every kernel it made up a large part of the program.
+#[inline(never)]
+fn emulated(a: f32, b: f32, c: f32) -> f32 {
     let (p, c) = (a as f64 * b as f64, c as f64);
     let s = p + c;
     let t = s - p;
