@@ -138,8 +138,28 @@ pub(super) fn resample(image: &mut Image, change: Option<Changed>, how: &How) ->
             _,
         ) => grid.resample(v, order),
     });
-    image.mask = image.mask.take().map(|m| nearest(&m, to));
+    image.mask = image.mask.take().map(|m| match how.rule {
+        SpacingRule::Nnunet => as_label(&m, to, separate),
+        SpacingRule::Monai
+        | SpacingRule::Torchio
+        | SpacingRule::TorchioCorner
+        | SpacingRule::Simpleitk
+        | SpacingRule::Zoom => nearest(&m, to),
+    });
     Ok(())
+}
+
+/// A mask on another grid as nnU-Net brings labels there: inside where interpolation gives at least one half, and whole
+/// slices along an axis that is resampled by itself.
+fn as_label(mask: &Volume<u8>, to: [usize; 3], separate: Option<usize>) -> Volume<u8> {
+    // Halves are inside, whatever the last bit of the interpolation says.
+    const HALF: f32 = 0.5 - 1e-5;
+    let inside = Volume { dims: mask.dims, data: mask.data.iter().map(|v| (*v != 0) as u8 as f32).collect() };
+    let shares = match separate {
+        Some(axis) => resample::separate(&inside, to, axis, Order::Linear, Order::Nearest),
+        None => resample::resize(&inside, to, Order::Linear, Border::Edge, false),
+    };
+    Volume { dims: to, data: shares.data.iter().map(|v| (*v >= HALF) as u8).collect() }
 }
 
 pub(super) fn reduce(image: &mut Image, change: Option<Changed>, by: usize) -> Content<()> {

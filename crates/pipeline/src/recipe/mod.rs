@@ -124,6 +124,27 @@ pub struct Outputs {
     /// one for each photo, `NAME_heat.png`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub heat: Vec<String>,
+    /// Tables of another program that are written besides.
+    #[serde(skip_serializing_if = "Tables::is_own")]
+    pub tables: Tables,
+}
+
+choices! {
+    /// Whose tables of classes and numbers are written.
+    #[derive(Default)]
+    Tables {
+        /// This program's alone.
+        #[default]
+        Own = "own",
+        /// Those of GaNDLF's inference too.
+        Gandlf = "gandlf",
+    }
+}
+
+impl Tables {
+    fn is_own(&self) -> bool {
+        *self == Tables::Own
+    }
 }
 
 impl Recipe {
@@ -328,8 +349,9 @@ fn outputs(s: Section) -> Outputs {
         s.wrong("masked", "must be a word of letters, digits and `-`");
     }
     let heat = s.texts("heat").unwrap_or_default();
+    let tables = s.choice("tables").unwrap_or_default();
     s.done();
-    Outputs { masked, heat }
+    Outputs { masked, heat, tables }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! its tables.
 
 use super::tables::{LOCK, Row, at, cases_row, written};
-use super::{Outcome, gallery, kinds, population};
+use super::{Outcome, gallery, gandlf, kinds, population};
 use crate::case::Case;
 use crate::claim::Claim;
 use crate::population::Reference;
@@ -41,14 +41,14 @@ pub fn merge_folders(folders: &[PathBuf], output: &Path, reference: Option<&Refe
     let runs = runs(folders)?;
     let mut all = Cases::default();
     let mut failures: BTreeMap<String, String> = BTreeMap::new();
-    let mut predictions: Vec<Row> = Vec::new();
     for folder in folders {
         all.add(folder, output, &runs)?;
         for row in rows(&folder.join("failures.csv"))? {
             failures.entry(at(&row, "file")).or_insert_with(|| at(&row, "reason"));
         }
-        predictions.extend(rows(&folder.join("predictions.csv"))?);
     }
+    let predictions =
+        PREDICTIONS.iter().map(|(name, key)| of_folders(folders, name, key)).collect::<Result<Vec<_>>>()?;
     // What failed in one place and is done in another did not fail.
     let made = |row: &&Row| at(row, "status") != "failed";
     let done: BTreeSet<String> = all.rows.values().filter(made).map(|r| at(r, "file")).collect();
@@ -69,19 +69,31 @@ pub fn merge_folders(folders: &[PathBuf], output: &Path, reference: Option<&Refe
     Ok(merged)
 }
 
+/// Tables of what was predicted, with the column that a row is known by.
+const PREDICTIONS: [(&str, &str); 3] =
+    [("predictions.csv", "file"), (gandlf::CLASSES, "SubjectID"), (gandlf::NUMBERS, "SubjectID")];
+
+/// Rows of the table `name` of all folders, the first of those with the same value of column `key`.
+fn of_folders(folders: &[PathBuf], name: &str, key: &str) -> Result<Vec<Row>> {
+    let (mut seen, mut all) = (BTreeSet::new(), Vec::new());
+    for folder in folders {
+        all.extend(rows(&folder.join(name))?.into_iter().filter(|r| seen.insert(at(r, key))));
+    }
+    Ok(all)
+}
+
 fn write(
     output: &Path,
     all: Cases,
     failures: BTreeMap<String, String>,
-    predictions: Vec<Row>,
+    predictions: Vec<Vec<Row>>,
     runs: &[Value],
 ) -> Result<()> {
     let cases: Vec<Row> = all.rows.into_values().collect();
     written(&output.join("cases.csv"), &header(&cases, &["case", "file", "status"]), &cases)?;
-    let mut seen = BTreeSet::new();
-    let predictions: Vec<Row> = predictions.into_iter().filter(|r| seen.insert(at(r, "file"))).collect();
-    if !predictions.is_empty() {
-        written(&output.join("predictions.csv"), &header(&predictions, &["file"]), &predictions)?;
+    for ((name, key), rows) in PREDICTIONS.iter().zip(&predictions).filter(|(_, rows)| !rows.is_empty()) {
+        let first: &[&str] = if *name == gandlf::NUMBERS { &["Epoch", key] } else { &[key] };
+        written(&output.join(name), &header(rows, first), rows)?;
     }
     let failures: Vec<Row> = failures
         .into_iter()

@@ -1,6 +1,7 @@
 //! Cases one by one or side by side: read, predict, write, record.
 
 mod gallery;
+mod gandlf;
 mod kinds;
 mod merge;
 mod one;

@@ -3,14 +3,14 @@
 
 use super::paths::Paths;
 use super::{CaseResult, Outcome, Summary};
-use super::{gallery, kinds, population};
+use super::{gallery, gandlf, kinds, population};
 use crate::batch::Batch;
 use crate::case::Case;
 use crate::claim::Claim;
 use crate::field::field;
 use crate::measure::Measured;
 use crate::population::{POPULATION_KEY, Reference};
-use crate::recipe::{Kind, Recipe, Task};
+use crate::recipe::{Kind, Recipe, Tables, Task};
 use crate::record::Record;
 use crate::table::Table;
 use crate::{Error, Model, Result};
@@ -59,6 +59,8 @@ pub(super) fn write(
         "cases.csv",
         "predictions.csv",
         "failures.csv",
+        gandlf::CLASSES,
+        gandlf::NUMBERS,
         "runs.json",
         "qc.html",
         "population.csv",
@@ -90,6 +92,9 @@ pub(super) fn write(
             merge(&output.join("predictions.csv"), "file", rows)?;
         }
     }
+    if recipe.outputs.tables == Tables::Gandlf {
+        gandlf::write(recipe, output, summary)?;
+    }
     let head = gallery::head(&model.recipe, &model.sha256);
     gallery::write(head, output)?;
     population(model, output)?;
@@ -100,10 +105,12 @@ pub(super) fn write(
 }
 
 /// Tables, and columns by which one is known to be this program's.
-const TABLES: [(&str, &[&[&str]]); 3] = [
+const TABLES: [(&str, &[&[&str]]); 5] = [
     ("cases.csv", &[&["case"], &["file"], &["status"]]),
     ("predictions.csv", &[&["file"], &["model", "class"]]),
     ("failures.csv", &[&["file"], &["reason"]]),
+    (gandlf::CLASSES, &[&["SubjectID"], &["PredictedClass"]]),
+    (gandlf::NUMBERS, &[&["SubjectID"], &["PredictedValue"]]),
 ];
 
 /// Refuses files of others that stand in the place of tables: rows are added to those.
@@ -115,6 +122,13 @@ fn ours(output: &Path) -> Result<()> {
     let filled = |path: &Path| path.metadata().is_ok_and(|m| m.len() > 0 || !m.is_file());
     for (name, columns) in TABLES {
         let path = output.join(name);
+        // GaNDLF writes tables of the same names itself.
+        if [gandlf::CLASSES, gandlf::NUMBERS].contains(&name)
+            && filled(&path)
+            && !filled(&output.join("cases.csv"))
+        {
+            return not_ours(&path);
+        }
         if filled(&path) {
             let table = Table::read(&path)?;
             if !columns.iter().all(|c| table.column(c).is_some()) {
@@ -254,7 +268,7 @@ fn prediction(recipe: &Recipe, case: &Case, outcome: &Outcome, paths: Paths) -> 
 }
 
 /// Puts rows into a table; rows with the same value of column `key` are replaced, columns that are new are added.
-fn merge(path: &Path, key: &str, rows: Vec<Row>) -> Result<()> {
+pub(super) fn merge(path: &Path, key: &str, rows: Vec<Row>) -> Result<()> {
     let old = match path.symlink_metadata() {
         Ok(_) => Table::read(path)?,
         Err(_) => Table::default(),

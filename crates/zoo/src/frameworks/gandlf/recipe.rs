@@ -135,6 +135,7 @@ pub(super) fn recipe(p: &Parts, notes: &mut Vec<String>) -> Result<Recipe> {
         value: *value,
         ..Label::named(i, name.clone())
     };
+    let tables = if p.task == Task::Segmentation { Tables::Own } else { Tables::Gandlf };
     let rule = match p.task {
         Task::Segmentation => Rule::Regions,
         Task::Classification | Task::Regression => Rule::Argmax,
@@ -157,7 +158,7 @@ pub(super) fn recipe(p: &Parts, notes: &mut Vec<String>) -> Result<Recipe> {
         postprocess: postprocess(config, notes)?,
         slide: part,
         tiles: None,
-        outputs: Outputs::default(),
+        outputs: Outputs { tables, ..Outputs::default() },
     })
 }
 
