@@ -73,14 +73,14 @@ name = "thing"
 """
 
 
-def segmenter(path, more="", network='activation = "softmax"', axes=3, recipe=None):
+def segmenter(path, more="", network='activation = "softmax"', axes=3, recipe=None, bias=(0, 1)):
     """A convolution of one pixel from one channel to two, with a recipe inside."""
     dims = ["n", 1, *"dhw"[3 - axes:]]
     weights = struct.pack("<2f", 0.01, -0.01)
     text = RECIPE.format(more=more, network=network) if recipe is None else recipe
     path.write_bytes(model(
         [node("Conv", ["image", "w", "b"], ["scores"])], [info("image", dims)], [info("scores", ["n", 2, *dims[2:]])],
-        [tensor("w", [2, 1] + [1] * axes, weights), tensor("b", [2], struct.pack("<2f", 0, 1))], [("ampoule.recipe", text)]))
+        [tensor("w", [2, 1] + [1] * axes, weights), tensor("b", [2], struct.pack("<2f", *bias))], [("ampoule.recipe", text)]))
     return path
 
 

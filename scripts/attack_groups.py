@@ -23,11 +23,14 @@ GROUPS = collections.OrderedDict()
 
 
 class Attempt:
-    """A command and what is allowed of it."""
+    """A command and what is allowed of it; `right` tells from the exit code what is wrong with what was written, and
+    `each` by names of files what is wrong with the results of each."""
 
-    def __init__(self, name, args, codes=(1, 2, 3, 5), words=(), seconds=SECONDS, mib=MIB, env=None, stdin=None, after=None):
+    def __init__(self, name, args, codes=(1, 2, 3, 5), words=(), seconds=SECONDS, mib=MIB, env=None, stdin=None, after=None, right=None, each=None,
+                 most=8000, limits=None, before=None):
         self.name, self.args, self.codes, self.words = name, [str(a) for a in args], codes, words
-        self.seconds, self.mib, self.env, self.stdin, self.after = seconds, mib, env or {}, stdin, after
+        self.seconds, self.mib, self.env, self.stdin, self.after, self.right, self.each = seconds, mib, env or {}, stdin, after, right, each or {}
+        self.most, self.limits, self.before = most, limits or {}, before
 
 
 def group(f):

@@ -59,3 +59,5 @@ Image.fromarray((np.asarray(grey).astype(np.uint16) * 257)).save(out / "sixteen.
 grey.convert("RGB").save(out / "sixteen.png.want.png")
 source.convert("CMYK").save(out / "cmyk.jpg")
 source.convert("CMYK").save(out / "cmyk.tif")
+# Two components, which decoders take for three.
+grey.convert("LA").save(out / "grey_alpha_jpeg.tif", compression="jpeg")
