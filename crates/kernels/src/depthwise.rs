@@ -1,8 +1,8 @@
 //! Depthwise convolution: one kernel per channel, vectors along channels.
 
-mod float;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(crate) mod int8;
+mod tiles;
 
 use crate::conv::{Axis, ConvPointers, Quantized};
 use crate::gemm::Act;
@@ -10,7 +10,7 @@ use crate::operation::Operation;
 use crate::simd::load_dequantized;
 use crate::simd::{Body, Vector, dispatch};
 use crate::{Elem, Element, Features, Grid, bf16, eltwise, f16};
-use float::Tiles;
+use tiles::Tiles;
 
 /// A depthwise convolution planned for one shape; one item is a block of output rows.
 pub struct Depthwise {
@@ -137,12 +137,12 @@ impl Depthwise {
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let _ = isa;
         let zero = match &self.quantized {
-            None if self.elems[0] == self.elems[1] && float::tiles(&self.axes[2]) => Some(0.0),
+            None if self.elems[0] == self.elems[1] && tiles::suit(&self.axes[2]) => Some(0.0),
             // Only those that no kernel of integers suits come here.
             Some(q) if self.axes[2].stride == 1 => {
                 u8::try_from(q.zero_point).ok().map(|z| f32::from_ne_bytes([z; 4]))
             }
-            _ => None,
+            None | Some(_) => None,
         };
         if let Some(zero) = zero {
             filters.outside = vec![zero; self.input.channels()];

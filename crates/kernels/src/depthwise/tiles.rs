@@ -10,8 +10,8 @@ use crate::simd::{Body, Vector};
 /// Outputs side by side whose sums are in registers at once.
 const N: usize = 8;
 
-/// Whether a kernel of this axis along rows is computed by tiles.
-pub(super) fn tiles(across: &Axis) -> bool {
+/// Whether tiles compute floats with a kernel of this axis along rows.
+pub(super) fn suit(across: &Axis) -> bool {
     match across.stride {
         1 => across.kernel > 1,
         2 => across.dilation == 1 && matches!(across.kernel, 3 | 5 | 7),
