@@ -163,6 +163,41 @@ class Pieces(torch.nn.Module):
 case("pieces", Pieces, 2, 3, 10, 12, forms="trace export")
 
 
+class Windows(torch.nn.Module):
+    """Windows as elements, and back."""
+
+    def forward(self, x):
+        f = torch.nn.functional
+        a = f.unfold(x, (3, 2), dilation=(1, 2), padding=(1, 0), stride=(2, 1))
+        b = f.fold(a * 0.5 + 1, (10, 12), (3, 2), dilation=(1, 2), padding=(1, 0), stride=(2, 1))
+        c = f.fold(f.unfold(x, 2, stride=2) + 1, (10, 12), 2, stride=2)
+        d = x.unfold(2, 4, 3).unfold(3, 5, 2)
+        e = x.repeat_interleave(3, dim=1)
+        i, j = torch.tensor([[0, 2], [4, 1]]), torch.tensor([3, 5])
+        return a, b, c, d, e, x[:, :, i, j], x[:, 1:, i[0], :][..., j]
+
+
+case("windows", Windows, 2, 3, 10, 12, forms="trace export")
+
+
+class Recurrent(torch.nn.Module):
+    """Layers over sequences, in both directions and with states."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = torch.nn.LSTM(6, 5, num_layers=2, bidirectional=True, batch_first=True)
+        self.gru = torch.nn.GRU(10, 4, bias=False)
+        self.plain = torch.nn.GRU(6, 3, num_layers=2)
+
+    def forward(self, x):
+        y, (h, c) = self.lstm(x)
+        z, g = self.gru(y)
+        return z, h, c, g, self.plain(x, 0.5 * torch.ones(2, x.shape[1], 3))[0]
+
+
+case("recurrent", Recurrent, 3, 7, 6, forms="trace export")
+
+
 class Looped(torch.nn.Module):
     """Control flow over sizes, dictionaries and lists, as scripted networks have it."""
 

@@ -37,7 +37,8 @@ pub(crate) fn mixed_channels(g: &Graph, node: &Node) -> Option<[usize; 2]> {
     let all = match node.op {
         Op::Conv { group, .. } | Op::ConvTranspose { group, .. } => group == 1,
         Op::Gemm { trans_a, .. } => !trans_a,
-        Op::MatMul => true,
+        // Products with a stack of matrices mix other channels in each.
+        Op::MatMul => node.input(1).and_then(|w| g.constants.get(&w)).is_some_and(|w| w.dims().len() == 2),
         // Other operators compute no channels from others, or have not been thought about here: they are left whole.
         _ => false,
     };

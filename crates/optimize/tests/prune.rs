@@ -70,6 +70,56 @@ fn classifier() -> Graph {
     n.b.finish()
 }
 
+/// Channels that are normalised in groups: four of four channels after a sum, and each by itself.
+fn grouped() -> Graph {
+    let mut n = Network::new("grouped", 60);
+    let x = n.b.input("x", &known(&[2, 3, 16, 12]));
+    let same = Window::of(&[3, 3]).pad(1);
+    let norm = |n: &mut Network, x, groups, channels: usize| {
+        let (s, t) = (n.tensor(&[channels]), n.tensor(&[channels]));
+        let (s, t) = (n.b.constant("scale", s), n.b.constant("shift", t));
+        n.b.node(Op::GroupNorm { groups, epsilon: 1e-5 }, &[x, s, t])
+    };
+    let a = n.conv(x, [3, 64], same.clone());
+    let a = norm(&mut n, a, 16, 64);
+    let b = n.conv(a, [64, 64], same.clone());
+    let a = n.b.add(a, b);
+    let a = norm(&mut n, a, 32, 64);
+    let a = n.b.unary(a, Unary::Relu);
+    let c = n.conv(a, [64, 24], same);
+    let c = norm(&mut n, c, 24, 24);
+    let y = n.conv(c, [24, 3], Window::of(&[1, 1]));
+    n.b.output(y, "y", &known(&[2, 3, 16, 12]));
+    n.b.finish()
+}
+
+/// Two blocks of rows as transformers have them, whose hidden channels lie on the last axis; there are as many rows as channels of
+/// one of them.
+fn rows() -> Graph {
+    let mut n = Network::new("rows", 80);
+    let x = n.b.input("x", &known(&[2, 3, 16, 12]));
+    let (w, b) = (n.tensor(&[12, 16]), n.tensor(&[16]));
+    let (w, b) = (n.b.constant("w0", w), n.b.constant("b0", b));
+    let x = n.b.node(Op::MatMul, &[x, w]);
+    let mut y = n.b.add(x, b);
+    for hidden in [16, 40] {
+        let (w, b) = (n.tensor(&[16, hidden]), n.tensor(&[hidden]));
+        let (w, b) = (n.b.constant("w", w), n.b.constant("b", b));
+        let h = n.b.node(Op::MatMul, &[y, w]);
+        let h = n.b.add(h, b);
+        let h = n.b.unary(h, Unary::Relu);
+        let factor = n.tensor(&[1, 1, hidden]);
+        let factor = n.b.constant("factor", factor);
+        let h = n.b.node(Op::Binary(Binary::Mul), &[h, factor]);
+        let w = n.tensor(&[hidden, 16]);
+        let w = n.b.constant("w", w);
+        let h = n.b.node(Op::MatMul, &[h, w]);
+        y = n.b.add(h, y);
+    }
+    n.b.output(y, "y", &known(&[2, 3, 16, 16]));
+    n.b.finish()
+}
+
 fn prepared(mut g: Graph) -> Graph {
     passes::trainable(&mut g).unwrap();
     g
@@ -97,6 +147,10 @@ fn deaf(g: &Graph, s: &Structure, keep: &[bool]) -> Graph {
         let (dims, mut v) = (t.dims().to_vec(), t.to_f32().unwrap());
         let inner: usize = dims[axis + 1..].iter().product();
         let gone = s.gone(x, keep);
+        // Channels that lie on another axis than the product's all stay.
+        if gone.len() != dims[axis] {
+            continue;
+        }
         for (i, v) in v.iter_mut().enumerate() {
             if gone[i / inner % dims[axis]] {
                 *v = 0.0;
@@ -109,7 +163,7 @@ fn deaf(g: &Graph, s: &Structure, keep: &[bool]) -> Graph {
 
 #[test]
 fn removal_is_not_reading() {
-    for g in [unet(), classifier()] {
+    for g in [unet(), classifier(), rows(), grouped()] {
         let g = prepared(g);
         let s = Structure::of(&g);
         assert!(s.groups.len() >= 2, "{:?}", s.groups);
@@ -137,6 +191,40 @@ fn groups_follow_sums_and_frozen_layers_say_why() {
     assert_eq!(shared.channels(), 24);
     let [last] = &s.frozen[..] else { panic!("{:?}", s.frozen) };
     assert!(last.reason.contains("model's output"), "{last:?}");
+}
+
+#[test]
+fn channels_that_are_normalised_together_go_together() {
+    let g = prepared(grouped());
+    let s = Structure::of(&g);
+    let mut channels: Vec<usize> = s.groups.iter().map(|g| g.channels()).collect();
+    channels.sort();
+    assert_eq!(channels, [24, 64], "{:?}", s.frozen);
+    let keep = select(&s, &importance(&g, &s, Importance::L2, None), &Ratio::Each(0.5));
+    let small = remove(&g, &s, &keep).unwrap();
+    let groups: Vec<usize> = small
+        .nodes
+        .iter()
+        .filter_map(|n| if let Op::GroupNorm { groups, .. } = n.op { Some(groups) } else { None })
+        .collect();
+    assert_eq!(groups, [8, 16, 16]);
+}
+
+#[test]
+fn hidden_channels_of_rows_go_and_the_rows_themselves_stay() {
+    let g = prepared(rows());
+    let s = Structure::of(&g);
+    let mut channels: Vec<usize> = s.groups.iter().map(|g| g.channels()).collect();
+    channels.sort();
+    assert_eq!(channels, [16, 40], "{:?}", s.frozen);
+    // The moments are those of the rows, whatever lies on axis 1.
+    let moments = Moments::new(&g);
+    run(&g, Some(&moments));
+    let keep = select(&s, &importance(&g, &s, Importance::Activation, Some(&moments)), &Ratio::Each(0.5));
+    let fitted = remove(&reconstruct(&g, &s, &keep, &moments), &s, &keep).unwrap();
+    let plain = largest_error(&run(&remove(&g, &s, &keep).unwrap(), None), &run(&g, None));
+    let fitted = largest_error(&run(&fitted, None), &run(&g, None));
+    assert!(fitted < plain, "{fitted} {plain}");
 }
 
 #[test]

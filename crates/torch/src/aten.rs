@@ -15,10 +15,12 @@ mod place;
 mod plain;
 mod pool;
 mod product;
+mod recurrent;
 mod reduce;
 mod resize;
 mod shape;
 mod table;
+mod unfold;
 
 pub(crate) use dispatch::{Named, call};
 

@@ -47,7 +47,15 @@ fn scores(filters: &[Vec<f32>], kind: Importance) -> Vec<f64> {
                 let dot: f64 = filters[i].iter().zip(&filters[j]).map(|(a, b)| (*a * *b) as f64).sum();
                 (squares[i] + squares[j] - 2.0 * dot).max(0.0).sqrt()
             };
-            (0..filters.len()).map(|i| (0..filters.len()).map(|j| distance(i, j)).sum()).collect()
+            let n = filters.len();
+            let mut all = vec![0f64; n * n];
+            for i in 0..n {
+                for j in i..n {
+                    let d = distance(i, j);
+                    (all[i * n + j], all[j * n + i]) = (d, d);
+                }
+            }
+            all.chunks(n.max(1)).map(|row| row.iter().sum()).collect()
         }
     }
 }

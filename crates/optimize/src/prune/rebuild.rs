@@ -5,7 +5,7 @@
 use super::structure::Structure;
 use crate::layer::mixed_channels;
 use ampoule_engine::{Observe, Observed};
-use ampoule_graph::{Graph, Tensor};
+use ampoule_graph::{Graph, Op, Tensor};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 #[derive(Clone, Debug, Default)]
 pub struct Moments {
     all: Arc<Mutex<BTreeMap<String, Gram>>>,
-    names: Vec<String>,
+    /// What is watched, and whether channels lie on the last axis of it, as products read them.
+    names: BTreeMap<String, bool>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -30,24 +31,23 @@ const PIXELS: usize = 2048;
 impl Moments {
     /// Moments of what the layers of `g` read.
     pub fn new(g: &Graph) -> Self {
-        let of = |n: &ampoule_graph::Node| n.input(0).map(|x| g.value(x).name.clone());
-        let mut names: Vec<String> =
-            g.nodes.iter().filter(|n| mixed_channels(g, n).is_some()).filter_map(of).collect();
-        names.sort();
-        names.dedup();
+        let of =
+            |n: &ampoule_graph::Node| Some((g.value(n.input(0)?).name.clone(), matches!(n.op, Op::MatMul)));
+        let names = g.nodes.iter().filter(|n| mixed_channels(g, n).is_some()).filter_map(of).collect();
         Moments { all: Arc::default(), names }
     }
 
     /// To be given to a session that runs calibration cases.
     pub fn observe(&self) -> Observe {
-        let all = self.all.clone();
+        let (all, names) = (self.all.clone(), self.names.clone());
         let sink = move |v: &Observed<'_>| {
             let dims = v.dims();
-            let channels = dims.get(1).copied().unwrap_or(0);
+            let rows = dims.len() == 2 || names.get(v.name).is_some_and(|last| *last);
+            let channels = if rows { dims.last() } else { dims.get(1) }.copied().unwrap_or(0);
             if dims.len() < 2 || channels == 0 {
                 return;
             }
-            let pixels: usize = dims[2..].iter().product::<usize>() * dims[0];
+            let pixels = dims.iter().product::<usize>() / channels;
             let step = pixels.div_ceil(PIXELS).max(1);
             let mut own = vec![0f64; channels * channels];
             let (mut at, mut seen) = (0usize, 0u64);
@@ -64,9 +64,9 @@ impl Moments {
                 }
                 at += 1;
             };
-            match dims.len() {
-                2 => v.to_vec().chunks_exact(channels).for_each(&mut row),
-                _ => v.pixels(&mut row),
+            match rows {
+                true => v.to_vec().chunks_exact(channels).for_each(&mut row),
+                false => v.pixels(&mut row),
             }
             let mut all = all.lock().unwrap_or_else(|e| e.into_inner());
             let gram = all.entry(v.name.to_owned()).or_default();
@@ -76,7 +76,7 @@ impl Moments {
             gram.pixels += seen;
             gram.sums.iter_mut().zip(&own).for_each(|(a, b)| *a += b);
         };
-        Observe { names: Arc::new(self.names.clone()), sink: Arc::new(sink) }
+        Observe { names: Arc::new(self.names.keys().cloned().collect()), sink: Arc::new(sink) }
     }
 
     fn gram(&self, name: &str) -> Option<Gram> {
@@ -114,6 +114,11 @@ fn fit(gram: &Gram, stay: &[usize], gone: &[usize]) -> Option<Vec<Vec<f64>>> {
             l[i * n + j] = if i == j { sum.max(1e-12 * mean).sqrt() } else { sum / l[j * n + j] };
         }
     }
+    // Turned, so that the way back goes along its rows too.
+    let mut turned = vec![0f64; n * n];
+    for i in 0..n {
+        (0..=i).for_each(|j| turned[j * n + i] = l[i * n + j]);
+    }
     let solve = |&k: &usize| {
         let mut v: Vec<f64> = stay.iter().map(|&i| at(i, k)).collect();
         for i in 0..n {
@@ -121,7 +126,7 @@ fn fit(gram: &Gram, stay: &[usize], gone: &[usize]) -> Option<Vec<Vec<f64>>> {
             v[i] = (v[i] - sum) / l[i * n + i];
         }
         for i in (0..n).rev() {
-            let sum: f64 = (i + 1..n).map(|j| l[j * n + i] * v[j]).sum();
+            let sum: f64 = (i + 1..n).map(|j| turned[i * n + j] * v[j]).sum();
             v[i] = (v[i] - sum) / l[i * n + i];
         }
         v
@@ -152,16 +157,17 @@ pub fn reconstruct(g: &Graph, s: &Structure, keep: &[bool], moments: &Moments) -
             continue;
         }
         let strides = [dims[1] * taps, taps];
+        let mut filter = vec![0f64; taps];
         for o in 0..dims[outputs] {
-            for tap in 0..taps {
-                let base = o * strides[outputs] + tap;
-                for (row, &k) in a.iter().zip(&gone) {
-                    let gone = w[base + k * strides[inputs]];
-                    if gone != 0.0 {
-                        for (share, &i) in row.iter().zip(&stay) {
-                            w[base + i * strides[inputs]] += gone * share;
-                        }
-                    }
+            let at = |channel: usize| {
+                let from = o * strides[outputs] + channel * strides[inputs];
+                from..from + taps
+            };
+            for (row, &k) in a.iter().zip(&gone) {
+                filter.copy_from_slice(&w[at(k)]);
+                // Whole filters at a time: they are what lies together in memory.
+                for (share, &i) in row.iter().zip(&stay) {
+                    w[at(i)].iter_mut().zip(&filter).for_each(|(w, gone)| *w += gone * share);
                 }
             }
         }

@@ -41,7 +41,8 @@ impl Removal<'_> {
     fn cut(&mut self, node: usize, input: usize, axis: usize, keep: &[usize]) {
         let Some(id) = self.out.nodes[node].input(input) else { return };
         let Some(t) = self.out.constants.get(&id) else { return };
-        if t.dims().get(axis).is_none_or(|&d| d == keep.len()) {
+        // What is read in another order keeps all.
+        if t.dims().get(axis).is_none_or(|&d| d == keep.len() || keep.iter().any(|k| *k >= d)) {
             return;
         }
         let Some(t) = sliced(t, axis, keep) else { return };
@@ -78,7 +79,8 @@ pub fn remove(g: &Graph, s: &Structure, keep: &[bool]) -> Result<Graph> {
         let (ins, outs) = (r.places(x), r.places(y));
         if let Some([outputs, inputs]) = mixed_channels(g, n) {
             r.cut(i, 1, outputs, &outs);
-            if all > 0 {
+            // Nothing goes of what it reads in another order.
+            if ins.len() < all {
                 r.cut(i, 1, inputs, &ins);
             }
             r.cut_rows(i, 2..3, &outs, y.map_or(0, |v| s.values[v.0].len()));
@@ -92,6 +94,11 @@ pub fn remove(g: &Graph, s: &Structure, keep: &[bool]) -> Result<Graph> {
                 r.cut(i, 1, 0, &ins);
                 r.cut_rows(i, 2..3, &ins, all);
                 r.out.nodes[i].op = Op::Conv { window: window.clone(), group: ins.len() };
+            }
+            Op::GroupNorm { groups, epsilon } => {
+                r.cut_rows(i, 1..3, &ins, all);
+                let groups = groups * ins.len() / all.max(1);
+                r.out.nodes[i].op = Op::GroupNorm { groups, epsilon: *epsilon };
             }
             op if op.row().channels == Channels::KeptWithParameters => {
                 r.cut_rows(i, 1..n.inputs.len(), &ins, all)
@@ -127,10 +134,10 @@ pub fn remove(g: &Graph, s: &Structure, keep: &[bool]) -> Result<Graph> {
 fn constants(r: &mut Removal, g: &Graph, i: usize, n: &Node, y: Option<ValueId>) {
     let Some(y) = y else { return };
     let (all, outs) = (r.s.values[y.0].len(), r.places(Some(y)));
-    let rank = g.value(y).shape.as_ref().map_or(0, Vec::len);
+    let from_end = r.s.from_end(g, y).unwrap_or(0);
     for (k, v) in n.inputs.iter().enumerate() {
         let Some(t) = v.and_then(|v| g.constants.get(&v)) else { continue };
-        let one_each = per_channel(t.dims(), all, rank) == Some(true) || (t.len() == all && all > 1);
+        let one_each = per_channel(t.dims(), all, from_end) == Some(true) || (t.len() == all && all > 1);
         if one_each && let Some(axis) = t.dims().iter().position(|&d| d == all) {
             r.cut(i, k, axis, &outs);
         }

@@ -38,7 +38,7 @@ pub fn select(s: &Structure, importance: &[f64], ratio: &Ratio) -> Vec<bool> {
             let threshold = all.get(cut).copied().unwrap_or(f64::INFINITY);
             let below = |g: &super::Group| {
                 let n = g.classes.iter().filter(|&&c| importance[c] < threshold).count();
-                (n as f64 / g.channels().max(1) as f64).min(MOST)
+                (n as f64 / g.classes.len().max(1) as f64).min(MOST)
             };
             s.groups.iter().map(below).collect()
         }
@@ -46,9 +46,14 @@ pub fn select(s: &Structure, importance: &[f64], ratio: &Ratio) -> Vec<bool> {
     for (group, r) in s.groups.iter().zip(share) {
         let n = group.channels();
         let stay = rounded(n as f64 * (1.0 - r.clamp(0.0, 1.0)), n);
-        let mut order = group.classes.clone();
-        order.sort_by(|a, b| importance[*b].total_cmp(&importance[*a]).then(a.cmp(b)));
-        order[stay..].iter().for_each(|&c| keep[c] = false);
+        let mut order: Vec<(usize, usize)> =
+            group.classes.iter().copied().zip(group.counts.iter().copied()).collect();
+        order.sort_by(|(a, _), (b, _)| importance[*b].total_cmp(&importance[*a]).then(a.cmp(b)));
+        let mut staying = 0;
+        for (class, channels) in order {
+            keep[class] = staying < stay;
+            staying += channels;
+        }
     }
     keep
 }

@@ -1,7 +1,7 @@
 //! Which channels belong together.
 
 use crate::layer::mixed_channels;
-use ampoule_graph::op::{Binary, Channels};
+use ampoule_graph::op::{Binary, Channels, Field};
 use ampoule_graph::{Graph, Node, Op, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,17 +15,19 @@ pub struct Group {
     pub layers: Vec<String>,
     /// The classes, in the order of the first layer's channels.
     pub(super) classes: Vec<Class>,
+    /// How many of the first layer's channels each class is: as many as are normalised together.
+    pub(super) counts: Vec<usize>,
 }
 
 impl Group {
     /// Channels of each layer.
     pub fn channels(&self) -> usize {
-        self.classes.len()
+        self.counts.iter().sum()
     }
 
     /// How many of them `keep` keeps, as [`super::select`] made it.
     pub fn kept(&self, keep: &[bool]) -> usize {
-        self.classes.iter().filter(|&&c| keep[c]).count()
+        self.classes.iter().zip(&self.counts).filter(|(c, _)| keep[**c]).map(|(_, n)| n).sum()
     }
 }
 
@@ -47,6 +49,8 @@ pub struct Structure {
     pub frozen: Vec<Frozen>,
     /// Class of each channel of each value; empty where a value has none.
     pub(super) values: Vec<Vec<Class>>,
+    /// The axis of each value that its channels lie on: 1, and the last of rows that a product made.
+    axes: Vec<usize>,
     /// Number of classes.
     pub(super) classes: usize,
 }
@@ -97,13 +101,14 @@ impl Structure {
     pub fn of(g: &Graph) -> Structure {
         let mut sets = Sets { root: Vec::new(), frozen: BTreeMap::new() };
         let mut values: Vec<Vec<usize>> = vec![Vec::new(); g.values.len()];
+        let mut axes = vec![1; g.values.len()];
         for &v in &g.inputs {
-            let channels = channels(g, v).unwrap_or(0);
+            let channels = size(g, v, 1).unwrap_or(0);
             values[v.0] = sets.fresh(channels);
             sets.freeze(&values[v.0].clone(), "they are the model's input");
         }
         for n in &g.nodes {
-            follow(g, n, &mut sets, &mut values);
+            follow(g, n, &mut sets, &mut values, &mut axes);
         }
         for &o in &g.outputs {
             sets.freeze(&values[o.0].clone(), "they are the model's output");
@@ -149,18 +154,22 @@ impl Structure {
                     })
                     .collect()
             })
-            .collect();
+            .collect::<Vec<Vec<Class>>>();
         let name = |i: &usize| g.node_name(&g.nodes[*i]).to_owned();
+        let group = |(layers, classes): (BTreeSet<usize>, Vec<Class>)| {
+            let first = layers.first().and_then(|i| g.nodes[*i].output());
+            let own: &[Class] = first.map_or(&[], |y| &values[y.0]);
+            let counts = classes.iter().map(|c| own.iter().filter(|o| *o == c).count()).collect();
+            Group { layers: layers.iter().map(name).collect(), classes, counts }
+        };
         Structure {
-            groups: groups
-                .into_iter()
-                .map(|(layers, classes)| Group { layers: layers.iter().map(name).collect(), classes })
-                .collect(),
+            groups: groups.into_iter().map(group).collect(),
             frozen: frozen
                 .iter()
                 .map(|(i, reason)| Frozen { layer: name(i), reason: reason.clone() })
                 .collect(),
             values,
+            axes,
             classes: index.len(),
         }
     }
@@ -171,66 +180,98 @@ impl Structure {
     pub fn gone(&self, v: ValueId, keep: &[bool]) -> Vec<bool> {
         self.values[v.0].iter().map(|&c| !keep[c]).collect()
     }
+
+    /// The axis of `v` that its channels lie on, counted from the last one, which is 1.
+    pub(super) fn from_end(&self, g: &Graph, v: ValueId) -> Option<usize> {
+        g.value(v).shape.as_ref()?.len().checked_sub(self.axes[v.0])
+    }
 }
 
-/// Size of axis 1 of a value of images or rows.
-fn channels(g: &Graph, v: ValueId) -> Option<usize> {
-    let shape = g.value(v).shape.as_ref().filter(|s| s.len() >= 2)?;
-    shape[1].known()
+/// Size of an axis of a value of images or rows.
+fn size(g: &Graph, v: ValueId, axis: usize) -> Option<usize> {
+    g.value(v).shape.as_ref().filter(|s| s.len() >= 2)?.get(axis)?.known()
 }
 
-/// Whether a constant has one value for each of `n` channels of a value of rank `rank`, or one for all.
-pub(super) fn per_channel(dims: &[usize], n: usize, rank: usize) -> Option<bool> {
+/// Whether a constant has one value for each of `n` channels, which lie on the axis `from_end` from the last (1) on, or one for all.
+pub(super) fn per_channel(dims: &[usize], n: usize, from_end: usize) -> Option<bool> {
     let count: usize = dims.iter().product();
     if count == 1 {
         return Some(false);
     }
     let last = dims.len().checked_sub(dims.iter().position(|&d| d != 1)?)?;
-    (count == n && dims.contains(&n) && last == rank.checked_sub(1)?).then_some(true)
+    (count == n && dims.contains(&n) && last == from_end).then_some(true)
+}
+
+/// The axes of a layer's input and output that it mixes the channels of: the last of a product's, else 1.
+pub(super) fn layer_axes(g: &Graph, n: &Node) -> Option<[usize; 2]> {
+    let rank = |v: ValueId| g.value(v).shape.as_ref().map(Vec::len);
+    match n.op {
+        Op::MatMul => Some([rank(n.input(0)?)?.checked_sub(1)?, rank(n.output()?)?.checked_sub(1)?]),
+        _ => Some([1, 1]),
+    }
 }
 
 /// Notes what a node does to channels.
-fn follow(g: &Graph, n: &Node, sets: &mut Sets, values: &mut [Vec<usize>]) {
+fn follow(g: &Graph, n: &Node, sets: &mut Sets, values: &mut [Vec<usize>], axes: &mut [usize]) {
     let Some(y) = n.output() else { return };
     let of = |i: usize, values: &[Vec<usize>]| n.input(i).map_or(Vec::new(), |v| values[v.0].clone());
     let x = of(0, values);
     let name = g.node_name(n);
-    let out = channels(g, y);
+    let axis = n.input(0).map_or(1, |v| axes[v.0]);
+    let out = size(g, y, axis);
     let data: Vec<ValueId> = n.inputs.iter().flatten().copied().filter(|v| !values[v.0].is_empty()).collect();
     let mixed = mixed_channels(g, n);
     if data.is_empty() && mixed.is_none() {
         return;
     }
     let result = match &n.op {
-        _ if let Some(axes) = mixed => {
+        _ if let Some(weights) = mixed => {
             let w = n.input(1).and_then(|w| g.constants.get(&w));
             let size = |axis: usize| w.and_then(|w| w.dims().get(axis).copied()).unwrap_or(0);
-            let [outputs, inputs] = axes.map(size);
+            let [outputs, inputs] = weights.map(size);
             let fresh = sets.fresh(outputs);
-            if inputs != x.len() {
+            let reads = layer_axes(g, n);
+            if inputs != x.len() || reads.is_none_or(|r| r[0] != axis) {
                 sets.freeze(&x, &format!("`{name}` reads them in another order"));
             }
-            Some(fresh)
+            axes[y.0] = reads.map_or(1, |r| r[1]);
+            values[y.0] = fresh;
+            return;
         }
-        Op::Conv { group, .. } if *group == x.len() && out == Some(x.len()) => Some(x.clone()),
+        Op::Conv { group, .. } if axis == 1 && *group == x.len() && out == Some(x.len()) => Some(x.clone()),
         // Sizes that are computed may name the channels.
         Op::Resize(r) if r.axes.is_empty() && n.input(3).is_some_and(|s| !g.constants.contains_key(&s)) => {
             None
         }
         op if matches!(op.row().channels, Channels::Kept | Channels::KeptWithParameters)
-            && (out == Some(x.len()) || out.is_none()) =>
+            && (out == Some(x.len()) || out.is_none())
+            && (axis == 1 || (op.row().field == Field::Pointwise && op.row().channels == Channels::Kept)) =>
         {
             Some(x.clone())
         }
-        Op::Reduce { .. } if out == Some(x.len()) => Some(x.clone()),
+        // Channels that are normalised together go together.
+        Op::GroupNorm { groups, .. }
+            if axis == 1 && out == Some(x.len()) && *groups > 0 && x.len().is_multiple_of(*groups) =>
+        {
+            x.chunks((x.len() / groups).max(1)).for_each(|c| c.iter().for_each(|o| sets.join(c[0], *o)));
+            Some(x.clone())
+        }
+        Op::Reduce { .. } if axis == 1 && out == Some(x.len()) => Some(x.clone()),
         Op::Shape { .. } | Op::Size => return,
-        Op::Binary(_) | Op::Variadic(_) => elementwise(g, n, y, sets, values),
-        Op::Concat { axis } => {
+        Op::Binary(_) | Op::Variadic(_) => match elementwise(g, n, y, sets, values, axes) {
+            Some((list, axis)) => {
+                axes[y.0] = axis;
+                values[y.0] = list;
+                return;
+            }
+            None => None,
+        },
+        Op::Concat { axis: along } if data.iter().all(|v| axes[v.0] == 1) => {
             let rank = g.value(y).shape.as_ref().map_or(0, Vec::len) as i64;
             let whole: Vec<usize> = n.inputs.iter().flatten().flat_map(|v| values[v.0].clone()).collect();
-            (axis.rem_euclid(rank.max(1)) == 1 && out == Some(whole.len())).then_some(whole)
+            (along.rem_euclid(rank.max(1)) == 1 && size(g, y, 1) == Some(whole.len())).then_some(whole)
         }
-        Op::Flatten { axis: 1 } | Op::Reshape { .. } | Op::Squeeze => {
+        Op::Flatten { axis: 1 } | Op::Reshape { .. } | Op::Squeeze if axis == 1 => {
             // An image becomes a row: every channel is as many columns as it has pixels.
             let rows = g.value(y).shape.as_ref().is_some_and(|s| s.len() == 2);
             match out.filter(|o| rows && !x.is_empty() && o.is_multiple_of(x.len())) {
@@ -245,25 +286,29 @@ fn follow(g: &Graph, n: &Node, sets: &mut Sets, values: &mut [Vec<usize>]) {
         _ => None,
     };
     match result {
-        Some(list) => values[y.0] = list,
+        Some(list) => {
+            axes[y.0] = axis;
+            values[y.0] = list;
+        }
         None => {
             let reason = format!("`{name}` ({}) needs all of them", n.op.name());
             data.iter().for_each(|v| sets.freeze(&values[v.0].clone(), &reason));
-            let fresh = sets.fresh(out.unwrap_or(0));
+            let fresh = sets.fresh(size(g, y, 1).unwrap_or(0));
             sets.freeze(&fresh, &reason);
             values[y.0] = fresh;
         }
     }
 }
 
-/// Channels of an element-wise result: those of its operands, joined. `None` if they cannot be followed.
+/// Channels of an element-wise result and their axis: those of its operands, joined. `None` if they cannot be followed.
 fn elementwise(
     g: &Graph,
     n: &Node,
     y: ValueId,
     sets: &mut Sets,
     values: &[Vec<usize>],
-) -> Option<Vec<usize>> {
+    axes: &[usize],
+) -> Option<(Vec<usize>, usize)> {
     if let Op::Binary(b) = n.op
         && b.is_predicate()
     {
@@ -271,13 +316,16 @@ fn elementwise(
     }
     let rank = g.value(y).shape.as_ref()?.len();
     let widest = n.inputs.iter().flatten().map(|v| values[v.0].len()).max()?;
+    let widest_of = |v: &&ValueId| values[v.0].len() == widest;
+    let axis = axes[n.inputs.iter().flatten().find(widest_of)?.0];
+    let from_end = rank.checked_sub(axis)?;
     let mut result: Option<Vec<usize>> = None;
     for v in n.inputs.iter().flatten() {
         if let Some(t) = g.constants.get(v) {
             let slope = matches!(n.op, Op::Binary(Binary::PRelu));
             // Slopes may lack the axis of the batch and of pixels.
-            let fits = per_channel(t.dims(), widest, rank).is_some()
-                || (slope && per_channel(t.dims(), widest, t.dims().len() + 1).is_some());
+            let fits = per_channel(t.dims(), widest, from_end).is_some()
+                || (slope && axis == 1 && per_channel(t.dims(), widest, t.dims().len()).is_some());
             if !fits {
                 return None;
             }
@@ -285,7 +333,7 @@ fn elementwise(
         }
         let own = &values[v.0];
         let own_rank = g.value(*v).shape.as_ref().map_or(0, Vec::len);
-        if own_rank != rank {
+        if own_rank != rank || axes[v.0] != axis {
             return None;
         }
         match own.len() {
@@ -298,5 +346,5 @@ fn elementwise(
             _ => return None,
         }
     }
-    result
+    Some((result?, axis))
 }

@@ -1,7 +1,6 @@
 //! Tables as GaNDLF's inference writes them, for scripts that read its results: a row a subject with the class and the
 //! probabilities, a row a subject with a number, and for slides a row a window.
 
-use super::tables::{Row, merge};
 use super::{CaseResult, Outcome, Summary};
 use crate::field::field;
 use crate::recipe::{Activation, Recipe, Task};
@@ -17,8 +16,11 @@ pub(super) const CLASSES: &str = "final_preds_and_avg_probs.csv";
 /// Numbers of whole images; the end of the names of windows of slides.
 pub(super) const NUMBERS: &str = "output_predictions.csv";
 
-/// Writes the tables of what a run gave.
-pub(super) fn write(recipe: &Recipe, output: &Path, summary: &Summary) -> Result<()> {
+/// Columns and their values.
+type Row = Vec<(String, String)>;
+
+/// The table that a run's results belong to, and its rows, by `SubjectID`. Tables of slides are written beside their own.
+pub(super) fn rows(recipe: &Recipe, output: &Path, summary: &Summary) -> Result<(&'static str, Vec<Row>)> {
     let (mut rows, mut name) = (Vec::new(), NUMBERS);
     for CaseResult { case, outcome } in &summary.results {
         let (Outcome::Done(record) | Outcome::Kept(record)) = outcome else { continue };
@@ -32,7 +34,7 @@ pub(super) fn write(recipe: &Recipe, output: &Path, summary: &Summary) -> Result
             (Task::Regression, false) => rows.push(number(&case.name, record)),
         }
     }
-    if rows.is_empty() { Ok(()) } else { merge(&output.join(name), "SubjectID", rows) }
+    Ok((name, rows))
 }
 
 /// The class with the highest probability, and all of them: the softmax of what the network gives, which GaNDLF takes whether or not

@@ -93,7 +93,10 @@ pub(super) fn write(
         }
     }
     if recipe.outputs.tables == Tables::Gandlf {
-        gandlf::write(recipe, output, summary)?;
+        let (name, rows) = gandlf::rows(recipe, output, summary)?;
+        if !rows.is_empty() {
+            merge(&output.join(name), "SubjectID", rows)?;
+        }
     }
     let head = gallery::head(&model.recipe, &model.sha256);
     gallery::write(head, output)?;
@@ -268,7 +271,7 @@ fn prediction(recipe: &Recipe, case: &Case, outcome: &Outcome, paths: Paths) -> 
 }
 
 /// Puts rows into a table; rows with the same value of column `key` are replaced, columns that are new are added.
-pub(super) fn merge(path: &Path, key: &str, rows: Vec<Row>) -> Result<()> {
+fn merge(path: &Path, key: &str, rows: Vec<Row>) -> Result<()> {
     let old = match path.symlink_metadata() {
         Ok(_) => Table::read(path)?,
         Err(_) => Table::default(),

@@ -26,7 +26,12 @@ pub(super) fn index(net: &mut Net, a: &Args) -> Followed<Value> {
             let id = net.one(Op::Gather { axis: *axis as i64 }, &[x, *at])?;
             Ok(net.tensor(id))
         }
-        _ if given.windows(2).all(|w| w[1] == w[0] + 1) && given[0] == 0 => {
+        _ if given.windows(2).all(|w| w[1] == w[0] + 1) => {
+            // The axes that are picked from come first, and what is picked goes where they were.
+            let (first, count, rank) = (given[0], given.len(), net.rank(x)?);
+            let front: Vec<usize> =
+                (first..first + count).chain(0..first).chain(first + count..rank).collect();
+            let x = net.transpose(x, &front)?;
             // All indices at once: the last axis names the element, with all broadcast to one shape.
             let mut whole = indices[0];
             for &i in &indices[1..] {
@@ -42,9 +47,13 @@ pub(super) fn index(net: &mut Net, a: &Args) -> Followed<Value> {
             }
             let at = net.one(Op::Concat { axis: -1 }, &parts)?;
             let id = net.one(Op::Indexed(Indexed::GatherNd { batch_dims: 0 }), &[x, at])?;
+            let (picked, rank) = (shape.len(), net.rank(id)?);
+            let back: Vec<usize> =
+                (picked..picked + first).chain(0..picked).chain(picked + first..rank).collect();
+            let id = net.transpose(id, &back)?;
             Ok(net.tensor(id))
         }
-        _ => wrong("it picks elements along several axes that do not follow one another from the first"),
+        _ => wrong("it picks elements along several axes that do not follow one another"),
     }
 }
 

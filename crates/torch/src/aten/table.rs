@@ -1,8 +1,8 @@
 //! The table of operators.
 
 use super::{
-    Row, activation, attention, conv, create, index, math, moved, norm, place, pool, product, reduce, resize,
-    shape,
+    Row, activation, attention, conv, create, index, math, moved, norm, place, pool, product, recurrent,
+    reduce, resize, shape, unfold,
 };
 
 /// All operators.
@@ -74,6 +74,8 @@ const LAYERS: &[Row] = &[
     ("upsample_bilinear2d", LINEAR, resize::linear),
     ("upsample_trilinear3d", LINEAR, resize::linear),
     ("upsample_bicubic2d", LINEAR, resize::cubic),
+    ("lstm", "input hx params has_biases num_layers dropout train bidirectional batch_first", recurrent::lstm),
+    ("gru", "input hx params has_biases num_layers dropout train bidirectional batch_first", recurrent::gru),
     ("grid_sampler", "input grid interpolation_mode padding_mode align_corners", resize::grid_sampler),
     ("grid_sampler_2d", "input grid interpolation_mode padding_mode align_corners", resize::grid_sampler),
     ("grid_sampler_3d", "input grid interpolation_mode padding_mode align_corners", resize::grid_sampler),
@@ -263,6 +265,10 @@ const SHAPES: &[Row] = &[
     ("triu", "self diagonal", moved::triu),
     ("meshgrid", "tensors indexing", moved::meshgrid),
     ("broadcast_tensors", "tensors", moved::broadcast),
+    ("unfold", "self dimension size step", unfold::unfold),
+    ("im2col", "self kernel_size dilation padding stride", unfold::im2col),
+    ("col2im", "self output_size kernel_size dilation padding stride", unfold::col2im),
+    ("repeat_interleave", "self repeats dim output_size", unfold::repeat_interleave),
 ];
 
 /// Elements of the first axis.
