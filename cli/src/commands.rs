@@ -303,6 +303,15 @@ fn say(text: impl std::fmt::Display) {
     }
 }
 
+/// The first of many lines for people, and how many more there are.
+fn say_first(lines: impl Iterator<Item = String>) {
+    let mut lines = lines.peekable();
+    lines.by_ref().take(terminal::MOST_LINES).for_each(say);
+    if lines.peek().is_some() {
+        say(format!("and {} more, which --json names", lines.count()));
+    }
+}
+
 /// Prints a line for people on standard error, unless `--quiet` was typed. One that cannot be written is not a reason
 /// to stop.
 fn note(text: impl std::fmt::Display) {

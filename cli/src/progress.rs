@@ -4,6 +4,7 @@ use crate::args::Global;
 use crate::terminal;
 use ampoule_pipeline::{Case, CaseResult, Outcome, Progress, Record, Summary};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::cmp::Ordering;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,6 +21,8 @@ pub struct Reporter {
     begun: Instant,
     /// The work at hand, and when it was last told of.
     at_work: Option<(String, Instant)>,
+    /// Failures and skipped files that were told.
+    complaints: usize,
 }
 
 /// Time between two lines about the same work.
@@ -43,6 +46,7 @@ impl Reporter {
             part: String::new(),
             begun: Instant::now(),
             at_work: None,
+            complaints: 0,
         }
     }
 
@@ -108,7 +112,17 @@ impl Reporter {
 
     /// A file that is no case, with the reason.
     pub fn skipped(&mut self, path: &Path, reason: &str) {
-        self.note(&format!("{}: {reason}", shown(path)));
+        self.complaint(&format!("{}: {reason}", shown(path)));
+    }
+
+    /// A failure or a skipped file; of thousands, the first are told.
+    fn complaint(&mut self, text: &str) {
+        self.complaints += 1;
+        match self.complaints.cmp(&(terminal::MOST_LINES + 1)) {
+            Ordering::Less => self.note(text),
+            Ordering::Equal => self.note("more failed; failures.csv in the output folder names them all"),
+            Ordering::Greater => {}
+        }
     }
 
     /// The last line of a run: how many cases are done, kept, failed, and how many files were skipped.
@@ -183,7 +197,7 @@ impl Reporter {
 
     fn failure(&mut self, e: &ampoule_pipeline::Error) {
         let hint = if e.is_memory() { format!("; {}", crate::exit::MEMORY_HINT) } else { String::new() };
-        self.note(&format!("{e}{hint}"));
+        self.complaint(&format!("{e}{hint}"));
     }
 }
 

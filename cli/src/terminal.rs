@@ -3,6 +3,9 @@
 /// Most characters of a line of a message.
 const LONGEST: usize = 2000;
 
+/// Most failures that are told line by line; tables and `--json` hold all of them.
+pub const MOST_LINES: usize = 50;
+
 /// With everything written out that a terminal does not show as a sign: controls, and what changes the direction of writing.
 /// Ends of lines and tabs stay.
 fn text(text: &str) -> String {

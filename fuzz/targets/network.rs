@@ -28,7 +28,7 @@ pub fn of(data: &[u8]) -> Option<(Graph, Vec<usize>, Vec<f32>)> {
                 c = out;
                 let from = w.len() / (out * side * side);
                 let weight = Tensor::f32(&[out, from, side, side], &w);
-                let window = Window::of(&[side, side]).pad(side / 2);
+                let window = Window::of(&[side, side]).pad(side as i64 / 2);
                 skip = None;
                 b.conv(x, weight, Some(Tensor::f32(&[out], &bias)), window)
             }

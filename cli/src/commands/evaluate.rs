@@ -1,9 +1,9 @@
 //! `ampoule evaluate`.
 
-use super::{json, note, say};
+use super::{json, note, say, say_first};
 use crate::args::{Evaluate, Global};
 use crate::exit::{Code, Failure, Outcome};
-use ampoule_eval::{Comparing, Evaluation, LikeMetrics, Summary};
+use ampoule_eval::{Comparing, Evaluation, LikeMetrics, Metrics, Summary};
 use std::path::Path;
 
 pub fn run(g: &Global, a: &Evaluate) -> Outcome {
@@ -53,8 +53,8 @@ fn like(rows: &[LikeMetrics]) {
     for (i, (name, _)) in rows.first().iter().flat_map(|r| r.values.iter().enumerate()) {
         let all = rows.iter().filter_map(|r| r.values[i].1);
         let finite: Vec<f64> = all.filter(|v| v.is_finite()).collect();
-        let mean = finite.iter().sum::<f64>() / finite.len().max(1) as f64;
-        say(format!("{name}: mean {mean:.4} of {} of {}", finite.len(), rows.len()));
+        let mean = (!finite.is_empty()).then(|| finite.iter().sum::<f64>() / finite.len() as f64);
+        say(format!("{name}: mean {} of {} of {}", number(mean), finite.len(), rows.len()));
     }
 }
 
@@ -89,7 +89,7 @@ fn comparing(a: &Evaluate) -> Comparing {
 
 /// A line for each case, and for each label where there are several.
 fn table(e: &Evaluation) {
-    let distance = |v: Option<f64>| v.map_or("missed".into(), |v| format!("{v:.2}"));
+    let distance = |v: Option<f64>, m: &Metrics| distance(v, m.missed(), 2);
     let several = !e.labels.is_empty();
     let label = |text: &str| if several { format!("{text:>5} ") } else { String::new() };
     say(format!(
@@ -104,8 +104,8 @@ fn table(e: &Evaluation) {
             label(&c.label.map_or(String::new(), |l| l.to_string())),
             m.dice,
             m.iou,
-            distance(m.hd95_mm),
-            distance(m.assd_mm),
+            distance(m.hd95_mm, m),
+            distance(m.assd_mm, m),
             m.surface_dice_1mm,
             m.volume_ml,
             m.truth_ml
@@ -113,32 +113,58 @@ fn table(e: &Evaluation) {
     }
 }
 
+/// A distance of a case; where only one of both is empty, which of them.
+fn distance(v: Option<f64>, missed: bool, digits: usize) -> String {
+    let none = if missed { "missed" } else { "no ref." };
+    v.map_or(none.into(), |v| format!("{v:.digits$}"))
+}
+
+/// Number of cases that a mean leaves out or puts something in for, where there are any.
+fn counted(n: usize, what: &str) -> String {
+    if n > 0 { format!(", {n} {what}") } else { String::new() }
+}
+
 fn summary(t: &Summary) -> String {
-    let range = interval(t.dice_ci95);
+    let distances = match (t.hd95_mm_mean, t.hd95_mm_max) {
+        (Some(mean), Some(most)) => {
+            let at_diagonal = match t.missed + t.false_positives {
+                0 => String::new(),
+                n => format!(" ({n} at the image's diagonal)"),
+            };
+            format!("HD95 mean {mean:.2}, most {most:.2} mm{at_diagonal}")
+        }
+        _ => "no HD95: no case with something in both".to_owned(),
+    };
+    let volumes = match t.volume_difference_percent {
+        Some(v) => {
+            let without = t.false_positives + t.absent;
+            let of = if without > 0 { format!(" of {} cases", t.n - without) } else { String::new() };
+            format!("volume off by {v:.2} %{of}")
+        }
+        None => "no volume difference: nothing in the ground truth".to_owned(),
+    };
     format!(
-        "{} cases{}, {} missed, {} false positive{}: Dice mean {:.4}{range}, median {:.4}, least {:.4}; HD95 mean {:.2}, most {:.2} mm; volume off by {:.2} %",
+        "{} cases{}, {} missed, {} false positive{}: Dice mean {:.4}{}, median {:.4}, least {:.4}; {distances}; {volumes}",
         t.n,
         if t.groups < t.n { format!(" in {} groups", t.groups) } else { String::new() },
         t.missed,
         t.false_positives,
-        if t.absent > 0 { format!(", {} with nothing in both (Dice 1)", t.absent) } else { String::new() },
+        counted(t.absent, "with nothing in both (Dice 1)"),
         t.dice_mean,
+        interval(t.dice_ci95),
         t.dice_median,
         t.dice_min,
-        t.hd95_mm_mean,
-        t.hd95_mm_max,
-        t.volume_difference_percent
     )
 }
 
 /// Files on one side only are counted and named.
 fn name_left_out(unpaired: &[String], failed: &[String]) {
-    for f in failed {
-        say(format!("failed: {f}"));
-    }
-    for u in unpaired {
-        say(format!("left out: {u}"));
-    }
+    say_first(
+        failed
+            .iter()
+            .map(|f| format!("failed: {f}"))
+            .chain(unpaired.iter().map(|u| format!("left out: {u}"))),
+    );
     if !unpaired.is_empty() {
         say(format!("{} left out", unpaired.len()));
     }
@@ -226,7 +252,6 @@ fn tiles(g: &Global, a: &Evaluate, csv: Option<&Path>) -> Outcome {
         json(&e)?;
         return Ok(left_out(&e.unpaired, &e.failed));
     }
-    let distance = |v: Option<f64>| v.map_or("missed".into(), |v| format!("{v:.1}"));
     say(
         "tile                         class    Dice    IoU  HD95 px  objects matched/reference/predicted  F1",
     );
@@ -238,25 +263,26 @@ fn tiles(g: &Global, a: &Evaluate, csv: Option<&Path>) -> Outcome {
             t.class,
             t.dice,
             t.iou,
-            distance(t.hd95_px),
+            distance(t.hd95_px, t.missed(), 1),
             format!("{matched}/{reference}/{predicted}"),
             t.object_f1
         ));
     }
     for c in &e.total {
         say(format!(
-            "class {}: {} tiles{}, {} missed, {} false positive, Dice mean {:.4}{}, least {:.4}, IoU mean {:.4}{}, HD95 median {} px, object F1 {:.4}{}",
+            "class {}: {} tiles{}, {} missed, {} false positive{}, Dice mean {:.4}{}, least {:.4}, IoU mean {:.4}{}, HD95 median {}, object F1 {:.4}{}",
             c.class,
             c.n,
             if c.groups < c.n { format!(" in {} groups", c.groups) } else { String::new() },
             c.missed,
             c.false_positives,
+            counted(c.absent, "with nothing in both (Dice 1)"),
             c.dice_mean,
             interval(c.dice_ci95),
             c.dice_min,
             c.iou_mean,
             interval(c.iou_ci95),
-            distance(c.hd95_px_median),
+            c.hd95_px_median.map_or("none".into(), |v| format!("{v:.1} px")),
             c.object_f1,
             interval(c.object_f1_ci95)
         ));

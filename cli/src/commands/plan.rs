@@ -2,7 +2,7 @@
 
 mod calibrate;
 
-use super::{json, open, say, study};
+use super::{json, open, say, say_first, study};
 use crate::args::{Global, Plan};
 use crate::exit::{Code, Failure, Outcome};
 use ampoule_pipeline::{
@@ -153,12 +153,9 @@ fn tell(
             p.network.windows
         ));
     }
-    for (case, e) in &plans.failed {
-        say(format!("failed: {}: {e}", case.name));
-    }
-    for (path, why) in &plans.skipped {
-        say(format!("skipped: {}: {why}", path.display()));
-    }
+    let failed = plans.failed.iter().map(|(case, e)| format!("failed: {}: {e}", case.name));
+    let skipped = plans.skipped.iter().map(|(path, why)| format!("skipped: {}: {why}", path.display()));
+    say_first(failed.chain(skipped));
     let time = calibration.map_or(String::new(), |c| {
         format!(
             ", {longest:.1} s the longest, {total:.0} s in all (measured on images made for it: {})",

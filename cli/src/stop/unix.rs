@@ -1,9 +1,12 @@
 //! SIGINT and SIGTERM.
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
+use std::sync::Arc;
 
 pub(super) fn install() {
+    // A file that grows beyond what `ulimit -f` allows is then an error of its writing, as a full disk is.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let wanted: Vec<i32> = [SIGINT, SIGTERM].into_iter().filter(|s| !ignored(*s)).collect();
     if !wanted.is_empty() {
         let _ = std::thread::Builder::new().name("signals".into()).spawn(move || watch(&wanted));

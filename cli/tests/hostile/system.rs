@@ -3,7 +3,7 @@
 use super::harness::{Dir, refused, start, wait};
 use super::images::{photo_model, picture};
 use std::os::unix::fs::symlink;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 #[test]
@@ -153,4 +153,36 @@ fn signals_end_a_run_cleanly() {
         assert!(count("_mask.png") < 1000 && count("_mask.png") >= count("_ampoule.json"), "{signal}");
         assert!(ended.seconds < 30.0, "{signal}: {} s", ended.seconds);
     }
+}
+
+#[test]
+fn a_file_beyond_the_shell_s_limit_is_an_error_of_its_writing() {
+    let d = Dir::new();
+    photo_model(&d, "");
+    d.write("a.png", picture(8));
+    let mut c = Command::new("sh");
+    c.arg("-c").arg("ulimit -f 1; exec \"$0\" run m.onnx a.png -o out").arg(env!("CARGO_BIN_EXE_ampoule"));
+    c.current_dir(d.here()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ended = wait(c.spawn().unwrap(), "a small limit on files");
+    // Without a handler SIGXFSZ ends the process, and its temporary files stay.
+    assert!(ended.code.is_some_and(|c| c != 0) && ended.text.contains("File too large"), "{}", ended.text);
+    let left = std::fs::read_dir(d.path("out")).unwrap().flatten();
+    assert!(!left.into_iter().any(|e| e.file_name().to_string_lossy().contains(".tmp-")));
+}
+
+#[test]
+fn of_thousands_of_failures_the_first_are_told() {
+    let d = Dir::new();
+    photo_model(&d, "");
+    let rows: String = (0..3000).map(|i| format!("c{i},nowhere{i}.png\n")).collect();
+    d.write("cases.csv", format!("case,image\n{rows}"));
+    for (args, all) in [
+        (&["run", "m.onnx", "cases.csv", "-o", "o"][..], "failures.csv"),
+        (&["plan", "m.onnx", "cases.csv"], "--json"),
+    ] {
+        let ended = refused(&d, args, 3, &["nowhere0.png", "nowhere49.png", all]);
+        assert!(!ended.text.contains("nowhere50.png") && ended.text.len() < 8000, "{}", ended.text.len());
+    }
+    let table = std::fs::read_to_string(d.path("o/failures.csv")).unwrap();
+    assert_eq!(table.lines().count(), 3001);
 }

@@ -1,11 +1,10 @@
 //! Masks and label maps of volumes against ground truth.
 
-use crate::bootstrap::{grouped, mean_interval};
 use crate::grid::{canonical, on_grid_of};
 use crate::labels::{Compared, mask_of, values, whole};
 use crate::like::{Like, Named, metrics as like_metrics};
 use crate::pairing::{Naming, Pairs, pairs};
-use crate::statistics::median_of_sorted;
+use crate::summary::{CaseMetrics, LabelSummary, Metrics, Summary};
 use crate::{Error, Result, gandlf};
 use ampoule_imaging::Volume;
 use ampoule_imaging::formats::{WRITTEN, written_ending};
@@ -15,45 +14,6 @@ use ampoule_pipeline::{Allowance, Grouping, bids_subject, looks_grouped};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-
-/// Metrics of one case. Infinite distances (one mask empty) are `null` in JSON and counted as
-/// missed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Metrics {
-    /// Overlap, 0 to 1.
-    pub dice: f64,
-    /// Intersection over union, 0 to 1.
-    pub iou: f64,
-    /// 95th percentile Hausdorff distance in mm.
-    pub hd95_mm: Option<f64>,
-    /// Average symmetric surface distance in mm.
-    pub assd_mm: Option<f64>,
-    /// Share of surface within 1 mm.
-    pub surface_dice_1mm: f64,
-    /// Volume of the prediction.
-    pub volume_ml: f64,
-    /// Volume of the ground truth.
-    pub truth_ml: f64,
-    /// Length of the image's diagonal, which stands for an infinite distance in means.
-    pub diagonal_mm: f64,
-}
-
-impl Metrics {
-    /// Whether there is something in the ground truth and nothing in the prediction.
-    pub fn missed(&self) -> bool {
-        self.truth_ml > 0.0 && self.volume_ml == 0.0
-    }
-
-    /// Whether there is something in the prediction and nothing in the ground truth.
-    pub fn false_positive(&self) -> bool {
-        self.truth_ml == 0.0 && self.volume_ml > 0.0
-    }
-
-    /// Whether there is nothing in both.
-    pub fn absent(&self) -> bool {
-        self.truth_ml == 0.0 && self.volume_ml == 0.0
-    }
-}
 
 /// A case, or a label of it, by another package's definitions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -111,60 +71,6 @@ impl Comparing {
         let note = none.then(|| looks_grouped(names.iter().copied())).flatten();
         Ok((groups, note))
     }
-}
-
-/// One case, or one label of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct CaseMetrics {
-    /// Name without ending, with the subfolder it lies in.
-    pub case: String,
-    /// The group that it counts with, where there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-    /// The label where there are several; absent for masks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub label: Option<u16>,
-    /// Its metrics.
-    pub metrics: Metrics,
-}
-
-/// All cases of a label together.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LabelSummary {
-    /// The label.
-    pub label: u16,
-    /// Its summary.
-    #[serde(flatten)]
-    pub summary: Summary,
-}
-
-/// All cases together.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Summary {
-    /// Number of cases.
-    pub n: usize,
-    /// Groups that intervals resample; as many as cases where there are none.
-    pub groups: usize,
-    /// Cases with something in the ground truth and nothing predicted.
-    pub missed: usize,
-    /// Cases with something predicted and nothing in the ground truth.
-    pub false_positives: usize,
-    /// Cases with nothing in both, whose overlap is 1.
-    pub absent: usize,
-    /// Mean Dice.
-    pub dice_mean: f64,
-    /// Median Dice.
-    pub dice_median: f64,
-    /// Smallest Dice.
-    pub dice_min: f64,
-    /// 95 % interval of the mean Dice, resampling groups; `null` for fewer than six, or where all are equal.
-    pub dice_ci95: Option<[f64; 2]>,
-    /// Mean HD95 in mm, missed cases at the image's diagonal.
-    pub hd95_mm_mean: f64,
-    /// Largest HD95 in mm, likewise.
-    pub hd95_mm_max: f64,
-    /// Mean of the absolute volume difference in percent of the ground truth.
-    pub volume_difference_percent: f64,
 }
 
 /// The whole evaluation.
@@ -376,9 +282,9 @@ pub fn evaluate(predictions: &Path, truth: &Path, how: &Comparing) -> Result<Eva
         cases.extend(rows);
         named.insert(case.clone(), others);
     }
-    let of = |label: u16| LabelSummary { label, summary: summary(&cases, Some(label)) };
+    let of = |label: u16| LabelSummary { label, summary: Summary::of(&cases, Some(label)) };
     let labels = compared.labels().into_iter().flatten().map(of).collect();
-    let total = (compared == Compared::Mask).then(|| summary(&cases, None));
+    let total = (compared == Compared::Mask).then(|| Summary::of(&cases, None));
     let mut notes = survey.notes;
     if !how.instances {
         notes.extend(Compared::notes(&survey.predicted, &survey.reference));
@@ -394,35 +300,6 @@ pub fn evaluate(predictions: &Path, truth: &Path, how: &Comparing) -> Result<Eva
         failed: survey.failed,
         notes,
     })
-}
-
-/// The cases of a label together; there must be one.
-fn summary(cases: &[CaseMetrics], label: Option<u16>) -> Summary {
-    let cases: Vec<&CaseMetrics> = cases.iter().filter(|c| c.label == label).collect();
-    let n = cases.len() as f64;
-    let mut dice: Vec<f64> = cases.iter().map(|c| c.metrics.dice).collect();
-    let groups = grouped(cases.iter().map(|c| (c.metrics.dice, c.group.as_deref())));
-    dice.sort_by(f64::total_cmp);
-    let hd: Vec<f64> = cases.iter().map(|c| c.metrics.hd95_mm.unwrap_or(c.metrics.diagonal_mm)).collect();
-    let volume = |c: &&CaseMetrics| {
-        let m = &c.metrics;
-        if m.truth_ml > 0.0 { (m.volume_ml - m.truth_ml).abs() / m.truth_ml * 100.0 } else { 0.0 }
-    };
-    let count = |of: fn(&Metrics) -> bool| cases.iter().filter(|c| of(&c.metrics)).count();
-    Summary {
-        n: cases.len(),
-        groups: groups.len(),
-        missed: count(Metrics::missed),
-        false_positives: count(Metrics::false_positive),
-        absent: count(Metrics::absent),
-        dice_mean: dice.iter().sum::<f64>() / n,
-        dice_median: median_of_sorted(&dice).unwrap_or(f64::NAN),
-        dice_min: dice[0],
-        dice_ci95: mean_interval(&groups),
-        hd95_mm_mean: hd.iter().sum::<f64>() / n,
-        hd95_mm_max: hd.iter().copied().fold(0.0, f64::max),
-        volume_difference_percent: cases.iter().map(volume).sum::<f64>() / n,
-    }
 }
 
 impl Evaluation {
@@ -546,21 +423,6 @@ mod tests {
         assert_eq!((dice, e.notes.len()), (vec![(Some(1), 0.0), (Some(2), 0.0)], 1));
         let counts = |i: usize| (e.labels[i].summary.missed, e.labels[i].summary.false_positives);
         assert_eq!((counts(0), counts(1)), ((0, 1), (1, 0)));
-    }
-
-    #[test]
-    fn a_missed_case_counts_and_does_not_vanish_from_means() {
-        let mut truth = Volume::filled([4, 4, 4], 0u8);
-        truth.data[21] = 1;
-        let empty = Volume::filled([4, 4, 4], 0u8);
-        let case = |p: &Volume<u8>| {
-            let metrics = evaluate_pair(p, &truth, [1.0; 3]);
-            CaseMetrics { case: "a".into(), group: None, label: None, metrics }
-        };
-        let s = summary(&[case(&empty), case(&truth)], None);
-        assert_eq!((s.n, s.missed, s.false_positives, s.absent), (2, 1, 0, 0));
-        assert_eq!((s.dice_min, s.dice_median, s.dice_ci95), (0.0, 0.5, None));
-        assert!((s.hd95_mm_mean - 48f64.sqrt() / 2.0).abs() < 1e-9);
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod paired;
 mod pairing;
 mod runner;
 pub mod statistics;
+mod summary;
 mod tiles;
 
 pub use audit::{Audit, Audited};
@@ -37,9 +38,7 @@ pub use classification::{Bin, Calibration, ClassMetrics, Classification, Sample,
 pub use compare::{LayerParity, Parity, compare_layers, compare_on_case, compare_random};
 pub use comparison::{MetricComparison, WorstCase};
 pub use error::{Error, Mismatch, Result};
-pub use evaluate::{
-    CaseMetrics, Comparing, Evaluation, LabelSummary, LikeMetrics, Metrics, Summary, evaluate, evaluate_pair,
-};
+pub use evaluate::{Comparing, Evaluation, LikeMetrics, evaluate, evaluate_pair};
 pub use evidence::{
     CaseClaim, Finding, Margin, MarginError, MeanClaim, Method, Preset, Verdict, Wealth, claim_of_set,
     claims_of_losses, mean_loss_below, tango_upper,
@@ -51,4 +50,5 @@ pub use metric::{METRICS, SET_METRICS, less_is_better, needs_ground_truth};
 pub use overlap::{agreement, dice};
 pub use paired::{CaseComparison, PairedComparison};
 pub use runner::{Prediction, Runner, StageTimes};
+pub use summary::{CaseMetrics, LabelSummary, Metrics, Summary};
 pub use tiles::{ClassTotals, TileMetrics, Tiles, holds_tiles, tiles};

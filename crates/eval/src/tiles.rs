@@ -38,6 +38,23 @@ pub struct TileMetrics {
     pub object_f1: f64,
 }
 
+impl TileMetrics {
+    /// Whether the class is in the ground truth and not in the prediction.
+    pub fn missed(&self) -> bool {
+        self.pixels[0] > 0 && self.pixels[1] == 0
+    }
+
+    /// Whether the class is in the prediction and not in the ground truth.
+    pub fn false_positive(&self) -> bool {
+        self.pixels[0] == 0 && self.pixels[1] > 0
+    }
+
+    /// Whether the class is in neither.
+    pub fn absent(&self) -> bool {
+        self.pixels == [0, 0]
+    }
+}
+
 /// One class over all tiles.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassTotals {
@@ -51,6 +68,8 @@ pub struct ClassTotals {
     pub missed: usize,
     /// Tiles with the class in the prediction and not in the ground truth.
     pub false_positives: usize,
+    /// Tiles with the class in neither, whose overlap is 1.
+    pub absent: usize,
     /// Mean over tiles.
     pub dice_mean: f64,
     /// Smallest Dice.
@@ -240,7 +259,8 @@ pub fn tiles(predictions: &Path, truth: &Path, how: &Comparing) -> Result<Tiles>
 fn totals(class: u16, all: &[TileMetrics]) -> ClassTotals {
     let own: Vec<&TileMetrics> = all.iter().filter(|t| t.class == class).collect();
     let n = own.len() as f64;
-    let mut distances: Vec<f64> = own.iter().filter_map(|t| t.hd95_px).collect();
+    let count = |of: fn(&TileMetrics) -> bool| own.iter().filter(|t| of(t)).count();
+    let mut distances: Vec<f64> = own.iter().filter(|t| !t.absent()).filter_map(|t| t.hd95_px).collect();
     distances.sort_by(f64::total_cmp);
     let sum = |list: &[&TileMetrics]| list.iter().fold([0; 3], |s, t| [0, 1, 2].map(|i| s[i] + t.objects[i]));
     let objects = sum(&own);
@@ -254,8 +274,9 @@ fn totals(class: u16, all: &[TileMetrics]) -> ClassTotals {
         class,
         n: own.len(),
         groups: groups.len(),
-        missed: own.iter().filter(|t| t.pixels[0] > 0 && t.pixels[1] == 0).count(),
-        false_positives: own.iter().filter(|t| t.pixels[0] == 0 && t.pixels[1] > 0).count(),
+        missed: count(TileMetrics::missed),
+        false_positives: count(TileMetrics::false_positive),
+        absent: count(TileMetrics::absent),
         dice_mean: own.iter().map(|t| t.dice).sum::<f64>() / n,
         dice_min: own.iter().map(|t| t.dice).fold(f64::INFINITY, f64::min),
         iou_mean: own.iter().map(|t| t.iou).sum::<f64>() / n,

@@ -102,6 +102,9 @@ fn what_cannot_be_used_is_refused() {
         let e = Photo::read(&golden(name)).unwrap_err();
         assert!(matches!(e, Error::Kind(k) if k.contains("CMYK")), "{name}: {e}");
     }
+    // Grey and alpha as JPEG were read as luma and chroma.
+    let e = Photo::read(&golden("grey_alpha_jpeg.tif")).unwrap_err();
+    assert!(e.to_string().contains("JPEG tiles of 2 components"), "{e}");
     let d = tempfile::tempdir().unwrap();
     let path = d.path().join("x.png");
     assert!(is_photo(&path) && !is_photo(&d.path().join("x.nii.gz")));

@@ -77,10 +77,13 @@ impl Columns {
         if !problems.is_empty() {
             return Err(problems);
         }
-        // A channel's column is nothing else.
+        // A channel's column is nothing else. The first name counts, wherever it stands: `id` may number the rows beside `case`.
         let other = |names: &[&str]| {
-            let is = |h: &String| names.iter().any(|n| n.eq_ignore_ascii_case(h));
-            (0..table.header.len()).find(|i| is(&table.header[*i]) && !channels.contains(i))
+            let at = |n: &&str| {
+                (0..table.header.len())
+                    .find(|i| n.eq_ignore_ascii_case(&table.header[*i]) && !channels.contains(i))
+            };
+            names.iter().find_map(at)
         };
         // A label of GaNDLF's tables is a file where the task is a segmentation.
         let masks = table.column(&["channel_0"]).is_some() && !recipe.is_image_level();
@@ -171,6 +174,8 @@ mod tests {
             assert!(message.contains(want), "{message}");
         }
         assert_eq!(outcome(&r, "T1;channel2\n1.nii;2.nii\n"), "1 cases");
+        // A number of rows beside the cases' names is no name.
+        assert_eq!(outcome(&r, "id,case,T1,T2\n7,a,1.nii,2.nii\n7,b,3.nii,4.nii\n"), "2 cases");
         assert!(outcome(&r, "T1,T2\n").contains("names no cases"));
         let long: String = (0..30).map(|_| ",\"\",x\n").collect();
         assert!(outcome(&r, &format!("case,T1,T2\n{long}")).ends_with("and 10 more lines"));

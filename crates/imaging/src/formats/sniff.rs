@@ -67,7 +67,7 @@ fn magic(head: &[u8]) -> Option<Format> {
     if at(128, b"DICM") {
         return Some(Format::Dicom);
     }
-    if at(0, &[8, 0]) && data_set(head) {
+    if at(0, &[8, 0]) && data_set(head) || at(0, &[2, 0]) && description(head) {
         return Some(Format::Dicom);
     }
     if at(4, b"ftyp") {
@@ -92,6 +92,12 @@ fn data_set(head: &[u8]) -> bool {
         false => u32::from_le_bytes([a, b, c, d]),
     };
     [0, 1, 5, 8, 0x12, 0x16].contains(&element) && high == 0 && (2..=256).contains(&length)
+}
+
+/// Whether the first element is one that the description of a DICOM file begins with, where the mark before it was lost.
+fn description(head: &[u8]) -> bool {
+    let Some(&[_, _, element, 0, a, b]) = head.first_chunk::<6>() else { return false };
+    [(0, b"UL"), (1, b"OB"), (2, b"UI"), (3, b"UI"), (0x10, b"UI")].contains(&(element, &[a, b]))
 }
 
 /// Which image an ISO base media file is, by its brands.
@@ -202,6 +208,9 @@ mod tests {
         assert_eq!(kind("x.mha", b"ObjectType = Image\nNDims = 3\n"), Some(Format::MetaImage));
         assert_eq!(kind("x.txt", b"ObjectType = Image\nNDims = 3\n"), Some(Format::MetaImage));
         assert_eq!(kind("x.dcm", &[8, 0, 5, 0, 0x43, 0x53]), Some(Format::Dicom));
+        // The description of a file without the mark, whatever the name.
+        assert_eq!(kind("IM000", b"\x02\0\0\0UL\x04\0\xce\0\0\0"), Some(Format::Dicom));
+        assert_eq!(kind("IM000", b"\x02\0\0\0AB\x04\0\xce\0\0\0"), None);
         assert_eq!(kind("x.mnc", b"\x89HDF\r\n\x1a\n"), Some(Format::Minc));
         assert_eq!(kind("x.h5", b"\x89HDF\r\n\x1a\n"), None);
         assert_eq!(kind("x.img", &[0; 64]), None);

@@ -26,8 +26,9 @@ pub(super) fn decode(p: &Page, data: &[u8], size: [usize; 2]) -> Result<Vec<u8>,
     let found = [info.width as usize, info.height as usize];
     possible(found, p.chunk)?;
     let stored = decoder.input_colorspace().unwrap_or(ColorSpace::YCbCr);
-    // Tiles do not say what their components are; the page does, and the decoder's guess is undone.
-    let components = stored.num_components();
+    // Tiles do not say what their components are; the page does, and the decoder's guess is undone. Two components (grey and
+    // alpha) it takes for three.
+    let components = usize::from(info.components);
     let out = match (components, p.colour) {
         (1, _) => ColorSpace::Luma,
         (3, Colour::Rgb) => stored,
