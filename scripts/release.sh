@@ -3,8 +3,8 @@
 #
 #   scripts/release.sh [--twice] [linux] [windows] [aarch64]
 #
-# Each file is stripped, tells no path of this machine, has at most 25 MB, and is started where this machine can start it
-# (wine, qemu-user). Beside it: its bill of materials, SHA-256 sums of all, and `ran.txt` with a line for each of what
+# Each file is stripped, tells no path of this machine, and is started where this machine can start it (wine, qemu-user). One of
+# more than 25 MB is said to be. Beside it: its bill of materials, SHA-256 sums of all, and `ran.txt` with a line for each of what
 # was run where. --twice builds each a second time from nothing and fails where the bytes differ.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -104,7 +104,7 @@ for system in "${systems[@]}"; do
   esac
   cp "$built" "$file"
   size=$(stat -c %s "$file")
-  [ "$size" -le "$MOST" ] || { echo "$file has $size bytes, more than $MOST" >&2; exit 1; }
+  [ "$size" -le "$MOST" ] || echo "$(basename "$file"): $size bytes, more than the $MOST aimed at" | tee -a "$OUT/ran.txt"
   for place in "$root" "${CARGO_HOME:-$HOME/.cargo}" "$HOME/.rustup"; do
     if grep -q -a -F "$place" "$file"; then
       echo "$file tells a path of this machine: $place" >&2
