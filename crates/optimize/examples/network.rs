@@ -18,7 +18,6 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 type Done<T> = Result<T, Box<dyn std::error::Error>>;
 type Arrays = BTreeMap<String, Tensor>;

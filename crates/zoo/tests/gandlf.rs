@@ -269,7 +269,8 @@ fn a_table_that_gandlf_wrote_itself_is_not_added_to() {
     let (mut model, _) = model(&from);
     let found = collect(&model.recipe, &[from.join("case")], None).unwrap();
     let done = run_cases(&mut model, &found.cases, Vec::new(), d.path(), &Batch::default(), &mut Quiet);
-    let said = done.err().expect("it is refused").to_string();
+    let Err(said) = done else { panic!("it is not refused") };
+    let said = said.to_string();
     assert!(said.contains("output_predictions.csv") && said.contains("another output folder"), "{said}");
     assert_eq!(std::fs::read_to_string(&table).unwrap(), own);
 }

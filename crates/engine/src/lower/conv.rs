@@ -20,6 +20,15 @@ use ampoule_runtime::{View, axes};
 /// Most output channels of groups that are convolved as one.
 const WIDEST: usize = 64;
 
+/// The groups of a convolution: how many, inputs and outputs of each, inputs that its plan has of a tap, and taps.
+struct Groups {
+    count: usize,
+    inputs: usize,
+    outputs: usize,
+    wide: usize,
+    taps: usize,
+}
+
 impl Lower<'_> {
     pub(super) fn conv(&mut self, n: &Node, window: &Window, group: usize) -> R<bool> {
         let Some(y) = n.output() else { return Ok(false) };
@@ -104,31 +113,9 @@ impl Lower<'_> {
             let residual = t.residual.as_ref().map(|r| of(r.1, m / group));
             Spec { input, output, residual, axes, act: t.act, elems, quantized }
         };
-        let together = self.groups_together(&spec_of, group, taps);
-        let (spec, parts) = (spec_of(together), group / together);
-        let [inputs, outputs] = [cg * together, m / parts];
-        let parts: Vec<ConvPart> = (0..parts)
-            .map(|part| {
-                let own = part * outputs..(part + 1) * outputs;
-                let b = bias.as_ref().map(|b| &b[own.clone()]);
-                let filters = |t: usize, i: usize, o: usize| {
-                    // Divisions for every weight take longer than packing them.
-                    if together == 1 && wide == cg {
-                        return w.get(((part * outputs + o) * cg + i) * taps + t);
-                    }
-                    let (t, i) = if wide == cg { (t, i) } else { (t * (wide / cg) + i / cg, i % cg) };
-                    if i / cg != o / (m / group) {
-                        return 0.0;
-                    }
-                    w.get(((part * outputs + o) * cg + i % cg) * taps + t)
-                };
-                let int8 = scale.as_ref().map(|s| (&s[own.clone()], steps));
-                let algorithm =
-                    self.algorithm(spec, b, int8, (absorbed.is_some(), group / together), &filters)?;
-                let [input, output] = [part * inputs, part * outputs];
-                Ok(ConvPart { algorithm, input, output, residual: output, depth: [0, 1] })
-            })
-            .collect::<R<_>>()?;
+        let groups = Groups { count: group, inputs: cg, outputs: m / group, wide, taps };
+        let values = (bias.as_deref(), scale.as_deref(), steps);
+        let parts = self.groups(&groups, &spec_of, (&w, values), absorbed.is_some())?;
         drop(w);
         self.packed_weights(n, &integer);
         if let [ConvPart { algorithm: Algorithm::Winograd(..), .. }] = &parts[..]
@@ -145,6 +132,39 @@ impl Lower<'_> {
         Ok(true)
     }
 
+    /// The parts of a convolution, of which `spec_of` says what so many groups side by side are; with the weights, bias, factors of
+    /// integer sums and how they are rounded. Its input is prepared or not.
+    fn groups(
+        &mut self,
+        g: &Groups,
+        spec_of: &impl Fn(usize) -> Spec,
+        (w, (bias, scale, steps)): (&ConstantWeights, (Option<&[f32]>, Option<&[f32]>, Option<Steps>)),
+        prepared: bool,
+    ) -> R<Vec<ConvPart>> {
+        let together = self.groups_together(spec_of, g.count, g.taps);
+        let (spec, parts) = (spec_of(together), g.count / together);
+        let [inputs, outputs] = [g.inputs * together, g.outputs * together];
+        let part = |part: usize| {
+            let own = part * outputs..(part + 1) * outputs;
+            let filters = |t: usize, i: usize, o: usize| {
+                // Divisions for every weight take longer than packing them.
+                let (t, i) = match (together, g.wide == g.inputs) {
+                    (1, true) => (t, i),
+                    (_, false) => (t * (g.wide / g.inputs) + i / g.inputs, i % g.inputs),
+                    (_, true) if i / g.inputs != o / g.outputs => return 0.0,
+                    (_, true) => (t, i % g.inputs),
+                };
+                w.get(((own.start + o) * g.inputs + i) * g.taps + t)
+            };
+            let int8 = scale.map(|s| (&s[own.clone()], steps));
+            let bias = bias.map(|b| &b[own.clone()]);
+            let algorithm = self.algorithm(spec, bias, int8, (prepared, parts), &filters)?;
+            let [input, output] = [part * inputs, part * outputs];
+            Ok(ConvPart { algorithm, input, output, residual: output, depth: [0, 1] })
+        };
+        (0..parts).map(part).collect()
+    }
+
     /// How many of `group` groups are one convolution whose weights between groups are zero, by the estimate: a narrow
     /// group fills no register, and several of them take no longer than one. `spec_of` so many.
     fn groups_together(&self, spec_of: &impl Fn(usize) -> Spec, group: usize, taps: usize) -> usize {
@@ -154,7 +174,8 @@ impl Lower<'_> {
             let inputs = spec.input.channels();
             Conv::planned(spec, self.isa, how).cost(self.isa, [taps, inputs]) * (group / groups) as f64
         };
-        let narrow = |groups: &usize| group % groups == 0 && spec_of(*groups).output.channels() <= WIDEST;
+        let narrow =
+            |groups: &usize| group.is_multiple_of(*groups) && spec_of(*groups).output.channels() <= WIDEST;
         let wider = (2..=group).filter(narrow).map(|groups| (groups, cost(groups)));
         // Of equal ones the wider: it is stored in fewer pieces.
         wider.fold((1, cost(1)), |best, this| if this.1 <= best.1 { this } else { best }).0

@@ -134,7 +134,7 @@ pub fn remove(g: &Graph, s: &Structure, keep: &[bool]) -> Result<Graph> {
 fn constants(r: &mut Removal, g: &Graph, i: usize, n: &Node, y: Option<ValueId>) {
     let Some(y) = y else { return };
     let (all, outs) = (r.s.values[y.0].len(), r.places(Some(y)));
-    let from_end = r.s.from_end(g, y).unwrap_or(0);
+    let from_end = r.s.channel_axis_from_end(g, y).unwrap_or(0);
     for (k, v) in n.inputs.iter().enumerate() {
         let Some(t) = v.and_then(|v| g.constants.get(&v)) else { continue };
         let one_each = per_channel(t.dims(), all, from_end) == Some(true) || (t.len() == all && all > 1);

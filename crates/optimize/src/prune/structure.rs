@@ -182,7 +182,7 @@ impl Structure {
     }
 
     /// The axis of `v` that its channels lie on, counted from the last one, which is 1.
-    pub(super) fn from_end(&self, g: &Graph, v: ValueId) -> Option<usize> {
+    pub(super) fn channel_axis_from_end(&self, g: &Graph, v: ValueId) -> Option<usize> {
         g.value(v).shape.as_ref()?.len().checked_sub(self.axes[v.0])
     }
 }
