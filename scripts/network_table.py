@@ -322,7 +322,7 @@ def page(work, commit):
         "value. Reference: steps on the plain kernel. INT8: layers, and the relative L2 distance from float32 on the input that calibrated it. Pruned: parameters that are left\n"
         "where half of the channels go at once. Training: whether a step along the gradient makes the mean square of the outputs less. Weights are random: the last\n"
         "three columns say whether it works, not how well. — was not reached within the time that a file is given. Rows are kept between runs, so that some may be of an earlier\n"
-        "commit; networks of the script that are not here have not been measured.\n"
+        "commit; networks of the script that are not here have not been measured, or were not done in their time.\n"
     )
     print("| form | files | open | error up to 1e-4 | no reference step | INT8 | pruned | training |")
     print("|---|---|---|---|---|---|---|---|")
