@@ -1,5 +1,6 @@
-//! Depthwise convolution in float32, of floats and of such integers as no other kernel suits: a value that is read serves every output of the tile whose window it lies in. Kernels of
-//! common widths are compiled whole, others in pieces of these. Outputs of a tile lie as far apart as taps do.
+//! Depthwise convolution in float32, of floats and of such integers as no other kernel suits: a value that is read serves
+//! every output of the tile whose window it lies in. Kernels of common widths are compiled whole, others in pieces of
+//! these. Outputs of a tile lie as far apart as taps do.
 
 use super::{Rows, load};
 use crate::Element;
