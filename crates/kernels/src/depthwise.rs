@@ -410,8 +410,9 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
         // SAFETY: register arithmetic only.
         unsafe {
             match E::ELEM {
-                // Products of quantized values and their sums are integers below 2^24, which float32 holds: exact, and so
-                // without an instruction that some backends lack.
+                // Products of quantized values and their sums are integers below 2^24 for kernels of up to 518 taps, which
+                // float32 holds: exact, and so without an instruction that some backends lack. Larger ones are rounded, in
+                // the same order and so to the same bits on all backends.
                 Elem::U8 => V::add(V::mul(V::sub(x, zero), w), sum),
                 Elem::F32 | Elem::Bf16 | Elem::F16 => V::fma(x, w, sum),
             }

@@ -43,7 +43,7 @@ fn classes(recipe: &Recipe, subject: &str, record: &Record) -> Row {
     let scores: Vec<f64> = record.scores.iter().map(|s| s.1 as f64).collect();
     let shares = match recipe.last().activation {
         Activation::Softmax => scores,
-        _ => softmax(&scores),
+        Activation::None | Activation::Sigmoid => softmax(&scores),
     };
     let best = (0..shares.len()).fold(0, |best, i| if shares[i] > shares[best] { i } else { best });
     let mut row: Row = vec![("SubjectID".into(), subject.into())];
