@@ -7,10 +7,12 @@
 
 mod axis;
 mod blocking;
+mod estimate;
 mod phases;
 mod run;
 mod source;
 mod split;
+mod stored;
 mod weights;
 mod widen;
 
@@ -86,6 +88,8 @@ pub struct Conv {
     panel_split: usize,
     items: usize,
     how: How,
+    /// Items copy their input with its pads.
+    padded: bool,
 }
 
 /// How a convolution is to be planned.
@@ -99,11 +103,24 @@ pub struct How {
     pub together: usize,
     /// A float32 input is multiplied in bfloat16 terms.
     pub split: Option<Split>,
+    /// What float sums without a residual pass through before they are stored as bytes.
+    pub stored: Option<Stored>,
+    /// Whether items copy their input with its pads, where there are any to copy; by the estimate where nothing is said.
+    pub padded: Option<bool>,
+}
+
+/// What turns float sums into bytes, after bias and activation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stored {
+    /// A function before.
+    pub post: Option<Unary>,
+    /// The quantizer.
+    pub quantizer: Unary,
 }
 
 impl Default for How {
     fn default() -> Self {
-        How { merge: false, prepared: false, together: 1, split: None }
+        How { merge: false, prepared: false, together: 1, split: None, stored: None, padded: None }
     }
 }
 
@@ -147,7 +164,17 @@ impl Conv {
     }
 
     /// Plans a convolution as `how` says.
-    pub fn planned(mut spec: Spec, isa: Features, how: How) -> Self {
+    pub fn planned(spec: Spec, isa: Features, how: How) -> Self {
+        let plain = Self::laid_out(spec, isa, how, false);
+        if !plain.may_be_padded() || how.padded == Some(false) {
+            return plain;
+        }
+        let padded = Self::laid_out(spec, isa, how, true);
+        let pays = || plain.on_matrix_unit() && padded.cost() < plain.cost();
+        if how.padded.unwrap_or_else(pays) { padded } else { plain }
+    }
+
+    fn laid_out(mut spec: Spec, isa: Features, how: How, padded: bool) -> Self {
         let stored = gemm::operand(isa, spec.elems[0]);
         let plain = spec.axes.iter().all(|a| a.kernel == 1 && a.pad == 0);
         assert!(
@@ -155,6 +182,8 @@ impl Conv {
             "a prologue would meet padding or other types"
         );
         assert!(how.split.is_none() || spec.elems[0] == Elem::F32, "only float32 is split");
+        let bytes = spec.quantized.is_none() && spec.elems[1] == Elem::U8;
+        assert!(bytes == how.stored.is_some() && !(bytes && spec.residual.is_some()), "stored otherwise");
         let operand = if how.split.is_some() { Operand::Bf16 } else { stored };
         let panels = panels(isa, operand, &spec);
         let Spec { input, output, residual, axes, .. } = &mut spec;
@@ -170,7 +199,10 @@ impl Conv {
         }
         let [n, d, h, w, _] = output.dims;
         let sizes = [input.dims[1], input.dims[2], input.dims[3]];
-        let segments = [0, 1, 2].map(|i| axes[i].segments(sizes[i], output.dims[i + 1]));
+        let segments = [0, 1, 2].map(|i| match padded && i > 0 {
+            true => axes[i].whole(output.dims[i + 1]),
+            false => axes[i].segments(sizes[i], output.dims[i + 1]),
+        });
         let taps: usize = axes.iter().map(|a| a.kernel).product();
         let size = (operand.size() * how.split.map_or(1, Split::terms)) as f64;
         let sizes = Sizes {
@@ -195,24 +227,7 @@ impl Conv {
         };
         let (block_h, block_w, panel_split) = sizes.blocks();
         let items = n * d * h.div_ceil(block_h) * w.div_ceil(block_w) * panel_split;
-        Conv { isa, spec, operand, segments, block_h, block_w, panel_split, items, how }
-    }
-
-    /// Estimated nanoseconds of one run on one core, for taps × inputs, to compare with
-    /// the cost of a Winograd plan.
-    pub fn cost(&self, isa: Features, [taps, inputs]: [usize; 2]) -> f64 {
-        let panels = self.panels(isa);
-        let width: f64 = panels.iter().map(|p| p.column_cost()).sum();
-        let weights = (taps * inputs) as f64 * width;
-        let (terms, products) = self.how.split.map_or((1, 1), |s| (s.terms(), s.products().len()));
-        let size = (self.operand.size() * terms) as f64;
-        let costs = crate::costs(isa);
-        let rate = panels.first().map_or(1.0, |p| costs.rate(p));
-        // Splitting reads the input and writes its terms, in cache but not for nothing.
-        let split = if self.how.split.is_some() { 4.0 + size } else { 0.0 };
-        let values = (self.spec.input.pixels() * self.spec.input.channels()) as f64;
-        self.spec.output.pixels() as f64 * weights * products as f64 / rate
-            + (size * weights + split * values) * costs.memory
+        Conv { isa, spec, operand, segments, block_h, block_w, panel_split, items, how, padded }
     }
 
     /// How its input is split, if it is.
@@ -316,21 +331,28 @@ impl Conv {
 
     /// Floats of scratch that [`Conv::run`] needs.
     pub fn scratch(&self) -> usize {
-        if !self.widens() {
+        if !self.copies() {
             return 0;
         }
-        let [_, _, h, w, c] = self.spec.input.dims;
+        let [_, _, h, w, _] = self.spec.input.dims;
         let span = |a: &Axis, block: usize, size: usize| {
-            ((block.max(1) - 1) * a.stride + (a.kernel.max(1) - 1) * a.dilation + 1).min(size)
+            let all = (block.max(1) - 1) * a.stride + (a.kernel.max(1) - 1) * a.dilation + 1;
+            if self.padded { all } else { all.min(size) }
         };
         let [kz, ky, kx] = &self.spec.axes;
-        let line = span(kx, self.block_w, w) * c;
+        let line = span(kx, self.block_w, w) * self.channels();
         let values = kz.kernel * span(ky, self.block_h, h) * line;
         match self.how.split {
             None => (values * self.operand.size()).div_ceil(4),
             // A line is prepared in float32 before it is split.
             Some(s) => (values * s.terms() * self.operand.size()).div_ceil(4) + line,
         }
+    }
+
+    /// Channels of a pixel where items find their input: pads fill whole groups.
+    fn channels(&self) -> usize {
+        let c = self.spec.input.channels();
+        if self.padded { c.next_multiple_of(self.operand.per_group()) } else { c }
     }
 }
 

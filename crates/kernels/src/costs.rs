@@ -2,6 +2,7 @@
 //! machine and installed for the process.
 
 use crate::features::Features;
+use crate::gemm::steps::{self, Division};
 use crate::gemm::{MicroKernel, Operand, micro_kernels};
 use std::sync::OnceLock;
 
@@ -55,7 +56,31 @@ impl Costs {
     pub(crate) fn rate(&self, kernel: &MicroKernel) -> f64 {
         OPERANDS.iter().position(|a| *a == kernel.a).map_or(kernel.rate, |i| self.rates[i])
     }
+
+    /// Estimated nanoseconds of a tile of `rows` over `taps` runs of `run` values.
+    pub(crate) fn tile(&self, kernel: &MicroKernel, rows: usize, taps: usize, run: usize) -> f64 {
+        let (rate, per) = (self.rate(kernel), kernel.a.per_group());
+        let vectors = |columns: f64| rows as f64 * columns * (taps * run.div_ceil(per) * per) as f64 / rate;
+        if !kernel.on_matrix_unit() {
+            return vectors(kernel.column_cost());
+        }
+        let size = [rows, kernel.nr];
+        if kernel.a == Operand::U8 && steps::vectors_are_faster(size, taps, run) {
+            return vectors(kernel.nr as f64) * SLOWER;
+        }
+        // The rate is that of a tile as it is measured, with all that belongs to it.
+        let whole = [kernel.mr, kernel.nr];
+        let measured = (kernel.mr * kernel.nr * DEPTH) as f64 / rate;
+        let products = |size, taps, run| steps::products(size, taps, Division::of(run, per));
+        products(size, taps, run) * measured / products(whole, 1, DEPTH)
+    }
 }
+
+/// Length of the reduction of the tiles that rates are measured with.
+pub(crate) const DEPTH: usize = 288;
+
+/// How much longer INT8 products of vectors take than those of a matrix unit in such a tile.
+const SLOWER: f64 = 3.0;
 
 /// Measured constants, by feature set.
 static MEASURED: OnceLock<Vec<(Features, Costs)>> = OnceLock::new();

@@ -12,9 +12,11 @@ mod arm;
 pub(crate) mod arm_accumulators;
 mod float;
 mod int8;
+mod lines;
 mod operand;
 mod pack;
 pub(crate) mod requantize;
+pub(crate) mod steps;
 mod table;
 mod tile;
 #[cfg(target_arch = "x86_64")]
@@ -32,6 +34,7 @@ pub use crate::act::Act;
 use crate::elem::Elem;
 use crate::features::Features;
 use crate::operation::Operation;
+pub use lines::Lines;
 pub use operand::Operand;
 pub use pack::{pack, pack_stored, panels};
 pub use requantize::Requantize;
@@ -86,6 +89,8 @@ pub struct GemmArgs<'a> {
     pub m: usize,
     /// Columns to store, 1 to the kernel's `nr`.
     pub n: usize,
+    /// Where rows of C do not all lie `c_row` apart; only kernels of a matrix unit take it.
+    pub lines: Option<Lines>,
     /// The epilogue.
     pub epilogue: Epilogue,
 }

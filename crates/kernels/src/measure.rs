@@ -5,12 +5,10 @@ mod calibrate;
 
 pub use calibrate::calibrate;
 
+use crate::costs::DEPTH;
 use crate::gemm::{Act, Epilogue, GemmArgs, MicroKernel, Requantize, Tap};
 use crate::{Elem, TileRegisters};
 use std::time::{Duration, Instant};
-
-/// Length of the reduction of a [`Tile`].
-const RUN: usize = 288;
 
 /// A micro-kernel with operands that fit the first-level cache.
 pub struct Tile {
@@ -27,8 +25,8 @@ impl Tile {
         // Large enough for any type; what the bits mean does not matter to the time.
         kernel.features.supported().then(|| Tile {
             kernel,
-            a: vec![0.5; kernel.mr * RUN],
-            b: vec![0.25; kernel.nr * RUN],
+            a: vec![0.5; kernel.mr * DEPTH],
+            b: vec![0.25; kernel.nr * DEPTH],
             c: vec![0.0; kernel.mr * kernel.nr],
             scale: vec![1.0; kernel.nr],
         })
@@ -36,7 +34,7 @@ impl Tile {
 
     /// Multiply-accumulates of a run.
     pub fn macs(&self) -> usize {
-        self.kernel.mr * self.kernel.nr * RUN
+        self.kernel.mr * self.kernel.nr * DEPTH
     }
 
     /// Computes the whole tile `times` times.
@@ -53,14 +51,15 @@ impl Tile {
         };
         let args = GemmArgs {
             a: self.a.as_ptr().cast(),
-            a_row: RUN as isize,
+            a_row: DEPTH as isize,
             taps: &taps,
-            run: RUN,
+            run: DEPTH,
             b: self.b.as_ptr(),
             c: self.c.as_mut_ptr().cast(),
             c_row: kernel.nr as isize,
             m: kernel.mr,
             n: kernel.nr,
+            lines: None,
             epilogue: Epilogue {
                 bias: std::ptr::null(),
                 residual: std::ptr::null(),

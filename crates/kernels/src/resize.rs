@@ -34,6 +34,11 @@ impl Samples {
         s
     }
 
+    /// Whether every output is one sample as it is.
+    fn picks(&self) -> bool {
+        self.width == 1 && self.weight.iter().all(|w| *w == 1.0)
+    }
+
     /// For each of `size` input positions the outputs that it takes part in: the samples of the way back.
     pub fn transposed(&self, size: usize) -> Self {
         let mut lists: Vec<Vec<(usize, f64)>> = vec![Vec::new(); size];
@@ -92,6 +97,9 @@ impl Resize {
         let at = [index / (d * h), index / h % d, index % h];
         // SAFETY: passed on from the caller.
         unsafe {
+            if self.axes.iter().all(Samples::picks) {
+                return self.picked_row(at, p);
+            }
             match self.elem {
                 Elem::F32 => self.row::<f32>(isa, at, p, line),
                 Elem::Bf16 => self.row::<bf16>(isa, at, p, line),
@@ -101,11 +109,50 @@ impl Resize {
         }
     }
 
+    /// A row whose pixels are pixels of the input.
+    /// Safety: as for [`Resize::run`].
+    unsafe fn picked_row(&self, [n, z, y]: [usize; 3], p: ConvPointers) {
+        let (gi, go, size) = (&self.input, &self.output, self.elem.size());
+        let [sz, sy, sx] = &self.axes;
+        let from = n * gi.strides[0] + sz.at[z] * gi.strides[1] + sy.at[y] * gi.strides[2];
+        let to = n * go.strides[0] + z * go.strides[1] + y * go.strides[2];
+        let bytes = gi.channels() * size;
+        for (x, at) in sx.at.iter().enumerate() {
+            let src = p.input.wrapping_add((from + at * gi.strides[3]) * size);
+            let dst = p.output.wrapping_add((to + x * go.strides[3]) * size);
+            // SAFETY: pixels of the grids.
+            unsafe { copy_pixel(src, dst, bytes) };
+        }
+    }
+
     /// Safety: as for [`Resize::run`], and the pointers must be of type `E`.
     unsafe fn row<E: Element>(&self, isa: Features, at: [usize; 3], p: ConvPointers, line: &mut [f32]) {
         let (input, output) = (p.input.cast::<E>(), p.output.cast());
         // SAFETY: passed on from the caller.
         unsafe { dispatch(isa, Row { plan: self, input, output, at, line }) }
+    }
+}
+
+/// Copies `n` bytes: so few that a call would take longer than they do.
+/// Safety: both pointers must be valid for them, and apart.
+#[inline(always)]
+unsafe fn copy_pixel(src: *const u8, dst: *mut u8, n: usize) {
+    type Block = [u8; 32];
+    let mut i = 0;
+    // SAFETY: passed on from the caller.
+    unsafe {
+        while i + size_of::<Block>() <= n {
+            dst.add(i).cast::<Block>().write_unaligned(src.add(i).cast::<Block>().read_unaligned());
+            i += size_of::<Block>();
+        }
+        while i + 4 <= n {
+            dst.add(i).cast::<u32>().write_unaligned(src.add(i).cast::<u32>().read_unaligned());
+            i += 4;
+        }
+        while i < n {
+            *dst.add(i) = *src.add(i);
+            i += 1;
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Lower, R, WeightRoom};
 use crate::Precision;
-use ampoule_kernels::conv::{Conv, How, Spec, Split, Weights};
+use ampoule_kernels::conv::{Axis, Conv, How, Spec, Split, Weights};
 use ampoule_kernels::gemm::{self, Operand};
 use ampoule_kernels::winograd::{Shape, Steps, Variant, Winograd};
 use ampoule_kernels::{Elem, Features};
@@ -24,27 +24,28 @@ const FEWEST: usize = 32;
 /// larger than 1e-5.
 const SPLIT: Split = Split::Three;
 
+/// Products of split values are taken where they take less than this share of the time of plain ones: a core's matrix unit
+/// serves all of its threads, and what else runs there slows it down more than it slows down vectors.
+const CLEARLY: f64 = 0.8;
+
 impl Lower<'_> {
-    /// The fastest of direct and Winograd convolution, by their estimates, with its weights packed, of one of
-    /// `together` convolutions alike that are a step;
-    /// `filters` takes a tap, an input and an output channel. Int8Operands ones have the factors of their
+    /// The fastest of direct and Winograd convolution, by their estimates, with its weights packed, of one that is
+    /// planned as `how` says; `filters` takes a tap, an input and an output channel. Int8Operands ones have the factors of their
     /// output channels; those with steps are what the model says on every machine.
     pub(super) fn algorithm(
         &mut self,
         spec: Spec,
         bias: Option<&[f32]>,
         int8: Option<(&[f32], Option<Steps>)>,
-        (prepared, together): (bool, usize),
+        how: How,
         filters: &(impl Fn(usize, usize, usize) -> f32 + Sync),
     ) -> R<Algorithm> {
         let Spec { input, output, residual, axes, act, elems, quantized } = spec;
         let sizes = [axes.iter().map(|a| a.kernel).product(), input.channels(), output.channels()];
         // As much as the largest form of the weights takes, that of Winograd's tiles of four.
         OutOfMemory::check(4 * 4 * sizes.iter().product::<usize>())?;
-        let conv = self.direct(spec, How { merge: !self.stream, prepared, together, split: None }, sizes);
-        let suits = axes.iter().all(|a| a.stride == 1 && a.dilation == 1)
-            && axes[1].kernel == 3
-            && axes[2].kernel == 3;
+        let conv = self.direct(spec, how);
+        let suits = how.stored.is_none() && winograd_suits(&axes);
         let fewest = if self.isa.contains(Features::AVX512) { 1 } else { FEWEST };
         let shape = || {
             let (pad, depth_taps) = (axes.map(|a| a.pad), axes[0].kernel);
@@ -57,7 +58,7 @@ impl Lower<'_> {
             let variant = if steps.is_some() { Variant::F2_INT8 } else { Variant::F2_EXACT };
             if suits && (steps.is_some() || wide) && quadruples(sizes, filters) {
                 let plan = Winograd::new(self.isa, shape(), variant);
-                if steps.is_some() || plan.cost() < conv.cost(self.isa, [sizes[0], sizes[1]]) {
+                if steps.is_some() || plan.cost() < conv.cost() {
                     let weights = match self.packs(plan.weight_bytes()) {
                         true => plan.pack_quantized((scale, steps), bias, &self.spread(), nine),
                         false => plan.planned(),
@@ -75,7 +76,7 @@ impl Lower<'_> {
             let best = plans.min_by(|a, b| (burden(a) * a.cost()).total_cmp(&(burden(b) * b.cost())));
             // Four times the weights must be worth it where they are many.
             let worth = if heavy { 0.8 } else { 1.0 };
-            let direct = conv.cost(self.isa, [sizes[0], sizes[1]]);
+            let direct = conv.cost();
             if let Some(plan) = best.filter(|p| p.cost() < worth * direct) {
                 let weights = match self.packs(plan.weight_bytes()) {
                     true => plan.pack(bias, &self.spread(), nine),
@@ -88,18 +89,29 @@ impl Lower<'_> {
         Ok(Algorithm::Direct(conv, weights))
     }
 
-    /// The faster of plain products and, where the CPU multiplies bfloat16 fast enough, of products of split values; for
-    /// taps, inputs and outputs.
-    pub(super) fn direct(&self, spec: Spec, how: How, sizes: [usize; 3]) -> Conv {
+    /// Whether a float convolution of so many inputs stores bytes where a quantizer follows: directly, as Winograd's
+    /// algorithm does not, which few inputs do not miss.
+    pub(super) fn stored_at_once(&self, (axes, inputs): (&[Axis; 3], usize)) -> bool {
+        const FEW: usize = 8;
+        inputs <= FEW || !winograd_suits(axes)
+    }
+
+    /// The faster of plain products and, where the CPU multiplies bfloat16 fast enough, of products of split values.
+    pub(super) fn direct(&self, spec: Spec, how: How) -> Conv {
         let plain = Conv::planned(spec, self.isa, how);
-        let floats =
-            spec.quantized.is_none() && spec.elems[0] == Elem::F32 && self.precision == Precision::Fp32;
-        if !floats || self.compact() || gemm::micro_kernels(self.isa, Operand::Bf16).next().is_none() {
+        let terms = match self.precision {
+            Precision::Fp32 => Some(SPLIT),
+            // Inputs of the network, which are float32, are rounded as values between layers are.
+            Precision::Bf16 | Precision::Bf16Fast => Some(Split::One),
+            Precision::Fp32Strict => None,
+        };
+        let floats = spec.quantized.is_none() && spec.elems[0] == Elem::F32;
+        let Some(terms) = terms.filter(|_| floats) else { return plain };
+        if self.compact() || gemm::micro_kernels(self.isa, Operand::Bf16).next().is_none() {
             return plain;
         }
-        let split = Conv::planned(spec, self.isa, How { split: Some(SPLIT), ..how });
-        let cost = |c: &Conv| c.cost(self.isa, [sizes[0], sizes[1]]);
-        if cost(&split) < cost(&plain) { split } else { plain }
+        let split = Conv::planned(spec, self.isa, How { split: Some(terms), ..how });
+        if split.cost() < CLEARLY * plain.cost() { split } else { plain }
     }
 
     /// Whether the smaller weights of two with the same results are taken.
@@ -159,6 +171,11 @@ impl Lower<'_> {
             }
         }
     }
+}
+
+/// Whether Winograd's algorithm computes a convolution along these axes.
+fn winograd_suits(axes: &[Axis; 3]) -> bool {
+    axes.iter().all(|a| a.stride == 1 && a.dilation == 1) && axes[1].kernel == 3 && axes[2].kernel == 3
 }
 
 /// Whether four times any sum of products of bytes with the weights fits 32 bits. `sizes` are those of

@@ -1,6 +1,7 @@
 //! Element-wise functions that follow one another: one step instead of many over whole tensors.
 
 use super::elementwise::{two_values, vectorised};
+use super::quantized::Quantization;
 use super::{Lower, R};
 use crate::step::Kind;
 use ampoule_graph::passes::missed::{Matched, Miss, Near, Part, Pattern, Reason};
@@ -41,12 +42,7 @@ impl Lower<'_> {
         chain.nodes.iter().for_each(|&i| self.fused[i] = true);
         let n = &self.graph.nodes[index];
         let (value, quantization) = self.fuse_quantizer(chain.value)?;
-        let quantize = quantization.map(|q| eltwise::Unary::Quantize {
-            scale: q.scale,
-            zero: q.zero_point,
-            low: 0.0,
-            high: 255.0,
-        });
+        let quantize = quantization.map(Quantization::quantizer);
         let like = views.iter().find(|v| v.dims == dims).cloned();
         let out = match &like {
             Some(v) => self.place_like(value, v)?,

@@ -55,7 +55,8 @@ impl Lower<'_> {
         {
             return Ok(true);
         }
-        let mut t = self.target(y, integer.is_some())?;
+        let mut t = self.target(y, integer.is_some(), group == 1 && self.stored_at_once((&axes, cg)))?;
+        let stored = if integer.is_none() { t.stored() } else { None };
         let taps: usize = wd[2..].iter().product();
         // Channels of a word, and with whole rows of the kernel those of a row.
         let (mut axes, mut wide) = (axes, cg);
@@ -78,7 +79,7 @@ impl Lower<'_> {
         {
             Self::requantize_directly(i, (out, t.residual.is_some()), q, &mut t.act, scale, (&mut bias, m));
         }
-        let post = if quantized.is_some() { None } else { t.post };
+        let post = if quantized.is_some() || stored.is_some() { None } else { t.post };
         if cg == 1 && group > 1 && m % group == 0 {
             let weights = (0..taps * m).map(|i| w.get(i % m * taps + i / m)).collect();
             let bias = bias.unwrap_or_else(|| vec![0.0; m]);
@@ -90,7 +91,7 @@ impl Lower<'_> {
             self.depthwise(n, (reads, gx), axes, (filters, quantized), t, macs);
             return Ok(true);
         }
-        if group == 1 && pointwise && absorbed.is_none() {
+        if group == 1 && pointwise && absorbed.is_none() && stored.is_none() {
             let residual = t.residual.as_ref().map(|r| r.1);
             let spec = Spec { input: gx, output: t.grid, residual, axes, act: t.act, elems, quantized };
             if let Some(before) = self.depthwise_before(n, &reads[0], &spec) {
@@ -115,7 +116,8 @@ impl Lower<'_> {
         };
         let groups = Groups { count: group, inputs: cg, outputs: m / group, wide, taps };
         let values = (bias.as_deref(), scale.as_deref(), steps);
-        let parts = self.groups(&groups, &spec_of, (&w, values), absorbed.is_some())?;
+        let how = How { merge: !self.stream, prepared: absorbed.is_some(), stored, ..How::default() };
+        let parts = self.groups(&groups, &spec_of, (&w, values), how)?;
         drop(w);
         self.packed_weights(n, &integer);
         if let [ConvPart { algorithm: Algorithm::Winograd(..), .. }] = &parts[..]
@@ -133,15 +135,15 @@ impl Lower<'_> {
     }
 
     /// The parts of a convolution, of which `spec_of` says what so many groups side by side are; with the weights, bias, factors of
-    /// integer sums and how they are rounded. Its input is prepared or not.
+    /// integer sums and how they are rounded.
     fn groups(
         &mut self,
         g: &Groups,
         spec_of: &impl Fn(usize) -> Spec,
         (w, (bias, scale, steps)): (&ConstantWeights, (Option<&[f32]>, Option<&[f32]>, Option<Steps>)),
-        prepared: bool,
+        how: How,
     ) -> R<Vec<ConvPart>> {
-        let together = self.groups_together(spec_of, g.count, g.taps);
+        let together = self.groups_together(spec_of, g.count, how);
         let (spec, parts) = (spec_of(together), g.count / together);
         let [inputs, outputs] = [g.inputs * together, g.outputs * together];
         let part = |part: usize| {
@@ -158,7 +160,8 @@ impl Lower<'_> {
             };
             let int8 = scale.map(|s| (&s[own.clone()], steps));
             let bias = bias.map(|b| &b[own.clone()]);
-            let algorithm = self.algorithm(spec, bias, int8, (prepared, parts), &filters)?;
+            let how = How { together: parts, ..how };
+            let algorithm = self.algorithm(spec, bias, int8, how, &filters)?;
             let [input, output] = [part * inputs, part * outputs];
             Ok(ConvPart { algorithm, input, output, residual: output, depth: [0, 1] })
         };
@@ -167,12 +170,10 @@ impl Lower<'_> {
 
     /// How many of `group` groups are one convolution whose weights between groups are zero, by the estimate: a narrow
     /// group fills no register, and several of them take no longer than one. `spec_of` so many.
-    fn groups_together(&self, spec_of: &impl Fn(usize) -> Spec, group: usize, taps: usize) -> usize {
+    fn groups_together(&self, spec_of: &impl Fn(usize) -> Spec, group: usize, how: How) -> usize {
         let cost = |groups: usize| {
-            let spec = spec_of(groups);
-            let how = How { merge: !self.stream, prepared: false, together: group / groups, split: None };
-            let inputs = spec.input.channels();
-            Conv::planned(spec, self.isa, how).cost(self.isa, [taps, inputs]) * (group / groups) as f64
+            let how = How { together: group / groups, ..how };
+            Conv::planned(spec_of(groups), self.isa, how).cost() * (group / groups) as f64
         };
         let narrow =
             |groups: &usize| group.is_multiple_of(*groups) && spec_of(*groups).output.channels() <= WIDEST;
@@ -263,7 +264,8 @@ impl Lower<'_> {
         let scale = vec![(1.0 / factor) as f32; m];
         let filters = |t: usize, i: usize, o: usize| w.get((o * cg + i) * taps + t);
         let int8 = Some((&scale[..], self.steps(y)));
-        let algorithm = self.algorithm(spec, None, int8, (false, 1), &filters)?;
+        let how = How { merge: !self.stream, ..How::default() };
+        let algorithm = self.algorithm(spec, None, int8, how, &filters)?;
         let unit = Self::factors(integer, m).into_iter().map(f64::from).collect();
         self.exact.insert(y, Exact { unit, factor });
         let parts = vec![ConvPart { algorithm, input: 0, output: 0, residual: 0, depth: [0, 1] }];

@@ -29,7 +29,7 @@ impl Lower<'_> {
         };
         let r = window.resolve_transposed(&x.dims[2..], &wd[2..], output_padding, output_shape)?;
         let (x, gx) = self.channels_last(n, x)?;
-        let mut t = self.target(y, integer.is_some())?;
+        let mut t = self.target(y, integer.is_some(), false)?;
         let mut quantized = Self::quantized(&integer, &t);
         // The channels of every group share the factors.
         let mut scale = integer.as_ref().map(|i| Self::factors(i, wd[1]));
@@ -99,7 +99,7 @@ impl Lower<'_> {
                 let sizes = [phase.taps.len(), cg, mg];
                 OutOfMemory::check(4 * sizes.iter().product::<usize>())?;
                 let at = |k: usize, i: usize, o: usize| w.get(((g * cg + i) * mg + o) * taps + phase.taps[k]);
-                let conv = self.direct(spec, How { merge: !self.stream, ..How::default() }, sizes);
+                let conv = self.direct(spec, How { merge: !self.stream, ..How::default() });
                 let weights = self.direct_weights(&conv, sizes, (b, scale.as_deref()), at);
                 parts.push(ConvPart {
                     algorithm: Algorithm::Direct(conv, weights),

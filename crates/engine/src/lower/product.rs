@@ -66,7 +66,7 @@ impl Lower<'_> {
         let spec = Spec { input: gx, output: go, residual: added, axes: [one; 3], act, elems, quantized };
         OutOfMemory::check(4 * k * m)?;
         let (sizes, at) = ([1, k, m], |_: usize, i: usize, o: usize| at(i, o));
-        let conv = self.direct(spec, How { merge: true, ..How::default() }, sizes);
+        let conv = self.direct(spec, How { merge: true, ..How::default() });
         let weights = self.direct_weights(&conv, sizes, (bias, scale.as_deref()), at);
         let algorithm = Algorithm::Direct(conv, weights);
         let parts = vec![ConvPart { algorithm, input: 0, output: 0, residual: 0, depth: [0, 1] }];

@@ -28,6 +28,11 @@ impl Quantization {
         [self.scale, -self.zero_point * self.scale]
     }
 
+    /// The operator that quantizes to bytes.
+    pub fn quantizer(self) -> eltwise::Unary {
+        eltwise::Unary::Quantize { scale: self.scale, zero: self.zero_point, low: 0.0, high: 255.0 }
+    }
+
     /// Factor and summand that quantize.
     pub fn quantize(self) -> [f32; 2] {
         [1.0 / self.scale, self.zero_point]

@@ -37,8 +37,7 @@ impl Lower<'_> {
         if s.writes[..] != [x.clone()] || s.reads.len() != 1 || !dense {
             return None;
         }
-        let sizes = [1, spec.input.channels(), spec.output.channels()];
-        let split = self.direct(*spec, How { merge: true, ..How::default() }, sizes).split();
+        let split = self.direct(*spec, How { merge: true, ..How::default() }).split();
         Separable::pointwise(self.isa, plan, spec, split).map(|pointwise| Before { step, buffer, pointwise })
     }
 

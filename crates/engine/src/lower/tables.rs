@@ -8,7 +8,6 @@ use super::Lower;
 use super::quantized::Quantization;
 use crate::step::Kind;
 use ampoule_graph::{Node, Op, Tensor, ValueId, eval};
-use ampoule_kernels::eltwise;
 use ampoule_runtime::run::elementwise;
 use ampoule_runtime::run::loops::Loops;
 use std::collections::{BTreeSet, HashMap};
@@ -144,13 +143,7 @@ impl Lower<'_> {
         }
         let values = known.get(&x)?.to_f32()?;
         let mut table: Table = Box::new([0; 256]);
-        let f = eltwise::Unary::Quantize {
-            scale: quantization.scale,
-            zero: quantization.zero_point,
-            low: 0.0,
-            high: 255.0,
-        };
-        elementwise::bytes_of(f, values.get(..256)?, &mut table[..]);
+        elementwise::bytes_of(quantization.quantizer(), values.get(..256)?, &mut table[..]);
         Some(table)
     }
 

@@ -6,6 +6,7 @@ use super::{Lower, OUTPUT, R};
 use crate::error::LowerError;
 use crate::step::{Absorbed, Kind};
 use ampoule_graph::{Node, Op, ValueId};
+use ampoule_kernels::conv::Stored;
 use ampoule_kernels::{Act, Elem, Grid, eltwise};
 use ampoule_runtime::view::{Home, View, channels_last};
 
@@ -22,6 +23,14 @@ pub(super) struct Target {
     pub quantization: Option<Quantization>,
 }
 
+impl Target {
+    /// What turns float sums into the bytes that are stored, if they are.
+    pub fn stored(&self) -> Option<Stored> {
+        let quantizer = self.quantization?.quantizer();
+        Some(Stored { post: self.post, quantizer })
+    }
+}
+
 /// What a step reads: its input, and the residual.
 pub(super) fn reads(x: View, t: &Target) -> Vec<View> {
     let mut reads = vec![x];
@@ -31,15 +40,16 @@ pub(super) fn reads(x: View, t: &Target) -> Vec<View> {
 
 impl Lower<'_> {
     /// The output of a fusable step: where it goes and what joins it. INT8 ones take quantized
-    /// residuals and may give quantized outputs.
-    pub(super) fn target(&mut self, y: ValueId, integer: bool) -> R<Target> {
+    /// residuals and may give quantized outputs, float ones only where `bytes` says so and nothing is added.
+    pub(super) fn target(&mut self, y: ValueId, integer: bool, bytes: bool) -> R<Target> {
         let (id, residual, act) =
             self.fuse(y, if integer { Residual::Quantized } else { Residual::Float })?;
         let (id, post) = match act {
             Act::None => self.fuse_function(id),
             Act::Leaky(_) | Act::Clamp(..) => (id, None),
         };
-        let (id, quantization) = if integer { self.fuse_quantizer(id)? } else { (id, None) };
+        let quantized = integer || (bytes && residual.is_none());
+        let (id, quantization) = if quantized { self.fuse_quantizer(id)? } else { (id, None) };
         let dims = self.dims(id)?;
         let output = self.place_image(id, &dims);
         self.set(id, output.clone());

@@ -35,6 +35,11 @@ impl Axis {
         start..clip(at(o.end - 1, self.kernel.saturating_sub(1)) + 1).max(start)
     }
 
+    /// One segment of `out` positions, where the input has its pads.
+    pub(super) fn whole(&self, out: usize) -> Vec<Segment> {
+        vec![Segment { start: 0, end: out, first: 0, last: self.kernel }]
+    }
+
     /// Cuts `out` positions over an input of `size` into segments; taps outside are invalid.
     pub(super) fn segments(&self, size: usize, out: usize) -> Vec<Segment> {
         let mut list: Vec<Segment> = Vec::new();

@@ -2,8 +2,9 @@
 
 use super::axis::{Axis, Segment, clipped};
 use super::source::Source;
+use super::stored::Waiting;
 use super::{Conv, ConvPointers, Prologue, Weights};
-use crate::gemm::{Epilogue, GemmArgs, Operand, Requantize, Tap};
+use crate::gemm::{Epilogue, GemmArgs, Lines, Operand, Requantize, Tap};
 use crate::norm::ItemSums;
 use crate::{Elem, Grid, TileRegisters, bf16};
 
@@ -30,7 +31,7 @@ impl Conv {
         let _registers = TileRegisters::hold();
         let ([n, z], ys, xs, part) = self.place(index);
         let Some(sz) = self.segments[0].iter().find(|s| (s.start..s.end).contains(&z)) else { return };
-        let source = match self.widens() {
+        let source = match self.copies() {
             false => self.stored(n, z, p),
             // SAFETY: passed on from the caller.
             true => unsafe { self.widened([n, z], sz, (ys, xs), p, scratch, prologue) },
@@ -80,15 +81,12 @@ impl Conv {
         weights: &Weights,
         taps: &mut Vec<Tap>,
     ) -> usize {
-        let c = self.spec.input.channels();
-        debug_assert_eq!(c, weights.inputs, "weights of other channels");
+        debug_assert_eq!(self.spec.input.channels(), weights.inputs, "weights of other channels");
+        let c = source.channels;
         let groups = weights.panels.first().map_or(c, |p| p.groups(c));
         let st = source.steps;
         let [_, ky, kx] = self.spec.axes;
-        // A run through several taps must not begin in the middle of a group.
-        let whole = c.is_multiple_of(self.operand.per_group());
-        let contiguous = kx.dilation == 1 && st[2] == c && whole;
-        let (steps, run) = match contiguous {
+        let (steps, run) = match self.contiguous(c, st[2]) {
             true => (sx.first..(sx.first + 1).min(sx.last), (sx.last - sx.first) * c),
             false => (sx.first..sx.last, c),
         };
@@ -111,6 +109,24 @@ impl Conv {
             }
         }
         run
+    }
+
+    /// Whether the taps of a line are one run, of pixels of `c` channels that lie `pixel` apart: it must not begin in the
+    /// middle of a group.
+    pub(super) fn contiguous(&self, c: usize, pixel: usize) -> bool {
+        self.spec.axes[2].dilation == 1 && pixel == c && c.is_multiple_of(self.operand.per_group())
+    }
+
+    /// Whether rows of tiles run along x, or down y where the segment is a narrow border column.
+    pub(super) fn along_x(&self, sy: &Segment, sx: &Segment) -> bool {
+        let (wide, tall) = (sx.end - sx.start, sy.end - sy.start);
+        wide >= 4 || wide >= tall
+    }
+
+    /// Pixels from one padded line of `outputs` to the next.
+    pub(super) fn pitch(&self, outputs: usize) -> usize {
+        let a = &self.spec.axes[2];
+        outputs + (a.kernel - 1) * a.dilation
     }
 
     /// What integer sums of bytes over the taps of some segments begin with: the input is taken as it is stored,
@@ -175,16 +191,28 @@ impl Conv {
         let place = |g: &Grid, y: usize, x: usize| {
             n * g.strides[0] + z * g.strides[1] + y * g.strides[2] + x * g.strides[3]
         };
-        // Rows of the tile run along x, or down y where the segment is a narrow border column.
         let (wide, tall) = (sx.end - sx.start, sy.end - sy.start);
-        let along_x = wide >= 4 || wide >= tall;
-        let (lines, length) = if along_x { (tall, wide) } else { (wide, tall) };
+        let along_x = self.along_x(sy, sx);
+        let spanned = self.spans().then(|| Lines {
+            first: 0,
+            stored: wide,
+            rows: self.pitch(wide),
+            c: self.spec.output.strides[2] as isize,
+            residual: self.spec.residual.map_or(0, |r| r.strides[2] as isize),
+        });
+        // All lines are one where tiles run over their ends.
+        let (lines, length) = match spanned {
+            Some(l) => (1, (tall - 1) * l.rows + l.stored),
+            None if along_x => (tall, wide),
+            None => (wide, tall),
+        };
         let axis = if along_x { 3 } else { 2 };
         let a_row = (st[axis - 1] * self.spec.axes[axis - 1].stride) as isize;
         let c_row = self.spec.output.strides[axis] as isize;
         let residual_row = self.spec.residual.map_or(0, |r| r.strides[axis] as isize);
         let size_c = self.spec.elems[1].size();
         let size_r = self.spec.quantized.map_or(size_c, |q| q.residual.0.size());
+        let mut waiting = Waiting::new();
         let (mut first, mut offset) = (0, 0);
         for (i, panel) in weights.panels.iter().enumerate() {
             let (column, base) = (first, offset);
@@ -200,16 +228,20 @@ impl Conv {
             let b = weights.data[base..].as_ptr();
             let columns = (weights.columns - column).min(panel.nr);
             let requantize = self.requantize(weights, integers, column);
-            let tiles = length.div_ceil(panel.mr);
             for line in 0..lines {
                 let mut done = 0;
-                for t in 0..tiles {
-                    let m = (length - done).div_ceil(tiles - t);
-                    let (y, x) = if along_x {
-                        (sy.start + line, sx.start + done)
-                    } else {
-                        (sy.start + done, sx.start + line)
+                while done < length {
+                    let (y, x) = match spanned {
+                        Some(l) => (sy.start + done / l.rows, sx.start + done % l.rows),
+                        None if along_x => (sy.start + line, sx.start + done),
+                        None => (sy.start + done, sx.start + line),
                     };
+                    if let Some(l) = spanned.filter(|l| x - sx.start >= l.stored) {
+                        // No tile begins between lines.
+                        done += l.rows - (x - sx.start);
+                        continue;
+                    }
+                    let m = (length - done).div_ceil((length - done).div_ceil(panel.mr));
                     let residual = match &self.spec.residual {
                         Some(g) => p.residual.wrapping_add(size_r * (place(g, y, x) + column)),
                         None => std::ptr::null(),
@@ -224,6 +256,7 @@ impl Conv {
                         c_row,
                         m,
                         n: columns,
+                        lines: spanned.map(|l| Lines { first: x - sx.start, ..l }),
                         epilogue: Epilogue {
                             bias,
                             residual,
@@ -235,7 +268,12 @@ impl Conv {
                     };
                     // SAFETY: segments hold only positions whose taps lie inside the input; the
                     // rest is the caller's.
-                    unsafe { (panel.run)(&args) };
+                    unsafe {
+                        match self.how.stored {
+                            Some(stored) => waiting.run(self.isa, panel, &args, stored),
+                            None => (panel.run)(&args),
+                        }
+                    }
                     done += m;
                 }
             }

@@ -8,8 +8,8 @@ use crate::{Element, Features, bf16};
 /// Into how many terms values are split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// Two terms hold 16 bits of a value; three products.
-    Two,
+    /// One term: values are rounded to bfloat16.
+    One,
     /// Three terms hold all 24 bits of a value; six products.
     Three,
 }
@@ -18,7 +18,7 @@ impl Split {
     /// Terms of a value.
     pub const fn terms(self) -> usize {
         match self {
-            Split::Two => 2,
+            Split::One => 1,
             Split::Three => 3,
         }
     }
@@ -27,7 +27,7 @@ impl Split {
     /// last term.
     pub const fn products(self) -> &'static [[usize; 2]] {
         match self {
-            Split::Two => &[[0, 0], [0, 1], [1, 0]],
+            Split::One => &[[0, 0]],
             Split::Three => &[[0, 0], [0, 1], [1, 0], [1, 1], [0, 2], [2, 0]],
         }
     }
@@ -116,7 +116,7 @@ mod tests {
     fn registers_split_as_single_values_do() {
         let values: Vec<f32> = (0..77).map(|i| (i as f32 * 0.37 - 11.0) * 1.013f32.powi(i * 7)).collect();
         for isa in crate::choose::available() {
-            for s in [Split::Two, Split::Three] {
+            for s in [Split::One, Split::Three] {
                 for n in [1, 15, 16, 33, 77] {
                     let mut terms = vec![bf16::of(9.0); 3 * 80];
                     // SAFETY: there is room for three planes of 80 values.

@@ -386,6 +386,7 @@ impl Item<'_> {
             c_row: plan.output.strides[3] as isize,
             m: (plan.output.dims[3] - x).min(N),
             n: count,
+            lines: None,
             epilogue: Epilogue {
                 bias: self.bias[first..].as_ptr(),
                 residual: residual.map_or(std::ptr::null(), from),

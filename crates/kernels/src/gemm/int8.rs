@@ -2,7 +2,7 @@
 
 use super::GemmArgs;
 use super::accumulators::IntAccumulators;
-use super::requantize::{MOST, Requantize, bytes, raw};
+use super::requantize::{MOST, bytes, raw};
 use super::tile::Tile;
 use std::marker::PhantomData;
 
@@ -27,6 +27,24 @@ unsafe fn end_of_run(p: *const u8, rest: usize, bytes: usize) -> u32 {
             *byte = *p.wrapping_add(i);
         }
         u32::from_le_bytes(group)
+    }
+}
+
+/// Scale and bias of the columns of a tile that becomes [`bytes`]; 0 where there are none.
+/// Safety: as for [`super::MicroKernel::run`]; the CPU must have the features of `W`.
+#[inline(always)]
+pub(super) unsafe fn factors<W: IntAccumulators, const NV: usize>(args: &GemmArgs) -> [[W::F; NV]; 2] {
+    let scale = args.epilogue.requantize.map_or(std::ptr::null(), |q| q.scale);
+    let zeros = [0.0; 16];
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let mut factors = [[W::factors(zeros.as_ptr()); NV]; 2];
+        for (of, from) in factors.iter_mut().zip([scale, args.epilogue.bias]) {
+            for (v, f) in of.iter_mut().enumerate().filter(|_| !from.is_null()) {
+                *f = W::factors(from.add(v * W::LANES));
+            }
+        }
+        factors
     }
 }
 
@@ -112,16 +130,8 @@ impl<W: IntAccumulators, const NV: usize> Tile for Columns<W, NV> {
             }
             if W::BYTES
                 && let Some(bytes) = bytes(args)
-                && let Some(Requantize { scale, .. }) = args.epilogue.requantize
             {
-                let bias = args.epilogue.bias;
-                let zeros = [0.0; 16];
-                let mut factors = [[W::factors(zeros.as_ptr()); NV]; 2];
-                for (of, from) in factors.iter_mut().zip([scale, bias]).filter(|(_, from)| !from.is_null()) {
-                    for (v, f) in of.iter_mut().enumerate() {
-                        *f = W::factors(from.add(v * W::LANES));
-                    }
-                }
+                let factors = factors::<W, NV>(args);
                 for (m, sums) in acc.into_iter().enumerate() {
                     let to = args.c.wrapping_offset(m as isize * args.c_row);
                     let residual =

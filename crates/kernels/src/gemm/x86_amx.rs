@@ -5,7 +5,9 @@
 //! and are finished from memory by the epilogues of the other kernels.
 
 use super::accumulators::IntAccumulators;
-use super::requantize::raw;
+use super::int8::factors;
+use super::requantize::{bytes, raw};
+use super::steps::{Division, GROUPS, SIDE, vectors_are_faster};
 use super::x86_accumulators::Zmm;
 use super::x86_amx_unit::{Amx, Bf16, Int8, Kind, Products, ROWS, Unit};
 use super::{GemmArgs, Tap, float, x86_int8};
@@ -13,9 +15,6 @@ use crate::elem::{Elem, bf16};
 use crate::simd::{Avx512Bf16, Vector};
 use std::mem::MaybeUninit;
 
-/// Most groups of a row of A in a tile register, and columns of a register of sums.
-const GROUPS: usize = 16;
-const COLUMNS: usize = 16;
 /// Bytes of a full row of a tile register.
 const ROW: usize = 64;
 /// Sums of a call, and what epilogues may read beyond.
@@ -23,36 +22,11 @@ const SUMS: usize = 1024 + 32;
 /// Taps whose ends are copied at once.
 const ENDS: usize = 4;
 
-/// How the runs of the reduction are divided into steps of the unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Division {
-    /// Groups of a step.
-    groups: usize,
-    /// Steps that read A where it lies.
-    steps: usize,
-    /// Whether the end of a run takes a step of its own, on a copy that zeros fill.
-    end: bool,
-}
-
-impl Division {
-    /// Divides a run of `run` values, `per` of which are a group: equal steps, where few suffice.
-    fn of(run: usize, per: usize) -> Self {
-        let groups = run.div_ceil(per);
-        let least = groups.div_ceil(GROUPS).max(1);
-        if run.is_multiple_of(per)
-            && let Some(steps) = (least..=least + 1).find(|n| groups.is_multiple_of(*n))
-        {
-            return Division { groups: groups / steps, steps, end: false };
-        }
-        Division { groups: groups.min(GROUPS), steps: run / per / GROUPS, end: true }
-    }
-}
-
 #[repr(align(64))]
 struct Aligned<T>(T);
 
 /// What sums begin with where nothing is said.
-static ZEROS: Aligned<[i32; 2 * COLUMNS]> = Aligned([0; 2 * COLUMNS]);
+static ZEROS: Aligned<[i32; 2 * SIDE]> = Aligned([0; 2 * SIDE]);
 
 /// Adds the products of all taps to the sums that begin as `begin` says, `nr` columns of which go to `to`.
 ///
@@ -80,10 +54,10 @@ unsafe fn sums<U: Unit, K: Kind>(args: &GemmArgs, nr: usize, begin: *const i32, 
     };
     // SAFETY: passed on from the caller; ends are copies.
     unsafe {
-        U::lay_out(args.m, nr / COLUMNS, division.groups);
+        U::lay_out(args.m, nr / SIDE, division.groups);
         let whole = !division.end || division.steps > 0;
         if whole || args.taps.is_empty() {
-            U::multiply::<K>(args.m, nr / COLUMNS, &products);
+            U::multiply::<K>(args.m, nr / SIDE, &products);
             (products.start, products.start_row) = (to, 4 * nr);
         }
         if !division.end {
@@ -105,20 +79,10 @@ unsafe fn sums<U: Unit, K: Kind>(args: &GemmArgs, nr: usize, begin: *const i32, 
                 *end = Tap { a: (i * args.m * ROW / size) as isize, b: tap.b + before * nr };
             }
             (products.taps, products.end) = (ends.as_ptr(), ends.as_ptr().wrapping_add(taps.len()));
-            U::multiply::<K>(args.m, nr / COLUMNS, &products);
+            U::multiply::<K>(args.m, nr / SIDE, &products);
             (products.start, products.start_row) = (to, 4 * nr);
         }
     }
-}
-
-/// Whether the vector kernel takes less time than the unit for an INT8 tile: few rows, or short runs. In
-/// cycles; two vector products begin in each, and a step of the unit takes 16 for every register of sums.
-fn vectors_are_faster(args: &GemmArgs, nr: usize) -> bool {
-    let division = Division::of(args.run, 4);
-    let (taps, registers) = (args.taps.len(), args.m.div_ceil(ROWS) * nr / COLUMNS);
-    let copies = if division.end { taps * args.m * 3 } else { 0 };
-    let unit = taps * (division.steps + division.end as usize) * registers * 16 + copies + 100;
-    taps * args.run.div_ceil(4) * args.m * nr / COLUMNS / 2 < unit
 }
 
 /// The INT8 tile by the vector kernel of the same panels, as many rows at once as that holds.
@@ -161,13 +125,50 @@ unsafe fn int8<const NR: usize>(args: &GemmArgs) {
     let to = space.0.as_mut_ptr().cast::<i32>();
     // SAFETY: passed on from the caller.
     unsafe {
-        if vectors_are_faster(args, NR) {
+        if args.lines.is_none() && vectors_are_faster([args.m, NR], args.taps.len(), args.run) {
             return by_vectors(args, NR);
         }
         sums::<Amx, Int8>(args, NR, begin, to);
+        if args.lines.is_none() {
+            return store_int8::<NR>(args, to);
+        }
+        for (first, part) in args.stored_lines() {
+            store_int8::<NR>(&part, to.add(first * NR));
+        }
+    }
+}
+
+/// The epilogue of sums.
+/// Safety: as for [`int8`]; the rows must be the tile's.
+#[inline(always)]
+unsafe fn store_int8<const NR: usize>(args: &GemmArgs, sums: *const i32) {
+    // SAFETY: passed on from the caller.
+    unsafe {
         match raw(args) {
-            Some(residual) => store_raw::<NR>(args, residual, to),
-            None => <Zmm<true> as IntAccumulators>::finish(args, to, NR),
+            Some(residual) => store_raw::<NR>(args, residual, sums),
+            None if NR == SIDE => finish_int8::<1>(args, sums),
+            None => finish_int8::<2>(args, sums),
+        }
+    }
+}
+
+/// The epilogue of sums in `NV` registers of columns that are not stored raw.
+/// Safety: as for [`int8`]; the rows must be the tile's.
+#[inline(always)]
+unsafe fn finish_int8<const NV: usize>(args: &GemmArgs, sums: *const i32) {
+    type W = Zmm<true>;
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let Some(bytes) = bytes(args) else { return W::finish(args, sums, NV * SIDE) };
+        let factors = factors::<W, NV>(args);
+        for m in 0..args.m {
+            let mut row = [W::splat(0); NV];
+            for (v, register) in row.iter_mut().enumerate() {
+                *register = W::load(sums.add((m * NV + v) * SIDE).cast());
+            }
+            let residual = args.epilogue.residual.wrapping_offset(m as isize * args.epilogue.residual_row);
+            let to = args.c.wrapping_offset(m as isize * args.c_row);
+            W::store_bytes::<NV, false>((to, args.n), row, factors, bytes, residual);
         }
     }
 }
@@ -204,14 +205,29 @@ unsafe fn bf16_tile<const NV: usize>(args: &GemmArgs) {
     let to = space.0.as_mut_ptr().cast::<f32>();
     // SAFETY: passed on from the caller; sums of four rows at most are read where they were written.
     unsafe {
-        sums::<Amx, Bf16>(args, NV * COLUMNS, args.epilogue.bias.cast(), to.cast());
+        sums::<Amx, Bf16>(args, NV * SIDE, args.epilogue.bias.cast(), to.cast());
+        if args.lines.is_none() {
+            return finish_floats::<NV>(args, to);
+        }
+        for (first, part) in args.stored_lines() {
+            finish_floats::<NV>(&part, to.add(first * NV * SIDE));
+        }
+    }
+}
+
+/// The epilogue of sums of products of bfloat16.
+/// Safety: as for [`bf16_tile`]; the rows must be the tile's.
+#[inline(always)]
+unsafe fn finish_floats<const NV: usize>(args: &GemmArgs, sums: *const f32) {
+    // SAFETY: passed on from the caller.
+    unsafe {
         let mut m = 0;
         while m + 4 <= args.m {
-            finish::<4, NV>(args, m, to);
+            finish::<4, NV>(args, m, sums);
             m += 4;
         }
         while m < args.m {
-            finish::<1, NV>(args, m, to);
+            finish::<1, NV>(args, m, sums);
             m += 1;
         }
     }
@@ -234,7 +250,7 @@ unsafe fn finish<const M: usize, const NV: usize>(args: &GemmArgs, first: usize,
         let mut acc = [[V::splat(0.0); NV]; M];
         for (m, row) in acc.iter_mut().enumerate() {
             for (v, register) in row.iter_mut().enumerate() {
-                *register = V::load(sums.add(((first + m) * NV + v) * COLUMNS));
+                *register = V::load(sums.add(((first + m) * NV + v) * SIDE));
             }
         }
         match args.epilogue.elem {
@@ -280,25 +296,6 @@ mod tests {
     use crate::Element;
     use crate::gemm::{Act, Epilogue, Operand};
 
-    #[test]
-    fn runs_are_divided_into_equal_steps_or_have_an_end() {
-        for run in 1..=600 {
-            for per in [2, 4] {
-                let d = Division::of(run, per);
-                let groups = run.div_ceil(per);
-                assert!(d.groups <= GROUPS && d.groups <= groups, "{run}: {d:?}");
-                match d.end {
-                    false => assert_eq!(d.groups * d.steps * per, run, "{d:?}"),
-                    true => {
-                        let rest = groups as isize - (d.groups * d.steps) as isize;
-                        assert!((1..=GROUPS as isize).contains(&rest), "{run}: {d:?}");
-                        assert!(d.steps * d.groups * per <= run, "{run}: {d:?} reads beyond the run");
-                    }
-                }
-            }
-        }
-    }
-
     /// Rows of A end where their buffer ends, so that a read beyond would be seen.
     fn check<K: Kind>(operand: Operand, nr: usize, m: usize, run: usize) {
         let (size, per, taps) = (K::SIZE, 4 / K::SIZE, 5);
@@ -334,6 +331,7 @@ mod tests {
             c_row: 0,
             m,
             n: nr,
+            lines: None,
             epilogue: Epilogue {
                 bias: std::ptr::null(),
                 residual: std::ptr::null(),

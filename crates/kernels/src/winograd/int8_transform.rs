@@ -277,6 +277,7 @@ impl Scatter<'_> {
                     c_row: self.strides[1] as isize,
                     m: (across - x).min(ROWS),
                     n: self.columns,
+                    lines: None,
                     epilogue,
                 };
                 // SAFETY: the item's own part of the output; the sums were just written.

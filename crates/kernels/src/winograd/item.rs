@@ -229,6 +229,7 @@ impl Item<'_> {
                             c_row: width as isize,
                             m: rows,
                             n: panel.nr,
+                            lines: None,
                             epilogue: Epilogue {
                                 bias: std::ptr::null(),
                                 residual: more,

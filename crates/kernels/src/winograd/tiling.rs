@@ -102,24 +102,19 @@ pub(super) fn cost(
     let bytes = |floats: usize| 4.0 * floats as f64;
     let size = domain.size() as f64;
     let planes = size * (points * odd_lines(ring * tiles * tiling.channels, domain.size())) as f64;
-    let products = bytes(points * odd_lines(tiling.round * tiles * widest, 4));
-    // Multiplications. Rows are shared evenly among tiles of at most `mr`; short ones wait for the
-    // latency of their sums, and each call starts and stores a tile.
-    let calls = tiles.div_ceil(panels[0].mr) as f64;
-    let each = tiles as f64 / calls;
-    let rows = calls
-        * match domain.integer() {
-            // Sums that wait for one another are in all registers of a row.
-            true => each.max(8.0 * lanes as f64 / panels[0].nr as f64) + 1.0,
-            false => each.max(5.0) + 2.0,
-        };
-    let run = (kd * tiling.channels.min(c)) as f64;
-    let multiplications = points as f64 * tiling.span as f64 * rows * (kd * c) as f64 * widest as f64;
-    let gemm = multiplications * (1.0 + 6.0 / run) / costs.rate(panels[0]);
+    let sums = bytes(points * odd_lines(tiling.round * tiles * widest, 4));
+    let gemm = match panels[0].on_matrix_unit() {
+        true => {
+            let calls = tiles.div_ceil(panels[0].mr);
+            let call = costs.tile(panels[0], tiles.div_ceil(calls), kd, tiling.channels.min(c));
+            (points * tiling.span * steps * calls) as f64 * call * widest as f64 / panels[0].nr as f64
+        }
+        false => products(costs, shape, variant, panels[0], tiling, (widest, lanes)),
+    };
     let transforms = transform[0] * (slices * tiles * c.div_ceil(lanes_in)) as f64
         + transform[1] * (tiling.span * tiles * widest.div_ceil(lanes)) as f64;
     // Traffic past the second-level cache: weights once a round, and scratch that does not fit.
-    let scratch = planes + products;
+    let scratch = planes + sums;
     let part_weights = size * (points * kd * c * widest) as f64;
     let mut traffic = if part_weights + scratch > CACHE { part_weights * rounds as f64 } else { 0.0 };
     if scratch > CACHE {
@@ -130,6 +125,32 @@ pub(super) fn cost(
     }
     let item = gemm + transforms + traffic * costs.memory;
     item * waves(items) as f64
+}
+
+/// Nanoseconds of an item's products where registers multiply them. Rows are shared evenly among tiles of at most `mr`; short
+/// ones wait for the latency of their sums, and each call starts and stores a tile.
+fn products(
+    costs: &Costs,
+    shape: &Shape,
+    variant: Variant,
+    panel: &MicroKernel,
+    tiling: &Tiling,
+    (widest, lanes): (usize, usize),
+) -> f64 {
+    let (c, kd) = (shape.input.channels(), shape.depth_taps);
+    let tiles = tiling.block[0] * tiling.block[1];
+    let calls = tiles.div_ceil(panel.mr) as f64;
+    let each = tiles as f64 / calls;
+    let rows = calls
+        * match variant.domain.integer() {
+            // Sums that wait for one another are in all registers of a row.
+            true => each.max(8.0 * lanes as f64 / panel.nr as f64) + 1.0,
+            false => each.max(5.0) + 2.0,
+        };
+    let run = (kd * tiling.channels.min(c)) as f64;
+    let multiplications =
+        variant.points() as f64 * tiling.span as f64 * rows * (kd * c) as f64 * widest as f64;
+    multiplications * (1.0 + 6.0 / run) / costs.rate(panel)
 }
 
 /// Items as the estimate counts them: they run in waves of [`LANES`], of which the last may be partly empty.

@@ -97,6 +97,7 @@ fn float_tile(k: &MicroKernel, p: &Product, [m, n]: [usize; 2]) {
                 c_row: c_row as isize,
                 m,
                 n,
+                lines: None,
                 epilogue: Epilogue {
                     bias: bias.as_ptr(),
                     residual: if adds { stored.ptr() } else { std::ptr::null() },
@@ -174,6 +175,7 @@ fn integer_tile(k: &MicroKernel, p: &Product, [m, n]: [usize; 2], raw: bool) {
         c_row: k.nr as isize,
         m,
         n,
+        lines: None,
         epilogue: Epilogue {
             bias: bias.as_ptr(),
             residual: if raw { others.as_mut_ptr().cast() } else { std::ptr::null() },

@@ -417,57 +417,6 @@ pub fn layer_norm_rows(isa: Features) {
     }
 }
 
-pub fn resize_blends_the_named_samples(isa: Features) {
-    for (c, gap) in [(1, 0), (5, 0), (16, 3), (21, 0)] {
-        let gi = Grid::pitched([1, 2, 3, 4, c], c + gap);
-        let go = Grid::dense([1, 3, 2, 5, c]);
-        let axis = |n: usize, m: usize, seed: u64| {
-            let w = random(m * 2, seed);
-            Samples { width: 2, at: (0..m * 2).map(|i| (i * 7 + i / 2) % n).collect(), weight: w }
-        };
-        let plan = Resize {
-            input: gi,
-            output: go,
-            axes: [axis(2, 3, 1), axis(3, 2, 2), axis(4, 5, 3)],
-            elem: Elem::F32,
-        };
-        let x = random(gi.extent(), 4);
-        let mut got = vec![0.0; go.extent()];
-        let mut line = vec![0.0; plan.scratch()];
-        let p = ConvPointers::new(x.as_ptr(), got.as_mut_ptr(), std::ptr::null());
-        for i in 0..plan.items() {
-            // SAFETY: buffers have the grids' extents.
-            unsafe { plan.run(isa, i, p, &mut line) };
-        }
-        let mut want = Vec::new();
-        let [sz, sy, sx] = &plan.axes;
-        for z in 0..3 {
-            for y in 0..2 {
-                for xx in 0..5 {
-                    for ch in 0..c {
-                        let mut s = 0.0;
-                        for i in 0..2 {
-                            for j in 0..2 {
-                                for k in 0..2 {
-                                    let at = sz.at[z * 2 + i] * gi.strides[1]
-                                        + sy.at[y * 2 + j] * gi.strides[2]
-                                        + sx.at[xx * 2 + k] * gi.strides[3];
-                                    s += x[at + ch]
-                                        * sz.weight[z * 2 + i]
-                                        * sy.weight[y * 2 + j]
-                                        * sx.weight[xx * 2 + k];
-                                }
-                            }
-                        }
-                        want.push(s);
-                    }
-                }
-            }
-        }
-        assert!(error(&got, &want) < 1e-5, "{c} channels on {}", isa.name());
-    }
-}
-
 /// What a kernel makes of bfloat16 must be what it makes of the same values in float32, rounded.
 fn same_as_rounded(
     isa: Features,

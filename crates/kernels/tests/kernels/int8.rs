@@ -1,7 +1,7 @@
 //! Integer convolutions with every set of features against plain integer loops: the same bits everywhere.
 
 use crate::common::{Stored, random, relative};
-use ampoule_kernels::conv::{Axis, Conv, ConvPointers, Quantized, Spec, TOTALLED, Weights};
+use ampoule_kernels::conv::{Axis, Conv, ConvPointers, How, Quantized, Spec, TOTALLED, Weights};
 use ampoule_kernels::depthwise::{Depthwise, Filters};
 use ampoule_kernels::eltwise::{self, Unary};
 use ampoule_kernels::gemm::Act;
@@ -128,7 +128,15 @@ fn sums(c: &Case, [gi, go]: [Grid; 2], x: &[f32], w: &[f32]) -> Vec<i64> {
     out
 }
 
-fn run(c: &Case, isa: Features, x: &[f32], w: &[f32], r: &[f32], totals: bool) -> (Vec<f32>, Vec<i128>) {
+/// What a direct convolution gives, and the totals of its sums.
+fn run(
+    c: &Case,
+    (isa, padded): (Features, bool),
+    x: &[f32],
+    w: &[f32],
+    r: &[f32],
+    totals: bool,
+) -> (Vec<f32>, Vec<i128>) {
     let [gi, go] = c.grids();
     let (ci, m) = (gi.channels(), c.outputs);
     let taps: usize = c.axes.iter().map(|a| a.kernel).product();
@@ -137,11 +145,8 @@ fn run(c: &Case, isa: Features, x: &[f32], w: &[f32], r: &[f32], totals: bool) -
         random(m, 6).iter().map(|s| (s * 0.5 + 1.0) * 40.0 / (ci * taps) as f32 / 128.0).collect();
     let elems = [Elem::U8, c.output];
     let (quantized, residual) = (Some(c.quantized()), c.residual.map(|_| go));
-    let conv = Conv::new(
-        Spec { input: gi, output: go, residual, axes: c.axes, act: c.act, elems, quantized },
-        isa,
-        true,
-    );
+    let spec = Spec { input: gi, output: go, residual, axes: c.axes, act: c.act, elems, quantized };
+    let conv = Conv::planned(spec, isa, How { merge: true, padded: Some(padded), ..How::default() });
     let at = |t: usize, a: usize, b: usize| w[(t * ci + a) * m + b];
     let weights = Weights::pack_quantized(conv.panels(isa), [taps, ci, m], &scale, Some(&bias), &serial, at);
     let mut got = Stored::new(&vec![0.0; go.extent()], c.output);
@@ -170,7 +175,7 @@ pub fn convolutions(isa: Features) {
         let w: Vec<f32> =
             quantized_values(taps * gi.channels() * c.outputs, 77).iter().map(|v| v - 128.0).collect();
         let r = quantized_values(go.extent(), 9);
-        let (want, _) = run(c, Features::NONE, &x, &w, &r, false);
+        let (want, _) = run(c, (Features::NONE, false), &x, &w, &r, false);
         // The reference against the formula, the others against its bits.
         let exact = sums(c, [gi, go], &x, &w);
         let (m, q) = (c.outputs, c.quantized());
@@ -204,8 +209,9 @@ pub fn convolutions(isa: Features) {
                 assert!((want[at] as f64 - y).abs() <= e, "case {i}: {} instead of {y}", want[at]);
             }
         }
-        let (got, totals) = run(c, isa, &x, &w, &r, true);
+        let (got, totals) = run(c, (isa, false), &x, &w, &r, true);
         assert_eq!(got, want, "case {i} on {}", isa.name());
+        assert_eq!(run(c, (isa, true), &x, &w, &r, true), (want, totals.clone()), "padded case {i}");
         if totals.iter().any(|t| *t != 0) {
             for o in 0..m {
                 let all = (0..go.pixels()).map(|p| exact[p * go.pixel() + o] as i128);
@@ -283,7 +289,7 @@ pub fn winograd(isa: Features) {
         let w: Vec<f32> =
             quantized_values(taps * gi.channels() * c.outputs, 77).iter().map(|v| v - 128.0).collect();
         let r = quantized_values(go.extent(), 9);
-        let (want, _) = run(c, Features::NONE, &x, &w, &r, false);
+        let (want, _) = run(c, (Features::NONE, false), &x, &w, &r, false);
         let exact = sums(c, [gi, go], &x, &w);
         let (got, _) = run_winograd(c, (isa, Variant::F2_EXACT), &x, &w, &r, false);
         assert_eq!(got, want, "case {i} on {}", isa.name());
@@ -315,7 +321,7 @@ pub fn rounded_winograd(isa: Features) {
         let square: f64 = totals[c.outputs..].iter().map(|q| *q as f64).sum();
         let off = (square / all(&|s| s * s) - 1.0).abs();
         assert!(off < 0.05, "case {i}: squares of sums are off by {off}");
-        let (direct, _) = run(c, Features::NONE, &x, &w, &r, false);
+        let (direct, _) = run(c, (Features::NONE, false), &x, &w, &r, false);
         if c.output != Elem::U8 {
             let e = relative(&want, &direct);
             assert!(e < 0.04, "case {i}: {e}");
@@ -343,8 +349,8 @@ pub fn extreme_sums(isa: Features) {
             post: None,
         };
         let x = vec![255.0 - zero as f32; 5 * 4096];
-        let (got, _) = run(&c, isa, &x, &vec![-128.0; 4096 * 17], &[], false);
-        let (want, _) = run(&c, Features::NONE, &x, &vec![-128.0; 4096 * 17], &[], false);
+        let (got, _) = run(&c, (isa, false), &x, &vec![-128.0; 4096 * 17], &[], false);
+        let (want, _) = run(&c, (Features::NONE, false), &x, &vec![-128.0; 4096 * 17], &[], false);
         assert_eq!(got, want, "{}", isa.name());
         let sign = if zero == 0 { -1.0 } else { 1.0 };
         assert!(got.iter().all(|y| sign * y > 5000.0), "{got:?}");

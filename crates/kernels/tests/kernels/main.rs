@@ -10,6 +10,7 @@ mod gemm;
 mod generic;
 mod grad;
 mod int8;
+mod resize;
 
 use ampoule_kernels::registry::{Choice, kernels};
 use ampoule_kernels::{Features, Operation};
@@ -40,7 +41,7 @@ macro_rules! checks {
 
 checks! {
     float_products: [GemmF32, GemmBf16, ThinGemmF32, ThinGemmBf16] =>
-        [gemm::float_tiles, conv::convolutions, conv::transposed_convolutions];
+        [gemm::float_tiles, conv::convolutions, conv::stored_convolutions, conv::transposed_convolutions];
     split_inputs: [SplitInput] => [conv::split_convolutions];
     integer_products: [GemmI16, GemmU8, ThinGemmI16, ThinGemmU8, Requantize] =>
         [gemm::integer_tiles, int8::convolutions, int8::extreme_sums];
@@ -55,7 +56,7 @@ checks! {
     affine_maps: [Affine] => [generic::affine_with_residual_and_gaps, int8::normalisation];
     layer_norm: [LayerNorm] => [generic::layer_norm_rows];
     pooling: [Pool] => [generic::pooling];
-    resampling: [Resize] => [generic::resize_blends_the_named_samples];
+    resampling: [Resize] => [resize::blends_the_named_samples, resize::picks_single_samples];
     softmax: [Softmax] => [generic::softmax_rows, generic::attention_scores];
     reductions: [Reduce] => [generic::reductions];
     weighted_rows: [WeightedRows] => [generic::weighted_rows];

@@ -170,6 +170,7 @@ impl<E: Element> Rows<E> {
                 c_row: c_row as isize,
                 m: rows,
                 n: columns,
+                lines: None,
                 epilogue: Epilogue {
                     bias: std::ptr::null(),
                     residual: std::ptr::null(),

@@ -181,8 +181,7 @@ impl Packing<'_> {
                 true => vec![Variant::F2_BF16, Variant::F4, Variant::F2],
                 false => vec![Variant::F4, Variant::F2],
             };
-            let taps: usize = axes.iter().map(|a| a.kernel).product();
-            let mut best = (conv.cost(on.isa, [taps, input.channels()]), None);
+            let mut best = (conv.cost(), None);
             for variant in variants {
                 let w = Winograd::new(on.isa, shape, variant);
                 if on.mixed && variant.domain == Operand::Bf16 && w.variant().domain != Operand::Bf16 {
