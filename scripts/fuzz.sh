@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for so many seconds each (default 60), with AddressSanitizer. Needs cargo-fuzz (scripts/setup.sh --tools)
-# and a nightly toolchain; without them it says so and ends with 0, because nothing else depends on it.
+# Builds all fuzz targets at once and runs each for so many seconds (default 60), with AddressSanitizer. Needs cargo-fuzz
+# (scripts/setup.sh --tools) and a nightly toolchain; without them it says so and ends with 0, because nothing else depends on it.
 #   scripts/fuzz.sh [SECONDS] [TARGET...]   a log for each run goes to fuzz/logs, what a target finds to fuzz/artifacts
 #   scripts/fuzz.sh --table                 what the logs tell, by target
 set -euo pipefail
@@ -18,19 +18,6 @@ if ! cargo +nightly --version >/dev/null 2>&1; then
   echo "SKIPPED: fuzzing: there is no nightly toolchain (rustup toolchain install nightly)"
   exit 0
 fi
-feature() {
-  case $1 in
-    onnx | planner) echo "$1" ;;
-    pickle | torch | archive) echo checkpoints ;;
-    keras) echo keras ;;
-    volume | photo | slide) echo images ;;
-    dicom) echo dicom ;;
-    recipe | table) echo tables ;;
-    study | results) echo studies ;;
-    quantizers | differential) echo networks ;;
-    *) echo "fuzz: no target $1" >&2; return 2 ;;
-  esac
-}
 # Copies small files below a folder with these endings, under names of their own.
 seeds() { # target, folder, endings...
   local target=$1 folder=$2 file name
@@ -46,11 +33,21 @@ seeds() { # target, folder, endings...
 mkdir -p fuzz/logs
 # Dependencies in the versions of the program.
 [ -f fuzz/Cargo.lock ] || cp Cargo.lock fuzz/Cargo.lock
+# All targets in one build; they are started without cargo, which would look at it again for each. Readers alone are built without
+# the kernels.
+networks=
+for target in "$@"; do
+  [ -e "fuzz/targets/$target.rs" ] || { echo "fuzz: no target $target" >&2; exit 2; }
+  case $target in onnx | pickle | torch | archive | dicom | volume | photo | slide) ;; *) networks="--features networks" ;; esac
+done
+host=$(rustc +nightly -vV | sed -n 's/^host: //p')
+# shellcheck disable=SC2086
+(cd fuzz && cargo +nightly fuzz build --fuzz-dir . --target "$host" --target-dir target $networks)
+built=fuzz/target/$host/release
 failed=0
 for target in "$@"; do
-  feature=$(feature "$target")
   echo "== fuzz $target, $seconds s"
-  mkdir -p "fuzz/corpus/$target"
+  mkdir -p "fuzz/corpus/$target" "fuzz/artifacts/$target"
   # Real files are the best seeds; what is found is kept beside them and not committed.
   case $target in
     onnx) seeds onnx "crates/*/tests/golden" onnx ;;
@@ -71,8 +68,8 @@ for path in glob.glob("crates/dicom/tests/golden/*.zip"):
         pathlib.Path("fuzz/corpus/dicom", pathlib.Path(path).stem).write_bytes(z.read(name))' ;;
   esac
   log=fuzz/logs/$target.$(date -u +%Y%m%dT%H%M%S).log
-  (cd fuzz && cargo +nightly fuzz run --fuzz-dir . --features "$feature" "$target" -- \
-    -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=20 -max_len=65536 -print_final_stats=1) >"$log" 2>&1 || {
+  "$built/$target" -artifact_prefix="fuzz/artifacts/$target/" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=20 \
+    -max_len=65536 -print_final_stats=1 "fuzz/corpus/$target" >"$log" 2>&1 || {
     failed=1
     tail -n 60 "$log"
   }

@@ -9,7 +9,7 @@ use ampoule_engine::{Options, Session};
 use ampoule_graph::{Dim, Graph};
 use ampoule_pipeline::population::POPULATION_KEY;
 use ampoule_pipeline::recipe::Kind;
-use ampoule_pipeline::{Batch, CasePlan, Described, Planner};
+use ampoule_pipeline::{Batch, CasePlan, Described, Planner, least};
 use serde_json::{Value, json as object};
 use std::collections::BTreeMap;
 
@@ -19,9 +19,8 @@ pub fn run(g: &Global, a: &Inspect) -> Outcome {
     }
     let (model, size, output, profile) = (&a.model, a.size.0, a.output.as_deref(), a.profile);
     let path = locate(g, model)?;
-    let fail = |e: &dyn std::error::Error| Failure::input(format!("{}: {e}", &path));
     let opened = open(g, model)?;
-    let mut graph = opened.graph.clone();
+    let graph = opened.graph.clone();
     let mut operators: BTreeMap<String, usize> = BTreeMap::new();
     for n in &graph.nodes {
         *operators.entry(n.op.name()).or_default() += 1;
@@ -47,12 +46,10 @@ pub fn run(g: &Global, a: &Inspect) -> Outcome {
         _ => None,
     };
     if unsupported.is_empty() {
-        let counts = ampoule_graph::passes::optimize(&mut graph).map_err(|e| fail(&e))?;
-        let rewrites: BTreeMap<&str, usize> = counts.into_iter().filter(|c| c.1 > 0).collect();
         let names: Vec<String> = graph.outputs.iter().map(|o| graph.value(*o).name.clone()).collect();
         for name in names.iter().filter(|n| output.is_none_or(|o| o == *n)) {
             let input = plan.as_ref().and_then(|p| p.input(name));
-            let found = network(g, &graph, name, size, input, profile, &rewrites);
+            let found = network(g, &graph, name, size, input, profile);
             networks.push(found.map_err(|e| e.about(&path))?);
         }
         if let (Some(o), true) = (output, networks.is_empty()) {
@@ -107,7 +104,7 @@ impl Plan {
         };
         let files = loaded.recipe.input.len();
         let image = Described { dims, spacing: [1.0; 3], voxel_bytes: 4, canonical: true, files };
-        let planned = Planner::new().described(&mut loaded, &image, &Batch::default())?;
+        let planned = Planner::new(&loaded).described(&mut loaded, &image, &Batch::default())?;
         let outputs = loaded.recipe.last().outputs.clone();
         Ok(Plan { recipe: loaded.recipe.model.name.clone(), dims, outputs, planned })
     }
@@ -163,7 +160,6 @@ fn network(
     size: [usize; 3],
     input: Option<Vec<usize>>,
     profile: bool,
-    rewrites: &BTreeMap<&str, usize>,
 ) -> Result<Value, Failure> {
     let part = graph.extract(&[name]).map_err(|e| Failure::input(e.to_string()))?;
     let shapes: Vec<Vec<usize>> = part
@@ -185,7 +181,8 @@ fn network(
         .collect();
     part.release();
     let options = Options { explain: g.verbose, ..network_options(g)? };
-    let mut session = Session::new(part, &shapes, &options)?;
+    let mut session = Session::new(part, &shapes, &options).map_err(|e| least(e, g.memory_limit()))?;
+    let rewrites: BTreeMap<&str, usize> = session.rewrites().iter().copied().filter(|c| c.1 > 0).collect();
     if profile {
         for i in 0..session.inputs() {
             session.input(i)?.iter_mut().enumerate().for_each(|(k, v)| *v = (k % 97) as f32 / 97.0);

@@ -33,7 +33,7 @@ pub fn run(g: &Global, a: &Plan, given: &BTreeSet<String>) -> Outcome {
         let other = open(g, fold)?;
         model.join(other.graph, &other.sha256)?;
     }
-    let planner = Planner::new();
+    let planner = Planner::new(&model);
     let batch = batch(a);
     let mut plans = Plans { skipped: found.skipped, ..Plans::default() };
     for case in found.cases {

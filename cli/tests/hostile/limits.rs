@@ -1,6 +1,7 @@
 //! A network's limit of memory: the least that is named, and that it is kept while loading and running.
 
 use super::harness::{Dir, start, wait};
+use super::images::{photo_model, picture};
 use ampoule_graph::Graph;
 use ampoule_graph::op::{Unary, Window};
 use ampoule_testing::{Network, known};
@@ -66,4 +67,43 @@ fn networks_with_batch_normalisation_keep_the_limit_that_they_name() {
     assert!(large <= 100, "{large} MiB for 34 MiB of weights");
     least(&normalised(&[64, 256, 256, 512, 512, 512], true));
     least(&normalised(&[32, 256, 256, 256], true));
+}
+
+/// The figure in front of the first ` MiB` of a refusal.
+fn figure(text: &str) -> u64 {
+    let before = text.split_once(" MiB").and_then(|(before, _)| before.split(' ').next_back());
+    before.and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no figure: {text}"))
+}
+
+/// What needs most differs with the limit: reading the photo, its scores, or drawing the picture to check it by.
+#[test]
+fn a_photo_is_refused_with_the_least_limit_of_all_its_stages() {
+    let d = Dir::new();
+    photo_model(&d, "");
+    d.write("a.png", picture(3000));
+    let run = |limit: u64| {
+        let most = format!("{limit}M");
+        let args = ["run", "m.onnx", "a.png", "-o", "out", "--threads", "2", "--max-ram", &most];
+        wait(start(&d, &args), "run")
+    };
+    let plan = |limit: u64| {
+        let most = format!("{limit}M");
+        let args = ["plan", "m.onnx", "a.png", "--no-seconds", "--threads", "2", "--max-ram", &most];
+        wait(start(&d, &args), "plan")
+    };
+    let mut all = Vec::new();
+    let first = figure(&run(1).text);
+    for limit in [1, 30, 60, first * 2 / 3, first - 8] {
+        for ended in [run(limit), plan(limit)] {
+            assert_eq!(ended.code, Some(5), "{limit} MiB, {first} at first: {}", ended.text);
+            assert!(ended.peak_mib <= first, "{} MiB to refuse {limit}", ended.peak_mib);
+            all.push(figure(&ended.text));
+        }
+    }
+    let (least, most) = (all.iter().min().unwrap(), all.iter().max().unwrap());
+    assert!(most - least <= APART, "other figures under other limits: {all:?}");
+    for ended in [plan(*most + APART), run(*most + APART)] {
+        assert_eq!(ended.code, Some(0), "{most} MiB are named and refused: {}", ended.text);
+        assert!(ended.peak_mib <= most + APART, "{} MiB under {most}", ended.peak_mib);
+    }
 }

@@ -130,6 +130,9 @@ pub enum Error {
         /// What was allowed.
         limit_mib: u64,
     },
+    /// A session that was only planned is to run.
+    #[error("the network was planned without its weights and cannot run")]
+    Planned,
     /// The operating system refused memory.
     #[error(transparent)]
     OutOfMemory(#[from] ampoule_runtime::OutOfMemory),

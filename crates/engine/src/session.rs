@@ -10,7 +10,7 @@ use crate::step::{Context, Step, area};
 use crate::stream::{Action, Stream};
 use crate::tiling::Tiles;
 use crate::{Error, Observe, Observed, Precision, Result};
-use ampoule_graph::passes::Missed;
+use ampoule_graph::passes::{Counts, Missed};
 use ampoule_graph::{DType, Dim, Graph, Tensor};
 use ampoule_kernels::Features;
 use ampoule_runtime::run::conv::Sums;
@@ -58,6 +58,8 @@ pub struct Options {
     pub explain: bool,
     /// Which graph passes run first.
     pub rewrites: Rewrites,
+    /// Only plan: the session tells its sizes, its weights are not packed, and it does not run.
+    pub planning: bool,
     /// An external backend that computes instead; other options are then its own affair.
     pub external: Option<ExternalBackend>,
 }
@@ -89,6 +91,9 @@ struct Network {
     /// Most threads that the plan has scratch for.
     threads: usize,
     missed: Vec<Missed>,
+    rewrites: Counts,
+    /// Whether there are no weights to run it with.
+    planning: bool,
 }
 
 impl Network {
@@ -139,11 +144,14 @@ impl Session {
             return Self::external(graph, backend, pool);
         }
         let given = Given::of(&graph);
-        match options.rewrites {
-            Rewrites::All => drop(ampoule_graph::passes::optimize(&mut graph)?),
-            Rewrites::Fold => drop(ampoule_graph::passes::fold(&mut graph)?),
-            Rewrites::None => ampoule_graph::infer::infer(&mut graph)?,
-        }
+        let rewrites = match options.rewrites {
+            Rewrites::All => ampoule_graph::passes::optimize(&mut graph)?,
+            Rewrites::Fold => ampoule_graph::passes::fold(&mut graph)?,
+            Rewrites::None => {
+                ampoule_graph::infer::infer(&mut graph)?;
+                Counts::new()
+            }
+        };
         too_large(&graph, options)?;
         let mut missed = if options.explain { ampoule_graph::passes::missed(&graph) } else { Vec::new() };
         // Tensors are dropped as they are packed; only exact constant outputs are needed afterwards.
@@ -171,6 +179,8 @@ impl Session {
             observe,
             threads,
             missed,
+            rewrites,
+            planning: options.planning,
         };
         Self::of(Arc::new(network), pool)
     }
@@ -210,6 +220,11 @@ impl Session {
     /// Patterns that nearly applied, with the reason why they did not; none without [`Options::explain`].
     pub fn missed(&self) -> &[Missed] {
         &self.network.missed
+    }
+
+    /// How often each pass changed something ([`Options::rewrites`]).
+    pub fn rewrites(&self) -> &Counts {
+        &self.network.rewrites
     }
 
     /// Where `v` lies, to be read.
@@ -271,6 +286,9 @@ impl Session {
             done?;
         }
         let network = self.network.clone();
+        if network.planning {
+            return Err(Error::Planned);
+        }
         if let Some(stream) = &network.stream {
             return self.run_stream(&network, stream);
         }

@@ -181,9 +181,34 @@ impl Error {
         Error::Memory { what: what.into(), needed_mib, limit_mib }
     }
 
+    /// The least limit in MiB that would do for the stage that was refused, where it is known.
+    pub(crate) fn needed_mib(&self) -> Option<u64> {
+        match self {
+            Error::Memory { needed_mib, .. }
+            | Error::Engine(ampoule_engine::Error::Memory { needed_mib, .. }) => Some(*needed_mib),
+            _ => None,
+        }
+    }
+
+    /// The same words with other figures in MiB: what is needed in all, and the limit. Nothing but errors of memory changes.
+    pub(crate) fn with_figures(mut self, figures: [u64; 2]) -> Error {
+        match &mut self {
+            Error::Memory { needed_mib, limit_mib, .. }
+            | Error::Engine(ampoule_engine::Error::Memory { needed_mib, limit_mib }) => {
+                [*needed_mib, *limit_mib] = figures;
+            }
+            Error::Photo { source, .. } => source.tell(&|_| figures),
+            Error::Image { source, .. } => source.tell(&|_| figures),
+            Error::Dicom { source, .. } => source.tell(&|_| figures),
+            _ => {}
+        }
+        self
+    }
+
     /// The same where `held` bytes more are held, of a limit that is `most` in all.
     pub(crate) fn with_held(self, held: u64, most: Option<u64>) -> Error {
-        let held = held.div_ceil(1 << 20);
+        // A part of what is added to a limit is left free.
+        let held = most.map_or(held, |_| crate::memory::least_more(held)).div_ceil(1 << 20);
         let limit = |told: u64| most.map_or(told, |m| m >> 20);
         match self {
             Error::Memory { what, needed_mib, limit_mib } => {

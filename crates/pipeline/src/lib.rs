@@ -64,7 +64,8 @@ pub use hash::{Fingerprint, sha256_file, sha256_hex};
 pub use journal::{Journal, JournalError};
 pub use measure::Measured;
 pub use memory::{
-    Allowance, ask_memory, container_memory, held_bytes, limit_process, memory_limit, memory_room, shortage,
+    Allowance, ask_memory, container_memory, held_bytes, least, limit_process, memory_limit, memory_room,
+    shortage,
 };
 pub use model::{Model, RECIPE_KEY};
 pub use nearest::nearest;

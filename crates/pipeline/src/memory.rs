@@ -106,14 +106,29 @@ pub(crate) fn slack(limit: u64) -> u64 {
 }
 
 /// The least limit that leaves so many bytes when [`slack`] is taken off it.
-fn least_limit(bytes: u64) -> u64 {
+pub(crate) fn least_limit(bytes: u64) -> u64 {
     // The slack is 8 MiB and a 32nd.
     bytes.saturating_add(8 << 20).div_ceil(31).saturating_mul(32)
+}
+
+/// What is to be added to a limit for `bytes` more.
+pub(crate) fn least_more(bytes: u64) -> u64 {
+    least_limit(bytes) - least_limit(0)
 }
 
 /// The least limit in MiB where a plan within `limit` needs `needed_mib`, the slack of that limit included.
 pub(crate) fn least_mib(needed_mib: u64, limit: u64) -> u64 {
     least_limit((needed_mib << 20).saturating_sub(slack(limit))).div_ceil(1 << 20)
+}
+
+/// The error of a network that does not fit, with the least limit that would do rather than what it needs under `limit`.
+pub fn least(error: ampoule_engine::Error, limit: Option<u64>) -> ampoule_engine::Error {
+    match (error, limit) {
+        (ampoule_engine::Error::Memory { needed_mib, limit_mib }, Some(limit)) => {
+            ampoule_engine::Error::Memory { needed_mib: least_mib(needed_mib, limit), limit_mib }
+        }
+        (other, _) => other,
+    }
 }
 
 /// The smallest memory limit in bytes of the control groups (version 1 or 2) that this process is in, as container

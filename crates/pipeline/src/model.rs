@@ -2,7 +2,7 @@
 
 mod shape;
 
-use crate::memory::{Allowance, held_bytes, least_mib};
+use crate::memory::{Allowance, held_bytes, slack};
 use crate::recipe::{Activation, Network};
 use crate::watch::Watch;
 use crate::{Error, Recipe, Result};
@@ -37,6 +37,10 @@ pub struct Model {
     committed: u64,
     /// Those of its scores.
     reserved: u64,
+    /// Bytes that the process held when this model had been read, with what is touched later: what plans are made with.
+    pub(crate) program: u64,
+    /// Whether sessions are only planned, beside those bytes rather than what the process holds.
+    planning: bool,
     pool: Arc<Pool>,
     /// Whether inputs of one case may run side by side, one thread each.
     pub parallel_inputs: bool,
@@ -113,6 +117,8 @@ impl Model {
             max_ram: None,
             committed: 0,
             reserved: 0,
+            program: 0,
+            planning: false,
             pool: Arc::new(Pool::new(threads)),
             parallel_inputs: true,
             watch: None,
@@ -128,6 +134,7 @@ impl Model {
         self.graphs = Arc::new(vec![graph]);
         self.sha256 = sha256;
         self.shapes = (0..self.recipe.network.len()).map(|i| self.find_shape(i)).collect::<Result<_>>()?;
+        self.note_program();
         Ok(self)
     }
 
@@ -136,8 +143,38 @@ impl Model {
     pub fn join(&mut self, graph: Graph, sha256: &str) -> Result<()> {
         self.accepts(&graph)?;
         Arc::make_mut(&mut self.graphs).push(graph);
+        self.note_program();
         self.sha256 = crate::sha256_hex(format!("{} {sha256}", self.sha256).as_bytes());
         Ok(())
+    }
+
+    /// Notes what the process holds now that the model is read. Pages of its file come back as weights are packed.
+    fn note_program(&mut self) {
+        self.graphs.iter().for_each(Graph::release);
+        self.program = ampoule_system::figures::rss_bytes().unwrap_or(0) + crate::plan::LATER;
+    }
+
+    /// What `plan` says where no weights are packed, nothing is run, and the process holds what it did when the model had been
+    /// read. Sessions made before are gone afterwards.
+    pub(crate) fn planning<T>(&mut self, plan: impl FnOnce(&mut Model) -> T) -> T {
+        let (most, committed, reserved) = (self.max_ram, self.committed, self.reserved);
+        self.slots.clear();
+        (self.planning, self.committed, self.reserved) = (true, 0, 0);
+        let found = plan(self);
+        self.slots.clear();
+        (self.max_ram, self.committed, self.reserved) = (most, committed, reserved);
+        self.planning = false;
+        found
+    }
+
+    /// Whether nothing but a plan is made ([`Model::planning`]).
+    pub(crate) fn is_planning(&self) -> bool {
+        self.planning
+    }
+
+    /// Forgets all sessions.
+    pub(crate) fn forget_sessions(&mut self) {
+        self.slots.clear();
     }
 
     /// A graph must be one that runs, with the outputs that the recipe names.
@@ -265,8 +302,9 @@ impl Model {
             graph.release();
             (options.max_bytes, options.held_bytes) = (self.max_ram, self.held());
         }
+        options.planning = self.planning;
         let session = Session::with_pool(graph, &shapes, &options, self.pool.clone());
-        let session = session.map_err(|e| least(e, self.max_ram))?;
+        let session = session.map_err(|e| crate::memory::least(e, self.max_ram))?;
         self.slots.insert(key.clone(), vec![Slot { session, constants, image }]);
         Ok(())
     }
@@ -280,7 +318,10 @@ impl Model {
 
     /// Bytes that the process holds, with those that are left free of a limit.
     pub(crate) fn used(&self) -> u64 {
-        held_bytes(self.max_ram)
+        match self.planning {
+            true => self.program + self.max_ram.map_or(0, slack),
+            false => held_bytes(self.max_ram),
+        }
     }
 
     fn sessions(&self) -> impl Iterator<Item = &Session> {
@@ -414,6 +455,8 @@ impl Model {
             max_ram: self.max_ram,
             committed: self.committed,
             reserved: self.reserved,
+            program: self.program,
+            planning: self.planning,
             pool: one,
             parallel_inputs: false,
             watch: self.watch.clone(),
@@ -494,15 +537,5 @@ fn steps_of(slots: &[Slot]) -> Vec<StepInfo> {
 impl From<ampoule_graph::Error> for Error {
     fn from(e: ampoule_graph::Error) -> Self {
         Error::Engine(e.into())
-    }
-}
-
-/// The error of a network that does not fit, with the least limit that would do rather than what it needs under `limit`.
-fn least(error: ampoule_engine::Error, limit: Option<u64>) -> ampoule_engine::Error {
-    match (error, limit) {
-        (ampoule_engine::Error::Memory { needed_mib, limit_mib }, Some(limit)) => {
-            ampoule_engine::Error::Memory { needed_mib: least_mib(needed_mib, limit), limit_mib }
-        }
-        (other, _) => other,
     }
 }

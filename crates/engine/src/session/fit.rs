@@ -79,7 +79,7 @@ pub(super) fn fit(
     let roughly = ROUGHLY * (4 * values.max().unwrap_or(0) + weights) as u64;
     let watched = options.observe.as_ref().map_or(&[][..], |o| &o.names[..]);
     let mut search = Search { isa, pool, options, given, watched, limit, least: u64::MAX };
-    if roughly <= limit {
+    if roughly <= limit && !options.planning {
         let how = search.how(false, WeightRoom::Fastest);
         let lowered = lower(graph, constants, isa, pool, &how)?;
         let plan = search.whole(lowered)?.ok_or_else(|| refused(search.least, options))?;
@@ -87,6 +87,9 @@ pub(super) fn fit(
         return Ok(Fitted { lowered, plan, stream, tiles });
     }
     match search.small(graph, &constants)? {
+        Some(Planned { lowered, plan, stream, tiles, .. }) if options.planning => {
+            Ok(Fitted { lowered, plan, stream, tiles })
+        }
         Some(planned) => search.pack(planned, graph, constants),
         None => Err(refused(search.least, options)),
     }

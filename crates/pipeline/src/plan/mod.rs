@@ -3,6 +3,7 @@
 //! A case goes through stages, each with its own memory; the peak is that of the largest. What the program holds before a
 //! case is measured once, after the model was read. `plan`, `inspect` and the refusals of `run` take their figures here.
 
+mod least;
 mod ledger;
 mod photo;
 mod slide;
@@ -10,10 +11,12 @@ mod volume;
 
 use crate::batch::Batch;
 use crate::case::Case;
+use crate::memory::{least_limit, slack};
 use crate::predict::Planned;
 use crate::prepare::Sizes;
 use crate::recipe::Kind;
-use crate::{Model, Result};
+use crate::{Error, Model, Result};
+use least::with_least;
 use ledger::Ledger;
 use std::path::Path;
 
@@ -72,7 +75,7 @@ pub struct Described {
 
 /// Bytes that a running process holds beyond what it does when it has just read a model: code that is not touched before
 /// (decoders, kernels, writers), stacks of threads, buffers of files.
-const LATER: u64 = 9 << 19;
+pub(crate) const LATER: u64 = 9 << 19;
 
 /// The part of a plan that is added to it for what allocators keep.
 const MARGIN: u64 = 16;
@@ -87,9 +90,9 @@ pub struct Planner {
 }
 
 impl Planner {
-    /// For the model that this process has just read.
-    pub fn new() -> Planner {
-        Planner { program: ampoule_system::figures::rss_bytes().unwrap_or(0) + LATER }
+    /// For a model that this process has read.
+    pub fn new(model: &Model) -> Planner {
+        Planner { program: model.program }
     }
 
     /// Bytes that the process holds before a case.
@@ -97,8 +100,15 @@ impl Planner {
         self.program
     }
 
-    /// Plans a case of `run`, whose options are `batch`, from the headers of its files.
+    /// Plans a case of `run`, whose options are `batch`, from the headers of its files. What does not fit is refused with the
+    /// least limit under which all of it would.
     pub fn case(&self, model: &mut Model, case: &Case, batch: &Batch) -> Result<CasePlan> {
+        let planned = self.of_case(model, case, batch);
+        planned.map_err(|e| with_least(model, e, |m| self.of_case(m, case, batch)))
+    }
+
+    /// The same; what is refused is what the first stage needs that does not fit.
+    pub(crate) fn of_case(&self, model: &mut Model, case: &Case, batch: &Batch) -> Result<CasePlan> {
         crate::read::plain_files(case)?;
         if crate::slides::is_slide(&model.recipe, case) {
             return slide::plan(self, model, case, batch);
@@ -112,8 +122,18 @@ impl Planner {
         }
     }
 
+    /// `error` of a case that was run, with the least limit under which it would, where memory is the reason.
+    pub(crate) fn named(&self, model: &mut Model, case: &Case, batch: &Batch, error: Error) -> Error {
+        with_least(model, error, |m| self.of_case(m, case, batch))
+    }
+
     /// Plans a volume, or a photo, of which only this is known.
     pub fn described(&self, model: &mut Model, image: &Described, batch: &Batch) -> Result<CasePlan> {
+        let planned = self.of_described(model, image, batch);
+        planned.map_err(|e| with_least(model, e, |m| self.of_described(m, image, batch)))
+    }
+
+    fn of_described(&self, model: &mut Model, image: &Described, batch: &Batch) -> Result<CasePlan> {
         let path = Path::new("the image");
         match model.recipe.kind() {
             Kind::Volume => {
@@ -127,19 +147,38 @@ impl Planner {
         }
     }
 
-    /// The plan of what a ledger says, held against what the process held when it read the model.
-    fn closed(&self, ledger: Ledger, (dims, spacing): Grid, network: Planned, voxels: u64) -> CasePlan {
+    /// The plan of what a ledger says, held against what the process held when it read the model. An error where it is above
+    /// the limit, unless the image's content may make it less.
+    fn closed(
+        &self,
+        limit: Option<u64>,
+        ledger: Ledger,
+        (dims, spacing): Grid,
+        network: Planned,
+        voxels: u64,
+    ) -> Result<CasePlan> {
         let most = ledger.stages.iter().map(|s| s.bytes).max().unwrap_or(0);
         let begun = ampoule_system::figures::peak_rss_bytes().unwrap_or(0);
         let macs = network.macs + ledger.macs;
         let all = self.program + most;
-        let peak = (all + all / MARGIN).max(begun);
-        CasePlan { dims, spacing, network, stages: ledger.stages, peak, bound: ledger.bound, voxels, macs }
-    }
-}
-
-impl Default for Planner {
-    fn default() -> Self {
-        Planner::new()
+        let mut peak = (all + all / MARGIN).max(begun);
+        if let Some(limit) = limit.filter(|_| !ledger.bound) {
+            if all + slack(limit) > limit {
+                let figures = [least_limit(all).div_ceil(1 << 20), limit >> 20];
+                return Err(Error::memory("the image and its network", figures));
+            }
+            // A run keeps its limit.
+            peak = peak.min(limit.max(begun));
+        }
+        Ok(CasePlan {
+            dims,
+            spacing,
+            network,
+            stages: ledger.stages,
+            peak,
+            bound: ledger.bound,
+            voxels,
+            macs,
+        })
     }
 }

@@ -68,5 +68,5 @@ pub(super) fn plan(
         let pictures = overlay_bytes(dims[0], dims[1]) * (1 + drawn);
         ledger.note("write", ledger.loaded + labels + pictures + pixels + network.kept);
     }
-    Ok(planner.closed(ledger, (dims, [1.0; 3]), network, pixels))
+    planner.closed(model.max_ram, ledger, (dims, [1.0; 3]), network, pixels)
 }

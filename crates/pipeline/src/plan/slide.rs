@@ -28,5 +28,5 @@ pub(super) fn plan(planner: &Planner, model: &mut Model, case: &Case, batch: &Ba
         labels_at_a_time: model.recipe.label.len(),
         macs: macs * windows as u64,
     };
-    Ok(planner.closed(ledger, (dims, [1.0; 3]), network, size[0] * size[1]))
+    planner.closed(model.max_ram, ledger, (dims, [1.0; 3]), network, size[0] * size[1])
 }

@@ -120,7 +120,7 @@ pub(super) fn plan(
     if !recipe.is_image_level() {
         after(&mut ledger, &recipe, image, batch, &network, v);
     }
-    Ok(planner.closed(ledger, (image.dims, image.spacing), network, v * image.files as u64))
+    planner.closed(model.max_ram, ledger, (image.dims, image.spacing), network, v * image.files as u64)
 }
 
 /// The image's way to the last network, and what the networks before it take.

@@ -6,9 +6,10 @@ use crate::case::Case;
 use crate::claim::Claim;
 use crate::measure::measure;
 use crate::place::Place;
+use crate::plan::Planner;
 use crate::predict::{HeatMap, Predicted, predict};
 use crate::read::{Images, Loaded, load, taken};
-use crate::recipe::{Choice, Recipe, Rule, Task};
+use crate::recipe::{Choice, Kind, Recipe, Rule, Task};
 use crate::record::{Record, State, Written, inputs, millis};
 use crate::write::{Names, Segmented, draws_heat, heat_files, remove_plain, write_all, write_heat};
 use crate::{Error, Fingerprint, Model, Result, Workspace, plausible, post, slides};
@@ -70,6 +71,7 @@ pub(super) fn run_case(
         true => slides::run(model, case, &place, batch, &mut record, &mut claim, on_progress),
         false => in_memory(model, case, &place, batch, &mut record, &mut claim),
     };
+    let made = made.map_err(|e| Planner::new(model).named(model, case, batch, e));
     let recorded = made.and_then(|()| {
         record.peak_rss_mib = crate::peak_rss_bytes().unwrap_or(0) >> 20;
         record.write(&place.record)
@@ -207,6 +209,10 @@ fn in_memory(
     let mut ws = Workspace::default();
     let allowed = model.allowed();
     let recipe = model.recipe.clone();
+    if model.max_ram.is_some() && recipe.kind() == Kind::Image {
+        // A photo's header tells all that it takes, the pictures drawn at the end too, which nobody else asks for.
+        Planner::new(model).of_case(model, case, batch)?;
+    }
     let loaded = load(&recipe, case, batch.frame, allowed, batch.outputs.keep_header)?;
     ws.add("read", begun.elapsed());
     model.go_on()?;

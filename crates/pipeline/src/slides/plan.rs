@@ -29,7 +29,7 @@ pub(super) fn decoders(model: &Model, slide: &Slide) -> Result<usize> {
     // Sums of the thumbnail's pixels, and the thumbnail twice.
     let fixed = own + THUMBNAIL * THUMBNAIL * 22;
     let each = (0..slide.levels.len()).map(|l| tile_bytes(slide, l)).max().unwrap_or(0);
-    enough(fixed + each, limit)?;
+    enough(model, fixed + each, limit)?;
     Ok((((limit - fixed) / each.max(1)) as usize).clamp(1, model.threads()))
 }
 
@@ -40,13 +40,14 @@ fn memory(model: &Model) -> (u64, u64) {
     (own, model.max_ram.unwrap_or_else(free))
 }
 
-fn enough(needed: u64, limit: u64) -> Result<()> {
+fn enough(model: &Model, needed: u64, limit: u64) -> Result<()> {
     if needed <= limit {
         return Ok(());
     }
     let mib = |b: u64| b.div_ceil(1 << 20);
     let (needed_mib, limit_mib) = (mib(needed), mib(limit));
-    Err(Error::Engine(ampoule_engine::Error::Memory { needed_mib, limit_mib }))
+    let error = ampoule_engine::Error::Memory { needed_mib, limit_mib };
+    Err(Error::Engine(crate::memory::least(error, model.max_ram)))
 }
 
 /// Most bytes of blocks at one time when the grid's tiles are added in order. Blocks stay until their row is done.
@@ -125,7 +126,7 @@ pub(super) fn plan(model: &Model, slide: &Slide, grid: &Grid) -> Result<Planned>
     // A classifier has run once already; of other networks nothing is touched yet.
     let first = if model.recipe.is_image_level() { 0 } else { model.arena_bytes() };
     let needed = fixed + window + first;
-    enough(needed, limit)?;
+    enough(model, needed, limit)?;
     let each_worker = model.arena_bytes() + window;
     let workers = (1 + ((limit - needed) / each_worker.max(1)) as usize).min(model.threads());
     let mut rest = limit - needed - each_worker * (workers as u64 - 1);
