@@ -1,11 +1,14 @@
-//! Model folders of GaNDLF, BrainMaGe and nnU-Net v1 give what their own code predicts (scripts/golden_gandlf_models.py,
+//! Models of GaNDLF, BrainMaGe and nnU-Net v1 give what their own code predicts (scripts/golden_gandlf_models.py,
 //! scripts/golden_brainmage.py, scripts/golden_nnunet1.py).
 
 use ampoule_engine::Options;
 use ampoule_imaging::Volume;
 use ampoule_imaging::formats::read_volume;
 use ampoule_imaging::photo::read_labels;
-use ampoule_pipeline::{Batch, Model, OutputOptions, Progress, collect, run_cases};
+use ampoule_imaging::postprocess::{Select, Ties, keep_largest};
+use ampoule_imaging::regions::Connectivity;
+use ampoule_pipeline::{Batch, Model, OutputOptions, Progress, Recipe, collect, run_cases};
+use ampoule_zoo::{Folders, locate};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -24,17 +27,24 @@ fn golden(kind: &str, name: &str) -> PathBuf {
 
 /// The model of a golden folder, which may be an archive, with what was noted.
 fn model(from: &Path) -> (Model, Vec<String>) {
-    let folder = from.join("model");
-    let path = if folder.is_dir() { folder } else { from.join("model.zip") };
+    let kinds = ["model", "model.zip"].map(|n| from.join(n));
+    let path = kinds.into_iter().find(|p| p.exists()).unwrap();
     let opened = ampoule_zoo::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    of(opened, None, &path)
+}
+
+fn of(opened: ampoule_zoo::Opened, recipe: Option<&str>, path: &Path) -> (Model, Vec<String>) {
     let options = Options { isa: ampoule_testing::asked_tier(), ..Default::default() };
-    let model = Model::from_graph(opened.graph, None, opened.sha256, options);
+    let model = Model::from_graph(opened.graph, recipe, opened.sha256, options);
     (model.unwrap_or_else(|e| panic!("{}: {e}", path.display())), opened.notes)
 }
 
 /// Runs a golden case into a folder, and gives what was noted of the model.
 fn run(from: &Path, out: &Path) -> Vec<String> {
-    let (mut model, notes) = model(from);
+    run_model(model(from), from, out)
+}
+
+fn run_model((mut model, notes): (Model, Vec<String>), from: &Path, out: &Path) -> Vec<String> {
     let found = collect(&model.recipe, &[from.join("case")], None).unwrap();
     let outputs = OutputOptions { probabilities: true, ..Default::default() };
     let batch = Batch { outputs, ..Default::default() };
@@ -316,6 +326,37 @@ fn brains_are_found_as_brainmage_does() {
     let notes = run(&from, d.path());
     assert!(notes.iter().all(|n| !n.contains("not been compared")), "{notes:?}");
     labels_agree(&from, d.path());
+}
+
+/// A part model of TotalSegmentator with the names of the task `body`; its extremities are a ball below 50 ml.
+#[test]
+fn the_body_is_one_piece_without_crumbs() {
+    let golden =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../cli/tests/golden/frameworks/totalsegmentator");
+    let d = tempfile::tempdir().unwrap();
+    let part = &files(&golden.join("model"), |n| n.starts_with("Dataset850"))[0];
+    let part = &files(part, |n| n.ends_with("3d_fullres"))[0];
+    let to = d.path().join("weights/Dataset299_body").join(part.file_name().unwrap());
+    copied(part, &to, &["plans.json", "dataset.json"]);
+    copied(&part.join("fold_0"), &to.join("fold_0"), &["checkpoint_final.pth"]);
+    let text = std::fs::read_to_string(to.join("dataset.json")).unwrap();
+    let named = text.replace("\"spleen\"", "\"body_trunc\"").replace("\"liver\"", "\"body_extremities\"");
+    std::fs::write(to.join("dataset.json"), named).unwrap();
+    let folders = Folders { models: None, weights: Some(d.path().join("weights")) };
+    let open = || locate("totalsegmentator-body", &folders).unwrap().open(&[]).unwrap();
+    let text = open().graph.meta(ampoule_pipeline::RECIPE_KEY).unwrap().to_owned();
+    let mut bare = Recipe::parse(&text, "recipe").unwrap();
+    assert_eq!(bare.postprocess.len(), 2, "{text}");
+    bare.postprocess.clear();
+    let (kept, all) = (d.path().join("kept"), d.path().join("all"));
+    run_model(of(open(), None, &to), &golden, &kept);
+    run_model(of(open(), Some(&bare.to_text()), &to), &golden, &all);
+    let mask = |out: &Path| values(&files(out, |n| n.ends_with("_mask.nii.gz"))[0]);
+    let (kept, all) = (mask(&kept), mask(&all));
+    assert!(all.data.contains(&1.0) && all.data.contains(&2.0));
+    let mut trunk = Volume { dims: all.dims, data: all.data.iter().map(|v| u16::from(*v == 1.0)).collect() };
+    keep_largest(&mut trunk, Select::Label(1), Connectivity::Faces, Ties::First);
+    assert!(kept.data.iter().zip(&trunk.data).all(|(k, t)| *k == f32::from(*t)));
 }
 
 #[test]

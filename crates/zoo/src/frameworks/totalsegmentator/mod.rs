@@ -8,7 +8,7 @@ use super::{Found, Opened};
 use crate::architectures::checked;
 use crate::{Error, Result};
 use ampoule_graph::build::Builder;
-use ampoule_pipeline::recipe::{Across, Back, Label, Method, SpacingRule, Step};
+use ampoule_pipeline::recipe::{Across, Back, Label, Method, Neighbours, Post, PostStep, SpacingRule, Step};
 use ampoule_pipeline::{RECIPE_KEY, Recipe};
 use std::path::Path;
 pub use tasks::{PREFIX, Task, task, tasks};
@@ -47,10 +47,29 @@ fn built(task: &Task, files: &Files) -> Result<Found> {
         // TotalSegmentator keeps resampled images as whole numbers.
         Step::Truncate {},
     ];
+    let after = after_steps(task, &recipe);
+    if !after.is_empty() {
+        notes.push("components are counted on the image's own grid; TotalSegmentator counts them before labels return to it".into());
+    }
+    recipe.postprocess.extend(after);
     let mut graph = checked(b.finish())?;
     graph.set_meta(RECIPE_KEY, recipe.to_text());
     graph.set_meta("ampoule.source", format!("TotalSegmentator, {}", task.name));
     Ok(Found { graph, notes })
+}
+
+/// What TotalSegmentator always does to the labels of a task.
+fn after_steps(task: &Task, recipe: &Recipe) -> Vec<Post> {
+    /// Volume in mm³ from which a piece of the extremities stays.
+    const LEAST: f64 = 50_000.0;
+    let neighbours = Neighbours::Faces;
+    let steps = [
+        ("body_trunc", PostStep::Largest { neighbours }),
+        ("body_extremities", PostStep::RemoveSmall { neighbours, voxels: None, mm: Some(LEAST) }),
+    ];
+    let has = |name: &str| task.name.starts_with("body") && recipe.foreground().any(|l| l.name == name);
+    let post = |(name, step): (&str, PostStep)| Post { step, labels: vec![name.to_owned()], together: false };
+    steps.into_iter().filter(|(name, _)| has(name)).map(post).collect()
 }
 
 /// The trained configuration of the data set with this number.
