@@ -205,6 +205,17 @@ impl Error {
         self
     }
 
+    /// The same with the file that does not fit into memory, where it names none.
+    pub(crate) fn about(self, path: &Path) -> Error {
+        match self {
+            Error::Memory { what, needed_mib, limit_mib } => {
+                let what = format!("{}: {what}", path.display());
+                Error::Memory { what, needed_mib, limit_mib }
+            }
+            other => other,
+        }
+    }
+
     /// The same where `held` bytes more are held, of a limit that is `most` in all.
     pub(crate) fn with_held(self, held: u64, most: Option<u64>) -> Error {
         // A part of what is added to a limit is left free.

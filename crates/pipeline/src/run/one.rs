@@ -211,7 +211,8 @@ fn in_memory(
     let recipe = model.recipe.clone();
     if model.max_ram.is_some() && recipe.kind() == Kind::Image {
         // A photo's header tells all that it takes, the pictures drawn at the end too, which nobody else asks for.
-        Planner::new(model).of_case(model, case, batch)?;
+        let planned = Planner::new(model).of_case(model, case, batch);
+        planned.map_err(|e| case.files.iter().take(1).fold(e, |e, file| e.about(file)))?;
     }
     let loaded = load(&recipe, case, batch.frame, allowed, batch.outputs.keep_header)?;
     ws.add("read", begun.elapsed());
