@@ -219,7 +219,7 @@ impl Error {
     /// The same where `held` bytes more are held, of a limit that is `most` in all.
     pub(crate) fn with_held(self, held: u64, most: Option<u64>) -> Error {
         // A part of what is added to a limit is left free.
-        let held = most.map_or(held, |_| crate::memory::least_more(held)).div_ceil(1 << 20);
+        let held = most.map_or(held, |_| crate::slack::least_more(held)).div_ceil(1 << 20);
         let limit = |told: u64| most.map_or(told, |m| m >> 20);
         match self {
             Error::Memory { what, needed_mib, limit_mib } => {

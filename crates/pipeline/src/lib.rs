@@ -41,6 +41,7 @@ mod results;
 mod run;
 mod series;
 mod shard;
+mod slack;
 mod slides;
 mod table;
 mod tensor;

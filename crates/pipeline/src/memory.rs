@@ -1,6 +1,7 @@
 //! How much memory this process may take: what its user allows, else what its container does.
 
 use crate::Error;
+use crate::slack::{least_limit, slack};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -97,23 +98,6 @@ pub fn ask_memory(file: &Path, what: &str, bytes: u64) -> crate::Result<()> {
 /// Bytes that this process holds, with those that are left free of its `limit`.
 pub fn held_bytes(limit: Option<u64>) -> u64 {
     ampoule_system::figures::rss_bytes().unwrap_or(0) + limit.map_or(0, slack)
-}
-
-/// Bytes of a limit that are left free for what no plan knows: pictures, tables, decoders' buffers and what the allocator
-/// keeps.
-pub(crate) fn slack(limit: u64) -> u64 {
-    (8 << 20) + limit / 32
-}
-
-/// The least limit that leaves so many bytes when [`slack`] is taken off it.
-pub(crate) fn least_limit(bytes: u64) -> u64 {
-    // The slack is 8 MiB and a 32nd.
-    bytes.saturating_add(8 << 20).div_ceil(31).saturating_mul(32)
-}
-
-/// What is to be added to a limit for `bytes` more.
-pub(crate) fn least_more(bytes: u64) -> u64 {
-    least_limit(bytes) - least_limit(0)
 }
 
 /// The least limit in MiB where a plan within `limit` needs `needed_mib`, the slack of that limit included.

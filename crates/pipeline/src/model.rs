@@ -2,8 +2,9 @@
 
 mod shape;
 
-use crate::memory::{Allowance, held_bytes, slack};
+use crate::memory::{Allowance, held_bytes};
 use crate::recipe::{Activation, Network};
+use crate::slack::{LATER, slack};
 use crate::watch::Watch;
 use crate::{Error, Recipe, Result};
 use ampoule_engine::{Options, Pool, Precision, Session, StepInfo};
@@ -151,7 +152,7 @@ impl Model {
     /// Notes what the process holds now that the model is read. Pages of its file come back as weights are packed.
     fn note_program(&mut self) {
         self.graphs.iter().for_each(Graph::release);
-        self.program = ampoule_system::figures::rss_bytes().unwrap_or(0) + crate::plan::LATER;
+        self.program = ampoule_system::figures::rss_bytes().unwrap_or(0) + LATER;
     }
 
     /// What `plan` says where no weights are packed, nothing is run, and the process holds what it did when the model had been

@@ -11,10 +11,10 @@ mod volume;
 
 use crate::batch::Batch;
 use crate::case::Case;
-use crate::memory::{least_limit, slack};
 use crate::predict::Planned;
 use crate::prepare::Sizes;
 use crate::recipe::Kind;
+use crate::slack::{least_limit, slack};
 use crate::{Error, Model, Result};
 use least::with_least;
 use ledger::Ledger;
@@ -72,10 +72,6 @@ pub struct Described {
     /// Files of the case.
     pub files: usize,
 }
-
-/// Bytes that a running process holds beyond what it does when it has just read a model: code that is not touched before
-/// (decoders, kernels, writers), stacks of threads, buffers of files.
-pub(crate) const LATER: u64 = 9 << 19;
 
 /// The part of a plan that is added to it for what allocators keep.
 const MARGIN: u64 = 16;

@@ -6,8 +6,9 @@ mod sizes;
 
 use crate::Error;
 use crate::grid::{Change, GridHistory};
-use crate::memory::{Allowance, slack};
+use crate::memory::Allowance;
 use crate::recipe::{Cascade, Colours, PadMode, SpacingRule, Step};
+use crate::slack::slack;
 use ampoule_imaging::normalise::range::least_and_most;
 use ampoule_imaging::photo::{Filter, Photo, channels_of_levels};
 use ampoule_imaging::{Volume, pad};
