@@ -98,6 +98,8 @@ impl Lower<'_> {
 
     /// The faster of plain products and, where the CPU multiplies bfloat16 fast enough, of products of split values.
     pub(super) fn direct(&self, spec: Spec, how: How) -> Conv {
+        // Copies take scratch, of which there is none to spare where memory is short.
+        let how = How { padded: self.compact().then_some(false), ..how };
         let plain = Conv::planned(spec, self.isa, how);
         let terms = match self.precision {
             Precision::Fp32 => Some(SPLIT),

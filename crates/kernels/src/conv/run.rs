@@ -212,7 +212,7 @@ impl Conv {
         let residual_row = self.spec.residual.map_or(0, |r| r.strides[axis] as isize);
         let size_c = self.spec.elems[1].size();
         let size_r = self.spec.quantized.map_or(size_c, |q| q.residual.0.size());
-        let mut waiting = Waiting::new();
+        let mut stored = self.how.stored.map(|stored| (Waiting::new(), stored));
         let (mut first, mut offset) = (0, 0);
         for (i, panel) in weights.panels.iter().enumerate() {
             let (column, base) = (first, offset);
@@ -269,8 +269,8 @@ impl Conv {
                     // SAFETY: segments hold only positions whose taps lie inside the input; the
                     // rest is the caller's.
                     unsafe {
-                        match self.how.stored {
-                            Some(stored) => waiting.run(self.isa, panel, &args, stored),
+                        match &mut stored {
+                            Some((waiting, stored)) => waiting.run(self.isa, panel, &args, *stored),
                             None => (panel.run)(&args),
                         }
                     }
