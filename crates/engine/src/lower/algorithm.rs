@@ -98,8 +98,6 @@ impl Lower<'_> {
 
     /// The faster of plain products and, where the CPU multiplies bfloat16 fast enough, of products of split values.
     pub(super) fn direct(&self, spec: Spec, how: How) -> Conv {
-        // Copies take scratch, of which there is none to spare where memory is short.
-        let how = How { padded: self.compact().then_some(false), ..how };
         let plain = Conv::planned(spec, self.isa, how);
         let terms = match self.precision {
             Precision::Fp32 => Some(SPLIT),
@@ -109,7 +107,9 @@ impl Lower<'_> {
         };
         let floats = spec.quantized.is_none() && spec.elems[0] == Elem::F32;
         let Some(terms) = terms.filter(|_| floats) else { return plain };
-        if self.compact() || gemm::micro_kernels(self.isa, Operand::Bf16).next().is_none() {
+        // One term takes less than float32, and is what a run without a limit has.
+        let heavy = terms.terms() > 1 && self.compact();
+        if heavy || gemm::micro_kernels(self.isa, Operand::Bf16).next().is_none() {
             return plain;
         }
         let split = Conv::planned(spec, self.isa, How { split: Some(terms), ..how });
