@@ -350,7 +350,7 @@ impl<E: Element, O: Element> Rows<'_, E, O> {
                 self.lanes::<V, true, N>(k, V::LANES, [y, x], done, taps);
                 k += V::LANES;
             }
-            if k < c {
+            if const { V::LANES > 1 } && k < c {
                 self.lanes::<V, false, N>(k, c - k, [y, x], done, taps);
             }
         }

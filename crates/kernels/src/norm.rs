@@ -264,21 +264,23 @@ impl<E: Element, O: Element> Body for Affine<'_, E, O> {
     type Out = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let slope = match self.act {
-            Act::None => Some(1.0),
-            Act::Leaky(s) if (0.0..=1.0).contains(&s) => Some(s),
-            Act::Leaky(_) | Act::Clamp(..) => None,
-        };
         // SAFETY: passed on from the caller.
         unsafe {
-            match (slope, self.residual.0.is_null()) {
-                (Some(s), true) if O::ELEM == Elem::U8 && s == 1.0 => self.all::<V, { way::CODE }>(s),
-                (Some(s), true) if O::ELEM == Elem::U8 => self.all::<V, { way::LEAKY }>(s),
-                (Some(s), false) if O::ELEM == Elem::U8 && self.stored.0 == Elem::U8 => {
-                    self.all::<V, { way::ADDED }>(s)
+            // A block that is known to be left out is not compiled for types it is not meant for.
+            if const { O::ELEM.is_u8() } {
+                let slope = match self.act {
+                    Act::None => Some(1.0),
+                    Act::Leaky(s) if (0.0..=1.0).contains(&s) => Some(s),
+                    Act::Leaky(_) | Act::Clamp(..) => None,
+                };
+                match (slope, self.residual.0.is_null()) {
+                    (Some(s), true) if s == 1.0 => return self.all::<V, { way::CODE }>(s),
+                    (Some(s), true) => return self.all::<V, { way::LEAKY }>(s),
+                    (Some(s), false) if self.stored.0 == Elem::U8 => return self.all::<V, { way::ADDED }>(s),
+                    (Some(_), false) | (None, _) => {}
                 }
-                _ => self.all::<V, { way::GENERAL }>(1.0),
             }
+            self.all::<V, { way::GENERAL }>(1.0)
         }
     }
 }
@@ -293,7 +295,7 @@ impl<E: Element, O: Element> Affine<'_, E, O> {
         while k < c {
             // SAFETY: k + m <= c and all pixels are valid.
             unsafe {
-                if k + V::LANES <= c {
+                if const { V::LANES == 1 } || k + V::LANES <= c {
                     self.channels::<V, WAY, true>(k, V::LANES, slope);
                 } else {
                     self.channels::<V, WAY, false>(k, c - k, slope);

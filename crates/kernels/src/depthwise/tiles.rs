@@ -80,7 +80,7 @@ impl<E: Element, O: Element> Tiles<'_, E, O> {
                 for k in (0..c).step_by(V::LANES) {
                     // SAFETY: the table leads to pixels of the input or the one outside; outputs of the item.
                     unsafe {
-                        if k + V::LANES <= c {
+                        if const { V::LANES == 1 } || k + V::LANES <= c {
                             self.tile::<V, K, S, true>(seen, (k, V::LANES), ([y, x], count));
                         } else {
                             self.tile::<V, K, S, false>(seen, (k, c - k), ([y, x], count));

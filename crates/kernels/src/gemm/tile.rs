@@ -21,9 +21,9 @@ pub(super) unsafe fn rows<T: Tile, const MR: usize>(args: &GemmArgs) {
     macro_rules! pick {
         ($($m:literal)*) => {
             match args.m {
-                // Row counts beyond MR are never asked for; the guard keeps them from being compiled.
+                // Row counts beyond MR are never asked for; a guard that is constant keeps them from being compiled.
                 // SAFETY: passed on from the caller.
-                $($m if $m <= MR => unsafe { T::run::<$m>(args) },)*
+                $($m if const { $m <= MR } => unsafe { T::run::<$m>(args) },)*
                 // Rows that are left out would be a wrong result in silence, in every build.
                 _ => unreachable!("{} rows in a tile of {MR}", args.m),
             }

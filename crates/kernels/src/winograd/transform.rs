@@ -214,7 +214,7 @@ impl<E: Element, D: Element, const T: usize> Body for Gather<'_, E, D, T> {
                 }
                 k += V::LANES;
             }
-            if k < c {
+            if const { V::LANES > 1 } && k < c {
                 let act = self.prologue.map_or(Act::None, |f| f.act);
                 self.lanes::<V, false, true>(k, c - k, act);
             }
