@@ -20,7 +20,7 @@ cargo clippy --quiet --workspace --all-targets -- -D warnings
 echo "== docs"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
 
-cargo build --quiet --workspace --all-targets
+cargo test --quiet --workspace --no-run
 built=${CARGO_TARGET_DIR:-target}/debug
 
 # The registry of kernels decides which feature sets must run: those of this CPU that run something as no

@@ -48,6 +48,8 @@ pub enum Border {
     /// SimpleITK's and so torchio's: up to half a voxel beyond the last centre the edge voxel (for
     /// cubic, the mirrored volume), zero from there.
     Buffer,
+    /// FreeSurfer's: from the first centre to one voxel beyond the last, where the edge voxel continues; zero elsewhere.
+    Beyond,
 }
 
 /// `skimage.transform.resize(v, to, order, mode, anti_aliasing)`, clipping included.
@@ -188,7 +190,7 @@ pub fn gaussian(v: &Volume<f32>, axis: usize, sigma: f64, border: Border) -> Vol
                 match border {
                     Border::Mirror => sum += w * line[crate::pad::reflect(i, n) as usize],
                     Border::Zero if !(0..n).contains(&i) => {}
-                    Border::Edge | Border::Zero | Border::Buffer => {
+                    Border::Edge | Border::Zero | Border::Buffer | Border::Beyond => {
                         sum += w * line[i.clamp(0, n - 1) as usize]
                     }
                 }
@@ -219,7 +221,8 @@ mod tests {
         for dims in [[1, 1, 1], [2, 1, 3], [5, 4, 3], [0, 2, 2]] {
             let v = Volume::filled(dims, 2f32);
             for order in [Order::Nearest, Order::Linear, Order::Cubic] {
-                for border in [Border::Edge, Border::Zero, Border::Mirror, Border::Buffer] {
+                for border in [Border::Edge, Border::Zero, Border::Mirror, Border::Buffer, Border::Beyond]
+                {
                     for (first, step) in lines {
                         let c = [Coordinates::Line { first, step }; 3];
                         assert_eq!(sample(&v, [3, 2, 4], c, order, border).dims, [3, 2, 4]);

@@ -24,6 +24,8 @@ pub enum Rule {
     /// `scipy.ndimage.zoom` by `from/to`: `round(n·from/to)`, halves to even; outer centres
     /// coincide. Cubic mirrors at the border, as scipy does by default.
     Zoom,
+    /// FreeSurfer's `surfa`: `ceil(n·from/to)` voxels about the same centre, which it takes to be at voxel `n/2`.
+    FreeSurfer,
 }
 
 /// Why there is no grid.
@@ -64,6 +66,12 @@ pub fn grid(rule: Rule, dims: [usize; 3], from: [f64; 3], to: [f64; 3]) -> Resul
     if let Some(&bad) = from.iter().chain(&to).find(|s| !(s.is_finite() && **s > 0.0)) {
         return Err(SpacingError::NotPositive(bad));
     }
+    // What differs by less is not resampled at all by FreeSurfer.
+    const SAME: f64 = 1e-5;
+    let to = match rule {
+        Rule::FreeSurfer if from.iter().zip(&to).all(|(f, t)| (f - t).abs() <= SAME) => from,
+        _ => to,
+    };
     let mut out = Grid {
         from: dims,
         dims,
@@ -72,6 +80,7 @@ pub fn grid(rule: Rule, dims: [usize; 3], from: [f64; 3], to: [f64; 3]) -> Resul
             Rule::NnUnet | Rule::Monai => Border::Edge,
             Rule::Zoom => Border::Mirror,
             Rule::TorchIo | Rule::TorchIoCorner | Rule::SimpleItk => Border::Buffer,
+            Rule::FreeSurfer => Border::Beyond,
         },
         rounding: if rule == Rule::Monai { Rounding::HalfEven } else { Rounding::HalfUp },
     };
@@ -95,6 +104,7 @@ fn size(rule: Rule, n: usize, from: f64, to: f64) -> f64 {
         Rule::Monai => ((voxels - 1.0) * (from / to) + 1.0).round_ties_even(),
         Rule::TorchIo => (voxels * from / to).floor(),
         Rule::TorchIoCorner => (voxels * from / to).ceil(),
+        Rule::FreeSurfer => (from * voxels / to).ceil(),
         Rule::SimpleItk => (voxels * from / to).round_ties_even(),
         Rule::Zoom => (voxels * (from / to)).round_ties_even(),
     }
@@ -109,6 +119,7 @@ fn coordinates(rule: Rule, n: usize, size: f64, step: f64) -> Coordinates {
             Coordinates::Line { first: (n as f64 - 1.0) / 2.0 - (size - 1.0) / 2.0 * step, step }
         }
         Rule::TorchIoCorner => Coordinates::Line { first: 0.5 * (step - 1.0), step },
+        Rule::FreeSurfer => Coordinates::Line { first: n as f64 / 2.0 - size / 2.0 * step, step },
     }
 }
 
@@ -150,8 +161,15 @@ impl Grid {
 mod tests {
     use super::*;
 
-    const RULES: [Rule; 6] =
-        [Rule::NnUnet, Rule::Monai, Rule::TorchIo, Rule::TorchIoCorner, Rule::SimpleItk, Rule::Zoom];
+    const RULES: [Rule; 7] = [
+        Rule::NnUnet,
+        Rule::Monai,
+        Rule::TorchIo,
+        Rule::TorchIoCorner,
+        Rule::SimpleItk,
+        Rule::Zoom,
+        Rule::FreeSurfer,
+    ];
 
     #[test]
     fn bad_spacings_are_refused() {

@@ -1,5 +1,5 @@
-//! Models of GaNDLF, BrainMaGe and nnU-Net v1 give what their own code predicts (scripts/golden_gandlf_models.py,
-//! scripts/golden_brainmage.py, scripts/golden_nnunet1.py).
+//! Models of GaNDLF, BrainMaGe, SynthStrip and nnU-Net v1 give what their own code predicts (scripts/golden_gandlf_models.py,
+//! scripts/golden_brainmage.py, scripts/golden_synthstrip.py, scripts/golden_nnunet1.py).
 
 use ampoule_engine::Options;
 use ampoule_imaging::Volume;
@@ -326,6 +326,17 @@ fn brains_are_found_as_brainmage_does() {
     let notes = run(&from, d.path());
     assert!(notes.iter().all(|n| !n.contains("not been compared")), "{notes:?}");
     labels_agree(&from, d.path());
+}
+
+#[test]
+fn brains_are_found_as_synthstrip_does() {
+    let weights = golden("synthstrip", "synthstrip.1.pt");
+    for name in ["thick", "uneven"] {
+        let (from, d) = (golden("synthstrip", name), tempfile::tempdir().unwrap());
+        run_model(of(ampoule_zoo::open(&weights).unwrap(), None, &weights), &from, d.path());
+        labels_agree(&from, d.path());
+        scores_agree(&from, d.path(), 0.0);
+    }
 }
 
 /// A part model of TotalSegmentator with the names of the task `body`; its extremities are a ball below 50 ml.

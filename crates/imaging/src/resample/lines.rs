@@ -29,7 +29,7 @@ impl Kernel {
         let extension = match (cubic, border) {
             (false, _) => 1,
             (true, Border::Edge | Border::Zero) => SPLINE_PAD,
-            (true, Border::Mirror | Border::Buffer) => 2,
+            (true, Border::Mirror | Border::Buffer | Border::Beyond) => 2,
         };
         let tap = |&x: &f64| match place(x, n, cubic, border) {
             None => Tap { first: 0, weights: [0.0; 4] },
@@ -61,7 +61,7 @@ impl Kernel {
         } else {
             let (before, after) = match self.border {
                 Border::Zero => (0.0, 0.0),
-                Border::Edge | Border::Mirror | Border::Buffer => (line[0], line[n - 1]),
+                Border::Edge | Border::Mirror | Border::Buffer | Border::Beyond => (line[0], line[n - 1]),
             };
             scratch.resize(e, before);
             scratch.extend_from_slice(line);
@@ -97,8 +97,9 @@ fn place(x: f64, n: usize, cubic: bool, border: Border) -> Option<f64> {
             at.is_finite().then_some(if at <= last { at } else { 2.0 * last - at })
         }
         Border::Buffer if !(x >= -0.5 && x < last + 0.5) => None,
-        Border::Buffer if cubic => Some(x),
-        Border::Buffer => Some(x.clamp(0.0, last)),
+        Border::Beyond if !(x >= 0.0 && x < last + 1.0) => None,
+        Border::Buffer | Border::Beyond if cubic => Some(x),
+        Border::Buffer | Border::Beyond => Some(x.clamp(0.0, last)),
     }
 }
 
@@ -227,7 +228,7 @@ mod tests {
         for n in [1, 2, 3, 5, 30, 100] {
             let line: Vec<f64> = (0..n).map(|i| (i as f64 * 0.7).sin() * 10.0 + i as f64).collect();
             let positions: Vec<f64> = (0..n).map(|i| i as f64).collect();
-            for border in [Border::Edge, Border::Zero, Border::Mirror, Border::Buffer] {
+            for border in [Border::Edge, Border::Zero, Border::Mirror, Border::Buffer, Border::Beyond] {
                 let mut out = vec![0.0; n];
                 Kernel::new(&positions, n, true, border).apply(&line, &mut Vec::new(), &mut out);
                 for (a, b) in line.iter().zip(&out) {

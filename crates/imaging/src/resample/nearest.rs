@@ -48,6 +48,7 @@ pub fn nearest_at(positions: &[f64], n: usize, border: Border, rounding: Roundin
             Border::Edge | Border::Mirror => n > 0 && !x.is_nan(),
             Border::Zero => index >= 0.0 && index <= last,
             Border::Buffer => x >= -0.5 && x < last + 0.5,
+            Border::Beyond => x >= 0.0 && x < n as f64,
         };
         let index = if border == Border::Mirror && index.abs() < 1e15 {
             reflect(index as i64, n as i64) as f64

@@ -134,7 +134,8 @@ pub(super) fn resample(image: &mut Image, change: Option<Changed>, how: &How) ->
             | SpacingRule::Torchio
             | SpacingRule::TorchioCorner
             | SpacingRule::Simpleitk
-            | SpacingRule::Zoom,
+            | SpacingRule::Zoom
+            | SpacingRule::Freesurfer,
             _,
         ) => grid.resample(v, order),
     });
@@ -144,7 +145,8 @@ pub(super) fn resample(image: &mut Image, change: Option<Changed>, how: &How) ->
         | SpacingRule::Torchio
         | SpacingRule::TorchioCorner
         | SpacingRule::Simpleitk
-        | SpacingRule::Zoom => nearest(&m, to),
+        | SpacingRule::Zoom
+        | SpacingRule::Freesurfer => nearest(&m, to),
     });
     Ok(())
 }

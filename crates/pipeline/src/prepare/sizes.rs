@@ -42,7 +42,8 @@ impl Sizes {
                     | SpacingRule::Monai
                     | SpacingRule::Torchio
                     | SpacingRule::TorchioCorner
-                    | SpacingRule::Zoom => Return::Corner(*back),
+                    | SpacingRule::Zoom
+                    | SpacingRule::Freesurfer => Return::Corner(*back),
                 });
                 Some((Change::Scale { from, to, back, slices: None }, scaled))
             }
@@ -106,7 +107,8 @@ impl Sizes {
             | SpacingRule::Torchio
             | SpacingRule::TorchioCorner
             | SpacingRule::Simpleitk
-            | SpacingRule::Zoom => Return::At { there: grid.coordinates[i], linear },
+            | SpacingRule::Zoom
+            | SpacingRule::Freesurfer => Return::At { there: grid.coordinates[i], linear },
         });
         let there = separate.and_then(|t| lowres_axis(own, wanted, t));
         let slices = there.filter(|_| rule == SpacingRule::Nnunet);
@@ -154,5 +156,6 @@ pub(super) fn ruled(r: SpacingRule) -> spacing::Rule {
         SpacingRule::TorchioCorner => spacing::Rule::TorchIoCorner,
         SpacingRule::Simpleitk => spacing::Rule::SimpleItk,
         SpacingRule::Zoom => spacing::Rule::Zoom,
+        SpacingRule::Freesurfer => spacing::Rule::FreeSurfer,
     }
 }

@@ -72,6 +72,8 @@ choices! {
         Simpleitk = "simpleitk",
         /// `scipy.ndimage.zoom`: the centres of the outer voxels coincide.
         Zoom = "zoom",
+        /// FreeSurfer's `surfa`: the middles of the images coincide, taken to be at half the number of voxels.
+        Freesurfer = "freesurfer",
     }
 }
 

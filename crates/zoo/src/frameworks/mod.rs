@@ -12,6 +12,7 @@ mod hub;
 mod monai;
 mod named;
 mod nnunet;
+mod synthstrip;
 pub(crate) mod totalsegmentator;
 mod unknown;
 mod wsinfer;

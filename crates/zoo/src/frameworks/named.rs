@@ -1,7 +1,7 @@
 //! Files of weights alone, whose architecture a name tells: the checkpoint's own `arch`, as training scripts of timm and
 //! torchvision write it, or the file's.
 
-use super::Opened;
+use super::{Opened, synthstrip};
 use crate::architectures::vision;
 use crate::torch::budget;
 use crate::{Error, Result, Weights};
@@ -25,7 +25,7 @@ fn of_file(path: &Path) -> Option<String> {
         while let Some(rest) = ENDS.iter().find_map(|e| name.strip_suffix(e)) {
             name = rest;
         }
-        vision::knows(name).then(|| name.to_owned())
+        (name == synthstrip::NAME || vision::knows(name)).then(|| name.to_owned())
     })
 }
 
@@ -40,9 +40,16 @@ pub(super) fn open(path: &Path) -> Result<Option<Opened>> {
         (None, None) => return Ok(None),
     };
     let weights = Weights::of(read.state(false).map_err(about)?.tensors);
-    let Some(mut graph) = vision::build(&name, weights).map_err(|e| e.about(path))? else { return Ok(None) };
-    graph.set_meta("ampoule.source", name.clone());
-    let notes = vec![format!("{}: opened as {name}, by {whose}", path.display())];
+    let mut notes = vec![format!("{}: opened as {name}, by {whose}", path.display())];
+    let about = |e: Error| e.about(path);
+    let mut graph = if name == synthstrip::NAME {
+        notes.push(synthstrip::NOTE.into());
+        synthstrip::build(weights).map_err(about)?
+    } else {
+        let Some(graph) = vision::build(&name, weights).map_err(about)? else { return Ok(None) };
+        graph
+    };
+    graph.set_meta("ampoule.source", name);
     Ok(Some(Opened { graph, sha256: ampoule_pipeline::sha256_file(path)?, notes }))
 }
 
@@ -57,6 +64,8 @@ mod tests {
         assert_eq!(of("efficientnet_b0_rwightman-7f5810bc.pth").as_deref(), Some("efficientnet_b0"));
         assert_eq!(of("unet-resnet34_best.pt").as_deref(), Some("unet-resnet34"));
         assert_eq!(of("unet-efficientnet-b0.safetensors").as_deref(), Some("unet-efficientnet-b0"));
+        assert_eq!(of("synthstrip.1.pt").as_deref(), Some("synthstrip"));
+        assert_eq!(of("synthstrip.nocsf.1.pt").as_deref(), Some("synthstrip"));
         assert_eq!(of("model_best.pth.tar"), None);
         assert_eq!(of("resnetblur50.pth"), None);
     }
