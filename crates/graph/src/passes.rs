@@ -41,7 +41,8 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "simplify_powers", run: powers::simplify_powers },
     Pass { name: "pool_means", run: powers::pool_means },
     Pass { name: "recognise_activations", run: activations::recognise },
-    Pass { name: "recognise_norms", run: spelled_norms::recognise },
+    Pass { name: "recognise_group_norms", run: spelled_norms::recognise_groups },
+    Pass { name: "recognise_layer_norms", run: spelled_norms::recognise_layers },
     Pass { name: "join_responses", run: response_norms::join },
     Pass { name: "pad_into_window", run: windows::pad_into_window },
     Pass { name: "fold_batch_norm", run: norms::fold_batch_norm },
@@ -75,7 +76,7 @@ pub fn fold(graph: &mut Graph) -> Result<Counts> {
 /// Passes that take parameters away that training changes, join what it has gradients for, or move quantized values about.
 const FINAL: [&str; 7] = [
     "fold_batch_norm_of_rows",
-    "recognise_norms",
+    "recognise_layer_norms",
     "fold_batch_norm",
     "fold_affine",
     "fold_columns",
@@ -86,6 +87,11 @@ const FINAL: [&str; 7] = [
 /// Simplifies a graph that is to be trained: normalisations keep their parameters.
 pub fn trainable(graph: &mut Graph) -> Result<Counts> {
     run(graph, usize::MAX, |p| !FINAL.contains(&p.name))
+}
+
+/// Simplifies a graph that [`trainable`] made once more, now that more sizes are known: its parameters keep their names.
+pub fn trained(graph: &mut Graph) -> Result<Counts> {
+    run(graph, usize::MAX, |p| !FINAL.contains(&p.name) && p.name != "recognise_group_norms")
 }
 
 /// Patterns that nodes of an optimized graph nearly make, with the reason why they do not: one a node at most.

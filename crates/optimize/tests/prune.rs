@@ -70,14 +70,27 @@ fn classifier() -> Graph {
     n.b.finish()
 }
 
-/// Channels that are normalised in groups: four of four channels after a sum, and each by itself.
-fn grouped() -> Graph {
+/// Channels that are normalised in groups: four of four channels after a sum, and each by itself; as one operator, or as the
+/// exporters of PyTorch spell it.
+fn grouped(spelled: bool) -> Graph {
     let mut n = Network::new("grouped", 60);
     let x = n.b.input("x", &known(&[2, 3, 16, 12]));
     let same = Window::of(&[3, 3]).pad(1);
     let norm = |n: &mut Network, x, groups, channels: usize| {
-        let (s, t) = (n.tensor(&[channels]), n.tensor(&[channels]));
+        let each: &[usize] = if spelled { &[channels, 1, 1] } else { &[channels] };
+        let (s, t) = (n.tensor(each), n.tensor(each));
         let (s, t) = (n.b.constant("scale", s), n.b.constant("shift", t));
+        if spelled {
+            let ints = |n: &mut Network, v: &[i64]| n.b.constant("shape", Tensor::i64s(v));
+            let all = |n: &mut Network, v| n.b.constant("all", Tensor::f32(&[groups], &vec![v; groups]));
+            let (inside, back) = (ints(n, &[0, groups as i64, -1]), ints(n, &[2, channels as i64, 16, 12]));
+            let (ones, zeros) = (all(n, 1.0), all(n, 0.0));
+            let y = n.b.node(Op::Reshape { allow_zero: false }, &[x, inside]);
+            let y = n.b.node(Op::InstanceNorm { epsilon: 1e-5 }, &[y, ones, zeros]);
+            let y = n.b.node(Op::Reshape { allow_zero: false }, &[y, back]);
+            let y = n.b.node(Op::Binary(Binary::Mul), &[y, s]);
+            return n.b.node(Op::Binary(Binary::Add), &[y, t]);
+        }
         n.b.node(Op::GroupNorm { groups, epsilon: 1e-5 }, &[x, s, t])
     };
     let a = n.conv(x, [3, 64], same.clone());
@@ -163,7 +176,7 @@ fn deaf(g: &Graph, s: &Structure, keep: &[bool]) -> Graph {
 
 #[test]
 fn removal_is_not_reading() {
-    for g in [unet(), classifier(), rows(), grouped()] {
+    for g in [unet(), classifier(), rows(), grouped(false), grouped(true)] {
         let g = prepared(g);
         let s = Structure::of(&g);
         assert!(s.groups.len() >= 2, "{:?}", s.groups);
@@ -195,19 +208,21 @@ fn groups_follow_sums_and_frozen_layers_say_why() {
 
 #[test]
 fn channels_that_are_normalised_together_go_together() {
-    let g = prepared(grouped());
-    let s = Structure::of(&g);
-    let mut channels: Vec<usize> = s.groups.iter().map(|g| g.channels()).collect();
-    channels.sort();
-    assert_eq!(channels, [24, 64], "{:?}", s.frozen);
-    let keep = select(&s, &importance(&g, &s, Importance::L2, None), &Ratio::Each(0.5));
-    let small = remove(&g, &s, &keep).unwrap();
-    let groups: Vec<usize> = small
-        .nodes
-        .iter()
-        .filter_map(|n| if let Op::GroupNorm { groups, .. } = n.op { Some(groups) } else { None })
-        .collect();
-    assert_eq!(groups, [8, 16, 16]);
+    for spelled in [false, true] {
+        let g = prepared(grouped(spelled));
+        let s = Structure::of(&g);
+        let mut channels: Vec<usize> = s.groups.iter().map(|g| g.channels()).collect();
+        channels.sort();
+        assert_eq!(channels, [24, 64], "{:?}", s.frozen);
+        let keep = select(&s, &importance(&g, &s, Importance::L2, None), &Ratio::Each(0.5));
+        let small = remove(&g, &s, &keep).unwrap();
+        let groups: Vec<usize> = small
+            .nodes
+            .iter()
+            .filter_map(|n| if let Op::GroupNorm { groups, .. } = n.op { Some(groups) } else { None })
+            .collect();
+        assert_eq!(groups, [8, 16, 16]);
+    }
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub fn build(graph: &Graph, shapes: &[Vec<usize>], on: Machine, options: &Option
     }
     infer(&mut g)?;
     // Shape arithmetic has values now.
-    ampoule_graph::passes::trainable(&mut g)?;
+    ampoule_graph::passes::trained(&mut g)?;
     let mut b = Building {
         graph: &g,
         given: graph,

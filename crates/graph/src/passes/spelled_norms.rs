@@ -7,13 +7,25 @@ use super::powers::over;
 use crate::op::{Binary, Reduction, Unary};
 use crate::{Graph, Node, Op, Result, Tensor, ValueId};
 
-/// Replaces the spelled-out forms by one operator, between transpositions where channels are normalised.
-pub(super) fn recognise(g: &mut Graph, budget: usize) -> Result<usize> {
+/// Replaces spelled-out group normalisations by one operator.
+pub(super) fn recognise_groups(g: &mut Graph, budget: usize) -> Result<usize> {
+    replace(g, budget, |of, i| of.group_norm(i))
+}
+
+/// Replaces spelled-out layer normalisations by one operator, between transpositions where channels are normalised.
+pub(super) fn recognise_layers(g: &mut Graph, budget: usize) -> Result<usize> {
+    replace(g, budget, |of, i| of.layer_norm(i))
+}
+
+fn replace(
+    g: &mut Graph,
+    budget: usize,
+    find: impl Fn(&Parts<'_>, usize) -> Matched<Found>,
+) -> Result<usize> {
     let (mut n, mut i) = (0, 0);
     let mut links = Links::of(g);
     while i < g.nodes.len() && n < budget {
-        let of = Parts { g, links: &links };
-        if let Ok(found) = of.group_norm(i).or_else(|_| of.layer_norm(i))
+        if let Ok(found) = find(&Parts { g, links: &links }, i)
             && found.write(g)
         {
             links = Links::of(g);
