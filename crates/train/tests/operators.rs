@@ -180,6 +180,18 @@ fn functions_of_any_sizes_have_gradients() {
         b.node(Op::Binary(Binary::Div), &[centred, root])
     });
     check("a normalisation written out", &computed);
+    use Reduction::{L1, L2, LogSum, Max, Mean, Min, Sum, SumSquare};
+    for kind in [Sum, Mean, L1, L2, SumSquare, LogSum, Max, Min] {
+        for list in [&[1][..], &[3, 2], &[0, 2, 3], &[]] {
+            let g = network(|b, x| {
+                let axes = ints(b, list);
+                // A logarithm is of what is above 0.
+                let x = if kind == LogSum { b.unary(x, Unary::Exp) } else { x };
+                b.node(Op::Reduce { kind, keep_dims: true, noop_with_empty_axes: false }, &[x, axes])
+            });
+            check(&format!("{kind:?} over {list:?}"), &g);
+        }
+    }
     for u in [
         Unary::Neg,
         Unary::Exp,

@@ -12,13 +12,13 @@ functions! {
     Reduction {
         Sum => "ReduceSum", 18, Known;
         Mean => "ReduceMean", 18, Known;
-        Max => "ReduceMax", 18, None;
-        Min => "ReduceMin", 18, None;
+        Max => "ReduceMax", 18, Known;
+        Min => "ReduceMin", 18, Known;
         Prod => "ReduceProd", 18, None;
-        L1 => "ReduceL1", 18, None;
-        L2 => "ReduceL2", 18, None;
-        SumSquare => "ReduceSumSquare", 18, None;
-        LogSum => "ReduceLogSum", 18, None;
+        L1 => "ReduceL1", 18, Known;
+        L2 => "ReduceL2", 18, Known;
+        SumSquare => "ReduceSumSquare", 18, Known;
+        LogSum => "ReduceLogSum", 18, Known;
         LogSumExp => "ReduceLogSumExp", 18, None;
     }
 }

@@ -4,11 +4,12 @@
 use super::places::storage;
 use super::{Building, R};
 use crate::error::LayerError;
+use crate::layer::Layer;
 use crate::layer::contract::Contract;
 use crate::layer::function::Function;
 use crate::layer::norm::{Kind, Norm};
 use crate::layer::pairwise::{Pair, Pairwise};
-use crate::layer::rows::Rows;
+use crate::layer::rows::{Extremes, Rows};
 use crate::layer::softmax::Softmax;
 use crate::layer::source::Source;
 use crate::param::Role;
@@ -96,8 +97,14 @@ impl Building<'_> {
         self.rolled(n, rows, y, &perm)
     }
 
-    /// Sum or mean over any axes.
-    pub(super) fn reduce(&mut self, n: &Node, y: ValueId, kind: Reduction) -> R<()> {
+    /// Sums, means, norms and extremes over any axes.
+    pub(super) fn reduce(
+        &mut self,
+        n: &Node,
+        y: ValueId,
+        kind: Reduction,
+        noop_with_empty_axes: bool,
+    ) -> R<()> {
         let v = n.input(0).ok_or(LayerError::MissingInput { index: 0 })?;
         let dims = self.sizes(v)?;
         let over = match n.input(1) {
@@ -105,20 +112,39 @@ impl Building<'_> {
                 let listed = self.graph.constants.get(&a).and_then(|t| t.to_i64());
                 infer::axes(&listed.ok_or(LayerError::Computed { what: "axes" })?, dims.len())?
             }
-            None => (0..dims.len()).collect(),
+            None => Vec::new(),
         };
+        let all_axes = over.is_empty() && !noop_with_empty_axes;
+        let over = if all_axes { (0..dims.len()).collect() } else { over };
         let size: usize = over.iter().map(|&a| dims[a]).product();
-        let factor = match kind {
-            Reduction::Sum => 1.0,
-            Reduction::Mean => 1.0 / size.max(1) as f32,
-            _ => return Err(LayerError::NoGradient),
-        };
         let kept = (0..dims.len()).filter(|i| !over.contains(i));
         let perm: Vec<usize> = kept.chain(over.iter().copied()).collect();
         let x = self.input(n, 0)?;
         let rows = self.unrolled(n, x, &dims, &perm, size);
-        let count = self.values[rows][0];
-        let sums = self.push(n, Box::new(Rows { n: size, factor }), vec![rows], [count, 1, 1, 1, 1], false);
+        let (all, each) = (self.values[rows], [self.values[rows][0], 1, 1, 1, 1]);
+        let sum = |factor| -> Box<dyn Layer> { Box::new(Rows { n: size, factor }) };
+        let of = |[value, slope]: [fn(f32) -> f32; 2]| -> Option<Box<dyn Layer>> {
+            Some(Box::new(Function { value, slope }))
+        };
+        let square: [fn(f32) -> f32; 2] = [|x| x * x, |x| 2.0 * x];
+        // The norm of zeros has no slope; PyTorch takes 0 for it.
+        let root: [fn(f32) -> f32; 2] = [f32::sqrt, |x| if x > 0.0 { 0.5 / x.sqrt() } else { 0.0 }];
+        let (before, main, after) = match kind {
+            Reduction::Sum => (None, sum(1.0), None),
+            Reduction::Mean => (None, sum(1.0 / size.max(1) as f32), None),
+            Reduction::L1 => (of([f32::abs, sign]), sum(1.0), None),
+            Reduction::L2 => (of(square), sum(1.0), of(root)),
+            Reduction::SumSquare => (of(square), sum(1.0), None),
+            Reduction::LogSum => (None, sum(1.0), of([libm::logf, |x| 1.0 / x])),
+            Reduction::Max | Reduction::Min => {
+                let max = kind == Reduction::Max;
+                (None, Box::new(Extremes { n: size, max }) as Box<dyn Layer>, None)
+            }
+            Reduction::Prod | Reduction::LogSumExp => return Err(LayerError::NoGradient),
+        };
+        let rows = before.map_or(rows, |layer| self.push(n, layer, vec![rows], all, false));
+        let sums = self.push(n, main, vec![rows], each, false);
+        let sums = after.map_or(sums, |layer| self.push(n, layer, vec![sums], each, false));
         let rank = self.sizes(y)?.len();
         self.rolled(n, sums, y, &(0..rank).collect::<Vec<_>>())
     }
@@ -195,6 +221,17 @@ impl Building<'_> {
     }
 }
 
+/// The derivative of the absolute value.
+fn sign(x: f32) -> f32 {
+    if x > 0.0 {
+        1.0
+    } else if x < 0.0 {
+        -1.0
+    } else {
+        0.0
+    }
+}
+
 /// A function and its derivative, where steps count as flat.
 fn derivative(u: Unary) -> Option<(fn(f32) -> f32, fn(f32) -> f32)> {
     const ROOT_2_PI: f32 = 0.797_884_6;
@@ -207,15 +244,7 @@ fn derivative(u: Unary) -> Option<(fn(f32) -> f32, fn(f32) -> f32)> {
         Unary::Log => (libm::logf, |x| 1.0 / x),
         Unary::Sqrt => (f32::sqrt, |x| 0.5 / x.sqrt()),
         Unary::Reciprocal => (|x| 1.0 / x, |x| -1.0 / (x * x)),
-        Unary::Abs => (f32::abs, |x| {
-            if x > 0.0 {
-                1.0
-            } else if x < 0.0 {
-                -1.0
-            } else {
-                0.0
-            }
-        }),
+        Unary::Abs => (f32::abs, sign),
         Unary::Sin => (libm::sinf, libm::cosf),
         Unary::Cos => (libm::cosf, |x| -libm::sinf(x)),
         Unary::Softplus => {

@@ -86,7 +86,9 @@ impl Building<'_> {
             }
             Op::AveragePool(p) => self.average_pool(n, y, p),
             Op::GlobalAveragePool => self.average(n, y),
-            Op::Reduce { kind, .. } => self.reduce_mean(n, y, *kind),
+            Op::Reduce { kind, noop_with_empty_axes, .. } => {
+                self.reduction(n, y, *kind, *noop_with_empty_axes)
+            }
             Op::Resize(r) => self.resize(n, y, r),
             Op::Softmax { axis, log: false } => {
                 if !self.along_channels(y, *axis) {
@@ -165,8 +167,8 @@ impl Building<'_> {
         Ok(())
     }
 
-    /// The mean over all of an image as pooling, and any other sum or mean.
-    fn reduce_mean(&mut self, n: &Node, y: ValueId, kind: Reduction) -> R<()> {
+    /// The mean over all of an image as pooling, and any other reduction.
+    fn reduction(&mut self, n: &Node, y: ValueId, kind: Reduction, noop: bool) -> R<()> {
         let v = n.input(0).ok_or(LayerError::MissingInput { index: 0 })?;
         let rank = self.graph.value(v).shape.as_ref().map_or(0, Vec::len);
         let listed = n.input(1).and_then(|v| self.graph.constants.get(&v)).and_then(|t| t.to_i64());
@@ -175,7 +177,7 @@ impl Building<'_> {
         let image = kind == Reduction::Mean
             && (3..=5).contains(&rank)
             && over == (2..rank as i64).collect::<Vec<_>>();
-        if image { self.average(n, y) } else { self.reduce(n, y, kind) }
+        if image { self.average(n, y) } else { self.reduce(n, y, kind, noop) }
     }
 
     fn resize(&mut self, n: &Node, y: ValueId, r: &Resize) -> R<()> {
