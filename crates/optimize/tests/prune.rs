@@ -133,6 +133,45 @@ fn rows() -> Graph {
     n.b.finish()
 }
 
+/// Channels that are taken apart again: two halves of a layer that are multiplied, as gated units have them, on axis 1 and on the
+/// last one, and a split whose parts have readers of their own.
+fn taken_apart() -> Graph {
+    let mut n = Network::new("taken apart", 90);
+    let x = n.b.input("x", &known(&[2, 3, 16, 12]));
+    let half = |n: &mut Network, x, axis: i64, [start, end]: [i64; 2]| {
+        let [start, end, axes] = [start, end, axis].map(|v| n.b.constant("at", Tensor::i64s(&[v])));
+        n.b.node(Op::Slice, &[x, start, end, axes])
+    };
+    let h = n.conv(x, [3, 64], Window::of(&[3, 3]).pad(1));
+    let (a, b) = (half(&mut n, h, 1, [0, 32]), half(&mut n, h, -3, [32, i64::MAX]));
+    let a = n.b.unary(a, Unary::Sigmoid);
+    let h = n.b.node(Op::Binary(Binary::Mul), &[a, b]);
+    let h = n.conv(h, [32, 40], Window::of(&[1, 1]));
+    // Every other row: all channels stay.
+    let [start, end, axes, steps] = [0, 16, 2, 2].map(|v| n.b.constant("at", Tensor::i64s(&[v])));
+    let h = n.b.node(Op::Slice, &[h, start, end, axes, steps]);
+    let sizes = n.b.constant("sizes", Tensor::i64s(&[24, 16]));
+    let split = n.b.node(Op::Split { axis: 1 }, &[h, sizes]);
+    // Becomes the second output of the split below.
+    let q = n.b.node(Op::Identity, &[h]);
+    let p = n.conv(split, [24, 16], Window::of(&[1, 1]));
+    let h = n.b.node(Op::Concat { axis: 1 }, &[p, q]);
+    let h = n.conv(h, [32, 3], Window::of(&[1, 1]));
+    let w = n.tensor(&[12, 64]);
+    let w = n.b.constant("w", w);
+    let h = n.b.node(Op::MatMul, &[h, w]);
+    let (a, b) = (half(&mut n, h, -1, [0, 32]), half(&mut n, h, 3, [32, 64]));
+    let h = n.b.node(Op::Binary(Binary::Mul), &[a, b]);
+    let w = n.tensor(&[32, 5]);
+    let w = n.b.constant("w", w);
+    let y = n.b.node(Op::MatMul, &[h, w]);
+    n.b.output(y, "y", &known(&[2, 3, 8, 5]));
+    let mut g = n.b.finish();
+    g.nodes.retain(|n| n.output() != Some(q));
+    g.nodes.iter_mut().filter(|n| n.output() == Some(split)).for_each(|n| n.outputs.push(Some(q)));
+    g
+}
+
 fn prepared(mut g: Graph) -> Graph {
     passes::trainable(&mut g).unwrap();
     g
@@ -176,7 +215,7 @@ fn deaf(g: &Graph, s: &Structure, keep: &[bool]) -> Graph {
 
 #[test]
 fn removal_is_not_reading() {
-    for g in [unet(), classifier(), rows(), grouped(false), grouped(true)] {
+    for g in [unet(), classifier(), rows(), grouped(false), grouped(true), taken_apart()] {
         let g = prepared(g);
         let s = Structure::of(&g);
         assert!(s.groups.len() >= 2, "{:?}", s.groups);
@@ -223,6 +262,18 @@ fn channels_that_are_normalised_together_go_together() {
             .collect();
         assert_eq!(groups, [8, 16, 16]);
     }
+}
+
+#[test]
+fn parts_of_a_layer_stay_apart() {
+    let g = prepared(taken_apart());
+    let s = Structure::of(&g);
+    let channels: Vec<usize> = s.groups.iter().map(|g| g.channels()).collect();
+    let mut sorted = channels.clone();
+    sorted.sort();
+    assert_eq!(sorted, [16, 16, 24, 64, 64], "{:?}", s.frozen);
+    let names: std::collections::BTreeSet<String> = s.groups.iter().map(|g| g.name()).collect();
+    assert_eq!(names.len(), 5, "{names:?}");
 }
 
 #[test]

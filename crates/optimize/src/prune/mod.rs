@@ -6,6 +6,7 @@
 
 mod importance;
 mod options;
+mod parts;
 mod rebuild;
 mod remove;
 mod schedule;

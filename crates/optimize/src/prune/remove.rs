@@ -1,5 +1,6 @@
 //! The graph without some of its channels.
 
+use super::parts;
 use super::structure::{Structure, per_channel};
 use crate::layer::mixed_channels;
 use crate::{Error, Result};
@@ -107,6 +108,7 @@ pub fn remove(g: &Graph, s: &Structure, keep: &[bool]) -> Result<Graph> {
             Op::Resize(resize) if resize.axes.is_empty() => sizes(&mut r, i, outs.len()),
             Op::Resize(_) => {}
             Op::Reshape { .. } => rows(&mut r, i, outs.len()),
+            Op::Slice | Op::Split { .. } => taken(&mut r, g, i, n, &ins),
             // What else `Structure` follows has no constants by channel.
             op if op.row().channels == Channels::Kept => {}
             Op::Reduce { .. } | Op::Concat { .. } | Op::Flatten { .. } | Op::Squeeze => {}
@@ -167,5 +169,19 @@ fn rows(r: &mut Removal, i: usize, columns: usize) {
         let own = r.out.constant("shape/pruned", Tensor::i64s(&list));
         r.uses.push(1);
         r.out.nodes[i].inputs[1] = Some(own);
+    }
+}
+
+/// Where a slice begins and ends, or how much each part of a split has.
+fn taken(r: &mut Removal, g: &Graph, i: usize, n: &Node, left: &[usize]) {
+    let Some(x) = n.input(0) else { return };
+    let rank = g.value(x).shape.as_ref().map_or(0, Vec::len);
+    let Some(axis) = r.s.channel_axis_from_end(g, x).and_then(|end| rank.checked_sub(end)) else { return };
+    for (input, list) in parts::constants(g, n, axis, r.s.values[x.0].len(), left) {
+        let own = r.out.constant("part/pruned", list);
+        r.uses.push(1);
+        let inputs = &mut r.out.nodes[i].inputs;
+        inputs.resize(inputs.len().max(input + 1), None);
+        inputs[input] = Some(own);
     }
 }

@@ -84,7 +84,7 @@ impl Pruner<'_> {
                 select(&s, &scores, &Ratio::Groups(shares))
             }
         };
-        Ok(s.groups.iter().map(|g| (g.layers[0].clone(), [g.channels(), g.kept(&keep)])).collect())
+        Ok(s.groups.iter().map(|g| (g.name(), [g.channels(), g.kept(&keep)])).collect())
     }
 
     /// Takes away step `step` (from 0) of those that lead to `target`: exponentially less in each.
@@ -100,7 +100,7 @@ impl Pruner<'_> {
         let scores = importance(graph, &s, self.plan.importance, moments.as_ref());
         let part = share(step, self.plan.steps);
         let of = |g: &Group| {
-            let Some([before, after]) = target.get(&g.layers[0]) else { return 0.0 };
+            let Some([before, after]) = target.get(&g.name()) else { return 0.0 };
             let stay = *before as f64 - (before - after) as f64 * part;
             (1.0 - stay / g.channels().max(1) as f64).max(0.0)
         };

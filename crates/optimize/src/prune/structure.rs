@@ -1,5 +1,6 @@
 //! Which channels belong together.
 
+use super::parts;
 use crate::layer::mixed_channels;
 use ampoule_graph::op::{Binary, Channels, Field};
 use ampoule_graph::{Graph, Node, Op, ValueId};
@@ -8,11 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Channels that can only be kept or removed together, as an index.
 pub(super) type Class = usize;
 
-/// Classes that the same layers compute.
+/// Classes that the same layers compute, and whose channels the same slices and splits take.
 #[derive(Clone, Debug)]
 pub struct Group {
     /// Names of the layers.
     pub layers: Vec<String>,
+    /// Which of the groups of the same first layer this is, from 0.
+    part: usize,
     /// The classes, in the order of the first layer's channels.
     pub(super) classes: Vec<Class>,
     /// How many of the first layer's channels each class is: as many as are normalised together.
@@ -20,6 +23,12 @@ pub struct Group {
 }
 
 impl Group {
+    /// What no other group is called: the name of the first layer, and which part of it this is if it has several.
+    pub fn name(&self) -> String {
+        let first = self.layers.first().map_or("", |l| l);
+        if self.part == 0 { first.to_owned() } else { format!("{first}, part {}", self.part + 1) }
+    }
+
     /// Channels of each layer.
     pub fn channels(&self) -> usize {
         self.counts.iter().sum()
@@ -126,12 +135,22 @@ impl Structure {
                 own.insert(i);
             }
         }
+        // Parts that are taken apart must not vanish: each is a group of its own.
+        let mut taken: BTreeMap<usize, BTreeSet<(usize, usize)>> = BTreeMap::new();
+        for (i, n) in g.nodes.iter().enumerate().filter(|(_, n)| matches!(n.op, Op::Slice | Op::Split { .. }))
+        {
+            for (k, y) in n.outputs.iter().enumerate() {
+                for &c in y.map_or(&[][..], |y| &values[y.0]) {
+                    taken.entry(sets.find(c)).or_default().insert((i, k));
+                }
+            }
+        }
         let mut index: BTreeMap<usize, Class> = BTreeMap::new();
         let mut class_of = |root: usize| {
             let next = index.len();
             *index.entry(root).or_insert(next)
         };
-        let mut groups: BTreeMap<BTreeSet<usize>, Vec<Class>> = BTreeMap::new();
+        let mut groups: BTreeMap<(BTreeSet<usize>, BTreeSet<(usize, usize)>), Vec<Class>> = BTreeMap::new();
         let mut frozen: BTreeMap<usize, String> = BTreeMap::new();
         for root in order {
             let class = class_of(root);
@@ -141,7 +160,10 @@ impl Structure {
                         frozen.entry(i).or_insert_with(|| reason.clone());
                     });
                 }
-                None => groups.entry(makers[&root].clone()).or_default().push(class),
+                None => {
+                    let parts = taken.get(&root).cloned().unwrap_or_default();
+                    groups.entry((makers[&root].clone(), parts)).or_default().push(class);
+                }
             }
         }
         let values = values
@@ -156,14 +178,17 @@ impl Structure {
             })
             .collect::<Vec<Vec<Class>>>();
         let name = |i: &usize| g.node_name(&g.nodes[*i]).to_owned();
-        let group = |(layers, classes): (BTreeSet<usize>, Vec<Class>)| {
+        let mut parts: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut group = |((layers, _), classes): ((BTreeSet<usize>, _), Vec<Class>)| {
+            let next = parts.entry(layers.first().copied().unwrap_or(0)).or_default();
+            let part = std::mem::replace(next, *next + 1);
             let first = layers.first().and_then(|i| g.nodes[*i].output());
             let own: &[Class] = first.map_or(&[], |y| &values[y.0]);
             let counts = classes.iter().map(|c| own.iter().filter(|o| *o == c).count()).collect();
-            Group { layers: layers.iter().map(name).collect(), classes, counts }
+            Group { layers: layers.iter().map(name).collect(), part, classes, counts }
         };
         Structure {
-            groups: groups.into_iter().map(group).collect(),
+            groups: groups.into_iter().map(&mut group).collect(),
             frozen: frozen
                 .iter()
                 .map(|(i, reason)| Frozen { layer: name(i), reason: reason.clone() })
@@ -222,6 +247,14 @@ fn follow(g: &Graph, n: &Node, sets: &mut Sets, values: &mut [Vec<usize>], axes:
     let data: Vec<ValueId> = n.inputs.iter().flatten().copied().filter(|v| !values[v.0].is_empty()).collect();
     let mixed = mixed_channels(g, n);
     if data.is_empty() && mixed.is_none() {
+        return;
+    }
+    if let Some(ranges) = parts::ranges(g, n, axis, x.len()).filter(|_| data.len() == 1) {
+        for (part, range) in n.outputs.iter().zip(ranges) {
+            let Some(part) = part else { continue };
+            axes[part.0] = axis;
+            values[part.0] = x[range].to_vec();
+        }
         return;
     }
     let result = match &n.op {
