@@ -37,6 +37,7 @@ mod rounding;
 mod sample;
 mod search;
 mod state;
+mod sums;
 mod techniques;
 mod timing;
 mod winograd_int8;

@@ -3,6 +3,7 @@
 use super::rebuild::Moments;
 use super::structure::Structure;
 use crate::layer::mixed_channels;
+use crate::sums::dot;
 use ampoule_graph::{Graph, Tensor};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -36,20 +37,6 @@ fn filters(t: &Tensor, axis: usize) -> Vec<Vec<f32>> {
     all
 }
 
-/// `a · b` in eight sums, which a compiler can hold in vector registers.
-fn dot(a: &[f32], b: &[f32]) -> f64 {
-    let (a, a_rest) = a.as_chunks::<8>();
-    let (b, b_rest) = b.as_chunks::<8>();
-    let mut sums = [0f64; 8];
-    for (a, b) in a.iter().zip(b) {
-        for k in 0..8 {
-            sums[k] += a[k] as f64 * b[k] as f64;
-        }
-    }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| *a as f64 * *b as f64).sum();
-    sums.iter().sum::<f64>() + rest
-}
-
 fn scores(filters: &[Vec<f32>], kind: Importance) -> Vec<f64> {
     let square = |f: &[f32]| f.iter().map(|v| (*v as f64).powi(2)).sum::<f64>();
     match kind {
@@ -76,17 +63,23 @@ fn scores(filters: &[Vec<f32>], kind: Importance) -> Vec<f64> {
 /// Importance of every class of `s`; `moments` are needed for [`Importance::Activation`].
 pub fn importance(g: &Graph, s: &Structure, kind: Importance, moments: Option<&Moments>) -> Vec<f64> {
     let (mut sum, mut count) = (vec![0f64; s.classes], vec![0usize; s.classes]);
+    let mut can_go = vec![false; s.classes];
+    s.groups.iter().flat_map(|g| &g.classes).for_each(|&c| can_go[c] = true);
     for n in &g.nodes {
         let Some([outputs, inputs]) = mixed_channels(g, n) else { continue };
         let Some((w, y)) = n.input(1).and_then(|w| g.constants.get(&w)).zip(n.output()) else { continue };
         let (list, classes) = match (kind, moments) {
             (Importance::Activation, Some(m)) => {
-                let Some(x) = n.input(0) else { continue };
+                let Some(x) = n.input(0).filter(|x| s.values[x.0].iter().any(|&c| can_go[c])) else {
+                    continue;
+                };
                 let Some(squares) = m.squares(&g.value(x).name) else { continue };
                 let reading = scores(&filters(w, inputs), kind);
                 let list = reading.iter().zip(squares).map(|(r, q)| r * q.sqrt()).collect();
                 (list, &s.values[x.0])
             }
+            // What stays in any case need not be compared.
+            _ if !s.values[y.0].iter().any(|&c| can_go[c]) => continue,
             _ => (scores(&filters(w, outputs), kind), &s.values[y.0]),
         };
         let list: Vec<f64> = list;

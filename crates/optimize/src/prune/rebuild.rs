@@ -4,6 +4,7 @@
 
 use super::structure::Structure;
 use crate::layer::mixed_channels;
+use crate::sums::dot;
 use ampoule_engine::{Observe, Observed};
 use ampoule_graph::{Graph, Op, Tensor};
 use std::collections::BTreeMap;
@@ -110,7 +111,7 @@ fn fit(gram: &Gram, stay: &[usize], gone: &[usize]) -> Option<Vec<Vec<f64>>> {
         for j in 0..=i {
             let mut sum = at(stay[i], stay[j]) + if i == j { RIDGE * mean } else { 0.0 };
             let (a, b) = (&l[i * n..i * n + j], &l[j * n..j * n + j]);
-            sum -= a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+            sum -= dot(a, b);
             l[i * n + j] = if i == j { sum.max(1e-12 * mean).sqrt() } else { sum / l[j * n + j] };
         }
     }
@@ -122,11 +123,11 @@ fn fit(gram: &Gram, stay: &[usize], gone: &[usize]) -> Option<Vec<Vec<f64>>> {
     let solve = |&k: &usize| {
         let mut v: Vec<f64> = stay.iter().map(|&i| at(i, k)).collect();
         for i in 0..n {
-            let sum: f64 = (0..i).map(|j| l[i * n + j] * v[j]).sum();
+            let sum = dot(&l[i * n..i * n + i], &v[..i]);
             v[i] = (v[i] - sum) / l[i * n + i];
         }
         for i in (0..n).rev() {
-            let sum: f64 = (i + 1..n).map(|j| turned[i * n + j] * v[j]).sum();
+            let sum = dot(&turned[i * n + i + 1..(i + 1) * n], &v[i + 1..]);
             v[i] = (v[i] - sum) / l[i * n + i];
         }
         v
@@ -157,19 +158,16 @@ pub fn reconstruct(g: &Graph, s: &Structure, keep: &[bool], moments: &Moments) -
             continue;
         }
         let strides = [dims[1] * taps, taps];
-        let mut filter = vec![0f64; taps];
-        for o in 0..dims[outputs] {
-            let at = |channel: usize| {
-                let from = o * strides[outputs] + channel * strides[inputs];
-                from..from + taps
-            };
+        let mut taken = vec![0f64; stay.len()];
+        for (o, tap) in (0..dims[outputs]).flat_map(|o| (0..taps).map(move |tap| (o, tap))) {
+            let at = |channel: usize| o * strides[outputs] + channel * strides[inputs] + tap;
+            taken.fill(0.0);
+            // All that stay at a time: they are what lies together in memory.
             for (row, &k) in a.iter().zip(&gone) {
-                filter.copy_from_slice(&w[at(k)]);
-                // Whole filters at a time: they are what lies together in memory.
-                for (share, &i) in row.iter().zip(&stay) {
-                    w[at(i)].iter_mut().zip(&filter).for_each(|(w, gone)| *w += gone * share);
-                }
+                let gone = w[at(k)];
+                taken.iter_mut().zip(row).for_each(|(t, share)| *t += gone * share);
             }
+            stay.iter().zip(&taken).for_each(|(&i, t)| w[at(i)] += t);
         }
         if let Some(t) = Tensor::from_f64(t.dtype(), &dims, &w) {
             out.set_constant(id, t);

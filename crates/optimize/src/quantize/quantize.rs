@@ -4,6 +4,7 @@
 use super::placement::{Plan, Preset};
 use super::range::{Ranges, Symmetry, TensorRange};
 use crate::layer::weight_axes;
+use crate::sums::{nearest_int8, sum_of};
 use crate::{Error, Result};
 use ampoule_graph::{DType, Graph, Node, Op, Tensor, ValueId};
 use std::collections::BTreeMap;
@@ -144,7 +145,7 @@ fn weights(g: &mut Graph, w: ValueId, axis: usize, least: &[f32]) -> Result<Valu
         }
         *scale = *least;
         for i in (0..values.len()).filter(|i| i / inner % dims[axis] == c) {
-            quantized[i] = (values[i] / *scale).round_ties_even().clamp(-127.0, 127.0) as i64;
+            quantized[i] = nearest_int8(values[i] / *scale) as i64;
         }
     }
     let overflow = || Error::Overflow { tensor: name.clone() };
@@ -179,16 +180,16 @@ pub(crate) fn quantized_weights(values: &[f32], dims: &[usize], axis: usize) -> 
                 return 1.0;
             }
             let error = |scale: f32| -> f64 {
-                v.iter()
-                    .map(|x| ((x / scale).round_ties_even().clamp(-127.0, 127.0) * scale - x) as f64)
-                    .map(|e| e * e)
-                    .sum()
+                sum_of(v, v, |x, _| {
+                    let e = (nearest_int8(x / scale) * scale - x) as f64;
+                    e * e
+                })
             };
             let tries = (0..TRIES).map(|i| most / 127.0 * (1.0 - 0.02 * i as f32));
             let best = tries.map(|s| (error(s), s)).min_by(|a, b| a.0.total_cmp(&b.0));
             best.map_or(most / 127.0, |b| b.1)
         })
         .collect();
-    let quantize = |i: usize| (values[i] / scales[channel(i)]).round_ties_even().clamp(-127.0, 127.0) as i64;
+    let quantize = |i: usize| nearest_int8(values[i] / scales[channel(i)]) as i64;
     ((0..values.len()).map(quantize).collect(), scales)
 }
