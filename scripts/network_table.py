@@ -73,7 +73,7 @@ def timm_networks():
     yield made("eva02_tiny_patch14_224", 56, img_size=56, depth=2)
     yield made("hiera_tiny_224", 224)
     yield made("davit_tiny", embed_dims=(24, 48, 96, 192), depths=(1, 1, 2, 1))
-    yield made("focalnet_tiny_srf", embed_dim=24)
+    yield made("focalnet_tiny_srf")
     yield made("ghostnet_100")
     yield made("ghostnetv2_100")
     yield made("mobilevit_xxs")
@@ -216,7 +216,7 @@ def export(form, network, x, path):
     import torch
 
     if form == "onnx":
-        torch.onnx.export(network, x, path, opset_version=17, dynamo=False)
+        torch.onnx.export(network, x, path, opset_version=18, dynamo=False)
     elif form == "dynamo":
         torch.onnx.export(network, (x,), path, dynamo=True, external_data=False, verbose=False)
     elif form == "script":
@@ -262,6 +262,7 @@ def measure(program, work, forms, names):
     warnings.filterwarnings("ignore")
     torch.set_num_threads(2)
     work.mkdir(parents=True, exist_ok=True)
+    (work / "networks.json").write_text(json.dumps([n[0] for n in networks()]))
     lines = work / "rows.jsonl"
     known = {(r["network"], r["form"]) for r in map(json.loads, open(lines))} if lines.exists() else set()
     for name, shape, make in networks():
@@ -316,6 +317,8 @@ def page(work, commit):
         r = json.loads(line)
         rows[r["network"], r["form"]] = r
     names = list(dict.fromkeys(n for n, _ in rows))
+    listed = work / "networks.json"
+    missing = [n for n in json.loads(listed.read_text()) if n not in names] if listed.exists() else []
     forms = [f for f in FORMS if any(form == f for _, form in rows)]
     print("# Networks of other packages\n")
     print(f"Written by `scripts/network_table.sh` on {datetime.date.today()}, of commit {commit}: {len(names)} networks, {len(rows)} files.")
@@ -325,8 +328,10 @@ def page(work, commit):
         "value. Reference: steps on the plain kernel. INT8: layers, and the relative L2 distance from float32 on the input that calibrated it. Pruned: parameters that are left\n"
         "where half of the channels go at once. Training: whether a step along the gradient makes the mean square of the outputs less. Weights are random: the last\n"
         "three columns say whether it works, not how well. — was not reached within the processor time that a file is given. Rows are kept between runs, so that some may be of an earlier\n"
-        "commit; networks of the script that are not here have not been measured, or were not done in their time.\n"
+        "commit. A form that a network has no row for has not been measured.\n"
     )
+    if missing:
+        print(f"Networks of the script that have not been measured in any form ({len(missing)}): {', '.join(missing)}.\n")
     print("| form | files | open | error up to 1e-4 | no reference step | INT8 | pruned | training |")
     print("|---|---|---|---|---|---|---|---|")
     for form in forms:
@@ -335,7 +340,8 @@ def page(work, commit):
         of = lambda key: sum("failed" not in r.get(key, {"failed": 1}) for r in made)
         near = sum(isinstance(r["run"]["error"], float) and r["run"]["error"] <= 1e-4 for r in run)
         fast = sum(not r["run"]["reference"] for r in run)
-        print(f"| {form} | {len(made)} | {of('loads')} | {near} | {fast} | {of('int8')} | {of('pruned')} | {of('step')} |")
+        less = sum(r["step"]["after"] < r["step"]["before"] for r in made if "after" in r.get("step", {}))
+        print(f"| {form} | {len(made)} | {of('loads')} | {near} | {fast} | {of('int8')} | {of('pruned')} | {less} |")
     print("\n| network | input | form | opens | error | reference | INT8 | pruned | training |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name in names:
