@@ -106,6 +106,21 @@ pub(crate) fn indices(dims: &[usize]) -> impl Iterator<Item = Vec<usize>> + '_ {
     })
 }
 
+/// For every index of `dims` in row-major order the sum of its parts times `steps`.
+pub(crate) fn strided(dims: &[usize], steps: &[usize]) -> Vec<usize> {
+    if dims.contains(&0) {
+        return Vec::new();
+    }
+    // An axis at a time: constants of millions of elements are folded, which an index for each would make slow.
+    let mut all = vec![0];
+    for (&size, step) in dims.iter().zip(steps) {
+        let mut finer = Vec::with_capacity(all.len().saturating_mul(size));
+        all.iter().for_each(|first| finer.extend((0..size).map(|i| first + i * step)));
+        all = finer;
+    }
+    all
+}
+
 /// The broadcast shape, and for each input the linear index of every output element.
 pub(crate) fn broadcast(list: &[&[usize]]) -> OpResult<(Vec<usize>, Vec<Vec<usize>>)> {
     let n = list.iter().map(|d| d.len()).max().unwrap_or(0);
@@ -129,7 +144,7 @@ pub(crate) fn broadcast(list: &[&[usize]]) -> OpResult<(Vec<usize>, Vec<Vec<usiz
                 (d[k] != 1).then_some(st[k])
             };
             let steps: Vec<usize> = (0..n).map(|i| step(i).unwrap_or(0)).collect();
-            indices(&dims).map(|idx| idx.iter().zip(&steps).map(|(i, s)| i * s).sum()).collect()
+            strided(&dims, &steps)
         })
         .collect();
     Ok((dims, maps))
@@ -142,9 +157,8 @@ pub(crate) fn fibres(dims: &[usize], over: &[usize]) -> (Vec<usize>, Vec<Vec<usi
     let inner: Vec<usize> =
         dims.iter().enumerate().map(|(i, &d)| if over.contains(&i) { d } else { 1 }).collect();
     let st = strides(dims);
-    let at = |idx: &[usize]| idx.iter().zip(&st).map(|(i, s)| i * s).sum::<usize>();
-    let offsets: Vec<usize> = indices(&inner).map(|i| at(&i)).collect();
-    let groups = indices(&kept).map(|i| offsets.iter().map(|o| at(&i) + o).collect()).collect();
+    let offsets = strided(&inner, &st);
+    let groups = strided(&kept, &st).iter().map(|at| offsets.iter().map(|o| at + o).collect()).collect();
     (kept, groups)
 }
 
@@ -184,4 +198,24 @@ pub(crate) fn nchw(a: &Array) -> OpResult<(usize, usize, &[usize])> {
 /// Linear index of `idx` under strides.
 pub(crate) fn offset(idx: &[usize], st: &[usize]) -> usize {
     idx.iter().zip(st).map(|(i, s)| i * s).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_those_of_the_indices() {
+        for (dims, steps) in [
+            (&[][..], &[][..]),
+            (&[3], &[2]),
+            (&[2, 3, 4], &[12, 4, 1]),
+            (&[2, 3, 4], &[1, 0, 6]),
+            (&[1 << 40, 0, 4], &[1, 1, 1]),
+        ] {
+            let wanted: Vec<usize> =
+                indices(dims).map(|at| at.iter().zip(steps).map(|(i, s)| i * s).sum()).collect();
+            assert_eq!(strided(dims, steps), wanted, "{dims:?} {steps:?}");
+        }
+    }
 }

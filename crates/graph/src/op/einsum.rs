@@ -1,7 +1,7 @@
 //! Einstein sums: products over labelled axes, summed over the labels that the result does not have.
 
 use crate::Dim;
-use crate::array::{Array, Inputs, indices, strides};
+use crate::array::{Array, Inputs, strided, strides};
 use crate::op_error::{OpError, OpResult};
 use crate::shapes::Args;
 
@@ -154,11 +154,8 @@ pub(super) fn einsum(x: &Inputs, equation: &str) -> OpResult<Array> {
         };
         list.iter().enumerate().map(of).collect()
     };
-    let offsets = |dims: &[usize], steps: &[usize]| -> Vec<usize> {
-        indices(dims).map(|i| i.iter().zip(steps).map(|(i, s)| i * s).sum()).collect()
-    };
-    let outer: Vec<Vec<usize>> = steps(&labels.output).iter().map(|s| offsets(&out_dims, s)).collect();
-    let inner: Vec<Vec<usize>> = steps(&summed).iter().map(|s| offsets(&sum_dims, s)).collect();
+    let outer: Vec<Vec<usize>> = steps(&labels.output).iter().map(|s| strided(&out_dims, s)).collect();
+    let inner: Vec<Vec<usize>> = steps(&summed).iter().map(|s| strided(&sum_dims, s)).collect();
     let (n, m): (usize, usize) = (out_dims.iter().product(), sum_dims.iter().product());
     let values: Vec<Vec<f64>> = list.iter().map(|a| a.floats()).collect();
     let term = |o: usize, i: usize| -> f64 {

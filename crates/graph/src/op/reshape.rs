@@ -1,6 +1,6 @@
 //! The same elements under other axes, repeated, or in blocks.
 
-use crate::array::{Array, Inputs, indices, strides};
+use crate::array::{Array, Inputs, indices, strided, strides};
 use crate::op_error::{OpError, OpResult};
 use crate::shapes::{Args, Info, axes, axis, broadcast, known, reduced, target_dims};
 use crate::{DType, Dim, Tensor, element_count};
@@ -188,7 +188,7 @@ pub(super) fn transpose(t: &Array, perm: &[usize]) -> OpResult<Array> {
     let st = strides(&t.dims);
     let dims: Vec<usize> = perm.iter().map(|&p| t.dims[p]).collect();
     let index: Vec<_> =
-        indices(&dims).map(|idx| Some(idx.iter().zip(&perm).map(|(i, &p)| i * st[p]).sum())).collect();
+        strided(&dims, &perm.iter().map(|&p| st[p]).collect::<Vec<_>>()).into_iter().map(Some).collect();
     Ok(t.take(dims, &index, 0.0))
 }
 
@@ -261,8 +261,7 @@ pub(super) fn expand(t: &Array, target: &[i64]) -> OpResult<Array> {
     if element_count(&dims).is_none_or(|n| n > 1 << 26) {
         return Err(OpError::TooLarge { what: "the shape" });
     }
-    let index: Vec<_> =
-        indices(&dims).map(|idx| Some(idx.iter().zip(&steps).map(|(i, s)| i * s).sum())).collect();
+    let index: Vec<_> = strided(&dims, &steps).into_iter().map(Some).collect();
     Ok(t.take(dims, &index, 0.0))
 }
 
