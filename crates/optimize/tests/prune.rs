@@ -161,6 +161,14 @@ fn taken_apart() -> Graph {
     let w = n.b.constant("w", w);
     let h = n.b.node(Op::MatMul, &[h, w]);
     let (a, b) = (half(&mut n, h, -1, [0, 32]), half(&mut n, h, 3, [32, 64]));
+    // Some of the channels go through a convolution of each by itself, on axis 1.
+    let (whole, part) = (half(&mut n, b, -1, [0, 16]), half(&mut n, b, -1, [16, 32]));
+    let part = n.b.node(Op::Transpose { perm: vec![0, 3, 1, 2] }, &[part]);
+    let weight = n.tensor(&[16, 1, 3, 3]);
+    let weight = n.b.constant("w", weight);
+    let part = n.b.node(Op::Conv { window: Window::of(&[3, 3]).pad(1), group: 16 }, &[part, weight]);
+    let part = n.b.node(Op::Transpose { perm: vec![0, 2, 3, 1] }, &[part]);
+    let b = n.b.node(Op::Concat { axis: 3 }, &[whole, part]);
     let h = n.b.node(Op::Binary(Binary::Mul), &[a, b]);
     let w = n.tensor(&[32, 5]);
     let w = n.b.constant("w", w);
@@ -271,9 +279,9 @@ fn parts_of_a_layer_stay_apart() {
     let channels: Vec<usize> = s.groups.iter().map(|g| g.channels()).collect();
     let mut sorted = channels.clone();
     sorted.sort();
-    assert_eq!(sorted, [16, 16, 24, 64, 64], "{:?}", s.frozen);
+    assert_eq!(sorted, [16, 16, 24, 32, 32, 64], "{:?}", s.frozen);
     let names: std::collections::BTreeSet<String> = s.groups.iter().map(|g| g.name()).collect();
-    assert_eq!(names.len(), 5, "{names:?}");
+    assert_eq!(names.len(), 6, "{names:?}");
 }
 
 #[test]

@@ -111,7 +111,11 @@ pub fn remove(g: &Graph, s: &Structure, keep: &[bool]) -> Result<Graph> {
             Op::Slice | Op::Split { .. } => taken(&mut r, g, i, n, &ins),
             // What else `Structure` follows has no constants by channel.
             op if op.row().channels == Channels::Kept => {}
-            Op::Reduce { .. } | Op::Concat { .. } | Op::Flatten { .. } | Op::Squeeze => {}
+            Op::Reduce { .. }
+            | Op::Concat { .. }
+            | Op::Transpose { .. }
+            | Op::Flatten { .. }
+            | Op::Squeeze => {}
             Op::Shape { .. } | Op::Size => {}
             // An operator that is followed and not cut would read channels that are gone.
             _ => return Err(Error::NotCut { node: g.node_name(n).to_owned(), op: n.op.name() }),

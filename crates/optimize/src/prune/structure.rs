@@ -236,6 +236,12 @@ pub(super) fn layer_axes(g: &Graph, n: &Node) -> Option<[usize; 2]> {
     }
 }
 
+/// Where axis `axis` of the input of a transposition lies in its output.
+fn moved_axis(g: &Graph, n: &Node, perm: &[usize], axis: usize) -> Option<usize> {
+    let rank = g.value(n.input(0)?).shape.as_ref()?.len();
+    if perm.is_empty() { rank.checked_sub(axis + 1) } else { perm.iter().position(|&p| p == axis) }
+}
+
 /// Notes what a node does to channels.
 fn follow(g: &Graph, n: &Node, sets: &mut Sets, values: &mut [Vec<usize>], axes: &mut [usize]) {
     let Some(y) = n.output() else { return };
@@ -299,10 +305,16 @@ fn follow(g: &Graph, n: &Node, sets: &mut Sets, values: &mut [Vec<usize>], axes:
             }
             None => None,
         },
-        Op::Concat { axis: along } if data.iter().all(|v| axes[v.0] == 1) => {
+        Op::Concat { axis: along } if data.iter().all(|v| axes[v.0] == axis) => {
             let rank = g.value(y).shape.as_ref().map_or(0, Vec::len) as i64;
             let whole: Vec<usize> = n.inputs.iter().flatten().flat_map(|v| values[v.0].clone()).collect();
-            (along.rem_euclid(rank.max(1)) == 1 && size(g, y, 1) == Some(whole.len())).then_some(whole)
+            (along.rem_euclid(rank.max(1)) as usize == axis && size(g, y, axis) == Some(whole.len()))
+                .then_some(whole)
+        }
+        Op::Transpose { perm } if let Some(to) = moved_axis(g, n, perm, axis) => {
+            axes[y.0] = to;
+            values[y.0] = x;
+            return;
         }
         Op::Flatten { axis: 1 } | Op::Reshape { .. } | Op::Squeeze if axis == 1 => {
             // An image becomes a row: every channel is as many columns as it has pixels.
