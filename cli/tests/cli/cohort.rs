@@ -1,7 +1,7 @@
 //! Cohorts: plans before runs, shards, merged results, data sets of frameworks.
 
 use super::folders::{read, write_volume};
-use super::{Dir, ampoule, expect, model, photo_model, plain, setup, text};
+use super::{Dir, ampoule, expect, model, photo_model, plain, setup, text, write_photo};
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::{Unary, Window};
 use ampoule_graph::{Dim, Tensor};
@@ -251,6 +251,64 @@ fn folders_of_shards_become_one() {
     ampoule(&d, &["run", "tiny.onnx", "in", "-o", "whole"]);
     expect(&ampoule(&d, &["merge", "whole", "all/s1", "-o", "both", "--json"]), 1, &["\"made\":12"]);
     expect(&ampoule(&d, &["merge", "in", "-o", "none"]), 3, &["holds no results of `run`"]);
+}
+
+/// A grey photo of this width that hardly packs.
+fn noisy(path: &Path, width: usize, seed: u32) {
+    let height = width * 3 / 4;
+    let mut state = seed;
+    let grey: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(width * height)
+    .collect();
+    let mut file = std::fs::File::create(path).unwrap();
+    ampoule_imaging::photo::write_grey(&mut file, width, height, &grey).unwrap();
+}
+
+#[test]
+fn the_page_shows_small_copies_of_large_pictures() {
+    let d = Dir::new();
+    photo_model(&d.path("tiles.onnx"), false);
+    std::fs::create_dir_all(d.path("in/foot left")).unwrap();
+    noisy(&d.path("in/foot left/large.png"), 700, 1);
+    noisy(&d.path("in/other.png"), 600, 2);
+    for i in 0..18 {
+        write_photo(&d.path(&format!("in/small{i}.png")), 31, 21, i);
+    }
+    let run = || ampoule(&d, &["run", "tiles.onnx", "in", "-o", "all/s1"]);
+    expect(&run(), 0, &["20 done"]);
+    let copies = || {
+        let mut found: Vec<_> = std::fs::read_dir(d.path("all/s1/.thumbnails")).unwrap().flatten().collect();
+        found.sort_by_key(|e| e.path());
+        found.iter().map(|e| (e.path(), e.metadata().unwrap().modified().unwrap())).collect::<Vec<_>>()
+    };
+    let made = copies();
+    assert_eq!(made.len(), 2, "{made:?}");
+    for (path, _) in &made {
+        let photo = ampoule_imaging::photo::Photo::read(path).unwrap();
+        assert!(photo.width.max(photo.height) <= 480 && path.metadata().unwrap().len() <= 48 << 10);
+    }
+    let page = read(&d, "all/s1/qc.html");
+    assert_eq!(page.matches("src=\".thumbnails/").count(), 2);
+    assert!(page.contains("<a href=\"foot%20left/large_overlay.png\"><img loading=lazy src=\".thumbnails/"));
+    assert!(page.contains("<a href=\"small7_overlay.png\"><img loading=lazy src=\"small7_overlay.png\""));
+    // They are made once, no input of a later run, and shown where folders are merged.
+    expect(&run(), 0, &["20 kept"]);
+    assert_eq!(copies(), made);
+    let again = ampoule(&d, &["plan", "tiles.onnx", "all/s1", "--no-seconds", "--json"]);
+    assert!(!text(&again).contains(".jpg"), "{}", text(&again));
+    expect(&ampoule(&d, &["merge", "all/s1", "-o", "all"]), 0, &[]);
+    assert_eq!(read(&d, "all/qc.html").matches("src=\"s1/.thumbnails/").count(), 2);
+    assert!(!d.path("all/.thumbnails").exists());
+    // A case that is computed anew from another photo has another copy; the old one goes.
+    noisy(&d.path("in/other.png"), 640, 4);
+    let anew = ["run", "tiles.onnx", "in/other.png", "-o", "all/s1", "--overwrite"];
+    expect(&ampoule(&d, &anew), 0, &[]);
+    let after = copies();
+    assert_eq!(after.len(), 2);
+    assert_eq!(after.iter().filter(|c| made.contains(c)).count(), 1);
 }
 
 #[test]

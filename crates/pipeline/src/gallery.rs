@@ -78,6 +78,8 @@ pub struct Row {
     pub status: Status,
     /// The picture, relative to the page.
     pub picture: Option<PathBuf>,
+    /// A small copy of it to show, relative to the page; without one the picture itself is shown.
+    pub thumbnail: Option<PathBuf>,
     /// The predicted class of a classification.
     pub class: Option<String>,
     /// Volumes, areas or probabilities; the first eight are shown, the others counted.

@@ -56,9 +56,10 @@ pub(super) fn link(number: usize, row: &Row) -> String {
 fn picture(out: &mut String, row: &Row) {
     match row.picture.as_deref().and_then(relative) {
         Some(p) => {
+            let shown = row.thumbnail.as_deref().and_then(relative).unwrap_or_else(|| p.clone());
             let _ = write!(
                 out,
-                "<a href=\"{p}\"><img loading=lazy src=\"{p}\" alt=\"picture of this case\"></a>"
+                "<a href=\"{p}\"><img loading=lazy src=\"{shown}\" alt=\"picture of this case\"></a>"
             );
         }
         None => out.push_str("<div class=e>no picture</div>"),

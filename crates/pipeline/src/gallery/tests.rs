@@ -11,6 +11,7 @@ fn row(name: &str, status: Status) -> Row {
         name: name.into(),
         status,
         picture: Some(PathBuf::from(format!("{name}_qc.png"))),
+        thumbnail: None,
         class: None,
         quantities: vec![],
         seconds: Some(1.5),
@@ -30,6 +31,7 @@ fn usual(i: usize) -> Row {
     let quantity = |n: &str, v: f64| Quantity { name: n.into(), value: v, unit: "ml".into() };
     Row {
         picture: Some(format!("sub-{i:05}/ses-01/anat/sub-{i:05}_ses-01_acq-mprage_T1w_qc.png").into()),
+        thumbnail: Some(format!(".thumbnails/{i:032x}.jpg").into()),
         quantities: vec![quantity("intracranial mask", 1432.1 + i as f64), quantity("ventricles", 23.4)],
         warnings: if i.is_multiple_of(7) {
             vec!["the mask touches the image's border (12 voxels)".into()]
@@ -109,4 +111,15 @@ fn five_thousand_cases_are_below_three_megabytes() {
     if let Some(path) = std::env::var_os("AMPOULE_GALLERY") {
         std::fs::write(path, html).unwrap();
     }
+}
+
+#[test]
+fn a_small_copy_is_shown_and_the_picture_linked() {
+    let mut r = row("a", Status::Done);
+    r.thumbnail = Some(".thumbnails/0f.jpg".into());
+    let html = page(&Head::default(), vec![r.clone()]);
+    assert!(html.contains("<a href=\"a_qc.png\"><img loading=lazy src=\".thumbnails/0f.jpg\""), "{html}");
+    // What leads out of the folder is not shown.
+    r.thumbnail = Some("../0f.jpg".into());
+    assert!(page(&Head::default(), vec![r]).contains("src=\"a_qc.png\""));
 }

@@ -1,11 +1,12 @@
 //! `qc.html`: all cases of an output folder with their pictures.
 
+use super::thumbnails::Thumbnails;
 use crate::gallery::{self, Head, Quantity, Row, Status};
 use crate::record::Record;
 use crate::results::{Made, results};
 use crate::{Error, Recipe, Result};
 use ampoule_files::write_atomic;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// What stands above the cases of a model.
 pub(super) fn head(recipe: &Recipe, sha256: &str) -> Head {
@@ -21,9 +22,14 @@ pub(super) fn head(recipe: &Recipe, sha256: &str) -> Head {
 
 /// Writes the page of the cases in `cases.csv` and the files in `failures.csv`.
 pub(super) fn write(head: Head, output: &Path) -> Result<()> {
-    let mut rows = results(output)?.into_iter().map(|made| row(made, output));
+    let cases = results(output)?;
+    let mut thumbnails = Thumbnails::new(output, cases.len());
+    let mut rows = cases.into_iter().map(|made| row(made, output, &mut thumbnails));
     let path = output.join("qc.html");
-    write_atomic(&path, |out| gallery::write(out, &head, &mut rows)).map_err(Error::io(&path))
+    write_atomic(&path, |out| gallery::write(out, &head, &mut rows)).map_err(Error::io(&path))?;
+    // Only now: until the new page stands, the old one is looked at.
+    thumbnails.finish();
+    Ok(())
 }
 
 /// Whether a page was written here.
@@ -32,8 +38,15 @@ pub(super) fn made(page: &[u8]) -> bool {
     page.windows(name.len()).any(|w| w == name)
 }
 
-fn row(made: Made, output: &Path) -> Row {
+fn row(made: Made, output: &Path, thumbnails: &mut Thumbnails) -> Row {
     let Made { name, status, reason, record, folder, .. } = made;
+    let picture = record.as_ref().and_then(|r| picture(&folder, r));
+    let thumbnail = picture.as_ref().and_then(|(path, sha256)| {
+        below(path, output)?;
+        // The case's name says how deep below the output folder of its run it lies.
+        let root = folder.ancestors().nth(name.matches('/').count()).unwrap_or(output);
+        below(&thumbnails.of(path, sha256, root)?, output)
+    });
     Row {
         status: match status.as_str() {
             "done" => Status::Done,
@@ -41,7 +54,8 @@ fn row(made: Made, output: &Path) -> Row {
             "skipped" => Status::Skipped(reason.unwrap_or_default()),
             _ => Status::Failed(reason.unwrap_or_default()),
         },
-        picture: record.as_ref().and_then(|r| picture(&folder, output, r)),
+        picture: picture.and_then(|(path, _)| below(&path, output)),
+        thumbnail,
         class: record.as_ref().filter(|r| !r.classes.is_empty()).map(|r| r.classes.join(", ")),
         quantities: record.as_ref().map(quantities).unwrap_or_default(),
         seconds: record.as_ref().and_then(|r| r.timings_ms.get("total")?.as_f64()).map(|ms| ms / 1e3),
@@ -50,10 +64,16 @@ fn row(made: Made, output: &Path) -> Row {
     }
 }
 
-/// The picture of a case whose files lie in `folder`, as a path from the page.
-fn picture(folder: &Path, output: &Path, record: &Record) -> Option<PathBuf> {
-    let file = &record.outputs.iter().find(|w| w.kind == "picture")?.file;
-    Some(folder.strip_prefix(output).unwrap_or(folder).join(file))
+/// The picture of a case whose files lie in `folder`, and its hash.
+fn picture(folder: &Path, record: &Record) -> Option<(PathBuf, String)> {
+    let picture = record.outputs.iter().find(|w| w.kind == "picture")?;
+    Some((folder.join(&picture.file), picture.sha256.clone()))
+}
+
+/// A path from the page; none for what does not lie below its folder: records and tables may say anything.
+fn below(path: &Path, output: &Path) -> Option<PathBuf> {
+    let path = path.strip_prefix(output).ok()?;
+    path.components().all(|c| matches!(c, Component::Normal(_))).then(|| path.to_owned())
 }
 
 fn quantities(r: &Record) -> Vec<Quantity> {

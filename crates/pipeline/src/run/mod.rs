@@ -9,6 +9,7 @@ mod paths;
 mod population;
 mod runner;
 mod tables;
+mod thumbnails;
 mod workers;
 
 pub use merge::{Merged, merge_folders};
