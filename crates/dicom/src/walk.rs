@@ -20,6 +20,13 @@ const ELEMENT: u64 = 400;
 /// The length that stands for "until the delimiter".
 const UNDEFINED: u32 = u32::MAX;
 
+/// Types whose lengths have 16 bits; those of all others, which the standard may yet name, have 32 (PS3.5, 7.1.2). The parser
+/// reads them so too: a length that it took from another place could ask for any amount of memory.
+const SHORT: [&[u8; 2]; 21] = [
+    b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL",
+    b"SS", b"ST", b"TM", b"UI", b"UL", b"US",
+];
+
 const ITEM: Tag = Tag(0xfffe, 0xe000);
 const ITEM_END: Tag = Tag(0xfffe, 0xe00d);
 const SEQUENCE_END: Tag = Tag(0xfffe, 0xe0dd);
@@ -183,17 +190,15 @@ fn element(content: &mut Content, at: &mut u64, end: u64, e: Encoding) -> Result
     let mut found = Element { tag, vr: [b[4], b[5]], length: long([b[4], b[5], b[6], b[7]]), header: 8 };
     if !e.explicit || tag.group() == 0xfffe {
         found.vr = *b"  ";
-    } else if [b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"]
-        .contains(&&found.vr)
-    {
+    } else if SHORT.contains(&&found.vr) {
+        found.length = word([b[6], b[7]]).into();
+    } else if found.vr.iter().all(u8::is_ascii_uppercase) {
         if end - *at < 12 {
             return Err(short());
         }
         let mut more = [0; 4];
         content.read_exact(&mut more)?;
         (found.length, found.header) = (long(more), 12);
-    } else if found.vr.iter().all(u8::is_ascii_uppercase) {
-        found.length = word([b[6], b[7]]).into();
     } else {
         return Err(Error::damaged(format!("{tag} at byte {at} has no type")));
     }
