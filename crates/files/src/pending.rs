@@ -33,14 +33,17 @@ pub fn is_temporary_of(file: &OsStr, name: &OsStr) -> bool {
     file.starts_with(&short) || file.starts_with('.') && file.contains(&format!("{}.tmp-", hash_of(name)))
 }
 
-/// Removes what killed processes left of writing `path`: temporary files for it of processes that this computer does not
-/// run any more. For work that nobody else does at the same time.
+/// Removes what killed processes left of writing `path`: temporary files for it that no process of this computer writes any
+/// more. For work that nobody else does at the same time.
 pub fn remove_left_over(path: &Path) {
     let Some(name) = path.file_name() else { return };
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let file = entry.file_name();
-        if is_temporary_of(&file, name) && process_of(&file).is_some_and(|id| !crate::system::runs(id)) {
+        let others = process_of(&file).filter(|id| *id != std::process::id());
+        if is_temporary_of(&file, name)
+            && others.is_some_and(|id| crate::system::abandoned(&entry.path(), id))
+        {
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -8,8 +8,8 @@ mod unix;
 mod windows;
 
 #[cfg(not(any(unix, windows)))]
-pub(crate) use other::{links, open, replace, runs, same_file, special};
+pub(crate) use other::{abandoned, links, open, replace, same_file, special};
 #[cfg(unix)]
-pub(crate) use unix::{links, open, replace, runs, same_file, special};
+pub(crate) use unix::{abandoned, links, open, replace, same_file, special};
 #[cfg(windows)]
-pub(crate) use windows::{links, open, replace, runs, same_file, special};
+pub(crate) use windows::{abandoned, links, open, replace, same_file, special};

@@ -29,7 +29,7 @@ pub(crate) fn replace(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to)
 }
 
-/// Whether a process runs here. Nothing tells; what may be at work is left alone.
-pub(crate) fn runs(_: u32) -> bool {
-    true
+/// Whether the process that wrote a file does not run any more. Nothing tells; it may be at work.
+pub(crate) fn abandoned(_: &Path, _: u32) -> bool {
+    false
 }

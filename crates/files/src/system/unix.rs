@@ -40,11 +40,7 @@ pub(crate) fn replace(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to)
 }
 
-/// Whether a process runs here.
-pub(crate) fn runs(process: u32) -> bool {
-    match std::path::Path::new("/proc/self").exists() {
-        true => std::path::Path::new("/proc").join(process.to_string()).exists(),
-        // Nothing tells; what may be at work is left alone.
-        false => true,
-    }
+/// Whether the process that wrote a file does not run here any more. Where nothing tells, it may be at work.
+pub(crate) fn abandoned(_: &Path, process: u32) -> bool {
+    Path::new("/proc/self").exists() && !Path::new("/proc").join(process.to_string()).exists()
 }

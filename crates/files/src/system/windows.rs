@@ -2,6 +2,7 @@
 
 use std::fs::{File, FileType};
 use std::io::{Error, ErrorKind, Result};
+use std::os::windows::fs::OpenOptionsExt;
 use std::path::Path;
 use winapi_util::file::{information, typ};
 
@@ -60,7 +61,7 @@ pub(crate) fn replace(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a process runs here. Nothing tells; what may be at work is left alone.
-pub(crate) fn runs(_: u32) -> bool {
-    true
+/// Whether the process that wrote a file does not run any more: nobody has the file open, so it can be had alone.
+pub(crate) fn abandoned(path: &Path, _: u32) -> bool {
+    File::options().read(true).share_mode(0).open(path).is_ok()
 }
