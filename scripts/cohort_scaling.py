@@ -1,18 +1,22 @@
-"""Cases per hour of a cohort on Ray, one and two workers, beside PyTorch in Ray: `cohort_scaling.py MODEL RECIPE MANIFEST WORK`.
+"""Cases per hour of a cohort on Ray, one and two workers, beside PyTorch in Ray: `cohort_scaling.py MODEL RECIPE TABLE WORK`.
 
-The cases are photos of a classifier at one size, such as dfu_vgg11 with recipes/dfu.toml and the patches of
-scripts/paper_cases.py. PyTorch runs the same network, eagerly and node by node as a study's kind `pytorch` does, in Ray actors that
+The cases are the photos in the column `file` of a table, for a classifier at one size, such as dfu_vgg11 with recipes/dfu.toml
+and the patches of scripts/paper_cases.py; `--cases` takes so many of them, at even distances. PyTorch runs the same network, eagerly and node by node as a study's kind `pytorch` does, in Ray actors that
 prepare the photo with Pillow and NumPy as the recipe says; its classes must be those of the cohort. Each worker has one core and one
 thread. Starting the cluster, the workers and the models is not counted: every run is timed between its first and its last
-finished case. A machine on which something else runs says nothing about speed, so its load is printed too. Needs ampoule_ai, Ray, PyTorch, ONNX,
-Pillow and NumPy.
+finished case. Engines take turns, `--rounds` times, and the table has the medians. A machine on which something else runs says
+nothing about speed, so its load is printed too. WORK gets the cohorts' folders and page.md, what is printed at the end.
+Needs ampoule_ai, Ray, PyTorch, ONNX, Pillow and NumPy.
 """
 
 import argparse
 import csv
+import datetime
+import importlib.metadata
 import os
 import pathlib
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -46,10 +50,12 @@ class Eager:
         self.folder = tempfile.mkdtemp()
         model = os.path.join(self.folder, "network.onnx")
         pathlib.Path(model).write_bytes(network)
-        script = ROOT / "crates/study/src/torch.py"
-        command = [sys.executable, str(script), model, "1"]
+        # Under its own name it would stand in the way of the library, which Python searches beside the script first.
+        script = shutil.copy(ROOT / "crates/study/src/torch.py", os.path.join(self.folder, "eager.py"))
+        command = [sys.executable, script, model, "1"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.process.stdout.readline()
+        if not self.process.stdout.readline():
+            raise RuntimeError("PyTorch's process ended before it was ready")
 
     def ready(self):
         return True
@@ -107,34 +113,79 @@ def rate(ends):
     return 3600 * (len(ends) - 1) / (ends[-1] - ends[0])
 
 
+def processor():
+    """The model of the CPU, as the system names it."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
+
+
+def chosen(table, count):
+    """Files of the table, at most `count` of them at even distances."""
+    with open(table, newline="") as opened:
+        files = [(table.parent / row["file"]).resolve() for row in csv.DictReader(opened)]
+    if count and count < len(files):
+        files = [files[i * len(files) // count] for i in range(count)]
+    return [str(f) for f in files]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("model", "recipe", "manifest", "work"):
+    for name in ("model", "recipe", "table", "work"):
         parser.add_argument(name, type=pathlib.Path)
     parser.add_argument("--classes", default="normal skin,ulcer", help="names of the classes in their order")
     parser.add_argument("--side", type=int, default=128, help="side of the photos in pixels")
+    parser.add_argument("--cases", type=int, default=0, help="cases to run; 0 for all of the table")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is timed")
     args = parser.parse_args()
     classes = args.classes.split(",")
-    with open(args.manifest, newline="") as table:
-        rows = list(csv.DictReader(table))
-    files = [str((args.manifest.parent / r["file"]).resolve()) for r in rows]
+    files = chosen(args.table, args.cases)
+    if len(files) < 3 or args.rounds < 1:
+        sys.exit("it takes 3 cases and a round")
+    args.work.mkdir(parents=True, exist_ok=True)
+    manifest = args.work / "cases.csv"
+    names = [f"case{i:05}" for i in range(len(files))]
+    with open(manifest, "w", newline="") as opened:
+        csv.writer(opened).writerows([("case", "file"), *zip(names, files)])
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    print(f"{len(files)} cases, {args.model.name}; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    load = os.getloadavg()[0]
     network = bound(args.model, args.side)
-    rates, found = {}, {}
-    for workers in (1, 2):
-        rates["PyTorch in Ray", workers], found["torch"] = pytorch(network, args.side, files, workers)
-        out = args.work / f"cohort{workers}"
-        rates["ampoule in Ray", workers], own = ampoule(args.model, args.recipe, args.manifest, out, workers)
-        found["own"] = [classes.index(own[r["case"]]) for r in rows]
-        differ = sum(a != b for a, b in zip(found["torch"], found["own"]))
-        print(f"{workers} workers: {differ} of {len(files)} classes differ from PyTorch's", flush=True)
-    print("| engine | cases per hour, 1 worker | 2 workers | 1 to 2 | of PyTorch, 1 and 2 workers |\n|---|---|---|---|---|")
+    rates, differ = {}, {}
+    for turn in range(args.rounds):
+        for workers in (1, 2):
+            rate_torch, theirs = pytorch(network, args.side, files, workers)
+            out = args.work / f"cohort{workers}"
+            rate_own, own = ampoule(args.model, args.recipe, manifest, out, workers)
+            ours = [classes.index(own[name]) for name in names]
+            differ[workers] = sum(a != b for a, b in zip(theirs, ours))
+            rates.setdefault(("PyTorch in Ray", workers), []).append(rate_torch)
+            rates.setdefault(("ampoule in Ray", workers), []).append(rate_own)
+            print(f"round {turn + 1}, {workers} workers: PyTorch {rate_torch:.0f}, ampoule {rate_own:.0f} an hour", flush=True)
+    page = report(args, len(files), rates, differ, load)
+    (args.work / "page.md").write_text(page)
+    print(page, end="")
+
+
+def report(args, count, rates, differ, load):
+    """What is printed: where and when it ran, and the table."""
+    version = importlib.metadata.version
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "ray", "ampoule-ai"))
+    lines = [
+        f"{count} cases, {args.model.name}, {datetime.date.today()}, {processor()}, {os.cpu_count()} cores, load {load:.1f} before and "
+        f"{os.getloadavg()[0]:.1f} after; {packages}; medians of {args.rounds} rounds. Classes that differ from PyTorch's: "
+        f"{differ[1]} with one worker, {differ[2]} with two.",
+        "",
+        "| engine | cases per hour, 1 worker | 2 workers | 1 to 2 | of PyTorch, 1 and 2 workers |",
+        "|---|---|---|---|---|",
+    ]
+    median = {key: statistics.median(values) for key, values in rates.items()}
     for engine in ("PyTorch in Ray", "ampoule in Ray"):
-        one, two = (rates[engine, w] for w in (1, 2))
-        beside = [rates[engine, w] / rates["PyTorch in Ray", w] for w in (1, 2)]
-        print(f"| {engine} | {one:.0f} | {two:.0f} | {two / one:.2f} | {beside[0]:.2f}, {beside[1]:.2f} |")
-    print(f"load at the end {os.getloadavg()[0]:.1f}")
+        one, two = (median[engine, w] for w in (1, 2))
+        beside = [median[engine, w] / median["PyTorch in Ray", w] for w in (1, 2)]
+        lines.append(f"| {engine} | {one:.0f} | {two:.0f} | {two / one:.2f} | {beside[0]:.2f}, {beside[1]:.2f} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -28,8 +28,10 @@ if [ -n "$cross" ]; then
   [ -e "$env_file" ] || { echo "no cross toolchain: run scripts/cross_setup.sh first" >&2; exit 3; }
   # shellcheck disable=SC1090
   . "$env_file"
-  # shellcheck disable=SC2206
-  std=(-- ${CROSS_STD:-})
+  # The standard library of the target is built from its sources, by Cargo and not by rustc.
+  std=("$CROSS_STD")
+  CARGO_TARGET_DIR=$(cd "$(dirname "$env_file")" && pwd)/build
+  export CARGO_TARGET_DIR
 fi
 # The default compatibility is the oldest manylinux whose symbols suffice; a system's own library is never bundled.
 (cd python && "$(cd .. && cd "$(dirname "$venv")" && pwd)/$(basename "$venv")/bin/maturin" build "${profile[@]}" "${target[@]}" \
