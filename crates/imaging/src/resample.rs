@@ -221,8 +221,7 @@ mod tests {
         for dims in [[1, 1, 1], [2, 1, 3], [5, 4, 3], [0, 2, 2]] {
             let v = Volume::filled(dims, 2f32);
             for order in [Order::Nearest, Order::Linear, Order::Cubic] {
-                for border in [Border::Edge, Border::Zero, Border::Mirror, Border::Buffer, Border::Beyond]
-                {
+                for border in [Border::Edge, Border::Zero, Border::Mirror, Border::Buffer, Border::Beyond] {
                     for (first, step) in lines {
                         let c = [Coordinates::Line { first, step }; 3];
                         assert_eq!(sample(&v, [3, 2, 4], c, order, border).dims, [3, 2, 4]);

@@ -75,7 +75,8 @@ fn recipe() -> Recipe {
             name: NAME.into(),
             task: Task::Segmentation,
             description: "Brain mask of images of any contrast".into(),
-            reference: "Hoopes et al., SynthStrip: skull-stripping for any brain image, NeuroImage 2022".into(),
+            reference: "Hoopes et al., SynthStrip: skull-stripping for any brain image, NeuroImage 2022"
+                .into(),
             ..About::default()
         },
         input: vec![Input {
