@@ -5,7 +5,7 @@ use crate::architectures::layers::Net;
 use crate::architectures::{checked, free_image, synthstrip};
 use crate::{Result, Weights};
 use ampoule_graph::build::Builder;
-use ampoule_graph::{Graph, Tensor};
+use ampoule_graph::{Graph, Op, Tensor};
 use ampoule_pipeline::recipe::*;
 use ampoule_pipeline::{RECIPE_KEY, Recipe};
 
@@ -23,16 +23,17 @@ const BORDER: f64 = 1.0;
 const MULTIPLE: usize = 64;
 const LEAST: usize = 192;
 
-/// The network of these weights, with its recipe. Its score falls by 0.01 for each mm: 0 where nothing is, as FreeSurfer
-/// has it, and linear, so that it can be interpolated as the distance is.
+/// The network of these weights, with its recipe. Its score is one half on the brain's surface and falls by 0.005 for each
+/// mm: 0 where nothing is, as FreeSurfer has it, and linear, so that it can be interpolated as the distance is.
 pub(super) fn build(mut weights: Weights) -> Result<Graph> {
     let mut b = Builder::new(NAME);
     let x = b.input("image", &free_image(1, 3));
     let distance = synthstrip::network(&mut b, &mut weights, x)?;
-    let near = Net::new(&mut b, &mut weights, 3).scaled(distance, -1.0 / FAR);
+    let near = Net::new(&mut b, &mut weights, 3).scaled(distance, -0.5 / FAR);
     weights.finish()?;
-    let one = b.constant("one", Tensor::f32(&[], &[1.0]));
-    let score = b.add(near, one);
+    let [least, half, most] = [0.0, 0.5, 1.0].map(|v| b.constant("level", Tensor::f32(&[], &[v])));
+    let score = b.add(near, half);
+    let score = b.node(Op::Clip, &[score, least, most]);
     b.output(score, "score", &free_image(1, 3));
     let mut graph = checked(b.finish())?;
     graph.set_meta(RECIPE_KEY, recipe().to_text());
@@ -91,7 +92,11 @@ fn recipe() -> Recipe {
         }],
         preprocess,
         network: vec![Network { outputs: vec!["score".into()], axes: Axes::Xyz, ..Network::plain() }],
-        decide: Decide { rule: Rule::Threshold, threshold: 1.0 - BORDER / f64::from(FAR), at_least: false },
+        decide: Decide {
+            rule: Rule::Threshold,
+            threshold: 0.5 - 0.5 * BORDER / f64::from(FAR),
+            at_least: false,
+        },
         label: vec![Label { value: 1, channel: 0, ..Label::named(0, "brain") }],
         dropped: Vec::new(),
         postprocess: vec![
