@@ -30,8 +30,7 @@ pub(super) fn ranges(g: &Graph, n: &Node, axis: usize, channels: usize) -> Optio
             let [starts, ends, axes, steps] = [1, 2, 3, 4].map(|i| ints(g, n, i));
             let plan = slice_plan(&dims, &starts?, &ends?, axes.as_deref(), steps.as_deref()).ok()?;
             let (first, count, step) = *plan.get(axis)?;
-            let whole = count == channels && step == 1;
-            (step == 1 || whole).then(|| vec![first..first + count])
+            (step == 1).then(|| std::iter::once(first..first + count).collect())
         }
         Op::Split { axis: along } if known(g, n, 1) => {
             if along.rem_euclid(shape.len() as i64) as usize != axis {
