@@ -3,8 +3,9 @@
 /// Lanes of a sum.
 const LANES: usize = 8;
 
-/// `Σ f(aᵢ, bᵢ)`.
+/// `Σ f(aᵢ, bᵢ)` of as many `a` as `b`.
 pub(crate) fn sum_of<T: Copy>(a: &[T], b: &[T], f: impl Fn(T, T) -> f64) -> f64 {
+    assert_eq!(a.len(), b.len(), "sums of pairs");
     let (a, a_rest) = a.as_chunks::<LANES>();
     let (b, b_rest) = b.as_chunks::<LANES>();
     let mut sums = [0f64; LANES];

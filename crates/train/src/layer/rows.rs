@@ -34,7 +34,14 @@ impl Layer for Rows {
     }
 }
 
-/// `[rows][n]` to `[rows]`: the largest or smallest value of each row.
+/// The largest or smallest value; not a number if any value is not.
+fn extreme(row: &[f32], max: bool) -> f32 {
+    let start = if max { f32::NEG_INFINITY } else { f32::INFINITY };
+    let further = |a: f32, b: f32| if max { a > b } else { a < b };
+    row.iter().fold(start, |a, &b| if a.is_nan() || further(a, b) { a } else { b })
+}
+
+/// `[rows][n]` to `[rows]`: the largest or smallest value of each row; not a number if any value is not.
 pub(crate) struct Extremes {
     /// Values of a row.
     pub n: usize,
@@ -51,10 +58,8 @@ impl Layer for Extremes {
     }
 
     fn forward(&mut self, run: Forward) {
-        let (start, pick): (f32, fn(f32, f32) -> f32) =
-            if self.max { (f32::NEG_INFINITY, f32::max) } else { (f32::INFINITY, f32::min) };
         for (y, row) in run.y.iter_mut().zip(run.x[0].chunks_exact(self.n.max(1))) {
-            *y = row.iter().copied().fold(start, pick);
+            *y = extreme(row, self.max);
         }
     }
 
@@ -70,6 +75,19 @@ impl Layer for Extremes {
                 let g = if x == y { g } else { 0.0 };
                 *dx = if add { *dx + g } else { g };
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extremes_of_what_is_no_number_are_none() {
+        assert_eq!([true, false].map(|max| extreme(&[2.0, -1.0, 5.0, 3.0], max)), [5.0, -1.0]);
+        for max in [true, false] {
+            assert!(extreme(&[f32::NAN, 1.0], max).is_nan() && extreme(&[1.0, f32::NAN], max).is_nan());
         }
     }
 }

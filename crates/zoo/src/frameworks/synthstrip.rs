@@ -13,7 +13,7 @@ use ampoule_pipeline::{RECIPE_KEY, Recipe};
 pub(super) const NAME: &str = "synthstrip";
 
 /// What differs from FreeSurfer.
-pub(super) const NOTE: &str = "SynthStrip: the mask holds what is less than 1 mm from the brain's surface, as mri_synthstrip does by default; images of more than 320 mm are seen whole, which it cuts";
+pub(super) const NOTE: &str = "SynthStrip: the mask holds what is less than 1 mm from the brain's surface, as mri_synthstrip does by default; images of more than 320 mm are seen whole, which it cuts, and the box of an image with values below 0 (CT) holds what is not 0, where its own holds what is above 0";
 
 /// Distance in mm that counts as outside, and that FreeSurfer puts where the network saw nothing.
 const FAR: f32 = 100.0;
