@@ -33,40 +33,9 @@ work=target/figures
 rm -rf "$work"
 mkdir -p "$work"
 page=$work/page.md
-failed=0
-
-# Commands are shown with this name, whatever the program's path.
-ampoule() { "$program" "$@"; }
-
-# show COMMAND…: the command as a reader types it, and what it prints. A failure is a figure too.
-show() {
-  local status=0
-  {
-    printf '\n```\n$'
-    printf ' %s' "$@"
-    printf '\n'
-  } >>"$page"
-  "$@" </dev/null >"$work/printed" 2>"$work/said" || status=$?
-  cat "$work/printed" >>"$page"
-  if [ "$status" -ne 0 ]; then
-    cat "$work/said" >>"$page"
-    echo "exit code $status" >>"$page"
-    failed=$((failed + 1))
-    echo "exit code $status: $*" >&2
-  fi
-  printf '```\n' >>"$page"
-}
-
-say() { printf '\n%s\n' "$*" >>"$page"; }
-
-commit=$(git rev-parse --short HEAD 2>/dev/null || echo "no commit")
-[ -z "$(git status --porcelain --untracked-files=no -- crates cli Cargo.lock 2>/dev/null || true)" ] || commit="$commit with changes"
-cat >"$page" <<EOF_HEAD
-# Measured figures
-
-Written by \`scripts/figures.sh\` on $(date -u +%Y-%m-%d), of commit $commit. Each figure stands below the
-command that printed it. Times hold for this machine only; how they are taken is in [measuring.md](measuring.md).
-EOF_HEAD
+# shellcheck source=scripts/page.sh
+. scripts/page.sh
+title "Measured figures"
 [ "$seconds" = 5 ] || say "**Of a quick run: times mean nothing.**"
 
 say "## The machine"

@@ -111,7 +111,8 @@ def multi(name, output, net, gains):
 
     own = module.fetch_model
     module.fetch_model = lambda modelname, num_channels, num_classes, num_filters: own(modelname, num_channels, num_classes, FILTERS)
-    images, _ = head((240, 240, 155), (1, 1, 1), 11, gains)
+    shape = (144, 160, 120)
+    images, _ = head(shape, (1, 1, 1), 11, gains)
     names = ["t1", "t2", "t1ce", "flair"]
     cfg = {"mode": "multi", "num_modalities": 4, "modalities": str(names), "model": "resunet", "num_classes": 2, "base_filters": FILTERS}
     files = {f"case_{n}.nii.gz": nib.Nifti1Image(v, np.diag([-1.0, -1, 1, 1])) for n, v in zip(names, images)}
@@ -120,7 +121,10 @@ def multi(name, output, net, gains):
     with contextlib.redirect_stdout(io.StringIO()):
         module.infer_single_multi_4(paths, str(target / "labels.nii.gz"), str(target / "model/resunet_multi_4.pt"))
     mask = nib.load(target / "labels.nii.gz")
-    found = np.asarray(mask.dataobj).astype(np.uint8)
+    # It saves what the network saw of the image and around it: 240 x 240 pixels with the image in their middle, and 155 slices.
+    begin = [(240 - n) // 2 for n in shape[:2]]
+    cut = tuple(slice(b, b + n) for b, n in zip(begin, shape)) + (slice(shape[2]),)
+    found = np.asarray(mask.dataobj).astype(np.uint8)[cut]
     nib.save(nib.Nifti1Image(found, mask.affine), target / "labels.nii.gz")
     return int(found.sum())
 

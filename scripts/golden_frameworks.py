@@ -440,58 +440,47 @@ def monai_one(name, d, output):
     return f"loss {float(loss.detach()):.3f}, voxels {np.bincount(seg.astype(int).ravel()).tolist()}"
 
 
-# Name: TotalSegmentator's task and its part models: labels of each. Spheres stand for organs.
+# Name: TotalSegmentator's task and its part models. Spheres stand for the first two organs of each; the first part was trained to be mirrored.
 TOTALSEGMENTATOR = {
     "totalsegmentator": dict(task="total_mr", parts={
-        850: dict(id=850, channels=["MR"], gains=[[60, 110]], labels={"background": 0, "spleen": 1, "liver": 2},
-                  shape=(44, 46, 42), spacing=(1.5, 1.5, 1.5), planner="ExperimentPlanner", configuration="3d_fullres", folds=[0], mirrored=None, steps=220),
-        851: dict(id=851, channels=["MR"], gains=[[60, 110]], labels={"background": 0, "sacrum": 1, "humerus_left": 2},
-                  shape=(44, 46, 42), spacing=(1.5, 1.5, 1.5), planner="ExperimentPlanner", configuration="3d_fullres", folds=[0], mirrored=None, steps=220),
+        850: dict(part="class_map_part_organs", gains=[60, -50], mirrored=(0, 1, 2)),
+        851: dict(part="class_map_part_muscles", gains=[110, 170], mirrored=None),
     }),
 }
 
 
 def totalsegmentator_one(name, d, output):
-    """Part models by nnU-Net in TotalSegmentator's folders; resampling and numbers of labels by TotalSegmentator's code,
-    parts laid over one another as it does."""
-    import nibabel as nib
-    import torch
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-    from totalsegmentator.alignment import as_closest_canonical, undo_canonical
-    from totalsegmentator.map_to_binary import class_map
-    from totalsegmentator.resampling import change_spacing
-
+    """Part models by nnU-Net in TotalSegmentator's folders, and its own prediction with what its command sets by default, on an
+    image that takes several windows."""
     target = output / name
     shutil.rmtree(target, ignore_errors=True)
     (target / "model").mkdir(parents=True), (target / "case").mkdir()
-    for number, part in d["parts"].items():
+    os.environ["TOTALSEG_WEIGHTS_PATH"] = str(target.resolve() / "model")
+    import nibabel as nib
+    from totalsegmentator.map_to_binary import class_map_parts_mr
+    from totalsegmentator.nnunet import nnUNet_predict_image
+
+    for number, own in d["parts"].items():
+        organs = list(class_map_parts_mr[own["part"]].values())[:2]
+        part = dict(
+            id=number, channels=["MR"], gains=[own["gains"]], labels={"background": 0} | {n: i for i, n in enumerate(organs, 1)},
+            shape=(44, 46, 42), spacing=(1.5, 1.5, 1.5), planner="ExperimentPlanner", configuration="3d_fullres", folds=[0],
+            mirrored=own["mirrored"], steps=220, patch=[32, 40, 32])  # fmt: skip
         nnunet_one(f"TotalSegMRI_part{number}", part, WORK / "parts")
         made = WORK / "parts" / f"TotalSegMRI_part{number}" / "model"
         shutil.copytree(made / f"Dataset{number}_TotalSegMRI_part{number}", target / "model" / f"Dataset{number}_TotalSegMRI_part{number}")
-    shape, spacing = (52, 58, 50), (1.3, 1.1, 1.25)
-    body, seg = spheres(shape, spacing, 77, 2)
+    shape, spacing = (62, 70, 58), (1.3, 1.1, 1.25)
+    gains = [g for own in d["parts"].values() for g in own["gains"]]
+    body, seg = spheres(shape, spacing, 77, len(gains))
     path = target / "case/case4.nii.gz"
-    save(image(body, seg, [60, 110], 78), spacing, path)
-    original = nib.load(path)
-    img = as_closest_canonical(original)
-    small = change_spacing(img, 1.5, order=3, dtype=np.int32, nr_cpus=1)
-    (WORK / "small").mkdir(), nib.save(small, WORK / "small/case4_0000.nii.gz")
-    number_of = {n: i for i, n in class_map[d["task"]].items()}
-    merged = np.zeros(small.shape, np.uint8)
-    for number, part in d["parts"].items():
-        folder = next((target / "model").glob(f"Dataset{number}_*/*__3d_fullres"))
-        predictor = nnUNetPredictor(use_mirroring=False, device=torch.device("cpu"), verbose=False, allow_tqdm=False)
-        predictor.initialize_from_trained_model_folder(str(folder), (0,))
-        to = WORK / f"small{number}"
-        to.mkdir()
-        predictor.predict_from_files_sequential(str(WORK / "small"), str(to), overwrite=True)
-        found = np.asarray(nib.load(to / "case4.nii.gz").dataobj).astype(np.uint8)
-        table = np.array([number_of.get(n, 0) for n in part["labels"]], np.uint8)[found]
-        np.copyto(merged, table, where=table != 0)
-    back = change_spacing(nib.Nifti1Image(merged, small.affine), 1.5, img.shape, order=0, dtype=np.uint8, nr_cpus=1, force_affine=img.affine)
-    result = undo_canonical(back, original)
-    nib.save(nib.Nifti1Image(np.asarray(result.dataobj).astype(np.uint8), original.affine), target / "labels.nii.gz")
-    return f"voxels {np.unique(np.asarray(result.dataobj), return_counts=True)}"
+    save(image(body, seg, gains, 78), spacing, path)
+    os.environ["nnUNet_results"] = os.environ["TOTALSEG_WEIGHTS_PATH"]
+    found = nnUNet_predict_image(
+        path, None, list(d["parts"]), model="3d_fullres", folds=[0], trainer="nnUNetTrainer", tta=False, multilabel_image=True,
+        resample=1.5, task_name=d["task"], nr_threads_resampling=1, nr_threads_saving=1, quiet=True, device="cpu", skip_saving=True)[0]  # fmt: skip
+    labels = np.asarray(found.dataobj).astype(np.uint8)
+    nib.save(nib.Nifti1Image(labels, nib.load(path).affine), target / "labels.nii.gz")
+    return f"voxels {np.unique(labels, return_counts=True)}"
 
 
 # Name: side of the images that the network sees.

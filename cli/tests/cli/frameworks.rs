@@ -187,7 +187,7 @@ fn tasks_of_totalsegmentator_join_their_part_models() {
     let o = task(&out, &[]);
     assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
     labels_agree(name, &out);
-    let o = task(&some, &["--roi-subset", "humerus_left"]);
+    let o = task(&some, &["--roi-subset", "humerus_right"]);
     assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
     let mask = |out: &Path| volume(&only(out, |n| n.ends_with("_mask.nii.gz"))[0]).data;
     let (all, some) = (mask(&out), mask(&some));

@@ -6,6 +6,7 @@
 //! `torch.interpolate(align_corners=False)`, `skimage.transform.resize` and
 //! `scipy.ndimage.zoom(grid_mode=True)`. [`crate::spacing`] has the rules from spacing to size.
 
+mod area;
 mod axis_map;
 mod coordinates;
 mod labels;
@@ -13,9 +14,10 @@ mod lines;
 mod nearest;
 mod separate;
 
+pub use area::area;
 pub use axis_map::{AxisMap, map_plane, select};
 pub use coordinates::Coordinates;
-pub use labels::{Holds, labels};
+pub use labels::{HALF, Holds, labels};
 pub use nearest::{Rounding, gather, gather_or, nearest, nearest_at, nearest_exact, nearest_torch};
 pub use separate::{lowres_axis, separate};
 

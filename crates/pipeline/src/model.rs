@@ -42,6 +42,10 @@ pub struct Model {
     pub(crate) program: u64,
     /// Whether sessions are only planned, beside those bytes rather than what the process holds.
     planning: bool,
+    /// Whether activations of the networks of an ensemble are held one after the other ([`Model::alternate`]).
+    alternating: bool,
+    /// Bytes of the weights of networks that are to be made ready beside those that are ([`Model::expect`]).
+    expected: HashMap<Key, u64>,
     pool: Arc<Pool>,
     /// Whether inputs of one case may run side by side, one thread each.
     pub parallel_inputs: bool,
@@ -84,6 +88,12 @@ impl Slot {
     }
 }
 
+/// Bytes of activations of a network's sessions that run: the first alone, or all others side by side.
+fn active_arenas(list: &[Slot]) -> u64 {
+    let running = if list.len() > 1 { &list[1..] } else { list };
+    running.iter().map(|s| s.session.arena_bytes()).sum()
+}
+
 impl Model {
     /// Loads a model file; `recipe` overrides the one inside.
     pub fn load(path: &Path, recipe: Option<&str>, options: Options) -> Result<Self> {
@@ -120,6 +130,8 @@ impl Model {
             reserved: 0,
             program: 0,
             planning: false,
+            alternating: false,
+            expected: HashMap::new(),
             pool: Arc::new(Pool::new(threads)),
             parallel_inputs: true,
             watch: None,
@@ -301,7 +313,9 @@ impl Model {
         if self.max_ram.is_some() {
             // Pages of the file are no part of what is held beside the network: they come back as weights are packed.
             graph.release();
-            (options.max_bytes, options.held_bytes) = (self.max_ram, self.held());
+            self.expected.remove(key);
+            let held = if self.alternating { self.held_with(0) } else { self.held() };
+            (options.max_bytes, options.held_bytes) = (self.max_ram, held);
         }
         options.planning = self.planning;
         let session = Session::with_pool(graph, &shapes, &options, self.pool.clone());
@@ -313,8 +327,43 @@ impl Model {
     /// Bytes that the process holds or is sure to take for the present case, without activations that are yet to be
     /// made.
     fn held(&self) -> u64 {
-        let networks: u64 = self.sessions().map(|s| s.arena_bytes() + s.weight_bytes()).sum();
-        self.used().max(self.committed + networks)
+        let arenas = self.slots.values().map(|list| active_arenas(list));
+        self.held_with(if self.alternating { arenas.max().unwrap_or(0) } else { arenas.sum() })
+    }
+
+    /// The same, with the activations of some networks.
+    fn held_with(&self, arenas: u64) -> u64 {
+        self.used().max(self.committed + self.weight_bytes() + self.expected.values().sum::<u64>() + arenas)
+    }
+
+    /// Says which networks of an ensemble will be there together, so that the weights of those that are made ready last find
+    /// room.
+    pub(crate) fn expect(&mut self, networks: &[Key]) {
+        let graphs = self.graphs.clone();
+        let weights = |key: &Key| {
+            // A graph that cannot be cut out is refused when its session is made.
+            let graph = graphs[key.0].extract(&[&key.1]).ok()?;
+            Some((key.clone(), 4 * graph.parameter_count() as u64))
+        };
+        let missing = networks.iter().filter(|k| !self.slots.contains_key(k));
+        self.expected = missing.filter_map(weights).collect();
+    }
+
+    /// Decides whether activations of an ensemble of `networks` like the one that is ready are held one after the other: where
+    /// all at one time do not fit.
+    pub(crate) fn alternate(&mut self, networks: u64) -> bool {
+        let arena = self.slots.values().map(|list| active_arenas(list)).max().unwrap_or(0);
+        let weights =
+            self.slots.values().flat_map(|list| list.first()).map(|s| s.session.weight_bytes()).max();
+        // Weights are packed alike.
+        let packed = self.expected.len() as u64 * weights.unwrap_or(0);
+        let packed = packed.saturating_sub(self.expected.values().sum());
+        self.alternating = networks > 1
+            && match self.max_ram {
+                Some(most) => self.held_with(networks * arena) + packed > most,
+                None => arena > crate::available_memory().unwrap_or(u64::MAX) / 8,
+            };
+        self.alternating
     }
 
     /// Bytes that the process holds, with those that are left free of a limit.
@@ -323,10 +372,6 @@ impl Model {
             true => self.program + self.max_ram.map_or(0, slack),
             false => held_bytes(self.max_ram),
         }
-    }
-
-    fn sessions(&self) -> impl Iterator<Item = &Session> {
-        self.slots.values().flatten().map(|s| &s.session)
     }
 
     /// Bytes that the process may take in addition to what it holds.
@@ -344,8 +389,7 @@ impl Model {
 
     /// Notes that the present case will take so many bytes in addition to what the process holds now and its networks.
     pub(crate) fn reserve(&mut self, bytes: u64) {
-        let weights: u64 = self.sessions().map(Session::weight_bytes).sum();
-        let now = self.used().saturating_sub(weights);
+        let now = self.used().saturating_sub(self.weight_bytes());
         self.committed = now + bytes;
         self.reserved = bytes;
     }
@@ -377,10 +421,10 @@ impl Model {
         // Who watches values sees them run by run.
         let alone = external || self.is_observed() || !self.parallel_inputs;
         let threads = self.threads();
-        let own = self.slots.get(key).map_or(0, Vec::len).saturating_sub(1) as u64;
+        let own = self.slots.get(key).map_or(0, |list| active_arenas(list));
         let room = match self.max_ram {
             // Those that are here already are counted as held.
-            Some(most) => most.saturating_sub(self.held()) + own * arena,
+            Some(most) => (most + own).saturating_sub(self.held()),
             // The first session's memory may be untouched so far.
             None => crate::available_memory().unwrap_or(0).saturating_sub(arena) / 2,
         };
@@ -398,7 +442,10 @@ impl Model {
                 list.push(next);
             }
         }
-        Ok(if workers > 1 { &mut list[1..=workers] } else { &mut list[..1] })
+        let (alone, together) = list.split_at_mut(1);
+        let (used, idle) = if workers > 1 { (together, alone) } else { (alone, together) };
+        idle.iter_mut().for_each(|s| s.session.release());
+        Ok(if workers > 1 { &mut used[..workers] } else { used })
     }
 
     /// Bytes of activations and of weights of the session of a network for one input shape, and the multiplications of a run.
@@ -458,6 +505,8 @@ impl Model {
             reserved: self.reserved,
             program: self.program,
             planning: self.planning,
+            alternating: self.alternating,
+            expected: HashMap::new(),
             pool: one,
             parallel_inputs: false,
             watch: self.watch.clone(),
@@ -474,21 +523,13 @@ impl Model {
 
     /// Bytes of weights of all sessions made so far.
     pub(crate) fn weight_bytes(&self) -> u64 {
-        self.sessions().map(|s| s.weight_bytes()).sum()
+        // Sessions of a network share them.
+        self.slots.values().filter_map(|list| list.first()).map(|s| s.session.weight_bytes()).sum()
     }
 
     /// Multiplications of one run of every session made so far.
     pub(crate) fn macs(&self) -> u64 {
         self.slots.values().filter_map(|list| list.first()).map(|s| s.session.macs()).sum()
-    }
-
-    /// Whether the activations of `networks` networks should not be held at one time.
-    pub(crate) fn short_of_memory(&self, networks: u64) -> bool {
-        let more = self.arena_bytes() * networks.saturating_sub(1);
-        match self.max_ram {
-            Some(most) => self.held() + more > most,
-            None => self.arena_bytes() > crate::available_memory().unwrap_or(u64::MAX) / 8,
-        }
     }
 
     /// Whether an external backend computes.

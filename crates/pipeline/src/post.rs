@@ -1,8 +1,8 @@
 //! What happens to labels after they are decided.
 
-use crate::recipe::{Neighbours, Post, PostStep, Recipe};
+use crate::recipe::{Neighbours, Post, PostStep, Recipe, Ties};
 use ampoule_imaging::Volume;
-use ampoule_imaging::postprocess::{self as imaging, Holes, Operation, Others, Select, Structure, Ties};
+use ampoule_imaging::postprocess::{self as imaging, Holes, Operation, Others, Select, Structure};
 use ampoule_imaging::regions::Connectivity;
 
 /// Does all steps of the recipe to `labels`, whose voxels have `spacing` mm.
@@ -48,8 +48,12 @@ fn apply(recipe: &Recipe, post: &Post, labels: &mut Volume<u16>, set: &[u16], sp
         imaging::morphology_of(labels, select, first, operation, structure, by, false);
     };
     match &post.step {
-        PostStep::Largest { neighbours } => {
-            imaging::keep_largest(labels, select, connectivity(*neighbours), Ties::First);
+        PostStep::Largest { neighbours, ties } => {
+            let ties = match ties {
+                Ties::First => imaging::Ties::First,
+                Ties::All => imaging::Ties::All,
+            };
+            imaging::keep_largest(labels, select, connectivity(*neighbours), ties);
         }
         PostStep::RemoveSmall { neighbours, voxels, mm } => {
             let size = if flat { [spacing[0], spacing[1], 1.0] } else { spacing };

@@ -116,7 +116,7 @@ function send(files) {
     jobs.delete(key);
     draw();
   });
-  request.open('POST', `cases?model=${encodeURIComponent($('model').value)}`);
+  request.open('POST', `cases?model=${encodeURIComponent($('model').value)}&heat=1`);
   request.send(form);
   draw();
 }

@@ -14,6 +14,9 @@ pub enum Holds {
     Highest,
 }
 
+/// The least share of a voxel that counts as one half, whatever the last bit of the interpolation says.
+pub const HALF: f32 = 0.5 - 1e-5;
+
 /// `v` on a grid of `to` voxels over the same space. Shares are interpolated linearly at half-pixel places; those of
 /// slices across `axis` within the slices, and the nearest slice is taken.
 pub fn labels(v: &Volume<u16>, to: [usize; 3], holds: Holds, axis: Option<usize>) -> Volume<u16> {
@@ -35,7 +38,7 @@ pub fn labels(v: &Volume<u16>, to: [usize; 3], holds: Holds, axis: Option<usize>
         match holds {
             Holds::Half => {
                 for (l, s) in out.data.iter_mut().zip(&share.data) {
-                    *l = if *s >= 0.5 { label } else { *l };
+                    *l = if *s >= HALF { label } else { *l };
                 }
             }
             Holds::Highest => {

@@ -23,6 +23,7 @@ pub(crate) use tiles::starts as tile_starts;
 use crate::constant::Windows;
 use crate::decide::{Decider, activate};
 use crate::memory::Allowance;
+use crate::model::Key;
 use crate::prepare::{Content, Image, Kept, contrast, prepare};
 use crate::recipe::{Combine, Network, Recipe, Role, Rule, Step, Task};
 use crate::tensor::{Reading, output_size};
@@ -219,9 +220,12 @@ impl Segmenting {
         self.labels_fit(model)?;
         let network = &model.recipe.network[self.network];
         let by_parts = Decider::of(&model.recipe, network).by_parts() && self.whole.is_none();
-        let outputs = network.active_outputs(fast).to_vec();
-        let runs = model.folds() * outputs.len() * network.versions(fast).len();
-        let key = (0, outputs.first().cloned().unwrap_or_default(), self.plan.shape.tensor(self.plan.input));
+        let dims = self.plan.shape.tensor(self.plan.input);
+        let of_fold = |f| network.active_outputs(fast).iter().map(move |o| (f, o.clone()));
+        let keys: Vec<Key> =
+            (0..model.folds()).flat_map(of_fold).map(|(f, o)| (f, o, dims.clone())).collect();
+        let runs = keys.len() * network.versions(fast).len();
+        let Some(key) = keys.first() else { return Err(Error::mismatch("it names no outputs".into())) };
         // Passes over parts of the labels cost more time than a network in less memory does.
         loop {
             self.bytes = self.needed(self.scores, keep, runs);
@@ -233,8 +237,10 @@ impl Segmenting {
                 )),
                 false => {
                     model.reserve(self.bytes);
-                    model.replan(&key);
-                    model.slot(self.network, &key).map(|_| ())
+                    model.replan(key);
+                    // Where windows are blended all networks are there at one time, else one after the other.
+                    model.expect(if self.plan.weights.is_some() { &keys } else { &[] });
+                    model.slot(self.network, key).map(|_| ())
                 }
             };
             match tried {

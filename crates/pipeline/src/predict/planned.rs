@@ -47,12 +47,20 @@ fn planned_labels(
     let blended = plan.weights.is_some();
     let workers = if blended { model.workers(i, &key, jobs, each)? } else { 1 };
     let (arena, weights, macs) = model.session_bytes(i, &key)?;
-    // Networks of an ensemble that blends windows are all here at one time; others one after the other.
+    // Networks of an ensemble that blends windows are all here at one time, their activations where there is room for them;
+    // others one after the other.
     let at_once = if blended { nets as u64 } else { 1 };
+    let running = if model.alternate(at_once) { 1 } else { at_once };
     let windows: u64 = if blended { 4 * plan.placed.first().map_or(0, |p| volume(p.1)) } else { 0 };
     let parts = how.scores.div_ceil(how.part) as u64;
     let runs = jobs as u64 * nets as u64 * recipe.versions(settings.fast).len() as u64 * parts;
-    let network = at_once * (weights + workers as u64 * arena);
+    let network = at_once * weights + running * workers as u64 * arena;
+    // Those that are made ready later keep within what is left.
+    let scores = how.bytes + windows + each * (workers as u64 - 1);
+    let network = match model.max_ram {
+        Some(most) if at_once > 1 => network.min(most.saturating_sub(model.used() + scores)),
+        Some(_) | None => network,
+    };
     let kept = match (blended, nets) {
         (true, _) => network,
         (false, 1) => weights,
@@ -65,7 +73,7 @@ fn planned_labels(
         workers,
         network,
         kept,
-        scores: how.bytes + windows + each * (workers as u64 - 1),
+        scores,
         labels_at_a_time: how.part,
         macs: macs * runs,
     })

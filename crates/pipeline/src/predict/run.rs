@@ -165,12 +165,12 @@ impl Job<'_> {
         let jobs = self.plan.regions.len().div_ceil(batch);
         let each = self.plan.worker_bytes(n);
         let workers = model.slots(self.i, &self.key(&self.nets[0]), jobs, each)?.len();
+        let one_by_one = model.alternate(self.nets.len() as u64);
         let result = self.result_bytes(n);
         let room = (model.spare(workers, each) / result.max(1)) as usize;
         let mut kept = Kept::new(room.min(KEPT).min(jobs.saturating_sub(1)));
         let bytes = kept.most() as u64 * result;
         model.keep(bytes, true);
-        let tight = self.nets.len() > 1 && model.short_of_memory(self.nets.len() as u64);
         let all: Vec<usize> = (0..self.plan.regions.len()).collect();
         let mut left: Vec<&[usize]> = all.chunks(batch).rev().collect();
         let mut windows = Windows { all: all.len(), reused: 0 };
@@ -182,7 +182,7 @@ impl Job<'_> {
             for (k, net) in self.nets.iter().enumerate() {
                 let slots = model.slots(self.i, &self.key(net), jobs, each)?;
                 self.together(slots, &round.runs, &mut sums, k == 0)?;
-                if tight {
+                if one_by_one {
                     model.release();
                 }
             }

@@ -111,6 +111,7 @@ fn resampled(v: &Volume<f32>, to: [usize; 3], method: Method) -> Volume<f32> {
         Method::Cubic | Method::Bicubic | Method::Lanczos => {
             resample::resize(v, to, Order::Cubic, Border::Edge, false)
         }
+        Method::Area => resample::area(v, to),
     }
 }
 
@@ -123,7 +124,8 @@ pub(super) fn resample(image: &mut Image, change: Option<Changed>, how: &How) ->
     let order = match how.method {
         Method::Cubic | Method::Bicubic | Method::Lanczos => Order::Cubic,
         Method::Nearest | Method::NearestExact => Order::Nearest,
-        Method::Linear | Method::Bilinear | Method::LinearAntialiased => Order::Linear,
+        // A recipe has no areas here.
+        Method::Linear | Method::Bilinear | Method::LinearAntialiased | Method::Area => Order::Linear,
     };
     let across = if how.across == Across::Nearest { Order::Nearest } else { Order::Linear };
     image.replace(|v| match (how.rule, separate) {
@@ -154,14 +156,12 @@ pub(super) fn resample(image: &mut Image, change: Option<Changed>, how: &How) ->
 /// A mask on another grid as nnU-Net brings labels there: inside where interpolation gives at least one half, and whole
 /// slices along an axis that is resampled by itself.
 fn as_label(mask: &Volume<u8>, to: [usize; 3], separate: Option<usize>) -> Volume<u8> {
-    // Halves are inside, whatever the last bit of the interpolation says.
-    const HALF: f32 = 0.5 - 1e-5;
     let inside = Volume { dims: mask.dims, data: mask.data.iter().map(|v| (*v != 0) as u8 as f32).collect() };
     let shares = match separate {
         Some(axis) => resample::separate(&inside, to, axis, Order::Linear, Order::Nearest),
         None => resample::resize(&inside, to, Order::Linear, Border::Edge, false),
     };
-    Volume { dims: to, data: shares.data.iter().map(|v| (*v >= HALF) as u8).collect() }
+    Volume { dims: to, data: shares.data.iter().map(|v| (*v >= resample::HALF) as u8).collect() }
 }
 
 pub(super) fn reduce(image: &mut Image, change: Option<Changed>, by: usize) -> Content<()> {

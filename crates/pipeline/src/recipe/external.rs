@@ -78,6 +78,31 @@ fn recipe(
     }
 }
 
+/// Whether the name of a classifier's first class says that nothing is there.
+fn is_nothing(name: &str) -> bool {
+    let name = name.trim().to_lowercase();
+    let begins = [
+        "other",
+        "background",
+        "nothing",
+        "none",
+        "negative",
+        "normal",
+        "benign",
+        "healthy",
+        "no_",
+        "no-",
+        "no ",
+        "non",
+        "nomet",
+        "notum",
+        "notil",
+        "not_",
+        "not-",
+    ];
+    name == "no" || name.contains("negative") || begins.iter().any(|b| name.starts_with(b))
+}
+
 /// WSInfer's: a classifier of patches, with torchvision's transforms.
 fn wsinfer(v: &Value) -> Result<Recipe, String> {
     let names = v.get("class_names").and_then(|n| serde_json::from_value::<Vec<String>>(n.clone()).ok());
@@ -140,7 +165,12 @@ fn wsinfer(v: &Value) -> Result<Recipe, String> {
     let (classes, activation) = with_rest(names, Activation::Softmax);
     let name = v.get("name").or(v.get("architecture")).and_then(Value::as_str).unwrap_or("wsinfer");
     let steps = resize.into_iter().chain(crop).chain([normalise]).collect();
+    let background = classes.first().is_some_and(|c| is_nothing(c));
     let mut r = recipe(name.into(), Task::Classification, classes, activation, steps);
+    if !background {
+        // The first class is one like the others, and no background.
+        r.label.iter_mut().for_each(|l| l.value += 1);
+    }
     r.slide = Some(Slide {
         mpp: Some(number(v, "spacing_um_px")?),
         level: None,
@@ -251,6 +281,22 @@ mod tests {
     const MONAI: &str = r#"{"name":"metastases","network_data_format":{"inputs":{"image":{"num_channels":3,
         "spatial_shape":[224,"224"],"value_range":[0,255]}},"outputs":{"pred":{"type":"probability",
         "format":"classification","num_channels":1,"channel_def":{"0":"metastasis"}}}}}"#;
+
+    #[test]
+    fn a_first_class_that_is_one_is_no_background() {
+        let values = |names: &str| {
+            let text = WSINFER.replace(r#"["Other","Tumor"]"#, names);
+            let text = text.replace(r#""num_classes":2,"#, "");
+            Recipe::parse(&text, "").unwrap().label.iter().map(|l| l.value).collect::<Vec<_>>()
+        };
+        assert_eq!(values(r#"["Grade3","Grade4or5","Benign"]"#), [1, 2, 3]);
+        assert_eq!(values(r#"["Nodule","Vessel"]"#), [1, 2]);
+        for nothing in
+            ["Other", "notumor", "NoMets", "til-negative", "background(no tissue)", "Benign", "non-tumor"]
+        {
+            assert_eq!(values(&format!(r#"["{nothing}","Tumor"]"#)), [0, 1], "{nothing}");
+        }
+    }
 
     #[test]
     fn what_others_state_becomes_a_recipe() {

@@ -31,7 +31,7 @@ pub use options::{
     Across, Back, Channels, Divisor, Method, Outside, Over, PadMode, Rule as SpacingRule, Side, SizeKey,
     Stain,
 };
-pub use post::{Neighbours, Post, PostStep};
+pub use post::{Neighbours, Post, PostStep, Ties};
 pub use schema::Choice;
 use schema::{Problems, Section, choices};
 use serde::Serialize;

@@ -24,6 +24,8 @@ choices! {
         LinearAntialiased = "linear-antialiased",
         /// Cubic spline, edge outside (scikit-image's order 3).
         Cubic = "cubic",
+        /// The mean of all pixels that an output pixel touches (PyTorch's `area`, adaptive average pooling).
+        Area = "area",
     }
 }
 
@@ -237,7 +239,11 @@ impl Method {
             Method::Bilinear => Some(Filter::Bilinear),
             Method::Bicubic => Some(Filter::Bicubic),
             Method::Lanczos => Some(Filter::Lanczos),
-            Method::NearestExact | Method::Linear | Method::LinearAntialiased | Method::Cubic => None,
+            Method::NearestExact
+            | Method::Linear
+            | Method::LinearAntialiased
+            | Method::Cubic
+            | Method::Area => None,
         }
     }
 
@@ -251,7 +257,8 @@ impl Method {
             | Method::Lanczos
             | Method::Linear
             | Method::LinearAntialiased
-            | Method::Cubic => Back::Linear,
+            | Method::Cubic
+            | Method::Area => Back::Linear,
         }
     }
 }

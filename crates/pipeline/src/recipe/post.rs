@@ -15,6 +15,16 @@ choices! {
 }
 
 choices! {
+    /// Which of several components of the largest size stay.
+    Ties {
+        /// The one with the first voxel, as SciPy's labels are numbered.
+        First = "first",
+        /// All of them, as nnU-Net has it.
+        All = "all",
+    }
+}
+
+choices! {
     /// What is done, by name.
     Name {
         Largest = "largest",
@@ -50,6 +60,9 @@ pub enum PostStep {
     Largest {
         /// Which voxels touch.
         neighbours: Neighbours,
+        /// Which of equally large ones.
+        #[serde(skip_serializing_if = "Ties::is_first")]
+        ties: Ties,
     },
     /// Components below a size go.
     RemoveSmall {
@@ -102,6 +115,13 @@ pub enum PostStep {
     },
 }
 
+impl Ties {
+    /// Whether nothing need be said of it.
+    fn is_first(&self) -> bool {
+        *self == Ties::First
+    }
+}
+
 impl PostStep {
     /// The label within which others are kept, where the step has one.
     pub(crate) fn inside(&self) -> Option<&String> {
@@ -134,7 +154,9 @@ fn step(s: &Section, name: Name) -> Option<PostStep> {
     let by = || s.size("by", 1..=64).unwrap_or(1);
     let neighbours = || s.choice("neighbours").unwrap_or(Neighbours::Full);
     Some(match name {
-        Name::Largest => PostStep::Largest { neighbours: neighbours() },
+        Name::Largest => {
+            PostStep::Largest { neighbours: neighbours(), ties: s.choice("ties").unwrap_or(Ties::First) }
+        }
         Name::RemoveSmall => {
             let voxels = s.size("voxels", 1..=usize::MAX >> 1);
             let mm = s.number_where("mm", "above 0", |v| v > 0.0);

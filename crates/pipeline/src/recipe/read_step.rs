@@ -202,7 +202,7 @@ fn resize(s: &Section, n: RangeInclusive<usize>, kind: Option<Kind>) -> Option<S
     let usual = if kind == Some(Kind::Volume) { Method::Linear } else { Method::Bilinear };
     let method = s.choice("method").unwrap_or(usual);
     if kind == Some(Kind::Volume) && method.filter().is_some() {
-        s.wrong("method", format_args!("is for images; a volume takes {VOLUME_METHODS}"));
+        s.wrong("method", format_args!("is for images; a volume takes {VOLUME_METHODS}, or area"));
     }
     let rule = s.choice("rule").unwrap_or_default();
     if !matches!(rule, Rule::Nnunet | Rule::Simpleitk) {
@@ -230,6 +230,9 @@ fn resample(s: &Section) -> Option<Step> {
     let method = s.choice("method").unwrap_or(Method::Linear);
     if method.filter().is_some() {
         s.wrong("method", format_args!("is for eight-bit images; here it is {VOLUME_METHODS}"));
+    }
+    if method == Method::Area {
+        s.wrong("method", format_args!("of area goes with `resize`; here it is {VOLUME_METHODS}"));
     }
     let rule = s.choice("rule").unwrap_or_default();
     if rule != Rule::Nnunet && method == Method::LinearAntialiased {

@@ -1,7 +1,7 @@
 //! Addresses below `/cases`.
 
 use super::archive::archive;
-use super::job::{Job, State};
+use super::job::{Job, State, Wanted};
 use super::store::Store;
 use super::upload;
 use crate::refusal::{Refusal, json};
@@ -76,8 +76,8 @@ async fn upload(Of(store): Of<Arc<Store>>, RawQuery(query): RawQuery, request: R
 
 async fn begun(store: &Arc<Store>, query: Option<&str>, request: Request) -> Result<Arc<Job>, Refusal> {
     let model = store.model(setting(query, "model").as_deref())?.name.clone();
-    let fast = setting(query, "fast").is_some_and(|v| ["1", "true"].contains(&v.as_str()));
-    let job = store.begin(&model, fast)?;
+    let asks = |name| setting(query, name).is_some_and(|v| ["1", "true"].contains(&v.as_str()));
+    let job = store.begin(&model, Wanted { fast: asks("fast"), heat: asks("heat") })?;
     // An upload that ends early, however it does, leaves nothing.
     let half = Half { store, job: Some(&job) };
     upload::receive(&job, setting(query, "filename").as_deref(), request, &store.limits).await?;

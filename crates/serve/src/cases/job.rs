@@ -41,14 +41,22 @@ impl State {
     }
 }
 
+/// What a client asks for beside results.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    /// A smaller ensemble, as the recipe says.
+    pub fast: bool,
+    /// A map of what a classifier of photos saw where.
+    pub heat: bool,
+}
+
 /// An upload: one case or several, for one model.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub id: String,
     /// Name of the model.
     pub model: String,
-    /// A smaller ensemble, as the recipe says.
-    pub fast: bool,
+    pub wanted: Wanted,
     /// Its folder; input and output lie below it, except where output is kept elsewhere.
     folder: PathBuf,
     output: PathBuf,
@@ -69,7 +77,7 @@ struct Progress {
 
 impl Job {
     /// An upload without files so far, in `folder`, which exists; results go to `output`.
-    pub fn new(id: String, model: &str, fast: bool, folder: PathBuf, output: Option<PathBuf>) -> Job {
+    pub fn new(id: String, model: &str, wanted: Wanted, folder: PathBuf, output: Option<PathBuf>) -> Job {
         let progress = Progress {
             state: State::Receiving,
             since: Instant::now(),
@@ -79,7 +87,7 @@ impl Job {
         };
         let output = output.unwrap_or_else(|| folder.join("output"));
         let watch = Arc::default();
-        Job { id, model: model.into(), fast, folder, output, watch, progress: Mutex::new(progress) }
+        Job { id, model: model.into(), wanted, folder, output, watch, progress: Mutex::new(progress) }
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {

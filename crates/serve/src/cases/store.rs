@@ -1,6 +1,6 @@
 //! All uploads, their folders, and how long they stay.
 
-use super::job::{Job, State};
+use super::job::{Job, State, Wanted};
 use crate::config::Limits;
 use crate::queue::{Queue, Refused};
 use crate::refusal::{Refusal, sized};
@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// Begins an upload for a model. It has a place in the queue from now on.
-    pub fn begin(&self, model: &str, fast: bool) -> Result<Arc<Job>, Refusal> {
+    pub fn begin(&self, model: &str, wanted: Wanted) -> Result<Arc<Job>, Refusal> {
         if self.stop.is_draining() {
             return Err(Refusal::ending());
         }
@@ -100,7 +100,7 @@ impl Store {
         }
         std::fs::create_dir_all(folder.join("input")).map_err(|e| disk(&e))?;
         let output = self.keep.as_ref().map(|k| k.join(&id));
-        let job = Arc::new(Job::new(id.clone(), model, fast, folder, output));
+        let job = Arc::new(Job::new(id.clone(), model, wanted, folder, output));
         jobs.insert(id, job.clone());
         Ok(job)
     }

@@ -79,10 +79,11 @@ impl Runners {
         let segmentation =
             volumes && recipe.foreground().count() > 0 && found.cases.iter().any(|c| !c.series.is_empty());
         let batch = Batch {
-            settings: Settings { fast: job.fast, ..Settings::default() },
+            settings: Settings { fast: job.wanted.fast, ..Settings::default() },
             overwrite: true,
             outputs: OutputOptions {
                 segmentation: segmentation.then_some(SegmentationKind::Binary),
+                heat: job.wanted.heat,
                 redact_paths: true,
                 ..OutputOptions::default()
             },

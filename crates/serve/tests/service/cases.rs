@@ -1,4 +1,4 @@
-use crate::harness::{Server, config, tile, zip};
+use crate::harness::{Server, classifier, config, tile, zip};
 use ampoule_serve::{Config, Limits};
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -72,6 +72,26 @@ fn the_page_shows_what_was_uploaded() {
     assert_eq!(at("/0/slide.json").status, 422);
     // Others do not see it.
     assert_eq!(s.get(&format!("{}r/{}/cases", s.page, "0".repeat(32))).status, 404);
+}
+
+#[test]
+fn a_classifier_shows_what_it_saw_where_if_that_is_asked_for() {
+    let (model, photo) = classifier();
+    let s = Server::with(config(), vec![model]);
+    for (query, maps) in [("", 0), ("&heat=1", 1)] {
+        let path = format!("{}cases?model=classifier&filename=foot.png{query}", s.page);
+        let reply = s.ask("POST", &path, &[], &photo);
+        assert_eq!(reply.status, 202, "{}", reply.text());
+        let id = reply.json()["id"].as_str().unwrap().to_owned();
+        let told = s.over(&id);
+        assert_eq!(told["state"], "done", "{told}");
+        let at = |rest: &str| s.get(&format!("{}r/{id}/cases{rest}", s.page));
+        assert_eq!(at("").json()[0]["heat"], maps, "{}", at("").text());
+        let map = at("/0/pictures/heat/0");
+        assert_eq!(map.status == 200 && map.body.starts_with(b"\x89PNG"), maps == 1, "{}", map.status);
+        let all = names(&s.get(&format!("/cases/{id}/result")).body);
+        assert_eq!(all.iter().any(|n| n == "foot_heat.png"), maps == 1, "{all:?}");
+    }
 }
 
 #[test]

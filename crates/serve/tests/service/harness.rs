@@ -16,6 +16,15 @@ pub fn discs() -> Given {
     Given { name: "discs".into(), graph, recipe: Some(recipe), sha256: "0".repeat(64) }
 }
 
+/// A classifier of photos, and one of its photos.
+pub fn classifier() -> (Given, Vec<u8>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pipeline/tests/golden/heat");
+    let graph = ampoule_onnx::read_file(&folder.join("heat.onnx")).unwrap();
+    let recipe = std::fs::read_to_string(folder.join("heat.toml")).unwrap();
+    let photo = std::fs::read(folder.join("small.png")).unwrap();
+    (Given { name: "classifier".into(), graph, recipe: Some(recipe), sha256: "1".repeat(64) }, photo)
+}
+
 /// One of the tiles.
 pub fn tile() -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/quick/test/test00.png")).unwrap()
@@ -49,10 +58,14 @@ pub struct Server {
 
 impl Server {
     pub fn start(config: Config) -> Server {
+        Server::with(config, vec![discs()])
+    }
+
+    pub fn with(config: Config, models: Vec<Given>) -> Server {
         let stop = Stop::default();
         let (tell, told) = mpsc::channel();
         let own = stop.clone();
-        let run = move || serve(config, vec![discs()], &own, &mut |at| tell.send(at.clone()).unwrap());
+        let run = move || serve(config, models, &own, &mut |at| tell.send(at.clone()).unwrap());
         let thread = std::thread::spawn(run);
         let at = told.recv().expect("the service starts");
         let page = at.page.split_once("/p/").unwrap().1;

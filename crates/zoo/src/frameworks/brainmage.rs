@@ -64,24 +64,21 @@ pub(super) fn open(files: &Files, which: usize) -> Result<Found> {
     let mut graph: Graph = checked(b.finish())?;
     graph.set_meta(RECIPE_KEY, recipe(contrasts).to_text());
     graph.set_meta("ampoule.source", format!("BrainMaGe, {file}"));
-    let mut notes = Vec::new();
-    if contrasts.len() == 1 {
-        notes.push("where voxels are not 1 mm, scores return to the image and are decided there; BrainMaGe decides before and interpolates the mask, which moves its border by less than a voxel".into());
-    } else {
-        notes.push("results of four contrasts have not been compared with BrainMaGe's own: compare some cases before you rely on them".into());
-    }
+    let notes = vec![
+        "where voxels are not 1 mm, scores return to the image and are decided there; BrainMaGe decides before and interpolates the mask, which moves its border by less than a voxel".into(),
+    ];
     Ok(Found { graph, notes })
 }
 
 fn recipe(contrasts: &[&str]) -> Recipe {
     let any = contrasts.len() == 1;
-    let resample = Step::Resample {
+    let resample = |method, back| Step::Resample {
         spacing: [1.0; 3],
-        method: Method::Cubic,
+        method,
         rule: SpacingRule::Nnunet,
         separate: None,
         across: Across::Nearest,
-        back: Back::Cubic,
+        back,
     };
     // Across the image on both sides, along it in front only.
     let pad =
@@ -96,9 +93,9 @@ fn recipe(contrasts: &[&str]) -> Recipe {
     let along = |side| pad(vec![1, 1, PADDED[2]], side);
     let standardise = Step::Brainmage {};
     let preprocess = match any {
-        true => vec![resample, across, along(Side::Start), standardise, resize],
+        true => vec![resample(Method::Cubic, Back::Cubic), across, along(Side::Start), standardise, resize],
         // Four contrasts are standardised as the network sees them.
-        false => vec![across, along(Side::End), resize, standardise],
+        false => vec![resample(Method::Linear, Back::Linear), across, along(Side::End), resize, standardise],
     };
     let input = |name: &&str| Input {
         name: (*name).to_owned(),
@@ -130,7 +127,7 @@ fn recipe(contrasts: &[&str]) -> Recipe {
         postprocess: vec![
             Post { step: PostStep::FillHoles { slices: Some(Axis::Z) }, labels: Vec::new(), together: false },
             Post {
-                step: PostStep::Largest { neighbours: Neighbours::Full },
+                step: PostStep::Largest { neighbours: Neighbours::Full, ties: Ties::First },
                 labels: Vec::new(),
                 together: false,
             },

@@ -100,7 +100,7 @@ fn recipe() -> Recipe {
         label: vec![Label { value: 1, channel: 0, ..Label::named(0, "brain") }],
         dropped: Vec::new(),
         postprocess: vec![
-            post(PostStep::Largest { neighbours: Neighbours::Faces }),
+            post(PostStep::Largest { neighbours: Neighbours::Faces, ties: Ties::First }),
             post(PostStep::FillHoles { slices: None }),
         ],
         slide: None,

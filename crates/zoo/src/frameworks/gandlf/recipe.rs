@@ -93,7 +93,14 @@ pub(super) fn recipe(p: &Parts, notes: &mut Vec<String>) -> Result<Recipe> {
     let mut preprocess = Vec::new();
     let mut last = None;
     if let Some(steps) = config.get("data_preprocessing") {
+        // GaNDLF drops all of these where it resamples.
+        const RESIZES: [&str; 4] = ["resize", "resize_image", "resize_images", "resize_patch"];
+        let resampled = steps.get("resample").is_some();
         for (key, c) in steps.entries()? {
+            if resampled && RESIZES.contains(&key) {
+                notes.push(format!("{key} is left out, as GaNDLF does where there is `resample`"));
+                continue;
+            }
             step(key, &c, volume, &mut preprocess, &mut last, notes)?;
         }
     }
@@ -303,10 +310,14 @@ fn step(
     if lower.starts_with("resize") && !volume {
         notes.push(format!("{key}: SimpleITK cuts off fractions, by its last bits also some that are none; grey values may differ from GaNDLF's by one"));
     }
-    if c.value() == &Value::Bool(false) {
-        return Ok(());
-    }
     let normalize = normalisation(&lower, volume);
+    if c.value() == &Value::Bool(false) {
+        if normalize.is_none() && lower != "to_canonical" {
+            return Ok(());
+        }
+        // The key alone counts there, in training as in inference.
+        notes.push(format!("{key}: false is done all the same, as in GaNDLF"));
+    }
     if normalize.is_some() {
         // The first of them counts.
         if last.is_none() {
@@ -441,7 +452,7 @@ fn postprocess(config: &Config, notes: &mut Vec<String>) -> Result<Vec<Post>> {
         for (name, c) in names {
             let step = match name.as_str() {
                 "fill_holes" => PostStep::FillHoles { slices: None },
-                "cca" => PostStep::Largest { neighbours: Neighbours::Full },
+                "cca" => PostStep::Largest { neighbours: Neighbours::Full, ties: Ties::First },
                 "mapping" => {
                     let mut pairs = Vec::new();
                     for (from, to) in c.entries()? {

@@ -77,20 +77,26 @@ pub(super) fn open(files: &Files) -> Result<Found> {
     let value = resolved(&raw, &raw, 0);
     let config = Config::root(&value, files.path(name));
     let metadata = Config::root(&metadata, files.path(METADATA));
-    let (mut graph, form) = match files.has(WEIGHTS) {
-        true => defined(files, &config)?,
-        false if files.has(script::SCRIPT) => {
-            let window = recipe::window_sizes(&config)?;
-            script::open(files, &metadata, window.as_deref())?
-        }
-        false => {
+    let mut notes = Vec::new();
+    let scripted = files.has(script::SCRIPT);
+    let definition = config.get("network_def").map_or_else(|| config.need("network"), Ok);
+    let (mut graph, form) = match (files.has(WEIGHTS), definition.and_then(|d| Network::read(&d))) {
+        (true, Ok(network)) => defined(files, &network)?,
+        (true, Err(e)) if !scripted => return Err(e),
+        (false, _) if !scripted => {
             return Err(files.wrong(
                 "models",
                 "it has neither model.pt nor model.ts; download the bundle with its weights",
             ));
         }
+        (there, defined) => {
+            if let (true, Err(e)) = (there, defined) {
+                notes.push(format!("the network is that of {}: {e}", script::SCRIPT));
+            }
+            let window = recipe::window_sizes(&config)?;
+            script::open(files, &metadata, window.as_deref())?
+        }
     };
-    let mut notes = Vec::new();
     let recipe = recipe::recipe(&config, &metadata, form, &mut notes)?;
     graph.set_meta(RECIPE_KEY, recipe.to_text());
     graph.set_meta("ampoule.source", format!("MONAI bundle {}", recipe.model.name));
@@ -98,9 +104,7 @@ pub(super) fn open(files: &Files) -> Result<Found> {
 }
 
 /// The network that the configuration defines, with its weights.
-fn defined(files: &Files, config: &Config) -> Result<(Graph, Form)> {
-    let definition = config.get("network_def").map_or_else(|| config.need("network"), Ok)?;
-    let network = Network::read(&definition)?;
+fn defined(files: &Files, network: &Network) -> Result<(Graph, Form)> {
     let Form { axes, channels, outputs, classifier } = network.form();
     let read = Checkpoint::of(files, WEIGHTS)?;
     let about = |e: Error| e.about(&files.path(WEIGHTS));

@@ -237,14 +237,17 @@ fn densenet(d: &Config, axes: usize, blocks: &[usize]) -> Result<DenseNet> {
 impl Network {
     pub fn read(d: &Config) -> Result<Network> {
         let target = d.need("_target_").or_else(|_| d.need("name"))?;
+        let name = kind(target.text()?).to_lowercase();
+        // Some of MONAI's networks are of volumes where nothing is said.
+        let usual = ["segresnet", "basicunet"].contains(&name.as_str());
         let axes = match d.get("spatial_dims").or_else(|| d.get("dimensions")) {
             Some(c) => c.size(3)?,
+            None if usual => 3,
             None => d.need("spatial_dims")?.size(3)?,
         };
         if !(2..=3).contains(&axes) {
             return Err(d.wrong("has spatial_dims other than 2 and 3"));
         }
-        let name = kind(target.text()?).to_lowercase();
         Ok(match name.as_str() {
             "unet" => Network::Unet(unet(d, axes)?),
             "basicunet" => Network::Basic(basic_unet(d, axes)?),

@@ -47,7 +47,7 @@ pub(super) fn recipe(
     let mut before = Before::default();
     if let Some(c) = config.get("preprocessing") {
         for t in list(&c)? {
-            before.take(&t, kind)?;
+            before.take(&t)?;
         }
     } else {
         notes.push("the bundle names no preprocessing; images go to the network as they are".into());
@@ -71,7 +71,23 @@ pub(super) fn recipe(
         // A threshold on logits is none on probabilities; MONAI's bundles activate first.
         other => other,
     };
-    let preprocess = before.orient.into_iter().map(|to| Step::Orient { to }).chain(before.steps).collect();
+    let mut preprocess: Vec<Step> =
+        before.orient.into_iter().map(|to| Step::Orient { to }).chain(before.steps).collect();
+    let back = after.back.unwrap_or(Back::Nearest);
+    for step in &mut preprocess {
+        if let Step::Resample { back: way, .. } | Step::Resize { back: way, .. } = step {
+            *way = back;
+        }
+    }
+    let post = after.largest.as_ref().map(|c| Post {
+        step: PostStep::Largest { neighbours: c.neighbours, ties: Ties::First },
+        labels: label
+            .iter()
+            .filter(|l| c.labels.contains(&usize::from(l.value)))
+            .map(|l| l.name.clone())
+            .collect(),
+        together: c.together,
+    });
     let text = |key: &str| {
         metadata
             .get(key)
@@ -94,9 +110,13 @@ pub(super) fn recipe(
         network: vec![recipe::Network {
             outputs: vec!["prediction".into()],
             activation,
-            combine: if classifier { Combine::Probabilities } else { Combine::WindowLogits },
-            // nibabel's order; photos are rows and columns.
-            axes: if kind == Kind::Volume { Axes::Xyz } else { Axes::Zyx },
+            combine: match (classifier, after.logits) {
+                (true, _) => Combine::Probabilities,
+                (false, true) => Combine::Logits,
+                (false, false) => Combine::WindowLogits,
+            },
+            // nibabel's order; readers of photos turn them so that the width comes first.
+            axes: Axes::Xyz,
             window: window(config, axes)?,
             ..recipe::Network::plain()
         }],
@@ -107,14 +127,7 @@ pub(super) fn recipe(
         },
         label,
         dropped: Vec::new(),
-        postprocess: match after.largest {
-            true => vec![Post {
-                step: PostStep::Largest { neighbours: Neighbours::Full },
-                labels: Vec::new(),
-                together: false,
-            }],
-            false => Vec::new(),
-        },
+        postprocess: post.into_iter().collect(),
         slide: None,
         tiles: None,
         outputs: Outputs::default(),
@@ -170,11 +183,23 @@ fn window(config: &Config, axes: usize) -> Result<Option<Window>> {
             );
         }
     }
-    let mut size = c.need("roi_size")?.sizes_or_one(axes, SIDE)?;
-    if axes == 2 {
-        size.reverse();
-    }
+    let size = c.need("roi_size")?.sizes_or_one(axes, SIDE)?;
     let overlap = c.get("overlap").map_or(Ok(0.25), |o| o.number())?;
+    if !(0.0..=0.94).contains(&overlap) {
+        return Err(c.wrong(format_args!("has windows that overlap by {overlap}; 0 to 0.94 is known")));
+    }
+    for (key, usual) in [("padding_mode", "constant"), ("cval", "0"), ("sigma_scale", "0.125")] {
+        let is = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_lowercase);
+        let other = |v: &Value| {
+            !v.is_null()
+                && is(v).rsplit('.').next() != Some(usual)
+                && is(v) != usual
+                && is(v) != format!("{usual}.0")
+        };
+        if let Some(said) = c.get(key).filter(|v| other(v.value())) {
+            return Err(said.wrong(format_args!("is none that is known ({usual})")));
+        }
+    }
     let mode = c.get("mode").map(|m| m.value().clone()).unwrap_or(Value::from("constant"));
     let blend = match mode.as_str().unwrap_or_default().to_lowercase().rsplit('.').next().unwrap_or_default()
     {
@@ -186,7 +211,7 @@ fn window(config: &Config, axes: usize) -> Result<Option<Window>> {
     };
     Ok(Some(Window {
         size,
-        overlap: overlap.clamp(0.0, 0.94),
+        overlap,
         overlap_voxels: None,
         blend,
         style: WindowStyle::Monai,

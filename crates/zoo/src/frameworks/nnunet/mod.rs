@@ -56,6 +56,12 @@ pub(super) fn open(target: Target) -> Result<Found> {
         notes
             .push("TotalSegmentator turns images to RAS before nnU-Net sees them; so does the recipe".into());
     }
+    if is_hd_bet(&first.files.name()) {
+        recipe.outputs.masked = MASKED.into();
+        notes.push(format!(
+            "HD-BET 2: the brain is written too (NAME_{MASKED}; HD-BET calls its mask so); images should be stored along the axes of MNI152, as it asks"
+        ));
+    }
     if !target::is_of_version_1(&first.files) {
         recipe.postprocess = post;
     }
@@ -132,6 +138,14 @@ fn joined(chains: Vec<Vec<Configuration>>) -> Option<Recipe> {
         }
     }
     out
+}
+
+/// What is added to the name of an image without what is not brain.
+const MASKED: &str = "bet";
+
+/// Whether a folder is called as HD-BET 2 calls the one that it fetches: by its release.
+fn is_hd_bet(name: &str) -> bool {
+    name.starts_with("release_2.")
 }
 
 /// Whether the program around the network turns images to their closest canonical axes first, which plans do not tell.

@@ -8,7 +8,7 @@ use super::super::json;
 use super::labels::Labels;
 use crate::Result;
 use crate::torch::budget;
-use ampoule_pipeline::recipe::{Neighbours, Post, PostStep};
+use ampoule_pipeline::recipe::{Neighbours, Post, PostStep, Ties};
 use serde_json::Value;
 
 /// The only step that nnU-Net knows.
@@ -46,7 +46,7 @@ pub(super) fn of_folder(
             return Err(kwargs.wrong("names no label of dataset.json"));
         }
         out.push(Post {
-            step: PostStep::Largest { neighbours: Neighbours::Full },
+            step: PostStep::Largest { neighbours: Neighbours::Full, ties: Ties::All },
             labels: named,
             together: true,
         });

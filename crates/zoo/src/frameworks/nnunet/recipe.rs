@@ -302,7 +302,10 @@ fn resampling(c: &Config, part: &str) -> Result<Resampling> {
     let function = c.need(part)?;
     let kwargs = c.get(&format!("{part}_kwargs"));
     let given = |key: &str| kwargs.as_ref().and_then(|k| k.get(key));
-    let separate = match given("force_separate_z").map(|c| c.flag()).transpose()? {
+    // Where nothing is said, scikit-image's functions never do, and PyTorch's look at the spacings as with null.
+    let said = kwargs.as_ref().is_some_and(|k| k.value().get("force_separate_z").is_some());
+    let usual = if function.text()? == "resample_data_or_seg_to_shape" && !said { Some(false) } else { None };
+    let separate = match given("force_separate_z").map(|c| c.flag()).transpose()?.or(usual) {
         None => Some(given("separate_z_anisotropy_threshold").map_or(Ok(ANISOTROPIC), |t| t.number())?),
         Some(false) => None,
         Some(true) => {

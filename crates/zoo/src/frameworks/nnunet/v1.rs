@@ -17,7 +17,7 @@ use crate::torch::budget;
 use crate::{Error, Result, Weights};
 use ampoule_graph::Tensor;
 use ampoule_graph::build::Builder;
-use ampoule_pipeline::recipe::{Combine, Neighbours, Outside, Post, PostStep, Step};
+use ampoule_pipeline::recipe::{Combine, Neighbours, Outside, Post, PostStep, Step, Ties};
 use serde_json::{Map, Value, json};
 
 const NAMES: Names = Names { finished: "model_final_checkpoint.model", best: "model_best.model", all: "all" };
@@ -117,9 +117,9 @@ fn translated(p: &Config, name: &str, stage: Option<usize>) -> Result<(Value, Va
         "normalization_schemes": named,
         "use_mask_for_norm": masks,
         "resampling_fn_data": "resample_data_or_seg_to_shape",
-        "resampling_fn_data_kwargs": { "order": 3, "order_z": 0 },
+        "resampling_fn_data_kwargs": { "order": 3, "order_z": 0, "force_separate_z": null },
         "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
-        "resampling_fn_probabilities_kwargs": { "order": 1, "order_z": 0 },
+        "resampling_fn_probabilities_kwargs": { "order": 1, "order_z": 0, "force_separate_z": null },
         "UNet_class_name": "PlainConvUNet",
         "UNet_base_num_features": p.need("base_num_features")?.value(),
         "unet_max_num_features": if axes == 3 { 320 } else { 480 },
@@ -307,7 +307,7 @@ fn postprocess(files: &Files, labels: &Labels, notes: &mut Vec<String>) -> Resul
             return Err(class.wrong("is no label of the plans"));
         }
         out.push(Post {
-            step: PostStep::Largest { neighbours: Neighbours::Faces },
+            step: PostStep::Largest { neighbours: Neighbours::Faces, ties: Ties::All },
             labels: named,
             together: true,
         });

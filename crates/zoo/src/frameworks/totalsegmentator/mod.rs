@@ -8,7 +8,9 @@ use super::{Found, Opened};
 use crate::architectures::checked;
 use crate::{Error, Result};
 use ampoule_graph::build::Builder;
-use ampoule_pipeline::recipe::{Across, Back, Label, Method, Neighbours, Post, PostStep, SpacingRule, Step};
+use ampoule_pipeline::recipe::{
+    Across, Back, Label, Method, Neighbours, Post, PostStep, SpacingRule, Step, Ties,
+};
 use ampoule_pipeline::{RECIPE_KEY, Recipe};
 use std::path::Path;
 pub use tasks::{PREFIX, Task, task, tasks};
@@ -22,7 +24,7 @@ pub(crate) fn open(task: &Task, folder: &Path) -> Result<Opened> {
 
 fn built(task: &Task, files: &Files) -> Result<Found> {
     let mut notes = vec![format!(
-        "TotalSegmentator's task {}: images are turned to RAS and resampled to {} mm, and labels return to the nearest voxel, as there",
+        "TotalSegmentator's task {}: images are turned to RAS and resampled linearly to {} mm, and labels return to the nearest voxel, as there",
         task.name, task.spacing
     )];
     let mut b = Builder::new("totalsegmentator");
@@ -38,7 +40,7 @@ fn built(task: &Task, files: &Files) -> Result<Found> {
         Step::Orient { to: "RAS".into() },
         Step::Resample {
             spacing,
-            method: Method::Cubic,
+            method: Method::Linear,
             rule: SpacingRule::Zoom,
             separate: None,
             across: Across::Linear,
@@ -64,7 +66,7 @@ fn after_steps(task: &Task, recipe: &Recipe) -> Vec<Post> {
     const LEAST: f64 = 50_000.0;
     let neighbours = Neighbours::Faces;
     let steps = [
-        ("body_trunc", PostStep::Largest { neighbours }),
+        ("body_trunc", PostStep::Largest { neighbours, ties: Ties::First }),
         ("body_extremities", PostStep::RemoveSmall { neighbours, voxels: None, mm: Some(LEAST) }),
     ];
     let has = |name: &str| task.name.starts_with("body") && recipe.foreground().any(|l| l.name == name);
@@ -100,6 +102,12 @@ fn joined(task: &Task, files: &Files, parts: Vec<Recipe>) -> Result<Recipe> {
     for (k, mut part) in parts.into_iter().enumerate() {
         let own = part.preprocess.split_off(0);
         for network in &mut part.network {
+            // TotalSegmentator runs one fold and never mirrors, whatever the folder would allow.
+            network.outputs.truncate(1);
+            network.flips.clear();
+            if let Some(window) = &mut network.window {
+                window.overlap = task.overlap;
+            }
             network.preprocess = own.iter().filter(|s| !matches!(s, Step::Orient { .. })).cloned().collect();
             network.labels = part.label.iter().map(|l| l.name.clone()).collect();
             network.join = k < last;

@@ -11,6 +11,8 @@ pub struct Task {
     pub(super) data_sets: &'static [u32],
     /// Voxel size in mm to which images are resampled first.
     pub(super) spacing: f64,
+    /// What neighbouring windows have in common, as a share of a window.
+    pub(super) overlap: f64,
     /// Names of the labels, a line each, from 1 on; empty where those of the only data set count.
     labels: &'static str,
 }
@@ -18,19 +20,24 @@ pub struct Task {
 const TOTAL: &str = include_str!("total.txt");
 const TOTAL_MR: &str = include_str!("total_mr.txt");
 
-const fn of(name: &'static str, data_sets: &'static [u32], spacing: f64, labels: &'static str) -> Task {
-    Task { name, data_sets, spacing, labels }
+/// A task whose labels are numbered by the program, of which windows overlap less.
+const fn total(name: &'static str, data_sets: &'static [u32], spacing: f64, labels: &'static str) -> Task {
+    Task { name, data_sets, spacing, overlap: 0.2, labels }
+}
+
+const fn of(name: &'static str, data_sets: &'static [u32], spacing: f64) -> Task {
+    Task { name, data_sets, spacing, overlap: 0.5, labels: "" }
 }
 
 static TASKS: [Task; 8] = [
-    of("total", &[291, 292, 293, 294, 295], 1.5, TOTAL),
-    of("total-fast", &[297], 3.0, TOTAL),
-    of("total-fastest", &[298], 6.0, TOTAL),
-    of("total-mr", &[850, 851], 1.5, TOTAL_MR),
-    of("total-mr-fast", &[852], 3.0, TOTAL_MR),
-    of("total-mr-fastest", &[853], 6.0, TOTAL_MR),
-    of("body", &[299], 1.5, ""),
-    of("body-fast", &[300], 6.0, ""),
+    total("total", &[291, 292, 293, 294, 295], 1.5, TOTAL),
+    total("total-fast", &[297], 3.0, TOTAL),
+    total("total-fastest", &[298], 6.0, TOTAL),
+    total("total-mr", &[850, 851], 1.5, TOTAL_MR),
+    total("total-mr-fast", &[852], 3.0, TOTAL_MR),
+    total("total-mr-fastest", &[853], 6.0, TOTAL_MR),
+    of("body", &[299], 1.5),
+    of("body-fast", &[300], 6.0),
 ];
 
 /// All tasks that are known by name.
