@@ -2,11 +2,11 @@
 # Writes the page of measured figures of cohorts, docs/cohort-figures.md: plans beside what runs took, registries on paper,
 # Ray with one and two workers beside PyTorch in Ray, the wheel beside the binary, and the BIDS validator.
 #
-#   scripts/cohort_page.sh --ampoule PROGRAM --wheel FILE [--shared FOLDER] [--patches TABLE] [--quick] [--output FILE]
+#   scripts/cohort_page.sh --ampoule PROGRAM --wheel FILE [--shared FOLDER] [--patches TABLE] [--commit HASH] [--quick] [--output FILE]
 #
 # PROGRAM is a release build, FILE the wheel of the same commit (scripts/wheel.sh --release); tools/peers.sh --cohorts installs what
 # it runs beside. FOLDER holds `models/` and `data/` (default ../shared), TABLE the patches of scripts/paper_cases.py (default
-# target/paper-cases/dfu_vgg11/test.csv); the slide is that of scripts/oracles.sh. --quick shows that all commands work, and its
+# target/paper-cases/dfu_vgg11/test.csv), HASH the commit of both where it is not the present one; the slide is that of scripts/oracles.sh. --quick shows that all commands work, and its
 # figures mean nothing. Let nothing else run meanwhile.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,6 +22,7 @@ while [ $# -gt 0 ]; do
     --wheel) wheel=$2 ;;
     --shared) shared=$2 ;;
     --patches) patches=$2 ;;
+    --commit) measured=$2 ;;
     --output) output=$2 ;;
     *) sed -n '2,10p' "$0" >&2; exit 2 ;;
   esac

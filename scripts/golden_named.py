@@ -1,9 +1,10 @@
-"""What torchvision, timm, segmentation-models-pytorch and SynthStrip compute with weights that both sides make by one rule, for
+"""What torchvision, timm, segmentation-models-pytorch, MONAI and SynthStrip compute with weights that both sides make by one rule, for
 crates/zoo/tests/golden/named.
 
     python3.11 -m venv .venv-named
     .venv-named/bin/pip install torch==2.15.0 torchvision timm==1.0.22 segmentation-models-pytorch==0.5.0
     .venv-named/bin/pip install --no-deps nipreps-synthstrip==0.0.1
+    .venv-named/bin/pip install monai==1.6.1 einops
     .venv-named/bin/python scripts/golden_named.py crates/zoo/tests/golden/named [NAME…]
 
 A weight is a hash of its name and its place (`rule`; crates/zoo/tests/named.rs has the same), so that networks of any size
@@ -88,9 +89,12 @@ def ti(name, **more):
 
 
 def smp(decoder, encoder, **more):
-    import segmentation_models_pytorch as package
+    def make():
+        import segmentation_models_pytorch as package
 
-    return lambda: getattr(package, decoder)(encoder, encoder_weights=None, classes=3, **more)
+        return getattr(package, decoder)(encoder, encoder_weights=None, classes=3, **more)
+
+    return make
 
 
 def tv_vgg():
@@ -185,10 +189,47 @@ CASES = {
     "other_synthstrip": ("synthstrip", synthstrip, 24),
 }
 
+# name: a bundle's network_def, sizes of the input
+DEFINED = {
+    "monai_attention_unet": (dict(_target_="AttentionUnet", spatial_dims=3, in_channels=2, out_channels=3, channels=[4, 8, 16], strides=[2, 2]), [16, 16, 16]),
+    "monai_attention_unet_2d": (
+        dict(_target_="AttentionUnet", spatial_dims=2, in_channels=1, out_channels=2, channels=[8, 16, 32, 48], strides=[2, 2, 2], kernel_size=5, up_kernel_size=3), [32, 24]),
+    "monai_vnet": (dict(_target_="VNet", spatial_dims=2, in_channels=1, out_channels=2), [32, 32]),
+    "monai_vnet_prelu": (dict(_target_="VNet", spatial_dims=2, in_channels=1, out_channels=3, act="prelu", bias=True), [32, 16]),
+    "monai_highresnet": (dict(_target_="HighResNet", in_channels=1, out_channels=3), [12, 10, 9]),
+    "monai_highresnet_project": (
+        dict(_target_="HighResNet", spatial_dims=2, in_channels=3, out_channels=2, bias=True, channel_matching="project", layer_params=[
+            dict(name="conv_0", n_features=6, kernel_size=3), dict(name="res_1", n_features=9, kernels=[3, 5], repeat=2),
+            dict(name="conv_1", n_features=8, kernel_size=1), dict(name="conv_2", kernel_size=1)]), [17, 20]),
+    "monai_segresnet_ds": (dict(_target_="SegResNetDS", init_filters=8, in_channels=1, out_channels=2, blocks_down=[1, 2, 1]), [16, 16, 16]),
+    "monai_segresnet_ds_thick": (
+        dict(_target_="SegResNetDS", init_filters=4, in_channels=2, out_channels=3, blocks_down=[1, 1, 2, 1], blocks_up=[1, 2, 1], norm="instance",
+             act=["leakyrelu", dict(negative_slope=0.1)], dsdepth=3, resolution=[1, 1, 3]), [32, 24, 8]),
+    "monai_unetr": (
+        dict(_target_="UNETR", in_channels=2, out_channels=3, img_size=[32, 16, 32], feature_size=4, hidden_size=48, mlp_dim=64, num_heads=4), [32, 16, 32]),
+    "monai_unetr_2d": (
+        dict(_target_="UNETR", spatial_dims=2, in_channels=1, out_channels=2, img_size=32, feature_size=4, hidden_size=32, mlp_dim=40, num_heads=2, proj_type="perceptron",
+             norm_name="batch", conv_block=False, res_block=False, qkv_bias=True), [32, 32]),
+}  # fmt: skip
+
+
+def monai(definition):
+    def make():
+        import monai.networks.nets as nets
+
+        arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in definition.items() if k != "_target_"}
+        return getattr(nets, definition["_target_"])(**arguments)
+
+    return make
+
+
 # Networks of so many depthwise kernels that values grow beyond what float32 computes.
 DEEP = {"tv_efficientnet_b5": 1.4, "tv_efficientnet_v2_s": 2.8, "timm_tf_efficientnetv2": 1.4}
 
-for archive in ("tv", "timm", "smp", "other"):
+for name, (definition, sides) in DEFINED.items():
+    CASES[name] = (definition, monai(definition), sides)
+
+for archive in ("tv", "timm", "smp", "monai", "other"):
     path = OUT / f"{archive}.zip"
     entries = {}
     if path.exists():
@@ -200,7 +241,7 @@ for archive in ("tv", "timm", "smp", "other"):
         net = make().eval()
         deep = DEEP.get(name, 2.0)
         shapes = fill(net, deep)
-        size = (1, 1, side, side, side) if archive == "other" else (1, 3, side, side)
+        size = {"other": lambda: (1, 1, side, side, side), "monai": lambda: (1, arch["in_channels"], *side)}.get(archive, lambda: (1, 3, side, side))()
         x = made("input", size)
         y = net(x)
         exact = net.double()(x.double())
@@ -213,7 +254,7 @@ for archive in ("tv", "timm", "smp", "other"):
         print(f"{name:28} {list(y.shape)} largest {abs(flat).max():.3g}, half the input moves it by {moved:.2g}, float32 by {rounded:.1g}", flush=True)
         # Networks that float32 itself does not compute to four places would compare nothing.
         assert np.isfinite(flat).all() and moved > 1e-3 and rounded < 1e-4, name
-        about = {"arch": arch, "deep": deep, "input": list(size), "shapes": shapes, "output": list(y.shape), "step": step,
+        about = {"definition" if archive == "monai" else "arch": arch, "deep": deep, "input": list(size), "shapes": shapes, "output": list(y.shape), "step": step,
                  "values": [float(f"{v:.7g}") for v in kept]}
         entries[f"{name}.json"] = json.dumps(about, separators=(",", ":")).encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as z:

@@ -7,11 +7,11 @@ ampoule() { "$program" "$@"; }
 
 say() { printf '\n%s\n' "$*" >>"$page"; }
 
-# title NAME: the first lines, with the day and the commit.
+# title NAME: the first lines, with the day and the commit, which `measured` names where the program was built of another one.
 title() {
   local commit
-  commit=$(git rev-parse --short HEAD 2>/dev/null || echo "no commit")
-  [ -z "$(git status --porcelain --untracked-files=no -- crates cli python Cargo.lock 2>/dev/null || true)" ] || commit="$commit with changes"
+  commit=${measured:-$(git rev-parse --short HEAD 2>/dev/null || echo "no commit")}
+  [ -n "${measured:-}" ] || [ -z "$(git status --porcelain --untracked-files=no -- crates cli python Cargo.lock 2>/dev/null || true)" ] || commit="$commit with changes"
   printf '# %s\n\nWritten by `%s` on %s, of commit %s. Each figure stands below the\ncommand that printed it. Times hold for this machine only; how they are taken is in [measuring.md](measuring.md).\n' \
     "$1" "$0" "$(date -u +%Y-%m-%d)" "$commit" >"$page"
 }

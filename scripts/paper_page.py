@@ -1,4 +1,4 @@
-"""The page of a study's figures: `paper_page.py STUDY/results.json PAGE [--commit HASH]`.
+"""The page of a study's figures: `paper_page.py STUDY/results.json PAGE [--commit HASH] [--note SENTENCE]`.
 
 Written by a script from what `ampoule study` found: which variant to use, then for every workload each variant's time, memory and
 utility beside the baseline's. Needs only Python.
@@ -52,24 +52,27 @@ def times(study, workload, profile):
 
 def utility(study, workload):
     """A row for each variant and metric with a margin."""
-    yield "| variant | MB | metric | baseline | variant | difference | mean loss at most (97.5 %) | cases that lose much | verdict |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "| variant | MB | metric | baseline | variant | mean loss at most (limit) | cases that lose much, at most (limit) | verdict |"
+    yield "|---|---|---|---|---|---|---|---|"
     for variant in workload["variants"]:
         if variant["name"] == study["baseline"]:
             continue
         name, size = variant["name"], f"{variant['bytes'] / 1e6:.2f}"
         if variant["error"]:
-            yield f"| {name} | | {' '.join(variant['error'].split())[:140]} | | | | | | |"
+            yield f"| {name} | | {' '.join(variant['error'].split())[:140]} | | | | | |"
         for metric in variant["utility"]:
             verdict = metric.get("verdict")
             if verdict is None:
                 continue
             mean, cases = metric.get("mean_claim"), metric.get("case_claim")
-            difference = metric["difference"]
+            needed = max((claim["needed"] or 0 for claim in (mean, cases) if claim), default=0)
+            more = f"; {needed} groups would" if verdict == "not-established" and needed > metric["groups"] else ""
+            loss = f"{number(mean['bounds'][1], 4)} ({mean['limit']:g})" if mean and mean["bounds"] else ""
+            share = f"{cases['lost']} of {metric['groups']}: {100 * cases['share'][1]:.1f} % ({100 * cases['limit']:g} %)" if cases and cases["share"] else ""
             yield (
                 f"| {name} | {size} | {metric['metric']}{':' + metric['class'] if metric.get('class') else ''} ({metric['n']}) | "
-                f"{number(metric.get('baseline'), 4)} | {number(metric.get('variant'), 4)} | {number(difference and difference.get('value'), 4)} | "
-                f"{number(mean and mean.get('most'), 4)} | {'' if not cases else str(cases['lost']) + ' of ' + str(metric['groups'])} | {verdict} |"
+                f"{number(metric.get('baseline'), 4)} | {number(metric.get('variant'), 4)} | {loss} | {share} | "
+                f"{verdict}{more} |"
             )
             name, size = "", ""
 
@@ -90,7 +93,7 @@ def ratios(study):
             yield f"| {workload['name']} | {profile['name']} | " + " | ".join(row) + " |"
 
 
-def page(study, commit):
+def page(study, commit, note):
     machine, spec = study["machine"], study["spec"]
     day = datetime.datetime.fromtimestamp(study["finished"], datetime.timezone.utc).date()
     seconds = sum(v["seconds"] for w in study["workloads"] for v in w["variants"])
@@ -102,6 +105,9 @@ def page(study, commit):
         f"{seconds / 60:.0f} minutes. Commands, kinds of variants and how it is measured: [studies](studies.md#the-papers-experiment); the two claims of "
         "*non-inferior*: [evidence](evidence.md). Times hold for this machine only."
     )
+    if note:
+        yield ""
+        yield note
     first = spec["profile"][0]["name"]
     for workload in study["workloads"]:
         calibration, validation, test = workload["cases"]
@@ -136,10 +142,11 @@ def main():
     parser.add_argument("results", type=Path)
     parser.add_argument("page", type=Path)
     parser.add_argument("--commit", default="", help="of the program that measured")
+    parser.add_argument("--note", default="", help="what else is to be known of the run")
     args = parser.parse_args()
     study = json.loads(args.results.read_text())
     commit = f"commit {args.commit}" if args.commit else f"version {study['program']}"
-    args.page.write_text("\n".join(page(study, commit)) + "\n")
+    args.page.write_text("\n".join(page(study, commit, args.note)) + "\n")
 
 
 if __name__ == "__main__":

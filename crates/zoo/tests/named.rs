@@ -104,10 +104,18 @@ fn compare(archive: &str) {
 
 /// The largest difference of a network, in parts of its largest value.
 fn one(golden: &Value, folder: &Path) -> Result<f64, String> {
-    let arch = golden["arch"].as_str().unwrap();
-    let file: PathBuf = folder.join("weights.safetensors");
-    checkpoint(&golden["shapes"], &file, golden["deep"].as_f64().unwrap());
-    let graph = ampoule_zoo::import(&file, arch).map_err(|e| e.to_string())?;
+    let deep = golden["deep"].as_f64().unwrap();
+    let graph = match golden["arch"].as_str() {
+        Some(arch) => {
+            let file: PathBuf = folder.join("weights.safetensors");
+            checkpoint(&golden["shapes"], &file, deep);
+            ampoule_zoo::import(&file, arch).map_err(|e| e.to_string())?
+        }
+        None => {
+            let bundle = bundle(golden, folder, deep);
+            ampoule_zoo::open(&bundle).map_err(|e| e.to_string())?.graph
+        }
+    };
     let dims = sizes(&golden["input"]);
     let options = Options { threads: 2, isa: ampoule_testing::asked_tier(), ..Default::default() };
     let mut s = Session::new(graph, std::slice::from_ref(&dims), &options).map_err(|e| e.to_string())?;
@@ -127,6 +135,19 @@ fn one(golden: &Value, folder: &Path) -> Result<f64, String> {
     Ok(if got.iter().all(|v| v.is_finite()) { worst / largest } else { f64::INFINITY })
 }
 
+/// A bundle of MONAI with a network as it is defined there.
+fn bundle(golden: &Value, folder: &Path, deep: f64) -> PathBuf {
+    let to = folder.join("bundle");
+    for part in ["configs", "models"] {
+        std::fs::create_dir_all(to.join(part)).unwrap();
+    }
+    let inference = json!({"network_def": golden["definition"]});
+    std::fs::write(to.join("configs/inference.json"), inference.to_string()).unwrap();
+    std::fs::write(to.join("configs/metadata.json"), json!({"name": "defined"}).to_string()).unwrap();
+    checkpoint(&golden["shapes"], &to.join("models/model.pt"), deep);
+    to
+}
+
 #[test]
 fn networks_of_torchvision_agree() {
     compare("tv.zip");
@@ -140,6 +161,11 @@ fn networks_of_timm_agree() {
 #[test]
 fn networks_of_segmentation_models_agree() {
     compare("smp.zip");
+}
+
+#[test]
+fn networks_that_bundles_of_monai_define_agree() {
+    compare("monai.zip");
 }
 
 #[test]

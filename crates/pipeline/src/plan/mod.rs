@@ -158,13 +158,14 @@ impl Planner {
         let macs = network.macs + ledger.macs;
         let all = self.program + most;
         let mut peak = (all + all / MARGIN).max(begun);
-        if let Some(limit) = limit.filter(|_| !ledger.bound) {
-            if all + slack(limit) > limit {
+        if let Some(limit) = limit {
+            if all + slack(limit) <= limit {
+                // A run keeps its limit.
+                peak = peak.min(limit.max(begun));
+            } else if !ledger.bound {
                 let figures = [least_limit(all).div_ceil(1 << 20), limit >> 20];
                 return Err(Error::memory("the image and its network", figures));
             }
-            // A run keeps its limit.
-            peak = peak.min(limit.max(begun));
         }
         Ok(CasePlan {
             dims,

@@ -150,6 +150,11 @@ impl<'a> Net<'a> {
         Ok(self.b.node(Op::Conv { window, group: c.groups }, &inputs))
     }
 
+    /// A convolution with a weight and a bias that are there already.
+    pub fn conv_with(&mut self, x: ValueId, [weight, bias]: [ValueId; 2], c: &Conv) -> ValueId {
+        self.b.node(Op::Conv { window: c.window(), group: c.groups }, &[x, weight, bias])
+    }
+
     /// `ConvTransposeNd`: `NAME.weight` `[in, out / groups, kernel…]` and `NAME.bias`.
     pub fn conv_transpose(
         &mut self,

@@ -1,16 +1,26 @@
 //! Networks of MONAI (`monai.networks.nets`), as their arguments ask for them.
 
+mod attention_unet;
 mod basic_unet;
 mod densenet;
 mod dynunet;
+mod highresnet;
 mod segresnet;
+mod segresnet_ds;
 mod unet;
+mod unetr;
+mod vnet;
 
+pub(crate) use attention_unet::AttentionUnet;
 pub(crate) use basic_unet::BasicUnet;
 pub(crate) use densenet::DenseNet;
 pub(crate) use dynunet::DynUnet;
+pub(crate) use highresnet::{HighResNet, Stage};
 pub(crate) use segresnet::SegResNet;
+pub(crate) use segresnet_ds::SegResNetDs;
 pub(crate) use unet::Unet;
+pub(crate) use unetr::{PATCH, Unetr};
+pub(crate) use vnet::{FIRST, VNet};
 
 use super::layers::{Conv, Net, Norm};
 use crate::Result;

@@ -38,7 +38,10 @@ pub(super) fn open(files: &Files, config: &Value) -> Result<Found> {
     }
     graph.set_meta(RECIPE_KEY, recipe.to_text());
     graph.set_meta("ampoule.source", format!("WSInfer, {}", recipe.model.name));
-    Ok(Found { graph, notes: Vec::new() })
+    let notes = vec![
+        "slides: patches are cut from the level next to their spacing, wherever Otsu's threshold finds tissue; WSInfer cuts from the finest level and finds tissue by its saturation, so that rows differ in number and place".into(),
+    ];
+    Ok(Found { graph, notes })
 }
 
 /// The network that lies there as TorchScript.

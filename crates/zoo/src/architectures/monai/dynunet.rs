@@ -26,7 +26,14 @@ fn padding(kernel: &[usize], stride: &[usize]) -> Vec<usize> {
     kernel.iter().zip(stride).map(|(k, s)| (k + 1).saturating_sub(*s) / 2).collect()
 }
 
-impl DynUnet {
+/// What blocks of a network have in common.
+pub(super) struct Blocks {
+    pub axes: usize,
+    pub norm: Norm,
+    pub act: Act,
+}
+
+impl Blocks {
     fn conv(&self, io: [usize; 2], kernel: &[usize], stride: &[usize]) -> Conv {
         Conv {
             kernel: kernel.to_vec(),
@@ -38,7 +45,7 @@ impl DynUnet {
     }
 
     /// `UnetBasicBlock` and, with a shortcut, `UnetResBlock`.
-    fn block(
+    pub fn block(
         &self,
         net: &mut Net,
         x: ValueId,
@@ -64,11 +71,14 @@ impl DynUnet {
         }
         self.act.apply(net, y, &format!("{name}.lrelu"))
     }
+}
 
+impl DynUnet {
     /// Adds the network; sizes must be multiples of the products of strides.
     pub fn build(&self, net: &mut Net, x: ValueId) -> Result<ValueId> {
         // The same modules under other names, and outputs that serve training only.
         net.w.ignore(|k| k.starts_with("skip_layers.") || k.starts_with("deep_supervision_heads."));
+        let blocks = Blocks { axes: self.axes, norm: self.norm, act: self.act };
         let last = self.filters.len() - 1;
         let mut c = self.io[0];
         let mut list = Vec::new();
@@ -79,7 +89,7 @@ impl DynUnet {
                 _ => format!("downsamples.{}", i - 1),
             };
             let x = list.last().copied().unwrap_or(x);
-            list.push(self.block(
+            list.push(blocks.block(
                 net,
                 x,
                 &name,
@@ -95,12 +105,12 @@ impl DynUnet {
             let i = last - 1 - k;
             let (name, f) = (format!("upsamples.{k}"), self.filters[i]);
             let (kernel, stride) = (&self.up_kernels[i], &self.up_kernels[i]);
-            let up = Conv { bias: self.up_bias, ..self.conv([c, f], kernel, stride) };
+            let up = Conv { bias: self.up_bias, ..blocks.conv([c, f], kernel, stride) };
             x = net.conv_transpose(x, &format!("{name}.transp_conv.conv"), &up, &[])?;
             x = net.b.concat(&[x, list[i]]);
             let ones = vec![1; self.axes];
             let inside = format!("{name}.conv_block");
-            x = self.block(net, x, &inside, [2 * f, f], &self.kernels[i + 1], &ones, false)?;
+            x = blocks.block(net, x, &inside, [2 * f, f], &self.kernels[i + 1], &ones, false)?;
             c = f;
         }
         net.conv(x, "output_block.conv.conv", &Conv::new([c, self.io[1]], 1, self.axes))

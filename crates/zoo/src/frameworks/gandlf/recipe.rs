@@ -104,6 +104,10 @@ pub(super) fn recipe(p: &Parts, notes: &mut Vec<String>) -> Result<Recipe> {
             step(key, &c, volume, &mut preprocess, &mut last, notes)?;
         }
     }
+    let sampler = config.get("patch_sampler");
+    if sampler.and_then(|s| s.get("enable_padding")).is_some_and(|p| p.value() == true) {
+        notes.push("patch_sampler.enable_padding: GaNDLF mirrors the image by half a patch beyond its borders; here windows end at the borders, where results may differ".into());
+    }
     // Normalisation comes last, wherever it stands.
     preprocess.extend(last);
     let slides = modality != "rad" && !volume;
@@ -468,12 +472,19 @@ fn postprocess(config: &Config, notes: &mut Vec<String>) -> Result<Vec<Post>> {
                     return Err(c.wrong(format_args!("`{other}` is not known and would change the labels")));
                 }
             };
+            let all = matches!(step, PostStep::Largest { .. });
+            if name == "fill_holes" {
+                notes.push(
+                    "fill_holes fills the holes of each label; GaNDLF closes gaps first, and makes one label of all".into(),
+                );
+            }
             if section == "data_postprocessing" {
                 notes.push(format!(
                     "{name} is applied to labels; GaNDLF applies it to scores before they are decided"
                 ));
             }
-            out.push(Post { step, labels: Vec::new(), together: false });
+            // The largest component is that of all labels together.
+            out.push(Post { step, labels: Vec::new(), together: all });
         }
     }
     Ok(out)

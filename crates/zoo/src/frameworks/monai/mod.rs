@@ -110,12 +110,16 @@ fn defined(files: &Files, network: &Network) -> Result<(Graph, Form)> {
     let about = |e: Error| e.about(&files.path(WEIGHTS));
     let mut w = read.weights.for_arch("of network_def");
     let mut b = Builder::new("monai");
-    let x = b.input("image", &free_image(channels, axes));
+    let image = |channels: usize| match network.window() {
+        Some(sizes) => [1, channels].iter().chain(sizes).map(|n| Dim::Known(*n)).collect(),
+        None => free_image(channels, axes),
+    };
+    let x = b.input("image", &image(channels));
     let y = network.build(&mut b, &mut w, x).map_err(about)?;
     w.finish().map_err(about)?;
     let dims = match classifier {
         true => vec![Dim::Known(1), Dim::Known(outputs)],
-        false => free_image(outputs, axes),
+        false => image(outputs),
     };
     b.output(y, "prediction", &dims);
     Ok((checked(b.finish())?, network.form()))
