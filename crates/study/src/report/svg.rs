@@ -11,9 +11,11 @@ const NAMES: f64 = 130.0;
 /// Height of a row.
 const ROW: f64 = 24.0;
 
-/// Colours of series, told apart also by those who see fewer of them (Okabe and Ito).
-const COLOURS: [&str; 8] =
-    ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6a00", "#8c6bb1"];
+/// Colours of series, the first eight told apart also by those who see fewer of them (Okabe and Ito).
+const COLOURS: [&str; 16] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a6a00", "#8c6bb1", "#6f6fd8",
+    "#117733", "#b0407a", "#44aa99", "#b8860b", "#aa4499", "#8b4513", "#708090",
+];
 
 /// Colour of series `i`.
 pub(super) fn colour(i: usize) -> &'static str {

@@ -113,21 +113,7 @@ impl Before {
                     self.steps.push(Step::Scale { by: to[1] - to[0], add: to[0] });
                 }
             }
-            "ScaleIntensityRange" => {
-                only(c, &["a_min", "a_max", "b_min", "b_max", "clip"])?;
-                let (a, b) = (needed("a_min")?, needed("a_max")?);
-                let (low, high) = (number("b_min", 0.0)?, number("b_max", 1.0)?);
-                if a >= b {
-                    return Err(c.wrong("has an a_max that is not above its a_min"));
-                }
-                let clip = flag("clip")?;
-                if clip {
-                    self.steps.push(Step::Clip { low: a, high: b });
-                }
-                self.positive = clip && low >= 0.0;
-                let by = (high - low) / (b - a);
-                self.steps.push(Step::Scale { by, add: low - a * by });
-            }
+            "ScaleIntensityRange" => self.range(c)?,
             "ScaleIntensityRangePercentiles" => {
                 only(c, &["lower", "upper", "b_min", "b_max", "clip", "channel_wise"])?;
                 let to = [needed("b_min")?, needed("b_max")?];
@@ -181,41 +167,62 @@ impl Before {
                 };
                 self.steps.push(pad(k, Vec::new()));
             }
-            "Resize" => {
-                only(c, &["spatial_size", "mode", "align_corners", "size_mode"])?;
-                // MONAI's images are as wide as their first axis is long.
-                let size = c.need("spatial_size")?.sizes(SIDE)?;
-                if let Some(said) = c.get("size_mode").filter(|m| m.value() != "all") {
-                    return Err(said.wrong("is none that is known (all)"));
-                }
-                let mode = first(c, "mode");
-                let mode = mode.as_ref().map_or(Ok("area"), |m| m.text())?.to_lowercase();
-                let method = match mode.rsplit('.').next().unwrap_or_default() {
-                    "area" => Method::Area,
-                    "linear" | "bilinear" | "trilinear" => Method::Linear,
-                    "nearest-exact" | "nearest_exact" => Method::NearestExact,
-                    other => {
-                        return Err(c.wrong(format_args!(
-                            "interpolates by `{other}`; area, linear and nearest-exact are known"
-                        )));
-                    }
-                };
-                if first(c, "align_corners").is_some_and(|a| a.value() == true) {
-                    return Err(c.wrong("lays corners onto one another (align_corners), which is not known"));
-                }
-                self.steps.push(Step::Resize {
-                    size: SizeKey { size, shorter: None },
-                    method,
-                    rule: SpacingRule::Nnunet,
-                    back: Back::Linear,
-                });
-            }
+            "Resize" => self.resize(c)?,
             other => {
                 return Err(c.wrong(format_args!(
                     "the transform {other} changes what the network sees and is not known; {REMEDY}"
                 )));
             }
         }
+        Ok(())
+    }
+
+    fn resize(&mut self, c: &Config) -> Result<()> {
+        only(c, &["spatial_size", "mode", "align_corners", "size_mode"])?;
+        // MONAI's images are as wide as their first axis is long.
+        let size = c.need("spatial_size")?.sizes(SIDE)?;
+        if let Some(said) = c.get("size_mode").filter(|m| m.value() != "all") {
+            return Err(said.wrong("is none that is known (all)"));
+        }
+        let mode = first(c, "mode");
+        let mode = mode.as_ref().map_or(Ok("area"), |m| m.text())?.to_lowercase();
+        let method = match mode.rsplit('.').next().unwrap_or_default() {
+            "area" => Method::Area,
+            "linear" | "bilinear" | "trilinear" => Method::Linear,
+            "nearest-exact" | "nearest_exact" => Method::NearestExact,
+            other => {
+                return Err(c.wrong(format_args!(
+                    "interpolates by `{other}`; area, linear and nearest-exact are known"
+                )));
+            }
+        };
+        if first(c, "align_corners").is_some_and(|a| a.value() == true) {
+            return Err(c.wrong("lays corners onto one another (align_corners), which is not known"));
+        }
+        self.steps.push(Step::Resize {
+            size: SizeKey { size, shorter: None },
+            method,
+            rule: SpacingRule::Nnunet,
+            back: Back::Linear,
+        });
+        Ok(())
+    }
+
+    fn range(&mut self, c: &Config) -> Result<()> {
+        let number = |key: &str, usual: f64| c.get(key).map_or(Ok(usual), |v| v.number());
+        only(c, &["a_min", "a_max", "b_min", "b_max", "clip"])?;
+        let (a, b) = (c.need("a_min")?.number()?, c.need("a_max")?.number()?);
+        let (low, high) = (number("b_min", 0.0)?, number("b_max", 1.0)?);
+        if a >= b {
+            return Err(c.wrong("has an a_max that is not above its a_min"));
+        }
+        let clip = c.get("clip").map_or(Ok(false), |v| v.flag())?;
+        if clip {
+            self.steps.push(Step::Clip { low: a, high: b });
+        }
+        self.positive = clip && low >= 0.0;
+        let by = (high - low) / (b - a);
+        self.steps.push(Step::Scale { by, add: low - a * by });
         Ok(())
     }
 
