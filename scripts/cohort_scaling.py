@@ -124,8 +124,11 @@ def processor():
 
 def chosen(table, count):
     """Files of the table, at most `count` of them at even distances."""
+    # Photos lie beside the table, or in a folder with its name.
+    own = table.parent / table.stem
+    root = own if own.is_dir() else table.parent
     with open(table, newline="") as opened:
-        files = [(table.parent / row["file"]).resolve() for row in csv.DictReader(opened)]
+        files = [(root / row["file"]).resolve() for row in csv.DictReader(opened)]
     if count and count < len(files):
         files = [files[i * len(files) // count] for i in range(count)]
     return [str(f) for f in files]
