@@ -46,7 +46,7 @@ say "## The machine"
 show sh -c "ampoule doctor | head -n 5"
 
 say "## Plans and runs"
-say "Every case is planned, then run by a process of its own: memory must not exceed the plan, and the plan not the memory by more than 15 %."
+say "Every case is planned, then run by a process of its own: memory must not exceed the plan, and the plan not the memory by more than 15 % where it is no upper bound (what a first network cuts out of a head is not known before)."
 cp "$shared"/data/brain/*.nii.gz assets/colin27.nii.gz "$work/heads"
 tiles=$shared/data/he_train/images
 photos=$(dirname "$patches")/test
