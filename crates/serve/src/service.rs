@@ -21,6 +21,7 @@ use axum::routing::get;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often it is looked whether results may go, and whether all is done at the end.
@@ -53,6 +54,8 @@ struct Service {
     metrics: Arc<Metrics>,
     budget: Arc<Budget>,
     stop: Stop,
+    /// Runs cases until their queue is closed.
+    cases: JoinHandle<()>,
 }
 
 /// Serves `models` until `stop` has let all that runs end; `started` is told where.
@@ -79,7 +82,11 @@ pub fn serve(
         programs: service.programs(),
         page: page::router(page).merge(cases::router(service.store.clone())),
     };
-    runtime.block_on(service.run(&config, gate.router(), &key, started))
+    let ended = runtime.block_on(service.run(&config, gate.router(), &key, started));
+    // Waits for what still reads or writes uploads.
+    drop(runtime);
+    service.end();
+    ended
 }
 
 impl Service {
@@ -119,9 +126,9 @@ impl Service {
         let store = Store::new(kinds, config.queue, config.keep.clone(), config.limits, stop.clone())?;
         let store = Arc::new(store);
         let all = Runners { list: runners, store: store.clone(), metrics: metrics.clone(), turn };
-        all.start().map_err(Error::System)?;
+        let cases = all.start().map_err(Error::System)?;
         let networks = Networks { list, budget: budget.clone(), limits: config.limits, stop: stop.clone() };
-        Ok(Service { networks: Arc::new(networks), store, metrics, budget, stop: stop.clone() })
+        Ok(Service { networks: Arc::new(networks), store, metrics, budget, stop: stop.clone(), cases })
     }
 
     /// The interface for programs.
@@ -187,6 +194,14 @@ impl Service {
         self.stop.close();
     }
 
+    /// Removes the folder of uploads, which its thread holds until it ends.
+    fn end(self) {
+        self.store.queue.close();
+        drop((self.store, self.networks));
+        // Its panics are those of cases, which it catches.
+        let _ = self.cases.join();
+    }
+
     async fn tidy(&self) {
         let store = self.store.clone();
         // A thread that fails to tidy up is followed by the next.
@@ -243,4 +258,34 @@ fn gauges(networks: &Networks, store: &Store, budget: &Budget) -> Vec<Gauge> {
 
 fn text_of(text: String) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+
+    #[test]
+    fn a_service_that_cannot_start_leaves_nothing() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = Config {
+            host: [127, 0, 0, 1].into(),
+            port: taken.local_addr().unwrap().port(),
+            grpc_port: None,
+            token: None,
+            instances: 1,
+            queue: 1,
+            keep: None,
+            max_ram: None,
+            options: ampoule_engine::Options::default(),
+            isa: "test".into(),
+            calibration: None,
+            limits: Limits::default(),
+        };
+        let stop = Stop::default();
+        let refused = serve(config, Vec::new(), &stop, &mut |_| unreachable!());
+        assert!(matches!(refused, Err(Error::Bind { .. })), "{refused:?}");
+        let folders = stop.folders();
+        assert!(folders.len() == 1 && folders.iter().all(|f| !f.exists()), "{folders:?}");
+    }
 }

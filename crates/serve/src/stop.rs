@@ -51,6 +51,12 @@ impl Stop {
         self.0.folders.lock().unwrap_or_else(|e| e.into_inner()).insert(folder.to_owned());
     }
 
+    /// The folders that were noted.
+    #[cfg(test)]
+    pub(crate) fn folders(&self) -> BTreeSet<PathBuf> {
+        self.0.folders.lock().unwrap().clone()
+    }
+
     /// Whether nothing new is begun.
     pub(crate) fn is_draining(&self) -> bool {
         *self.0.stage.borrow() >= Stage::Draining

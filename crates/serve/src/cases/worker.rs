@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 /// A model that runs cases.
@@ -32,9 +33,9 @@ pub(crate) struct Runners {
 
 impl Runners {
     /// Starts the thread; it ends with the queue.
-    pub fn start(self) -> std::io::Result<()> {
+    pub fn start(self) -> std::io::Result<JoinHandle<()>> {
         let thread = std::thread::Builder::new().name("cases".into()).stack_size(8 << 20);
-        thread.spawn(move || self.work()).map(drop)
+        thread.spawn(move || self.work())
     }
 
     fn work(mut self) {
