@@ -1,15 +1,12 @@
 //! Placement of quantizers: every layer of the plan reads a quantized tensor, and the graph stays whole.
 #![no_main]
 
-#[path = "network.rs"]
-mod network;
-
 use ampoule_optimize::{Plan, Preset};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeSet;
 
 fuzz_target!(|data: &[u8]| {
-    let Some((mut graph, ..)) = network::of(data) else { return };
+    let Some(mut graph) = ampoule_testing::drawn(data).map(|d| d.graph) else { return };
     ampoule_graph::passes::optimize(&mut graph).expect("passes");
     for preset in [Preset::Performance, Preset::All, Preset::Mixed] {
         let plan = Plan::of(&graph, preset, &BTreeSet::new());

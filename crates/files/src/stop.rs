@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
+/// How often the removal of a folder is tried.
+const TRIES: usize = 5;
+
 /// The signal that asked for an end, 0 while there was none.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// How much work goes on that looks for a request.
@@ -78,9 +81,12 @@ pub fn discard_for_good() {
 fn remove(all: &mut BTreeSet<PathBuf>) {
     for path in std::mem::take(all) {
         // Links are removed, not followed.
-        let _ = match std::fs::symlink_metadata(&path).is_ok_and(|m| m.is_dir()) {
-            true => std::fs::remove_dir_all(path),
-            false => std::fs::remove_file(path),
-        };
+        let is_folder = std::fs::symlink_metadata(&path).is_ok_and(|m| m.is_dir());
+        if !is_folder {
+            let _ = std::fs::remove_file(path);
+            continue;
+        }
+        // A process that was started for its content may write until this one ends, but makes no folder again.
+        let _ = (0..TRIES).any(|_| std::fs::remove_dir_all(&path).is_ok());
     }
 }

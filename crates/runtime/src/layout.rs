@@ -69,6 +69,8 @@ impl Layout {
             return true;
         }
         let (mut a, mut b) = (Bytes::new(self, size, 0), Bytes::new(other, other_size, distance));
+        a.split(&b);
+        b.split(&a);
         loop {
             let (own, theirs) = (a.range(), b.range());
             if own.end <= theirs.start || theirs.end <= own.start {
@@ -101,6 +103,23 @@ impl Bytes {
         let mut axes: Vec<(usize, isize)> = l.axes.iter().map(|&(n, s)| (n, s * size)).collect();
         axes.sort_unstable_by_key(|a| a.1.unsigned_abs());
         Bytes { axes, first, size }
+    }
+
+    /// Makes two axes of one that runs over a stride of `other`, so that both have it: the same elements, whether pixels
+    /// are counted over a whole batch or image by image.
+    fn split(&mut self, other: &Bytes) {
+        for outer in other.axes.iter().map(|a| a.1.unsigned_abs()) {
+            let over = |&(n, s): &(usize, isize)| {
+                let s = s.unsigned_abs();
+                s > 0 && s < outer && outer.is_multiple_of(s) && n > outer / s && n.is_multiple_of(outer / s)
+            };
+            let Some(i) = self.axes.iter().position(over) else { continue };
+            let (n, s) = self.axes[i];
+            let inner = outer / s.unsigned_abs();
+            self.axes[i] = (inner, s);
+            self.axes.push((n / inner, inner as isize * s));
+            self.axes.sort_unstable_by_key(|a| a.1.unsigned_abs());
+        }
     }
 
     fn range(&self) -> Range<isize> {
@@ -145,6 +164,14 @@ mod tests {
         assert!(all.disjoint(4, (&phase([1, 3, 2]), 4), 4 * at(0, 1, 1)));
         assert!(!all.disjoint(4, (&phase([2, 3, 3]), 4), 4 * at(1, 0, 0)));
         assert!(!all.disjoint(4, (&all, 4), 4));
+    }
+
+    #[test]
+    fn pixels_counted_over_a_batch_are_told_apart_from_those_of_each_image() {
+        // Two images of 22 pixels of 40 channels: the even pixels of both in one axis, the odd ones image by image.
+        let (even, odd) = (Layout::new(&[(22, 80), (40, 1)]), Layout::new(&[(2, 880), (11, 80), (40, 1)]));
+        assert!(even.disjoint(4, (&odd, 4), 160) && odd.disjoint(4, (&even, 4), -160));
+        assert!(!even.disjoint(4, (&odd, 4), 320));
     }
 
     proptest! {

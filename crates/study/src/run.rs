@@ -271,11 +271,13 @@ fn label(
                 Some(f) => f,
                 None => {
                     let folder = study.folder.join("labels").join(&w.name).join(&v.name);
-                    let work = Work::Label { cases: sets.test.clone(), folder };
+                    let work = Work::Label { cases: sets.test.clone(), folder: folder.clone() };
                     let what = format!("{} {}: results", w.name, v.name);
                     let mut step = |done: usize, of: usize| {
                         progress(Event::Work { what: what.clone(), done, of });
                     };
+                    // Another process writes it, which is killed when this one is stopped.
+                    ampoule_files::stop::unfinished(&folder);
                     let found = child(study, r, &free(), work, &mut step).and_then(|reply| match reply {
                         Reply::Labelled(found) => Ok(found),
                         Reply::Failed(e) => Err(e),
@@ -283,6 +285,7 @@ fn label(
                     });
                     let (workload, variant) = key.clone();
                     journal.add(Entry::Labelled { workload, variant, found: found.clone() })?;
+                    ampoule_files::stop::finished(&folder);
                     found
                 }
             };

@@ -291,7 +291,12 @@ fn throughput(task: &Task, workers: usize, cases: &[Case], seconds: f64) -> Resu
 }
 
 fn label(task: &Task, cases: &[Case], folder: &Path) -> Result<Vec<Labelled>, Failure> {
-    std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let refused = |e: std::io::Error| format!("{}: {e}", folder.display());
+    // What a process that was killed made of it is nobody's.
+    if std::fs::symlink_metadata(folder).is_ok() {
+        std::fs::remove_dir_all(folder).map_err(refused)?;
+    }
+    std::fs::create_dir_all(folder).map_err(refused)?;
     let mut model = load(task, task.profile.threads)?;
     let mut out = Vec::new();
     for (i, case) in cases.iter().enumerate() {
@@ -311,7 +316,6 @@ fn label(task: &Task, cases: &[Case], folder: &Path) -> Result<Vec<Labelled>, Fa
         match model.run(case, 0.0) {
             Ok((found, ..)) => {
                 let bytes: Vec<u8> = found.labels.data.iter().flat_map(|v| v.to_le_bytes()).collect();
-                ampoule_files::remove_left_over(&labels);
                 write_atomic(&labels, |out| out.write_all(&bytes))
                     .map_err(|e| format!("{}: {e}", labels.display()))?;
                 (row.dims, row.spacing, row.classes) = (found.labels.dims, found.spacing, found.classes);

@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod compare;
+mod drawn;
 mod files;
 mod network;
 mod tiers;
 
 pub use ampoule_random::Random;
 pub use compare::{assert_close, assert_same_bits, largest_error, relative_error};
+pub use drawn::{Drawn, drawn, drawn_by, drawn_seeds};
 pub use files::{shared, skipped, wheel, workspace};
 pub use network::{Network, known, random};
 pub use tiers::{asked_tier, print_tiers, tiers};

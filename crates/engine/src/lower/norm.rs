@@ -147,7 +147,8 @@ impl Lower<'_> {
         let step = self.out.steps.iter_mut().rev().find(|s| s.writes.iter().any(|w| w.home == x.home))?;
         let Kind::Conv(c) = &mut step.kind else { return None };
         let [part] = c.parts.list() else { return None };
-        if step.writes[0] != *x || x.dims[0] != 1 || !part.algorithm.sums() {
+        // Sums are taken before a function is applied to what was stored.
+        if step.writes[0] != *x || x.dims[0] != 1 || c.post.is_some() || !part.algorithm.sums() {
             return None;
         }
         let sums = *c.sums.get_or_insert(self.out.sums);

@@ -1,6 +1,7 @@
 //! Whole networks in the engine against the float64 reference, on every tier, with and without the
 //! graph passes, and bit for bit the same on every thread count.
 
+mod drawn;
 mod gates;
 mod graphs;
 mod groups;

@@ -42,5 +42,30 @@ pub(crate) fn replace(from: &Path, to: &Path) -> Result<()> {
 
 /// Whether the process that wrote a file does not run here any more. Where nothing tells, it may be at work.
 pub(crate) fn abandoned(_: &Path, process: u32) -> bool {
-    Path::new("/proc/self").exists() && !Path::new("/proc").join(process.to_string()).exists()
+    let own = Path::new("/proc").join(process.to_string());
+    Path::new("/proc/self").exists() && (!own.exists() || has_ended(&own))
+}
+
+/// Whether a process has ended and only waits for its parent to ask how.
+fn has_ended(folder: &Path) -> bool {
+    let text = std::fs::read_to_string(folder.join("stat")).unwrap_or_default();
+    // The name in parentheses may hold any signs.
+    text.rsplit_once(')').is_some_and(|(_, rest)| matches!(rest.trim_start().chars().next(), Some('Z' | 'X')))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_ended_but_was_not_waited_for_is_gone() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let begun = std::time::Instant::now();
+        while !abandoned(Path::new("x"), child.id()) {
+            assert!(begun.elapsed().as_secs() < 60, "it ended and counts as running");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(!abandoned(Path::new("x"), std::process::id()));
+        child.wait().unwrap();
+    }
 }

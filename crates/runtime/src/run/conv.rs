@@ -318,7 +318,10 @@ impl ConvParts {
         for (i, (a, at, size)) in all.iter().enumerate() {
             for (b, from, other) in &all[..i] {
                 let distance = *from as isize * *other as isize - *at as isize * *size as isize;
-                assert!(a.disjoint(*size, (b, *other), distance), "parts that write the same outputs");
+                assert!(
+                    a.disjoint(*size, (b, *other), distance),
+                    "parts that write the same outputs: {a:?} {at} {b:?} {from}"
+                );
             }
         }
         assert!(
@@ -380,6 +383,8 @@ impl ConvParts {
     ) {
         let parts = &self.parts;
         assert!(!parts.iter().any(|p| p.algorithm.is_planned()), "weights that were only planned");
+        let added_before = fused.post.is_some() && fused.sums.is_some();
+        assert!(!added_before, "sums of values that a function is still to be applied to");
         let items: Vec<usize> = parts.iter().map(|p| p.items(z.as_ref())).collect();
         let pointers: Vec<_> = parts.iter().map(|p| p.checked(&places, z.as_ref(), &fused)).collect();
         self.assert_inputs(&places, z.as_ref());

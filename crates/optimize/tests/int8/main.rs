@@ -1,6 +1,8 @@
 //! Quantized networks in the engine: close to the graph's reference, and the same bits on every tier,
 //! thread count and schedule.
 
+mod drawn;
+
 use ampoule_engine::{Options, Rewrites, Session, winograd_int8};
 use ampoule_graph::op::*;
 use ampoule_graph::{Graph, Op, Tensor, eval, passes};

@@ -1,6 +1,8 @@
 //! Pruned graphs compute what the original computes when nobody reads the channels that are gone; and what
 //! can be expressed by others is not missed.
 
+mod drawn;
+
 use ampoule_engine::{Options, Session};
 use ampoule_graph::op::*;
 use ampoule_graph::{Graph, Op, Tensor, passes};
