@@ -59,7 +59,7 @@ impl<'g> Tiling<'g> {
             // Starts are multiples of the stride, and the last tile ends where the image does.
             let size = (halo + core).max(halo + 3 * rows.stride);
             let size = size - size % rows.stride + self.whole[i] % rows.stride;
-            (size < self.tile[i] && self.strips(i, size).is_some()).then_some((self.tile[i] - size, size))
+            (size < self.tile[i] && self.strips(i, size).is_some()).then(|| (self.tile[i] - size, size))
         };
         let best = (0..self.whole.len()).filter_map(|i| Some((smaller(i)?, i))).max();
         let Some(((_, size), i)) = best else { return false };

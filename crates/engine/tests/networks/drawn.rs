@@ -91,3 +91,32 @@ fn passes_leave_outputs_of_drawn_networks_as_they_were() {
         }
     }
 }
+
+#[test]
+fn drawn_networks_with_less_memory_give_the_same() {
+    let (mut limited, mut wrong) = (0, Vec::new());
+    for seed in drawn_seeds(2 * SEEDS) {
+        let d = drawn_by(seed);
+        let input = random(d.dims.iter().product(), seed);
+        let s = Session::new(d.graph.clone(), std::slice::from_ref(&d.dims), &defaults()).unwrap();
+        let whole = s.arena_bytes() + s.weight_bytes();
+        let want = run(&d, &input, &defaults());
+        for share in [0.9, 0.7, 0.5, 0.3] {
+            let options = Options { max_bytes: Some((whole as f64 * share) as u64), ..defaults() };
+            // One that cannot be had in less is refused.
+            let Ok(s) = Session::new(d.graph.clone(), std::slice::from_ref(&d.dims), &options) else {
+                continue;
+            };
+            limited += 1;
+            if (s.arena_bytes() + s.weight_bytes()) as f64 > whole as f64 * share {
+                wrong.push(format!("seed {seed}: more than {share}: {:#?}", d.layers));
+            }
+            let e = relative_error(&run(&d, &input, &options), &want);
+            if e.is_nan() || e > if d.sensitive { 1e-3 } else { 2e-5 } {
+                wrong.push(format!("seed {seed}: off by {e:.1e} with {share}: {:#?}", d.layers));
+            }
+        }
+    }
+    println!("drawn networks: {limited} runs with less memory");
+    assert!(limited > 0 && wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -3,6 +3,7 @@
 use crate::{defaults, tiers};
 use ampoule_engine::{Options, Session};
 use ampoule_graph::{Graph, Tensor, eval, infer, passes};
+use ampoule_onnx as onnx;
 use ampoule_optimize::{ChannelRanges, Collector, Method, Plan, Preset, quantize};
 use ampoule_testing::{drawn_by, drawn_seeds, random, relative_error};
 use std::collections::BTreeSet;
@@ -50,6 +51,11 @@ fn drawn_networks_in_int8_match_the_reference_on_every_tier() {
             let Some(q) = quantized(&d.graph, &d.dims, &input, preset) else { continue };
             let want = reference(&q, &d.dims, &input);
             count += 1;
+            let written = onnx::to_bytes(&q).unwrap();
+            let back = onnx::from_bytes(written.into(), None, &onnx::Limits::default()).unwrap();
+            if run(&back, &d.dims, &input, &defaults()) != run(&q, &d.dims, &input, &defaults()) {
+                wrong.push((seed, format!("{preset:?}: other bits after writing and reading")));
+            }
             for isa in &tiers {
                 let options = |threads| Options { isa: Some(isa.clone()), threads, ..defaults() };
                 let got = run(&q, &d.dims, &input, &options(1));

@@ -1,5 +1,7 @@
 //! Operators inside small networks: outputs against the float64 reference, gradients against its differences.
 
+mod drawn;
+
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::{Binary, Op, PadMode, Reduction, Unary, Window};
 use ampoule_graph::{Dim, Graph, Tensor, ValueId, eval, passes};
