@@ -99,7 +99,7 @@ def nnunet_dataset(name, d):
         test = k == 4
         shape = tuple(n + (k % 3) * 2 for n in d["shape"])
         spacing = tuple(s * (1 + 0.03 * (k % 3)) for s in d["spacing"])
-        body, seg = spheres(shape, spacing, d["id"] + k, len(values))
+        body, seg = spheres(shape, spacing, d["id"] + k, d.get("spheres", len(values)))
         for c, gains in enumerate(d["gains"]):
             folder = raw / ("imagesTs" if test else "imagesTr")
             save(image(body, seg, gains, 10 * k + c), spacing, folder / f"case{k}_{c:04d}{ending}")
@@ -440,47 +440,87 @@ def monai_one(name, d, output):
     return f"loss {float(loss.detach()):.3f}, voxels {np.bincount(seg.astype(int).ravel()).tolist()}"
 
 
-# Name: TotalSegmentator's task and its part models. Spheres stand for the first two organs of each; the first part was trained to be mirrored.
+# Name: TotalSegmentator's task, its part models and rough model, and what is asked of them. Spheres stand for the first organs of
+# each; labels of rough models are numbered as TotalSegmentator's, of which they may have more than spheres.
 TOTALSEGMENTATOR = {
-    "totalsegmentator": dict(task="total_mr", parts={
-        850: dict(part="class_map_part_organs", gains=[60, -50], mirrored=(0, 1, 2)),
-        851: dict(part="class_map_part_muscles", gains=[110, 170], mirrored=None),
-    }),
+    "totalsegmentator": dict(
+        task="total_mr", shape=(62, 70, 58), spacing=(1.3, 1.1, 1.25), gains=[60, -50, 110, 170], subset=["spleen"],
+        parts={
+            850: dict(part="class_map_part_organs", gains=[60, -50], mirrored=(0, 1, 2)),
+            851: dict(part="class_map_part_muscles", gains=[110, 170]),
+            852: dict(like="total_mr", count=2, gains=[60, -50], mm=3.0, shape=(22, 24, 22), patch=[24, 24, 24]),
+        }),
+    "totalsegmentator_cropped": dict(
+        task="kidney_cysts", shape=(38, 66, 62), spacing=(5.0, 2.9, 3.1), gains=[60, -50, 110, 170], noise=3,
+        parts={
+            789: dict(like="kidney_cysts", more="kidney_cysts_auxiliary", count=4, gains=[60, -50, 110, 170], mm=1.5,
+                      shape=(44, 46, 42), patch=[32, 32, 32]),
+            298: dict(like="total", count=20, gains=[60, -50, 110], mm=6.0, shape=(26, 28, 26), patch=[24, 24, 24]),
+        }),
+    "totalsegmentator_body": dict(
+        task="body", fast=True, shape=(56, 64, 60), spacing=(3.2, 3.0, 3.0), gains=[60, -60], noise=3,
+        # Of the trunk the smaller piece goes, of the extremities the one below 50 ml: centres as shares of the image, and radii in mm.
+        blobs=[(1, (0.4, 0.35, 0.5), 42), (1, (0.75, 0.6, 0.75), 14), (2, (0.5, 0.72, 0.5), 29), (2, (0.72, 0.62, 0.3), 16)],
+        parts={300: dict(like="body", count=2, gains=[60, -60], mm=6.0, shape=(30, 32, 28), patch=[24, 24, 24])}),
 }
 
 
+def blobs(shape, spacing, pieces):
+    """A body with spheres of given places and radii."""
+    body, seg = spheres(shape, spacing, 0, 0)
+    grid = np.stack(np.meshgrid(*[np.arange(n) * s for n, s in zip(shape, spacing)], indexing="ij"), -1)
+    size = np.array(shape) * np.array(spacing)
+    for label, centre, radius in pieces:
+        seg[((grid - size * np.array(centre)) ** 2).sum(-1) < radius ** 2] = label
+    return body | (seg > 0), seg
+
+
+def totalsegmentator_part(number, own, target):
+    """A part model by nnU-Net in TotalSegmentator's folder."""
+    from totalsegmentator.map_to_binary import class_map, class_map_parts_mr
+
+    classes = class_map_parts_mr[own["part"]] if "part" in own else class_map[own["like"]] | class_map.get(own.get("more"), {})
+    organs = list(classes.values())[:own.get("count", 2)]
+    mm = own.get("mm", 1.5)
+    part = dict(
+        id=number, channels=["MR"], gains=[own["gains"]], labels={"background": 0} | {n: i for i, n in enumerate(organs, 1)},
+        spheres=len(own["gains"]), shape=own.get("shape", (44, 46, 42)), spacing=(mm, mm, mm), planner="ExperimentPlanner",
+        configuration="3d_fullres", folds=[0], mirrored=own.get("mirrored"), steps=220, patch=own.get("patch", [32, 40, 32]))  # fmt: skip
+    name = f"TotalSegMRI_part{number}"
+    nnunet_one(name, part, WORK / "parts")
+    shutil.copytree(WORK / "parts" / name / "model" / f"Dataset{number}_{name}", target / "model" / f"Dataset{number}_{name}")
+
+
 def totalsegmentator_one(name, d, output):
-    """Part models by nnU-Net in TotalSegmentator's folders, and its own prediction with what its command sets by default, on an
-    image that takes several windows."""
+    """TotalSegmentator's own prediction, as its command has it by default, on an image that takes several windows; also of some
+    organs only, for which a rough model finds the box first."""
     target = output / name
     shutil.rmtree(target, ignore_errors=True)
     (target / "model").mkdir(parents=True), (target / "case").mkdir()
     os.environ["TOTALSEG_WEIGHTS_PATH"] = str(target.resolve() / "model")
+    os.environ["TOTALSEG_HOME_DIR"] = str(WORK / "home")
     import nibabel as nib
-    from totalsegmentator.map_to_binary import class_map_parts_mr
-    from totalsegmentator.nnunet import nnUNet_predict_image
+    import totalsegmentator.nnunet
+    import totalsegmentator.python_api as api
 
     for number, own in d["parts"].items():
-        organs = list(class_map_parts_mr[own["part"]].values())[:2]
-        part = dict(
-            id=number, channels=["MR"], gains=[own["gains"]], labels={"background": 0} | {n: i for i, n in enumerate(organs, 1)},
-            shape=(44, 46, 42), spacing=(1.5, 1.5, 1.5), planner="ExperimentPlanner", configuration="3d_fullres", folds=[0],
-            mirrored=own["mirrored"], steps=220, patch=[32, 40, 32])  # fmt: skip
-        nnunet_one(f"TotalSegMRI_part{number}", part, WORK / "parts")
-        made = WORK / "parts" / f"TotalSegMRI_part{number}" / "model"
-        shutil.copytree(made / f"Dataset{number}_TotalSegMRI_part{number}", target / "model" / f"Dataset{number}_TotalSegMRI_part{number}")
-    shape, spacing = (62, 70, 58), (1.3, 1.1, 1.25)
-    gains = [g for own in d["parts"].values() for g in own["gains"]]
-    body, seg = spheres(shape, spacing, 77, len(gains))
+        totalsegmentator_part(number, own, target)
+    shape, spacing = d["shape"], d["spacing"]
+    body, seg = blobs(shape, spacing, d["blobs"]) if "blobs" in d else spheres(shape, spacing, 77, len(d["gains"]))
     path = target / "case/case4.nii.gz"
-    save(image(body, seg, gains, 78), spacing, path)
+    save(image(body, seg, d["gains"], 78, noise=d.get("noise", 6)), spacing, path)
     os.environ["nnUNet_results"] = os.environ["TOTALSEG_WEIGHTS_PATH"]
-    found = nnUNet_predict_image(
-        path, None, list(d["parts"]), model="3d_fullres", folds=[0], trainer="nnUNetTrainer", tta=False, multilabel_image=True,
-        resample=1.5, task_name=d["task"], nr_threads_resampling=1, nr_threads_saving=1, quiet=True, device="cpu", skip_saving=True)[0]  # fmt: skip
-    labels = np.asarray(found.dataobj).astype(np.uint8)
-    nib.save(nib.Nifti1Image(labels, nib.load(path).affine), target / "labels.nii.gz")
-    return f"voxels {np.unique(labels, return_counts=True)}"
+    # Weights are here, whatever their trainer is called, and nobody is told.
+    api.download_pretrained_weights = api.send_usage_stats = lambda *_: None
+    totalsegmentator.nnunet.get_output_folder = lambda number, *_: str(next((target / "model").glob(f"Dataset{number:03d}_*/*__*")))
+    asked = {"labels.nii.gz": None} | ({"labels_subset.nii.gz": d["subset"]} if "subset" in d else {})
+    told = ""
+    for file, subset in asked.items():
+        found = api.totalsegmentator(path, None, ml=True, task=d["task"], fast=d.get("fast", False), roi_subset=subset, device="cpu", quiet=True)
+        labels = np.asarray(found.dataobj).astype(np.uint8)
+        nib.save(nib.Nifti1Image(labels, nib.load(path).affine), target / file)
+        told += f"{file}: voxels {np.unique(labels, return_counts=True)} "
+    return told
 
 
 # Name: side of the images that the network sees.

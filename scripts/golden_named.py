@@ -189,7 +189,7 @@ CASES = {
     "other_synthstrip": ("synthstrip", synthstrip, 24),
 }
 
-# name: a bundle's network_def, sizes of the input
+# name: a bundle's network_def, sizes of the input; _monai_ is the version that the bundle is for
 DEFINED = {
     "monai_attention_unet": (dict(_target_="AttentionUnet", spatial_dims=3, in_channels=2, out_channels=3, channels=[4, 8, 16], strides=[2, 2]), [16, 16, 16]),
     "monai_attention_unet_2d": (
@@ -210,14 +210,42 @@ DEFINED = {
     "monai_unetr_2d": (
         dict(_target_="UNETR", spatial_dims=2, in_channels=1, out_channels=2, img_size=32, feature_size=4, hidden_size=32, mlp_dim=40, num_heads=2, proj_type="perceptron",
              norm_name="batch", conv_block=False, res_block=False, qkv_bias=True), [32, 32]),
+    "monai_swin_unetr_old": (dict(_target_="SwinUNETR", _monai_="1.4.0", in_channels=1, out_channels=3, feature_size=12), [64, 32, 32]),
+    "monai_swin_unetr": (
+        dict(_target_="SwinUNETR", _monai_="1.5.0", in_channels=2, out_channels=2, feature_size=12, depths=[1, 2, 2, 1], num_heads=[2, 3, 4, 6], use_v2=True, qkv_bias=False,
+             normalize=False, norm_name="batch"), [32, 64, 32]),
+    "monai_swin_unetr_last": (
+        dict(_target_="SwinUNETR", _monai_="1.4.0", in_channels=1, out_channels=2, feature_size=12, num_heads=[1, 2, 2, 3], downsample="mergingv2", window_size=[4, 3, 5],
+             mlp_ratio=1.5), [64, 32, 32]),
+    "monai_swin_unetr_2d": (
+        dict(_target_="SwinUNETR", _monai_="1.4.0", spatial_dims=2, in_channels=3, out_channels=2, feature_size=24, patch_norm=True, use_v2=True, window_size=5), [96, 64]),
+    "monai_segresnet_deconv": (
+        dict(_target_="SegResNet", spatial_dims=2, in_channels=1, out_channels=2, init_filters=8, upsample_mode="deconv", norm_name="group", num_groups=4, blocks_down=[1, 2],
+             blocks_up=[1]), [16, 24]),
 }  # fmt: skip
+
+
+# The neighbours that SwinUNETR merged in volumes before MONAI 1.5, by their place along each axis.
+OLD = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 0), (0, 0, 1), (1, 1, 1)]
+
+
+def old_merging():
+    from monai.networks.nets.swin_unetr import PatchMergingV2
+
+    class Old(PatchMergingV2):
+        def forward(self, x):
+            return self.reduction(self.norm(torch.cat([x[:, i::2, j::2, k::2] for i, j, k in OLD], -1)))
+
+    return Old
 
 
 def monai(definition):
     def make():
         import monai.networks.nets as nets
 
-        arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in definition.items() if k != "_target_"}
+        arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in definition.items() if not k.startswith("_")}
+        if definition.get("_monai_") == "1.4.0" and definition.get("spatial_dims", 3) == 3 and "downsample" not in definition:
+            arguments["downsample"] = old_merging()
         return getattr(nets, definition["_target_"])(**arguments)
 
     return make

@@ -47,9 +47,13 @@ fn agrees(name: &str) {
 }
 
 fn labels_agree(name: &str, out: &Path) {
-    let from = golden().join(name);
+    let theirs = only(&golden().join(name), |n| n.starts_with("labels")).remove(0);
+    labels_agree_with(name, out, &theirs);
+}
+
+fn labels_agree_with(name: &str, out: &Path, theirs: &Path) {
     let ours = volume(&only(out, |n| n.ends_with("_mask.nii.gz"))[0]);
-    let theirs = volume(&only(&from, |n| n.starts_with("labels"))[0]);
+    let theirs = volume(theirs);
     assert_eq!(ours.dims, theirs.dims, "{name}");
     let differ = ours.data.iter().zip(&theirs.data).filter(|(a, b)| a != b).count();
     let share = differ as f64 / ours.data.len() as f64;
@@ -175,38 +179,99 @@ fn some_labels_are_those_of_all() {
     assert!(o.status.code() == Some(2) && said.contains("did you mean `b`"), "{said}");
 }
 
+/// Runs a task of TotalSegmentator on the golden case `name` into `out`.
+fn task_on(name: &str, task: &str, weights: &Path, out: &Path, more: &[&str]) -> Output {
+    let given = ["--weights", weights.to_str().unwrap()];
+    run_on(name, Path::new(task), out, &[&given, more].concat())
+}
+
 #[test]
 fn tasks_of_totalsegmentator_join_their_part_models() {
-    let (d, name) = (Dir::new(), "totalsegmentator");
+    let (d, name, task) = (Dir::new(), "totalsegmentator", "totalsegmentator-total-mr");
     let weights = golden().join(name).join("model");
-    let task = |out: &Path, more: &[&str]| {
-        let given = ["--weights", weights.to_str().unwrap()];
-        run_on(name, Path::new("totalsegmentator-total-mr"), out, &[&given, more].concat())
-    };
-    let (out, some) = (d.path("out"), d.path("some"));
-    let o = task(&out, &[]);
+    let out = d.path("out");
+    let o = task_on(name, task, &weights, &out, &[]);
     assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
     labels_agree(name, &out);
-    let o = task(&some, &["--roi-subset", "humerus_right"]);
-    assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
-    let mask = |out: &Path| volume(&only(out, |n| n.ends_with("_mask.nii.gz"))[0]).data;
-    let (all, some) = (mask(&out), mask(&some));
-    let number = all.iter().copied().fold(0.0, f32::max);
-    assert!(all.iter().zip(&some).all(|(a, s)| *s == if *a == number { number } else { 0.0 }));
-    let o = run_on(
-        name,
-        Path::new("totalsegmentator-total"),
-        &d.path("x"),
-        &["--weights", weights.to_str().unwrap()],
-    );
+    let o = task_on(name, "totalsegmentator-total", &weights, &d.path("x"), &[]);
     let said = String::from_utf8_lossy(&o.stderr);
     assert!(
         o.status.code() == Some(3) && said.contains("Dataset291_") && said.contains("--weights"),
         "{said}"
     );
-    let o = run_on(name, Path::new("totalsegmentator-teeth"), &d.path("y"), &[]);
+    let o = run_on(name, Path::new("totalsegmentator-tooth"), &d.path("y"), &[]);
     let said = String::from_utf8_lossy(&o.stderr);
-    assert!(o.status.code() == Some(3) && said.contains("totalsegmentator-body"), "{said}");
+    assert!(o.status.code() == Some(3) && said.contains("totalsegmentator-teeth"), "{said}");
+}
+
+#[test]
+fn some_organs_of_totalsegmentator_are_looked_for_by_its_rough_network() {
+    let (d, name, task) = (Dir::new(), "totalsegmentator", "totalsegmentator-total-mr");
+    let weights = golden().join(name).join("model");
+    let theirs = golden().join(name).join("labels_subset.nii.gz");
+    let out = d.path("out");
+    let o = task_on(name, task, &weights, &out, &["--roi-subset", "spleen"]);
+    assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+    labels_agree_with(name, &out, &theirs);
+    // A file has it all in its recipe.
+    let (file, out) = (d.path("total.onnx"), d.path("of-file"));
+    let o = ampoule(&[
+        "import".as_ref(),
+        task.as_ref(),
+        "-o".as_ref(),
+        file.as_ref(),
+        "--weights".as_ref(),
+        weights.as_ref(),
+    ]);
+    assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+    let o = run_on(name, &file, &out, &["--labels", "spleen"]);
+    assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+    labels_agree_with(name, &out, &theirs);
+    // Without the rough network nobody knows where to look.
+    let fewer = d.path("fewer");
+    copy(&weights, &fewer);
+    std::fs::remove_dir_all(only(&fewer, |n| n.starts_with("Dataset852_")).remove(0)).unwrap();
+    let o = task_on(name, task, &fewer, &d.path("z"), &["--labels", "spleen"]);
+    let said = String::from_utf8_lossy(&o.stderr);
+    assert!(!o.status.success() && said.contains("no Dataset852_"), "{said}");
+    assert!(said.contains("totalseg_download_weights"), "{said}");
+}
+
+#[test]
+fn tasks_of_totalsegmentator_look_where_a_rough_network_finds_their_organs() {
+    let (d, name) = (Dir::new(), "totalsegmentator_cropped");
+    let weights = d.path("weights");
+    copy(&golden().join(name).join("model"), &weights);
+    let out = d.path("out");
+    let o = task_on(name, "totalsegmentator-kidney_cysts", &weights, &out, &[]);
+    assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+    labels_agree(name, &out);
+    let table = std::fs::read_to_string(out.join("cases.csv")).unwrap();
+    assert!(table.contains("ml_kidney_cyst_left") && !table.contains("kidney_right"), "{table}");
+    // The same by the folder of the data set, where it lies among TotalSegmentator's.
+    let own = weights.join("Dataset789_kidney_cyst_501subj");
+    std::fs::rename(only(&weights, |n| n.starts_with("Dataset789_")).remove(0), &own).unwrap();
+    let out = d.path("of-folder");
+    let o = run_on(name, &own, &out, &[]);
+    assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+    labels_agree(name, &out);
+    std::fs::remove_dir_all(only(&weights, |n| n.starts_with("Dataset298_")).remove(0)).unwrap();
+    let o = task_on(name, "totalsegmentator-kidney-cysts", &weights, &d.path("x"), &[]);
+    let said = String::from_utf8_lossy(&o.stderr);
+    assert!(o.status.code() == Some(3) && said.contains("Dataset298_"), "{said}");
+    let o = task_on(name, "totalsegmentator-vertebrae-pp", &weights, &d.path("y"), &[]);
+    let said = String::from_utf8_lossy(&o.stderr);
+    assert!(o.status.code() == Some(3) && said.contains("grows the vertebrae"), "{said}");
+}
+
+#[test]
+fn pieces_of_totalsegmentators_body_are_counted_before_labels_return() {
+    let (d, name) = (Dir::new(), "totalsegmentator_body");
+    let out = d.path("out");
+    let weights = golden().join(name).join("model");
+    let o = task_on(name, "totalsegmentator-body-fast", &weights, &out, &[]);
+    assert!(o.status.success(), "{}", String::from_utf8_lossy(&o.stderr));
+    labels_agree(name, &out);
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -278,3 +278,31 @@ fn regions_end_with_tissue_where_the_recipe_says_so() {
     assert!(area(&whole) <= whole["slide"]["tissue_mm2"].as_f64().unwrap(), "{whole}");
     assert!((area(&clipped) - tissue).abs() < 0.06 * tissue, "{clipped}");
 }
+
+/// The windows and scores that OpenSlide, Pillow, scikit-image and shapely give for WSInfer's rules
+/// (scripts/golden_histology.py): also windows that reach beyond the slide, holes, and objects that are too small.
+#[test]
+fn windows_lie_where_wsinfer_lays_them() {
+    let d = Dir::new();
+    photo_model(&d.path("whole.onnx"), true);
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wsinfer");
+    let from = |n: &str| golden.join(n).to_str().unwrap().to_owned();
+    let run = ["run", "whole.onnx", &from("slide.tif"), "-o", "out", "--recipe", &from("config.json")];
+    expect(&ampoule(&d, &run), 0, &["slide.tif: Tumor"]);
+    let rows = |path: &Path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let (header, rows) = text.split_once('\n').unwrap();
+        let numbers = |l: &str| l.split(',').map(|v| v.parse::<f64>().unwrap()).collect::<Vec<_>>();
+        let mut rows: Vec<Vec<f64>> = rows.lines().map(numbers).collect();
+        // WSInfer goes column by column.
+        rows.sort_by(|a, b| a[..2].partial_cmp(&b[..2]).unwrap());
+        (header.to_owned(), rows)
+    };
+    let (ours, theirs) = (rows(&d.path("out/slide.csv")), rows(&golden.join("patches.csv")));
+    assert_eq!(ours.0, theirs.0);
+    let places = |rows: &[Vec<f64>]| rows.iter().map(|r| r[..4].to_vec()).collect::<Vec<_>>();
+    assert_eq!(places(&ours.1), places(&theirs.1));
+    assert!(ours.1.iter().any(|r| r[0] + r[2] > 5040.0) && ours.1.iter().any(|r| r[1] + r[3] > 3640.0));
+    let worst = ours.1.iter().zip(&theirs.1).map(|(a, b)| (a[5] - b[5]).abs()).fold(0.0, f64::max);
+    assert!(worst < 1e-3, "{worst}");
+}

@@ -69,6 +69,15 @@ pub fn centre_start(whole: usize, part: usize) -> i64 {
     }
 }
 
+/// The same as torchio's `CropOrPad` has it: of an odd difference the first side has the larger half, whether voxels are
+/// taken away there or added.
+pub fn centre_start_first(whole: usize, part: usize) -> i64 {
+    match whole >= part {
+        true => (whole - part).div_ceil(2) as i64,
+        false => -((part - whole).div_ceil(2) as i64),
+    }
+}
+
 /// A box that may reach beyond the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
@@ -191,6 +200,16 @@ pub fn foreground_planes(scores: &Volume<f32>, dims: [usize; 3], c: PlaneRule) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn odd_voxels_go_where_torchio_puts_them() {
+        // 4, 0 and 7 voxels are parted to 2 and 2, 0 and 0, 4 and 3.
+        for (less, first) in [(4, 2), (0, 0), (7, 4), (1, 1)] {
+            assert_eq!(centre_start_first(20, 20 - less), first, "{less} taken away");
+            assert_eq!(centre_start_first(20, 20 + less), -first, "{less} added");
+        }
+        assert_eq!((centre_start(20, 15), centre_start(20, 27)), (2, -3));
+    }
 
     #[test]
     fn boxes_of_nothing() {

@@ -35,6 +35,7 @@ pub mod pyramid;
 pub mod regions;
 pub mod resample;
 pub mod rounding;
+pub mod saturated;
 pub mod slide;
 pub mod spacing;
 pub mod stain;

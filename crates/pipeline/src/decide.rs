@@ -29,7 +29,7 @@ impl Decider {
     pub fn of(recipe: &Recipe, network: &Network) -> Decider {
         let scored = recipe.scored(network);
         Decider {
-            rule: recipe.decide.rule,
+            rule: recipe.rule_of(network),
             values: scored.iter().map(|s| s.value).collect(),
             named: scored.iter().map(|s| s.label.is_some()).collect(),
             thresholds: scored.iter().map(|s| s.threshold as f32).collect(),

@@ -1,7 +1,7 @@
 //! Cases as networks see them, with their ground truth on the network's own grid: what training learns from.
 
 use crate::case::Case;
-use crate::predict::{Plan, reading, run, seen_by};
+use crate::predict::{Plan, cut_or_refused, reading, run, seen_by};
 use crate::prepare::{Kept, Refused, prepare};
 use crate::read::{Source, load};
 use crate::recipe::{LabelResampling, Recipe};
@@ -51,8 +51,9 @@ impl Example {
         let content = |refused: Refused| refused.of(case.main());
         let allowed = model.allowed();
         let loaded = load(&recipe, case, None, allowed, false)?;
-        let mut image = loaded.image(recipe.input[0].colours);
+        let image = loaded.image(recipe.input[0].colours);
         let (mut kept, mut ws) = (Kept::new(), Workspace::default());
+        let mut image = cut_or_refused(model, image, settings.fast, &mut kept, &mut ws)?.map_err(content)?;
         prepare(&mut image, &recipe.preprocess, &mut kept).map_err(content)?;
         let mut seen = seen_by(model, recipe.network.len() - 1, image, settings.fast, &mut kept, &mut ws)?
             .map_err(content)?;

@@ -63,6 +63,17 @@ impl Change {
         }
     }
 
+    /// Whether each voxel of before takes the value of one of after, or of none.
+    pub fn returns_by_selection(&self) -> bool {
+        match self {
+            Change::Window { .. } | Change::Blocks { .. } => true,
+            Change::Scale { back, .. } => back.iter().all(|b| match b {
+                Return::Corner(back) => back.is_nearest(),
+                Return::At { linear, .. } => !linear,
+            }),
+        }
+    }
+
     fn back(&self, axis: usize) -> AxisMap {
         match self {
             Change::Window { start, from, to } => AxisMap::window(-start[axis], to[axis], from[axis]),

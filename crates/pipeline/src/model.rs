@@ -29,6 +29,8 @@ pub struct Model {
     shapes: Vec<Shape>,
     /// The recipe in force.
     pub recipe: Recipe,
+    /// Its networks that run only where some labels were chosen ([`Model::keep_labels`]).
+    aside: Vec<Network>,
     /// Hash of the model files, in hexadecimal.
     pub sha256: String,
     options: Options,
@@ -115,6 +117,7 @@ impl Model {
         {
             network.outputs.push(graph.value(*only).name.clone());
         }
+        let aside = recipe.set_aside();
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
             n => n,
@@ -123,6 +126,7 @@ impl Model {
             graphs: Arc::new(Vec::new()),
             shapes: Vec::new(),
             recipe,
+            aside,
             sha256: String::new(),
             options,
             max_ram: None,
@@ -231,6 +235,7 @@ impl Model {
 
     /// Segments only the labels called `names`; see [`Recipe::keep_labels`]. The error says what is wrong with the names.
     pub fn keep_labels(&mut self, names: &[String]) -> std::result::Result<(), String> {
+        self.recipe.network.splice(0..0, std::mem::take(&mut self.aside));
         self.recipe.keep_labels(names)?;
         let shapes = (0..self.recipe.network.len()).map(|i| self.find_shape(i)).collect::<Result<_>>();
         self.shapes = shapes.map_err(|e| e.to_string())?;
@@ -498,6 +503,7 @@ impl Model {
             graphs: self.graphs.clone(),
             shapes: self.shapes.clone(),
             recipe: self.recipe.clone(),
+            aside: self.aside.clone(),
             sha256: self.sha256.clone(),
             options: Options { threads: 1, ..self.options.clone() },
             max_ram: self.max_ram,

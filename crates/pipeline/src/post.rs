@@ -5,9 +5,28 @@ use ampoule_imaging::Volume;
 use ampoule_imaging::postprocess::{self as imaging, Holes, Operation, Others, Select, Structure};
 use ampoule_imaging::regions::Connectivity;
 
-/// Does all steps of the recipe to `labels`, whose voxels have `spacing` mm.
+/// Does the steps of the recipe to `labels`, whose voxels have `spacing` mm, that come when labels lie on the image's grid: all,
+/// or those after `return`.
 pub(crate) fn postprocess(recipe: &Recipe, labels: &mut Volume<u16>, spacing: [f64; 3], flat: bool) {
-    for post in &recipe.postprocess {
+    steps(recipe, &recipe.postprocess[returned(recipe)..], labels, spacing, flat);
+    if !recipe.dropped.is_empty() {
+        let dropped: Vec<u16> = recipe.dropped.iter().map(|l| l.value).collect();
+        labels.data.iter_mut().filter(|l| dropped.contains(l)).for_each(|l| *l = 0);
+    }
+}
+
+/// Does the steps that come before labels return to the image's grid.
+pub(crate) fn before_return(recipe: &Recipe, labels: &mut Volume<u16>, spacing: [f64; 3]) {
+    steps(recipe, &recipe.postprocess[..returned(recipe)], labels, spacing, false);
+}
+
+/// How many steps come before labels return.
+fn returned(recipe: &Recipe) -> usize {
+    recipe.postprocess.iter().position(|p| p.step == PostStep::Return {}).unwrap_or(0)
+}
+
+fn steps(recipe: &Recipe, list: &[Post], labels: &mut Volume<u16>, spacing: [f64; 3], flat: bool) {
+    for post in list {
         let values = values(recipe, post);
         // Together, the labels are one set; else each is one. A table of labels is applied once: what a label becomes is
         // not mapped again.
@@ -17,10 +36,6 @@ pub(crate) fn postprocess(recipe: &Recipe, labels: &mut Volume<u16>, spacing: [f
         for set in &sets {
             apply(recipe, post, labels, set, spacing, flat);
         }
-    }
-    if !recipe.dropped.is_empty() {
-        let dropped: Vec<u16> = recipe.dropped.iter().map(|l| l.value).collect();
-        labels.data.iter_mut().filter(|l| dropped.contains(l)).for_each(|l| *l = 0);
     }
 }
 
@@ -76,6 +91,8 @@ fn apply(recipe: &Recipe, post: &Post, labels: &mut Volume<u16>, set: &[u16], sp
             let pairs: Vec<(u16, u16)> = from.iter().zip(to).map(|(a, b)| (*a as u16, *b as u16)).collect();
             imaging::map(labels, &pairs, Others::Keep);
         }
+        // Where labels lie is no concern of theirs.
+        PostStep::Return {} => {}
         PostStep::KeepInside { label } => {
             if let Some(l) = recipe.computed().find(|l| &l.name == label) {
                 let mut mask = Select::Label(l.value).mask(labels);

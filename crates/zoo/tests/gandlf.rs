@@ -364,7 +364,7 @@ fn the_body_is_one_piece_without_crumbs() {
     let open = || locate("totalsegmentator-body", &folders).unwrap().open(&[]).unwrap();
     let text = open().graph.meta(ampoule_pipeline::RECIPE_KEY).unwrap().to_owned();
     let mut bare = Recipe::parse(&text, "recipe").unwrap();
-    assert_eq!(bare.postprocess.len(), 2, "{text}");
+    assert_eq!(bare.postprocess.len(), 3, "{text}");
     bare.postprocess.clear();
     let (kept, all) = (d.path().join("kept"), d.path().join("all"));
     run_model(of(open(), None, &to), &golden, &kept);
@@ -399,6 +399,11 @@ fn what_gandlf_means_and_is_not_known_is_refused_by_name() {
     assert!(said.contains("random numbers"), "{said}");
     let said = with("patch_size:\n- 32\n- 32\n- 32", "patch_size: 50m");
     assert!(said.contains("microns"), "{said}");
+    let said = with("patch_size:\n- 32\n- 32\n- 32", "patch_size:\n- 100m\n- 100m");
+    assert!(said.contains("`100m`") && said.contains("microns"), "{said}");
+    // GaNDLF 0.1.5, which made the model, knows this key by another name.
+    let said = with("normalize_nonZero", "normalize_positive");
+    assert!(said.contains("normalize_positive") && said.contains("refused by GaNDLF 0.1.3"), "{said}");
     let said = with("patch_overlap: 16", "patch_overlap: 15");
     assert!(said.contains("must be even"), "{said}");
     let said = with("grid_aggregator_overlap: average", "grid_aggregator_overlap: hann");

@@ -141,9 +141,12 @@ fn bundle(golden: &Value, folder: &Path, deep: f64) -> PathBuf {
     for part in ["configs", "models"] {
         std::fs::create_dir_all(to.join(part)).unwrap();
     }
-    let inference = json!({"network_def": golden["definition"]});
+    let window = &sizes(&golden["input"])[2..];
+    let inferer = json!({"_target_": "SlidingWindowInferer", "roi_size": window});
+    let inference = json!({"network_def": golden["definition"], "inferer": inferer});
     std::fs::write(to.join("configs/inference.json"), inference.to_string()).unwrap();
-    std::fs::write(to.join("configs/metadata.json"), json!({"name": "defined"}).to_string()).unwrap();
+    let metadata = json!({"name": "defined", "monai_version": golden["definition"]["_monai_"]});
+    std::fs::write(to.join("configs/metadata.json"), metadata.to_string()).unwrap();
     checkpoint(&golden["shapes"], &to.join("models/model.pt"), deep);
     to
 }

@@ -111,6 +111,7 @@ pub(super) fn plan(
     ledger.note("read", others + stored + 4 * v * (1 + turns(&recipe)) + 4 * SAMPLED);
     let settings = crate::Settings { scores: batch.outputs.probabilities, ..batch.settings };
     let averaged = recipe.network.iter().any(|n| n.average).then_some(false);
+    cut(model, &mut ledger, settings)?.map_err(|refused| refused.of(path))?;
     let to_network = prepare(model, &mut ledger, settings)?;
     to_network.map_err(|refused| refused.of(path))?;
     let (dims, history, held) = (ledger.sizes.dims, ledger.history.clone(), ledger.held());
@@ -121,6 +122,30 @@ pub(super) fn plan(
         after(&mut ledger, &recipe, image, batch, &network, v);
     }
     planner.closed(model.max_ram, ledger, (image.dims, image.spacing), network, v * image.files as u64)
+}
+
+/// What the networks take that find the box which all others see.
+fn cut(model: &mut Model, ledger: &mut Ledger, settings: Settings) -> Result<Content<()>> {
+    let recipe = model.recipe.clone();
+    let settings = Settings { fast: settings.fast, ..Settings::default() };
+    for (i, network) in recipe.network.iter().enumerate().filter(|(_, n)| n.role() == Role::Crop) {
+        let mut own = ledger.aside();
+        if let Err(refused) = own.prepare(&network.preprocess) {
+            return Ok(Err(refused));
+        }
+        own.stages.iter().for_each(|s| ledger.note("prepare", s.bytes));
+        let (dims, history, held) = (own.sizes.dims, own.history.clone(), own.held());
+        let found = planned(model, (i, None), dims, &history, (settings, held))?;
+        // Labels return to the image's grid, where a mask of them is made.
+        let home = 3 * voxels(ledger.sizes.dims);
+        ledger.note("box", held + home + found.network + found.scores);
+        ledger.macs += found.macs;
+        model.forget_all(network, settings.fast);
+        // At most all of it is cut out.
+        ledger.bound = true;
+        ledger.own = ledger.floats();
+    }
+    Ok(Ok(()))
 }
 
 /// The image's way to the last network, and what the networks before it take.
@@ -136,6 +161,9 @@ pub(super) fn prepare(model: &mut Model, ledger: &mut Ledger, settings: Settings
     // Bytes of the image, of labels of networks before, and of probabilities that are averaged.
     let (image, mut labels, mut summed) = (ledger.loaded, 0, 0);
     for (i, network) in recipe.network.iter().enumerate() {
+        if network.role() == Role::Crop {
+            continue;
+        }
         if i == last {
             let done = ledger.prepare(&network.preprocess);
             ledger.add_channels(added);
@@ -174,7 +202,7 @@ pub(super) fn prepare(model: &mut Model, ledger: &mut Ledger, settings: Settings
                 labels = 2 * read;
                 summed = 4 * read * recipe.scored(network).len() as u64;
             }
-            Role::Average | Role::Bounds(_) | Role::Result => {}
+            Role::Average | Role::Bounds(_) | Role::Crop | Role::Result => {}
         }
         ledger.loaded = image + labels + summed;
     }
@@ -197,6 +225,11 @@ fn after(ledger: &mut Ledger, recipe: &Recipe, image: &Described, batch: &Batch,
     // Each volume is turned back by itself.
     let back = turned * labels.max(if scores > 0 { 4 * v } else { 0 });
     ledger.note("labels", ledger.loaded + labels + kept + masks.max(back) + network.kept);
+    if recipe.returns_late() {
+        // Those on the grid of the steps, and those that return.
+        let late = (2 + 4 * scores) * voxels(ledger.sizes.dims);
+        ledger.note("labels", ledger.loaded + labels + kept + late + network.kept);
+    }
     let stored = v * image.voxel_bytes as u64;
     let wide = recipe.label.iter().any(|l| l.value > 255);
     // The picture shows canonical planes: labels turned, and the image where the recipe works in other axes.

@@ -21,7 +21,7 @@ pub(super) fn members(
     let recipe = model.recipe.clone();
     let giving = |i: &usize| match recipe.network[*i].role() {
         Role::Average | Role::Join | Role::Result => true,
-        Role::Bounds(_) | Role::Cascade(_) => false,
+        Role::Bounds(_) | Role::Crop | Role::Cascade(_) => false,
     };
     let members: Vec<usize> = (0..recipe.network.len()).filter(giving).collect();
     let averaged = recipe.network.iter().any(|n| n.average);
@@ -69,6 +69,10 @@ pub(crate) fn seen_by<'a>(
     let mut labels: Option<(Volume<u16>, Cascade)> = None;
     for i in first..=to {
         let network = &recipe.network[i];
+        // Its box was cut out before all steps.
+        if network.role() == Role::Crop {
+            continue;
+        }
         // The image is needed again where another network follows.
         let mut own = match i == to {
             true => std::mem::replace(&mut image, Image::of_volumes(Vec::new(), [1.0; 3])),
@@ -109,7 +113,7 @@ pub(crate) fn seen_by<'a>(
                 labels = Some((segment(model, i, own, settings, None, ws)?.labels, how));
             }
             // These end a chain, and none lies between its first network and `to`.
-            Role::Average | Role::Join | Role::Result => {}
+            Role::Average | Role::Join | Role::Result | Role::Crop => {}
         }
         model.forget_all(network, fast);
     }

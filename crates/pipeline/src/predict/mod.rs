@@ -1,6 +1,7 @@
 //! A case through the networks of a recipe.
 
 mod chain;
+mod cut;
 mod heat;
 mod labelling;
 mod plan;
@@ -11,6 +12,8 @@ mod whole;
 
 use chain::members;
 pub(crate) use chain::seen_by;
+use cut::Cut;
+pub(crate) use cut::cut_or_refused;
 pub use heat::HeatMap;
 pub(crate) use heat::runs as heat_runs;
 pub(crate) use labelling::Labelling;
@@ -27,7 +30,7 @@ use crate::model::Key;
 use crate::prepare::{Content, Image, Kept, contrast, prepare};
 use crate::recipe::{Combine, Network, Recipe, Role, Rule, Step, Task};
 use crate::tensor::{Reading, output_size};
-use crate::{Error, Model, Result};
+use crate::{Error, Model, Result, post};
 use ampoule_imaging::Volume;
 use ampoule_imaging::resample::AxisMap;
 use rayon::prelude::*;
@@ -51,6 +54,8 @@ pub type Timings = Vec<(&'static str, Duration)>;
 #[derive(Default)]
 pub struct Workspace {
     timings: Timings,
+    /// What a user should know of the case.
+    pub(crate) notes: Vec<String>,
     /// Windows that networks were to see.
     pub(crate) windows: Windows,
 }
@@ -111,13 +116,7 @@ pub(crate) fn predict(
         return Ok(Err(reason));
     }
     match (recipe.model.task, recipe.tiles.as_ref().filter(|t| t.cuts(image.dims()))) {
-        (Task::Segmentation, _) => {
-            let mut kept = Kept::new();
-            if let Err(reason) = ws.time("prepare", || prepare(&mut image, &recipe.preprocess, &mut kept)) {
-                return Ok(Err(reason));
-            }
-            members(model, image, settings, &mut kept, ws).map(|c| c.map(Predicted::from))
-        }
+        (Task::Segmentation, _) => labels(model, image, settings, ws).map(|c| c.map(Predicted::from)),
         (Task::Classification | Task::Regression, Some(tiles)) => {
             let found = tiles::numbers(model, &image, tiles, settings, ws)?;
             Ok(found.map(|(numbers, map)| Predicted::Numbers(numbers, map)))
@@ -139,6 +138,46 @@ pub(crate) fn predict(
             Ok(Ok(Predicted::Numbers(numbers, map)))
         }
     }
+}
+
+/// The labels of an image: the box that some networks find of it, through the recipe's steps and all other networks.
+fn labels(
+    model: &mut Model,
+    image: Image<'_>,
+    settings: Settings,
+    ws: &mut Workspace,
+) -> Result<Content<Labelled>> {
+    let recipe = model.recipe.clone();
+    let mut kept = Kept::new();
+    let dims = image.dims();
+    let mut image = match cut::cut(model, image, settings.fast, &mut kept, ws)? {
+        Ok(Cut::Image(image)) => image,
+        Ok(Cut::Nothing(i)) => {
+            let wanted = recipe.network[i].crop.as_ref().map_or(String::new(), |c| c.labels.join(", "));
+            ws.notes.push(format!(
+                "nothing of {wanted} was found by the network that looks for the part to segment; all is background"
+            ));
+            return Ok(Ok(cut::background(model, dims, settings)));
+        }
+        Err(reason) => return Ok(Err(reason)),
+    };
+    if let Err(reason) = ws.time("prepare", || prepare(&mut image, &recipe.preprocess, &mut kept)) {
+        return Ok(Err(reason));
+    }
+    if !recipe.returns_late() {
+        return members(model, image, settings, &mut kept, ws);
+    }
+    let (home, spacing) = (std::mem::take(&mut image.history), image.spacing);
+    let mut found = match members(model, image, settings, &mut kept, ws)? {
+        Ok(found) => found,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    ws.time("post-process", || post::before_return(&recipe, &mut found.labels, spacing));
+    Ok(Ok(ws.time("resample", || Labelled {
+        labels: home.home(found.labels, 0),
+        scores: found.scores.into_iter().map(|(k, v)| (k, home.home(v, 0.0))).collect(),
+        mean: None,
+    })))
 }
 
 /// What the last network made of a whole image.
@@ -316,7 +355,7 @@ fn segment(
     let parts = decider.scores().div_ceil(how.part);
     let mut labelling = Labelling::new(&decider, how.back.clone(), how.plan.grid, &keep, parts, mean);
     let channels = channels(&recipe, network);
-    let probable = settings.scores || matches!(recipe.decide.rule, Rule::Threshold | Rule::Regions);
+    let probable = settings.scores || matches!(recipe.rule_of(network), Rule::Threshold | Rule::Regions);
     for first in (0..decider.scores()).step_by(how.part) {
         let part = first..(first + how.part).min(decider.scores());
         let what = reading(&recipe, network, &channels[part.clone()], &channels);
@@ -351,7 +390,7 @@ fn activated(network: &Network, logits: &[f32], n: usize) -> Vec<f32> {
 /// Scores of a network that are kept for all voxels, by their place among its scores.
 fn kept_scores(recipe: &Recipe, network: &Network, settings: Settings) -> Vec<usize> {
     let wanted = match (network.role(), settings.scores) {
-        (Role::Average | Role::Bounds(_) | Role::Cascade(_), _) => Vec::new(),
+        (Role::Average | Role::Bounds(_) | Role::Crop | Role::Cascade(_), _) => Vec::new(),
         (Role::Result | Role::Join, true) => {
             (0..recipe.label.len()).filter(|k| recipe.label[*k].value != 0).collect()
         }
@@ -375,7 +414,7 @@ pub(crate) fn reading<'a>(
     all: &'a [usize],
 ) -> Reading<'a> {
     let logits = network.combine != Combine::Probabilities;
-    let highest = recipe.decide.rule == Rule::Argmax;
+    let highest = recipe.rule_of(network) == Rule::Argmax;
     Reading { activation: network.activation, channels, logits, all, highest }
 }
 

@@ -55,9 +55,8 @@ fn changed(image: &mut Image, change: Option<Changed>) -> Content<Option<[usize;
 }
 
 pub(super) fn centre_crop(image: &mut Image, change: Option<Changed>) -> Content<()> {
-    let from = image.dims();
+    let Some((Change::Window { start, .. }, _)) = change else { return Ok(()) };
     let Some(to) = changed(image, change)? else { return Ok(()) };
-    let start = [0, 1, 2].map(|i| crop::centre_start(from[i], to[i]));
     match &mut image.pixels {
         Pixels::Bytes(p) => *p = Cow::Owned(p.cropped(start[0], start[1], to[0], to[1])),
         Pixels::Floats(_) => image.replace(|v| Frame::sized(start, to).of(v, 0.0)),

@@ -2,7 +2,7 @@
 
 use super::Content;
 use crate::grid::{Change, Return};
-use crate::recipe::{Across, Back, Side, SizeKey, SpacingRule, Step};
+use crate::recipe::{Across, Back, Middle, Side, SizeKey, SpacingRule, Step};
 use ampoule_imaging::photo::shorter_side;
 use ampoule_imaging::resample::{Coordinates, lowres_axis};
 use ampoule_imaging::{crop, spacing};
@@ -27,9 +27,12 @@ impl Sizes {
     pub fn change(&self, step: &Step) -> Content<Option<Changed>> {
         let (from, own) = (self.dims, self.spacing);
         Ok(match step {
-            Step::CentreCrop { size } => {
+            Step::CentreCrop { size, rule } => {
                 let to = three(size, from);
-                let start = [0, 1, 2].map(|i| crop::centre_start(from[i], to[i]));
+                let start = [0, 1, 2].map(|i| match rule {
+                    Middle::Torchvision => crop::centre_start(from[i], to[i]),
+                    Middle::Torchio => crop::centre_start_first(from[i], to[i]),
+                });
                 Some((Change::Window { start, from, to }, own))
             }
             Step::Resize { size, rule, back, .. } => {

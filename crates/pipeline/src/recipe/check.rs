@@ -1,7 +1,7 @@
 //! What must hold between the sections of a recipe.
 
 use super::schema::Section;
-use super::{Decide, Kind, Network, Pool, Recipe, Role, Rule, Step, Task};
+use super::{Decide, Kind, Network, Pool, Recipe, Role, Rule, SlideRule, Step, Task};
 use std::collections::BTreeSet;
 
 /// Parts of a recipe that could be read.
@@ -22,6 +22,9 @@ pub(super) fn check(r: &Recipe, parts: &Parts, top: &Section) {
     }
     if parts.network && parts.input {
         networks(r, top);
+        if parts.task && parts.postprocess && parts.preprocess {
+            super::boxes::check(r, top);
+        }
     }
     if parts.label {
         labels(r, top);
@@ -74,13 +77,12 @@ fn networks(r: &Recipe, top: &Section) {
     };
     if last.role() != Role::Result {
         let reason =
-            "the last network gives the result and takes no `bounds`, `cascade`, `average` or `join`";
+            "the last network gives the result and takes no `bounds`, `crop`, `cascade`, `average` or `join`";
         top.wrong_item("network", before.len(), reason);
     }
     for (i, n) in before.iter().enumerate() {
         if n.role() == Role::Result {
-            let reason =
-                "every network but the last must have `bounds`, `cascade`, `average = true` or `join = true`";
+            let reason = "every network but the last must have `bounds`, `crop`, `cascade`, `average = true` or `join = true`";
             top.wrong_item("network", i, reason);
         }
         if n.outputs.is_empty() {
@@ -106,9 +108,13 @@ fn networks(r: &Recipe, top: &Section) {
 
 /// What a network's scores become must be one thing, which its task and images have.
 fn role(r: &Recipe, i: usize, n: &Network, top: &Section) {
-    let named = [n.bounds.is_some(), n.cascade.is_some(), n.average, n.join];
+    let named = [n.bounds.is_some(), n.crop.is_some(), n.cascade.is_some(), n.average, n.join];
     if named.iter().filter(|yes| **yes).count() > 1 {
-        top.wrong_item("network", i, "it has more than one of `bounds`, `cascade`, `average` and `join`");
+        top.wrong_item(
+            "network",
+            i,
+            "it has more than one of `bounds`, `crop`, `cascade`, `average` and `join`",
+        );
     }
     if n.join && r.network.iter().any(|n| n.average || n.cascade.is_some()) {
         top.wrong_item("network", i, "`join` does not go together with `average` and `cascade`");
@@ -132,7 +138,7 @@ fn role(r: &Recipe, i: usize, n: &Network, top: &Section) {
         Role::Average if r.decide.rule == Rule::Several => {
             top.wrong_item("network", i, "`average` and the rule `several` do not go together");
         }
-        Role::Result | Role::Bounds(_) | Role::Cascade(_) | Role::Average | Role::Join => {}
+        Role::Result | Role::Bounds(_) | Role::Crop | Role::Cascade(_) | Role::Average | Role::Join => {}
     }
 }
 
@@ -197,7 +203,9 @@ fn names(r: &Recipe, parts: &Parts, top: &Section) {
         }
     }
     for (i, n) in r.network.iter().enumerate().filter(|_| parts.network) {
-        for m in n.labels.iter().filter(|name| !name.is_empty()).filter_map(missing) {
+        // Those of a network that finds a box are its own.
+        let own = n.crop.is_none();
+        for m in n.labels.iter().filter(|name| own && !name.is_empty()).filter_map(missing) {
             top.wrong_item("network", i, m);
         }
     }
@@ -306,6 +314,9 @@ fn slide(r: &Recipe, top: &Section) {
     }
     if r.is_image_level() {
         return;
+    }
+    if part.rule == SlideRule::Wsinfer {
+        top.wrong("slide", "has the `rule` wsinfer, which is for classifiers");
     }
     let all = || r.preprocess.iter().chain(r.network.iter().flat_map(|n| &n.preprocess));
     let shrinks = |s: &Step| matches!(s, Step::Resize { .. } | Step::CentreCrop { .. });

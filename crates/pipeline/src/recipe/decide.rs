@@ -79,6 +79,9 @@ pub struct Label {
     /// Whether ground truth numbers the objects of this label: every value above 0 is this label then.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub instances: bool,
+    /// The network decides it, and it is in no result.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub auxiliary: bool,
     /// Unit of a regression's number.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub unit: String,
@@ -107,6 +110,7 @@ impl Label {
             group: String::new(),
             threshold: None,
             instances: false,
+            auxiliary: false,
             unit: String::new(),
             volume_ml: None,
             area_mm2: None,
@@ -126,6 +130,7 @@ impl Label {
         let group = s.text("group").unwrap_or_default();
         let threshold = s.number("threshold");
         let instances = s.flag("instances").unwrap_or(false);
+        let auxiliary = s.flag("auxiliary").unwrap_or(false);
         let unit = s.text("unit").unwrap_or_default();
         let [volume_ml, area_mm2, share, range] =
             ["volume-ml", "area-mm2", "share", "range"].map(|k| s.range(k));
@@ -141,6 +146,7 @@ impl Label {
             group,
             threshold,
             instances,
+            auxiliary,
             unit,
             volume_ml,
             area_mm2,

@@ -1,8 +1,8 @@
 //! Recipes in formats of other programs: WSInfer's `config.json` and `metadata.json` of MONAI bundles.
 
 use super::{
-    About, Activation, Back, Colours, Decide, Divisor, Input, Kind, Label, Method, Network, Outputs, Recipe,
-    Rule, SizeKey, Slide, SpacingRule, Step, Task, TissueRule, VERSION, Weighting,
+    About, Activation, Back, Colours, Decide, Divisor, Input, Kind, Label, Method, Middle, Network, Outputs,
+    Recipe, Rule, SizeKey, Slide, SlideRule, SpacingRule, Step, Task, TissueRule, VERSION, Weighting,
 };
 use crate::recipe::input::Agree;
 use serde_json::Value;
@@ -148,7 +148,7 @@ fn wsinfer(v: &Value) -> Result<Recipe, String> {
             }
             "CenterCrop" => {
                 let s = size()?;
-                crop = Some(Step::CentreCrop { size: vec![s[s.len() - 1], s[0]] });
+                crop = Some(Step::CentreCrop { size: vec![s[s.len() - 1], s[0]], rule: Middle::Torchvision });
             }
             "ToTensor" => {}
             "Normalize" => {
@@ -177,7 +177,8 @@ fn wsinfer(v: &Value) -> Result<Recipe, String> {
         window: number(v, "patch_size_pixels")? as usize,
         overlap: 0.0,
         blend: Weighting::Average,
-        tissue: TissueRule::Otsu,
+        rule: SlideRule::Wsinfer,
+        tissue: TissueRule::Wsinfer,
         clip: false,
         smallest: 0.0,
     });
@@ -252,6 +253,7 @@ fn monai(v: &Value) -> Result<Recipe, String> {
             window: w.max(h),
             overlap: if task == Task::Classification { 0.0 } else { 0.25 },
             blend: Weighting::Gaussian,
+            rule: SlideRule::Covering,
             tissue: TissueRule::Otsu,
             clip: false,
             smallest: 0.0,
@@ -305,6 +307,7 @@ mod tests {
         assert_eq!(seen, (Task::Classification, Activation::Softmax, 2));
         let s = r.slide.unwrap();
         assert_eq!((s.mpp, s.window, s.overlap), (Some(0.25), 350, 0.0));
+        assert_eq!((s.rule, s.tissue), (SlideRule::Wsinfer, TissueRule::Wsinfer));
         assert_eq!(r.preprocess[0], bilinear(vec![], Some(224)));
         let one = WSINFER
             .replace("[\"Other\",\"Tumor\"]", "[\"Tumor\"]")

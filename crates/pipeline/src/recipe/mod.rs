@@ -3,7 +3,9 @@
 //! One schema for volumes, tiles, slides and photos. It is TOML, is stored in the model file under
 //! `ampoule.recipe`, and every key is documented in `docs/recipes.md`. All errors of a text are reported at once.
 
+mod boxes;
 mod check;
+mod crop;
 mod decide;
 mod external;
 mod input;
@@ -21,6 +23,7 @@ mod tiles;
 pub use crate::error::Problem;
 use crate::{Error, Result};
 use ampoule_imaging::picture::{Legend, palette};
+pub use crop::{Crop, Empty};
 pub use decide::{Decide, Label, Rule};
 pub use input::{Agree, Colours, Input, Kind};
 pub use network::{
@@ -28,15 +31,15 @@ pub use network::{
     OutputGrid, Role, Weighting, Window, WindowStyle,
 };
 pub use options::{
-    Across, Back, Channels, Divisor, Method, Outside, Over, PadMode, Rule as SpacingRule, Side, SizeKey,
-    Stain,
+    Across, Back, Channels, Divisor, Method, Middle, Outside, Over, PadMode, Rule as SpacingRule, Side,
+    SizeKey, Stain,
 };
 pub use post::{Neighbours, Post, PostStep, Ties};
 pub use schema::Choice;
 use schema::{Problems, Section, choices};
 use serde::Serialize;
 pub use skeleton::skeleton;
-pub use slide::{Slide, TissueRule};
+pub use slide::{Slide, SlideRule, TissueRule};
 pub use step::Step;
 pub use tiles::{Pool, Tiles};
 use toml::de::DeTable;
@@ -56,7 +59,7 @@ pub struct Recipe {
     /// What happens to a case before all networks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub preprocess: Vec<Step>,
-    /// Networks in order; all but the last find a box for the next.
+    /// Networks in order; the last gives the result, and others say what they are for.
     pub network: Vec<Network>,
     /// From scores to labels.
     pub decide: Decide,
@@ -124,6 +127,9 @@ pub struct Outputs {
     /// one for each photo, `NAME_heat.png`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub heat: Vec<String>,
+    /// Why some labels only cannot be had of this model, as a sentence for people; they can where it is empty.
+    #[serde(rename = "whole-only", skip_serializing_if = "String::is_empty")]
+    pub whole_only: String,
     /// Tables of another program that are written besides.
     #[serde(skip_serializing_if = "Tables::is_own")]
     pub tables: Tables,
@@ -170,7 +176,14 @@ impl Recipe {
 
     /// The recipe as text, for model files and for hashing.
     pub fn to_text(&self) -> String {
-        toml::to_string(self).unwrap_or_default()
+        if self.dropped.is_empty() {
+            return toml::to_string(self).unwrap_or_default();
+        }
+        // What networks decide and no result has is auxiliary to whoever reads the text.
+        let mut whole = self.clone();
+        let dropped = whole.dropped.drain(..).map(|l| Label { auxiliary: true, ..l });
+        whole.label.extend(dropped);
+        toml::to_string(&whole).unwrap_or_default()
     }
 
     /// The steps before the last network, in their order.
@@ -199,7 +212,7 @@ impl Recipe {
         let before = i.checked_sub(1).map(|k| self.network[k].role());
         let more = match before {
             Some(Role::Cascade(_)) => self.cascade_values().len(),
-            Some(Role::Result | Role::Bounds(_) | Role::Average | Role::Join) | None => 0,
+            Some(Role::Result | Role::Bounds(_) | Role::Crop | Role::Average | Role::Join) | None => 0,
         };
         self.channels() + more
     }
@@ -349,9 +362,10 @@ fn outputs(s: Section) -> Outputs {
         s.wrong("masked", "must be a word of letters, digits and `-`");
     }
     let heat = s.texts("heat").unwrap_or_default();
+    let whole_only = s.text("whole-only").unwrap_or_default();
     let tables = s.choice("tables").unwrap_or_default();
     s.done();
-    Outputs { masked, heat, tables }
+    Outputs { masked, heat, whole_only, tables }
 }
 
 #[cfg(test)]

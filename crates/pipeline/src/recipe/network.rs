@@ -1,5 +1,6 @@
 //! `[[network]]`: which outputs run, on what windows, and what their numbers are.
 
+use super::crop::Crop;
 use super::input::Kind;
 use super::options::PadMode;
 use super::schema::{Section, choices};
@@ -154,6 +155,8 @@ pub enum Role {
     Result,
     /// They bound the part of the image that the next network sees.
     Bounds(Bounds),
+    /// The box around some of their labels is all that later networks see ([`Network::crop`]).
+    Crop,
     /// Their labels are further channels of the next network.
     Cascade(Cascade),
     /// Their probabilities are averaged, on the image's grid, with those of the networks that follow.
@@ -296,6 +299,9 @@ pub struct Network {
     /// Makes a box for the next network instead of a result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bounds: Option<Bounds>,
+    /// Makes a box for all later networks, around labels, instead of a result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop: Option<Crop>,
     /// Makes channels for the next network instead of a result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cascade: Option<Cascade>,
@@ -344,6 +350,7 @@ impl Network {
             constants: BTreeMap::new(),
             window: None,
             bounds: None,
+            crop: None,
             cascade: None,
             average: false,
             join: false,
@@ -355,6 +362,9 @@ impl Network {
 
     /// What becomes of its scores. A recipe that was parsed names one thing at most.
     pub fn role(&self) -> Role {
+        if self.crop.is_some() {
+            return Role::Crop;
+        }
         match (self.bounds, self.cascade, self.average) {
             (Some(bounds), _, _) => Role::Bounds(bounds),
             (None, Some(cascade), _) => Role::Cascade(cascade),
@@ -401,6 +411,10 @@ impl Network {
             Some(b) => Bounds::read(b).map(Some),
             None => Some(None),
         };
+        let crop = match s.section("crop") {
+            Some(c) => Crop::read(c).map(Some),
+            None => Some(None),
+        };
         let cascade = s.section("cascade").map(|c| {
             let cascade = Cascade { resample: c.choice("resample").unwrap_or_default() };
             c.done();
@@ -431,6 +445,7 @@ impl Network {
             constants,
             window: window?,
             bounds: bounds?,
+            crop: crop?,
             cascade,
             average,
             join,

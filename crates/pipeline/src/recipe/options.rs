@@ -87,6 +87,25 @@ impl Rule {
 }
 
 choices! {
+    /// Which side an odd voxel is taken from where a middle is cut out, or added to where an image is too small.
+    #[derive(Default)]
+    Middle {
+        /// torchvision's `CenterCrop`: half of the difference, rounded to the even neighbour; padding rounds down.
+        #[default]
+        Torchvision = "torchvision",
+        /// torchio's `CropOrPad`: the first side has the odd one.
+        Torchio = "torchio",
+    }
+}
+
+impl Middle {
+    /// Whether it is what is meant where a recipe does not say.
+    pub(super) fn is_usual(&self) -> bool {
+        *self == Middle::default()
+    }
+}
+
+choices! {
     /// Which voxels statistics are taken over.
     #[derive(Default)]
     Over {
@@ -229,6 +248,16 @@ pub struct SizeKey {
     /// Length of the shorter side; proportions stay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shorter: Option<usize>,
+}
+
+impl Back {
+    /// Whether each voxel takes the value of one other.
+    pub(crate) fn is_nearest(self) -> bool {
+        match self {
+            Back::Nearest | Back::NearestExact => true,
+            Back::Linear | Back::LinearAntialiased | Back::Cubic => false,
+        }
+    }
 }
 
 impl Method {

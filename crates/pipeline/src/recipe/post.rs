@@ -36,6 +36,7 @@ choices! {
         Close = "close",
         Map = "map",
         KeepInside = "keep-inside",
+        Return = "return",
     }
 }
 
@@ -113,6 +114,9 @@ pub enum PostStep {
         /// The other label.
         label: String,
     },
+    /// Labels return to the image's own grid here: the steps before this one are done on the grid after the recipe's
+    /// `[[preprocess]]`. Without it all are done on the image's grid.
+    Return {},
 }
 
 impl Ties {
@@ -134,7 +138,8 @@ impl PostStep {
             | PostStep::Erode { .. }
             | PostStep::Open { .. }
             | PostStep::Close { .. }
-            | PostStep::Map { .. } => None,
+            | PostStep::Map { .. }
+            | PostStep::Return {} => None,
         }
     }
 }
@@ -179,6 +184,7 @@ fn step(s: &Section, name: Name) -> Option<PostStep> {
             }
             PostStep::Map { from, to }
         }
+        Name::Return => PostStep::Return {},
         Name::KeepInside => PostStep::KeepInside { label: s.needed("label", s.text("label"))? },
     })
 }

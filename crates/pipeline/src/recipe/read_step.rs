@@ -83,7 +83,10 @@ fn step(s: &Section, name: Name, kind: Option<Kind>) -> Option<Step> {
             Step::Orient { to }
         }
         Name::CropNonzero => Step::CropNonzero { margin: s.size("margin", 0..=1024).unwrap_or(0) },
-        Name::CentreCrop => Step::CentreCrop { size: s.needed("size", s.sizes("size", n, 1..=16_384))? },
+        Name::CentreCrop => Step::CentreCrop {
+            size: s.needed("size", s.sizes("size", n, 1..=16_384))?,
+            rule: s.choice("rule").unwrap_or_default(),
+        },
         Name::Resize => resize(s, n, kind)?,
         Name::Resample => resample(s)?,
         Name::Stain => Step::Stain(stain(s)?),

@@ -1,6 +1,6 @@
 //! Which label each score of a network is of, and recipes of some of the labels only.
 
-use super::{Label, Network, Recipe, Role};
+use super::{Label, Network, Recipe, Role, Rule};
 use std::collections::HashMap;
 
 /// One score that a network gives for each pixel.
@@ -17,8 +17,19 @@ pub(crate) struct Scored {
 }
 
 impl Recipe {
-    /// The scores of a network, in the order in which they are read.
+    /// By which rule the labels of a network are decided.
+    pub(crate) fn rule_of(&self, network: &Network) -> Rule {
+        if network.crop.is_some() { Rule::Argmax } else { self.decide.rule }
+    }
+
+    /// The scores of a network, in the order in which they are read. Labels of one that finds a box are numbered as its
+    /// channels are.
     pub(crate) fn scored(&self, network: &Network) -> Vec<Scored> {
+        if network.crop.is_some() {
+            let one =
+                |(channel, value)| Scored { channel, value, threshold: self.decide.threshold, label: None };
+            return (0..network.labels.len()).zip(0u16..).map(one).collect();
+        }
         let places: HashMap<&str, usize> =
             self.label.iter().enumerate().map(|(i, l)| (l.name.as_str(), i)).collect();
         let one = |channel: usize, l: &Label| Scored {
@@ -53,15 +64,14 @@ impl Recipe {
             let known: Vec<&str> = self.foreground().map(|l| l.name.as_str()).collect();
             return Err(format!("the label `{strange}` {}", super::schema::unknown(strange, &known)));
         }
+        if !self.outputs.whole_only.is_empty() {
+            return Err(self.outputs.whole_only.clone());
+        }
+        self.look_for(names)?;
         if self.foreground().all(|l| kept(&l.name)) {
             return Ok(());
         }
-        let all = self.named_in_order();
-        for network in &mut self.network {
-            if !matches!(network.role(), Role::Bounds(_)) && network.labels.is_empty() {
-                network.labels.clone_from(&all);
-            }
-        }
+        self.name_channels();
         if self.network.iter().any(|n| n.join) {
             self.keep_part_models(&kept);
         }
@@ -69,9 +79,12 @@ impl Recipe {
             last.join = false;
         }
         let (label, rest) = self.label.drain(..).partition(|l| l.value == 0 || kept(&l.name));
-        (self.label, self.dropped) = (label, rest);
+        let rest: Vec<Label> = rest;
+        self.label = label;
+        self.dropped.extend(rest);
         let networks = &self.network;
-        self.dropped.retain(|l| networks.iter().any(|n| n.labels.contains(&l.name)));
+        let gives = |n: &Network, l: &Label| n.crop.is_none() && n.labels.contains(&l.name);
+        self.dropped.retain(|l| networks.iter().any(|n| gives(n, l)));
         self.outputs.heat.retain(|name| kept(name));
         match self.inside_of_what_is_not_computed() {
             Some(name) => {
@@ -81,10 +94,25 @@ impl Recipe {
         }
     }
 
-    /// Keeps the part models that give a label which is `kept`, each with the networks that bound what it sees.
+    /// Names the labels of the channels of all networks that give results, where they have no names of their own.
+    pub(super) fn name_channels(&mut self) {
+        let all = self.named_in_order();
+        for network in &mut self.network {
+            if !matches!(network.role(), Role::Bounds(_) | Role::Crop) && network.labels.is_empty() {
+                network.labels.clone_from(&all);
+            }
+        }
+    }
+
+    /// Keeps the part models that give a label which is `kept`, each with the networks that bound what it sees, and those that
+    /// find a box for all.
     fn keep_part_models(&mut self, kept: &dyn Fn(&str) -> bool) {
         let mut leading = Vec::new();
         for network in std::mem::take(&mut self.network) {
+            if network.role() == Role::Crop {
+                self.network.push(network);
+                continue;
+            }
             let leads = matches!(network.role(), Role::Bounds(_));
             let gives = network.labels.iter().any(|n| kept(n));
             leading.push(network);

@@ -13,8 +13,30 @@ choices! {
         Otsu = "otsu",
         /// The same, without the ink of pens: for slides in haematoxylin and eosin.
         OtsuWithoutPens = "otsu-without-pens",
+        /// Those with tissue by a fixed saturation, as WSInfer finds it.
+        Wsinfer = "wsinfer",
         /// All for which the file holds data.
         None = "none",
+    }
+}
+
+choices! {
+    /// Whose rule lays windows.
+    #[derive(Default)]
+    SlideRule {
+        /// Windows of the network's pixels that reach all borders.
+        #[default]
+        Covering = "covering",
+        /// WSInfer's: windows of a whole number of level 0's pixels, from the first corner on, as long as their middles lie on
+        /// the slide; beyond it they are black.
+        Wsinfer = "wsinfer",
+    }
+}
+
+impl SlideRule {
+    /// Whether it is what is meant where a recipe does not say.
+    fn is_usual(&self) -> bool {
+        *self == SlideRule::default()
     }
 }
 
@@ -33,6 +55,9 @@ pub struct Slide {
     pub overlap: f64,
     /// Weights of a window's pixels where windows overlap.
     pub blend: Weighting,
+    /// Whose rule lays windows.
+    #[serde(skip_serializing_if = "SlideRule::is_usual")]
+    pub rule: SlideRule,
     /// Which windows are looked at.
     pub tissue: TissueRule,
     /// Regions end where tissue ends.
@@ -52,6 +77,10 @@ impl Slide {
         let overlap =
             s.number_where("overlap", "0 to below 0.95", |v| (0.0..0.95).contains(&v)).unwrap_or(0.0);
         let blend = s.choice("blend").unwrap_or_default();
+        let rule = s.choice("rule").unwrap_or_default();
+        if rule == SlideRule::Wsinfer && !s.has("mpp") {
+            s.wrong("rule", "of wsinfer takes `mpp`");
+        }
         let tissue = s.choice("tissue").unwrap_or_default();
         let clip = s.flag("clip").unwrap_or(false);
         if clip && tissue == TissueRule::None {
@@ -59,6 +88,6 @@ impl Slide {
         }
         let smallest = s.number_where("smallest", "at least 0", |v| v >= 0.0).unwrap_or(0.0);
         s.done();
-        Some(Slide { mpp, level, window: window?, overlap, blend, tissue, clip, smallest })
+        Some(Slide { mpp, level, window: window?, overlap, blend, rule, tissue, clip, smallest })
     }
 }

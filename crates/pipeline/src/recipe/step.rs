@@ -1,7 +1,7 @@
 //! `[[preprocess]]`: what happens to an image before a network sees it, step by step.
 
 use super::options::{
-    Across, Back, Channels, Divisor, Method, Outside, Over, PadMode, Rule, Side, SizeKey, Stain,
+    Across, Back, Channels, Divisor, Method, Middle, Outside, Over, PadMode, Rule, Side, SizeKey, Stain,
 };
 use serde::ser::Error;
 use serde::{Serialize, Serializer};
@@ -24,6 +24,9 @@ pub enum Step {
     CentreCrop {
         /// Voxels along x, y, z, or pixels across and down.
         size: Vec<usize>,
+        /// Which side an odd voxel is taken from.
+        #[serde(skip_serializing_if = "Middle::is_usual")]
+        rule: Middle,
     },
     /// The image is brought to a size.
     Resize {

@@ -281,7 +281,9 @@ fn runs(folders: &[PathBuf]) -> Result<Vec<Value>> {
 }
 
 fn recipe_of(entry: &Value) -> Option<Recipe> {
-    Recipe::parse(entry.get("recipe")?.as_str()?, "runs.json").ok()
+    let mut recipe = Recipe::parse(entry.get("recipe")?.as_str()?, "runs.json").ok()?;
+    recipe.set_aside();
+    Some(recipe)
 }
 
 /// Name and hash of the model.

@@ -222,6 +222,7 @@ fn in_memory(
     let settings = crate::Settings { scores: batch.outputs.probabilities, heat, ..batch.settings };
     let found = predict(model, loaded.image(recipe.input[0].colours), settings, &mut ws)?
         .map_err(|refused| refused.of(case.main()))?;
+    record.warnings.append(&mut ws.notes);
     match found {
         Predicted::Numbers(numbers, map) => {
             decide(record, &recipe, &numbers);
@@ -364,6 +365,7 @@ fn predict_loaded(
         .map_err(|refused| refused.of(name))?;
     let mut record = Record::default();
     describe(&mut record, loaded);
+    record.warnings.append(&mut ws.notes);
     let mut heat = None;
     let (labels, scores, numbers) = match found {
         Predicted::Numbers(n, map) => {

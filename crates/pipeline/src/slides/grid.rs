@@ -1,7 +1,8 @@
 //! Where windows lie on a slide, and from which level they are read.
 
-use crate::recipe::{Recipe, Slide as Part, Step};
+use crate::recipe::{Recipe, Slide as Part, SlideRule, Step};
 use ampoule_imaging::Volume;
+use ampoule_imaging::saturated;
 use ampoule_imaging::slide::Slide;
 use ampoule_imaging::window::{Style, starts};
 
@@ -9,6 +10,8 @@ use ampoule_imaging::window::{Style, starts};
 const SNAP: f64 = 0.01;
 /// More windows than any slide needs.
 const WINDOWS: u64 = 4 << 20;
+/// Most pixels along a side of a window.
+const LARGEST: u64 = 16_384;
 /// A slide may be this many times coarser than the network's training images.
 const COARSEST: f64 = 2.0;
 
@@ -40,6 +43,8 @@ pub(super) struct Grid {
     pub stride: [usize; 2],
     /// Whether each window has one class.
     whole: bool,
+    /// WSInfer's windows: from the corner to what it takes for the middle. They may reach beyond the slide.
+    half: Option<u64>,
     /// Where windows begin across and down.
     columns: Vec<u64>,
     rows: Vec<u64>,
@@ -49,8 +54,15 @@ pub(super) struct Grid {
     pub notes: Vec<String>,
 }
 
-/// Tissue on a thumbnail, and how many pixels of level 0 one of its pixels is.
-pub(super) type Tissue<'a> = (&'a Volume<u8>, f64);
+/// Tissue on a thumbnail.
+#[derive(Clone, Copy)]
+pub(super) struct Tissue<'a> {
+    pub mask: &'a Volume<u8>,
+    /// How many pixels of level 0 one of its pixels is across and down.
+    pub k: [f64; 2],
+    /// Middles must lie within its outlines, and not on a pixel of it.
+    pub outlined: bool,
+}
 
 /// Pixels of level 0 along a side of one that the network sees, `k` of whose training pixels are reduced to
 /// one.
@@ -104,10 +116,23 @@ fn starts_of(whole: bool, n: u64, w: u64, stride: u64, overlap: f64) -> Vec<u64>
     }
 }
 
+/// Whether so many columns and rows of windows can be worked on.
+fn few([columns, rows]: [u64; 2]) -> Result<(), String> {
+    match columns.saturating_mul(rows) <= WINDOWS {
+        true => Ok(()),
+        false => Err(format!(
+            "{columns} by {rows} windows are too many; give the recipe larger ones or less overlap"
+        )),
+    }
+}
+
 impl Grid {
     /// The grid for a recipe, without windows; `mpp` is the size of the slide's pixels. An error
     /// message says what to do.
     pub fn new(slide: &Slide, recipe: &Recipe, part: &Part, mpp: Option<f64>) -> Result<Grid, String> {
+        if part.rule == SlideRule::Wsinfer {
+            return Grid::of_wsinfer(slide, part, mpp);
+        }
         let whole = recipe.is_image_level();
         // A classifier's patches are reduced as photos are; for a segmentation reduced pixels are read at once.
         let k = if whole { 1 } else { reduced(recipe) };
@@ -135,17 +160,12 @@ impl Grid {
         // A classifier's cells are squares, also where the slide is narrower than a window.
         let stride = if whole { [step(part.window); 2] } else { window.map(step) };
         let count = |i: usize| size[i].saturating_sub(window[i] as u64).div_ceil(stride[i] as u64) + 1;
-        if count(0).saturating_mul(count(1)) > WINDOWS {
-            return Err(format!(
-                "{} by {} windows are too many; give the recipe larger ones or less overlap",
-                count(0),
-                count(1)
-            ));
-        }
+        few([count(0), count(1)])?;
         let lines = |i: usize| starts_of(whole, size[i], window[i] as u64, stride[i] as u64, part.overlap);
         let (columns, rows) = (lines(0), lines(1));
         Ok(Grid {
             whole,
+            half: None,
             level,
             factor,
             scale,
@@ -157,6 +177,40 @@ impl Grid {
             rows,
             windows: Vec::new(),
             notes,
+        })
+    }
+
+    /// WSInfer's grid: a window has a whole number of level 0's pixels, whichever level would do, and lies where its middle is
+    /// on the slide. Numbers are rounded to the even neighbour, as Python does.
+    fn of_wsinfer(slide: &Slide, part: &Part, mpp: Option<f64>) -> Result<Grid, String> {
+        // As for the other rule: says what is missing, or far too coarse.
+        wanted_scale(slide, part, mpp, 1)?;
+        let (Some(wanted), Some(own)) = (part.mpp, mpp) else { return Err("give --mpp MICRONS".into()) };
+        let whole = |v: f64| v.round_ties_even().max(1.0) as u64;
+        let side = whole(part.window as f64 * wanted / own);
+        if side > LARGEST {
+            return Err(format!("a window has {side} pixels along a side; is --mpp right?"));
+        }
+        let half = (side as f64 / 2.0).round_ties_even() as u64;
+        let step = whole((1.0 - part.overlap) * side as f64);
+        let size = [slide.levels[0].width, slide.levels[0].height];
+        let count = |n: u64| n.saturating_sub(half).div_ceil(step);
+        few(size.map(count))?;
+        let [columns, rows] = size.map(|n| (0..count(n)).map(|c| c * step).collect());
+        Ok(Grid {
+            whole: true,
+            half: Some(half),
+            level: 0,
+            factor: 1.0,
+            scale: 1.0,
+            mpp,
+            size,
+            window: [side as usize; 2],
+            stride: [step as usize; 2],
+            columns,
+            rows,
+            windows: Vec::new(),
+            notes: Vec::new(),
         })
     }
 
@@ -172,6 +226,10 @@ impl Grid {
             for (cx, &x) in self.columns.iter().enumerate() {
                 let w = Window { at: [x, y], cell: [cx as u64, cy as u64] };
                 let keep = match tissue {
+                    Some(t) if self.whole && t.outlined => {
+                        let middle = self.middle(w.at);
+                        saturated::inside(t.mask, [0, 1].map(|i| middle[i] / t.k[i]))
+                    }
                     Some(t) if self.whole => self.centre_in(t, w.at),
                     Some(t) => self.core_in(t, &w),
                     None => self.has_data(slide, w.at),
@@ -184,8 +242,11 @@ impl Grid {
         self.windows = kept;
     }
 
-    /// Pixels of a window within the grid.
+    /// Pixels of a window that are read: those within the grid, and of WSInfer's all.
     pub fn inner(&self, at: [u64; 2]) -> [usize; 2] {
+        if self.half.is_some() {
+            return self.window;
+        }
         [0, 1].map(|i| self.window[i].min((self.size[i] - at[i]) as usize))
     }
 
@@ -195,23 +256,32 @@ impl Grid {
         [at[0] as f64, at[1] as f64, inner[0] as f64, inner[1] as f64].map(|v| v * self.scale)
     }
 
-    /// Whether the window's middle lies on tissue.
-    fn centre_in(&self, (mask, k): Tissue, at: [u64; 2]) -> bool {
+    /// A window's middle in pixels of level 0.
+    fn middle(&self, at: [u64; 2]) -> [f64; 2] {
         let inner = self.inner(at);
-        let place = |i: usize| ((at[i] as f64 + inner[i] as f64 / 2.0) * self.scale / k) as usize;
+        [0, 1].map(|i| match self.half {
+            Some(half) => (at[i] + half) as f64,
+            None => (at[i] as f64 + inner[i] as f64 / 2.0) * self.scale,
+        })
+    }
+
+    /// Whether the window's middle lies on tissue.
+    fn centre_in(&self, Tissue { mask, k, .. }: Tissue, at: [u64; 2]) -> bool {
+        let middle = self.middle(at);
+        let place = |i: usize| (middle[i] / k[i]) as usize;
         mask.at(place(0).min(mask.dims[0] - 1), place(1).min(mask.dims[1] - 1), 0) != 0
     }
 
     /// Whether there is tissue in the part of the window that is nearer to its middle than to its
     /// neighbours'. These parts tile the slide, so all tissue is covered.
-    fn core_in(&self, (mask, k): Tissue, w: &Window) -> bool {
+    fn core_in(&self, Tissue { mask, k, .. }: Tissue, w: &Window) -> bool {
         let range = |i: usize| {
             let margin = (self.window[i] - self.stride[i]) as f64 / 2.0;
             let first = w.cell[i] == 0;
             let last = w.cell[i] + 1 == self.cells()[i];
             let from = w.at[i] as f64 + if first { 0.0 } else { margin };
             let to = (w.at[i] + self.window[i] as u64) as f64 - if last { 0.0 } else { margin };
-            let at = |v: f64| v * self.scale / k;
+            let at = |v: f64| v * self.scale / k[i];
             let n = mask.dims[i];
             (at(from) as usize).min(n - 1)..(at(to).ceil() as usize).clamp(1, n)
         };

@@ -3,7 +3,7 @@
 use super::assembler::placed;
 use super::grid::Grid;
 use crate::constant::KEPT;
-use crate::recipe::Step;
+use crate::recipe::{Step, TissueRule};
 use crate::{Error, Model, Result};
 use ampoule_imaging::pyramid::TILE;
 use ampoule_imaging::slide::Slide;
@@ -24,13 +24,22 @@ fn tile_bytes(slide: &Slide, level: usize) -> u64 {
 }
 
 /// Threads that decode the thumbnail, as memory allows.
-pub(super) fn decoders(model: &Model, slide: &Slide) -> Result<usize> {
+pub(super) fn decoders(model: &Model, slide: &Slide, tissue: TissueRule) -> Result<usize> {
     let (own, limit) = memory(model);
+    let [strips, strip] = strips(slide, tissue);
     // Sums of the thumbnail's pixels, and the thumbnail twice.
-    let fixed = own + THUMBNAIL * THUMBNAIL * 22;
-    let each = (0..slide.levels.len()).map(|l| tile_bytes(slide, l)).max().unwrap_or(0);
+    let fixed = own + THUMBNAIL * THUMBNAIL * 22 + strips;
+    let each = (0..slide.levels.len()).map(|l| tile_bytes(slide, l)).max().unwrap_or(0) + strip;
     enough(model, fixed + each, limit)?;
     Ok((((limit - fixed) / each.max(1)) as usize).clamp(1, model.threads()))
+}
+
+/// Bytes of the strips of which WSInfer's thumbnail is made, in all and on each thread.
+fn strips(slide: &Slide, tissue: TissueRule) -> [u64; 2] {
+    match tissue {
+        TissueRule::Wsinfer => slide.thumbnail_bytes(THUMBNAIL),
+        TissueRule::Otsu | TissueRule::OtsuWithoutPens | TissueRule::None => [0; 2],
+    }
 }
 
 /// Bytes in use, and bytes that may be.
@@ -146,7 +155,9 @@ pub(super) fn forecast(model: &Model, slide: &Slide, grid: &Grid) -> Result<([u6
     let Parts { fixed, window, ready } = parts(model, slide, grid);
     let thumbnail = thumbnail_pixels(slide);
     let decoding = (0..slide.levels.len()).map(|l| tile_bytes(slide, l)).max().unwrap_or(0);
-    let survey = 22 * thumbnail + decoding * model.threads() as u64;
+    let tissue = model.recipe.slide.as_ref().map_or(TissueRule::None, |s| s.tissue);
+    let [strips, strip] = strips(slide, tissue);
+    let survey = 22 * thumbnail + strips + (decoding + strip) * model.threads() as u64;
     let tiles = planned.cache.min(seen_bytes(slide, grid));
     let workers = planned.workers as u64 * (model.arena_bytes() + window);
     let kept = planned.results as u64 * ready;

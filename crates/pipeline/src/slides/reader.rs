@@ -30,6 +30,9 @@ impl TileReader<'_> {
         let to = [to[0].min(l.width), to[1].min(l.height)];
         let size = [0, 1].map(|i| (to[i] - from[i]) as usize);
         let photo = self.slide.region(level, from[0] as i64, from[1] as i64, size[0], size[1])?;
+        // What WSInfer reads beyond the slide is black.
+        let beyond = f == 1.0 && size != inner;
+        let photo = if beyond { photo.cropped(0, 0, inner[0], inner[1]) } else { photo };
         let mut levels = match f {
             1.0 => photo.rgb.iter().map(|&v| v as f32).collect(),
             f => area(&photo, [0, 1].map(|i| w.at[i] as f64 * f - from[i] as f64), f, inner),

@@ -1,7 +1,7 @@
 //! One slide, start to end.
 
 use super::assembler::{Done, TileAssembler};
-use super::grid::Grid;
+use super::grid::{Grid, Tissue as Covered};
 use super::outputs::Outputs;
 use super::plan::{Planned, THUMBNAIL, decoders, plan};
 use super::reader::TileReader;
@@ -23,6 +23,7 @@ use ampoule_imaging::Volume;
 use ampoule_imaging::photo::Photo;
 use ampoule_imaging::picture::Coverage;
 use ampoule_imaging::rounding::round_to;
+use ampoule_imaging::saturated;
 use ampoule_imaging::slide::Slide;
 use ampoule_imaging::tissue::{self, OnTissue};
 use ampoule_imaging::window::{Style, importance};
@@ -161,21 +162,31 @@ fn survey(model: &Model, slide: &Slide, part: &Part, batch: &Batch, input: &Path
     let mpp = batch.mpp.or(slide.mpp);
     // What is wrong with sizes is said before anything is decoded.
     let mut grid = Grid::new(slide, &model.recipe, part, mpp).map_err(content)?;
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(decoders(model, slide)?).build();
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(decoders(model, slide, part.tissue)?).build();
     let threads = threads.map_err(|e| content(e.to_string()))?;
-    let (thumbnail, k) = threads
-        .install(|| slide.thumbnail(THUMBNAIL))
-        .map_err(|source| Error::Slide { path: input.into(), source })?;
-    let mask = (part.tissue != TissueRule::None).then(|| {
-        let pixels = |um2: f64| mpp.map_or(0, |m| (um2 / (m * k).powi(2)) as u64);
-        let settings = tissue::Settings {
-            pens: part.tissue == TissueRule::OtsuWithoutPens,
-            smallest: pixels(TISSUE_LEAST[0]),
-            holes: pixels(TISSUE_LEAST[1]),
-        };
-        tissue::find(&thumbnail, &settings)
+    let outlined = part.tissue == TissueRule::Wsinfer;
+    let shown = threads.install(|| match outlined {
+        true => slide.thumbnail_by_lanczos(THUMBNAIL),
+        false => slide.thumbnail(THUMBNAIL).map(|(photo, k)| (photo, [k; 2])),
     });
-    grid.choose(slide, mask.as_ref().map(|m| (m, k)));
+    let (thumbnail, sides) = shown.map_err(|source| Error::Slide { path: input.into(), source })?;
+    let k = (sides[0] + sides[1]) / 2.0;
+    // Square microns in pixels of the thumbnail.
+    let pixels = |um2: f64| mpp.map_or(0.0, |m| um2 / (m * k).powi(2));
+    let by_otsu = |pens: bool| {
+        let [smallest, holes] = TISSUE_LEAST.map(|n| pixels(n) as u64);
+        tissue::find(&thumbnail, &tissue::Settings { pens, smallest, holes })
+    };
+    let mask = match part.tissue {
+        TissueRule::Otsu => Some(by_otsu(false)),
+        TissueRule::OtsuWithoutPens => Some(by_otsu(true)),
+        TissueRule::Wsinfer => {
+            let [smallest, holes] = TISSUE_LEAST.map(|n| pixels(n).round_ties_even() as u64);
+            Some(saturated::find(&thumbnail, smallest, holes))
+        }
+        TissueRule::None => None,
+    };
+    grid.choose(slide, mask.as_ref().map(|mask| Covered { mask, k: sides, outlined }));
     Ok(Survey { mpp, thumbnail, k, mask, grid })
 }
 

@@ -83,8 +83,9 @@ impl Draw<'_> {
             window.dilations.clear();
         }
         let out = self.bytes.one_of(&CHANNELS);
-        let divisors: Vec<usize> =
-            (1..=self.dims[1]).filter(|g| self.dims[1] % g == 0 && out % g == 0).collect();
+        let divisors: Vec<usize> = (1..=self.dims[1])
+            .filter(|g| self.dims[1].is_multiple_of(*g) && out.is_multiple_of(*g))
+            .collect();
         let (group, bias) = (self.bytes.one_of(&divisors), self.bytes.coin());
         self.conv(window, out, group, bias);
     }
@@ -186,7 +187,8 @@ impl Draw<'_> {
                 self.becomes(y, self.dims.clone(), "instance norm".into());
             }
             2 if space * c > 1 => {
-                let divisors: Vec<usize> = (1..=c).filter(|g| c % g == 0 && c / g * space > 1).collect();
+                let divisors: Vec<usize> =
+                    (1..=c).filter(|g| c.is_multiple_of(*g) && c / g * space > 1).collect();
                 let groups = self.bytes.one_of(&divisors);
                 let (scale, bias) = (self.net.positive(c), self.net.scaled(&[c], 0.5));
                 let (scale, bias) = (self.net.b.constant("scale", scale), self.net.b.constant("bias", bias));

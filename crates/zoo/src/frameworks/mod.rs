@@ -46,7 +46,13 @@ pub(crate) struct Found {
 type Open = fn(&Files) -> Result<Option<Found>>;
 
 /// All frameworks whose folders are known.
-const FRAMEWORKS: [Open; 6] = [
+const FRAMEWORKS: [Open; 7] = [
+    // Its folders are nnU-Net's too, and come first.
+    |files| {
+        totalsegmentator::find(files)?
+            .map(|(task, weights)| totalsegmentator::built(task, &weights))
+            .transpose()
+    },
     |files| nnunet::find(files)?.map(nnunet::open).transpose(),
     |files| gandlf::find(files)?.map(|model| gandlf::open(&model)).transpose(),
     |files| brainmage::find(files)?.map(|which| brainmage::open(files, which)).transpose(),

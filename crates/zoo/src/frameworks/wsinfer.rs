@@ -39,7 +39,7 @@ pub(super) fn open(files: &Files, config: &Value) -> Result<Found> {
     graph.set_meta(RECIPE_KEY, recipe.to_text());
     graph.set_meta("ampoule.source", format!("WSInfer, {}", recipe.model.name));
     let notes = vec![
-        "slides: patches are cut from the level next to their spacing, wherever Otsu's threshold finds tissue; WSInfer cuts from the finest level and finds tissue by its saturation, so that rows differ in number and place".into(),
+        "slides: patches lie where WSInfer lays them by its defaults, cut from the finest level; rows are in another order, and a single class has the column prob_other beside it".into(),
     ];
     Ok(Found { graph, notes })
 }

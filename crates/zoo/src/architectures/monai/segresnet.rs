@@ -15,6 +15,8 @@ pub(crate) struct SegResNet {
     pub up: Vec<usize>,
     pub act: Act,
     pub norm: Norm,
+    /// Whether images grow by transposed convolutions rather than by interpolation.
+    pub deconv: bool,
 }
 
 impl SegResNet {
@@ -60,7 +62,13 @@ impl SegResNet {
         for (i, depth) in self.up.iter().enumerate() {
             x = self.conv(net, x, &format!("up_samples.{i}.0"), [c, c / 2], 1, 1)?;
             c /= 2;
-            x = net.linear_up(x, &vec![2; self.axes], false);
+            x = match self.deconv {
+                false => net.linear_up(x, &vec![2; self.axes], false),
+                true => {
+                    let up = Conv::new([c; 2], 2, self.axes).stride(2).pad(0);
+                    net.conv_transpose(x, &format!("up_samples.{i}.1.deconv"), &up, &[])?
+                }
+            };
             if let Some(skip) = skips.pop() {
                 x = net.b.add(x, skip);
             }

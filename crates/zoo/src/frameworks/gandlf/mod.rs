@@ -1,9 +1,12 @@
 //! Model folders of GaNDLF: `ARCHITECTURE_best.pth.tar` with the configuration that trained it, in a YAML file beside
 //! it or in the checkpoint itself, and a numbered folder for each fold.
 
+mod preprocess;
 mod recipe;
 mod settings;
+mod version;
 
+use self::version::Origin;
 use super::checkpoint::Checkpoint;
 use super::config::Config;
 use super::files::Files;
@@ -101,6 +104,8 @@ pub(super) fn open(model: &Model) -> Result<Found> {
         return Err(config.wrong("has no `model`: neither a YAML file beside the checkpoint nor the checkpoint tells the architecture"));
     }
     let mut notes = Vec::new();
+    let trained = first.config.get("version").and_then(Value::as_str);
+    let origin = Origin::of(&config, trained, model.config.is_none());
     let given = config.need("model")?.need("architecture")?;
     let dense = gandlf::is_dense(&given.text()?.to_lowercase()).unwrap_or(false);
     let task = settings::task(&config, dense)?;
@@ -139,7 +144,7 @@ pub(super) fn open(model: &Model) -> Result<Found> {
         };
         b.output(y, name, &dims);
     }
-    let parts = recipe::Parts { config: &config, settings: &s, classes, task, outputs };
+    let parts = recipe::Parts { config: &config, settings: &s, classes, task, outputs, origin };
     let recipe = recipe::recipe(&parts, &mut notes)?;
     let mut graph: Graph = checked(b.finish())?;
     graph.set_meta(RECIPE_KEY, recipe.to_text());

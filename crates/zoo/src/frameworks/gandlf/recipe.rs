@@ -1,14 +1,13 @@
 //! GaNDLF's configuration as a recipe.
 
 use super::super::config::Config;
+use super::preprocess::{self, SIDE};
+use super::version::Origin;
 use crate::Result;
 use crate::architectures::gandlf::{self, Ending, Settings};
 use ampoule_pipeline::Recipe;
 use ampoule_pipeline::recipe::*;
 use serde_json::Value;
-
-/// Largest side of a patch.
-const SIDE: usize = 8192;
 
 /// What a recipe is made of.
 pub(super) struct Parts<'a> {
@@ -18,17 +17,28 @@ pub(super) struct Parts<'a> {
     pub task: Task,
     /// The network's outputs, one a fold.
     pub outputs: Vec<String>,
+    /// Which GaNDLF read the configuration.
+    pub origin: Origin,
+}
+
+/// Refuses sizes that are texts: `50m` is in microns of the slide, for which GaNDLF takes another number of pixels of every
+/// scanner without bringing slides to one scale.
+fn pixels(c: &Config) -> Result<()> {
+    let text = |v: &Value| v.as_str().map(str::to_owned);
+    let first = text(c.value()).or_else(|| c.value().as_array()?.iter().find_map(text));
+    match first {
+        None => Ok(()),
+        Some(text) => Err(c.wrong(format_args!(
+            "is `{text}`; sizes in microns need a slide's scale and are not known, write pixels"
+        ))),
+    }
 }
 
 /// The patch along each axis, and how many axes the network has.
 pub(super) fn patch(config: &Config) -> Result<(Vec<usize>, usize)> {
     let given = config.need("patch_size")?;
     let stated = config.need("model")?.get("dimension").map(|d| d.size(3)).transpose()?;
-    if let Value::String(text) = given.value() {
-        return Err(given.wrong(format_args!(
-            "is `{text}`; sizes in microns need a slide's scale and are not known, write pixels"
-        )));
-    }
+    pixels(&given)?;
     let mut list = if given.value().is_number() { vec![given.size(SIDE)?] } else { given.sizes(SIDE)? };
     if let ([one], Some(n)) = (&list[..], stated) {
         list = vec![*one; n];
@@ -90,32 +100,18 @@ pub(super) fn recipe(p: &Parts, notes: &mut Vec<String>) -> Result<Recipe> {
     let modality = config.get("modality").map_or(Ok("rad"), |m| m.text())?.to_owned();
     let volume = s.axes == 3;
     let (patch, _) = patch(config)?;
-    let mut preprocess = Vec::new();
-    let mut last = None;
-    if let Some(steps) = config.get("data_preprocessing") {
-        // GaNDLF drops all of these where it resamples.
-        const RESIZES: [&str; 4] = ["resize", "resize_image", "resize_images", "resize_patch"];
-        let resampled = steps.get("resample").is_some();
-        for (key, c) in steps.entries()? {
-            if resampled && RESIZES.contains(&key) {
-                notes.push(format!("{key} is left out, as GaNDLF does where there is `resample`"));
-                continue;
-            }
-            step(key, &c, volume, &mut preprocess, &mut last, notes)?;
-        }
-    }
+    let slides = modality != "rad" && !volume;
+    let seen = preprocess::Seen { volume, slides, origin: p.origin };
+    let preprocess = preprocess::steps(config, seen, notes)?;
     let sampler = config.get("patch_sampler");
     if sampler.and_then(|s| s.get("enable_padding")).is_some_and(|p| p.value() == true) {
         notes.push("patch_sampler.enable_padding: GaNDLF mirrors the image by half a patch beyond its borders; here windows end at the borders, where results may differ".into());
     }
-    // Normalisation comes last, wherever it stands.
-    preprocess.extend(last);
-    let slides = modality != "rad" && !volume;
     let window = if slides { stride(config, &patch)? } else { grid(config, &patch[..s.axes])? };
     let part = if slides { slide(&window) } else { None };
     if let Some(slide) = &part {
         notes.push(format!(
-            "slides are read at their finest level in windows of {} pixels, wherever there is tissue up to the borders; GaNDLF leaves out the right and the lower border",
+            "slides are read at their finest level in windows of {} pixels, wherever Otsu's threshold finds tissue up to the borders; GaNDLF looks for pink to violet, and leaves out the right and the lower border",
             slide.window
         ));
     }
@@ -207,6 +203,7 @@ fn grid(config: &Config, patch: &[usize]) -> Result<Window> {
 /// Windows of a slide, which lie `stride_size` apart, or half of a patch.
 fn stride(config: &Config, patch: &[usize]) -> Result<Window> {
     let given = config.get("stride_size");
+    given.as_ref().map_or(Ok(()), pixels)?;
     let step = match &given {
         Some(c) => c.sizes_or_one(2, SIDE)?,
         None => patch[..2].iter().map(|n| n / 2).collect(),
@@ -240,6 +237,7 @@ fn slide(window: &Window) -> Option<Slide> {
         window: side,
         overlap: share,
         blend: Weighting::Average,
+        rule: SlideRule::Covering,
         tissue: TissueRule::Otsu,
         clip: false,
         smallest: 0.0,
@@ -269,176 +267,6 @@ fn inputs(s: &Settings, volume: bool) -> Result<Vec<Input>> {
             known: "1 and 3 channels".into(),
         }),
     }
-}
-
-/// A step that normalises, by its key in lower case.
-fn normalisation(lower: &str, volume: bool) -> Option<Step> {
-    let z = |over, outside| Step::ZScore {
-        over,
-        // torchio takes the colours of an image together.
-        channels: if volume { Channels::Each } else { Channels::Together },
-        outside,
-        ddof: 1,
-        least_deviation: None,
-        scale: 1.0,
-        shift: 0.0,
-    };
-    let colours = |mean: [f64; 3], deviation: [f64; 3]| Step::MeanDeviation {
-        mean: mean.into(),
-        deviation: deviation.into(),
-        maximum: 255.0,
-    };
-    match lower {
-        "normalize" => Some(z(Over::All, Outside::Change)),
-        "normalize_positive" => Some(z(Over::Positive, Outside::Change)),
-        "normalize_nonzero" => Some(z(Over::Nonzero, Outside::Change)),
-        "normalize_nonzero_masked" => Some(z(Over::Nonzero, Outside::Keep)),
-        "normalize_imagenet" => Some(colours([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])),
-        "normalize_standardize" => Some(colours([0.5; 3], [0.5; 3])),
-        "normalize_div_by_255" => Some(Step::Divide { by: Divisor::Number(255.0) }),
-        _ => None,
-    }
-}
-
-/// One key of `data_preprocessing`.
-fn step(
-    key: &str,
-    c: &Config,
-    volume: bool,
-    into: &mut Vec<Step>,
-    last: &mut Option<Step>,
-    notes: &mut Vec<String>,
-) -> Result<()> {
-    let number = |k: &str, usual: f64| c.get(k).map_or(Ok(usual), |v| v.number());
-    let lower = key.to_lowercase();
-    if lower.starts_with("resize") && !volume {
-        notes.push(format!("{key}: SimpleITK cuts off fractions, by its last bits also some that are none; grey values may differ from GaNDLF's by one"));
-    }
-    let normalize = normalisation(&lower, volume);
-    if c.value() == &Value::Bool(false) {
-        if normalize.is_none() && lower != "to_canonical" {
-            return Ok(());
-        }
-        // The key alone counts there, in training as in inference.
-        notes.push(format!("{key}: false is done all the same, as in GaNDLF"));
-    }
-    if normalize.is_some() {
-        // The first of them counts.
-        if last.is_none() {
-            *last = normalize;
-        }
-        return Ok(());
-    }
-    match lower.as_str() {
-        "to_canonical" if !volume => return Err(c.wrong("turns photos by half a turn, which is not known")),
-        "to_canonical" if matches!(into.first(), Some(Step::Resize { .. })) => {
-            return Err(c.wrong(
-                "turns a volume after it was resized from the origin of its file, which is not known",
-            ));
-        }
-        "to_canonical" => into.insert(0, Step::Orient { to: "RAS".into() }),
-        "clip" | "clamp" => into.push(Step::Clip {
-            low: number("min", f64::MIN_POSITIVE)?,
-            high: number("max", f32::MAX as f64)?,
-        }),
-        "threshold" => into.push(Step::Threshold {
-            low: number("min", f64::MIN_POSITIVE)?,
-            high: number("max", f32::MAX as f64)?,
-        }),
-        "rescale" => {
-            into.extend(rescale(c, if volume { Channels::Each } else { Channels::Together }, notes)?)
-        }
-        // Training only.
-        "crop_external_zero_planes" => {}
-        // Images are read without transparency.
-        "rgba2rgb" | "rgbatorgb" | "rgba_to_rgb" => {}
-        "centercrop" => into.push(Step::CentreCrop { size: c.sizes(SIDE)? }),
-        "resample" => {
-            let Some(r) = c.get("resolution") else { return Ok(()) };
-            let list = if r.value().is_number() { vec![r.number()?; 3] } else { r.numbers()? };
-            let [x, y, z] = list[..] else { return Err(r.wrong("must be three voxel sizes")) };
-            into.push(Step::Resample {
-                spacing: [x, y, z],
-                method: Method::Linear,
-                rule: SpacingRule::TorchioCorner,
-                separate: None,
-                across: Across::Nearest,
-                back: Back::Nearest,
-            });
-            notes.push("results return to the grid of the image; GaNDLF leaves them on the grid that it resampled to, and cuts off what it interpolates where a file holds whole numbers".into());
-        }
-        "resize_patch" => {
-            into.extend(resize(c, volume, SpacingRule::Nnunet)?);
-        }
-        // Images are resized by SimpleITK before anything else, patches by torchio.
-        "resize" | "resize_image" | "resize_images" => {
-            if matches!(into.first(), Some(Step::Orient { .. })) {
-                return Err(c.wrong("resizes a volume from the origin of its file before `to_canonical` turns it, which is not known"));
-            }
-            drop(into.splice(0..0, resize(c, volume, SpacingRule::Simpleitk)?));
-        }
-        "histogram_matching" | "histogram_equalization" | "adaptive_histogram_equalization" if volume => {
-            notes.push(format!(
-                "{key} does nothing in GaNDLF 0.1.5, which drops its result, and nothing here"
-            ));
-        }
-        "stain_normalization" => {
-            notes.push(format!(
-                "{key} does nothing in GaNDLF 0.1.5, which does not look at it, and nothing here"
-            ));
-        }
-        _ => {
-            return Err(c.wrong("changes what the network sees and is not known; write a recipe (`ampoule generate recipe FOLDER` prints one without it once the key is removed)"));
-        }
-    }
-    Ok(())
-}
-
-/// The image brought to a size. Photos hold whole numbers, of which SimpleITK cuts off what is interpolated.
-fn resize(c: &Config, volume: bool, rule: SpacingRule) -> Result<Vec<Step>> {
-    let axes = if volume { 3 } else { 2 };
-    let mut size = if c.value().is_number() { vec![c.size(SIDE)?; axes] } else { c.sizes(SIDE)? };
-    if size.len() == 3 && axes == 2 && size[2] == 1 {
-        size.pop();
-    }
-    if size.len() != axes || size.contains(&0) {
-        return Err(c.wrong(format_args!("must be {axes} sizes above 0")));
-    }
-    let resize = Step::Resize {
-        size: SizeKey { size, shorter: None },
-        method: Method::Linear,
-        rule,
-        back: Back::Nearest,
-    };
-    Ok(match volume {
-        true => vec![resize],
-        // What rounding took from a whole number is given back first.
-        false => vec![resize, Step::Scale { by: 1.0, add: 1e-3 }, Step::Truncate {}],
-    })
-}
-
-/// torchio's `RescaleIntensity` with what GaNDLF's parser fills in: values are held within percentiles, then one range
-/// becomes another.
-fn rescale(c: &Config, channels: Channels, notes: &mut Vec<String>) -> Result<Vec<Step>> {
-    if c.value().is_null() {
-        return Ok(vec![Step::MinMax { channels }]);
-    }
-    let pair = |key: &str, usual: [f64; 2]| -> Result<[f64; 2]> {
-        let Some(v) = c.get(key) else { return Ok(usual) };
-        match v.numbers()?[..] {
-            [a, b] if a < b => Ok([a, b]),
-            _ => Err(v.wrong("must be two ascending numbers")),
-        }
-    };
-    let to = pair("out_min_max", [0.0, 1.0])?;
-    let [low, high] = pair("percentiles", [5.0, 95.0])?;
-    let [least, most] = pair("in_min_max", [15.0, 125.0])?;
-    if c.get("in_min_max").is_none() {
-        notes.push("rescale has no in_min_max; 15 to 125 is taken for it, as GaNDLF 0.1.5 does".into());
-    }
-    let by = (to[1] - to[0]) / (most - least);
-    let clip = Step::PercentileClip { low: low / 100.0, high: high / 100.0, over: Over::All, channels };
-    Ok(vec![clip, Step::Scale { by, add: to[0] - least * by }])
 }
 
 fn postprocess(config: &Config, notes: &mut Vec<String>) -> Result<Vec<Post>> {

@@ -1,18 +1,17 @@
 //! `network_def`: a class of `monai.networks.nets` with its arguments.
 
 use super::super::config::Config;
-use super::form::Form;
+use super::arguments::*;
+use super::form::{Form, Frame};
+use super::references::{known, known_itself};
+use super::transform::own;
+use super::transformers::{swin_unetr, unetr};
 use crate::architectures::layers::{Net, Norm};
 use crate::architectures::monai::*;
-use crate::{Result, Weights};
+use crate::{Error, Result, Weights};
 use ampoule_graph::ValueId;
 use ampoule_graph::build::Builder;
 use ampoule_graph::op::Unary;
-
-/// Most channels and the like.
-const MOST: usize = 1 << 16;
-/// Epsilon of normalisations.
-const EPSILON: f32 = 1e-5;
 
 /// A network with its arguments.
 #[derive(Debug)]
@@ -27,117 +26,37 @@ pub(super) enum Network {
     HighRes(HighResNet),
     SegResDs(SegResNetDs),
     Unetr(Unetr),
+    Swin(SwinUnetr),
 }
 
 /// The networks that are known, for messages.
-const KNOWN: &str = "UNet, BasicUNet, AttentionUnet, VNet, SegResNet, SegResNetDS, DynUNet, HighResNet, UNETR and DenseNet121 to 264";
+const KNOWN: &str = "UNet, BasicUNet, AttentionUnet, VNet, SegResNet, SegResNetDS, DynUNet, HighResNet, UNETR, SwinUNETR and DenseNet121 to 264";
 
-fn kind(name: &str) -> &str {
-    name.rsplit('.').next().unwrap_or(name)
+/// Their classes, in lower case.
+const NAMES: [&str; 15] = [
+    "unet",
+    "basicunet",
+    "segresnet",
+    "dynunet",
+    "attentionunet",
+    "vnet",
+    "highresnet",
+    "segresnetds",
+    "unetr",
+    "swinunetr",
+    "densenet",
+    "densenet121",
+    "densenet169",
+    "densenet201",
+    "densenet264",
+];
+
+fn unknown(target: &Config) -> Error {
+    target.wrong(format_args!(
+        "is {}, a network that is not known ({KNOWN} are); a bundle with models/model.ts needs none, and torch.onnx.export makes an ONNX file",
+        target.value()
+    ))
 }
-
-/// A name, or a list of a name and its arguments.
-fn named<'a>(c: &Config<'a>) -> Result<(String, Option<Config<'a>>)> {
-    if c.value().is_string() {
-        return Ok((c.text()?.to_lowercase(), None));
-    }
-    let list = c.list()?;
-    match &list[..] {
-        [name] => Ok((name.text()?.to_lowercase(), None)),
-        [name, arguments] => Ok((name.text()?.to_lowercase(), Some(arguments.clone()))),
-        _ => Err(c.wrong("must be a name, or a name with its arguments")),
-    }
-}
-
-fn act(d: &Config, key: &str, usual: Act) -> Result<Act> {
-    let Some(c) = d.get(key) else { return Ok(usual) };
-    let (name, arguments) = named(&c)?;
-    let number =
-        |key: &str, usual: f64| arguments.as_ref().and_then(|a| a.get(key)).map_or(Ok(usual), |v| v.number());
-    Ok(match name.as_str() {
-        "prelu" => Act::Prelu,
-        "relu" => Act::Function(Unary::Relu),
-        "leakyrelu" => Act::Function(Unary::LeakyRelu { alpha: number("negative_slope", 0.01)? as f32 }),
-        "elu" => Act::Function(Unary::Elu { alpha: number("alpha", 1.0)? as f32 }),
-        "gelu" => Act::Function(Unary::Gelu { tanh: false }),
-        "mish" => Act::Function(Unary::Mish),
-        "swish" | "memswish" => Act::Function(Unary::Swish { alpha: 1.0 }),
-        other => return Err(c.wrong(format_args!("is `{other}`, an activation that is not known"))),
-    })
-}
-
-fn norm(d: &Config, key: &str, usual: Norm) -> Result<Norm> {
-    norm_with(d, key, usual, false)
-}
-
-/// The same; instance normalisation learns its affine map where nothing is said if `affine_instance`.
-fn norm_with(d: &Config, key: &str, usual: Norm, affine_instance: bool) -> Result<Norm> {
-    let Some(c) = d.get(key) else { return Ok(usual) };
-    let (name, arguments) = named(&c)?;
-    let given = |key: &str| arguments.as_ref().and_then(|a| a.get(key));
-    let epsilon = given("eps").map_or(Ok(EPSILON as f64), |v| v.number())? as f32;
-    let affine = |usual: bool| given("affine").map_or(Ok(usual), |v| v.flag());
-    Ok(match name.as_str() {
-        "instance" => Norm::Instance { epsilon, affine: affine(affine_instance)? },
-        "batch" => Norm::Running { epsilon, affine: affine(true)? },
-        "group" => Norm::Group {
-            groups: given("num_groups").map_or(Ok(8), |v| v.size(MOST))?,
-            epsilon,
-            affine: affine(true)?,
-        },
-        other => {
-            return Err(
-                c.wrong(format_args!("is `{other}`; instance, batch and group normalisation are known"))
-            );
-        }
-    })
-}
-
-/// Refuses arguments that change the network and are not known.
-fn only(d: &Config, known: &[&str]) -> Result<()> {
-    let ours = |k: &str| k.starts_with('_') || k.starts_with("dropout") || known.contains(&k);
-    match d.entries()?.iter().find(|(k, c)| !ours(k) && !c.value().is_null()) {
-        Some((k, c)) => Err(c.wrong(format_args!("the argument `{k}` changes the network and is not known"))),
-        None => Ok(()),
-    }
-}
-
-/// Sizes along each axis of every stage.
-fn stages(c: &Config, axes: usize) -> Result<Vec<Vec<usize>>> {
-    c.list()?.iter().map(|s| s.sizes_or_one(axes, 64)).collect()
-}
-
-/// Channels in and out.
-fn io(d: &Config, usual: Option<[usize; 2]>) -> Result<[usize; 2]> {
-    let one = |key: &str, usual: Option<usize>| match (d.get(key), usual) {
-        (None, Some(n)) => Ok(n),
-        (None, None) => d.need(key)?.size(MOST),
-        (Some(c), _) => c.size(MOST),
-    };
-    Ok([one("in_channels", usual.map(|u| u[0]))?, one("out_channels", usual.map(|u| u[1]))?])
-}
-
-fn flag(d: &Config, key: &str, usual: bool) -> Result<bool> {
-    d.get(key).map_or(Ok(usual), |c| c.flag())
-}
-
-fn number(d: &Config, key: &str, usual: usize) -> Result<usize> {
-    d.get(key).map_or(Ok(usual), |c| c.size(MOST))
-}
-
-fn sizes(d: &Config, key: &str, usual: &[usize]) -> Result<Vec<usize>> {
-    d.get(key).map_or(Ok(usual.to_vec()), |c| c.sizes(MOST))
-}
-
-/// Refuses another value of an argument than the one that is known.
-fn fixed(d: &Config, key: &str, value: &str) -> Result<()> {
-    match d.get(key).filter(|c| c.value() != value) {
-        Some(c) => Err(c.wrong(format_args!("is {}; only `{value}` is known", c.value()))),
-        None => Ok(()),
-    }
-}
-
-const COMMON: [&str; 5] = ["spatial_dims", "dimensions", "in_channels", "out_channels", "act"];
 
 fn unet(d: &Config, axes: usize) -> Result<Unet> {
     let own = ["channels", "strides", "kernel_size", "up_kernel_size", "num_res_units", "norm", "bias"];
@@ -178,13 +97,31 @@ fn basic_unet(d: &Config, axes: usize) -> Result<BasicUnet> {
 }
 
 fn segresnet(d: &Config, axes: usize) -> Result<SegResNet> {
-    let own = ["init_filters", "norm", "num_groups", "use_conv_final", "blocks_down", "blocks_up"];
+    let own =
+        ["init_filters", "norm", "norm_name", "num_groups", "use_conv_final", "blocks_down", "blocks_up"];
     only(d, &[&COMMON[..], &own, &["upsample_mode"]].concat())?;
-    fixed(d, "upsample_mode", "nontrainable")?;
+    let upsample = d.get("upsample_mode");
+    let deconv = match upsample.as_ref().map_or(Ok("nontrainable"), |c| c.text())?.rsplit('.').next() {
+        Some("nontrainable" | "NONTRAINABLE") => false,
+        Some("deconv" | "DECONV") => true,
+        _ => {
+            return Err(d
+                .need("upsample_mode")?
+                .wrong("is none that is known (nontrainable and deconv are)"));
+        }
+    };
     if !flag(d, "use_conv_final", true)? {
         return Err(d.wrong("has no last convolution (use_conv_final), which is not known"));
     }
-    let groups = number(d, "num_groups", 8)?;
+    let group = |groups| Norm::Group { groups, epsilon: EPSILON, affine: true };
+    // Without the old name for normalisation, MONAI does not read the number of groups beside it.
+    let norm = match d.get("norm_name").map(|n| n.text().map(str::to_lowercase)).transpose()? {
+        Some(name) if name == "group" => group(number(d, "num_groups", 8)?),
+        Some(name) if !name.is_empty() => {
+            return Err(d.need("norm_name")?.wrong("is none that is known (group)"));
+        }
+        Some(_) | None => norm(d, "norm", group(8))?,
+    };
     let (down, up) = (sizes(d, "blocks_down", &[1, 2, 2, 4])?, sizes(d, "blocks_up", &[1, 1, 1])?);
     if up.len() + 1 != down.len() {
         return Err(d.wrong("must have one stage less in blocks_up than in blocks_down"));
@@ -196,7 +133,8 @@ fn segresnet(d: &Config, axes: usize) -> Result<SegResNet> {
         down,
         up,
         act: act(d, "act", Act::Function(Unary::Relu))?,
-        norm: norm(d, "norm", Norm::Group { groups, epsilon: EPSILON, affine: true })?,
+        norm,
+        deconv,
     })
 }
 
@@ -347,62 +285,21 @@ fn segresnet_ds(d: &Config, axes: usize) -> Result<SegResNetDs> {
     })
 }
 
-fn unetr(d: &Config, axes: usize) -> Result<Unetr> {
-    let own = [
-        "img_size",
-        "feature_size",
-        "hidden_size",
-        "mlp_dim",
-        "num_heads",
-        "proj_type",
-        "pos_embed",
-        "norm_name",
-    ];
-    let more = ["conv_block", "res_block", "qkv_bias", "save_attn"];
-    only(d, &[&COMMON[..4], &own, &more].concat())?;
-    let size = d.need("img_size")?;
-    let window = size.sizes_or_one(axes, 1024)?;
-    if window.len() != axes || window.iter().any(|n| *n == 0 || !n.is_multiple_of(PATCH)) {
-        return Err(size.wrong(format_args!("must be multiples of {PATCH} along {axes} axes")));
-    }
-    // Older versions called the way to embed patches so.
-    let embedding = d.get("proj_type").or_else(|| d.get("pos_embed"));
-    let perceptron = match embedding.as_ref().map_or(Ok("conv"), |p| p.text())? {
-        "conv" => false,
-        "perceptron" => true,
-        other => {
-            return Err(d.wrong(format_args!("embeds patches by `{other}`; conv and perceptron are known")));
-        }
-    };
-    let (hidden, heads) = (number(d, "hidden_size", 768)?, number(d, "num_heads", 12)?);
-    if heads == 0 || !hidden.is_multiple_of(heads) {
-        return Err(d.wrong(format_args!("has {heads} heads, which do not divide {hidden} features")));
-    }
-    Ok(Unetr {
-        axes,
-        io: io(d, None)?,
-        window,
-        features: number(d, "feature_size", 16)?,
-        hidden,
-        mlp: number(d, "mlp_dim", 3072)?,
-        heads,
-        perceptron,
-        norm: norm(d, "norm_name", Norm::Instance { epsilon: EPSILON, affine: false })?,
-        conv_block: flag(d, "conv_block", true)?,
-        res_block: flag(d, "res_block", true)?,
-        qkv_bias: flag(d, "qkv_bias", false)?,
-    })
-}
-
 impl Network {
-    pub fn read(d: &Config) -> Result<Network> {
+    /// The network of a definition in a bundle of which `frame` tells the rest.
+    pub fn read(d: &Config, frame: &Frame) -> Result<Network> {
+        known_itself(d)?;
         let target = d.need("_target_").or_else(|_| d.need("name"))?;
-        let name = kind(target.text()?).to_lowercase();
+        known(&target)?;
+        let name = own(target.text()?).to_lowercase();
+        if !NAMES.contains(&name.as_str()) {
+            return Err(unknown(&target));
+        }
         // Some of MONAI's networks are of volumes where nothing is said.
-        let usual =
-            ["segresnet", "segresnetds", "basicunet", "vnet", "highresnet", "unetr"].contains(&name.as_str());
+        let usual = ["segresnet", "segresnetds", "basicunet", "vnet", "highresnet", "unetr", "swinunetr"];
+        let usual = usual.contains(&name.as_str());
         let axes = match d.get("spatial_dims").or_else(|| d.get("dimensions")) {
-            Some(c) => c.size(3)?,
+            Some(c) => known(&c).and_then(|()| c.size(3))?,
             None if usual => 3,
             None => d.need("spatial_dims")?.size(3)?,
         };
@@ -419,16 +316,12 @@ impl Network {
             "highresnet" => Network::HighRes(highresnet(d, axes)?),
             "segresnetds" => Network::SegResDs(segresnet_ds(d, axes)?),
             "unetr" => Network::Unetr(unetr(d, axes)?),
+            "swinunetr" => Network::Swin(swin_unetr(d, axes, frame)?),
             "densenet" | "densenet121" => Network::Dense(densenet(d, axes, &[6, 12, 24, 16])?),
             "densenet169" => Network::Dense(densenet(d, axes, &[6, 12, 32, 32])?),
             "densenet201" => Network::Dense(densenet(d, axes, &[6, 12, 48, 32])?),
             "densenet264" => Network::Dense(densenet(d, axes, &[6, 12, 64, 48])?),
-            _ => {
-                return Err(target.wrong(format_args!(
-                    "is {}, a network that is not known ({KNOWN} are); a bundle with models/model.ts needs none, and torch.onnx.export makes an ONNX file",
-                    target.value()
-                )));
-            }
+            _ => return Err(unknown(&target)),
         })
     }
 
@@ -451,6 +344,7 @@ impl Network {
             Network::HighRes(n) => (n.axes, n.io),
             Network::SegResDs(n) => (n.axes, n.io),
             Network::Unetr(n) => (n.axes, n.io),
+            Network::Swin(n) => (n.axes, n.io),
         }
     }
 
@@ -458,6 +352,7 @@ impl Network {
     pub fn window(&self) -> Option<&[usize]> {
         match self {
             Network::Unetr(n) => Some(&n.window),
+            Network::Swin(n) => Some(&n.sizes),
             Network::Unet(_)
             | Network::Basic(_)
             | Network::SegRes(_)
@@ -482,7 +377,8 @@ impl Network {
             | Network::V(_)
             | Network::HighRes(_)
             | Network::SegResDs(_)
-            | Network::Unetr(_) => false,
+            | Network::Unetr(_)
+            | Network::Swin(_) => false,
         }
     }
 
@@ -500,6 +396,7 @@ impl Network {
             Network::HighRes(n) => n.build(&mut net, x),
             Network::SegResDs(n) => n.build(&mut net, x),
             Network::Unetr(n) => n.build(&mut net, x),
+            Network::Swin(n) => n.build(&mut net, x),
         }
     }
 }

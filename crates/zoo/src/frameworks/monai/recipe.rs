@@ -1,15 +1,14 @@
 //! A bundle's transforms, inferer and metadata as a recipe.
 
 use super::super::config::Config;
-use super::form::Form;
-use super::transforms::{After, Before, list};
+use super::after::After;
+use super::before::Before;
+use super::form::{Form, Frame};
+use super::inferer::inferer;
+use super::transform::list;
 use crate::Result;
 use ampoule_pipeline::Recipe;
 use ampoule_pipeline::recipe::{self, *};
-use serde_json::Value;
-
-/// Largest side of a window.
-const SIDE: usize = 8192;
 
 /// The first of the bundle's inputs or outputs, as metadata.json describes it.
 pub(super) fn described<'a>(metadata: &Config<'a>, side: &str) -> Option<Config<'a>> {
@@ -40,11 +39,13 @@ pub(super) fn recipe(
     config: &Config,
     metadata: &Config,
     form: Form,
+    frame: &Frame,
     notes: &mut Vec<String>,
 ) -> Result<Recipe> {
     let Form { axes, channels, outputs, classifier } = form;
-    let kind = if axes == 3 { Kind::Volume } else { Kind::Image };
-    let mut before = Before::default();
+    let inferer = inferer(config, axes)?;
+    let kind = if axes == 3 || inferer.slices.is_some() { Kind::Volume } else { Kind::Image };
+    let mut before = Before::of(frame);
     if let Some(c) = config.get("preprocessing") {
         for t in list(&c)? {
             before.take(&t)?;
@@ -58,13 +59,22 @@ pub(super) fn recipe(
             after.take(&t)?;
         }
     }
+    if after.blurred {
+        notes.push("the bundle interpolates labels between voxels when they return to the image (Invertd after AsDiscreted, without nearest_interp); here scores return, and labels are decided there".into());
+    }
     let task = if classifier { Task::Classification } else { Task::Segmentation };
     let label = labels(&described(metadata, "outputs"), outputs, classifier, &after);
-    let rule = match (classifier, after.argmax) {
-        (true, _) => Rule::Argmax,
-        (false, true) => Rule::Argmax,
-        (false, false) if outputs == 1 => Rule::Threshold,
-        (false, false) => Rule::Regions,
+    let label = match &after.regions {
+        Some(regions) => overlaid(label, regions).map_err(|e| config.wrong(e))?,
+        None => label,
+    };
+    let rule = match (classifier, after.argmax, &after.regions) {
+        (true, ..) | (false, true, None) => Rule::Argmax,
+        (false, true, Some(_)) => {
+            return Err(config.wrong("lays regions over one another after an argmax, which is not known"));
+        }
+        (false, false, None) if outputs == 1 => Rule::Threshold,
+        (false, false, _) => Rule::Regions,
     };
     let activation = match after.activation {
         Activation::None if after.argmax || classifier => Activation::Softmax,
@@ -117,7 +127,8 @@ pub(super) fn recipe(
             },
             // nibabel's order; readers of photos turn them so that the width comes first.
             axes: Axes::Xyz,
-            window: window(config, axes)?,
+            window: inferer.window,
+            slices: inferer.slices.unwrap_or(Axis::Z),
             ..recipe::Network::plain()
         }],
         decide: Decide {
@@ -142,6 +153,17 @@ fn labels(out: &Option<Config>, n: usize, classifier: bool, after: &After) -> Ve
     names.into_iter().enumerate().map(one).collect()
 }
 
+/// Labels in the order in which they are laid over one another, with their numbers.
+fn overlaid(label: Vec<Label>, regions: &[(usize, u16)]) -> std::result::Result<Vec<Label>, String> {
+    let one = |(channel, value): &(usize, u16)| {
+        let found = label.iter().find(|l| l.channel == *channel);
+        let found = found
+            .ok_or_else(|| format!("makes label {value} of channel {channel}, which the network has not"))?;
+        Ok(Label { value: *value, ..found.clone() })
+    };
+    regions.iter().map(one).collect()
+}
+
 fn inputs(given: &Option<Config>, n: usize, kind: Kind, config: &Config) -> Result<Vec<Input>> {
     let one = |name: String, colours| Input {
         name,
@@ -162,59 +184,4 @@ fn inputs(given: &Option<Config>, n: usize, kind: Kind, config: &Config) -> Resu
     }
     let names = different(channel_names(given.clone(), n, "channel"));
     Ok(names.into_iter().map(|name| one(name, Colours::Grey)).collect())
-}
-
-/// The sides of the sliding window in the tensor's order, where the inferer lists them.
-pub(super) fn window_sizes(config: &Config) -> Result<Option<Vec<usize>>> {
-    let size = config.get("inferer").and_then(|c| c.get("roi_size"));
-    size.filter(|s| s.value().is_array()).map(|s| s.sizes(SIDE)).transpose()
-}
-
-/// The sliding window; none for an inferer that takes the whole image.
-fn window(config: &Config, axes: usize) -> Result<Option<Window>> {
-    let Some(c) = config.get("inferer") else { return Ok(None) };
-    let target = c.need("_target_")?;
-    match target.text()?.rsplit('.').next().unwrap_or_default() {
-        "SimpleInferer" => return Ok(None),
-        "SlidingWindowInferer" | "SlidingWindowInfererAdapt" => {}
-        other => {
-            return Err(
-                target.wrong(format_args!("is `{other}`; SlidingWindowInferer and SimpleInferer are known"))
-            );
-        }
-    }
-    let size = c.need("roi_size")?.sizes_or_one(axes, SIDE)?;
-    let overlap = c.get("overlap").map_or(Ok(0.25), |o| o.number())?;
-    if !(0.0..=0.94).contains(&overlap) {
-        return Err(c.wrong(format_args!("has windows that overlap by {overlap}; 0 to 0.94 is known")));
-    }
-    for (key, usual) in [("padding_mode", "constant"), ("cval", "0"), ("sigma_scale", "0.125")] {
-        let is = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_lowercase);
-        let other = |v: &Value| {
-            !v.is_null()
-                && is(v).rsplit('.').next() != Some(usual)
-                && is(v) != usual
-                && is(v) != format!("{usual}.0")
-        };
-        if let Some(said) = c.get(key).filter(|v| other(v.value())) {
-            return Err(said.wrong(format_args!("is none that is known ({usual})")));
-        }
-    }
-    let mode = c.get("mode").map(|m| m.value().clone()).unwrap_or(Value::from("constant"));
-    let blend = match mode.as_str().unwrap_or_default().to_lowercase().rsplit('.').next().unwrap_or_default()
-    {
-        "gaussian" => Weighting::Gaussian,
-        "constant" => Weighting::Average,
-        other => {
-            return Err(c.wrong(format_args!("blends windows by `{other}`; constant and gaussian are known")));
-        }
-    };
-    Ok(Some(Window {
-        size,
-        overlap,
-        overlap_voxels: None,
-        blend,
-        style: WindowStyle::Monai,
-        border: PadMode::Constant,
-    }))
 }

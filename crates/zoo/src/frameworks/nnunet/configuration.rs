@@ -6,6 +6,7 @@ use super::super::files::Files;
 use super::super::json;
 use super::labels::Labels;
 use super::target::Member;
+use super::trainer::Trainer;
 use super::{plans, recipe};
 use crate::architectures::dynamic_unet::DynamicUnet;
 use crate::architectures::free_image;
@@ -154,8 +155,15 @@ pub(super) fn load(
         None => None,
     };
     let seen = recipe::channel_names(&dataset)?.len() + before.as_ref().map_or(0, |_| labels.written());
-    let batch_norm = told.trainer.as_deref() == Some("nnUNetTrainerBN");
-    let network = plans::network(&c, seen, labels.count(), batch_norm)?;
+    let trainer = told.trainer.as_deref().map_or(Trainer::Planned, Trainer::of);
+    let called = told.trainer.clone().unwrap_or_default();
+    if trainer == Trainer::Primus {
+        return Err(files.wrong(
+            &folds[0].file,
+            format!("the trainer {called} makes a network of the kind Primus, whatever plans.json says; it is not known, export it as TorchScript"),
+        ));
+    }
+    let network = plans::network(&c, seen, labels.count(), trainer == Trainer::BatchNorm)?;
     let prefix = match (prefix, &before) {
         ("", Some(_)) => format!("{name}_"),
         (given, _) => given.to_owned(),
@@ -168,8 +176,17 @@ pub(super) fn load(
             Some(first) => first,
             None => Checkpoint::of(files, &f.file)?,
         };
-        let w = read.weights.for_arch("of plans.json");
+        let arch = match trainer {
+            Trainer::Unknown => "of plans.json, whose trainer is none of nnU-Net's own and may make another",
+            Trainer::Planned | Trainer::BatchNorm | Trainer::Primus => "of plans.json",
+        };
+        let w = read.weights.for_arch(arch);
         add(b, &network, w, x, &named(&f.name)).map_err(|e| e.about(&files.path(&f.file)))?;
+    }
+    if trainer == Trainer::Unknown {
+        notes.push(format!(
+            "the trainer {called} is none of nnU-Net's own: the weights fit the network of plans.json, but whether it changes activations, preprocessing or prediction beside them is not known; compare a case with its own program"
+        ));
     }
     let parts = recipe::Parts {
         plans: &plans,

@@ -7,6 +7,7 @@ mod plans;
 mod postprocess;
 mod recipe;
 mod target;
+mod trainer;
 mod v1;
 
 use super::Found;

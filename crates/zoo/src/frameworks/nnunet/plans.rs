@@ -42,8 +42,9 @@ pub(super) fn network(c: &Config, channels: usize, classes: usize, batch_norm: b
         Some(a) => planned(&a, channels, classes)?,
         None => by_older_plans(c, channels, classes)?,
     };
-    if let (true, Norm::Instance { epsilon, affine }) = (batch_norm, net.norm) {
-        net.norm = Norm::Running { epsilon, affine };
+    // `nnUNetTrainerBN` sets its own arguments, whatever those of the plans' normalisation are.
+    if batch_norm && net.norm != Norm::None {
+        net.norm = Norm::Running { epsilon: 1e-5, affine: true };
     }
     Ok(net)
 }

@@ -1,19 +1,23 @@
 //! TotalSegmentator's weights as it keeps them: a folder of nnU-Net's data sets, of which a task needs one or several.
 
+mod parts;
+mod rough;
 mod tasks;
 
 use super::files::Files;
 use super::nnunet::{self, Target};
 use super::{Found, Opened};
+use crate::Result;
 use crate::architectures::checked;
-use crate::{Error, Result};
 use ampoule_graph::build::Builder;
-use ampoule_pipeline::recipe::{
-    Across, Back, Label, Method, Neighbours, Post, PostStep, SpacingRule, Step, Ties,
-};
+use ampoule_pipeline::recipe::{Across, Back, Method, Neighbours, Post, PostStep, SpacingRule, Step, Ties};
 use ampoule_pipeline::{RECIPE_KEY, Recipe};
 use std::path::Path;
+use tasks::{Lack, Where};
 pub use tasks::{PREFIX, Task, task, tasks};
+
+/// What folders of TotalSegmentator's own data sets are called by, after the number; some such lies beside those of a task.
+const KIN: [&str; 2] = ["TotalSegmentator_", "TotalSegMRI_"];
 
 /// Opens a task with the weights in `folder`.
 pub(crate) fn open(task: &Task, folder: &Path) -> Result<Opened> {
@@ -22,22 +26,79 @@ pub(crate) fn open(task: &Task, folder: &Path) -> Result<Opened> {
     Ok(Opened { graph: found.graph, sha256: files.fingerprint(), notes: found.notes })
 }
 
-fn built(task: &Task, files: &Files) -> Result<Found> {
-    let mut notes = vec![format!(
-        "TotalSegmentator's task {}: images are turned to RAS and resampled linearly to {} mm, and labels return to the nearest voxel, as there",
-        task.name, task.spacing
-    )];
-    let mut b = Builder::new("totalsegmentator");
-    let mut parts = Vec::new();
-    for id in task.data_sets {
-        let target = data_set(task, files, *id)?;
-        parts.push(nnunet::part(&target, &format!("part{id}"), &mut b, &mut notes)?);
+/// The task whose only data set lies in a folder, and the folder of weights around it. A folder that is called so and has none of
+/// TotalSegmentator's data sets beside it is somebody else's.
+pub(super) fn find(files: &Files) -> Result<Option<(&'static Task, Files)>> {
+    let (Some(task), Some(weights)) = (tasks::of_folder(&files.name()), files.around()) else {
+        return Ok(None);
+    };
+    let kin = |f: &String| f.split_once('_').is_some_and(|(_, rest)| KIN.iter().any(|k| rest.starts_with(k)));
+    Ok(weights.folders()?.iter().any(kin).then_some((task, weights)))
+}
+
+/// A task with the weights in a folder.
+pub(super) fn built(task: &Task, files: &Files) -> Result<Found> {
+    if let Lack::Refused(why) = task.lacks {
+        return Err(files.wrong("", format!("the task {} cannot be run: {why}", task.name)));
     }
-    let mut recipe = joined(task, files, parts)?;
+    let mut notes = vec![told(task)];
+    let mut b = Builder::new("totalsegmentator");
+    let mut recipes = Vec::new();
+    for id in task.data_sets {
+        let target = data_set(task.name, files, *id)?;
+        recipes.push(nnunet::part(&target, &format!("part{id}"), &mut b, &mut notes)?);
+    }
+    let mut recipe = parts::joined(task, files, recipes)?;
     recipe.model.name = format!("TotalSegmentator {}", task.name);
-    let spacing = [task.spacing; 3];
-    recipe.preprocess = vec![
-        Step::Orient { to: "RAS".into() },
+    recipe.preprocess = vec![Step::Orient { to: "RAS".into() }];
+    recipe.preprocess.extend(task.spacing.into_iter().flat_map(resampled));
+    match task.crop {
+        Where::Whole => {}
+        Where::Found(crop) => {
+            let found = rough::networks(task.name, &crop, files, &mut b, &mut notes)?;
+            recipe.network.splice(0..0, found);
+        }
+        Where::Wanted(by) => match rough::of_wanted(task.name, by, files, &mut b, &mut notes)? {
+            Ok(network) => recipe.network.insert(0, network),
+            Err(missing) => recipe.outputs.whole_only = missing,
+        },
+    }
+    if let Lack::Said(what) = task.lacks {
+        notes.push(what.to_owned());
+    }
+    recipe.postprocess.extend(after_steps(task, &recipe));
+    let mut graph = checked(b.finish())?;
+    graph.set_meta(RECIPE_KEY, recipe.to_text());
+    graph.set_meta("ampoule.source", format!("TotalSegmentator, {}", task.name));
+    Ok(Found { graph, notes })
+}
+
+/// What a user should know of a task: how images come to its networks.
+fn told(task: &Task) -> String {
+    let spacing = match task.spacing {
+        Some([x, y, z]) if x == y && y == z => {
+            format!(" and resampled linearly to {x} mm, and labels return to the nearest voxel")
+        }
+        Some([x, y, z]) => format!(
+            " and resampled linearly to {x:.4} x {y:.4} x {z:.4} mm, and labels return to the nearest voxel"
+        ),
+        None => String::new(),
+    };
+    let seen = match task.crop {
+        Where::Whole | Where::Wanted(_) => String::new(),
+        Where::Found(crop) => format!(
+            "; only the box around {} that the data set {} finds, and {} mm more, is seen",
+            crop.labels.join(", "),
+            crop.by.data_set,
+            crop.margin
+        ),
+    };
+    format!("TotalSegmentator's task {}: images are turned to RAS{spacing}, as there{seen}", task.name)
+}
+
+/// TotalSegmentator's resampling to a voxel size.
+fn resampled(spacing: [f64; 3]) -> [Step; 2] {
+    [
         Step::Resample {
             spacing,
             method: Method::Linear,
@@ -48,19 +109,10 @@ fn built(task: &Task, files: &Files) -> Result<Found> {
         },
         // TotalSegmentator keeps resampled images as whole numbers.
         Step::Truncate {},
-    ];
-    let after = after_steps(task, &recipe);
-    if !after.is_empty() {
-        notes.push("components are counted on the image's own grid; TotalSegmentator counts them before labels return to it".into());
-    }
-    recipe.postprocess.extend(after);
-    let mut graph = checked(b.finish())?;
-    graph.set_meta(RECIPE_KEY, recipe.to_text());
-    graph.set_meta("ampoule.source", format!("TotalSegmentator, {}", task.name));
-    Ok(Found { graph, notes })
+    ]
 }
 
-/// What TotalSegmentator always does to the labels of a task.
+/// What TotalSegmentator always does to the labels of a task, before they return to the image's grid.
 fn after_steps(task: &Task, recipe: &Recipe) -> Vec<Post> {
     /// Volume in mm³ from which a piece of the extremities stays.
     const LEAST: f64 = 50_000.0;
@@ -69,63 +121,31 @@ fn after_steps(task: &Task, recipe: &Recipe) -> Vec<Post> {
         ("body_trunc", PostStep::Largest { neighbours, ties: Ties::First }),
         ("body_extremities", PostStep::RemoveSmall { neighbours, voxels: None, mm: Some(LEAST) }),
     ];
-    let has = |name: &str| task.name.starts_with("body") && recipe.foreground().any(|l| l.name == name);
+    let has = |name: &str| task.is_body() && recipe.foreground().any(|l| l.name == name);
     let post = |(name, step): (&str, PostStep)| Post { step, labels: vec![name.to_owned()], together: false };
-    steps.into_iter().filter(|(name, _)| has(name)).map(post).collect()
+    let mut list: Vec<Post> = steps.into_iter().filter(|(name, _)| has(name)).map(post).collect();
+    if !list.is_empty() {
+        list.push(Post { step: PostStep::Return {}, labels: Vec::new(), together: false });
+    }
+    list
 }
 
-/// The trained configuration of the data set with this number.
-fn data_set(task: &Task, files: &Files, id: u32) -> Result<Target> {
+/// The folder of the data set with this number; `None` where there is none.
+fn folder_of(files: &Files, id: u32) -> Result<Option<String>> {
     let begins = format!("Dataset{id:03}_");
-    let folder = files.folders()?.into_iter().find(|f| f.starts_with(&begins));
+    Ok(files.folders()?.into_iter().find(|f| f.starts_with(&begins)))
+}
+
+/// The trained configuration of the data set with this number, which a task needs.
+fn data_set(task: &str, files: &Files, id: u32) -> Result<Target> {
     let missing = || {
         files.wrong(
             "",
             format!(
-                "there is no {begins}… in it, which the task {} needs; TotalSegmentator's totalseg_download_weights brings it, and --weights names another folder",
-                task.name
+                "there is no Dataset{id:03}_… in it, which the task {task} needs; TotalSegmentator's totalseg_download_weights brings it, and --weights names another folder"
             ),
         )
     };
-    let within = files.within(&folder.ok_or_else(missing)?);
+    let within = files.within(&folder_of(files, id)?.ok_or_else(missing)?);
     nnunet::find(&within)?.ok_or_else(|| within.wrong("", "it holds no trained configuration of nnU-Net"))
-}
-
-/// One recipe of those of the parts, which give some labels each, with the task's own numbers of labels.
-fn joined(task: &Task, files: &Files, parts: Vec<Recipe>) -> Result<Recipe> {
-    let names: Vec<String> = match task.labels() {
-        Some(names) => names.map(str::to_owned).collect(),
-        None => parts.iter().flat_map(|r| r.foreground()).map(|l| l.name.clone()).collect(),
-    };
-    let last = parts.len() - 1;
-    let mut out: Option<Recipe> = None;
-    for (k, mut part) in parts.into_iter().enumerate() {
-        let own = part.preprocess.split_off(0);
-        for network in &mut part.network {
-            // TotalSegmentator runs one fold and never mirrors, whatever the folder would allow.
-            network.outputs.truncate(1);
-            network.flips.clear();
-            if let Some(window) = &mut network.window {
-                window.overlap = task.overlap;
-            }
-            network.preprocess = own.iter().filter(|s| !matches!(s, Step::Orient { .. })).cloned().collect();
-            network.labels = part.label.iter().map(|l| l.name.clone()).collect();
-            network.join = k < last;
-        }
-        if let Some(strange) = part.foreground().find(|l| !names.contains(&l.name)) {
-            let reason = format!("it gives the label {}, which the task {} has not", strange.name, task.name);
-            return Err(files.wrong("", reason));
-        }
-        match &mut out {
-            Some(all) => all.network.extend(part.network),
-            None => out = Some(part),
-        }
-    }
-    let mut recipe = out.ok_or_else(|| Error::Folder { path: files.path(""), reason: "no part".into() })?;
-    let numbered = std::iter::once("background".to_owned()).chain(names).enumerate();
-    let numbered: Vec<Label> = numbered.map(|(i, name)| Label::named(i, name)).collect();
-    // Of a task with labels of its own, some parts may be newer or older than this program.
-    let given = |l: &Label| l.value == 0 || recipe.network.iter().any(|n| n.labels.contains(&l.name));
-    recipe.label = numbered.into_iter().filter(given).collect();
-    Ok(recipe)
 }

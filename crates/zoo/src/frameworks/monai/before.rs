@@ -1,9 +1,12 @@
-//! Dictionary transforms of MONAI as steps of a recipe.
+//! Dictionary transforms of MONAI before the network, as steps of a recipe.
 
 use super::super::config::Config;
+use super::form::Frame;
+use super::lambda;
+use super::references::expression;
+use super::transform::{class, first, only, only_but, switch};
 use crate::Result;
 use ampoule_pipeline::recipe::*;
-use serde_json::Value;
 
 /// Largest side.
 const SIDE: usize = 8192;
@@ -11,6 +14,8 @@ const SIDE: usize = 8192;
 /// What transforms before the network come to.
 #[derive(Default)]
 pub(super) struct Before {
+    /// Whether the bundle is for MONAI from 1.5 on; `None` where it does not say.
+    new: Option<bool>,
     pub steps: Vec<Step>,
     /// Orientation, which comes first.
     pub orient: Option<String>,
@@ -18,75 +23,30 @@ pub(super) struct Before {
     positive: bool,
 }
 
-/// Names that end like those of dictionary transforms and are none.
-const ARRAYS: [&str; 3] = ["CropForeground", "SpatialPad", "DivisiblePad"];
-/// Arguments that say where values come from and how they are held.
-const PLAIN: [&str; 8] =
-    ["_target_", "_disabled_", "_requires_", "keys", "allow_missing_keys", "lazy", "dtype", "device"];
-
-/// The class of a transform without the ending of dictionary transforms (`d`, `D`, `Dict`); `None` where it is switched off.
-fn class(c: &Config) -> Result<Option<String>> {
-    let off =
-        |d: Config| d.value() == true || d.value().as_str().is_some_and(|s| s.eq_ignore_ascii_case("true"));
-    if c.get("_disabled_").is_some_and(off) {
-        return Ok(None);
-    }
-    let target = c.need("_target_")?;
-    let name = target.text()?;
-    let last = name.rsplit('.').next().unwrap_or(name);
-    let plain = ["Dict", "d", "D"].iter().find_map(|end| last.strip_suffix(end));
-    Ok(Some(plain.filter(|_| !ARRAYS.contains(&last)).unwrap_or(last).to_owned()))
-}
-
-/// Refuses arguments that are not `known` and say something.
-fn only(c: &Config, known: &[&str]) -> Result<()> {
-    let says = |v: &Value| !(v.is_null() || v == false);
-    let strange = c
-        .entries()?
-        .into_iter()
-        .find(|(key, v)| says(v.value()) && !PLAIN.contains(key) && !known.contains(key));
-    match strange {
-        Some((key, v)) => Err(c.wrong(format_args!(
-            "has {key} = {}, which changes what it does and is not known; {REMEDY}",
-            v.value()
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// What can be done about what is not known.
-const REMEDY: &str = "write the network as ONNX and a recipe with the effect of all transforms";
-
-/// A value, or the first of a list: an argument for each key of a transform.
-fn first<'a>(c: &Config<'a>, key: &str) -> Option<Config<'a>> {
-    let given = c.get(key)?;
-    Some(given.list().ok().and_then(|l| l.first().cloned()).unwrap_or(given)).filter(|v| !v.value().is_null())
-}
-
-/// Items of a `Compose`, or the list itself.
-pub(super) fn list<'a>(c: &Config<'a>) -> Result<Vec<Config<'a>>> {
-    match c.get("transforms") {
-        Some(inner) => inner.list(),
-        None if c.value().is_array() => c.list(),
-        None => Ok(vec![c.clone()]),
-    }
-}
-
 impl Before {
+    /// Nothing yet, for a bundle's version of MONAI.
+    pub fn of(frame: &Frame) -> Before {
+        Before { new: frame.before([1, 5]).map(|b| !b), ..Before::default() }
+    }
+
     /// Notes one transform.
     pub fn take(&mut self, c: &Config) -> Result<()> {
         let Some(name) = class(c)? else { return Ok(()) };
         let number = |key: &str, usual: f64| c.get(key).map_or(Ok(usual), |v| v.number());
         let needed = |key: &str| c.need(key)?.number();
-        let flag = |key: &str| c.get(key).map_or(Ok(false), |v| v.flag());
+        let flag = |key: &str| switch(c, key);
         match name.as_str() {
             // Reading and types.
             "LoadImage" => {
                 // Everything else is about which reader takes the file, and what is kept of its header.
                 for key in ["reverse_indexing", "converter", "swap_axes"] {
-                    if let Some(said) = c.get(key).filter(|v| !v.value().is_null()) {
+                    let usual = |v: &Config| key == "converter" && expression(v).is_some_and(lambda::colours);
+                    if let Some(said) = c.get(key).filter(|v| !usual(v)) {
                         return Err(said.wrong("changes the axes or values of images, which is not known"));
                     }
+                }
+                if let Some(said) = c.get("affine_lps_to_ras").filter(|v| v.value() != true) {
+                    return Err(said.wrong("reads where images lie in another way, which is not known"));
                 }
             }
             "EnsureChannelFirst" | "EnsureType" | "CastToType" | "ToTensor" | "Identity"
@@ -131,27 +91,7 @@ impl Before {
                 });
             }
             "NormalizeIntensity" => self.normalize(c)?,
-            "CropForeground" => {
-                if !self.positive {
-                    return Err(c.wrong("CropForeground crops to values above 0, which is known where an earlier transform leaves none below"));
-                }
-                only(
-                    c,
-                    &[
-                        "source_key",
-                        "margin",
-                        "allow_smaller",
-                        "start_coord_key",
-                        "end_coord_key",
-                        "k_divisible",
-                    ],
-                )?;
-                if let Some(k) = c.get("k_divisible").filter(|k| k.value() != 1) {
-                    return Err(k.wrong("grows the box to multiples, which is not known"));
-                }
-                let margin = c.get("margin").map_or(Ok(0), |m| m.size(1024))?;
-                self.steps.push(Step::CropNonzero { margin });
-            }
+            "CropForeground" => self.crop(c)?,
             "SpatialPad" => {
                 padding(c, &["spatial_size"])?;
                 let size = c.need("spatial_size")?.sizes(SIDE)?;
@@ -170,10 +110,43 @@ impl Before {
             "Resize" => self.resize(c)?,
             other => {
                 return Err(c.wrong(format_args!(
-                    "the transform {other} changes what the network sees and is not known; {REMEDY}"
+                    "is the transform {}, which changes what the network sees and is not known",
+                    c.need("_target_")?.text().unwrap_or(other)
                 )));
             }
         }
+        Ok(())
+    }
+
+    fn crop(&mut self, c: &Config) -> Result<()> {
+        if !self.positive {
+            return Err(c.wrong("CropForeground crops to values above 0, which is known where an earlier transform leaves none below"));
+        }
+        let own =
+            ["source_key", "margin", "allow_smaller", "start_coord_key", "end_coord_key", "k_divisible"];
+        let above = c.get("select_fn").is_some_and(|f| expression(&f).is_some_and(lambda::above_zero));
+        let margin = c.get("margin").map_or(Ok(0), |m| m.size(1024))?;
+        // What is beyond the image is reached with a margin alone.
+        let beyond: &[&str] = if margin == 0 { &["mode"] } else { &[] };
+        let function: &[&str] = &["select_fn"];
+        match above {
+            true => only_but(c, &[&own[..], beyond].concat(), function)?,
+            false => only(c, &[&own[..], beyond].concat())?,
+        }
+        if let Some(k) = c.get("k_divisible").filter(|k| k.value() != 1) {
+            return Err(k.wrong("grows the box to multiples, which is not known"));
+        }
+        let within = match c.get("allow_smaller") {
+            Some(_) => switch(c, "allow_smaller")?,
+            // It was the default before.
+            None => self.new == Some(false),
+        };
+        if margin > 0 && !within {
+            return Err(c.wrong(
+                "has a margin that may reach beyond the image (allow_smaller, which MONAI 1.5 switched off), which is not known",
+            ));
+        }
+        self.steps.push(Step::CropNonzero { margin });
         Ok(())
     }
 
@@ -216,7 +189,7 @@ impl Before {
         if a >= b {
             return Err(c.wrong("has an a_max that is not above its a_min"));
         }
-        let clip = c.get("clip").map_or(Ok(false), |v| v.flag())?;
+        let clip = switch(c, "clip")?;
         if clip {
             self.steps.push(Step::Clip { low: a, high: b });
         }
@@ -261,7 +234,7 @@ impl Before {
 
     fn normalize(&mut self, c: &Config) -> Result<()> {
         only(c, &["subtrahend", "divisor", "nonzero", "channel_wise"])?;
-        let flag = |key: &str| c.get(key).map_or(Ok(false), |v| v.flag());
+        let flag = |key: &str| switch(c, key);
         let given = |key: &str| c.get(key).filter(|v| !v.value().is_null());
         self.positive = false;
         let nonzero = flag("nonzero")?;
@@ -313,118 +286,16 @@ fn pad(multiple: usize, size: Vec<usize>) -> Step {
     Step::Pad { multiple, size, mode: PadMode::Constant, value: 0.0, side: Side::Both }
 }
 
-/// What transforms after the network come to.
-#[derive(Default)]
-pub(super) struct After {
-    pub activation: Activation,
-    pub argmax: bool,
-    pub threshold: Option<f64>,
-    pub largest: Option<Components>,
-    /// How values come back to the image's grid; labels that were not brought back are saved there by the nearest voxel.
-    pub back: Option<Back>,
-    /// Whether values came back before they were probabilities.
-    pub logits: bool,
-}
-
-/// Whose largest component stays.
-pub(super) struct Components {
-    /// Values of labels; all where there are none.
-    pub labels: Vec<usize>,
-    pub together: bool,
-    pub neighbours: Neighbours,
-}
-
-impl After {
-    /// Notes one transform.
-    pub fn take(&mut self, c: &Config) -> Result<()> {
-        let Some(name) = class(c)? else { return Ok(()) };
-        let on = |key: &str| first(c, key).is_some_and(|v| v.value() == true);
-        match name.as_str() {
-            "Activations" => {
-                only(c, &["softmax", "sigmoid"])?;
-                self.activation = match (on("softmax"), on("sigmoid")) {
-                    (true, _) => Activation::Softmax,
-                    (false, true) => Activation::Sigmoid,
-                    (false, false) => self.activation,
-                };
-            }
-            "Invert" => {
-                // Without a word it takes the nearest voxel.
-                let nearest = first(c, "nearest_interp").is_none_or(|n| n.value() == true);
-                self.back = Some(if nearest { Back::Nearest } else { Back::Linear });
-                self.logits = self.activation == Activation::None && !self.argmax;
-            }
-            "SaveImage" | "SaveClassification" | "EnsureType" | "CastToType" | "ToDevice" | "DeleteItems"
-            | "Identity" | "ToTensor" => {}
-            "AsDiscrete" => {
-                only(c, &["argmax", "threshold", "to_onehot", "dim", "keepdim"])?;
-                self.argmax |= on("argmax");
-                if let Some(given) = first(c, "threshold") {
-                    self.threshold = Some(given.number()?);
-                }
-            }
-            "KeepLargestConnectedComponent" => {
-                only(c, &["applied_labels", "independent", "connectivity", "is_onehot", "num_components"])?;
-                if let Some(many) = c.get("num_components").filter(|n| n.value() != 1) {
-                    return Err(many.wrong("keeps several components, which is not known"));
-                }
-                let labels = match c.get("applied_labels").filter(|l| !l.value().is_null()) {
-                    Some(list) if list.value().is_array() => list.sizes(usize::from(u16::MAX))?,
-                    Some(one) => vec![one.size(usize::from(u16::MAX))?],
-                    None => Vec::new(),
-                };
-                let neighbours = match first(c, "connectivity") {
-                    Some(n) if n.value() == 1 => Neighbours::Faces,
-                    Some(n) if n.value() == 2 => {
-                        return Err(n.wrong("is known as 1 or 3, by faces or with corners"));
-                    }
-                    Some(_) | None => Neighbours::Full,
-                };
-                let together = first(c, "independent").is_some_and(|i| i.value() == false);
-                self.largest = Some(Components { labels, together, neighbours });
-            }
-            other => {
-                return Err(c.wrong(format_args!(
-                    "the transform {other} changes the labels and is not known; {REMEDY}"
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::super::config::Config;
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn before(list: Value) -> Result<Before> {
-        let mut out = Before::default();
+        let mut out = Before::of(&Frame { version: Some([1, 4]), ..Frame::default() });
         let c = Config::root(&list, "inference.json".into());
         c.list()?.iter().try_for_each(|t| out.take(t)).map(|()| out)
-    }
-
-    fn after(list: Value) -> Result<After> {
-        let mut out = After::default();
-        let c = Config::root(&list, "inference.json".into());
-        c.list()?.iter().try_for_each(|t| out.take(t)).map(|()| out)
-    }
-
-    #[test]
-    fn names_lose_the_ending_of_dictionary_transforms_alone() {
-        for (name, want) in [
-            ("CropForegroundd", "CropForeground"),
-            ("monai.transforms.SpatialPadD", "SpatialPad"),
-            ("DivisiblePadDict", "DivisiblePad"),
-            ("SpatialPad", "SpatialPad"),
-            ("LoadImaged", "LoadImage"),
-            ("Spacing", "Spacing"),
-        ] {
-            let value = json!({"_target_": name});
-            assert_eq!(class(&Config::root(&value, "x".into())).unwrap().as_deref(), Some(want), "{name}");
-        }
-        let off = json!({"_target_": "Spacingd", "_disabled_": "True"});
-        assert_eq!(class(&Config::root(&off, "x".into())).unwrap(), None);
     }
 
     #[test]
@@ -487,25 +358,5 @@ mod tests {
             {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
         ]);
         assert!(before(order).is_err());
-    }
-
-    #[test]
-    fn results_come_back_as_the_bundle_says() {
-        let invert =
-            |nearest: Value| json!({"_target_": "Invertd", "keys": "pred", "nearest_interp": nearest});
-        let soft = json!({"_target_": "Activationsd", "keys": "pred", "softmax": [true]});
-        let pick = json!({"_target_": "AsDiscreted", "keys": ["pred"], "argmax": [true, false]});
-        let a = after(json!([soft, invert(json!(false)), pick])).unwrap();
-        assert_eq!(
-            (a.back, a.logits, a.argmax, a.activation),
-            (Some(Back::Linear), false, true, Activation::Softmax)
-        );
-        let a = after(json!([invert(Value::Null), soft, pick])).unwrap();
-        assert_eq!((a.back, a.logits), (Some(Back::Nearest), true));
-        let a = after(json!([{"_target_": "AsDiscreted", "keys": "pred", "threshold": [0.3]}])).unwrap();
-        assert_eq!((a.threshold, a.back), (Some(0.3), None));
-        let largest = json!({"_target_": "KeepLargestConnectedComponentd", "keys": "pred", "applied_labels": [1, 3], "independent": false, "connectivity": 1});
-        let c = after(json!([largest])).unwrap().largest.unwrap();
-        assert_eq!((c.labels, c.together, c.neighbours), (vec![1, 3], true, Neighbours::Faces));
     }
 }
