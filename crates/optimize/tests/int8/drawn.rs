@@ -9,7 +9,7 @@ use ampoule_testing::{drawn_by, drawn_seeds, random, relative_error};
 use std::collections::BTreeSet;
 
 /// How many seeds are drawn where nobody asks for more.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 12;
 
 fn run(g: &Graph, dims: &[usize], input: &[f32], options: &Options) -> Vec<f32> {
     let mut s = Session::new(g.clone(), &[dims.to_vec()], options).unwrap();

@@ -6,7 +6,7 @@ use ampoule_optimize::prune::{Importance, Ratio, Structure, importance, remove, 
 use ampoule_testing::{drawn_by, drawn_seeds, random, relative_error};
 
 /// How many seeds are drawn where nobody asks for more.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 40;
 
 fn reference(g: &Graph, dims: &[usize], input: &[f32]) -> Vec<f32> {
     let mut g = g.clone();
