@@ -91,10 +91,11 @@ impl Model {
         &self.outputs
     }
 
-    /// Labels or classes of the recipe; empty without one.
+    /// Labels or classes of the recipe that results have; empty without one.
     pub fn labels(&self) -> Vec<Label> {
         let Some(recipe) = &self.recipe else { return Vec::new() };
-        (0..recipe.label.len()).map(|i| Label::of_recipe(recipe, i)).collect()
+        let own = (0..recipe.label.len()).filter(|i| !recipe.label[*i].auxiliary);
+        own.map(|i| Label::of_recipe(recipe, i)).collect()
     }
 
     /// Keeps only these outputs, and the inputs that they depend on.

@@ -116,6 +116,7 @@ fn half_pixel(back: Back, n: usize, m: usize) -> AxisMap {
     match back {
         Back::Nearest => AxisMap::nearest(n, m),
         Back::NearestExact => AxisMap::nearest_exact(n, m),
+        Back::NearestFloor => AxisMap::select(n, resample::nearest_torch(n, m).into_iter().map(Some)),
         Back::Linear => AxisMap::linear(n, m),
         Back::LinearAntialiased => AxisMap::antialiased(n, m),
         Back::Cubic => AxisMap::cubic(n, m),

@@ -235,11 +235,22 @@ impl Model {
 
     /// Segments only the labels called `names`; see [`Recipe::keep_labels`]. The error says what is wrong with the names.
     pub fn keep_labels(&mut self, names: &[String]) -> std::result::Result<(), String> {
-        self.recipe.network.splice(0..0, std::mem::take(&mut self.aside));
-        self.recipe.keep_labels(names)?;
-        let shapes = (0..self.recipe.network.len()).map(|i| self.find_shape(i)).collect::<Result<_>>();
-        self.shapes = shapes.map_err(|e| e.to_string())?;
-        Ok(())
+        let mut recipe = self.recipe.clone();
+        recipe.network.splice(0..0, self.aside.iter().cloned());
+        recipe.keep_labels(names)?;
+        let count = recipe.network.len();
+        let before = std::mem::replace(&mut self.recipe, recipe);
+        match (0..count).map(|i| self.find_shape(i)).collect::<Result<_>>() {
+            Ok(shapes) => {
+                self.shapes = shapes;
+                self.aside.clear();
+                Ok(())
+            }
+            Err(e) => {
+                self.recipe = before;
+                Err(e.to_string())
+            }
+        }
     }
 
     /// The graph of the model file.

@@ -38,7 +38,7 @@ impl Sizes {
             Step::Resize { size, rule, back, .. } => {
                 let to = resized(size, from);
                 let scaled = [0, 1, 2].map(|i| own[i] * from[i] as f64 / to[i].max(1) as f64);
-                let linear = !matches!(back, Back::Nearest | Back::NearestExact);
+                let linear = !back.is_nearest();
                 let back = origin_kept(from, to).map(|there| match rule {
                     SpacingRule::Simpleitk => Return::At { there, linear },
                     SpacingRule::Nnunet

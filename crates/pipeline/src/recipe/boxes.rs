@@ -61,6 +61,9 @@ pub(super) fn check(r: &Recipe, top: &Section) {
         if n.labels.is_empty() {
             wrong("with `crop` it must name its `labels`, in the order of its channels".into());
         }
+        if n.labels.len() == 1 {
+            wrong("with `crop` each place gets the label whose channel is highest, so it needs one for what is not looked for, too".into());
+        }
         let known: Vec<&str> = n.labels.iter().map(String::as_str).filter(|l| !l.is_empty()).collect();
         for strange in crop.labels.iter().filter(|l| !known.contains(&l.as_str())) {
             wrong(format!("the label `{strange}` of `crop` {}", unknown(strange, &known)));

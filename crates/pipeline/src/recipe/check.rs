@@ -172,6 +172,16 @@ fn labels(r: &Recipe, top: &Section) {
         if !channels.insert(l.channel) {
             top.wrong_item("label", i, format_args!("the channel {} occurs twice", l.channel));
         }
+        if l.auxiliary && (l.value == 0 || r.is_image_level()) {
+            top.wrong_item(
+                "label",
+                i,
+                "`auxiliary` is for labels of segmentations, and not for the background",
+            );
+        }
+    }
+    if r.label.iter().any(|l| l.auxiliary) && r.label.iter().all(|l| l.auxiliary || l.value == 0) {
+        top.wrong_here("all labels are `auxiliary`, so that results would have none");
     }
     let named =
         r.decide.threshold != Decide::default().threshold || r.label.iter().any(|l| l.threshold.is_some());
@@ -222,7 +232,8 @@ fn names(r: &Recipe, parts: &Parts, top: &Section) {
 fn steps(r: &Recipe, list: &[Step], wrong: &mut dyn FnMut(usize, &str)) {
     let mut floats = false;
     let mut kept = BTreeSet::new();
-    for n in &r.network {
+    // What runs with chosen labels only keeps nothing for others.
+    for n in r.network.iter().filter(|n| !n.crop.as_ref().is_some_and(|c| c.subset)) {
         let before = r.preprocess.iter().chain(&n.preprocess);
         kept.extend(before.filter_map(|s| match s {
             Step::PercentileRescale { keep, .. } => Some(keep.clone()).filter(|keep| !keep.is_empty()),

@@ -36,6 +36,8 @@ choices! {
         Nearest = "nearest",
         /// PyTorch's `nearest-exact`.
         NearestExact = "nearest-exact",
+        /// PyTorch's `nearest`: rounded down.
+        NearestFloor = "nearest-floor",
         /// Between the two neighbours along each axis.
         Linear = "linear",
         /// The same after a Gaussian filter where it shrinks, zero outside (scikit-image).
@@ -254,7 +256,7 @@ impl Back {
     /// Whether each voxel takes the value of one other.
     pub(crate) fn is_nearest(self) -> bool {
         match self {
-            Back::Nearest | Back::NearestExact => true,
+            Back::Nearest | Back::NearestExact | Back::NearestFloor => true,
             Back::Linear | Back::LinearAntialiased | Back::Cubic => false,
         }
     }

@@ -196,6 +196,9 @@ impl Grid {
         let size = [slide.levels[0].width, slide.levels[0].height];
         let count = |n: u64| n.saturating_sub(half).div_ceil(step);
         few(size.map(count))?;
+        let narrow = size.map(count).contains(&0).then(|| {
+            format!("it is {} by {} pixels, at most half a patch of {side} along a side, on which WSInfer lays no patch", size[0], size[1])
+        });
         let [columns, rows] = size.map(|n| (0..count(n)).map(|c| c * step).collect());
         Ok(Grid {
             whole: true,
@@ -210,7 +213,7 @@ impl Grid {
             columns,
             rows,
             windows: Vec::new(),
-            notes: Vec::new(),
+            notes: narrow.into_iter().collect(),
         })
     }
 

@@ -59,7 +59,7 @@ pub(crate) fn run(
     let surveyed = start.elapsed();
     let grid = &survey.grid;
     record.warnings.extend([&slide.notes[..], &grid.notes].concat());
-    if grid.windows.is_empty() {
+    if grid.windows.is_empty() && !grid.cells().contains(&0) {
         record.warnings.push("no tissue was found; there is nothing to outline".into());
     }
     warm(model, grid, input)?;

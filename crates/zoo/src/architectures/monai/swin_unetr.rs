@@ -182,6 +182,20 @@ fn windows_first(axes: usize, back: bool) -> Vec<usize> {
 }
 
 impl SwinUnetr {
+    /// Bytes of what is added to scores, the masks and biases of all blocks.
+    pub fn bytes(&self) -> f64 {
+        let mut grid: Vec<f64> = self.sizes.iter().map(|n| *n as f64 / PATCH as f64).collect();
+        let mut bytes = 0.0;
+        for (heads, depth) in self.heads.iter().zip(&self.depths) {
+            let window: Vec<f64> = grid.iter().zip(&self.window).map(|(g, w)| g.min(*w as f64)).collect();
+            let n: f64 = window.iter().product();
+            let count: f64 = grid.iter().zip(&window).map(|(g, w)| (g / w).ceil()).product();
+            bytes += 4.0 * n * n * (*heads as f64 * *depth as f64 + count * (depth / 2) as f64);
+            grid.iter_mut().for_each(|g| *g /= 2.0);
+        }
+        bytes
+    }
+
     /// Adds the network, for inputs of its sizes.
     pub fn build(&self, net: &mut Net, x: ValueId) -> Result<ValueId> {
         net.w.ignore(|k| k.ends_with("relative_position_index"));

@@ -2,6 +2,7 @@
 
 use super::super::config::Config;
 use super::lambda;
+use super::operations::truth;
 use super::references::{expression, known};
 use super::transform::{class, first, only};
 use crate::Result;
@@ -32,13 +33,24 @@ pub(super) struct Components {
     pub labels: Vec<usize>,
     pub together: bool,
     pub neighbours: Neighbours,
+    /// Whether `labels` are numbers of channels.
+    pub by_channel: bool,
+    /// Whether it is looked for before labels return to the image's grid.
+    pub early: bool,
+}
+
+impl Components {
+    /// Whether the components of a label are looked at.
+    pub fn holds(&self, label: &Label) -> bool {
+        self.labels.contains(&if self.by_channel { label.channel } else { usize::from(label.value) })
+    }
 }
 
 impl After {
     /// Notes one transform.
     pub fn take(&mut self, c: &Config) -> Result<()> {
         let Some(name) = class(c)? else { return Ok(()) };
-        let on = |key: &str| first(c, key).is_some_and(|v| v.value() == true);
+        let on = |key: &str| first(c, key).is_some_and(|v| truth(v.value()));
         match name.as_str() {
             "Activations" => {
                 only(c, &["softmax", "sigmoid"])?;
@@ -51,7 +63,13 @@ impl After {
             "Invert" => {
                 c.get("nearest_interp").map_or(Ok(()), |n| known(&n))?;
                 // Without a word it takes the nearest voxel.
-                let nearest = first(c, "nearest_interp").is_none_or(|n| n.value() == true);
+                let nearest = first(c, "nearest_interp").is_none_or(|n| truth(n.value()));
+                if let Some(f) = c.get("post_func") {
+                    return Err(f.wrong("changes what has returned, which is not known"));
+                }
+                if let Some(largest) = &mut self.largest {
+                    largest.early = true;
+                }
                 self.back = Some(if nearest { Back::Nearest } else { Back::Linear });
                 self.logits = self.activation == Activation::None && !self.argmax;
                 self.blurred = !nearest && (self.argmax || self.threshold.is_some());
@@ -97,8 +115,15 @@ impl After {
                     }
                     Some(_) | None => Neighbours::Full,
                 };
-                let together = first(c, "independent").is_some_and(|i| i.value() == false);
-                self.largest = Some(Components { labels, together, neighbours });
+                if self.largest.is_some() {
+                    return Err(c.wrong("is a second one, which is not known"));
+                }
+                if !self.argmax && self.threshold.is_none() {
+                    return Err(c.wrong("stands before labels are decided, which is not known"));
+                }
+                let together = first(c, "independent").is_some_and(|i| !truth(i.value()));
+                let by_channel = !self.argmax && self.regions.is_none();
+                self.largest = Some(Components { labels, together, neighbours, by_channel, early: false });
             }
             other => {
                 return Err(c.wrong(format_args!(
@@ -138,7 +163,19 @@ mod tests {
         let a = after(json!([{"_target_": "AsDiscreted", "keys": "pred", "threshold": [0.3]}])).unwrap();
         assert_eq!((a.threshold, a.back), (Some(0.3), None));
         let largest = json!({"_target_": "KeepLargestConnectedComponentd", "keys": "pred", "applied_labels": [1, 3], "independent": false, "connectivity": 1});
-        let c = after(json!([largest])).unwrap().largest.unwrap();
+        assert!(after(json!([largest])).is_err(), "labels that are not decided yet");
+        let c = after(json!([pick, largest])).unwrap().largest.unwrap();
         assert_eq!((c.labels, c.together, c.neighbours), (vec![1, 3], true, Neighbours::Faces));
+        assert!(!c.by_channel && !c.early);
+        let cut = json!({"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.5});
+        assert!(after(json!([cut, largest])).unwrap().largest.unwrap().by_channel);
+        assert!(after(json!([pick, largest, invert(Value::Null)])).unwrap().largest.unwrap().early);
+        assert!(after(json!([pick, largest, largest])).is_err(), "two of them");
+        // What Python takes as true is true.
+        let a = after(json!([{"_target_": "AsDiscreted", "keys": "pred", "argmax": 1}])).unwrap();
+        assert!(a.argmax);
+        assert!(
+            after(json!([{"_target_": "Invertd", "keys": "pred", "post_func": "$lambda x: 1 - x"}])).is_err()
+        );
     }
 }

@@ -49,10 +49,16 @@ impl Before {
                     return Err(said.wrong("reads where images lie in another way, which is not known"));
                 }
             }
-            "EnsureChannelFirst" | "EnsureType" | "CastToType" | "ToTensor" | "Identity"
-            | "AsChannelFirst" | "AddChannel" | "ToDevice" | "DeleteItems" | "SelectItems" => {}
+            "EnsureChannelFirst" => {
+                let usual = |v: &Config| v.value() == "no_channel" || v.value() == -1;
+                if let Some(said) = c.get("channel_dim").filter(|v| !v.value().is_null() && !usual(v)) {
+                    return Err(said.wrong("takes another axis as channels, which is not known"));
+                }
+            }
+            "EnsureType" | "CastToType" | "ToTensor" | "Identity" | "AsChannelFirst" | "AddChannel"
+            | "ToDevice" | "DeleteItems" | "SelectItems" => {}
             "Orientation" => {
-                only(c, &["axcodes", "labels"])?;
+                only(c, &["axcodes"])?;
                 let codes = c.need("axcodes")?;
                 if self.steps.iter().any(Step::moves) {
                     return Err(c.wrong(
@@ -65,7 +71,7 @@ impl Before {
             "ScaleIntensity" => {
                 only(c, &["minv", "maxv", "channel_wise"])?;
                 let to = [number("minv", 0.0)?, number("maxv", 1.0)?];
-                self.positive = to[0] >= 0.0;
+                self.positive = to[0] >= 0.0 && to[1] >= to[0];
                 let each = flag("channel_wise")?;
                 self.steps
                     .push(Step::MinMax { channels: if each { Channels::Each } else { Channels::Together } });
@@ -79,7 +85,7 @@ impl Before {
                 let to = [needed("b_min")?, needed("b_max")?];
                 let each = flag("channel_wise")?;
                 let clip = flag("clip")?;
-                self.positive = clip && to[0] >= 0.0;
+                self.positive = clip && to[0] >= 0.0 && to[1] >= to[0];
                 self.steps.push(Step::PercentileRescale {
                     low: needed("lower")? / 100.0,
                     high: needed("upper")? / 100.0,
@@ -100,12 +106,15 @@ impl Before {
             "DivisiblePad" => {
                 padding(c, &["k"])?;
                 let k = c.need("k")?;
-                let k = if k.value().is_number() {
-                    k.size(4096)?
-                } else {
-                    k.sizes(4096)?.into_iter().max().unwrap_or(1)
-                };
-                self.steps.push(pad(k, Vec::new()));
+                let all = if k.value().is_number() { vec![k.size(4096)?] } else { k.sizes(4096)? };
+                match all.split_first() {
+                    Some((one, rest)) if rest.iter().all(|n| n == one) => {
+                        self.steps.push(pad(*one, Vec::new()))
+                    }
+                    Some(_) | None => {
+                        return Err(k.wrong("pads axes to different multiples, which is not known"));
+                    }
+                }
             }
             "Resize" => self.resize(c)?,
             other => {
@@ -182,10 +191,18 @@ impl Before {
     }
 
     fn range(&mut self, c: &Config) -> Result<()> {
-        let number = |key: &str, usual: f64| c.get(key).map_or(Ok(usual), |v| v.number());
         only(c, &["a_min", "a_max", "b_min", "b_max", "clip"])?;
-        let (a, b) = (c.need("a_min")?.number()?, c.need("a_max")?.number()?);
-        let (low, high) = (number("b_min", 0.0)?, number("b_max", 1.0)?);
+        // As PyTorch holds them: what is cut off at the lower end comes to nothing exactly.
+        let number = |key: &str| c.need(key)?.number().map(|v| f64::from(v as f32));
+        let (a, b) = (number("a_min")?, number("a_max")?);
+        let given = |key: &str| c.get(key).filter(|v| !v.value().is_null());
+        let (low, high) = match (given("b_min"), given("b_max")) {
+            (Some(low), Some(high)) => (low.number()?, high.number()?),
+            (None, None) => (0.0, 1.0),
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(c.wrong("has one of b_min and b_max alone, which is not known"));
+            }
+        };
         if a >= b {
             return Err(c.wrong("has an a_max that is not above its a_min"));
         }
@@ -193,7 +210,7 @@ impl Before {
         if clip {
             self.steps.push(Step::Clip { low: a, high: b });
         }
-        self.positive = clip && low >= 0.0;
+        self.positive = clip && low >= 0.0 && high >= low;
         let by = (high - low) / (b - a);
         self.steps.push(Step::Scale { by, add: low - a * by });
         Ok(())
@@ -349,6 +366,17 @@ mod tests {
                 "bicubic",
             ),
             (json!({"_target_": "Lambdad", "keys": "image", "func": "$lambda x: x"}), "Lambda"),
+            (json!({"_target_": "DivisiblePadd", "keys": "image", "k": [16, 32, 8]}), "multiples"),
+            (
+                json!({"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": 0, "a_max": 9, "b_min": -1}),
+                "b_max",
+            ),
+            (json!({"_target_": "CastToTyped", "keys": "image", "dtype": "$torch.uint8"}), "uint8"),
+            (json!({"_target_": "EnsureChannelFirstd", "keys": "image", "channel_dim": 0}), "channel"),
+            (
+                json!({"_target_": "Orientationd", "keys": "image", "axcodes": "RAS", "labels": [["R", "L"]]}),
+                "labels",
+            ),
         ] {
             let told = before(json!([t])).err().map(|e| e.to_string()).unwrap_or_default();
             assert!(told.contains(named), "{named}: {told}");

@@ -2,11 +2,14 @@
 
 use super::expression::Expr;
 use super::functions::{function, is_known};
-use super::operations::{arithmetic, compared, item, kind, part, real, truth};
+use super::operations::{arithmetic, compared, item, kind, part, real, signed, truth};
 use serde_json::{Map, Value};
+use std::cell::Cell;
 
-/// Deepest nesting.
-const DEPTH: usize = 64;
+/// Deepest nesting of expressions and of the values that they refer to, all together.
+const DEPTH: usize = 100;
+/// What is told of more.
+pub(super) const DEEP: &str = "it is nested too deeply";
 /// Modules whose names are values where nothing is called, such as `torch.float32`.
 const MODULES: [&str; 4] = ["torch", "np", "numpy", "monai"];
 /// The keys that MONAI names as constants.
@@ -14,6 +17,25 @@ const KEYS: [&str; 5] = ["IMAGE", "LABEL", "PRED", "LOSS", "METADATA"];
 
 /// Gives the value of a reference.
 pub(super) type Lookup<'a> = dyn FnMut(&str) -> Result<Value, String> + 'a;
+
+/// One more level of nesting, as long as it is kept.
+pub(super) struct Level<'a>(&'a Cell<usize>);
+
+impl Level<'_> {
+    pub fn below(depth: &Cell<usize>) -> Result<Level<'_>, String> {
+        if depth.get() >= DEPTH {
+            return Err(DEEP.into());
+        }
+        depth.set(depth.get() + 1);
+        Ok(Level(depth))
+    }
+}
+
+impl Drop for Level<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
 
 /// What an expression comes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,9 +45,9 @@ enum Data {
     Name(String),
 }
 
-/// The value of an expression; an error says what is not evaluated.
-pub(super) fn evaluate(e: &Expr, lookup: &mut Lookup) -> Result<Value, String> {
-    match data(e, lookup, 0)? {
+/// The value of an expression that stands so deep; an error says what is not evaluated.
+pub(super) fn evaluate(e: &Expr, lookup: &mut Lookup, depth: &Cell<usize>) -> Result<Value, String> {
+    match data(e, lookup, depth)? {
         Data::Value(v) => Ok(v),
         Data::Name(name) => {
             let root = name.split('.').next().unwrap_or_default();
@@ -37,18 +59,16 @@ pub(super) fn evaluate(e: &Expr, lookup: &mut Lookup) -> Result<Value, String> {
     }
 }
 
-fn plain(e: &Expr, lookup: &mut Lookup, depth: usize) -> Result<Value, String> {
+fn plain(e: &Expr, lookup: &mut Lookup, depth: &Cell<usize>) -> Result<Value, String> {
     match data(e, lookup, depth)? {
         Data::Value(v) => Ok(v),
         Data::Name(name) => Err(format!("the name `{name}`")),
     }
 }
 
-fn data(e: &Expr, lookup: &mut Lookup, depth: usize) -> Result<Data, String> {
-    if depth > DEPTH {
-        return Err("too deep a nesting".into());
-    }
-    let d = depth + 1;
+fn data(e: &Expr, lookup: &mut Lookup, depth: &Cell<usize>) -> Result<Data, String> {
+    let d = depth;
+    let _level = Level::below(d)?;
     let value = match e {
         Expr::None => Value::Null,
         Expr::Bool(b) => Value::Bool(*b),
@@ -69,13 +89,8 @@ fn data(e: &Expr, lookup: &mut Lookup, depth: usize) -> Result<Data, String> {
             Value::Object(out)
         }
         Expr::Not(v) => Value::Bool(!truth(&plain(v, lookup, d)?)),
-        Expr::Minus(v) => match plain(v, lookup, d)? {
-            Value::Number(n) => match n.as_i64() {
-                Some(n) => Value::from(n.checked_neg().ok_or("a number beyond all bounds")?),
-                None => real(-n.as_f64().unwrap_or_default())?,
-            },
-            other => return Err(format!("the opposite of {}", kind(&other))),
-        },
+        Expr::Minus(v) => signed(true, &plain(v, lookup, d)?)?,
+        Expr::Plus(v) => signed(false, &plain(v, lookup, d)?)?,
         Expr::And(a, b) => match plain(a, lookup, d)? {
             left if truth(&left) => plain(b, lookup, d)?,
             left => left,
@@ -149,7 +164,7 @@ fn call(
     of: &Expr,
     arguments: &[(Option<String>, Expr)],
     lookup: &mut Lookup,
-    d: usize,
+    d: &Cell<usize>,
 ) -> Result<Value, String> {
     if let Some(name) = dotted(of) {
         if !is_known(&name) || arguments.iter().any(|a| a.0.is_some()) {
@@ -188,8 +203,8 @@ mod tests {
 
     fn value(text: &str) -> Result<Value, String> {
         let all = json!({"a": 3, "b": 4.5, "yes": true, "no": false, "list": [1, 2, 3], "names": {"x": 1, "y": 2},
-            "net": {"_target_": "UNet", "channels": 8}, "text": "models"});
-        evaluate(&parse(text)?, &mut |r| all.get(r).cloned().ok_or(format!("no @{r}")))
+            "net": {"_target_": "UNet", "channels": 8}, "text": "models", "huge": u64::MAX});
+        evaluate(&parse(text)?, &mut |r| all.get(r).cloned().ok_or(format!("no @{r}")), &Cell::new(0))
     }
 
     #[test]
@@ -242,6 +257,30 @@ mod tests {
             ("os.path.join('a', 'b')", json!("a/b")),
             ("'it\\'s'", json!("it's")),
             ("True + 1", json!(2)),
+            ("1.0 // 0.1", json!(9.0)),
+            ("1.0 % 0.1", json!(0.09999999999999995)),
+            ("-1.0 // 0.1", json!(-10.0)),
+            ("-7.5 % 2", json!(0.5)),
+            ("7.5 % -2", json!(-0.5)),
+            ("9007199254740993 != 9007199254740992", json!(true)),
+            ("9007199254740993 > 9007199254740992.0", json!(true)),
+            ("9007199254740993 == 9007199254740992.0", json!(false)),
+            ("9223372036854775807 < 1e19", json!(true)),
+            ("-9223372036854775807 > -1e19", json!(true)),
+            ("2 < 2.5 and 3 > 2.5 and -3 < -2.5 and -2 > -2.5", json!(true)),
+            (
+                "sorted([9007199254740993, 9007199254740992])",
+                json!([9007199254740992_i64, 9007199254740993_i64]),
+            ),
+            ("-True", json!(-1)),
+            ("+True", json!(1)),
+            ("--True", json!(1)),
+            ("-+-1.5", json!(1.5)),
+            ("+@a - -2", json!(5)),
+            ("{'a': 1} == {'a': 1.0}", json!(true)),
+            ("{'a': [1, True]} == {'a': [1.0, 1]}", json!(true)),
+            ("{'a': 1} == {'b': 1}", json!(false)),
+            ("'b' in 'abc'", json!(true)),
         ] {
             assert_eq!(value(text), Ok(want), "{text}");
         }
@@ -267,9 +306,18 @@ mod tests {
             ("[0] * 99999999", "too many"),
             ("'a' + 1", "a text and a number"),
             ("torch.float32 + 1", "the name"),
+            ("+'a'", "the sign `+` before a text"),
+            ("+[1]", "the sign `+` before a list"),
+            ("-'a'", "the sign `-` before a text"),
+            ("--[1]", "before a list"),
+            ("1 in 'abc'", "a search of a number in a text"),
+            ("9223372036854775808", "beyond all bounds"),
+            ("@huge + 1", "beyond all bounds"),
+            ("@huge > 1", "beyond all bounds"),
+            ("-@huge", "beyond all bounds"),
             ("range(9999999)", "a call of `range`"),
             ("len(@list, key=1)", "a call of `len`"),
-            ("1+".repeat(400).trim_end_matches('+'), "nesting"),
+            ("1+".repeat(400).trim_end_matches('+'), "nested"),
         ] {
             let got = value(text);
             assert!(got.as_ref().is_err_and(|e| e.contains(told)), "{text}: {got:?}");

@@ -42,6 +42,7 @@ pub(super) enum Expr {
     Table(Vec<(Expr, Expr)>),
     Not(Box<Expr>),
     Minus(Box<Expr>),
+    Plus(Box<Expr>),
     And(Box<Expr>, Box<Expr>),
     Or(Box<Expr>, Box<Expr>),
     /// The value, the condition, and the other value.
@@ -104,6 +105,9 @@ fn number(text: &str) -> Result<(Token, usize), String> {
     let digits = text[..end].replace('_', "");
     let token = match (digits.parse::<i64>(), digits.parse::<f64>()) {
         (Ok(n), _) => Token::Whole(n),
+        (Err(_), _) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            return Err("a whole number beyond all bounds".into());
+        }
         (Err(_), Ok(v)) if v.is_finite() => Token::Real(v),
         (Err(_), _) => return Err(format!("the number `{}`", &text[..end])),
     };
@@ -337,11 +341,11 @@ impl Parser {
     }
 
     fn signed(&mut self) -> Result<Expr, String> {
-        let mut minus = false;
+        let mut sign = None;
         loop {
             match () {
-                () if self.symbol("-") => minus = !minus,
-                () if self.symbol("+") => {}
+                () if self.symbol("-") => sign = Some(sign != Some(true)),
+                () if self.symbol("+") => sign = sign.or(Some(false)),
                 () => break,
             }
         }
@@ -359,7 +363,11 @@ impl Parser {
             }
             false => base,
         };
-        Ok(if minus { Expr::Minus(Box::new(value)) } else { value })
+        Ok(match sign {
+            Some(true) => Expr::Minus(Box::new(value)),
+            Some(false) => Expr::Plus(Box::new(value)),
+            None => value,
+        })
     }
 
     /// A value with what is taken of it: items, attributes, calls.
@@ -500,6 +508,8 @@ mod tests {
             (&"1+".repeat(900), "words and signs"),
             ("@a not", "`not`"),
             (r"'\u0041'", "\\u"),
+            ("9223372036854775808", "beyond all bounds"),
+            ("-1_000_000_000_000_000_000_000", "beyond all bounds"),
         ] {
             assert!(parse(text).unwrap_err().contains(told), "{text}: {:?}", parse(text));
         }

@@ -1,8 +1,9 @@
 //! The functions that expressions may call.
 
 use super::expression::Between;
-use super::operations::{ITEMS, LETTERS, arithmetic, compared, float, real, truth, whole};
+use super::operations::{ITEMS, LETTERS, arithmetic, compared, float, order, real, truth, whole};
 use serde_json::Value;
+use std::cmp::Ordering;
 
 /// The names of all.
 const KNOWN: [&str; 21] = [
@@ -56,7 +57,7 @@ pub(super) fn function(name: &str, given: &[Value]) -> Result<Value, String> {
             let n = whole(v).unwrap_or_default();
             Ok(Value::from(n.checked_abs().ok_or("a number beyond all bounds")?))
         }
-        ("abs", [Value::Number(n)]) => real(n.as_f64().unwrap_or_default().abs()),
+        ("abs", [v]) if float(v).is_some() => real(float(v).unwrap_or_default().abs()),
         ("round", [v]) if whole(v).is_some() => Ok(v.clone()),
         ("round", [Value::Number(n)]) => {
             let v = n.as_f64().unwrap_or_default().round_ties_even();
@@ -94,7 +95,7 @@ fn sorted(list: &[Value]) -> Result<Value, String> {
     let mut out = list.to_vec();
     match (numbers, texts) {
         (Some(_), _) => {
-            out.sort_by(|a, b| float(a).unwrap_or_default().total_cmp(&float(b).unwrap_or_default()));
+            out.sort_by(|a, b| order(a, b).unwrap_or(Ordering::Equal));
         }
         (None, Some(_)) => out.sort_by(|a, b| a.as_str().cmp(&b.as_str())),
         (None, None) => return Err("a sorted list of other things than numbers or texts".into()),

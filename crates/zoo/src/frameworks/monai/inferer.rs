@@ -18,6 +18,16 @@ pub(super) struct Inferer {
     pub slices: Option<Axis>,
 }
 
+/// Notes what the bundle does not say of how the network is run.
+pub(super) fn absent(config: &Config, notes: &mut Vec<String>) {
+    let told = [
+        ("inferer", "the network takes images as a whole"),
+        ("postprocessing", "labels are decided by what the network gives as it is"),
+    ];
+    let missing = told.iter().filter(|(key, _)| config.get(key).is_none());
+    notes.extend(missing.map(|(key, what)| format!("the bundle names no {key}; {what}")));
+}
+
 /// The sides of the sliding window in the tensor's order, where the inferer lists them.
 pub(super) fn sizes(config: &Config) -> Option<Vec<usize>> {
     let size = config.get("inferer")?.get("roi_size")?;
@@ -145,6 +155,20 @@ mod tests {
     fn of(inferer: Value, axes: usize) -> std::result::Result<Inferer, String> {
         let config = json!({"inferer": inferer});
         super::inferer(&Config::root(&config, "inference.json".into()), axes).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn what_the_bundle_does_not_name_is_noted() {
+        for (config, count) in [
+            (json!({}), 2),
+            (json!({"inferer": null, "postprocessing": []}), 1),
+            (json!({"inferer": {}, "postprocessing": {}}), 0),
+        ] {
+            let mut notes = Vec::new();
+            absent(&Config::root(&config, "inference.json".into()), &mut notes);
+            assert_eq!(notes.len(), count, "{notes:?}");
+            assert!(count == 0 || notes[0].contains("names no inferer"));
+        }
     }
 
     #[test]

@@ -98,6 +98,7 @@ pub(super) fn open(files: &Files) -> Result<Found> {
     match recipe::recipe(&config, &metadata, form, &frame, &mut more) {
         Ok(recipe) => {
             graph.set_meta(RECIPE_KEY, recipe.to_text());
+            inferer::absent(&config, &mut more);
             name = recipe.model.name;
             notes.append(&mut more);
         }

@@ -2,6 +2,7 @@
 
 use super::expression::Between;
 use serde_json::{Number, Value};
+use std::cmp::Ordering;
 
 /// Most values of a list, and longest text.
 pub(super) const ITEMS: usize = 1 << 12;
@@ -27,6 +28,7 @@ pub(super) fn kind(v: &Value) -> &'static str {
     match v {
         Value::Null => "None",
         Value::Bool(_) => "a flag",
+        Value::Number(n) if n.is_u64() && !n.is_i64() => "a whole number beyond all bounds",
         Value::Number(_) => "a number",
         Value::String(_) => "a text",
         Value::Array(_) => "a list",
@@ -40,8 +42,10 @@ pub(super) fn whole(v: &Value) -> Option<i64> {
     v.as_i64().or_else(|| v.as_bool().map(i64::from))
 }
 
+/// Any number; whole numbers beyond bounds are none, since floats would not be what Python makes of them.
 pub(super) fn float(v: &Value) -> Option<f64> {
-    v.as_f64().or_else(|| v.as_bool().map(|b| f64::from(u8::from(b))))
+    let within = |v: &&Value| !v.is_u64() || v.is_i64();
+    Some(v).filter(within).and_then(Value::as_f64).or_else(|| v.as_bool().map(|b| f64::from(u8::from(b))))
 }
 
 /// How many values a value is.
@@ -112,8 +116,8 @@ fn inexact(way: Between, x: f64, y: f64) -> Result<Value, String> {
         Between::Sub => real(x - y),
         Between::Mul => real(x * y),
         Between::Div => real(x / y),
-        Between::Floor => real((x / y).floor()),
-        Between::Rest => real(x - (x / y).floor() * y),
+        Between::Floor => real(divided(x, y).0),
+        Between::Rest => real(divided(x, y).1),
         Between::Power => real(x.powf(y)),
         Between::Equal
         | Between::Unequal
@@ -128,11 +132,42 @@ fn inexact(way: Between, x: f64, y: f64) -> Result<Value, String> {
     }
 }
 
+/// The quotient rounded down and the rest with the divisor's sign, in Python's steps: the rest is exact, and what the quotient
+/// lacks to a whole number by rounding is made up.
+fn divided(x: f64, y: f64) -> (f64, f64) {
+    let rest = x % y;
+    let quotient = (x - rest) / y;
+    let other = rest != 0.0 && (rest < 0.0) != (y < 0.0);
+    let (quotient, rest) = if other { (quotient - 1.0, rest + y) } else { (quotient, rest) };
+    let down = quotient.floor();
+    (if quotient - down > 0.5 { down + 1.0 } else { down }, rest)
+}
+
+/// The order of numbers by their exact values; `None` where one is none.
+pub(super) fn order(a: &Value, b: &Value) -> Option<Ordering> {
+    /// 2 to the power of 63.
+    const BEYOND: f64 = 9_223_372_036_854_775_808.0;
+    let mixed = |n: i64, v: f64| match v {
+        _ if v >= BEYOND => Ordering::Less,
+        _ if v < -BEYOND => Ordering::Greater,
+        _ => n.cmp(&(v.floor() as i64)).then(if v > v.floor() { Ordering::Less } else { Ordering::Equal }),
+    };
+    match (whole(a), whole(b)) {
+        (Some(x), Some(y)) => Some(x.cmp(&y)),
+        (Some(x), None) => Some(mixed(x, float(b)?)),
+        (None, Some(y)) => Some(mixed(y, float(a)?).reverse()),
+        (None, None) => float(a)?.partial_cmp(&float(b)?),
+    }
+}
+
 /// Whether values are equal as Python has it: numbers by their value.
 fn equal(a: &Value, b: &Value) -> bool {
-    match (float(a), float(b)) {
-        (Some(x), Some(y)) => x == y,
-        _ => match (a, b) {
+    match order(a, b) {
+        Some(order) => order.is_eq(),
+        None => match (a, b) {
+            (Value::Object(x), Value::Object(y)) => {
+                x.len() == y.len() && x.iter().all(|(k, v)| y.get(k).is_some_and(|w| equal(v, w)))
+            }
             (Value::Array(x), Value::Array(y)) => {
                 x.len() == y.len() && x.iter().zip(y).all(|(x, y)| equal(x, y))
             }
@@ -145,12 +180,15 @@ pub(super) fn compared(way: Between, a: &Value, b: &Value) -> Result<bool, Strin
     let within = || match b {
         Value::Array(l) => Ok(l.iter().any(|v| equal(a, v))),
         Value::Object(m) => Ok(a.as_str().is_some_and(|k| m.contains_key(k))),
-        Value::String(s) => Ok(a.as_str().is_some_and(|part| s.contains(part))),
+        Value::String(s) => match a.as_str() {
+            Some(part) => Ok(s.contains(part)),
+            None => Err(format!("a search of {} in a text", kind(a))),
+        },
         other => Err(format!("a search in {}", kind(other))),
     };
-    let order = || match (float(a), float(b), a.as_str(), b.as_str()) {
-        (Some(x), Some(y), _, _) => x.partial_cmp(&y).ok_or_else(|| "a comparison with no number".to_owned()),
-        (_, _, Some(x), Some(y)) => Ok(x.cmp(y)),
+    let order = || match (order(a, b), a.as_str(), b.as_str()) {
+        (Some(order), ..) => Ok(order),
+        (None, Some(x), Some(y)) => Ok(x.cmp(y)),
         _ => Err(format!("a comparison of {} and {}", kind(a), kind(b))),
     };
     Ok(match way {
@@ -172,6 +210,18 @@ pub(super) fn compared(way: Between, a: &Value, b: &Value) -> Result<bool, Strin
         | Between::Rest
         | Between::Power => return Err("arithmetic in a comparison".into()),
     })
+}
+
+/// A number behind a sign; flags become numbers.
+pub(super) fn signed(minus: bool, v: &Value) -> Result<Value, String> {
+    match (whole(v), float(v)) {
+        (Some(n), _) if minus => {
+            n.checked_neg().map(Value::from).ok_or_else(|| "a number beyond all bounds".into())
+        }
+        (Some(n), _) => Ok(Value::from(n)),
+        (None, Some(n)) => real(if minus { -n } else { n }),
+        (None, None) => Err(format!("the sign `{}` before {}", if minus { '-' } else { '+' }, kind(v))),
+    }
 }
 
 pub(super) fn item(of: &Value, at: &Value) -> Result<Value, String> {

@@ -83,21 +83,20 @@ pub(super) fn recipe(
     };
     let mut preprocess: Vec<Step> =
         before.orient.into_iter().map(|to| Step::Orient { to }).chain(before.steps).collect();
-    let back = after.back.unwrap_or(Back::Nearest);
     for step in &mut preprocess {
-        if let Step::Resample { back: way, .. } | Step::Resize { back: way, .. } = step {
-            *way = back;
-        }
+        returned(step, after.back).map_err(|e| config.wrong(e))?;
     }
     let post = after.largest.as_ref().map(|c| Post {
         step: PostStep::Largest { neighbours: c.neighbours, ties: Ties::First },
-        labels: label
-            .iter()
-            .filter(|l| c.labels.contains(&usize::from(l.value)))
-            .map(|l| l.name.clone())
-            .collect(),
+        labels: label.iter().filter(|l| c.holds(l)).map(|l| l.name.clone()).collect(),
         together: c.together,
     });
+    if after.largest.as_ref().is_some_and(|c| !c.labels.is_empty() && !label.iter().any(|l| c.holds(l))) {
+        return Err(config.wrong("keeps the largest component of labels that the network has not"));
+    }
+    if after.largest.as_ref().is_some_and(|c| c.early) && preprocess.iter().any(Step::moves) {
+        notes.push("the bundle keeps the largest component before labels return to the image (KeepLargestConnectedComponentd before Invertd); here it is looked for afterwards".into());
+    }
     let text = |key: &str| {
         metadata
             .get(key)
@@ -143,6 +142,30 @@ pub(super) fn recipe(
         tiles: None,
         outputs: Outputs::default(),
     })
+}
+
+/// How what a step changed returns: as the bundle inverts it, labels that it does not invert by the nearest voxel. MONAI
+/// inverts a transform by that transform's own way of interpolating, or by PyTorch's `nearest`.
+fn returned(step: &mut Step, inverted: Option<Back>) -> std::result::Result<(), &'static str> {
+    match (step, inverted) {
+        (Step::Resize { method: Method::Area, .. }, Some(Back::Linear)) => {
+            return Err(
+                "returns by means over areas (Resized by area, nearest_interp switched off), which is not known",
+            );
+        }
+        (Step::Resize { method: Method::NearestExact, back, .. }, Some(Back::Linear)) => {
+            *back = Back::NearestExact
+        }
+        (Step::Resample { method: Method::NearestExact, back, .. }, Some(Back::Linear)) => {
+            *back = Back::Nearest
+        }
+        (Step::Resize { back, .. }, Some(Back::Nearest)) => *back = Back::NearestFloor,
+        (Step::Resize { back, .. } | Step::Resample { back, .. }, way) => {
+            *back = way.unwrap_or(Back::Nearest)
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn labels(out: &Option<Config>, n: usize, classifier: bool, after: &After) -> Vec<Label> {

@@ -6,7 +6,7 @@
 use super::super::config::Config;
 use super::super::files::Files;
 use super::super::{json, yaml};
-use super::evaluate::evaluate;
+use super::evaluate::{DEEP, Level, evaluate};
 use super::expression::{parse, reference_length};
 use super::operations::truth;
 use crate::Result;
@@ -29,8 +29,10 @@ const ASIDE: [&str; 2] = ["_requires_", "_desc_"];
 pub(super) struct References<'a> {
     files: &'a Files,
     root: Value,
-    /// Values that may still be copied.
+    /// Values that may still be resolved or copied.
     left: Cell<usize>,
+    /// How deep values and expressions stand that are resolved right now.
+    depth: Cell<usize>,
     /// Other configuration files that parts are copied of.
     others: RefCell<HashMap<String, Rc<Value>>>,
 }
@@ -38,11 +40,29 @@ pub(super) struct References<'a> {
 /// The ids on the way to a value, so that none refers to itself.
 type Trail<'t> = &'t mut Vec<String>;
 
-fn parts(id: &str) -> Vec<String> {
-    id.replace('#', "::").split("::").filter(|p| !p.is_empty()).map(str::to_owned).collect()
+/// A step of the way to a value.
+type Step = Rc<str>;
+
+fn parts(id: &str) -> Vec<Step> {
+    id.replace('#', "::").split("::").filter(|p| !p.is_empty()).map(Step::from).collect()
+}
+
+/// What a text counts beside others.
+fn long(text: &str) -> usize {
+    text.len() / 64
+}
+
+/// What a value counts without those in it.
+fn own(v: &Value) -> usize {
+    1 + match v {
+        Value::String(s) => long(s),
+        Value::Object(map) => map.keys().map(|k| long(k)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => 0,
+    }
 }
 
 fn unread(expression: &str, reason: &str) -> Value {
+    let reason: String = reason.chars().take(300).collect();
     json!({EXPRESSION: expression, REASON: reason})
 }
 
@@ -101,86 +121,141 @@ impl<'a> References<'a> {
         }
         root.entry("_meta_").or_insert_with(|| metadata.clone());
         let left = Cell::new(VALUES);
-        References { files, root: Value::Object(root), left, others: RefCell::default() }
+        References { files, root: Value::Object(root), left, depth: Cell::new(0), others: RefCell::default() }
     }
 
     /// The value of an id; null where there is none.
     pub fn value(&self, id: &str) -> Value {
         match self.root.get(id) {
-            Some(_) => {
-                self.reference(id, &[], &mut Vec::new()).unwrap_or_else(|e| unread(&format!("@{id}"), &e))
-            }
+            Some(_) => self.there(id),
             None => Value::Null,
         }
     }
 
-    /// The values of these ids as a table.
+    /// The values of these ids as a table; what is not at the top may stand in the evaluator.
     pub fn values(&self, ids: &[&str]) -> Value {
-        Value::Object(ids.iter().map(|id| ((*id).to_owned(), self.value(id))).collect())
-    }
-
-    /// A part of the configuration with what it refers to, as if it stood at the top.
-    pub fn resolve(&self, v: &Value) -> Value {
-        self.resolved(v, &[], &mut Vec::new())
-    }
-
-    /// Components of a class at the top and in lists there, as they are written.
-    pub fn components(&self, class: &str) -> Vec<Value> {
-        let is = |v: &Value| {
-            let target = v.get("_target_").and_then(Value::as_str);
-            target.is_some_and(|t| t.rsplit('.').next() == Some(class))
+        let one = |id: &&str| {
+            let nested = || self.root.get("evaluator").is_some_and(|e| e.get(id).is_some());
+            let v = match self.root.get(id).is_none_or(Value::is_null) && nested() {
+                true => self.there(&format!("evaluator::{id}")),
+                false => self.value(id),
+            };
+            ((*id).to_owned(), v)
         };
-        let all = self.root.as_object().into_iter().flat_map(|m| m.values());
-        let nested = all.flat_map(|v| match v {
-            Value::Array(list) => list.iter().collect(),
-            other => vec![other],
-        });
-        nested.filter(|v| is(v)).cloned().collect()
+        Value::Object(ids.iter().map(one).collect())
     }
 
-    fn charge(&self, v: &Value) -> std::result::Result<(), String> {
-        fn count(v: &Value, left: &mut usize) -> bool {
-            let Some(less) = left.checked_sub(1) else { return false };
-            *left = less;
-            match v {
-                Value::Array(list) => list.iter().all(|v| count(v, left)),
-                Value::Object(map) => map.values().all(|v| count(v, left)),
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
-            }
+    fn there(&self, id: &str) -> Value {
+        self.reference(id, &[], &mut Vec::new()).unwrap_or_else(|e| unread(&format!("@{id}"), &e))
+    }
+
+    /// What components of a class are given under a key, where they are not switched off: wherever they stand, those at the top
+    /// first.
+    pub fn given(&self, class: &str, key: &str) -> Vec<Value> {
+        let mut found = Vec::new();
+        self.search(&self.root, &[], class, &mut found);
+        found.sort_by_key(|(place, _): &(Vec<Step>, &Value)| place.len());
+        let one = |(place, v): (Vec<Step>, &Value)| {
+            let given = v.get(key).filter(|v| !v.is_null())?;
+            Some(self.resolved(given, &[&place[..], &[key.into()]].concat(), &mut Vec::new()))
+        };
+        found.into_iter().filter_map(one).collect()
+    }
+
+    fn search<'s>(&self, v: &'s Value, place: &[Step], class: &str, out: &mut Vec<(Vec<Step>, &'s Value)>) {
+        if place.len() >= DEPTH {
+            return;
         }
-        let mut left = self.left.get();
-        let fits = count(v, &mut left);
-        self.left.set(if fits { left } else { 0 });
-        if fits { Ok(()) } else { Err(MANY.into()) }
+        let inside = |step: Step| [place, &[step][..]].concat();
+        match v {
+            Value::Array(list) => {
+                for (i, v) in list.iter().enumerate().filter(|(_, v)| v.is_array() || v.is_object()) {
+                    self.search(v, &inside(i.to_string().into()), class, out);
+                }
+            }
+            Value::Object(map) => {
+                let off = map.get("_disabled_").map(|flag| {
+                    let flag = self.resolved(flag, &inside("_disabled_".into()), &mut Vec::new());
+                    disabled(&json!({"_disabled_": flag}))
+                });
+                if off == Some(Some(true)) {
+                    return;
+                }
+                let target = map.get("_target_").and_then(Value::as_str);
+                if target.is_some_and(|t| t.rsplit('.').next() == Some(class)) {
+                    out.push((place.to_vec(), v));
+                }
+                for (k, v) in map.iter().filter(|(_, v)| v.is_array() || v.is_object()) {
+                    self.search(v, &inside(k.as_str().into()), class, out);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+
+    /// Takes so many values off those that are left.
+    fn spend(&self, n: usize) -> std::result::Result<(), String> {
+        let left = self.left.get().checked_sub(n);
+        self.left.set(left.unwrap_or(0));
+        left.map(|_| ()).ok_or_else(|| MANY.into())
+    }
+
+    /// Takes a value with all in it off those that are left.
+    fn charge(&self, v: &Value) -> std::result::Result<(), String> {
+        self.spend(own(v))?;
+        match v {
+            Value::Array(list) => list.iter().try_for_each(|v| self.charge(v)),
+            Value::Object(map) => map.values().try_for_each(|v| self.charge(v)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+        }
     }
 
     /// A value with what it refers to, where it stands at `place`.
-    fn resolved(&self, v: &Value, place: &[String], trail: Trail) -> Value {
-        if place.len() > DEPTH {
-            return unread("", "it is nested too deeply");
+    fn resolved(&self, v: &Value, place: &[Step], trail: Trail) -> Value {
+        let level = Level::below(&self.depth);
+        if level.is_err() || place.len() > DEPTH {
+            return unread("", DEEP);
+        }
+        // What is left out in the end counts as well: it takes its time.
+        if self.spend(own(v)).is_err() {
+            return unread("", MANY);
         }
         match v {
             Value::String(s) => self.text(s, place, trail),
-            Value::Array(list) => {
-                let one = |(i, v): (usize, &Value)| {
-                    self.resolved(v, &[place, &[i.to_string()][..]].concat(), trail)
-                };
-                let all = list.iter().enumerate().map(one);
-                // Components of a list that are switched off are left out, as MONAI does.
-                all.filter(|v| v.get("_target_").is_none() || disabled(v) != Some(true)).collect()
-            }
-            Value::Object(map) => {
-                let kept = map.iter().filter(|(k, _)| !ASIDE.contains(&k.as_str()));
-                let one = |(k, v): (&String, &Value)| {
-                    (k.clone(), self.resolved(v, &[place, &[k.clone()][..]].concat(), trail))
-                };
-                Value::Object(kept.map(one).collect())
-            }
+            Value::Array(list) => self.list(list, place, trail),
+            Value::Object(map) => self.table(map, place, trail),
             Value::Null | Value::Bool(_) | Value::Number(_) => v.clone(),
         }
     }
 
-    fn text(&self, s: &str, place: &[String], trail: Trail) -> Value {
+    fn list(&self, list: &[Value], place: &[Step], trail: Trail) -> Value {
+        let mut out = Vec::new();
+        for (i, v) in list.iter().enumerate() {
+            let v = self.resolved(v, &[place, &[i.to_string().into()][..]].concat(), trail);
+            if self.left.get() == 0 {
+                return unread("", MANY);
+            }
+            // Components of a list that are switched off are left out, as MONAI does.
+            if v.get("_target_").is_none() || disabled(&v) != Some(true) {
+                out.push(v);
+            }
+        }
+        Value::Array(out)
+    }
+
+    fn table(&self, map: &Map<String, Value>, place: &[Step], trail: Trail) -> Value {
+        let mut out = Map::new();
+        for (k, v) in map.iter().filter(|(k, _)| !ASIDE.contains(&k.as_str())) {
+            let v = self.resolved(v, &[place, &[k.as_str().into()][..]].concat(), trail);
+            if self.left.get() == 0 {
+                return unread("", MANY);
+            }
+            out.insert(k.clone(), v);
+        }
+        Value::Object(out)
+    }
+
+    fn text(&self, s: &str, place: &[Step], trail: Trail) -> Value {
         let found = if let Some(expression) = s.strip_prefix('$') {
             self.evaluated(expression, place, trail)
         } else if let Some(id) =
@@ -195,12 +270,13 @@ impl<'a> References<'a> {
         found.unwrap_or_else(|reason| unread(s, &reason))
     }
 
-    fn evaluated(&self, text: &str, place: &[String], trail: Trail) -> std::result::Result<Value, String> {
+    fn evaluated(&self, text: &str, place: &[Step], trail: Trail) -> std::result::Result<Value, String> {
         let text = text.trim();
         if text.starts_with("import ") || text.starts_with("from ") {
             return Err("it imports a module".into());
         }
-        let told = |what: String| match what.starts_with('@') {
+        self.spend(1 + text.len() / 8)?;
+        let told = |what: String| match what.starts_with('@') || what == DEEP {
             true => what,
             false => format!("it has {what}"),
         };
@@ -212,11 +288,13 @@ impl<'a> References<'a> {
                 None => Ok(v),
             }
         };
-        evaluate(&expression, &mut lookup).map_err(told)
+        let found = evaluate(&expression, &mut lookup, &self.depth).map_err(told)?;
+        self.charge(&found)?;
+        Ok(found)
     }
 
     /// The id that a reference at `place` means: separators before it go up from there.
-    fn absolute(id: &str, place: &[String]) -> std::result::Result<Vec<String>, String> {
+    fn absolute(id: &str, place: &[Step]) -> std::result::Result<Vec<Step>, String> {
         let up = id.split("::").take_while(|p| p.is_empty()).count();
         let own = parts(id);
         match up {
@@ -226,7 +304,7 @@ impl<'a> References<'a> {
         }
     }
 
-    fn reference(&self, id: &str, place: &[String], trail: Trail) -> std::result::Result<Value, String> {
+    fn reference(&self, id: &str, place: &[Step], trail: Trail) -> std::result::Result<Value, String> {
         let path = Self::absolute(id, place)?;
         let whole = path.join("::");
         if trail.contains(&whole) {
@@ -235,9 +313,7 @@ impl<'a> References<'a> {
         if trail.len() >= DEPTH {
             return Err("references follow one another too far".into());
         }
-        if self.left.get() == 0 {
-            return Err(MANY.into());
-        }
+        self.spend(1 + long(&whole))?;
         trail.push(whole);
         let found = self.at(&path, trail);
         trail.pop();
@@ -247,12 +323,13 @@ impl<'a> References<'a> {
     }
 
     /// The value at a path, which may lead through what others refer to.
-    fn at(&self, path: &[String], trail: Trail) -> std::result::Result<Value, String> {
+    fn at(&self, path: &[Step], trail: Trail) -> std::result::Result<Value, String> {
         let mut here = &self.root;
         let mut other;
         let mut done = false;
         for (i, part) in path.iter().enumerate() {
             if let (Value::String(s), false) = (here, done) {
+                let _level = Level::below(&self.depth)?;
                 other = self.text(s, &path[..i], trail);
                 here = &other;
                 done = true;
@@ -262,7 +339,7 @@ impl<'a> References<'a> {
             }
             let inside = match here {
                 Value::Array(list) => part.parse::<usize>().ok().and_then(|n| list.get(n)),
-                Value::Object(map) => map.get(part),
+                Value::Object(map) => map.get(&**part),
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
             };
             here = inside.ok_or_else(|| format!("there is no `{}`", path.join("::")))?;
@@ -271,7 +348,7 @@ impl<'a> References<'a> {
     }
 
     /// A copy of what stands elsewhere, in this file or in another one of the bundle, with its references read here.
-    fn copied(&self, id: &str, place: &[String], trail: Trail) -> std::result::Result<Value, String> {
+    fn copied(&self, id: &str, place: &[Step], trail: Trail) -> std::result::Result<Value, String> {
         let id = id.replace('#', "::");
         let file = [".json", ".yaml", ".yml"].iter().find_map(|end| {
             let at = id.to_lowercase().find(end)? + end.len();
@@ -285,7 +362,7 @@ impl<'a> References<'a> {
         for part in &path {
             let inside = match here {
                 Value::Array(list) => part.parse::<usize>().ok().and_then(|n| list.get(n)),
-                other => other.get(part),
+                other => other.get(&**part),
             };
             here = inside.ok_or_else(|| format!("there is no `{id}`"))?;
         }
@@ -327,21 +404,21 @@ impl<'a> References<'a> {
 }
 
 /// Puts a value at a path, where the tables and lists on its way are there.
-fn set(root: &mut Map<String, Value>, path: &[String], v: Value) {
+fn set(root: &mut Map<String, Value>, path: &[Step], v: Value) {
     let Some((last, way)) = path.split_last() else { return };
     let Some((first, way)) = way.split_first() else {
-        root.insert(last.clone(), v);
+        root.insert(last.to_string(), v);
         return;
     };
-    let mut here = root.get_mut(first);
+    let mut here = root.get_mut(&**first);
     for part in way {
         here = here.and_then(|h| match h {
             Value::Array(list) => part.parse::<usize>().ok().and_then(|n| list.get_mut(n)),
-            other => other.get_mut(part),
+            other => other.get_mut(&**part),
         });
     }
     match here {
-        Some(Value::Object(map)) => drop(map.insert(last.clone(), v)),
+        Some(Value::Object(map)) => drop(map.insert(last.to_string(), v)),
         Some(Value::Array(list)) => {
             if let Some(item) = last.parse::<usize>().ok().and_then(|n| list.get_mut(n)) {
                 *item = v;
@@ -384,7 +461,7 @@ mod tests {
             assert_eq!(r.value("net2"), json!({"in": 3}));
             assert_eq!((r.value("mail"), r.value("at")), (json!("a@b"), json!("@ b")));
             assert_eq!(r.value("nothing"), Value::Null);
-            assert_eq!(r.resolve(&json!("$@_meta_::version + '!'")), json!("0.1!"));
+            assert_eq!(r.resolved(&json!("$@_meta_::version + '!'"), &[], &mut Vec::new()), json!("0.1!"));
         });
     }
 
@@ -439,5 +516,85 @@ mod tests {
                 .map(|id| known(&Config::root(&r.value(id), "x".into())).err().map(|e| e.to_string()))
         });
         assert!(told.iter().all(|t| t.as_ref().is_some_and(|t| t.contains("too many"))), "{told:?}");
+    }
+
+    #[test]
+    fn what_is_left_out_and_long_texts_count() {
+        let off: Vec<Value> = vec![json!({"_target_": "X", "_disabled_": true}); 20_000];
+        let many = |id: &str| vec![json!(id); 1000];
+        let config = json!({"big": off, "a": many("@big"), "text": "x".repeat(1 << 16)});
+        let began = std::time::Instant::now();
+        assert!(with(config, |r| r.value("a").to_string()).contains(MANY));
+        assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+        for way in ["@text", "$@text", "%text"] {
+            let config = json!({"text": "x".repeat(1 << 16), "b": many(way)});
+            let got = with(config, |r| r.value("b").to_string());
+            assert!(got.contains(MANY) && got.len() < 1 << 12, "{way}: {}", got.len());
+        }
+        let config = json!({"b": vec![json!("$list(range(4096))"); 1000]});
+        assert!(with(config, |r| r.value("b").to_string()).contains(MANY));
+    }
+
+    #[test]
+    fn nesting_fits_in_a_small_stack() {
+        let nested = |n: usize, inner: String| format!("{}{inner}{}", "[".repeat(n), "]".repeat(n));
+        let mut config = Map::new();
+        for i in 0..46 {
+            let id = |what: &str| format!("{what}{i}");
+            let before = |what: &str| if i == 0 { "1".to_owned() } else { format!("@{what}{}", i - 1) };
+            let lists = |text: String| (0..40).fold(Value::String(text), |v, _| json!([v]));
+            config.insert(id("a"), lists(format!("${}", nested(46, before("a")))));
+            config.insert(id("e"), json!(format!("${}", nested(20, before("e")))));
+            config.insert(id("l"), lists(before("l")));
+            config.insert(id("p"), json!(format!("{}::0", before("p"))));
+            config.insert(id("s"), json!(format!("${} + 1{}", before("s"), " + 1".repeat(80))));
+            config.insert(id("n"), json!(before("n")));
+        }
+        config.insert("long".into(), json!(format!("$1{}", "+1".repeat(500))));
+        let names = ["a45", "e45", "l45", "p45", "s45", "long"];
+        let run = move || {
+            with(Value::Object(config.clone()), |r| {
+                let told = names
+                    .map(|id| known(&Config::root(&r.value(id), "x".into())).err().map(|e| e.to_string()));
+                (told, r.value("n45"), r.value("e0"), r.depth.get())
+            })
+        };
+        let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap();
+        let (told, chain, shallow, depth) = thread.join().unwrap();
+        for (id, told) in names.iter().zip(&told) {
+            let deep = told
+                .as_ref()
+                .is_some_and(|t| t.contains(DEEP) || (*id == "p45" && t.contains("there is no")));
+            assert!(deep, "{id}: {told:?}");
+        }
+        assert_eq!((chain, depth), (json!("1"), 0));
+        assert_eq!(shallow.to_string(), nested(20, "1".into()));
+    }
+
+    #[test]
+    fn components_are_found_wherever_they_stand() {
+        let component = |path: &str, more: Value| {
+            let mut v = json!({"_target_": "ignite.CheckpointLoader", "load_path": path});
+            v.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            v
+        };
+        let config = json!({
+            "off": true, "ev": {"name": "deep", "list": [[component("@####name", json!({}))]]},
+            "gone": {"_disabled_": true, "inside": component("x", json!({}))},
+            "handlers": [component("a", json!({})), component("b", json!({"_disabled_": "@off"})), component("c", json!({"_disabled_": "no"})),
+                component("d", json!({"_disabled_": "$os.path.exists('x')"}))],
+        });
+        with(config, |r| {
+            assert_eq!(r.given("CheckpointLoader", "load_path"), ["a", "c", "d", "deep"]);
+        });
+    }
+
+    #[test]
+    fn parts_of_the_evaluator_are_those_that_are_not_at_the_top() {
+        let config =
+            json!({"n": 3, "x": 1, "evaluator": {"_target_": "E", "inferer": {"size": "@n"}, "x": 2}});
+        with(config, |r| {
+            assert_eq!(r.values(&["inferer", "x", "y"]), json!({"inferer": {"size": 3}, "x": 1, "y": null}));
+        });
     }
 }

@@ -39,6 +39,13 @@ pub(super) fn class(c: &Config) -> Result<Option<String>> {
     if let Some(mode) = c.get("_mode_").filter(|m| m.value() != "default") {
         return Err(mode.wrong("is another way to use the transform than `default`, which is not known"));
     }
+    if let Some(kind) = c.get("dtype") {
+        known(&kind)?;
+        let text = kind.value().to_string();
+        if ["int", "bool"].iter().any(|word| text.contains(word)) {
+            return Err(kind.wrong(format_args!("is {text}, which rounds values and is not known")));
+        }
+    }
     let last = own(target.text()?);
     let plain = ["Dict", "d", "D"].iter().find_map(|end| last.strip_suffix(end));
     let ours = !last.contains('.');
@@ -99,7 +106,15 @@ fn gather<'a>(c: &Config<'a>, out: &mut Vec<Config<'a>>, depth: usize) -> Result
     }
     match c.get("transforms") {
         Some(_) if off(c)? => Ok(()),
-        Some(inner) => gather(&inner, out, depth + 1),
+        Some(inner) => {
+            if let Some(target) = c.get("_target_") {
+                known(&target)?;
+                if own(target.text()?) != "Compose" {
+                    return Err(target.wrong("holds other transforms in a way that is not known"));
+                }
+            }
+            gather(&inner, out, depth + 1)
+        }
         None => {
             out.push(c.clone());
             Ok(())
@@ -141,5 +156,7 @@ mod tests {
         let nested = json!({"_target_": "Compose", "transforms": [{"_target_": "A"}, {"_target_": "Compose", "transforms": [{"_target_": "B"}]},
             {"_target_": "Compose", "_disabled_": true, "transforms": [{"_target_": "C"}]}]});
         assert_eq!(list(&Config::root(&nested, "x".into())).unwrap().len(), 2);
+        let one_of = json!({"_target_": "OneOf", "transforms": [{"_target_": "A"}, {"_target_": "B"}]});
+        assert!(list(&Config::root(&one_of, "x".into())).is_err());
     }
 }

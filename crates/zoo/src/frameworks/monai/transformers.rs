@@ -7,6 +7,10 @@ use crate::Result;
 use crate::architectures::layers::Norm;
 use crate::architectures::monai::{MULTIPLE, Merging, PATCH, STAGES, SwinUnetr, Unetr};
 
+const GIB: f64 = (1_u64 << 30) as f64;
+/// Most bytes of a network's masks and biases.
+const LARGEST: f64 = 2.0 * GIB;
+
 pub(super) fn unetr(d: &Config, axes: usize) -> Result<Unetr> {
     let own = [
         "img_size",
@@ -120,7 +124,7 @@ pub(super) fn swin_unetr(d: &Config, axes: usize, frame: &Frame) -> Result<SwinU
     if window.contains(&0) || !(0.01..=64.0).contains(&mlp_ratio) {
         return Err(d.wrong("has windows of no size, or an mlp_ratio beyond 0.01 to 64"));
     }
-    Ok(SwinUnetr {
+    let net = SwinUnetr {
         axes,
         io: io(d, None)?,
         sizes: swin_sizes(d, axes, frame)?,
@@ -135,5 +139,38 @@ pub(super) fn swin_unetr(d: &Config, axes: usize, frame: &Frame) -> Result<SwinU
         patch_norm: flag(d, "patch_norm", false)?,
         merging: merging(d, axes, frame)?,
         convolutions: flag(d, "use_v2", false)?,
-    })
+    };
+    let bytes = net.bytes();
+    if bytes > LARGEST {
+        return Err(d.wrong(format_args!(
+            "attends in windows of {:?} within {:?}, whose masks would take {:.1} GiB; {} GiB are the most",
+            net.window,
+            net.sizes,
+            bytes / GIB,
+            LARGEST / GIB
+        )));
+    }
+    Ok(net)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn attention_of_too_many_positions_is_refused() {
+        let of = |roi: usize, window: usize| {
+            let v: Value =
+                json!({"_target_": "SwinUNETR", "in_channels": 1, "out_channels": 2, "window_size": window});
+            let frame = Frame { version: Some([1, 5]), window: Some(vec![roi; 3]), side: None };
+            swin_unetr(&Config::root(&v, "inference.json".into()), 3, &frame).map_err(|e| e.to_string())
+        };
+        for (roi, window) in [(8192, 7), (128, 64), (512, 7)] {
+            assert!(of(roi, window).is_err_and(|e| e.contains("GiB are the most")), "{roi} {window}");
+        }
+        for (roi, window) in [(32, 7), (96, 7), (128, 7), (64, 8)] {
+            assert!(of(roi, window).is_ok(), "{roi} {window}");
+        }
+    }
 }

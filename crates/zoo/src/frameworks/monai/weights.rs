@@ -19,10 +19,8 @@ fn within(path: &str, root: &str) -> Option<String> {
 pub(super) fn of(files: &Files, references: &References, notes: &mut Vec<String>) -> Option<String> {
     let root = references.value("bundle_root");
     let root = root.as_str().unwrap_or_default();
-    let loaded = references.components("CheckpointLoader").into_iter().find_map(|c| {
-        let path = references.resolve(c.get("load_path")?);
-        within(path.as_str()?, root)
-    });
+    let given = references.given("CheckpointLoader", "load_path");
+    let loaded = given.iter().find_map(|path| within(path.as_str()?, root));
     let usual = files.has(USUAL).then(|| USUAL.to_owned());
     match loaded {
         Some(file) if files.has(&file) => Some(file),
@@ -34,7 +32,12 @@ pub(super) fn of(files: &Files, references: &References, notes: &mut Vec<String>
             }
             usual
         }
-        None => usual,
+        None => {
+            if usual.is_some() && given.iter().any(|path| !path.is_string()) {
+                notes.push(format!("which weights it loads is not evaluated; they are those of {USUAL}"));
+            }
+            usual
+        }
     }
 }
 
@@ -64,7 +67,13 @@ mod tests {
         assert_eq!(of(loads("$@bundle_root + '/models/' + @file")), ("models/other.pt".into(), 0));
         assert_eq!(of(loads("./models/other.pt")), ("models/other.pt".into(), 0));
         assert_eq!(of(loads("$@bundle_root + '/models/gone.pt'")), ("models/model.pt".into(), 1));
-        assert_eq!(of(loads("$scripts.newest()")), ("models/model.pt".into(), 0));
+        assert_eq!(of(loads("$scripts.newest()")), ("models/model.pt".into(), 1));
+        let mut off = loads("models/other.pt");
+        off["handlers"][0]["_disabled_"] = json!(true);
+        assert_eq!(of(off), ("models/model.pt".into(), 0));
+        let handlers = loads("models/other.pt")["handlers"].clone();
+        let nested = json!({"evaluator": {"_target_": "SupervisedEvaluator", "val_handlers": handlers}});
+        assert_eq!(of(nested), ("models/other.pt".into(), 0));
         assert_eq!(of(loads("../../etc/model.pt")), ("models/model.pt".into(), 0));
     }
 }

@@ -2,7 +2,7 @@
 
 /// Names of nnU-Net's own trainers after `nnUNetTrainer`, without a number of epochs and what is said of mirroring, whose
 /// network is that of the plans. Which axes may be mirrored stands in the checkpoint.
-const TRAINING_ALONE: [&str; 31] = [
+const TRAINING_ALONE: [&str; 33] = [
     "",
     "Adam",
     "Adam1en3",
@@ -23,6 +23,7 @@ const TRAINING_ALONE: [&str; 31] = [
     "DiceTopK10Loss",
     "NoDA",
     "NoDeepSupervision",
+    "SkeletonRecall",
     "Topk10Loss",
     "Topk10LossLS01",
     "VanillaAdam",
@@ -30,6 +31,7 @@ const TRAINING_ALONE: [&str; 31] = [
     "VanillaAdam3en4",
     "_DA5",
     "_DASegOrd0",
+    "_MOSAIC_1k_QuarterLR",
     "_noDummy2DDA",
     "_probabilisticOversampling",
     "_probabilisticOversampling_010",
