@@ -149,13 +149,13 @@ def limits(d):
         "volume": ["run", "v.onnx", "v.nii.gz"], "doubles": ["run", "v.onnx", "doubles.nii"], "jpeg": ["run", *args, "p.jpg"], "png": ["run", *args, "p.png"], "tiff": ["run", *args, "p.tif"],
         "slide": ["run", "m.onnx", "s.tif", "--recipe", "slide.toml"], "volumes compared": ["evaluate", "t.nii.gz", "t.nii.gz"], "tiles compared": ["evaluate", "l.png", "l.png"],
         "plan": ["plan", "v.onnx", "v.nii.gz"], "inspect": ["inspect", "m.onnx", "--profile", "--size", "512"], "compare": ["compare", "m.onnx", "m.onnx"],
-        "optimize": ["optimize", "m.onnx", "--precision", "fp32"], "volume, two threads": ["run", "v.onnx", "v.nii.gz", "--threads", "2"], "tta": ["run", *args, "p.png", "--save-probabilities"],
+        "optimize": ["optimize", *args, "--precision", "bf16"], "volume, two threads": ["run", "v.onnx", "v.nii.gz", "--threads", "2"], "tta": ["run", *args, "p.png", "--save-probabilities"],
     }
     for name, command in commands.items():
         figures, first = {}, {}
         for mib in (4, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 256, 384, 512):
             out = ["-o", f"o {name} {mib}" + (".onnx" if command[0] == "optimize" else "")] if command[0] in ("run", "optimize") else []
-            if "--threads" not in command:
+            if "--threads" not in command and command[0] != "evaluate":
                 out += ["--threads", "1"]
             a = Attempt(f"{name} in {mib} MiB", [*command, *out, "--max-ram", f"{mib}M"], codes=(0, 5), mib=max(mib, FLOOR))
 
