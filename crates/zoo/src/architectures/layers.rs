@@ -276,6 +276,32 @@ impl<'a> Net<'a> {
         self.b.node(Op::Binary(Binary::Mul), &[x, y])
     }
 
+    /// The same values in other sizes.
+    pub fn reshape(&mut self, x: ValueId, dims: &[usize]) -> ValueId {
+        let dims: Vec<i64> = dims.iter().map(|n| *n as i64).collect();
+        let dims = self.b.constant("dims", Tensor::i64s(&dims));
+        self.b.node(Op::Reshape { allow_zero: false }, &[x, dims])
+    }
+
+    /// Queries, keys and values of rows of `c` channels, which a checkpoint holds as one product: `NAME.weight`, `NAME.bias`.
+    pub fn thirds(&mut self, x: ValueId, name: &str, c: usize, bias: bool) -> Result<[ValueId; 3]> {
+        let mut take = |part: &str, dims: &[usize]| -> Result<Vec<f32>> {
+            Ok(self.take(&format!("{name}.{part}"), dims)?.to_f32().unwrap_or_default())
+        };
+        let weights = take("weight", &[3 * c, c])?;
+        let biases = if bias { take("bias", &[3 * c])? } else { Vec::new() };
+        Ok([0, 1, 2].map(|i| {
+            let weight = Tensor::f32(&[c, c], &weights[i * c * c..(i + 1) * c * c]);
+            let mut inputs = vec![x, self.b.constant(&format!("{name}.weight.{i}"), weight)];
+            if bias {
+                let bias = Tensor::f32(&[c], &biases[i * c..(i + 1) * c]);
+                inputs.push(self.b.constant(&format!("{name}.bias.{i}"), bias));
+            }
+            let op = Op::Gemm { alpha: 1.0, beta: 1.0, trans_a: false, trans_b: true };
+            self.b.node(op, &inputs)
+        }))
+    }
+
     /// A number times every value.
     pub fn scaled(&mut self, x: ValueId, by: f32) -> ValueId {
         if by == 1.0 {

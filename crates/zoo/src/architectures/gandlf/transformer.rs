@@ -35,7 +35,7 @@ impl Transformer<'_> {
     fn embed(&self, net: &mut Net, x: ValueId, io: [usize; 2], side: usize) -> Result<ValueId> {
         let conv = Conv::new(io, side, net.axes).stride(side).pad(0);
         let x = net.conv(x, "transformer.embed.patch_embed", &conv)?;
-        let x = reshape(net, x, &[io[1], self.tokens()]);
+        let x = net.reshape(x, &[io[1], self.tokens()]);
         let x = net.b.node(Op::Transpose { perm: vec![1, 0] }, &[x]);
         let place = net.take("transformer.embed.pos_embed", &[1, self.tokens(), io[1]])?;
         let place = place.reshaped(vec![self.tokens(), io[1]]).map_err(crate::Error::from)?;
@@ -49,7 +49,7 @@ impl Transformer<'_> {
         let (tokens, each) = (self.tokens(), wide / heads);
         let part = |net: &mut Net, what: &str, perm: Vec<usize>| -> Result<ValueId> {
             let y = net.linear(x, &format!("{name}.{what}"), [wide; 2], true)?;
-            let y = reshape(net, y, &[tokens, heads, each]);
+            let y = net.reshape(y, &[tokens, heads, each]);
             Ok(net.b.node(Op::Transpose { perm }, &[y]))
         };
         let query = part(net, "query", vec![1, 0, 2])?;
@@ -61,7 +61,7 @@ impl Transformer<'_> {
         let scores = net.b.node(Op::Softmax { axis: -1, log: false }, &[scores]);
         let y = net.b.node(Op::MatMul, &[scores, value]);
         let y = net.b.node(Op::Transpose { perm: vec![1, 0, 2] }, &[y]);
-        let y = reshape(net, y, &[tokens, wide]);
+        let y = net.reshape(y, &[tokens, wide]);
         net.linear(y, &format!("{name}.out"), [wide; 2], true)
     }
 
@@ -90,16 +90,10 @@ impl Transformer<'_> {
             let y = self.narrow(net, y, &format!("{name}.mlp"))?;
             x = net.b.add(x, y);
             let image = net.b.node(Op::Transpose { perm: vec![1, 0] }, &[x]);
-            out.push(reshape(net, image, &[&[1, wide], &self.grid[..]].concat()));
+            out.push(net.reshape(image, &[&[1, wide], &self.grid[..]].concat()));
         }
         Ok(out)
     }
-}
-
-fn reshape(net: &mut Net, x: ValueId, dims: &[usize]) -> ValueId {
-    let dims: Vec<i64> = dims.iter().map(|n| *n as i64).collect();
-    let dims = net.b.constant("dims", Tensor::i64s(&dims));
-    net.b.node(Op::Reshape { allow_zero: false }, &[x, dims])
 }
 
 /// A convolution of three, its normalisation and ReLU: `NAME.conv` and `NAME.norm`, each with `end` behind.

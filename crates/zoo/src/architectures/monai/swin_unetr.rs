@@ -144,12 +144,6 @@ impl Place {
     }
 }
 
-fn reshape(net: &mut Net, x: ValueId, dims: &[usize]) -> ValueId {
-    let dims: Vec<i64> = dims.iter().map(|n| *n as i64).collect();
-    let dims = net.b.constant("dims", Tensor::i64s(&dims));
-    net.b.node(Op::Reshape { allow_zero: false }, &[x, dims])
-}
-
 fn transpose(net: &mut Net, x: ValueId, perm: Vec<usize>) -> ValueId {
     net.b.node(Op::Transpose { perm }, &[x])
 }
@@ -277,13 +271,13 @@ impl SwinUnetr {
 
     /// An image's positions as rows.
     fn rows(&self, net: &mut Net, x: ValueId, grid: &[usize], c: usize) -> Tokens {
-        let flat = reshape(net, x, &[c, grid.iter().product()]);
+        let flat = net.reshape(x, &[c, grid.iter().product()]);
         Tokens { v: transpose(net, flat, vec![1, 0]), grid: grid.to_vec(), c }
     }
 
     fn image(&self, net: &mut Net, t: &Tokens) -> ValueId {
         let v = transpose(net, t.v, vec![1, 0]);
-        reshape(net, v, &[&[1, t.c][..], &t.grid].concat())
+        net.reshape(v, &[&[1, t.c][..], &t.grid].concat())
     }
 
     fn layer_norm(&self, net: &mut Net, x: ValueId, name: &str, c: usize) -> Result<ValueId> {
@@ -309,7 +303,7 @@ impl SwinUnetr {
     fn attention(&self, net: &mut Net, x: ValueId, t: &Tokens, name: &str, p: &Place) -> Result<ValueId> {
         let (c, axes, n, k) = (t.c, self.axes, p.tokens(), p.windows());
         let alternating: Vec<usize> = p.count.iter().zip(&p.window).flat_map(|(k, w)| [*k, *w]).collect();
-        let mut y = reshape(net, x, &[&t.grid[..], &[c]].concat());
+        let mut y = net.reshape(x, &[&t.grid[..], &[c]].concat());
         if p.padded != t.grid {
             let more = p.padded.iter().zip(&t.grid).map(|(a, b)| (a - b) as i64);
             let ends: Vec<i64> = vec![0; axes + 1].into_iter().chain(more).chain([0]).collect();
@@ -317,43 +311,30 @@ impl SwinUnetr {
             y = net.b.node(Op::Pad { mode: PadMode::Constant }, &[y, ends]);
         }
         y = roll(net, y, &p.shift, &p.padded);
-        y = reshape(net, y, &[&alternating[..], &[c]].concat());
+        y = net.reshape(y, &[&alternating[..], &[c]].concat());
         y = transpose(net, y, windows_first(axes, false));
-        y = reshape(net, y, &[k * n, c]);
+        y = net.reshape(y, &[k * n, c]);
         y = self.heads(net, y, name, p, c)?;
         y = net.linear(y, &format!("{name}.proj"), [c; 2], true)?;
-        y = reshape(net, y, &[&p.count[..], &p.window, &[c]].concat());
+        y = net.reshape(y, &[&p.count[..], &p.window, &[c]].concat());
         y = transpose(net, y, windows_first(axes, true));
-        y = reshape(net, y, &[&p.padded[..], &[c]].concat());
+        y = net.reshape(y, &[&p.padded[..], &[c]].concat());
         let back: Vec<usize> = p.padded.iter().zip(&p.shift).map(|(n, s)| (n - s) % n).collect();
         y = roll(net, y, &back, &p.padded);
         if p.padded != t.grid {
             let all: Vec<usize> = (0..axes).collect();
             y = slice(net, y, &all, &vec![0; axes], &t.grid, 1);
         }
-        Ok(reshape(net, y, &[t.grid.iter().product(), c]))
+        Ok(net.reshape(y, &[t.grid.iter().product(), c]))
     }
 
     /// Attention of the tokens of windows, which lie in rows one window after the other.
     fn heads(&self, net: &mut Net, x: ValueId, name: &str, p: &Place, c: usize) -> Result<ValueId> {
         let (n, k, heads) = (p.tokens(), p.windows(), p.heads);
         let each = c / heads;
-        let third = |net: &mut Net, part: &str, dims: &[usize]| -> Result<Vec<Tensor>> {
-            let all = net.take(&format!("{name}.qkv.{part}"), &[&[3 * c][..], dims].concat())?;
-            let all = all.to_f32().unwrap_or_default();
-            let one = |values: &[f32]| Tensor::f32(&[&[c][..], dims].concat(), values);
-            Ok(all.chunks_exact((all.len() / 3).max(1)).map(one).collect())
-        };
-        let weights = third(net, "weight", &[c])?;
-        let biases = if self.qkv_bias { third(net, "bias", &[])? } else { Vec::new() };
+        let parts = net.thirds(x, &format!("{name}.qkv"), c, self.qkv_bias)?;
         let part = |net: &mut Net, i: usize, perm: Vec<usize>| {
-            let mut inputs = vec![x, net.b.constant(&format!("{name}.qkv.weight.{i}"), weights[i].clone())];
-            if let Some(bias) = biases.get(i) {
-                inputs.push(net.b.constant(&format!("{name}.qkv.bias.{i}"), bias.clone()));
-            }
-            let op = Op::Gemm { alpha: 1.0, beta: 1.0, trans_a: false, trans_b: true };
-            let y = net.b.node(op, &inputs);
-            let y = reshape(net, y, &[k, n, heads, each]);
+            let y = net.reshape(parts[i], &[k, n, heads, each]);
             transpose(net, y, perm)
         };
         let query = part(net, 0, vec![0, 2, 1, 3]);
@@ -373,7 +354,7 @@ impl SwinUnetr {
         let scores = net.b.node(Op::Softmax { axis: -1, log: false }, &[scores]);
         let y = net.b.node(Op::MatMul, &[scores, value]);
         let y = transpose(net, y, vec![0, 2, 1, 3]);
-        Ok(reshape(net, y, &[k * n, c]))
+        Ok(net.reshape(y, &[k * n, c]))
     }
 
     /// The neighbours that are taken, by their place along each axis, in their order.
@@ -399,14 +380,14 @@ impl SwinUnetr {
     /// Neighbours' features become those of one position, normalised and fewer.
     fn merge(&self, net: &mut Net, t: Tokens, name: &str) -> Result<Tokens> {
         let (axes, c) = (self.axes, t.c);
-        let x = reshape(net, t.v, &[&t.grid[..], &[c]].concat());
+        let x = net.reshape(t.v, &[&t.grid[..], &[c]].concat());
         let all: Vec<usize> = (0..axes).collect();
         let parts: Vec<ValueId> =
             self.neighbours().iter().map(|from| slice(net, x, &all, from, &t.grid, 2)).collect();
         let wide = c * parts.len();
         let x = net.b.node(Op::Concat { axis: axes as i64 }, &parts);
         let grid: Vec<usize> = t.grid.iter().map(|n| n / 2).collect();
-        let x = reshape(net, x, &[grid.iter().product(), wide]);
+        let x = net.reshape(x, &[grid.iter().product(), wide]);
         let x = self.layer_norm(net, x, &format!("{name}.norm"), wide)?;
         let v = net.linear(x, &format!("{name}.reduction"), [wide, 2 * c], false)?;
         Ok(Tokens { v, grid, c: 2 * c })

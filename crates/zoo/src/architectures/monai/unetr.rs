@@ -144,7 +144,7 @@ impl Unetr {
                 net.conv_with(x, [weight, bias], &conv)
             }
         };
-        let x = reshape(net, x, &[self.hidden, count]);
+        let x = net.reshape(x, &[self.hidden, count]);
         let x = net.b.node(Op::Transpose { perm: vec![1, 0] }, &[x]);
         let place = "vit.patch_embedding.position_embeddings";
         let places = net.take(place, &[1, count, self.hidden])?;
@@ -177,22 +177,9 @@ impl Unetr {
     fn attention(&self, net: &mut Net, x: ValueId, name: &str) -> Result<ValueId> {
         let (wide, heads) = (self.hidden, self.heads);
         let (count, each) = (self.grid().iter().product::<usize>(), wide / heads);
-        let third = |net: &mut Net, part: &str, dims: &[usize]| -> Result<Vec<Tensor>> {
-            let all = net.take(&format!("{name}.qkv.{part}"), &[&[3 * wide][..], dims].concat())?;
-            let all = all.to_f32().unwrap_or_default();
-            let one = |values: &[f32]| Tensor::f32(&[&[wide][..], dims].concat(), values);
-            Ok(all.chunks_exact((all.len() / 3).max(1)).map(one).collect())
-        };
-        let weights = third(net, "weight", &[wide])?;
-        let biases = if self.qkv_bias { third(net, "bias", &[])? } else { Vec::new() };
+        let parts = net.thirds(x, &format!("{name}.qkv"), wide, self.qkv_bias)?;
         let part = |net: &mut Net, i: usize, perm: Vec<usize>| {
-            let mut inputs = vec![x, net.b.constant(&format!("{name}.qkv.weight.{i}"), weights[i].clone())];
-            if let Some(bias) = biases.get(i) {
-                inputs.push(net.b.constant(&format!("{name}.qkv.bias.{i}"), bias.clone()));
-            }
-            let op = Op::Gemm { alpha: 1.0, beta: 1.0, trans_a: false, trans_b: true };
-            let y = net.b.node(op, &inputs);
-            let y = reshape(net, y, &[count, heads, each]);
+            let y = net.reshape(parts[i], &[count, heads, each]);
             net.b.node(Op::Transpose { perm }, &[y])
         };
         let query = part(net, 0, vec![1, 0, 2]);
@@ -203,19 +190,13 @@ impl Unetr {
         let scores = net.b.node(Op::Softmax { axis: -1, log: false }, &[scores]);
         let y = net.b.node(Op::MatMul, &[scores, value]);
         let y = net.b.node(Op::Transpose { perm: vec![1, 0, 2] }, &[y]);
-        let y = reshape(net, y, &[count, wide]);
+        let y = net.reshape(y, &[count, wide]);
         net.linear(y, &format!("{name}.out_proj"), [wide; 2], true)
     }
 
     /// Tokens in rows as an image of them.
     fn image(&self, net: &mut Net, x: ValueId) -> ValueId {
         let x = net.b.node(Op::Transpose { perm: vec![1, 0] }, &[x]);
-        reshape(net, x, &[vec![1, self.hidden], self.grid()].concat())
+        net.reshape(x, &[vec![1, self.hidden], self.grid()].concat())
     }
-}
-
-fn reshape(net: &mut Net, x: ValueId, dims: &[usize]) -> ValueId {
-    let dims: Vec<i64> = dims.iter().map(|n| *n as i64).collect();
-    let dims = net.b.constant("dims", Tensor::i64s(&dims));
-    net.b.node(Op::Reshape { allow_zero: false }, &[x, dims])
 }

@@ -233,9 +233,7 @@ impl<'a> Vision<'a> {
     }
 
     pub fn reshape(&mut self, x: ValueId, dims: &[usize]) -> ValueId {
-        let dims: Vec<i64> = dims.iter().map(|d| *d as i64).collect();
-        let dims = self.net.b.constant("dims", Tensor::i64s(&dims));
-        self.net.b.node(Op::Reshape { allow_zero: false }, &[x, dims])
+        self.net.reshape(x, dims)
     }
 
     /// Elements `from` to `to` along an axis.
